@@ -1,0 +1,1 @@
+"""The host side of ivota: cloud, releases, simulated boards, the command `ivota`."""
