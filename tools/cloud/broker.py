@@ -1,0 +1,160 @@
+"""The embedded MQTT broker: mosquitto as a child process that cannot outlive us."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..toolchain import mosquitto
+
+START_S = 15.0
+STOP_S = 5.0
+
+# mosquitto runs below a shell that ends it when our end of the pipe closes, which it does however
+# we end, by signal 9 too: an orphan would keep the port. (Linux's parent-death signal is tied to
+# the thread that started the child.) The broker gets neither the pipe nor our standard input.
+_SUPERVISE = """
+exec 3<&0
+"$@" </dev/null 3<&- & broker=$!
+{ cat <&3 >/dev/null; kill "$broker" 2>/dev/null; } & watch=$!
+wait "$broker"; status=$?
+kill "$watch" 2>/dev/null
+exit $status
+"""
+
+_CONFIG = """\
+listener {port} {host}
+allow_anonymous true
+{user}persistence true
+persistence_location {folder}/
+autosave_interval 60
+# Reports that came while nobody took them in wait here; the default drops all beyond 1,000.
+max_queued_messages 200000
+max_queued_bytes 0
+# Reports are acknowledged in batches, once they are stored: the default of 20 would pace them.
+max_inflight_messages 1000
+message_size_limit 65536
+set_tcp_nodelay true
+connection_messages false
+log_dest stderr
+log_type error
+log_type warning
+log_type notice
+"""
+
+
+class BrokerError(RuntimeError):
+    """The broker did not start, or has ended; says why."""
+
+
+class Broker:
+    """`folder` holds its configuration, log and stored sessions. `port` 0 takes a free one.
+
+    `on_death(reason)` is called from another thread when the broker ends without `stop()`.
+    """
+
+    def __init__(
+        self, folder: Path, host: str, port: int, on_death: Callable[[str], None]
+    ) -> None:
+        self.host = host
+        self.port = port or _free_port(host)
+        self._folder = folder
+        self._log = folder / "mosquitto.log"
+        self._on_death = on_death
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+        self._watch: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Returns once connections are accepted; raises BrokerError, or ToolchainError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config = self._folder / "mosquitto.conf"
+        # Started as root, mosquitto becomes a user who may not read a private folder.
+        user = "user root\n" if os.geteuid() == 0 else ""
+        config.write_text(
+            _CONFIG.format(port=self.port, host=self.host, user=user, folder=self._folder)
+        )
+        argv = [*mosquitto(), "-c", str(config)]
+        self._refuse_taken_port()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _SUPERVISE, "ivota-broker", *argv],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in a terminal reaches the whole group: the broker ends when we say so.
+                start_new_session=True,
+            )
+        self._wait_accepting()
+        self._watch = threading.Thread(target=self._wait_death, name="broker", daemon=True)
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Ends it and waits, so that the port is free afterwards."""
+        self._stopping = True
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+        if self._watch:
+            self._watch.join()
+
+    def _refuse_taken_port(self) -> None:
+        # Without this the wait below would be answered by whoever has the port.
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port))
+            except OSError as error:
+                raise BrokerError(
+                    f"MQTT port {self.port} on {self.host} cannot be used ({error.strerror}): "
+                    "choose another with --mqtt-port, or use the broker there with --broker"
+                ) from None
+
+    def _wait_accepting(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_S
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        while True:
+            if self._process.poll() is not None:
+                raise BrokerError(f"mosquitto did not start: {self._last_words()}")
+            try:
+                socket.create_connection((host, self.port), timeout=1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise BrokerError(
+                        f"mosquitto does not accept connections on {host}:{self.port} after "
+                        f"{START_S:.0f} s: {self._last_words()}"
+                    ) from None
+            time.sleep(0.02)
+
+    def _wait_death(self) -> None:
+        assert self._process is not None
+        code = self._process.wait()
+        if not self._stopping:
+            how = f"by signal {code - 128}" if code > 128 else f"with exit code {code}"
+            self._on_death(f"mosquitto ended {how}: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()[-3:]
+        return " | ".join(lines) or "it said nothing"
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

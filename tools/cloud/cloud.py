@@ -1,0 +1,215 @@
+"""The whole cloud in one object: broker, MQTT session, intake, database, HTTP."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from ..toolchain import ToolchainError
+from . import api, downloads, signing
+from .broker import Broker, BrokerError
+from .database import Database, DatabaseError
+from .intake import Intake
+from .models import Firmware
+from .rollout import BackOff
+from .server import Server, ServerError, make_app
+from .session import MqttSession, SessionError
+
+log = logging.getLogger("ivota.cloud")
+
+HOST = "127.0.0.1"
+URL_TTL_S = 3600.0
+UPLOAD_MOST = 64 * 1024 * 1024  # bytes
+PUBLIC_URL_MOST = 800  # characters; clients keep URLs of less than 1,000
+
+
+class CloudError(RuntimeError):
+    """The cloud cannot start, or has failed; says why and what to do."""
+
+
+class Cloud:
+    """`with Cloud(folder) as cloud: …`, or `start()` and `stop()`.
+
+    folder        everything it keeps; made where it is missing
+    mqtt_port, http_port   0 takes a free one, which the attribute of that name then says
+    host          what broker and HTTP listen on
+    broker        "host:port" of a broker to use instead of a mosquitto of its own
+    public_url    what devices reach `http_port` as; may be set while running
+    url_ttl_s     how long a pre-signed URL is good for
+    push_qos      of what is published to devices; the vendor's cloud uses 0
+    token         what API requests must carry; without it only this machine may ask
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        mqtt_port: int = 0,
+        http_port: int = 0,
+        host: str = HOST,
+        broker: str | None = None,
+        public_url: str | None = None,
+        url_ttl_s: float = URL_TTL_S,
+        push_qos: int = 1,
+        back_off: BackOff = BackOff(),  # noqa: B008 (immutable)
+        token: str | None = None,
+        upload_most: int = UPLOAD_MOST,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.host = host
+        self.mqtt_host, self.mqtt_port = host, mqtt_port
+        self.http_port = http_port
+        self.url_ttl_s = url_ttl_s
+        self.failure: str | None = None
+        self._external = broker is not None
+        if broker is not None:
+            self.mqtt_host, self.mqtt_port = _split(broker)
+        self._public_url: str | None = None
+        if public_url is not None:
+            self.public_url = public_url
+        self._push_qos, self._back_off = push_qos, back_off
+        self._token, self._upload_most = token, upload_most
+        self._failed = threading.Event()
+        self._secret = b""
+        self._broker: Broker | None = None
+        self._database: Database | None = None
+        self._server: Server | None = None
+        self._session: MqttSession | None = None
+        self._intake: Intake | None = None
+
+    @property
+    def api_url(self) -> str:
+        """Where this machine reaches the API."""
+        return f"http://{HOST if _is_any(self.host) else _bracket(self.host)}:{self.http_port}"
+
+    @property
+    def public_url(self) -> str:
+        """What devices reach the HTTP side as: the start of every firmware URL."""
+        return self._public_url or self.api_url
+
+    @public_url.setter
+    def public_url(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
+            raise CloudError(f"{url!r} is not a URL like http://192.168.1.10:8123")
+        if len(url) > PUBLIC_URL_MOST or not url.isascii() or not url.isprintable() or " " in url:
+            raise CloudError(f"a public URL has at most {PUBLIC_URL_MOST} plain characters")
+        self._public_url = url.rstrip("/")
+
+    def start(self) -> None:
+        """Returns once devices and operators are served. Raises CloudError and leaves nothing."""
+        try:
+            self._start()
+        except (BrokerError, DatabaseError, ServerError, SessionError, ToolchainError) as error:
+            self.stop()
+            raise CloudError(str(error)) from error
+        except OSError as error:
+            self.stop()
+            raise CloudError(
+                f"the cloud cannot keep its data in {self.folder}: {error}"
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        firmware = self.folder / "firmware"
+        firmware.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in firmware.glob("upload-*.part"):
+            leftover.unlink()
+        self._database = Database(self.folder / "ivota.db")
+        self._secret = bytes.fromhex(
+            self._database.setting("url_secret", lambda: secrets.token_hex(32))
+        )
+        client_id = self._database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
+        self._server = Server(self.host, self.http_port)
+        self.http_port = self._server.port
+        if not self._external:
+            self._broker = Broker(self.folder / "mosquitto", self.host, self.mqtt_port, self._fail)
+            self._broker.start()
+            self.mqtt_port = self._broker.port
+        self._intake = Intake(
+            self._database, self._url_of, self._back_off, self._push_qos, self._fail
+        )
+        mqtt_host = HOST if _is_any(self.mqtt_host) else self.mqtt_host
+        self._session = MqttSession(mqtt_host, self.mqtt_port, client_id, self._intake.put)
+        self._intake.start(self._session)
+        self._session.start()
+        self._server.start(
+            make_app(
+                downloads.routes(self._database, firmware, self._secret),
+                api.routes(
+                    self._database,
+                    firmware,
+                    wake=self._intake.wake,
+                    health=self._health,
+                    token=self._token,
+                    upload_most=self._upload_most,
+                ),
+            )
+        )
+
+    def stop(self) -> None:
+        """Ends everything and waits for it; may be called again."""
+        if self._intake:
+            self._intake.stop()
+        if self._session:
+            self._session.stop()
+        if self._broker:
+            self._broker.stop()
+        if self._server:
+            self._server.stop()
+        if self._database:
+            self._database.close()
+        self._intake = self._session = self._broker = self._server = self._database = None
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Returns after `timeout_s`; raises CloudError as soon as a part of it fails."""
+        if self._failed.wait(timeout_s):
+            raise CloudError(self.failure or "the cloud has failed")
+
+    def __enter__(self) -> Cloud:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _url_of(self, firmware: Firmware) -> str:
+        expires = int(time.time() + self.url_ttl_s)
+        return signing.make_url(self.public_url, self._secret, firmware.id, expires)
+
+    def _health(self) -> tuple[str | None, bool]:
+        return self.failure, self._session is not None and self._session.connected
+
+    def _fail(self, reason: str) -> None:
+        log.error("%s", reason)
+        self.failure = reason
+        self._failed.set()
+
+
+def _split(broker: str) -> tuple[str, int]:
+    host, _, port = broker.rpartition(":")
+    if not host:
+        host, port = broker, "1883"
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise CloudError(f"{broker!r} is not HOST:PORT of an MQTT broker")
+    return host.strip("[]"), int(port)
+
+
+def _is_any(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "")
+
+
+def _bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

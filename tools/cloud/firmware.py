@@ -1,0 +1,167 @@
+"""Firmware files: taken in, kept by their SHA-256, found by version."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from .. import release
+from .database import Database
+from .models import Firmware
+from .protocol import NAME_MOST
+
+
+class FirmwareError(ValueError):
+    """A firmware cannot be taken in or found; `status` is the HTTP status that says so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Upload:
+    """A file while it comes in: written to disk piece by piece, gone unless it was kept."""
+
+    def __init__(self, folder: Path, size_most: int) -> None:
+        self._size_most = size_most
+        self.size = 0
+        self._md5, self._sha256 = hashlib.md5(), hashlib.sha256()
+        handle, name = tempfile.mkstemp(prefix="upload-", suffix=".part", dir=folder)
+        self.path = Path(name)
+        self._file = os.fdopen(handle, "wb")
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        """Raises FirmwareError beyond the limit or where the disk is full."""
+        self.size += len(data)
+        if self.size > self._size_most:
+            raise too_large(self._size_most)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise FirmwareError(507, f"the file cannot be stored: {error.strerror}") from None
+        self._md5.update(data)
+        self._sha256.update(data)
+
+    def keep(self, folder: Path) -> str:
+        """Moves the whole file to its lasting place and returns its SHA-256."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        sha256 = self._sha256.hexdigest()
+        self.path.replace(stored(folder, sha256))
+        return sha256
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+
+def too_large(size_most: int) -> FirmwareError:
+    return FirmwareError(
+        413, f"a firmware has at most {size_most} bytes here; raise it with --max-upload"
+    )
+
+
+def stored(folder: Path, sha256: str) -> Path:
+    """Where a file of this digest lies. No name that came from outside is ever part of a path."""
+    return folder / f"{sha256}.bin"
+
+
+def register(
+    database: Database,
+    folder: Path,
+    upload: Upload,
+    version: str | None,
+    application: str | None,
+) -> tuple[Firmware, list[str]]:
+    """Keeps an upload and returns its record, with warnings. Raises FirmwareError.
+
+    A bundle says itself what it is; of anything else the uploader must name the version. The same
+    file under the same version is one firmware, however often it is uploaded.
+    """
+    upload.flush()
+    if upload.size == 0:
+        raise FirmwareError(422, "the upload is empty")
+    try:
+        release_ = release.inspect(upload.path)
+        version = _agree("version", version, release_.version)
+        application = _agree("application", application, release_.application)
+        if version is None:
+            raise FirmwareError(422, "this file does not say its version: name it with --version")
+        warnings = release.check_version(version)
+    except release.ReleaseError as error:
+        raise FirmwareError(422, str(error)) from None
+    if application is not None and not 0 < len(application) <= NAME_MOST:
+        raise FirmwareError(422, f"an application's name has 1 to {NAME_MOST} characters")
+    sha256 = upload.keep(folder)
+    with database.writing() as session:
+        firmware = session.scalar(
+            select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
+        )
+        if firmware is None:
+            firmware = Firmware(
+                version=version,
+                application=application,
+                kind=release_.kind,
+                size=upload.size,
+                md5=upload.md5,
+                sha256=sha256,
+                uploaded_at=time.time(),
+            )
+            session.add(firmware)
+    return firmware, warnings
+
+
+def _agree(what: str, said: str | None, inside: str | None) -> str | None:
+    if said is not None and inside is not None and said != inside:
+        raise FirmwareError(422, f"the file says {what} {inside!r}, the request {said!r}")
+    return inside if said is None else said
+
+
+def find(
+    session: Session, version: str | None, firmware_id: int | None, application: str | None
+) -> Firmware:
+    """By id, or the newest upload of a version. Raises FirmwareError."""
+    if firmware_id is not None:
+        firmware = session.get(Firmware, firmware_id)
+        if firmware is None:
+            raise FirmwareError(404, f"there is no firmware with the id {firmware_id}")
+        return firmware
+    query = select(Firmware).order_by(Firmware.id.desc())
+    query = query.where(Firmware.version == version)
+    if application is not None:
+        query = query.where(Firmware.application == application)
+    found = session.scalars(query).all()
+    if not found:
+        raise FirmwareError(
+            404, f"there is no firmware {version!r}: upload it with `ivota release --upload`"
+        )
+    names = sorted({firmware.application or "(none)" for firmware in found})
+    if len(names) > 1:
+        raise FirmwareError(
+            409,
+            f"several applications have a version {version!r} ({', '.join(names)}): "
+            "choose with --application",
+        )
+    return found[0]

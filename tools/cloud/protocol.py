@@ -1,0 +1,144 @@
+"""The cloud's half of the message format; pure functions (docs/protocol.md).
+
+What devices send is read tolerantly and never trusted; what the cloud sends is exact: integers
+where the vendor's cloud sends integers, MD5 in lower case, `user_defined` never empty.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+REPORT_FILTER = "$ota/report/#"
+REPORT_PREFIX = "$ota/report/"
+UPDATE_PREFIX = "$ota/update/"
+URL_MOST = 999  # characters; clients keep a buffer of 1,000
+NAME_MOST = 128  # characters of a product id, and of a device name
+VERSION_MOST = 128  # what is kept of a device's word; targets have at most 32
+MESSAGE_MOST = 256  # characters kept of a result_msg
+
+REPORT_VERSION = "report_version"
+REPORT_PROGRESS = "report_progress"
+UNKNOWN = "unknown"
+GARBLED = "garbled"
+STATES = ("downloading", "burning", "done", "fail")
+
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a message says. `kind` is REPORT_VERSION, REPORT_PROGRESS, UNKNOWN or GARBLED."""
+
+    kind: str
+    version: str | None = None
+    state: str | None = None
+    percent: int | None = None
+    result_code: int | None = None
+    result_msg: str | None = None
+
+
+def device_of(topic: str) -> tuple[str, str] | None:
+    """(product id, device name) of a report topic; None where it names no device we could answer.
+
+    The name is all that follows the product id, with any slashes it may hold.
+    """
+    if not topic.startswith(REPORT_PREFIX):
+        return None
+    product_id, _, device_name = topic[len(REPORT_PREFIX) :].partition("/")
+    if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
+        return None
+    if not (product_id.isprintable() and device_name.isprintable()):
+        return None
+    return product_id, device_name
+
+
+def update_topic(product_id: str, device_name: str) -> str:
+    return f"{UPDATE_PREFIX}{product_id}/{device_name}"
+
+
+def read_report(payload: bytes) -> Report:
+    """Never raises: what is not a message of the protocol comes back as UNKNOWN or GARBLED."""
+    try:
+        message = json.loads(payload.decode())
+        kind, report = message["type"], message.get("report")
+        if kind == REPORT_VERSION:
+            return Report(kind, version=_version(report["version"]))
+        if kind == REPORT_PROGRESS:
+            return _progress(report)
+    # RecursionError: a few thousand opening brackets. The rest: wrong bytes, JSON, keys or types.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Report(GARBLED)
+    return Report(UNKNOWN)
+
+
+def _progress(report: dict[str, Any]) -> Report:
+    progress = report["progress"]
+    state = progress["state"]
+    if state not in STATES:
+        return Report(UNKNOWN)
+    percent = _integer(progress.get("percent"))
+    return Report(
+        REPORT_PROGRESS,
+        version=_version(report["version"]),
+        state=state,
+        percent=None if percent is None else min(max(percent, 0), 100),
+        result_code=_integer(progress.get("result_code")),
+        result_msg=_text(progress.get("result_msg")),
+    )
+
+
+def _version(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= VERSION_MOST or not value.isprintable():
+        raise ValueError("no version")
+    return value
+
+
+def _integer(value: object) -> int | None:
+    """The format says strings here; a device that sends numbers is understood as well."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 1_000_000_000 else None
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    return None
+
+
+def _text(value: object) -> str | None:
+    """A sentence fit for a database and a terminal: no control characters, no lone surrogates."""
+    if not isinstance(value, str):
+        return None
+    return "".join(c if c.isprintable() else "?" for c in value[:MESSAGE_MOST])
+
+
+def version_answer(version: str) -> bytes:
+    return _encode(
+        {
+            "type": "report_version_rsp",
+            "result_code": 0,
+            "result_msg": "success",
+            "version": version,
+        }
+    )
+
+
+def update_firmware(version: str, url: str, file_size: int, md5: str) -> bytes:
+    """The push. Raises ValueError where the URL is longer than clients can keep."""
+    if len(url) > URL_MOST:
+        raise ValueError(f"the URL has {len(url)} characters, clients keep at most {URL_MOST}")
+    return _encode(
+        {
+            "type": "update_firmware",
+            "version": version,
+            "url": url,
+            "file_size": file_size,
+            "md5sum": md5.lower(),
+            # One reference client drops a push without it, or with an empty one.
+            "user_defined": "ivota",
+        }
+    )
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()

@@ -1,0 +1,115 @@
+"""When a device gets a push: the rules for one assignment. No database, no network, no clock.
+
+    waiting ─push→ pushed → downloading → burning → done
+       ↑             └────────── fail ──────┘
+       └─ back-off ─ retry ←──────┴──→ failed     (current: runs it, `done` is still to come)
+
+`next_push_at` is the only order to push there is: whoever publishes takes what is due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .models import Assignment
+from .protocol import Report
+
+WAITING, PUSHED, DOWNLOADING, BURNING = "waiting", "pushed", "downloading", "burning"
+CURRENT, RETRY, DONE, FAILED, SUPERSEDED = "current", "retry", "done", "failed", "superseded"
+CLOSED = (DONE, FAILED, SUPERSEDED)
+
+SOFT_CODES = (-1, -2, -3)  # the download's: time, no file, signature expired
+HARD_MOST = 3  # times in all for -4, -5 and codes that nobody defined
+
+
+@dataclass(frozen=True)
+class BackOff:
+    """Seconds until a failed device is pushed again: `first_s`, doubled each time, to `most_s`."""
+
+    first_s: float = 10.0
+    most_s: float = 3600.0
+
+    def after(self, failures: int) -> float:
+        # The exponent is bounded: a float overflows at 2**1024.
+        return min(self.first_s * 2.0 ** min(failures - 1, 60), self.most_s)
+
+
+def begin(assignment: Assignment, running: str | None, now: float) -> None:
+    """An operator has just chosen the target."""
+    assignment.state = WAITING
+    assignment.next_push_at = now
+    assignment.updated_at = now
+    if running == assignment.firmware.version:
+        assignment.state, assignment.next_push_at = CURRENT, None
+
+
+def on_version(assignment: Assignment, running: str, now: float) -> None:
+    """The device said which version it runs: up to date, or a push is due."""
+    if assignment.state in CLOSED:
+        return
+    assignment.updated_at = now
+    if running == assignment.firmware.version:
+        assignment.state, assignment.next_push_at = CURRENT, None
+    elif assignment.state != RETRY:
+        assignment.next_push_at = now
+    # In RETRY the back-off's end is already the next push.
+
+
+def on_progress(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
+    """The device said how far it is. A report for another version than the target's is ignored."""
+    if report.version != assignment.firmware.version or assignment.state == SUPERSEDED:
+        return
+    if report.state == "done":
+        # Also after FAILED: the device is where it was meant to be, whatever came before.
+        _set(assignment, DONE, report, now)
+        assignment.percent = 100
+    elif assignment.state in CLOSED:
+        return
+    elif report.state == "fail":
+        _on_fail(assignment, report, now, back_off)
+    else:
+        _set(assignment, DOWNLOADING if report.state == "downloading" else BURNING, report, now)
+        assignment.percent = 100 if report.percent is None else report.percent
+
+
+def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
+    # A failure counts once per push: the same report may be delivered twice (QoS 1).
+    if assignment.state == RETRY:
+        return
+    if report.result_code in SOFT_CODES:
+        assignment.soft_failures += 1
+        failures = assignment.soft_failures
+    else:
+        assignment.hard_failures += 1
+        failures = assignment.hard_failures
+    if assignment.hard_failures >= HARD_MOST:
+        _set(assignment, FAILED, report, now)
+    else:
+        _set(assignment, RETRY, report, now)
+        assignment.next_push_at = now + back_off.after(failures)
+
+
+def _set(assignment: Assignment, state: str, report: Report, now: float) -> None:
+    assignment.state = state
+    assignment.next_push_at = None
+    assignment.result_code = report.result_code
+    assignment.result_msg = report.result_msg
+    assignment.updated_at = now
+
+
+def on_pushed(assignment: Assignment, now: float) -> None:
+    """The push is on its way. A device in mid-download is shown as that all the same."""
+    assignment.pushes += 1
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    if assignment.state not in (DOWNLOADING, BURNING):
+        assignment.state = PUSHED
+
+
+def supersede(assignment: Assignment, now: float) -> None:
+    """Another target takes this one's place; a finished one keeps how it ended."""
+    assignment.current = False
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    if assignment.state not in CLOSED:
+        assignment.state = SUPERSEDED

@@ -1,0 +1,95 @@
+"""The HTTP server: uvicorn on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from .firmware import FirmwareError
+
+log = logging.getLogger("ivota.cloud")
+
+START_S = 15.0
+KEEP_ALIVE_S = 75  # some clients fetch in 50 KiB pieces on one connection, at a board's pace
+
+
+class ServerError(RuntimeError):
+    """HTTP cannot be served; says why and what to do."""
+
+
+def make_app(*routers: APIRouter) -> FastAPI:
+    # The pages that show the API load scripts from elsewhere, so there are none.
+    app = FastAPI(title="ivota", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    for router in routers:
+        app.include_router(router)
+
+    @app.exception_handler(FirmwareError)
+    def refused(_request: Request, error: FirmwareError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, error.status)
+
+    @app.exception_handler(Exception)
+    def failed(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return JSONResponse({"detail": "the cloud failed; its log says why"}, 500)
+
+    return app
+
+
+class Server:
+    """Listens at once, so that `port` (0: a free one) is known; serves from `start()`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise ServerError(
+                f"HTTP port {port} on {host} cannot be used ({error.strerror}): choose another "
+                "with --port"
+            ) from None
+        self.port: int = self._socket.getsockname()[1]
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, app: FastAPI) -> None:
+        """Returns once requests are answered; raises ServerError."""
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            # Its errors are ours to report (see make_app), or are links that were cut.
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            # Downloads and watchers may last: they are cut when the cloud stops.
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + START_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise ServerError("the HTTP server did not start")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Cuts what is still open and returns once the port is free."""
+        if self._server and self._thread:
+            self._server.should_exit = True
+            self._thread.join()
+        self._socket.close()

@@ -1,0 +1,133 @@
+"""One persistent MQTT session: every report handed on, none acknowledged before we are told to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from .protocol import REPORT_FILTER
+
+log = logging.getLogger("ivota.cloud")
+
+KEEPALIVE_S = 30
+PAYLOAD_MOST = 65536  # bytes; an external broker may let more through
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as it came. `connection` tells of which connection `mid` is an id."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retained: bool
+    mid: int
+    connection: int
+
+
+class SessionError(RuntimeError):
+    """The broker cannot be used; says why and what to do."""
+
+
+class MqttSession:
+    """`client_id` names the session at the broker, which keeps reports for it while we are away.
+
+    `on_message` is called from the network's thread and must not block.
+    """
+
+    def __init__(
+        self, host: str, port: int, client_id: str, on_message: Callable[[Message], None]
+    ) -> None:
+        self._host, self._port = host, port
+        self._on_message = on_message
+        self._connection = 0
+        self._subscribed = threading.Event()
+        self._refused: str | None = None
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
+        )
+        self._client.reconnect_delay_set(1, 30)
+        # What cannot be sent now is not worth much later: URLs expire, and reports come again.
+        self._client.max_queued_messages_set(10000)
+        self._client.max_inflight_messages_set(1000)
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_subscribe = self._answered
+        self._client.on_message = self._received
+
+    @property
+    def connected(self) -> bool:
+        """Subscribed, so that reports come in."""
+        return self._subscribed.is_set()
+
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Returns once subscribed; then the session repairs itself. Raises SessionError."""
+        where = f"{self._host}:{self._port}"
+        try:
+            self._client.connect(self._host, self._port, KEEPALIVE_S)
+        except (OSError, ValueError) as error:
+            raise SessionError(f"no MQTT broker answers at {where} ({error})") from None
+        self._client.loop_start()
+        if not self._subscribed.wait(timeout_s):
+            self.stop()
+            raise SessionError(f"the MQTT broker at {where} {self._refused or 'does not answer'}")
+
+    def stop(self) -> None:
+        self._subscribed.clear()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        try:
+            self._client.publish(topic, payload, qos)
+        except ValueError as error:
+            log.warning("cannot publish to %r: %s", topic, error)
+
+    def acknowledge(self, message: Message) -> None:
+        # An id belongs to its connection; in a later one it may name another message, which the
+        # broker would then take for delivered. What is not acknowledged comes again.
+        if message.qos and message.connection == self._connection:
+            self._client.ack(message.mid, message.qos)
+
+    def _connected(self, client: mqtt.Client, _d: Any, _flags: Any, reason: Any, _p: Any) -> None:
+        if reason.is_failure:
+            self._refused = f"refuses the connection ({reason})"
+            log.error("the MQTT broker %s", self._refused)
+            return
+        self._connection += 1
+        client.subscribe(REPORT_FILTER, 1)
+
+    def _answered(self, _c: mqtt.Client, _d: Any, _mid: int, reasons: Any, _p: Any) -> None:
+        if reasons[0].is_failure:
+            self._refused = f"refuses the subscription to {REPORT_FILTER} ({reasons[0]})"
+            log.error("the MQTT broker %s", self._refused)
+            return
+        log.info("MQTT connected, %s:%s", self._host, self._port)
+        self._subscribed.set()
+
+    def _disconnected(self, _c: mqtt.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
+        if self._subscribed.is_set():
+            log.warning("MQTT connection lost (%s), connecting again", reason)
+        self._subscribed.clear()
+
+    def _received(self, _c: mqtt.Client, _d: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        self._on_message(
+            Message(
+                topic,
+                bytes(message.payload[:PAYLOAD_MOST]),
+                message.qos,
+                bool(message.retain),
+                message.mid,
+                self._connection,
+            )
+        )

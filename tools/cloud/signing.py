@@ -1,0 +1,27 @@
+"""Pre-signed download URLs: they expire, and nobody but us can make one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+EXPIRES_MOST = 12  # digits
+
+
+def signature(secret: bytes, firmware_id: int, expires: int) -> str:
+    """The word that only the owner of `secret` can compute; `expires` in Unix seconds."""
+    signed = f"/files/{firmware_id}\n{expires}".encode()
+    return hmac.new(secret, signed, hashlib.sha256).hexdigest()
+
+
+def make_url(base: str, secret: bytes, firmware_id: int, expires: int) -> str:
+    sign = signature(secret, firmware_id, expires)
+    return f"{base}/files/{firmware_id}?expires={expires}&sign={sign}"
+
+
+def is_valid(secret: bytes, firmware_id: int, expires: str, sign: str, now: float) -> bool:
+    """False after the expiry and for anything that was not signed here, in constant time."""
+    if not (expires.isascii() and expires.isdigit() and len(expires) <= EXPIRES_MOST):
+        return False
+    right = signature(secret, firmware_id, int(expires))
+    return hmac.compare_digest(sign.encode(), right.encode()) and now < int(expires)
