@@ -1,0 +1,10 @@
+"""A simulated board: the very boot.py, main.py and lib on MicroPython's unix port.
+
+Its flash is an image file that can fail or die at any operation, its network a proxy that can cut,
+stall and pace.
+"""
+
+from ivota_tools.sim.board import Board, BoardError
+from ivota_tools.sim.flash import Death, Fault, Flash, FlashError
+
+__all__ = ["Board", "BoardError", "Death", "Fault", "Flash", "FlashError"]

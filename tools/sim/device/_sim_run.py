@@ -1,0 +1,68 @@
+"""Starts as a board does: flash mounted at /, boot.py, main.py, and then the REPL."""
+
+# Arguments: reset cause, unique id, folder — or, for a flash, image, state file, blocks.
+
+import gc
+import sys
+import time
+
+import ffi
+import machine
+import vfs
+
+
+def _mount(args):
+    if len(args) == 1:
+        system = vfs.VfsPosix(args[0])
+    else:
+        import _sim_flash
+
+        system = vfs.VfsLfs2(_sim_flash.attach(args[0], args[1], int(args[2])))
+    vfs.umount("/")
+    vfs.mount(system, "/")
+
+
+def _start():
+    libc = ffi.open(None)
+    libc.func("i", "prctl", "ii")(1, 9)  # no board outlives the host that watches over it
+    args = sys.argv[1:]
+    machine._cause = int(args[0])
+    machine._id = args[1].encode()
+    try:
+        _mount(args[2:])
+    except OSError as e:
+        print("sim: no file system:", e)
+        return
+    sys.argv.clear()
+    sys.path.clear()
+    sys.path.extend(("", ".frozen", "/lib"))
+
+
+# True unless it raised. An exception in boot.py keeps today's ports from running main.py.
+def _run(path):
+    import os
+
+    import __main__
+
+    try:
+        os.stat(path)
+    except OSError:
+        return True
+    try:
+        execfile(path, __main__.__dict__)  # noqa: F821 - MicroPython's own
+        return True
+    except SystemExit:
+        print("MPY: soft reboot")
+        ffi.open(None).func("v", "_exit", "i")(machine.SOFT_RESET + 80)
+    except BaseException as e:
+        sys.print_exception(e)
+
+
+_start()
+gc.collect()
+print("sim: heap", gc.mem_alloc(), gc.mem_free())
+if _run("/boot.py"):
+    _run("/main.py")
+print("REPL")
+while True:
+    time.sleep(1)

@@ -1,0 +1,265 @@
+"""A flash image on the host: made, read, counted, told to fail, and torn."""
+
+import hashlib
+import os
+import random
+import shutil
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from littlefs import LittleFS, LittleFSError
+from littlefs.context import UserContext
+from littlefs.lfs import LFSConfig
+
+BLOCK = 4096
+# What MicroPython's VfsLfs2 uses unless told otherwise.
+GEOMETRY = {"block_size": BLOCK, "read_size": 32, "prog_size": 32, "cache_size": 128,
+            "lookahead_size": 32}  # fmt: skip
+
+# Words of the state file, in device/_sim_flash.py's order; the board has no use for the last two.
+_WORDS = (
+    "reads", "read_bytes", "programs", "program_bytes", "erases", "operations", "fault_at",
+    "fault_read_at", "fault_kinds", "fault_is_error", "errors", "died_in", "violation", "block",
+    "offset", "size", "tear", "seed",
+)  # fmt: skip
+_LAYOUT = struct.Struct(f"<{len(_WORDS)}I")
+_COUNTS = ("operations", "programs", "erases", "reads", "program_bytes", "read_bytes", "errors")
+_NEVER = (1 << 30) - 1  # the largest small integer of a 32-bit MicroPython
+_KINDS = {"program": 1, "erase": 2, "write": 3, "read": 4, "any": 7}
+_TEARS = ("", "part", "random")
+_PROGRAM_UNIT = 32
+
+
+class FlashError(RuntimeError):
+    """The flash was used as flash cannot be, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, and when.
+
+    `at` counts operations from the first, which is 0: programs and erases together, or reads where
+    `on` is "read". It happens at the first operation of that kind from there on.
+    `kind`: "die", the power fails before it; "part", in the middle of it, when a first part is
+    done; "random", in the middle of it, with random bits (of a program's last unit, of a whole
+    erased block); "error", it and all later ones of the kind fail with OSError, until disarmed.
+    `on`: "program", "erase", "write" (either), "read", "any" (for "error": reads fail from read
+    number `at` on, writes from operation number `at`).
+    """
+
+    kind: str
+    at: int
+    on: str = "write"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("die", "part", "random", "error") or self.on not in _KINDS:
+            raise ValueError(f"no such fault: {self}")
+        if self.at < 0 or (self.on == "read" and self.kind in ("part", "random")):
+            raise ValueError(f"no such fault: {self}")
+
+
+@dataclass(frozen=True)
+class Death:
+    """The operation in which the flash died."""
+
+    on: str
+    operation: int
+    block: int
+    offset: int
+    size: int
+    tear: str  # "part", "random", or "" where it died before the operation
+
+
+class Flash:
+    """The image file `path`, and beside it the state file with counters and the armed fault."""
+
+    def __init__(self, path: Path, blocks: int = 512):
+        self.path = path
+        self.state_path = path.with_suffix(".state")
+        self.blocks = blocks
+
+    # --- content
+
+    def format(self, files: Mapping[str, bytes] | None = None) -> None:
+        """Makes a fresh littlefs with these files on it, counters at 0, no fault armed."""
+        context = _Memory(bytearray(b"\xff" * (self.blocks * BLOCK)))
+        system = LittleFS(context=context, block_count=self.blocks, **GEOMETRY)
+        _put(system, files or {})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(context.buffer)
+        self.reset_state()
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Writes files from outside; for a board that is off. Not counted."""
+        self.settle()
+        context = _Memory(bytearray(self.path.read_bytes()))
+        _put(self._mounted(context), files)
+        with self.path.open("r+b") as image:  # in place: the file may be mapped
+            image.write(context.buffer)
+
+    def filesystem(self) -> LittleFS:
+        """The file system as it stands now, on a copy in memory. Raises FlashError."""
+        return self._mounted(_Memory(bytearray(self.path.read_bytes())))
+
+    def _mounted(self, context: UserContext) -> LittleFS:
+        system = LittleFS(context=context, block_count=self.blocks, mount=False, **GEOMETRY)
+        try:
+            system.mount()
+        except LittleFSError as e:
+            raise FlashError(f"no littlefs on {self.path.name}: {e}") from e
+        return system
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError."""
+        system = self.filesystem()  # held: its files do not keep it alive
+        with system.open(path, "rb") as file:
+            return file.read()
+
+    def listdir(self, path: str = "/") -> list[str]:
+        return sorted(self.filesystem().listdir(path))
+
+    def tree(self) -> dict[str, bytes]:
+        """Every file, path → bytes."""
+        system = self.filesystem()
+        result = {}
+        for folder, _, names in system.walk("/"):
+            for name in names:
+                path = f"{folder.rstrip('/')}/{name}"
+                with system.open(path, "rb") as file:
+                    result[path] = file.read()
+        return result
+
+    def digest(self) -> str:
+        """The SHA-256 of the whole image."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def copy(self, path: Path) -> "Flash":
+        """The same flash in another file, counters and all, no fault armed. Tears first."""
+        self.settle()
+        other = Flash(path, self.blocks)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.path, other.path)
+        shutil.copyfile(self.state_path, other.state_path)
+        other.disarm()
+        return other
+
+    # --- counters and faults
+
+    def reset_state(self) -> None:
+        """Sets every counter to 0 and disarms."""
+        pages = _LAYOUT.pack(*(0 for _ in _WORDS)).ljust(BLOCK, b"\0"), b"\xff" * BLOCK
+        self.state_path.write_bytes(b"".join(pages) + b"\0" * BLOCK)
+        self.disarm()
+
+    def counts(self) -> dict[str, int]:
+        """`operations` (= `programs` + `erases`), `reads`, bytes, `errors`."""
+        words = self._words()
+        return {name: words[name] for name in _COUNTS}
+
+    def arm(self, fault: Fault) -> None:
+        """Takes effect at once, on a running board too."""
+        reads = _NEVER if fault.on in ("program", "erase", "write") else fault.at
+        writes = _NEVER if fault.on == "read" else fault.at
+        self._set(
+            fault_kinds=_KINDS[fault.on],
+            fault_is_error=int(fault.kind == "error"),
+            tear=_TEARS.index(fault.kind) if fault.kind in _TEARS else 0,
+            seed=fault.seed,
+            fault_at=writes,
+            fault_read_at=reads,
+        )
+
+    def disarm(self) -> None:
+        self._set(fault_at=_NEVER, fault_read_at=_NEVER, fault_kinds=0)
+
+    def violation(self) -> str | None:
+        """What was programmed without having been erased, or None."""
+        words = self._words()
+        if not words["violation"]:
+            return None
+        return (
+            f"block {words['block']}, offset {words['offset']}: {words['size']} bytes programmed "
+            f"that were not erased (after {words['operations']} operations)"
+        )
+
+    def settle(self) -> Death | None:
+        """After a death in an armed fault: does what was torn, disarms, and tells what it was.
+
+        For a process that has ended. None if the flash did not die, or was settled before.
+        """
+        words = self._words()
+        if not words["died_in"]:
+            return None
+        on = next(name for name, number in _KINDS.items() if number == words["died_in"])
+        tear = _TEARS[words["tear"]] if on != "read" else ""
+        if tear:
+            self._tear(on, words, tear)
+        self._set(died_in=0)
+        self.disarm()
+        return Death(on, words["operations"], words["block"], words["offset"], words["size"], tear)
+
+    def _tear(self, on: str, words: dict[str, int], tear: str) -> None:
+        chance = random.Random(f"{words['seed']} {tear} {words['operations']}")
+        start = words["block"] * BLOCK + words["offset"]
+        size = words["size"] if on == "program" else BLOCK
+        with self.state_path.open("rb") as state:
+            state.seek(2 * BLOCK)
+            data = state.read(size) if on == "program" else b"\xff" * size
+        with self.path.open("r+b") as image:
+            image.seek(start)
+            old = image.read(size)
+            if tear == "part":
+                done = chance.randrange(1, size)
+                new = data[:done] + old[done:]
+            elif on == "erase":
+                new = chance.randbytes(size)
+            else:
+                done = chance.randrange(0, size, _PROGRAM_UNIT)
+                unit = data[done : done + _PROGRAM_UNIT]
+                # a program only clears bits: some of those it was to clear
+                half = bytes(a | b for a, b in zip(unit, chance.randbytes(len(unit)), strict=True))
+                new = data[:done] + half + old[done + len(half) :]
+            image.seek(start)
+            image.write(new)
+
+    def _words(self) -> dict[str, int]:
+        with self.state_path.open("rb") as state:
+            return dict(zip(_WORDS, _LAYOUT.unpack(state.read(_LAYOUT.size)), strict=True))
+
+    def _set(self, **words: int) -> None:
+        with self.state_path.open("r+b") as state:
+            for name, value in words.items():
+                os.pwrite(state.fileno(), struct.pack("<I", value), 4 * _WORDS.index(name))
+
+
+class _Memory(UserContext):
+    """littlefs-python's context over a given image, without its logging of every operation."""
+
+    def __init__(self, image: bytearray):
+        super().__init__(buffsize=0)
+        self.buffer = image
+
+    def read(self, cfg: LFSConfig, block: int, off: int, size: int) -> bytearray:
+        start = block * BLOCK + off
+        return self.buffer[start : start + size]
+
+    def prog(self, cfg: LFSConfig, block: int, off: int, data: bytes) -> int:
+        start = block * BLOCK + off
+        self.buffer[start : start + len(data)] = data
+        return 0
+
+    def erase(self, cfg: LFSConfig, block: int) -> int:
+        self.buffer[block * BLOCK : (block + 1) * BLOCK] = b"\xff" * BLOCK
+        return 0
+
+
+def _put(system: LittleFS, files: Mapping[str, bytes]) -> None:
+    for path, data in files.items():
+        folder = path.rpartition("/")[0]
+        if folder:
+            system.makedirs(folder, exist_ok=True)
+        with system.open(path, "wb") as file:
+            file.write(data)
