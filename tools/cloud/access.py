@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 
+from .errors import CloudError
+
 
 def guard(token: str | None) -> Callable[[Request], None]:
     """A FastAPI dependency that lets a request pass or answers 401 or 403."""
@@ -36,6 +38,28 @@ def guard(token: str | None) -> Callable[[Request], None]:
             )
 
     return check
+
+
+def check_exposure(
+    host: str, public_url: str | None, token: str | None, *, own_broker: bool
+) -> list[str]:
+    """Warnings about what listening on `host` means; CloudError where it could not work."""
+    if _is_loopback(host):
+        return []
+    if host in ("0.0.0.0", "::"):
+        if public_url is None:
+            raise CloudError(
+                f"--host {host} listens everywhere; say under which address devices reach this "
+                "machine: --public-url http://ADDRESS:PORT"
+            )
+    elif token is None:
+        raise CloudError(
+            f"on {host} alone nobody may use the API without a token: add --token, or listen on "
+            f"--host 0.0.0.0 with --public-url http://{host}:PORT"
+        )
+    if not own_broker:
+        return []
+    return [f"whoever reaches {host} may use the MQTT broker: for networks that you trust"]
 
 
 def _host(header: str | None) -> str:

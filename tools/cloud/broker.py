@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..toolchain import mosquitto
+from .errors import CloudError
 
 START_S = 15.0
 STOP_S = 5.0
@@ -48,10 +49,6 @@ log_type notice
 """
 
 
-class BrokerError(RuntimeError):
-    """The broker did not start, or has ended; says why."""
-
-
 class Broker:
     """`folder` holds its configuration, log and stored sessions. `port` 0 takes a free one.
 
@@ -71,7 +68,7 @@ class Broker:
         self._watch: threading.Thread | None = None
 
     def start(self) -> None:
-        """Returns once connections are accepted; raises BrokerError, or ToolchainError."""
+        """Returns once connections are accepted; raises CloudError, or ToolchainError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = self._folder / "mosquitto.conf"
         # Started as root, mosquitto becomes a user who may not read a private folder.
@@ -117,7 +114,7 @@ class Broker:
             try:
                 probe.bind((self.host, self.port))
             except OSError as error:
-                raise BrokerError(
+                raise CloudError(
                     f"MQTT port {self.port} on {self.host} cannot be used ({error.strerror}): "
                     "choose another with --mqtt-port, or use the broker there with --broker"
                 ) from None
@@ -128,14 +125,14 @@ class Broker:
         host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
         while True:
             if self._process.poll() is not None:
-                raise BrokerError(f"mosquitto did not start: {self._last_words()}")
+                raise CloudError(f"mosquitto did not start: {self._last_words()}")
             try:
                 socket.create_connection((host, self.port), timeout=1).close()
                 return
             except OSError:
                 if time.monotonic() > deadline:
                     self.stop()
-                    raise BrokerError(
+                    raise CloudError(
                         f"mosquitto does not accept connections on {host}:{self.port} after "
                         f"{START_S:.0f} s: {self._last_words()}"
                     ) from None

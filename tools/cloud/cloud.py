@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 from ..toolchain import ToolchainError
 from . import api, downloads, signing
-from .broker import Broker, BrokerError
-from .database import Database, DatabaseError
+from .broker import Broker
+from .database import Database
+from .errors import CloudError
 from .intake import Intake
 from .models import Firmware
 from .rollout import BackOff
-from .server import Server, ServerError, make_app
-from .session import MqttSession, SessionError
+from .server import Server, make_app
+from .session import MqttSession
 
 log = logging.getLogger("ivota.cloud")
 
@@ -26,10 +27,6 @@ HOST = "127.0.0.1"
 URL_TTL_S = 3600.0
 UPLOAD_MOST = 64 * 1024 * 1024  # bytes
 PUBLIC_URL_MOST = 800  # characters; clients keep URLs of less than 1,000
-
-
-class CloudError(RuntimeError):
-    """The cloud cannot start, or has failed; says why and what to do."""
 
 
 class Cloud:
@@ -105,7 +102,7 @@ class Cloud:
         """Returns once devices and operators are served. Raises CloudError and leaves nothing."""
         try:
             self._start()
-        except (BrokerError, DatabaseError, ServerError, SessionError, ToolchainError) as error:
+        except ToolchainError as error:
             self.stop()
             raise CloudError(str(error)) from error
         except OSError as error:

@@ -11,13 +11,10 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from .errors import CloudError
 from .models import Base, Counter, Setting
 
 _REVISION = "revision"
-
-
-class DatabaseError(RuntimeError):
-    """The database cannot be used; says why and what to do."""
 
 
 class Database:
@@ -33,7 +30,7 @@ class Database:
                 Base.metadata.create_all(connection)
         except DBAPIError as error:
             self._engine.dispose()
-            raise DatabaseError(
+            raise CloudError(
                 f"{path} cannot be opened as the cloud's database ({error.orig}): choose another "
                 "--data folder, or move that file away"
             ) from error

@@ -11,16 +11,13 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from .errors import CloudError
 from .firmware import FirmwareError
 
 log = logging.getLogger("ivota.cloud")
 
 START_S = 15.0
 KEEP_ALIVE_S = 75  # some clients fetch in 50 KiB pieces on one connection, at a board's pace
-
-
-class ServerError(RuntimeError):
-    """HTTP cannot be served; says why and what to do."""
 
 
 def make_app(*routers: APIRouter) -> FastAPI:
@@ -52,7 +49,7 @@ class Server:
             self._socket.bind((host, port))
         except OSError as error:
             self._socket.close()
-            raise ServerError(
+            raise CloudError(
                 f"HTTP port {port} on {host} cannot be used ({error.strerror}): choose another "
                 "with --port"
             ) from None
@@ -61,7 +58,7 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def start(self, app: FastAPI) -> None:
-        """Returns once requests are answered; raises ServerError."""
+        """Returns once requests are answered; raises CloudError."""
         config = uvicorn.Config(
             app,
             http="h11",
@@ -84,7 +81,7 @@ class Server:
         deadline = time.monotonic() + START_S
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise ServerError("the HTTP server did not start")
+                raise CloudError("the HTTP server did not start")
             time.sleep(0.01)
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from .errors import CloudError
 from .protocol import REPORT_FILTER
 
 log = logging.getLogger("ivota.cloud")
@@ -29,10 +30,6 @@ class Message:
     retained: bool
     mid: int
     connection: int
-
-
-class SessionError(RuntimeError):
-    """The broker cannot be used; says why and what to do."""
 
 
 class MqttSession:
@@ -67,16 +64,16 @@ class MqttSession:
         return self._subscribed.is_set()
 
     def start(self, timeout_s: float = 10.0) -> None:
-        """Returns once subscribed; then the session repairs itself. Raises SessionError."""
+        """Returns once subscribed; then the session repairs itself. Raises CloudError."""
         where = f"{self._host}:{self._port}"
         try:
             self._client.connect(self._host, self._port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            raise SessionError(f"no MQTT broker answers at {where} ({error})") from None
+            raise CloudError(f"no MQTT broker answers at {where} ({error})") from None
         self._client.loop_start()
         if not self._subscribed.wait(timeout_s):
             self.stop()
-            raise SessionError(f"the MQTT broker at {where} {self._refused or 'does not answer'}")
+            raise CloudError(f"the MQTT broker at {where} {self._refused or 'does not answer'}")
 
     def stop(self) -> None:
         self._subscribed.clear()

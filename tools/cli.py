@@ -1,0 +1,280 @@
+"""The command `ivota`. Each command is wiring: what it does is in the module it calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from typer.core import TyperGroup
+
+from . import release as releases
+from . import views
+from .client_api import ApiError, Client, Json
+
+
+class _Group(TyperGroup):
+    """Known errors are a sentence and exit code 1; anything else is a bug and shows itself."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ApiError, releases.ReleaseError) as error:
+            fail(str(error))
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Firmware updates for MicroPython boards.",
+)
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+Device = Annotated[str, typer.Option("--device", "-d", help="PRODUCT/NAME, or NAME alone.")]
+
+
+def fail(sentence: str) -> NoReturn:
+    err.print("ivota:", sentence, markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def warn(sentence: str) -> None:
+    err.print("ivota: warning:", sentence, markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+@app.command()
+def cloud(
+    host: Annotated[str, typer.Option(help="What to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="HTTP; 0: a free one.")] = 8123,
+    mqtt_port: Annotated[int, typer.Option(help="MQTT; 0: a free one.")] = 1883,
+    broker: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a broker to use instead of our own.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for all that is kept.")] = None,
+    public_url: Annotated[
+        str | None, typer.Option(help="What devices reach the HTTP port as.")
+    ] = None,
+    url_ttl: Annotated[float, typer.Option(help="Seconds a download URL is good for.")] = 3600,
+    push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
+    max_upload: Annotated[int, typer.Option(help="Bytes of a firmware, at most.")] = 64 << 20,
+    token: Annotated[
+        str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the cloud: MQTT broker, firmware downloads, and the API of the other commands."""
+    # FastAPI and SQLAlchemy take their time; the other commands need neither.
+    from .cloud import Cloud, CloudError
+    from .cloud.access import check_exposure
+
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False)],
+    )
+    logging.getLogger("ivota").setLevel(logging.INFO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        for sentence in check_exposure(host, public_url, token, own_broker=broker is None):
+            warn(sentence)
+        with Cloud(
+            data or default_data(),
+            mqtt_port=mqtt_port,
+            http_port=port,
+            host=host,
+            broker=broker,
+            public_url=public_url,
+            url_ttl_s=url_ttl,
+            push_qos=push_qos,
+            token=token,
+            upload_most=max_upload,
+        ) as running:
+            if as_json:
+                print_json(
+                    {
+                        "api_url": running.api_url,
+                        "public_url": running.public_url,
+                        "mqtt_host": running.mqtt_host,
+                        "mqtt_port": running.mqtt_port,
+                        "data": str(running.folder),
+                    }
+                )
+            else:
+                out.print(f"MQTT   {running.mqtt_host}:{running.mqtt_port}", markup=False)
+                out.print(f"HTTP   {running.api_url}, for devices {running.public_url}")
+                out.print(f"data   {running.folder}", markup=False, soft_wrap=True)
+                out.print("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
+            while not stop.wait(0.2):
+                running.wait(0)
+    except CloudError as error:
+        fail(str(error))
+
+
+@app.command()
+def release(
+    source: Annotated[Path, typer.Argument(help="Folder with app.py, or a ready firmware file.")],
+    version: Annotated[str, typer.Option(help="1 to 32 characters.")],
+    out_file: Annotated[Path | None, typer.Option("--out", help="The bundle to write.")] = None,
+    application: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
+    pad_to: Annotated[int | None, typer.Option(help="Fill up to exactly N bytes.")] = None,
+    mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
+    upload: Annotated[bool, typer.Option("--upload", help="Give it to the cloud.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a firmware file of an application folder, and upload it if asked to."""
+    for sentence in releases.check_version(version):
+        warn(sentence)
+    if source.is_dir():
+        name = application or source.resolve().name
+        target = out_file or releases.default_out(name, version)
+        made = releases.pack(source, version, out=target, application=name, pad_to=pad_to, mpy=mpy)
+    elif not source.exists():
+        fail(f"{source} does not exist; name the folder that holds app.py")
+    elif not upload or out_file or pad_to:
+        fail(f"{source} is a file already: all that can be done with it here is --upload")
+    else:
+        made = releases.inspect(source)
+    shown = _release_json(made)
+    if upload:
+        with Client() as client:
+            shown["firmware_id"] = client.upload(made.path, version, application)["firmware"]["id"]
+    if as_json:
+        print_json(shown)
+        return
+    out.print(views.release_table(made))
+    out.print(f"file    {made.path}", markup=False, soft_wrap=True)
+    if upload:
+        out.print(f"uploaded; next: ivota push {version} --device PRODUCT/NAME", markup=False)
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument()], as_json: AsJson = False) -> None:
+    """Show what a firmware file is."""
+    try:
+        found = releases.inspect(file)
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}")
+    if as_json:
+        print_json(_release_json(found))
+    else:
+        out.print(views.release_table(found))
+
+
+@app.command()
+def push(
+    version: Annotated[str, typer.Argument(help="Of an uploaded firmware.")],
+    device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
+    application: Annotated[str | None, typer.Option(help="Where several have V.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="The device has not reported yet.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it is done.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give devices a target version; again for one that failed."""
+    failed = False
+    with Client() as client:
+        targets = [
+            client.push(name, version, application=application, new=new)["device"]
+            for name in device
+        ]
+        for target in targets:
+            if wait:
+                target = _wait(client, target["id"], timeout, quiet=as_json)
+                failed = failed or target["state"] != "done"
+            elif not as_json:
+                out.print(views.line(target), markup=False, soft_wrap=True)
+            if as_json:
+                print_json(target)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _wait(client: Client, device_id: int, timeout_s: float | None, quiet: bool) -> Json:
+    last: Json = {}
+    with views.watcher(err if quiet else out) as watcher:
+        for last in client.wait(device_id, timeout_s):
+            if not quiet:
+                watcher.show(last)
+    return last
+
+
+@app.command()
+def devices(
+    device: Annotated[str | None, typer.Argument(help="One, with what it said.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the devices, or show one and what it said."""
+    with Client() as client:
+        found = client.devices() if device is None else [client.device(device)]
+        reports = client.reports(found[0]["id"]) if device is not None else []
+    if as_json:
+        print_json(found if device is None else {**found[0], "reports": reports})
+        return
+    if not found:
+        out.print("no device has reported yet")
+        return
+    out.print(views.device_table(found))
+    if device is not None:
+        out.print(views.report_table(reports[-50:]))
+
+
+@app.command()
+def watch(
+    device: Annotated[str | None, typer.Option("--device", "-d", help="Only this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show updates as they go, until Ctrl-C."""
+    with Client() as client, views.watcher(out) as watcher:
+        only = None if device is None else client.device(device)["id"]
+        show = print_json if as_json else watcher.show
+        after = 0
+        while True:
+            try:
+                for changed in client.events(after):
+                    after = changed["revision"]
+                    if only is None or changed["id"] == only:
+                        show(changed)
+            except KeyboardInterrupt:
+                return
+            except ApiError as error:
+                if error.status or not after:
+                    raise
+                # Seen working before: the cloud is being restarted, or the link is bad.
+                warn(str(error))
+                try:
+                    threading.Event().wait(2)
+                except KeyboardInterrupt:
+                    return
+
+
+def default_data() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "ivota"
+
+
+def _release_json(made: releases.Release) -> Json:
+    return {**dataclasses.asdict(made), "path": str(made.path)}
+
+
+if __name__ == "__main__":
+    sys.exit(app())

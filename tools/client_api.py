@@ -1,0 +1,191 @@
+"""The cloud's HTTP API from the outside: what the command line speaks, and scripts may."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8123"
+TIMEOUT_S = 30.0  # the events' stream says something every 10 s
+POLL_S = 0.3
+ENDED = ("done", "failed")
+
+Json = dict[str, Any]  # the objects of docs: /api/v1/openapi.json describes each
+
+
+class ApiError(RuntimeError):
+    """The cloud was not reached, or refuses; says why and what to do. `status` is HTTP's, or 0."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError."""
+
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        self.url = (url or os.environ.get("IVOTA_URL") or DEFAULT_URL).rstrip("/")
+        token = token or os.environ.get("IVOTA_TOKEN")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            self._http = httpx.Client(
+                base_url=self.url + "/api/v1/", headers=headers, timeout=TIMEOUT_S
+            )
+        except httpx.InvalidURL as error:
+            raise ApiError(f"IVOTA_URL is not a URL: {self.url!r} ({error})") from None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def health(self) -> Json:
+        return self._object("GET", "health")
+
+    def devices(self) -> list[Json]:
+        """All of them, by id."""
+        found: list[Json] = []
+        while page := self._list("devices", after=found[-1]["id"] if found else 0):
+            found += page
+        return found
+
+    def device(self, name: str) -> Json:
+        """By PRODUCT/NAME, or a NAME that only one device has."""
+        return self._list("devices", device=name)[0]
+
+    def reports(self, device_id: int) -> list[Json]:
+        """All that a device said, oldest first."""
+        found: list[Json] = []
+        path = f"devices/{device_id}/reports"
+        while page := self._list(path, after=found[-1]["id"] if found else 0):
+            found += page
+        return found
+
+    def firmware(self) -> list[Json]:
+        return self._list("firmware")
+
+    def upload(
+        self, path: Path, version: str | None = None, application: str | None = None
+    ) -> Json:
+        """{"firmware": …, "warnings": […]}; a bundle says its version itself."""
+        given = {"version": version, "application": application}
+        with path.open("rb") as file:
+            return self._object(
+                "POST",
+                "firmware",
+                params={key: value for key, value in given.items() if value is not None},
+                content=file,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+
+    def push(
+        self,
+        device: str,
+        version: str | None = None,
+        *,
+        firmware_id: int | None = None,
+        application: str | None = None,
+        new: bool = False,
+    ) -> Json:
+        """{"device": …, "firmware": …}; `new` allows a device that has never reported."""
+        order = {
+            "device": device,
+            "version": version,
+            "firmware_id": firmware_id,
+            "application": application,
+            "new": new,
+        }
+        return self._object("POST", "push", json=order)
+
+    def wait(self, device_id: int, timeout_s: float | None = None) -> Iterator[Json]:
+        """The device whenever it has changed, until its update is done or has failed.
+
+        A push is over when it is done, when it has failed for good, or when another took its
+        place; the last item is how it ended. Raises ApiError at the timeout.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        seen = -1
+        while True:
+            device = self._object("GET", f"devices/{device_id}")
+            if device["revision"] != seen:
+                seen = device["revision"]
+                yield device
+            if device["state"] in ENDED:
+                return
+            if deadline is not None and time.monotonic() > deadline:
+                raise ApiError(
+                    f"{device['device']} is {device['state']} after {timeout_s:g} s; the push "
+                    "stands, `ivota watch` shows how it goes on"
+                )
+            time.sleep(POLL_S)
+
+    def events(self, after: int = 0) -> Iterator[Json]:
+        """Each device as it is, then again whenever it has changed, until the link is lost."""
+        with self._errors():
+            with self._http.stream("GET", "events", params={"after": after}) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise _refusal(answer)
+                for line in answer.iter_lines():
+                    if line.startswith("data: "):
+                        yield json.loads(line[6:])
+        raise ApiError(f"the cloud at {self.url} has ended the stream of events")
+
+    def _object(self, method: str, path: str, **arguments: Any) -> Json:
+        answer: Json = self._ask(method, path, **arguments)
+        return answer
+
+    def _list(self, path: str, **params: Any) -> list[Json]:
+        answer: list[Json] = self._ask("GET", path, params=params)
+        return answer
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+        with self._errors():
+            answer = self._http.request(method, path, **arguments)
+            if not answer.is_success:
+                raise _refusal(answer)
+            try:
+                return answer.json()
+            except ValueError:
+                raise ApiError(
+                    f"{self.url} answers, but is not an ivota cloud: check IVOTA_URL"
+                ) from None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns httpx's errors into sentences."""
+        try:
+            yield
+        except httpx.ConnectError:
+            raise ApiError(
+                f"no cloud answers at {self.url}: start one with `ivota cloud`, or say where it "
+                "is in IVOTA_URL"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            what = str(error) or type(error).__name__
+            raise ApiError(f"the link to the cloud at {self.url} failed: {what}") from None
+
+
+def _refusal(answer: httpx.Response) -> ApiError:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = f"HTTP {answer.status_code} {answer.reason_phrase}"
+    if isinstance(detail, list):  # FastAPI's list of what is wrong with a request
+        detail = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in detail)
+    return ApiError(str(detail), answer.status_code)
