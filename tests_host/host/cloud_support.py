@@ -1,0 +1,153 @@
+"""A device as the cloud sees one, on paho-mqtt and plain sockets; for the tests of the cloud."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+WAIT_S = 10.0
+
+T = TypeVar("T")
+
+
+def wait_until(look: Callable[[], T], what: str = "it", timeout_s: float = WAIT_S) -> T:
+    """What `look()` returns once that is true; AssertionError if it never is."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
+        time.sleep(0.02)
+
+
+class Device:
+    """Speaks the protocol with the types and qualities of service of PROTOCOL.md."""
+
+    def __init__(self, port: int, product_id: str, device_name: str, **options: Any) -> None:
+        self.name = f"{product_id}/{device_name}"
+        self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.raw: list[mqtt.MQTTMessage] = []
+        self._subscribed = queue.Queue[int]()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, **options)
+        self._client.on_message = self._received
+        self._client.on_subscribe = lambda *_: self._subscribed.put(1)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self._client.subscribe(f"$ota/update/{self.name}", 1)
+        self._subscribed.get(timeout=WAIT_S)
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _received(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        self.raw.append(message)
+        self.messages.put(json.loads(message.payload))
+
+    def publish(self, payload: bytes, qos: int = 1, topic: str | None = None) -> None:
+        topic = topic or f"$ota/report/{self.name}"
+        self._client.publish(topic, payload, qos).wait_for_publish(WAIT_S)
+
+    def retain(self, payload: bytes) -> None:
+        self._client.publish(f"$ota/report/{self.name}", payload, 1, retain=True).wait_for_publish(
+            WAIT_S
+        )
+
+    def report_version(self, version: str) -> None:
+        self.publish(
+            json.dumps({"type": "report_version", "report": {"version": version}}).encode()
+        )
+
+    def progress(self, version: str, state: str, **fields: str) -> None:
+        progress = {"state": state, **fields}
+        report = {"progress": progress, "version": version}
+        payload = json.dumps({"type": "report_progress", "report": report}).encode()
+        self.publish(payload, qos=0 if state == "downloading" else 1)
+
+    def fail(self, version: str, code: int, message: str = "time_out") -> None:
+        self.progress(version, "fail", result_code=str(code), result_msg=message)
+
+    def expect(self, kind: str, timeout_s: float = WAIT_S) -> dict[str, Any]:
+        """The next message, which must be of this type."""
+        message = self.messages.get(timeout=timeout_s)
+        assert message["type"] == kind, message
+        return message
+
+    def expect_nothing(self, seconds: float = 0.7) -> None:
+        try:
+            message = self.messages.get(timeout=seconds)
+        except queue.Empty:
+            return
+        raise AssertionError(f"unexpected {message}")
+
+    def hello(self, version: str) -> None:
+        """Reports the version and takes the answer."""
+        self.report_version(version)
+        answer = self.expect("report_version_rsp")
+        assert answer == {
+            "type": "report_version_rsp",
+            "result_code": 0,
+            "result_msg": "success",
+            "version": version,
+        }
+
+    def update(self, push: dict[str, Any], piece: int = 51200) -> bytes:
+        """Fetches by ranges, reports each state, and returns the firmware."""
+        version, size = push["version"], push["file_size"]
+        data = b""
+        with httpx.Client() as http:
+            self.progress(version, "downloading", percent="0", result_code="0", result_msg="")
+            while len(data) < size:
+                # One past the end at last, as some clients ask.
+                header = {"Range": f"bytes={len(data)}-{len(data) + piece}"}
+                answer = http.get(push["url"], headers=header)
+                assert answer.status_code == 206, answer
+                data += answer.content
+                percent = str(100 * len(data) // size)
+                self.progress(
+                    version, "downloading", percent=percent, result_code="0", result_msg=""
+                )
+        assert hashlib.md5(data).hexdigest() == push["md5sum"]
+        self.progress(version, "burning", result_code="0", result_msg="")
+        self.progress(version, "done", result_code="0", result_msg="")
+        return data
+
+
+class Answer:
+    """An HTTP answer off the wire; `rest` is what came behind its announced end."""
+
+    def __init__(self, raw: bytes, head_only: bool = False) -> None:
+        head, _, self.rest = raw.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = int(lines[0].split()[1])
+        self.headers = {
+            key.lower(): value for key, value in (line.split(": ", 1) for line in lines[1:])
+        }
+        length = 0 if head_only else int(self.headers["content-length"])
+        self.body, self.rest = self.rest[:length], self.rest[length:]
+
+
+def exchange(url: str, *lines: str, method: str = "GET", http: str = "1.1") -> bytes:
+    """All bytes of an answer until the server closes, to a request written by hand."""
+    parts = urlsplit(url)
+    request = [f"{method} {parts.path}?{parts.query} HTTP/{http}", *lines, "", ""]
+    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=10) as link:
+        link.sendall("\r\n".join(request).encode())
+        data = b""
+        while piece := link.recv(65536):
+            data += piece
+        return data

