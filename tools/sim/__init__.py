@@ -6,5 +6,17 @@ stall and pace.
 
 from ivota_tools.sim.board import Board, BoardError
 from ivota_tools.sim.flash import Death, Fault, Flash, FlashError
+from ivota_tools.sim.proxy import Connection, Cut, CutRecord, Proxy
 
-__all__ = ["Board", "BoardError", "Death", "Fault", "Flash", "FlashError"]
+__all__ = [
+    "Board",
+    "BoardError",
+    "Connection",
+    "Cut",
+    "CutRecord",
+    "Death",
+    "Fault",
+    "Flash",
+    "FlashError",
+    "Proxy",
+]
