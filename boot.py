@@ -1,0 +1,75 @@
+"""Choose what starts: the active bundle, the previous one, or the factory package alone."""
+
+import json
+import os
+import sys
+
+import machine
+
+_STATE = "/ivota-state.json"
+
+
+def _load():
+    for name in (_STATE, _STATE + "~"):
+        try:
+            with open(name) as file:
+                state = json.load(file)
+            if isinstance(state, dict):
+                return state
+        except (OSError, ValueError):
+            pass
+    return {}
+
+
+def _save(state):
+    with open(_STATE + "~", "w") as file:
+        json.dump(state, file)
+    os.rename(_STATE + "~", _STATE)
+
+
+def _give_up(state, why, reject):
+    state["ended"] = dict(state["trial"], why=why, reject=reject)
+    state["active"], state["previous"], state["trial"] = state.get("previous"), None, None
+    _save(state)
+
+
+def _count(state):
+    """Count this start of a trial, and give up the version that has had its chances."""
+    crashed = machine.reset_cause() not in (machine.PWRON_RESET, machine.DEEPSLEEP_RESET)
+    key = "starts" if crashed else "power_boots"
+    state[key] = state.get(key, 0) + 1
+    if state[key] > state["trial"]["limits"][0 if crashed else 1]:
+        _give_up(state, "crashed in its trial" if crashed else "lost power in its trial", crashed)
+    else:
+        _save(state)
+
+
+def _mount(path):
+    import vfs
+
+    import bundlefs
+
+    vfs.mount(bundlefs.Bundle(path), "/app")
+    sys.path[:0] = ["/app", "/app/lib"]
+
+
+def _start():
+    state = _load()
+    if state.get("trial"):
+        _count(state)
+    for key in ("active", "previous"):
+        if not state.get(key):
+            continue
+        try:
+            return _mount(state[key])
+        # A damaged bundle can fail in any way; the next in line starts then.
+        except Exception as error:
+            sys.print_exception(error)
+            if key == "active" and state.get("trial"):
+                _give_up(state, "damaged: %s" % error, True)
+
+
+try:
+    _start()
+except Exception as error:
+    sys.print_exception(error)

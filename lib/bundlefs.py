@@ -1,0 +1,168 @@
+"""A bundle mounted read-only: the uncompressed archive that was downloaded is the file system."""
+
+import errno
+import io
+
+_DIR = 0x4000
+_FILE = 0x8000
+
+
+class Bundle:
+    """A VFS over the ustar archive at `path`; `files` maps names to (offset, size).
+
+    Raises ValueError for what is not an archive of plain files, OSError when it can't be read.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self._cwd = "/"
+        self.files = {}
+        header = bytearray(512)
+        at = 0
+        with open(path, "rb") as file:
+            while file.readinto(header) == 512 and header[0]:
+                size = _check(header)
+                name = _text(header, 0, 100)
+                prefix = _text(header, 345, 155)
+                name = prefix + "/" + name if prefix else name
+                if name in self.files:
+                    raise ValueError("twice in the bundle: " + name)
+                self.files[name] = (at + 512, size)
+                at += 512 + (size + 511) // 512 * 512
+                file.seek(at)
+        if not self.files:
+            raise ValueError("an empty bundle")
+
+    def mount(self, _readonly, _mkfs):
+        pass
+
+    def umount(self):
+        pass
+
+    def chdir(self, path):
+        self._cwd = "/" + self._name(path)
+
+    def getcwd(self):
+        return self._cwd
+
+    def _name(self, path):
+        if path[:1] != "/":
+            path = self._cwd.rstrip("/") + "/" + path
+        return path.strip("/")
+
+    def open(self, path, mode="r"):
+        found = self.files.get(self._name(path))
+        if found is None:
+            raise OSError(errno.ENOENT)
+        if "w" in mode or "a" in mode or "+" in mode:
+            raise OSError(errno.EROFS)
+        return _Text(self._path, *found) if "b" not in mode else _File(self._path, *found)
+
+    def stat(self, path):
+        name = self._name(path)
+        if name in self.files:
+            return (_FILE, 0, 0, 0, 0, 0, self.files[name][1], 0, 0, 0)
+        if name and not any(known.startswith(name + "/") for known in self.files):
+            raise OSError(errno.ENOENT)
+        return (_DIR, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+    def ilistdir(self, path):
+        name = self._name(path)
+        base = name + "/" if name else ""
+        seen = set()
+        for known in self.files:
+            if known.startswith(base):
+                entry, _, below = known[len(base) :].partition("/")
+                if entry not in seen:
+                    seen.add(entry)
+                    yield (entry, _DIR if below else _FILE, 0, self.files[known][1])
+
+    def statvfs(self, _path):
+        return (512, 512, 0, 0, 0, 0, 0, 0, 1, 255)
+
+    def _refuse(self, *_args):
+        raise OSError(errno.EROFS)
+
+    remove = rename = mkdir = rmdir = _refuse
+
+
+class _File(io.IOBase):
+    """One file of the bundle, as bytes."""
+
+    def __init__(self, path, start, size):
+        self._file = open(path, "rb")
+        self._start = start
+        self.size = size
+        self.seek(0)
+
+    def seek(self, offset, whence=0):
+        base = (0, self._at if whence == 1 else 0, self.size)[whence]
+        self._at = min(max(base + offset, 0), self.size)
+        self._file.seek(self._start + self._at)
+        return self._at
+
+    def tell(self):
+        return self._at
+
+    def readinto(self, buffer):
+        n = self._file.readinto(memoryview(buffer)[: self.size - self._at]) or 0
+        self._at += n
+        return n
+
+    def read(self, n=-1):
+        left = self.size - self._at
+        data = self._file.read(left if n is None or n < 0 or n > left else n)
+        self._at += len(data)
+        return data
+
+    def readline(self):
+        line = self._file.readline()[: self.size - self._at]
+        self._at += len(line)
+        return line
+
+    def ioctl(self, request, _arg):
+        if request == 4:  # MP_STREAM_CLOSE
+            self._file.close()
+            return 0
+        return -1 if request == 11 else 0  # 11: MP_STREAM_GET_BUFFER_SIZE, the default will do
+
+    def close(self):
+        self._file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.close()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+
+class _Text(_File):
+    """One file of the bundle, as text in UTF-8."""
+
+    def read(self, n=-1):
+        return str(_File.read(self, n), "utf-8")
+
+    def readline(self):
+        return str(_File.readline(self), "utf-8")
+
+
+def _text(header, start, length):
+    return str(bytes(header[start : start + length]).split(b"\0")[0], "utf-8")
+
+
+def _check(header):
+    """The size that a header announces; ValueError unless it is one of a plain file."""
+    checksum = int(_text(header, 148, 8).strip() or "0", 8)
+    header[148:156] = b"        "
+    if checksum != sum(header) or header[257:262] != b"ustar" or header[156] not in b"0\0":
+        raise ValueError("not a bundle")
+    return int(_text(header, 124, 12).strip() or "0", 8)

@@ -1,0 +1,207 @@
+"""The one guarded socket that `umqtt.simple` and `requests` get in place of their own.
+
+Both libraries wait without a limit somewhere. Here every wait has a deadline, a line has at most
+1 KiB, and TLS is verified before either library sees the connection: they speak plainly into it.
+"""
+
+import errno
+import select
+import socket
+import time
+
+from micropython import const
+
+_POLLIN = const(1)
+_POLLOUT = const(4)
+_LINE = const(1024)
+_SLICE_MS = const(500)  # between two calls of `feed` in a long wait
+
+lookups = 0  # name resolutions so far: no port can bound one, so each is done once and counted
+
+
+def feed():
+    """Called about twice a second in every wait; a watchdog's `feed` takes its place."""
+
+
+class WriteOnly(Exception):
+    """A read was tried on a stream that is only to be written now."""
+
+
+class Stream:
+    """A connection to `host`:`port`, with `ca` (a path) over TLS verified against it.
+
+    `read` and `readline` wait until `limit` milliseconds after the last `begin()`; then they
+    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`.
+    """
+
+    def __init__(self, host, port, timeout_s, ca=None, most=4096):
+        global lookups
+        self.most = most  # bytes of one read; more is taken off the wire in pieces and dropped
+        self.used = False  # whether a library took this stream in place of its own socket
+        self.heard = False  # whether anything came since the flag was cleared
+        self.patient = True  # what a library last said with setblocking()
+        self.write_only = False
+        self.first_line = None
+        self.limit = timeout_s * 1000
+        self.raw = None
+        self._poll = select.poll()
+        lookups += 1
+        info = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+        self.begin()
+        self.raw = raw = socket.socket(info[0], socket.SOCK_STREAM, info[2])
+        try:
+            raw.setblocking(False)
+            self._poll.register(raw, _POLLOUT)
+            self._open(raw, info[-1])
+            if ca:
+                from ivota import secure
+
+                self._poll.unregister(raw)
+                self.raw = secure.wrap(raw, host, ca)
+                self._poll.register(self.raw, _POLLIN)
+                self.begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, raw, address):
+        try:
+            raw.connect(address)
+        except OSError as error:
+            if error.errno != errno.EINPROGRESS:
+                raise
+        else:
+            return
+        if self._wait(_POLLOUT) & ~_POLLOUT:
+            raise OSError(errno.ECONNREFUSED)
+
+    def begin(self):
+        """Start a deadline: what follows has `limit` milliseconds in all."""
+        self._begun = time.ticks_ms()
+
+    def _wait(self, mask):
+        """Wait for an event of `mask` and return what came; OSError(ETIMEDOUT) at the deadline."""
+        self._poll.modify(self.raw, mask)
+        while True:
+            feed()
+            left = self.limit - time.ticks_diff(time.ticks_ms(), self._begun)
+            if left <= 0:
+                raise OSError(errno.ETIMEDOUT)
+            for _, event in self._poll.ipoll(min(left, _SLICE_MS)):
+                return event
+
+    def ready(self):
+        """Whether a read would find something; allocates nothing."""
+        for _ in self._poll.ipoll(0):
+            return True
+        return False
+
+    def read(self, n):
+        """`n` bytes; fewer at the end of the stream; b"" when more than `most` were skipped."""
+        if self.write_only:
+            raise WriteOnly
+        if n < 0:
+            raise OSError(errno.EINVAL)
+        if n > self.most:
+            self._skip(n)
+            return b""
+        data = b""
+        while len(data) < n:
+            part = self.raw.read(n - len(data))
+            if part is None:
+                if not self.patient and not data:
+                    return None
+                self._wait(_POLLIN)
+            elif part:
+                self.heard = True
+                data = data + part if data else part
+            else:
+                break
+        return data
+
+    def _skip(self, n):
+        while n > 0:
+            part = self.read(min(n, 128))
+            if not part:
+                raise OSError(errno.ECONNRESET)
+            n -= len(part)
+
+    def readline(self):
+        """One line with its end, at most 1 KiB; shorter without one at the end of the stream."""
+        line = b""
+        while not line.endswith(b"\n"):
+            part = self.raw.readline(_LINE - len(line))
+            if part is None:
+                self._wait(_POLLIN)
+                continue
+            line += part
+            if not part:
+                break
+            if len(line) >= _LINE:
+                raise OSError(errno.EMSGSIZE)
+        if self.first_line is None:
+            self.first_line = line
+        return line
+
+    def write(self, data, n=None):
+        """Write all of `data`, or its first `n` bytes."""
+        if n is not None:
+            data = data[:n]
+        done = 0
+        while done < len(data):
+            written = self.raw.write(data[done:] if done else data)
+            if written is None:
+                self._wait(_POLLOUT)
+            else:
+                done += written
+        self._poll.modify(self.raw, _POLLIN)
+        return done
+
+    def setblocking(self, flag):
+        """Only remembered: a socket that really blocks could hang the board."""
+        self.patient = flag
+
+    def settimeout(self, _timeout_s):
+        """Ignored: the deadline is ours."""
+
+    def connect(self, _address):
+        """Nothing left to do; the library believes that it connects."""
+
+    def close(self):
+        """Close the socket; more than once is fine."""
+        if self.raw is not None:
+            self.raw.close()
+
+
+class _Module:
+    """What a library finds under the name `socket` while it connects."""
+
+    SOCK_STREAM = 1
+    AF_INET = 2
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def getaddrinfo(self, *_args):
+        return ((2, 1, 0, "", None),)
+
+    def socket(self, *_args):
+        self._stream.used = True
+        return self._stream
+
+
+def lend(library, stream, function, *args, **kwargs):
+    """Call `function` while `library` has `stream` for its next socket, and return its result.
+
+    Raises OSError when the library made a connection of its own: that one has no deadline.
+    """
+    name = "socket" if hasattr(library, "socket") else "usocket"
+    own = getattr(library, name)
+    setattr(library, name, _Module(stream))
+    try:
+        result = function(*args, **kwargs)
+    finally:
+        setattr(library, name, own)
+    if not stream.used:
+        raise OSError(errno.ENOTCONN)
+    return result

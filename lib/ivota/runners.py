@@ -1,0 +1,32 @@
+"""Ways to drive `Client.step()` other than a plain loop; no logic of their own."""
+
+import asyncio
+
+_STACK = 16 * 1024  # bytes; a TLS handshake does not fit into an ESP32 thread's default
+
+
+def start(client, then=None):
+    """Run the client in a thread, and call `then` when it has ended.
+
+    Raises RuntimeError on a port without threads.
+    """
+    try:
+        import _thread
+    except ImportError:
+        raise RuntimeError("this port has no threads: use run(), step() or serve()")
+
+    def body():
+        client.run()
+        if then:
+            then()
+
+    before = _thread.stack_size(_STACK)
+    _thread.start_new_thread(body, ())
+    _thread.stack_size(before or 0)
+
+
+async def serve(client):
+    """Run the client as a task among others, until `exit()`."""
+    while not client.exiting:
+        await asyncio.sleep_ms(0 if client.step() else client.idle_ms())
+    client.close()
