@@ -41,6 +41,9 @@ class Device:
         self._subscribed = queue.Queue[int]()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, **options)
         self._client.on_message = self._received
+        self._client.on_socket_open = lambda _client, _data, link: link.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self._client.on_subscribe = lambda *_: self._subscribed.put(1)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()

@@ -12,13 +12,14 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from . import firmware, rollout, schemas
 from .access import guard
 from .database import Database, next_revision
 from .models import Assignment, Counter, Device, Firmware, Report
 from .protocol import NAME_MOST
+from .records import WITH_TARGET
 
 EVENT_S = 0.2  # between two looks for changed devices
 PAGE_MOST = 10_000
@@ -184,7 +185,7 @@ async def _events(database: Database, after: int) -> AsyncIterator[str]:
 
 
 def _devices() -> Select[tuple[Device]]:
-    return select(Device).options(joinedload(Device.assignment).joinedload(Assignment.firmware))
+    return select(Device).options(*WITH_TARGET)
 
 
 def _device(session: Session, device_id: int) -> Device:

@@ -118,9 +118,7 @@ class Intake:
         if not batch and not (online and self._anything_due(now)):
             return []
         with self._database.writing() as session:
-            outgoing: list[Outgoing] = []
-            for message in batch:
-                outgoing += take_in(session, message, now, self._back_off)
+            outgoing = take_in(session, batch, now, self._back_off)
             dropped, self._dropped = self._dropped, 0
             if dropped:
                 add(session, "dropped", dropped)

@@ -35,12 +35,14 @@ class BackOff:
 
 
 def begin(assignment: Assignment, running: str | None, now: float) -> None:
-    """An operator has just chosen the target."""
+    """An operator has just chosen the target; `running` is None before the first report."""
     assignment.state = WAITING
-    assignment.next_push_at = now
+    assignment.next_push_at = None
     assignment.updated_at = now
     if running == assignment.firmware.version:
-        assignment.state, assignment.next_push_at = CURRENT, None
+        assignment.state = CURRENT
+    elif running is not None:
+        assignment.next_push_at = now
 
 
 def on_version(assignment: Assignment, running: str, now: float) -> None:

@@ -24,4 +24,6 @@ def is_valid(secret: bytes, firmware_id: int, expires: str, sign: str, now: floa
     if not (expires.isascii() and expires.isdigit() and len(expires) <= EXPIRES_MOST):
         return False
     right = signature(secret, firmware_id, int(expires))
-    return hmac.compare_digest(sign.encode(), right.encode()) and now < int(expires)
+    return hmac.compare_digest(sign.encode(errors="replace"), right.encode()) and now < int(
+        expires
+    )

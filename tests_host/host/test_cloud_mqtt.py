@@ -1,0 +1,367 @@
+"""The cloud's MQTT side on a real mosquitto: pushes, garbage, restarts, a broker that dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import paho.mqtt.client as mqtt
+import pytest
+from cloud_support import Device, wait_until
+
+from ivota_tools.client_api import ApiError, Client
+from ivota_tools.cloud import BackOff, Cloud, CloudError
+
+DATA = os.urandom(200_000)
+
+
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory):
+    path = tmp_path_factory.mktemp("firmware") / "f.bin"
+    path.write_bytes(DATA)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory, firmware):
+    back_off = BackOff(first_s=0.4, most_s=0.8)
+    with Cloud(tmp_path_factory.mktemp("cloud"), back_off=back_off) as running:
+        with Client(running.api_url) as client:
+            client.upload(firmware, "0.2")
+        yield running
+
+
+@pytest.fixture
+def api(cloud):
+    with Client(cloud.api_url) as client:
+        yield client
+
+
+@pytest.fixture
+def device(cloud, request):
+    with Device(cloud.mqtt_port, "P", request.node.name[:100]) as double:
+        yield double
+
+
+def state(api, device):
+    return api.device(device.name)["state"]
+
+
+def test_a_whole_update(api, device):
+    device.hello("0.1")
+    assert state(api, device) == "idle"
+    answer = api.push(device.name, "0.2")
+    assert answer["device"]["state"] == "waiting"
+    push = device.expect("update_firmware")
+    assert list(push) == ["type", "version", "url", "file_size", "md5sum", "user_defined"]
+    assert push["file_size"] == len(DATA) and isinstance(push["file_size"], int)
+    assert push["md5sum"] == push["md5sum"].lower() and push["user_defined"]
+    assert len(push["url"]) < 1000
+    assert device.update(push) == DATA
+    wait_until(lambda: state(api, device) == "done", "done")
+    device.hello("0.2")
+    device.expect_nothing()
+    found = api.device(device.name)
+    assert (found["version"], found["target"], found["percent"]) == ("0.2", "0.2", 100)
+    reports = api.reports(found["id"])
+    assert [r["state"] or r["kind"] for r in reports if r["percent"] in (None, 0)] == [
+        "report_version", "downloading", "burning", "done", "report_version",
+    ]  # fmt: skip
+    assert [report["id"] for report in reports] == sorted(report["id"] for report in reports)
+    assert reports[0]["raw"] == '{"type": "report_version", "report": {"version": "0.1"}}'
+    for message in device.raw:
+        assert message.qos == 1 and not message.retain
+
+
+def test_a_push_after_every_report_until_done_and_none_after(api, device):
+    device.hello("0.1")
+    device.expect_nothing(0.3)
+    api.push(device.name, "0.2")
+    urls = {device.expect("update_firmware")["url"]}
+    for _ in range(3):
+        device.hello("0.1")
+        urls.add(device.expect("update_firmware")["url"])
+    assert api.device(device.name)["pushes"] == 4
+    device.progress("0.2", "done", result_code="0", result_msg="")
+    wait_until(lambda: state(api, device) == "done", "done")
+    device.hello("0.1")
+    device.expect_nothing()
+
+
+def test_a_device_that_reports_the_target_is_up_to_date(api, device):
+    device.hello("0.2")
+    assert api.push(device.name, "0.2")["device"]["state"] == "current"
+    device.expect_nothing()
+    device.hello("0.2")
+    device.expect_nothing(0.3)
+
+
+def test_a_failed_download_is_pushed_again_later(api, device):
+    device.hello("0.1")
+    api.push(device.name, "0.2")
+    device.expect("update_firmware")
+    for count, code in enumerate((-1, -2, -3, -1), 1):
+        device.fail("0.2", code)
+        device.expect("update_firmware")
+        found = api.device(device.name)
+        assert (found["state"], found["failures"], found["result_code"]) == ("pushed", count, code)
+
+
+def test_a_failed_update_stands_after_three(api, device):
+    device.hello("0.1")
+    api.push(device.name, "0.2")
+    for code in (-4, -5, -4):
+        device.expect("update_firmware")
+        device.fail("0.2", code, "MD5 <b>[red]")
+    wait_until(lambda: state(api, device) == "failed", "failed")
+    device.hello("0.1")
+    device.expect_nothing(1.2)
+    found = api.device(device.name)
+    assert (found["result_code"], found["result_msg"]) == (-4, "MD5 <b>[red]")
+    api.push(device.name, "0.2")  # by hand: from the start
+    device.expect("update_firmware")
+    assert api.device(device.name)["failures"] == 0
+
+
+def test_a_device_still_to_come_gets_its_push_when_it_does(cloud, api):
+    name = "P/still to come"
+    with pytest.raises(ApiError, match="has reported yet"):
+        api.push(name, "0.2")
+    assert api.push(name, "0.2", new=True)["device"]["version"] is None
+    with Device(cloud.mqtt_port, *name.split("/", 1)) as device:
+        device.hello("0.1")
+        device.expect("update_firmware")
+        device.expect_nothing(0.3)
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b/c", "//", "sp ace", "ü-Gerät", "[red]x[/red]", "..", "%2e", "?x=1", "$SYS", "😀"]
+)
+def test_odd_names(cloud, api, name):
+    with Device(cloud.mqtt_port, "P", name) as device:
+        device.hello("0.1")
+        api.push(f"P/{name}", "0.2")
+        device.expect("update_firmware")
+        found = api.device(f"P/{name}")
+        assert found["device_name"] == name
+        assert api.reports(found["id"])[0]["version"] == "0.1"
+
+
+def test_one_report_wakes_only_its_device(cloud, api, device):
+    with Device(cloud.mqtt_port, "P", "bystander") as other:
+        other.hello("0.1")
+        device.hello("0.1")
+        api.push(device.name, "0.2")
+        device.expect("update_firmware")
+        other.expect_nothing(0.3)
+
+
+def test_mqtt_3_1_is_served(cloud):
+    with Device(cloud.mqtt_port, "P", "old", client_id="old", protocol=mqtt.MQTTv31) as device:
+        device.hello("0.1")
+
+
+def test_hostile_messages_are_counted_and_change_nothing(cloud, api, device):
+    device.hello("0.1")
+    before = api.health()["counters"]
+    garbage = [b"", b"\xff" * 100, b"[" * 60_000, b"{}", b"null", b"\0", os.urandom(4000)]
+    for version in (b'"\\ud800"', b'"' + b"x" * 1000 + b'"', b"1"):
+        garbage.append(b'{"type":"report_version","report":{"version":%b}}' % version)
+    for payload in garbage:
+        device.publish(payload)
+    device.publish(b'{"type":"what"}')
+    for topic in ("$ota/report/P", "$ota/report/", "$ota/report//x", "$ota/report/P/" + "n" * 200):
+        device.publish(b'{"type":"report_version","report":{"version":"1"}}', topic=topic)
+    device.retain(b'{"type":"report_version","report":{"version":"9"}}')
+    device.expect("report_version_rsp")  # to a subscriber the retained one comes as any other
+    device.retain(b"")
+
+    def grown():
+        now = api.health()["counters"]
+        return {key: now[key] - before.get(key, 0) for key in ("garbled", "unknown", "stray")}
+
+    # The empty payload that removes the retained message is one more that is no JSON.
+    expected = {"garbled": len(garbage) + 1, "unknown": 1, "stray": 4}
+    wait_until(lambda: grown() == expected or sum(grown().values()) > 15, "the counting")
+    assert grown() == expected
+    device.hello("0.1")
+    found = api.device(device.name)
+    assert found["garbled"] == expected["garbled"] and found["version"] == "0.1"
+    assert "[" * 4096 in [report["raw"] for report in api.reports(found["id"])]
+
+
+def test_junk_is_bounded(cloud, api, device):
+    device.hello("0.1")
+    for number in range(1500):
+        device._client.publish("$ota/report/P", b"%d" % number, 0)
+        device._client.publish(f"$ota/report/{device.name}", b"%d" % number, 0)
+    device.hello("0.1")
+    wait_until(lambda: api.health()["counters"].get("stray", 0) >= 1500, "the last of it")
+    reports = api.reports(api.device(device.name)["id"])
+    junk = [report for report in reports if report["kind"] == "garbled"]
+    assert 400 <= len(junk) <= 1000 and junk[-1]["raw"] == "1499"
+    assert len([report for report in reports if report["kind"] == "report_version"]) == 2
+
+
+def test_qos_0_when_asked_for(tmp_path, firmware):
+    with Cloud(tmp_path / "c", push_qos=0) as cloud, Client(cloud.api_url) as client:
+        client.upload(firmware, "0.2")
+        with Device(cloud.mqtt_port, "P", "d") as device:
+            device.hello("0.1")
+            client.push("P/d", "0.2")
+            device.expect("update_firmware")
+            assert [message.qos for message in device.raw] == [0, 0]
+
+
+def test_the_broker_can_be_someone_elses(cloud, tmp_path, firmware):
+    with Cloud(tmp_path / "c", broker=f"127.0.0.1:{cloud.mqtt_port}") as second:
+        assert second.mqtt_port == cloud.mqtt_port
+        assert not (tmp_path / "c" / "mosquitto").exists()
+        with Device(cloud.mqtt_port, "P", "both") as device, Client(second.api_url) as client:
+            device.report_version("0.1")
+            wait_until(client.devices, "the report")
+
+
+def test_nobody_at_the_broker(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        with pytest.raises(CloudError, match=f"no MQTT broker answers at 127.0.0.1:{port}"):
+            Cloud(tmp_path / "c", broker=f"127.0.0.1:{port}").start()
+
+
+def test_taken_ports(cloud, tmp_path):
+    with pytest.raises(CloudError, match="--mqtt-port"):
+        Cloud(tmp_path / "c", mqtt_port=cloud.mqtt_port).start()
+    with pytest.raises(CloudError, match="--port"):
+        Cloud(tmp_path / "c", http_port=cloud.http_port).start()
+
+
+def test_a_database_that_is_none(tmp_path):
+    (tmp_path / "ivota.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(CloudError, match="ivota.db"):
+        Cloud(tmp_path).start()
+
+
+def test_reports_of_a_time_without_us_are_not_lost(tmp_path, firmware):
+    """The session persists at the broker: what came while the cloud was away comes afterwards."""
+    with Cloud(tmp_path / "host") as broker:
+        where = f"127.0.0.1:{broker.mqtt_port}"
+        with Cloud(tmp_path / "c", broker=where):
+            pass
+        with Device(broker.mqtt_port, "P", "d") as device:
+            for number in range(300):
+                device.report_version(f"0.{number}")
+        with Cloud(tmp_path / "c", broker=where) as cloud, Client(cloud.api_url) as client:
+            wait_until(lambda: client.devices() and client.devices()[0]["version"] == "0.299")
+            reports = client.reports(1)
+            assert [r["version"] for r in reports] == [f"0.{n}" for n in range(300)]
+
+
+def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
+    """While the database refuses, the broker keeps the report; then it is stored, once."""
+    from sqlalchemy.exc import OperationalError
+
+    from ivota_tools.cloud import intake
+
+    real = intake.take_in
+    refusing = True
+
+    def take_in(*arguments):
+        if refusing:
+            raise OperationalError("insert", {}, Exception("disk full"))
+        return real(*arguments)
+
+    monkeypatch.setattr(intake, "take_in", take_in)
+    with Cloud(tmp_path / "host") as broker:
+        where = f"127.0.0.1:{broker.mqtt_port}"
+        with Cloud(tmp_path / "c", broker=where):
+            with Device(broker.mqtt_port, "P", "d") as device:
+                device.report_version("0.1")
+            time.sleep(0.5)
+        refusing = False
+        with Cloud(tmp_path / "c", broker=where) as cloud, Client(cloud.api_url) as client:
+            wait_until(client.devices, "the report")
+            assert len(client.reports(1)) == 1
+
+
+def test_a_broker_that_dies_is_noticed(tmp_path):
+    with Cloud(tmp_path / "c") as cloud:
+        supervisor = cloud._broker._process.pid
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,comm=", "--ppid", str(supervisor)], capture_output=True, text=True
+        ).stdout.split("\n")
+        pid = next(int(line.split()[0]) for line in listed if line and "sh" not in line.split()[1])
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(CloudError, match="mosquitto ended by signal 9"):
+            cloud.wait(10)
+        with Client(cloud.api_url) as client:
+            health = client.health()
+        assert health["ok"] is False and "mosquitto" in health["problem"]
+
+
+def test_the_broker_does_not_outlive_a_killed_cloud(tmp_path):
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from ivota_tools.cloud import Cloud\n"
+        "cloud = Cloud(Path(sys.argv[1])); cloud.start()\n"
+        "print(cloud.mqtt_port, flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "c")], stdout=subprocess.PIPE, text=True
+    )
+    port = int(process.stdout.readline())
+    socket.create_connection(("127.0.0.1", port)).close()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+    def refused():
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return True
+
+    wait_until(refused, "the end of mosquitto")
+
+
+def test_the_session_survives_a_broker_that_restarts(tmp_path, firmware):
+    """With a broker of its own, which the cloud only meets again."""
+    first = Cloud(tmp_path / "host")
+    first.start()
+    port = first.mqtt_port
+    with Cloud(tmp_path / "c", broker=f"127.0.0.1:{port}") as cloud:
+        first.stop()
+        with Client(cloud.api_url) as client:
+            wait_until(lambda: not client.health()["mqtt_connected"], "the loss")
+            with Cloud(tmp_path / "host", mqtt_port=port):
+                wait_until(lambda: client.health()["mqtt_connected"], "the reconnection")
+                with Device(port, "P", "d") as device:
+                    device.hello("0.1")
+                    assert client.device("P/d")["version"] == "0.1"
+
+
+def test_a_shared_broker_knows_consoles_apart(tmp_path):
+    with Cloud(tmp_path / "a") as first:
+        where = f"127.0.0.1:{first.mqtt_port}"
+        with Cloud(tmp_path / "b", broker=where) as second:
+            time.sleep(1.5)  # two with one client id would throw each other out
+            for running in (first, second):
+                with Client(running.api_url) as client:
+                    assert client.health()["ok"]
+
+
+def test_a_flood_is_taken_in_whole(cloud, api, device):
+    """QoS 1 beyond the default limits of mosquitto: none is dropped."""
+    count = 3000
+    device.hello("0.1")
+    for number in range(count):
+        report = {"type": "report_version", "report": {"version": f"1.{number}"}}
+        device._client.publish(f"$ota/report/{device.name}", json.dumps(report), 1)
+    wait_until(lambda: api.device(device.name)["version"] == f"1.{count - 1}", "all", 30)
+    reports = api.reports(api.device(device.name)["id"])
+    assert [r["version"] for r in reports[1:]] == [f"1.{n}" for n in range(count)]
