@@ -30,7 +30,7 @@ def save(path, value):
 
 
 def remove(path):
-    """Remove the file and a temporary that a cut may have left; it is no error if none is there."""
+    """Remove the file, and a temporary that a cut may have left, where they are."""
     for name in (path + "~", path):
         try:
             os.remove(name)

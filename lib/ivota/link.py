@@ -73,7 +73,7 @@ class Link:
             client_id, mqtt["host"], mqtt["port"], user, password, mqtt["keepalive_s"]
         )
         client.set_callback(self._message)
-        net.lend(umqtt, self._stream, client.connect)
+        net.lend(self._stream, umqtt, client.connect)
         self._ping_at = self._asked = time.ticks_ms()
         self._pinged = False
         self._write(client.subscribe, self._topic, 1)

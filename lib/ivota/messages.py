@@ -19,7 +19,7 @@ class Push:
         self.echo = echo
 
     def same_firmware(self, other):
-        """Whether both mean the same bytes; the URL is signed afresh each time and says nothing."""
+        """Whether both mean the same bytes; a URL, signed afresh each time, says nothing."""
         return (
             other is not None
             and self.md5 == other.md5

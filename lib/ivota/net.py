@@ -190,18 +190,18 @@ class _Module:
         return self._stream
 
 
-def lend(library, stream, function, *args, **kwargs):
-    """Call `function` while `library` has `stream` for its next socket, and return its result.
+def lend(guard, library, function, *args, **kwargs):
+    """Call `function` while `library` has `guard`, a `Stream`, for its next socket.
 
     Raises OSError when the library made a connection of its own: that one has no deadline.
     """
     name = "socket" if hasattr(library, "socket") else "usocket"
     own = getattr(library, name)
-    setattr(library, name, _Module(stream))
+    setattr(library, name, _Module(guard))
     try:
         result = function(*args, **kwargs)
     finally:
         setattr(library, name, own)
-    if not stream.used:
+    if not guard.used:
         raise OSError(errno.ENOTCONN)
     return result

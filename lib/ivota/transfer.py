@@ -72,10 +72,10 @@ class Transfer:
         self._stream.begin()
         try:
             answer = net.lend(
-                requests,
                 self._stream,
+                requests,
                 requests.request,
-                # The stream is encrypted already where it must be; requests speaks plainly into it.
+                # Where TLS is due it is there already: requests speaks plainly into it.
                 "GET",
                 "http://%s:%d%s" % (host, port, path),
                 headers=headers,
