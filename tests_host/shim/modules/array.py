@@ -1,0 +1,7 @@
+"""`array`."""
+
+import array as host
+
+
+def make(world):
+    return {"array": host.array}

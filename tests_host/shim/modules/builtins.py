@@ -1,0 +1,1 @@
+"""`builtins`: the world's own."""
