@@ -13,10 +13,8 @@ def _load():
     for name in (_STATE, _STATE + "~"):
         try:
             with open(name) as file:
-                state = json.load(file)
-            if isinstance(state, dict):
-                return state
-        except (OSError, ValueError):
+                return dict(json.load(file))
+        except (OSError, ValueError, TypeError):
             pass
     return {}
 
@@ -30,7 +28,6 @@ def _save(state):
 def _give_up(state, why, reject):
     state["ended"] = dict(state["trial"], why=why, reject=reject)
     state["active"], state["previous"], state["trial"] = state.get("previous"), None, None
-    _save(state)
 
 
 def _count(state):
@@ -40,36 +37,26 @@ def _count(state):
     state[key] = state.get(key, 0) + 1
     if state[key] > state["trial"]["limits"][0 if crashed else 1]:
         _give_up(state, "crashed in its trial" if crashed else "lost power in its trial", crashed)
-    else:
-        _save(state)
+    _save(state)
 
 
-def _mount(path):
-    import vfs
-
-    import bundlefs
-
-    vfs.mount(bundlefs.Bundle(path), "/app")
-    sys.path[:0] = ["/app", "/app/lib"]
-
-
-def _start():
-    state = _load()
+def _start(state):
     if state.get("trial"):
         _count(state)
-    for key in ("active", "previous"):
-        if not state.get(key):
-            continue
+    for path in (state.get("active"), state.get("previous")):
         try:
-            return _mount(state[key])
-        # A damaged bundle can fail in any way; the next in line starts then.
-        except Exception as error:
+            import bundlefs
+
+            bundlefs.start(path)
+            return
+        except Exception as error:  # whatever a damaged bundle fails with, the next one starts
             sys.print_exception(error)
-            if key == "active" and state.get("trial"):
+            if state.get("trial"):
                 _give_up(state, "damaged: %s" % error, True)
+                _save(state)
 
 
 try:
-    _start()
+    _start(_load())
 except Exception as error:
     sys.print_exception(error)

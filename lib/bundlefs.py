@@ -2,6 +2,7 @@
 
 import errno
 import io
+import sys
 
 _DIR = 0x4000
 _FILE = 0x8000
@@ -166,3 +167,12 @@ def _check(header):
     if checksum != sum(header) or header[257:262] != b"ustar" or header[156] not in b"0\0":
         raise ValueError("not a bundle")
     return int(_text(header, 124, 12).strip() or "0", 8)
+
+
+def start(path):
+    """Mount the bundle at `path` as /app, first in the module path; None is no bundle."""
+    if path:
+        import vfs
+
+        vfs.mount(Bundle(path), "/app")
+        sys.path[:0] = ["/app", "/app/lib"]

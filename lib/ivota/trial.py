@@ -41,6 +41,7 @@ class Trial:
             text = messages.report_progress("done", trial["version"], echo=trial.get("echo"))
             client.state.confirm(text)
             client.enqueue("final", text)
+            client.log("info", "confirmed", version=trial["version"])
             return None
         if time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms:
             client.state.roll_back("the trial was not confirmed in time")
