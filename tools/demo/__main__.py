@@ -1,0 +1,17 @@
+"""`python -m ivota_tools.demo`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ivota_tools.demo.play import BUILD, main
+
+parser = argparse.ArgumentParser(prog="python -m ivota_tools.demo", description=main.__doc__)
+parser.add_argument(
+    "--build", type=Path, default=BUILD, help="folder for demo.json and all that is made"
+)
+parser.add_argument(
+    "--write-readme", action="store_true", help="put what was printed into README.md"
+)
+given = parser.parse_args()
+sys.exit(main(given.build, write_readme=given.write_readme))

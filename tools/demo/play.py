@@ -1,0 +1,91 @@
+"""The demo as a command: plays the scenes, prints, writes build/demo.json, says how it went."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from ivota_tools.client_api import ApiError
+from ivota_tools.cloud import CloudError
+from ivota_tools.demo import readme, update
+from ivota_tools.demo.show import showing, table
+from ivota_tools.release import ReleaseError
+from ivota_tools.sim import BoardError, FlashError
+from ivota_tools.sim.board import CHECKOUT
+from ivota_tools.toolchain import ToolchainError, micropython, mosquitto, umqtt
+
+BUILD = CHECKOUT / "build"
+
+_KNOWN = (ApiError, BoardError, CloudError, FlashError, ReleaseError, ToolchainError)
+
+
+def main(build: Path = BUILD, *, write_readme: bool = False) -> int:
+    """Updates a simulated board over a link that is cut three times, and cuts its power once.
+
+    Returns the exit code: 0 only if the board runs the new version, the cloud says done, and the
+    file on the board's flash is right.
+    """
+    # Whatever COLUMNS says, a pipe gets what README.md shows.
+    plain = write_readme or not sys.stdout.isatty()
+    console = Console(
+        force_terminal=False if plain else None,
+        width=80 if plain else None,
+        highlight=False,
+        record=write_readme,
+    )
+    # On Ctrl-C the broker gets the signal, too; that it ended is then no news.
+    logging.getLogger("ivota").addHandler(logging.NullHandler())
+    try:
+        with _one_interrupt():
+            done = _play(console, build)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        return 130
+    except _KNOWN as error:
+        print(f"ivota: {error}", file=sys.stderr)
+        return 1
+    if done and write_readme:
+        readme.write(CHECKOUT / "README.md", console.export_text())
+    return 0 if done else 1
+
+
+def _play(console: Console, build: Path) -> bool:
+    result = build / "demo.json"
+    result.unlink(missing_ok=True)  # an old one must not pass for this run's
+    # Fetched now where they are missing: a scene's time is its own.
+    micropython(32), mosquitto(), umqtt()
+    with showing(console) as show:
+        outcome = update.play(build / "demo", show)
+    console.print(table(outcome))
+    result.write_text(json.dumps({**outcome.json(), "scenes": {}}, indent=2) + "\n")
+    for sentence in outcome.failures:
+        console.print(f"NOT DONE: {sentence}", markup=False, soft_wrap=True)
+    return not outcome.failures
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP what Ctrl-C is, and only the first: what follows must not be
+    kept from ending processes.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(*_: object) -> NoReturn:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

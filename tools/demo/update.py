@@ -1,0 +1,191 @@
+"""The first scene: one update that three link cuts and a power cut do not stop."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.client_api import ApiError
+from ivota_tools.demo.show import Show
+from ivota_tools.demo.stage import NAME, PRODUCT, Stage
+from ivota_tools.release import Release, pack
+from ivota_tools.sim import BoardError, Cut
+from ivota_tools.sim.board import CHECKOUT
+
+OLD, NEW = "0.1", "0.2"
+FIRMWARE_BYTES = 708_482  # the size in the vendor's own example
+LINK_BYTES_PER_S = 75_000  # slow enough to be watched
+MOST_S = 90.0
+
+# In bytes towards the board, each since the one before; the power goes between the last two.
+CUTS = [Cut(140_000, "fin"), Cut(150_000, "rst"), Cut(280_000, "silence")]
+POWER_CUT_AT = 430_000
+OFF_S = 1.0
+
+# Short limits, so that nobody has to wait long for the board to notice silence.
+CONFIG = {"version": OLD, "http": {"timeout_s": 3, "deadline_s": 5}}
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that the cloud saw, from its database. Times are seconds from the push."""
+
+    name: str
+    first_s: float
+    percents: list[int]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went. Bytes at the proxy include HTTP's headers."""
+
+    version_before: str
+    version_after: str  # the board's last report_version at the broker
+    cloud_state: str
+    md5: str
+    md5_on_flash: str | None  # read off the flash image from outside; None: no such file
+    link_cuts: int
+    power_cuts: int
+    firmware_bytes: int
+    received_bytes: int
+    resumes: int
+    seconds: float
+    states: list[State]
+
+    @property
+    def failures(self) -> list[str]:
+        """What is not as it should be, in sentences; nothing if all is."""
+        found = []
+        if self.version_after != NEW:
+            found.append(f"the board says that it runs {self.version_after}, not {NEW}")
+        if self.cloud_state != "done":
+            found.append(f"the cloud says {self.cloud_state}, not done")
+        if self.md5_on_flash is None:
+            found.append(f"the board's flash has no firmware {NEW}")
+        elif self.md5_on_flash != self.md5:
+            found.append(f"the file on flash has the MD5 {self.md5_on_flash}, not {self.md5}")
+        if self.link_cuts != len(CUTS) or self.power_cuts != 1:
+            found.append(
+                f"{self.link_cuts} link cuts and {self.power_cuts} power cuts happened, "
+                f"not {len(CUTS)} and 1"
+            )
+        return found
+
+    def json(self) -> dict[str, Any]:
+        shown = asdict(self)
+        shown["states"] = [state.name for state in self.states]
+        shown["md5_ok"] = shown.pop("md5_on_flash") == self.md5
+        return shown
+
+
+def play(folder: Path, show: Show) -> Outcome:
+    """Plays it in `folder`, which is emptied first. Ends after MOST_S, however far it came."""
+    show.say("starting a cloud (mosquitto, HTTP) and a simulated board (32-bit MicroPython)")
+    with Stage(folder, CONFIG) as stage:
+        return _play(stage, show)
+
+
+def _play(stage: Stage, show: Show) -> Outcome:
+    until = time.monotonic() + MOST_S
+    release = pack(
+        CHECKOUT / "examples" / "thermometer",
+        NEW,
+        out=stage.folder / f"thermometer-{NEW}.bin",
+        pad_to=FIRMWARE_BYTES,
+    )
+    stage.api.upload(release.path)
+    stage.board.power_on()
+    _wait_connected(stage, until)
+    show.say(f"the board {PRODUCT}/{NAME} is connected and runs {stage.ear.versions[0]}")
+    stage.proxy.pace(LINK_BYTES_PER_S)
+    stage.proxy.schedule(CUTS)
+    pushed_at = time.time()
+    stage.api.push(f"{PRODUCT}/{NAME}", NEW)
+    show.say(f"pushed {release.application} {NEW}, {release.size:,} bytes")
+    show.begin(release.size)
+    _watch(stage, show, until)
+    seconds = time.time() - pushed_at
+    stage.board.stop()
+    return _outcome(stage, release, pushed_at, seconds)
+
+
+def _wait_connected(stage: Stage, until: float) -> None:
+    while True:
+        try:
+            if stage.ear.versions and stage.device:
+                return
+        except ApiError:  # it has not reported yet
+            pass
+        _look(stage)
+        if time.monotonic() > until:
+            raise BoardError("the board does not connect\n" + stage.board.tail())
+        time.sleep(0.05)
+
+
+def _watch(stage: Stage, show: Show, until: float) -> None:
+    """Shows the update and cuts the power once, until the cloud and the board say it is over."""
+    proxy, board = stage.proxy, stage.board
+    cuts = 0
+    while time.monotonic() < until:
+        if not board.power_cuts and proxy.received >= POWER_CUT_AT:
+            board.power_cut()
+            show.say(f"power cut (SIGKILL) after {proxy.received:,} bytes")
+            time.sleep(OFF_S)
+            board.power_on()
+            show.say("power on")
+        for cut in proxy.cuts[cuts:]:
+            cuts += 1
+            show.say(f"link cut ({cut.kind.upper()}) after {cut.received:,} bytes")
+        device = stage.device
+        show.update(device, proxy.received)
+        if device["state"] == "failed":
+            return
+        if device["state"] == "done" and stage.ear.versions[-1] == device["version"]:
+            return
+        _look(stage)
+        time.sleep(0.05)
+
+
+def _look(stage: Stage) -> None:
+    """Raises what makes waiting vain: CloudError, or BoardError when the board has stopped."""
+    stage.cloud.wait(0)
+    if not stage.board.on or "REPL" in stage.board.log[-1:]:
+        raise BoardError("the board has stopped\n" + stage.board.tail())
+
+
+def _outcome(stage: Stage, release: Release, pushed_at: float, seconds: float) -> Outcome:
+    try:
+        md5 = hashlib.md5(stage.board.read(f"/firmware/{NEW}.bin")).hexdigest()
+    except FileNotFoundError:
+        md5 = None
+    device = stage.device
+    return Outcome(
+        version_before=stage.ear.versions[0],
+        version_after=stage.ear.versions[-1],
+        cloud_state=device["state"],
+        md5=release.md5,
+        md5_on_flash=md5,
+        link_cuts=len(stage.proxy.cuts),
+        power_cuts=stage.board.power_cuts,
+        firmware_bytes=release.size,
+        received_bytes=stage.proxy.received,
+        # Every download after the first one went on where the last had ended.
+        resumes=len([each for each in stage.proxy.connections if each.received]) - 1,
+        seconds=round(seconds, 1),
+        states=_states(stage.api.reports(device["id"]), pushed_at),
+    )
+
+
+def _states(reports: list[dict[str, Any]], pushed_at: float) -> list[State]:
+    found: list[State] = []
+    for report in reports:
+        if report["kind"] != "report_progress":
+            continue
+        if not found or found[-1].name != report["state"]:
+            found.append(State(report["state"], round(report["at"] - pushed_at, 1), []))
+        if report["percent"] is not None:
+            found[-1].percents.append(report["percent"])
+    return found
