@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from . import release as releases
 from . import views
+from .board import app as board
 from .client_api import ApiError, Client, Json
 
 
@@ -39,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Firmware updates for MicroPython boards.",
 )
+
+app.add_typer(board, name="board")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -225,6 +228,9 @@ def devices(
 ) -> None:
     """List the devices, or show one and what it said."""
     with Client() as client:
+        health = client.health()
+        if not health["ok"]:
+            warn(health["problem"] or "the cloud has lost its MQTT broker, no reports come in")
         found = client.devices() if device is None else [client.device(device)]
         reports = client.reports(found[0]["id"]) if device is not None else []
     if as_json:

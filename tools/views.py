@@ -144,10 +144,11 @@ class Bars:
     def show(self, device: Json) -> None:
         if device["target"] is None:
             return
+        percent = 100 if device["state"] in ("current", "done") else device["percent"] or 0
         task = self._tasks.get(device["id"])
         if task is None:
-            task = self._tasks[device["id"]] = self._progress.add_task("", total=100)
-        percent = 100 if device["state"] in ("current", "done") else device["percent"] or 0
+            task = self._progress.add_task("", total=100, completed=percent, device=device)
+            self._tasks[device["id"]] = task
         self._progress.update(task, completed=percent, device=device)
 
     def say(self, sentence: str) -> None:
@@ -162,9 +163,7 @@ class _Words(TextColumn):
         self._part = part
 
     def render(self, task: Any) -> Text:
-        device = task.fields.get("device")
-        if device is None:
-            return Text("")
+        device = task.fields["device"]
         if self._part == "name":
             return Text(f"{device['device']} {device['version'] or '?'} → {device['target']}")
         words = _state(device)

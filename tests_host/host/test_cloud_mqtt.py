@@ -338,6 +338,7 @@ def test_the_session_survives_a_broker_that_restarts(tmp_path, firmware):
         first.stop()
         with Client(cloud.api_url) as client:
             wait_until(lambda: not client.health()["mqtt_connected"], "the loss")
+            assert not client.health()["ok"]
             with Cloud(tmp_path / "host", mqtt_port=port):
                 wait_until(lambda: client.health()["mqtt_connected"], "the reconnection")
                 with Device(port, "P", "d") as device:

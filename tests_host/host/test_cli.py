@@ -1,0 +1,269 @@
+"""The command `ivota` as people and scripts use it: real processes against a real cloud."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+from cloud_support import Device, wait_until
+
+from ivota_tools import release as releases
+from ivota_tools.cloud import Cloud
+
+IVOTA = [sys.executable, "-m", "ivota_tools.cli"]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    lib = tmp_path_factory.mktemp("library")
+    (lib / "ivota").mkdir()
+    (lib / "ivota" / "__init__.py").write_text("")
+    (lib / "bundlefs.py").write_text("")
+    return lib
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory, library):
+    """An application that brings its own library: these tests do not depend on lib/."""
+    folder = tmp_path_factory.mktemp("apps") / "blinky"
+    (folder / "lib").mkdir(parents=True)
+    (library / "ivota").rename(folder / "lib" / "ivota")
+    (library / "bundlefs.py").rename(folder / "lib" / "bundlefs.py")
+    (folder / "app.py").write_text("def main():\n    pass\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    with Cloud(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+def environment(cloud=None):
+    kept = {k: v for k, v in os.environ.items() if k not in ("IVOTA_URL", "IVOTA_TOKEN")}
+    url = cloud.api_url if cloud else "http://127.0.0.1:1"
+    return {**kept, "IVOTA_URL": url, "COLUMNS": "150", "NO_COLOR": "1"}
+
+
+def run(*arguments, cloud=None, cwd=None, code=0):
+    done = subprocess.run(
+        [*IVOTA, *map(str, arguments)],
+        env=environment(cloud),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_a_release_from_folder_to_device(cloud, app, tmp_path):
+    made = run("release", app, "--version", "0.2", "--upload", cloud=cloud, cwd=tmp_path)
+    assert "app.mpy" in made.stdout and "ivota push 0.2" in made.stdout
+    path = tmp_path / "blinky-0.2.bin"
+    assert releases.inspect(path).version == "0.2"
+    with Device(cloud.mqtt_port, "P", "cli") as device:
+        device.hello("0.1")
+        listed = run("devices", cloud=cloud).stdout
+        assert "P/cli" in listed and "0.1" in listed and "idle" in listed
+
+        def update():
+            device.update(device.expect("update_firmware"))
+            device.report_version("0.2")
+
+        updating = threading.Thread(target=update)
+        updating.start()
+        pushed = run("push", "0.2", "--device", "P/cli", "--wait", "--timeout", 30, cloud=cloud)
+        updating.join()
+        assert pushed.stdout.rstrip().endswith("0.2 done")
+        shown = wait_until(
+            lambda: (
+                (d := json.loads(run("devices", "cli", "--json", cloud=cloud).stdout))
+                and d["version"] == "0.2"
+                and d
+            )
+        )
+        assert [report["state"] for report in shown["reports"]][-3:] == ["burning", "done", None]
+        detail = run("devices", "P/cli", cloud=cloud).stdout
+        assert "burning" in detail and "done" in detail
+
+
+def test_push_wait_says_why_it_failed(cloud, app, tmp_path):
+    run(
+        "release", app, "--version", "0.3", "--out", "x.bin", "--upload", cloud=cloud, cwd=tmp_path
+    )
+    with Device(cloud.mqtt_port, "P", "failing") as device:
+        device.hello("0.1")
+
+        def fail():
+            for _ in range(3):
+                device.expect("update_firmware", timeout_s=40)
+                device.fail("0.3", -5, "no room [bold]left")
+
+        failing = threading.Thread(target=fail)
+        failing.start()
+        pushed = run("push", "0.3", "-d", "failing", "--wait", "--timeout", 3, cloud=cloud, code=1)
+        assert "retry" in pushed.stdout and "-5 no room [bold]left" in pushed.stdout
+        assert "the push stands" in pushed.stderr
+        # The back-off of a real cloud is slow for a test: by hand it is at once.
+        for _ in range(2):
+            run("push", "0.3", "-d", "failing", cloud=cloud)
+        failing.join()
+
+
+def test_push_as_json(cloud, app, tmp_path):
+    run(
+        "release", app, "--version", "0.4", "--out", "x.bin", "--upload", cloud=cloud, cwd=tmp_path
+    )
+    done = run("push", "0.4", "-d", "P/j1", "-d", "P/j2", "--new", "--json", cloud=cloud)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["device"] for line in lines] == ["P/j1", "P/j2"]
+    assert {line["state"] for line in lines} == {"waiting"}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_watch_in_a_pipe(cloud, app, tmp_path, as_json):
+    version = f"0.5.{int(as_json)}"
+    name = f"watched{int(as_json)}"
+    run(
+        "release",
+        app,
+        "--version",
+        version,
+        "--out",
+        "x.bin",
+        "--upload",
+        cloud=cloud,
+        cwd=tmp_path,
+    )
+    with Device(cloud.mqtt_port, "P", name) as device:
+        device.hello("0.1")
+        watching = subprocess.Popen(
+            [*IVOTA, "watch", "--device", name, *(["--json"] if as_json else [])],
+            env=environment(cloud),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        first = watching.stdout.readline()
+        run("push", version, "-d", name, cloud=cloud)
+        device.update(device.expect("update_firmware"))
+        lines = [first]
+        while "done" not in lines[-1]:
+            lines.append(watching.stdout.readline())
+            assert lines[-1], watching.stderr.read()
+        watching.send_signal(signal.SIGINT)
+        rest, errors = watching.communicate(timeout=10)
+        assert watching.returncode == 0 and errors == ""
+    if as_json:
+        assert json.loads(lines[-1])["percent"] == 100
+    else:
+        assert f"P/{name} 0.1 → {version} done" in lines[-1]
+
+
+def test_watch_on_a_terminal(cloud, app, tmp_path):
+    """Bars, drawn on a pseudo-terminal."""
+    pty = pytest.importorskip("pty")
+    run(
+        "release", app, "--version", "0.6", "--out", "x.bin", "--upload", cloud=cloud, cwd=tmp_path
+    )
+    with Device(cloud.mqtt_port, "P", "[red]bars") as device:
+        device.hello("0.1")
+        ours, theirs = pty.openpty()
+        watching = subprocess.Popen(
+            [*IVOTA, "watch"],
+            env={**environment(cloud), "TERM": "xterm-256color"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        run("push", "0.6", "-d", "[red]bars", cloud=cloud)
+        device.update(device.expect("update_firmware"))
+        shown = b""
+        finished = re.compile(r"P/\[red\]bars 0\.1 → 0\.6 .*━.* 100 %.* done")
+        while not finished.search(shown.decode(errors="replace")):
+            shown += os.read(ours, 4096)
+        watching.send_signal(signal.SIGINT)
+        while watching.poll() is None:  # a terminal that nobody reads would hold it up
+            try:
+                os.read(ours, 4096)
+            except OSError:
+                break
+        assert watching.wait(10) == 0
+        os.close(ours)
+
+
+def test_inspect(app, tmp_path):
+    run("release", app, "--version", "1", "--out", "x.bin", "--pad-to", 20000, cwd=tmp_path)
+    found = json.loads(run("inspect", tmp_path / "x.bin", "--json").stdout)
+    assert (found["kind"], found["size"], found["version"]) == ("bundle", 20000, "1")
+    text = run("inspect", tmp_path / "x.bin").stdout
+    for part in (found["md5"], found["sha256"], "20,000 bytes", "lib/ivota/__init__.mpy"):
+        assert part in text
+
+
+def test_errors_say_what_to_do(app, tmp_path):
+    assert "start one with `ivota cloud`" in run("devices", code=1).stderr
+    assert "start one with `ivota cloud`" in run("push", "1", "-d", "x", code=1).stderr
+    assert "start one with `ivota cloud`" in run("watch", code=1).stderr
+    assert "cannot be read" in run("inspect", tmp_path / "none", code=1).stderr
+    assert "does not exist" in run("release", tmp_path / "none", "--version", "1", code=1).stderr
+    assert "1 to 32" in run("release", app, "--version", "x" * 33, code=1).stderr
+    long = run("release", app, "--version", "x" * 21, "--out", "x.bin", cwd=tmp_path)
+    assert "warning" in long.stderr
+    assert "cannot be padded" in run(
+        "release", app, "--version", "1", "--out", "y.bin", "--pad-to", 10, cwd=tmp_path, code=1
+    ).stderr  # fmt: skip
+    (tmp_path / "image.bin").write_bytes(b"\xe9" + bytes(100))
+    assert "--upload" in run("release", tmp_path / "image.bin", "--version", "1", code=1).stderr
+    assert run("push", "1", code=2).stderr
+
+
+def test_an_image_is_uploaded_as_it_is(cloud, tmp_path):
+    (tmp_path / "image.bin").write_bytes(b"\xe9" + bytes(100))
+    done = run(
+        "release", tmp_path / "image.bin", "--version", "i1", "--upload", "--json", cloud=cloud
+    )
+    found = json.loads(done.stdout)
+    assert found["kind"] == "esp32-image" and found["firmware_id"] > 0
+
+
+def test_the_cloud_as_a_command(tmp_path):
+    process = subprocess.Popen(
+        [*IVOTA, "cloud", "--port", "0", "--mqtt-port", "0", "--data", str(tmp_path), "--json"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    started = json.loads(process.stdout.readline())
+    assert started["data"] == str(tmp_path)
+    done = subprocess.run(
+        [*IVOTA, "devices"],
+        env={**environment(), "IVOTA_URL": started["api_url"]},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "no device has reported yet\n")
+    process.terminate()
+    _, errors = process.communicate(timeout=15)
+    assert process.returncode == 0 and "Traceback" not in errors
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", started["mqtt_port"]), timeout=1)
+
+
+def test_a_cloud_that_cannot_start(cloud, tmp_path):
+    where = ["--data", tmp_path, "--mqtt-port", "0"]
+    assert "--port" in run("cloud", "--port", cloud.http_port, *where, code=1).stderr
+    assert "--public-url" in run("cloud", "--host", "0.0.0.0", *where, code=1).stderr
+    assert "no MQTT broker" in run(
+        "cloud", "--port", 0, "--broker", "127.0.0.1:1", *where, code=1
+    ).stderr  # fmt: skip

@@ -1,0 +1,327 @@
+"""The HTTP API: uploads, pushes, who may ask, and the stream of events."""
+
+import hashlib
+import json
+import os
+import socket
+import threading
+
+import httpx
+import pytest
+from cloud_support import Answer, Device, exchange, wait_until
+
+from ivota_tools import bundle
+from ivota_tools.client_api import ApiError, Client
+from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.access import check_exposure
+
+
+def make_bundle(version="0.2", application="blinky"):
+    return bundle.build({"app.py": os.urandom(5000)}, application, version)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    with Cloud(tmp_path_factory.mktemp("cloud"), upload_most=1_000_000) as running:
+        yield running
+
+
+@pytest.fixture
+def api(cloud):
+    with Client(cloud.api_url) as client:
+        yield client
+
+
+@pytest.fixture
+def http(cloud):
+    with httpx.Client(base_url=cloud.api_url + "/api/v1", timeout=10) as client:
+        yield client
+
+
+def stored(cloud):
+    return sorted(path.name for path in (cloud.folder / "firmware").iterdir())
+
+
+# -- uploads --------------------------------------------------------------------------------
+
+
+def test_an_upload_is_kept_as_it_came(cloud, api, tmp_path):
+    data = make_bundle("u1")
+    (tmp_path / "x.bin").write_bytes(data)
+    answer = api.upload(tmp_path / "x.bin")
+    found = answer["firmware"]
+    assert answer["warnings"] == []
+    assert (found["version"], found["application"], found["kind"]) == ("u1", "blinky", "bundle")
+    assert found["size"] == len(data)
+    assert found["md5"] == hashlib.md5(data).hexdigest()
+    assert found["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (cloud.folder / "firmware" / f"{found['sha256']}.bin").read_bytes() == data
+    assert found in api.firmware()
+    again = api.upload(tmp_path / "x.bin", "u1")
+    assert again["firmware"]["id"] == found["id"]
+
+
+def test_a_long_version_is_warned_of(api, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"x")
+    assert "21 characters" in api.upload(tmp_path / "x.bin", "v" * 21)["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    "data, version, status, words",
+    [
+        (b"", "1", 422, "empty"),
+        (b"image", None, 422, "--version"),
+        (b"image", "", 422, "1 to 32"),
+        (b"image", "x" * 33, 422, "1 to 32"),
+        (b"image", "a\nb", 422, "control"),
+        (make_bundle("0.2"), "0.3", 422, "'0.2'"),
+        (make_bundle("0.2")[:-1500], "0.2", 422, "damaged"),
+        (b"x" * 1_000_001, "1", 413, "at most 1000000 bytes"),
+    ],
+)
+def test_refused_uploads_leave_nothing(cloud, http, data, version, status, words):
+    before = stored(cloud)
+    params = {} if version is None else {"version": version}
+    answer = http.post("/firmware", params=params, content=data)
+    assert answer.status_code == status and words in answer.json()["detail"]
+    assert stored(cloud) == before
+
+
+def test_an_upload_without_a_length_is_limited_too(cloud, http):
+    before = stored(cloud)
+    answer = http.post(
+        "/firmware", params={"version": "1"}, content=(b"x" * 65536 for _ in range(30))
+    )
+    assert answer.status_code == 413
+    assert stored(cloud) == before
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(cloud):
+    before = stored(cloud)
+    with socket.create_connection(("127.0.0.1", cloud.http_port)) as link:
+        link.sendall(
+            b"POST /api/v1/firmware?version=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            b"Content-Length: 100000\r\n\r\n" + b"x" * 50_000
+        )
+        wait_until(lambda: stored(cloud) != before, "the beginning")
+    wait_until(lambda: stored(cloud) == before, "the tidying up")
+
+
+# -- pushes ---------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_pushed(cloud, api, http, tmp_path):
+    with Device(cloud.mqtt_port, "P", "pushed") as device:
+        device.hello("0.1")
+        with pytest.raises(ApiError, match="no firmware 'none'") as caught:
+            api.push("P/pushed", "none")
+        assert caught.value.status == 404
+        (tmp_path / "x.bin").write_bytes(b"x")
+        api.upload(tmp_path / "x.bin", "p1")
+        for name in ("P/nobody", "nobody", "", "/"):
+            with pytest.raises(ApiError, match="has reported yet"):
+                api.push(name, "p1")
+        for name in ("nobody", "P/", "/d", "P/a+b", "P/#", "P/\x00", "P/" + "x" * 129):
+            with pytest.raises(ApiError) as caught:
+                api.push(name, "p1", new=True)
+            assert caught.value.status == 422, name
+    for order in (b"", b"{", b"[]", b'{"device":"P/pushed"}', b'{"device":1,"version":"p1"}',
+                  b'{"device":"P/pushed","version":"p1","firmware_id":1}',
+                  b'{"device":"P/pushed","firmware_id":99999999999999999999}',
+                  b'{"device":"P/pushed","version":"p1","typo":1}'):  # fmt: skip
+        answer = http.post("/push", content=order, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422, order
+
+
+def test_a_name_that_only_one_product_has_is_enough(cloud, api):
+    with Device(cloud.mqtt_port, "A", "same") as one, Device(cloud.mqtt_port, "B", "same") as two:
+        one.hello("1")
+        assert api.device("same")["device"] == "A/same"
+        two.hello("1")
+        with pytest.raises(ApiError, match="A/same, B/same"):
+            api.device("same")
+
+
+def test_the_newest_upload_of_a_version_is_meant(cloud, api, tmp_path):
+    path = tmp_path / "x.bin"
+    ids = []
+    for data in (make_bundle("n1"), make_bundle("n1")):
+        path.write_bytes(data)
+        ids.append(api.upload(path)["firmware"]["id"])
+    with Device(cloud.mqtt_port, "P", "newest") as device:
+        device.hello("0.1")
+        assert api.push("P/newest", "n1")["firmware"]["id"] == ids[1]
+        first = device.expect("update_firmware")["md5sum"]
+        assert api.push("P/newest", firmware_id=ids[0])["firmware"]["id"] == ids[0]
+        assert device.expect("update_firmware")["md5sum"] != first
+        path.write_bytes(make_bundle("n1", "other"))
+        api.upload(path)
+        with pytest.raises(ApiError, match="--application") as caught:
+            api.push("P/newest", "n1")
+        assert caught.value.status == 409
+        assert api.push("P/newest", "n1", application="blinky")["firmware"]["id"] == ids[1]
+
+
+def test_unknown_devices(http):
+    for path in ("/devices/99999", "/devices/0", "/devices/-1", "/devices/99999999999999999999",
+                 "/devices/99999/reports"):  # fmt: skip
+        assert http.get(path).status_code == 404, path
+    assert http.get("/devices/x").status_code == 422
+    assert http.get("/devices/1/reports?limit=0").status_code == 422
+
+
+def test_pages(cloud, api, http):
+    with Device(cloud.mqtt_port, "P", "paged") as device:
+        for number in range(5):
+            device.hello(str(number))
+        found = api.device("P/paged")
+        path = f"/devices/{found['id']}/reports"
+        first = http.get(path, params={"limit": 2}).json()
+        assert [report["version"] for report in first] == ["0", "1"]
+        rest = http.get(path, params={"after": first[-1]["id"]}).json()
+        assert [report["version"] for report in rest] == ["2", "3", "4"]
+    assert http.get("/devices", params={"after": found["id"]}).json() == []
+
+
+# -- who may ask ----------------------------------------------------------------------------
+
+
+def test_without_a_token_only_this_machine_may_ask(cloud):
+    url = f"{cloud.api_url}/api/v1/devices"
+
+    def status(*lines):
+        return Answer(exchange(url, *lines, "Connection: close")).status
+
+    assert status(f"Host: 127.0.0.1:{cloud.http_port}") == 200
+    assert status("Host: localhost") == 200
+    assert status("Host: [::1]:80") == 200
+    assert status("Host: 127.0.0.1", "Origin: http://127.0.0.1:8000") == 200
+    # A page in this machine's browser: another site's script, or a name that leads here.
+    assert status("Host: 127.0.0.1", "Origin: https://evil.example") == 403
+    assert status("Host: 127.0.0.1", "Origin: null") == 403
+    assert status("Host: evil.example") == 403
+    assert status("Host: [") == 403
+    assert status("Host:") == 403
+
+
+def test_with_a_token_nothing_else_counts(tmp_path):
+    with Cloud(tmp_path / "c", token="s3cret") as cloud:
+        with pytest.raises(ApiError, match="IVOTA_TOKEN") as caught:
+            Client(cloud.api_url, token="wrong").devices()
+        assert caught.value.status == 401
+        with pytest.raises(ApiError):
+            Client(cloud.api_url).devices()
+        assert Client(cloud.api_url, token="s3cret").devices() == []
+        answer = httpx.get(
+            f"{cloud.api_url}/api/v1/devices",
+            headers={"Authorization": "Bearer s3cret", "Host": "ota.example"},
+        )
+        assert answer.status_code == 200
+
+
+def test_what_listening_elsewhere_needs():
+    assert check_exposure("127.0.0.1", None, None, own_broker=True) == []
+    assert check_exposure("localhost", None, None, own_broker=True) == []
+    with pytest.raises(CloudError, match="--public-url"):
+        check_exposure("0.0.0.0", None, None, own_broker=True)
+    with pytest.raises(CloudError, match="--token"):
+        check_exposure("192.168.1.5", None, None, own_broker=True)
+    assert len(check_exposure("0.0.0.0", "http://a:1", None, own_broker=True)) == 1
+    assert check_exposure("0.0.0.0", "http://a:1", None, own_broker=False) == []
+
+
+def test_public_urls(tmp_path):
+    cloud = Cloud(tmp_path, public_url="https://ota.example/x/")
+    assert cloud.public_url == "https://ota.example/x"
+    for wrong in ("", "ota.example", "ftp://x", "http://", "http://a b", "http://" + "x" * 800,
+                  "http://ü", "http://x?y=1"):  # fmt: skip
+        with pytest.raises(CloudError):
+            cloud.public_url = wrong
+    assert Cloud(tmp_path, host="0.0.0.0", http_port=80).public_url == "http://127.0.0.1:80"
+    assert Cloud(tmp_path, host="::1", http_port=80).public_url == "http://[::1]:80"
+    for wrong in ("host:", "host:x", "host:0", "host:65536"):
+        with pytest.raises(CloudError, match="HOST:PORT"):
+            Cloud(tmp_path, broker=wrong)
+
+
+def test_the_public_url_begins_every_firmware_url(cloud, api, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"x")
+    api.upload(tmp_path / "x.bin", "pub")
+    with Device(cloud.mqtt_port, "P", "public") as device:
+        device.hello("0.1")
+        cloud.public_url = "http://10.0.0.1:99/ota"
+        try:
+            api.push("P/public", "pub")
+            url = device.expect("update_firmware")["url"]
+        finally:
+            cloud.public_url = cloud.api_url
+    assert url.startswith("http://10.0.0.1:99/ota/files/")
+
+
+# -- events ---------------------------------------------------------------------------------
+
+
+def test_events_tell_each_change_and_go_on_where_one_stopped(cloud, api, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"firmware" * 1000)
+    api.upload(tmp_path / "x.bin", "ev")
+    seen = []
+
+    def watch():
+        with Client(cloud.api_url) as client:
+            for device in client.events():
+                if device["device"] == "P/watched":
+                    seen.append(device)
+                    if device["state"] == "done":
+                        return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with Device(cloud.mqtt_port, "P", "watched") as device:
+        device.hello("0.1")
+        wait_until(lambda: seen, "the first event")
+        api.push("P/watched", "ev")
+        device.update(device.expect("update_firmware"))
+    watcher.join(10)
+    assert not watcher.is_alive()
+    assert (seen[0]["state"], seen[0]["version"]) == ("idle", "0.1")
+    assert (seen[-1]["state"], seen[-1]["percent"]) == ("done", 100)
+    revisions = [device["revision"] for device in seen]
+    assert revisions == sorted(set(revisions))
+    with Client(cloud.api_url) as client:
+        newer = next(device for device in client.events(revisions[-1] - 1))
+        assert newer["revision"] >= revisions[-1]
+
+
+def test_events_as_they_are_on_the_wire(cloud, api):
+    with Device(cloud.mqtt_port, "P", "wire") as device:
+        device.hello("0.1")
+    revision = api.device("P/wire")["revision"]
+    with httpx.stream(
+        "GET",
+        f"{cloud.api_url}/api/v1/events",
+        headers={"Last-Event-ID": str(revision - 1)},
+    ) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = []
+        for line in answer.iter_lines():
+            lines.append(line)
+            if line.startswith("data: "):
+                break
+    assert lines[-3:-1] == [f"id: {revision}", "event: device"]
+    assert json.loads(lines[-1][6:])["device"] == "P/wire"
+
+
+# -- the client -----------------------------------------------------------------------------
+
+
+def test_what_the_client_says_of_a_cloud_that_is_not_there(monkeypatch):
+    with pytest.raises(ApiError, match="start one with `ivota cloud`"):
+        Client("http://127.0.0.1:1").devices()
+    monkeypatch.setenv("IVOTA_URL", "http://[")
+    with pytest.raises(ApiError, match="IVOTA_URL"):
+        Client().devices()
+
+
+def test_the_api_describes_itself(cloud):
+    answer = httpx.get(f"{cloud.api_url}/api/v1/openapi.json").json()
+    assert {"/api/v1/devices", "/api/v1/push", "/api/v1/firmware"} <= set(answer["paths"])
