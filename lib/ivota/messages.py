@@ -74,9 +74,13 @@ def _push(message, version):
     md5 = md5.lower() if isinstance(md5, str) else ""
     if len(md5) != 32 or not all(digit in "0123456789abcdef" for digit in md5):
         raise OtaError(FAILED, "push: md5sum is not 32 hexadecimal digits")
-    echo = {key: message[key] for key in _ECHOED if key in message}
+    # Of another kind, it might be nested too deep to be sent again.
+    echo = {key: message[key] for key in _ECHOED if type(message.get(key)) in (int, str)}
     return Push(version, url, md5, size, echo)
 
 
 def _is_version(version):
-    return isinstance(version, str) and 0 < len(version) <= 64 and min(version) >= " "
+    if not isinstance(version, str) or not 0 < len(version) <= 64 or min(version) < " ":
+        return False
+    # Half a surrogate pair has no UTF-8.
+    return not any("\ud7ff" < char < "\ue000" for char in version)
