@@ -1,0 +1,218 @@
+"""The board's side of rawrepl.py: MicroPython's raw REPL, spoken by unix MicroPython itself.
+
+Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE`; standard input and output are the
+serial line. The file system is the littlefs in IMAGE, mounted in place of the host's. MODE is
+"friendly" (boot.py, main.py, then the prompt) or "raw" (as after a soft reset out of the raw REPL:
+boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is refused.
+
+The process ends with one of the EXIT codes; rawrepl.py starts the next one. What a board's
+terminal driver does with ctrl-C, rawrepl.py does with SIGINT. The protocol is described in
+"The MicroPython interactive interpreter mode" of MicroPython's documentation.
+"""
+
+import os
+import sys
+
+import vfs
+
+EXIT_HARD, EXIT_SOFT_RAW, EXIT_SOFT_FRIENDLY = 90, 91, 92
+
+RAW_BANNER = "raw REPL; CTRL-B to exit\r\n"
+WINDOW = 128  # half of the 256 bytes of input that a board buffers
+
+
+# A littlefs' blocks in one file of the host. writeblocks without an offset erases first.
+class Image:
+    def __init__(self, path, blocks):
+        self.file = open(path, "r+b")
+        self.blocks = blocks
+
+    def readblocks(self, number, buffer, offset=0):
+        self.file.seek(number * 4096 + offset)
+        self.file.readinto(buffer)
+
+    def writeblocks(self, number, buffer, offset=0):
+        self.file.seek(number * 4096 + offset)
+        self.file.write(buffer)
+
+    def ioctl(self, operation, argument):
+        if operation == 4:
+            return self.blocks
+        if operation == 5:
+            return 4096
+        if operation == 6:
+            return 0
+
+
+# A board's `machine`, as far as boot.py, main.py and `ivota board` use it.
+class Machine:
+    PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
+
+    def __init__(self, leave):
+        self.calls = []
+        self._leave = leave
+
+    def reset(self):
+        self._leave(EXIT_HARD)
+
+    def soft_reset(self):
+        self._leave(EXIT_SOFT_FRIENDLY)
+
+    def reset_cause(self):
+        return self.HARD_RESET
+
+    def unique_id(self):
+        return b"rawrepl"
+
+    # Watchdogs and timers are recorded, not run: `machine.calls` shows them to a test.
+    def WDT(self, id=0, timeout=5000):
+        self.calls.append(("WDT", timeout))
+        return self
+
+    def feed(self):
+        self.calls.append(("feed",))
+
+    def Timer(self, id=-1, period=0, callback=None):
+        self.calls.append(("Timer", period))
+        callback(None)
+        return self
+
+
+def leave_function():
+    import ffi
+
+    # No finaliser may run: a board that resets writes nothing any more.
+    return ffi.open(None).func("v", "_exit", "i")
+
+
+class Repl:
+    def __init__(self, leave, paste):
+        self.leave = leave
+        self.paste = paste
+        self.names = {"__name__": "__main__"}
+        self.byte = bytearray(1)
+
+    # One byte of input; a ctrl-C comes as the exception that SIGINT raises. The line's end is
+    # the end of the board.
+    def get(self):
+        if not sys.stdin.buffer.readinto(self.byte):
+            self.leave(0)
+        return self.byte[0]
+
+    def put(self, text):
+        sys.stdout.write(text)
+
+    def run_file(self, path):
+        try:
+            os.stat(path)
+        except OSError:
+            return
+        try:
+            execfile(path)  # noqa: F821
+        except SystemExit:
+            self.leave(EXIT_SOFT_FRIENDLY)
+        except BaseException as error:
+            sys.print_exception(error)
+
+    def friendly(self):
+        while True:
+            try:
+                self.put("\r\nMicroPython on the raw REPL test board\r\n>>> ")
+                while True:
+                    char = self.get()
+                    if char == 1:
+                        return self.raw()
+                    if char == 2:
+                        break
+                    if char == 4:
+                        self.put("\r\nMPY: soft reboot\r\n")
+                        self.leave(EXIT_SOFT_FRIENDLY)
+                    if char == 13:
+                        self.put("\r\n>>> ")
+            except KeyboardInterrupt:
+                pass
+
+    def raw(self):
+        self.put(RAW_BANNER)
+        while True:
+            try:
+                self.put(">")
+                line = self.line()
+                if line is None:
+                    self.put("\r\n")
+                    return self.friendly()
+                if line == b"":
+                    self.put("OK\r\nMPY: soft reboot\r\n")
+                    self.leave(EXIT_SOFT_RAW)
+                self.execute(line)
+            except KeyboardInterrupt:
+                pass
+
+    # What was typed before ctrl-D; None for ctrl-B.
+    def line(self):
+        line = bytearray()
+        while True:
+            try:
+                char = self.get()
+                if char == 1:
+                    if bytes(line) == b"\x05A":
+                        if self.paste:
+                            return self.pasted()
+                        self.put("R\0")
+                    elif not line or line[0] != 5:
+                        self.put(RAW_BANNER + ">")
+                    line = bytearray()
+                elif char == 2:
+                    return None
+                elif char == 4:
+                    self.put("OK")
+                    return bytes(line)
+                else:
+                    line.append(char)
+            except KeyboardInterrupt:
+                line = bytearray()
+
+    # Raw-paste mode: two windows are free at first, and one more each time one has been read.
+    def pasted(self):
+        sys.stdout.buffer.write(bytes((82, 1, WINDOW, 0, 1)))
+        code = bytearray()
+        while True:
+            char = self.get()
+            if char == 4:
+                self.put("\x04")
+                return bytes(code) or b"\n"
+            code.append(char)
+            if len(code) % WINDOW == 0:
+                self.put("\x01")
+
+    # Output, ctrl-D, traceback, ctrl-D.
+    def execute(self, code):
+        try:
+            exec(compile(code, "<stdin>", "exec"), self.names)
+            self.put("\x04")
+        except SystemExit:
+            self.put("\x04\x04MPY: soft reboot\r\n")
+            self.leave(EXIT_SOFT_RAW)
+        except BaseException as error:
+            self.put("\x04")
+            sys.print_exception(error)
+        self.put("\x04")
+
+
+def main(image, blocks, mode, paste):
+    leave = leave_function()
+    repl = Repl(leave, paste == "1")
+    flash = Image(image, int(blocks))
+    vfs.umount("/")
+    vfs.mount(vfs.VfsLfs2(flash), "/")
+    os.chdir("/")
+    sys.path[:] = ["", ".frozen", "/lib"]
+    sys.modules["machine"] = Machine(leave)
+    repl.run_file("/boot.py")
+    if mode == "raw":
+        repl.raw()
+    repl.run_file("/main.py")
+    repl.friendly()
+
+
+main(*sys.argv[1:])

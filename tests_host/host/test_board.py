@@ -1,0 +1,552 @@
+"""`ivota board` on a real MicroPython, through the real mpremote, over a pseudo-terminal."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rawrepl import RawReplBoard
+from typer.testing import CliRunner
+
+from ivota_tools import toolchain
+from ivota_tools.board import app, cli, files, mpremote, on_board, watch, work
+from ivota_tools.board.files import BoardError
+from ivota_tools.board.mpremote import Mpremote
+
+ROOT = Path(__file__).parents[2]
+STOCK_BOOT = b"# This file is executed on every boot\n#import esp\nimport gc\ngc.collect()\n"
+MAIN = b'''"""A stand-in for ivota's main.py: says that it started, then that it runs."""
+import time
+import ivota.errors
+print("ivota: start version=0.1")
+n = 0
+while True:
+    n += 1
+    print("ivota: progress state=downloading percent=%d url='http://x/a b'" % n)
+    time.sleep(0.1)
+'''
+CONFIG = {"product_id": "P", "device_name": "d1", "version": "0.1", "mqtt": {"host": "127.0.0.1"}}
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A small checkout: its own starters and package, the real table of the configuration."""
+    tree = tmp_path / "checkout"
+    package = tree / "lib" / "ivota"
+    package.mkdir(parents=True)
+    (tree / "boot.py").write_bytes(b'"""A stand-in for ivota\'s boot.py."""\nprint("boot")\n')
+    (tree / "main.py").write_bytes(MAIN)
+    (tree / "lib" / "bundlefs.py").write_bytes(b"FORMAT = 1\n" * 400)
+    for name in ("config.py", "errors.py"):
+        (package / name).write_bytes((ROOT / "lib" / "ivota" / name).read_bytes())
+    monkeypatch.setattr(cli, "checkout", lambda: tree)
+    return tree
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "ivota.json"
+    path.write_text(json.dumps(CONFIG))
+    return path
+
+
+@pytest.fixture
+def board(tmp_path, request):
+    """A board whose flash has the files and options of `@board_with`, and stubs of what firmware
+    brings along."""
+    marks = getattr(request, "param", {})
+    content = {"/lib/umqtt/simple.py": b"", "/boot.py": STOCK_BOOT, **marks.get("files", {})}
+    options = {key: value for key, value in marks.items() if key != "files"}
+    with RawReplBoard(tmp_path, files=content, **options) as board:
+        board.wait_printed(r">>> |progress|running")
+        yield board
+
+
+def board_with(**marks):
+    return pytest.mark.parametrize("board", [marks], indirect=True, ids=[""])
+
+
+def ivota_board(board, command, *arguments, code=0, answer=True):
+    """Runs a command; its JSON, or what it printed."""
+    flags = ["--json"] if answer else []
+    done = CliRunner().invoke(app, [command, "--port", board.port, *flags, *map(str, arguments)])
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout) if answer else done.output
+
+
+INSTALLED = [
+    "/lib/bundlefs.py",
+    "/lib/ivota/config.mpy",
+    "/lib/ivota/errors.mpy",
+    "/bundlefs.py",
+    "/boot.py",
+    "/main.py",
+    "/ivota.json",
+]
+
+
+@pytest.mark.slow
+@board_with()
+def test_install_then_install_again(board, tree, config):
+    result = ivota_board(board, "install", "--config", config)
+    assert result["copied"] == INSTALLED
+    assert result["device"] == "P/d1" and result["reset"] and not result["kept"]
+    board.wait_printed("boot\r\nivota: start")
+    board.wait_starts("friendly", "raw", "friendly")
+    assert board.files() == sorted([*INSTALLED, "/lib/umqtt/simple.py"])
+    for path, data in files.board_files(tree).items():
+        assert board.read(path) == data
+    assert board.read("/ivota.json") == config.read_bytes()
+    # Only what differs, and the program that was stopped for it runs again.
+    again = ivota_board(board, "install", "--config", config)
+    assert again["copied"] == [] and again["unchanged"] == len(INSTALLED)
+    board.wait_starts(*["friendly", "raw"] * 2, "friendly")
+    with (tree / "lib" / "ivota" / "errors.py").open("a") as changed:
+        changed.write("CHANGED = 1\n")
+    assert ivota_board(board, "install")["copied"] == ["/lib/ivota/errors.mpy"]
+    assert board.read("/ivota.json") == config.read_bytes()
+
+
+@pytest.mark.slow
+@board_with(raw_paste=False, bits=32)
+def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config):
+    said = ivota_board(board, "install", "--config", config, "--source", answer=False)
+    assert "copying /lib/ivota/config.py" in said
+    assert "Copied 7 files" in said
+    assert "Look for P/d1 in the cloud" in said
+    assert f"ivota board watch --port {board.port}" in said
+    assert board.read("/lib/ivota/config.py") == (tree / "lib/ivota/config.py").read_bytes()
+    # From source to compiled: a .py beside its .mpy would be the one that is imported.
+    said = ivota_board(board, "install", answer=False)
+    assert "Removed /lib/ivota/config.py" in said
+    assert "/lib/ivota/config.py" not in board.files()
+    assert "/lib/ivota/config.mpy" in board.files()
+
+
+@pytest.mark.slow
+@board_with(files={"/lib/ivota/old.py": b"", "/lib/ivota/config.mpy~": b"", "/bundlefs.mpy": b""})
+def test_install_removes_what_an_older_one_left(board, tree, config):
+    result = ivota_board(board, "install", "--config", config)
+    # The temporary is overwritten by the copy, and takes its place.
+    assert result["removed"] == ["/bundlefs.mpy", "/lib/ivota/old.py"]
+    assert board.files() == sorted([*INSTALLED, "/lib/umqtt/simple.py"])
+
+
+@pytest.mark.slow
+@board_with(files={"/main.py": b"import time\nprint('running')\nwhile 1: time.sleep(1)\n"})
+def test_foreign_main_is_refused_then_kept_then_put_back(board, tree, config):
+    before = board.files()
+    result = ivota_board(board, "install", "--config", config, code=1)
+    assert "/main.py on the board is not ivota's" in result["error"]
+    assert "--force" in result["error"]
+    assert board.files() == before
+    board.wait_printed("running[^$]*running")  # it was stopped to look, and goes on
+    foreign = board.read("/main.py")
+    assert ivota_board(board, "install", "--config", config, "--force")["kept"] == ["/main.py.bak"]
+    assert board.read("/main.py.bak") == foreign
+    assert board.read("/main.py") == MAIN
+    assert ivota_board(board, "install", "--force")["kept"] == []
+    result = ivota_board(board, "remove", "--yes")
+    assert result["back"] == [["/main.py.bak", "/main.py"]]
+    assert board.read("/main.py") == foreign
+    assert "/main.py.bak" not in board.files()
+
+
+@board_with(files={"/main.py": b"x = 1\n", "/main.py.bak": b"x = 0\n"})
+def test_a_backup_is_never_overwritten(board, tree, config):
+    result = ivota_board(board, "install", "--config", config, "--force", code=1)
+    assert "/main.py.bak is on the board already" in result["error"]
+    assert board.read("/main.py") == b"x = 1\n"
+    assert board.read("/main.py.bak") == b"x = 0\n"
+
+
+@pytest.mark.slow
+@board_with()
+def test_install_as_on_a_serial_port(board, tree, config, tmp_path):
+    """mpremote reads what is called /dev/pts/… in another way than what has any other name."""
+    board.port = str(tmp_path / "ttyUSB0")
+    Path(board.port).symlink_to(board.tty)
+    assert ivota_board(board, "install", "--config", config)["copied"] == INSTALLED
+    assert ivota_board(board, "status")["package"] == "current"
+
+
+def test_what_counts_as_stock_and_as_ours():
+    assert work.is_stock(STOCK_BOOT)
+    assert work.is_stock(b"import uos, machine\n#uos.dupterm(None, 1)\nimport gc\n")
+    assert not work.is_stock(b"import app\n")
+    assert not work.is_stock(b"import gc; app()\n")
+    assert not work.is_stock(b"#" * 2048)  # cut off there: the rest is unknown
+    assert work.is_ours(b'"""One line."""\r\nolder', b'"""One line."""\nnewer')
+    assert not work.is_ours(b"import ivota\n", MAIN)
+
+
+@pytest.mark.parametrize("name", ["boot.py", "main.py"])
+def test_the_first_line_of_ours_names_no_one_else(name):
+    """It is how `board install` knows its own files of whatever release."""
+    first = (ROOT / name).read_text().splitlines()[0]
+    assert len(first) > 20
+    assert not work.is_stock(first.encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mqttt": {}}, "mqttt is unknown; the nearest known key is mqtt"),
+        ({"mqtt": {}}, "mqtt.host is missing"),
+        ({"watchdog_s": "8"}, "watchdog_s must be a number"),
+    ],
+)
+def test_a_wrong_configuration_never_reaches_the_board(tree, config, change, said):
+    config.write_text(json.dumps({**CONFIG, **change}))
+    with pytest.raises(BoardError, match=said):
+        work.install(Mpremote("/dev/null/none"), config, root=tree)
+    assert "ivota" not in sys.modules
+
+
+def test_a_configuration_that_is_not_there_or_not_json(tree, tmp_path):
+    with pytest.raises(BoardError, match="No such file"):
+        files.read_config(tmp_path / "none.json", tree)
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(BoardError, match="is not JSON: .*line 1"):
+        files.read_config(tmp_path / "bad.json", tree)
+
+
+@board_with()
+def test_install_refuses_what_could_not_run(board, tree, config):
+    assert "give one with --config" in ivota_board(board, "install", code=1)["error"]
+    config.write_text(json.dumps({**CONFIG, "mqtt": {"host": "h", "tls": True, "ca": "/ca.der"}}))
+    result = ivota_board(board, "install", "--config", config, code=1)
+    assert "mqtt.ca names /ca.der, which is not on the board" in result["error"]
+    assert "mpremote fs cp FILE :/ca.der" in result["error"]
+    assert board.files() == ["/boot.py", "/lib/umqtt/simple.py"]
+
+
+@board_with(files={"/lib/umqtt/simple.py": b"raise ImportError\n"})
+def test_install_names_the_modules_that_the_firmware_lacks(board, tree, config):
+    result = ivota_board(board, "install", "--config", config, code=1)
+    assert "mpremote mip install umqtt.simple`" in result["error"]
+
+
+@board_with(blocks=16)
+def test_install_needs_room(board, tree, config):
+    (tree / "lib" / "ivota" / "big.py").write_text("DATA = %r\n" % ("x" * 60000))
+    result = ivota_board(board, "install", "--config", config, "--source", code=1)
+    assert "KiB free, and" in result["error"]
+    assert "/lib/ivota/config.py" not in board.files()
+
+
+@board_with()
+def test_bytes_lost_on_the_wire_change_nothing(board, tree, config, monkeypatch):
+    copy = work._copy
+
+    def damaging(board, data, progress):
+        copy(board, {**data, "/main.py": data["/main.py"][:-5]}, progress)
+
+    monkeypatch.setattr(work, "_copy", damaging)
+    result = ivota_board(board, "install", "--config", config, code=1)
+    assert "/main.py did not arrive whole, so nothing was changed" in result["error"]
+    assert [path for path in board.files() if not path.endswith("~")] == [
+        "/boot.py",
+        "/lib/umqtt/simple.py",
+    ]
+    assert board.read("/boot.py") == STOCK_BOOT
+
+
+@board_with(files={"/ivota.json": json.dumps({**CONFIG, "watchdog_s": 30}).encode()})
+def test_a_watchdog_that_was_left_running_is_fed(board, tree):
+    ivota_board(board, "install", "--no-reset")
+    calls = Mpremote(board.port).run("exec", "import machine\nprint(machine.calls)")
+    assert "('WDT', 8000), ('Timer', 1000), ('feed',)" in calls
+
+
+@board_with()
+def test_no_watchdog_is_started_where_none_can_run(board, tree, config):
+    ivota_board(board, "install", "--config", config, "--no-reset")
+    assert Mpremote(board.port).run("exec", "import machine\nprint(machine.calls)").strip() == "[]"
+
+
+def tar_head(content):
+    """A bundle's first member: its file list."""
+    size = b"%011o\0" % len(content)
+    head = b"ivota.json\0".ljust(124, b"\0") + size
+    return head.ljust(257, b"\0") + b"ustar".ljust(255, b"\0") + content
+
+
+STATE = {
+    "active": "/firmware/0.2.bin",
+    "previous": "/firmware/0.1.bin",
+    "rejected": [["36eb", "MD5 is wrong"]],
+    "failures": ["36eb", 2],
+    "sequence": 7,
+}
+CHECKPOINT = {"version": "0.3", "md5sum": "ab", "file_size": 1000, "position": 0}
+RUNNING = {
+    "/main.py": MAIN,
+    "/lib/ivota/errors.py": b"",
+    "/ivota.json": json.dumps(CONFIG).encode(),
+    "/ivota-state.json": json.dumps(STATE).encode(),
+    "/firmware/0.1.bin": tar_head(b'{"version": "0.1"}'),
+    "/firmware/0.2.bin": tar_head(b'{"version": "0.2"}'),
+    "/firmware/0.3.bin": b"x" * 250,
+    "/firmware/0.3.json": json.dumps(CHECKPOINT).encode(),
+    "/firmware/notes.json": b'{"of": "the application"}',
+}
+
+
+@board_with(files=RUNNING)
+def test_status_and_clear(board, tree):
+    found = ivota_board(board, "status")
+    assert found["port"] == board.port
+    assert found["board"]["version"] and found["board"]["file_system"] == "VfsLfs2"
+    assert found["board"]["size"] == 512 * 4096 > found["board"]["free"] > 1_500_000
+    assert (found["version"], found["version_from"]) == ("0.2", "bundle")
+    assert found["device"] == "P/d1" and found["broker"] == "127.0.0.1"
+    assert found["package"] == "other"
+    assert found["state"] == STATE
+    assert found["checkpoints"] == [{**CHECKPOINT, "position": 250}]
+    assert found["partitions"] == []
+    # Looking runs no boot.py; then the board starts again.
+    board.wait_starts("friendly", "friendly")
+    said = ivota_board(board, "status", "--clear", answer=False)
+    assert "runs       0.2 (from the bundle)" in said
+    assert "download   0.3: 250 of 1000 bytes (25 %)" in said
+    assert "refused    nothing any more" in said
+    left = json.loads(board.read("/ivota-state.json"))
+    assert left == {key: STATE[key] for key in ("active", "previous", "sequence")}
+
+
+@board_with(files={**RUNNING, "/ivota-state.json": b'{"trial": {"version": "0.2"}, "starts": 1}'})
+def test_status_during_a_trial_costs_no_start(board, tree):
+    board.wait_printed("progress")
+    seen = len(board.printed)
+    said = ivota_board(board, "status", answer=False)
+    assert "on trial   0.2: 1 starts" in said
+    board.wait_starts("friendly")
+    end = time.monotonic() + 10
+    while b"ivota: start" not in board.printed[seen:]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@board_with(
+    files={
+        **RUNNING,
+        "/ivota-state.json": b'{"trial": {"version": "0.2"}, "starts": 1}',
+        "/main.py": b"import sys\nsys.modules['ivota.runners'] = 1\n" + MAIN,
+    }
+)
+def test_status_resets_where_a_thread_of_the_client_would_go_on_beside_a_second_one(board, tree):
+    board.wait_printed("progress")
+    ivota_board(board, "status")
+    board.wait_starts("friendly", "friendly")
+
+
+ESP32 = b"""
+class Partition:
+    RUNNING, BOOT, TYPE_APP = 1, 2, 0
+    def __init__(self, which):
+        self.which = which
+    def info(self):
+        label = "ota_0" if self.which == self.RUNNING else self.which
+        label = "ota_1" if label == self.BOOT else label
+        return (0, 16, 65536, 1572864, label, False)
+    @classmethod
+    def find(cls, kind):
+        return [cls("ota_0"), cls("ota_1")]
+"""
+
+
+@board_with(files={"/lib/esp32.py": ESP32, "/lib/ivota_image.py": b"VERSION = '1.4'\n"})
+def test_status_of_an_esp32_without_ivota(board, tree):
+    found = ivota_board(board, "status")
+    assert found["partitions"] == [
+        {"label": "ota_0", "size": 1572864, "ota": True, "running": True, "boot": False},
+        {"label": "ota_1", "size": 1572864, "ota": True, "running": False, "boot": True},
+    ]
+    assert found["package"] == "none" and found["device"] is None
+    assert (found["version"], found["version_from"]) == ("1.4", "image")
+    assert "partition  ota_0 1536 KiB running" in ivota_board(board, "status", answer=False)
+
+
+@pytest.mark.slow
+@board_with(files={"/lib/umqtt/robust.py": b"", "/data.txt": b"mine"})
+def test_remove_takes_only_its_own(board, tree, config):
+    mine = board.files()
+    ivota_board(board, "install", "--config", config)
+    assert ivota_board(board, "status")["package"] == "current"
+    said = CliRunner().invoke(app, ["remove", "--port", board.port], input="n\n")
+    assert said.exit_code == 1 and "/lib/ivota/config.mpy" in said.output
+    assert set(INSTALLED) <= set(board.files())
+    result = ivota_board(board, "remove", "--yes", "--keep-config")
+    assert set(result["removed"]) == {*INSTALLED, "/lib/ivota"} - {"/ivota.json"}
+    assert board.files() == sorted({*mine, "/ivota.json"} - {"/boot.py"})
+    result = ivota_board(board, "remove", "--yes")
+    assert result["removed"] == ["/ivota.json"]
+    said = ivota_board(board, "remove", "--yes", answer=False)
+    assert "There was nothing of ivota's" in said
+
+
+@board_with(files={**RUNNING, "/firmware/app.bin": b"the application's own"})
+def test_remove_in_a_shared_firmware_folder(board, tree):
+    ivota_board(board, "remove", "--yes")
+    left = ["/boot.py", "/firmware/app.bin", "/firmware/notes.json", "/lib/umqtt/simple.py"]
+    assert board.files() == left
+
+
+def watching(board, *flags):
+    """`ivota board watch` in a process of its own."""
+    code = "from ivota_tools.board import app; app()"
+    command = [sys.executable, "-c", code, "watch", "--port", board.port, *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@board_with(files=RUNNING)
+def test_watch_sends_nothing_and_ends_with_ctrl_c(board, tree):
+    process = watching(board)
+    shown = [process.stdout.readline() for _ in range(5)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "progress         state=downloading percent=" in shown[-1]
+    assert "url=http://x/a b" in shown[-1]
+    assert board.received == b"" and board.starts == ["friendly"]
+    seen = len(board.printed)
+    time.sleep(0.5)
+    assert len(board.printed) > seen  # it has not been interrupted
+
+
+@board_with(files=RUNNING)
+def test_watch_from_the_start_as_json(board, tree):
+    process = watching(board, "--reset", "--json")
+    while True:
+        event = json.loads(process.stdout.readline())
+        if event.get("event") == "progress" and event["percent"] == "3":
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert event["url"] == "http://x/a b" and abs(event["time"] - time.time()) < 30
+    board.wait_starts("friendly", "friendly")
+
+
+def test_parsing_of_the_boards_lines():
+    event = watch.parse('ivota: fail code=-4 message="the MD5 is \\"x\\"" version=0.2')
+    assert event.name == "fail"
+    assert event.fields == {"code": "-4", "message": 'the MD5 is \\"x\\"', "version": "0.2"}
+    assert watch.parse("ivota: start").fields == {}
+    assert watch.parse("ivota: wifi ssid=my net channel=1").fields["ssid"] == "my net"
+    assert watch.parse("Traceback (most recent call last):") is None
+    assert watch.printable("a\x1b[31m\tü") == "a\\x1b[31m\\x09ü"
+
+
+@pytest.mark.slow
+@board_with(bits=32)
+def test_this_checkout_on_a_board(board, config):
+    """The real package, on an interpreter with a real board's sizes: it starts and says so."""
+    ivota_board(board, "install", "--config", config, "--no-reset")
+    umqtt = toolchain.umqtt() / "umqtt" / "simple.py"
+    Mpremote(board.port).run("fs", "cp", str(umqtt), ":/lib/umqtt/simple.py")
+    process = watching(board, "--reset", "--json")
+    while True:
+        event = json.loads(process.stdout.readline())
+        if event.get("event") == "running":
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert event["version"] == "0.1"
+    found = ivota_board(board, "status")
+    assert found["package"] == "current"
+    assert (found["version"], found["version_from"]) == ("0.1", "configuration")
+    ivota_board(board, "remove", "--yes")
+    assert board.files() == ["/lib/umqtt/simple.py"]
+
+
+# What a user can have done wrong
+
+
+def test_no_such_port(tree):
+    with pytest.raises(BoardError, match="no port /dev/ttyNONE. Is the board plugged in"):
+        Mpremote("/dev/ttyNONE").run("exec", "1")
+
+
+def test_no_board_and_several_boards(monkeypatch):
+    class Info:
+        def __init__(self, device):
+            self.device, self.vid, self.description = device, 1, "CP2102"
+
+        def __lt__(self, other):
+            return self.device < other.device
+
+    from serial.tools import list_ports
+
+    found = []
+    monkeypatch.setattr(list_ports, "comports", lambda: found)
+    with pytest.raises(BoardError, match="no board found on USB.*cable"):
+        mpremote.find_port(None)
+    found.append(Info("/dev/ttyUSB1"))
+    assert mpremote.find_port(None) == "/dev/ttyUSB1"
+    found.append(Info("/dev/ttyUSB0"))
+    with pytest.raises(BoardError, match=r"ttyUSB0 \(CP2102\), /dev/ttyUSB1.*--port"):
+        mpremote.find_port(None)
+    assert mpremote.find_port("COM3") == "COM3"
+
+
+@board_with()
+def test_no_permission(board, monkeypatch):
+    monkeypatch.setattr(mpremote.os, "access", lambda *_: False)
+    with pytest.raises(BoardError, match=r"no permission.*sudo usermod -aG \w+ \$USER"):
+        Mpremote(board.port).run("exec", "1")
+
+
+@board_with(files=RUNNING)
+def test_port_in_use(board, tree):
+    process = watching(board)
+    process.stdout.readline()
+    try:
+        result = ivota_board(board, "status", code=1)
+        assert f"{board.port} is in use by " in result["error"]
+        assert f"(process {process.pid})" in result["error"]
+        second = watching(board)
+        assert f"(process {process.pid})" in " ".join(second.communicate(timeout=20)[1].split())
+        assert second.returncode == 1
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def test_mpremote_missing(monkeypatch):
+    monkeypatch.setattr(mpremote.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BoardError, match="python -m pip install mpremote"):
+        mpremote.find_port("/dev/ttyUSB0")
+
+
+@board_with(files={"/main.py": b"import time\ntry:\n print('running')\n"
+                   b" while 1: time.sleep(1)\nexcept KeyboardInterrupt:\n"
+                   b" while 1: time.sleep_ms(1) or None\n"})  # fmt: skip
+def test_a_board_that_does_not_answer(board, tree):
+    # Two ctrl-C would stop it; mpremote sends one, and then waits without limit on such a port.
+    with pytest.raises(BoardError, match="has not answered for 2 s. Press its reset button"):
+        Mpremote(board.port, quiet_s=2).run("exec", "1")
+
+
+def test_what_is_not_micropython(tmp_path):
+    error = Mpremote("/dev/ttyUSB0")._error("", "…TransportError: could not enter raw repl\n")
+    assert "does not answer as MicroPython" in str(error)
+    error = Mpremote("/dev/ttyUSB0")._error("", "OSError: [Errno 5] Input/output error\n")
+    assert "went away. Check the cable" in str(error)
+
+
+@board_with()
+def test_the_boards_own_error_is_passed_on(board):
+    with pytest.raises(BoardError, match="mpremote failed: ZeroDivisionError"):
+        Mpremote(board.port).run("exec", "1/0")
+
+
+@board_with()
+def test_an_answer_amid_other_output(board):
+    found = Mpremote(board.port).ask(on_board.load, path="/none")
+    assert found is None
+    Mpremote(board.port).run("exec", "print('noise')\njson = None")
+    assert Mpremote(board.port).ask(on_board.bundle, path="/boot.py") is None

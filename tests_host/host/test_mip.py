@@ -1,0 +1,98 @@
+"""package.json: what mip installs is lib/, whole and unchanged, and can be imported there."""
+
+import functools
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from rawrepl import RawReplBoard
+
+from ivota_tools import toolchain
+from ivota_tools.board import files
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = files.library(ROOT)
+
+
+def test_package_json_is_the_tree():
+    """`python -m ivota_tools.board > package.json` writes it, after a file came or went."""
+    command = [sys.executable, "-m", "ivota_tools.board"]
+    text = (ROOT / "package.json").read_text()
+    assert text == subprocess.run(command, capture_output=True, text=True).stdout
+    package = json.loads(text)
+    assert [source for _, source in package["urls"]] == [f"lib/{path}" for path in LIBRARY]
+    assert {"bundlefs.py", "ivota/client.py"} <= {target for target, _ in package["urls"]}
+    assert f'__version__ = "{package["version"]}"' in (ROOT / "lib/ivota/__init__.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def url():
+    """The checkout, served over HTTP; beside its package.json one with whole URLs."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if self.path != "/whole.json":
+                return super().do_GET()
+            self.send_response(200)
+            self.end_headers()
+            host = self.headers["Host"].partition(":")[0]
+            base = f"http://{host}:{server.server_port}/"  # mip's request leaves out the port
+            self.wfile.write(files.package_json(ROOT, base).encode())
+
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=ROOT)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_micropythons_own_mip_installs_it(url, bits, tmp_path):
+    lib = tmp_path / "lib"
+    lib.mkdir()
+
+    def run(code):
+        # mip's target is the first folder in sys.path whose name ends in /lib.
+        path = ["env", f"MICROPYPATH=.frozen:{lib}"]
+        interpreter = toolchain.micropython(bits)
+        done = subprocess.run(
+            [*path, *interpreter, "-c", code], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    generation = [int(part) for part in run("import mip; print(mip.__version__)").split(".")[:2]]
+    name = "package.json" if generation >= [0, 4] else "whole.json"
+    assert "Done" in run(f"import mip; mip.install('{url}/{name}')")
+    assert files.library(tmp_path) == LIBRARY
+    for path in LIBRARY:
+        assert (lib / path).read_bytes() == (ROOT / "lib" / path).read_bytes()
+    said = run("import ivota, bundlefs, ivota.config; print(ivota.__file__, bundlefs.__file__)")
+    assert said.split() == [f"{lib}/ivota/__init__.py", f"{lib}/bundlefs.py"]
+
+
+@pytest.mark.parametrize("source", ["a checkout", "a server"])
+def test_mpremote_mip_installs_it(url, source, tmp_path):
+    package = "./package.json" if source == "a checkout" else f"{url}/package.json"
+    with RawReplBoard(tmp_path) as board:
+        command = [sys.executable, "-m", "mpremote", "connect", board.port]
+        done = subprocess.run(
+            [*command, "mip", "install", package, "+", "exec", "import ivota.config"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert board.files() == [f"/lib/{path}" for path in LIBRARY]
+        for path in LIBRARY:
+            assert board.read(f"/lib/{path}") == (ROOT / "lib" / path).read_bytes()

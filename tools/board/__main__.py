@@ -1,0 +1,7 @@
+"""`python -m ivota_tools.board [BASE_URL] > package.json`, when a file of lib/ comes or goes."""
+
+import sys
+
+from ivota_tools.board.files import checkout, package_json
+
+print(package_json(checkout(), *sys.argv[1:2]), end="")

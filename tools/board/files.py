@@ -1,0 +1,118 @@
+"""What belongs on a board: the files of this checkout, as they lie on its flash."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.sim.mpy import compile_mpy
+
+CONFIG = "/ivota.json"
+STARTERS = ("/boot.py", "/main.py")
+"""The files at the root that an application may have of its own."""
+
+PACKAGE = "/lib/ivota"
+
+
+class BoardError(RuntimeError):
+    """What is wrong with the board, its port or its configuration, and what to do."""
+
+
+def checkout() -> Path:
+    """The folder that holds boot.py, main.py and lib/."""
+    return Path(__file__).resolve().parent.parent.parent
+
+
+def library(root: Path) -> list[str]:
+    """Every file under lib/, as a path below it: what `mip` installs."""
+    lib = root / "lib"
+    files = [path for path in lib.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return sorted(path.relative_to(lib).as_posix() for path in files)
+
+
+def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
+    """Path on the board → content. The package is compiled unless `source`.
+
+    boot.py, main.py and bundlefs.py stay source: they must still start when an update has
+    brought an interpreter that reads another generation of .mpy.
+    """
+    if not (root / "lib" / "ivota").is_dir():
+        raise BoardError(f"{root}/lib/ivota is missing: run from a whole checkout of ivota")
+    files: dict[str, bytes] = {}
+    for path in library(root):
+        content = (root / "lib" / path).read_bytes()
+        name = f"/lib/{path}"
+        if not source and name.startswith(PACKAGE + "/") and name.endswith(".py"):
+            name, content = name[:-3] + ".mpy", compile_mpy(content, path.rpartition("/")[2])
+        files[name] = content
+    files["/bundlefs.py"] = (root / "lib" / "bundlefs.py").read_bytes()
+    for name in STARTERS:
+        files[name] = (root / name[1:]).read_bytes()
+    return files
+
+
+def package_json(root: Path, base: str = "") -> str:
+    """The text of package.json, from which mip and `mpremote mip` install lib/.
+
+    With `base`, a URL that ends in "/", the files' URLs are whole: mip 0.3 and older, frozen into
+    MicroPython before 1.25 and into Debian's 1.26, take no relative ones.
+    """
+    found = re.search(r'^version = "(.+)"', (root / "pyproject.toml").read_text(), re.M)
+    assert found
+    version = found[1]
+    urls = [[path, f"{base}lib/{path}"] for path in library(root)]
+    lines = ",\n".join(f"    {json.dumps(url)}" for url in urls)
+    head = f'  "version": {json.dumps(version)},\n  "urls": [\n'
+    return f'{{\n{head}{lines}\n  ],\n  "deps": []\n}}\n'
+
+
+def read_config(path: Path, root: Path) -> bytes:
+    """A configuration file that the board's own check accepts; raises BoardError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BoardError(f"the configuration {path}: {error.strerror}") from None
+    check_config(data, str(path), root)
+    return data
+
+
+def check_config(data: bytes, name: str, root: Path) -> dict[str, Any]:
+    """The configuration in `data`, checked by the package's own table; raises BoardError."""
+    try:
+        config = json.loads(data)
+    except ValueError as error:
+        raise BoardError(f"{name} is not JSON: {error}") from None
+    with _device_modules(root):
+        check = importlib.import_module("ivota.config").check
+        try:
+            check(config)
+        except ValueError as error:
+            raise BoardError(f"{name}: {error}") from None
+    return dict(config)
+
+
+@contextmanager
+def _device_modules(root: Path) -> Iterator[None]:
+    """Lets the board's package be imported here, for as long as it is needed."""
+    before = set(sys.modules)
+    path = str(root / "lib")
+    sys.path.insert(0, path)
+    if importlib.util.find_spec("micropython") is None:
+        stub: Any = types.ModuleType("micropython")
+        stub.const = lambda value: value
+        sys.modules["micropython"] = stub
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+        for name in set(sys.modules) - before:
+            if name == "micropython" or name.split(".")[0] == "ivota":
+                del sys.modules[name]

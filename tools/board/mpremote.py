@@ -1,0 +1,245 @@
+"""The board at a serial port, reached through the real mpremote as its own process."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.board import on_board
+from ivota_tools.board.files import BoardError
+
+ANSWER = "ivota-answer: "
+QUIET_S = 60
+"""mpremote waits without limit for some answers; a board that is silent this long is stuck."""
+
+
+def find_port(port: str | None) -> str:
+    """The serial port to use: the one that was named, else the only board on USB."""
+    _need_mpremote()
+    from serial.tools import list_ports
+
+    if port:
+        return port
+    boards = [each for each in sorted(list_ports.comports()) if each.vid is not None]
+    if len(boards) == 1:
+        return str(boards[0].device)
+    if boards:
+        names = ", ".join(f"{each.device} ({each.description})" for each in boards)
+        raise BoardError(f"several boards are plugged in: {names}. Choose one with --port")
+    raise BoardError(
+        "no board found on USB. Plug it in with a cable that carries data (many only charge), "
+        "or name its port with --port"
+    )
+
+
+def check_port(port: str) -> None:
+    """Raises BoardError where the port cannot be opened, with the reason and what to do.
+
+    mpremote has one message for all of these ("failed to access").
+    """
+    if not port.startswith("/"):
+        return  # Windows, or a URL of pyserial's: nothing to look at beforehand
+    if not os.path.exists(port):
+        raise BoardError(
+            f"there is no port {port}. Is the board plugged in? `mpremote connect list` shows "
+            "the ports there are"
+        )
+    if not os.access(port, os.R_OK | os.W_OK):
+        group = Path(port).group()
+        raise BoardError(
+            f"no permission to use {port}. It belongs to the group {group}: run "
+            f"`sudo usermod -aG {group} $USER`, then log out and in again"
+        )
+
+
+def holders(port: str) -> list[str]:
+    """Programs that have the port open, as far as Linux shows them to this user."""
+    wanted = os.path.realpath(port)
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        try:
+            if any(os.path.realpath(fd) == wanted for fd in (process / "fd").iterdir()):
+                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def in_use(port: str) -> BoardError:
+    """The error for a port that is there and allowed, and still cannot be opened."""
+    program = " and ".join(holders(port)) or "another program"
+    return BoardError(
+        f"{port} is in use by {program}. Close it (a serial monitor, an editor's board view, "
+        "another mpremote) and try again"
+    )
+
+
+def call_source(function: Callable[..., Any], **arguments: Any) -> str:
+    """The code that calls a function of on_board.py on the board and prints its answer."""
+    names = [function.__name__]
+    parts: list[str] = []
+    for name in names:
+        source = _bare(inspect.getsource(getattr(on_board, name)))
+        parts.insert(0, source)
+        for called in re.findall(r"\b(\w+)\(", source):
+            if called not in names and inspect.isfunction(getattr(on_board, called, None)):
+                names.append(called)
+    call = f"{function.__name__}(**{arguments!r})"
+    # The program that was stopped may still hold most of the heap.
+    first = "import gc\ngc.collect()"
+    return "\n".join([first, *parts, "import json", f"print({ANSWER!r}+json.dumps({call}))"])
+
+
+def _bare(source: str) -> str:
+    """Source without comments, docstring and annotations: the board compiles it in its heap."""
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            if ast.get_docstring(node):
+                del node.body[0]
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.unparse(tree)
+
+
+class Mpremote:
+    """Runs mpremote's commands on the board at `port`."""
+
+    def __init__(self, port: str, quiet_s: float = QUIET_S) -> None:
+        self.port = port
+        self.quiet_s = quiet_s
+
+    def run(
+        self, *command: str, resume: bool = True, on_line: Callable[[str], None] | None = None
+    ) -> str:
+        """Runs one command (or several, joined by "+") and returns what it printed.
+
+        With `resume` the program on the board is stopped but the board not soft-reset: boot.py
+        does not run, so that nothing counts as a start. Raises BoardError.
+        """
+        _need_mpremote()
+        check_port(self.port)
+        arguments = [sys.executable, "-m", "mpremote", "connect", self.port]
+        arguments += ["resume", *command] if resume else command
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                encoding="utf-8",
+                errors="replace",
+            )
+            lines, stuck = self._follow(process, on_line)
+            errors.seek(0)
+            said = errors.read()
+        output = "".join(lines)
+        if stuck:
+            raise BoardError(
+                f"the board at {self.port} has not answered for {self.quiet_s:g} s. Press its "
+                "reset button and try again"
+            )
+        if process.returncode:
+            raise self._error(output, said)
+        return output
+
+    def ask(self, function: Callable[..., Any], *, resume: bool = True, **arguments: Any) -> Any:
+        """Calls a function of on_board.py on the board and returns its answer."""
+        output = self.run("exec", call_source(function, **arguments), resume=resume)
+        # Something else may print into the middle: a thread of the application, a driver.
+        for line in output.splitlines():
+            if ANSWER in line:
+                try:
+                    return json.loads(line.partition(ANSWER)[2])
+                except ValueError:
+                    break
+        raise BoardError(
+            f"the answer of the board at {self.port} was not understood: {_last(output)!r}. Its "
+            "program may have printed into it: try again"
+        )
+
+    def go_on(self) -> None:
+        """Starts main.py again without a reset: in a trial, a reset would count as a start."""
+        self.run("exec", "--no-follow", "exec(open('/main.py').read(), {'__name__': '__main__'})")
+
+    def reset(self) -> None:
+        """Resets the board: boot.py and main.py start, and mpremote does not wait for them."""
+        # The pause lets mpremote leave before the port of a board with USB of its own goes.
+        code = "import time, machine\ntime.sleep_ms(100)\nmachine.reset()"
+        self.run("exec", "--no-follow", code)
+
+    def _follow(
+        self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None
+    ) -> tuple[list[str], bool]:
+        assert process.stdout
+        stuck = threading.Event()
+
+        def give_up() -> None:
+            stuck.set()
+            process.kill()
+
+        lines = []
+        timer = threading.Timer(self.quiet_s, give_up)
+        try:
+            timer.start()
+            for line in process.stdout:
+                timer.cancel()
+                lines.append(line)
+                if on_line:
+                    on_line(line.rstrip())
+                timer = threading.Timer(self.quiet_s, give_up)
+                timer.start()
+            process.wait()
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+        return lines, stuck.is_set()
+
+    def _error(self, output: str, said: str) -> BoardError:
+        if "failed to access" in said or "multiple access" in said:
+            return in_use(self.port)
+        if "could not enter raw repl" in said:
+            return BoardError(
+                f"what is at {self.port} does not answer as MicroPython. Is MicroPython on the "
+                "board? If it is, press its reset button and try again"
+            )
+        if re.search(r"Errno 5\b|device disconnected|device reports readiness", said, re.I):
+            return BoardError(
+                f"the board at {self.port} went away. Check the cable; if the board resets by "
+                "itself, try again"
+            )
+        if "MemoryError" in output:
+            return BoardError("the board has no memory left. Press its reset button and try again")
+        return BoardError(f"mpremote failed: {_last(said) or _last(output) or 'no message'}")
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+def _need_mpremote() -> None:
+    if importlib.util.find_spec("mpremote") is None:
+        raise BoardError(
+            "mpremote is not installed here. Install it with `python -m pip install mpremote`"
+        )

@@ -1,0 +1,304 @@
+"""Functions that run on the board: MicroPython code, sent there as source by Mpremote.ask.
+
+Each stands alone, with its imports inside, because only the functions a command needs are sent.
+They work whatever state the package on the board is in, so they use nothing of it.
+"""
+
+from typing import Any
+
+
+def digest(path: str) -> list[Any] | None:
+    """[size, SHA-256] of a file, None where there is none."""
+    import binascii
+    import hashlib
+
+    try:
+        file = open(path, "rb")
+    except OSError:
+        return None
+    size = 0
+    found = hashlib.sha256()
+    with file:
+        while True:
+            data = file.read(512)
+            if not data:
+                break
+            size += len(data)
+            found.update(data)
+    return [size, binascii.hexlify(found.digest()).decode()]
+
+
+def load(path: str) -> Any:
+    """A JSON file's value, else what a cut left in its temporary, else None."""
+    import json
+
+    for name in (path, path + "~"):
+        try:
+            with open(name) as file:
+                return json.load(file)
+        except (OSError, ValueError):
+            pass
+    return None
+
+
+def listing(folder: str) -> list[Any]:
+    """[name, is a folder] of everything in a folder; nothing where there is no such folder."""
+    import os
+
+    try:
+        entries = list(os.ilistdir(folder))  # type: ignore[attr-defined]
+    except OSError:
+        return []
+    return sorted([entry[0], entry[1] == 0x4000] for entry in entries)
+
+
+def identify() -> dict[str, Any]:
+    """What this board and its interpreter are, and its room; sizes in bytes."""
+    import os
+    import sys
+
+    implementation: Any = sys.implementation
+    try:
+        mounts = __import__("vfs").mount()
+    except (ImportError, TypeError):
+        mounts = []  # before 1.25 mount() lists nothing
+    stat = os.statvfs("/")
+    return {
+        "name": implementation.name,
+        "version": ".".join(str(part) for part in implementation[1] if part != ""),
+        "machine": getattr(implementation, "_machine", sys.platform),
+        "platform": sys.platform,
+        "mpy": getattr(implementation, "_mpy", 0) & 0xFF,
+        "file_system": "".join(str(fs).strip("<>") for fs, path in mounts if path == "/"),
+        "block": stat[0],
+        "size": stat[1] * stat[2],
+        "free": stat[0] * stat[3],
+    }
+
+
+def look(
+    paths: list[str], folders: list[str], heads: list[str], modules: list[str]
+) -> dict[str, Any]:
+    """What is on the board already; the heads are the first 2 KiB, in hexadecimal."""
+    import binascii
+
+    found = identify()
+    found["files"] = {path: digest(path) for path in paths}
+    found["folders"] = {folder: listing(folder) for folder in folders}
+    found["heads"] = {}
+    for path in heads:
+        try:
+            with open(path, "rb") as file:
+                found["heads"][path] = binascii.hexlify(file.read(2048)).decode()
+        except OSError:
+            pass
+    found["missing"] = []
+    for name in modules:
+        try:
+            __import__(name)
+        except ImportError:
+            found["missing"].append(name)
+    return found
+
+
+def calm(config: str, state: str) -> bool:
+    """Feeds a watchdog that the interrupted program may have left behind.
+
+    A watchdog outlives the program and a soft reset, and would reset the board in the middle of
+    a copy. Only where one can be running: asking for it would start one elsewhere.
+    """
+    settings, status = load(config), load(state)
+    wanted = isinstance(settings, dict) and settings.get("watchdog_s")
+    trial = isinstance(status, dict) and status.get("trial")
+    if not wanted and not trial:
+        return False
+    try:
+        machine: Any = __import__("machine")
+        dog = machine.WDT(timeout=8000)  # the longest that every port takes
+    except (ImportError, AttributeError, OSError, ValueError):
+        return False
+    for number in (-1, 0):  # some ports have only numbered timers
+        try:
+            machine.Timer(number, period=1000, callback=lambda _: dog.feed())
+            return True
+        except ValueError:
+            pass
+    return False
+
+
+def prepare(folders: list[str]) -> None:
+    """Makes the folders that are not there."""
+    import os
+
+    for folder in folders:
+        try:
+            os.mkdir(folder)
+        except OSError:
+            pass
+
+
+def swap(files: list[list[str]], aside: list[list[str]], unwanted: list[str]) -> list[str]:
+    """Lets the copied temporaries take their places, if every one of them arrived whole.
+
+    Returns the paths that did not; nothing was changed then.
+    """
+    import os
+
+    damaged = [path for path, wanted in files if (digest(path + "~") or [0, ""])[1] != wanted]
+    if damaged:
+        return damaged
+    for old, new in aside:
+        os.rename(old, new)
+    for path in unwanted:
+        os.remove(path)
+    for path, _ in files:
+        os.rename(path + "~", path)
+    return []
+
+
+def bundle(path: str) -> Any:
+    """The version in a bundle's file list; None where the file is no bundle."""
+    import json
+
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+            if head[:11] == b"ivota.json\0" and head[257:262] == b"ustar":
+                return json.loads(file.read(int(head[124:135], 8)))["version"]
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+def checkpoints(folder: str) -> list[Any]:
+    """The unfinished downloads in the firmware folder; `position` is what is on flash."""
+    import os
+
+    found = []
+    for name, _ in listing(folder):
+        if not name.endswith(".json"):
+            continue
+        value = load(folder + "/" + name)
+        if not isinstance(value, dict) or "md5sum" not in value:
+            continue
+        try:
+            position = os.stat(folder + "/" + name[:-5] + ".bin")[6]
+        except OSError:
+            position = value.get("position", 0)
+        found.append(
+            {
+                "version": value.get("version"),
+                "md5sum": value["md5sum"],
+                "file_size": value.get("file_size"),
+                "position": position,
+            }
+        )
+    return found
+
+
+def partitions() -> list[Any]:
+    """The application partitions of an ESP32; none elsewhere."""
+    try:
+        Partition: Any = __import__("esp32").Partition
+    except ImportError:
+        return []
+    running = Partition(Partition.RUNNING).info()[4]
+    boot = Partition(Partition.BOOT).info()[4]
+    return [
+        {
+            "label": info[4],
+            "size": info[3],
+            "ota": 0x10 <= info[1] < 0x20,  # ESP-IDF's subtypes ota_0 … ota_15
+            "running": info[4] == running,
+            "boot": info[4] == boot,
+        }
+        for info in [each.info() for each in Partition.find(Partition.TYPE_APP)]
+    ]
+
+
+def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str, Any]:
+    """Everything `status` shows. With `clear`, no firmware is refused any more."""
+    import json
+    import os
+    import sys
+
+    found = identify()
+    settings, status = load(config), load(state)
+    if not isinstance(settings, dict):
+        settings = {}
+    if not isinstance(status, dict):
+        status = {}
+    if clear and (status.pop("rejected", None) or status.get("failures")):
+        status.pop("failures", None)
+        with open(state + "~", "w") as file:
+            json.dump(status, file)
+        os.rename(state + "~", state)
+    broker = settings.get("mqtt") or {}
+    found["device"] = None
+    if settings:
+        found["device"] = "{}/{}".format(settings.get("product_id"), settings.get("device_name"))
+    found["broker"] = broker.get("host")
+    found["state"] = status
+    folder = settings.get("firmware_dir") or "/firmware"
+    found["threads"] = "ivota.runners" in sys.modules
+    found["checkpoints"] = checkpoints(folder)
+    found["partitions"] = partitions()
+    found["package"] = {path: digest(path) for path in paths}
+    found["runs"] = ["bundle", bundle(status.get("active") or "")]
+    if found["runs"][1] is None:
+        try:
+            found["runs"] = ["image", __import__("ivota_image").VERSION]
+        except (ImportError, AttributeError):
+            found["runs"] = ["configuration", settings.get("version", "0")]
+    return found
+
+
+def ours(config: str, state: str) -> list[str]:
+    """The paths of what the package has written: its state, and firmware that is its own.
+
+    A firmware folder can be shared with an application, so only what is known there is listed:
+    bundles, what the state names, and unfinished downloads. The last path is the folder's.
+    """
+    settings, status = load(config), load(state)
+    folder = isinstance(settings, dict) and settings.get("firmware_dir") or "/firmware"
+    folder = folder.rstrip("/")
+    named = []
+    if isinstance(status, dict):
+        named = [status.get("active"), status.get("previous")]
+    at_root = [entry[0] for entry in listing("/")]
+    found = [path for path in (state, state + "~") if path[1:] in at_root]
+    for name, is_folder in listing(folder or "/"):
+        if is_folder:
+            continue
+        path = folder + "/" + name
+        stem, _, ending = name.rpartition(".")
+        checkpoint = load(folder + "/" + stem + ".json")
+        unfinished = isinstance(checkpoint, dict) and "md5sum" in checkpoint
+        if path in named or bundle(path) is not None:
+            found.append(path)
+        elif unfinished and ending in ("bin", "new", "json", "json~"):
+            found.append(path)
+    return found + [folder]
+
+
+def erase(paths: list[str], folders: list[str], back: list[list[str]]) -> list[str]:
+    """Removes files, then the folders that are empty; returns what is gone."""
+    import os
+
+    gone = []
+    for path in paths:
+        try:
+            os.remove(path)
+            gone.append(path)
+        except OSError:
+            pass
+    for path in folders:
+        try:
+            if not list(os.ilistdir(path)):  # type: ignore[attr-defined]
+                os.rmdir(path)
+                gone.append(path)
+        except OSError:
+            pass
+    for old, new in back:
+        os.rename(old, new)
+    return gone
