@@ -1,35 +1,50 @@
-# Everything runs from .venv, which `make` makes once and again when pyproject.toml changes.
+# Everything runs from .venv, which is made once, and again when pyproject.toml changes.
 
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check
+# More words for pytest: make test-fast TESTS=tests_host/device PYTEST="-k resume"
+TESTS ?= tests_host
+PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-core demo test test-fast lint clean
+.PHONY: help setup demo test test-fast lint clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-# The core is what `make demo` needs; `dev` adds what tests and lint need.
+# The core is what the demo needs; `dev` adds what tests and lint need.
 $(VENV)/core.stamp: pyproject.toml setup.py
+	@echo "setting up $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp
 	$(PIP_INSTALL) --editable '.[dev]'
+	$(PY) -m ivota_tools.lint_device --setup
 	@touch $@
 
-setup-core: $(VENV)/core.stamp
+setup: $(VENV)/dev.stamp  ## the environment for tests and lint
 
-setup: $(VENV)/dev.stamp  ## .venv with everything for tests and lint
-
-demo: $(VENV)/core.stamp  ## one whole update over a bad link, on a simulated board
+demo: $(VENV)/core.stamp  ## a whole update over a bad link, on a simulated board
 	$(PY) -m ivota_tools.demo
 
-test: lint  ## lint, then every test on CPython and on MicroPython, 64 and 32 bits
-	$(PY) -m pytest tests_host
+test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bits
+	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml $(PYTEST)
+	@echo "make test: everything passed"
+
+test-fast: $(VENV)/dev.stamp  ## the inner loop: no lint, no slow tests, stops at a failure
+	$(PY) -m pytest $(TESTS) -x -q -m "not slow" $(PYTEST)
+
+lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the boards'
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	@# mypy must find the folder tools/ under the package's name.
+	@mkdir -p build/types && ln -sfn ../../tools build/types/ivota_tools
+	MYPYPATH=build/types $(PY) -m mypy -p ivota_tools
+	$(PY) -m ivota_tools.lint_device
 
 clean:  ## forget the environment and all that was built
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
