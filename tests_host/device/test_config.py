@@ -1,0 +1,256 @@
+"""The configuration: each key with its default, and each mistake named."""
+
+from ivota import config
+from ivota.errors import ConfigError
+from support import raises
+
+LEAST = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
+
+# Every key of docs/formats.md, with a value that is not its default.
+ALL = {
+    "product_id": "PROD",
+    "device_name": "dev",
+    "device_secret": "c2VjcmV0",
+    "version": "1.2",
+    "mqtt": {
+        "host": "broker",
+        "port": 8884,
+        "tls": True,
+        "ca": "/ca.pem",
+        "user": "u",
+        "password": "p",
+        "keepalive_s": 30,
+        "max_message_bytes": 2048,
+    },
+    "http": {"ca": "/ca2.pem", "timeout_s": 5, "deadline_s": 30.5},
+    "wifi": {"ssid": "s", "password": "w"},
+    "topics": {"report": "a/{product_id}", "update": "b/{device_name}"},
+    "firmware_dir": "/fw",
+    "report_interval_s": 1.5,
+    "retry": {"first_s": 0.1, "most_s": 10, "job_tries": 2, "rest_most_s": 60},
+    "trial": {"starts": 1, "power_boots": 2, "limit_s": 3, "confirm": "application"},
+    "keys": ["/key.pub"],
+    "target": "board",
+    "one_tls_session": True,
+    "watchdog_s": 8,
+}
+
+
+def copy(value):
+    if isinstance(value, dict):
+        return {key: copy(value[key]) for key in value}
+    return value
+
+
+def with_key(path, value):
+    """The least configuration with one key more, its path in dots."""
+    found = copy(LEAST)
+    inner = found
+    parts = path.split(".")
+    for part in parts[:-1]:
+        inner = inner.setdefault(part, {})
+    inner[parts[-1]] = value
+    return found
+
+
+def keys(found=ALL, where=""):
+    """(path, value) of every key that is not a section."""
+    for key in found:
+        if isinstance(found[key], dict):
+            for pair in keys(found[key], where + key + "."):
+                yield pair
+        else:
+            yield where + key, found[key]
+
+
+def at(found, path):
+    for part in path.split("."):
+        found = found[part]
+    return found
+
+
+def error_of(found):
+    with raises(ConfigError) as caught:
+        config.check(found)
+    return str(caught.value)
+
+
+def test_defaults():
+    assert config.check(LEAST) == {
+        "product_id": "P",
+        "device_name": "d",
+        "device_secret": None,
+        "version": "0",
+        "mqtt": {
+            "host": "h",
+            "port": 1883,
+            "tls": False,
+            "ca": None,
+            "user": None,
+            "password": None,
+            "keepalive_s": 120,
+            "max_message_bytes": 4096,
+        },
+        "http": {"ca": None, "timeout_s": 10, "deadline_s": 60},
+        "wifi": {"ssid": None, "password": None},
+        "topics": {"report": "$ota/report/P/d", "update": "$ota/update/P/d"},
+        "firmware_dir": "/firmware",
+        "report_interval_s": 300,
+        "retry": {"first_s": 1, "most_s": 300, "job_tries": 8, "rest_most_s": 86400},
+        "trial": {"starts": 3, "power_boots": 10, "limit_s": 600, "confirm": "cloud"},
+        "keys": (),
+        "target": None,
+        "one_tls_session": False,
+        "watchdog_s": 0,
+    }
+
+
+def test_every_key_is_taken_as_given():
+    expected = copy(ALL)
+    expected["topics"] = {"report": "a/PROD", "update": "b/dev"}
+    assert config.check(ALL) == expected
+
+
+def test_the_given_one_is_not_changed():
+    before = copy(ALL)
+    config.check(ALL)
+    assert ALL == before
+
+
+def test_null_means_the_default():
+    assert config.check(with_key("version", None))["version"] == "0"
+    assert config.check(with_key("http", None))["http"]["timeout_s"] == 10
+
+
+def test_port_follows_tls():
+    assert config.check(with_key("mqtt.port", 7))["mqtt"]["port"] == 7
+    found = with_key("mqtt.tls", True)
+    found["mqtt"]["ca"] = "/ca.pem"
+    assert config.check(found)["mqtt"]["port"] == 8883
+
+
+def test_tls_without_ca_fails_closed():
+    assert "mqtt.ca" in error_of(with_key("mqtt.tls", True))
+
+
+def test_each_required_key_missing():
+    for path in ("product_id", "device_name", "mqtt.host"):
+        text = error_of(with_key(path, None))
+        assert path in text and "missing" in text, text
+    for path in ("product_id", "device_name", "mqtt"):
+        found = copy(LEAST)
+        del found[path]
+        assert path in error_of(found)
+
+
+def test_each_key_mistyped_is_named():
+    for path, good in keys():
+        if isinstance(good, str):
+            wrong = (True, 5, -1, 1.5, [], {"a": 1})
+        elif isinstance(good, bool):
+            wrong = (0, 1, "true", 1.5, [], {})
+        elif isinstance(good, list):
+            wrong = (True, 5, "text", 1.5, {})
+        else:
+            wrong = (True, False, "5", -1, [], {})
+            # Only times may have a fraction; keep-alive goes into its packet as whole seconds.
+            if not path.endswith("_s") or path == "mqtt.keepalive_s":
+                wrong += (1.5,)
+        for value in wrong:
+            text = error_of(with_key(path, value))
+            assert path in text, (path, value, text)
+
+
+def test_true_is_not_a_number():
+    for path in ("mqtt.port", "mqtt.keepalive_s", "report_interval_s", "trial.starts"):
+        assert path in error_of(with_key(path, True))
+
+
+def test_one_is_not_true():
+    for path in ("mqtt.tls", "one_tls_session"):
+        assert path in error_of(with_key(path, 1))
+
+
+def test_negative_numbers():
+    for path, good in keys():
+        if isinstance(good, (int, float)) and not isinstance(good, bool):
+            text = error_of(with_key(path, -1))
+            assert path in text, text
+
+
+def test_each_section_must_be_an_object():
+    for key in ALL:
+        if isinstance(ALL[key], dict):
+            for value in (1, "x", [], True):
+                text = error_of(with_key(key, value))
+                assert key in text and "object" in text, text
+
+
+def test_not_an_object_at_all():
+    for value in ([], "x", 1, None):
+        error_of(value)
+
+
+def test_an_unknown_key_names_the_nearest():
+    for path, near in (
+        ("verson", "version"),
+        ("produkt_id", "product_id"),
+        ("devicename", "device_name"),
+        ("mqtt.keep_alive", "keepalive_s"),
+        ("mqtt.hots", "host"),
+        ("mqtt.pasword", "password"),
+        ("http.timeout", "timeout_s"),
+        ("wifi.sid", "ssid"),
+        ("topics.updates", "update"),
+        ("firmwaredir", "firmware_dir"),
+        ("report_interval", "report_interval_s"),
+        ("retry.max_s", "most_s"),
+        ("retry.tries", "job_tries"),
+        ("trial.confirmation", "confirm"),
+        ("watchdog", "watchdog_s"),
+        ("one_tls_sesion", "one_tls_session"),
+    ):
+        text = error_of(with_key(path, "x"))
+        assert path in text and "unknown" in text, text
+        assert text.endswith(" " + near), text
+
+
+def test_odd_unknown_keys():
+    for key in ("", "x", "é", "a" * 500):
+        assert "unknown" in error_of(with_key(key, 1))
+
+
+def test_every_key_misspelled_is_an_error():
+    for path, value in keys():
+        assert path + "_" in error_of(with_key(path + "_", value))
+
+
+def test_confirm_has_two_values():
+    assert "cloud, application" in error_of(with_key("trial.confirm", "server"))
+    assert "trial.confirm" in error_of(with_key("trial.confirm", 1))
+
+
+def test_keepalive_fits_into_the_packet():
+    for value in (0, 65536):
+        assert "mqtt.keepalive_s" in error_of(with_key("mqtt.keepalive_s", value))
+    for value in (1, 65535):
+        assert config.check(with_key("mqtt.keepalive_s", value))["mqtt"]["keepalive_s"] == value
+
+
+def test_topic_templates():
+    found = config.check(with_key("topics.report", "x/{product_id}/{device_name}/y"))
+    assert found["topics"]["report"] == "x/P/d/y"
+    for text in ("{other}", "{0}", "{", "}", "{product_id"):
+        assert "topics.report" in error_of(with_key("topics.report", text)), text
+
+
+def test_secrets_are_in_no_message():
+    for path in ("device_secret", "mqtt.password", "wifi.password"):
+        for mistake in ("mqtt.x", "wifi.x", "nonsense", "version"):
+            found = with_key(path, "hunter2")
+            inner = found
+            for name in mistake.split(".")[:-1]:
+                inner = inner.setdefault(name, {})
+            inner[mistake.split(".")[-1]] = 5
+            assert "hunter2" not in error_of(found)
+        assert "7777" not in error_of(with_key(path, 7777))
