@@ -56,7 +56,7 @@ class Bundle:
         if found is None:
             raise OSError(errno.ENOENT)
         if "w" in mode or "a" in mode or "+" in mode:
-            raise OSError(errno.EROFS)
+            raise OSError(errno.EACCES)
         return _Text(self._path, *found) if "b" not in mode else _File(self._path, *found)
 
     def stat(self, path):
@@ -82,7 +82,7 @@ class Bundle:
         return (512, 512, 0, 0, 0, 0, 0, 0, 1, 255)
 
     def _refuse(self, *_args):
-        raise OSError(errno.EROFS)
+        raise OSError(errno.EACCES)
 
     remove = rename = mkdir = rmdir = _refuse
 

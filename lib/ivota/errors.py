@@ -13,15 +13,16 @@ class OtaError(Exception):
     """Why an update does not go on: `code` for the cloud, `message` for a person.
 
     `again` says that the same request may succeed later; `after_s` is the server's wish for how
-    much later, in seconds (0: none).
+    much later, in seconds (0: none). `version` names the firmware of a push that can't be used.
     """
 
-    def __init__(self, code, message, again=False, after_s=0):
+    def __init__(self, code, message, again=False, after_s=0, version=None):
         super().__init__(message)
         self.code = code
         self.message = message
         self.again = again
         self.after_s = after_s
+        self.version = version
 
 
 class Afresh(OtaError):

@@ -138,7 +138,7 @@ class Stream:
             if not part:
                 break
             if len(line) >= _LINE:
-                raise OSError(errno.EMSGSIZE)
+                raise OSError(errno.EINVAL)
         if self.first_line is None:
             self.first_line = line
         return line

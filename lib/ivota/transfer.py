@@ -51,7 +51,6 @@ class Transfer:
         except Exception as error:
             self.close()
             raise OtaError(TIMED_OUT, describe(error), True)
-        self.raw = self._stream.raw
 
     def close(self):
         """Close the connection; more than once is fine."""
@@ -68,11 +67,13 @@ class Transfer:
         headers = {"Range": "bytes=%d-" % offset}
         if self.etag and offset:
             headers["If-Range"] = self.etag
-        self._stream = net.Stream(host, port, http["timeout_s"], http["ca"] if secure else None)
-        self._stream.begin()
+        self._stream = stream = net.Stream(
+            host, port, http["timeout_s"], http["ca"] if secure else None
+        )
+        stream.begin()
         try:
             answer = net.lend(
-                self._stream,
+                stream,
                 requests,
                 requests.request,
                 # Where TLS is due it is there already: requests speaks plainly into it.
@@ -83,8 +84,9 @@ class Transfer:
                 parse_headers=self._header,
             )
         except _Redirect as found:
-            self._stream.close()
+            stream.close()
             return found.args[0]
+        self.raw = stream.raw
         self._status = answer.status_code
         return None
 
