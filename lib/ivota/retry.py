@@ -36,14 +36,16 @@ class Backoff:
         self.rest(max(wait_ms, int(min(least_s, self.most_s) * 1000)))
 
     def rest(self, wait_ms):
-        """Be due only in `wait_ms` milliseconds."""
+        """Be due only in `wait_ms` milliseconds, or in three days: ticks can't tell much more."""
         self._start = time.ticks_ms()
-        self._wait_ms = wait_ms
+        self._wait_ms = min(wait_ms, 1 << 28)
 
     def left_ms(self):
         """Milliseconds until the next try is due, 0 once it is."""
-        left = self._wait_ms - time.ticks_diff(time.ticks_ms(), self._start)
-        if left <= 0:
+        # A start of days ago must not be looked at: ticks come round.
+        if self._wait_ms:
+            left = self._wait_ms - time.ticks_diff(time.ticks_ms(), self._start)
+            if left > 0:
+                return left
             self._wait_ms = 0
-            return 0
-        return left
+        return 0
