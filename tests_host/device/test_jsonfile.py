@@ -1,0 +1,196 @@
+"""A small JSON file replaced atomically: what is read after a cut at any step."""
+
+import io
+import json
+import os
+
+from ivota import jsonfile
+from support import patched, raises, tmp_dir, write_file
+
+OLD = {"active": "/firmware/0.1.bin", "n": [1, 2, 3]}
+NEW = {"active": "/firmware/0.2.bin", "n": [4, 5, 6], "more": "é" * 20}
+
+
+class Cut(Exception):
+    """The power went."""
+
+
+class Power:
+    """Lets `steps` operations pass, then cuts."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def use(self):
+        if self.left == 0:
+            raise Cut
+        self.left -= 1
+
+
+class CutFile(io.IOBase):
+    """A file of which the bytes written one by one reach the flash until the power is cut."""
+
+    def __init__(self, power, path, mode):
+        power.use()
+        self._power = power
+        self._file = open(path, mode)
+
+    def write(self, data):
+        data = bytes(data)
+        for i in range(len(data)):
+            self._power.use()
+            self._file.write(data[i : i + 1].decode() if data[i] < 128 else "?")
+        return len(data)
+
+    def flush(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._file.close()
+        if exc[0] is None:
+            self._power.use()
+
+
+class CutOs:
+    """`os` whose rename removes its target first, as FAT's does, when `fat` is true."""
+
+    def __init__(self, power, fat):
+        self._power = power
+        self._fat = fat
+
+    def rename(self, old, new):
+        self._power.use()
+        if self._fat:
+            try:
+                os.remove(new)
+            except OSError:
+                pass
+            self._power.use()
+        os.rename(old, new)
+        self._power.use()
+
+    def remove(self, path):
+        self._power.use()
+        os.remove(path)
+
+
+def save_with_cut(path, value, steps, fat):
+    """Whether the save came to its end before the power was cut."""
+    power = Power(steps)
+    jsonfile.open = lambda name, mode: CutFile(power, name, mode)
+    try:
+        with patched(jsonfile, os=CutOs(power, fat)):
+            jsonfile.save(path, value)
+        return True
+    except Cut:
+        return False
+    finally:
+        del jsonfile.open
+
+
+def test_what_was_saved_is_read():
+    with tmp_dir() as path:
+        jsonfile.save(path + "/s", NEW)
+        assert jsonfile.load(path + "/s") == NEW
+        assert os.listdir(path) == ["s"]
+
+
+def test_nothing_there():
+    with tmp_dir() as path:
+        assert jsonfile.load(path + "/s") is None
+        jsonfile.remove(path + "/s")
+
+
+def test_a_cut_at_every_step_leaves_the_old_or_the_new():
+    new = dict(NEW, more="x")
+    for fat in (False, True):
+        with tmp_dir() as path:
+            name = path + "/s"
+            jsonfile.save(name, OLD)
+            steps = 0
+            seen = []
+            while not save_with_cut(name, new, steps, fat):
+                found = jsonfile.load(name)
+                assert found in (OLD, new), steps
+                seen.append(found == new)
+                jsonfile.save(name, OLD)
+                steps += 1
+            # One step for each byte, and opening, closing, renaming.
+            assert steps >= len(json.dumps(new)) + 4
+            assert seen == sorted(seen) and not seen[0] and seen[-1]
+            assert jsonfile.load(name) == new
+
+
+def test_a_first_save_that_was_cut_is_as_if_never_begun():
+    with tmp_dir() as path:
+        name = path + "/s"
+        steps = 0
+        while not save_with_cut(name, {"a": 1}, steps, False):
+            assert jsonfile.load(name) in (None, {"a": 1})
+            jsonfile.remove(name)
+            assert os.listdir(path) == []
+            steps += 1
+        assert jsonfile.load(name) == {"a": 1}
+
+
+def test_only_the_temporary_exists():
+    with tmp_dir() as path:
+        write_file(path + "/s~", json.dumps(NEW).encode())
+        assert jsonfile.load(path + "/s") == NEW
+        jsonfile.save(path + "/s", OLD)
+        assert os.listdir(path) == ["s"]
+
+
+def test_a_leftover_temporary_does_not_count():
+    with tmp_dir() as path:
+        jsonfile.save(path + "/s", OLD)
+        for junk in (b"", b'{"a": 1}', b'{"a'):
+            write_file(path + "/s~", junk)
+            assert jsonfile.load(path + "/s") == OLD
+        jsonfile.save(path + "/s", NEW)
+        assert jsonfile.load(path + "/s") == NEW
+
+
+def test_an_unreadable_file_falls_back_to_the_temporary():
+    with tmp_dir() as path:
+        write_file(path + "/s~", json.dumps(NEW).encode())
+        for junk in (b"", b"{", b"\xff\xff\xff", b"[]", b"null", b'"x"', b"1"):
+            write_file(path + "/s", junk)
+            assert jsonfile.load(path + "/s") == NEW, junk
+
+
+def test_junk_alone_is_nothing():
+    with tmp_dir() as path:
+        for junk in (b"", b"{", b"\x00" * 100, b"\xff" * 100, b"[1]", b"null", b'{"a": "\xff"}'):
+            write_file(path + "/s", junk)
+            assert jsonfile.load(path + "/s") is None, junk
+
+
+def test_remove_takes_both():
+    with tmp_dir() as path:
+        jsonfile.save(path + "/s", OLD)
+        write_file(path + "/s~", b"{}")
+        jsonfile.remove(path + "/s")
+        assert os.listdir(path) == []
+
+
+def test_a_cut_remove_does_not_bring_an_older_one_back():
+    with tmp_dir() as path:
+        for steps in range(3):
+            jsonfile.save(path + "/s", NEW)
+            write_file(path + "/s~", json.dumps(OLD).encode())
+            try:
+                with patched(jsonfile, os=CutOs(Power(steps), False)):
+                    jsonfile.remove(path + "/s")
+            except Cut:
+                pass
+            assert jsonfile.load(path + "/s") in (NEW, None)
+
+
+def test_saving_into_no_folder_is_an_os_error():
+    with tmp_dir() as path:
+        with raises(OSError):
+            jsonfile.save(path + "/none/s", OLD)
