@@ -1,0 +1,142 @@
+"""`make demo`: what it prints and writes, when it fails, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ivota_tools.demo import readme, update
+from ivota_tools.sim.flash import Flash
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "ivota_tools.demo", "--build"]
+
+GOOD = update.Outcome(
+    version_before="0.1",
+    version_after="0.2",
+    cloud_state="done",
+    md5="d41d8cd98f00b204e9800998ecf8427e",
+    md5_on_flash="d41d8cd98f00b204e9800998ecf8427e",
+    link_cuts=3,
+    power_cuts=1,
+    firmware_bytes=708_482,
+    received_bytes=716_000,
+    resumes=4,
+    seconds=20.0,
+    states=[update.State("downloading", 0.1, [0, 100]), update.State("done", 20.0, [])],
+)
+
+
+def running(build: Path) -> list[str]:
+    """The command lines of processes that work in this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:  # it has ended meanwhile
+                continue
+            if os.fsencode(build) in words:
+                found.append(words.replace(b"\0", b" ").decode())
+    return found
+
+
+def shape(printed: str) -> list[str]:
+    """The table's lines without figures, digests, and the widths that come of them."""
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
+    lines = [re.sub(r"\b[0-9a-f]{32}\b", "MD5", line) for line in lines]
+    lines = [re.sub(r"\d[\d,.]*", "N", line) for line in lines]
+    return [re.sub(r" +", " ", line) for line in lines]
+
+
+@pytest.mark.slow
+def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
+    start = time.monotonic()
+    done = subprocess.run([*COMMAND, str(tmp_path)], capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert time.monotonic() - start < 90
+    assert "\x1b" not in done.stdout and "\r" not in done.stdout
+    assert running(tmp_path) == []
+
+    shown = json.loads((tmp_path / "demo.json").read_text())
+    assert shown["version_before"] == "0.1"
+    assert shown["version_after"] == "0.2"
+    assert shown["md5_ok"] is True
+    assert shown["link_cuts"] == 3
+    assert shown["power_cuts"] == 1
+    assert shown["firmware_bytes"] == 708_482
+    assert 708_482 < shown["received_bytes"] < 708_482 * 1.1
+    assert shown["states"] == ["downloading", "burning", "done"]
+    assert shown["scenes"] == {}
+    assert shown["resumes"] == 4
+
+    events = [line for line in done.stdout.splitlines() if " cut (" in line]
+    kinds = [re.findall(r"\((\w+)\)", line)[0] for line in events]
+    assert kinds == ["FIN", "RST", "SIGKILL", "SILENCE"]
+    for figure in ("firmware_bytes", "received_bytes"):
+        assert f"{shown[figure]:,} bytes" in done.stdout
+    # What is claimed of the flash can be checked by whoever doubts it.
+    image = Flash(tmp_path / "demo" / "board" / "flash.img").tree()
+    assert image["/firmware/0.2.bin"] == (tmp_path / "demo" / "thermometer-0.2.bin").read_bytes()
+    assert "/firmware/0.2.json" not in image
+
+    assert shape(done.stdout) == shape(readme.read(ROOT / "README.md"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "demo.json").write_text("of an earlier run")
+    process = subprocess.Popen(
+        [*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if "link cut" in line:
+            break
+    assert len(running(tmp_path)) >= 3  # itself, the broker, the board
+    process.send_signal(number)
+    rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert rest.endswith("stopped; nothing is left running\n")
+    assert errors == ""
+    assert running(tmp_path) == []
+    assert not (tmp_path / "demo.json").exists()
+
+
+def test_all_three_conditions_count() -> None:
+    assert GOOD.failures == []
+    for change in (
+        {"version_after": "0.1"},
+        {"cloud_state": "burning"},
+        {"md5_on_flash": "00000000000000000000000000000000"},
+        {"md5_on_flash": None},
+        {"link_cuts": 2},
+        {"power_cuts": 0},
+    ):
+        assert len(dataclasses.replace(GOOD, **change).failures) == 1, change
+    assert GOOD.json()["md5_ok"] is True
+    assert dataclasses.replace(GOOD, md5_on_flash=None).json()["md5_ok"] is False
+
+
+def test_readme_gets_what_was_printed(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n\n{readme.BEGIN}\nold\n{readme.END}\n\nafter\n")
+    readme.write(path, "  1.0 s a line\n│ MD5 │\n")
+    assert path.read_text() == (
+        f"before\n\n{readme.BEGIN}\n```text\n  1.0 s a line\n│ MD5 │\n```\n{readme.END}\n\nafter\n"
+    )
+    assert readme.read(path).strip() == "1.0 s a line\n│ MD5 │"
+    path.write_text("no markers")
+    with pytest.raises(ValueError, match="markers"):
+        readme.read(path)
