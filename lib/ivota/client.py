@@ -7,9 +7,11 @@ from micropython import const
 from ivota import messages, net
 from ivota.errors import FAILED, OtaError, describe
 from ivota.job import Job
+from ivota.journal import Journal
 from ivota.link import Link
 from ivota.state import State
 
+_ANSWER_MS = const(2000)  # how long the cloud may take to answer a report with a push
 _ACK_MS = const(5000)  # how long an orderly end waits for the last report's acknowledgement
 
 
@@ -42,7 +44,7 @@ class Client:
         self.version = version
         self.on_firmware = on_firmware
         self.defer = defer
-        self.log = log or _quiet
+        self.log = Journal(log)
         self.directory = firmware_dir or config["firmware_dir"]
         self.state = state or State()
         self.restart = False  # whether the board should be reset once `run` has ended
@@ -73,7 +75,7 @@ class Client:
         if self.state.outbox:
             self.enqueue("final", self.state.outbox)
         self._interval_ms = int(config["report_interval_s"] * 1000)
-        self._reported = time.ticks_ms()
+        self._reported = self._acked = time.ticks_ms()
 
     def step(self):
         """Do one bounded piece of work; True if there is more to do at once."""
@@ -121,8 +123,21 @@ class Client:
 
     @property
     def idle(self):
-        """Whether nothing is under way: no update, no report that waits for the cloud."""
-        return self._link.up and not (self._job or self._next or self._queue or self._trial)
+        """For how many milliseconds the board may sleep; 0 while something is under way.
+
+        After a report of the version the cloud gets two seconds for a push.
+        """
+        since = time.ticks_diff(time.ticks_ms(), self._acked)
+        if self._job or self._next or self._queue or self._trial or self._burning:
+            return 0
+        if not self._link.up or since < _ANSWER_MS:
+            return 0
+        return max(self._interval_ms - time.ticks_diff(time.ticks_ms(), self._reported), 0)
+
+    def alone(self, flag):
+        """Whether a download over TLS runs: with `one_tls_session` the broker is left meanwhile."""
+        if self.config["one_tls_session"] and self.config["mqtt"]["tls"]:
+            self._link.pause(flag)
 
     def idle_ms(self):
         """How long the next step can wait, in milliseconds, if nothing comes in."""
@@ -157,7 +172,7 @@ class Client:
     def on_up(self):
         """Subscribed: say which version runs, before anything that waits from before."""
         self._sending = None
-        self.report_version()
+        self.report_version(True)
 
     def on_acked(self):
         """The broker has taken the message that was sent last."""
@@ -167,6 +182,7 @@ class Client:
         if entry is None or entry not in self._queue:
             return
         self._queue.remove(entry)
+        self._acked = time.ticks_ms()
         if entry[0] == "final" and self.state.outbox:
             self.state.sent()
         elif entry[0] == "version" and self._trial:
@@ -213,19 +229,19 @@ class Client:
         """Send with QoS 0, if the cloud can be reached."""
         self._link.publish(self._topic, message, 0)
 
-    def enqueue(self, key, message):
+    def enqueue(self, key, message, first=False):
         """Queue for QoS 1; what a newer message of the same key says better is dropped."""
         self._queue = [entry for entry in self._queue if entry[0] != key]
-        self._queue.insert(0 if key == "version" else len(self._queue), (key, message))
+        self._queue.insert(0 if first else len(self._queue), (key, message))
 
     def unsent(self):
         """Whether a report still waits for the cloud to have it."""
         return bool(self._queue)
 
-    def report_version(self):
+    def report_version(self, first=False):
         """Queue the version that runs; the cloud answers with a push when it wants another."""
         self._reported = time.ticks_ms()
-        self.enqueue("version", messages.report_version(self.version))
+        self.enqueue("version", messages.report_version(self.version), first)
 
     def report(self, state, push, code=0, message=""):
         """Queue `burning`, `done` or `fail` for a push, and return the message."""
@@ -250,7 +266,7 @@ class Client:
         text = self.report(state, push, code, message)
         if state != "burning":
             self._burning = None
-            self.state.post(text, push.md5 if state == "fail" else None)
+            self._post(text, push.md5 if state == "fail" else None)
         if state == "done":
             self.version = push.version
             self.report_version()
@@ -285,14 +301,13 @@ class Client:
     def _fail(self, push, error):
         """Report a failure, once, and remember it: the next push of the same will have to rest."""
         self.log("error", "failed", code=error.code, why=error.message)
-        text = self.report("fail", push, error.code, error.message)
-        try:
-            self.state.post(text, push.md5)
-        except OSError as flash:
-            self.log("error", "flash", why=describe(flash))
+        self._post(self.report("fail", push, error.code, error.message), push.md5)
         if self._on_failure:
             self._on_failure(error)
 
-
-def _quiet(_level, _event, **_fields):
-    """The log that nobody reads."""
+    def _post(self, text, md5):
+        """Keep a final report through a power cut; it goes out even if the flash fails."""
+        try:
+            self.state.post(text, md5)
+        except OSError as error:
+            self.log("error", "flash", why=describe(error))
