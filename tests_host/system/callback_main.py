@@ -1,0 +1,59 @@
+"""A board's main.py for tests: an application that burns its firmware itself, without slots.
+
+/app.json may hold `exit_s`, `report` (the arguments of update_progress, else "done"), `raises`
+(a text that on_firmware raises) and `burn_s` (how long burning takes, the client stepping on).
+"""
+
+import json
+import time
+
+from ivota import jsonfile
+from ivota.client import Client
+
+config = jsonfile.load("/ivota.json")
+script = jsonfile.load("/app.json") or {}
+burnt = jsonfile.load("/burnt.json") or {}
+begun = time.ticks_ms()
+due = None
+
+
+def log(_level, event, **fields):
+    print("ivota:", event, json.dumps(fields))
+
+
+def on_firmware(firmware):
+    global due
+    print(
+        "app: burns",
+        firmware.path,
+        firmware.size,
+        firmware.payload_size,
+        firmware.md5,
+        json.dumps(firmware.version),
+    )
+    if "raises" in script:
+        raise ValueError(script["raises"])
+    due = time.ticks_add(time.ticks_ms(), int(script.get("burn_s", 0) * 1000))
+    burnt["version"] = firmware.version
+
+
+def on_failure(error):
+    print("app: failure", error.code, error.message)
+
+
+client = Client(
+    config, burnt.get("version") or config["version"], on_firmware, on_failure, log=log
+)
+while not client.exiting:
+    if not client.step():
+        time.sleep_ms(client.idle_ms())
+    if due is not None and time.ticks_diff(time.ticks_ms(), due) >= 0:
+        due = None
+        said = script.get("report") or ["done"]
+        if said[0] == "done":
+            jsonfile.save("/burnt.json", burnt)
+        client.update_progress(*said)
+    if "exit_s" in script and time.ticks_diff(time.ticks_ms(), begun) > script["exit_s"] * 1000:
+        client.exit()
+client.close()
+print("app: ended")

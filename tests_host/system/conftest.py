@@ -1,0 +1,133 @@
+"""What the system tests share: one broker, a scripted server, boards that are always stopped."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from badserver import BadServer
+from wire import Wire
+
+from ivota_tools.cloud.broker import Broker
+from ivota_tools.sim import Board, Proxy
+
+CALLBACK_MAIN = Path(__file__).parent / "callback_main.py"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One mosquitto for all; each test has a device name of its own."""
+    deaths: list[str] = []
+    result = Broker(tmp_path_factory.mktemp("mosquitto"), "127.0.0.1", 0, deaths.append)
+    result.start()
+    yield result
+    result.stop()
+    assert not deaths
+
+
+@pytest.fixture
+def name() -> str:
+    """A device name that no other test has."""
+    return f"d{next(_numbers)}"
+
+
+@pytest.fixture
+def wire(broker: Broker, name: str) -> Iterator[Wire]:
+    """The cloud's end, for this test's device."""
+    with Wire(broker.port, name) as result:
+        yield result
+
+
+@pytest.fixture
+def server() -> Iterator[BadServer]:
+    with BadServer() as result:
+        yield result
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Makes a bad network in front of a port of this machine."""
+    made: list[Proxy] = []
+
+    def make(port: int) -> Proxy:
+        made.append(Proxy("127.0.0.1", port))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def settings(name: str, port: int, **changes: Any) -> dict[str, Any]:
+    """A configuration that retries fast; `changes` are merged into its sections."""
+    config: dict[str, Any] = {
+        "product_id": "P",
+        "device_name": name,
+        "version": "0.1",
+        "mqtt": {"host": "127.0.0.1", "port": port},
+        "http": {"timeout_s": 3, "deadline_s": 5},
+        "retry": {"first_s": 0.1, "most_s": 1},
+    }
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and key in config:
+            config[key] = {**config[key], **value}
+        else:
+            config[key] = value
+    return config
+
+
+MakeBoard = Callable[..., Board]
+
+
+@pytest.fixture
+def agent(broker: Broker, name: str, tmp_path: Path) -> Iterator[MakeBoard]:
+    """Makes 32-bit boards with the turnkey agent, formatted and off; stops them at the end.
+
+    `files` as Board takes them; `port`: the broker's, or a proxy's; the rest is configuration.
+    """
+    made: list[Board] = []
+
+    def make(
+        files: Mapping[str, bytes | Path] | None = None, port: int | None = None, **changes: Any
+    ) -> Board:
+        board = Board(
+            tmp_path / f"board{len(made)}",
+            bits=32,
+            mpy=True,
+            config=settings(name, port or broker.port, **changes),
+            files=files,
+        )
+        made.append(board)
+        board.install()
+        return board
+
+    yield make
+    for board in made:
+        board.stop()
+        print(f"--- {board.folder.name}", *board.log, sep="\n")
+        assert board.failure is None, board.failure
+
+
+@pytest.fixture
+def application(agent: MakeBoard) -> MakeBoard:
+    """As `agent`, with an application in place of it that burns firmware itself, no slots."""
+
+    def make(files: Mapping[str, bytes | Path] | None = None, **changes: Any) -> Board:
+        return agent({"/main.py": CALLBACK_MAIN, **(files or {})}, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def firmware() -> Callable[..., bytes]:
+    """Bytes that look like nothing: the same for the same seed."""
+
+    def make(size: int = 60_000, seed: int = 2) -> bytes:
+        return random.Random(seed).randbytes(size)
+
+    return make

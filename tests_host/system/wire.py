@@ -1,0 +1,237 @@
+"""The cloud's end of MQTT, message by message, and a tap that sees a board's packets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+WAIT_S = 15.0
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a device published."""
+
+    topic: str
+    raw: bytes
+    qos: int
+    retain: bool
+    at: float  # time.monotonic()
+
+    @property
+    def json(self) -> Json:
+        return json.loads(self.raw)  # type: ignore[no-any-return]
+
+    @property
+    def kind(self) -> str:
+        return str(self.json["type"])
+
+    @property
+    def state(self) -> str | None:
+        """ "downloading", "burning", "done", "fail"; None for a version."""
+        progress = self.json["report"].get("progress")
+        return progress["state"] if progress else None
+
+    @property
+    def percent(self) -> int:
+        return int(self.json["report"]["progress"]["percent"])
+
+
+class Wire:
+    """Hears `$ota/report/P/{name}` and speaks on `$ota/update/P/{name}`.
+
+    It subscribes as MQTT 5 lets it, so that the retain flag of each message is the publisher's.
+    """
+
+    def __init__(self, port: int, name: str) -> None:
+        self.name = name
+        self.messages: list[Message] = []
+        self._changed = threading.Condition()
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5
+        )
+        self._client.on_message = self._received
+        subscribed = threading.Event()
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self._client.subscribe(
+            f"$ota/report/P/{name}", options=SubscribeOptions(qos=2, retainAsPublished=True)
+        )
+        assert subscribed.wait(WAIT_S)
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _received(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        found = Message(
+            message.topic, message.payload, message.qos, message.retain, time.monotonic()
+        )
+        with self._changed:
+            self.messages.append(found)
+            self._changed.notify_all()
+
+    # --- towards the device
+
+    def send(self, message: Json | bytes, qos: int = 0) -> None:
+        """Publishes; at QoS 0 unless told, as the vendor's cloud does."""
+        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self._client.publish(f"$ota/update/P/{self.name}", payload, qos).wait_for_publish(WAIT_S)
+
+    def push(self, version: str, url: str, data: bytes, qos: int = 0, **fields: Any) -> None:
+        """An `update_firmware` for `data`; a field given as None is left out."""
+        message = {**update_firmware(version, url, data), **fields}
+        self.send({key: value for key, value in message.items() if value is not None}, qos)
+
+    # --- from the device
+
+    def wait(
+        self,
+        wanted: Callable[[Message], object],
+        what: str = "the message",
+        timeout_s: float = WAIT_S,
+        after: int = 0,
+    ) -> Message:
+        """The first message from number `after` on that is wanted."""
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                for message in self.messages[after:]:
+                    if wanted(message):
+                        return message
+                left = until - time.monotonic()
+                said = b"\n".join(message.raw for message in self.messages).decode()
+                assert left > 0, f"{what} did not come in {timeout_s:g} s:\n{said}"
+                self._changed.wait(left)
+
+    def wait_state(self, state: str, timeout_s: float = WAIT_S, after: int = 0) -> Message:
+        return self.wait(lambda message: message.state == state, state, timeout_s, after)
+
+    def wait_version(self, version: str, timeout_s: float = WAIT_S, after: int = 0) -> Message:
+        """Waits for a `report_version` of that version."""
+        return self.wait(
+            lambda message: message.json == report_version(version),
+            f"version {version}",
+            timeout_s,
+            after,
+        )
+
+    def of(self, state: str) -> list[Message]:
+        """All messages of a state, or of "version"."""
+        return [each for each in self.messages if (each.state or "version") == state]
+
+    def states(self) -> list[str]:
+        """What was said in order, each run of equal states once."""
+        found: list[str] = []
+        for message in self.messages:
+            state = message.state or "version " + message.json["report"]["version"]
+            if not found or found[-1] != state:
+                found.append(state)
+        return found
+
+
+def report_version(version: str) -> Json:
+    return {"type": "report_version", "report": {"version": version}}
+
+
+def report_progress(
+    state: str, version: str, percent: str | None = None, code: str = "0", message: str = ""
+) -> Json:
+    """What a device says, with the types that the cloud expects."""
+    progress = {"state": state, "result_code": code, "result_msg": message}
+    if percent is not None:
+        progress["percent"] = percent
+    return {"type": "report_progress", "report": {"progress": progress, "version": version}}
+
+
+def update_firmware(version: str, url: str, data: bytes) -> Json:
+    return {
+        "type": "update_firmware",
+        "version": version,
+        "url": url,
+        "file_size": len(data),
+        "md5sum": hashlib.md5(data).hexdigest(),
+        "user_defined": "-",
+    }
+
+
+class Tap:
+    """Passes connections on to `port` of this machine, and keeps the bytes of the board."""
+
+    def __init__(self, port: int) -> None:
+        self.said: list[bytearray] = []  # by connection
+        self._target = port
+        self._links: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Tap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for link in [self._listener, *self._links]:
+            try:
+                link.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            link.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                board, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            self._links += [board, server]
+            said = bytearray()
+            self.said.append(said)
+            for source, sink, kept in ((board, server, said), (server, board, None)):
+                threading.Thread(target=_pass, args=(source, sink, kept), daemon=True).start()
+
+    def packets(self, connection: int = -1) -> list[tuple[int, bytes]]:
+        """The MQTT packets of the board so far: (first byte, what follows the length)."""
+        data = bytes(self.said[connection])
+        found = []
+        while len(data) > 1:
+            size = shift = 0
+            at = 1
+            while at < len(data):
+                size |= (data[at] & 0x7F) << shift
+                shift += 7
+                at += 1
+                if not data[at - 1] & 0x80:
+                    break
+            if len(data) < at + size:
+                break
+            found.append((data[0], data[at : at + size]))
+            data = data[at + size :]
+        return found
+
+
+def _pass(source: socket.socket, sink: socket.socket, kept: bytearray | None) -> None:
+    try:
+        while data := source.recv(65536):
+            if kept is not None:
+                kept += data
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
