@@ -171,7 +171,7 @@ class FirmwareFile:
     def commit(self):
         """Make all that was written durable, say so in the checkpoint, and close."""
         self.close()
-        if self.position != self._checkpoint["position"]:
+        if self.position != self._checkpoint.get("position"):
             self._checkpoint["position"] = self.position
             jsonfile.save(self._json, self._checkpoint)
 

@@ -1,0 +1,577 @@
+"""A part-downloaded firmware on a file system: durable lengths, identity, room, digest."""
+
+import binascii
+import hashlib
+import json
+import os
+
+from ivota import firmware, jsonfile
+from ivota.errors import FAILED, MISMATCH, OtaError
+from ivota.firmware import FirmwareFile, file_stem, size_of
+from ivota.messages import Push
+from support import patched, raises, read_file, tmp_dir, write_file
+
+
+def data_of(size, seed=1):
+    chunk = bytes((i * 7 + seed) & 0xFF for i in range(251))
+    return (chunk * (size // 251 + 1))[:size]
+
+
+def push_of(data, version="0.2", url="http://a/"):
+    return Push(version, url, binascii.hexlify(hashlib.md5(data).digest()).decode(), len(data))
+
+
+def fill(target, data, stop=None, chunk=512):
+    """Write as the client does, up to `stop`; the positions at which a block became durable."""
+    stop = len(data) if stop is None else stop
+    ends = []
+    while target.position < stop:
+        n = min(chunk, target.room(), stop - target.position)
+        part = bytearray(data[target.position : target.position + n])
+        part += b"\xee" * 3  # what else is in the client's buffer
+        if target.write(part, n):
+            ends.append(target.position)
+    return ends
+
+
+def digest(target, most=4096):
+    steps = 0
+    while not target.check(most):
+        steps += 1
+    return steps
+
+
+def littlefs_ends(size, block=4096):
+    """Where the blocks of a littlefs file end: block n > 0 begins with ctz(n) + 1 pointers."""
+    ends = []
+    end = n = 0
+    while end < size:
+        pointers = 0
+        if n:
+            pointers = 1
+            while not n >> (pointers - 1) & 1:
+                pointers += 1
+        end += block - 4 * pointers
+        ends.append(min(end, size))
+        n += 1
+    return ends
+
+
+class FakeOs:
+    """`os`, with a file system of `free` blocks of `block` bytes."""
+
+    def __init__(self, free=1000, block=4096):
+        self.free = free
+        self.block = block
+        self.removed = []
+
+    def statvfs(self, path):
+        os.statvfs(path)
+        return (self.block, self.block, 512, self.free, self.free, 0, 0, 0, 0, 255)
+
+    def remove(self, path):
+        os.remove(path)
+        self.removed.append(path.rsplit("/", 1)[-1])
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+def saves(function, *args):
+    """How many times the checkpoint was written by a call."""
+    count = []
+    real = jsonfile.save
+
+    def save(path, value):
+        count.append(path)
+        real(path, value)
+
+    with patched(jsonfile, save=save):
+        function(*args)
+    return len(count)
+
+
+def test_safe_names_are_kept():
+    for version in ("0.1", "v1.2.3-rc_4", "A", "x" * 32, "0..1"):
+        assert file_stem(version) == version
+
+
+def test_others_are_hashed():
+    for version in ("", ".", "..", ".hidden", "x" * 33, "a/b", "../x", "a b", "ä", "a\0", "a\\b"):
+        stem = file_stem(version)
+        assert len(stem) == 16
+        assert stem == binascii.hexlify(hashlib.sha256(version.encode()).digest()).decode()[:16]
+
+
+def test_size_of():
+    with tmp_dir() as path:
+        assert size_of(path + "/x") == -1
+        write_file(path + "/x", b"abc")
+        assert size_of(path + "/x") == 3
+
+
+def test_a_whole_download():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path + "/fw")
+        assert target.open(push_of(data)) == 0
+        assert sorted(os.listdir(path + "/fw")) == ["0.2.bin", "0.2.json"]
+        fill(target, data)
+        digest(target)
+        target.finish()
+        assert target.path == path + "/fw/0.2.bin"
+        assert read_file(target.path) == data
+        assert os.listdir(path + "/fw") == ["0.2.bin"]
+
+
+def test_blocks_end_where_littlefs_ends_them():
+    data = data_of(300000)
+    with tmp_dir() as path, patched(firmware, os=FakeOs()):
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        assert fill(target, data, chunk=1436) == littlefs_ends(300000)
+        target.close()
+
+
+def test_block_ends_of_other_sizes():
+    data = data_of(20000)
+    for block in (512, 1024, 2048):
+        with tmp_dir() as path, patched(firmware, os=FakeOs(block=block)):
+            target = FirmwareFile(path)
+            target.open(push_of(data))
+            assert fill(target, data) == littlefs_ends(20000, block)
+            target.close()
+
+
+def test_block_ends_after_a_resume_anywhere():
+    data = data_of(30000)
+    ends = littlefs_ends(30000)
+    for start in (1, 4095, 4096, 4097, ends[1] - 1, ends[1], ends[2], 17777, 29999):
+        with tmp_dir() as path, patched(firmware, os=FakeOs()):
+            target = FirmwareFile(path)
+            target.open(push_of(data))
+            fill(target, data, start)
+            target.commit()
+            target = FirmwareFile(path)
+            assert target.open(push_of(data)) == start
+            assert fill(target, data) == [end for end in ends if end > start]
+            digest(target)
+            target.finish()
+            assert read_file(target.path) == data
+
+
+def test_room_never_passes_block_or_file():
+    data = data_of(5000)
+    with tmp_dir() as path, patched(firmware, os=FakeOs()):
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        assert target.room() == 4096
+        fill(target, data, 4000)
+        assert target.room() == 96
+        fill(target, data, 4096)
+        assert target.room() == 904
+        fill(target, data)
+        assert target.room() == 0
+        target.close()
+
+
+def test_a_block_is_on_flash_when_write_says_so():
+    data = data_of(10000)
+    with tmp_dir() as path, patched(firmware, os=FakeOs()):
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        while target.position < len(data):
+            n = min(512, target.room())
+            if target.write(data[target.position : target.position + n], n):
+                assert size_of(target.path) == target.position == target.durable
+                assert read_file(target.path) == data[: target.position]
+            else:
+                assert target.durable <= target.position
+        target.close()
+
+
+def test_checkpoint_says_identity():
+    data = data_of(100)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        push = push_of(data)
+        target.open(push)
+        with open(path + "/0.2.json") as file:
+            assert json.load(file) == {
+                "version": "0.2",
+                "md5sum": push.md5,
+                "file_size": 100,
+                "position": 0,
+            }
+        target.close()
+
+
+def test_checkpoint_is_written_at_identity_change_and_orderly_stop_alone():
+    data = data_of(50000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        assert saves(target.open, push_of(data)) == 1
+        assert saves(fill, target, data, 20000) == 0
+        assert saves(digest, target) == 0
+        assert saves(target.commit) == 1
+        assert jsonfile.load(path + "/0.2.json")["position"] == 20000
+        target = FirmwareFile(path)
+        assert saves(target.open, push_of(data)) == 0
+        assert saves(target.commit) == 0
+        assert saves(target.open, push_of(data)) == 0
+        assert saves(fill, target, data) == 0
+        assert saves(digest, target) == 0
+        assert saves(target.finish) == 0
+
+
+def test_the_length_decides_not_the_position():
+    data = data_of(20000)
+    for said in (0, 5, 15000, 10**9, -1, None, "x"):
+        with tmp_dir() as path:
+            push = push_of(data)
+            write_file(path + "/0.2.bin", data[:9000])
+            known = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": said}
+            jsonfile.save(path + "/0.2.json", known)
+            target = FirmwareFile(path)
+            assert target.open(push) == 9000
+            fill(target, data)
+            digest(target)
+            target.finish()
+            assert read_file(target.path) == data
+
+
+def test_a_checkpoint_without_a_position_can_be_committed():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        push = push_of(data)
+        write_file(path + "/0.2.bin", data[:9000])
+        jsonfile.save(
+            path + "/0.2.json", {"version": "0.2", "md5sum": push.md5, "file_size": 20000}
+        )
+        target = FirmwareFile(path)
+        assert target.open(push) == 9000
+        target.commit()
+        assert jsonfile.load(path + "/0.2.json")["position"] == 9000
+
+
+def test_the_url_is_not_identity():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        fill(target, data, 8000)
+        target.commit()
+        target = FirmwareFile(path)
+        assert target.open(push_of(data, url="https://elsewhere/?sign=2")) == 8000
+        target.close()
+
+
+def test_same_version_with_new_content_starts_afresh():
+    old, new = data_of(20000), data_of(20000, 9)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(old))
+        fill(target, old, 8000)
+        target.commit()
+        target = FirmwareFile(path)
+        assert target.open(push_of(new)) == 0
+        assert jsonfile.load(path + "/0.2.json")["md5sum"] == push_of(new).md5
+        fill(target, new)
+        digest(target)
+        target.finish()
+        assert read_file(target.path) == new
+
+
+def test_each_part_of_the_identity_counts():
+    data = data_of(20000)
+    push = push_of(data)
+    right = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 8000}
+    for key, value in (("version", "0.20"), ("md5sum", "0" * 32), ("file_size", 20001)):
+        for wrong in (value, None, 1.5):
+            with tmp_dir() as path:
+                write_file(path + "/0.2.bin", data[:8000])
+                jsonfile.save(path + "/0.2.json", dict(right, **{key: wrong}))
+                target = FirmwareFile(path)
+                assert target.open(push) == 0
+                target.close()
+
+
+def test_bytes_without_a_checkpoint_are_not_ours():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        write_file(path + "/0.2.bin", data[:8000])
+        target = FirmwareFile(path)
+        assert target.open(push_of(data)) == 0
+        target.close()
+
+
+def test_a_whole_file_without_a_checkpoint_is_looked_at():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        write_file(path + "/0.2.bin", data)
+        target = FirmwareFile(path)
+        assert target.open(push_of(data)) == 20000
+        assert target.room() == 0
+        digest(target)
+        target.finish()
+        assert os.listdir(path) == ["0.2.bin"]
+
+
+def test_a_checkpoint_that_says_complete_is_checked():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        push = push_of(data)
+        write_file(path + "/0.2.bin", data[:-1] + b"?")
+        jsonfile.save(
+            path + "/0.2.json",
+            {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20000},
+        )
+        target = FirmwareFile(path)
+        assert target.open(push) == 20000
+        digest(target)
+        with raises(OtaError, "MD5") as caught:
+            target.finish()
+        assert caught.value.code == MISMATCH
+        assert size_of(path + "/0.2.json") > 0
+        target.discard()
+        assert os.listdir(path) == []
+
+
+def test_longer_than_announced_starts_afresh():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        push = push_of(data)
+        write_file(path + "/0.2.bin", data + b"x")
+        jsonfile.save(
+            path + "/0.2.json",
+            {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20001},
+        )
+        target = FirmwareFile(path)
+        assert target.open(push) == 0
+        assert size_of(target.path) == 0
+        target.close()
+
+
+def test_a_checkpoint_without_its_file_starts_at_nothing():
+    data = data_of(1000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        target.close()
+        os.remove(path + "/0.2.bin")
+        assert target.open(push_of(data)) == 0
+        fill(target, data)
+        digest(target)
+        target.finish()
+
+
+def test_a_version_that_is_no_file_name_stays_in_the_folder():
+    data = data_of(100)
+    with tmp_dir() as path:
+        target = FirmwareFile(path + "/fw")
+        target.open(push_of(data, "../../escape"))
+        fill(target, data)
+        digest(target)
+        target.finish()
+        assert os.listdir(path) == ["fw"]
+        assert os.listdir(path + "/fw") == [file_stem("../../escape") + ".bin"]
+
+
+def test_stale_files_go_kept_ones_stay():
+    data = data_of(100)
+    with tmp_dir() as path:
+        for name in ("0.0.bin", "0.0.json", "0.1.bin", "junk", "0.9.bin", "0.9.json~"):
+            write_file(path + "/" + name, b"x")
+        target = FirmwareFile(path, path + "/0.1.bin", path + "/0.0.bin")
+        target.open(push_of(data))
+        assert sorted(os.listdir(path)) == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.json"]
+        target.close()
+
+
+def test_a_resume_removes_nothing():
+    data = data_of(1000)
+    with tmp_dir() as path, patched(firmware, os=FakeOs(free=0)) as module:
+        module.os.free = 100
+        target = FirmwareFile(path, path + "/0.1.bin")
+        target.open(push_of(data))
+        fill(target, data, 500)
+        target.commit()
+        module.os.free = 0
+        module.os.removed.clear()
+        assert target.open(push_of(data)) == 500
+        assert module.os.removed == []
+        target.close()
+
+
+def test_the_spare_goes_only_for_room():
+    data = data_of(400000)
+    with tmp_dir() as path:
+
+        class Tight(FakeOs):
+            def statvfs(self, where):
+                self.free = 60 if size_of(path + "/0.0.bin") >= 0 else 160
+                return FakeOs.statvfs(self, where)
+
+        write_file(path + "/0.0.bin", b"spare")
+        write_file(path + "/0.1.bin", b"keep")
+        with patched(firmware, os=Tight()):
+            target = FirmwareFile(path, path + "/0.1.bin", path + "/0.0.bin")
+            target.open(push_of(data))
+            target.close()
+        assert sorted(os.listdir(path)) == ["0.1.bin", "0.2.bin", "0.2.json"]
+
+
+def test_no_room_says_how_much():
+    data = data_of(100)
+    push = Push("0.2", "u", "0" * 32, 708482)
+    with tmp_dir() as path, patched(firmware, os=FakeOs(free=100)):
+        write_file(path + "/0.1.bin", data)
+        target = FirmwareFile(path, path + "/0.1.bin")
+        with raises(OtaError, "no room") as caught:
+            target.open(push)
+        assert caught.value.code == FAILED
+        assert not caught.value.again
+        need = int(caught.value.message.split(": ")[1].split(" ")[0])
+        # 173 blocks, and a few for the file system itself.
+        assert (173 - 100) * 4 <= need <= (173 - 100 + 8) * 4
+        assert "KiB" in caught.value.message
+        target.discard()
+        assert os.listdir(path) == ["0.1.bin"]
+
+
+def test_an_absurd_size_is_no_room():
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        with raises(OtaError, "no room"):
+            target.open(Push("0.2", "u", "0" * 32, 1 << 80))
+        target.discard()
+
+
+def test_check_takes_steps_and_only_what_is_durable():
+    data = data_of(20000)
+    with tmp_dir() as path, patched(firmware, os=FakeOs()):
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        assert target.check(4096)
+        fill(target, data, 4095)
+        assert target.check(4096)
+        assert target.checked == 0
+        fill(target, data, 12000)
+        assert target.durable == 8188
+        assert not target.check(4096)
+        assert target.checked == 4096
+        assert target.check(4096)
+        assert target.checked == 8188 - 8188 % 512
+        fill(target, data)
+        assert digest(target) == 3
+        assert target.checked == 20000
+        target.finish()
+
+
+def test_a_prefix_from_before_is_read_again_in_steps():
+    data = data_of(50000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        fill(target, data, 30000)
+        target.commit()
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        assert target.checked == 0
+        fill(target, data)
+        assert digest(target) == 12
+        target.finish()
+
+
+def test_check_does_not_move_where_bytes_go():
+    data = data_of(30000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        while target.position < len(data):
+            fill(target, data, min(target.position + 700, len(data)))
+            target.check(1024)
+        digest(target)
+        target.finish()
+        assert read_file(target.path) == data
+
+
+def test_the_digest_is_of_what_is_on_flash():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        fill(target, data)
+        with open(target.path, "r+b") as file:
+            file.seek(12345)
+            file.write(b"\x00" if data[12345] else b"\x01")
+        target.rewind()
+        digest(target)
+        with raises(OtaError, "MD5"):
+            target.finish()
+        target.discard()
+
+
+def test_a_file_that_became_shorter_is_an_error_not_a_loop():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        fill(target, data)
+        write_file(target.path, b"")
+        with raises(OSError, "ends at"):
+            digest(target)
+        target.discard()
+
+
+def test_etag_is_kept_for_the_next_run():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        assert target.etag() is None
+        assert saves(target.note, '"a"') == 1
+        assert saves(target.note, '"a"') == 0
+        assert saves(target.note, None) == 0
+        target.commit()
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        assert target.etag() == '"a"'
+        target.close()
+
+
+def test_another_identity_forgets_the_etag():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        target.note('"a"')
+        target.commit()
+        target = FirmwareFile(path)
+        target.open(push_of(data_of(20000, 5)))
+        assert target.etag() is None
+        target.close()
+
+
+def test_discard_leaves_nothing_and_can_be_repeated():
+    data = data_of(20000)
+    with tmp_dir() as path:
+        target = FirmwareFile(path)
+        target.open(push_of(data))
+        fill(target, data, 5000)
+        target.discard()
+        target.discard()
+        target.close()
+        assert os.listdir(path) == []
+
+
+def test_small_files():
+    for size in (1, 511, 512, 513, 4095, 4096, 4097):
+        data = data_of(size)
+        with tmp_dir() as path:
+            target = FirmwareFile(path)
+            target.open(push_of(data))
+            fill(target, data)
+            digest(target)
+            target.finish()
+            assert read_file(target.path) == data
