@@ -6,6 +6,11 @@ import sys
 
 import machine
 
+try:
+    import network
+except ImportError:  # the unix port is on the network already
+    network = None
+
 from ivota import jsonfile, net
 from ivota.client import Client
 from ivota.errors import ConfigError
@@ -19,10 +24,10 @@ _APP = "/app/"  # where boot.py mounts the bundle
 def run():
     """Run until the board is to be restarted, and restart it."""
     config = load_config(_CONFIG, _APP + "config.json")
-    if config.get("wifi"):
-        from ivota import wifi
+    if network and (config.get("wifi") or {}).get("ssid"):
+        from ivota.wifi import Station
 
-        wifi.connect(config["wifi"], log)
+        net.online = Station(config["wifi"], log)
     state = State()
     limits = {"starts": 3, "power_boots": 10}
     limits.update(config.get("trial") or {})

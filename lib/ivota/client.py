@@ -135,7 +135,7 @@ class Client:
         return max(self._interval_ms - time.ticks_diff(time.ticks_ms(), self._reported), 0)
 
     def alone(self, flag):
-        """Whether a download over TLS runs: with `one_tls_session` the broker is left meanwhile."""
+        """A download over TLS begins or ends: `one_tls_session` leaves the broker meanwhile."""
         if self.config["one_tls_session"] and self.config["mqtt"]["tls"]:
             self._link.pause(flag)
 

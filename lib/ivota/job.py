@@ -4,7 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import jsonfile, messages
+from ivota import jsonfile, messages, net
 from ivota.errors import EXPIRED, FAILED, TIMED_OUT, Afresh, OtaError, describe
 from ivota.firmware import FirmwareFile, file_stem
 from ivota.retry import Backoff
@@ -83,6 +83,7 @@ class Job:
             self._target = None
 
     def _hang_up(self):
+        self._client.alone(False)
         if self._transfer:
             self._transfer.close()
             self._transfer = None
@@ -111,9 +112,10 @@ class Job:
         return True
 
     def _connect(self):
-        if self._retry.left_ms():
+        if self._retry.left_ms() or not net.online():
             return False
         target = self._target
+        self._client.alone(self.push.url[:8].lower() == "https://")
         self._transfer = Transfer(self.push, target.position, self._http, target.etag())
         target.note(self._transfer.etag)
         self._skip = self._transfer.skip
@@ -239,6 +241,9 @@ class Job:
             self._leave(error)
             if error.code == TIMED_OUT:
                 error.message = "time_out: " + error.message
+            tried = self._client.log.summary()
+            if tried:
+                error.message += " (after %s)" % tried
             raise error
         self._client.log("warning", "retry", why=error.message, again_ms=self._retry.left_ms())
 

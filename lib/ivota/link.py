@@ -35,12 +35,13 @@ class Link:
         self._beat_ms = mqtt["keepalive_s"] * 500
         self.waiting = 0  # packet id of the QoS 1 message that is not acknowledged yet
         self.up = False  # connected and subscribed
+        self._paused = False
 
     def step(self):
         """Connect when due, take in at most one packet, ping; True if something was done."""
         try:
             if self._stream is None:
-                if self._retry.left_ms():
+                if self._paused or self._retry.left_ms() or not net.online():
                     return False
                 self._connect()
                 return True
@@ -126,6 +127,12 @@ class Link:
             self._pinged = True
             self._ping_at = now
             self._write(self._client.ping)
+
+    def pause(self, flag):
+        """Leave the broker until called with False: some boards hold one TLS session at most."""
+        if flag and not self._paused:
+            self.close(True)
+        self._paused = flag
 
     def publish(self, topic, payload, qos):
         """Send now; False if the link is down. With QoS 1, `waiting` is set until the PUBACK."""

@@ -23,6 +23,11 @@ def feed():
     """Called about twice a second in every wait; a watchdog's `feed` takes its place."""
 
 
+def online():
+    """Whether the board is on a network; what keeps a radio connected takes its place."""
+    return True
+
+
 class WriteOnly(Exception):
     """A read was tried on a stream that is only to be written now."""
 

@@ -1,41 +1,41 @@
-"""The network interface of a board: station mode."""
+"""The network interface of a board: station mode, joined again whenever it is lost."""
 
-import time
+import network
 
-try:
-    import network
-except ImportError:  # the unix port is on the network already
-    network = None
-
-from ivota import net
 from ivota.retry import Backoff
 
-_JOIN_MS = 15000
 
+class Station:
+    """Called before each connection: True while the board is on the network.
 
-def connect(wifi, log):
-    """Join the network of the configuration's `wifi`; tries until it works, never resets."""
-    if network is None or not wifi.get("ssid"):
-        return
-    station = network.WLAN(network.STA_IF)
-    station.active(True)
-    waits = Backoff(1, 60)
-    while not station.isconnected():
-        log("info", "wifi", ssid=wifi["ssid"])
-        try:
-            station.connect(wifi["ssid"], wifi.get("password"))
-            _wait(station.isconnected, _JOIN_MS)
-        except OSError as error:
-            log("warning", "wifi_failed", why=error)
-        if not station.isconnected():
-            station.disconnect()
-            waits.failed()
-            _wait(lambda: False, waits.left_ms())
-    log("info", "wifi_up", address=station.ifconfig()[0])
+    While it is not, joining is tried again with back-off; nothing waits here, nothing resets.
+    """
 
+    def __init__(self, wifi, log):
+        self._ssid = wifi["ssid"]
+        self._password = wifi.get("password")
+        self._log = log
+        self._retry = Backoff(10, 60)  # joining takes seconds: no sooner again than that
+        self._up = False
+        self._wlan = network.WLAN(network.STA_IF)
+        self._wlan.active(True)
 
-def _wait(done, limit_ms):
-    start = time.ticks_ms()
-    while not done() and time.ticks_diff(time.ticks_ms(), start) < limit_ms:
-        net.feed()
-        time.sleep_ms(100)
+    def __call__(self):
+        if self._wlan.isconnected():
+            if not self._up:
+                self._up = True
+                self._retry.reset()
+                self._log("info", "wifi_up", address=self._wlan.ifconfig()[0])
+            return True
+        if self._up:
+            self._up = False
+            self._log("warning", "wifi_lost")
+        if not self._retry.left_ms():
+            self._retry.failed()
+            self._log("info", "wifi_join", ssid=self._ssid)
+            try:
+                self._wlan.disconnect()
+                self._wlan.connect(self._ssid, self._password)
+            except OSError as error:
+                self._log("warning", "wifi_refused", why=error)
+        return False
