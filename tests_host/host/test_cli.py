@@ -11,7 +11,9 @@ import threading
 
 import pytest
 from cloud_support import Device, wait_until
+from typer.testing import CliRunner
 
+from ivota_tools import cli
 from ivota_tools import release as releases
 from ivota_tools.cloud import Cloud
 
@@ -48,6 +50,13 @@ def environment(cloud=None):
     kept = {k: v for k, v in os.environ.items() if k not in ("IVOTA_URL", "IVOTA_TOKEN")}
     url = cloud.api_url if cloud else "http://127.0.0.1:1"
     return {**kept, "IVOTA_URL": url, "COLUMNS": "150", "NO_COLOR": "1"}
+
+
+def quick(*arguments, code=0):
+    """As `run`, without a process: for what needs none."""
+    done = CliRunner(env=environment()).invoke(cli.app, [str(each) for each in arguments])
+    assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
+    return done
 
 
 def run(*arguments, cloud=None, cwd=None, code=0):
@@ -95,6 +104,7 @@ def test_a_release_from_folder_to_device(cloud, app, tmp_path):
         assert "burning" in detail and "done" in detail
 
 
+@pytest.mark.slow
 def test_push_wait_says_why_it_failed(cloud, app, tmp_path):
     run(
         "release", app, "--version", "0.3", "--out", "x.bin", "--upload", cloud=cloud, cwd=tmp_path
@@ -202,29 +212,33 @@ def test_watch_on_a_terminal(cloud, app, tmp_path):
 
 
 def test_inspect(app, tmp_path):
-    run("release", app, "--version", "1", "--out", "x.bin", "--pad-to", 20000, cwd=tmp_path)
-    found = json.loads(run("inspect", tmp_path / "x.bin", "--json").stdout)
+    path = tmp_path / "x.bin"
+    quick("release", app, "--version", "1", "--out", path, "--pad-to", 20000)
+    found = json.loads(quick("inspect", path, "--json").stdout)
     assert (found["kind"], found["size"], found["version"]) == ("bundle", 20000, "1")
-    text = run("inspect", tmp_path / "x.bin").stdout
+    text = quick("inspect", path).stdout
     for part in (found["md5"], found["sha256"], "20,000 bytes", "lib/ivota/__init__.mpy"):
         assert part in text
 
 
 def test_errors_say_what_to_do(app, tmp_path):
-    assert "start one with `ivota cloud`" in run("devices", code=1).stderr
-    assert "start one with `ivota cloud`" in run("push", "1", "-d", "x", code=1).stderr
-    assert "start one with `ivota cloud`" in run("watch", code=1).stderr
-    assert "cannot be read" in run("inspect", tmp_path / "none", code=1).stderr
-    assert "does not exist" in run("release", tmp_path / "none", "--version", "1", code=1).stderr
-    assert "1 to 32" in run("release", app, "--version", "x" * 33, code=1).stderr
-    long = run("release", app, "--version", "x" * 21, "--out", "x.bin", cwd=tmp_path)
-    assert "warning" in long.stderr
-    assert "cannot be padded" in run(
-        "release", app, "--version", "1", "--out", "y.bin", "--pad-to", 10, cwd=tmp_path, code=1
-    ).stderr  # fmt: skip
+    out = ["--out", tmp_path / "x.bin"]
+
+    def wrong(*arguments, code=1):
+        done = quick(*arguments, code=code)
+        assert done.stdout == ""
+        return done.stderr
+
+    for command in (["devices"], ["push", "1", "-d", "x"], ["watch"]):
+        assert "start one with `ivota cloud`" in wrong(*command)
+    assert "cannot be read" in wrong("inspect", tmp_path / "none")
+    assert "does not exist" in wrong("release", tmp_path / "none", "--version", "1")
+    assert "1 to 32" in wrong("release", app, "--version", "x" * 33)
+    assert "cannot be padded" in wrong("release", app, "--version", "1", "--pad-to", 10, *out)
     (tmp_path / "image.bin").write_bytes(b"\xe9" + bytes(100))
-    assert "--upload" in run("release", tmp_path / "image.bin", "--version", "1", code=1).stderr
-    assert run("push", "1", code=2).stderr
+    assert "--upload" in wrong("release", tmp_path / "image.bin", "--version", "1")
+    assert "--device" in wrong("push", "1", code=2)
+    assert "warning" in quick("release", app, "--version", "x" * 21, *out).stderr
 
 
 def test_an_image_is_uploaded_as_it_is(cloud, tmp_path):
@@ -260,6 +274,7 @@ def test_the_cloud_as_a_command(tmp_path):
         socket.create_connection(("127.0.0.1", started["mqtt_port"]), timeout=1)
 
 
+@pytest.mark.slow
 def test_a_cloud_that_cannot_start(cloud, tmp_path):
     where = ["--data", tmp_path, "--mqtt-port", "0"]
     assert "--port" in run("cloud", "--port", cloud.http_port, *where, code=1).stderr

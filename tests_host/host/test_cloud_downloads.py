@@ -147,7 +147,7 @@ def test_no_path_reaches_the_disk(cloud, url, path):
 
 
 def test_an_expired_url(tmp_path):
-    with Cloud(tmp_path / "cloud", url_ttl_s=1) as cloud:
+    with Cloud(tmp_path / "cloud", url_ttl_s=2) as cloud:
         path = tmp_path / "f.bin"
         path.write_bytes(DATA)
         with Client(cloud.api_url) as client, Device(cloud.mqtt_port, "P", "d") as device:

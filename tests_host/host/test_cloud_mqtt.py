@@ -110,6 +110,7 @@ def test_a_failed_download_is_pushed_again_later(api, device):
         assert (found["state"], found["failures"], found["result_code"]) == ("pushed", count, code)
 
 
+@pytest.mark.slow
 def test_a_failed_update_stands_after_three(api, device):
     device.hello("0.1")
     api.push(device.name, "0.2")
@@ -329,6 +330,7 @@ def test_the_broker_does_not_outlive_a_killed_cloud(tmp_path):
     wait_until(refused, "the end of mosquitto")
 
 
+@pytest.mark.slow
 def test_the_session_survives_a_broker_that_restarts(tmp_path, firmware):
     """With a broker of its own, which the cloud only meets again."""
     first = Cloud(tmp_path / "host")
@@ -346,6 +348,7 @@ def test_the_session_survives_a_broker_that_restarts(tmp_path, firmware):
                     assert client.device("P/d")["version"] == "0.1"
 
 
+@pytest.mark.slow
 def test_a_shared_broker_knows_consoles_apart(tmp_path):
     with Cloud(tmp_path / "a") as first:
         where = f"127.0.0.1:{first.mqtt_port}"
@@ -356,6 +359,7 @@ def test_a_shared_broker_knows_consoles_apart(tmp_path):
                     assert client.health()["ok"]
 
 
+@pytest.mark.slow
 def test_a_flood_is_taken_in_whole(cloud, api, device):
     """QoS 1 beyond the default limits of mosquitto: none is dropped."""
     count = 3000

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivota_tools.cloud import protocol, ranges, rollout, signing
@@ -97,6 +97,7 @@ def test_words_of_a_device_are_fit_for_a_terminal_and_a_database():
     assert read_report(json.dumps(message).encode()).percent == 100
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(
     inner) | st.dictionaries(st.sampled_from(["type", "report", "version", "progress", "state",
                                               "percent", "result_code"]), inner)))  # fmt: skip
@@ -166,6 +167,7 @@ def test_ranges(header, expected):
     assert ranges.choose(header, 100) == expected
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="bytes=0123456789-, ", max_size=30), st.integers(1, 10**9))
 def test_a_slice_is_always_inside_the_file(header, size):
     part = ranges.choose(header, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -183,7 +184,7 @@ class Cloud:
         self.stop()
 
     def _url_of(self, firmware: Firmware) -> str:
-        expires = int(time.time() + self.url_ttl_s)
+        expires = math.ceil(time.time() + self.url_ttl_s)
         return signing.make_url(self.public_url, self._secret, firmware.id, expires)
 
     def _health(self) -> tuple[str | None, bool]:
