@@ -137,7 +137,7 @@ class Clock:
 
 
 class patched:
-    """`with patched(module, name=value):` sets a Python module's attributes, and puts them back."""
+    """`with patched(module, name=value):` sets attributes of a module and puts them back."""
 
     def __init__(self, owner, **values):
         self._owner = owner

@@ -53,6 +53,14 @@ def read_all(stream):
         out += buffer[:n]
 
 
+def close(stream):
+    """Close as the interpreter does: a stream written in Python is told by `ioctl`."""
+    if isinstance(stream, IOBase):
+        stream.ioctl(CLOSE, 0)
+    else:
+        stream.close()
+
+
 class FileIO:
     """A binary file on the host. No truncate, no seekable, no name: boards have none."""
 

@@ -182,12 +182,11 @@ class World:
         return module
 
     def _compiled(self, path, compiler):
-        with_source = self.mounts.open(path, "rb")
+        file = self.mounts.open(path, "rb")
         try:
-            source = streams.read_all(with_source)
+            source = streams.read_all(file)
         finally:
-            if hasattr(with_source, "close"):
-                with_source.close()
+            streams.close(file)
         return (compiler or compile_plain)(source, path)
 
     def execfile(self, path):

@@ -1,4 +1,4 @@
-"""`_thread`: the host's threads; the stack size is remembered, and no less than the host allows."""
+"""`_thread`: threads of the host; the stack size is kept, and no less than the host allows."""
 
 import _thread as host
 import threading
