@@ -81,6 +81,7 @@ class Board:
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._session: threading.Thread | None = None
+        self._on = False
         self._powered = False
         self._stopping = False
 
@@ -167,8 +168,7 @@ class Board:
     @property
     def on(self) -> bool:
         """Whether it has power: from power_on() until its power was cut, or its flash died."""
-        session = self._session
-        return session is not None and session.is_alive()
+        return self._on
 
     @property
     def pid(self) -> int | None:
@@ -183,7 +183,10 @@ class Board:
             raise BoardError(self.failure)
         if self.flash:
             self.flash.settle()
-        self._powered, self._stopping = True, False
+        if self._session:
+            self._session.join()
+        self._on = self._powered = True
+        self._stopping = False
         self._session = threading.Thread(target=self._run, name="board", daemon=True)
         self._session.start()
 
@@ -214,6 +217,14 @@ class Board:
     # One thread starts the processes of one power-on, for the board asks the kernel to be ended
     # with the thread that started it.
     def _run(self) -> None:
+        try:
+            self._run_processes()
+        finally:
+            with self._changed:
+                self._on = False
+                self._changed.notify_all()
+
+    def _run_processes(self) -> None:
         cause = PWRON_RESET
         while cause:
             with self._changed:
@@ -242,10 +253,11 @@ class Board:
         if self.flash:
             place = [str(self.flash.path), str(self.flash.state_path), str(self.flash.blocks)]
         else:
-            place = [str(self.root)]
+            place = [str(self.root.resolve())] if self.root else []
         return subprocess.Popen(
             [*argv, "-c", "import _sim_run", str(cause), self.folder.name[-8:], *place],
             env={**os.environ, **self.env, "MICROPYPATH": str(compiled_folder(DEVICE))},
+            cwd=self.root,  # relative paths of a board on the host's file system
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -301,7 +313,7 @@ class Board:
         until = time.monotonic() + timeout_s
         while True:
             with self._changed:
-                on = self.on
+                on = self._on
                 for line in self.log[start:]:
                     match = wanted.search(line)
                     if match:
@@ -309,18 +321,16 @@ class Board:
                 start = max(start, len(self.log))
                 left = until - time.monotonic()
                 if on and left > 0:
-                    self._changed.wait(min(left, 0.2))  # the end of a session notifies nobody
+                    self._changed.wait(left)
                     continue
             what = "the board is off" if not on else f"not within {timeout_s:g} s"
             raise BoardError(f"no {pattern!r} on the console: {what}\n" + self.tail())
 
     def wait_off(self, timeout_s: float = 10) -> None:
         """Waits until its power is gone, as an armed fault does it. Raises BoardError."""
-        session = self._session
-        if session:
-            session.join(timeout_s)
-        if self.on:
-            raise BoardError(f"still on after {timeout_s:g} s\n" + self.tail())
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._on, timeout_s):
+                raise BoardError(f"still on after {timeout_s:g} s\n" + self.tail())
         if self.failure:
             raise BoardError(f"{self.failure}\n" + self.tail())
 

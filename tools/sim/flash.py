@@ -16,8 +16,13 @@ from littlefs.lfs import LFSConfig
 
 BLOCK = 4096
 # What MicroPython's VfsLfs2 uses unless told otherwise.
-GEOMETRY: dict[str, Any] = {"block_size": BLOCK, "read_size": 32, "prog_size": 32, "cache_size": 128,
-            "lookahead_size": 32}  # fmt: skip
+GEOMETRY: dict[str, Any] = {
+    "block_size": BLOCK,
+    "read_size": 32,
+    "prog_size": 32,
+    "cache_size": 128,
+    "lookahead_size": 32,
+}
 
 # Words of the state file, in device/_sim_flash.py's order; the board has no use for the last two.
 _WORDS = (

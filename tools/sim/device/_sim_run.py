@@ -3,6 +3,7 @@
 # Arguments: reset cause, unique id, folder — or, for a flash, image, state file, blocks.
 
 import gc
+import os
 import sys
 import time
 
@@ -13,7 +14,9 @@ import vfs
 
 def _mount(args):
     if len(args) == 1:
-        system = vfs.VfsPosix(args[0])
+        import _sim_host
+
+        system = _sim_host.Folder(args[0])
     else:
         import _sim_flash
 
@@ -32,16 +35,15 @@ def _start():
         _mount(args[2:])
     except OSError as e:
         print("sim: no file system:", e)
-        return
+        return False
     sys.argv.clear()
     sys.path.clear()
     sys.path.extend(("", ".frozen", "/lib"))
+    return True
 
 
 # True unless it raised. An exception in boot.py keeps today's ports from running main.py.
 def _run(path):
-    import os
-
     import __main__
 
     try:
@@ -58,10 +60,10 @@ def _run(path):
         sys.print_exception(e)
 
 
-_start()
+mounted = _start()
 gc.collect()
 print("sim: heap", gc.mem_alloc(), gc.mem_free())
-if _run("/boot.py"):
+if mounted and _run("/boot.py"):
     _run("/main.py")
 print("REPL")
 while True:
