@@ -22,14 +22,19 @@ class State:
         self.trial = _dict(found.get("trial"))
         self.ended = _dict(found.get("ended"))
         self.outbox = _text(found.get("outbox"))
-        self.rejected = [entry for entry in found.get("rejected") or () if _pair(entry)]
+        rejected = found.get("rejected")
+        rejected = rejected if isinstance(rejected, list) else ()
+        self.rejected = [entry for entry in rejected if _pair(entry)]
         failures = found.get("failures")
         self.failures = failures if _pair(failures) and type(failures[1]) is int else None
-        self.sequence = found.get("sequence") if type(found.get("sequence")) is int else 0
+        self.sequence = _number(found.get("sequence"))
+        # boot.py counts these; a report sent during the trial must not set them back.
+        self.starts = _number(found.get("starts"))
+        self.power_boots = _number(found.get("power_boots"))
 
-    def save(self, starts=0, power_boots=0):
+    def save(self):
         """Write all of it."""
-        values = {"sequence": self.sequence, "starts": starts, "power_boots": power_boots}
+        values = {key: getattr(self, key) for key in ("sequence", "starts", "power_boots")}
         for key in ("active", "previous", "trial", "ended", "outbox", "rejected", "failures"):
             value = getattr(self, key)
             if value:
@@ -40,15 +45,18 @@ class State:
         """Let `path` run from the next start on, as a trial; what ran becomes `previous`."""
         self.previous = self.active
         self.active = path
-        self.trial = trial
-        self.save()
+        self._set_trial(trial)
 
     def confirm(self, outbox):
         """End the trial for good, with its `done` report in the outbox."""
-        self.trial = None
         self.failures = None
         self.rejected = []
         self.outbox = outbox
+        self._set_trial(None)
+
+    def _set_trial(self, trial):
+        self.trial = trial
+        self.starts = self.power_boots = 0
         self.save()
 
     def roll_back(self, why):
@@ -88,6 +96,10 @@ class State:
             if known == md5:
                 return why
         return None
+
+
+def _number(value):
+    return value if type(value) is int else 0
 
 
 def _text(value):
