@@ -64,6 +64,14 @@ def print_json(value: Any) -> None:
 
 
 @app.command()
+def demo() -> None:
+    """Show a whole update of a simulated board, over a link that is cut, with a power cut."""
+    from .demo.play import main
+
+    raise typer.Exit(main())
+
+
+@app.command()
 def cloud(
     host: Annotated[str, typer.Option(help="What to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="HTTP; 0: a free one.")] = 8123,
