@@ -58,6 +58,7 @@ class Wire:
     def __init__(self, port: int, name: str) -> None:
         self.name = name
         self.messages: list[Message] = []
+        self.from_cloud: list[Message] = []  # what another than this wire sent to the device
         self._changed = threading.Condition()
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5
@@ -67,8 +68,10 @@ class Wire:
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
+        reports = SubscribeOptions(qos=2, retainAsPublished=True)
+        others = SubscribeOptions(qos=2, noLocal=True)
         self._client.subscribe(
-            f"$ota/report/P/{name}", options=SubscribeOptions(qos=2, retainAsPublished=True)
+            [(f"$ota/report/P/{name}", reports), (f"$ota/update/P/{name}", others)]
         )
         assert subscribed.wait(WAIT_S)
 
@@ -84,7 +87,10 @@ class Wire:
             message.topic, message.payload, message.qos, message.retain, time.monotonic()
         )
         with self._changed:
-            self.messages.append(found)
+            if found.topic.startswith("$ota/report/"):
+                self.messages.append(found)
+            else:
+                self.from_cloud.append(found)
             self._changed.notify_all()
 
     # --- towards the device
