@@ -47,7 +47,7 @@ class Stream:
         self.patient = True  # what a library last said with setblocking()
         self.write_only = False
         self.first_line = None
-        self.limit = timeout_s * 1000
+        self.limit = int(timeout_s * 1000)
         self.raw = None
         self._poll = select.poll()
         lookups += 1
@@ -126,7 +126,7 @@ class Stream:
 
     def _skip(self, n):
         while n > 0:
-            part = self.read(min(n, 128))
+            part = self.read(min(n, self.most, 128))
             if not part:
                 raise OSError(errno.ECONNRESET)
             n -= len(part)
@@ -135,6 +135,8 @@ class Stream:
         """One line with its end, at most 1 KiB; shorter without one at the end of the stream."""
         line = b""
         while not line.endswith(b"\n"):
+            if len(line) == _LINE:
+                raise OSError(errno.EINVAL)
             part = self.raw.readline(_LINE - len(line))
             if part is None:
                 self._wait(_POLLIN)
@@ -142,8 +144,6 @@ class Stream:
             line += part
             if not part:
                 break
-            if len(line) >= _LINE:
-                raise OSError(errno.EINVAL)
         if self.first_line is None:
             self.first_line = line
         return line
