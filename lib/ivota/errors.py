@@ -34,9 +34,9 @@ class ConfigError(ValueError):
 
 
 def describe(error):
-    """What went wrong in words, for a log or a report: never empty, at most 120 characters."""
+    """What went wrong in words, for a log or a report: one line of at most 120 characters."""
     if isinstance(error, OtaError):
         text = error.message
     else:
         text = "%s %s" % (type(error).__name__, error)
-    return text[:120]
+    return " ".join(text.split())[:120]
