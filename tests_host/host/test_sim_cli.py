@@ -1,0 +1,87 @@
+"""`ivota sim board`, as a process of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMAND = (sys.executable, "-c", "from ivota_tools.sim.cli import app; app()", "board")
+
+
+def _start(*options: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _until(process: "subprocess.Popen[str]", wanted: str) -> list[str]:
+    """Its lines up to the one with `wanted` in it."""
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if wanted in line:
+            return lines
+    assert process.stderr
+    raise AssertionError(f"no {wanted!r}: {lines} {process.stderr.read()}")
+
+
+def _ended(process: "subprocess.Popen[str]", number: int) -> str:
+    process.send_signal(number)
+    out, error = process.communicate(timeout=20)
+    assert process.returncode == 0, error
+    return out
+
+
+def _refused(options: Sequence[str]) -> str:
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    return done.stderr.strip()
+
+
+def test_runs_a_board_and_keeps_its_flash(tmp_path: Path) -> None:
+    # Port 9: nobody listens, so the board goes on trying.
+    options = ["--broker", "127.0.0.1:9", "--folder", str(tmp_path), "--device", "d1"]
+    process = _start(*options)
+    assert _until(process, "ivota:")[0].startswith("sim: heap ")
+    assert _ended(process, signal.SIGINT).rstrip().endswith("sim: stopped")
+
+    from ivota_tools.sim import Flash
+
+    flash = Flash(tmp_path / "flash.img")
+    assert json.loads(flash.read("/ivota.json")) == {
+        "product_id": "DEMO",
+        "device_name": "d1",
+        "version": "0.1",
+        "mqtt": {"host": "127.0.0.1", "port": 9},
+    }
+    flash.write({"/kept": b"kept"})
+
+    process = _start(*options, "--version", "0.7", "--json")
+    first = json.loads(_until(process, "ivota:")[0])
+    assert first["line"].startswith("sim: heap ") and first["time"] > 0
+    _ended(process, signal.SIGTERM)
+    assert flash.read("/kept") == b"kept"
+    assert json.loads(flash.read("/ivota.json"))["version"] == "0.7"
+
+    process = _start(*options, "--fresh", "--bits", "64", "--heap", "200k")
+    _until(process, "ivota:")
+    _ended(process, signal.SIGTERM)
+    assert "kept" not in flash.listdir()
+
+
+def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
+    folder = ["--folder", str(tmp_path)]
+    assert "--broker is HOST:PORT, not 'here'" in _refused([*folder, "--broker", "here"])
+    assert "--bits is 32 or 64, not 16" in _refused([*folder, "--bits", "16"])
+    assert "--heap is a number of bytes" in _refused([*folder, "--heap", "lots"])
+    wrong = tmp_path / "config.json"
+    wrong.write_text("[]")
+    assert "is not a JSON object" in _refused([*folder, "--config", str(wrong)])
+    wrong.write_text("{")
+    assert "is not JSON" in _refused([*folder, "--config", str(wrong)])
+    (tmp_path / "flash.img").write_bytes(b"\xff" * 4096 * 512)
+    (tmp_path / "flash.state").write_bytes(bytes(3 * 4096))
+    assert "no littlefs on flash.img" in _refused(folder)
