@@ -21,6 +21,7 @@ from . import release as releases
 from . import views
 from .board import app as board
 from .client_api import ApiError, Client, Json
+from .sim.cli import app as sim
 
 
 class _Group(TyperGroup):
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(board, name="board")
+app.add_typer(sim, name="sim")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

@@ -247,6 +247,22 @@ def test_a_database_that_is_none(tmp_path):
         Cloud(tmp_path).start()
 
 
+def test_what_is_kept_is_private(cloud):
+    assert (cloud.folder / "ivota.db").stat().st_mode & 0o077 == 0
+    assert (cloud.folder / "ivota.db-wal").stat().st_mode & 0o077 == 0
+    for folder in ("firmware", "mosquitto"):
+        assert (cloud.folder / folder).stat().st_mode & 0o077 == 0
+
+
+def test_ipv6(tmp_path):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with Cloud(tmp_path, host="::1") as cloud, Client(cloud.api_url) as client:
+        assert client.health()["ok"]
+
+
 def test_reports_of_a_time_without_us_are_not_lost(tmp_path, firmware):
     """The session persists at the broker: what came while the cloud was away comes afterwards."""
     with Cloud(tmp_path / "host") as broker:

@@ -109,7 +109,7 @@ class Broker:
 
     def _refuse_taken_port(self) -> None:
         # Without this the wait below would be answered by whoever has the port.
-        with socket.socket() as probe:
+        with socket.socket(_family(self.host)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self.host, self.port))
@@ -122,7 +122,7 @@ class Broker:
     def _wait_accepting(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + START_S
-        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         while True:
             if self._process.poll() is not None:
                 raise CloudError(f"mosquitto did not start: {self._last_words()}")
@@ -151,7 +151,11 @@ class Broker:
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
+    with socket.socket(_family(host)) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

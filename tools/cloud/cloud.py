@@ -116,8 +116,9 @@ class Cloud:
             raise
 
     def _start(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         firmware = self.folder / "firmware"
-        firmware.mkdir(mode=0o700, parents=True, exist_ok=True)
+        firmware.mkdir(mode=0o700, exist_ok=True)
         for leftover in firmware.glob("upload-*.part"):
             leftover.unlink()
         self._database = Database(self.folder / "ivota.db")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ class Database:
     """SQLite in one file, in WAL mode: readers never wait for the writer."""
 
     def __init__(self, path: Path) -> None:
+        # It holds the secret that signs URLs; SQLite's other files take this one's mode.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._engine = create_engine(f"sqlite:///{path}")
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
