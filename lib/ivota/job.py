@@ -208,6 +208,7 @@ class Job:
         if self._client.unsent() and self._retry.left_ms():
             return False
         self.phase = None
+        self._client.log("info", "handed_over", version=self.push.version)
         try:
             self._client.on_firmware(self.firmware)
         # It is the application's code: whatever it raises, the cloud is told.

@@ -70,8 +70,14 @@ class Link:
             mqtt["ca"] if mqtt["tls"] else None,
             mqtt["max_message_bytes"],
         )
+        # umqtt counts characters where MQTT counts bytes.
         self._client = client = umqtt.MQTTClient(
-            client_id, mqtt["host"], mqtt["port"], user, password, mqtt["keepalive_s"]
+            client_id.encode(),
+            mqtt["host"],
+            mqtt["port"],
+            user and user.encode(),
+            (password or "").encode(),
+            mqtt["keepalive_s"],
         )
         client.set_callback(self._message)
         net.lend(self._stream, umqtt, client.connect)

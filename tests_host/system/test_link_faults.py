@@ -1,0 +1,372 @@
+"""A link that never hangs: after each fault the next push is acted on. Real mosquitto, 32 bits."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from badserver import BadServer
+from paho.mqtt.enums import CallbackAPIVersion
+from wire import Wire
+
+from ivota_tools.cloud.broker import Broker
+from ivota_tools.sim import Board, Proxy
+from ivota_tools.toolchain import mosquitto
+
+MakeBoard = Callable[..., Board]
+KEEPALIVE_S = 2
+
+
+def updates(wire: Wire, server: BadServer, data: bytes, version: str = "0.2") -> None:
+    """The next push is acted on: the whole update."""
+    server.add(f"/{version}.bin", data)
+    wire.push(version, server.url(f"/{version}.bin"), data)
+    wire.wait_state("done")
+
+
+def test_a_broker_that_restarts(
+    application: MakeBoard, tmp_path: Path, name: str, server: BadServer, firmware: Callable
+) -> None:
+    deaths: list[str] = []
+    first = Broker(tmp_path / "first", "127.0.0.1", 0, deaths.append)
+    first.start()
+    board = application(port=first.port)
+    with Wire(first.port, name) as wire:
+        board.power_on()
+        wire.wait_version("0.1")
+    first.stop()
+    board.wait_log("link_lost")
+    second = Broker(tmp_path / "second", "127.0.0.1", first.port, deaths.append)
+    second.start()
+    try:
+        with Wire(second.port, name) as wire:
+            wire.wait_version("0.1")
+            updates(wire, server, firmware())
+    finally:
+        second.stop()
+
+
+@pytest.mark.slow
+def test_a_half_open_link_is_found_within_one_and_a_half_keep_alives(
+    application: MakeBoard,
+    broker: Broker,
+    proxy: Callable[[int], Proxy],
+    wire: Wire,
+    server: BadServer,
+    firmware: Callable,
+) -> None:
+    front = proxy(broker.port)
+    board = application(port=front.port, mqtt={"keepalive_s": KEEPALIVE_S})
+    board.power_on()
+    wire.wait_version("0.1")
+    begun = time.monotonic()
+    front.cut_now("silence")
+    board.wait_log("link_lost.*no answer", 10)
+    # Half a second for the machine; the limit itself is a count of milliseconds on the board.
+    assert time.monotonic() - begun < 1.5 * KEEPALIVE_S + 0.5
+    wire.wait_version("0.1", after=len(wire.messages))
+    updates(wire, server, firmware())
+
+
+def test_the_link_is_kept_alive_while_nothing_happens(
+    agent: MakeBoard, broker: Broker, proxy: Callable[[int], Proxy], wire: Wire
+) -> None:
+    front = proxy(broker.port)
+    board = agent(port=front.port, mqtt={"keepalive_s": 1})
+    board.power_on()
+    wire.wait_version("0.1")
+    time.sleep(4)  # mosquitto drops a client after one and a half keep-alives
+    assert not [line for line in board.log if "link_lost" in line]
+    assert len(front.connections) == 1
+
+
+@pytest.mark.slow
+def test_a_link_that_is_down_for_long(
+    application: MakeBoard,
+    broker: Broker,
+    proxy: Callable[[int], Proxy],
+    wire: Wire,
+    server: BadServer,
+    firmware: Callable,
+) -> None:
+    """Ten minutes in the field; here every wait is a two-hundredth of its default."""
+    front = proxy(broker.port)
+    board = application(port=front.port, retry={"first_s": 0.05, "most_s": 0.5})
+    board.power_on()
+    wire.wait_version("0.1")
+    front.refuse()
+    front.cut_now("rst")
+    time.sleep(3)
+    tries = len([line for line in board.log if "connecting" in line])
+    assert tries < 20  # backed off, not hammering
+    front.accept()
+    wire.wait_version("0.1", after=1)
+    updates(wire, server, firmware())
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A mosquitto that wants a password: its port and its password file."""
+    users = tmp_path / "users"
+    users.touch(mode=0o600)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    user = "user root\n" if os.geteuid() == 0 else ""
+    config = tmp_path / "guarded.conf"
+    config.write_text(
+        f"{user}listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\n"
+    )
+    # user:password pairs in clear are hashed in place by mosquitto_passwd; this is what it writes
+    # for wire:wire and board:right, PBKDF2-SHA512 with 101 rounds.
+    users.write_text("".join(_hashed(who, word) for who, word in LOGINS.items()))
+    process = subprocess.Popen([*mosquitto(), "-c", str(config)], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            assert time.monotonic() < until, "mosquitto did not start"
+            time.sleep(0.05)
+    yield port, users
+    process.terminate()
+    process.wait(10)
+
+
+LOGINS = {"wire": "wire", "board": "right"}
+
+
+def _hashed(user: str, password: str) -> str:
+    """A line of mosquitto's password file: $7$, PBKDF2 of SHA-512."""
+    import base64
+    import hashlib
+
+    salt = os.urandom(12)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+    parts = (base64.b64encode(part).decode() for part in (salt, digest))
+    return f"{user}:$7$101${'$'.join(parts)}\n"
+
+
+def _board_client(port: int, client_id: str) -> mqtt.Client:
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
+    client.username_pw_set("wire", "wire")
+    client.connect("127.0.0.1", port)
+    return client
+
+
+def test_a_wrong_password_is_said_and_tried_again(
+    agent: MakeBoard, guarded_broker: tuple[int, Path]
+) -> None:
+    port, _ = guarded_broker
+    board = agent(port=port, mqtt={"user": "board", "password": "s3cret-wrong"})
+    board.power_on()
+    # MQTT 3.1.1: 4 is a bad user name or password, 5 not authorised.
+    board.wait_log("link_lost.*MQTTException [45]")
+    board.wait_log("link_lost", start=len(board.log))
+    assert "s3cret" not in "\n".join(board.log)
+
+
+def test_the_right_password_gets_in(agent: MakeBoard, guarded_broker: tuple[int, Path]) -> None:
+    port, _ = guarded_broker
+    board = agent(port=port, mqtt={"user": "board", "password": "right"})
+    board.power_on()
+    board.wait_log("ivota: connected")
+
+
+def test_a_takeover_by_the_same_client_id(
+    application: MakeBoard,
+    broker: Broker,
+    name: str,
+    wire: Wire,
+    server: BadServer,
+    firmware: Callable,
+) -> None:
+    board = application()
+    board.power_on()
+    wire.wait_version("0.1")
+    for _ in range(3):
+        thief = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="P" + name)
+        thief.connect("127.0.0.1", broker.port)
+        thief.loop_start()
+        time.sleep(0.3)
+        thief.disconnect()
+        thief.loop_stop()
+    board.wait_log("link_lost")
+    updates(wire, server, firmware())
+
+
+@pytest.mark.parametrize("size", [4097, 60_000])
+def test_an_oversized_message_is_skipped(
+    size: int, application: MakeBoard, wire: Wire, server: BadServer, firmware: Callable
+) -> None:
+    board = application()
+    board.power_on()
+    wire.wait_version("0.1")
+    for qos in (0, 1):
+        wire.send(b"x" * size, qos)
+    updates(wire, server, firmware())
+    assert not [line for line in board.log if "link_lost" in line]
+
+
+def test_retained_junk_is_ignored(
+    application: MakeBoard,
+    broker: Broker,
+    name: str,
+    wire: Wire,
+    server: BadServer,
+    firmware: Callable,
+) -> None:
+    for junk in (b"\x00\xff{{{", b'{"type": 7}', b"[]", b"1e999", b'"' * 3000):
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        client.publish(f"$ota/update/P/{name}", junk, 1, retain=True).wait_for_publish(5)
+        client.disconnect()
+        client.loop_stop()
+        board = application()
+        board.power_on()
+        wire.wait_version("0.1", after=len(wire.messages))
+        board.stop()
+    board.power_on()
+    wire.wait_version("0.1", after=len(wire.messages))
+    updates(wire, server, firmware())
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_thousand_messages_in_a_burst(
+    qos: int, application: MakeBoard, wire: Wire, server: BadServer, firmware: Callable
+) -> None:
+    board = application()
+    board.power_on()
+    wire.wait_version("0.1")
+    for i in range(1000):
+        wire.send({"type": "noise", "number": i}, qos)
+    updates(wire, server, firmware())
+
+
+class LateAcks:
+    """Passes everything on to the broker at once, and PUBACKs to the board late or never."""
+
+    def __init__(self, port: int, late_s: float | None) -> None:
+        self._target, self.late_s = port, late_s
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.held = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                board, _ = self._listener.accept()
+            except OSError:
+                return
+            broker = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._up, args=(board, broker), daemon=True).start()
+            threading.Thread(target=self._down, args=(broker, board), daemon=True).start()
+
+    def _up(self, board: socket.socket, broker: socket.socket) -> None:
+        try:
+            while data := board.recv(4096):
+                broker.sendall(data)
+            broker.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            broker.close()
+
+    def _down(self, broker: socket.socket, board: socket.socket) -> None:
+        data = b""
+        try:
+            while more := broker.recv(4096):
+                data += more
+                # Nothing here is longer than 2 bytes of length can say.
+                while len(data) >= 2:
+                    size, head = data[1] & 0x7F, 2
+                    if data[1] & 0x80:
+                        if len(data) < 3:
+                            break
+                        size, head = size | data[2] << 7, 3
+                    if len(data) < head + size:
+                        break
+                    packet, data = data[: head + size], data[head + size :]
+                    if packet[0] != 0x40:
+                        board.sendall(packet)
+                        continue
+                    self.held += 1
+                    if self.late_s is not None:
+                        threading.Timer(self.late_s, _send, (board, packet)).start()
+            board.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            board.close()
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    try:
+        sock.sendall(data)
+    except OSError:
+        pass  # the board has left since
+
+
+def test_late_acknowledgements_delay_nothing_and_keep_step(
+    application: MakeBoard, broker: Broker, wire: Wire, server: BadServer, firmware: Callable
+) -> None:
+    front = LateAcks(broker.port, 1.5)
+    try:
+        board = application(port=front.port)
+        board.power_on()
+        begun = len(wire.messages)
+        wire.wait_version("0.1")
+        # The push is acted on while the version's own acknowledgement is still out.
+        data = firmware()
+        server.add("/f.bin", data)
+        wire.push("0.2", server.url("/f.bin"), data)
+        server.wait_sent("/f.bin", len(data))
+        assert front.held <= 1
+        wire.wait_state("done", after=begun)
+        assert not [line for line in board.log if "link_lost" in line]
+    finally:
+        front.close()
+
+
+@pytest.mark.slow
+def test_without_acknowledgements_reports_are_sent_again(
+    application: MakeBoard, broker: Broker, wire: Wire, server: BadServer, firmware: Callable
+) -> None:
+    front = LateAcks(broker.port, None)
+    try:
+        board = application(port=front.port, mqtt={"keepalive_s": 2})
+        board.power_on()
+        wire.wait_version("0.1")
+        board.wait_log("link_lost.*no answer", 10)
+        wire.wait_version("0.1", after=1)
+        front.late_s = 0.0  # from now on they come
+        updates(wire, server, firmware())
+    finally:
+        front.close()
+
+
+def test_reconnecting_costs_neither_heap_nor_sockets(
+    broker: Broker, name: str, tmp_path: Path, proxy: Callable[[int], Proxy]
+) -> None:
+    from reconnects import run
+
+    found = run(tmp_path, broker.port, name, rounds=60)
+    assert found["reconnects"] == 60
+    assert found["heap_growth_bytes"] == 0
+    assert found["open_sockets_growth"] == 0
+
+
+def test_secrets_stay_out_of_the_log(agent: MakeBoard, wire: Wire) -> None:
+    board = agent(device_secret="c2VjcmV0LXNlY3JldA==")
+    board.power_on()
+    wire.wait_version("0.1")
+    assert not re.search("c2VjcmV0|secret", "\n".join(board.log))
