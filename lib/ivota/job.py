@@ -73,6 +73,7 @@ class Job:
         """Take a fresh URL for the same firmware."""
         self.push.url = url
         if self._asked_fresh and self.phase == self._wait_url:
+            self._retry.rest(0)
             self.phase = self._connect
 
     def drop(self):

@@ -298,7 +298,8 @@ def test_5xx_for_ever_is_a_time_out(application, wire, server, firmware):
     connect(board, wire)
     wire.push("0.2", url, data)
     said = wire.wait_state("fail").json["report"]["progress"]
-    assert (said["result_code"], said["result_msg"]) == ("-1", "time_out: HTTP 503")
+    assert said["result_code"] == "-1"
+    assert said["result_msg"].startswith("time_out: HTTP 503")
     time.sleep(0.5)
     assert len(wire.of("fail")) == 1
     assert len(server.requests) == 4  # the first, and three more tries

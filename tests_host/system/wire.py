@@ -182,6 +182,7 @@ class Tap:
 
     def __init__(self, port: int) -> None:
         self.said: list[bytearray] = []  # by connection
+        self._ended: list[threading.Event] = []
         self._target = port
         self._links: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -207,10 +208,15 @@ class Tap:
             except OSError:
                 return
             self._links += [board, server]
-            said = bytearray()
+            said, ended = bytearray(), threading.Event()
             self.said.append(said)
-            for source, sink, kept in ((board, server, said), (server, board, None)):
-                threading.Thread(target=_pass, args=(source, sink, kept), daemon=True).start()
+            self._ended.append(ended)
+            for arguments in ((board, server, said, ended), (server, board, None, None)):
+                threading.Thread(target=_pass, args=arguments, daemon=True).start()
+
+    def wait_closed(self, timeout_s: float = 5) -> None:
+        """Waits until all that the board said on its last connection is here."""
+        assert self._ended[-1].wait(timeout_s)
 
     def packets(self, connection: int = -1) -> list[tuple[int, bytes]]:
         """The MQTT packets of the board so far: (first byte, what follows the length)."""
@@ -232,7 +238,12 @@ class Tap:
         return found
 
 
-def _pass(source: socket.socket, sink: socket.socket, kept: bytearray | None) -> None:
+def _pass(
+    source: socket.socket,
+    sink: socket.socket,
+    kept: bytearray | None,
+    ended: threading.Event | None,
+) -> None:
     try:
         while data := source.recv(65536):
             if kept is not None:
@@ -241,3 +252,5 @@ def _pass(source: socket.socket, sink: socket.socket, kept: bytearray | None) ->
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         pass
+    if ended:
+        ended.set()
