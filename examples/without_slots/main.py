@@ -3,7 +3,6 @@
 import json
 import os
 
-from ivota import wifi
 from ivota.client import Client
 
 
@@ -27,6 +26,6 @@ try:
 except OSError:
     version = config["version"]
 
-wifi.connect(config.get("wifi", {}), log)
+# On the network already: your own code joins it, as ever.
 client = Client(config, version, on_firmware, log=log)
 client.run()  # or start(), a thread; or await serve(); or step() in a loop of your own

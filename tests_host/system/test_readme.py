@@ -1,0 +1,130 @@
+"""README.md tells the truth: its commands and its example run, its links and test names exist."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ivota_tools.board.files import check_config
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import Cloud
+from ivota_tools.sim import Board
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+EXAMPLE = ROOT / "examples" / "without_slots" / "main.py"
+IVOTA = str(Path(sys.executable).with_name("ivota"))
+
+
+def block(language: str) -> str:
+    """The one code block of README.md in this language, without its indentation."""
+    (found,) = re.findall(rf"^( *)```{language}\n(.*?)^ *```", README, re.M | re.S)
+    return "".join(line.removeprefix(found[0]) for line in found[1].splitlines(True))
+
+
+def commands() -> list[list[str]]:
+    """The `ivota` commands that README.md tells a reader to type, as words."""
+    return [line.split() for line in re.findall(r"^ {4,}(ivota .*)$", README, re.M)]
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "docs" / "guide.md"):
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+        for link in links:
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_named_tests_exist() -> None:
+    rows = (ROOT / "tests_host" / "system" / "test_protocol_rows.py").read_text()
+    names = re.findall(r"`(test_\w+)`", README)
+    assert len(set(names)) == len(names) > 14
+    for name in names:
+        assert f"\ndef {name}(" in rows, name
+
+
+def test_example_is_shown_as_it_is() -> None:
+    assert block("python") == EXAMPLE.read_text()
+
+
+@pytest.mark.slow
+def test_example_without_slots(tmp_path: Path) -> None:
+    model = os.urandom(20_000)
+    (tmp_path / "model.bin").write_bytes(model)
+    with Cloud(tmp_path / "cloud") as cloud, Client(cloud.api_url) as api:
+        config = {
+            "product_id": "P",
+            "device_name": "d",
+            "version": "1",
+            "mqtt": {"host": "127.0.0.1", "port": cloud.mqtt_port},
+        }
+        with Board(tmp_path / "b", config=config, files={"/main.py": EXAMPLE}) as board:
+            board.install()
+            board.power_on()
+            board.wait_log("connected", 20)
+            api.upload(tmp_path / "model.bin", "2")
+            device = api.push("P/d", "2", new=True)["device"]
+            *_, device = api.wait(device["id"], 30)
+            assert (device["state"], device["version"]) == ("done", "2")
+            board.power_cut()
+            assert board.read("/model.bin") == model
+            assert board.read("/version") == b"2"
+            start = len(board.log)
+            board.power_on()
+            board.wait_log("connected", 20, start)
+            reports = [each["version"] for each in api.reports(device["id"])]
+            assert reports[0] == "1"
+
+
+@contextmanager
+def readme_cloud(folder: Path) -> Iterator[dict[str, Any]]:
+    """`ivota cloud` as README.md starts it, but for its address and ports; what it prints."""
+    words = next(words for words in commands() if words[1] == "cloud")
+    words[words.index("--host") + 1] = "127.0.0.1"
+    at = words.index("--public-url")
+    del words[at : at + 2]
+    words += ["--port", "0", "--mqtt-port", "0", "--data", str(folder), "--json"]
+    process = subprocess.Popen([IVOTA, *words[1:]], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_commands_of_the_first_update(tmp_path: Path) -> None:
+    config = check_config(block("json").encode(), "README.md", ROOT)
+    assert config["wifi"]
+    with readme_cloud(tmp_path / "cloud") as cloud:
+        environment = {**os.environ, "IVOTA_URL": cloud["api_url"]}
+        config["mqtt"] = {"host": "127.0.0.1", "port": cloud["mqtt_port"]}
+        name = f"{config['product_id']}/{config['device_name']}"
+        (tmp_path / "examples").symlink_to(ROOT / "examples")
+        with Board(tmp_path / "b", config=config) as board:
+            board.install()
+            board.power_on()
+            board.wait_log("connected", 20)
+            for words in commands():
+                if words[1] in ("release", "push", "devices"):
+                    done = subprocess.run(
+                        [IVOTA, *words[1:]],
+                        cwd=tmp_path,
+                        env=environment,
+                        capture_output=True,
+                        text=True,
+                        timeout=60,
+                    )
+                    assert done.returncode == 0, done.stdout + done.stderr
+        with Client(cloud["api_url"]) as api:
+            device = api.device(name)
+        assert (device["state"], device["version"]) == ("done", "0.2")
