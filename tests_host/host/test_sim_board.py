@@ -164,9 +164,9 @@ def test_the_watchdog_bites(tmp_path: Path, bits: int) -> None:
 import machine, time
 print("cause", machine.reset_cause())
 if machine.reset_cause() != machine.WDT_RESET:
-    wdt = machine.WDT(timeout=150)
-    for n in range(10):
-        time.sleep(0.05)
+    wdt = machine.WDT(timeout=500)
+    for n in range(7):
+        time.sleep(0.1)
         wdt.feed()
     print("fed")
     time.sleep(5)

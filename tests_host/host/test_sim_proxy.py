@@ -229,11 +229,11 @@ def test_delay_is_latency_and_not_a_limit(proxy: Proxy) -> None:
         start = time.monotonic()
         sock.sendall(b"hello")
         assert sock.recv(10) == b"hello"
-        assert 0.2 <= time.monotonic() - start < 0.5
+        assert 0.2 <= time.monotonic() - start < 1.5
     with _ask(proxy) as sock:
         start = time.monotonic()
         assert _all(sock) == (DATA, "eof")
-        assert 0.2 <= time.monotonic() - start < 0.6
+        assert 0.2 <= time.monotonic() - start < 1.5
 
 
 @pytest.mark.parametrize("segment", [None, 1436])
@@ -243,15 +243,19 @@ def test_pace(proxy: Proxy, segment: int | None) -> None:
     start = time.monotonic()
     with _ask(proxy) as sock:
         assert _all(sock) == (DATA, "eof")
-    assert 0.48 < time.monotonic() - start < 0.8
+    assert 0.48 < time.monotonic() - start < 2
 
 
 def test_one_byte_at_a_time(proxy: Proxy) -> None:
     proxy.pace(50)
+    start = time.monotonic()
+    pieces = []
     with _open(proxy) as sock:
         sock.sendall(b"hello")
-        sizes = [len(sock.recv(100)) for _ in range(5)]
-    assert sizes == [1] * 5
+        while b"".join(pieces) != b"hello":
+            pieces.append(sock.recv(100))
+    assert len(pieces) >= 3  # a busy machine may read two at once
+    assert time.monotonic() - start >= 0.08
 
 
 def test_segments_arrive_apart_where_the_receiver_is_faster(proxy: Proxy) -> None:
@@ -261,7 +265,7 @@ def test_segments_arrive_apart_where_the_receiver_is_faster(proxy: Proxy) -> Non
     with _ask(proxy) as sock:
         while data := sock.recv(65536):
             sizes.append(len(data))
-    assert sizes.count(1436) > len(sizes) * 0.8
+    assert sizes.count(1436) > len(sizes) / 2
     assert sum(sizes) == len(DATA)
 
 
