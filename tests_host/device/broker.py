@@ -74,6 +74,17 @@ class Socket:
         self.out = self.out[n:]
         return data
 
+    def readline(self, n):
+        at = self.out.find(b"\n") + 1
+        return self.read(min(at or len(self.out) or n, n))
+
+    def readinto(self, buffer, n=None):
+        data = self.read(len(buffer) if n is None else n)
+        if data is None:
+            return None
+        buffer[: len(data)] = data
+        return len(data)
+
     def write(self, data):
         self._check()
         self.received += data.encode() if isinstance(data, str) else bytes(data)

@@ -1,0 +1,473 @@
+"""One HTTP answer on the real `requests`: what is accepted, refused, tried again."""
+
+from webserver import WebNetwork, answer
+
+from ivota import secure
+from ivota.errors import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT, Afresh, OtaError
+from ivota.messages import Push
+from ivota.transfer import Transfer, split_url
+from support import patched, raises
+
+SIZE = 1000
+BODY = bytes(i & 0xFF for i in range(SIZE))
+HTTP = {"ca": None, "timeout_s": 10, "deadline_s": 60}
+URL = "http://h:8000/f.bin?sign=a%20b"
+
+
+def push(url=URL):
+    return Push("0.2", url, "0" * 32, SIZE)
+
+
+def part(offset=0, **fields):
+    """The 206 of a good server."""
+    fields.setdefault("Content_Range", "bytes %d-%d/%d" % (offset, SIZE - 1, SIZE))
+    return answer("206 Partial Content", BODY[offset:], **fields)
+
+
+def get(network, offset=0, etag=None, url=URL, http=HTTP):
+    with network:
+        transfer = Transfer(push(url), offset, http, etag)
+        transfer.rest = transfer.raw.out
+        transfer.close()
+        return transfer
+
+
+def refusal(made, offset=0, etag=None, url=URL, http=HTTP):
+    """The `OtaError` that an answer ends in; whatever was opened is closed."""
+    network = made if isinstance(made, WebNetwork) else WebNetwork(made)
+    with raises(OtaError) as caught:
+        get(network, offset, etag, url, http)
+    assert all(sock.closed for sock in network.sockets)
+    return caught.value
+
+
+def test_the_request():
+    network = WebNetwork(part(5))
+    get(network, 5)
+    where, request = network.requests[0]
+    assert where == ("h", 8000)
+    lines = request.split(b"\r\n")
+    assert lines[0].startswith(b"GET /f.bin?sign=a%20b HTTP/1.")
+    assert b"Range: bytes=5-" in lines
+    assert [line for line in lines if line.lower().startswith(b"host: h")]
+    assert not [line for line in lines if line.lower().startswith(b"if-range")]
+    assert len(network.sockets) == 1
+
+
+def test_206_from_the_offset():
+    for offset in (0, 1, 999):
+        transfer = get(WebNetwork(part(offset)), offset)
+        assert transfer.skip == 0
+        assert transfer.rest == BODY[offset:]
+
+
+def test_200_is_taken_from_its_start():
+    # The server ignored Range: the prefix is skipped, never appended.
+    transfer = get(WebNetwork(answer("200 OK", BODY)), 400)
+    assert transfer.skip == 400
+    assert transfer.rest == BODY
+    assert get(WebNetwork(answer("200 OK", BODY)), 0).skip == 0
+
+
+def test_200_without_a_length():
+    transfer = get(WebNetwork(answer("200 OK", BODY, Content_Length=None)), 0)
+    assert transfer.rest == BODY
+
+
+def test_206_without_a_length():
+    assert get(WebNetwork(part(10, Content_Length=None)), 10).rest == BODY[10:]
+
+
+def test_header_names_in_any_case():
+    made = part(10).replace(b"Content-Range", b"cOnTeNT-rANGE")
+    assert get(WebNetwork(made), 10).rest == BODY[10:]
+    made = part(10).replace(b"Content-Range: ", b"content-range:")
+    assert get(WebNetwork(made), 10).rest == BODY[10:]
+
+
+def test_206_from_elsewhere():
+    for value in ("bytes 0-999/1000", "bytes 11-999/1000", "bytes */1000", "items 10-999/1000"):
+        error = refusal(part(10, Content_Range=value), 10)
+        assert error.code == TIMED_OUT and error.again
+        assert "206" in error.message
+    for value in (
+        "",
+        "bytes",
+        "bytes 10-999/*",
+        "bytes 10-999",
+        "10-999/1000",
+        "bytes x-y/z",
+        None,
+    ):
+        error = refusal(part(10, Content_Range=value), 10)
+        assert error.code == TIMED_OUT and error.again, value
+
+
+def test_another_total_is_a_mismatch():
+    for made in (
+        part(0, Content_Range="bytes 0-999/1001"),
+        part(0, Content_Range="bytes 0-998/999"),
+        answer("200 OK", BODY + b"x"),
+        answer("200 OK", BODY[:-1]),
+        answer("200 OK", b"", Content_Length=10**12),
+        answer("200 OK", b""),
+    ):
+        error = refusal(made)
+        assert error.code == MISMATCH and not error.again
+        assert "1000" in error.message
+
+
+def test_a_length_that_contradicts_the_range():
+    error = refusal(part(10, Content_Length=5), 10)
+    assert error.code == TIMED_OUT and error.again
+
+
+def test_lengths_that_are_no_numbers():
+    for value in ("x", "1e3", "1000, 1000"):
+        error = refusal(answer("200 OK", BODY, Content_Length=value))
+        assert error.code == TIMED_OUT and error.again
+
+
+def test_statuses():
+    for status, code, again in (
+        (400, TIMED_OUT, True),
+        (401, EXPIRED, False),
+        (403, EXPIRED, False),
+        (404, NOT_FOUND, False),
+        (408, TIMED_OUT, True),
+        (410, NOT_FOUND, False),
+        (429, TIMED_OUT, True),
+        (500, TIMED_OUT, True),
+        (502, TIMED_OUT, True),
+        (503, TIMED_OUT, True),
+        (201, TIMED_OUT, True),
+        (204, TIMED_OUT, True),
+        (304, TIMED_OUT, True),
+    ):
+        error = refusal(answer("%d What" % status, b"an error page"))
+        assert (error.code, error.again) == (code, again), status
+        assert str(status) in error.message
+
+
+def test_416_starts_afresh():
+    error = refusal(answer("416 Range Not Satisfiable", Content_Range="bytes */500"), 700)
+    assert isinstance(error, Afresh) and error.code == MISMATCH
+
+
+def test_retry_after():
+    for value, expected in (
+        ("120", 120),
+        ("0", 0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 0),
+        ("-5", 0),
+        ("1.5", 0),
+        ("", 0),
+        (None, 0),
+        ("9" * 50, 10**50 - 1),
+    ):
+        error = refusal(answer("503 Busy", Retry_After=value))
+        assert error.after_s == expected and error.again
+
+
+def test_a_captive_portal():
+    page = b"<html>sign in</html>"
+    for kind in ("text/html", "text/html; charset=utf-8"):
+        error = refusal(answer("200 OK", page, Content_Type=kind))
+        assert error.code == TIMED_OUT and error.again
+        assert "web page" in error.message
+    # Even one of the right length.
+    error = refusal(answer("200 OK", BODY, Content_Type="text/html"))
+    assert error.code == TIMED_OUT
+
+
+def test_encoded_answers():
+    for fields in ({"Content_Encoding": "gzip"}, {"Transfer_Encoding": "chunked"}):
+        error = refusal(answer("200 OK", BODY, **fields))
+        assert error.code == TIMED_OUT and error.again
+    assert get(WebNetwork(answer("200 OK", BODY, Content_Encoding="identity"))).rest == BODY
+
+
+# ETag
+
+
+def test_the_etag_is_kept_and_asked_for():
+    transfer = get(WebNetwork(part(0, ETag='"a1"')))
+    assert transfer.etag == '"a1"'
+    network = WebNetwork(part(10, ETag='"a1"'))
+    get(network, 10, '"a1"')
+    assert b'\r\nIf-Range: "a1"\r\n' in network.requests[0][1]
+
+
+def test_from_the_start_nothing_is_asked_for():
+    network = WebNetwork(part(0, ETag='"b"'))
+    assert get(network, 0, '"a"').etag == '"b"'
+    assert b"If-Range" not in network.requests[0][1]
+
+
+def test_another_etag_starts_afresh():
+    for made in (
+        part(10, ETag='"b"'),
+        answer("200 OK", BODY, ETag='"b"'),
+        answer("200 OK", BODY + b"more", ETag='"b"'),
+    ):
+        error = refusal(made, 10, '"a"')
+        assert isinstance(error, Afresh)
+
+
+def test_200_with_the_same_etag_or_none_is_skipped_into():
+    assert get(WebNetwork(answer("200 OK", BODY, ETag='"a"')), 10, '"a"').skip == 10
+    assert get(WebNetwork(answer("200 OK", BODY)), 10, '"a"').skip == 10
+
+
+def test_weak_and_odd_etags_are_not_kept():
+    for etag in ('W/"a"', "a", "", '"' + "a" * 100 + '"'):
+        assert get(WebNetwork(part(0, ETag=etag))).etag is None
+
+
+# Redirects
+
+
+def moved(place, status="302 Found"):
+    return answer(status, b"elsewhere", Location=place)
+
+
+def test_redirects_are_followed():
+    for status in (301, 302, 303, 307, 308):
+        network = WebNetwork(moved("http://other:81/g?x=1", "%d Moved" % status), part(7))
+        assert get(network, 7).rest == BODY[7:]
+        assert network.requests[1][0] == ("other", 81)
+        assert network.requests[1][1].startswith(b"GET /g?x=1 HTTP")
+        assert b"Range: bytes=7-" in network.requests[1][1]
+        assert network.sockets[0].closed
+
+
+def test_a_relative_redirect():
+    network = WebNetwork(moved("/g"), part())
+    get(network)
+    assert network.requests[1][0] == ("h", 8000)
+    assert network.requests[1][1].startswith(b"GET /g HTTP")
+
+
+def test_five_redirects_and_no_more():
+    network = WebNetwork(*[moved("/%d" % n) for n in range(5)] + [part()])
+    assert get(network).rest == BODY
+    assert len(network.requests) == 6
+    network = WebNetwork(moved("/again"))
+    error = refusal(network)
+    assert "redirect" in error.message and error.code == TIMED_OUT
+    assert len(network.requests) == 6
+
+
+def test_a_redirect_to_nowhere():
+    for place in ("ftp://h/", "javascript:x", "http://", "http://a@b/", "http://h:x/", "/a b"):
+        error = refusal(moved(place))
+        assert error.code == FAILED, place
+    assert refusal(moved("", "302 Found")).code in (FAILED, TIMED_OUT)
+    assert refusal(answer("302 Found")).again
+
+
+def test_a_place_in_a_good_answer_is_not_followed():
+    assert get(WebNetwork(part(0, Location="http://other/"))).rest == BODY
+
+
+# TLS
+
+
+class Tls:
+    """Stands for `secure.wrap`."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, raw, host, ca):
+        self.asked.append((host, ca))
+        return raw
+
+
+WITH_CA = dict(HTTP, ca="/ca.pem")
+
+
+def test_https_is_verified_against_the_configured_ca():
+    tls = Tls()
+    with patched(secure, wrap=tls):
+        network = WebNetwork(part())
+        assert get(network, url="https://Host/f", http=WITH_CA).rest == BODY
+    assert tls.asked == [("Host", "/ca.pem")]
+    assert network.requests[0][0] == ("Host", 443)
+
+
+def test_https_without_a_ca_fails_closed():
+    network = WebNetwork(part())
+    error = refusal(network, url="https://h/f")
+    assert error.code == FAILED and "http.ca" in error.message
+    assert network.sockets == []
+
+
+def test_plain_http_is_not_wrapped():
+    tls = Tls()
+    with patched(secure, wrap=tls):
+        get(WebNetwork(part()), http=WITH_CA)
+    assert tls.asked == []
+
+
+def test_never_from_https_to_http():
+    tls = Tls()
+    with patched(secure, wrap=tls):
+        for place in ("http://h/f", "HTTP://h/f"):
+            network = WebNetwork(moved(place), part())
+            error = refusal(network, url="https://h/f", http=WITH_CA)
+            assert error.code == FAILED and "https to http" in error.message
+            assert len(network.requests) == 1
+
+
+def test_from_https_to_https_and_from_http_to_https():
+    tls = Tls()
+    with patched(secure, wrap=tls):
+        for url in ("https://h/f", "http://h/f"):
+            for place in ("https://other/f", "HTTPS://other/f"):
+                network = WebNetwork(moved(place), part())
+                assert get(network, url=url, http=WITH_CA).rest == BODY
+                assert tls.asked[-1] == ("other", "/ca.pem")
+        network = WebNetwork(moved("/g"), part())
+        get(network, url="https://h/f", http=WITH_CA)
+        assert tls.asked[-1] == ("h", "/ca.pem")
+
+
+# Servers that are broken or worse
+
+
+def test_broken_answers():
+    for made in (
+        b"",
+        b"\r\n",
+        b"HTTP/1.1",
+        b"HTTP/1.1 \r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"garbage\r\nmore\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+        b"HTTP/1.1  302 Found\r\nLocation: http://other/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: \xff\xfe\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nETag: \xff\xfe\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 65 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * 2000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 " + b"O" * 2000 + b"\r\n\r\n",
+    ):
+        network = WebNetwork(made)
+        error = refusal(network)
+        assert error.code == TIMED_OUT and error.again, made
+        assert error.message
+        assert [place for place, _ in network.requests] == [("h", 8000)], made
+
+
+def test_headers_that_end_early():
+    # No byte of a body can have come: the next read finds the end, and resumes.
+    for made in (
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-999/1000\r\nContent-",
+    ):
+        assert get(WebNetwork(made)).rest == b""
+
+
+def test_a_silent_server_times_out():
+    network = WebNetwork(None)
+    start = network.clock.now_ms()
+    error = refusal(network)
+    assert network.clock.now_ms() - start == 10000
+    assert error.code == TIMED_OUT and error.again and "ETIMEDOUT" in error.message
+
+
+def test_unreachable_servers():
+    network = WebNetwork(part())
+    network.refuse = True
+    error = refusal(network)
+    assert error.code == TIMED_OUT and error.again
+    network = WebNetwork(part())
+    network.silent = True
+    assert refusal(network).again
+
+
+def test_an_unknown_host():
+    network = WebNetwork(part())
+
+    def missing(*_args):
+        raise OSError(-2)
+
+    network.getaddrinfo = missing
+    error = refusal(network)
+    assert error.code == TIMED_OUT and error.again
+
+
+def test_close_twice():
+    with WebNetwork(part()):
+        transfer = Transfer(push(), 0, HTTP)
+        transfer.close()
+        transfer.close()
+
+
+# URLs
+
+
+def test_urls():
+    for url, expected in (
+        ("http://h", (False, "h", 80, "/")),
+        ("http://h/", (False, "h", 80, "/")),
+        ("HTTP://h/a", (False, "h", 80, "/a")),
+        ("https://h/a", (True, "h", 443, "/a")),
+        ("HttpS://h:8443/a", (True, "h", 8443, "/a")),
+        ("http://h:8000/a/b?c=d&e=%2F", (False, "h", 8000, "/a/b?c=d&e=%2F")),
+        ("http://h?a=b", (False, "h", 80, "/?a=b")),
+        ("http://h#part", (False, "h", 80, "/")),
+        ("http://h/a#part", (False, "h", 80, "/a")),
+        ("http://h/a?b=c#d", (False, "h", 80, "/a?b=c")),
+        ("http://h:/a", (False, "h", 80, "/a")),
+        ("http://h:65535/a", (False, "h", 65535, "/a")),
+        ("http://10.0.0.1:1/a", (False, "10.0.0.1", 1, "/a")),
+        ("http://h/a?b=http://c@d:e/", (False, "h", 80, "/a?b=http://c@d:e/")),
+        ("http://h/a:b@c", (False, "h", 80, "/a:b@c")),
+    ):
+        assert split_url(url) == expected, url
+
+
+def test_refused_urls():
+    for url in (
+        "",
+        "h/a",
+        "ftp://h/a",
+        "file:///etc/passwd",
+        "//h/a",
+        "http:/h/a",
+        "http:///a",
+        "http://",
+        "https://",
+        "http://:80/a",
+        "http://h:0/a",
+        "http://h:65536/a",
+        "http://h:-1/a",
+        "http://h:8o/a",
+        "http://h:80:80/a",
+        "http://user:password@h/a",
+        "http://user@h/a",
+        "http://[::1]/a",
+        "http://[::1]:80/a",
+        "http://[fe80::1%25eth0]:80/a",
+        "http://h/a b",
+        "http://h/a\r\nX: y",
+        "http://h/a\n",
+        "http://h\r\n/a",
+        "http://h/a\0",
+        "http://h/\t",
+        "http://h/ä",
+        "http://ä/",
+        "http://h/\x7f",
+        " http://h/",
+    ):
+        with raises(OtaError, "URL") as caught:
+            split_url(url)
+        assert caught.value.code == FAILED and not caught.value.again, url
+        assert "password" not in caught.value.message
+
+
+def test_a_hostile_url_opens_no_connection():
+    network = WebNetwork(part())
+    assert refusal(network, url="http://h/a\r\nX: y").code == FAILED
+    assert network.sockets == []

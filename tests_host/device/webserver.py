@@ -1,0 +1,52 @@
+"""HTTP servers in memory, behind the virtual clock and the esp32-like sockets of `broker`."""
+
+from broker import Network, Socket
+
+
+def answer(status="200 OK", body=b"", **fields):
+    """An answer; a field's name has `_` for `-`, and one given as None is left out."""
+    fields.setdefault("Content_Length", len(body))
+    lines = ["HTTP/1.1 " + status]
+    for name in sorted(fields):
+        if fields[name] is not None:
+            lines.append("%s: %s" % (name.replace("_", "-"), fields[name]))
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class _Socket(Socket):
+    where = None
+
+    def connect(self, address):
+        self.where = address
+        Socket.connect(self, address)
+
+    def _take(self):
+        if self.packets or not self.received.endswith(b"\r\n\r\n"):
+            return False
+        self.packets.append(self.received)
+        self.network.requested(self, self.received)
+        return True
+
+
+class WebNetwork(Network):
+    """`answers` are given to one request after the other, the last one to all that follow."""
+
+    def __init__(self, *answers):
+        Network.__init__(self)
+        self.answers = list(answers)
+        self.requests = []  # each as ((host, port), bytes)
+
+    def getaddrinfo(self, host, port, *_args):
+        return [(2, 1, 0, "", (host, port))]
+
+    def socket(self, *_args):
+        self.sockets.append(_Socket(self))
+        return self.sockets[-1]
+
+    def requested(self, sock, request):
+        self.requests.append((sock.where, request))
+        made = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if made is None:
+            return
+        sock.out += made
+        sock.ended = True
