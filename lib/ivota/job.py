@@ -141,6 +141,9 @@ class Job:
                 break
             busy = True
             if self._skip:
+                # Nothing becomes durable meanwhile, but a block that was skipped is progress too.
+                if self._skip % _BLOCK < n:
+                    self._durable_at = time.ticks_ms()
                 self._skip -= n
             elif target.write(self._buffer, n):
                 self._advance()

@@ -169,6 +169,20 @@ def test_a_server_that_ignores_range_at_each_of_three_cuts(application, wire, se
     assert [request.status for request in server.requests] == [200] * 4
 
 
+def test_a_slow_server_that_ignores_range(application, wire, server, firmware):
+    """What is skipped takes longer than `deadline_s`: it moves on, so nothing is given up."""
+    data = firmware()
+    server.rate = 20_000
+    url = server.add(FILE, data, [Step(ignore_range=True)] * 9)
+    board = application(
+        {PATH: data[:50_000], CHECKPOINT: checkpoint(data, 50_000)}, http={"deadline_s": 1}
+    )
+    connect(board, wire)
+    wire.push("0.2", url, data)
+    assert_done(board, wire, data)
+    assert len(server.requests) == 1
+
+
 def test_a_server_that_resumes_elsewhere_than_asked(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(start=0), Step(start=25_001)])
