@@ -333,6 +333,59 @@ def test_push_that_cannot_be_followed_is_refused_once(application, wire, server,
     wire.wait_state("done")
 
 
+def test_push_again_while_the_application_burns(application, wire, server, firmware):
+    """It comes after each report until `done`: nothing is fetched or handed over twice."""
+    data = firmware(20_000)
+    board = application({"/app.json": b'{"burn_s": 1}'})
+    start(board, wire)
+    url = server.add(FILE, data)
+    wire.push("0.2", url, data)
+    wire.wait_state("burning")
+    for _ in range(3):
+        time.sleep(0.2)
+        wire.push("0.2", url, data)
+    wire.wait_version("0.2")
+    wire.push("0.2", url, data)
+    settle(wire)
+    assert len(server.requests) == len(wire.of("burning")) == len(wire.of("done")) == 1
+    assert len([line for line in board.log if "app: burns" in line]) == 1
+
+
+def test_push_again_after_the_application_failed(application, wire, server, firmware):
+    """What is there, verified once, is verified again and handed over, not fetched again."""
+    data = firmware(20_000)
+    board = application({"/app.json": b'{"report": ["fail", -5, "flash worn out"]}'})
+    start(board, wire)
+    url = server.add(FILE, data)
+    wire.push("0.2", url, data)
+    wire.wait_state("fail")
+    board.power_cut()
+    board.write("/app.json", b"{}")
+    start(board, wire)
+    wire.push("0.2", url, data)
+    wire.wait_state("done")
+    assert len(server.requests) == 1
+
+
+def test_download_goes_on_without_the_broker(application, broker, wire, server, proxy, firmware):
+    data = firmware()
+    link = proxy(broker.port)
+    url = server.add(FILE, data, [Step(hold_at=30_000)])
+    board = application(port=link.port)
+    start(board, wire)
+    wire.push("0.2", url, data)
+    server.wait_sent(FILE, 30_000)
+    link.refuse()
+    link.cut_now()
+    server.release()
+    board.wait_log("verified")
+    heard = len(wire.messages)
+    link.accept()
+    wire.wait_version("0.2", after=heard)
+    assert [each.state for each in wire.messages[heard:]] == [None, "burning", "done", None]
+    assert len(server.requests) == 1
+
+
 # --- versions that are no file names
 
 
