@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import DEVICE, HERE, ROOT, device_tests, load_device_file, skips
+from device_files import DEVICE, HERE, ROOT, device_tests, load_device_file, skips
 
 from ivota_tools import toolchain
 
