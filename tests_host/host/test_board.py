@@ -11,7 +11,7 @@ import pytest
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
-from ivota_tools import toolchain
+from ivota_tools import bundle, toolchain
 from ivota_tools.board import app, cli, files, mpremote, on_board, watch, work
 from ivota_tools.board.files import BoardError
 from ivota_tools.board.mpremote import Mpremote
@@ -127,11 +127,40 @@ def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config
 
 
 @pytest.mark.slow
-@board_with(files={"/lib/ivota/old.py": b"", "/lib/ivota/config.mpy~": b"", "/bundlefs.mpy": b""})
+@board_with(
+    files={
+        "/lib/ivota/old.py": b"",
+        "/lib/ivota/old.py~": b"",
+        "/lib/ivota/config.mpy~": b"torn",
+        "/bundlefs.mpy": b"",
+        "/notes.txt~": b"",
+    }
+)
 def test_install_removes_what_an_older_one_left(board, tree, config):
     result = ivota_board(board, "install", "--config", config)
-    # The temporary is overwritten by the copy, and takes its place.
-    assert result["removed"] == ["/bundlefs.mpy", "/lib/ivota/old.py"]
+    # One of the temporaries was overwritten by the copy, and took its place.
+    assert result["removed"] == ["/bundlefs.mpy", "/lib/ivota/old.py", "/lib/ivota/old.py~"]
+    assert board.files() == sorted([*INSTALLED, "/lib/umqtt/simple.py", "/notes.txt~"])
+
+
+@board_with()
+def test_ctrl_c_during_install_changes_nothing(board, tree, config):
+    (tree / "lib" / "ivota" / "big.py").write_text("DATA = %r\n" % ("x" * 300_000))
+    code = "import pathlib; from ivota_tools.board import app, cli; "
+    code += f"cli.checkout = lambda: pathlib.Path({str(tree)!r}); app()"
+    command = [sys.executable, "-c", code, "install", "--port", board.port, "--source"]
+    process = subprocess.Popen(
+        [*command, "--config", str(config)], stdout=subprocess.PIPE, text=True
+    )
+    assert any("big.py" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode
+    board.wait_starts("friendly", "raw", "friendly")
+    assert "/main.py" not in board.files() and board.read("/boot.py") == STOCK_BOOT
+    # The next one clears up.
+    (tree / "lib" / "ivota" / "big.py").unlink()
+    ivota_board(board, "install", "--config", config)
     assert board.files() == sorted([*INSTALLED, "/lib/umqtt/simple.py"])
 
 
@@ -268,13 +297,6 @@ def test_no_watchdog_is_started_where_none_can_run(board, tree, config):
     assert Mpremote(board.port).run("exec", "import machine\nprint(machine.calls)").strip() == "[]"
 
 
-def tar_head(content):
-    """A bundle's first member: its file list."""
-    size = b"%011o\0" % len(content)
-    head = b"ivota.json\0".ljust(124, b"\0") + size
-    return head.ljust(257, b"\0") + b"ustar".ljust(255, b"\0") + content
-
-
 STATE = {
     "active": "/firmware/0.2.bin",
     "previous": "/firmware/0.1.bin",
@@ -284,12 +306,14 @@ STATE = {
 }
 CHECKPOINT = {"version": "0.3", "md5sum": "ab", "file_size": 1000, "position": 0}
 RUNNING = {
+    "/boot.py": (ROOT / "boot.py").read_bytes(),
+    "/bundlefs.py": (ROOT / "lib" / "bundlefs.py").read_bytes(),
     "/main.py": MAIN,
     "/lib/ivota/errors.py": b"",
     "/ivota.json": json.dumps(CONFIG).encode(),
     "/ivota-state.json": json.dumps(STATE).encode(),
-    "/firmware/0.1.bin": tar_head(b'{"version": "0.1"}'),
-    "/firmware/0.2.bin": tar_head(b'{"version": "0.2"}'),
+    "/firmware/0.1.bin": bundle.build({"app.py": b""}, "app", "0.1"),
+    "/firmware/0.2.bin": bundle.build({"app.py": b""}, "app", "0.2"),
     "/firmware/0.3.bin": b"x" * 250,
     "/firmware/0.3.json": json.dumps(CHECKPOINT).encode(),
     "/firmware/notes.json": b'{"of": "the application"}',
@@ -391,6 +415,7 @@ def test_remove_takes_only_its_own(board, tree, config):
 
 @board_with(files={**RUNNING, "/firmware/app.bin": b"the application's own"})
 def test_remove_in_a_shared_firmware_folder(board, tree):
+    assert ivota_board(board, "install", "--force")["active"] == "/firmware/0.2.bin"
     ivota_board(board, "remove", "--yes")
     left = ["/boot.py", "/firmware/app.bin", "/firmware/notes.json", "/lib/umqtt/simple.py"]
     assert board.files() == left
@@ -421,10 +446,7 @@ def test_watch_sends_nothing_and_ends_with_ctrl_c(board, tree):
 @board_with(files=RUNNING)
 def test_watch_from_the_start_as_json(board, tree):
     process = watching(board, "--reset", "--json")
-    while True:
-        event = json.loads(process.stdout.readline())
-        if event.get("event") == "progress" and event["percent"] == "3":
-            break
+    event = next(event for event in map(json.loads, process.stdout) if "percent" in event)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert event["url"] == "http://x/a b" and abs(event["time"] - time.time()) < 30
@@ -449,10 +471,8 @@ def test_this_checkout_on_a_board(board, config):
     umqtt = toolchain.umqtt() / "umqtt" / "simple.py"
     Mpremote(board.port).run("fs", "cp", str(umqtt), ":/lib/umqtt/simple.py")
     process = watching(board, "--reset", "--json")
-    while True:
-        event = json.loads(process.stdout.readline())
-        if event.get("event") == "running":
-            break
+    events = map(json.loads, process.stdout)
+    event = next(event for event in events if event.get("event") == "running")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert event["version"] == "0.1"
@@ -549,4 +569,4 @@ def test_an_answer_amid_other_output(board):
     found = Mpremote(board.port).ask(on_board.load, path="/none")
     assert found is None
     Mpremote(board.port).run("exec", "print('noise')\njson = None")
-    assert Mpremote(board.port).ask(on_board.bundle, path="/boot.py") is None
+    assert Mpremote(board.port).ask(on_board.is_bundle, path="/boot.py") is False

@@ -67,6 +67,8 @@ def install(
         _say(f"Removed {name}, of an older installation.")
     for name in kept:
         _say(f"Your own file is kept as {name}.")
+    if result["active"]:
+        _say(f"The update {result['active']} goes on running; this is what it falls back to.")
     _warn_of_fat(result["board"])
     if not reset:
         return _say("The board is stopped. Reset it to start ivota.")

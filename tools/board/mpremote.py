@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import json
 import os
+import queue
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ivota_tools.board import on_board
 from ivota_tools.board.files import BoardError
@@ -188,32 +189,27 @@ class Mpremote:
     def _follow(
         self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None
     ) -> tuple[list[str], bool]:
+        """The lines that the process printed, and whether it had to be ended for its silence."""
         assert process.stdout
-        stuck = threading.Event()
-
-        def give_up() -> None:
-            stuck.set()
-            process.kill()
-
+        arriving: queue.Queue[str | None] = queue.Queue()
+        reader = threading.Thread(target=_read, args=(process.stdout, arriving), daemon=True)
+        reader.start()
         lines = []
-        timer = threading.Timer(self.quiet_s, give_up)
+        stuck = False
         try:
-            timer.start()
-            for line in process.stdout:
-                timer.cancel()
+            while (line := arriving.get(timeout=self.quiet_s)) is not None:
                 lines.append(line)
                 if on_line:
                     on_line(line.rstrip())
-                timer = threading.Timer(self.quiet_s, give_up)
-                timer.start()
-            process.wait()
+            process.wait(timeout=self.quiet_s)
+        except (queue.Empty, subprocess.TimeoutExpired):
+            stuck = True
         finally:
-            timer.cancel()
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
+            reader.join()
             process.stdout.close()
-        return lines, stuck.is_set()
+        return lines, stuck
 
     def _error(self, output: str, said: str) -> BoardError:
         if "failed to access" in said or "multiple access" in said:
@@ -231,6 +227,12 @@ class Mpremote:
         if "MemoryError" in output:
             return BoardError("the board has no memory left. Press its reset button and try again")
         return BoardError(f"mpremote failed: {_last(said) or _last(output) or 'no message'}")
+
+
+def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
 
 
 def _last(text: str) -> str:

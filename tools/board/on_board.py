@@ -156,18 +156,14 @@ def swap(files: list[list[str]], aside: list[list[str]], unwanted: list[str]) ->
     return []
 
 
-def bundle(path: str) -> Any:
-    """The version in a bundle's file list; None where the file is no bundle."""
-    import json
-
+def is_bundle(path: str) -> bool:
+    """Whether a file begins as a bundle does."""
     try:
         with open(path, "rb") as file:
-            head = file.read(512)
-            if head[:11] == b"ivota.json\0" and head[257:262] == b"ustar":
-                return json.loads(file.read(int(head[124:135], 8)))["version"]
-    except (OSError, ValueError, KeyError):
-        pass
-    return None
+            head = file.read(262)
+    except OSError:
+        return False
+    return head[:11] == b"ivota.json\0" and head[257:] == b"ustar"
 
 
 def checkpoints(folder: str) -> list[Any]:
@@ -244,8 +240,11 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
     found["checkpoints"] = checkpoints(folder)
     found["partitions"] = partitions()
     found["package"] = {path: digest(path) for path in paths}
-    found["runs"] = ["bundle", bundle(status.get("active") or "")]
-    if found["runs"][1] is None:
+    # As agent.py has it: boot.py may have passed over the bundle that the state names.
+    mounted = load("/app/ivota.json") if "/app" in sys.path else None
+    if isinstance(mounted, dict):
+        found["runs"] = ["bundle", mounted.get("version")]
+    else:
         try:
             found["runs"] = ["image", __import__("ivota_image").VERSION]
         except (ImportError, AttributeError):
@@ -274,7 +273,7 @@ def ours(config: str, state: str) -> list[str]:
         stem, _, ending = name.rpartition(".")
         checkpoint = load(folder + "/" + stem + ".json")
         unfinished = isinstance(checkpoint, dict) and "md5sum" in checkpoint
-        if path in named or bundle(path) is not None:
+        if path in named or is_bundle(path):
             found.append(path)
         elif unfinished and ending in ("bin", "new", "json", "json~"):
             found.append(path)

@@ -85,6 +85,7 @@ def install(
             wanted = {**f.board_files(root, source), **_only(wanted, f.CONFIG)}
             found = _look(board, wanted, settings, resume=True)
         board.ask(on_board.calm, config=f.CONFIG, state=STATE)
+        state = board.ask(on_board.load, path=STATE) or {}
         _check_missing(found, settings)
         aside = _foreign(found, own, force)
         differ = [
@@ -92,7 +93,7 @@ def install(
             for path, data in wanted.items()
             if found["files"][path] != [len(data), hashlib.sha256(data).hexdigest()]
         ]
-        unwanted = _unwanted(found, wanted)
+        unwanted = _unwanted(found, wanted, differ)
         _check_room(found, [len(wanted[path]) for path in differ])
         if differ:
             _copy(board, {path: wanted[path] for path in differ}, progress)
@@ -115,6 +116,7 @@ def install(
         "removed": unwanted,
         "kept": [new for _, new in aside],
         "source": source,
+        "active": state.get("active"),
         "reset": reset,
     }
 
@@ -189,9 +191,7 @@ def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
     )
     with restarting(board):
         board.ask(on_board.calm, config=f.CONFIG, state=STATE)
-        at_root, in_lib, in_package = (
-            _names(found, folder) for folder in ("/", "/lib", f.PACKAGE)
-        )
+        at_root = _names(found, "/")
         mine = [
             name
             for name in reversed(f.STARTERS)
@@ -203,13 +203,10 @@ def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
             if f"{name[1:]}.bak" in at_root and (name in mine or name[1:] not in at_root)
         ]
         *written, firmware = board.ask(on_board.ours, config=f.CONFIG, state=STATE)
-        paths = mine + [f"/{name}" for name in at_root if _is_bundlefs(name)]
-        paths += [f"/lib/{name}" for name in in_lib if _is_bundlefs(name)]
-        paths += [f"{f.PACKAGE}/{name}" for name in in_package if _is_module(name)]
+        paths = mine + _own_files(found)
         if f.CONFIG[1:] in at_root and not keep_config:
             paths.append(f.CONFIG)
-        paths += written + [f"/{name}" for name in at_root if f"/{name[:-1]}" in f.STARTERS]
-        return Removal(paths, [each for each in (f.PACKAGE, firmware) if each], back)
+        return Removal(paths + written, [each for each in (f.PACKAGE, firmware) if each], back)
 
 
 def remove(board: Mpremote, plan: Removal) -> list[str]:
@@ -276,12 +273,20 @@ def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[
     return [[name, f"{name}.bak"] for name in foreign]
 
 
-def _unwanted(found: dict[str, Any], wanted: dict[str, bytes]) -> list[str]:
-    """Older modules: MicroPython prefers a .py to the .mpy beside it."""
+def _unwanted(found: dict[str, Any], wanted: dict[str, bytes], differ: list[str]) -> list[str]:
+    """Older modules, because MicroPython prefers a .py to the .mpy beside it, and temporaries
+    that an install left which was broken off; those in `differ` will be overwritten."""
+    kept = {*wanted, *(f"{path}~" for path in differ)}
+    return [path for path in _own_files(found) if path not in kept]
+
+
+def _own_files(found: dict[str, Any]) -> list[str]:
+    """What only ivota can have put there: its modules, and temporaries of all its files."""
+    temporaries = [f"{path}~" for path in (*f.STARTERS, f.CONFIG)]
+    top = [f"/{name}" for name in _names(found, "/")]
     lib = [f"/lib/{name}" for name in _names(found, "/lib") if _is_bundlefs(name)]
-    top = [f"/{name}" for name in _names(found, "/") if _is_bundlefs(name)]
-    own = [f"{f.PACKAGE}/{name}" for name in _names(found, f.PACKAGE) if _is_module(name)]
-    return [path for path in top + lib + own if path not in wanted and path[:-1] not in wanted]
+    package = [f"{f.PACKAGE}/{name}" for name in _names(found, f.PACKAGE) if _is_module(name)]
+    return [path for path in top if path in temporaries or _is_bundlefs(path[1:])] + lib + package
 
 
 def _check_room(found: dict[str, Any], sizes: list[int]) -> None:
