@@ -101,6 +101,7 @@ def test_206_from_elsewhere():
     ):
         error = refusal(part(10, Content_Range=value), 10)
         assert error.code == TIMED_OUT and error.again, value
+    assert refusal(part(10, Content_Range=None), 10).again
 
 
 def test_another_total_is_a_mismatch():
