@@ -133,6 +133,8 @@ class Stream:
 
     def readline(self):
         """One line with its end, at most 1 KiB; shorter without one at the end of the stream."""
+        if self.first_line is None:
+            self.begin()  # the request is out, and with it a TLS handshake
         line = b""
         while not line.endswith(b"\n"):
             if len(line) == _LINE:
