@@ -1,0 +1,248 @@
+"""Sockets in memory, under a virtual clock, with the habits of a port.
+
+On esp32 (as on esp8266 and rp2) `setblocking(True)` removes a timeout for ever, and a timeout
+below 0.1 s does not wait at all. On unix the timeout stays: code that hangs on a board passes
+there. A wait that nothing can end raises `Hang`, which no library catches.
+
+    network = Network([b"HTTP/1.0 200 OK\\r\\n\\r\\n", 500, b"late", CLOSED], port="esp32")
+    library.socket = network
+
+A script is what the peer sends: bytes, or a number of milliseconds before what follows comes, or
+an OSError that a receive raises, or CLOSED. Behind its last item nothing comes. A script that is
+an OSError is raised by `connect`.
+"""
+
+import errno
+
+from support import Clock
+
+CLOSED = "closed"
+POLLIN, POLLOUT, POLLHUP = 1, 4, 16
+
+
+class Hang(BaseException):
+    """The call would never return."""
+
+
+class FakeSocket:
+    def __init__(self, script, port, clock):
+        self._script = script
+        self._port = port
+        self._clock = clock
+        self._queue = None  # [time in ms at which it is there, bytes or CLOSED or OSError]
+        self._timeout_ms = None  # None: for ever
+        self._blocking = True
+        self.address = None
+        self.sent = b""
+        self.timeouts = []  # each value that settimeout was called with
+        self.closed = False
+        self.reads = []  # each size that was asked for
+
+    # What a test may do.
+
+    def push(self, *items):
+        """Add to the script."""
+        at = self._clock.now_ms()
+        if self._queue:
+            at = max(at, self._queue[-1][0])
+        for item in items:
+            if isinstance(item, int):
+                at += item
+            else:
+                self._queue.append([at, item])
+
+    def waits_for_ever(self):
+        return self._blocking and self._timeout_ms is None
+
+    # What a library calls.
+
+    def connect(self, address):
+        self._usable()
+        if isinstance(self._script, OSError):
+            raise self._script
+        self.address = address
+        self._queue = []
+        self.push(*self._script)
+        if not self._blocking:
+            raise OSError(errno.EINPROGRESS)
+
+    def settimeout(self, seconds):
+        self._usable()
+        self.timeouts.append(seconds)
+        least = 0.1 if self._port == "esp32" else 0
+        self._blocking = seconds is None or seconds > 0 and seconds >= least
+        self._timeout_ms = None if seconds is None or not self._blocking else int(seconds * 1000)
+
+    def setblocking(self, flag):
+        self._usable()
+        self._blocking = bool(flag)
+        if flag and self._port == "esp32":
+            self._timeout_ms = None
+
+    def setsockopt(self, *_):
+        self._usable()
+
+    def close(self):
+        self.closed = True
+
+    def _usable(self):
+        if self.closed:
+            raise OSError(errno.EBADF)
+
+    def _next_ms(self):
+        """Milliseconds until something comes; None if nothing ever will."""
+        if not self._queue:
+            return None
+        return max(0, self._queue[0][0] - self._clock.now_ms())
+
+    def _receive(self, n):
+        """One receive of the port's: a byte or more, b"" at the end, None when it may not wait."""
+        self._usable()
+        if self._queue is None:
+            raise OSError(errno.ENOTCONN)
+        wait = self._next_ms()
+        if wait is None or wait:
+            if not self._blocking:
+                return None
+            if self._timeout_ms is None:
+                if wait is None:
+                    raise Hang("a receive without a timeout, and nothing comes")
+            elif wait is None or wait > self._timeout_ms:
+                self._clock.advance_ms(self._timeout_ms)
+                raise OSError(errno.ETIMEDOUT)
+            self._clock.advance_ms(wait)
+        item = self._queue[0][1]
+        if item is CLOSED:
+            return b""
+        if isinstance(item, OSError):
+            raise item
+        data = item[:n]
+        if len(item) > n:
+            self._queue[0][1] = item[n:]
+        else:
+            self._queue.pop(0)
+        return data
+
+    def _collect(self, n, to_line_end):
+        self.reads.append(n)
+        out = b""
+        while n < 0 or len(out) < n:
+            data = self._receive(1 if to_line_end else 4096 if n < 0 else n - len(out))
+            if data is None:
+                return out or None
+            out += data
+            if not data or to_line_end and data == b"\n":
+                break
+        return out
+
+    def read(self, n=-1):
+        return self._collect(n, False)
+
+    def readline(self, n=-1):
+        return self._collect(n, True)
+
+    def readinto(self, buffer, n=None):
+        data = self._collect(len(buffer) if n is None else min(n, len(buffer)), False)
+        if data is None:
+            return None
+        memoryview(buffer)[: len(data)] = data
+        return len(data)
+
+    def recv(self, n):
+        data = self._receive(n)
+        if data is None:
+            raise OSError(errno.EAGAIN)
+        return data
+
+    def write(self, data, n=None):
+        self._usable()
+        if self._queue is None:
+            raise OSError(errno.ENOTCONN)
+        if isinstance(data, str):
+            data = data.encode()
+        data = bytes(data) if n is None else bytes(data)[:n]
+        self.sent += data
+        return len(data)
+
+    send = write
+
+    def events(self):
+        """What poll would see now."""
+        if self.closed:
+            return 32
+        events = POLLOUT if self._queue is not None else 0
+        if self._queue and not self._next_ms():
+            events |= POLLIN
+        return events
+
+
+class FakePoll:
+    def __init__(self, clock):
+        self._clock = clock
+        self._masks = []  # [socket, mask]
+
+    def register(self, sock, mask=POLLIN | POLLOUT):
+        for entry in self._masks:
+            if entry[0] is sock:
+                entry[1] = mask
+                return
+        self._masks.append([sock, mask])
+
+    def modify(self, sock, mask):
+        if not any(entry[0] is sock for entry in self._masks):
+            raise OSError(errno.ENOENT)
+        self.register(sock, mask)
+
+    def unregister(self, sock):
+        self._masks = [entry for entry in self._masks if entry[0] is not sock]
+
+    def _ready(self):
+        return [
+            (s, s.events() & (mask | 56)) for s, mask in self._masks if s.events() & (mask | 56)
+        ]
+
+    def poll(self, timeout=-1):
+        found = self._ready()
+        if found or timeout == 0:
+            return found
+        waits = [s._next_ms() for s, mask in self._masks if mask & POLLIN]
+        waits = [ms for ms in waits if ms is not None]
+        if timeout > 0:
+            waits.append(timeout)
+        if not waits:
+            raise Hang("a poll without a timeout, and nothing comes")
+        self._clock.advance_ms(min(waits))
+        return self._ready()
+
+    def ipoll(self, timeout=-1, flags=0):
+        return iter(self.poll(timeout))
+
+
+class Network:
+    """Takes the place of `socket` in a library, and of `select` and `time` in what uses those."""
+
+    AF_INET, SOCK_STREAM = 2, 1
+    POLLIN, POLLOUT = POLLIN, POLLOUT
+
+    def __init__(self, *scripts, port="unix", clock=None):
+        self.clock = clock or Clock()
+        self._scripts = list(scripts)
+        self._port = port
+        self.lookups = []
+        self.sockets = []
+
+    def getaddrinfo(self, host, port, *_):
+        self.lookups.append((host, port))
+        return [(2, 1, 6, "", (host, port))]
+
+    def socket(self, *_):
+        script = self._scripts.pop(0) if self._scripts else []
+        self.sockets.append(FakeSocket(script, self._port, self.clock))
+        return self.sockets[-1]
+
+    def poll(self):
+        return FakePoll(self.clock)
+
+    def sent(self):
+        """All that was sent on the newest socket."""
+        return self.sockets[-1].sent
