@@ -8,11 +8,31 @@ from . import time as device_time
 def make(world):
     clock = device_time.make(world)
 
-    async def sleep_ms(ms):
-        await host.sleep(max(ms, 0) / 1000)
+    class Sleep:
+        """To be awaited at once: it is no coroutine, and no task can be made of it."""
+
+        def __init__(self, seconds):
+            self._seconds = max(seconds, 0)
+
+        def __await__(self):
+            return host.sleep(self._seconds).__await__()
+
+    def sleep_ms(ms):
+        return Sleep(ms / 1000)
+
+    def coroutine(awaitable):
+        if isinstance(awaitable, Sleep) or not hasattr(awaitable, "__await__"):
+            raise TypeError("coroutine expected")
+        return awaitable
+
+    def create_task(awaitable):
+        return host.create_task(coroutine(awaitable))
+
+    async def wait_for(awaitable, seconds):
+        return await host.wait_for(coroutine(awaitable), seconds)
 
     async def wait_for_ms(awaitable, ms):
-        return await host.wait_for(awaitable, ms / 1000)
+        return await wait_for(awaitable, ms / 1000)
 
     class ThreadSafeFlag:
         """Set from anywhere, waited for by one task; waiting clears it."""
@@ -41,19 +61,19 @@ def make(world):
         "Task": host.Task,
         "ThreadSafeFlag": ThreadSafeFlag,
         "TimeoutError": host.TimeoutError,
-        "create_task": host.create_task,
+        "create_task": create_task,
         "current_task": host.current_task,
         "gather": host.gather,
         "get_event_loop": host.get_event_loop,
         "new_event_loop": host.new_event_loop,
         "open_connection": host.open_connection,
         "run": host.run,
-        "sleep": host.sleep,
+        "sleep": Sleep,
         "sleep_ms": sleep_ms,
         "start_server": host.start_server,
         "ticks": ticks,
         "ticks_add": clock["ticks_add"],
         "ticks_diff": clock["ticks_diff"],
-        "wait_for": host.wait_for,
+        "wait_for": wait_for,
         "wait_for_ms": wait_for_ms,
     }
