@@ -17,6 +17,7 @@ import pytest
 from ivota_tools.board.files import check_config
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
+from ivota_tools.release import pack
 from ivota_tools.sim import Board
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +83,29 @@ def test_example_without_slots(tmp_path: Path) -> None:
             board.wait_log("connected", 20, start)
             reports = [each["version"] for each in api.reports(device["id"])]
             assert reports[0] == "1"
+
+
+@pytest.mark.slow
+def test_example_with_a_plain_main(tmp_path: Path) -> None:
+    """From one version to the next while the application keeps the main thread."""
+    with Cloud(tmp_path / "cloud") as cloud, Client(cloud.api_url) as api:
+        config = {
+            "product_id": "P",
+            "device_name": "d",
+            "mqtt": {"host": "127.0.0.1", "port": cloud.mqtt_port},
+        }
+        with Board(tmp_path / "b", config=config) as board:
+            board.install()
+            board.power_on()
+            for version in ("1", "2"):
+                bundle = tmp_path / f"{version}.bin"
+                pack(ROOT / "examples" / "blink", version, out=bundle)
+                api.upload(bundle)
+                device = api.push("P/d", version, new=True)["device"]
+                *_, device = api.wait(device["id"], 30)
+                assert (device["state"], device["version"]) == ("done", version)
+            board.stop()
+            assert board.read("/firmware/2.bin") == bundle.read_bytes()
 
 
 @contextmanager
