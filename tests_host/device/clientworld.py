@@ -1,0 +1,236 @@
+"""A `Client` whose cloud, server and clock are a test's: no sockets, no real time."""
+
+import binascii
+import hashlib
+import json
+
+from ivota import client as client_module
+from ivota import job as job_module
+from ivota import net, retry, trial
+from ivota.client import Client
+from ivota.state import State
+from support import Clock, patched, remove_tree, tmp_dir
+
+CONFIG = {
+    "product_id": "P",
+    "device_name": "d",
+    "mqtt": {"host": "h", "password": "hunter2"},
+    "retry": {"first_s": 1, "most_s": 60, "job_tries": 3, "rest_most_s": 1000},
+}
+
+
+def data_of(size, seed=1):
+    chunk = bytes((i * 7 + seed) & 0xFF for i in range(251))
+    return (chunk * (size // 251 + 1))[:size]
+
+
+def push_of(data, version="0.2", url="http://h/f", **more):
+    push = {
+        "type": "update_firmware",
+        "version": version,
+        "url": url,
+        "file_size": len(data),
+        "md5sum": binascii.hexlify(hashlib.md5(data).digest()).decode(),
+        "user_defined": "x",
+    }
+    push.update(more)
+    return json.dumps(push).encode()
+
+
+class FakeLink:
+    """Stands for `Link`: what it is told to publish is in `sent` as (qos, message)."""
+
+    def __init__(self, mqtt, timeout_s, retry, sign_in, topic, owner, log):
+        self.owner = owner
+        self.topic = topic
+        self.up = False
+        self.waiting = 0
+        self.acks = True
+        self.inbox = []
+        self.sent = []
+        self.closed = 0
+
+    def connect(self):
+        self.up = True
+        self.owner.on_up()
+
+    def pause(self, flag):
+        raise AssertionError("only with one_tls_session")
+
+    def drop(self):
+        self.up = False
+        self.waiting = 0
+
+    def ack(self):
+        self.waiting = 0
+        self.owner.on_acked()
+
+    def step(self):
+        if self.up and self.inbox:
+            self.owner.on_message(self.inbox.pop(0))
+            return True
+        if self.up and self.waiting and self.acks:
+            self.ack()
+            return True
+        return False
+
+    def publish(self, topic, payload, qos):
+        if not self.up:
+            return False
+        assert topic == "$ota/report/P/d"
+        assert not (qos and self.waiting)
+        self.sent.append((qos, json.loads(payload)))
+        if qos:
+            self.waiting = len(self.sent)
+        return True
+
+    def close(self, politely=False):
+        self.closed += 1
+        self.drop()
+
+
+class Source:
+    """The bytes of an answer as a socket gives them: `pieces` are bytes, errors, or a number of
+    reads that find nothing."""
+
+    def __init__(self, pieces):
+        self.pieces = list(pieces)
+        self.reads = 0
+        self.closed = False
+
+    def readinto(self, buffer, n):
+        self.reads += 1
+        assert 0 < n <= len(buffer)
+        if not self.pieces:
+            return 0
+        piece = self.pieces.pop(0)
+        if isinstance(piece, int):
+            if piece > 1:
+                self.pieces.insert(0, piece - 1)
+            return None
+        if isinstance(piece, Exception):
+            raise piece
+        if len(piece) > n:
+            self.pieces.insert(0, piece[n:])
+            piece = piece[:n]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+class World:
+    """`with World() as world:` `answers` are what each request ends in: a list of pieces, an
+    `OtaError`, or None for the rest of `data` at full speed."""
+
+    def __init__(self, size=20000):
+        self.data = data_of(size)
+        self.answers = []
+        self.requests = []  # (url, offset, etag)
+        self.skip = 0
+        self.etag = None
+        self.got = []  # firmwares that the application was given
+        self.failures = []
+        self.log = []
+
+    def __enter__(self):
+        self._tmp = tmp_dir()
+        self.path = self._tmp.__enter__()
+        self.clock = Clock(ms=1000).put_into(client_module, job_module, net, retry, trial)
+        self._patches = [
+            patched(client_module, Link=FakeLink),
+            patched(job_module, Transfer=self.transfer),
+        ]
+        for patch in self._patches:
+            patch.__enter__()
+        return self
+
+    def __exit__(self, *exc):
+        for patch in self._patches:
+            patch.__exit__(*exc)
+        self.clock.__exit__(*exc)
+        self._tmp.__exit__(*exc)
+
+    def transfer(self, push, offset, http, etag=None):
+        self.requests.append((push.url, offset, etag))
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        self.source = Source([self.data[offset:]] if answer is None else answer)
+        return FakeTransfer(self)
+
+    def client(self, version="0.1", config=None, connect=True, on_firmware=None, **more):
+        self.state = State(self.path + "/state.json")
+        made = Client(
+            dict(CONFIG, **(config or {})),
+            version,
+            on_firmware or self.got.append,
+            self.failures.append,
+            log=lambda level, event, **fields: self.log.append((level, event, fields)),
+            firmware_dir=self.path + "/fw",
+            state=self.state,
+            **more,
+        )
+        made.link = made._link
+        if connect:
+            made.link.connect()
+        self.made = made
+        return made
+
+    def push(self, *args, **more):
+        self.made.link.inbox.append(push_of(*(args or (self.data,)), **more))
+
+    def spin(self, seconds=3, until=None, pace_ms=0):
+        """Step as `run` does, for so long or until a condition holds; `pace_ms` is how long the
+        application keeps the processor whenever there is nothing to do."""
+        end = self.clock.now_ms() + int(seconds * 1000)
+        while self.clock.now_ms() < end:
+            if until and until():
+                return
+            if self.made.step():
+                self.clock.advance_ms(1)
+            else:
+                self.clock.advance_ms(max(self.made.idle_ms(), pace_ms))
+        assert not until, "it never came to that"
+
+    # What the cloud saw
+
+    def states(self):
+        """(state, result_code) of each report but the version's; progress with its percent."""
+        found = []
+        for _, message in self.made.link.sent:
+            if message["type"] == "report_progress":
+                progress = message["report"]["progress"]
+                found.append((progress["state"], progress.get("percent", progress["result_code"])))
+        return found
+
+    def finals(self):
+        """(state, result_code, result_msg) of each `done` and `fail`."""
+        found = []
+        for _, message in self.made.link.sent:
+            progress = message["report"].get("progress", {})
+            if progress.get("state") in ("done", "fail"):
+                found.append((progress["state"], progress["result_code"], progress["result_msg"]))
+        return found
+
+    def versions(self):
+        return [
+            message["report"]["version"]
+            for _, message in self.made.link.sent
+            if message["type"] == "report_version"
+        ]
+
+    def clear(self):
+        self.made.link.sent.clear()
+
+    def forget(self):
+        """A board with nothing on its flash again."""
+        remove_tree(self.path + "/fw")
+
+
+class FakeTransfer:
+    def __init__(self, world):
+        self.raw = world.source
+        self.skip = world.skip
+        self.etag = world.etag
+
+    def close(self):
+        self.raw.closed = True
