@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -72,8 +73,7 @@ class BadServer:
         self.rate: float | None = None  # bytes per second and connection
         self._files: dict[str, tuple[bytes, list[Step]]] = {}
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
@@ -199,6 +199,14 @@ def parse_range(value: str | None) -> tuple[int, int | None]:
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", value)
     assert match, f"not a range of bytes: {value!r}"
     return int(match[1]), int(match[2]) if match[2] else None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # boards hang up as they like
+            super().handle_error(request, client_address)
 
 
 def _handler(server: BadServer) -> type[BaseHTTPRequestHandler]:

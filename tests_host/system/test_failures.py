@@ -10,6 +10,8 @@ from badserver import Step
 from test_messages import settle, start
 from wire import report_progress
 
+pytestmark = pytest.mark.slow  # all together; each takes a second or two
+
 FILE = "/f.bin"
 FAST = {"first_s": 0.05, "most_s": 0.1, "job_tries": 2}
 
@@ -42,7 +44,6 @@ def test_a_server_that_is_not_there(application, wire, proxy, firmware):
     board.wait_log(f"app: failure -1 {re.escape(text)}")
 
 
-@pytest.mark.slow
 def test_a_server_that_says_nothing(application, wire, proxy, server, firmware):
     link = proxy(server.port)
     link.stall()
@@ -55,7 +56,6 @@ def test_a_server_that_says_nothing(application, wire, proxy, server, firmware):
     assert code == "-1" and text.startswith("time_out: ")
 
 
-@pytest.mark.slow
 def test_a_body_that_stalls(application, wire, server, firmware):
     """Without a durable block for `deadline_s`; what came before stays and is gone on from."""
     data = firmware()

@@ -42,9 +42,12 @@ def header_size(url: str) -> int:
 
 
 @pytest.mark.slow
-def test_twenty_kills_in_one_download(agent, broker, name, wire, tmp_path, record_property):
+def test_twenty_kills_in_one_download(
+    agent, broker, name, wire, tmp_path, record_property, capsys
+):
     seed = int(os.environ.get("IVOTA_KILLS_SEED", "20"))
-    print(f"IVOTA_KILLS_SEED={seed}")
+    with capsys.disabled():
+        print(f"\ntwenty kills: IVOTA_KILLS_SEED={seed}")
     chance = random.Random(seed)
     # Each kill comes when so many bytes have come in all, and up to two packets' time later:
     # inside what the board does with a packet. All of these are before the last byte.
@@ -109,6 +112,7 @@ def test_twenty_kills_in_one_download(agent, broker, name, wire, tmp_path, recor
         }
         for key, value in figures.items():
             record_property(key, value)
-        print(figures)
+        with capsys.disabled():
+            print(f"twenty kills: {figures}")
         # At most a block that was not whole yet, and what was on its way.
         assert 0 <= again <= KILLS * (4096 + 4 * SEGMENT)

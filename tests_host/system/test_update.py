@@ -126,6 +126,7 @@ def test_urls_that_expire_during_the_download(agent, cloud, api, name, wire, pro
     assert board.read("/firmware/0.2.bin") == data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [64, 32])
 @pytest.mark.parametrize("mpy", [True, False], ids=["mpy", "py"])
 def test_every_kind_of_interpreter(broker, api, name, wire, tmp_path, bits, mpy):
@@ -142,6 +143,7 @@ def test_every_kind_of_interpreter(broker, api, name, wire, tmp_path, bits, mpy)
         assert board.read("/firmware/0.2.bin") == data
 
 
+@pytest.mark.slow
 def test_an_update_without_a_second_look_at_the_cloud(agent, api, cloud, name, wire, tmp_path):
     """The cloud is gone while the board starts its new version: `done` comes when it is back."""
     data = release(api, tmp_path, "0.2")
