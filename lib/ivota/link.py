@@ -83,7 +83,16 @@ class Link:
         net.lend(self._stream, umqtt, client.connect)
         self._ping_at = self._asked = time.ticks_ms()
         self._pinged = False
-        self._write(client.subscribe, self._topic, 1)
+        self._write(self._subscribe)
+
+    def _subscribe(self):
+        """With QoS 1. Up to 1.7.0 umqtt's own can't say a length beyond 127."""
+        self._client.pid += 1
+        topic = self._topic
+        size = 5 + len(topic)
+        head = bytes([0x82, size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([0x82, size])
+        body = self._client.pid.to_bytes(2, "big") + len(topic).to_bytes(2, "big") + topic
+        self._stream.write(head + body + b"\x01")
 
     def _write(self, function, *args):
         """Let umqtt write a packet, but never wait for its acknowledgement: `step` reads that."""

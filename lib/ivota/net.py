@@ -88,12 +88,16 @@ class Stream:
         """Wait for an event of `mask` and return what came; OSError(ETIMEDOUT) at the deadline."""
         self._poll.modify(self.raw, mask)
         while True:
-            feed()
-            left = self.limit - time.ticks_diff(time.ticks_ms(), self._begun)
-            if left <= 0:
-                raise OSError(errno.ETIMEDOUT)
-            for _, event in self._poll.ipoll(min(left, _SLICE_MS)):
+            for _, event in self._poll.ipoll(min(self._left(), _SLICE_MS)):
                 return event
+
+    def _left(self):
+        """Milliseconds until the deadline; OSError(ETIMEDOUT) after it."""
+        feed()
+        left = self.limit - time.ticks_diff(time.ticks_ms(), self._begun)
+        if left <= 0:
+            raise OSError(errno.ETIMEDOUT)
+        return left
 
     def ready(self):
         """Whether a read would find something; allocates nothing."""
@@ -118,6 +122,8 @@ class Stream:
                     return None
                 self._wait(_POLLIN)
             elif part:
+                # A peer at full speed would never let this wait, nor end.
+                self._left()
                 self.heard = True
                 data = data + part if data else part
             else:
