@@ -196,13 +196,13 @@ class FirmwareFile:
     def close(self):
         """Close the file; more than once is fine."""
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            file.close()
 
     def discard(self):
         """Close, and leave nothing of this firmware behind."""
-        self.close()
         try:
+            self.close()
             os.remove(self.path)
         except OSError:
             pass

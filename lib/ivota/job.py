@@ -79,9 +79,13 @@ class Job:
     def drop(self):
         """Leave the download as it is, ready to be resumed."""
         self._hang_up()
-        if self._target:
-            self._target.commit()
-            self._target = None
+        target = self._target
+        self._target = None
+        try:
+            if target:
+                target.commit()
+        except OSError as error:
+            self._client.log("error", "flash", why=describe(error))
 
     def _hang_up(self):
         self._client.alone(False)
@@ -254,12 +258,9 @@ class Job:
 
     def _leave(self, error):
         """What can be resumed stays on flash; of a firmware that failed for good nothing does."""
-        try:
-            if error.code in (TIMED_OUT, EXPIRED):
-                self.drop()
-            elif self._target:
-                self._target.discard()
-            elif self.firmware and self.firmware.path != self._client.state.active:
-                jsonfile.remove(self.firmware.path)
-        except OSError as flash:
-            self._client.log("error", "flash", why=describe(flash))
+        if error.code in (TIMED_OUT, EXPIRED):
+            self.drop()
+        elif self._target:
+            self._target.discard()
+        elif self.firmware and self.firmware.path != self._client.state.active:
+            jsonfile.remove(self.firmware.path)

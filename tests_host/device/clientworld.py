@@ -48,6 +48,7 @@ class FakeLink:
         self.acks = True
         self.inbox = []
         self.sent = []
+        self.errors = []
         self.closed = 0
 
     def connect(self):
@@ -66,12 +67,17 @@ class FakeLink:
         self.owner.on_acked()
 
     def step(self):
-        if self.up and self.inbox:
-            self.owner.on_message(self.inbox.pop(0))
-            return True
-        if self.up and self.waiting and self.acks:
-            self.ack()
-            return True
+        """Whatever is raised in a step of the real one counts as a lost link."""
+        try:
+            if self.up and self.inbox:
+                self.owner.on_message(self.inbox.pop(0))
+                return True
+            if self.up and self.waiting and self.acks:
+                self.ack()
+                return True
+        except Exception as error:
+            self.errors.append(error)
+            self.drop()
         return False
 
     def publish(self, topic, payload, qos):
@@ -130,6 +136,7 @@ class World:
         self.got = []  # firmwares that the application was given
         self.failures = []
         self.log = []
+        self.faults = False  # whether errors in what the link calls are to be expected
 
     def __enter__(self):
         self._tmp = tmp_dir()
@@ -148,6 +155,8 @@ class World:
             patch.__exit__(*exc)
         self.clock.__exit__(*exc)
         self._tmp.__exit__(*exc)
+        if exc[0] is None and not self.faults:
+            assert self.made.link.errors == []
 
     def transfer(self, push, offset, http, etag=None):
         self.requests.append((push.url, offset, etag))
@@ -157,14 +166,16 @@ class World:
         self.source = Source([self.data[offset:]] if answer is None else answer)
         return FakeTransfer(self)
 
-    def client(self, version="0.1", config=None, connect=True, on_firmware=None, **more):
+    def client(
+        self, version="0.1", config=None, connect=True, on_firmware=None, quiet=False, **more
+    ):
         self.state = State(self.path + "/state.json")
         made = Client(
             dict(CONFIG, **(config or {})),
             version,
             on_firmware or self.got.append,
             self.failures.append,
-            log=lambda level, event, **fields: self.log.append((level, event, fields)),
+            log=None if quiet else self._keep,
             firmware_dir=self.path + "/fw",
             state=self.state,
             **more,
@@ -174,6 +185,9 @@ class World:
             made.link.connect()
         self.made = made
         return made
+
+    def _keep(self, level, event, **fields):
+        self.log.append((level, event, fields))
 
     def push(self, *args, **more):
         self.made.link.inbox.append(push_of(*(args or (self.data,)), **more))

@@ -1,0 +1,399 @@
+"""What the client tells the cloud: order, once, until acknowledged; and what it makes of junk."""
+
+import json
+import os
+
+from clientworld import World, data_of, push_of
+
+from ivota import job as job_module
+from ivota import jsonfile
+from ivota.errors import FAILED, TIMED_OUT, OtaError
+from support import patched, raises
+
+
+def test_the_version_on_each_connection():
+    with World() as world:
+        world.client()
+        world.spin(1)
+        assert world.made.link.sent == [
+            (1, {"type": "report_version", "report": {"version": "0.1"}})
+        ]
+        world.made.link.drop()
+        world.made.link.connect()
+        world.spin(1)
+        assert world.versions() == ["0.1", "0.1"]
+
+
+def test_the_version_at_the_interval():
+    with World() as world:
+        world.client(config={"report_interval_s": 60})
+        world.spin(239, pace_ms=100)
+        assert len(world.versions()) == 4
+        world.made.exit()
+        assert world.made.exiting
+
+
+def test_an_answer_of_the_cloud_changes_nothing():
+    with World() as world:
+        world.client()
+        answer = {"type": "report_version_rsp", "result_code": 0, "result_msg": "success"}
+        world.made.link.inbox.append(json.dumps(answer).encode())
+        world.spin(1)
+        assert len(world.made.link.sent) == 1
+
+
+def test_a_report_is_sent_again_after_a_reconnect_until_acknowledged():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin()
+        client.link.acks = False
+        client.update_progress("done")
+        for _ in range(3):
+            world.spin(1)
+            client.link.drop()
+            client.link.connect()
+        world.spin(1)
+        client.link.acks = True
+        client.link.ack()
+        world.spin(1)
+        finals = len(world.finals())
+        assert finals >= 1
+        assert world.state.outbox is None
+        client.link.drop()
+        client.link.connect()
+        world.spin(1)
+        assert len(world.finals()) == finals
+
+
+def test_it_stays_in_the_outbox_until_then():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin()
+        client.link.acks = False
+        client.update_progress("done")
+        world.spin(1)
+        outbox = world.state.outbox
+        assert json.loads(outbox)["report"]["progress"]["state"] == "done"
+        # The power goes. What runs after it knows nothing but the state file.
+        world.client(version="0.2")
+        assert world.state.outbox == outbox
+        world.spin(1)
+        assert world.finals() == [("done", "0", "")]
+        assert world.state.outbox is None
+        assert jsonfile.load(world.path + "/state.json").get("outbox") is None
+
+
+def test_a_failure_survives_a_power_cut_too():
+    with World() as world:
+        world.answers = [OtaError(FAILED, "no")]
+        client = world.client()
+        world.spin(1)
+        client.link.acks = False
+        world.push()
+        world.spin(2)
+        world.client()
+        world.spin(1)
+        assert world.finals() == [("fail", "-5", "no")]
+
+
+def test_an_acknowledgement_of_something_older_clears_nothing():
+    with World() as world:
+        client = world.client()
+        link = client.link
+        world.push()
+        world.spin()
+        link.acks = False
+        client.report_version()
+        world.spin(0.1)  # the version waits for its acknowledgement
+        client.update_progress("done")
+        world.spin(0.1)
+        assert world.state.outbox
+        link.ack()
+        assert world.state.outbox
+        world.spin(0.1)
+        link.ack()
+        assert not world.state.outbox
+        assert len(world.finals()) == 1
+
+
+def test_done_comes_before_the_new_version():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin()
+        world.clear()
+        client.update_progress("done")
+        world.spin(2)
+        kinds = [message["type"] for _, message in client.link.sent]
+        assert kinds == ["report_progress", "report_version"]
+        assert world.versions() == ["0.2"] and client.version == "0.2"
+
+
+def test_burning_in_flight_is_not_sent_twice():
+    with World() as world:
+        client = world.client()
+        world.spin(1)
+        client.link.acks = False
+        world.push()
+        world.spin(10, lambda: world.got)
+        client.update_progress("done")
+        world.spin(0.1)
+        client.link.acks = True
+        world.spin(2)
+        states = [state for state, _ in world.states() if state != "downloading"]
+        assert states == ["burning", "done"]
+
+
+def test_an_application_that_fails_to_burn():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin()
+        client.update_progress("burning")
+        world.spin(1)
+        client.update_progress("fail", -5, "the motor is stuck")
+        world.spin(1)
+        assert world.finals() == [("fail", "-5", "the motor is stuck")]
+        assert client.version == "0.1"
+        assert world.state.failures[1] == 1
+
+
+def test_reports_of_an_application_with_nothing_to_burn():
+    with World() as world:
+        client = world.client()
+        for state in ("burning", "done", "fail"):
+            client.update_progress(state)
+            world.spin(1)
+        assert world.states() == []
+        for state in ("", "downloading", "DONE", None, 1):
+            with raises(ValueError):
+                client.update_progress(state)
+
+
+def test_a_synchronous_application_reports_in_its_callback():
+    with World() as world:
+
+        def burn(_firmware):
+            world.made.update_progress("done")
+
+        world.client(on_firmware=burn)
+        world.push()
+        world.spin()
+        assert world.finals() == [("done", "0", "")]
+        assert world.versions()[-1] == "0.2"
+
+
+def test_progress_is_not_kept_while_the_link_is_down():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin(1, lambda: world.requests)
+        client.link.drop()
+        world.spin(2)
+        client.link.connect()
+        world.clear()
+        world.spin(7)
+        assert "downloading" not in [state for state, _ in world.states()]
+        assert "burning" in [state for state, _ in world.states()]
+        assert world.got
+
+
+def test_a_download_goes_on_without_the_broker():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin(1, lambda: world.requests)
+        client.link.drop()
+        world.spin(20)
+        assert len(world.got) == 1
+
+
+def test_superseded_reports_are_dropped():
+    with World() as world:
+        client = world.client()
+        world.spin(1)
+        client.link.drop()
+        world.clear()
+        for _ in range(50):
+            client.report_version()
+        client.link.connect()
+        world.spin(1)
+        assert world.versions() == ["0.1"]
+
+
+def test_the_queue_stays_short_however_long_the_link_is_down():
+    with World() as world:
+        client = world.client(config={"report_interval_s": 1})
+        world.push()
+        world.spin()
+        client.link.drop()
+        client.update_progress("fail", -5, "x")
+        world.spin(600, pace_ms=200)
+        assert len(client._queue) <= 3
+
+
+def test_echoes_are_in_every_report():
+    with World() as world:
+        client = world.client()
+        world.push(world.data, fw_type="mcu", task_id=77)
+        world.spin()
+        client.update_progress("done")
+        world.spin()
+        reports = [
+            message["report"]
+            for _, message in client.link.sent
+            if message["type"] == "report_progress"
+        ]
+        assert len(reports) >= 4
+        for report in reports:
+            assert (report["fw_type"], report["task_id"]) == ("mcu", 77)
+
+
+def test_a_push_that_cannot_be_followed_is_answered():
+    with World() as world:
+        world.client()
+        for changed, part in (
+            ({"md5sum": "x"}, "md5sum"),
+            ({"file_size": True}, "file_size"),
+            ({"url": 5}, "url"),
+        ):
+            world.push(world.data, **changed)
+            world.spin(1)
+            assert world.finals()[-1][:2] == ("fail", "-5") and part in world.finals()[-1][2]
+        assert world.requests == [] and not os.listdir(world.path) == ["fw"]
+
+
+def test_hostile_urls_end_in_fail_without_a_connection():
+    from ivota.transfer import Transfer
+
+    with World() as world, patched(job_module, Transfer=Transfer):
+        world.client()
+        world.push(world.data, url="http://h/a\r\nX: y")
+        world.spin(2)
+        assert world.finals()[0][:2] == ("fail", "-5")
+
+
+def test_junk_is_logged_and_ignored():
+    with World() as world:
+        world.client()
+        junk = [b"", b"\xff\xfe", b"{", b"[]", b"null", b"5", b'"x"', b"{}", b"[" * 3000]
+        junk += [b'{"type": "update_firmware"}', b'{"type": "update_firmware", "version": {}}']
+        junk += [b'{"type": "update_firmware", "version": "\\ud800"}']
+        world.made.link.inbox += junk
+        world.spin(5)
+        assert not world.made.link.inbox
+        assert world.states() == [] and world.requests == []
+        assert [entry for entry in world.log if entry[1] == "message_ignored"]
+
+
+def test_hostile_versions_stay_in_the_folder():
+    with World(1000) as world:
+        world.client()
+        for n, version in enumerate(("../../x", "/etc/x", ".", "..", "a/b", "c" * 64, "ä ö")):
+            world.push(world.data, version=version)
+            world.spin(1000, lambda n=n: len(world.got) > n, 100)
+            assert sorted(os.listdir(world.path)) in (["fw"], ["fw", "state.json"])
+            world.made.update_progress("fail")
+            world.spin(1)
+
+
+def test_every_field_hostile_never_ends_a_step():
+    values = (
+        None,
+        True,
+        -1,
+        1 << 70,
+        1.5,
+        "",
+        "x" * 3000,
+        "\0",
+        [],
+        {},
+        [[[[]]]],
+        {"a": {"b": 1}},
+    )
+    with World(1000) as world:
+        world.client(config={"retry": {"first_s": 0, "job_tries": 0}})
+        for key in ("type", "version", "url", "file_size", "md5sum", "user_defined", "task_id"):
+            for value in values:
+                world.made.link.inbox.append(push_of(world.data, **{key: value}))
+                world.spin(0.2)
+        assert not world.made.link.inbox
+
+
+def test_a_failing_flash_never_ends_a_step():
+    # Whatever write of a small file fails, the client goes on, and can be told to try again.
+    real = jsonfile.save
+    for kind, good in (("/state.json", 0), ("/fw/0.2.json", 0), ("/fw/0.2.json", 1)):
+        with World() as world:
+            client = world.client()
+            world.faults = True
+
+            left = [good]
+
+            def save(path, value, kind=kind, left=left):
+                if path.endswith(kind):
+                    left[0] -= 1
+                    if left[0] < 0:
+                        raise OSError(5)
+                real(path, value)
+
+            other = data_of(100, 9)
+            with patched(jsonfile, save=save):
+                world.answers = [[world.data[:9000], 10**6]]
+                world.push()
+                world.spin(2)
+                world.push(other, version="0.3")
+                world.spin(5)
+                client.update_progress("done")
+                world.spin(5)
+            world.answers = []
+            client.link.drop()
+            client.link.connect()
+            world.push(world.data, version="0.4")
+            world.spin(60)
+            assert world.got[-1].version == "0.4"
+
+
+def test_leaving_waits_for_the_last_acknowledgement_but_not_long():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin()
+        client.update_progress("done")
+        client.step()
+        client.close()
+        assert world.finals() == [("done", "0", "")] and world.state.outbox is None
+    with World() as world:
+        client = world.client()
+        world.spin(1)
+        client.link.acks = False
+        client.report_version()
+        client.step()
+        start = world.clock.now_ms()
+        client.close()
+        assert world.clock.now_ms() - start <= 6000
+        assert client.link.closed == 1
+
+
+def test_secrets_are_in_no_log_and_no_repr():
+    with World() as world:
+        world.answers = [OtaError(TIMED_OUT, "HTTP 500", True)] * 10
+        client = world.client()
+        world.push()
+        world.spin(60, pace_ms=50)
+        assert world.log
+        text = str(world.log) + repr(client) + str(client) + repr(client.link)
+        text += json.dumps(client.link.sent)
+        assert "hunter2" not in text
+
+
+def test_no_log_is_needed():
+    with World() as world:
+        client = world.client(quiet=True)
+        client.link.inbox.append(b"junk")
+        world.push()
+        world.spin()
+        assert world.got and world.log == []
