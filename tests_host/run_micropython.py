@@ -1,6 +1,6 @@
 """Runs device tests under MicroPython.
 
-    micropython tests_host/run_micropython.py [file…]
+    micropython -X heapsize=8M tests_host/run_micropython.py [file…]
 
 Without files, all of tests_host/device/test_*.py, each with modules of its own. One line a test:
 PASS, FAIL (after its traceback) or SKIP with the listed reason; the last line counts them. Exit 1

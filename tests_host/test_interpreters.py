@@ -15,6 +15,8 @@ from ivota_tools import toolchain
 
 FILES = sorted(DEVICE.glob("test_*.py"))
 TIMEOUT_S = 120
+# The tests hold whole firmwares in memory; what a board has is measured elsewhere.
+HEAP = ("-X", "heapsize=8M")
 
 
 @pytest.mark.parametrize("bits", (64, 32))
@@ -22,7 +24,7 @@ TIMEOUT_S = 120
 def test_same_tests_on_micropython(
     path: Path, bits: int, count_device_tests: Callable[[str, int], None]
 ) -> None:
-    argv = toolchain.micropython(bits) + [str(HERE / "run_micropython.py"), str(path)]
+    argv = [*toolchain.micropython(bits), *HEAP, str(HERE / "run_micropython.py"), str(path)]
     try:
         done = subprocess.run(
             argv,
