@@ -125,11 +125,11 @@ def test_a_whole_download():
 
 
 def test_blocks_end_where_littlefs_ends_them():
-    data = data_of(300000)
+    data = data_of(120000)
     with tmp_dir() as path, patched(firmware, os=FakeOs()):
         target = FirmwareFile(path)
         target.open(push_of(data))
-        assert fill(target, data, chunk=1436) == littlefs_ends(300000)
+        assert fill(target, data, chunk=1436) == littlefs_ends(120000)
         target.close()
 
 
@@ -404,7 +404,6 @@ def test_a_resume_removes_nothing():
 
 
 def test_the_spare_goes_only_for_room():
-    data = data_of(400000)
     with tmp_dir() as path:
 
         class Tight(FakeOs):
@@ -416,7 +415,7 @@ def test_the_spare_goes_only_for_room():
         write_file(path + "/0.1.bin", b"keep")
         with patched(firmware, os=Tight()):
             target = FirmwareFile(path, path + "/0.1.bin", path + "/0.0.bin")
-            target.open(push_of(data))
+            target.open(Push("0.2", "u", "0" * 32, 400000))
             target.close()
         assert sorted(os.listdir(path)) == ["0.1.bin", "0.2.bin", "0.2.json"]
 
