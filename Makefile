@@ -9,7 +9,7 @@ TESTS ?= tests_host
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint clean
+.PHONY: help setup demo test test-fast lint bench bench-link clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +45,11 @@ lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the board
 	@mkdir -p build/types && ln -sfn ../../tools build/types/ivota_tools
 	MYPYPATH=build/types $(PY) -m mypy -p ivota_tools
 	$(PY) -m ivota_tools.lint_device
+
+bench: bench-link  ## every measurement, into build/bench/
+
+bench-link: $(VENV)/core.stamp  ## hangs of the bare libraries and their cures, 1,000 reconnects
+	$(PY) -m ivota_tools.bench.link
 
 clean:  ## forget the environment and all that was built
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -357,7 +357,7 @@ def test_without_acknowledgements_reports_are_sent_again(
 def test_reconnecting_costs_neither_heap_nor_sockets(
     broker: Broker, name: str, tmp_path: Path, proxy: Callable[[int], Proxy]
 ) -> None:
-    from reconnects import run
+    from ivota_tools.bench.reconnects import run
 
     found = run(tmp_path, broker.port, name, rounds=60)
     assert found["reconnects"] == 60

@@ -1,0 +1,109 @@
+"""Each trap of umqtt and requests: the bare library falls into it, ours does not. 32 bits."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+from certificates import Issued, issue
+
+from ivota_tools.bench.traps import (
+    CASES,
+    FAULT,
+    HANG,
+    Case,
+    cured,
+    good_broker,
+    good_files,
+    run,
+    run_bare,
+    run_ours,
+)
+from ivota_tools.bench.traps.server import Peer, Server
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_trap(case: Case) -> None:
+    bare, ours = run(case)
+    assert bare.outcome == case.kind, bare
+    assert cured(case, ours), ours
+
+
+def test_there_are_enough_of_them() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+    assert sum(case.kind == HANG for case in CASES) >= 14
+
+
+# What needs a certificate
+
+
+@pytest.fixture(scope="module")
+def issued(tmp_path_factory: pytest.TempPathFactory) -> tuple[Issued, Issued]:
+    """An authority, and the certificate of `localhost` by it."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = issue(folder, "authority", "an authority")
+    return authority, issue(folder, "good", "localhost", authority)
+
+
+def _context(own: Issued) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.pem, own.key_pem)
+    return context
+
+
+def _https(kind: str) -> Case:
+    return Case("https", kind, "get_https", good_files, "", options={"good": "yes"})
+
+
+def _ca(path: Path) -> dict[str, str]:
+    return {"ca": str(path)}
+
+
+def _refusing(path: Path) -> dict[str, str]:
+    return {**_ca(path), "limit": "1500"}
+
+
+def test_bare_requests_takes_any_certificate_and_ours_only_a_verified_one(
+    issued: tuple[Issued, Issued], tmp_path: Path
+) -> None:
+    authority, own = issued
+    stranger = issue(tmp_path, "stranger", "a stranger")
+    case = _https(FAULT)
+    with Server(good_files, good_files, 0, context=_context(own)) as server:
+        # It never saw the authority, and is content.
+        assert run_bare(case, server).outcome == "right"
+        ours = run_ours(case, server, {**_ca(authority.pem), "loses": "0"})
+        assert ours.well and not ours.lost
+        refused = run_ours(case, server, _refusing(stranger.pem))
+        assert not refused.well
+        assert refused.lost and "trusted CA" in refused.lost[0]
+
+
+def test_bare_requests_follows_from_https_to_http_and_ours_does_not(
+    issued: tuple[Issued, Issued],
+) -> None:
+    authority, own = issued
+    with Server(good_files, good_files, 0) as plain:
+
+        def downgrade(peer: Peer) -> None:
+            peer.request()
+            peer.head("HTTP/1.1 302 Found", f"Location: http://127.0.0.1:{plain.port}/f", "")
+
+        with Server(downgrade, downgrade, 0, context=_context(own)) as server:
+            case = _https(FAULT)
+            assert run_bare(case, server).outcome == "right"
+            assert plain.connections == 1
+            ours = run_ours(case, server, _refusing(authority.pem))
+            assert not ours.well
+            assert "from https to http" in ours.lost[0]
+            assert plain.connections == 1
+
+
+def test_a_tls_broker_that_is_verified_gets_through(issued: tuple[Issued, Issued]) -> None:
+    authority, own = issued
+    case = Case("tls", FAULT, "connect_tls", good_broker, "", loses=False)
+    with Server(good_broker, good_broker, 0, context=_context(own)) as server:
+        ours = run_ours(case, server, {**_ca(authority.pem), "good": "yes"})
+        assert ours.well and not ours.lost, ours

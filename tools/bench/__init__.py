@@ -1,0 +1,1 @@
+"""Measurements: `make bench-AREA` writes build/bench/AREA.json."""

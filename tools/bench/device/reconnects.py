@@ -1,0 +1,53 @@
+"""Connects, reports and loses the link: `reconnects.py CONFIG FOLDER ROUNDS`; prints what grew."""
+
+import gc
+import json
+import os
+import sys
+import time
+
+from ivota.client import Client
+from ivota.state import State
+
+CONFIG = json.loads(sys.argv[1])
+FOLDER = sys.argv[2]
+ROUNDS = int(sys.argv[3])
+
+client = Client(CONFIG, "0.1", print, firmware_dir=FOLDER, state=State(FOLDER + "/state.json"))
+
+
+def sockets():
+    return len(list(os.ilistdir("/proc/self/fd")))
+
+
+def round():
+    until = time.ticks_add(time.ticks_ms(), 20000)
+    while not client._link.up or client.unsent():
+        client.step()
+        assert time.ticks_diff(until, time.ticks_ms()) > 0, "no connection"
+    client._link.lost(OSError("on purpose"))
+    client._link._retry.reset()
+
+
+def measure():
+    gc.collect()
+    gc.collect()
+    return gc.mem_alloc(), sockets()
+
+
+# The first ten rounds may grow what is allocated once.
+for _ in range(10):
+    round()
+heap, fds = measure()
+for _ in range(ROUNDS):
+    round()
+heap2, fds2 = measure()
+print(
+    json.dumps(
+        {
+            "reconnects": ROUNDS,
+            "heap_growth_bytes": heap2 - heap,
+            "open_sockets_growth": fds2 - fds,
+        }
+    )
+)

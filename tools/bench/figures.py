@@ -1,0 +1,60 @@
+"""Writes measured figures with their goals to build/bench/AREA.json (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+FOLDER = Path(__file__).parents[2] / "build" / "bench"
+_COMPARE = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value; `goal` is like "<= 5", or "" for one that is only reported."""
+
+    value: float
+    goal: str
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        if not self.goal:
+            return True
+        sign, limit = self.goal.split()
+        return bool(_COMPARE[sign](self.value, float(limit)))
+
+
+def write(area: str, command: str, figures: dict[str, Figure], folder: Path = FOLDER) -> Path:
+    """Replaces the area's file whole: a reader finds the old figures or the new."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = {
+        name: {
+            "value": figure.value,
+            "goal": figure.goal,
+            "unit": figure.unit,
+            "command": command,
+        }
+        for name, figure in figures.items()
+    }
+    path = folder / f"{area}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(entries, indent=2) + "\n")
+    os.replace(temporary, path)
+    return path
+
+
+def show(figures: dict[str, Figure], console: Console | None = None) -> bool:
+    """Prints the figures as a table; whether every goal was met."""
+    table = Table("figure", "value", "unit", "goal", "met")
+    for name, figure in figures.items():
+        met = "" if not figure.goal else "yes" if figure.met else "NO"
+        table.add_row(name, f"{figure.value:g}", figure.unit, figure.goal, met)
+    (console or Console()).print(table)
+    return all(figure.met for figure in figures.values())

@@ -1,0 +1,20 @@
+"""Many reconnections in one process of 32-bit MicroPython: what they leave behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .device_run import measure
+
+
+def run(folder: Path, port: int, name: str, rounds: int) -> dict[str, int]:
+    """Connects, reports and loses the link `rounds` times; what grew meanwhile."""
+    config = {
+        "product_id": "P",
+        "device_name": name,
+        "mqtt": {"host": "127.0.0.1", "port": port},
+        "retry": {"first_s": 0, "most_s": 0},
+    }
+    args = json.dumps(config), str(folder), str(rounds)
+    return measure("reconnects.py", *args, timeout_s=600)

@@ -1,0 +1,123 @@
+"""Traps of `umqtt.simple` and `requests`: each shown on the bare library, and its cure by ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ..device_run import start
+from .cases import CASES, FAULT, HANG, Case
+from .server import FIRMWARE, Server, good_broker, good_files
+
+__all__ = [
+    "CASES",
+    "FAULT",
+    "HANG",
+    "Case",
+    "cured",
+    "good_broker",
+    "good_files",
+    "run",
+    "run_bare",
+    "run_ours",
+]
+
+DEVICE = Path(__file__).parent / "device"
+BOUND_S = {
+    HANG: 1.5,  # whoever runs for longer hangs: no wait that the script asks for is a third of it
+    FAULT: 6.0,  # ends by itself, if later on a busy machine
+}
+STEP_MS = 900  # ours waits 500 ms at most in a step, and does a little work
+OURS_S = 20.0
+BLOCKED_S = 1.2
+
+
+@dataclass(frozen=True)
+class Bare:
+    """How the bare library ended: `outcome` is HANG, FAULT, "lost" (an OSError) or "right"."""
+
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Ours:
+    """How ours got on: whether all was `well` in the end, what it lost on the way, its times."""
+
+    well: bool
+    lost: list[str]
+    step_ms_max: int
+    ms: int
+    errors: list[str]
+
+
+def run_bare(case: Case, server: Server) -> Bare:
+    """Runs the bare library against a server, bounded from outside."""
+    bound_s = BOUND_S[case.kind]
+    process = start(DEVICE / "bare.py", case.bare, str(server.port), heap=case.heap)
+    try:
+        output, _ = process.communicate(timeout=bound_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return Bare(HANG, f"still running after {bound_s:g} s")
+    last = (output.strip().splitlines() or [""])[-1]
+    if server.errors:
+        return Bare(FAULT, f"the server says: {server.errors[0]}")
+    if process.returncode == 0:
+        return Bare("right" if last == "right" else FAULT, last)
+    # End of file is OSError(-1) in umqtt, and no more than a lost link.
+    return Bare("lost" if last.startswith("OSError") else FAULT, last)
+
+
+def run_ours(
+    case: Case, server: Server, options: Mapping[str, str] = MappingProxyType({})
+) -> Ours:
+    """Runs ours against a server, until all is well; `options` are more for device/ours.py."""
+    kind = "download" if case.library == "requests" else "link"
+    with tempfile.TemporaryDirectory() as folder:
+        words = {
+            "md5": hashlib.md5(FIRMWARE).hexdigest(),
+            "folder": folder,
+            "loses": str(int(case.loses)),
+            **case.options,
+            **options,
+        }
+        args = [f"{name}={value}" for name, value in words.items()]
+        process = start(DEVICE / "ours.py", kind, str(server.port), *args, heap=case.heap)
+        try:
+            output, _ = process.communicate(timeout=OURS_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+    last = (output.splitlines() or [""])[-1]
+    if not last.startswith("{"):
+        return Ours(False, [], 0, 0, [output])
+    return Ours(**json.loads(last), errors=server.errors)
+
+
+def run(case: Case) -> tuple[Bare, Ours]:
+    """Both at the same time, each against a server of its own."""
+    good = good_files if case.library == "requests" else good_broker
+    bad = int(case.options.get("bad", "1"))
+    with (
+        Server(case.serve, good, 1 << 30, blocked_s=60 if case.blocked else 0) as theirs,
+        Server(case.serve, good, bad, blocked_s=BLOCKED_S if case.blocked else 0) as mine,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        bare = pool.submit(run_bare, case, theirs)
+        ours = run_ours(case, mine)
+        return bare.result(), ours
+
+
+def cured(case: Case, ours: Ours) -> bool:
+    """Whether ours noticed what it has to notice, in bounded steps, and all was well then."""
+    noticed = bool(ours.lost) == case.loses
+    return ours.well and noticed and ours.step_ms_max < STEP_MS and not ours.errors

@@ -1,0 +1,221 @@
+"""The libraries as they are, against a hostile server: `bare.py ACTION PORT`.
+
+Prints "right" when nothing went wrong, "wrong …" when the caller was misled; what a library raises
+ends the process with a traceback. A hang is seen from outside.
+"""
+
+import sys
+import time
+
+HOST = "127.0.0.1"
+PORT = int(sys.argv[2])
+SIZE = 6000
+
+
+class Esp32Socket:
+    """A socket with the habit of esp32, esp8266 and rp2: setblocking(True) removes a timeout."""
+
+    def __init__(self, own):
+        self._own = own
+        self.read = own.read
+        self.write = own.write
+        self.settimeout = own.settimeout
+
+    def setblocking(self, flag):
+        self._own.settimeout(None if flag else 0)
+
+
+def mqtt(connect=True, **options):
+    from umqtt.simple import MQTTClient
+
+    class Ussl:
+        """The `ussl` that umqtt 1.3.4 was written for, on today's `tls`."""
+
+        @staticmethod
+        def wrap_socket(sock):
+            import tls
+
+            context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+            context.verify_mode = tls.CERT_NONE
+            return context.wrap_socket(sock)
+
+    sys.modules["ussl"] = Ussl
+    client = MQTTClient(b"bare", HOST, PORT, **options)
+    client.heard = []
+    client.set_callback(lambda topic, payload: client.heard.append(bytes(payload)))
+    if connect:
+        client.connect()
+    return client
+
+
+def subscribed(topic=b"t"):
+    client = mqtt()
+    client.subscribe(topic)
+    return client
+
+
+def listen(client, seconds=1):
+    """Look for messages, as an application's loop does; right if "good" came, alone."""
+    start = time.ticks_ms()
+    while not client.heard and time.ticks_diff(time.ticks_ms(), start) < seconds * 1000:
+        client.check_msg()
+        time.sleep_ms(5)
+    tell(client.heard == [b"good"], "heard %r" % client.heard)
+
+
+def tell(right, what):
+    print("right" if right else "wrong: " + what)
+
+
+def connect():
+    mqtt()
+    print("right")
+
+
+def connect_tls():
+    mqtt(ssl=True)
+    print("right")
+
+
+def subscribe():
+    listen(subscribed())
+
+
+def subscribe_long():
+    listen(subscribed(b"t" * 123))
+
+
+def subscribe_str():
+    listen(subscribed("Größe"))
+
+
+def publish():
+    mqtt().publish(b"t", b"x", qos=1)
+    print("right")
+
+
+def publish_late():
+    client = mqtt()
+    client.pid = 65535
+    client.publish(b"t", b"x", qos=1)
+    print("right")
+
+
+def publish_qos2():
+    mqtt().publish(b"t", b"x", qos=2)
+    print("right")
+
+
+def publish_much():
+    client = mqtt()
+    for _ in range(100):
+        client.publish(b"t", bytes(100000))
+    print("right")
+
+
+def publish_twice():
+    """Give up the wait for an acknowledgement after a time, then go on."""
+    client = mqtt()
+    client.sock.settimeout(0.3)
+    try:
+        client.pid = 0x3130
+        client.publish(b"t", b"x", qos=1)
+    except OSError:
+        pass
+    client.sock.settimeout(None)
+    time.sleep(0.5)
+    listen(client)
+
+
+def wait():
+    client = mqtt()
+    client.wait_msg()
+    listen(client)
+
+
+def wait_esp32():
+    """With a timeout, on a socket that forgets it."""
+    client = mqtt()
+    client.sock = Esp32Socket(client.sock)
+    client.sock.settimeout(0.3)
+    try:
+        while True:
+            client.wait_msg()
+    except OSError:
+        print("right")
+
+
+def ping():
+    """An application that pings, and looks for messages without blocking."""
+    client = mqtt(keepalive=1)
+    while True:
+        client.ping()
+        client.check_msg()
+        time.sleep_ms(100)
+
+
+def idle():
+    """An application that only looks for messages: the broker drops it for its silence."""
+    client = mqtt(keepalive=1)
+    client.subscribe(b"t")
+    listen(client)
+    for _ in range(300):
+        client.check_msg()
+        time.sleep_ms(10)
+
+
+def slow_callback():
+    """A callback that does its work at once, as a download would be done."""
+    client = mqtt()
+    client.set_callback(lambda topic, payload: time.sleep(1))
+    client.subscribe(b"t")
+    client.wait_msg()
+    print("right")
+
+
+def url(scheme="http"):
+    return "%s://%s:%d/f" % (scheme, HOST, PORT)
+
+
+def body(answer):
+    got = answer.content
+    tell(len(got) == SIZE, "%d of %d bytes, and no error" % (len(got), SIZE))
+
+
+def get():
+    import requests
+
+    body(requests.get(url()))
+
+
+def get_timeout():
+    import requests
+
+    body(requests.get(url(), timeout=0.4))
+
+
+def get_https():
+    import requests
+
+    body(requests.get(url("https"), timeout=0.4))
+
+
+def get_twice():
+    """Read on after a timeout, in blocks as an updater does."""
+    import requests
+
+    raw = requests.get(url(), timeout=0.3, headers={"Range": "bytes=0-"}).raw
+    block = bytearray(SIZE)
+    got = 0
+    while got < SIZE:
+        try:
+            n = raw.readinto(block)
+        except OSError:
+            continue
+        if not n:
+            break
+        got += n
+    tell(got == SIZE, "%d of %d bytes, the rest was taken and dropped" % (got, SIZE))
+
+
+globals()[sys.argv[1]]()

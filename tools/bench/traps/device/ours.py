@@ -1,0 +1,118 @@
+"""The same through ivota: `ours.py link|download PORT [OPTION=VALUE…]`, until all is well.
+
+Prints how often it started again, the longest step, and when all was well, as JSON.
+"""
+
+import json
+import os
+import sys
+import time
+
+KIND = sys.argv[1]
+PORT = int(sys.argv[2])
+OPTIONS = dict(word.split("=", 1) for word in sys.argv[3:])
+LOSES = int(OPTIONS["loses"])  # how often it has to start again before all can be well
+STAY_MS = int(OPTIONS.get("stay", "0"))  # how long it must have gone well
+MANY = "many" in OPTIONS
+TLS = "ca" in OPTIONS
+LIMIT_MS = int(OPTIONS.get("limit", "8000"))
+SIZE = 6000
+
+
+class Events:
+    def __init__(self):
+        self.lost = []
+        self.verified = False
+
+    def __call__(self, _level, event, **fields):
+        if event == "verified":
+            self.verified = True
+        if event in ("link_lost", "retry", "failed"):
+            self.lost.append(fields["why"])
+
+
+class Owner:
+    """Publishes when it is up, and is content with a message and an acknowledgement."""
+
+    def __init__(self):
+        self.good = self.acked = False
+
+    def on_up(self):
+        self.good = self.acked = False
+        if "pid" in OPTIONS:
+            link._client.pid = int(OPTIONS["pid"])
+
+    def on_message(self, payload):
+        self.good = bytes(payload) == b"good"
+
+    def on_acked(self):
+        self.acked = True
+
+
+def step_link():
+    link.step()
+    if link.up and MANY and not events.lost:
+        link.publish("t", "x" * 100000, 0)
+    if link.up and not link.waiting and not owner.acked:
+        link.publish("t", "x", 1)
+    return link.up and owner.good and owner.acked
+
+
+def step_download():
+    client.step()
+    return events.verified
+
+
+events = Events()
+if KIND == "link":
+    from ivota.link import Link
+
+    owner = Owner()
+    mqtt = {
+        "host": "localhost" if TLS else "127.0.0.1",
+        "port": PORT,
+        "tls": TLS,
+        "ca": OPTIONS.get("ca"),
+        "keepalive_s": int(OPTIONS.get("keepalive", "1")),
+        "max_message_bytes": 4096,
+    }
+    retry = {"first_s": 0, "most_s": 0}
+    topic = OPTIONS.get("topic", "t")
+    link = Link(mqtt, 0.5, retry, lambda: ("ours", None, None), topic, owner, events)
+    step = step_link
+else:
+    from ivota.client import Client
+    from ivota.state import State
+
+    folder = OPTIONS["folder"]
+    config = {
+        "product_id": "P",
+        "device_name": "d",
+        "mqtt": {"host": "127.0.0.1", "port": 1},
+        "http": {"timeout_s": 0.5, "deadline_s": 0.5, "ca": OPTIONS.get("ca")},
+        "retry": {"first_s": 0, "most_s": 0},
+    }
+    state = State(folder + "/state.json")
+    os.mkdir(folder + "/firmware")
+    client = Client(config, "1", print, log=events, firmware_dir=folder + "/firmware", state=state)
+    client._link.pause(True)  # the broker is not the matter here
+    url = ("https://localhost:%d/f" if TLS else "http://127.0.0.1:%d/f") % PORT
+    push = {"type": "update_firmware", "version": "2", "url": url}
+    push["md5sum"] = OPTIONS["md5"]
+    push["file_size"] = SIZE
+    client.on_message(json.dumps(push).encode())
+    step = step_download
+
+begun = time.ticks_ms()
+longest = 0
+while True:
+    start = time.ticks_ms()
+    done = step()
+    now = time.ticks_ms()
+    longest = max(longest, time.ticks_diff(now, start))
+    took = time.ticks_diff(now, begun)
+    well = (done or TLS and "good" not in OPTIONS) and len(events.lost) >= LOSES
+    if well and took >= STAY_MS or took > LIMIT_MS:
+        break
+    time.sleep_ms(2)
+print(json.dumps({"well": well, "lost": events.lost, "step_ms_max": longest, "ms": took}))
