@@ -2,10 +2,7 @@
 
 import time
 
-try:
-    from machine import Pin
-except ImportError:  # a simulated board
-    Pin = None
+import machine
 
 LED = 2  # of most ESP32 boards
 EVERY_MS = 500
@@ -13,7 +10,9 @@ EVERY_MS = 500
 
 def main():
     """Blink until the board is restarted."""
-    led = Pin(LED, Pin.OUT) if Pin else None
+    led = None
+    if hasattr(machine, "Pin"):  # a simulated board has none
+        led = machine.Pin(LED, machine.Pin.OUT)
     lit = False
     while True:
         lit = not lit
