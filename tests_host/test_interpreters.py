@@ -39,7 +39,9 @@ def test_same_tests_on_micropython(
         output = done.stdout
         ended = f"exit status {done.returncode}"
     except subprocess.TimeoutExpired as expired:
-        output = (expired.stdout or b"").decode(errors="replace")
+        # Bytes in spite of text=True, on some versions.
+        caught = expired.stdout or b""
+        output = caught.decode(errors="replace") if isinstance(caught, bytes) else caught
         ended = f"killed after {TIMEOUT_S} s"
     ran = {
         word: re.findall(rf"^{word} \w+::(\w+)", output, re.MULTILINE)
