@@ -164,9 +164,11 @@ def _check(header):
     """The size that a header announces; ValueError unless it is one of a plain file."""
     checksum = int(_text(header, 148, 8).strip() or "0", 8)
     header[148:156] = b"        "
-    if checksum != sum(header) or header[257:262] != b"ustar" or header[156] not in b"0\0":
+    size = int(_text(header, 124, 12).strip() or "0", 8)
+    plain = header[257:262] == b"ustar" and header[156] in b"0\0"
+    if checksum != sum(header) or not plain or size < 0:
         raise ValueError("not a bundle")
-    return int(_text(header, 124, 12).strip() or "0", 8)
+    return size
 
 
 def start(path):

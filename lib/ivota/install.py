@@ -21,6 +21,7 @@ class Installer:
         self._limits = limits
         self._other = other
         self._work = None
+        self._firmware = None
         self._bundle = False
 
     def check(self, firmware):
@@ -28,7 +29,9 @@ class Installer:
 
         Raises OtaError(-5) for what must not be started.
         """
-        if self._work is None:
+        # Another push may have come while the files of the one before were looked at.
+        if self._work is None or self._firmware is not firmware:
+            self._firmware = firmware
             self._work = self._examine(firmware)
         try:
             next(self._work)
@@ -90,11 +93,14 @@ def examine_bundle(path, version):
         if len(listed) != len(bundle.files) - 1 or len(listed) > _FILES:
             raise ValueError("%d files, %d listed" % (len(bundle.files) - 1, len(listed)))
         buffer = bytearray(_CHUNK)
+        last = ""
         for entry in listed:
             name = entry["path"]
             parts = name.split("/")
-            if "" in parts or "." in parts or ".." in parts or "\\" in name:
-                raise ValueError("the path " + name)
+            # In order, so that none is listed twice in the place of one that is not.
+            if name <= last or "" in parts or "." in parts or ".." in parts or "\\" in name:
+                raise ValueError("the path or the order of " + name)
+            last = name
             digest = hashlib.sha256()
             with bundle.open("/" + name, "rb") as file:
                 left = entry["size"]

@@ -1,0 +1,260 @@
+"""A verified firmware becomes what starts next, or is refused with a reason."""
+
+import os
+
+from bundles import bundle, entry, header, member
+
+from ivota.errors import FAILED, OtaError
+from ivota.install import Installer, examine_bundle
+from ivota.state import State
+from support import raises, tmp_dir, write_file
+
+FILES = [
+    ("app.py", b"def main():\n    pass\n"),
+    ("data/x.bin", bytes(range(256)) * 10),
+    ("lib/y.py", b""),
+]
+LIMITS = {"starts": 3, "power_boots": 10}
+
+
+class FakeFirmware:
+    def __init__(self, path, version="0.2"):
+        self.path = path
+        self.version = version
+        self.md5 = "0" * 32
+        self.echo = {"task_id": 5}
+
+
+class FakeClient:
+    restart = False
+    exits = 0
+
+    def exit(self):
+        self.exits += 1
+
+
+def steps_of(archive, version="0.2"):
+    with tmp_dir() as path:
+        write_file(path + "/b.bin", archive)
+        return sum(1 for _ in examine_bundle(path + "/b.bin", version))
+
+
+def refused(archive, part="", version="0.2"):
+    with raises(OtaError, part) as caught:
+        steps_of(archive, version)
+    assert caught.value.code == FAILED and not caught.value.again
+    assert str(caught.value).startswith("the bundle can't be used")
+
+
+class Setup:
+    """An `Installer` on a folder of its own."""
+
+    def __init__(self, data, other=None, version="0.2"):
+        self._data = data
+        self._other = other
+        self._version = version
+
+    def __enter__(self):
+        self._tmp = tmp_dir()
+        self.path = self._tmp.__enter__()
+        write_file(self.path + "/fw.bin", self._data)
+        self.state = State(self.path + "/state.json")
+        self.state.active = "/firmware/0.1.bin"
+        self.installer = Installer(self.state, LIMITS, self._other)
+        self.installer.client = self.client = FakeClient()
+        self.firmware = FakeFirmware(self.path + "/fw.bin", self._version)
+        return self
+
+    def __exit__(self, *exc):
+        self._tmp.__exit__(*exc)
+
+    def check(self):
+        steps = 0
+        while not self.installer.check(self.firmware):
+            steps += 1
+        return steps
+
+
+def test_a_good_bundle():
+    assert steps_of(bundle(FILES)) >= 6
+
+
+def test_each_step_digests_a_chunk_at_most():
+    files = FILES + [("z", b"x" * 51200)]
+    assert steps_of(bundle(files)) >= 100
+
+
+def test_filler_behind_the_end_is_fine():
+    steps_of(bundle(FILES) + b"\x55" * 10000)
+
+
+def test_compiled_applications():
+    steps_of(bundle([("app.mpy", b"M\x06")]))
+
+
+def test_another_version():
+    refused(bundle(FILES), "0.2", version="0.3")
+
+
+def test_another_format():
+    for value in (2, "1", None, [1]):
+        refused(bundle(FILES, format=value), "format")
+
+
+def test_a_damaged_file():
+    archive = bytearray(bundle(FILES))
+    at = bytes(archive).index(bytes(range(256))) + 700
+    archive[at] ^= 1
+    refused(bytes(archive), "data/x.bin")
+
+
+def test_a_file_of_another_length():
+    listed = [entry(name, data) for name, data in FILES]
+    listed[1]["size"] -= 1
+    refused(bundle(FILES, files=listed), "length")
+
+
+def test_a_missing_file():
+    listed = [entry(name, data) for name, data in FILES]
+    refused(bundle(FILES[:2], files=listed), "listed")
+    refused(bundle(FILES[:2] + [("other", b"")], files=listed))
+
+
+def test_a_file_that_is_not_listed():
+    listed = [entry(name, data) for name, data in FILES]
+    refused(bundle(FILES + [("more.py", b"evil")], files=listed), "listed")
+
+
+def test_a_file_listed_twice_hides_no_other():
+    listed = [entry(name, data) for name, data in FILES]
+    refused(bundle(FILES + [("more.py", b"evil")], files=listed + listed[:1]))
+
+
+def test_a_truncated_archive():
+    archive = bundle(FILES)
+    for n in (600, 1024, 1600, 2100, 4000, len(archive) - 1600):
+        refused(archive[:n])
+
+
+def test_paths_that_leave_it():
+    for name in ("../x", "/etc/x", "a/../x", "a//b", "./x", "a/.", "..", "a\\b", "a/"):
+        refused(bundle(sorted(FILES + [(name, b"evil")])), "path")
+
+
+def test_files_that_are_not_in_order():
+    refused(bundle(FILES[1:] + FILES[:1]), "order")
+
+
+def test_too_many_files():
+    files = FILES + [("f%d" % n, b"") for n in range(300)]
+    refused(bundle(files), "listed")
+
+
+def test_no_application():
+    refused(bundle([("main.py", b"")]), "app.py")
+    refused(bundle([("lib/app.py", b"")]), "app.py")
+
+
+def test_no_head():
+    refused(member("app.py", b"") + bytes(1024))
+    refused(member("ivota.json", b"junk") + member("app.py", b"") + bytes(1024))
+    for head in (b"[]", b"5", b"null", b'"x"', b"{}", b'{"format": 1}', b"\xff", b"[" * 400):
+        refused(member("ivota.json", head) + member("app.py", b"") + bytes(1024))
+
+
+def test_lists_of_any_shape():
+    good = [entry(name, data) for name, data in FILES]
+    for value in (None, 5, "abc", {}, {"a": 1}, [1, 2, 3], [None] * 3, [[]] * 3, [{}] * 3):
+        refused(bundle(FILES, files=value))
+    for key in ("path", "size", "sha256"):
+        for value in (None, 5.5, [], {}, "", "x", -1):
+            refused(bundle(FILES, files=[dict(good[0], **{key: value})] + good[1:]))
+        short = dict(good[0])
+        del short[key]
+        refused(bundle(FILES, files=[short] + good[1:]))
+
+
+def test_links_and_folders():
+    refused(bundle(FILES, end=b"") + header("link", 0, b"2") + bytes(1024))
+    refused(bundle(FILES, end=b"") + header("folder/", 0, b"5") + bytes(1024))
+
+
+def test_no_archive_at_all():
+    refused(b"junk" * 1000)
+    refused(b"")
+
+
+def test_a_file_that_cannot_be_read():
+    with raises(OtaError):
+        for _ in examine_bundle("/none/b.bin", "0.2"):
+            pass
+
+
+# The installer
+
+
+def test_a_bundle_becomes_active_with_one_write():
+    with Setup(bundle(FILES)) as setup:
+        assert setup.check() >= 5
+        assert not os.listdir(setup.path).count("state.json")
+        setup.installer(setup.firmware)
+        again = State(setup.path + "/state.json")
+        assert again.active == setup.path + "/fw.bin"
+        assert again.previous == "/firmware/0.1.bin"
+        assert again.trial == {
+            "version": "0.2",
+            "md5sum": "0" * 32,
+            "limits": [3, 10],
+            "echo": {"task_id": 5},
+        }
+        assert setup.client.restart and setup.client.exits == 1
+
+
+def test_a_bad_bundle_changes_nothing():
+    with Setup(bundle(FILES, version="9")) as setup:
+        with raises(OtaError):
+            setup.check()
+        assert os.listdir(setup.path) == ["fw.bin"]
+        assert not setup.client.restart
+
+
+def test_after_a_refusal_the_next_is_looked_at_from_its_start():
+    with Setup(bundle(FILES, version="9")) as setup:
+        with raises(OtaError):
+            setup.check()
+        write_file(setup.path + "/fw.bin", bundle(FILES))
+        assert setup.check() >= 5
+
+
+def test_an_examination_that_was_dropped_is_begun_anew():
+    # Another push may come while the files of the first are digested.
+    with Setup(bundle(FILES)) as setup:
+        assert not setup.installer.check(setup.firmware)
+        assert not setup.installer.check(setup.firmware)
+        write_file(setup.path + "/other.bin", bundle(FILES, version="wrong"))
+        setup.firmware = FakeFirmware(setup.path + "/other.bin", "0.3")
+        with raises(OtaError):
+            setup.check()
+
+
+def test_an_image_is_refused_clearly():
+    with Setup(b"\xe9" + b"\0" * 1000) as setup:
+        with raises(OtaError, "image") as caught:
+            setup.check()
+        assert caught.value.code == FAILED
+
+
+def test_anything_else_is_the_callbacks():
+    got = []
+    with Setup(b"motor firmware", got.append) as setup:
+        setup.check()
+        setup.installer(setup.firmware)
+        assert got == [setup.firmware]
+        assert not setup.client.restart and setup.state.trial is None
+
+
+def test_anything_else_without_a_callback():
+    for data in (b"motor firmware", b"", b"iv"):
+        with Setup(data) as setup:
+            with raises(OtaError, "callback"):
+                setup.check()
