@@ -7,6 +7,8 @@ PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check
 # More words for pytest: make test-fast TESTS=tests_host/device PYTEST="-k resume"
 TESTS ?= tests_host
 PYTEST ?=
+# Most tests wait rather than compute: more of them at once than there are cores.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint bench bench-link clean
@@ -35,8 +37,8 @@ test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bi
 	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml $(PYTEST)
 	@echo "make test: everything passed"
 
-test-fast: $(VENV)/dev.stamp  ## the inner loop: no lint, no slow tests, stops at a failure
-	$(PY) -m pytest $(TESTS) -x -q -m "not slow" $(PYTEST)
+test-fast: $(VENV)/dev.stamp  ## the inner loop: no lint, no slow tests, many at once
+	$(PY) -m pytest $(TESTS) -q -m "not slow" --numprocesses=$(WORKERS) $(PYTEST)
 
 lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the boards'
 	$(PY) -m ruff check .

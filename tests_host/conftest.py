@@ -35,6 +35,7 @@ class DeviceTest(pytest.Item):
     def __init__(self, *, function: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.function = function
+        self.user_properties.append(("cpython", 1))
 
     def runtest(self) -> None:
         self.function()
@@ -52,33 +53,25 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return None
 
 
-ran = pytest.StashKey[dict[str, int]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[ran] = dict.fromkeys(INTERPRETERS, 0)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    report = yield
-    if isinstance(item, DeviceTest) and report.when == "call" and report.passed:
-        item.config.stash[ran]["cpython"] += 1
-    return report
-
-
 @pytest.fixture
 def count_device_tests(request: pytest.FixtureRequest) -> Any:
     """Call with an interpreter's name and a number of tests that passed on it."""
 
     def count(interpreter: str, number: int) -> None:
-        request.config.stash[ran][interpreter] += number
+        request.node.user_properties.append((interpreter, number))
 
     return count
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    numbers = config.stash[ran]
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    # The numbers travel with the reports, so that they arrive from parallel workers too.
+    numbers = dict.fromkeys(INTERPRETERS, 0)
+    for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get(
+        "failed", []
+    ):
+        for name, number in report.user_properties:
+            if name in numbers and (report.passed or name != "cpython"):
+                numbers[name] += number
     if any(numbers.values()):
         parts = ", ".join(f"{name} {number}" for name, number in numbers.items())
         terminalreporter.write_line(f"device tests: {parts}")
