@@ -47,6 +47,7 @@ class Stream:
         self.patient = True  # what a library last said with setblocking()
         self.write_only = False
         self.first_line = None
+        self.line = b""  # the line last read
         self.limit = int(timeout_s * 1000)
         self.raw = None
         self._poll = select.poll()
@@ -154,6 +155,7 @@ class Stream:
                 break
         if self.first_line is None:
             self.first_line = line
+        self.line = line
         return line
 
     def write(self, data, n=None):
@@ -199,6 +201,8 @@ class _Module:
         return ((2, 1, 0, "", None),)
 
     def socket(self, *_args):
+        if self._stream.used:
+            raise OSError(errno.EISCONN)  # one stream is one connection
         self._stream.used = True
         return self._stream
 

@@ -83,9 +83,13 @@ class Transfer:
                 stream=True,
                 parse_headers=self._header,
             )
-        except _Redirect as found:
+        # urequests 0.9.1 shows a Location to nobody and follows by itself, or fails to.
+        except Exception:
+            location = _location(stream)
+            if not location:
+                raise
             stream.close()
-            return found.args[0]
+            return location
         self.raw = stream.raw
         self._status = answer.status_code
         return None
@@ -94,11 +98,11 @@ class Transfer:
         self._lines += 1
         if self._lines > _HEADERS:
             raise OSError("more than 64 header lines")
+        if _location(self._stream):
+            raise _Redirect
         name, _, value = line.decode().partition(":")
         name = name.lower()
         value = value.strip()
-        if name == "location" and self._stream.first_line.split(b" ")[1][:1] == b"3":
-            raise _Redirect(value)
         if name in (
             "content-length",
             "content-range",
@@ -147,6 +151,14 @@ class Transfer:
             return Afresh(MISMATCH, "HTTP 416")
         after = self._fields.get("retry-after", "")
         return OtaError(TIMED_OUT, "HTTP %d" % status, True, int(after) if after.isdigit() else 0)
+
+
+def _location(stream):
+    """Where an answer redirects to, if its line last read says so."""
+    line = stream.line
+    if line[:9].lower() == b"location:" and stream.first_line.split(b" ")[1][:1] == b"3":
+        return line[9:].decode().strip()
+    return None
 
 
 def split_url(url):

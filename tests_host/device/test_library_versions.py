@@ -1,0 +1,251 @@
+"""ivota on every supported version of umqtt.simple and requests, on sockets as esp32 has them."""
+
+import errno
+
+import requests
+import umqtt.simple
+from doubles import (
+    requests_0_9_1,
+    requests_0_10_2,
+    requests_1_1_1,
+    umqtt_1_6_0,
+    umqtt_1_7_0,
+    umqtt_1_8_0,
+)
+from doubles.fakesocket import CLOSED, Network
+
+from ivota import link, net, retry, transfer
+from ivota.errors import OtaError
+from ivota.messages import Push
+from support import patched, raises
+
+UMQTT = (umqtt.simple, umqtt_1_6_0, umqtt_1_7_0, umqtt_1_8_0)
+REQUESTS = (requests, requests_0_9_1, requests_0_10_2, requests_1_1_1)
+
+MQTT = {
+    "host": "broker",
+    "port": 1883,
+    "tls": False,
+    "ca": None,
+    "keepalive_s": 60,
+    "max_message_bytes": 4096,
+}
+TOPIC = "t" * 123  # umqtt up to 1.7.0 can't subscribe to one this long
+NAME = b"\0\x7b" + TOPIC.encode()
+CONNACK = b"\x20\x02\0\0"
+SUBACK = b"\x90\x03\0\x01\x01"
+HTTP = {"timeout_s": 10, "deadline_s": 60, "ca": None}
+BODY = bytes(range(200))
+PARTIAL = (
+    b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 100-199/200\r\n"
+    b'content-length: 100\r\nETag: "e"\r\n\r\n'
+)
+
+
+class World:
+    """`with World(script…) as network:` is what `net` has for sockets, poll and time."""
+
+    def __init__(self, *scripts):
+        self.network = Network(*scripts, port="esp32")
+
+    def __enter__(self):
+        self._patch = patched(net, socket=self.network, select=self.network)
+        self._patch.__enter__()
+        self.network.clock.put_into(net, link, retry)
+        return self.network
+
+    def __exit__(self, *exc):
+        self.network.clock.__exit__(*exc)
+        self._patch.__exit__(*exc)
+
+
+class Owner:
+    def __init__(self):
+        self.heard = []
+        self.acks = 0
+
+    def on_up(self):
+        pass
+
+    def on_message(self, payload):
+        self.heard.append(bytes(payload))
+
+    def on_acked(self):
+        self.acks += 1
+
+
+def make():
+    owner = Owner()
+    owner.lost = []
+
+    def log(_level, event, **fields):
+        if event == "link_lost":
+            owner.lost.append(fields["why"])
+
+    retry_s = {"first_s": 1, "most_s": 1}
+    made = link.Link(MQTT, 10, retry_s, lambda: ("d", "u", "p"), TOPIC, owner, log)
+    return made, owner
+
+
+def settle(made):
+    while made.step():
+        pass
+
+
+def test_a_session_on_every_umqtt():
+    for library in UMQTT:
+        with patched(link, umqtt=library), World([CONNACK, SUBACK]) as network:
+            made, owner = make()
+            settle(made)
+            assert made.up and made._stream.used and made._client.sock is made._stream
+            sock = network.sockets[0]
+            expected = b"\x10\x14\0\x04MQTT\x04\xc2\0\x3c\0\x01d\0\x01u\0\x01p"
+            expected = b"\x10\x13" + expected[2:]
+            expected += b"\x82\x80\x01\0\x01" + NAME + b"\x01"
+            assert sock.sent == expected
+            assert made.publish("r", "x", 1)
+            sock.push(b"\x40\x02\0\x02", b"\x32\x83\x01" + NAME + b"\0\x07hello!"[:6])
+            settle(made)
+            assert owner.acks == 1 and owner.heard == [b"hell"]
+            network.clock.advance_ms(31000)
+            made.step()
+            assert sock.sent.endswith(b"\x32\x06\0\x01r\0\x02x\x40\x02\0\x07\xc0\0")
+            sock.push(b"\xd0\0")
+            settle(made)
+            network.clock.advance_ms(1000)
+            assert made.step() is False and made.up
+            assert network.lookups == [("broker", 1883)]
+            assert not owner.lost
+
+
+def test_packet_ids_stay_in_range_on_every_umqtt():
+    for library in UMQTT:
+        with patched(link, umqtt=library), World([CONNACK, SUBACK]) as network:
+            made, owner = make()
+            settle(made)
+            made._client.pid = 64990
+            for n in range(30):
+                assert made.publish("r", "x", 1)
+                assert 0 < made.waiting < 65536
+                network.sockets[0].push(b"\x40\x02" + made.waiting.to_bytes(2, "big"))
+                settle(made)
+                assert owner.acks == n + 1
+
+
+def test_no_version_waits_longer_than_its_deadline():
+    for library in UMQTT:
+        for script in (
+            [],
+            [CONNACK[:2]],
+            [CONNACK, SUBACK[:3]],
+            [CONNACK, SUBACK, b"\x30"],
+            [CONNACK, SUBACK, b"\x30\x7f\0\x03t"],
+            [CONNACK, SUBACK, b"\x40"],
+            [CONNACK, SUBACK, b"\xd0"],
+            [CONNACK, SUBACK, b"\x30"] + [400, b"\xff"] * 100,
+        ):
+            with patched(link, umqtt=library), World(script) as network:
+                made, owner = make()
+                start = network.clock.now_ms()
+                while not owner.lost:
+                    begun = network.clock.now_ms()
+                    if not made.step():
+                        network.clock.advance_ms(10)
+                    assert network.clock.now_ms() - begun <= 10010
+                assert network.clock.now_ms() - start <= 25000, script
+                assert network.sockets[0].closed
+
+
+def test_what_any_umqtt_raises_is_a_lost_link():
+    for library in UMQTT:
+        for script in ([CLOSED], [b"\x20\x02\0\x05"], [b"\xd0\0\0\0"], [CONNACK, SUBACK, CLOSED]):
+            with patched(link, umqtt=library), World(script, [CONNACK, SUBACK]) as network:
+                made, owner = make()
+                for _ in range(10):
+                    made.step()
+                    network.clock.advance_ms(500)
+                assert len(owner.lost) == 1 and made.up, script
+
+
+def test_an_answer_on_every_requests():
+    push = Push("2", "http://files:81/f?a=b", "0" * 32, 200)
+    for library in REQUESTS:
+        with patched(transfer, requests=library), World([PARTIAL + BODY[100:]]) as network:
+            made = transfer.Transfer(push, 100, HTTP)
+            assert made._stream.used and made.skip == 0 and made.etag == '"e"'
+            assert made.raw is network.sockets[0]
+            got = bytearray(100)
+            assert made.raw.readinto(got) == 100 and got == BODY[100:]
+            assert network.lookups == [("files", 81)]
+            sent = network.sockets[0].sent
+            assert sent.startswith(b"GET /f?a=b HTTP/1.")
+            assert b"Range: bytes=100-\r\n" in sent
+            made.close()
+            assert network.sockets[0].closed
+
+
+def test_a_redirect_is_ours_to_follow_on_every_requests():
+    push = Push("2", "http://files/f", "0" * 32, 200)
+    for library in REQUESTS:
+        for place in (b"http://other/g", b"/g"):
+            moved = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n\r\n"
+            with patched(transfer, requests=library), World([moved], [PARTIAL]) as network:
+                made = transfer.Transfer(push, 100, HTTP)
+                assert made._stream.used
+                host = "other" if b"other" in place else "files"
+                assert network.lookups == [("files", 80), (host, 80)]
+                assert network.sockets[0].closed
+                assert b"Range: bytes=100-" in network.sockets[1].sent
+
+
+def test_no_answer_keeps_any_requests_longer_than_its_deadline():
+    push = Push("2", "http://files/f", "0" * 32, 200)
+    for library in REQUESTS:
+        for script in (
+            [],
+            [b"HTTP/1.1 2"],
+            [b"HTTP/1.1 200 OK\r\nX: "] + [400, b"x"] * 100,
+            [b"HTTP/1.1 200 OK\r\n"] + [400, b"X: y\r\n"] * 100,
+            [b"HTTP/1.1 302 Found\r\nLocation: http://other/\r\n\r\n"],
+        ):
+            with patched(transfer, requests=library), World(script, []) as network:
+                start = network.clock.now_ms()
+                with raises(OtaError) as caught:
+                    transfer.Transfer(push, 100, HTTP)
+                assert caught.value.again, script
+                assert network.clock.now_ms() - start <= 20000, script
+                assert all(sock.closed for sock in network.sockets)
+
+
+class Bypass:
+    """A library that takes its socket from elsewhere, as a new version might."""
+
+    socket = None
+
+    def __init__(self, library):
+        self.socket = net.socket
+        self.MQTTClient = getattr(library, "MQTTClient", None)
+        self.request = getattr(library, "request", None)
+
+
+def test_a_umqtt_that_bypasses_the_guard_is_refused():
+    for library in UMQTT:
+        with World([], [CONNACK, SUBACK]) as network:
+            name = "socket" if hasattr(library, "socket") else "usocket"
+            with patched(link, umqtt=Bypass(library)), patched(library, **{name: network}):
+                made, owner = make()
+                made.step()
+                assert len(network.sockets) == 2 and owner.lost and not made.up
+                assert network.sockets[0].closed and network.sockets[0].sent == b""
+
+
+def test_a_requests_that_bypasses_the_guard_is_refused():
+    push = Push("2", "http://files/f", "0" * 32, 200)
+    for library in REQUESTS:
+        with World([], [PARTIAL]) as network:
+            name = "socket" if hasattr(library, "socket") else "usocket"
+            with patched(transfer, requests=Bypass(library)), patched(library, **{name: network}):
+                with raises(OtaError) as caught:
+                    transfer.Transfer(push, 100, HTTP)
+                assert str(errno.ENOTCONN) in str(caught.value) or "ENOTCONN" in str(caught.value)
+                assert len(network.sockets) == 2 and network.sockets[0].closed
