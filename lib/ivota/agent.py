@@ -13,7 +13,7 @@ except ImportError:  # the unix port is on the network already
 
 from ivota import jsonfile, net
 from ivota.client import Client
-from ivota.errors import ConfigError
+from ivota.errors import ConfigError, describe
 from ivota.install import Installer
 from ivota.state import State
 
@@ -51,7 +51,10 @@ def run():
         from ivota import runners
 
         runners.start(client, lambda: _restart(client))
-        application()
+        try:
+            application()
+        except Exception as error:
+            _died(client, error)
 
 
 def load_config(path, over):
@@ -116,12 +119,27 @@ def _application():
 async def _both(client, application):
     import asyncio
 
-    task = asyncio.create_task(application())
+    async def guarded():
+        try:
+            await application()
+        except Exception as error:
+            _died(client, error)
+
+    task = asyncio.create_task(guarded())
     await client.serve()
     task.cancel()
 
 
+def _died(client, error):
+    """The application ended with an error: its trial has failed; else updates go on without it."""
+    sys.print_exception(error)
+    log("error", "application_died", why=describe(error))
+    if client.state.trial:
+        machine.reset()
+
+
 def _restart(client):
-    if client.restart:
+    """Reset the board for a new version, and for a client that ended without being told to."""
+    if client.restart or not client.exiting:
         log("info", "restart")
         machine.reset()

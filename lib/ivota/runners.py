@@ -2,13 +2,15 @@
 
 import asyncio
 
+from ivota.errors import describe
+
 # Bytes. A TLS handshake does not fit into an ESP32 thread's default; the unix port keeps 8 KiB of
 # it back, and examining a bundle does not fit into the 8 KiB that would be left of 16.
 _STACK = 24 * 1024
 
 
 def start(client, then=None):
-    """Run the client in a thread, and call `then` when it has ended.
+    """Run the client in a thread, and call `then` when it has ended, in whatever way.
 
     Raises RuntimeError on a port without threads.
     """
@@ -18,7 +20,11 @@ def start(client, then=None):
         raise RuntimeError("this port has no threads: use run(), step() or serve()")
 
     def body():
-        client.run()
+        try:
+            client.run()
+        # Nobody above this would hear of it, and the board could never be updated again.
+        except Exception as error:
+            client.log("error", "died", why=describe(error))
         if then:
             then()
 

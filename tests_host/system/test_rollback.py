@@ -1,0 +1,96 @@
+"""A new version that is no good: the old one is back, and the cloud is told why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from badserver import BadServer
+from wire import Wire
+
+from ivota_tools.release import pack
+from ivota_tools.sim import Board
+
+APPLICATIONS = {
+    "raises when imported": 'raise ValueError("broken on purpose")\n',
+    "raises when started": 'async def main():\n    raise ValueError("broken on purpose")\n',
+    "resets the board": "import machine\n\n\ndef main():\n    machine.reset()\n",
+}
+
+
+def release(tmp_path: Path, version: str, app: str) -> bytes:
+    folder = tmp_path / f"application-{version}"
+    folder.mkdir()
+    (folder / "app.py").write_text(app)
+    out = tmp_path / f"{version}.bin"
+    pack(folder, version, out=out)
+    return out.read_bytes()
+
+
+def push(wire: Wire, server: BadServer, version: str, data: bytes) -> None:
+    server.add(f"/{version}.bin", data)
+    wire.push(version, server.url(f"/{version}.bin"), data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", APPLICATIONS)
+def test_a_broken_version_goes_back_to_the_one_before(
+    what: str, tmp_path: Path, agent: Callable[..., Board], wire: Wire, server: BadServer
+) -> None:
+    idle = (
+        "import asyncio\n\n\nasync def main():\n    while True:\n        await asyncio.sleep(1)\n"
+    )
+    # The client of a version whose application resets at once has no time to reach the cloud.
+    good = release(tmp_path, "0.2", idle)
+    bad = release(tmp_path, "0.3", APPLICATIONS[what])
+    board = agent()
+    board.power_on()
+    wire.wait_version("0.1")
+    push(wire, server, "0.2", good)
+    wire.wait_state("done")
+    board.wait_log("confirmed version=0.2")
+    push(wire, server, "0.3", bad)
+    failure = wire.wait_state("fail", timeout_s=30).json["report"]
+    assert failure["version"] == "0.3"
+    assert failure["progress"]["result_code"] == "-5"
+    assert failure["progress"]["result_msg"] == "crashed in its trial"
+    assert len([line for line in board.log if "running trial=True version=0.3" in line]) == 3
+    board.wait_log("running trial=False version=0.2")
+
+    # The same bytes are refused from now on without being fetched; another version is welcome.
+    asked = len(server.asked("/0.3.bin"))
+    said = len(wire.messages)
+    push(wire, server, "0.3", bad)
+    assert wire.wait_state("fail", after=said).json["report"]["progress"]["result_code"] == "-5"
+    assert len(server.asked("/0.3.bin")) == asked
+    push(wire, server, "0.4", release(tmp_path, "0.4", idle))
+    wire.wait(lambda m: m.state == "done" and m.json["report"]["version"] == "0.4", "0.4 done")
+    board.wait_log("confirmed version=0.4")
+    board.stop()
+    state = json.loads(board.read("/ivota-state.json"))
+    assert state["active"] == "/firmware/0.4.bin"
+    assert sorted(board.listdir("/firmware")) == ["0.2.bin", "0.4.bin"]
+
+
+@pytest.mark.slow
+def test_a_version_that_never_reaches_the_cloud_goes_back_in_time(
+    tmp_path: Path, agent: Callable[..., Board], wire: Wire, server: BadServer
+) -> None:
+    folder = tmp_path / "application-0.2"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"mqtt": {"port": 1}}')
+    board = agent(trial={"limit_s": 2})
+    board.power_on()
+    wire.wait_version("0.1")
+    (folder / "app.py").write_text("async def main():\n    pass\n")
+    out = tmp_path / "0.2.bin"
+    pack(folder, "0.2", out=out)
+    push(wire, server, "0.2", out.read_bytes())
+    failure = wire.wait_state("fail", timeout_s=20).json["report"]["progress"]
+    assert failure["result_code"] == "-5"
+    assert failure["result_msg"] == "the trial was not confirmed in time"
+    board.wait_log("running trial=False version=0.1")
+    board.stop()
+    assert "rejected" not in json.loads(board.read("/ivota-state.json"))
