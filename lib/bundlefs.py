@@ -122,10 +122,12 @@ class _File(io.IOBase):
         return line
 
     def ioctl(self, request, _arg):
-        if request == 4:  # MP_STREAM_CLOSE
-            self._file.close()
-            return 0
-        return -1 if request == 11 else 0  # 11: MP_STREAM_GET_BUFFER_SIZE, the default will do
+        # The interpreter closes through 4 (MP_STREAM_CLOSE); to all else it is told that there is
+        # no such thing: no buffer size of our own (11), and no file number (10), where 0 is one.
+        if request != 4:
+            return -1
+        self._file.close()
+        return 0
 
     def close(self):
         self._file.close()

@@ -202,7 +202,7 @@ class _Module:
 
     def socket(self, *_args):
         if self._stream.used:
-            raise OSError(errno.EISCONN)  # one stream is one connection
+            raise OSError(errno.EALREADY)  # one stream is one connection
         self._stream.used = True
         return self._stream
 
