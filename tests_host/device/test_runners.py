@@ -1,0 +1,155 @@
+"""Ways to run the client: a loop, a thread, a task; each ends at `exit()` and leaves in order."""
+
+import asyncio
+import sys
+import time
+
+from ivota import runners
+from support import installed, raises, wait_until
+
+SKIP_ON = {
+    "test_a_port_without_threads": ("cpython", "the shim's builtins can't be changed by a test"),
+}
+
+
+class FakeClient:
+    """Downloads for ever: 10 blocks, then nothing for a while."""
+
+    def __init__(self, blocks=50):
+        self.blocks = blocks
+        self.steps = 0
+        self.exiting = False
+        self.closed = 0
+        self.log_lines = []
+
+    def log(self, level, event, **fields):
+        self.log_lines.append((level, event))
+
+    def step(self):
+        self.steps += 1
+        if self.steps >= self.blocks:
+            self.exiting = True
+        return bool(self.steps % 10)
+
+    def idle_ms(self):
+        return 2
+
+    def close(self):
+        self.closed += 1
+
+    def run(self):
+        while not self.exiting:
+            if not self.step():
+                time.sleep_ms(self.idle_ms())
+        self.close()
+
+
+def test_serve_lets_other_tasks_run():
+    client = FakeClient(100)
+    between = []
+
+    async def ticker():
+        while True:
+            between.append(client.steps)
+            await asyncio.sleep_ms(0)
+
+    async def main():
+        task = asyncio.create_task(ticker())
+        await runners.serve(client)
+        task.cancel()
+
+    asyncio.run(main())
+    assert client.steps == 100 and client.closed == 1
+    # The ticker ran between every two blocks.
+    assert len(set(between)) >= 99
+
+
+def test_serve_as_a_task():
+    async def main():
+        client = FakeClient()
+        task = asyncio.create_task(runners.serve(client))
+        await asyncio.sleep_ms(1)
+        assert client.steps > 0
+        await task
+        assert client.closed == 1
+
+    asyncio.run(main())
+
+
+def test_serve_ends_at_exit():
+    async def main():
+        client = FakeClient(10**9)
+        task = asyncio.create_task(runners.serve(client))
+        await asyncio.sleep_ms(20)
+        client.exiting = True
+        await task
+        assert client.closed == 1
+
+    asyncio.run(main())
+
+
+def test_a_thread():
+    client = FakeClient()
+    done = []
+    runners.start(client, lambda: done.append(1))
+    wait_until(lambda: done)
+    assert client.steps == 50 and client.closed == 1 and done == [1]
+
+
+def test_exit_from_another_thread():
+    client = FakeClient(10**9)
+    done = []
+    runners.start(client, lambda: done.append(1))
+    wait_until(lambda: client.steps > 20)
+    client.exiting = True
+    wait_until(lambda: done)
+    assert client.closed == 1
+
+
+def test_a_client_that_dies_is_told_of():
+    class Dying(FakeClient):
+        def run(self):
+            raise ValueError("x")
+
+    client = Dying()
+    done = []
+    runners.start(client, lambda: done.append(1))
+    wait_until(lambda: done)
+    assert client.log_lines == [("error", "died")]
+
+
+def test_the_stack_is_set_for_that_thread_alone():
+    import _thread
+
+    sizes = []
+
+    class FakeThread:
+        def stack_size(self, size=0):
+            sizes.append(size)
+            return 4096
+
+        def start_new_thread(self, _body, _args):
+            sizes.append("start")
+
+    with installed("_thread", FakeThread()):
+        runners.start(FakeClient())
+    assert sizes[0] >= 16384 and sizes[1:] == ["start", 4096]
+    assert sys.modules.get("_thread", _thread) is _thread
+
+
+def test_a_port_without_threads():
+    import builtins
+
+    def without(name, *args):
+        if name == "_thread":
+            raise ImportError("no module named '_thread'")
+        return real(name, *args)
+
+    real = builtins.__import__
+    builtins.__import__ = without
+    try:
+        with raises(RuntimeError, "threads") as caught:
+            runners.start(FakeClient())
+    finally:
+        builtins.__import__ = real
+    assert "serve()" in str(caught.value)

@@ -1,0 +1,139 @@
+"""A new version confirms itself once the cloud is reached, or is given up in time."""
+
+from clientworld import World
+
+from ivota import jsonfile
+
+TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
+
+
+def trial_client(world, connect=True, **config):
+    jsonfile.save(
+        world.path + "/state.json",
+        {"active": "/firmware/0.2.bin", "previous": "/firmware/0.1.bin", "trial": TRIAL},
+    )
+    return world.client(version="0.2", connect=connect, config=config)
+
+
+def saved(world):
+    return jsonfile.load(world.path + "/state.json")
+
+
+def test_confirmed_when_the_report_is_acknowledged():
+    with World() as world:
+        client = trial_client(world)
+        client.link.acks = False
+        world.spin(5)
+        assert world.versions() == ["0.2"] and saved(world)["trial"]
+        assert world.finals() == []
+        client.link.ack()
+        world.spin(1)
+        assert "trial" not in saved(world)
+        assert saved(world)["active"] == "/firmware/0.2.bin"
+        assert world.finals() == [("done", "0", "")]
+        assert client.link.sent[-1][1]["report"]["task_id"] == 7
+
+
+def test_done_is_on_flash_before_it_is_sent():
+    with World() as world:
+        client = trial_client(world)
+        client.link.acks = False
+        world.spin(1)
+        client.link.ack()
+        world.spin(1)
+        assert world.finals() and "done" in saved(world)["outbox"]
+        client.link.ack()
+        world.spin(1)
+        assert "outbox" not in saved(world)
+
+
+def test_done_survives_a_power_cut():
+    with World() as world:
+        client = trial_client(world)
+        client.link.acks = False
+        world.spin(1)
+        client.link.ack()
+        world.client(version="0.2")
+        world.spin(2)
+        assert world.finals() == [("done", "0", "")]
+        assert world.versions()[0] == "0.2"
+
+
+def test_the_application_may_be_the_one_that_confirms():
+    with World() as world:
+        client = trial_client(world, trial={"confirm": "application"})
+        world.spin(10)
+        assert saved(world)["trial"] and world.finals() == []
+        client.confirm()
+        world.spin(1)
+        assert "trial" not in saved(world)
+        assert world.finals() == [("done", "0", "")]
+
+
+def test_the_application_alone_is_not_enough():
+    with World() as world:
+        client = trial_client(world, False, trial={"confirm": "application"})
+        client.confirm()
+        world.spin(5)
+        assert saved(world)["trial"]
+
+
+def test_the_cloud_is_not_reached_in_time():
+    with World() as world:
+        client = trial_client(world, False, trial={"limit_s": 60})
+        world.spin(59, pace_ms=100)
+        assert not client.exiting
+        world.spin(2, pace_ms=100)
+        assert client.exiting and client.restart
+        state = saved(world)
+        assert state["active"] == "/firmware/0.1.bin" and "trial" not in state
+        assert state["ended"]["version"] == "0.2"
+
+
+def test_a_given_up_version_is_not_rejected():
+    with World() as world:
+        trial_client(world, False, trial={"limit_s": 60})
+        world.spin(61, pace_ms=100)
+        world.client(version="0.1")
+        world.spin(1)
+        assert world.finals()[0][:2] == ("fail", "-5") and "in time" in world.finals()[0][2]
+        assert world.state.reason("5" * 32) is None
+        assert world.state.count("5" * 32) == 1
+        assert "ended" not in saved(world)
+
+
+def test_what_boot_ended_is_reported_and_rejected():
+    with World() as world:
+        jsonfile.save(
+            world.path + "/state.json",
+            {"active": "/firmware/0.1.bin", "ended": dict(TRIAL, why="crashed", reject=True)},
+        )
+        client = world.client(version="0.1")
+        # It is on flash before anything is sent.
+        assert "crashed" in saved(world)["outbox"] and "ended" not in saved(world)
+        world.spin(1)
+        assert world.finals() == [("fail", "-5", "crashed")]
+        assert client.link.sent[-1][1]["report"]["version"] == "0.2"
+        assert client.link.sent[-1][1]["report"]["task_id"] == 7
+        assert world.state.reason("5" * 32) == "crashed"
+
+
+def test_what_lost_power_too_often_is_not_rejected():
+    with World() as world:
+        jsonfile.save(
+            world.path + "/state.json",
+            {"active": "/firmware/0.1.bin", "ended": dict(TRIAL, why="power", reject=False)},
+        )
+        world.client(version="0.1")
+        world.spin(1)
+        assert world.finals() == [("fail", "-5", "power")]
+        assert world.state.reason("5" * 32) is None
+
+
+def test_an_ended_trial_does_not_keep_updates_back():
+    with World() as world:
+        jsonfile.save(world.path + "/state.json", {"ended": dict(TRIAL, why="x", reject=True)})
+        world.client(version="0.1")
+        world.push(world.data, version="0.3")
+        world.spin(5)
+        assert [firmware.version for firmware in world.got] == ["0.3"]
