@@ -24,16 +24,15 @@ _APP = "/app/"  # where boot.py mounts the bundle
 def run():
     """Run until the board is to be restarted, and restart it."""
     config = load_config(_CONFIG, _APP + "config.json")
-    if network and (config.get("wifi") or {}).get("ssid"):
-        from ivota.wifi import Station
-
-        net.online = Station(config["wifi"], log)
     state = State()
-    limits = {"starts": 3, "power_boots": 10}
-    limits.update(config.get("trial") or {})
-    installer = Installer(state, limits)
+    installer = Installer(state)
     client = Client(config, running_version(config), installer, log=log, state=state)
     installer.client = client
+    wifi = client.config["wifi"]
+    if network and wifi["ssid"]:
+        from ivota.wifi import Station
+
+        net.online = Station(wifi, log)
     _watch(client, state)
     log("info", "running", version=client.version, trial=bool(state.trial))
     gc.collect()

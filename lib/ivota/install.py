@@ -10,15 +10,11 @@ _FILES = 256  # a bundle with more would not fit a board's heap as an index
 
 
 class Installer:
-    """The agent's `on_firmware`: bundles become active, `other` gets what only it can burn.
+    """The agent's `on_firmware`: bundles become active, `other` gets what only it can burn."""
 
-    `limits` is the configuration's `trial`.
-    """
-
-    def __init__(self, state, limits, other=None):
+    def __init__(self, state, other=None):
         self.client = None  # set once there is one; it is told when to end
         self._state = state
-        self._limits = limits
         self._other = other
         self._work = None
         self._firmware = None
@@ -59,7 +55,7 @@ class Installer:
         if not self._bundle:
             self._other(firmware)
             return
-        limits = self._limits
+        limits = self.client.config["trial"]
         trial = {
             "version": firmware.version,
             "md5sum": firmware.md5,

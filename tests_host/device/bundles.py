@@ -42,4 +42,5 @@ def bundle(members, version="0.2", end=bytes(1024), **changed):
     head.update(changed)
     parts = [member("ivota.json", json.dumps(head).encode())]
     parts += [member(name, data) for name, data in members]
-    return b"".join(parts) + end
+    parts.append(end)
+    return b"".join(parts)

@@ -14,7 +14,6 @@ FILES = [
     ("data/x.bin", bytes(range(256)) * 10),
     ("lib/y.py", b""),
 ]
-LIMITS = {"starts": 3, "power_boots": 10}
 
 
 class FakeFirmware:
@@ -26,6 +25,7 @@ class FakeFirmware:
 
 
 class FakeClient:
+    config = {"trial": {"starts": 3, "power_boots": 10}}
     restart = False
     exits = 0
 
@@ -60,7 +60,7 @@ class Setup:
         write_file(self.path + "/fw.bin", self._data)
         self.state = State(self.path + "/state.json")
         self.state.active = "/firmware/0.1.bin"
-        self.installer = Installer(self.state, LIMITS, self._other)
+        self.installer = Installer(self.state, self._other)
         self.installer.client = self.client = FakeClient()
         self.firmware = FakeFirmware(self.path + "/fw.bin", self._version)
         return self
@@ -146,8 +146,14 @@ def test_files_that_are_not_in_order():
 
 
 def test_too_many_files():
-    files = FILES + [("f%d" % n, b"") for n in range(300)]
-    refused(bundle(files), "listed")
+    with tmp_dir() as path:
+        with open(path + "/b.bin", "wb") as file:
+            file.write(bundle([], end=b"", files=[entry("f", b"")] * 300))
+            for n in range(300):
+                file.write(member("f%d" % n, b""))
+        with raises(OtaError, "300 files"):
+            for _ in examine_bundle(path + "/b.bin", "0.2"):
+                pass
 
 
 def test_no_application():
