@@ -11,6 +11,7 @@ from ivota.journal import Journal
 from ivota.link import Link
 from ivota.state import State
 
+_BURN_MS = const(600000)  # how long a new push waits for the application to say how burning went
 _ANSWER_MS = const(2000)  # how long the cloud may take to answer a report with a push
 _ACK_MS = const(5000)  # how long an orderly end waits for the last report's acknowledgement
 
@@ -85,7 +86,7 @@ class Client:
             self._pass_on()
         if self._trial:
             self._trial = self._trial.step(self._confirmed)
-        if self._next:
+        if self._next and not self._is_burning():
             self._begin()
         if self._job:
             busy = self._work() or busy
@@ -277,6 +278,14 @@ class Client:
         """Whether the version that runs is not confirmed yet."""
         return bool(self._trial)
 
+    def _is_burning(self):
+        """Whether the application still has a firmware that it has not reported on."""
+        return (
+            self._burning is not None
+            and self._job is None
+            and time.ticks_diff(time.ticks_ms(), self._handed) < _BURN_MS
+        )
+
     def _begin(self):
         """Start on the push that came in; what is here of another firmware stays on flash."""
         if self._job:
@@ -296,6 +305,7 @@ class Client:
         self._burning = job.firmware
         if job.phase is None:
             self._job = None
+            self._handed = time.ticks_ms()
         return busy
 
     def _fail(self, push, error):
@@ -303,7 +313,11 @@ class Client:
         self.log("error", "failed", code=error.code, why=error.message)
         self._post(self.report("fail", push, error.code, error.message), push.md5)
         if self._on_failure:
-            self._on_failure(error)
+            try:
+                self._on_failure(error)
+            # It is the application's code, and no part of the update.
+            except Exception as own:
+                self.log("error", "on_failure", why=describe(own))
 
     def _post(self, text, md5):
         """Keep a final report through a power cut; it goes out even if the flash fails."""

@@ -99,7 +99,10 @@ class FirmwareFile:
         for name in os.listdir(self._directory):
             path = self._directory + "/" + name
             if path not in (self._keep, self._spare, self.path):
-                os.remove(path)
+                try:
+                    os.remove(path)
+                except OSError:
+                    pass  # a folder: not ours; whether it stands in the way is seen below
         if self._lacks() and self._spare and self._spare != self.path:
             jsonfile.remove(self._spare)
         lacks = self._lacks()

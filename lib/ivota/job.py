@@ -1,5 +1,6 @@
 """One update, from the push to the hand-over: a chain of phases, each a bounded piece of work."""
 
+import gc
 import time
 
 from micropython import const
@@ -67,6 +68,12 @@ class Job:
         except OSError as error:
             # The network's errors come as OtaError; this one is the flash's.
             self._failed(OtaError(FAILED, "flash: " + describe(error)))
+        except MemoryError as error:
+            gc.collect()
+            self._failed(OtaError(TIMED_OUT, describe(error), True))
+        # What the application's hooks raise must not end the client.
+        except Exception as error:
+            self._failed(OtaError(FAILED, describe(error)))
         return True
 
     def renew(self, url):

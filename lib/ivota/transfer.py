@@ -190,10 +190,15 @@ def split_url(url):
 
 def _follow(url, location):
     """The absolute URL of a redirect; never from https to http."""
-    if location[:1] == "/" and location[:2] != "//":
-        secure, host, port, _ = split_url(url)
-        location = "%s://%s:%d%s" % ("https" if secure else "http", host, port, location)
-    elif url[:8].lower() == "https://" and location[:8].lower() != "https://":
+    secure, host, port, path = split_url(url)
+    scheme = "https:" if secure else "http:"
+    if location[:2] == "//":
+        location = scheme + location
+    elif ":" not in location.split("?")[0].split("/")[0]:
+        if location[:1] != "/":
+            location = path.split("?")[0].rpartition("/")[0] + "/" + location
+        location = "%s//%s:%d%s" % (scheme, host, port, location)
+    if secure and location[:8].lower() != "https://":
         raise OtaError(FAILED, "the server redirects from https to http")
     return location
 

@@ -397,3 +397,74 @@ def test_no_log_is_needed():
         world.push()
         world.spin()
         assert world.got and world.log == []
+
+
+def test_a_push_waits_for_the_application_to_report_what_it_burns():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin()
+        assert len(world.got) == 1
+        world.push(world.data, version="0.3")
+        world.spin(5)
+        assert len(world.got) == 1
+        client.update_progress("done")
+        world.spin()
+        assert ("done", "0", "") in world.finals()
+        assert [firmware.version for firmware in world.got] == ["0.2", "0.3"]
+
+
+def test_an_application_that_never_reports_does_not_stop_updates_for_ever():
+    with World() as world:
+        world.client()
+        world.push()
+        world.spin()
+        world.push(world.data, version="0.3")
+        world.clock.advance_ms(600 * 1000)
+        world.spin()
+        assert [firmware.version for firmware in world.got] == ["0.2", "0.3"]
+
+
+def test_what_the_hooks_raise_ends_the_update_and_not_the_client():
+    def broken(*_arguments):
+        raise RuntimeError("a bug of the application")
+
+    with World() as world:
+        client = world.client(defer=broken)
+        client._on_failure = broken
+        world.push()
+        world.spin()
+        state, code, message = world.finals()[0]
+        assert (state, code) == ("fail", "-5")
+        assert "a bug of the application" in message
+        assert "on_failure" in [event for _, event, _ in world.log]
+        assert len(world.finals()) == 1
+
+
+def test_without_memory_it_is_tried_again():
+    with World() as world:
+        world.client()
+        whole = world.transfer
+        tries = []
+
+        def short(*arguments):
+            tries.append(1)
+            if len(tries) == 1:
+                raise MemoryError
+            return whole(*arguments)
+
+        with patched(job_module, Transfer=short):
+            world.push()
+            world.spin(5)
+        assert len(world.got) == 1 and len(tries) == 2
+
+
+def test_a_folder_in_the_firmware_directory_is_left_alone():
+    with World() as world:
+        world.client()
+        os.mkdir(world.path + "/fw")
+        os.mkdir(world.path + "/fw/mine")
+        world.push()
+        world.spin()
+        assert len(world.got) == 1
+        assert sorted(os.listdir(world.path + "/fw")) == ["0.2.bin", "mine"]

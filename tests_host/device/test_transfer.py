@@ -5,7 +5,7 @@ from webserver import WebNetwork, answer
 from ivota import secure
 from ivota.errors import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT, Afresh, OtaError
 from ivota.messages import Push
-from ivota.transfer import Transfer, split_url
+from ivota.transfer import Transfer, _follow, split_url
 from support import patched, raises
 
 SIZE = 1000
@@ -472,3 +472,13 @@ def test_a_hostile_url_opens_no_connection():
     network = WebNetwork(part())
     assert refusal(network, url="http://h/a\r\nX: y").code == FAILED
     assert network.sockets == []
+
+
+def test_where_relative_redirects_lead():
+    follow = _follow
+    url = "http://h:81/a/b/f.bin?x=1"
+    assert follow(url, "g.bin?y=2") == "http://h:81/a/b/g.bin?y=2"
+    assert follow(url, "/g.bin") == "http://h:81/g.bin"
+    assert follow(url, "//other/g.bin") == "http://other/g.bin"
+    assert follow(url, "?y=http://z/") == "http://h:81/a/b/?y=http://z/"
+    assert follow("https://h/f.bin", "g.bin") == "https://h:443/g.bin"
