@@ -65,6 +65,8 @@ class Transfer:
         self._fields = {}
         self._lines = 0
         headers = {"Range": "bytes=%d-" % offset}
+        if port != (443 if secure else 80):
+            headers["Host"] = "%s:%d" % (host, port)  # requests leaves the port out
         if self.etag and offset:
             headers["If-Range"] = self.etag
         self._stream = stream = net.Stream(

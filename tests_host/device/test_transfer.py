@@ -482,3 +482,11 @@ def test_where_relative_redirects_lead():
     assert follow(url, "//other/g.bin") == "http://other/g.bin"
     assert follow(url, "?y=http://z/") == "http://h:81/a/b/?y=http://z/"
     assert follow("https://h/f.bin", "g.bin") == "https://h:443/g.bin"
+
+
+def test_the_host_is_named_with_its_port_where_that_is_not_the_usual_one():
+    for url, host in (("http://h/f", b"h"), ("http://h:80/f", b"h"), ("http://h:81/f", b"h:81")):
+        network = WebNetwork(part())
+        get(network, url=url)
+        lines = network.requests[0][1].split(b"\r\n")
+        assert [line for line in lines if line.startswith(b"Host:")] == [b"Host: " + host]

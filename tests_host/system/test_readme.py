@@ -45,11 +45,13 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_named_tests_exist() -> None:
-    rows = (ROOT / "tests_host" / "system" / "test_protocol_rows.py").read_text()
-    names = re.findall(r"`(test_\w+)`", README)
-    assert len(set(names)) == len(names) > 14
-    for name in names:
-        assert f"\ndef {name}(" in rows, name
+    tests = "".join(path.read_text() for path in (ROOT / "tests_host").glob("*/test_*.py"))
+    cases = "".join(path.read_text() for path in (ROOT / "tools/bench/traps").glob("*.py"))
+    names = re.findall(r"`(?:\w+\.py::)?(test_\w+)(?:\[(\w+)\])?`", README)
+    assert len(set(names)) == len(names) > 60
+    for name, case in names:
+        assert f"\ndef {name}(" in tests, name
+        assert not case or f'"{case}"' in cases, case
 
 
 def test_example_is_shown_as_it_is() -> None:

@@ -18,7 +18,7 @@ from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.sim import Board
-from ivota_tools.toolchain import mosquitto
+from ivota_tools.toolchain import micropython, mosquitto
 
 # What each server's certificate is, and what the board says of the ones that it refuses.
 REFUSED = {
@@ -46,8 +46,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Issued]:
 class TlsFront:
     """Ends TLS with a certificate and passes the bytes on to a port of this machine."""
 
-    def __init__(self, issued: Issued, target: int) -> None:
+    def __init__(self, issued: Issued, target: int, pause_s: float = 0) -> None:
         self._target = target
+        self._pause_s = pause_s  # in the middle of the first answer's body
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(issued.pem, issued.key_pem)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -80,6 +81,7 @@ class TlsFront:
             plain.sendall(request)
             try:
                 while data := plain.recv(16384):
+                    time.sleep(self._pause_s)
                     secure.sendall(data)
                 secure.unwrap()
             except OSError:
@@ -92,8 +94,8 @@ def front(server: BadServer) -> Iterator[Callable[[Issued], TlsFront]]:
     made: list[TlsFront] = []
     port = int(server.url("/").split(":")[2].split("/")[0])
 
-    def make(issued: Issued) -> TlsFront:
-        made.append(TlsFront(issued, port))
+    def make(issued: Issued, pause_s: float = 0) -> TlsFront:
+        made.append(TlsFront(issued, port, pause_s))
         return made[-1]
 
     yield make
@@ -242,3 +244,57 @@ def test_one_tls_session_leaves_the_broker_during_a_download(
         # One connection before the download, one after it; each begins with the version.
         assert [each.json["report"]["version"] for each in wire.of("version")][:2] == ["0.1"] * 2
         assert board.read("/firmware/0.2.bin") == data
+
+
+# A bare TLS socket with a timeout on the socket below it, as requests and umqtt make it.
+_BARE = """
+import socket, sys, time, tls
+raw = socket.socket()
+raw.connect(socket.getaddrinfo("localhost", int(sys.argv[1]))[0][-1])
+context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+context.verify_mode = tls.CERT_NONE
+secure = context.wrap_socket(raw, server_hostname="localhost")
+secure.write(b"GET /f.bin HTTP/1.0\\r\\n\\r\\n")
+raw.settimeout(0.2)
+errors = 0
+for _ in range(3):
+    try:
+        secure.read(1)
+        print("read")
+    except OSError:
+        errors += 1
+    time.sleep(1)
+print("errors", errors)
+"""
+
+
+def test_a_pause_ends_a_bare_tls_session_and_not_ours(
+    application: Callable[..., Board],
+    certificates: dict[str, Issued],
+    server: BadServer,
+    front: Callable[..., TlsFront],
+    wire: Wire,
+    firmware: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    data = firmware()
+    server.add("/f.bin", data)
+    tls = front(certificates["good"], 0.6)
+    script = tmp_path / "bare.py"
+    script.write_text(_BARE)
+    bare = subprocess.run(
+        [*micropython(32), str(script), str(tls.port)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    # The bytes are there a second later; the error of the first wait sticks to every later one.
+    assert bare.stdout.split("\n")[0] == "errors 3"
+    board = application({"/ca": certificates["authority"].pem}, http={"ca": "/ca"})
+    board.power_on()
+    wire.wait_version("0.1")
+    wire.push("0.2", f"https://localhost:{tls.port}/f.bin", data)
+    wire.wait_state("done")
+    assert board.read("/firmware/0.2.bin") == data
+    assert not [line for line in board.log if "retry" in line]
