@@ -89,6 +89,26 @@ def test_the_link_is_kept_alive_while_nothing_happens(
 
 
 @pytest.mark.slow
+def test_the_link_is_kept_alive_during_a_long_download(
+    application: MakeBoard,
+    proxy: Callable[[int], Proxy],
+    wire: Wire,
+    server: BadServer,
+    firmware: Callable,
+) -> None:
+    data = firmware()
+    url = server.add("/f.bin", data)
+    slow = proxy(int(url.split(":")[2].split("/")[0]))
+    slow.pace(15_000)
+    board = application(mqtt={"keepalive_s": 1})
+    board.power_on()
+    wire.wait_version("0.1")
+    wire.push("0.2", server.url("/f.bin", slow.port), data)
+    wire.wait_state("done", timeout_s=30)
+    assert not [line for line in board.log if "link_lost" in line]
+
+
+@pytest.mark.slow
 def test_a_link_that_is_down_for_long(
     application: MakeBoard,
     broker: Broker,
