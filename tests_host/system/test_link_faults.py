@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -132,31 +134,46 @@ def test_a_link_that_is_down_for_long(
     updates(wire, server, firmware())
 
 
+@dataclass
+class Guarded:
+    """A mosquitto that wants a password on `port`, and none on `open_port`."""
+
+    port: int
+    open_port: int
+    users: Path
+    process: subprocess.Popen[bytes]
+
+    def allow(self, logins: dict[str, str]) -> None:
+        self.users.write_text("".join(_hashed(who, word) for who, word in logins.items()))
+        self.process.send_signal(signal.SIGHUP)  # mosquitto reads the file again
+
+
 @pytest.fixture
-def guarded_broker(tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """A mosquitto that wants a password: its port and its password file."""
+def guarded_broker(tmp_path: Path) -> Iterator[Guarded]:
     users = tmp_path / "users"
     users.touch(mode=0o600)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    users.write_text("".join(_hashed(who, word) for who, word in LOGINS.items()))
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            ports.append(probe.getsockname()[1])
     user = "user root\n" if os.geteuid() == 0 else ""
     config = tmp_path / "guarded.conf"
     config.write_text(
-        f"{user}listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {users}\n"
+        f"{user}per_listener_settings true\n"
+        f"listener {ports[0]} 127.0.0.1\nallow_anonymous false\npassword_file {users}\n"
+        f"listener {ports[1]} 127.0.0.1\nallow_anonymous true\n"
     )
-    # user:password pairs in clear are hashed in place by mosquitto_passwd; this is what it writes
-    # for wire:wire and board:right, PBKDF2-SHA512 with 101 rounds.
-    users.write_text("".join(_hashed(who, word) for who, word in LOGINS.items()))
     process = subprocess.Popen([*mosquitto(), "-c", str(config)], stderr=subprocess.DEVNULL)
     until = time.monotonic() + 10
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", ports[1]), 1).close()
             break
         except OSError:
             assert time.monotonic() < until, "mosquitto did not start"
             time.sleep(0.05)
-    yield port, users
+    yield Guarded(ports[0], ports[1], users, process)
     process.terminate()
     process.wait(10)
 
@@ -175,30 +192,83 @@ def _hashed(user: str, password: str) -> str:
     return f"{user}:$7$101${'$'.join(parts)}\n"
 
 
-def _board_client(port: int, client_id: str) -> mqtt.Client:
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
-    client.username_pw_set("wire", "wire")
-    client.connect("127.0.0.1", port)
-    return client
-
-
 def test_a_wrong_password_is_said_and_tried_again(
-    agent: MakeBoard, guarded_broker: tuple[int, Path]
+    application: MakeBoard,
+    guarded_broker: Guarded,
+    name: str,
+    server: BadServer,
+    firmware: Callable,
 ) -> None:
-    port, _ = guarded_broker
-    board = agent(port=port, mqtt={"user": "board", "password": "s3cret-wrong"})
-    board.power_on()
-    # MQTT 3.1.1: 4 is a bad user name or password, 5 not authorised.
-    board.wait_log("link_lost.*MQTTException [45]")
-    board.wait_log("link_lost", start=len(board.log))
-    assert "s3cret" not in "\n".join(board.log)
+    board = application(
+        port=guarded_broker.port, mqtt={"user": "board", "password": "s3cret-other"}
+    )
+    with Wire(guarded_broker.open_port, name) as wire:
+        board.power_on()
+        # MQTT 3.1.1: 4 is a bad user name or password, 5 not authorised.
+        board.wait_log("link_lost.*MQTTException.*[45]")
+        board.wait_log("link_lost", start=len(board.log))
+        assert "s3cret" not in "\n".join(board.log)
+        guarded_broker.allow({"board": "s3cret-other"})
+        wire.wait_version("0.1")
+        updates(wire, server, firmware())
 
 
-def test_the_right_password_gets_in(agent: MakeBoard, guarded_broker: tuple[int, Path]) -> None:
-    port, _ = guarded_broker
-    board = agent(port=port, mqtt={"user": "board", "password": "right"})
+def test_the_right_password_gets_in(agent: MakeBoard, guarded_broker: Guarded) -> None:
+    board = agent(port=guarded_broker.port, mqtt={"user": "board", "password": "right"})
     board.power_on()
     board.wait_log("ivota: connected")
+
+
+class Refusing:
+    """Answers the first connections with a CONNACK that refuses, and passes the others on."""
+
+    def __init__(self, port: int, codes: bytes) -> None:
+        self._target = port
+        self._codes = list(codes)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                board, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._codes:
+                with board:
+                    board.recv(1024)
+                    board.sendall(bytes((0x20, 2, 0, self._codes.pop(0))))
+                continue
+            broker = socket.create_connection(("127.0.0.1", self._target))
+            for source, sink in ((board, broker), (broker, board)):
+                threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(4096):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        sink.close()
+
+
+def test_a_refused_connection_is_tried_again(
+    application: MakeBoard, broker: Broker, wire: Wire, server: BadServer, firmware: Callable
+) -> None:
+    front = Refusing(broker.port, bytes((1, 2, 3, 5)))
+    try:
+        board = application(port=front.port)
+        board.power_on()
+        wire.wait_version("0.1")
+        assert len([line for line in board.log if "link_lost" in line]) == 4
+        updates(wire, server, firmware())
+    finally:
+        front.close()
 
 
 def test_a_takeover_by_the_same_client_id(
