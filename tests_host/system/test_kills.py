@@ -68,7 +68,7 @@ def test_twenty_kills_in_one_download(
         board = agent()
         board.power_on()
         wire.wait_version("0.1")
-        device = api.push(f"P/{name}", "0.2")["device"]
+        device = api.push(f"P/{name}", "0.2", new=True)["device"]
         lengths = []
         for instant, wait in zip(instants, waits, strict=True):
             proxy.wait_received(instant, 30)

@@ -41,7 +41,7 @@ def release(api: Client, folder: Path, version: str, size: int | None = None) ->
 
 def update(api: Client, name: str, version: str, timeout_s: float = 60) -> None:
     """Pushes, and returns once the cloud says that the update is done."""
-    device = api.push(f"P/{name}", version)["device"]
+    device = api.push(f"P/{name}", version, new=True)["device"]
     *_, device = api.wait(device["id"], timeout_s)
     assert (device["state"], device["version"], device["result_code"]) == ("done", version, 0)
 
@@ -86,7 +86,7 @@ def test_a_bad_link_on_both_sides(agent, cloud, api, broker, name, wire, proxy, 
     board = agent(port=mqtt.port, http={"deadline_s": 1})
     board.power_on()
     wire.wait_version("0.1")
-    device = api.push(f"P/{name}", "0.2")["device"]
+    device = api.push(f"P/{name}", "0.2", new=True)["device"]
     for at in (50_000, 150_000, 250_000):
         http.wait_received(at, 20)
         mqtt.cut_now("rst")
@@ -111,7 +111,7 @@ def test_urls_that_expire_during_the_download(agent, cloud, api, name, wire, pro
     board = agent()
     board.power_on()
     wire.wait_version("0.1")
-    device = api.push(f"P/{name}", "0.2")["device"]
+    device = api.push(f"P/{name}", "0.2", new=True)["device"]
     http.wait_received(130_000, 20)
     time.sleep(0.1)
     http.cut_now("rst")
@@ -151,7 +151,7 @@ def test_an_update_without_a_second_look_at_the_cloud(agent, api, cloud, name, w
         board = agent(port=mqtt.port)
         board.power_on()
         wire.wait_version("0.1")
-        device = api.push(f"P/{name}", "0.2")["device"]
+        device = api.push(f"P/{name}", "0.2", new=True)["device"]
         board.wait_log("sim: reset")
         mqtt.refuse()
         mqtt.cut_now("rst")

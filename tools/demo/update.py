@@ -103,7 +103,7 @@ def _play(stage: Stage, show: Show) -> Outcome:
     stage.proxy.pace(LINK_BYTES_PER_S)
     stage.proxy.schedule(CUTS)
     pushed_at = time.time()
-    stage.api.push(f"{PRODUCT}/{NAME}", NEW)
+    stage.api.push(f"{PRODUCT}/{NAME}", NEW, new=True)
     show.say(f"pushed {release.application} {NEW}, {release.size:,} bytes")
     show.begin(release.size)
     _watch(stage, show, until)
