@@ -46,9 +46,9 @@ class Pair:
 
         def step():
             for side, sock in enumerate((self.client, self.server)):
-                if not got[side]:
-                    sock.write(b".")
-                    got[side] = sock.read(1) or b""
+                # Also once it has a byte: its own may not have gone out during the handshake.
+                sock.write(b".")
+                got[side] = got[side] or sock.read(1) or b""
             return all(got)
 
         wait_until(step, what="the handshake")
