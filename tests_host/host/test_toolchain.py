@@ -75,7 +75,13 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         found = toolchain.shutil.which(name)
         assert found
         (folder / name).symlink_to(found)
-    for variable in ("MICROPYTHON", "MICROPYTHON32", "MOSQUITTO", "IVOTA_DEBIAN_MIRROR"):
+    for variable in (
+        "MICROPYTHON",
+        "MICROPYTHON32",
+        "MOSQUITTO",
+        "VALGRIND",
+        "IVOTA_DEBIAN_MIRROR",
+    ):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -124,6 +130,8 @@ def test_variables_decide(
     program = script(tmp_path / "mp", MICROPYTHON.format(bits=32, version="1.20.0"))
     monkeypatch.setenv("MICROPYTHON32", f"{program} -X heapsize=1m")
     assert toolchain.micropython(32) == [str(program), "-X", "heapsize=1m"]
+    monkeypatch.setenv("VALGRIND", f"{program} -q")
+    assert toolchain.valgrind() == [str(program), "-q"]
     monkeypatch.setenv("MOSQUITTO", f"{program} -v")
     assert toolchain.mosquitto() == [str(program), "-v"]
     assert updates(fake) == 0
@@ -140,6 +148,9 @@ def test_a_wrong_variable_is_an_error(
         monkeypatch.setenv("MICROPYTHON", wrong)
         with pytest.raises(ToolchainError, match="does not run as MicroPython"):
             toolchain.micropython(64)
+    monkeypatch.setenv("VALGRIND", "/nowhere/valgrind")
+    with pytest.raises(ToolchainError, match="VALGRIND='/nowhere/valgrind'"):
+        toolchain.valgrind()
     monkeypatch.setenv("MOSQUITTO", "/nowhere/mosquitto")
     with pytest.raises(ToolchainError, match="MOSQUITTO='/nowhere/mosquitto'"):
         toolchain.mosquitto()

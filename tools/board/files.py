@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ivota_tools.sim.mpy import compile_mpy
+from ivota_tools.mpy import compile_mpy
 
 CONFIG = "/ivota.json"
 STARTERS = ("/boot.py", "/main.py")
@@ -51,7 +51,7 @@ def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
         content = (root / "lib" / path).read_bytes()
         name = f"/lib/{path}"
         if not source and name.startswith(PACKAGE + "/") and name.endswith(".py"):
-            name, content = name[:-3] + ".mpy", compile_mpy(content, path.rpartition("/")[2])
+            name, content = name[:-3] + ".mpy", compile_mpy(content, path)
         files[name] = content
     files["/bundlefs.py"] = (root / "lib" / "bundlefs.py").read_bytes()
     for name in STARTERS:

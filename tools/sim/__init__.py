@@ -7,6 +7,7 @@ stall and pace.
 from ivota_tools.sim.board import Board, BoardError
 from ivota_tools.sim.flash import Death, Fault, Flash, FlashError
 from ivota_tools.sim.proxy import Connection, Cut, CutRecord, Proxy
+from ivota_tools.sim.record import Operation, operations
 
 __all__ = [
     "Board",
@@ -18,5 +19,7 @@ __all__ = [
     "Fault",
     "Flash",
     "FlashError",
+    "Operation",
     "Proxy",
+    "operations",
 ]

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ivota_tools.sim.flash import Death, Fault, Flash
-from ivota_tools.sim.mpy import compile_mpy, compiled_folder
+from ivota_tools.mpy import compile_mpy, compiled_folder
+from ivota_tools.sim.flash import BLOCK, Death, Fault, Flash
 from ivota_tools.toolchain import micropython, umqtt
 
 DEVICE = Path(__file__).parent / "device"
@@ -36,6 +36,8 @@ class Board:
     on the board → bytes, or a file or folder to copy; they come last, so they may replace others.
     `factory`: put this checkout's boot.py, main.py and lib there, and umqtt. `mpy`: compile what
     is in lib. `fs`: "flash", or "host": the files lie in `folder`/root, and there is no flash.
+    `fat_blocks`: of a second flash, beside the first, with a FAT in sectors of `fat_sector` bytes
+    on it that is mounted at /fat. `record`: keep every operation of the flash (record.py).
     `console` is called with every line of the log, from another thread.
 
     One process after another runs on the same flash. `log` has what they printed and, as lines
@@ -55,10 +57,15 @@ class Board:
         factory: bool = True,
         mpy: bool = False,
         fs: str = "flash",
+        fat_blocks: int = 0,
+        fat_sector: int = BLOCK,
+        record: bool = False,
         console: Callable[[str], None] | None = None,
     ):
         if fs not in ("flash", "host"):
             raise ValueError(f"fs is flash or host, not {fs}")
+        if fs == "host" and (fat_blocks or record):
+            raise ValueError("a board on the host's file system has no flash")
         self.folder = folder
         self.bits = bits
         self.heap = heap
@@ -69,6 +76,9 @@ class Board:
         self.mpy = mpy
         self.flash = Flash(folder / "flash.img", blocks) if fs == "flash" else None
         self.root = folder / "root" if fs == "host" else None
+        self.fat = Flash(folder / "fat.img", fat_blocks) if fat_blocks else None
+        self.fat_sector = fat_sector
+        self.record = folder / "flash.log" if record else None
         self.log: list[str] = []
         self.power_cuts = 0  # processes ended by signal 9, save those that stop() ended
         self.resets = 0  # of every kind but power-on
@@ -90,6 +100,11 @@ class Board:
     def install(self) -> None:
         """Formats it and puts on it what it was made with. Counters start at 0."""
         files = self._contents()
+        if self.fat:
+            self.fat.blank()
+        if self.record:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.record.write_bytes(b"")
         if self.flash:
             self.flash.format(files)
             return
@@ -158,6 +173,9 @@ class Board:
         """Makes the flash fail: see Fault. May be called while the board runs."""
         self._flash().arm(fault)
 
+    def _flashes(self) -> list[Flash]:
+        return [flash for flash in (self.flash, self.fat) if flash]
+
     def _flash(self) -> Flash:
         if not self.flash:
             raise BoardError("this board has no flash: its files lie on the host")
@@ -181,8 +199,8 @@ class Board:
             raise BoardError("the board is on")
         if self.failure:
             raise BoardError(self.failure)
-        if self.flash:
-            self.flash.settle()
+        for flash in self._flashes():
+            flash.settle()
         if self._session:
             self._session.join()
         self._on = self._powered = True
@@ -251,7 +269,9 @@ class Board:
         if self.heap:
             argv = [*argv, "-X", f"heapsize={self.heap}"]
         if self.flash:
-            place = [str(self.flash.path), str(self.flash.state_path), str(self.flash.blocks)]
+            place = [*self.flash.arguments(), str(self.record or "")]
+            if self.fat:
+                place += [*self.fat.arguments(), str(self.fat_sector)]
         else:
             place = [str(self.root.resolve())] if self.root else []
         return subprocess.Popen(
@@ -271,12 +291,14 @@ class Board:
             self.resets += 1
             self._line(f"sim: {_RESET_NAMES[cause]}")
             return cause
-        violation = self.flash.violation() if self.flash else None
+        found = (flash.violation() for flash in self._flashes())
+        violation = next((each for each in found if each), None)
         if code != -signal.SIGKILL or violation:
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._fail(violation or f"the interpreter ended with {how}")
             return 0
-        death = self.flash.settle() if self.flash else None
+        settled = [flash.settle() for flash in self._flashes()]
+        death = next((each for each in settled if each), None)
         if death:
             self.deaths.append(death)
             self._line(f"sim: power cut in {death}")

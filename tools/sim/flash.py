@@ -87,11 +87,21 @@ class Flash:
         self.state_path = path.with_suffix(".state")
         self.blocks = blocks
 
+    def arguments(self) -> list[str]:
+        """What tells the board of it."""
+        return [str(self.path), str(self.state_path), str(self.blocks)]
+
     # --- content
+
+    def blank(self) -> None:
+        """Erases all of it. Counters at 0, no fault armed."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(b"\xff" * (self.blocks * BLOCK))
+        self.reset_state()
 
     def format(self, files: Mapping[str, bytes] | None = None) -> None:
         """Makes a fresh littlefs with these files on it, counters at 0, no fault armed."""
-        context = _Memory(bytearray(b"\xff" * (self.blocks * BLOCK)))
+        context = Memory(bytearray(b"\xff" * (self.blocks * BLOCK)))
         system = LittleFS(context=context, block_count=self.blocks, **GEOMETRY)
         _put(system, files or {})
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,14 +111,14 @@ class Flash:
     def write(self, files: Mapping[str, bytes]) -> None:
         """Writes files from outside; for a board that is off. Not counted."""
         self.settle()
-        context = _Memory(bytearray(self.path.read_bytes()))
+        context = Memory(bytearray(self.path.read_bytes()))
         _put(self._mounted(context), files)
         with self.path.open("r+b") as image:  # in place: the file may be mapped
             image.write(context.buffer)
 
     def filesystem(self) -> LittleFS:
         """The file system as it stands now, on a copy in memory. Raises FlashError."""
-        return self._mounted(_Memory(bytearray(self.path.read_bytes())))
+        return self._mounted(Memory(bytearray(self.path.read_bytes())))
 
     def _mounted(self, context: UserContext) -> LittleFS:
         system = LittleFS(context=context, block_count=self.blocks, mount=False, **GEOMETRY)
@@ -242,7 +252,7 @@ class Flash:
                 os.pwrite(state.fileno(), struct.pack("<I", value), 4 * _WORDS.index(name))
 
 
-class _Memory(UserContext):
+class Memory(UserContext):
     """littlefs-python's context over a given image, without its logging of every operation."""
 
     def __init__(self, image: bytearray):

@@ -38,6 +38,7 @@ _EIO = const(5)
 # Below 2**30 an address is a small integer on 32 bits too, and arithmetic on it needs no heap.
 _STATE_ADDRESS = const(0x1FF00000)
 _FLASH_ADDRESS = const(0x20000000)
+_APART = const(0x8000000)
 
 _libc = ffi.open(None)
 _memcpy = _libc.func("v", "memcpy", "ppi")
@@ -53,10 +54,12 @@ def _map(path, size, address):
     return mmap(address, size, 3, 1, fd, 0)  # read and write, shared
 
 
-def attach(path, state_path, blocks):
-    state = _map(state_path, 3 * _PAGE, _STATE_ADDRESS)
+def attach(path, state_path, blocks, number=0, kind=None):
+    """The flash in these files; each of several has a `number`. `kind`: in place of `Flash`."""
+    state = _map(state_path, 3 * _PAGE, _STATE_ADDRESS + number * _APART)
     words = uctypes.struct(state, (uctypes.ARRAY | 0, _WORDS | uctypes.UINT32))
-    return Flash(_map(path, blocks * _PAGE, _FLASH_ADDRESS), blocks, state, words)
+    base = _map(path, blocks * _PAGE, _FLASH_ADDRESS + number * _APART)
+    return (kind or Flash)(base, blocks, state, words)
 
 
 # As esp32.Partition: writing without an offset erases first, with one it does not.
@@ -71,8 +74,8 @@ class Flash:
         size = len(buf)
         self._check(block, offset, size)
         words = self._words
-        if words[_READS] >= words[_FAULT_READ_AT]:
-            self._fault(_READ, block, offset, buf)
+        if words[_READS] >= words[_FAULT_READ_AT] and self._fault(_READ, block, offset, buf):
+            return -_EIO
         words[_READS] += 1
         words[_READ_BYTES] += size
         _memcpy(buf, self._base + (block << 12) + offset, size)
@@ -82,15 +85,21 @@ class Flash:
         if offset < 0:
             offset = 0
             for n in range(block, block + (size + _PAGE - 1) // _PAGE):
-                self._erase(n)
+                if self._erase(n):
+                    return -_EIO
         if size > _PAGE:
             for n in range(0, size, _PAGE):
-                self.writeblocks(block + n // _PAGE, memoryview(buf)[n : n + _PAGE], offset)
+                if self._program(block + n // _PAGE, memoryview(buf)[n : n + _PAGE], offset):
+                    return -_EIO
             return
+        return self._program(block, buf, offset)
+
+    def _program(self, block, buf, offset):
+        size = len(buf)
         self._check(block, offset, size)
         words = self._words
-        if words[_OPERATIONS] >= words[_FAULT_AT]:
-            self._fault(_PROGRAM, block, offset, buf)
+        if words[_OPERATIONS] >= words[_FAULT_AT] and self._fault(_PROGRAM, block, offset, buf):
+            return -_EIO
         address = self._base + (block << 12) + offset
         if _memcmp(address, self._state + _PAGE, size):
             self._violation(block, offset, size)
@@ -105,14 +114,14 @@ class Flash:
         if op == 5:
             return _PAGE
         if op == 6:
-            self._erase(arg)
+            return self._erase(arg) or 0
         return 0
 
     def _erase(self, block):
         self._check(block, 0, _PAGE)
         words = self._words
-        if words[_OPERATIONS] >= words[_FAULT_AT]:
-            self._fault(_ERASE, block, 0, b"")
+        if words[_OPERATIONS] >= words[_FAULT_AT] and self._fault(_ERASE, block, 0, b""):
+            return -_EIO
         words[_OPERATIONS] += 1
         words[_ERASES] += 1
         _memset(self._base + (block << 12), 0xFF, _PAGE)
@@ -124,10 +133,10 @@ class Flash:
     def _fault(self, kind, block, offset, buf):
         words = self._words
         if not words[_FAULT_KINDS] & kind:
-            return
+            return False
         if words[_FAULT_IS_ERROR]:
             words[_ERRORS] += 1
-            raise OSError(_EIO)
+            return True  # returned, not raised: an exception would leave littlefs half way
         # The host does what was torn, from this record, before the next power-on.
         if kind == _PROGRAM:
             _memcpy(self._state + 2 * _PAGE, buf, len(buf))

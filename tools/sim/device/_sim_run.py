@@ -1,6 +1,7 @@
 """Starts as a board does: flash mounted at /, boot.py, main.py, and then the REPL."""
 
-# Arguments: reset cause, unique id, folder — or, for a flash, image, state file, blocks.
+# Arguments: reset cause, unique id, folder — or, for a flash, image, state file, blocks, the file
+# that its operations are written to or "", and for a FAT image, state file, blocks, sector size.
 
 import gc
 import os
@@ -13,6 +14,9 @@ import vfs
 
 
 def _mount(args):
+    fat = args[4:]
+    if fat:
+        import _sim_fat  # now: afterwards the board's own file system is all there is
     if len(args) == 1:
         import _sim_host
 
@@ -20,9 +24,19 @@ def _mount(args):
     else:
         import _sim_flash
 
-        system = vfs.VfsLfs2(_sim_flash.attach(args[0], args[1], int(args[2])))
+        kind = None
+        if args[3]:
+            import _sim_record
+
+            kind = _sim_record.Recorder
+        flash = _sim_flash.attach(args[0], args[1], int(args[2]), 0, kind)
+        if kind:
+            flash.record(args[3])
+        system = vfs.VfsLfs2(flash)
     vfs.umount("/")
     vfs.mount(system, "/")
+    if fat:
+        _sim_fat.mount(fat[0], fat[1], int(fat[2]), int(fat[3]))
 
 
 def _start():
@@ -61,6 +75,8 @@ def _run(path):
 
 
 mounted = _start()
+for _name in ("_start", "_mount"):  # a board has no such thing in its heap
+    del globals()[_name]
 gc.collect()
 print("sim: heap", gc.mem_alloc(), gc.mem_free())
 if mounted and _run("/boot.py"):

