@@ -44,6 +44,8 @@ def _start(state):
     if state.get("trial"):
         _count(state)
     for path in (state.get("active"), state.get("previous")):
+        if not path:
+            return
         try:
             import bundlefs
 
@@ -60,3 +62,6 @@ try:
     _start(_load())
 except Exception as error:
     sys.print_exception(error)
+# main.py runs in the same namespace: what stays here stays in its heap.
+for name in ("_load", "_save", "_give_up", "_count", "_start"):
+    del globals()[name]

@@ -19,9 +19,9 @@ except Exception as error:
     sys.print_exception(error)
     if "/app/lib" not in sys.path:
         raise
-    from ivota.state import State
+    from ivota import state
 
-    if State().trial:
+    if state.load().trial:
         machine.reset()
     for name in [name for name in sys.modules if name.split(".")[0] in ("ivota", "app")]:
         del sys.modules[name]

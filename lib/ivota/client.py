@@ -4,159 +4,141 @@ import time
 
 from micropython import const
 
-from ivota import messages, net
-from ivota.errors import FAILED, OtaError, describe
-from ivota.job import Job
-from ivota.journal import Journal
+from ivota import messages, net, once
+from ivota.errors import OtaError, line
 from ivota.link import Link
-from ivota.state import State
 
 _BURN_MS = const(600000)  # how long a new push waits for the application to say how burning went
 _ANSWER_MS = const(2000)  # how long the cloud may take to answer a report with a push
-_ACK_MS = const(5000)  # how long an orderly end waits for the last report's acknowledgement
+_EVENTS = const(2048)  # characters kept
 
 
 class Client:
     """Reports the version that runs, and carries out the updates that the cloud asks for.
 
-    `config` is the configuration as a dictionary (docs/formats.md), `version` what runs now.
+    `config` is the configuration as a dictionary (docs/formats.md), or a tuple of them, of which
+    the last decides; `version` is what runs now, None for what the configuration says.
     `on_firmware(firmware)` gets each verified firmware, and reports how burning it went through
     `update_progress`; what it raises is reported as `fail -5`. Where it has an attribute `check`,
-    that is called first, step by step, until it returns True. `on_failure(error)` is told of each
+    that is called first, step by step, until it returns True. Without it bundles are installed,
+    which ends `run` with `restart` set. `on_failure(error)` is told of each
     update that failed. `defer(what, push)`, with what "download" or "install", returns for how
     many seconds that must wait, 0 for not at all. `log(level, event, **fields)` is quiet by
-    default. Raises ConfigError.
+    default. Raises ConfigError, a ValueError.
     """
 
     def __init__(
         self,
         config,
         version,
-        on_firmware,
+        on_firmware=None,
         on_failure=None,
         defer=None,
         log=None,
         firmware_dir=None,
         state=None,
     ):
-        from ivota.config import check
-
-        self.config = config = check(config)
-        self.version = version
+        self.config = config = once("config").check(config)
+        self.version = version or config["version"]
         self.on_firmware = on_firmware
+        self.on_failure = on_failure
         self.defer = defer
-        self.log = Journal(log)
         self.directory = firmware_dir or config["firmware_dir"]
-        self.state = state or State()
+        self.state = state = state or once("state").load()
         self.restart = False  # whether the board should be reset once `run` has ended
-        self._on_failure = on_failure
-        self._topic = config["topics"]["report"]
-        self._link = Link(
-            config["mqtt"],
-            config["http"]["timeout_s"],
-            config["retry"],
-            self._sign_in,
-            config["topics"]["update"],
-            self,
-            self.log,
-        )
-        self._exit = False
+        self.exiting = False  # whether `exit()` was called
+        self.events = []  # lines: what the log was told during the last update, 2 KiB at most
+        self._hook = log
+        self.link = Link(config, self)
         self._confirmed = config["trial"]["confirm"] == "cloud"
         self._said = None  # what the application reports, from whatever thread
         self._queue = []  # (key, message) for QoS 1, the first to be sent first
         self._sending = None  # the entry of the queue that waits for its PUBACK
-        self._job = None  # the update that is under way
-        self._next = None  # a push that came in since
-        self._burning = None  # the firmware that the application has
-        self._trial = None
-        if self.state.trial or self.state.ended:
-            from ivota.trial import Trial
-
-            self._trial = Trial(self, config["trial"]["limit_s"])
-        if self.state.outbox:
-            self.enqueue("final", self.state.outbox)
-        self._interval_ms = int(config["report_interval_s"] * 1000)
+        self.job = None  # the update that is under way
+        self.next = None  # a push that came in since
+        self.burning = None  # the firmware that the application has
+        self.trial = None  # while the version that runs is not confirmed yet
+        if state.trial or state.ended:
+            self.trial = once("trial").Trial(self, config["trial"]["limit_s"])
+        if state.outbox:
+            self.enqueue("final", state.outbox)
         self._reported = self._acked = time.ticks_ms()
 
     def step(self):
         """Do one bounded piece of work; True if there is more to do at once."""
         net.feed()
-        busy = self._link.step()
-        if self._said:
-            self._pass_on()
-        if self._trial:
-            self._trial = self._trial.step(self._confirmed)
-        if self._next and not self._is_burning():
-            self._begin()
-        if self._job:
+        link = self.link
+        busy = link.step()
+        if self._said or self.trial or self.next:
+            self._look()
+        if self.job:
             busy = self._work() or busy
-        if self._link.up and not self._link.waiting:
-            self._send()
+        if self._queue and link.up and not link.waiting:
+            self.send()
         return busy
+
+    def _look(self):
+        if self._said:
+            said, self._said = self._said, None
+            push = self.burning
+            if push:
+                if said[0] != "burning":
+                    self.burning = None
+                once("final").told(self, push, *said)
+        if self.trial:
+            self.trial = self.trial.step(self._confirmed)
+        if self.next and not (
+            # The application has a firmware that it has not reported on.
+            self.burning
+            and not self.job
+            and time.ticks_diff(time.ticks_ms(), self._handed) < _BURN_MS
+        ):
+            self._begin()
 
     def run(self):
         """Step until `exit()`."""
-        while not self._exit:
+        while not self.exiting:
             if not self.step():
                 time.sleep_ms(self.idle_ms())
         self.close()
 
     def start(self):
         """Run in a thread of its own; RuntimeError on a port without threads."""
-        from ivota.runners import start
-
-        start(self)
+        once("runners").start(self)
 
     def serve(self):
         """Run as an asyncio task: `asyncio.create_task(client.serve())`."""
-        from ivota.runners import serve
-
-        return serve(self)
+        return once("tasks").serve(self)
 
     def exit(self):
         """Tell `run` to end at the next step, in a state that can be resumed; safe anywhere."""
-        self._exit = True
+        self.exiting = True
 
-    @property
-    def exiting(self):
-        """Whether `exit()` was called."""
-        return self._exit
-
-    @property
     def idle(self):
         """For how many milliseconds the board may sleep; 0 while something is under way.
 
         After a report of the version the cloud gets two seconds for a push.
         """
-        since = time.ticks_diff(time.ticks_ms(), self._acked)
-        if self._job or self._next or self._queue or self._trial or self._burning:
+        now = time.ticks_ms()
+        if (
+            self.job
+            or self.next
+            or self._queue
+            or self.trial
+            or self.burning
+            or not self.link.up
+            or time.ticks_diff(now, self._acked) < _ANSWER_MS
+        ):
             return 0
-        if not self._link.up or since < _ANSWER_MS:
-            return 0
-        return max(self._interval_ms - time.ticks_diff(time.ticks_ms(), self._reported), 0)
-
-    def alone(self, flag):
-        """A download over TLS begins or ends: `one_tls_session` leaves the broker meanwhile."""
-        if self.config["one_tls_session"] and self.config["mqtt"]["tls"]:
-            self._link.pause(flag)
+        return max(self._interval_ms() - time.ticks_diff(now, self._reported), 0)
 
     def idle_ms(self):
         """How long the next step can wait, in milliseconds, if nothing comes in."""
-        return 2 if self._job else 20
+        return 2 if self.job else 20
 
     def close(self):
         """Keep what was downloaded, and leave the cloud."""
-        start = time.ticks_ms()
-        while (
-            self.unsent() and self._link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS
-        ):
-            if not self._link.step():
-                self._send()
-                time.sleep_ms(5)
-        if self._job:
-            self._job.drop()
-            self._job = None
-        self._link.close(True)
+        once("leave").leave(self)
 
     def update_progress(self, state, code=0, message=""):
         """Report "burning", "done" or "fail" for the firmware handed over; safe anywhere."""
@@ -168,12 +150,27 @@ class Client:
         """End the trial of the version that runs, where `trial.confirm` is "application"."""
         self._confirmed = True
 
+    def log(self, level, event, **fields):
+        """Tell the hook, and keep what concerns an update."""
+        events = self.events
+        if self.job:
+            events.append(line(event, fields)[:200])
+            while sum(len(kept) for kept in events) > _EVENTS:
+                events.pop(0)
+        if self._hook:
+            self._hook(level, event, **fields)
+
     # What the link calls
 
     def on_up(self):
         """Subscribed: say which version runs, before anything that waits from before."""
         self._sending = None
         self.report_version(True)
+
+    def on_idle(self):
+        """About twice a second, while the link is up and nothing comes in."""
+        if time.ticks_diff(time.ticks_ms(), self._reported) >= self._interval_ms():
+            self.report_version()
 
     def on_acked(self):
         """The broker has taken the message that was sent last."""
@@ -185,50 +182,19 @@ class Client:
         self._queue.remove(entry)
         self._acked = time.ticks_ms()
         if entry[0] == "final" and self.state.outbox:
-            self.state.sent()
-        elif entry[0] == "version" and self._trial:
-            self._trial.reached()
+            once("state").sent(self.state)
+        elif entry[0] == "version" and self.trial:
+            self.trial.reached = True
 
     def on_message(self, payload):
         """Take in a message; no work is done here, because umqtt answers the broker after it."""
-        try:
-            push = messages.parse(payload)
-        except OtaError as error:
-            self.log("warning", "push_refused", why=error.message)
-            if error.version:
-                push = messages.Push(error.version, "", "", 0)
-                self.report("fail", push, error.code, error.message)
-            return
-        except (ValueError, TypeError, MemoryError, RuntimeError) as error:
-            self.log("warning", "message_ignored", why=describe(error))
-            return
-        if push and push.version != self.version:
-            self._take(push)
-
-    def _take(self, push):
-        why = self.state.reason(push.md5)
-        if why:
-            self.report("fail", push, FAILED, why)
-        elif self._job and push.same_firmware(self._job.push):
-            self._job.renew(push.url)
-            self._next = None
-        elif not push.same_firmware(self._burning):
-            self._next = push
+        once("pushes").take(self, payload)
 
     # Reports
 
-    def _sign_in(self):
-        config = self.config
-        if config["device_secret"]:
-            from ivota.credentials import sign_in
-
-            return sign_in(config["product_id"], config["device_name"], config["device_secret"])
-        mqtt = config["mqtt"]
-        return config["product_id"] + config["device_name"], mqtt["user"], mqtt["password"]
-
-    def publish(self, message):
-        """Send with QoS 0, if the cloud can be reached."""
-        self._link.publish(self._topic, message, 0)
+    def publish(self, message, qos=0):
+        """Send, if the cloud can be reached."""
+        self.link.publish(self.config["topics"]["report"], message, qos)
 
     def enqueue(self, key, message, first=False):
         """Queue for QoS 1; what a newer message of the same key says better is dropped."""
@@ -250,78 +216,46 @@ class Client:
         self.enqueue("burning" if state == "burning" else "final", text)
         return text
 
-    def _send(self):
-        if time.ticks_diff(time.ticks_ms(), self._reported) >= self._interval_ms:
-            self.report_version()
-        if self._queue and not self._link.waiting:
-            self._sending = self._queue[0]
-            self._link.publish(self._topic, self._sending[1], 1)
+    def _interval_ms(self):
+        return int(self.config["report_interval_s"] * 1000)
 
-    def _pass_on(self):
-        """Report what the application said of its own burning."""
-        state, code, message = self._said
-        self._said = None
-        push = self._burning
-        if push is None:
-            return
-        text = self.report(state, push, code, message)
-        if state != "burning":
-            self._burning = None
-            self._post(text, push.md5 if state == "fail" else None)
-        if state == "done":
-            self.version = push.version
-            self.report_version()
+    def send(self):
+        """Send what is first in the queue; the broker must not owe an acknowledgement."""
+        self._sending = self._queue[0]
+        self.publish(self._sending[1], 1)
 
     # Updates
 
-    def on_trial(self):
-        """Whether the version that runs is not confirmed yet."""
-        return bool(self._trial)
-
-    def _is_burning(self):
-        """Whether the application still has a firmware that it has not reported on."""
-        return (
-            self._burning is not None
-            and self._job is None
-            and time.ticks_diff(time.ticks_ms(), self._handed) < _BURN_MS
-        )
-
     def _begin(self):
-        """Start on the push that came in; what is here of another firmware stays on flash."""
-        if self._job:
-            self._job.drop()
-        push = self._next
-        self._next = self._burning = None
-        self._job = Job(self, push)
+        """Start on the push that came in; an unfinished one goes when the room for it is made."""
+        if self.job:
+            self.job.drop()
+        push = self.next
+        self.next = self.burning = self.job = None
+        self.events = []
+        self.job = once("job").Job(self, push)
+        self.log("info", "update", version=push.version, size=push.size)
 
     def _work(self):
-        job = self._job
+        job = self.job
         try:
-            busy = job.step()
-        except OtaError as error:
-            self._job = self._burning = None
-            self._fail(job.push, error)
+            if job.phase is not job.loaded:
+                job.load()
+            busy = job.step(job)
+            if not job.phase:
+                self.burning = job.firmware
+                self.job = None
+                self._handed = time.ticks_ms()
+            return busy
+        except Exception as error:
+            self._caught(error)
             return True
-        self._burning = job.firmware
-        if job.phase is None:
-            self._job = None
-            self._handed = time.ticks_ms()
-        return busy
 
-    def _fail(self, push, error):
-        """Report a failure, once, and remember it: the next push of the same will have to rest."""
-        self.log("error", "failed", code=error.code, why=error.message)
-        self._post(self.report("fail", push, error.code, error.message), push.md5)
-        if self._on_failure:
-            try:
-                self._on_failure(error)
-            # It is the application's code, and no part of the update.
-            except Exception as own:
-                self.log("error", "on_failure", why=describe(own))
-
-    def _post(self, text, md5):
-        """Keep a final report through a power cut; it goes out even if the flash fails."""
+    def _caught(self, error):
+        job = self.job
         try:
-            self.state.post(text, md5)
-        except OSError as error:
-            self.log("error", "flash", why=describe(error))
+            job.failed(error)
+        except OtaError as final:
+            self.burning = None
+            once("final").failed(self, job.push, final)
+            self.job = None

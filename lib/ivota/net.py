@@ -11,9 +11,12 @@ import time
 
 from micropython import const
 
+from ivota import once
+
 _POLLIN = const(1)
 _POLLOUT = const(4)
 _LINE = const(1024)
+_PART = const(128)
 _SLICE_MS = const(500)  # between two calls of `feed` in a long wait
 
 lookups = 0  # name resolutions so far: no port can bound one, so each is done once and counted
@@ -36,8 +39,12 @@ class Stream:
     """A connection to `host`:`port`, with `ca` (a path) over TLS verified against it.
 
     `read` and `readline` wait until `limit` milliseconds after the last `begin()`; then they
-    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`.
+    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`. For a
+    library it is the module `socket` and the socket in one.
     """
+
+    SOCK_STREAM = 1
+    AF_INET = 2
 
     def __init__(self, host, port, timeout_s, ca=None, most=4096):
         global lookups
@@ -49,56 +56,50 @@ class Stream:
         self.first_line = None
         self.line = b""  # the line last read
         self.limit = int(timeout_s * 1000)
-        self.raw = None
-        self._poll = select.poll()
+        self._poll = poll = select.poll()
         lookups += 1
         info = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
         self.begin()
         self.raw = raw = socket.socket(info[0], socket.SOCK_STREAM, info[2])
         try:
             raw.setblocking(False)
-            self._poll.register(raw, _POLLOUT)
-            self._open(raw, info[-1])
+            poll.register(raw, _POLLOUT)
+            try:
+                raw.connect(info[-1])
+            except OSError as error:
+                if error.errno != errno.EINPROGRESS:
+                    raise
+                if self._wait(_POLLOUT) & ~_POLLOUT:
+                    raise OSError(errno.ECONNREFUSED)
             if ca:
-                from ivota import secure
-
-                self._poll.unregister(raw)
-                self.raw = secure.wrap(raw, host, ca)
-                self._poll.register(self.raw, _POLLIN)
+                poll.unregister(raw)
+                self.raw = once("secure").wrap(raw, host, ca)
+                poll.register(self.raw, _POLLIN)
                 self.begin()
         except BaseException:
             self.close()
             raise
 
-    def _open(self, raw, address):
-        try:
-            raw.connect(address)
-        except OSError as error:
-            if error.errno != errno.EINPROGRESS:
-                raise
-        else:
-            return
-        if self._wait(_POLLOUT) & ~_POLLOUT:
-            raise OSError(errno.ECONNREFUSED)
-
     def begin(self):
         """Start a deadline: what follows has `limit` milliseconds in all."""
         self._begun = time.ticks_ms()
 
-    def _wait(self, mask):
-        """Wait for an event of `mask` and return what came; OSError(ETIMEDOUT) at the deadline."""
-        self._poll.modify(self.raw, mask)
-        while True:
-            for _, event in self._poll.ipoll(min(self._left(), _SLICE_MS)):
-                return event
+    def _wait(self, mask=0):
+        """Wait for an event of `mask` and return what came; with no mask only look at the clock.
 
-    def _left(self):
-        """Milliseconds until the deadline; OSError(ETIMEDOUT) after it."""
-        feed()
-        left = self.limit - time.ticks_diff(time.ticks_ms(), self._begun)
-        if left <= 0:
-            raise OSError(errno.ETIMEDOUT)
-        return left
+        Raises OSError(ETIMEDOUT) after the deadline.
+        """
+        if mask:
+            self._poll.modify(self.raw, mask)
+        while True:
+            feed()
+            left = self.limit - time.ticks_diff(time.ticks_ms(), self._begun)
+            if left <= 0:
+                raise OSError(errno.ETIMEDOUT)
+            if not mask:
+                return 0
+            for _, event in self._poll.ipoll(min(left, _SLICE_MS)):
+                return event
 
     def ready(self):
         """Whether a read would find something; allocates nothing."""
@@ -113,7 +114,11 @@ class Stream:
         if n < 0:
             raise OSError(errno.EINVAL)
         if n > self.most:
-            self._skip(n)
+            while n:
+                part = self.read(min(n, self.most, 128))
+                if not part:
+                    raise OSError(errno.ECONNRESET)
+                n -= len(part)
             return b""
         data = b""
         while len(data) < n:
@@ -124,34 +129,28 @@ class Stream:
                 self._wait(_POLLIN)
             elif part:
                 # A peer at full speed would never let this wait, nor end.
-                self._left()
+                self._wait()
                 self.heard = True
                 data = data + part if data else part
             else:
                 break
         return data
 
-    def _skip(self, n):
-        while n > 0:
-            part = self.read(min(n, self.most, 128))
-            if not part:
-                raise OSError(errno.ECONNRESET)
-            n -= len(part)
-
     def readline(self):
         """One line with its end, at most 1 KiB; shorter without one at the end of the stream."""
         if self.first_line is None:
             self.begin()  # the request is out, and with it a TLS handshake
         line = b""
-        while not line.endswith(b"\n"):
-            if len(line) == _LINE:
+        while line[-1:] != b"\n":
+            if len(line) >= _LINE:
                 raise OSError(errno.EINVAL)
-            part = self.raw.readline(_LINE - len(line))
+            # So many bytes are allocated, however short the line is.
+            part = self.raw.readline(_PART)
             if part is None:
                 self._wait(_POLLIN)
-                continue
-            line += part
-            if not part:
+            elif part:
+                line += part
+            else:
                 break
         if self.first_line is None:
             self.first_line = line
@@ -176,35 +175,26 @@ class Stream:
         """Only remembered: a socket that really blocks could hang the board."""
         self.patient = flag
 
-    def settimeout(self, _timeout_s):
-        """Ignored: the deadline is ours."""
+    def connect(self, _value):
+        """Nothing left to do, and no timeout but ours; the library believes that it connects."""
 
-    def connect(self, _address):
-        """Nothing left to do; the library believes that it connects."""
+    settimeout = connect
 
     def close(self):
         """Close the socket; more than once is fine."""
         if self.raw is not None:
             self.raw.close()
 
-
-class _Module:
-    """What a library finds under the name `socket` while it connects."""
-
-    SOCK_STREAM = 1
-    AF_INET = 2
-
-    def __init__(self, stream):
-        self._stream = stream
-
     def getaddrinfo(self, *_args):
+        """As the module `socket` has it: any address, for it is connected already."""
         return ((2, 1, 0, "", None),)
 
     def socket(self, *_args):
-        if self._stream.used:
-            raise OSError(errno.EALREADY)  # one stream is one connection
-        self._stream.used = True
-        return self._stream
+        """As the module `socket` has it: this stream, for one connection."""
+        if self.used:
+            raise OSError(errno.EALREADY)
+        self.used = True
+        return self
 
 
 def lend(guard, library, function, *args, **kwargs):
@@ -214,7 +204,7 @@ def lend(guard, library, function, *args, **kwargs):
     """
     name = "socket" if hasattr(library, "socket") else "usocket"
     own = getattr(library, name)
-    setattr(library, name, _Module(guard))
+    setattr(library, name, guard)
     try:
         result = function(*args, **kwargs)
     finally:

@@ -25,13 +25,8 @@ class Backoff:
 
     def failed(self, least_s=0):
         """Count a failure and start the next wait, of at least `least_s` (itself capped)."""
-        wait_s = self.first_s
-        for _ in range(min(self.tries, 30)):
-            if wait_s >= self.most_s:
-                break
-            wait_s *= 2
+        wait_ms = int(min(self.first_s * (1 << min(self.tries, 20)), self.most_s) * 500)
         self.tries += 1
-        wait_ms = int(min(wait_s, self.most_s) * 500)
         wait_ms += wait_ms * random.getrandbits(8) >> 8
         self.rest(max(wait_ms, int(min(least_s, self.most_s) * 1000)))
 

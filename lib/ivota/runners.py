@@ -1,12 +1,10 @@
-"""Ways to drive `Client.step()` other than a plain loop; no logic of their own."""
-
-import asyncio
+"""The client in a thread of its own."""
 
 from ivota.errors import describe
 
-# Bytes. A TLS handshake does not fit into an ESP32 thread's default; the unix port keeps 8 KiB of
-# it back, and examining a bundle does not fit into the 8 KiB that would be left of 16.
-_STACK = 24 * 1024
+# Bytes. An update's modules are imported in this thread: with 24 KiB that overflowed, unseen, into
+# what lay beside it. The unix port keeps 8 KiB of it back; its frames are larger than a board's.
+_STACK = 40 * 1024
 
 
 def start(client, then=None):
@@ -31,10 +29,3 @@ def start(client, then=None):
     before = _thread.stack_size(_STACK)
     _thread.start_new_thread(body, ())
     _thread.stack_size(before or 0)
-
-
-async def serve(client):
-    """Run the client as a task among others, until `exit()`."""
-    while not client.exiting:
-        await asyncio.sleep_ms(0 if client.step() else client.idle_ms())
-    client.close()

@@ -1,75 +1,106 @@
 """One HTTP Range answer on `requests`: checked before its first byte is used."""
 
+import time
+
 import requests
+from micropython import const
 
-from ivota import net
-from ivota.errors import (
-    EXPIRED,
-    FAILED,
-    MISMATCH,
-    NOT_FOUND,
-    TIMED_OUT,
-    Afresh,
-    OtaError,
-    describe,
-)
+from ivota import net, once
+from ivota.errors import OtaError, again, describe
 
-_REDIRECTS = 5
-_HEADERS = 64  # lines; an answer with more is not a file server's
+_MISMATCH = const(-4)
+_FAILED = const(-5)
+_REDIRECTS = const(5)
+_HEADERS = const(64)  # lines; an answer with more is not a file server's
 
 
-class _Redirect(OSError):
-    """Raised out of the header parser, so that `requests` closes and does not follow by itself."""
+def step(job):
+    """The phase in which a connection is made: ask once for what is missing, when that is due."""
+    target = job.target
+    if target.position == target.size:
+        job.phase = "finish"
+        return True
+    if job.retry.left_ms() or not net.online():
+        return False
+    config = job.client.config
+    link = job.client.link
+    if config["one_tls_session"] and config["mqtt"]["tls"] and job.push.url[:5].lower() == "https":
+        if not link.paused:
+            link.close(True)
+        link.paused = True
+    etag = None if job.restarted else target.etag
+    transfer = Transfer(job.push, target.position, config["http"], etag, job.url)
+    if transfer.url:
+        job.url = transfer.url
+        job.hops += 1
+        if job.hops > _REDIRECTS:
+            raise again("too many redirects")
+        return True
+    job.stream = transfer.stream
+    job.etag = transfer.etag
+    job.skip = transfer.skip
+    job.deadline_ms = int(config["http"]["deadline_s"] * 1000)
+    job.durable_at = time.ticks_ms()
+    job.phase = "receive"
+    return True
 
 
 class Transfer:
-    """The bytes of `push` from `offset` on.
+    """The bytes of `push` from `offset` on; at `url`, where a redirect has led there.
 
-    `raw.readinto(buffer, n)` gives what is there, None for nothing yet, 0 at the end of the
-    stream; `skip` bytes of it come before the offset. Raises `OtaError`; `again` in it says that
-    another try may work. `etag` is what an earlier answer for the same firmware carried.
+    When its attribute `url` is set, it was a redirect to there, and nothing more. Else
+    `stream.raw.readinto(buffer, n)` gives what is there, None for nothing yet, 0 at the end of
+    the stream; `skip` bytes of it come before the offset. Raises `OtaError`; `again` in it says
+    that another try may work, with the code of a mismatch only one from the first byte. `etag`
+    is what an earlier answer for the same firmware carried.
     """
 
-    def __init__(self, push, offset, http, etag=None):
+    def __init__(self, push, offset, http, etag=None, url=None):
         self.skip = 0
-        self.etag = etag
-        self._stream = None
-        url = push.url
+        self.etag = etag if offset else None
+        self.stream = None
+        self.url = None
+        where = url or push.url
         try:
-            for _ in range(_REDIRECTS + 1):
-                location = self._request(url, offset, http)
-                if location is None:
-                    break
-                url = _follow(url, location)
-            else:
-                raise OtaError(TIMED_OUT, "more than 5 redirects", True)
-            self._check(offset, push.size)
-        except OtaError:
-            self.close()
-            raise
+            location = self._request(where, offset, push.size, http)
+            if location is not None:
+                self.url = once("answers").follow(split_url(where), location)
         # requests raises whatever its parsing of a hostile answer ends in.
         except Exception as error:
             self.close()
-            raise OtaError(TIMED_OUT, describe(error), True)
+            if not isinstance(error, OtaError):
+                error = again(describe(error))
+            elif error.code == _FAILED and url:
+                error.again = True  # it was a redirect's URL, a captive portal's perhaps
+            raise error
 
     def close(self):
         """Close the connection; more than once is fine."""
-        if self._stream is not None:
-            self._stream.close()
+        if self.stream:
+            self.stream.close()
 
-    def _request(self, url, offset, http):
-        """Ask once; the place that a redirect names, or None for any other answer."""
+    def _request(self, url, offset, size, http):
+        """Ask once; the place that a redirect names, or None for the bytes."""
         secure, host, port, path = split_url(url)
         if secure and not http["ca"]:
-            raise OtaError(FAILED, "https needs http.ca in the configuration")
-        self._fields = {}
+            raise OtaError(_FAILED, "https needs http.ca")
+        # What is looked at, and what it is where the server does not say it.
+        self._fields = {
+            "content-length": size,
+            "content-range": "",
+            "content-type": "",
+            "content-encoding": "identity",
+            "transfer-encoding": "identity",
+            "etag": "",
+            "retry-after": "",
+        }
         self._lines = 0
         headers = {"Range": "bytes=%d-" % offset}
         if port != (443 if secure else 80):
             headers["Host"] = "%s:%d" % (host, port)  # requests leaves the port out
-        if self.etag and offset:
+        if self.etag:
             headers["If-Range"] = self.etag
-        self._stream = stream = net.Stream(
+        self.stream = stream = net.Stream(
             host, port, http["timeout_s"], http["ca"] if secure else None
         )
         stream.begin()
@@ -85,74 +116,51 @@ class Transfer:
                 stream=True,
                 parse_headers=self._header,
             )
-        # urequests 0.9.1 shows a Location to nobody and follows by itself, or fails to.
+        # Also urequests 0.9.1, which shows a Location to nobody and follows by itself or fails to.
         except Exception:
             location = _location(stream)
-            if not location:
+            if location is None:
                 raise
             stream.close()
             return location
-        self.raw = stream.raw
-        self._status = answer.status_code
+        self._check(answer.status_code, offset, size)
         return None
 
     def _header(self, line, _collected):
         self._lines += 1
         if self._lines > _HEADERS:
-            raise OSError("more than 64 header lines")
-        if _location(self._stream):
-            raise _Redirect
+            raise again("too many header lines")
+        if _location(self.stream) is not None:
+            raise OSError  # so that `requests` closes and does not follow by itself
         name, _, value = line.decode().partition(":")
         name = name.lower()
-        value = value.strip()
-        if name in (
-            "content-length",
-            "content-range",
-            "content-type",
-            "content-encoding",
-            "transfer-encoding",
-            "etag",
-            "retry-after",
-        ):
-            self._fields[name] = value
+        if name in self._fields:
+            self._fields[name] = value.strip()
 
-    def _check(self, offset, size):
+    def _check(self, status, offset, size):
         """Raise unless what follows are the bytes from `offset` on, or all of them."""
-        status = self._status
+        fields = self._fields
         if status not in (200, 206):
-            raise self._refusal(status)
-        field = self._fields.get
-        if field("transfer-encoding") or field("content-encoding", "identity") != "identity":
-            raise OtaError(TIMED_OUT, "the server encodes its answer", True)
-        length = field("content-length")
+            raise once("answers").refusal(status, offset, fields["retry-after"])
+        if fields["transfer-encoding"] != "identity" or fields["content-encoding"] != "identity":
+            raise again("an encoded answer")
+        total = fields["content-length"]
         if status == 206:
-            start, total = _content_range(field("content-range", ""))
-            if start != offset:
-                raise OtaError(TIMED_OUT, "206 from %s instead of %d" % (start, offset), True)
+            found = fields["content-range"]
+            if not found.startswith("bytes %d-" % offset):
+                raise again("206 of '%s', asked for %d-" % (found[:40], offset))
+            total = found.split("/")[-1]
         else:
-            if field("content-type", "").startswith("text/html"):
-                raise OtaError(TIMED_OUT, "a web page instead of the firmware", True)
-            total = int(length) if length else size
+            if fields["content-type"].startswith("text/html"):
+                raise again("a web page instead of the firmware")
             self.skip = offset
-        etag = field("etag")
-        if self.etag and offset and etag and etag != self.etag:
-            raise Afresh(MISMATCH, "the file on the server has changed")
-        if total != size:
-            raise OtaError(MISMATCH, "the server has %d bytes, announced are %d" % (total, size))
-        if status == 206 and length and int(length) != size - offset:
-            raise OtaError(TIMED_OUT, "Content-Length and Content-Range disagree", True)
+        etag = fields["etag"]
+        if self.etag and etag and etag != self.etag:
+            raise OtaError(_MISMATCH, "the file on the server has changed", True)
+        if int(total) != size:
+            raise OtaError(_MISMATCH, "the server has %s bytes, announced are %d" % (total, size))
         # A weak validator does not promise the same bytes (RFC 9110, 13.1.5).
-        self.etag = etag if etag and etag[:1] == '"' and len(etag) <= 80 else None
-
-    def _refusal(self, status):
-        if status in (404, 410):
-            return OtaError(NOT_FOUND, "HTTP %d" % status)
-        if status in (401, 403):
-            return OtaError(EXPIRED, "HTTP %d" % status)
-        if status == 416:
-            return Afresh(MISMATCH, "HTTP 416")
-        after = self._fields.get("retry-after", "")
-        return OtaError(TIMED_OUT, "HTTP %d" % status, True, int(after) if after.isdigit() else 0)
+        self.etag = etag if etag[:1] == '"' and len(etag) <= 80 else None
 
 
 def _location(stream):
@@ -169,48 +177,24 @@ def split_url(url):
     Raises `OtaError` for any other, with credentials, without a host, or with a character that
     would end the request line.
     """
-    secure = url[:8].lower() == "https://"
-    start = 8 if secure else 7
-    if not secure and url[:7].lower() != "http://":
-        raise OtaError(FAILED, "push: the URL is neither http nor https")
-    for char in url:
-        if not "!" <= char <= "~":
-            raise OtaError(FAILED, "push: the URL has a character that must be escaped")
-    end = len(url)
+    scheme, _, rest = url.partition("://")
+    secure = scheme.lower() == "https"
+    place = rest
     for mark in "/?#":
-        at = url.find(mark, start)
-        if 0 <= at < end:
-            end = at
-    host, _, port = url[start:end].partition(":")
-    path = url[end:].split("#")[0]
+        place = place.partition(mark)[0]
+    host, _, port = place.partition(":")
+    data = url.encode()  # each character of a text that is looked at would stay in the heap
+    if (
+        not (secure or scheme.lower() == "http")
+        or min(data) <= 32
+        or max(data) > 126
+        or not host
+        or "@" in host
+        or port
+        and not (port.isdigit() and 0 < int(port) < 65536)
+    ):
+        raise OtaError(_FAILED, "the URL is not a plain http or https one")
+    path = rest[len(place) :].partition("#")[0]
     if path[:1] != "/":
         path = "/" + path
-    if not host or "@" in host or port and not (port.isdigit() and 0 < int(port) < 65536):
-        raise OtaError(FAILED, "push: the URL has no usable host and port")
     return secure, host, int(port) if port else (443 if secure else 80), path
-
-
-def _follow(url, location):
-    """The absolute URL of a redirect; never from https to http."""
-    secure, host, port, path = split_url(url)
-    scheme = "https:" if secure else "http:"
-    if location[:2] == "//":
-        location = scheme + location
-    elif ":" not in location.split("?")[0].split("/")[0]:
-        if location[:1] != "/":
-            location = path.split("?")[0].rpartition("/")[0] + "/" + location
-        location = "%s//%s:%d%s" % (scheme, host, port, location)
-    if secure and location[:8].lower() != "https://":
-        raise OtaError(FAILED, "the server redirects from https to http")
-    return location
-
-
-def _content_range(value):
-    """(first, total) of `bytes first-last/total`; (None, 0) for anything else."""
-    try:
-        unit, _, rest = value.partition(" ")
-        span, _, total = rest.partition("/")
-        first, _, _last = span.partition("-")
-        return (int(first), int(total)) if unit == "bytes" else (None, 0)
-    except ValueError:
-        return None, 0

@@ -2,8 +2,11 @@
 
 import time
 
-from ivota import messages
-from ivota.errors import FAILED
+from micropython import const
+
+from ivota import messages, once
+
+_FAILED = const(-5)
 
 
 class Trial:
@@ -16,20 +19,17 @@ class Trial:
         self._client = client
         self._limit_ms = int(limit_s * 1000)
         self._begun = time.ticks_ms()
-        self._reached = False
+        self.reached = False  # whether the cloud has acknowledged the version that runs
         ended = client.state.ended
         if ended:
-            client.state.post(
+            once("state").post(
+                client.state,
                 messages.report_progress(
-                    "fail", ended["version"], None, FAILED, ended["why"], ended.get("echo")
+                    "fail", ended["version"], None, _FAILED, ended["why"], ended.get("echo")
                 ),
                 ended.get("md5sum"),
                 ended["why"] if ended.get("reject") else None,
             )
-
-    def reached(self):
-        """The cloud has acknowledged the version that runs."""
-        self._reached = True
 
     def step(self, confirmed):
         """Confirm when all is well, go back when time is over; self while the trial goes on."""
@@ -37,14 +37,14 @@ class Trial:
         trial = client.state.trial
         if not trial:
             return None
-        if self._reached and confirmed:
+        if self.reached and confirmed:
             text = messages.report_progress("done", trial["version"], echo=trial.get("echo"))
-            client.state.confirm(text)
+            once("state").confirm(client.state, text)
             client.enqueue("final", text)
             client.log("info", "confirmed", version=trial["version"])
             return None
         if time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms:
-            client.state.roll_back("the trial was not confirmed in time")
+            once("state").roll_back(client.state, "the trial was not confirmed in time")
             client.restart = True
             client.exit()
         return self

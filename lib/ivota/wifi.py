@@ -18,7 +18,6 @@ class Station:
         self._retry = Backoff(10, 60)  # joining takes seconds: no sooner again than that
         self._up = False
         self._wlan = network.WLAN(network.STA_IF)
-        self._wlan.active(True)
 
     def __call__(self):
         if self._wlan.isconnected():
@@ -34,6 +33,7 @@ class Station:
             self._retry.failed()
             self._log("info", "wifi_join", ssid=self._ssid)
             try:
+                self._wlan.active(True)
                 self._wlan.disconnect()
                 self._wlan.connect(self._ssid, self._password)
             except OSError as error:

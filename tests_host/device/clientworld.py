@@ -6,9 +6,10 @@ import json
 
 from ivota import client as client_module
 from ivota import job as job_module
-from ivota import net, retry, trial
+from ivota import net, prepare, receive, retry, trial
+from ivota import transfer as transfer_module
 from ivota.client import Client
-from ivota.state import State
+from ivota.state import load
 from support import Clock, patched, remove_tree, tmp_dir
 
 CONFIG = {
@@ -40,9 +41,11 @@ def push_of(data, version="0.2", url="http://h/f", **more):
 class FakeLink:
     """Stands for `Link`: what it is told to publish is in `sent` as (qos, message)."""
 
-    def __init__(self, mqtt, timeout_s, retry, sign_in, topic, owner, log):
+    paused = False
+
+    def __init__(self, config, owner):
         self.owner = owner
-        self.topic = topic
+        self.topic = config["topics"]["update"]
         self.up = False
         self.waiting = 0
         self.acks = True
@@ -54,9 +57,6 @@ class FakeLink:
     def connect(self):
         self.up = True
         self.owner.on_up()
-
-    def pause(self, flag):
-        raise AssertionError("only with one_tls_session")
 
     def drop(self):
         self.up = False
@@ -75,6 +75,8 @@ class FakeLink:
             if self.up and self.waiting and self.acks:
                 self.ack()
                 return True
+            if self.up:
+                self.owner.on_idle()
         except Exception as error:
             self.errors.append(error)
             self.drop()
@@ -130,6 +132,7 @@ class World:
     def __init__(self, size=20000):
         self.data = data_of(size)
         self.answers = []
+        self.redirects = []  # where each request is sent on to
         self.requests = []  # (url, offset, etag)
         self.skip = 0
         self.etag = None
@@ -141,10 +144,12 @@ class World:
     def __enter__(self):
         self._tmp = tmp_dir()
         self.path = self._tmp.__enter__()
-        self.clock = Clock(ms=1000).put_into(client_module, job_module, net, retry, trial)
+        self.clock = Clock(ms=1000).put_into(
+            client_module, job_module, net, prepare, receive, retry, transfer_module, trial
+        )
         self._patches = [
             patched(client_module, Link=FakeLink),
-            patched(job_module, Transfer=self.transfer),
+            patched(transfer_module, Transfer=self.transfer),
         ]
         for patch in self._patches:
             patch.__enter__()
@@ -158,8 +163,8 @@ class World:
         if exc[0] is None and not self.faults:
             assert self.made.link.errors == []
 
-    def transfer(self, push, offset, http, etag=None):
-        self.requests.append((push.url, offset, etag))
+    def transfer(self, push, offset, http, etag=None, url=None):
+        self.requests.append((url or push.url, offset, etag))
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
             raise answer
@@ -169,7 +174,7 @@ class World:
     def client(
         self, version="0.1", config=None, connect=True, on_firmware=None, quiet=False, **more
     ):
-        self.state = State(self.path + "/state.json")
+        self.state = load(self.path + "/state.json")
         made = Client(
             dict(CONFIG, **(config or {})),
             version,
@@ -180,7 +185,6 @@ class World:
             state=self.state,
             **more,
         )
-        made.link = made._link
         if connect:
             made.link.connect()
         self.made = made
@@ -242,6 +246,8 @@ class World:
 
 class FakeTransfer:
     def __init__(self, world):
+        self.stream = self
+        self.url = world.redirects.pop(0) if world.redirects else None
         self.raw = world.source
         self.skip = world.skip
         self.etag = world.etag

@@ -2,8 +2,9 @@
 
 import json
 
-from ivota import agent, net
-from ivota.errors import ConfigError
+from ivota import agent, net, startup
+from ivota import state as states
+from ivota.config import ConfigError, check
 from support import installed, patched, raises, tmp_dir, write_file
 
 SKIP_ON = {
@@ -25,30 +26,28 @@ def write_json(path, value):
 # The configuration
 
 
-def test_the_bundles_keys_come_first():
+def loaded(path):
+    with patched(startup, _CONFIG=path + "/a", _APP=path + "/"):
+        return startup.load_config()
+
+
+def test_the_bundles_keys_come_last_and_decide():
     with tmp_dir() as path:
-        write_json(path + "/a", {"product_id": "P", "mqtt": {"host": "old", "port": 1}})
-        write_json(path + "/b", {"mqtt": {"host": "new"}, "keys": ["/k"], "wifi": {"ssid": "s"}})
-        assert agent.load_config(path + "/a", path + "/b") == {
-            "product_id": "P",
-            "mqtt": {"host": "new", "port": 1},
-            "keys": ["/k"],
-            "wifi": {"ssid": "s"},
-        }
+        write_json(path + "/a", {"product_id": "P", "device_name": "d", "mqtt": {"host": "old"}})
+        write_json(path + "/config.json", {"mqtt": {"host": "new"}, "wifi": {"ssid": "s"}})
+        config = check(loaded(path))
+        assert config["product_id"] == "P"
+        assert config["mqtt"]["host"] == "new" and config["mqtt"]["keepalive_s"] == 120
+        assert config["wifi"]["ssid"] == "s"
 
 
 def test_one_of_them_is_enough():
     with tmp_dir() as path:
         write_json(path + "/a", {"product_id": "P"})
-        assert agent.load_config(path + "/a", path + "/none") == {"product_id": "P"}
-        assert agent.load_config(path + "/none", path + "/a") == {"product_id": "P"}
-
-
-def test_a_section_in_place_of_a_value_and_the_other_way():
+        assert loaded(path) == ({"product_id": "P"},)
     with tmp_dir() as path:
-        write_json(path + "/a", {"mqtt": 5, "http": {"ca": "x"}})
-        write_json(path + "/b", {"mqtt": {"host": "h"}, "http": None})
-        assert agent.load_config(path + "/a", path + "/b") == {"mqtt": {"host": "h"}, "http": None}
+        write_json(path + "/config.json", {"product_id": "P"})
+        assert loaded(path) == ({"product_id": "P"},)
 
 
 def test_no_configuration_is_a_clear_error():
@@ -57,30 +56,29 @@ def test_no_configuration_is_a_clear_error():
             if junk is not None:
                 write_file(path + "/a", junk)
             with raises(ConfigError, path + "/a"):
-                agent.load_config(path + "/a", path + "/none")
+                loaded(path)
 
 
 # The version that runs
 
 
 def test_the_version_is_the_bundles():
-    with tmp_dir() as path, patched(agent, _APP=path + "/"):
+    with tmp_dir() as path, patched(startup, _APP=path + "/"):
         write_json(path + "/ivota.json", {"version": "0.7", "format": 1})
-        assert agent.running_version({"version": "0.1"}) == "0.7"
+        assert startup.running_version() == "0.7"
 
 
 def test_else_the_frozen_images():
     class Image:
         VERSION = "2.0"
 
-    with tmp_dir() as path, patched(agent, _APP=path + "/"), installed("ivota_image", Image):
-        assert agent.running_version({"version": "0.1"}) == "2.0"
+    with tmp_dir() as path, patched(startup, _APP=path + "/"), installed("ivota_image", Image):
+        assert startup.running_version() == "2.0"
 
 
 def test_else_the_configurations():
-    with tmp_dir() as path, patched(agent, _APP=path + "/"):
-        assert agent.running_version({"version": "0.1"}) == "0.1"
-        assert agent.running_version({}) == "0"
+    with tmp_dir() as path, patched(startup, _APP=path + "/"):
+        assert startup.running_version() is None
 
 
 def test_a_log_line():
@@ -129,12 +127,9 @@ class FakeClient:
     restart = True
     exiting = True
 
-    def __init__(self, config, version, on_firmware, log=None, state=None):
-        from ivota.config import check
-
+    def __init__(self, config, version, log=None, state=None):
         self.config = check(config)
-        self.version = version
-        self.on_firmware = on_firmware
+        self.version = version or self.config["version"]
         self.state = state
         self.ran = 0
         FakeClient.made = self
@@ -158,7 +153,8 @@ class Board:
     def __init__(self, config=CONFIG, application=False, state=FakeState, client=FakeClient):
         self._config = config
         self._application = application
-        self._values = {"State": state, "Client": client, "print": lambda *args: None}
+        self._values = {"Client": client}
+        self._state = state
 
     def __enter__(self):
         self._tmp = tmp_dir()
@@ -166,21 +162,23 @@ class Board:
         write_json(path + "/ivota.json~", self._config)
         self.machine = FakeMachine()
         agent.print = print  # so that it can be replaced
-        self._values.update(
-            machine=self.machine, _CONFIG=path + "/ivota.json", _APP=path + "/app/"
-        )
-        self._feed = net.feed
-        self._patch = patched(agent, **self._values)
-        self._patch.__enter__()
+        self._values.update(_CONFIG=path + "/ivota.json", _APP=path + "/app/")
         if self._application is not False:
-            self._look = patched(agent, _application=lambda: self._application)
-            self._look.__enter__()
+            self._values["_application"] = lambda: self._application
+        self._feed = net.feed
+        self._patches = [
+            patched(startup, **self._values),
+            patched(states, load=self._state),
+            patched(agent, machine=self.machine, print=lambda *args: None),
+            installed("machine", self.machine),
+        ]
+        for patch in self._patches:
+            patch.__enter__()
         return self
 
     def __exit__(self, *exc):
-        if self._application is not False:
-            self._look.__exit__(*exc)
-        self._patch.__exit__(*exc)
+        for patch in self._patches:
+            patch.__exit__(*exc)
         del agent.print
         net.feed = self._feed
         self._tmp.__exit__(*exc)
@@ -191,7 +189,6 @@ def test_without_an_application():
         with raises(Reset):
             agent.run()
         assert FakeClient.made.ran == 1 and FakeClient.made.version == "0.1"
-        assert FakeClient.made.on_firmware.client is FakeClient.made
 
 
 def test_an_exit_without_restart_ends_quietly():

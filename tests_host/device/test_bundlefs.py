@@ -9,6 +9,7 @@ import vfs
 from bundles import bundle, header, member
 
 import bundlefs
+from ivota import ustar
 from support import raises, tmp_dir, write_file
 
 FILES = [
@@ -48,6 +49,37 @@ def refused(archive, part=""):
         write_file(path + "/b.bin", archive)
         with raises(ValueError, part):
             bundlefs.Bundle(path + "/b.bin")
+        same_members(path + "/b.bin")
+
+
+def members(member, path):
+    """Every (name, size) that `member` finds, and what it raises."""
+    found = []
+    buffer = bytearray(512)
+    at = 0
+    try:
+        with open(path, "rb") as file:
+            while True:
+                name, size = member(file, at, buffer)
+                found.append((name, size))
+                if not name:
+                    return found
+                at += 512 + (size + 511) // 512 * 512
+    except (ValueError, OSError) as error:
+        return found + [str(error)]
+
+
+def same_members(path):
+    """What the examination reads is what will be mounted."""
+    found = members(bundlefs.member, path)
+    assert found == members(ustar.member, path)
+    return found
+
+
+def test_the_examination_reads_what_is_mounted():
+    with tmp_dir() as path:
+        write_file(path + "/b.bin", bundle(FILES))
+        assert len(same_members(path + "/b.bin")) == len(FILES) + 2
 
 
 def test_read():

@@ -4,19 +4,13 @@ import os
 
 from clientworld import World, data_of, push_of
 
-from ivota import job as job_module
-from ivota import jsonfile
+from ivota import firmware as firmware_module
+from ivota import jsonfile, transfer
+from ivota import state as states
 from ivota.client import Client
-from ivota.errors import (
-    EXPIRED,
-    FAILED,
-    MISMATCH,
-    NOT_FOUND,
-    TIMED_OUT,
-    Afresh,
-    ConfigError,
-    OtaError,
-)
+from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
+from ivota.config import ConfigError
+from ivota.errors import OtaError
 from support import patched, raises, read_file, write_file
 
 
@@ -84,15 +78,13 @@ def test_one_block_and_one_flush_a_step():
         world.client()
         world.push()
         done = []
-        real = job_module.FirmwareFile.write
+        real = firmware_module.end_block
 
-        def write(target, buffer, n):
-            durable = real(target, buffer, n)
-            if durable:
-                done.append(n)
-            return durable
+        def end_block(target):
+            done.append(target.position)
+            real(target)
 
-        with patched(job_module.FirmwareFile, write=write):
+        with patched(firmware_module, end_block=end_block):
             for _ in range(1000):
                 before, reads = len(done), world.source.reads if world.requests else 0
                 world.made.step()
@@ -113,7 +105,7 @@ def test_a_push_is_heard_in_a_download_at_full_speed():
         other = data_of(5000, 9)
         world.push(other, version="0.3")
         world.made.step()
-        assert world.made._job.push.version == "0.3"
+        assert world.made.job.push.version == "0.3"
 
 
 def test_a_stalled_download_costs_steps_no_time():
@@ -152,7 +144,7 @@ def test_a_power_cut_resumes_at_the_durable_length():
         world.spin(0.3)
         # No orderly stop: what was not flushed is gone.
         whole = read_file(world.path + "/fw/0.2.bin")[:8188]
-        world.made._job._target.close()
+        world.made.job.target.file.close()
         write_file(world.path + "/fw/0.2.bin", whole)
         assert jsonfile.load(world.path + "/fw/0.2.json")["position"] == 0
         world.client()
@@ -197,14 +189,14 @@ def test_progress_refills_the_budget():
         tries = []
         plain = world.transfer
 
-        def flaky(push, offset, http, etag=None):
+        def flaky(push, offset, http, etag=None, url=None):
             tries.append(offset)
             if len(tries) % 3:
                 raise lost()
             world.answers = [[world.data[offset : offset + 9000]]]
             return plain(push, offset, http, etag)
 
-        with patched(job_module, Transfer=flaky):
+        with patched(transfer, Transfer=flaky):
             world.spin(1000, lambda: world.got, 100)
         assert len(tries) > 12
 
@@ -229,11 +221,11 @@ def test_tries_wait_longer_each_time():
         times = []
         plain = world.transfer
 
-        def transfer(*args):
+        def noted(*args):
             times.append(world.clock.now_ms())
             return plain(*args)
 
-        with patched(job_module, Transfer=transfer):
+        with patched(transfer, Transfer=noted):
             world.spin(1000, pace_ms=100)
         gaps = [b - a for a, b in zip(times, times[1:])]
         assert len(gaps) == 6
@@ -328,6 +320,23 @@ def test_expired_and_no_fresh_url_comes():
         assert len(world.failures) == 1
 
 
+def test_the_cloud_cannot_answer_what_it_has_not_heard():
+    """However long the broker is away: the time for a fresh URL begins when it has the report."""
+    with World() as world:
+        world.answers = [[world.data[:9000]], OtaError(EXPIRED, "HTTP 403")]
+        world.client()
+        world.push()
+        world.spin(0.5)
+        world.made.link.drop()
+        world.spin(200)
+        assert world.finals() == [] and len(world.requests) == 2
+        world.made.link.connect()
+        world.push(world.data, url="http://h/fresh")
+        world.spin(5)
+        assert world.requests[-1] == ("http://h/fresh", 9000, None)
+        assert world.got and world.failures == []
+
+
 def test_expired_after_progress_asks_again():
     with World() as world:
         expired = OtaError(EXPIRED, "HTTP 403")
@@ -379,7 +388,7 @@ def test_a_whole_file_from_before_needs_no_server():
 
 def test_the_server_has_something_else_now():
     with World() as world:
-        world.answers = [[world.data[:9000]], Afresh(MISMATCH, "HTTP 416"), None]
+        world.answers = [[world.data[:9000]], OtaError(MISMATCH, "HTTP 416", True), None]
         world.client()
         world.push()
         world.spin(20, lambda: world.got)
@@ -387,20 +396,39 @@ def test_the_server_has_something_else_now():
         assert read_file(world.got[0].path) == world.data
 
 
-def test_afresh_twice_is_minus_4():
+def test_afresh_once_and_then_as_any_fault():
     with World() as world:
-        world.answers = [Afresh(MISMATCH, "HTTP 416")] * 9
+        world.answers = [[world.data[:9000]]] + [OtaError(MISMATCH, "HTTP 416", True)] * 9
         world.client()
         world.push()
         world.spin(60)
-        assert len(world.requests) == 2
-        assert [final[:2] for final in world.finals()] == [("fail", "-4")]
+        assert [offset for _, offset, _ in world.requests] == [0, 9000] + [0] * 3
+        assert [final[:2] for final in world.finals()] == [("fail", "-1")]
         assert "HTTP 416" in world.finals()[0][2]
+        assert os.listdir(world.path + "/fw") == []
+
+
+def test_etags_that_differ_each_time_cost_one_new_start():
+    # Servers that share the load may each have their own: the MD5 decides.
+    with World() as world:
+        world.etag = '"a"'
+        changed = OtaError(MISMATCH, "the file on the server has changed", True)
+        world.answers = [[world.data[:9000]], changed, [world.data[:9000]]]
+        world.client()
+        world.push()
+        world.spin()
+        assert [(offset, etag) for _, offset, etag in world.requests] == [
+            (0, None),
+            (9000, '"a"'),
+            (0, None),
+            (9000, None),
+        ]
+        assert read_file(world.got[0].path) == world.data
 
 
 def test_an_exit_between_discard_and_new_start():
     with World() as world:
-        world.answers = [[world.data[:9000]], Afresh(MISMATCH, "HTTP 416")]
+        world.answers = [[world.data[:9000]], OtaError(MISMATCH, "HTTP 416", True)]
         client = world.client()
         world.push()
         world.spin(20, lambda: len(world.requests) == 2)
@@ -434,7 +462,36 @@ def test_the_same_push_gives_a_new_url_for_later():
         assert world.requests == [("http://h/f", 0, None), ("http://h/second", 9000, None)]
 
 
-def test_another_push_switches_and_the_first_can_be_resumed():
+def test_a_redirect_is_a_step_of_its_own():
+    with World() as world:
+        client = world.client()
+        world.redirects = ["http://h/%d" % n for n in range(5)]
+        world.push()
+        world.spin(1, lambda: world.requests)
+        for n in range(5):
+            assert len(world.requests) == n + 1
+            client.step()
+        world.spin()
+        assert [url for url, _, _ in world.requests] == ["http://h/f"] + [
+            "http://h/%d" % n for n in range(5)
+        ]
+        assert read_file(world.got[0].path) == world.data
+
+
+def test_five_redirects_and_no_more_then_from_the_first_url():
+    with World() as world:
+        world.client()
+        world.redirects = ["http://h/again"] * 6
+        world.push()
+        world.spin(20, lambda: world.got)
+        assert [url for url, _, _ in world.requests].count("http://h/f") == 2
+        assert len(world.requests) == 7
+        assert [fields["why"] for _, event, fields in world.log if event == "retry"] == [
+            "too many redirects"
+        ]
+
+
+def test_another_push_switches():
     with World() as world:
         other = data_of(7000, 9)
         world.answers = [[world.data[:9000]] + [500], [other]]
@@ -492,7 +549,7 @@ def test_a_rejected_firmware_is_answered_at_once():
     with World() as world:
         world.client()
         md5 = push_of(world.data).split(b'md5sum": "')[1][:32].decode()
-        world.state.post("x", md5, "crashed in its trial")
+        states.post(world.state, "x", md5, "crashed in its trial")
         world.push(world.data, task_id=5)
         world.spin()
         assert ("fail", "-5", "crashed in its trial") in world.finals()
@@ -524,10 +581,11 @@ def test_an_error_of_the_flash_is_minus_5():
         world.client()
         world.push()
 
-        def write(target, buffer, n):
+        def fill(target, raw):
+            target.position += 1  # as before a write that fails
             raise OSError(5)
 
-        with patched(job_module.FirmwareFile, write=write):
+        with patched(firmware_module, fill=fill):
             world.spin()
         state, code, message = world.finals()[0]
         assert (state, code) == ("fail", "-5") and "flash" in message
@@ -562,6 +620,80 @@ def test_another_firmware_does_not_wait_for_that():
         world.push(other, version="0.3")
         world.spin(2)
         assert [firmware.version for firmware in world.got] == ["0.3"]
+
+
+def test_time_outs_that_brought_something_do_not_add_up():
+    """A link so bad that no try reaches the end gets there all the same, without days of rest."""
+    with World(60000) as world:
+        world.client()
+        while not world.got:
+            at = len(read_file(world.path + "/fw/0.2.bin")) if world.failures else 0
+            world.answers = [[world.data[at : at + 9000]]] + [lost()] * 3
+            world.push()
+            world.spin(80, pace_ms=50)
+        assert len(world.failures) > 4
+        assert states.count(world.state, world.state.failures[0]) == 1
+        offsets = [offset for _, offset, _ in world.requests]
+        assert offsets == sorted(offsets)
+
+
+def test_time_outs_that_brought_nothing_add_up():
+    with World() as world:
+        world.client()
+        for _ in range(4):
+            world.answers = [lost()] * 4
+            world.push()
+            world.spin(80, pace_ms=50)
+        assert world.state.failures[1] == 4
+        assert os.listdir(world.path + "/fw") == []
+
+
+def test_pushes_of_ever_new_firmware_do_not_wear_out_the_flash():
+    """A day's worth at once, then one an hour, over restarts too; time gives them back."""
+    with World(5000) as world:
+        world.client(config={"retry": {}})
+
+        def update(seed, hours):
+            world.data = data_of(5000, seed)
+            before = len(world.got)
+            world.push(world.data, version="1.%d" % seed)
+            start = world.clock.now_ms()
+            world.spin(hours * 3600, lambda: len(world.got) > before, 1000)
+            world.made.update_progress(*(("done",) if seed % 2 else ("fail", -5, "no")))
+            world.spin(10)
+            return (world.clock.now_ms() - start) / 3600000
+
+        assert sum(update(seed, 1) for seed in range(24)) < 1
+        world.client(config={"retry": {}})
+        waits = [update(seed, 2) for seed in range(24, 30)]
+        assert all(0.9 < wait < 1.1 for wait in waits[1:]), waits
+        world.clock.advance_ms(5 * 3600000)
+        assert sum(update(seed, 1) for seed in range(30, 35)) < 0.5
+
+
+def test_a_resume_is_no_new_download():
+    with World() as world:
+        world.client(config={"retry": {}})
+        world.answers = [[world.data[:9000], 10**6]]
+        world.push()
+        world.spin(1)
+        world.made.close()
+        world.state.worn_until = world.clock.time() + 86400
+        states.save(world.state)
+        world.client(config={"retry": {}})
+        world.push()
+        world.spin(2)
+        assert world.got
+
+
+def test_a_clock_that_was_set_opens_a_new_account():
+    with World() as world:
+        world.client(config={"retry": {}})
+        world.state.worn_until = world.clock.time() + 10**8
+        world.push()
+        world.spin(2)
+        assert world.got
+        assert 3590 < world.state.worn_until - world.clock.time() <= 3600
 
 
 def test_an_update_after_weeks_begins_at_once():
@@ -751,21 +883,21 @@ def test_nothing_starts_while_a_trial_runs():
 def test_idle_says_when_it_is_safe_to_sleep_and_for_how_long():
     with World() as world:
         client = world.client()
-        assert client.idle == 0  # the version is not reported yet
+        assert client.idle() == 0  # the version is not reported yet
         world.spin(1)
-        assert client.idle == 0  # the cloud may answer with a push
+        assert client.idle() == 0  # the cloud may answer with a push
         world.spin(2)
-        assert 290000 <= client.idle <= 298000
+        assert 290000 <= client.idle() <= 298000
         world.push()
         world.spin(1, lambda: world.requests)
-        assert client.idle == 0
+        assert client.idle() == 0
         world.spin(5)
-        assert world.got and client.idle == 0  # it is burning
+        assert world.got and client.idle() == 0  # it is burning
         client.update_progress("done")
         world.spin(5)
-        assert client.idle > 0
+        assert client.idle() > 0
         client.link.drop()
-        assert client.idle == 0
+        assert client.idle() == 0
 
 
 def test_run_ends_at_exit():

@@ -5,9 +5,9 @@ import os
 
 from clientworld import World, data_of, push_of
 
-from ivota import job as job_module
-from ivota import jsonfile
-from ivota.errors import FAILED, TIMED_OUT, OtaError
+from ivota import jsonfile, transfer
+from ivota.codes import FAILED, TIMED_OUT
+from ivota.errors import OtaError
 from support import patched, raises
 
 
@@ -268,7 +268,7 @@ def test_a_push_that_cannot_be_followed_is_answered():
 def test_hostile_urls_end_in_fail_without_a_connection():
     from ivota.transfer import Transfer
 
-    with World() as world, patched(job_module, Transfer=Transfer):
+    with World() as world, patched(transfer, Transfer=Transfer):
         world.client()
         world.push(world.data, url="http://h/a\r\nX: y")
         world.spin(2)
@@ -431,7 +431,7 @@ def test_what_the_hooks_raise_ends_the_update_and_not_the_client():
 
     with World() as world:
         client = world.client(defer=broken)
-        client._on_failure = broken
+        client.on_failure = broken
         world.push()
         world.spin()
         state, code, message = world.finals()[0]
@@ -453,7 +453,7 @@ def test_without_memory_it_is_tried_again():
                 raise MemoryError
             return whole(*arguments)
 
-        with patched(job_module, Transfer=short):
+        with patched(transfer, Transfer=short):
             world.push()
             world.spin(5)
         assert len(world.got) == 1 and len(tries) == 2
@@ -468,3 +468,59 @@ def test_a_folder_in_the_firmware_directory_is_left_alone():
         world.spin()
         assert len(world.got) == 1
         assert sorted(os.listdir(world.path + "/fw")) == ["0.2.bin", "mine"]
+
+
+# The log
+
+
+def test_the_last_updates_events_are_kept():
+    with World() as world:
+        client = world.client()
+        world.spin(1)
+        assert client.events == []  # no update yet
+        world.push()
+        world.spin()
+        size = len(world.data)
+        assert client.events[0] == "update size=%d version=0.2" % size
+        assert client.events[-1] == "handed_over version=0.2"
+        kept = len(client.events)
+        client.log("info", "connected")
+        assert len(client.events) == kept
+        client.update_progress("fail")
+        world.push(world.data, version="0.3")
+        world.spin()
+        assert client.events[0].endswith("version=0.3")
+
+
+def test_at_most_two_kib_of_events_are_kept_the_oldest_go():
+    with World() as world:
+        client = world.client(quiet=True)
+        world.answers = [[1 << 30]]
+        world.push()
+        world.spin(1)
+        for i in range(200):
+            client.log("info", "connecting", host="broker%d" % i, port=1883)
+        assert sum(len(event) for event in client.events) <= 2048
+        assert client.events[-1] == "connecting host=broker199 port=1883"
+        client.log("info", "connecting", host="x" * 5000, port=1)
+        assert max(len(event) for event in client.events) <= 200
+
+
+def test_a_failure_says_what_was_tried_before():
+    with World() as world:
+        world.client()
+        world.answers = [OtaError(-1, why, True) for why in ("stall", "reset", "stall")]
+        world.answers.append(OtaError(-2, "HTTP 404"))
+        world.push()
+        world.spin(600)
+        assert world.finals() == [("fail", "-2", "HTTP 404 (after 2x stall, 1x reset)")]
+
+
+def test_what_was_tried_is_said_in_bounds():
+    with World() as world:
+        world.client(config={"retry": {"first_s": 0, "most_s": 0, "job_tries": 40}})
+        world.answers = [OtaError(-1, "%d " % i + "y" * 100, True) for i in range(30)]
+        world.answers.append(OtaError(-2, "HTTP 404"))
+        world.push()
+        world.spin(600)
+        assert 200 < len(world.finals()[0][2]) <= 220

@@ -1,7 +1,7 @@
 """The configuration: each key with its default, and each mistake named."""
 
 from ivota import config
-from ivota.errors import ConfigError
+from ivota.config import ConfigError
 from support import raises
 
 LEAST = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
@@ -98,7 +98,7 @@ def test_defaults():
         "report_interval_s": 300,
         "retry": {"first_s": 1, "most_s": 300, "job_tries": 8, "rest_most_s": 86400},
         "trial": {"starts": 3, "power_boots": 10, "limit_s": 600, "confirm": "cloud"},
-        "keys": (),
+        "keys": [],
         "target": None,
         "one_tls_session": False,
         "watchdog_s": 0,

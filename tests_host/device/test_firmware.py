@@ -5,10 +5,11 @@ import hashlib
 import json
 import os
 
-from ivota import firmware, jsonfile
-from ivota.errors import FAILED, MISMATCH, OtaError
-from ivota.firmware import FirmwareFile, file_stem, size_of
+from ivota import checkpoint, firmware, jsonfile, staging
+from ivota.codes import FAILED, MISMATCH
+from ivota.errors import OtaError
 from ivota.messages import Push
+from ivota.staging import file_stem, size_of
 from support import patched, raises, read_file, tmp_dir, write_file
 
 
@@ -19,6 +20,60 @@ def data_of(size, seed=1):
 
 def push_of(data, version="0.2", url="http://a/"):
     return Push(version, url, binascii.hexlify(hashlib.md5(data).digest()).decode(), len(data))
+
+
+class Raw:
+    """A socket that has some bytes, and nothing more for now."""
+
+    def __init__(self, data):
+        self._data = data
+
+    def readinto(self, buffer, n):
+        part, self._data = self._data[:n], self._data[n:]
+        buffer[: len(part)] = part
+        return len(part) or None
+
+
+class Target(staging.Target):
+    """A target with what is done to it as methods."""
+
+    def __init__(self, directory, keep=None, spare=None):
+        self._where = (directory, keep, spare)
+
+    def open(self, push):
+        directory, keep, spare = self._where
+        self.md5 = push.md5
+        staging.open_target(self, directory + "/" + file_stem(push.version), push, keep, spare)
+        return self.position
+
+    def room(self):
+        return self.end - self.position
+
+    def write(self, part, n):
+        """Append n bytes; True when that ended a block."""
+        firmware.fill(self, Raw(part[:n]))
+        if self.position < self.end:
+            return False
+        firmware.end_block(self)
+        return True
+
+    def check(self, most):
+        return firmware.check(self, most)
+
+    def note(self, etag):
+        checkpoint.note(self, etag)
+
+    def commit(self):
+        checkpoint.commit(self)
+
+    def finish(self):
+        checkpoint.finish(self, self.md5, True)
+
+    def close(self):
+        checkpoint.close(self)
+
+    def discard(self):
+        checkpoint.discard(self)
 
 
 def fill(target, data, stop=None, chunk=512):
@@ -113,7 +168,7 @@ def test_size_of():
 def test_a_whole_download():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = FirmwareFile(path + "/fw")
+        target = Target(path + "/fw")
         assert target.open(push_of(data)) == 0
         assert sorted(os.listdir(path + "/fw")) == ["0.2.bin", "0.2.json"]
         fill(target, data)
@@ -126,8 +181,8 @@ def test_a_whole_download():
 
 def test_blocks_end_where_littlefs_ends_them():
     data = data_of(120000)
-    with tmp_dir() as path, patched(firmware, os=FakeOs()):
-        target = FirmwareFile(path)
+    with tmp_dir() as path, patched(staging, os=FakeOs()):
+        target = Target(path)
         target.open(push_of(data))
         assert fill(target, data, chunk=1436) == littlefs_ends(120000)
         target.close()
@@ -136,23 +191,48 @@ def test_blocks_end_where_littlefs_ends_them():
 def test_block_ends_of_other_sizes():
     data = data_of(20000)
     for block in (512, 1024, 2048):
-        with tmp_dir() as path, patched(firmware, os=FakeOs(block=block)):
-            target = FirmwareFile(path)
+        with tmp_dir() as path, patched(staging, os=FakeOs(block=block)):
+            target = Target(path)
             target.open(push_of(data))
             assert fill(target, data) == littlefs_ends(20000, block)
             target.close()
+
+
+class FakeFat(FakeOs):
+    """Names in capitals are the same names."""
+
+    def stat(self, path):
+        return os.stat(path[:-5] + ".json" if path.endswith(".JSON") else path)
+
+
+def test_on_fat_blocks_are_whole_and_flushed_every_64_kib():
+    data = data_of(150000)
+    for cluster in (512, 4096, 32768):
+        with tmp_dir() as path, patched(staging, os=FakeFat(block=cluster)):
+            target = Target(path)
+            target.open(push_of(data))
+            ends = fill(target, data, 140000)
+            assert ends == list(range(4096, 140000, 4096))
+            assert target.durable == 131072
+            # Only what is on flash is digested.
+            assert digest(target, 1 << 20) == 0 and target.checked == 131072
+            fill(target, data)
+            assert target.durable == 150000
+            digest(target)
+            target.finish()
+            assert read_file(target.path) == data
 
 
 def test_block_ends_after_a_resume_anywhere():
     data = data_of(30000)
     ends = littlefs_ends(30000)
     for start in (1, 4095, 4096, 4097, ends[1] - 1, ends[1], ends[2], 17777, 29999):
-        with tmp_dir() as path, patched(firmware, os=FakeOs()):
-            target = FirmwareFile(path)
+        with tmp_dir() as path, patched(staging, os=FakeOs()):
+            target = Target(path)
             target.open(push_of(data))
             fill(target, data, start)
             target.commit()
-            target = FirmwareFile(path)
+            target = Target(path)
             assert target.open(push_of(data)) == start
             assert fill(target, data) == [end for end in ends if end > start]
             digest(target)
@@ -160,10 +240,26 @@ def test_block_ends_after_a_resume_anywhere():
             assert read_file(target.path) == data
 
 
+def test_where_a_long_file_goes_on():
+    """The block is found by arithmetic, not by counting from the file's start."""
+    ends = littlefs_ends(300000)
+    for number in (15, 16, 17, 31, 32, 62, 63, 64, 65):
+        for length in (ends[number] - 1, ends[number], ends[number] + 1):
+            with tmp_dir() as path, patched(staging, os=FakeOs()):
+                push = Push("0.2", "u", "0" * 32, 300000)
+                write_file(path + "/0.2.bin", bytes(length))
+                known = {"version": "0.2", "md5sum": push.md5, "file_size": 300000}
+                jsonfile.save(path + "/0.2.json", known)
+                target = Target(path)
+                assert target.open(push) == length
+                assert target.room() == ends[number + (length >= ends[number])] - length
+                target.close()
+
+
 def test_room_never_passes_block_or_file():
     data = data_of(5000)
-    with tmp_dir() as path, patched(firmware, os=FakeOs()):
-        target = FirmwareFile(path)
+    with tmp_dir() as path, patched(staging, os=FakeOs()):
+        target = Target(path)
         target.open(push_of(data))
         assert target.room() == 4096
         fill(target, data, 4000)
@@ -177,8 +273,8 @@ def test_room_never_passes_block_or_file():
 
 def test_a_block_is_on_flash_when_write_says_so():
     data = data_of(10000)
-    with tmp_dir() as path, patched(firmware, os=FakeOs()):
-        target = FirmwareFile(path)
+    with tmp_dir() as path, patched(staging, os=FakeOs()):
+        target = Target(path)
         target.open(push_of(data))
         while target.position < len(data):
             n = min(512, target.room())
@@ -193,7 +289,7 @@ def test_a_block_is_on_flash_when_write_says_so():
 def test_checkpoint_says_identity():
     data = data_of(100)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         push = push_of(data)
         target.open(push)
         with open(path + "/0.2.json") as file:
@@ -209,13 +305,13 @@ def test_checkpoint_says_identity():
 def test_checkpoint_is_written_at_identity_change_and_orderly_stop_alone():
     data = data_of(50000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         assert saves(target.open, push_of(data)) == 1
         assert saves(fill, target, data, 20000) == 0
         assert saves(digest, target) == 0
         assert saves(target.commit) == 1
         assert jsonfile.load(path + "/0.2.json")["position"] == 20000
-        target = FirmwareFile(path)
+        target = Target(path)
         assert saves(target.open, push_of(data)) == 0
         assert saves(target.commit) == 0
         assert saves(target.open, push_of(data)) == 0
@@ -232,7 +328,7 @@ def test_the_length_decides_not_the_position():
             write_file(path + "/0.2.bin", data[:9000])
             known = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": said}
             jsonfile.save(path + "/0.2.json", known)
-            target = FirmwareFile(path)
+            target = Target(path)
             assert target.open(push) == 9000
             fill(target, data)
             digest(target)
@@ -248,7 +344,7 @@ def test_a_checkpoint_without_a_position_can_be_committed():
         jsonfile.save(
             path + "/0.2.json", {"version": "0.2", "md5sum": push.md5, "file_size": 20000}
         )
-        target = FirmwareFile(path)
+        target = Target(path)
         assert target.open(push) == 9000
         target.commit()
         assert jsonfile.load(path + "/0.2.json")["position"] == 9000
@@ -257,11 +353,11 @@ def test_a_checkpoint_without_a_position_can_be_committed():
 def test_the_url_is_not_identity():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         fill(target, data, 8000)
         target.commit()
-        target = FirmwareFile(path)
+        target = Target(path)
         assert target.open(push_of(data, url="https://elsewhere/?sign=2")) == 8000
         target.close()
 
@@ -269,11 +365,11 @@ def test_the_url_is_not_identity():
 def test_same_version_with_new_content_starts_afresh():
     old, new = data_of(20000), data_of(20000, 9)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(old))
         fill(target, old, 8000)
         target.commit()
-        target = FirmwareFile(path)
+        target = Target(path)
         assert target.open(push_of(new)) == 0
         assert jsonfile.load(path + "/0.2.json")["md5sum"] == push_of(new).md5
         fill(target, new)
@@ -291,7 +387,7 @@ def test_each_part_of_the_identity_counts():
             with tmp_dir() as path:
                 write_file(path + "/0.2.bin", data[:8000])
                 jsonfile.save(path + "/0.2.json", dict(right, **{key: wrong}))
-                target = FirmwareFile(path)
+                target = Target(path)
                 assert target.open(push) == 0
                 target.close()
 
@@ -300,7 +396,7 @@ def test_bytes_without_a_checkpoint_are_not_ours():
     data = data_of(20000)
     with tmp_dir() as path:
         write_file(path + "/0.2.bin", data[:8000])
-        target = FirmwareFile(path)
+        target = Target(path)
         assert target.open(push_of(data)) == 0
         target.close()
 
@@ -309,7 +405,7 @@ def test_a_whole_file_without_a_checkpoint_is_looked_at():
     data = data_of(20000)
     with tmp_dir() as path:
         write_file(path + "/0.2.bin", data)
-        target = FirmwareFile(path)
+        target = Target(path)
         assert target.open(push_of(data)) == 20000
         assert target.room() == 0
         digest(target)
@@ -326,7 +422,7 @@ def test_a_checkpoint_that_says_complete_is_checked():
             path + "/0.2.json",
             {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20000},
         )
-        target = FirmwareFile(path)
+        target = Target(path)
         assert target.open(push) == 20000
         digest(target)
         with raises(OtaError, "MD5") as caught:
@@ -346,7 +442,7 @@ def test_longer_than_announced_starts_afresh():
             path + "/0.2.json",
             {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20001},
         )
-        target = FirmwareFile(path)
+        target = Target(path)
         assert target.open(push) == 0
         assert size_of(target.path) == 0
         target.close()
@@ -355,7 +451,7 @@ def test_longer_than_announced_starts_afresh():
 def test_a_checkpoint_without_its_file_starts_at_nothing():
     data = data_of(1000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         target.close()
         os.remove(path + "/0.2.bin")
@@ -368,7 +464,7 @@ def test_a_checkpoint_without_its_file_starts_at_nothing():
 def test_a_version_that_is_no_file_name_stays_in_the_folder():
     data = data_of(100)
     with tmp_dir() as path:
-        target = FirmwareFile(path + "/fw")
+        target = Target(path + "/fw")
         target.open(push_of(data, "../../escape"))
         fill(target, data)
         digest(target)
@@ -382,7 +478,7 @@ def test_stale_files_go_kept_ones_stay():
     with tmp_dir() as path:
         for name in ("0.0.bin", "0.0.json", "0.1.bin", "junk", "0.9.bin", "0.9.json~"):
             write_file(path + "/" + name, b"x")
-        target = FirmwareFile(path, path + "/0.1.bin", path + "/0.0.bin")
+        target = Target(path, path + "/0.1.bin", path + "/0.0.bin")
         target.open(push_of(data))
         assert sorted(os.listdir(path)) == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.json"]
         target.close()
@@ -390,9 +486,9 @@ def test_stale_files_go_kept_ones_stay():
 
 def test_a_resume_removes_nothing():
     data = data_of(1000)
-    with tmp_dir() as path, patched(firmware, os=FakeOs(free=0)) as module:
+    with tmp_dir() as path, patched(staging, os=FakeOs(free=0)) as module:
         module.os.free = 100
-        target = FirmwareFile(path, path + "/0.1.bin")
+        target = Target(path, path + "/0.1.bin")
         target.open(push_of(data))
         fill(target, data, 500)
         target.commit()
@@ -413,8 +509,8 @@ def test_the_spare_goes_only_for_room():
 
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.1.bin", b"keep")
-        with patched(firmware, os=Tight()):
-            target = FirmwareFile(path, path + "/0.1.bin", path + "/0.0.bin")
+        with patched(staging, os=Tight()):
+            target = Target(path, path + "/0.1.bin", path + "/0.0.bin")
             target.open(Push("0.2", "u", "0" * 32, 400000))
             target.close()
         assert sorted(os.listdir(path)) == ["0.1.bin", "0.2.bin", "0.2.json"]
@@ -423,9 +519,9 @@ def test_the_spare_goes_only_for_room():
 def test_no_room_says_how_much():
     data = data_of(100)
     push = Push("0.2", "u", "0" * 32, 708482)
-    with tmp_dir() as path, patched(firmware, os=FakeOs(free=100)):
+    with tmp_dir() as path, patched(staging, os=FakeOs(free=100)):
         write_file(path + "/0.1.bin", data)
-        target = FirmwareFile(path, path + "/0.1.bin")
+        target = Target(path, path + "/0.1.bin")
         with raises(OtaError, "no room") as caught:
             target.open(push)
         assert caught.value.code == FAILED
@@ -438,9 +534,21 @@ def test_no_room_says_how_much():
         assert os.listdir(path) == ["0.1.bin"]
 
 
+def test_a_whole_file_needs_no_room_once_more():
+    """The power went after the checkpoint was removed, before the firmware was handed over."""
+    data = data_of(20000)
+    with tmp_dir() as path, patched(staging, os=FakeOs(free=4)):
+        write_file(path + "/0.0.bin", b"spare")
+        write_file(path + "/0.2.bin", data)
+        target = Target(path, None, path + "/0.0.bin")
+        assert target.open(push_of(data)) == 20000
+        target.close()
+        assert size_of(path + "/0.0.bin") == 5
+
+
 def test_an_absurd_size_is_no_room():
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         with raises(OtaError, "no room"):
             target.open(Push("0.2", "u", "0" * 32, 1 << 80))
         target.discard()
@@ -448,8 +556,8 @@ def test_an_absurd_size_is_no_room():
 
 def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
-    with tmp_dir() as path, patched(firmware, os=FakeOs()):
-        target = FirmwareFile(path)
+    with tmp_dir() as path, patched(staging, os=FakeOs()):
+        target = Target(path)
         target.open(push_of(data))
         assert target.check(4096)
         fill(target, data, 4095)
@@ -470,11 +578,11 @@ def test_check_takes_steps_and_only_what_is_durable():
 def test_a_prefix_from_before_is_read_again_in_steps():
     data = data_of(50000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         fill(target, data, 30000)
         target.commit()
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         assert target.checked == 0
         fill(target, data)
@@ -485,7 +593,7 @@ def test_a_prefix_from_before_is_read_again_in_steps():
 def test_check_does_not_move_where_bytes_go():
     data = data_of(30000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         while target.position < len(data):
             fill(target, data, min(target.position + 700, len(data)))
@@ -498,13 +606,14 @@ def test_check_does_not_move_where_bytes_go():
 def test_the_digest_is_of_what_is_on_flash():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         fill(target, data)
         with open(target.path, "r+b") as file:
             file.seek(12345)
             file.write(b"\x00" if data[12345] else b"\x01")
-        target.rewind()
+        target.commit()
+        target.open(push_of(data))
         digest(target)
         with raises(OtaError, "MD5"):
             target.finish()
@@ -514,7 +623,7 @@ def test_the_digest_is_of_what_is_on_flash():
 def test_a_file_that_became_shorter_is_an_error_not_a_loop():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         fill(target, data)
         write_file(target.path, b"")
@@ -526,36 +635,36 @@ def test_a_file_that_became_shorter_is_an_error_not_a_loop():
 def test_etag_is_kept_for_the_next_run():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
-        assert target.etag() is None
+        assert target.etag is None
         assert saves(target.note, '"a"') == 1
         assert saves(target.note, '"a"') == 0
         assert saves(target.note, None) == 0
         target.commit()
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
-        assert target.etag() == '"a"'
+        assert target.etag == '"a"'
         target.close()
 
 
 def test_another_identity_forgets_the_etag():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         target.note('"a"')
         target.commit()
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data_of(20000, 5)))
-        assert target.etag() is None
+        assert target.etag is None
         target.close()
 
 
 def test_discard_leaves_nothing_and_can_be_repeated():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = FirmwareFile(path)
+        target = Target(path)
         target.open(push_of(data))
         fill(target, data, 5000)
         target.discard()
@@ -568,7 +677,7 @@ def test_small_files():
     for size in (1, 511, 512, 513, 4095, 4096, 4097):
         data = data_of(size)
         with tmp_dir() as path:
-            target = FirmwareFile(path)
+            target = Target(path)
             target.open(push_of(data))
             fill(target, data)
             digest(target)

@@ -14,7 +14,7 @@ from doubles import (
 )
 from doubles.fakesocket import CLOSED, Network
 
-from ivota import link, net, retry, transfer
+from ivota import dial, link, net, retry, transfer
 from ivota.errors import OtaError
 from ivota.messages import Push
 from support import patched, raises
@@ -27,6 +27,8 @@ MQTT = {
     "port": 1883,
     "tls": False,
     "ca": None,
+    "user": "u",
+    "password": "p",
     "keepalive_s": 60,
     "max_message_bytes": 4096,
 }
@@ -70,6 +72,9 @@ class Owner:
     def on_message(self, payload):
         self.heard.append(bytes(payload))
 
+    def on_idle(self):
+        pass
+
     def on_acked(self):
         self.acks += 1
 
@@ -82,8 +87,17 @@ def make():
         if event == "link_lost":
             owner.lost.append(fields["why"])
 
-    retry_s = {"first_s": 1, "most_s": 1}
-    made = link.Link(MQTT, 10, retry_s, lambda: ("d", "u", "p"), TOPIC, owner, log)
+    owner.log = log
+    config = {
+        "product_id": "",
+        "device_name": "d",
+        "device_secret": None,
+        "mqtt": MQTT,
+        "http": {"timeout_s": 10},
+        "retry": {"first_s": 1, "most_s": 1},
+        "topics": {"update": TOPIC},
+    }
+    made = link.Link(config, owner)
     return made, owner
 
 
@@ -94,7 +108,7 @@ def settle(made):
 
 def test_a_session_on_every_umqtt():
     for library in UMQTT:
-        with patched(link, umqtt=library), World([CONNACK, SUBACK]) as network:
+        with patched(dial, umqtt=library), World([CONNACK, SUBACK]) as network:
             made, owner = make()
             settle(made)
             assert made.up and made._stream.used and made._client.sock is made._stream
@@ -120,7 +134,7 @@ def test_a_session_on_every_umqtt():
 
 def test_packet_ids_stay_in_range_on_every_umqtt():
     for library in UMQTT:
-        with patched(link, umqtt=library), World([CONNACK, SUBACK]) as network:
+        with patched(dial, umqtt=library), World([CONNACK, SUBACK]) as network:
             made, owner = make()
             settle(made)
             made._client.pid = 64990
@@ -144,7 +158,7 @@ def test_no_version_waits_longer_than_its_deadline():
             [CONNACK, SUBACK, b"\xd0"],
             [CONNACK, SUBACK, b"\x30"] + [400, b"\xff"] * 100,
         ):
-            with patched(link, umqtt=library), World(script) as network:
+            with patched(dial, umqtt=library), World(script) as network:
                 made, owner = make()
                 start = network.clock.now_ms()
                 while not owner.lost:
@@ -159,7 +173,7 @@ def test_no_version_waits_longer_than_its_deadline():
 def test_what_any_umqtt_raises_is_a_lost_link():
     for library in UMQTT:
         for script in ([CLOSED], [b"\x20\x02\0\x05"], [b"\xd0\0\0\0"], [CONNACK, SUBACK, CLOSED]):
-            with patched(link, umqtt=library), World(script, [CONNACK, SUBACK]) as network:
+            with patched(dial, umqtt=library), World(script, [CONNACK, SUBACK]) as network:
                 made, owner = make()
                 for _ in range(10):
                     made.step()
@@ -172,10 +186,10 @@ def test_an_answer_on_every_requests():
     for library in REQUESTS:
         with patched(transfer, requests=library), World([PARTIAL + BODY[100:]]) as network:
             made = transfer.Transfer(push, 100, HTTP)
-            assert made._stream.used and made.skip == 0 and made.etag == '"e"'
-            assert made.raw is network.sockets[0]
+            assert made.stream.used and made.skip == 0 and made.etag == '"e"'
+            assert made.stream.raw is network.sockets[0]
             got = bytearray(100)
-            assert made.raw.readinto(got) == 100 and got == BODY[100:]
+            assert made.stream.raw.readinto(got) == 100 and got == BODY[100:]
             assert network.lookups == [("files", 81)]
             sent = network.sockets[0].sent
             assert sent.startswith(b"GET /f?a=b HTTP/1.")
@@ -190,8 +204,9 @@ def test_a_redirect_is_ours_to_follow_on_every_requests():
         for place in (b"http://other/g", b"/g"):
             moved = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n\r\n"
             with patched(transfer, requests=library), World([moved], [PARTIAL]) as network:
-                made = transfer.Transfer(push, 100, HTTP)
-                assert made._stream.used
+                first = transfer.Transfer(push, 100, HTTP)
+                made = transfer.Transfer(push, 100, HTTP, url=first.url)
+                assert made.stream.used
                 host = "other" if b"other" in place else "files"
                 assert network.lookups == [("files", 80), (host, 80)]
                 assert network.sockets[0].closed
@@ -211,7 +226,8 @@ def test_no_answer_keeps_any_requests_longer_than_its_deadline():
             with patched(transfer, requests=library), World(script, []) as network:
                 start = network.clock.now_ms()
                 with raises(OtaError) as caught:
-                    transfer.Transfer(push, 100, HTTP)
+                    made = transfer.Transfer(push, 100, HTTP)
+                    transfer.Transfer(push, 100, HTTP, url=made.url)
                 assert caught.value.again, script
                 assert network.clock.now_ms() - start <= 20000, script
                 assert all(sock.closed for sock in network.sockets)
@@ -232,7 +248,7 @@ def test_a_umqtt_that_bypasses_the_guard_is_refused():
     for library in UMQTT:
         with World([], [CONNACK, SUBACK]) as network:
             name = "socket" if hasattr(library, "socket") else "usocket"
-            with patched(link, umqtt=Bypass(library)), patched(library, **{name: network}):
+            with patched(dial, umqtt=Bypass(library)), patched(library, **{name: network}):
                 made, owner = make()
                 made.step()
                 assert len(network.sockets) == 2 and owner.lost and not made.up

@@ -16,12 +16,16 @@ class Owner:
         self.messages = []
         self.ups = 0
         self.acks = 0
+        self.log = Log()
 
     def on_message(self, payload):
         self.messages.append(bytes(payload))
 
     def on_up(self):
         self.ups += 1
+
+    def on_idle(self):
+        pass
 
     def on_acked(self):
         self.acks += 1
@@ -38,22 +42,31 @@ class Log:
         return len([line for line in self.lines if line.split()[1] == event])
 
 
-def make(sign_in=("Pd", "user", "secret"), port=1883, timeout_s=10, **changed):
+def make(user="user", password="secret", device="d", port=1883, timeout_s=10, **changed):
     mqtt = {
         "host": "127.0.0.1",
         "port": port,
         "tls": False,
         "ca": None,
+        "user": user,
+        "password": password,
         "keepalive_s": 120,
         "max_message_bytes": 4096,
     }
     mqtt.update(changed)
+    config = {
+        "product_id": "P",
+        "device_name": device,
+        "device_secret": None,
+        "mqtt": mqtt,
+        "http": {"timeout_s": timeout_s},
+        "retry": {"first_s": 1, "most_s": 300},
+        "topics": {"update": TOPIC},
+    }
     owner = Owner()
-    log = Log()
-    retry = {"first_s": 1, "most_s": 300}
-    made = Link(mqtt, timeout_s, retry, lambda: sign_in, TOPIC, owner, log)
+    made = Link(config, owner)
     made.owner = owner
-    made.log = log
+    made.log = owner.log
     return made
 
 
@@ -90,21 +103,21 @@ def test_the_bytes_of_a_connection():
 
 def test_without_a_user():
     with Network() as network:
-        up(sign_in=("Pd", None, None))
+        up(user=None, password=None)
         assert network.sock.packets[0][1] == text("MQTT") + b"\x04\x02\x00\x78" + text("Pd")
 
 
 def test_a_user_without_a_password():
     with Network() as network:
-        up(sign_in=("Pd", "user", None))
+        up(password=None)
         assert network.sock.packets[0][1].endswith(text("Pd") + text("user") + text(""))
 
 
 def test_names_that_are_not_ascii():
     # umqtt counts characters where MQTT counts bytes.
     with Network() as network:
-        up(sign_in=("Gerät", "Größe", "pässwörd"))
-        expected = text("Gerät") + text("Größe") + text("pässwörd")
+        up(device="Gerät", user="Größe", password="pässwörd")
+        expected = text("PGerät") + text("Größe") + text("pässwörd")
         assert network.sock.packets[0][1].endswith(expected)
 
 
@@ -114,7 +127,6 @@ def test_one_piece_of_work_a_step():
         assert link.step() and not link.up
         assert link.step() and link.up
         assert not link.step()
-        assert link.left_ms() > 0
 
 
 def test_publish_with_qos_1():
@@ -241,7 +253,7 @@ def test_a_refused_subscription_ends_the_session():
         assert not link.up and link.owner.ups == 0
         assert network.sock.closed
         assert "subscription refused" in link.log.lines[-1]
-        assert link.left_ms() > 0
+        assert link.retry.left_ms() > 0
 
 
 def test_pings_keep_a_quiet_link_up():
@@ -396,7 +408,7 @@ def test_broken_peers_are_a_lost_link():
             settle(link)
             assert not link.up and network.sock.closed, out
             assert link.log.count("link_lost") == 1
-            assert link.left_ms() > 0
+            assert link.retry.left_ms() > 0
 
 
 def test_every_first_byte_afterwards():
@@ -427,7 +439,7 @@ def test_waits_grow_until_it_works():
         waits = []
         for _ in range(12):
             link.step()
-            waits.append(link.left_ms())
+            waits.append(link.retry.left_ms())
             assert not link.step()  # not due: nothing is tried
             network.clock.advance_ms(waits[-1])
         assert len(network.sockets) == 12
@@ -438,7 +450,7 @@ def test_waits_grow_until_it_works():
         assert link.up
         network.reset = True
         settle(link)
-        assert link.left_ms() <= 1000  # success has reset it
+        assert link.retry.left_ms() <= 1000  # success has reset it
 
 
 def test_a_subscription_that_fails_each_time_waits_longer_each_time():
@@ -447,10 +459,10 @@ def test_a_subscription_that_fails_each_time_waits_longer_each_time():
         link = make()
         for _ in range(8):
             settle(link)
-            network.clock.advance_ms(link.left_ms())
+            network.clock.advance_ms(link.retry.left_ms())
         assert link.owner.ups == 0
         settle(link)
-        assert link.left_ms() > 60000
+        assert link.retry.left_ms() > 60000
 
 
 def test_reconnects_subscribe_again():
@@ -537,7 +549,7 @@ def test_a_library_with_a_socket_of_its_own_is_refused():
 
 def test_secrets_are_not_logged():
     with Network() as network:
-        link = make(sign_in=("Pd", "user", "hunter2"), password="hunter2")
+        link = make(password="hunter2")
         for connack in (b"\x20\x02\0\x05", b"", b"\x20\x02\0\0"):
             network.connack = connack
             settle(link)
@@ -595,4 +607,4 @@ def test_nobody_listens():
     link = make(port=port)
     link.step()
     assert "ECONNREFUSED" in link.log.lines[-1]
-    assert link.left_ms() > 0
+    assert link.retry.left_ms() > 0

@@ -24,6 +24,8 @@ def run():
 STATE = """
 class State:
     trial = %r
+def load():
+    return State
 """
 
 

@@ -4,12 +4,8 @@ import asyncio
 import sys
 import time
 
-from ivota import runners
+from ivota import runners, tasks
 from support import installed, raises, wait_until
-
-SKIP_ON = {
-    "test_a_port_without_threads": ("cpython", "the shim's builtins can't be changed by a test"),
-}
 
 
 class FakeClient:
@@ -55,7 +51,7 @@ def test_serve_lets_other_tasks_run():
 
     async def main():
         task = asyncio.create_task(ticker())
-        await runners.serve(client)
+        await tasks.serve(client)
         task.cancel()
 
     asyncio.run(main())
@@ -67,7 +63,7 @@ def test_serve_lets_other_tasks_run():
 def test_serve_as_a_task():
     async def main():
         client = FakeClient()
-        task = asyncio.create_task(runners.serve(client))
+        task = asyncio.create_task(tasks.serve(client))
         await asyncio.sleep_ms(1)
         assert client.steps > 0
         await task
@@ -79,7 +75,7 @@ def test_serve_as_a_task():
 def test_serve_ends_at_exit():
     async def main():
         client = FakeClient(10**9)
-        task = asyncio.create_task(runners.serve(client))
+        task = asyncio.create_task(tasks.serve(client))
         await asyncio.sleep_ms(20)
         client.exiting = True
         await task

@@ -3,6 +3,7 @@
 from clientworld import World
 
 from ivota import jsonfile
+from ivota import state as states
 
 TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
 
@@ -97,8 +98,8 @@ def test_a_given_up_version_is_not_rejected():
         world.client(version="0.1")
         world.spin(1)
         assert world.finals()[0][:2] == ("fail", "-5") and "in time" in world.finals()[0][2]
-        assert world.state.reason("5" * 32) is None
-        assert world.state.count("5" * 32) == 1
+        assert states.reason(world.state, "5" * 32) is None
+        assert states.count(world.state, "5" * 32) == 1
         assert "ended" not in saved(world)
 
 
@@ -115,7 +116,7 @@ def test_what_boot_ended_is_reported_and_rejected():
         assert world.finals() == [("fail", "-5", "crashed")]
         assert client.link.sent[-1][1]["report"]["version"] == "0.2"
         assert client.link.sent[-1][1]["report"]["task_id"] == 7
-        assert world.state.reason("5" * 32) == "crashed"
+        assert states.reason(world.state, "5" * 32) == "crashed"
 
 
 def test_what_lost_power_too_often_is_not_rejected():
@@ -127,7 +128,7 @@ def test_what_lost_power_too_often_is_not_rejected():
         world.client(version="0.1")
         world.spin(1)
         assert world.finals() == [("fail", "-5", "power")]
-        assert world.state.reason("5" * 32) is None
+        assert states.reason(world.state, "5" * 32) is None
 
 
 def test_an_ended_trial_does_not_keep_updates_back():

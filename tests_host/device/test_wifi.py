@@ -12,9 +12,13 @@ class Wlan:
     def __init__(self):
         self.joined = False
         self.asked = []
+        self.on = False
         self.refuses = False
+        self.fails = False
 
     def active(self, flag):
+        if self.fails:
+            raise OSError("out of memory")
         self.on = flag
 
     def isconnected(self):
@@ -63,9 +67,9 @@ def names(events):
 def test_it_joins_once_and_waits_for_nothing():
     with Clock().put_into(retry) as clock:
         online, radio, events = station()
-        assert radio.on
         begun = clock.now_ms()
         assert not online()
+        assert radio.on
         assert not online()
         assert clock.now_ms() == begun
         assert radio.asked == [("net", "secret-word")]
@@ -111,6 +115,18 @@ def test_a_radio_that_refuses_is_tried_again():
         assert not online()
         assert names(events) == ["wifi_join", "wifi_refused", "wifi_join"]
         assert len(radio.asked) == 1
+
+
+def test_a_radio_that_does_not_come_up_is_tried_again():
+    with Clock().put_into(retry) as clock:
+        online, radio, events = station()
+        radio.fails = True
+        assert not online()
+        radio.fails = False
+        clock.advance_ms(60 * 1000)
+        assert not online()
+        assert radio.on and len(radio.asked) == 1
+        assert names(events) == ["wifi_join", "wifi_refused", "wifi_join"]
 
 
 def test_the_password_is_in_no_event():

@@ -40,7 +40,7 @@ def tree(tmp_path, monkeypatch):
     (tree / "boot.py").write_bytes(b'"""A stand-in for ivota\'s boot.py."""\nprint("boot")\n')
     (tree / "main.py").write_bytes(MAIN)
     (tree / "lib" / "bundlefs.py").write_bytes(b"FORMAT = 1\n" * 400)
-    for name in ("config.py", "errors.py"):
+    for name in ("config.py", "errors.py", "nearest.py"):
         (package / name).write_bytes((ROOT / "lib" / "ivota" / name).read_bytes())
     monkeypatch.setattr(cli, "checkout", lambda: tree)
     return tree
@@ -81,6 +81,7 @@ INSTALLED = [
     "/lib/bundlefs.py",
     "/lib/ivota/config.mpy",
     "/lib/ivota/errors.mpy",
+    "/lib/ivota/nearest.mpy",
     "/bundlefs.py",
     "/boot.py",
     "/main.py",
@@ -115,7 +116,7 @@ def test_install_then_install_again(board, tree, config):
 def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config):
     said = ivota_board(board, "install", "--config", config, "--source", answer=False)
     assert "copying /lib/ivota/config.py" in said
-    assert "Copied 7 files" in said
+    assert "Copied 8 files" in said
     assert "Look for P/d1 in the cloud" in said
     assert f"ivota board watch --port {board.port}" in said
     assert board.read("/lib/ivota/config.py") == (tree / "lib/ivota/config.py").read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -180,7 +181,6 @@ def test_watch_in_a_pipe(cloud, app, tmp_path, as_json):
 
 def test_watch_on_a_terminal(cloud, app, tmp_path):
     """Bars, drawn on a pseudo-terminal."""
-    pty = pytest.importorskip("pty")
     run(
         "release", app, "--version", "0.6", "--out", "x.bin", "--upload", cloud=cloud, cwd=tmp_path
     )

@@ -56,12 +56,14 @@ class World:
         self.frozen = dict(frozen or {})
         self.modules = {}  # the device's sys.modules: modules of Python, and what tests put there
         self.mounts = Mounts()
-        self._builtin_modules = {}
-        self._builtins = {name: getattr(builtins, name) for name in BUILTINS}
+        # The one module of C whose names a program may change, and every module sees it.
+        module = types.ModuleType("builtins")
+        self._builtin_modules = {"builtins": module}
+        self._builtins = module.__dict__
+        self._builtins.update({name: getattr(builtins, name) for name in BUILTINS})
         self._builtins.update(
             __build_class__=builtins.__build_class__,
             __import__=self.import_,
-            __name__="builtins",
             OSError=DeviceOSError,
             open=self.mounts.open,
             isinstance=device_isinstance,
@@ -152,10 +154,7 @@ class World:
                     raise
                 return None
             module = BuiltinModule(name)
-            if name == "builtins":
-                names = self._builtins
-            else:
-                names = made.make(self)
+            names = made.make(self)
             module.__dict__.update(names)
             if name in ("asyncio", "sys"):  # asyncio is Python there; sys has attributes to set
                 module = types.ModuleType(name)

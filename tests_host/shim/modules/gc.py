@@ -14,7 +14,8 @@ def make(world):
         limit[0] = n
 
     return {
-        "collect": host.collect,
+        # The whole of a test process takes the host's collector a tenth of a second.
+        "collect": lambda: host.collect(0),
         "disable": host.disable,
         "enable": host.enable,
         "isenabled": host.isenabled,

@@ -1,0 +1,59 @@
+"""What is done with a firmware file between its downloads and after them."""
+
+import binascii
+
+from micropython import const
+
+from ivota import once
+from ivota.errors import OtaError
+
+_MISMATCH = const(-4)
+
+
+def _note(target, key, value):
+    known = once("jsonfile").load(target.checkpoint) or {}
+    if known.get(key) != value:
+        known[key] = value
+        once("jsonfile").save(target.checkpoint, known)
+
+
+def note(target, etag):
+    """Keep the server's name for these bytes, for the next request's If-Range."""
+    if etag and etag != target.etag:
+        target.etag = etag
+        _note(target, "etag", etag)
+
+
+def commit(target):
+    """Make all that was written durable, say so in the checkpoint, and close."""
+    close(target)
+    _note(target, "position", target.position)
+
+
+def finish(target, md5, fetched):
+    """Compare with the pushed MD5 and end the download; OtaError(-4) if they differ.
+
+    What was not fetched by now lay there from before: another try is worth while.
+    """
+    found = binascii.hexlify(target.digest.digest()).decode()
+    if found != md5:
+        raise OtaError(_MISMATCH, "the MD5 is " + found, not fetched)
+    close(target)
+    once("jsonfile").remove(target.checkpoint)
+
+
+def close(target):
+    """Close the file; more than once is fine."""
+    file, target.file = target.file, None
+    if file:
+        file.close()
+
+
+def discard(target):
+    """Close, and leave nothing of this firmware behind."""
+    try:
+        close(target)
+    except OSError:
+        pass
+    once("jsonfile").remove(target.path)
+    once("jsonfile").remove(target.checkpoint)

@@ -1,0 +1,51 @@
+"""A session with the broker is opened: connected, and subscribed to."""
+
+import umqtt.simple as umqtt
+
+from ivota import net, once
+
+
+def dial(config, topic, on_message):
+    """(stream, umqtt's client), once the broker took the sign-in; its SUBACK is still to come.
+
+    Raises what umqtt raises.
+    """
+    mqtt = config["mqtt"]
+    client_id = config["product_id"] + config["device_name"]
+    user, password = mqtt["user"], mqtt["password"]
+    if config["device_secret"]:
+        sign_in = once("credentials").sign_in
+        client_id, user, password = sign_in(
+            config["product_id"], config["device_name"], config["device_secret"]
+        )
+    stream = net.Stream(
+        mqtt["host"],
+        mqtt["port"],
+        config["http"]["timeout_s"],
+        mqtt["ca"] if mqtt["tls"] else None,
+        mqtt["max_message_bytes"],
+    )
+    try:
+        # umqtt counts characters where MQTT counts bytes.
+        client = umqtt.MQTTClient(
+            client_id.encode(),
+            mqtt["host"],
+            mqtt["port"],
+            user and user.encode(),
+            (password or "").encode(),
+            mqtt["keepalive_s"],
+        )
+        client.set_callback(on_message)
+        net.lend(stream, umqtt, client.connect)
+        # With QoS 1. Up to 1.7.0 umqtt's own can't say a length beyond 127.
+        client.pid += 1
+        size = 5 + len(topic)
+        head = bytes([0x82, size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([0x82, size])
+        stream.begin()
+        stream.write(
+            head + client.pid.to_bytes(2, "big") + len(topic).to_bytes(2, "big") + topic + b"\x01"
+        )
+    except BaseException:
+        stream.close()
+        raise
+    return stream, client

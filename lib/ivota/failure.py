@@ -1,0 +1,44 @@
+"""What a failed update leaves behind, and what is still tried."""
+
+from micropython import const
+
+from ivota import jsonfile, once
+
+_TIMED_OUT = const(-1)
+_EXPIRED = const(-3)
+_MISMATCH = const(-4)
+
+
+def failed(job, error):
+    """Start afresh or ask for a fresh URL, once each; else clean up and raise `error`."""
+    client = job.client
+    target = job.target
+    if error.again and error.code == _MISMATCH and not job.restarted:
+        job.restarted = True
+        once("checkpoint").discard(target)
+        job.phase = "prepare"
+        return
+    if error.code == _EXPIRED and not job.asked:
+        job.asked = True
+        client.report_version()
+        job.retry.rest(once("expired").FRESH_MS)
+        job.phase = "expired"
+        return
+    job.phase = None
+    if error.again and target:
+        error.code = _TIMED_OUT
+        error.message = "time_out: " + error.message
+        if job.fetched and not job.restarted:
+            client.state.failures = []  # it will end, a little at a time
+    # What can be resumed stays; of a firmware that failed for good nothing does.
+    if target and target.position and error.code in (_TIMED_OUT, _EXPIRED):
+        job.drop()
+    elif target:
+        once("checkpoint").discard(target)
+    elif job.firmware and job.firmware.path != client.state.active:
+        jsonfile.remove(job.firmware.path)
+    tried = sorted(job.tried.items(), key=lambda item: -item[1])
+    if tried:
+        counts = ", ".join("%dx %s" % (count, why) for why, count in tried)
+        error.message += " (after %s)" % counts[:200]
+    raise error

@@ -1,0 +1,34 @@
+"""The end of an update: what the cloud and the application are told, and what is remembered."""
+
+from ivota import once
+from ivota.errors import describe
+
+
+def failed(client, push, error):
+    """Report a failure, once, and remember it: the next push of the same will have to rest."""
+    client.log("error", "failed", code=error.code, why=error.message)
+    _post(client, client.report("fail", push, error.code, error.message), push.md5)
+    if client.on_failure:
+        try:
+            client.on_failure(error)
+        # It is the application's code, and no part of the update.
+        except Exception as own:
+            client.log("error", "on_failure", why=describe(own))
+
+
+def told(client, push, state, code, message):
+    """Report what the application says of its own burning of `push`."""
+    text = client.report(state, push, code, message)
+    if state != "burning":
+        _post(client, text, push.md5 if state == "fail" else None)
+    if state == "done":
+        client.version = push.version
+        client.report_version()
+
+
+def _post(client, text, md5):
+    """Keep a final report through a power cut; it goes out even if the flash fails."""
+    try:
+        once("state").post(client.state, text, md5)
+    except OSError as error:
+        client.log("error", "flash", why=describe(error))

@@ -1,0 +1,88 @@
+"""What the cloud says (docs/protocol.md); loaded for each message, and dropped after it."""
+
+import binascii
+import json
+
+from micropython import const
+
+from ivota import once
+from ivota.errors import OtaError, describe
+from ivota.messages import Push
+
+_FAILED = const(-5)
+
+# What a newer cloud adds to a push and wants back in every report of it.
+_ECHOED = ("fw_type", "task_id")
+
+
+def take(client, payload):
+    """Act on a message: refuse a push, renew the URL of what is under way, or have it next."""
+    try:
+        push = parse(payload)
+    except OtaError as error:
+        client.log("warning", "push_refused", why=error.message)
+        if error.version:
+            push = Push(error.version, "", "", 0)
+            client.report("fail", push, error.code, error.message)
+        return
+    except Exception as error:
+        client.log("warning", "message_ignored", why=describe(error))
+        return
+    if not push or push.version == client.version:
+        return
+    why = once("state").reason(client.state, push.md5)
+    if why:
+        client.report("fail", push, _FAILED, why)
+    elif client.job and push.same_firmware(client.job.push):
+        client.job.renew(push.url)
+        client.next = None
+    elif not push.same_firmware(client.burning):
+        client.next = push
+
+
+def parse(payload):
+    """A `Push` out of a message from the cloud, or None for one that is not about an update.
+
+    Raises ValueError for what is not JSON, and `OtaError` (with the attribute `version`, where
+    one could be read) for an `update_firmware` that can't be followed.
+    """
+    message = json.loads(payload)
+    if not isinstance(message, dict) or message.get("type") != "update_firmware":
+        return None
+    version = message.get("version")
+    try:
+        return _push(message, version)
+    except OtaError as error:
+        error.version = version if _is_version(version) else None
+        raise
+
+
+def _push(message, version):
+    if not _is_version(version):
+        raise OtaError(_FAILED, "push: version is not a text of 1 to 64 characters")
+    url = message.get("url")
+    if not isinstance(url, str):
+        raise OtaError(_FAILED, "push: url is not a text")
+    size = message.get("file_size")
+    if type(size) is not int or size <= 0:
+        raise OtaError(_FAILED, "push: file_size is not a number of bytes")
+    md5 = message.get("md5sum")
+    md5 = md5.lower() if isinstance(md5, str) else ""
+    try:
+        if len(binascii.unhexlify(md5)) != 16:
+            raise ValueError
+    except ValueError:
+        raise OtaError(_FAILED, "push: md5sum is not 32 hexadecimal digits")
+    # Of another kind, it might be nested too deep to be sent again.
+    echo = {key: message[key] for key in _ECHOED if type(message.get(key)) in (int, str)}
+    return Push(version, url, md5, size, echo)
+
+
+def _is_version(version):
+    if not isinstance(version, str) or not 0 < len(version) <= 64:
+        return False
+    # Half a surrogate pair has no UTF-8. Each character that is looked at stays in the heap: of
+    # a text in ASCII only its bytes are.
+    if max(version) > "~" and any("\ud7ff" < char < "\ue000" for char in version):
+        return False
+    return min(version.encode()) >= 32

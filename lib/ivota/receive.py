@@ -1,0 +1,54 @@
+"""The phase in which bytes arrive: from the socket into the target, a block at most in a step."""
+
+import time
+
+from micropython import const
+
+from ivota import once
+from ivota.errors import again
+
+_BLOCK = const(4096)
+
+
+def step(job):
+    """Take what has arrived, at most a block of flash; nothing is allocated.
+
+    No frame on this path has more than eleven words: a larger one would come from the heap.
+    """
+    target = job.target
+    if not job.verbs:
+        job.verbs = once("firmware")
+        if job.etag:
+            once("checkpoint").note(target, job.etag)
+            job.etag = None
+    n = once("skip").skip(job) if job.skip else job.verbs.fill(target, job.stream.raw)
+    if n:
+        _advance(job, target)
+        return True
+    if n == 0:
+        raise again("the server closed early")
+    if time.ticks_diff(time.ticks_ms(), job.durable_at) > job.deadline_ms:
+        raise again("no block in %d s" % (job.deadline_ms // 1000))
+    return False
+
+
+def _advance(job, target):
+    """A block is whole: progress refills the budget."""
+    now = job.durable_at = time.ticks_ms()
+    if target.position < target.end:
+        return  # it was skipped
+    job.verbs.end_block(target)
+    job.fetched = True
+    job.asked = False
+    if job.retry.tries:
+        job.retry.reset()
+    if job.fresh:
+        once("prepare").wear_s(job, True)
+        job.fresh = False
+    job.verbs.check(target, _BLOCK)
+    if target.position == target.size:
+        job.progress()
+        job.hang_up()
+        job.phase = "finish"
+    elif time.ticks_diff(now, job.told) >= 1000:
+        job.progress()

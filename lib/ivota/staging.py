@@ -1,0 +1,116 @@
+"""What is done with a firmware file before its first byte: identity, room, where it goes on."""
+
+import binascii
+import hashlib
+import os
+
+from micropython import const
+
+from ivota import once
+from ivota.errors import OtaError
+
+_FAILED = const(-5)
+_CHUNK = const(512)
+_FAT_BLOCK = const(4096)
+_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+
+# Without methods, so that it does not keep a module in the heap.
+class Target:
+    """A firmware that is being downloaded: where it lies, and how far it is."""
+
+    file = None
+    position = 0
+
+
+def file_stem(version):
+    """The name under which a version is kept; one that is not a safe file name is hashed."""
+    if 0 < len(version) <= 32 and version[0] != "." and all(char in _SAFE for char in version):
+        return version
+    return binascii.hexlify(hashlib.sha256(version.encode()).digest()[:8]).decode()
+
+
+def size_of(path):
+    """Bytes in the file, -1 where there is none."""
+    try:
+        return os.stat(path)[6]
+    except OSError:
+        return -1
+
+
+def open_target(target, base, push, keep=None, spare=None):
+    """Make ready for `push`, in `base`.bin, with `base`.json beside it while it is unfinished.
+
+    `target.position` is where its download goes on. `keep` is a path that is never removed,
+    `spare` one that goes only when the room is needed. Raises OtaError(-5) when there is no
+    room, OSError when the flash fails.
+    """
+    target.path = path = base + ".bin"
+    target.checkpoint = base + ".json"
+    target.size = push.size
+    directory = base.rpartition("/")[0]
+    try:
+        os.mkdir(directory)
+    except OSError:
+        pass
+    known = once("jsonfile").load(target.checkpoint)
+    length = size_of(path)
+    identity = {"version": push.version, "md5sum": push.md5, "file_size": push.size}
+    # A whole file without a checkpoint was verified once: worth a look before a download.
+    mine = length == push.size
+    if known is not None:
+        mine = all(known.get(key) == identity[key] for key in identity)
+    if length > push.size or not mine:
+        once("checkpoint").discard(target)
+        known = None
+    if known is None:
+        _make_room(target, directory, keep, spare)
+        known = dict(identity, position=0)
+        once("jsonfile").save(target.checkpoint, known)
+    target.etag = known.get("etag")
+    length = max(size_of(path), 0)
+    target.file = open(path, "r+b" if length else "w+b")
+    target.file.seek(length)
+    target.position = target.durable = length
+    target.checked = 0
+    target.digest = hashlib.md5()
+    target.buffer = bytearray(_CHUNK)  # for what comes in, and for what is digested
+    # A name in capitals is the same name on FAT alone.
+    target.fat = fat = size_of(base + ".JSON") >= 0
+    target.block_size = block_size = _FAT_BLOCK if fat else os.statvfs(directory)[0]
+    # Of whole blocks there are at least so many; the pointers in n of them are 2 n less the
+    # ones in n's binary digits.
+    target.blocks = n = length // block_size
+    target.end = n * block_size
+    if n and not fat:
+        n -= 1
+        target.end -= 8 * n
+        while n:
+            target.end += (n & 1) * 4
+            n >>= 1
+    while target.end <= length and target.end < push.size:
+        once("firmware").next_end(target)
+
+
+def _make_room(target, directory, keep, spare):
+    """Remove what no one needs; OtaError when the firmware does not fit even so."""
+    for name in os.listdir(directory):
+        path = directory + "/" + name
+        if path not in (keep, spare, target.path):
+            try:
+                os.remove(path)
+            except OSError:
+                pass  # a folder: not ours; whether it stands in the way is seen below
+    if _lacks(target, directory) and spare and spare != target.path:
+        once("jsonfile").remove(spare)
+    lacks = _lacks(target, directory)
+    if lacks:
+        raise OtaError(_FAILED, "no room: %d KiB more are needed" % lacks)
+
+
+def _lacks(target, directory):
+    stat = os.statvfs(directory)
+    # One block in 500 for directories, and some for the small files that are replaced.
+    missing = (target.size - max(size_of(target.path), 0)) // stat[0] + 4 - stat[3]
+    missing += target.size // (stat[0] * 500)
+    return missing * (stat[0] // 512) // 2 if missing > 0 else 0

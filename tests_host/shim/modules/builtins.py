@@ -1,1 +1,0 @@
-"""`builtins`: the world's own."""
