@@ -258,7 +258,7 @@ def test_ipv6(tmp_path):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
-        pytest.skip("no IPv6 here")
+        pytest.skip("this machine has no IPv6")
     with Cloud(tmp_path, host="::1") as cloud, Client(cloud.api_url) as client:
         assert client.health()["ok"]
 
@@ -361,6 +361,7 @@ def test_the_session_survives_a_broker_that_restarts(tmp_path, firmware):
                 wait_until(lambda: client.health()["mqtt_connected"], "the reconnection")
                 with Device(port, "P", "d") as device:
                     device.hello("0.1")
+                    wait_until(client.devices, "the report")
                     assert client.device("P/d")["version"] == "0.1"
 
 

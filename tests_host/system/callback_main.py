@@ -1,7 +1,8 @@
 """A board's main.py for tests: an application that burns its firmware itself, without slots.
 
 /app.json may hold `exit_s`, `report` (the arguments of update_progress, else "done"), `raises`
-(a text that on_firmware raises) and `burn_s` (how long burning takes, the client stepping on).
+(a text that on_firmware raises), `burn_s` (how long burning takes, the client stepping on) and
+`fills` (once a download has begun, it takes all the room there is, until the next start).
 """
 
 import json
@@ -15,10 +16,22 @@ script = jsonfile.load("/app.json") or {}
 burnt = jsonfile.load("/burnt.json") or {}
 begun = time.ticks_ms()
 due = None
+jsonfile.remove("/full")
+
+
+def fill():
+    try:
+        with open("/full", "wb") as file:
+            while file.write(bytes(4096)):
+                file.flush()
+    except OSError as error:
+        print("app: full", error)
 
 
 def log(_level, event, **fields):
     print("ivota:", event, json.dumps(fields))
+    if event == "download" and "fills" in script:
+        fill()
 
 
 def on_firmware(firmware):

@@ -90,7 +90,7 @@ def test_twenty_kills_in_one_download(
         offsets = [
             int(found[1])
             for line in board.log
-            if (found := re.search("download offset=(.+)", line))
+            if (found := re.search(r"download offset=(\d+)", line))
         ]
         assert offsets[0] == 0
         # Each start that came so far as to ask goes on where the flash ends.

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import signal
-import socket
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import mosquittos
 import paho.mqtt.client as mqtt
 import pytest
-from badserver import BadServer
+from badserver import BadServer, Step
+from fronts import LateAcks, Refusing
+from mosquittos import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
 from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.sim import Board, Proxy
-from ivota_tools.toolchain import mosquitto
 
 MakeBoard = Callable[..., Board]
 KEEPALIVE_S = 2
@@ -111,6 +112,29 @@ def test_the_link_is_kept_alive_during_a_long_download(
 
 
 @pytest.mark.slow
+def test_a_stalled_download_holds_up_neither_pings_nor_a_push_nor_the_end(
+    application: MakeBoard, wire: Wire, server: BadServer, firmware: Callable
+) -> None:
+    data = firmware()
+    stalled = server.add("/stalled.bin", data, [Step(hold_at=20_000)] * 2)
+    board = application(
+        {"/app.json": b'{"exit_s": 9}'}, mqtt={"keepalive_s": 1}, http={"deadline_s": 60}
+    )
+    board.power_on()
+    wire.wait_version("0.1")
+    wire.push("0.2", stalled, data)
+    server.wait_sent("/stalled.bin", 20_000)
+    time.sleep(3)  # mosquitto drops a client after one and a half keep-alives
+    updates(wire, server, firmware(seed=3), "0.3")
+    wire.push("0.2", stalled, data)
+    board.wait_log("app: ended")
+    assert [request.sent for request in server.asked("/stalled.bin")] == [20_000] * 2
+    assert not [line for line in board.log if "link_lost" in line or "retry" in line]
+    # What came of it is there to be gone on from.
+    assert board.read("/firmware/0.2.bin") == data[:20_000]
+
+
+@pytest.mark.slow
 def test_a_link_that_is_down_for_long(
     application: MakeBoard,
     broker: Broker,
@@ -134,18 +158,19 @@ def test_a_link_that_is_down_for_long(
     updates(wire, server, firmware())
 
 
-@dataclass
-class Guarded:
-    """A mosquitto that wants a password on `port`, and none on `open_port`."""
+LOGINS = {"wire": "wire", "board": "right"}
 
-    port: int
-    open_port: int
+
+@dataclass(frozen=True)
+class Guarded:
+    """A mosquitto that wants a password on its port for boards."""
+
+    mosquitto: Mosquitto
     users: Path
-    process: subprocess.Popen[bytes]
 
     def allow(self, logins: dict[str, str]) -> None:
         self.users.write_text("".join(_hashed(who, word) for who, word in logins.items()))
-        self.process.send_signal(signal.SIGHUP)  # mosquitto reads the file again
+        self.mosquitto.process.send_signal(signal.SIGHUP)  # it reads the file again
 
 
 @pytest.fixture
@@ -153,39 +178,13 @@ def guarded_broker(tmp_path: Path) -> Iterator[Guarded]:
     users = tmp_path / "users"
     users.touch(mode=0o600)
     users.write_text("".join(_hashed(who, word) for who, word in LOGINS.items()))
-    ports = []
-    for _ in range(2):
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            ports.append(probe.getsockname()[1])
-    user = "user root\n" if os.geteuid() == 0 else ""
-    config = tmp_path / "guarded.conf"
-    config.write_text(
-        f"{user}per_listener_settings true\n"
-        f"listener {ports[0]} 127.0.0.1\nallow_anonymous false\npassword_file {users}\n"
-        f"listener {ports[1]} 127.0.0.1\nallow_anonymous true\n"
-    )
-    process = subprocess.Popen([*mosquitto(), "-c", str(config)], stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", ports[1]), 1).close()
-            break
-        except OSError:
-            assert time.monotonic() < until, "mosquitto did not start"
-            time.sleep(0.05)
-    yield Guarded(ports[0], ports[1], users, process)
-    process.terminate()
-    process.wait(10)
-
-
-LOGINS = {"wire": "wire", "board": "right"}
+    settings = "allow_anonymous false", f"password_file {users}"
+    with mosquittos.running(tmp_path, *settings) as running:
+        yield Guarded(running, users)
 
 
 def _hashed(user: str, password: str) -> str:
     """A line of mosquitto's password file: $7$, PBKDF2 of SHA-512."""
-    import base64
-    import hashlib
-
     salt = os.urandom(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
     parts = (base64.b64encode(part).decode() for part in (salt, digest))
@@ -200,9 +199,9 @@ def test_a_wrong_password_is_said_and_tried_again(
     firmware: Callable,
 ) -> None:
     board = application(
-        port=guarded_broker.port, mqtt={"user": "board", "password": "s3cret-other"}
+        port=guarded_broker.mosquitto.port, mqtt={"user": "board", "password": "s3cret-other"}
     )
-    with Wire(guarded_broker.open_port, name) as wire:
+    with Wire(guarded_broker.mosquitto.open_port, name) as wire:
         board.power_on()
         # MQTT 3.1.1: 4 is a bad user name or password, 5 not authorised.
         board.wait_log("link_lost.*MQTTException.*[45]")
@@ -214,61 +213,21 @@ def test_a_wrong_password_is_said_and_tried_again(
 
 
 def test_the_right_password_gets_in(agent: MakeBoard, guarded_broker: Guarded) -> None:
-    board = agent(port=guarded_broker.port, mqtt={"user": "board", "password": "right"})
+    port = guarded_broker.mosquitto.port
+    board = agent(port=port, mqtt={"user": "board", "password": "right"})
     board.power_on()
     board.wait_log("ivota: connected")
-
-
-class Refusing:
-    """Answers the first connections with a CONNACK that refuses, and passes the others on."""
-
-    def __init__(self, port: int, codes: bytes) -> None:
-        self._target = port
-        self._codes = list(codes)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                board, _ = self._listener.accept()
-            except OSError:
-                return
-            if self._codes:
-                with board:
-                    board.recv(1024)
-                    board.sendall(bytes((0x20, 2, 0, self._codes.pop(0))))
-                continue
-            broker = socket.create_connection(("127.0.0.1", self._target))
-            for source, sink in ((board, broker), (broker, board)):
-                threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(4096):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        sink.close()
 
 
 def test_a_refused_connection_is_tried_again(
     application: MakeBoard, broker: Broker, wire: Wire, server: BadServer, firmware: Callable
 ) -> None:
-    front = Refusing(broker.port, bytes((1, 2, 3, 5)))
-    try:
+    with Refusing(broker.port, bytes((1, 2, 3, 5))) as front:
         board = application(port=front.port)
         board.power_on()
         wire.wait_version("0.1")
         assert len([line for line in board.log if "link_lost" in line]) == 4
         updates(wire, server, firmware())
-    finally:
-        front.close()
 
 
 def test_a_takeover_by_the_same_client_id(
@@ -342,75 +301,10 @@ def test_a_thousand_messages_in_a_burst(
     updates(wire, server, firmware())
 
 
-class LateAcks:
-    """Passes everything on to the broker at once, and PUBACKs to the board late or never."""
-
-    def __init__(self, port: int, late_s: float | None) -> None:
-        self._target, self.late_s = port, late_s
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.held = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                board, _ = self._listener.accept()
-            except OSError:
-                return
-            broker = socket.create_connection(("127.0.0.1", self._target))
-            threading.Thread(target=self._up, args=(board, broker), daemon=True).start()
-            threading.Thread(target=self._down, args=(broker, board), daemon=True).start()
-
-    def _up(self, board: socket.socket, broker: socket.socket) -> None:
-        try:
-            while data := board.recv(4096):
-                broker.sendall(data)
-            broker.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            broker.close()
-
-    def _down(self, broker: socket.socket, board: socket.socket) -> None:
-        data = b""
-        try:
-            while more := broker.recv(4096):
-                data += more
-                # Nothing here is longer than 2 bytes of length can say.
-                while len(data) >= 2:
-                    size, head = data[1] & 0x7F, 2
-                    if data[1] & 0x80:
-                        if len(data) < 3:
-                            break
-                        size, head = size | data[2] << 7, 3
-                    if len(data) < head + size:
-                        break
-                    packet, data = data[: head + size], data[head + size :]
-                    if packet[0] != 0x40:
-                        board.sendall(packet)
-                        continue
-                    self.held += 1
-                    if self.late_s is not None:
-                        threading.Timer(self.late_s, _send, (board, packet)).start()
-            board.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            board.close()
-
-
-def _send(sock: socket.socket, data: bytes) -> None:
-    try:
-        sock.sendall(data)
-    except OSError:
-        pass  # the board has left since
-
-
 def test_late_acknowledgements_delay_nothing_and_keep_step(
     application: MakeBoard, broker: Broker, wire: Wire, server: BadServer, firmware: Callable
 ) -> None:
-    front = LateAcks(broker.port, 1.5)
-    try:
+    with LateAcks(broker.port, 1.5) as front:
         board = application(port=front.port)
         board.power_on()
         begun = len(wire.messages)
@@ -423,16 +317,13 @@ def test_late_acknowledgements_delay_nothing_and_keep_step(
         assert front.held <= 1
         wire.wait_state("done", after=begun)
         assert not [line for line in board.log if "link_lost" in line]
-    finally:
-        front.close()
 
 
 @pytest.mark.slow
 def test_without_acknowledgements_reports_are_sent_again(
     application: MakeBoard, broker: Broker, wire: Wire, server: BadServer, firmware: Callable
 ) -> None:
-    front = LateAcks(broker.port, None)
-    try:
+    with LateAcks(broker.port, None) as front:
         board = application(port=front.port, mqtt={"keepalive_s": 2})
         board.power_on()
         wire.wait_version("0.1")
@@ -440,8 +331,6 @@ def test_without_acknowledgements_reports_are_sent_again(
         wire.wait_version("0.1", after=1)
         front.late_s = 0.0  # from now on they come
         updates(wire, server, firmware())
-    finally:
-        front.close()
 
 
 def test_reconnecting_costs_neither_heap_nor_sockets(

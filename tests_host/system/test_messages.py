@@ -12,7 +12,8 @@ import time
 
 import pytest
 from badserver import Step
-from wire import Tap, Wire, report_progress, report_version, update_firmware
+from fronts import Tap
+from wire import Wire, report_progress, report_version, update_firmware
 
 FILE = "/f.bin"
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import ssl
+import contextlib
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import mosquittos
 import pytest
-from badserver import BadServer
+from badserver import BadServer, Step
 from certificates import Issued, issue
+from fronts import Tap, TlsFront
+from mosquittos import Mosquitto
 from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.sim import Board
-from ivota_tools.toolchain import micropython, mosquitto
+from ivota_tools.toolchain import micropython
 
 # What each server's certificate is, and what the board says of the ones that it refuses.
 REFUSED = {
@@ -43,81 +42,37 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Issued]:
     }
 
 
-class TlsFront:
-    """Ends TLS with a certificate and passes the bytes on to a port of this machine."""
-
-    def __init__(self, issued: Issued, target: int, pause_s: float = 0) -> None:
-        self._target = target
-        self._pause_s = pause_s  # in the middle of the first answer's body
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(issued.pem, issued.key_pem)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.handshakes = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
-
-    def _serve(self, raw: socket.socket) -> None:
-        with raw, socket.create_connection(("127.0.0.1", self._target)) as plain:
-            raw.settimeout(10)
-            try:
-                secure = self._context.wrap_socket(raw, server_side=True)
-            except OSError:
-                return
-            self.handshakes += 1
-            request = b""
-            while not request.endswith(b"\r\n\r\n"):
-                request += secure.recv(4096)
-            plain.sendall(request)
-            try:
-                while data := plain.recv(16384):
-                    time.sleep(self._pause_s)
-                    secure.sendall(data)
-                secure.unwrap()
-            except OSError:
-                return
-
-
 @pytest.fixture
-def front(server: BadServer) -> Iterator[Callable[[Issued], TlsFront]]:
+def front(server: BadServer) -> Iterator[Callable[..., TlsFront]]:
     """Puts TLS before the firmware server."""
-    made: list[TlsFront] = []
-    port = int(server.url("/").split(":")[2].split("/")[0])
+    with contextlib.ExitStack() as made:
 
-    def make(issued: Issued, pause_s: float = 0) -> TlsFront:
-        made.append(TlsFront(issued, port, pause_s))
-        return made[-1]
+        def make(issued: Issued, pause_s: float = 0) -> TlsFront:
+            return made.enter_context(TlsFront(issued, server.port, pause_s))
 
-    yield make
-    for each in made:
-        each.close()
+        yield make
 
 
+@pytest.mark.parametrize("form", ["pem", "der"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_https_is_verified(
     kind: str,
+    form: str,
     application: Callable[..., Board],
     certificates: dict[str, Issued],
     server: BadServer,
-    front: Callable[[Issued], TlsFront],
+    front: Callable[..., TlsFront],
     wire: Wire,
     firmware: Callable[..., bytes],
 ) -> None:
     data = firmware()
     server.add("/f.bin", data)
     tls = front(certificates[kind])
+    authority = certificates["authority"]
     board = application(
-        {"/ca.pem": certificates["authority"].pem}, http={"ca": "/ca.pem"}, retry={"job_tries": 2}
+        {"/ca": authority.pem if form == "pem" else authority.der()},
+        http={"ca": "/ca"},
+        retry={"job_tries": 2},
     )
     board.power_on()
     wire.wait_version("0.1")
@@ -136,7 +91,7 @@ def test_https_without_an_authority_is_refused(
     application: Callable[..., Board],
     certificates: dict[str, Issued],
     server: BadServer,
-    front: Callable[[Issued], TlsFront],
+    front: Callable[..., TlsFront],
     wire: Wire,
     firmware: Callable[..., bytes],
 ) -> None:
@@ -155,40 +110,18 @@ def test_https_without_an_authority_is_refused(
 @pytest.fixture
 def tls_broker(
     tmp_path: Path, certificates: dict[str, Issued]
-) -> Iterator[Callable[[str], tuple[int, int]]]:
-    """Starts a mosquitto with a TLS listener; gives its (TLS port, plain port)."""
-    running: list[subprocess.Popen[bytes]] = []
+) -> Iterator[Callable[[str], Mosquitto]]:
+    """Starts a mosquitto with TLS on the boards' port."""
+    with contextlib.ExitStack() as made:
 
-    def make(kind: str) -> tuple[int, int]:
-        ports = []
-        for _ in range(2):
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                ports.append(probe.getsockname()[1])
-        issued = certificates[kind]
-        config = tmp_path / "tls.conf"
-        user = "user root\n" if os.geteuid() == 0 else ""
-        config.write_text(
-            f"{user}allow_anonymous true\n"
-            f"listener {ports[1]} 127.0.0.1\n"
-            f"listener {ports[0]} 127.0.0.1\n"
-            f"certfile {issued.pem}\nkeyfile {issued.key_pem}\n"
-        )
-        running.append(
-            subprocess.Popen([*mosquitto(), "-c", str(config)], stderr=subprocess.DEVNULL)
-        )
-        until = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", ports[1]), 1).close()
-                return ports[0], ports[1]
-            except OSError:
-                assert time.monotonic() < until, "mosquitto did not start"
-                time.sleep(0.05)
+        def make(kind: str) -> Mosquitto:
+            issued = certificates[kind]
+            settings = f"certfile {issued.pem}", f"keyfile {issued.key_pem}"
+            return made.enter_context(
+                mosquittos.running(tmp_path, "allow_anonymous true", *settings)
+            )
 
-    yield make
-    for process in running:
-        process.terminate()
-        process.wait(10)
+        yield make
 
 
 @pytest.mark.parametrize("form", ["pem", "der"])
@@ -200,15 +133,15 @@ def test_the_broker_is_verified(
     broker: Broker,
     name: str,
     certificates: dict[str, Issued],
-    tls_broker: Callable[[str], tuple[int, int]],
+    tls_broker: Callable[[str], Mosquitto],
 ) -> None:
     authority = certificates["authority"]
-    secure_port, plain_port = tls_broker(kind)
+    mosquitto = tls_broker(kind)
     board = agent(
         {"/ca": authority.pem if form == "pem" else authority.der()},
-        mqtt={"host": "localhost", "port": secure_port, "tls": True, "ca": "/ca"},
+        mqtt={"host": "localhost", "port": mosquitto.port, "tls": True, "ca": "/ca"},
     )
-    with Wire(plain_port, name) as wire:
+    with Wire(mosquitto.open_port, name) as wire:
         board.power_on()
         if kind == "good":
             wire.wait_version("0.1")
@@ -221,27 +154,31 @@ def test_one_tls_session_leaves_the_broker_during_a_download(
     application: Callable[..., Board],
     name: str,
     certificates: dict[str, Issued],
-    tls_broker: Callable[[str], tuple[int, int]],
+    tls_broker: Callable[[str], Mosquitto],
     server: BadServer,
-    front: Callable[[Issued], TlsFront],
+    front: Callable[..., TlsFront],
     firmware: Callable[..., bytes],
 ) -> None:
     data = firmware()
-    server.add("/f.bin", data)
+    server.add("/f.bin", data, [Step(hold_at=20_000)])
     tls = front(certificates["good"])
-    secure_port, plain_port = tls_broker("good")
-    board = application(
-        {"/ca": certificates["authority"].pem},
-        mqtt={"host": "localhost", "port": secure_port, "tls": True, "ca": "/ca"},
-        http={"ca": "/ca"},
-        one_tls_session=True,
-    )
-    with Wire(plain_port, name) as wire:
+    mosquitto = tls_broker("good")
+    with Wire(mosquitto.open_port, name) as wire, Tap(mosquitto.port) as tap:
+        board = application(
+            {"/ca": certificates["authority"].pem},
+            mqtt={"host": "localhost", "port": tap.port, "tls": True, "ca": "/ca"},
+            http={"ca": "/ca"},
+            one_tls_session=True,
+        )
         board.power_on()
         wire.wait_version("0.1")
         wire.push("0.2", f"https://localhost:{tls.port}/f.bin", data)
+        server.wait_sent("/f.bin", 20_000)
+        tap.wait_closed()
+        server.release()
         wire.wait_state("done")
         # One connection before the download, one after it; each begins with the version.
+        assert len(tap.said) == 2
         assert [each.json["report"]["version"] for each in wire.of("version")][:2] == ["0.1"] * 2
         assert board.read("/firmware/0.2.bin") == data
 

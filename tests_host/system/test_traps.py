@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from ivota_tools.bench.traps import (
 )
 from ivota_tools.bench.traps.server import Peer, Server
 
+README = Path(__file__).parents[2] / "README.md"
+
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_trap(case: Case) -> None:
@@ -34,6 +37,14 @@ def test_there_are_enough_of_them() -> None:
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names)
     assert sum(case.kind == HANG for case in CASES) >= 14
+
+
+def test_readme_lists_each_of_them() -> None:
+    rows = re.findall(
+        r"^\| (.+) \| .+ \| (hangs|fails) \| `test_trap\[(\w+)\]` \|$", README.read_text(), re.M
+    )
+    words = {HANG: "hangs", FAULT: "fails"}
+    assert rows == [(case.defect, words[case.kind], case.name) for case in CASES]
 
 
 # What needs a certificate

@@ -1,10 +1,9 @@
-"""The cloud's end of MQTT, message by message, and a tap that sees a board's packets."""
+"""The cloud's end of MQTT, message by message."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -143,10 +142,17 @@ class Wire:
         return [each for each in self.messages if (each.state or "version") == state]
 
     def states(self) -> list[str]:
-        """What was said in order, each run of equal states once."""
+        """What was said in order, each run of equal states once; a version when it changed, since
+        it is said at the interval too."""
         found: list[str] = []
+        version = ""
         for message in self.messages:
-            state = message.state or "version " + message.json["report"]["version"]
+            state = message.state
+            if state is None:
+                state = "version " + message.json["report"]["version"]
+                if state == version:
+                    continue
+                version = state
             if not found or found[-1] != state:
                 found.append(state)
         return found
@@ -175,82 +181,3 @@ def update_firmware(version: str, url: str, data: bytes) -> Json:
         "md5sum": hashlib.md5(data).hexdigest(),
         "user_defined": "-",
     }
-
-
-class Tap:
-    """Passes connections on to `port` of this machine, and keeps the bytes of the board."""
-
-    def __init__(self, port: int) -> None:
-        self.said: list[bytearray] = []  # by connection
-        self._ended: list[threading.Event] = []
-        self._target = port
-        self._links: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Tap:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for link in [self._listener, *self._links]:
-            try:
-                link.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            link.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                board, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                return
-            self._links += [board, server]
-            said, ended = bytearray(), threading.Event()
-            self.said.append(said)
-            self._ended.append(ended)
-            for arguments in ((board, server, said, ended), (server, board, None, None)):
-                threading.Thread(target=_pass, args=arguments, daemon=True).start()
-
-    def wait_closed(self, timeout_s: float = 5) -> None:
-        """Waits until all that the board said on its last connection is here."""
-        assert self._ended[-1].wait(timeout_s)
-
-    def packets(self, connection: int = -1) -> list[tuple[int, bytes]]:
-        """The MQTT packets of the board so far: (first byte, what follows the length)."""
-        data = bytes(self.said[connection])
-        found = []
-        while len(data) > 1:
-            size = shift = 0
-            at = 1
-            while at < len(data):
-                size |= (data[at] & 0x7F) << shift
-                shift += 7
-                at += 1
-                if not data[at - 1] & 0x80:
-                    break
-            if len(data) < at + size:
-                break
-            found.append((data[0], data[at : at + size]))
-            data = data[at + size :]
-        return found
-
-
-def _pass(
-    source: socket.socket,
-    sink: socket.socket,
-    kept: bytearray | None,
-    ended: threading.Event | None,
-) -> None:
-    try:
-        while data := source.recv(65536):
-            if kept is not None:
-                kept += data
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-    if ended:
-        ended.set()

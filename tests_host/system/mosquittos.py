@@ -1,0 +1,62 @@
+"""A mosquitto of a test's own, for what the one that all share does not offer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivota_tools.toolchain import mosquitto
+
+
+@dataclass(frozen=True)
+class Mosquitto:
+    """`port` is for boards; `open_port` for the cloud's end lets everybody in, without TLS."""
+
+    port: int
+    open_port: int
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def running(folder: Path, *settings: str) -> Iterator[Mosquitto]:
+    """Runs one; `settings` are lines of mosquitto.conf for the boards' port."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as first,
+        socket.create_server(("127.0.0.1", 0)) as second,
+    ):
+        port, open_port = (probe.getsockname()[1] for probe in (first, second))
+    lines = [
+        # Started as root, it becomes a user who may not read a private folder.
+        *(["user root"] if os.geteuid() == 0 else []),
+        "per_listener_settings true",
+        f"listener {port} 127.0.0.1",
+        *settings,
+        f"listener {open_port} 127.0.0.1",
+        "allow_anonymous true",
+    ]
+    config = folder / "mosquitto.conf"
+    config.write_text("\n".join(lines) + "\n")
+    process = subprocess.Popen([*mosquitto(), "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        _wait_accepting(open_port)
+        yield Mosquitto(port, open_port, process)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_accepting(port: int) -> None:
+    until = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < until, "mosquitto did not start"
+            time.sleep(0.05)
