@@ -50,6 +50,43 @@ def write(area: str, command: str, figures: dict[str, Figure], folder: Path = FO
     return path
 
 
+def read(area: str, folder: Path = FOLDER) -> dict[str, Figure]:
+    """What was written last; nothing where nothing was."""
+    try:
+        entries = json.loads((folder / f"{area}.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return {
+        name: Figure(entry["value"], entry["goal"], entry["unit"])
+        for name, entry in entries.items()
+    }
+
+
+def markdown(figures: dict[str, Figure]) -> str:
+    """The figures as a table for a document."""
+    lines = ["| figure | value | goal | unit |", "|---|---|---|---|"]
+    for name, figure in figures.items():
+        goal = figure.goal.replace("<=", "≤").replace(">=", "≥").replace("==", "=")
+        if goal and not figure.met:
+            goal += " (missed)"
+        lines.append(f"| `{name}` | {_number(figure.value)} | {goal} | {figure.unit} |")
+    return "\n".join(lines)
+
+
+def document(path: Path, name: str, text: str) -> None:
+    """Puts text between the two markers of that name. Raises ValueError where one is missing."""
+    begin, end = f"<!-- {name}: written by the command -->", f"<!-- end of {name} -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{path} lacks the markers {begin} and {end}")
+    path.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if value == int(value) else f"{value:,.6g}"
+
+
 def show(figures: dict[str, Figure], console: Console | None = None) -> bool:
     """Prints the figures as a table; whether every goal was met."""
     table = Table("figure", "value", "unit", "goal", "met")

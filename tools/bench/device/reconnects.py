@@ -7,13 +7,13 @@ import sys
 import time
 
 from ivota.client import Client
-from ivota.state import State
+from ivota.state import load
 
 CONFIG = json.loads(sys.argv[1])
 FOLDER = sys.argv[2]
 ROUNDS = int(sys.argv[3])
 
-client = Client(CONFIG, "0.1", print, firmware_dir=FOLDER, state=State(FOLDER + "/state.json"))
+client = Client(CONFIG, "0.1", print, firmware_dir=FOLDER, state=load(FOLDER + "/state.json"))
 
 
 def sockets():
@@ -22,11 +22,11 @@ def sockets():
 
 def round():
     until = time.ticks_add(time.ticks_ms(), 20000)
-    while not client._link.up or client.unsent():
+    while not client.link.up or client.unsent():
         client.step()
         assert time.ticks_diff(until, time.ticks_ms()) > 0, "no connection"
-    client._link.lost(OSError("on purpose"))
-    client._link._retry.reset()
+    client.link._lost(OSError("on purpose"))
+    client.link.retry.reset()
 
 
 def used():

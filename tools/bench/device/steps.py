@@ -5,7 +5,7 @@ import sys
 import time
 
 from ivota.client import Client
-from ivota.state import State
+from ivota.state import load
 
 CONFIG = json.loads(sys.argv[1])
 FOLDER = sys.argv[2]
@@ -19,7 +19,7 @@ def log(_level, event, **_fields):
 
 
 client = Client(
-    CONFIG, "1", print, log=log, firmware_dir=FOLDER, state=State(FOLDER + "/state.json")
+    CONFIG, "1", print, log=log, firmware_dir=FOLDER, state=load(FOLDER + "/state.json")
 )
 
 
@@ -36,7 +36,7 @@ def longest(done):
     return most / 1000
 
 
-longest(lambda: client._link.up and not client.unsent())
+longest(lambda: client.link.up and not client.unsent())
 end = time.ticks_add(time.ticks_ms(), IDLE_MS)
 idle = longest(lambda: time.ticks_diff(end, time.ticks_ms()) < 0)
 client.on_message(sys.argv[4].encode())

@@ -20,7 +20,7 @@ class Case:
     """One trap: `bare` is the action of device/bare.py that falls into it.
 
     `loses`: whether ours has to notice by closing the connection; else it works in spite of it.
-    `options` are for device/ours.py.
+    `ours`: which part of ours meets it, as device/ours.py names it, with its `options`.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Case:
     loses: bool = True
     heap: str | None = None  # of the bare library's process, as a small board has it
     blocked: bool = False
+    ours: str = ""  # "link" or "download", by the library, unless told
     options: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -107,6 +108,14 @@ def _puback_late(peer: Peer) -> None:
         ident = body[2 + len(TOPIC) : 4 + len(TOPIC)]
         peer.drip(b"\x40", 0.5)
         peer.send(b"\x02" + ident + _GOOD)
+
+
+def _suback_late(peer: Peer) -> None:
+    """Half a second after the SUBSCRIBE, before the next message."""
+    body = peer.until(0x80)
+    peer.drip(b"\x90", 0.5)
+    peer.send(b"\x03" + body[:2] + b"\x01" + _GOOD)
+    _broker(peer)
 
 
 def _after_connect(data: bytes, then: Serve) -> Serve:
@@ -196,7 +205,35 @@ def _broker(peer: Peer) -> None:
         peer.answer(*peer.packet())
 
 
+def _report_lost(peer: Peer) -> None:
+    """Leaves instead of acknowledging a report: the next connection has to bring it again."""
+    peer.sock.settimeout(0.6)
+    try:
+        while True:
+            head, body = peer.packet()
+            reported = head & 0xF6 == 0x32 and b"done" in body
+            if reported and peer.number == 1:
+                return
+            peer.answer(head, body)
+            if reported:
+                break
+    except TimeoutError:
+        raise ValueError("the report did not come again") from None
+    peer.sock.settimeout(None)
+    _broker(peer)
+
+
 # HTTP
+
+
+def _host_signed(peer: Peer) -> None:
+    """A pre-signed URL whose signature covers Host, as object storage has them."""
+    _, first = peer.request()
+    if peer.host == f"127.0.0.1:{peer.port}":
+        peer.partial(first)
+        peer.send(FIRMWARE[first:])
+    else:
+        peer.head("HTTP/1.1 403 Forbidden", "Content-Length: 0", "")
 
 
 def _status_never(peer: Peer) -> None:
@@ -261,8 +298,8 @@ def _body_pauses(peer: Peer) -> None:
         peer.send(FIRMWARE[first + 700 :])
 
 
-def _redirect(peer: Peer, location: str) -> None:
-    peer.head("HTTP/1.1 302 Found", "Location: " + location, "")
+def _redirect(peer: Peer, location: str, field: str = "Location") -> None:
+    peer.head("HTTP/1.1 302 Found", f"{field}: {location}", "")
 
 
 def _redirect_stalls(peer: Peer) -> None:
@@ -279,19 +316,27 @@ def _redirect_loops(peer: Peer) -> None:
         _redirect(peer, f"http://127.0.0.1:{peer.port}/f")
 
 
-def _redirect_relative(peer: Peer) -> None:
-    path, first = peer.request()
-    if path == "/f":
-        _redirect(peer, "/next")
-    else:
-        peer.partial(first)
-        peer.send(FIRMWARE[first:])
+def _redirected(location: str, field: str = "Location") -> Serve:
+    """The file is at /next; `location` with {port} for the server's own."""
+
+    def serve(peer: Peer) -> None:
+        path, first = peer.request()
+        if path == "/f":
+            _redirect(peer, location.format(port=peer.port), field)
+        else:
+            peer.partial(first)
+            peer.send(FIRMWARE[first:])
+
+    return serve
 
 
-def _chunked(peer: Peer) -> None:
-    peer.request()
-    peer.head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "")
-    peer.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(FIRMWARE), FIRMWARE))
+def _chunked(field: str) -> Serve:
+    def serve(peer: Peer) -> None:
+        peer.request()
+        peer.head("HTTP/1.1 200 OK", f"{field}: chunked", "")
+        peer.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(FIRMWARE), FIRMWARE))
+
+    return serve
 
 
 def _tls_dripped(peer: Peer) -> None:
@@ -414,6 +459,15 @@ CASES = [
         loses=False,
     ),
     Case(
+        "suback_late",
+        HANG,
+        "subscribe_late",
+        _suback_late,
+        "of a late SUBACK only the first byte is read: the stream is out of step",
+        options={"keepalive": "4"},
+        loses=False,
+    ),
+    Case(
         "no_ping",
         FAULT,
         "idle",
@@ -457,6 +511,15 @@ CASES = [
         _ask_at_once,
         "PUBACK goes out only after the callback",
         loses=False,
+    ),
+    Case(
+        "report_lost",
+        FAULT,
+        "publish_again",
+        _report_lost,
+        "a report that nobody acknowledged is never sent again",
+        ours="report",
+        options={"bad": "2"},
     ),
     Case("connect_blocked_http", HANG, "get", _silent, "connect has no limit", blocked=True),
     Case(
@@ -511,16 +574,40 @@ CASES = [
         "redirect_relative",
         FAULT,
         "get_timeout",
-        _redirect_relative,
-        "a relative redirect is a ValueError, and the socket stays open",
+        _redirected("/next"),
+        "a relative redirect is a ValueError",
+        loses=False,
+        options={"bad": "2"},
+    ),
+    Case(
+        "redirect_lower_case",
+        FAULT,
+        "get_timeout",
+        _redirected("http://127.0.0.1:{port}/next", "location"),
+        "a `location` in lower case is not seen: an empty file, and no error",
         loses=False,
         options={"bad": "2"},
     ),
     Case(
         "chunked",
         FAULT,
-        "get_timeout",
-        _chunked,
+        "get_refused",
+        _chunked("Transfer-Encoding"),
         "a chunked body is a ValueError, and the socket stays open",
+    ),
+    Case(
+        "chunked_lower_case",
+        FAULT,
+        "get_timeout",
+        _chunked("transfer-encoding"),
+        "a body said in lower case to be chunked is handed over with its framing",
+    ),
+    Case(
+        "host_without_port",
+        FAULT,
+        "get_timeout",
+        _host_signed,
+        "`Host` leaves the port out",
+        loses=False,
     ),
 ]

@@ -19,11 +19,15 @@ Serve = Callable[["Peer"], None]
 
 
 class Peer:
-    """One connection of the client's, in a thread of its own."""
+    """One connection of the client's, its `number`-th, in a thread of its own."""
 
-    def __init__(self, sock: socket.socket, port: int, closing: threading.Event) -> None:
+    def __init__(
+        self, sock: socket.socket, port: int, number: int, closing: threading.Event
+    ) -> None:
         self.sock = sock
         self.port = port
+        self.number = number
+        self.host = ""  # what the last request's Host said
         self._closing = closing
         self._packets = 0
 
@@ -117,6 +121,8 @@ class Peer:
         for line in lines:
             if line.startswith("Range: bytes="):
                 first = int(line[13:].split("-")[0])
+            if line.startswith("Host: "):
+                self.host = line[6:]
         return lines[0].split()[1], first
 
     def head(self, *lines: str) -> None:
@@ -222,15 +228,16 @@ class Server:
             self._socks.append(sock)
             self.connections += 1
             serve = self._serve if self.connections <= self._bad else self._good
-            threading.Thread(target=self._run, args=(sock, serve), daemon=True).start()
+            args = sock, serve, self.connections
+            threading.Thread(target=self._run, args=args, daemon=True).start()
 
-    def _run(self, sock: socket.socket, serve: Serve) -> None:
+    def _run(self, sock: socket.socket, serve: Serve, number: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             if self._context:
                 sock = self._context.wrap_socket(sock, server_side=True)
                 self._socks.append(sock)
-            serve(Peer(sock, self.port, self.closing))
+            serve(Peer(sock, self.port, number, self.closing))
         except ValueError as error:
             self.errors.append(str(error))
         except (OSError, EOFError):

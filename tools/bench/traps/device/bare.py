@@ -4,6 +4,7 @@ Prints "right" when nothing went wrong, "wrong …" when the caller was misled; 
 ends the process with a traceback. A hang is seen from outside.
 """
 
+import os
 import sys
 import time
 
@@ -127,6 +128,33 @@ def publish_twice():
     listen(client)
 
 
+def publish_again():
+    """A report whose connection is lost; then back to the session that the broker has kept."""
+    client = mqtt(connect=False)
+    client.connect(clean_session=False)
+    try:
+        client.publish(b"t", b"done", qos=1)
+    except OSError:
+        client.connect(clean_session=False)
+    while True:
+        client.check_msg()
+        time.sleep_ms(5)
+
+
+def subscribe_late():
+    """Give up the wait for a SUBACK after a time, then go on."""
+    client = mqtt()
+    client.sock.settimeout(0.3)
+    try:
+        client.pid = 0x3130 - 1
+        client.subscribe(b"t")
+    except OSError:
+        pass
+    client.sock.settimeout(None)
+    time.sleep(0.5)
+    listen(client)
+
+
 def wait():
     client = mqtt()
     client.wait_msg()
@@ -186,6 +214,21 @@ def get():
     import requests
 
     body(requests.get(url()))
+
+
+def sockets():
+    return len(list(os.ilistdir("/proc/self/fd")))
+
+
+def get_refused():
+    """What it does not take it should close at least."""
+    import requests
+
+    before = sockets()
+    try:
+        body(requests.get(url(), timeout=0.4))
+    except ValueError as error:
+        tell(sockets() == before, "%r, and the socket stays open" % error)
 
 
 def get_timeout():

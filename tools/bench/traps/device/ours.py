@@ -1,6 +1,7 @@
-"""The same through ivota: `ours.py link|download PORT [OPTION=VALUE…]`, until all is well.
+"""The same through ivota: `ours.py link|download|report PORT [OPTION=VALUE…]`, until all is well.
 
-Prints how often it started again, the longest step, and when all was well, as JSON.
+Prints how often it started again, the longest step, when all was well, and how many sockets are
+open once it is closed, as JSON.
 """
 
 import json
@@ -36,17 +37,25 @@ class Owner:
 
     def __init__(self):
         self.good = self.acked = False
+        self.log = events
 
     def on_up(self):
         self.good = self.acked = False
         if "pid" in OPTIONS:
             link._client.pid = int(OPTIONS["pid"])
 
+    def on_idle(self):
+        pass
+
     def on_message(self, payload):
         self.good = bytes(payload) == b"good"
 
     def on_acked(self):
         self.acked = True
+
+
+def sockets():
+    return len(list(os.ilistdir("/proc/self/fd")))
 
 
 def step_link():
@@ -63,45 +72,63 @@ def step_download():
     return events.verified
 
 
+def step_report():
+    client.step()
+    return not state.outbox
+
+
 events = Events()
+before = sockets()
 if KIND == "link":
     from ivota.link import Link
 
     owner = Owner()
-    mqtt = {
-        "host": "localhost" if TLS else "127.0.0.1",
-        "port": PORT,
-        "tls": TLS,
-        "ca": OPTIONS.get("ca"),
-        "keepalive_s": int(OPTIONS.get("keepalive", "1")),
-        "max_message_bytes": 4096,
+    config = {
+        "product_id": "P",
+        "device_name": "ours",
+        "device_secret": None,
+        "mqtt": {
+            "host": "localhost" if TLS else "127.0.0.1",
+            "port": PORT,
+            "tls": TLS,
+            "ca": OPTIONS.get("ca"),
+            "user": None,
+            "password": None,
+            "keepalive_s": int(OPTIONS.get("keepalive", "1")),
+            "max_message_bytes": 4096,
+        },
+        "http": {"timeout_s": 0.5},
+        "retry": {"first_s": 0, "most_s": 0},
+        "topics": {"update": OPTIONS.get("topic", "t")},
     }
-    retry = {"first_s": 0, "most_s": 0}
-    topic = OPTIONS.get("topic", "t")
-    link = Link(mqtt, 0.5, retry, lambda: ("ours", None, None), topic, owner, events)
-    step = step_link
+    link = Link(config, owner)
+    step, close = step_link, link.close
 else:
     from ivota.client import Client
-    from ivota.state import State
+    from ivota.state import load
 
     folder = OPTIONS["folder"]
     config = {
         "product_id": "P",
         "device_name": "d",
-        "mqtt": {"host": "127.0.0.1", "port": 1},
+        "mqtt": {"host": "127.0.0.1", "port": PORT},
         "http": {"timeout_s": 0.5, "deadline_s": 0.5, "ca": OPTIONS.get("ca")},
         "retry": {"first_s": 0, "most_s": 0},
     }
-    state = State(folder + "/state.json")
+    state = load(folder + "/state.json")
+    if KIND == "report":
+        state.outbox = json.dumps({"progress": {"state": "done"}})
     os.mkdir(folder + "/firmware")
     client = Client(config, "1", print, log=events, firmware_dir=folder + "/firmware", state=state)
-    client._link.pause(True)  # the broker is not the matter here
-    url = ("https://localhost:%d/f" if TLS else "http://127.0.0.1:%d/f") % PORT
-    push = {"type": "update_firmware", "version": "2", "url": url}
-    push["md5sum"] = OPTIONS["md5"]
-    push["file_size"] = SIZE
-    client.on_message(json.dumps(push).encode())
-    step = step_download
+    step, close = step_report, client.close
+    if KIND == "download":
+        client.link.retry.rest(LIMIT_MS)  # the broker is not the matter here
+        url = ("https://localhost:%d/f" if TLS else "http://127.0.0.1:%d/f") % PORT
+        push = {"type": "update_firmware", "version": "2", "url": url}
+        push["md5sum"] = OPTIONS["md5"]
+        push["file_size"] = SIZE
+        client.on_message(json.dumps(push).encode())
+        step = step_download
 
 begun = time.ticks_ms()
 longest = 0
@@ -115,4 +142,7 @@ while True:
     if well and took >= STAY_MS or took > LIMIT_MS:
         break
     time.sleep_ms(2)
-print(json.dumps({"well": well, "lost": events.lost, "step_ms_max": longest, "ms": took}))
+close()
+found = {"well": well, "lost": events.lost, "step_ms_max": longest, "ms": took}
+found["sockets_left"] = sockets() - before
+print(json.dumps(found))

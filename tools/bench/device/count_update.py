@@ -1,0 +1,35 @@
+"""One update, for counting its instructions: `count_update.py CONFIG FOLDER [PUSH]`.
+
+Without a push it ends once the version is reported: what it cost until then is no update.
+Whenever there is nothing to do it says so, and goes on after a line from the host: how long it
+waits then depends on no clock.
+"""
+
+import json
+import sys
+
+from ivota.client import Client
+from ivota.state import load
+
+CONFIG = json.loads(sys.argv[1])
+FOLDER = sys.argv[2]
+
+
+def on_firmware(_firmware):
+    client.update_progress("done")
+
+
+client = Client(CONFIG, "1", on_firmware, firmware_dir=FOLDER, state=load(FOLDER + "/state.json"))
+
+
+def until(done):
+    while not done():
+        if not client.step():
+            print("idle")
+            sys.stdin.readline()
+
+
+until(lambda: client.link.up and not client.unsent())
+if len(sys.argv) > 3:
+    client.on_message(sys.argv[3].encode())
+    until(lambda: client.version != "1" and not client.unsent())

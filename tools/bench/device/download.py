@@ -1,0 +1,52 @@
+"""A board's main.py that carries out one download and then only says so, writing nothing more."""
+
+import time
+
+from ivota import jsonfile
+from ivota.client import Client
+
+try:
+    import _sim_record  # there where every operation of the flash is written down
+except ImportError:
+    _sim_record = None
+
+
+class Counted:
+    """A connection whose bytes are counted as they are read off it."""
+
+    def __init__(self, raw):
+        self._raw = raw
+
+    def readinto(self, buffer, n):
+        n = self._raw.readinto(buffer, n)
+        if n:
+            _sim_record.received += n
+        return n
+
+    def close(self):
+        self._raw.close()
+
+
+def log(_level, event, **fields):
+    print("ivota:", event, " ".join("%s=%s" % pair for pair in sorted(fields.items())))
+
+
+def on_firmware(firmware):
+    print("app: has", firmware.version, firmware.md5)
+
+
+def main():
+    config = jsonfile.load("/ivota.json")
+    client = Client(config, config["version"], on_firmware, log=log)
+    counted = None
+    while True:
+        busy = client.step()
+        stream = client.job.stream if _sim_record and client.job else None
+        if stream and stream is not counted:
+            counted = stream
+            stream.raw = Counted(stream.raw)
+        if not busy:
+            time.sleep_ms(client.idle_ms())
+
+
+main()

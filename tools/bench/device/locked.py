@@ -1,0 +1,89 @@
+"""A board's main.py whose client receives a firmware while the heap is locked.
+
+The lock is taken once the first block is on flash, and after each progress report, of which there
+is at most one in a second; it is held for the rest of that second, whatever the client does
+meanwhile: any allocation is a MemoryError and ends this with its traceback. Prints
+`locked: BLOCKS STEPS` for each time it was held.
+"""
+
+import sys
+import time
+
+import micropython
+from micropython import const
+
+from ivota import jsonfile
+from ivota.client import Client
+
+_HELD_MS = const(950)
+
+verified = False
+told = 0  # when the last progress report was sent
+
+
+def log(_level, event, **fields):
+    global verified
+    print("ivota:", event, " ".join("%s=%s" % pair for pair in sorted(fields.items())))
+    verified = verified or event == "verified"
+
+
+def watch(client):
+    """Note when a report is sent."""
+    publish = client.publish
+
+    def noted(*args):
+        global told
+        told = time.ticks_ms()
+        return publish(*args)
+
+    client.publish = noted
+
+
+def hold(client, job):
+    """Step with the heap locked; the number of blocks that became durable, and of steps."""
+    target = job.target
+    blocks = steps = 0
+    durable = target.durable
+    step = client.step
+    micropython.heap_lock()
+    try:
+        # The last block has a report of its own, and what is not received any more is verified.
+        while (
+            time.ticks_diff(time.ticks_ms(), told) < _HELD_MS
+            and job.phase == "receive"
+            and target.size - target.position > 8192
+        ):
+            if not step():
+                time.sleep_ms(1)
+            steps += 1
+            if target.durable != durable:
+                durable = target.durable
+                blocks += 1
+    finally:
+        micropython.heap_unlock()
+    assert job.phase == "receive" and client.link.up
+    return blocks, steps
+
+
+def main():
+    config = jsonfile.load("/ivota.json")
+    client = Client(config, config["version"], print, log=log)
+    watch(client)
+    held = None
+    while not verified:
+        busy = client.step()
+        job = client.job
+        receives = job and job.phase == "receive" and job.target.durable
+        if receives and told != held and client.link.up:
+            held = told
+            print("locked: %d %d" % hold(client, job))
+        elif not busy:
+            time.sleep_ms(client.idle_ms())
+    client.close()
+
+
+try:
+    main()
+except Exception as error:
+    sys.print_exception(error)
+    print("locked: failed")

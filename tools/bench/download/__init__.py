@@ -1,0 +1,1 @@
+"""What `make bench-download` measures: heap, code size, instructions, wire, flash."""
