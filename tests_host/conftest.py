@@ -6,6 +6,7 @@ of the host is patched, so host, system and device tests share one session.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from device_files import DEVICE, device_tests, load_device_file, skips
+
+# A shell that starts the tests in the background has it ignored, and so would each child.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 INTERPRETERS = ("cpython", "micropython-64", "micropython-32")
 

@@ -135,7 +135,7 @@ def watch(
         name = find_port(port)
         try:
             if reset:
-                Mpremote(name).reset()
+                Mpremote(name).reset(settle=False)  # its first lines are wanted
             for line in lines(name):
                 _show(line, as_json)
         except KeyboardInterrupt:

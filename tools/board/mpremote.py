@@ -14,6 +14,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,8 @@ from ivota_tools.board.files import BoardError
 ANSWER = "ivota-answer: "
 QUIET_S = 60
 """mpremote waits without limit for some answers; a board that is silent this long is stuck."""
+RESET_S = 0.5
+"""A board that was told to reset has done it by then."""
 
 
 def find_port(port: str | None) -> str:
@@ -180,11 +183,17 @@ class Mpremote:
         """Starts main.py again without a reset: in a trial, a reset would count as a start."""
         self.run("exec", "--no-follow", "exec(open('/main.py').read(), {'__name__': '__main__'})")
 
-    def reset(self) -> None:
-        """Resets the board: boot.py and main.py start, and mpremote does not wait for them."""
+    def reset(self, settle: bool = True) -> None:
+        """Resets the board: boot.py and main.py start, and nobody waits for their end.
+
+        What is sent to a board that is about to reset is lost, and mpremote then waits for an
+        answer. With `settle` this returns once the board hears what comes next.
+        """
         # The pause lets mpremote leave before the port of a board with USB of its own goes.
         code = "import time, machine\ntime.sleep_ms(100)\nmachine.reset()"
         self.run("exec", "--no-follow", code)
+        if settle:
+            time.sleep(RESET_S)
 
     def _follow(
         self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None
