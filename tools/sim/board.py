@@ -269,15 +269,17 @@ class Board:
         if self.heap:
             argv = [*argv, "-X", f"heapsize={self.heap}"]
         if self.flash:
-            place = [*self.flash.arguments(), str(self.record or "")]
+            place = [*self.flash.arguments(), str(self.record.resolve()) if self.record else ""]
             if self.fat:
                 place += [*self.fat.arguments(), str(self.fat_sector)]
         else:
             place = [str(self.root.resolve())] if self.root else []
         return subprocess.Popen(
             [*argv, "-c", "import _sim_run", str(cause), self.folder.name[-8:], *place],
-            env={**os.environ, **self.env, "MICROPYPATH": str(compiled_folder(DEVICE))},
-            cwd=self.root,  # relative paths of a board on the host's file system
+            # The simulator's own modules are found here by their bare names: a path would take
+            # heap, more or less of it by where this machine has its folders.
+            env={**os.environ, **self.env, "MICROPYPATH": ""},
+            cwd=compiled_folder(DEVICE),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

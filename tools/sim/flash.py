@@ -89,7 +89,7 @@ class Flash:
 
     def arguments(self) -> list[str]:
         """What tells the board of it."""
-        return [str(self.path), str(self.state_path), str(self.blocks)]
+        return [str(self.path.resolve()), str(self.state_path.resolve()), str(self.blocks)]
 
     # --- content
 

@@ -20,6 +20,7 @@ def _mount(args):
     if len(args) == 1:
         import _sim_host
 
+        ffi.open(None).func("i", "chdir", "s")(args[0])  # what relative paths start from
         system = _sim_host.Folder(args[0])
     else:
         import _sim_flash
