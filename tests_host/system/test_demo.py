@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.demo import readme, update
+from ivota_tools.demo import readme, roll_back, update
+from ivota_tools.demo.stage import State
 from ivota_tools.sim.flash import Flash
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,22 @@ GOOD = update.Outcome(
     received_bytes=716_000,
     resumes=4,
     seconds=20.0,
-    states=[update.State("downloading", 0.1, [0, 100]), update.State("done", 20.0, [])],
+    states=[State("downloading", 0.1, [0, 100]), State("done", 20.0, [])],
+)
+
+GOOD_ROLL_BACK = roll_back.Outcome(
+    version_before="0.2",
+    version_pushed="0.3",
+    version_after="0.2",
+    result_code="-5",
+    result_msg="crashed in its trial",
+    md5="d41d8cd98f00b204e9800998ecf8427e",
+    md5_on_flash="d41d8cd98f00b204e9800998ecf8427e",
+    starts=3,
+    resets=4,
+    crashes=["KeyError every_s"] * 3,
+    seconds=2.0,
+    states=[State("downloading", 0.1, [0, 100]), State("fail", 2.0, [], "-5 crashed")],
 )
 
 
@@ -51,7 +67,7 @@ def running(build: Path) -> list[str]:
 
 
 def shape(printed: str) -> list[str]:
-    """The table's lines without figures, digests, and the widths that come of them."""
+    """The tables' lines without figures, digests, and the widths that come of them."""
     lines = [line for line in printed.splitlines() if line.startswith("│")]
     lines = [re.sub(r"\b[0-9a-f]{32}\b", "MD5", line) for line in lines]
     lines = [re.sub(r"\d[\d,.]*", "N", line) for line in lines]
@@ -77,8 +93,19 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert shown["firmware_bytes"] == 708_482
     assert 708_482 < shown["received_bytes"] < 708_482 * 1.1
     assert shown["states"] == ["downloading", "burning", "done"]
-    assert shown["scenes"] == {}
     assert shown["resumes"] == 4
+
+    (back,) = shown["scenes"]
+    assert back["name"] == "roll_back"
+    assert back["version_before"] == back["version_after"] == "0.2"
+    assert back["version_pushed"] == "0.3"
+    assert back["states"] == ["downloading", "burning", "fail"]
+    assert (back["result_code"], back["result_msg"]) == ("-5", "crashed in its trial")
+    assert (back["starts"], back["resets"]) == (3, 4)
+    assert back["crashes"] == ["KeyError every_s"] * 3
+    assert back["active_ok"] is True
+    assert back["md5"] == shown["md5"]
+    assert back["seconds"] < 15
 
     events = [line for line in done.stdout.splitlines() if " cut (" in line]
     kinds = [re.findall(r"\((\w+)\)", line)[0] for line in events]
@@ -89,6 +116,9 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     image = Flash(tmp_path / "demo" / "board" / "flash.img").tree()
     assert image["/firmware/0.2.bin"] == (tmp_path / "demo" / "thermometer-0.2.bin").read_bytes()
     assert "/firmware/0.2.json" not in image
+    state = json.loads(image["/ivota-state.json"])
+    assert state["active"] == "/firmware/0.2.bin"
+    assert "trial" not in state
 
     assert shape(done.stdout) == shape(readme.read(ROOT / "README.md"))
 
@@ -127,6 +157,24 @@ def test_all_three_conditions_count() -> None:
         assert len(dataclasses.replace(GOOD, **change).failures) == 1, change
     assert GOOD.json()["md5_ok"] is True
     assert dataclasses.replace(GOOD, md5_on_flash=None).json()["md5_ok"] is False
+
+
+def test_everything_of_the_roll_back_counts() -> None:
+    assert GOOD_ROLL_BACK.failures == []
+    for change in (
+        {"version_after": "0.3"},
+        {"result_code": None, "result_msg": None},
+        {"result_code": "-4"},
+        {"result_msg": ""},
+        {"md5_on_flash": "00000000000000000000000000000000"},
+        {"md5_on_flash": None},
+        {"starts": 2},
+        {"crashes": []},
+        {"resets": 1},
+    ):
+        assert len(dataclasses.replace(GOOD_ROLL_BACK, **change).failures) == 1, change
+    assert GOOD_ROLL_BACK.json()["active_ok"] is True
+    assert dataclasses.replace(GOOD_ROLL_BACK, md5_on_flash=None).json()["active_ok"] is False
 
 
 def test_readme_gets_what_was_printed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,8 +15,9 @@ from rich.console import Console
 
 from ivota_tools.client_api import ApiError
 from ivota_tools.cloud import CloudError
-from ivota_tools.demo import readme, update
-from ivota_tools.demo.show import showing, table
+from ivota_tools.demo import readme, roll_back, update
+from ivota_tools.demo.show import print_table, showing
+from ivota_tools.demo.stage import Stage
 from ivota_tools.release import ReleaseError
 from ivota_tools.sim import BoardError, FlashError
 from ivota_tools.sim.board import CHECKOUT
@@ -29,9 +30,11 @@ _KNOWN = (ApiError, BoardError, CloudError, FlashError, ReleaseError, ToolchainE
 
 def main(build: Path = BUILD, *, write_readme: bool = False) -> int:
     """Updates a simulated board over a link that is cut three times, and cuts its power once.
+    Then pushes a broken version, which fails its trial.
 
-    Returns the exit code: 0 only if the board runs the new version, the cloud says done, and the
-    file on the board's flash is right.
+    Returns the exit code: 0 only if the board ran the new version, the cloud said done, and the
+    file on the board's flash was right; and if all of it is so again after the broken one, which
+    the cloud says has failed, and why.
     """
     # Whatever COLUMNS says, a pipe gets what README.md shows.
     plain = write_readme or not sys.stdout.isatty()
@@ -62,13 +65,26 @@ def _play(console: Console, build: Path) -> bool:
     result.unlink(missing_ok=True)  # an old one must not pass for this run's
     # Fetched now where they are missing: a scene's time is its own.
     micropython(32), mosquitto(), umqtt()
-    with showing(console) as show:
-        outcome = update.play(build / "demo", show)
-    console.print(table(outcome))
-    result.write_text(json.dumps({**outcome.json(), "scenes": {}}, indent=2) + "\n")
-    for sentence in outcome.failures:
+    second = None
+    with ExitStack() as ends:
+        with showing(console, update.TITLE) as show:
+            show.say("starting a cloud (mosquitto, HTTP) and a simulated board (MicroPython)")
+            stage = ends.enter_context(Stage(build / "demo", update.CONFIG))
+            first = update.play(stage, show)
+        # What is pushed there goes back to what the first scene has brought.
+        if not first.failures:
+            console.print()
+            with showing(console, roll_back.TITLE) as show:
+                second = roll_back.play(stage, show, first.md5)
+    print_table(console, update.TITLE, first.rows)
+    if second:
+        print_table(console, roll_back.TITLE, second.rows)
+    scenes = [second.json()] if second else []
+    result.write_text(json.dumps({**first.json(), "scenes": scenes}, indent=2) + "\n")
+    failures = first.failures + (second.failures if second else [])
+    for sentence in failures:
         console.print(f"NOT DONE: {sentence}", markup=False, soft_wrap=True)
-    return not outcome.failures
+    return not failures
 
 
 @contextmanager

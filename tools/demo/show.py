@@ -1,18 +1,21 @@
-"""How a scene is shown: bars on a terminal, lines elsewhere, a table at the end."""
+"""How scenes are shown: bars on a terminal, lines elsewhere, tables at the end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from ivota_tools.demo.update import Outcome, State
+from ivota_tools.views import reason
+
+_NAMES, _VALUES = 13, 52  # widths at least, for the tables stand one above the other
 
 
 class Show(Protocol):
@@ -28,7 +31,7 @@ class Show(Protocol):
 
 
 class Lines:
-    """For pipes and logs: a line for every event, state, and tenth of a download."""
+    """For pipes and logs: a line for every event, state, and quarter of a download."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -44,16 +47,17 @@ class Lines:
 
     def update(self, device: dict[str, Any], received: int) -> None:
         percent = device["percent"] if device["state"] == "downloading" else None
-        tenth = None if percent is None else percent // 10
-        if self._shown == (device["state"], tenth):
+        quarter = None if percent is None else percent // 25
+        if self._shown == (device["state"], quarter):
             return
-        self._shown = device["state"], tenth
+        self._shown = device["state"], quarter
         how = device["state"] if percent is None else f"{device['state']} {percent} %"
-        self.say(f"the cloud sees: {how}")
+        why = reason(device)
+        self.say(f"the cloud sees: {how}{why and f' ({why})'}")
 
 
 class Bars(Lines):
-    """For a terminal: the same lines but for the percents, which are a bar of the cloud's."""
+    """For a terminal: the same lines but for the cloud's states and percents, which are a bar."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(progress.console)
@@ -66,13 +70,17 @@ class Bars(Lines):
     def update(self, device: dict[str, Any], received: int) -> None:
         percent = 100 if device["state"] == "done" else device["percent"] or 0
         words = f"{device['state']} {percent} %"
+        if device["state"] in ("retry", "failed"):  # why is too long for a bar
+            words = device["state"]
+            super().update(device, received)
         self._progress.update(self._cloud, completed=percent, words=words)
         self._progress.update(self._proxy, completed=received, words=f"{received:,}")
 
 
 @contextmanager
-def showing(console: Console) -> Iterator[Show]:
-    """Bars on a terminal, lines elsewhere."""
+def showing(console: Console, title: str) -> Iterator[Show]:
+    """A heading; then bars on a terminal, lines elsewhere."""
+    console.print(title, style="bold")
     if not console.is_terminal:
         yield Lines(console)
         return
@@ -85,27 +93,21 @@ def showing(console: Console) -> Iterator[Show]:
         yield Bars(progress)
 
 
-def table(outcome: Outcome) -> Table:
+def print_table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
     """What is to be known of a scene."""
-    result = Table(show_header=False)
-    more = outcome.received_bytes - outcome.firmware_bytes
-    states = "\n".join(_state(state) for state in outcome.states)
-    right = "right" if outcome.md5_on_flash == outcome.md5 else "WRONG"
-    result.add_row("the cloud saw", states)
-    result.add_row("firmware", f"{outcome.firmware_bytes:,} bytes")
-    result.add_row(
-        "received",
-        f"{outcome.received_bytes:,} bytes, {100 * more / outcome.firmware_bytes:.1f} % more, "
-        "with HTTP's headers",
-    )
-    result.add_row("cuts", f"{outcome.link_cuts} of the link, {outcome.power_cuts} of the power")
-    result.add_row("resumes", str(outcome.resumes))
-    result.add_row("MD5 on flash", f"{outcome.md5_on_flash}, {right}")
-    result.add_row("runs now", f"{outcome.version_after}, before it was {outcome.version_before}")
-    return result
+    table = Table(show_header=False, box=box.ROUNDED)
+    table.add_column(style="cyan", min_width=_NAMES)
+    table.add_column(min_width=_VALUES)
+    for name, value in rows:
+        words = Text(value)
+        words.highlight_words([judged(True)], "bold green")
+        words.highlight_words([judged(False), "fail"], "bold red")
+        table.add_row(name, words)
+    console.print()
+    console.print(title, style="bold")
+    console.print(table)
 
 
-def _state(state: State) -> str:
-    percents = state.percents
-    how = f" {percents[0]} to {percents[-1]} %" if percents else ""
-    return f"{state.first_s:5.1f} s  {state.name}{how}"
+def judged(right: bool) -> str:
+    """How a table says that a sum is right."""
+    return "right" if right else "WRONG"

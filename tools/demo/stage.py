@@ -1,12 +1,15 @@
-"""What a scene is played on: a cloud, a bad link, a simulated board, and an ear at the broker."""
+"""What scenes are played on: a cloud, a bad link, a simulated board, and an ear at the broker."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,11 +17,25 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ivota_tools.client_api import Client
+from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.sim import Board, Proxy
+from ivota_tools.sim import Board, BoardError, Proxy
 
 PRODUCT, NAME = "DEMO", "board-1"
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that the cloud saw, from its database. Times are seconds from the push."""
+
+    name: str
+    first_s: float
+    percents: list[int]
+    why: str = ""  # of `fail`: its code and the board's words
+
+    def __str__(self) -> str:
+        percents = f" {self.percents[0]} to {self.percents[-1]} %" if self.percents else ""
+        return f"{self.first_s:5.1f} s  {self.name}{percents}{self.why and ' ' + self.why}"
 
 
 class Ear:
@@ -95,6 +112,53 @@ class Stage:
         """The board as the cloud sees it."""
         found: dict[str, Any] = self.api.device(f"{PRODUCT}/{NAME}")
         return found
+
+    def power_on(self, until: float) -> str:
+        """Starts the board; the version that it says it runs. Raises BoardError at `until`, which
+        is a time.monotonic().
+        """
+        heard = len(self.ear.versions)
+        self.board.power_on()
+        while len(self.ear.versions) == heard or not self._known():
+            self.look()
+            if time.monotonic() > until:
+                raise BoardError("the board does not connect\n" + self.board.tail())
+            time.sleep(0.05)
+        return self.ear.versions[-1]
+
+    def _known(self) -> bool:
+        try:
+            return bool(self.device)
+        except ApiError:  # the cloud has not taken its report in yet
+            return False
+
+    def look(self) -> None:
+        """Raises what makes waiting vain: CloudError, or BoardError when the board has stopped."""
+        self.cloud.wait(0)
+        if not self.board.on or "REPL" in self.board.log[-1:]:
+            raise BoardError("the board has stopped\n" + self.board.tail())
+
+    def states(self, pushed_at: float) -> list[State]:
+        """What the cloud saw since then, which is a time.time()."""
+        found: list[State] = []
+        for report in self.api.reports(self.device["id"]):
+            if report["kind"] != "report_progress" or report["at"] < pushed_at:
+                continue
+            if not found or found[-1].name != report["state"]:
+                first_s = round(report["at"] - pushed_at, 1)
+                why = f"{report['result_code']} {report['result_msg']}"
+                failed = report["state"] == "fail"
+                found.append(State(report["state"], first_s, [], why if failed else ""))
+            if report["percent"] is not None:
+                found[-1].percents.append(report["percent"])
+        return found
+
+    def md5(self, path: str) -> str | None:
+        """Of a file on the board's flash, seen from outside while the board is off."""
+        try:
+            return hashlib.md5(self.board.read(path)).hexdigest()
+        except FileNotFoundError:
+            return None
 
     def __exit__(
         self,

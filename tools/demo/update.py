@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from ivota_tools.client_api import ApiError
-from ivota_tools.demo.show import Show
-from ivota_tools.demo.stage import NAME, PRODUCT, Stage
+from ivota_tools.demo.show import Show, judged
+from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
 from ivota_tools.release import Release, pack
-from ivota_tools.sim import BoardError, Cut
+from ivota_tools.sim import Cut
 from ivota_tools.sim.board import CHECKOUT
 
+TITLE = "0.2 over a bad link"
 OLD, NEW = "0.1", "0.2"
+APPLICATION = CHECKOUT / "examples" / "thermometer"
 FIRMWARE_BYTES = 708_482  # the size in the vendor's own example
 LINK_BYTES_PER_S = 75_000  # slow enough to be watched
 MOST_S = 90.0
@@ -27,15 +26,6 @@ OFF_S = 1.0
 
 # Short limits, so that nobody has to wait long for the board to notice silence.
 CONFIG = {"version": OLD, "http": {"timeout_s": 3, "deadline_s": 5}}
-
-
-@dataclass(frozen=True)
-class State:
-    """A state that the cloud saw, from its database. Times are seconds from the push."""
-
-    name: str
-    first_s: float
-    percents: list[int]
 
 
 @dataclass(frozen=True)
@@ -74,6 +64,24 @@ class Outcome:
             )
         return found
 
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """What is to be known of it, for show.table()."""
+        more = self.received_bytes - self.firmware_bytes
+        return [
+            ("the cloud saw", "\n".join(str(state) for state in self.states)),
+            ("firmware", f"{self.firmware_bytes:,} bytes"),
+            (
+                "received",
+                f"{self.received_bytes:,} bytes, {100 * more / self.firmware_bytes:.1f} % more, "
+                "with HTTP's headers",
+            ),
+            ("cuts", f"{self.link_cuts} of the link, {self.power_cuts} of the power"),
+            ("resumes", str(self.resumes)),
+            ("MD5 on flash", f"{self.md5_on_flash}, {judged(self.md5_on_flash == self.md5)}"),
+            ("runs now", f"{self.version_after}, before it was {self.version_before}"),
+        ]
+
     def json(self) -> dict[str, Any]:
         shown = asdict(self)
         shown["states"] = [state.name for state in self.states]
@@ -81,25 +89,15 @@ class Outcome:
         return shown
 
 
-def play(folder: Path, show: Show) -> Outcome:
-    """Plays it in `folder`, which is emptied first. Ends after MOST_S, however far it came."""
-    show.say("starting a cloud (mosquitto, HTTP) and a simulated board (32-bit MicroPython)")
-    with Stage(folder, CONFIG) as stage:
-        return _play(stage, show)
-
-
-def _play(stage: Stage, show: Show) -> Outcome:
+def play(stage: Stage, show: Show) -> Outcome:
+    """Plays it, and leaves the board off. Ends after MOST_S, however far it came."""
     until = time.monotonic() + MOST_S
     release = pack(
-        CHECKOUT / "examples" / "thermometer",
-        NEW,
-        out=stage.folder / f"thermometer-{NEW}.bin",
-        pad_to=FIRMWARE_BYTES,
+        APPLICATION, NEW, out=stage.folder / f"thermometer-{NEW}.bin", pad_to=FIRMWARE_BYTES
     )
     stage.api.upload(release.path)
-    stage.board.power_on()
-    _wait_connected(stage, until)
-    show.say(f"the board {PRODUCT}/{NAME} is connected and runs {stage.ear.versions[0]}")
+    before = stage.power_on(until)
+    show.say(f"the board {PRODUCT}/{NAME} is connected and runs {before}")
     stage.proxy.pace(LINK_BYTES_PER_S)
     stage.proxy.schedule(CUTS)
     pushed_at = time.time()
@@ -109,20 +107,7 @@ def _play(stage: Stage, show: Show) -> Outcome:
     _watch(stage, show, until)
     seconds = time.time() - pushed_at
     stage.board.stop()
-    return _outcome(stage, release, pushed_at, seconds)
-
-
-def _wait_connected(stage: Stage, until: float) -> None:
-    while True:
-        try:
-            if stage.ear.versions and stage.device:
-                return
-        except ApiError:  # it has not reported yet
-            pass
-        _look(stage)
-        if time.monotonic() > until:
-            raise BoardError("the board does not connect\n" + stage.board.tail())
-        time.sleep(0.05)
+    return _outcome(stage, release, before, pushed_at, seconds)
 
 
 def _watch(stage: Stage, show: Show, until: float) -> None:
@@ -145,29 +130,19 @@ def _watch(stage: Stage, show: Show, until: float) -> None:
             return
         if device["state"] == "done" and stage.ear.versions[-1] == device["version"]:
             return
-        _look(stage)
+        stage.look()
         time.sleep(0.05)
 
 
-def _look(stage: Stage) -> None:
-    """Raises what makes waiting vain: CloudError, or BoardError when the board has stopped."""
-    stage.cloud.wait(0)
-    if not stage.board.on or "REPL" in stage.board.log[-1:]:
-        raise BoardError("the board has stopped\n" + stage.board.tail())
-
-
-def _outcome(stage: Stage, release: Release, pushed_at: float, seconds: float) -> Outcome:
-    try:
-        md5 = hashlib.md5(stage.board.read(f"/firmware/{NEW}.bin")).hexdigest()
-    except FileNotFoundError:
-        md5 = None
-    device = stage.device
+def _outcome(
+    stage: Stage, release: Release, before: str, pushed_at: float, seconds: float
+) -> Outcome:
     return Outcome(
-        version_before=stage.ear.versions[0],
+        version_before=before,
         version_after=stage.ear.versions[-1],
-        cloud_state=device["state"],
+        cloud_state=stage.device["state"],
         md5=release.md5,
-        md5_on_flash=md5,
+        md5_on_flash=stage.md5(f"/firmware/{NEW}.bin"),
         link_cuts=len(stage.proxy.cuts),
         power_cuts=stage.board.power_cuts,
         firmware_bytes=release.size,
@@ -175,17 +150,5 @@ def _outcome(stage: Stage, release: Release, pushed_at: float, seconds: float) -
         # Every download after the first one went on where the last had ended.
         resumes=len([each for each in stage.proxy.connections if each.received]) - 1,
         seconds=round(seconds, 1),
-        states=_states(stage.api.reports(device["id"]), pushed_at),
+        states=stage.states(pushed_at),
     )
-
-
-def _states(reports: list[dict[str, Any]], pushed_at: float) -> list[State]:
-    found: list[State] = []
-    for report in reports:
-        if report["kind"] != "report_progress":
-            continue
-        if not found or found[-1].name != report["state"]:
-            found.append(State(report["state"], round(report["at"] - pushed_at, 1), []))
-        if report["percent"] is not None:
-            found[-1].percents.append(report["percent"])
-    return found
