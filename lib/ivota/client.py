@@ -71,8 +71,17 @@ class Client:
         busy = link.step()
         if self._said or self.trial or self.next:
             self._look()
-        if self.job:
-            busy = self._work() or busy
+        job = self.job
+        if job:
+            try:
+                if job.phase is not job.loaded:
+                    job.load()
+                busy = job.step(job) or busy
+                if not job.phase:
+                    self._handed_over()
+            except Exception as error:
+                self._caught(error)
+                busy = True
         if self._queue and link.up and not link.waiting:
             self.send()
         return busy
@@ -236,20 +245,10 @@ class Client:
         self.job = once("job").Job(self, push)
         self.log("info", "update", version=push.version, size=push.size)
 
-    def _work(self):
-        job = self.job
-        try:
-            if job.phase is not job.loaded:
-                job.load()
-            busy = job.step(job)
-            if not job.phase:
-                self.burning = job.firmware
-                self.job = None
-                self._handed = time.ticks_ms()
-            return busy
-        except Exception as error:
-            self._caught(error)
-            return True
+    def _handed_over(self):
+        self.burning = self.job.firmware
+        self.job = None
+        self._handed = time.ticks_ms()
 
     def _caught(self, error):
         job = self.job

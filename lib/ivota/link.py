@@ -34,7 +34,9 @@ class Link:
     def step(self):
         """Connect when due, take in at most one packet, ping; True if something was done."""
         stream = self._stream
-        if stream and not stream.ready() and time.ticks_diff(self._look_at, time.ticks_ms()) > 0:
+        if stream and time.ticks_diff(self._look_at, time.ticks_ms()) > 0:
+            for _ in stream.poll.ipoll(0):
+                return self._work()
             return False
         return self._work()
 

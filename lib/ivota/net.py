@@ -39,8 +39,8 @@ class Stream:
     """A connection to `host`:`port`, with `ca` (a path) over TLS verified against it.
 
     `read` and `readline` wait until `limit` milliseconds after the last `begin()`; then they
-    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`. For a
-    library it is the module `socket` and the socket in one.
+    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`, and `poll`
+    what waits for it. For a library it is the module `socket` and the socket in one.
     """
 
     SOCK_STREAM = 1
@@ -56,7 +56,7 @@ class Stream:
         self.first_line = None
         self.line = b""  # the line last read
         self.limit = int(timeout_s * 1000)
-        self._poll = poll = select.poll()
+        self.poll = poll = select.poll()
         lookups += 1
         info = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
         self.begin()
@@ -90,7 +90,7 @@ class Stream:
         Raises OSError(ETIMEDOUT) after the deadline.
         """
         if mask:
-            self._poll.modify(self.raw, mask)
+            self.poll.modify(self.raw, mask)
         while True:
             feed()
             left = self.limit - time.ticks_diff(time.ticks_ms(), self._begun)
@@ -98,12 +98,12 @@ class Stream:
                 raise OSError(errno.ETIMEDOUT)
             if not mask:
                 return 0
-            for _, event in self._poll.ipoll(min(left, _SLICE_MS)):
+            for _, event in self.poll.ipoll(min(left, _SLICE_MS)):
                 return event
 
     def ready(self):
         """Whether a read would find something; allocates nothing."""
-        for _ in self._poll.ipoll(0):
+        for _ in self.poll.ipoll(0):
             return True
         return False
 
@@ -168,7 +168,7 @@ class Stream:
                 self._wait(_POLLOUT)
             else:
                 done += written
-        self._poll.modify(self.raw, _POLLIN)
+        self.poll.modify(self.raw, _POLLIN)
         return done
 
     def setblocking(self, flag):

@@ -202,7 +202,7 @@ def test_an_acknowledgement_in_pieces():
             def modify(self, *_args):
                 pass
 
-        link._stream._poll = Drip()
+        link._stream.poll = Drip()
         link.step()
         assert link.owner.acks == 1 and pieces == [b"\x30"]
 

@@ -32,6 +32,7 @@ SIZE = 708_482  # bytes, as in the vendor's own example
 SEGMENT = 1436  # bytes, what a board gets of one packet
 WAIT_S = 300.0
 
+HEAP = "224k"  # for objects of 64 bits, as 112 KiB for a board's
 IDLE_S = 0.002  # what Client.run sleeps in a download
 
 
@@ -53,7 +54,7 @@ def count(
         out = profile or Path(folder, "callgrind.out")
         tool = [*valgrind(), "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
         process = subprocess.Popen(
-            [*tool, *micropython(64), str(script), *args],
+            [*tool, *micropython(64), "-X", f"heapsize={HEAP}", str(script), *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
