@@ -110,7 +110,10 @@ def _make_room(target, directory, keep, spare):
 
 def _lacks(target, directory):
     stat = os.statvfs(directory)
+    missing = target.size - max(size_of(target.path), 0)
+    if not missing:
+        return 0  # it is whole: some of what was kept free is in use by now
     # One block in 500 for directories, and some for the small files that are replaced.
-    missing = (target.size - max(size_of(target.path), 0)) // stat[0] + 4 - stat[3]
+    missing = missing // stat[0] + 4 - stat[3]
     missing += target.size // (stat[0] * 500)
     return missing * (stat[0] // 512) // 2 if missing > 0 else 0

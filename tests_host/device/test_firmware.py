@@ -2,7 +2,6 @@
 
 import binascii
 import hashlib
-import json
 import os
 
 from ivota import checkpoint, firmware, jsonfile, staging
@@ -292,13 +291,12 @@ def test_checkpoint_says_identity():
         target = Target(path)
         push = push_of(data)
         target.open(push)
-        with open(path + "/0.2.json") as file:
-            assert json.load(file) == {
-                "version": "0.2",
-                "md5sum": push.md5,
-                "file_size": 100,
-                "position": 0,
-            }
+        assert jsonfile.load(path + "/0.2.json", True) == {
+            "version": "0.2",
+            "md5sum": push.md5,
+            "file_size": 100,
+            "position": 0,
+        }
         target.close()
 
 
@@ -537,7 +535,7 @@ def test_no_room_says_how_much():
 def test_a_whole_file_needs_no_room_once_more():
     """The power went after the checkpoint was removed, before the firmware was handed over."""
     data = data_of(20000)
-    with tmp_dir() as path, patched(staging, os=FakeOs(free=4)):
+    with tmp_dir() as path, patched(staging, os=FakeOs(free=1)):
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.2.bin", data)
         target = Target(path, None, path + "/0.0.bin")
