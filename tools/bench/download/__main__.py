@@ -8,12 +8,13 @@ import sys
 from rich.console import Console
 
 from ..figures import document, markdown, read, show, write
-from . import flash, heap, instructions, wire
+from . import budget, flash, heap, instructions, wire
 from .lane import CHECKOUT
 
 AREA = "download"
 COMMAND = "make bench-download"
 DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
+DESIGN = CHECKOUT / "docs" / "design.md"  # has the heap line by line
 PARTS = {
     "heap": heap.figures,
     "code": heap.code_figures,
@@ -35,6 +36,8 @@ def main() -> None:
         if name in (given.only or PARTS):
             console.print(f"measuring: {name}")
             figures.update(measure())
+    if "heap" in (given.only or PARTS):
+        document(DESIGN, "budget", budget.markdown(*budget.measure()))
     met = show(figures, console)
     path = write(AREA, COMMAND, figures)
     document(DOCUMENT, AREA, markdown(figures))

@@ -29,6 +29,7 @@ from .stage import update_firmware
 LIBRARY = Path(__file__).parents[3] / "lib"
 DEVICE = Path(__file__).parents[1] / "device"
 SIZE = 708_482  # bytes, as in the vendor's own example
+BLOCK = 4096
 SEGMENT = 1436  # bytes, what a board gets of one packet
 WAIT_S = 300.0
 
@@ -128,11 +129,12 @@ class Counter:
         self._broker = broker
         self._library = compiled_library(folder / "lib")
         self._data = random.Random(1).randbytes(SIZE)
-        self._start_up = self._run(None)
+        self._start_up = self._run(None, b"")
 
     def _run(
         self,
         port: int | None,
+        data: bytes,
         idle: Callable[[], bool] | None = None,
         profile: Path | None = None,
     ) -> int:
@@ -144,7 +146,7 @@ class Counter:
             }
             args = [json.dumps(config), flash]
             if port is not None:
-                push = update_firmware("2", f"http://127.0.0.1:{port}/firmware", self._data)
+                push = update_firmware("2", f"http://127.0.0.1:{port}/firmware", data)
                 args.append(json.dumps(push))
             found = count(
                 DEVICE / "count_update.py",
@@ -155,20 +157,29 @@ class Counter:
             )
             if port is not None:
                 written = Path(flash, "2.bin").read_bytes()
-                assert hashlib.md5(written).digest() == hashlib.md5(self._data).digest()
+                assert hashlib.md5(written).digest() == hashlib.md5(data).digest()
         return found
 
     def bulk(self, profile: Path | None = None) -> float:
         """Instructions per byte where the server sends as fast as it can."""
-        serve = serve_file(self._data)
+        return self._bulk(self._data, profile) / SIZE
+
+    def apart(self) -> tuple[float, float]:
+        """Instructions of an update of one block, and for each byte beyond."""
+        least = self._bulk(self._data[:BLOCK])
+        return least, (self._bulk(self._data) - least) / (SIZE - BLOCK)
+
+    def _bulk(self, data: bytes, profile: Path | None = None) -> int:
+        serve = serve_file(data)
         with Server(serve, serve, 0) as server:
-            return (self._run(server.port, profile=profile) - self._start_up) / SIZE
+            return self._run(server.port, data, profile=profile) - self._start_up
 
     def segments(self, profile: Path | None = None) -> float:
         """The same where the firmware comes in segments, and the board waits for each."""
         sender = Segments(self._data)
         with Server(sender.serve, sender.serve, 0) as server:
-            return (self._run(server.port, sender.send, profile) - self._start_up) / SIZE
+            found = self._run(server.port, self._data, sender.send, profile)
+        return (found - self._start_up) / SIZE
 
     def bare(self) -> float:
         """Those of `readinto; md5.update; write; flush` and nothing else."""
@@ -186,15 +197,17 @@ def figures() -> dict[str, Figure]:
         broker.start()
         try:
             counter = Counter(folder, broker)
-            found = counter.bulk(), counter.segments(), counter.bare()
+            found = counter.bulk(), counter.segments(), counter.bare(), *counter.apart()
         finally:
             broker.stop()
-    bulk, segments, bare = (round(each, 2) for each in found)
+    bulk, segments, bare, least, more = (round(each, 2) for each in found)
     unit = "instructions/byte"
     return {
         "instructions_per_byte_bulk": Figure(bulk, "<= 24", unit),
         "instructions_per_byte_segments": Figure(segments, "<= 45", unit),
         "instructions_per_byte_bare": Figure(bare, "", unit),
+        "instructions_of_one_block": Figure(least, "", "instructions"),
+        "instructions_per_byte_more": Figure(more, "", unit),
     }
 
 
