@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .heap import SIZE, Lanes
+from .heap import Lanes
+from .lane import SIZE
 
 HEAP = 48 * 1024  # bytes: enough, and so little that nothing is larger than it must be
 
