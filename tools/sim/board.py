@@ -38,6 +38,8 @@ class Board:
     is in lib. `fs`: "flash", or "host": the files lie in `folder`/root, and there is no flash.
     `fat_blocks`: of a second flash, beside the first, with a FAT in sectors of `fat_sector` bytes
     on it that is mounted at /fat. `record`: keep every operation of the flash (record.py).
+    `slots`: makes it an ESP32 with two OTA slots of so many blocks on the same flash, of which
+    ota_0 holds `image` (image.py makes one) and otadata is blank.
     `console` is called with every line of the log, from another thread.
 
     One process after another runs on the same flash. `log` has what they printed and, as lines
@@ -60,12 +62,16 @@ class Board:
         fat_blocks: int = 0,
         fat_sector: int = BLOCK,
         record: bool = False,
+        slots: int = 0,
+        image: bytes | None = None,
         console: Callable[[str], None] | None = None,
     ):
         if fs not in ("flash", "host"):
             raise ValueError(f"fs is flash or host, not {fs}")
-        if fs == "host" and (fat_blocks or record):
+        if fs == "host" and (fat_blocks or record or slots):
             raise ValueError("a board on the host's file system has no flash")
+        if bool(slots) != bool(image):
+            raise ValueError("slots need an image, and an image needs slots")
         self.folder = folder
         self.bits = bits
         self.heap = heap
@@ -74,10 +80,11 @@ class Board:
         self.env = dict(env or {})
         self.factory = factory
         self.mpy = mpy
-        self.flash = Flash(folder / "flash.img", blocks) if fs == "flash" else None
+        self.flash = Flash(folder / "flash.img", blocks, slots) if fs == "flash" else None
         self.root = folder / "root" if fs == "host" else None
         self.fat = Flash(folder / "fat.img", fat_blocks) if fat_blocks else None
         self.fat_sector = fat_sector
+        self.image = image
         self.record = folder / "flash.log" if record else None
         self.log: list[str] = []
         self.power_cuts = 0  # processes ended by signal 9, save those that stop() ended
@@ -86,6 +93,7 @@ class Board:
         self.reset_cause = PWRON_RESET
         self.deaths: list[Death] = []
         self.failure: str | None = None
+        self.booted: str | None = None  # the slot that its boot loader started last
         self.sim_heap = 0  # bytes of the board's heap in use before boot.py, the simulator's own
         self._console = console
         self._changed = threading.Condition()
@@ -107,6 +115,8 @@ class Board:
             self.record.write_bytes(b"")
         if self.flash:
             self.flash.format(files)
+            if self.image:
+                self.flash.write_slot("ota_0", self.image)
             return
         assert self.root
         if self.root.exists():
@@ -319,6 +329,8 @@ class Board:
     def _line(self, line: str) -> None:
         if line.startswith("sim: heap "):
             self.sim_heap = int(line.split()[2])
+        elif line.startswith("sim: boots "):
+            self.booted = line.split()[2]
         with self._changed:
             self.log.append(line)
             self._changed.notify_all()

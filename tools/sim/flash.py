@@ -14,6 +14,9 @@ from littlefs import LittleFS, LittleFSError
 from littlefs.context import UserContext
 from littlefs.lfs import LFSConfig
 
+from ivota_tools.sim import otadata
+from ivota_tools.sim.image import is_valid
+
 BLOCK = 4096
 # What MicroPython's VfsLfs2 uses unless told otherwise.
 GEOMETRY: dict[str, Any] = {
@@ -80,45 +83,59 @@ class Death:
 
 
 class Flash:
-    """The image file `path`, and beside it the state file with counters and the armed fault."""
+    """The image file `path`, and beside it the state file with counters and the armed fault.
 
-    def __init__(self, path: Path, blocks: int = 512):
+    `blocks` of it are the file system's. With `slots`, an ESP32's other partitions follow: otadata
+    of two blocks, and ota_0 and ota_1 of that many each.
+    """
+
+    def __init__(self, path: Path, blocks: int = 512, slots: int = 0):
         self.path = path
         self.state_path = path.with_suffix(".state")
         self.blocks = blocks
+        self.slots = slots
+
+    @property
+    def size(self) -> int:
+        """Of the whole flash, in bytes."""
+        return (self.blocks + (2 + 2 * self.slots if self.slots else 0)) * BLOCK
 
     def arguments(self) -> list[str]:
         """What tells the board of it."""
-        return [str(self.path.resolve()), str(self.state_path.resolve()), str(self.blocks)]
+        place = [str(self.path.resolve()), str(self.state_path.resolve()), str(self.blocks)]
+        return ["+", *place, str(self.slots)] if self.slots else place
 
     # --- content
 
     def blank(self) -> None:
         """Erases all of it. Counters at 0, no fault armed."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_bytes(b"\xff" * (self.blocks * BLOCK))
+        self.path.write_bytes(b"\xff" * self.size)
         self.reset_state()
 
     def format(self, files: Mapping[str, bytes] | None = None) -> None:
-        """Makes a fresh littlefs with these files on it, counters at 0, no fault armed."""
+        """Makes a fresh littlefs with these files on it, counters at 0, no fault armed.
+
+        What else is on the flash is erased.
+        """
         context = Memory(bytearray(b"\xff" * (self.blocks * BLOCK)))
         system = LittleFS(context=context, block_count=self.blocks, **GEOMETRY)
         _put(system, files or {})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_bytes(context.buffer)
+        self.path.write_bytes(context.buffer.ljust(self.size, b"\xff"))
         self.reset_state()
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Writes files from outside; for a board that is off. Not counted."""
         self.settle()
-        context = Memory(bytearray(self.path.read_bytes()))
+        context = Memory(bytearray(self._read(0, self.blocks)))
         _put(self._mounted(context), files)
         with self.path.open("r+b") as image:  # in place: the file may be mapped
             image.write(context.buffer)
 
     def filesystem(self) -> LittleFS:
         """The file system as it stands now, on a copy in memory. Raises FlashError."""
-        return self._mounted(Memory(bytearray(self.path.read_bytes())))
+        return self._mounted(Memory(bytearray(self._read(0, self.blocks))))
 
     def _mounted(self, context: UserContext) -> LittleFS:
         system = LittleFS(context=context, block_count=self.blocks, mount=False, **GEOMETRY)
@@ -149,6 +166,53 @@ class Flash:
                     result[path] = file.read()
         return result
 
+    def _read(self, block: int, blocks: int) -> bytes:
+        with self.path.open("rb") as image:
+            image.seek(block * BLOCK)
+            return image.read(blocks * BLOCK)
+
+    # --- an ESP32's partitions
+
+    def slot(self, label: str) -> bytes:
+        """All bytes of "ota_0" or "ota_1"."""
+        return self._read(self._first(label), self.slots)
+
+    def write_slot(self, label: str, data: bytes) -> None:
+        """Writes a slot from outside, all else of it erased; for a board that is off. Not counted.
+
+        Raises ValueError where it does not fit.
+        """
+        size = self.slots * BLOCK
+        if len(data) > size:
+            raise ValueError(f"{len(data)} bytes do not fit a slot of {size}")
+        self._write(self._first(label), data.ljust(size, b"\xff"))
+
+    def otadata(self) -> tuple[otadata.Entry, otadata.Entry]:
+        """What its two sectors hold."""
+        first, second = (otadata.parse(self._read(self.blocks + n, 1)) for n in (0, 1))
+        return first, second
+
+    def write_otadata(self, sector: int, data: bytes) -> None:
+        """Writes sector 0 or 1, all else of it erased, as `write_slot()` does."""
+        self._write(self.blocks + sector, data.ljust(BLOCK, b"\xff"))
+
+    def would_boot(self) -> str | None:
+        """The slot that the next start boots, as things are; None where it would boot none."""
+        return otadata.would_boot(self.otadata(), lambda label: is_valid(self.slot(label)))
+
+    def _first(self, label: str) -> int:
+        if not self.slots:
+            raise FlashError("this flash has no slots")
+        return self.blocks + 2 + otadata.LABELS.index(label) * self.slots
+
+    def _write(self, block: int, data: bytes) -> None:
+        self.settle()
+        with self.path.open("r+b") as image:
+            image.seek(block * BLOCK)
+            image.write(data)
+
+    # --- as a whole
+
     def digest(self) -> str:
         """The SHA-256 of the whole image."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
@@ -156,7 +220,7 @@ class Flash:
     def copy(self, path: Path) -> "Flash":
         """The same flash in another file, counters and all, no fault armed. Tears first."""
         self.settle()
-        other = Flash(path, self.blocks)
+        other = Flash(path, self.blocks, self.slots)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.path, other.path)
         shutil.copyfile(self.state_path, other.state_path)

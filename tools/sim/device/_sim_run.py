@@ -2,25 +2,29 @@
 
 # Arguments: reset cause, unique id, folder — or, for a flash, image, state file, blocks, the file
 # that its operations are written to or "", and for a FAT image, state file, blocks, sector size.
+# For an ESP32's flash "+", image, state file, blocks, blocks of a slot, and the rest as before.
 
 import gc
 import os
 import sys
 import time
 
-import ffi
 import machine
 import vfs
 
 
 def _mount(args):
+    if args[0] == "+":
+        import _sim_boot
+
+        return _sim_boot.mount(args)
     fat = args[4:]
     if fat:
         import _sim_fat  # now: afterwards the board's own file system is all there is
     if len(args) == 1:
         import _sim_host
 
-        ffi.open(None).func("i", "chdir", "s")(args[0])  # what relative paths start from
+        machine._libc.func("i", "chdir", "s")(args[0])  # what relative paths start from
         system = _sim_host.Folder(args[0])
     else:
         import _sim_flash
@@ -41,19 +45,17 @@ def _mount(args):
 
 
 def _start():
-    libc = ffi.open(None)
-    libc.func("i", "prctl", "ii")(1, 9)  # no board outlives the host that watches over it
+    machine._libc.func("i", "prctl", "ii")(1, 9)  # no board outlives the host that watches over it
     args = sys.argv[1:]
     machine._cause = int(args[0])
     machine._id = args[1].encode()
     try:
-        _mount(args[2:])
+        _mount(args[2:])  # noqa: F821 - it is deleted only afterwards
     except OSError as e:
         print("sim: no file system:", e)
         return False
     sys.argv.clear()
-    sys.path.clear()
-    sys.path.extend(("", ".frozen", "/lib"))
+    sys.path[:] = "", ".frozen", "/lib"
     return True
 
 
@@ -70,14 +72,13 @@ def _run(path):
         return True
     except SystemExit:
         print("MPY: soft reboot")
-        ffi.open(None).func("v", "_exit", "i")(machine.SOFT_RESET + 80)
+        machine._libc.func("v", "_exit", "i")(machine.SOFT_RESET + 80)
     except BaseException as e:
         sys.print_exception(e)
 
 
 mounted = _start()
-for _name in ("_start", "_mount"):  # a board has no such thing in its heap
-    del globals()[_name]
+del _start, _mount  # a board has no such thing in its heap
 gc.collect()
 print("sim: heap", gc.mem_alloc(), gc.mem_free())
 if mounted and _run("/boot.py"):

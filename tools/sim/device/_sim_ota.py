@@ -1,0 +1,153 @@
+"""What esp-idf does with otadata and with images, for the boot loader and for `esp32`."""
+
+# Written after bootloader_utility.c, bootloader_common.c, esp_image_format.c and esp_ota_ops.c.
+
+import binascii
+import hashlib
+import struct
+
+from micropython import const
+
+NEW = const(0)
+PENDING_VERIFY = const(1)
+VALID = const(2)
+INVALID = const(3)
+ABORTED = const(4)
+
+BLANK = 0xFFFFFFFF
+SEQ = const(0)
+STATE = const(1)
+CRC = const(2)
+
+_FAIL = const(-1)
+_OTA_VALIDATE_FAILED = const(-0x1503)
+_FLASH_OP_FAIL = const(-0x6001)
+_SLOTS = const(2)
+_CHIP = const(0)  # ESP32
+_CHUNK = const(512)
+
+
+def read(flash, at, buf):
+    """Fill `buf` from byte `at` of the flash. Raises OSError."""
+    if flash.readblocks(at >> 12, buf, at & 4095):
+        raise OSError(_FLASH_OP_FAIL, "ESP_ERR_FLASH_OP_FAIL")
+    return buf
+
+
+# --- otadata: two sectors from block `at` on, an entry in each
+
+
+def entries(flash, at):
+    """[[sequence, state, CRC] of each sector]. Raises OSError."""
+    return [
+        list(struct.unpack("<I20xII", read(flash, (at + n) << 12, bytearray(32)))) for n in (0, 1)
+    ]
+
+
+def crc(entry):
+    return binascii.crc32(struct.pack("<I", entry[SEQ]), BLANK)
+
+
+def empty(entry):
+    return entry[SEQ] == BLANK or entry[STATE] == INVALID or entry[STATE] == ABORTED
+
+
+def active(found):
+    """The number of the entry that decides, or -1."""
+    valid = [not empty(entry) and entry[CRC] == crc(entry) for entry in found]
+    if valid[0] and valid[1]:
+        return 0 if found[0][SEQ] >= found[1][SEQ] else 1
+    return 0 if valid[0] else 1 if valid[1] else -1
+
+
+def write(flash, at, number, entry):
+    """Replace a sector: two operations, and in between it is blank. Raises OSError."""
+    data = struct.pack("<I20sII", entry[SEQ], b"\xff" * 20, entry[STATE], entry[CRC])
+    if flash.ioctl(6, at + number) or flash.writeblocks(at + number, data, 0):
+        raise OSError(_FLASH_OP_FAIL, "ESP_ERR_FLASH_OP_FAIL")
+
+
+def boot_slot(flash, at):
+    """The slot that otadata names."""
+    found = entries(flash, at)
+    number = active(found)
+    return 0 if number < 0 else (found[number][SEQ] - 1) % _SLOTS
+
+
+def set_boot(flash, at, slot, first, blocks):
+    """Make this slot, in these blocks, the next to boot. Raises OSError."""
+    try:
+        fine = is_image(flash, first, blocks)
+    except OSError:
+        fine = False
+    if not fine:
+        raise OSError(_OTA_VALIDATE_FAILED, "ESP_ERR_OTA_VALIDATE_FAILED")
+    found = entries(flash, at)
+    number = active(found)
+    seq = slot + 1
+    if number >= 0:
+        # The least that names the slot and is not below the one that decides now.
+        seq %= _SLOTS
+        while found[number][SEQ] > seq:
+            seq += _SLOTS
+    entry = [seq, NEW, 0]
+    entry[CRC] = crc(entry)
+    write(flash, at, 1 if number == 0 else 0, entry)
+
+
+def mark_valid(flash, at):
+    """Confirm the image that otadata names. Raises OSError."""
+    found = entries(flash, at)
+    number = active(found)
+    if number < 0:
+        raise OSError(_FAIL, "ESP_FAIL")
+    if found[number][STATE] != VALID:
+        found[number][STATE] = VALID
+        write(flash, at, number, found[number])
+
+
+# --- images
+
+
+def is_image(flash, first, blocks):
+    """Whether a whole image for this chip lies in these blocks. Raises OSError."""
+    start = first << 12
+    end = start + (blocks << 12)
+    digest = hashlib.sha256()
+    head = read(flash, start, bytearray(24))
+    digest.update(head)
+    chip = head[12] | head[13] << 8
+    if head[0] != 0xE9 or not 0 < head[1] <= 16 or chip != _CHIP:
+        return False
+    at = start + 24
+    buf = bytearray(_CHUNK)
+    segment = bytearray(8)
+    total = 0  # all chunks, exclusive or: as long numbers that is done in C
+    for _ in range(head[1]):
+        if at + 8 > end:
+            return False
+        digest.update(read(flash, at, segment))
+        at += 8
+        left = struct.unpack("<I", memoryview(segment)[4:])[0]
+        if left & 3 or left > end - at:
+            return False
+        while left:
+            chunk = buf if left >= _CHUNK else memoryview(buf)[:left]
+            digest.update(read(flash, at, chunk))
+            total ^= int.from_bytes(chunk, "little")
+            at += len(chunk)
+            left -= len(chunk)
+    checksum = 0xEF
+    for byte in total.to_bytes(_CHUNK, "little"):
+        checksum ^= byte
+    pad = 16 - (at - start) % 16
+    if at + pad > end:
+        return False
+    rest = read(flash, at, bytearray(pad))
+    at += pad
+    if rest[-1] != checksum:
+        return False
+    if not head[23]:
+        return True
+    digest.update(rest)
+    return at + 32 <= end and read(flash, at, bytearray(32)) == digest.digest()

@@ -1,0 +1,126 @@
+"""`esp32` of a simulated board that has OTA slots: its partitions."""
+
+# What is done seldom is loaded for it, since on a real board none of this is in the heap.
+
+import os
+import sys
+
+import ffi
+
+_flash = None  # all of it
+_running = None  # a row of _rows
+_rows = ()  # type, subtype, first block, blocks, label
+_path = None  # of the module that is loaded
+
+
+def _set(flash, blocks, slots, slot, path):
+    global _flash, _running, _rows, _path
+    _flash = flash
+    _rows = (
+        (0, 0x10, blocks + 2, slots, "ota_0"),
+        (0, 0x11, blocks + 2 + slots, slots, "ota_1"),
+        (1, 0x00, blocks, 2, "otadata"),
+        (1, 0x81, 0, blocks, "vfs"),
+    )
+    _running = _rows[slot]
+    _path = path.rpartition("/")[0] or "."
+
+
+# Named functions of esp-idf's, from the host's file system, which is mounted for a moment.
+def _idf(name, *args):
+    os.mount(os.VfsPosix(_path), "/_sim")
+    sys.path.insert(0, "/_sim")
+    try:
+        module = __import__("_sim_ota")
+    finally:
+        sys.path.pop(0)
+        os.umount("/_sim")
+    del sys.modules["_sim_ota"]
+    return getattr(module, name)(_flash, _rows[2][2], *args)
+
+
+def _failed(error):
+    if error:
+        raise OSError(-0x6001, "ESP_ERR_FLASH_OP_FAIL")
+
+
+class Partition:
+    BOOT = 0
+    RUNNING = 1
+    TYPE_APP = 0
+    TYPE_DATA = 1
+
+    def __init__(self, id, block_size=4096):
+        if block_size != 4096:
+            raise ValueError("blocks of 4096 bytes only")
+        if id == 0:
+            self._row = _rows[_idf("boot_slot")]
+        elif id == 1:
+            self._row = _running
+        else:
+            found = [row for row in _rows if row[4] == id]
+            if not found:
+                raise OSError(2)
+            self._row = found[0]
+
+    @staticmethod
+    def find(type=0, subtype=0xFF, label=None, block_size=4096):
+        return [
+            Partition(row[4], block_size)
+            for row in _rows
+            if row[0] == type and subtype in (0xFF, row[1]) and label in (None, row[4])
+        ]
+
+    def info(self):
+        kind, subtype, first, blocks, label = self._row
+        return kind, subtype, first << 12, blocks << 12, label, False
+
+    def readblocks(self, block, buf, offset=0):
+        self._check(block, len(buf), offset)
+        _failed(_flash.readblocks(self._row[2] + block, buf, offset))
+
+    def writeblocks(self, block, buf, offset=-1):
+        if offset < 0:
+            if len(buf) & 4095:
+                raise OSError(-0x104, "ESP_ERR_INVALID_SIZE")
+            self._check(block, len(buf), 0)
+            for n in range(len(buf) >> 12):
+                self.ioctl(6, block + n)
+            offset = 0
+        self._check(block, len(buf), offset)
+        self._protect()
+        _failed(_flash.writeblocks(self._row[2] + block, buf, offset))
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return self._row[3]
+        if op == 5:
+            return 4096
+        if op == 6:
+            self._check(arg, 4096, 0)
+            self._protect()
+            _failed(_flash.ioctl(6, self._row[2] + arg))
+        return 0 if op in (1, 2, 3, 6) else None
+
+    def _check(self, block, size, offset):
+        if block < 0 or offset < 0 or (block << 12) + offset + size > self._row[3] << 12:
+            raise OSError(-0x104, "ESP_ERR_INVALID_SIZE")
+
+    # esp-idf aborts, too: the code that runs would be gone.
+    def _protect(self):
+        if self._row is _running:
+            print("sim: the running partition is written to")
+            ffi.open(None).func("v", "abort", "")()
+
+    def set_boot(self):
+        kind, subtype, first, blocks, _ = self._row
+        if kind:
+            raise OSError(-0x102, "ESP_ERR_INVALID_ARG")
+        _idf("set_boot", subtype & 15, first, blocks)
+
+    def get_next_update(self):
+        return Partition("ota_1" if self._row[4] == "ota_0" else "ota_0")
+
+    @classmethod
+    def mark_app_valid_cancel_rollback(cls):
+        _idf("mark_valid")

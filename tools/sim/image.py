@@ -1,0 +1,90 @@
+"""ESP32 images: made whole, and checked as the boot loader checks them.
+
+An image is a header of 24 bytes, segments, a checksum, and a SHA-256. The first segment begins
+with esp-idf's description of the application; the simulated ESP32 finds behind it the Python
+source of the module `ivota_image`, which a vendor would freeze into a real one.
+"""
+
+import hashlib
+import random
+import struct
+from functools import reduce
+from operator import xor
+
+ESP32 = 0  # chip id, which the header names; what the simulated board is
+
+_HEADER = struct.Struct("<BBBBI BBBB HBHH4sB")
+_SEGMENT = struct.Struct("<II")
+_DESCRIPTION = struct.Struct("<II8s32s32s16s16s32s32s80s")
+_MAGIC = 0xE9
+_DESCRIPTION_MAGIC = 0xABCD5432
+_SEGMENTS_MOST = 16
+_CHECKSUM_SEED = 0xEF
+_DIGEST = 32
+_DATA_ADDRESS, _CODE_ADDRESS, _ENTRY = 0x3F400020, 0x400D0020, 0x40081000
+SOURCE_MAGIC = b"IVOTASRC"  # then its length, u32, then itself
+
+
+def make_image(
+    version: str, source: str = "", chip: int = ESP32, size: int | None = None
+) -> bytes:
+    """A valid image of `version`.
+
+    `source` is run after `VERSION` was set, when the image starts. `size`: in bytes, of all of it;
+    images end at multiples of 16, so what is over follows as a trailer would. None: the least.
+    Raises ValueError where it can't be so small.
+    """
+    text = f"VERSION = {version!r}\n{source}".encode()
+    data = _description(version) + SOURCE_MAGIC + struct.pack("<I", len(text)) + text
+    data += b"\0" * (-len(data) % 4)
+    chance = random.Random(f"image {version}")
+    end = _HEADER.size + _SEGMENT.size + len(data) + _SEGMENT.size
+    code = b""
+    if size is not None:
+        # The checksum is in the last byte of 16: the segments end 4 before that.
+        room = size // 16 * 16 - _DIGEST - 4 - end
+        if room < 0:
+            raise ValueError(f"an image of {version} has {size - room} bytes at least")
+        code = chance.randbytes(room)
+    image = _HEADER.pack(
+        *(_MAGIC, 2, 2, 0x20, _ENTRY),  # two segments; DIO at 40 MHz, 4 MiB
+        *(0xEE, 0, 0, 0, chip, 0, 0, 0xFFFF, b"\0" * 4, 1),  # of any revision, with a digest
+    )
+    image += _SEGMENT.pack(_DATA_ADDRESS, len(data)) + data
+    image += _SEGMENT.pack(_CODE_ADDRESS, len(code)) + code
+    image += b"\0" * (15 - len(image) % 16)
+    image += bytes([reduce(xor, data + code, _CHECKSUM_SEED)])
+    image += hashlib.sha256(image).digest()
+    return image + (chance.randbytes(size - len(image)) if size else b"")
+
+
+def _description(version: str) -> bytes:
+    name = version.encode()[:31]
+    about = (b"ivota", b"00:00:00", b"Jan  1 2025", b"v5.4", hashlib.sha256(name).digest())
+    return _DESCRIPTION.pack(_DESCRIPTION_MAGIC, 0, b"", name, *about, b"")
+
+
+def is_valid(data: bytes, chip: int = ESP32) -> bool:
+    """Whether `data`, the bytes of a slot, begin with a whole image for this chip."""
+    if len(data) < _HEADER.size:
+        return False
+    header = _HEADER.unpack_from(data)
+    if header[0] != _MAGIC or not 0 < header[1] <= _SEGMENTS_MOST or header[9] != chip:
+        return False
+    at = _HEADER.size
+    checksum = _CHECKSUM_SEED
+    for _ in range(header[1]):
+        if at + _SEGMENT.size > len(data):
+            return False
+        size = _SEGMENT.unpack_from(data, at)[1]
+        at += _SEGMENT.size
+        if size % 4 or at + size > len(data):
+            return False
+        checksum = reduce(xor, data[at : at + size], checksum)
+        at += size
+    at = at // 16 * 16 + 16
+    if at > len(data) or data[at - 1] != checksum:
+        return False
+    if not header[-1]:
+        return True
+    return hashlib.sha256(data[:at]).digest() == data[at : at + _DIGEST]
