@@ -1,67 +1,58 @@
 """Choose what starts: the active bundle, the previous one, or the factory package alone."""
 
-import json
-import os
 import sys
 
-import machine
+for folder in ("", "/lib"):  # two copies of bundlefs: one that is damaged refuses to be imported
+    sys.path.insert(0, folder)
+    try:
+        from bundlefs import crashed, load, save, slot, start, watch
 
-_STATE = "/ivota-state.json"
-
-
-def _load():
-    for name in (_STATE, _STATE + "~"):
-        try:
-            with open(name) as file:
-                return dict(json.load(file))
-        except (OSError, ValueError, TypeError):
-            pass
-    return {}
+        break
+    except Exception as error:
+        sys.print_exception(error)
+        sys.modules.pop("bundlefs", None)
+    finally:
+        sys.path.pop(0)
 
 
-def _save(state):
-    with open(_STATE + "~", "w") as file:
-        json.dump(state, file)
-    os.rename(_STATE + "~", _STATE)
-
-
-def _give_up(state, why, reject):
-    state["ended"] = dict(state["trial"], why=why, reject=reject)
+def _leave(state, why, reject):
+    """Let what ran before run again; a trial ends with that, and the cloud is told why."""
+    if state.get("trial") and why:
+        state["ended"] = dict(state["trial"], why=why, reject=reject)
     state["active"], state["previous"], state["trial"] = state.get("previous"), None, None
+    save(state)
 
 
-def _count(state):
-    """Count this start of a trial, and give up the version that has had its chances."""
-    crashed = machine.reset_cause() not in (machine.PWRON_RESET, machine.DEEPSLEEP_RESET)
-    key = "starts" if crashed else "power_boots"
+def _count(state, trial):
+    """Count this start of a trial, and end a trial that has had its chances."""
+    ran = state.get("starts") or state.get("power_boots")
+    crash = crashed()
+    key = "starts" if crash else "power_boots"
     state[key] = state.get(key, 0) + 1
-    if state[key] > state["trial"]["limits"][0 if crashed else 1]:
-        _give_up(state, "crashed in its trial" if crashed else "lost power in its trial", crashed)
-    _save(state)
-
-
-def _start(state):
-    if state.get("trial"):
-        _count(state)
-    for path in (state.get("active"), state.get("previous")):
-        if not path:
-            return
-        try:
-            import bundlefs
-
-            bundlefs.start(path)
-            return
-        except Exception as error:  # whatever a damaged bundle fails with, the next one starts
-            sys.print_exception(error)
-            if state.get("trial"):
-                _give_up(state, "damaged: %s" % error, True)
-                _save(state)
+    if trial.get("slot") and trial["slot"] != slot():
+        _leave(state, ran and "the boot loader went back to the image before", False)
+    elif state[key] > trial["limits"][0 if crash else 1]:
+        _leave(state, "crashed in its trial" if crash else "lost power in its trial", crash)
+    else:
+        save(state)
+        watch()
 
 
 try:
-    _start(_load())
+    state = load()
+    if state.get("trial"):
+        _count(state, state["trial"])
+    while state.get("active"):
+        try:
+            start(state["active"], state.get("sums"))
+            break
+        except Exception as error:  # whatever a damaged bundle fails with, the next one starts
+            sys.print_exception(error)
+            _leave(state, "damaged: %s" % error, not isinstance(error, OSError))
 except Exception as error:
     sys.print_exception(error)
+if "/app" not in sys.path:
+    sys.modules.pop("bundlefs", None)
 # main.py runs in the same namespace: what stays here stays in its heap.
-for name in ("_load", "_save", "_give_up", "_count", "_start"):
-    del globals()[name]
+for name in ("crashed", "load", "save", "slot", "start", "watch", "_leave", "_count", "state"):
+    globals().pop(name, None)

@@ -1,4 +1,4 @@
-"""Start the agent: the one in the bundle that boot.py mounted, else the factory package's."""
+"""Start the agent: of the bundle that boot.py mounted, of the one before, or of the factory."""
 
 import sys
 
@@ -11,20 +11,50 @@ def _run():
     agent.run()
 
 
+def _state():
+    """What boot.py read; by itself, for whatever a bundle brings may be what is broken."""
+    try:
+        import json
+
+        with open("/ivota-state.json") as file:
+            return dict(json.load(file))
+    except Exception:
+        return {}
+
+
+def _leave():
+    """Forget the bundle that is mounted."""
+    import vfs
+
+    for name, module in list(sys.modules.items()):
+        if name == "bundlefs" or getattr(module, "__file__", "")[:5] == "/app/":
+            del sys.modules[name]
+    sys.path[:] = [path for path in sys.path if path[:4] != "/app"]
+    vfs.umount("/app")
+
+
 try:
     _run()
 # Whatever a new version dies of, the old one must come back: boot.py counts the starts of a
-# trial, and a confirmed version whose agent can't start leaves its place to the factory package.
+# trial, and a confirmed version whose agent can't start leaves its place until the next start.
 except Exception as error:
     sys.print_exception(error)
-    if "/app/lib" not in sys.path:
+    if "/app" not in sys.path:
         raise
-    from ivota import state
-
-    if state.load().trial:
+    state = _state()
+    if state.get("trial"):
         machine.reset()
-    for name in [name for name in sys.modules if name.split(".")[0] in ("ivota", "app")]:
-        del sys.modules[name]
-    sys.path.remove("/app/lib")
-    sys.path.remove("/app")
-    _run()
+    for path in (state.get("previous"), None):
+        try:
+            if "/app" in sys.path:
+                _leave()
+            if path:
+                from bundlefs import start
+
+                start(path, state.get("sums"))
+            _run()
+            break
+        except Exception as error:
+            if not path:
+                raise
+            sys.print_exception(error)

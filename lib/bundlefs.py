@@ -1,9 +1,25 @@
-"""A bundle mounted read-only: the uncompressed archive that was downloaded is the file system."""
+"""A bundle mounted read-only: the uncompressed archive that was downloaded is the file system.
+
+boot.py needs this module, so it lies on a board twice. Its source ends in the CRC of all the lines
+before: a copy in which that is not right refuses to be imported, and boot.py takes the other.
+"""
 
 import errno
 import io
 import sys
+from binascii import crc32
 
+if __file__[-3:] == ".py":
+    _crc = _next = 0
+    with open(__file__, "rb") as _copy:
+        for _line in _copy:
+            # Line ends may have been changed on the way to the board.
+            _crc, _next = _next, crc32(_line.rstrip(), _next)
+    if _line.rstrip() != b"# %08x" % _crc:
+        raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
+    del _crc, _next, _copy, _line
+
+_STATE = "/ivota-state.json"
 _DIR = 0x4000
 _FILE = 0x8000
 
@@ -204,9 +220,98 @@ def _text(header, start, length):
     return bytes(header[start : start + length]).partition(b"\0")[0]
 
 
-def start(path):
-    """Mount the bundle at `path` as /app, first in the module path."""
+# What boot.py needs besides, in the order in which it does.
+
+
+def load():
+    """The state as a dictionary, empty where none is whole (ivota.jsonfile has the format)."""
+    import json
+
+    for name in (_STATE, _STATE + "~"):
+        try:
+            with open(name, "rb") as file:
+                text = file.read(16384)
+            head, _, crc = text.rpartition(b'"crc": "')
+            if crc == b'%08x"}' % crc32(head):
+                return json.loads(text)
+        except Exception:  # missing, or damaged in whatever way
+            pass
+    return {}
+
+
+def save(state):
+    """Replace the state: after a power cut at any instant the old or the new one is read."""
+    import json
+    import os
+
+    state.pop("crc", None)
+    head = (json.dumps(state)[:-1] + ", ").encode()
+    with open(_STATE + "~", "wb") as file:
+        file.write(b'%s"crc": "%08x"}' % (head, crc32(head)))
+    os.rename(_STATE + "~", _STATE)
+
+
+def crashed():
+    """Whether the board was reset, or reset itself, rather than being given power."""
+    import machine
+
+    # Some ports do not know of deep sleep.
+    power = (machine.PWRON_RESET, getattr(machine, "DEEPSLEEP_RESET", None))
+    return machine.reset_cause() not in power
+
+
+def slot():
+    """The label of the ESP32 partition that runs; None elsewhere."""
+    try:
+        from esp32 import Partition
+
+        return Partition(Partition.RUNNING).info()[4]
+    except (ImportError, AttributeError, OSError):
+        return None
+
+
+def watch():
+    """Have the board reset if it hangs before ivota.startup takes the watchdog over."""
+    import machine
+
+    for timeout in (60000, 8000):  # some ports take no more than eight seconds
+        try:
+            machine.WDT(timeout=timeout)
+            break
+        except Exception:  # each port refuses in its own way, and some have none
+            pass
+
+
+def start(path, sums=None):
+    """Mount the bundle at `path` as /app, first in the module path.
+
+    `sums` has the MD5 of bundles by their path. Raises OSError for a bundle that can't be read or
+    is not what was installed, ValueError for one that is no archive of plain files.
+    """
     import vfs
 
+    md5 = sums and sums.get(path)
+    if md5 and md5 != md5_of(path):
+        raise OSError(path + " is not what was installed")
     vfs.mount(Bundle(path), "/app")
     sys.path[:0] = ["/app", "/app/lib"]
+    # Of this module only the bundle stays in the heap.
+    for name in ("load", "save", "crashed", "slot", "watch", "start", "md5_of"):
+        globals().pop(name, None)
+
+
+def md5_of(path):
+    import hashlib
+    from binascii import hexlify
+
+    digest = hashlib.md5()
+    buffer = memoryview(bytearray(2048))
+    with open(path, "rb") as file:
+        while True:
+            n = file.readinto(buffer)
+            if not n:
+                return hexlify(digest.digest()).decode()
+            digest.update(buffer[:n])
+
+
+# 04903442

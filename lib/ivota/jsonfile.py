@@ -1,22 +1,35 @@
-"""A small JSON file that is replaced atomically."""
+"""A small JSON file that is replaced atomically, and in which damage is noticed."""
 
 import json
 import os
+from binascii import crc32
+
+from micropython import const
+
+_CRC = '"crc": "'  # the last key's value is the CRC of the text before this
+_MOST = const(16384)  # bytes: what is larger is no file of ours, and would not fit the heap
 
 
-def load(path):
+def load(path, ours=False):
     """The dictionary kept at `path`, or None where none can be read.
 
-    On FAT a rename removes its target first, so a cut can leave only the temporary: it is
-    looked for too.
+    One with a CRC must be whole; with `ours` it must have one. On FAT a rename removes its
+    target first, so a cut can leave only the temporary: it is looked for too.
     """
     for name in (path, path + "~"):
         try:
-            with open(name) as file:
-                value = json.load(file)
-        except (OSError, ValueError):
+            if os.stat(name)[6] > _MOST:
+                continue
+            with open(name, "rb") as file:
+                text = file.read()
+            head, mark, crc = text.rpartition(_CRC.encode())
+            if crc != b'%08x"}' % crc32(head) if mark else ours:
+                continue
+            value = json.loads(text)
+        except (OSError, ValueError, MemoryError):
             continue
         if isinstance(value, dict):
+            value.pop("crc", None)
             return value
     return None
 
@@ -24,8 +37,9 @@ def load(path):
 def save(path, value):
     """Replace the file: after a power cut at any instant the old or the new one is read."""
     temporary = path + "~"
+    text = json.dumps(value)[:-1] + (", " if value else "")
     with open(temporary, "w") as file:
-        json.dump(value, file)
+        file.write('%s%s%08x"}' % (text, _CRC, crc32(text.encode())))
     os.rename(temporary, path)
 
 

@@ -39,7 +39,7 @@ def load(path=PATH):
     """The `State` that is kept at `path`."""
     state = State()
     state.path = path
-    found = once("jsonfile").load(path) or {}
+    found = once("jsonfile").load(path, True) or {}
     for key, kind in _KINDS:
         value = found.get(key)
         if type(value) is not kind:
@@ -48,9 +48,13 @@ def load(path=PATH):
     return state
 
 
-def save(state):
-    """Write all of it."""
-    values = {}
+def save(state, sums=None):
+    """Write all of it.
+
+    `sums`, the MD5 of bundles by their path, are for boot.py alone: what the file has of them
+    stays in it.
+    """
+    values = {"sums": sums or _sums(state)}
     for key, _ in _KINDS:
         value = getattr(state, key)
         if value:
@@ -82,7 +86,10 @@ def activate(state, path, trial):
     """Let `path` run from the next start on, as a trial; what ran becomes `previous`."""
     state.previous = state.active
     state.active = path
-    _set_trial(state, trial)
+    sums = {path: trial["md5sum"]}
+    if state.previous:
+        sums[state.previous] = _sums(state).get(state.previous)
+    _set_trial(state, trial, sums)
 
 
 def confirm(state, outbox):
@@ -93,10 +100,14 @@ def confirm(state, outbox):
     _set_trial(state, None)
 
 
-def _set_trial(state, trial):
+def _set_trial(state, trial, sums=None):
     state.trial = trial
     state.starts = state.power_boots = 0
-    save(state)
+    save(state, sums)
+
+
+def _sums(state):
+    return (once("jsonfile").load(state.path, True) or {}).get("sums") or {}
 
 
 def roll_back(state, why):

@@ -1,8 +1,10 @@
 """boot.py: what starts, how the starts of a trial are counted, and what a damaged bundle changes.
 
-The file itself is executed, with its state file in a folder of the test's.
+The file itself is executed, with the copies of bundlefs and the state in a folder of the test's.
 """
 
+import binascii
+import hashlib
 import json
 import os
 import sys
@@ -15,7 +17,18 @@ from ivota import state as states
 from ivota.state import load
 from support import installed, read_file, tmp_dir, write_file
 
-BOOT = __file__.rsplit("/", 1)[0] + "/../../boot.py"
+HERE = __file__.rsplit("/", 1)[0]
+BOOT = HERE + "/../../boot.py"
+BUNDLEFS = HERE + "/../../lib/bundlefs.py"
+
+
+def sealed(source):
+    """`source` with the right last line in place of its own."""
+    lines = source.decode().rstrip().split("\n")[:-1]
+    crc = 0
+    for line in lines:
+        crc = binascii.crc32(line.rstrip().encode(), crc)
+    return ("\n".join(lines) + "\n# %08x\n" % crc).encode()
 
 
 class FakeMachine:
@@ -25,15 +38,41 @@ class FakeMachine:
     DEEPSLEEP_RESET = 4
     SOFT_RESET = 5
 
-    def __init__(self, cause):
+    def __init__(self, cause, most=1 << 30):
         self._cause = cause
+        self._most = most
+        self.watchdogs = []
 
     def reset_cause(self):
         return self._cause
 
+    def WDT(self, timeout):
+        if timeout > self._most:
+            raise ValueError("timeout")
+        self.watchdogs.append(timeout)
+
+
+class FakePartition:
+    """What is used of esp32.Partition; `label` is of the slot that runs, None without slots."""
+
+    RUNNING = 1
+    label = None
+
+    def __init__(self, which):
+        assert which == 1
+        if self.label is None:
+            raise OSError(2)
+
+    def info(self):
+        return (0, 16, 65536, 1572864, self.label, False)
+
+
+class FakeEsp32:
+    Partition = FakePartition
+
 
 class Board:
-    """A board's flash: two bundles and the state file."""
+    """A board's flash: two bundles, the state file, two copies of bundlefs in root/ and lib/."""
 
     def __enter__(self):
         self._tmp = tmp_dir()
@@ -42,7 +81,19 @@ class Board:
         for version in ("0.1", "0.2"):
             app = ("VERSION = '%s'\n" % version).encode()
             write_file(self.bin(version), bundle([("app.py", app)], version))
+        source = read_file(BUNDLEFS)
+        assert source == sealed(source)
+        place = b'"/ivota-state.json"'
+        assert place in source
+        self.source = sealed(source.replace(place, repr(self.path + "/state.json").encode()))
+        for folder in ("root", "lib"):
+            os.mkdir(self.path + "/" + folder)
+            self.copy(folder, self.source)
+        self.machine = None
         return self
+
+    def copy(self, folder, data):
+        write_file("%s/%s/bundlefs.py" % (self.path, folder), data)
 
     def __exit__(self, *exc):
         self.off()
@@ -50,6 +101,9 @@ class Board:
 
     def bin(self, version):
         return "%s/%s.bin" % (self.path, version)
+
+    def remove(self, version):
+        os.remove(self.bin(version))
 
     def damage(self, version):
         write_file(self.bin(version), b"\xff" * 3000)
@@ -60,31 +114,50 @@ class Board:
     def trial(self, previous="0.1"):
         state = load(self.path + "/state.json")
         state.active = previous and self.bin(previous)
-        trial = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10]}
+        trial = {"version": "0.2", "md5sum": self.md5("0.2"), "limits": [3, 10]}
         states.activate(state, self.bin("0.2"), trial)
+
+    def image(self, label="ota_1", **more):
+        """On trial is an image, in a slot; a bundle ran before it."""
+        trial = {"version": "2.0", "md5sum": "5" * 32, "limits": [3, 10], "slot": label}
+        self.save(previous=self.bin("0.1"), trial=trial, **more)
 
     def state(self):
         return jsonfile.load(self.path + "/state.json") or {}
 
+    def md5(self, version):
+        digest = hashlib.md5(read_file(self.bin(version))).digest()
+        return binascii.hexlify(digest).decode()
+
     def off(self):
+        sys.modules.pop("bundlefs", None)
         sys.path[:] = self._sys_path
         try:
             vfs.umount("/app")
         except OSError:
             pass
 
-    def boot(self, cause=FakeMachine.PWRON_RESET):
+    def boot(self, cause=FakeMachine.PWRON_RESET, slot=None, most=1 << 30):
         """The version that is mounted after a start; None for the factory package alone."""
         self.off()
         source = read_file(BOOT).decode()
-        assert '"/ivota-state.json"' in source
-        source = source.replace('"/ivota-state.json"', repr(self.path + "/state.json"))
-        with installed("machine", FakeMachine(cause)):
-            exec(source, {"__name__": "boot"})
+        assert '("", "/lib")' in source
+        folders = (self.path + "/root", self.path + "/lib")
+        source = source.replace('("", "/lib")', repr(folders))
+        self.machine = FakeMachine(cause, most)
+        # Without the checkout's own bundlefs.
+        before = [part for part in sys.path if part[-4:] != "/lib"]
+        sys.path[:] = before
+        self.left = {"__name__": "boot"}
+        FakePartition.label = slot
+        with installed("machine", self.machine), installed("esp32", FakeEsp32):
+            exec(source, self.left)
+        assert [part for part in sys.path if part[:4] != "/app"] == before
         if "/app" not in sys.path:
-            assert "/app/lib" not in sys.path
+            assert "/app/lib" not in sys.path and "bundlefs" not in sys.modules
             return None
         assert sys.path[:2] == ["/app", "/app/lib"]
+        sys.path[:] = sys.path[:2] + self._sys_path
         with open("/app/ivota.json") as file:
             return json.load(file)["version"]
 
@@ -116,11 +189,36 @@ def test_an_application_is_imported_from_it():
 
 def test_a_damaged_active_one_leaves_its_place():
     with Board() as board:
-        board.save(active=board.bin("0.2"), previous=board.bin("0.1"))
-        board.damage("0.2")
-        assert board.boot() == "0.1"
-        os.remove(board.bin("0.2"))
-        assert board.boot() == "0.1"
+        both = {"active": board.bin("0.2"), "previous": board.bin("0.1")}
+        for damage in (board.damage, board.remove):
+            board.save(**both)
+            damage("0.2")
+            for _ in range(2):
+                # For good: the cloud may send it anew, under the same name.
+                assert board.boot() == "0.1"
+                assert board.state()["active"] == board.bin("0.1")
+                assert not board.state()["previous"] and "ended" not in board.state()
+
+
+def test_a_bundle_that_is_not_what_was_installed_leaves_its_place():
+    with Board() as board:
+        whole = read_file(board.bin("0.2"))
+        sums = {board.bin(version): board.md5(version) for version in ("0.1", "0.2")}
+        for place in range(0, len(whole), len(whole) // 20):
+            board.save(active=board.bin("0.2"), previous=board.bin("0.1"), sums=sums)
+            assert board.boot() == "0.2"
+            damaged = bytearray(whole)
+            damaged[place] ^= 4
+            write_file(board.bin("0.2"), damaged)
+            assert board.boot() == "0.1"
+            write_file(board.bin("0.2"), whole)
+
+
+def test_the_sum_of_the_previous_one_is_known_too():
+    with Board() as board:
+        sums = {board.bin("0.1"): "5" * 32, board.bin("0.2"): "5" * 32}
+        board.save(active=board.bin("0.2"), previous=board.bin("0.1"), sums=sums)
+        assert board.boot() is None
 
 
 def test_both_damaged():
@@ -184,15 +282,26 @@ def test_given_up_with_nothing_before_it():
         assert board.state()["ended"]["version"] == "0.2"
 
 
-def test_a_damaged_bundle_in_its_trial_is_given_up_and_rejected():
+def test_a_damaged_bundle_in_its_trial_is_given_up():
     with Board() as board:
-        board.trial()
+        for damage in (board.damage, board.remove):
+            board.trial()
+            damage("0.2")
+            assert board.boot(2) == "0.1"
+            state = board.state()
+            assert state["active"] == board.bin("0.1") and state["trial"] is None
+            # It is the flash that is at fault: fetched once more it may be as good as any.
+            assert not state["ended"]["reject"] and "damaged" in state["ended"]["why"]
+            assert board.boot() == "0.1"
+            write_file(board.bin("0.2"), bundle([("app.py", b"")], "0.2"))
+
+
+def test_one_that_was_never_an_archive_is_rejected():
+    with Board() as board:
         board.damage("0.2")
+        board.trial()
         assert board.boot(2) == "0.1"
-        state = board.state()
-        assert state["active"] == board.bin("0.1") and state["trial"] is None
-        assert state["ended"]["reject"] and "damaged" in state["ended"]["why"]
-        assert board.boot() == "0.1"
+        assert board.state()["ended"]["reject"]
 
 
 def test_a_trial_damaged_on_both_sides():
@@ -204,24 +313,171 @@ def test_a_trial_damaged_on_both_sides():
         assert board.state()["ended"]["version"] == "0.2"
 
 
-def test_the_count_is_on_flash_before_the_version_starts():
+class Seen:
+    starts = None
+    dogs = None
+
+
+def test_the_count_is_on_flash_and_the_dog_awake_before_the_version_starts():
+    spy = b"""
+_start = start
+def start(path, sums):
+    import machine, seen
+    seen.starts, seen.dogs = load()["starts"], machine.watchdogs
+    _start(path, sums)
+"""
     with Board() as board:
         board.trial()
-        import bundlefs
+        board.copy("root", sealed(board.source + spy + b"\n# -"))
+        with installed("seen", Seen):
+            assert board.boot(2) == "0.2"
+        assert Seen.starts == 1 and Seen.dogs == [60000]
 
-        seen = []
-        real = bundlefs.start
 
-        def start(path):
-            seen.append(board.state()["starts"])
-            return real(path)
+def test_a_trial_has_the_longest_watchdog_that_the_port_takes():
+    for most, dogs in ((1 << 30, [60000]), (8388, [8000]), (100, [])):
+        with Board() as board:
+            board.trial()
+            assert board.boot(2, most=most) == "0.2"
+            assert board.machine.watchdogs == dogs
 
-        bundlefs.start = start
+
+def test_no_watchdog_outside_a_trial():
+    with Board() as board:
+        board.save(active=board.bin("0.2"), previous=board.bin("0.1"))
+        board.boot(3)
+        assert board.machine.watchdogs == []
+        board.trial()
+        assert [board.boot(2) for _ in range(4)][-1] == "0.1"
+        assert board.machine.watchdogs == []
+
+
+def test_a_port_that_knows_of_no_deep_sleep():
+    with Board() as board:
+        board.trial()
+        asleep = FakeMachine.DEEPSLEEP_RESET
+        del FakeMachine.DEEPSLEEP_RESET
         try:
-            board.boot(2)
+            for cause, key in ((1, "power_boots"), (3, "starts")):
+                assert board.boot(cause) == "0.2"
+                assert board.state()[key] == 1
         finally:
-            bundlefs.start = real
-        assert seen == [1]
+            FakeMachine.DEEPSLEEP_RESET = asleep
+
+
+# Images
+
+
+def test_an_image_in_its_trial_mounts_nothing_and_is_counted():
+    with Board() as board:
+        board.image()
+        assert board.boot(2, "ota_1") is None
+        state = board.state()
+        assert state["starts"] == 1 and state["trial"]["version"] == "2.0"
+        assert state["previous"] == board.bin("0.1") and not state.get("active")
+        assert board.machine.watchdogs == [60000]
+
+
+def test_an_image_that_never_ran_leaves_no_word():
+    # The power went before the boot loader was told, or the image died before boot.py.
+    for cause in (1, 2, 3):
+        with Board() as board:
+            board.image()
+            assert board.boot(cause, "ota_0") == "0.1"
+            state = board.state()
+            assert state["active"] == board.bin("0.1")
+            assert not state["trial"] and not state["previous"] and "ended" not in state
+            assert board.machine.watchdogs == []
+
+
+def test_an_image_that_the_boot_loader_took_back():
+    for key in ("starts", "power_boots"):
+        with Board() as board:
+            board.image(**{key: 1})
+            assert board.boot(1, "ota_0") == "0.1"
+            ended = board.state()["ended"]
+            assert ended["version"] == "2.0" and not ended["reject"]
+            assert "boot loader" in ended["why"]
+
+
+def test_a_trial_of_an_image_on_a_board_without_slots():
+    with Board() as board:
+        board.image()
+        assert board.boot(1, None) == "0.1"
+
+
+def test_a_bundle_on_a_board_with_slots():
+    with Board() as board:
+        board.trial()
+        assert [board.boot(2, "ota_1") for _ in range(4)] == ["0.2"] * 3 + ["0.1"]
+
+
+# Damage to what boot.py needs
+
+
+def copies_of(source):
+    """Kinds of damage, each with a copy of bundlefs that has it; None is a missing one."""
+    half = len(source) // 2
+    yield "missing", None
+    yield "empty", b""
+    yield "truncated", source[:half]
+    yield "without its last line", source[: source.rindex(b"#")]
+    yield "without start", sealed(source.replace(b"def start(", b"def stop("))
+    yield "erased", b"\xff" * len(source)
+    yield "zeroes", bytes(len(source))
+    yield "garbage", os.urandom(3000)
+    yield "no Python", sealed(b"def (:\n" + source)
+    yield "raises", sealed(source.replace(b"import io\n", b"raise ValueError\n"))
+    yield "lacks a module", sealed(source.replace(b"import io\n", b"import gone\n"))
+    for place in range(7, len(source), len(source) // 40):
+        flipped = bytearray(source)
+        flipped[place] ^= 1
+        yield "flipped at %d" % place, bytes(flipped)
+
+
+def test_one_damaged_copy_of_bundlefs_does_not_matter():
+    with Board() as board:
+        board.save(active=board.bin("0.2"), previous=board.bin("0.1"))
+        before = board.state()
+        for folder in ("root", "lib"):
+            for what, data in copies_of(board.source):
+                if data is None:
+                    os.remove("%s/%s/bundlefs.py" % (board.path, folder))
+                else:
+                    board.copy(folder, data)
+                assert board.boot() == "0.2", (folder, what)
+                assert board.state() == before
+            board.copy(folder, board.source)
+
+
+def test_changed_line_ends_are_no_damage():
+    with Board() as board:
+        board.save(active=board.bin("0.2"))
+        os.remove(board.path + "/lib/bundlefs.py")
+        board.copy("root", board.source.replace(b"\n", b"\r\n"))
+        assert board.boot() == "0.2"
+
+
+def test_without_bundlefs_the_factory_package_runs():
+    with Board() as board:
+        board.save(active=board.bin("0.2"))
+        before = board.state()
+        for folder in ("root", "lib"):
+            board.copy(folder, b"")
+        assert board.boot() is None
+        assert board.state() == before
+
+
+def test_nothing_is_left_in_the_heap():
+    with Board() as board:
+        for state in ({}, {"active": board.bin("0.2")}):
+            board.save(**state)
+            board.boot()
+            left = {name for name in board.left if name[:2] != "__"}
+            assert left <= {"sys", "folder", "name", "error"}, left
+        kept = dir(sys.modules["bundlefs"])
+        for name in ("load", "save", "start", "slot", "watch", "crashed"):
+            assert name not in kept
 
 
 def test_only_the_temporary_of_the_state_exists():
@@ -233,9 +489,24 @@ def test_only_the_temporary_of_the_state_exists():
 
 def test_states_that_are_junk():
     with Board() as board:
-        for junk in (b"", b"{", b"null", b"5", b"[]", b'"x"', b"\xff\xff", b"true"):
+        board.save(active=board.bin("0.2"), previous=board.bin("0.1"))
+        whole = read_file(board.path + "/state.json")
+        active = b'{"active": "%s"}' % board.bin("0.2").encode()
+        junks = [b"", b"{", b"null", b"5", b"[]", b'"x"', b"\xff\xff", b"true", active]
+        junks += [b"\0" * 5000, b"\xff" * 5000, os.urandom(100000), b"[" * 100000]
+        junks += [whole[:n] for n in range(0, len(whole), 7)]
+        junks += [whole[:n] + bytes([whole[n] ^ 2]) + whole[n + 1 :] for n in range(len(whole))]
+        for junk in junks:
             write_file(board.path + "/state.json", junk)
             assert board.boot() is None, junk
+        write_file(board.path + "/state.json", whole)
+        assert board.boot() == "0.2"
+
+
+def test_a_huge_state_is_none():
+    with Board() as board:
+        board.save(active=board.bin("0.2"), rejected=["x" * 30000])
+        assert board.boot() is None
 
 
 def test_values_that_are_junk_never_end_it():
@@ -268,4 +539,4 @@ def test_what_the_client_makes_of_it():
         assert state.ended["version"] == "0.2"
         states.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
         assert board.boot(2) == "0.1"
-        assert states.reason(load(board.path + "/state.json"), "5" * 32)
+        assert states.reason(load(board.path + "/state.json"), board.md5("0.2"))

@@ -5,7 +5,7 @@ import json
 import os
 
 from ivota import jsonfile
-from support import patched, raises, tmp_dir, write_file
+from support import patched, raises, read_file, tmp_dir, write_file
 
 OLD = {"active": "/firmware/0.1.bin", "n": [1, 2, 3]}
 NEW = {"active": "/firmware/0.2.bin", "n": [4, 5, 6], "more": "é" * 20}
@@ -36,7 +36,7 @@ class CutFile(io.IOBase):
         self._file = open(path, mode)
 
     def write(self, data):
-        data = bytes(data)
+        data = data.encode() if isinstance(data, str) else bytes(data)
         for i in range(len(data)):
             self._power.use()
             self._file.write(data[i : i + 1].decode() if data[i] < 128 else "?")
@@ -119,7 +119,7 @@ def test_a_cut_at_every_step_leaves_the_old_or_the_new():
                 jsonfile.save(name, OLD)
                 steps += 1
             # One step for each byte, and opening, closing, renaming.
-            assert steps >= len(json.dumps(new)) + 4
+            assert steps >= len(json.dumps(new)) + len(', "crc": "12345678"') + 4
             assert seen == sorted(seen) and not seen[0] and seen[-1]
             assert jsonfile.load(name) == new
 
@@ -167,6 +167,48 @@ def test_junk_alone_is_nothing():
         for junk in (b"", b"{", b"\x00" * 100, b"\xff" * 100, b"[1]", b"null", b'{"a": "\xff"}'):
             write_file(path + "/s", junk)
             assert jsonfile.load(path + "/s") is None, junk
+
+
+def test_a_flipped_bit_is_noticed():
+    for value in (NEW, {}, {"a": {"crc": "5"}}):
+        with tmp_dir() as path:
+            name = path + "/s"
+            jsonfile.save(name, value)
+            assert jsonfile.load(name, True) == value
+            whole = read_file(name)
+            assert json.loads(whole)["crc"]
+            for i in range(len(whole) * 8):
+                damaged = bytearray(whole)
+                damaged[i // 8] ^= 1 << i % 8
+                write_file(name, damaged)
+                assert jsonfile.load(name, True) is None, bytes(damaged)
+
+
+def test_a_truncated_one_is_noticed():
+    with tmp_dir() as path:
+        name = path + "/s"
+        jsonfile.save(name, NEW)
+        whole = read_file(name)
+        for i in range(len(whole)):
+            write_file(name, whole[:i])
+            assert jsonfile.load(name) is None, i
+
+
+def test_without_a_crc_it_is_not_ours():
+    with tmp_dir() as path:
+        for text in (b"{}", b'{"a": 1}\n', b'{"crc": 5, "a": 1}'):
+            write_file(path + "/s", text)
+            assert jsonfile.load(path + "/s", True) is None
+            found = json.loads(text)
+            found.pop("crc", None)
+            assert jsonfile.load(path + "/s") == found
+
+
+def test_a_huge_one_is_not_read():
+    with tmp_dir() as path:
+        for value in ({"a": "x" * 20000}, {"a": [0] * 20000}):
+            jsonfile.save(path + "/s", value)
+            assert jsonfile.load(path + "/s") is None
 
 
 def test_remove_takes_both():

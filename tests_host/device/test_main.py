@@ -10,7 +10,7 @@ import sys
 import vfs
 from bundles import bundle
 
-import bundlefs
+from ivota import jsonfile
 from support import installed, raises, read_file, tmp_dir, write_file
 
 MAIN = __file__.rsplit("/", 1)[0] + "/../../main.py"
@@ -20,12 +20,6 @@ import ran
 def run():
     ran.names.append(%r)
     %s
-"""
-STATE = """
-class State:
-    trial = %r
-def load():
-    return State
 """
 
 
@@ -45,41 +39,67 @@ class Ran:
 
 def forget():
     for name in list(sys.modules):
-        if name.split(".")[0] == "ivota":
+        if name.split(".")[0] in ("ivota", "bundlefs"):
             del sys.modules[name]
 
 
-def start(does="pass", trial=None, mounted=True, factory_does="pass", broken=False):
-    """Execute main.py; which agents ran. `does` is what the bundle's agent ends in."""
+def agent_of(name, does):
+    """The source of one that ends in `does`; None has a syntax error."""
+    return b"junk(" if does is None else (AGENT % (name, does)).encode()
+
+
+def bundle_of(name, does):
+    return bundle(
+        [
+            ("app.py", b""),
+            ("lib/ivota/__init__.py", b""),
+            ("lib/ivota/agent.py", agent_of(name, does)),
+            ("lib/ivota/state.py", b"raise ImportError"),  # must not be needed
+        ]
+    )
+
+
+def start(
+    does="pass", trial=None, mounted=True, factory_does="pass", previous=None, state=None, sum=None
+):
+    """Execute main.py; which agents ran. `does` is what the bundle's agent ends in.
+
+    `previous` is the same of the bundle before, `state` the state file's bytes.
+    """
     path = list(sys.path)
     ran = Ran()
-    files = [
-        ("app.py", b""),
-        ("lib/ivota/__init__.py", b""),
-        ("lib/ivota/agent.py", b"junk(" if broken else (AGENT % ("bundle", does)).encode()),
-        ("lib/ivota/state.py", (STATE % (trial,)).encode()),
-    ]
     with tmp_dir() as folder:
         os.mkdir(folder + "/ivota")
         write_file(folder + "/ivota/__init__.py", b"")
-        write_file(folder + "/ivota/agent.py", (AGENT % ("factory", factory_does)).encode())
-        write_file(folder + "/ivota/state.py", (STATE % (trial,)).encode())
-        write_file(folder + "/b.bin", bundle(files))
+        write_file(folder + "/ivota/agent.py", agent_of("factory", factory_does))
+        write_file(folder + "/a.bin", bundle_of("bundle", does))
+        kept = {"active": folder + "/a.bin", "trial": trial}
+        if previous:
+            write_file(folder + "/b.bin", bundle_of("previous", previous))
+            kept["previous"] = folder + "/b.bin"
+            kept["sums"] = {folder + "/b.bin": sum}
+        jsonfile.save(folder + "/state", kept)
+        if state is not None:
+            write_file(folder + "/state", state)
         sys.path.insert(0, folder)
-        if mounted:
-            vfs.mount(bundlefs.Bundle(folder + "/b.bin"), "/app")
-            sys.path[:0] = ["/app", "/app/lib"]
         forget()
+        if mounted:
+            from bundlefs import start as mount
+
+            mount(folder + "/a.bin")
+        source = read_file(MAIN).decode()
+        assert '"/ivota-state.json"' in source
+        source = source.replace('"/ivota-state.json"', repr(folder + "/state"))
         try:
             with installed("machine", FakeMachine()), installed("ran", ran):
-                exec(read_file(MAIN).decode(), {"__name__": "main"})
+                exec(source, {"__name__": "main"})
         except Reset:
             ran.names.append("reset")
         finally:
             forget()
-            sys.path[:] = path
-            if mounted:
+            if "/app" in sys.path:
                 vfs.umount("/app")
+            sys.path[:] = path
     return ran.names
 
 
@@ -97,16 +117,32 @@ def test_a_version_that_dies_in_its_trial_resets_the_board():
 
 
 def test_an_agent_that_cannot_be_imported_in_its_trial():
-    assert start(broken=True, trial={"version": "0.2"}) == ["reset"]
+    assert start(None, trial={"version": "0.2"}) == ["reset"]
 
 
 def test_a_confirmed_version_that_cannot_start_leaves_its_place():
     assert start("raise ImportError('x')") == ["bundle", "factory"]
-    assert start(broken=True) == ["factory"]
+    assert start(None) == ["factory"]
+
+
+def test_the_one_before_comes_first():
+    assert start(None, previous="pass") == ["previous"]
+    assert start("raise OSError(5)", previous="pass") == ["bundle", "previous"]
+    assert start(None, previous="raise ImportError('x')") == ["previous", "factory"]
+
+
+def test_the_one_before_is_damaged():
+    assert start(None, previous="pass", sum="5" * 32) == ["factory"]
+
+
+def test_a_state_that_cannot_be_read():
+    for junk in (b"", b"{", b"\xff" * 500, b"[]", b"5", b"[" * 5000):
+        assert start(None, state=junk, previous="pass") == ["factory"]
 
 
 def test_an_error_of_the_factory_package_is_shown():
     with raises(ValueError, "hopeless"):
         start(mounted=False, factory_does="raise ValueError('hopeless')")
-    with raises(ValueError, "hopeless"):
-        start("raise ImportError('x')", factory_does="raise ValueError('hopeless')")
+    for previous in (None, "raise ImportError('x')"):
+        with raises(ValueError, "hopeless"):
+            start(None, previous=previous, factory_does="raise ValueError('hopeless')")

@@ -1,7 +1,5 @@
 """The state file: each method is one atomic write, and junk in it harms nothing."""
 
-import json
-
 from ivota import jsonfile
 from ivota import state as states
 from ivota.state import load
@@ -56,6 +54,21 @@ def test_activate_is_one_write():
         again = load(path + "/s")
         assert (again.active, again.previous) == ("/firmware/0.2.bin", "/firmware/0.1.bin")
         assert again.trial == TRIAL
+
+
+def test_the_md5_of_what_runs_stays_in_the_file():
+    with tmp_dir() as path:
+        state = load(path + "/s")
+        assert one_write(states.activate, state, "/a.bin", TRIAL)["sums"] == {"/a.bin": MD5S[0]}
+        states.confirm(state, "DONE")
+        state = load(path + "/s")
+        assert one_write(states.sent, state)["sums"] == {"/a.bin": MD5S[0]}
+        both = {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
+        trial = dict(TRIAL, md5sum=MD5S[1])
+        assert one_write(states.activate, state, "/b.bin", trial)["sums"] == both
+        assert one_write(states.roll_back, state, "why")["sums"] == both
+        value = one_write(states.activate, state, "/c.bin", dict(TRIAL, md5sum=MD5S[2]))
+        assert value["sums"] == {"/a.bin": MD5S[0], "/c.bin": MD5S[2]}
 
 
 def test_confirm_is_one_write_with_done_in_the_outbox():
@@ -198,7 +211,7 @@ def test_values_of_other_types_are_as_if_missing():
             "sequence",
         ):
             for value in wrong:
-                write_file(path + "/s", json.dumps({key: value}).encode())
+                jsonfile.save(path + "/s", {key: value})
                 state = load(path + "/s")
                 found = getattr(state, key)
                 if key in ("active", "previous", "outbox"):

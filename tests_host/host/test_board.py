@@ -1,5 +1,6 @@
 """`ivota board` on a real MicroPython, through the real mpremote, over a pseudo-terminal."""
 
+import binascii
 import json
 import signal
 import subprocess
@@ -305,6 +306,14 @@ STATE = {
     "failures": ["36eb", 2],
     "sequence": 7,
 }
+
+
+def sealed(value):
+    """As ivota.jsonfile writes it."""
+    head = json.dumps(value)[:-1] + ", "
+    return f'{head}"crc": "{binascii.crc32(head.encode()):08x}"}}'.encode()
+
+
 CHECKPOINT = {"version": "0.3", "md5sum": "ab", "file_size": 1000, "position": 0}
 RUNNING = {
     "/boot.py": (ROOT / "boot.py").read_bytes(),
@@ -312,7 +321,7 @@ RUNNING = {
     "/main.py": MAIN,
     "/lib/ivota/errors.py": b"",
     "/ivota.json": json.dumps(CONFIG).encode(),
-    "/ivota-state.json": json.dumps(STATE).encode(),
+    "/ivota-state.json": sealed(STATE),
     "/firmware/0.1.bin": bundle.build({"app.py": b""}, "app", "0.1"),
     "/firmware/0.2.bin": bundle.build({"app.py": b""}, "app", "0.2"),
     "/firmware/0.3.bin": b"x" * 250,
@@ -340,7 +349,9 @@ def test_status_and_clear(board, tree):
     assert "download   0.3: 250 of 1000 bytes (25 %)" in said
     assert "refused    nothing any more" in said
     left = json.loads(board.read("/ivota-state.json"))
+    assert left.pop("crc")
     assert left == {key: STATE[key] for key in ("active", "previous", "sequence")}
+    assert board.read("/ivota-state.json") == sealed(left), "boot.py would not take it"
 
 
 @board_with(files={**RUNNING, "/ivota-state.json": b'{"trial": {"version": "0.2"}, "starts": 1}'})

@@ -214,6 +214,7 @@ def partitions() -> list[Any]:
 
 def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str, Any]:
     """Everything `status` shows. With `clear`, no firmware is refused any more."""
+    import binascii
     import json
     import os
     import sys
@@ -224,10 +225,14 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
         settings = {}
     if not isinstance(status, dict):
         status = {}
+    status.pop("crc", None)
     if clear and (status.pop("rejected", None) or status.get("failures")):
         status.pop("failures", None)
+        # As ivota.jsonfile has it: the last key is the CRC of the text before it.
+        head = json.dumps(status)[:-1] + (", " if status else "")
+        crc = binascii.crc32(head.encode())
         with open(state + "~", "w") as file:
-            json.dump(status, file)
+            file.write(head + f'"crc": "{crc:08x}"' + "}")
         os.rename(state + "~", state)
     broker = settings.get("mqtt") or {}
     found["device"] = None
