@@ -47,6 +47,8 @@ LAYOUT = "1"  # of the cache; a new one makes old caches unseen
 
 UMQTT = "micropython-umqtt.simple==1.3.4"
 UMQTT_SHA256 = "8555d2f654deb8eb0d724f79b0811a78cc94029d070f3d96bbd74288653d63a5"  # simple.py
+MICROPYTHON_OTA = "micropython-ota==2.1.0"
+MICROPYTHON_OTA_SHA256 = "52499760ff2150380119cf9caef6064f771c75efb4a3e9b2b1eadea748b1132b"
 
 _PROBE = (
     "import sys; i = sys.implementation; "
@@ -124,6 +126,14 @@ def umqtt() -> Path:
     Raises ToolchainError.
     """
     return _cached("umqtt", _fetch_umqtt)
+
+
+def micropython_ota() -> Path:
+    """The folder that holds `micropython_ota.py`, an updater that ours is measured against.
+
+    Raises ToolchainError.
+    """
+    return _cached("micropython-ota", _fetch_micropython_ota)
 
 
 def mpy_cross() -> list[str]:
@@ -421,26 +431,37 @@ def _checked(command: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
-# -- umqtt.simple from PyPI -----------------------------------------------------------------------
+# -- MicroPython's modules from PyPI --------------------------------------------------------------
 
 
 def _fetch_umqtt(new: Path) -> None:
-    # pip refuses this archive, which has no setup.py; unearth only downloads it.
-    with tempfile.TemporaryDirectory(prefix="ivota-umqtt-") as folder:
-        command = [sys.executable, "-m", "unearth", *_pip_indexes(), "--download", folder, UMQTT]
+    _fetch_module(new, UMQTT, "umqtt/simple.py", UMQTT_SHA256)
+
+
+def _fetch_micropython_ota(new: Path) -> None:
+    _fetch_module(new, MICROPYTHON_OTA, "micropython_ota.py", MICROPYTHON_OTA_SHA256)
+
+
+def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
+    """One file of a source archive. Raises ToolchainError."""
+    # pip refuses these archives, which have no setup.py; unearth only downloads them.
+    with tempfile.TemporaryDirectory(prefix="ivota-module-") as folder:
+        options = [*_pip_indexes(), "--download", folder]
+        command = [sys.executable, "-m", "unearth", *options, requirement]
         done = subprocess.run(command, capture_output=True, text=True)
         archives = list(Path(folder).glob("*.tar.gz"))
         if done.returncode or not archives:
             lines = done.stderr.strip().splitlines() or ["nothing was downloaded"]
-            raise ToolchainError(f"{UMQTT} could not be fetched: {lines[-1]}")
+            raise ToolchainError(f"{requirement} could not be fetched: {lines[-1]}")
         with tarfile.open(archives[0]) as archive:
-            names = [name for name in archive.getnames() if name.endswith("/umqtt/simple.py")]
+            names = [name for name in archive.getnames() if name.endswith(f"/{path}")]
             file = archive.extractfile(names[0]) if names else None
             source = file.read() if file else b""
-    if hashlib.sha256(source).hexdigest() != UMQTT_SHA256:
-        raise ToolchainError(f"{UMQTT} is not the file that this project was tested with")
-    (new / "umqtt").mkdir()
-    (new / "umqtt" / "simple.py").write_bytes(source)
+    if hashlib.sha256(source).hexdigest() != sha256:
+        raise ToolchainError(f"{requirement} is not the file that this project was tested with")
+    place = new / path
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(source)
 
 
 def _pip_indexes() -> list[str]:
