@@ -139,6 +139,7 @@ def test_push_as_json(cloud, app, tmp_path):
     assert {line["state"] for line in lines} == {"waiting"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 def test_watch_in_a_pipe(cloud, app, tmp_path, as_json):
     version = f"0.5.{int(as_json)}"

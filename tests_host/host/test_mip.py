@@ -107,6 +107,7 @@ def test_micropythons_own_mip_installs_it(url, bits, tmp_path):
     assert said.split() == [f"{lib}/ivota/__init__.py", f"{lib}/bundlefs.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["a checkout", "a server"])
 def test_mpremote_mip_installs_it(url, source, tmp_path):
     package = "./package.json" if source == "a checkout" else f"{url}/package.json"

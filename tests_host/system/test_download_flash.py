@@ -60,6 +60,7 @@ def test_on_fat_at_most_64_kib_are_lost(it: Stage, before: int) -> None:
         assert it.origin.requests[-1].first == offset
 
 
+@pytest.mark.slow
 def test_a_power_cut_loses_no_whole_block(it: Stage) -> None:
     """Before and in the midst of every operation of the flash; some go on to the end."""
     size = 100_000

@@ -205,6 +205,7 @@ print("errors", errors)
 """
 
 
+@pytest.mark.slow
 def test_a_pause_ends_a_bare_tls_session_and_not_ours(
     application: Callable[..., Board],
     certificates: dict[str, Issued],
