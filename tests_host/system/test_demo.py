@@ -12,10 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from ivota_tools.demo import readme, roll_back, update
-from ivota_tools.demo.stage import State
+from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
 from ivota_tools.sim.flash import Flash
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +177,26 @@ def test_everything_of_the_roll_back_counts() -> None:
         assert len(dataclasses.replace(GOOD_ROLL_BACK, **change).failures) == 1, change
     assert GOOD_ROLL_BACK.json()["active_ok"] is True
     assert dataclasses.replace(GOOD_ROLL_BACK, md5_on_flash=None).json()["active_ok"] is False
+
+
+def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path) -> None:
+    board = mqtt.Client(CallbackAPIVersion.VERSION2)
+    with Stage(tmp_path / "demo", update.CONFIG) as stage:
+        board.connect("127.0.0.1", stage.cloud.mqtt_port)
+        board.loop_start()
+        for version, state, code in (("0.2", "done", "0"), ("0.3", "fail", "-5")):
+            progress = {"state": state, "result_code": code, "result_msg": "why"}
+            report = {"version": version, "progress": progress}
+            said = json.dumps({"type": "report_progress", "report": report})
+            board.publish(f"$ota/report/{PRODUCT}/{NAME}", said, 1).wait_for_publish(10)
+        until = time.monotonic() + 10
+        while not stage.known() or not stage.progress("0.3"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        board.disconnect()
+        board.loop_stop()
+        (state,) = stage.states("0.3", 0)
+        assert (state.name, state.why) == ("fail", "-5 why")
 
 
 def test_readme_gets_what_was_printed(tmp_path: Path) -> None:

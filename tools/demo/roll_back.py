@@ -108,7 +108,7 @@ def play(stage: Stage, show: Show, md5: str) -> Outcome:
     seconds = time.time() - pushed_at
     stage.board.stop()
     log = stage.board.log[lines:]
-    fail = _last_fail(stage, pushed_at)
+    fail = _last_fail(stage)
     return Outcome(
         version_before=before,
         version_pushed=BROKEN,
@@ -121,7 +121,7 @@ def play(stage: Stage, show: Show, md5: str) -> Outcome:
         resets=stage.board.resets - resets,
         crashes=[found[1] for found in map(_DIED.match, log) if found],
         seconds=round(seconds, 1),
-        states=stage.states(pushed_at),
+        states=stage.states(BROKEN, pushed_at),
     )
 
 
@@ -158,15 +158,10 @@ def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) ->
         time.sleep(0.05)
 
 
-def _last_fail(stage: Stage, pushed_at: float) -> dict[str, Any] | None:
+def _last_fail(stage: Stage) -> dict[str, Any] | None:
     """The cloud's last report of the update, where that is its failure."""
-    found = [
-        report
-        for report in stage.api.reports(stage.device["id"])
-        if report["kind"] == "report_progress" and report["at"] >= pushed_at
-    ]
-    last = found[-1] if found else None
-    return last if last and (last["state"], last["version"]) == ("fail", BROKEN) else None
+    reports = stage.progress(BROKEN)
+    return reports[-1] if reports and reports[-1]["state"] == "fail" else None
 
 
 def _active(stage: Stage) -> str | None:

@@ -97,7 +97,8 @@ def print_table(console: Console, title: str, rows: list[tuple[str, str]]) -> No
     """What is to be known of a scene."""
     table = Table(show_header=False, box=box.ROUNDED)
     table.add_column(style="cyan", min_width=_NAMES)
-    table.add_column(min_width=_VALUES)
+    # Beside the words: four blanks and three lines. A narrow terminal folds them.
+    table.add_column(min_width=min(_VALUES, console.width - _NAMES - 7), overflow="fold")
     for name, value in rows:
         words = Text(value)
         words.highlight_words([judged(True)], "bold green")

@@ -119,17 +119,18 @@ class Stage:
         """
         heard = len(self.ear.versions)
         self.board.power_on()
-        while len(self.ear.versions) == heard or not self._known():
+        while len(self.ear.versions) == heard or not self.known():
             self.look()
             if time.monotonic() > until:
                 raise BoardError("the board does not connect\n" + self.board.tail())
             time.sleep(0.05)
         return self.ear.versions[-1]
 
-    def _known(self) -> bool:
+    def known(self) -> bool:
+        """Whether the cloud has heard of the board."""
         try:
             return bool(self.device)
-        except ApiError:  # the cloud has not taken its report in yet
+        except ApiError:
             return False
 
     def look(self) -> None:
@@ -138,12 +139,21 @@ class Stage:
         if not self.board.on or "REPL" in self.board.log[-1:]:
             raise BoardError("the board has stopped\n" + self.board.tail())
 
-    def states(self, pushed_at: float) -> list[State]:
-        """What the cloud saw since then, which is a time.time()."""
+    def progress(self, version: str) -> list[dict[str, Any]]:
+        """The cloud's reports of the update to that version. What the board said of another one
+        may come once more, long after it: the last word is kept until it is acknowledged.
+        """
+        reports = self.api.reports(self.device["id"])
+        return [
+            report
+            for report in reports
+            if report["kind"] == "report_progress" and report["version"] == version
+        ]
+
+    def states(self, version: str, pushed_at: float) -> list[State]:
+        """What the cloud saw of the update to that version; pushed_at is a time.time()."""
         found: list[State] = []
-        for report in self.api.reports(self.device["id"]):
-            if report["kind"] != "report_progress" or report["at"] < pushed_at:
-                continue
+        for report in self.progress(version):
             if not found or found[-1].name != report["state"]:
                 first_s = round(report["at"] - pushed_at, 1)
                 why = f"{report['result_code']} {report['result_msg']}"

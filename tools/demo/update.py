@@ -150,5 +150,5 @@ def _outcome(
         # Every download after the first one went on where the last had ended.
         resumes=len([each for each in stage.proxy.connections if each.received]) - 1,
         seconds=round(seconds, 1),
-        states=stage.states(pushed_at),
+        states=stage.states(NEW, pushed_at),
     )
