@@ -2,11 +2,15 @@
 
 import gc
 import sys
+import time
 
 import machine
+from micropython import const
 
-from ivota import once
+from ivota import net, once
 from ivota.errors import describe, line
+
+_REST_S = const(10)  # before a client that died is started again
 
 
 def run():
@@ -44,6 +48,11 @@ def restart(client):
     """Reset the board for a new version, and for a client that ended without being told to."""
     if client.restart or not client.exiting:
         log("info", "restart")
+        if not client.restart and not client.state.trial:
+            # What it died of may be there again: the board is not to do nothing but start.
+            for _ in range(2 * _REST_S):
+                net.feed()
+                time.sleep_ms(500)
         machine.reset()
 
 

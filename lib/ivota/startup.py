@@ -10,38 +10,31 @@ except ImportError:  # the unix port is on the network already
 from ivota import net, once
 from ivota.client import Client
 
-_CONFIG = "/ivota.json"
 _APP = "/app/"  # where boot.py mounts the bundle
 
 
 def start(log):
-    """(client, the application's `main` or None where no bundle runs)."""
+    """(client, the application's `main` or None where none runs)."""
     state = once("state").load()
-    client = Client(load_config(), running_version(), log=log, state=state)
+    kept = once("kept")
+    paths, watch = kept.choose(log)
+    client = Client(kept.read(paths[0]), running_version(), log=log, state=state)
+    if watch:
+        client.trial = kept.Watch(client, paths, *watch)
+    join(client)
+    seconds = client.config["watchdog_s"] or (60 if state.trial else 0)
+    if seconds:
+        net.feed = once("watchdog").feeder(seconds) or net.feed
+    log("info", "running", version=client.version, trial=bool(state.trial))
+    return client, _application(client)
+
+
+def join(client):
+    """Have the board join the network that the client's configuration names."""
     if network and client.config["wifi"]["ssid"]:
         from ivota.wifi import Station
 
-        net.online = Station(client.config["wifi"], log)
-    seconds = client.config["watchdog_s"] or (60 if state.trial else 0)
-    if seconds:
-        import machine
-
-        net.feed = machine.WDT(timeout=int(seconds * 1000)).feed
-    log("info", "running", version=client.version, trial=bool(state.trial))
-    return client, _application()
-
-
-def load_config():
-    """The board's configuration, and the bundle's, whose keys override it.
-
-    Raises ConfigError when there is none that can be read.
-    """
-    load = once("jsonfile").load
-    both = [load(path) for path in (_CONFIG, _APP + "config.json")]
-    found = tuple(config for config in both if config is not None)
-    if not found:
-        raise once("config").ConfigError("%s is missing or is not JSON" % _CONFIG)
-    return found
+        net.online = Station(client.config["wifi"], client.log)
 
 
 def running_version():
@@ -60,9 +53,17 @@ def running_version():
     return VERSION
 
 
-def _application():
+def _application(client):
     if _APP[:-1] not in sys.path:
         return None
-    import app
+    try:
+        import app
 
-    return app.main
+        return app.main
+    except Exception as error:
+        if client.state.trial:
+            raise
+        # Updates go on without it: one of them may be the cure.
+        sys.print_exception(error)
+        client.log("error", "application_died", why=error)
+        return None

@@ -1,11 +1,12 @@
 """The turnkey agent: its configuration, the version that runs, and how the application runs."""
 
 import json
+import sys
 
-from ivota import agent, net, startup
+from ivota import agent, kept, net, startup
 from ivota import state as states
 from ivota.config import ConfigError, check
-from support import installed, patched, raises, tmp_dir, write_file
+from support import Clock, installed, patched, raises, tmp_dir, write_file
 
 SKIP_ON = {
     "test_an_async_application": (
@@ -27,8 +28,8 @@ def write_json(path, value):
 
 
 def loaded(path):
-    with patched(startup, _CONFIG=path + "/a", _APP=path + "/"):
-        return startup.load_config()
+    with patched(kept, BUNDLE=path + "/config.json"):
+        return kept.read(path + "/a")
 
 
 def test_the_bundles_keys_come_last_and_decide():
@@ -124,6 +125,7 @@ class FakeClient:
     """A client whose run ends at once."""
 
     made = None
+    trial = None
     restart = True
     exiting = True
 
@@ -162,12 +164,18 @@ class Board:
         write_json(path + "/ivota.json~", self._config)
         self.machine = FakeMachine()
         agent.print = print  # so that it can be replaced
-        self._values.update(_CONFIG=path + "/ivota.json", _APP=path + "/app/")
+        self._values.update(_APP=path + "/app/")
         if self._application is not False:
-            self._values["_application"] = lambda: self._application
+            self._values["_application"] = lambda client: self._application
         self._feed = net.feed
         self._patches = [
             patched(startup, **self._values),
+            patched(
+                kept,
+                CONFIG=path + "/ivota.json",
+                KEPT=path + "/ivota-kept.json",
+                BUNDLE=path + "/app/config.json",
+            ),
             patched(states, load=self._state),
             patched(agent, machine=self.machine, print=lambda *args: None),
             installed("machine", self.machine),
@@ -198,6 +206,49 @@ def test_an_exit_without_restart_ends_quietly():
     with Board(client=Client):
         agent.run()
         assert FakeClient.made.ran == 1
+
+
+def test_a_client_that_died_rests_before_it_is_started_again():
+    class Client(FakeClient):
+        restart = exiting = False
+
+        def run(self):
+            raise ValueError("died")
+
+    class Trial:
+        trial = {"version": "0.2"}
+
+    for state, rest_ms in ((FakeState, 10000), (Trial, 0)):
+        with Board(client=Client, state=state), Clock().put_into(agent) as clock:
+            with raises(Reset):
+                agent.run()
+            assert clock.now_ms() == rest_ms
+            assert not rest_ms or max(clock.sleeps) <= 500  # the watchdog is fed in between
+
+
+def application_of(source, state):
+    """What `_application` finds in a bundle whose app.py is this."""
+    client = FakeClient(CONFIG, "0.2", state=state)
+    with tmp_dir() as path:
+        write_file(path + "/app.py", source)
+        sys.path.insert(0, path)
+        try:
+            with patched(startup, _APP=path + "/"):
+                return startup._application(client)
+        finally:
+            sys.path.remove(path)
+            sys.modules.pop("app", None)
+
+
+def test_an_application_that_cannot_be_imported():
+    class Trial:
+        trial = {"version": "0.2"}
+
+    for source in (b"import gone", b"raise ValueError", b"def (", b"mian = 1"):
+        assert application_of(source, FakeState) is None
+        with raises(Exception):
+            application_of(source, Trial)
+    assert application_of(b"main = 5", Trial) == 5
 
 
 def test_bad_configurations_are_errors_that_name_the_key():

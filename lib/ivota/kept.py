@@ -1,0 +1,117 @@
+"""The configuration: /ivota.json, or the copy that is kept of the last that reached the cloud."""
+
+import os
+import time
+from binascii import crc32
+
+from ivota import once
+from ivota.link import Link
+
+CONFIG = "/ivota.json"
+KEPT = "/ivota-kept.json"
+BUNDLE = "/app/config.json"
+
+
+def choose(log):
+    """(paths of the configurations that can be used, the best first; `Watch`'s arguments or None).
+
+    Raises ConfigError when there is none.
+    """
+    load = once("jsonfile").load
+    mark = _mark()
+    known = (load(KEPT, True) or {}).get("mark")
+    if mark and mark == known:
+        return [CONFIG], None
+    paths = [CONFIG, KEPT] if known else [CONFIG]
+    # Who writes a file changes its time as well: other bytes of the same time were not written.
+    if known and mark and mark[1] and mark[1] == known[1]:
+        log("error", "config_damaged", path=CONFIG)
+        paths.reverse()
+        mark = None
+    config = once("config")
+    limits = []
+    for path in list(paths):
+        try:
+            limits.append(config.check(read(path))["trial"]["limit_s"])
+        except config.ConfigError as error:
+            log("error", "config_refused", path=path, why=error)
+            why = error
+            paths.remove(path)
+    if not paths:
+        raise why
+    return paths, (mark, max(limits)) if mark or paths[1:] else None
+
+
+def read(path):
+    """The configuration at `path`, and the bundle's, whose keys override it."""
+    load = once("jsonfile").load
+    found = load(path, path == KEPT)
+    if found and path == KEPT:
+        found = found["config"]
+    bundle = load(BUNDLE)
+    if found is None and bundle is None:
+        raise once("config").ConfigError("%s is missing or is not JSON" % path)
+    return tuple(part for part in (found, bundle) if part is not None)
+
+
+def _mark():
+    """What tells one /ivota.json from another: [CRC, time of the last write]; None without it."""
+    try:
+        with open(CONFIG, "rb") as file:
+            return [crc32(file.read()), os.stat(CONFIG)[8]]
+    except (OSError, MemoryError):
+        return None
+
+
+class Watch:
+    """In the place of the client's trial until the cloud is reached: keeps what reached it.
+
+    While it is not, the other one of `paths` is tried every `limit_s`. `mark` is None where
+    /ivota.json is not to be kept.
+    """
+
+    def __init__(self, client, paths, mark, limit_s):
+        self.reached = False  # whether the cloud has acknowledged the version that runs
+        self._client = client
+        self._trial = client.trial
+        self._paths = paths
+        self._mark = mark
+        self._limit_ms = int(min(limit_s, 86400) * 1000)
+        self._begun = time.ticks_ms()
+
+    def step(self, confirmed):
+        """What takes its place in the next step: itself until the cloud is reached."""
+        client = self._client
+        if self._trial:
+            self._trial.reached = self.reached
+            self._trial = self._trial.step(confirmed)
+        if self.reached:
+            if self._mark and self._paths[0] == CONFIG and self._mark == _mark():
+                self._keep()
+            return self._trial
+        if (
+            len(self._paths) > 1
+            and not client.job
+            and time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms
+        ):
+            self._turn()
+        return self
+
+    def _keep(self):
+        jsonfile = once("jsonfile")
+        try:
+            jsonfile.save(KEPT, {"config": jsonfile.load(CONFIG), "mark": self._mark})
+        except OSError as error:
+            self._client.log("error", "flash", why=error)
+
+    def _turn(self):
+        """Go on with the other configuration."""
+        client = self._client
+        self._begun = time.ticks_ms()
+        self._paths.reverse()
+        client.log("warning", "config", path=self._paths[0])
+        client.config = once("config").check(read(self._paths[0]))
+        client.link.close(True)
+        client.link = Link(client.config, client)
+        client.directory = client.config["firmware_dir"]
+        once("startup").join(client)

@@ -1,0 +1,324 @@
+"""Which configuration is used, what is kept of it, and when the other one is tried."""
+
+import json
+import os
+
+import vfs
+
+from ivota import kept
+from ivota.config import ConfigError
+from support import Clock, patched, raises, read_file, tmp_dir, write_file
+
+GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
+
+
+class FakeTrial:
+    def __init__(self):
+        self.reached = False
+        self.over = False
+
+    def step(self, confirmed):
+        return None if self.over else self
+
+
+class FakeLink:
+    def __init__(self):
+        self.closed = False
+
+    def close(self, politely):
+        self.closed = True
+
+
+class FakeClient:
+    """What `Watch` needs of a client."""
+
+    trial = job = None
+
+    def __init__(self):
+        self.link = FakeLink()
+        self.said = []
+
+    def log(self, level, event, **fields):
+        self.said.append(event)
+
+
+class Board:
+    """A flash with a configuration on it; `time` is when that was written."""
+
+    def __init__(self, config=GOOD, time=7):
+        self._config = config
+        self.time = time
+        self.said = []
+
+    def __enter__(self):
+        self._tmp = tmp_dir()
+        self.path = path = self._tmp.__enter__()
+        self.config = path + "/ivota.json"
+        self.kept = path + "/ivota-kept.json"
+        self._patch = patched(
+            kept, CONFIG=self.config, KEPT=self.kept, BUNDLE=path + "/bundle", os=self
+        )
+        self._patch.__enter__()
+        self.write(self._config)
+        return self
+
+    def __exit__(self, *exc):
+        self._patch.__exit__(*exc)
+        self._tmp.__exit__(*exc)
+
+    def stat(self, path):
+        """As `os`: the unix port and CPython can't set a file's time."""
+        return os.stat(path)[:8] + (self.time, 0)
+
+    def write(self, config):
+        write_file(
+            self.config, config if isinstance(config, bytes) else json.dumps(config).encode()
+        )
+
+    def log(self, level, event, **fields):
+        self.said.append(event)
+
+    def choose(self):
+        self.said = []
+        return kept.choose(self.log)
+
+    def watch(self, client=None):
+        paths, watch = self.choose()
+        return kept.Watch(client or FakeClient(), paths, *watch)
+
+    def reach(self):
+        """The configuration that is there reaches the cloud."""
+        watch = self.watch()
+        assert watch.step(True) is watch
+        watch.reached = True
+        assert watch.step(True) is None
+
+
+def host(path):
+    return kept.read(path)[0]["mqtt"]["host"]
+
+
+def test_what_reached_the_cloud_is_kept():
+    with Board() as board:
+        paths, watch = board.choose()
+        assert paths == [board.config] and watch
+        assert not board.said
+        board.reach()
+        assert kept.read(board.kept) == (GOOD,)
+        # The same again costs nothing more.
+        before = read_file(board.kept)
+        assert board.choose() == ([board.config], None)
+        assert read_file(board.kept) == before
+
+
+def test_nothing_is_kept_before_the_cloud_is_reached():
+    with Board() as board, Clock().put_into(kept) as clock:
+        watch = board.watch()
+        for _ in range(5):
+            clock.advance_ms(600001)
+            assert watch.step(True) is watch
+        assert sorted(os.listdir(board.path)) == ["ivota.json"]
+
+
+def test_one_that_was_changed_meanwhile_is_not_kept():
+    with Board() as board:
+        watch = board.watch()
+        board.write(dict(GOOD, device_name="e"))
+        watch.reached = True
+        assert watch.step(True) is None
+        assert sorted(os.listdir(board.path)) == ["ivota.json"]
+
+
+def test_a_flash_that_is_full():
+    with Board() as board:
+        client = FakeClient()
+        watch = board.watch(client)
+        os.mkdir(board.kept + "~")
+        watch.reached = True
+        assert watch.step(True) is None
+        assert client.said == ["flash"]
+
+
+def test_one_that_cannot_be_used():
+    for junk in (b"", b"{", b"[]", b"\xff" * 300, b'{"mqtt": 5}', b'{"product_id": "P"}', None):
+        with Board() as board:
+            board.reach()
+            if junk is None:
+                os.remove(board.config)
+            else:
+                board.time += 1
+                board.write(junk)
+            assert board.choose()[0] == [board.kept]
+            assert board.said == ["config_refused"]
+            assert host(board.kept) == "good"
+            board.time -= 1
+            assert board.choose()[0] == [board.kept]
+
+
+def test_neither_can_be_used():
+    for copy in (None, b"{}", b"junk"):
+        with Board(b'{"mqt": {}}') as board:
+            if copy:
+                write_file(board.kept, copy)
+            with raises(ConfigError, "mqt"):
+                board.choose()
+
+
+def test_a_damaged_copy_is_none():
+    with Board() as board:
+        board.reach()
+        whole = read_file(board.kept)
+        board.time += 1
+        board.write(dict(GOOD, device_name="e"))
+        for n in range(len(whole)):
+            write_file(board.kept, whole[:n] + bytes([whole[n] ^ 8]) + whole[n + 1 :])
+            assert board.choose()[0] == [board.config]
+        board.reach()
+        assert kept.read(board.kept) == (dict(GOOD, device_name="e"),)
+
+
+def test_a_new_one_comes_first_and_is_kept_when_it_works():
+    with Board() as board:
+        board.reach()
+        new = dict(GOOD, mqtt={"host": "new"})
+        board.time += 60
+        board.write(new)
+        assert board.choose()[0] == [board.config, board.kept]
+        board.reach()
+        assert kept.read(board.kept) == (new,)
+        assert board.choose() == ([board.config], None)
+
+
+def test_other_bytes_that_nobody_wrote_come_second_and_are_never_kept():
+    with Board() as board:
+        board.reach()
+        board.write(dict(GOOD, device_name="e"))
+        assert board.choose()[0] == [board.kept, board.config]
+        assert board.said == ["config_damaged"]
+        before = read_file(board.kept)
+        for turned in (False, True):
+            watch = board.watch()
+            if turned:
+                watch._paths.reverse()
+            watch.reached = True
+            assert watch.step(True) is None
+            assert read_file(board.kept) == before
+
+
+def test_a_file_system_that_knows_no_times():
+    with Board(time=0) as board:
+        board.reach()
+        board.write(dict(GOOD, device_name="e"))
+        assert board.choose()[0] == [board.config, board.kept]
+
+
+def turns(board, client, watch, clock, ms):
+    """The hosts that are tried while the cloud stays out of reach."""
+    found = []
+    for _ in range(4):
+        clock.advance_ms(ms - 1)
+        link = client.link
+        assert watch.step(True) is watch and client.link is link
+        clock.advance_ms(2)
+        assert watch.step(True) is watch
+        assert client.link is not link
+        found.append(client.config["mqtt"]["host"])
+    return found
+
+
+def test_each_is_tried_in_turn():
+    with Board(dict(GOOD, trial={"limit_s": 50})) as board, Clock().put_into(kept) as clock:
+        board.reach()
+        board.time += 1
+        board.write(dict(GOOD, mqtt={"host": "wrong"}, trial={"limit_s": 0}))
+        client = FakeClient()
+        watch = board.watch(client)
+        link = client.link
+        # The longer limit counts: the other may be what is damaged.
+        assert turns(board, client, watch, clock, 50000) == ["good", "wrong"] * 2
+        assert link.closed
+        assert client.directory == "/firmware"
+
+
+def test_the_one_that_is_tried_second_is_not_kept_again():
+    with Board() as board, Clock().put_into(kept) as clock:
+        board.reach()
+        before = read_file(board.kept)
+        board.time += 1
+        board.write(dict(GOOD, mqtt={"host": "wrong"}))
+        client = FakeClient()
+        watch = board.watch(client)
+        clock.advance_ms(600001)
+        watch.step(True)
+        assert client.config["mqtt"]["host"] == "good"
+        watch.reached = True
+        assert watch.step(True) is None
+        assert read_file(board.kept) == before
+
+
+def test_no_turn_in_the_midst_of_an_update():
+    with Board() as board, Clock().put_into(kept) as clock:
+        board.reach()
+        board.time += 1
+        board.write(dict(GOOD, mqtt={"host": "other"}))
+        client = FakeClient()
+        watch = board.watch(client)
+        client.job = client
+        link = client.link
+        clock.advance_ms(600001)
+        assert watch.step(True) is watch and client.link is link
+
+
+def test_the_trial_goes_on_behind_it():
+    with Board() as board:
+        client = FakeClient()
+        trial = client.trial = FakeTrial()
+        watch = board.watch(client)
+        assert watch.step(True) is watch and not trial.reached
+        watch.reached = True
+        assert watch.step(True) is trial and trial.reached
+        client.trial = trial = FakeTrial()
+        board.time += 1
+        watch = board.watch(client)
+        trial.over = True
+        assert watch.step(True) is watch
+        watch.reached = True
+        assert watch.step(True) is None
+
+
+def test_what_a_bundle_overrides_is_not_kept():
+    with Board() as board:
+        write_file(board.path + "/bundle", b'{"mqtt": {"host": "its own"}}')
+        board.reach()
+        assert kept.read(board.kept) == (GOOD, {"mqtt": {"host": "its own"}})
+        os.remove(board.path + "/bundle")
+        assert kept.read(board.kept) == (GOOD,)
+
+
+def test_the_time_of_a_file_on_littlefs_is_of_its_last_write():
+    # What tells a change from damage.
+    if not hasattr(vfs, "VfsLfs2"):
+        return
+    blocks = bytearray(4096 * 16)
+
+    class Flash:
+        def readblocks(self, n, buf, offset=0):
+            buf[:] = blocks[n * 4096 + offset : n * 4096 + offset + len(buf)]
+
+        def writeblocks(self, n, buf, offset=0):
+            blocks[n * 4096 + offset : n * 4096 + offset + len(buf)] = buf
+
+        def ioctl(self, op, arg):
+            return {4: 16, 5: 4096}.get(op, 0)
+
+    vfs.VfsLfs2.mkfs(Flash())
+    vfs.mount(Flash(), "/lfs")
+    try:
+        write_file("/lfs/a", b"x" * 1000)
+        written = os.stat("/lfs/a")[8]
+        assert written > 0
+        read_file("/lfs/a")
+        os.rename("/lfs/a", "/lfs/b")
+        assert os.stat("/lfs/b")[8] == written
+    finally:
+        vfs.umount("/lfs")
