@@ -146,29 +146,67 @@ def cloud(
 @app.command()
 def release(
     source: Annotated[Path, typer.Argument(help="Folder with app.py, or a ready firmware file.")],
-    version: Annotated[str, typer.Option(help="1 to 32 characters.")],
-    out_file: Annotated[Path | None, typer.Option("--out", help="The bundle to write.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="1 to 32 characters. A file that says its own needs none.")
+    ] = None,
+    out_file: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
     application: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
-    pad_to: Annotated[int | None, typer.Option(help="Fill up to exactly N bytes.")] = None,
+    pad_to: Annotated[
+        int | None, typer.Option(help="Fill up to exactly N bytes, before it is signed.")
+    ] = None,
     mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
+    key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
+    sequence: Annotated[
+        int | None, typer.Option(help="Of what is signed: above that of any release before.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Sign for boards whose configuration has this target.")
+    ] = None,
+    resign: Annotated[
+        bool, typer.Option("--resign", help="Sign a signed file again, so as to go back to it.")
+    ] = False,
     upload: Annotated[bool, typer.Option("--upload", help="Give it to the cloud.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a firmware file of an application folder, and upload it if asked to."""
-    for sentence in releases.check_version(version):
-        warn(sentence)
-    if source.is_dir():
-        name = application or source.resolve().name
-        target = out_file or releases.default_out(name, version)
-        made = releases.pack(source, version, out=target, application=name, pad_to=pad_to, mpy=mpy)
-    elif not source.exists():
+    """Make a firmware file of an application folder, sign and upload it if asked to.
+
+    The same input gives the same bytes; the time that is signed is SOURCE_DATE_EPOCH, else none.
+    """
+    if version is not None:
+        for sentence in releases.check_version(version):
+            warn(sentence)
+    if key is None and (sequence is not None or target or resign):
+        fail("--sequence, --target and --resign are for signing: name a private key with --key")
+    if key is not None and sequence is None:
+        fail("--sequence is missing: a number above that of any release before")
+    if not source.exists():
         fail(f"{source} does not exist; name the folder that holds app.py")
-    elif not upload or out_file or pad_to:
-        fail(f"{source} is a file already: all that can be done with it here is --upload")
+    if source.is_dir():
+        if version is None:
+            fail("--version is missing")
+        if resign:
+            fail("--resign is for a signed file, not for a folder")
+        name = application or source.resolve().name
+        made = releases.pack(
+            source,
+            version,
+            out=out_file or releases.default_out(name, version),
+            application=name,
+            pad_to=pad_to,
+            mpy=mpy,
+            signer=_signer(key, sequence, target),
+        )
+    elif pad_to:
+        fail(f"{source} is a file already: it cannot be padded")
     else:
-        made = releases.inspect(source)
+        made = _ready_file(source, out_file, version, _signer(key, sequence, target), resign)
+        if not key and not upload:
+            fail(f"{source} is a file already: it can be signed with --key, or given to --upload")
     shown = _release_json(made)
     if upload:
+        version = version or made.version
+        if not version:
+            fail(f"{source} does not say its version: name it with --version")
         with Client() as client:
             shown["firmware_id"] = client.upload(made.path, version, application)["firmware"]["id"]
     if as_json:
@@ -180,17 +218,100 @@ def release(
         out.print(f"uploaded; next: ivota push {version} --device PRODUCT/NAME", markup=False)
 
 
+def _ready_file(
+    source: Path,
+    out_file: Path | None,
+    version: str | None,
+    signer: releases.Signer | None,
+    resign: bool,
+) -> releases.Release:
+    if signer is None:
+        if out_file:
+            fail(f"{source} is a file already: --out is for what is made of it, with --key")
+        return _inspected(source)
+    if out_file is None:
+        fail("--out is missing: the file to write")
+    return releases.sign(source, signer, out=out_file, version=version, again=resign)
+
+
+def _signer(key: Path | None, sequence: int | None, target: str | None) -> releases.Signer | None:
+    if key is None or sequence is None:
+        return None
+    from .signing_keys import load_private
+
+    try:
+        time = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
+    except ValueError:
+        fail("SOURCE_DATE_EPOCH is not a number of seconds")
+    return releases.Signer(load_private(key, _passphrase), sequence, target, time)
+
+
+def _passphrase(new: bool = False) -> str:
+    """From the environment, for scripts, or asked for."""
+    given = os.environ.get("IVOTA_PASSPHRASE")
+    if given is not None:
+        return given
+    return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
+
+
+@app.command()
+def keygen(
+    file: Annotated[Path, typer.Argument(help="The private key to make, such as owner.key.")],
+    no_passphrase: Annotated[
+        bool, typer.Option("--no-passphrase", help="Do not encrypt it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key pair to sign firmware with; the public one goes onto the boards.
+
+    The passphrase is asked for, or taken from IVOTA_PASSPHRASE.
+    """
+    from .signing_keys import generate, load_public
+
+    public = generate(file, None if no_passphrase else _passphrase(new=True))
+    made = load_public(public)
+    if as_json:
+        print_json({"private": str(file), "public": str(public), "key": made.id})
+        return
+    out.print(f"private  {file}: keep it, and a copy, where no one else can read it", markup=False)
+    out.print(f"public   {public}: put it onto the boards, and into `keys` of /ivota.json")
+    out.print(f"key      {made.id}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A signed firmware file.")],
+    key: Annotated[list[Path], typer.Option(help="A public key that is trusted; repeatable.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check that a firmware is signed by a key that is trusted, as a board does."""
+    from . import signing
+    from .signing_keys import load_public
+
+    made = _inspected(file)
+    signing.verify(file.read_bytes(), [load_public(path) for path in key])
+    if as_json:
+        print_json(_release_json(made))
+        return
+    out.print(views.release_table(made))
+    out.print(f"good    {file} is signed by a key that is trusted", markup=False, soft_wrap=True)
+
+
 @app.command()
 def inspect(file: Annotated[Path, typer.Argument()], as_json: AsJson = False) -> None:
     """Show what a firmware file is."""
-    try:
-        found = releases.inspect(file)
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
+    found = _inspected(file)
     if as_json:
         print_json(_release_json(found))
     else:
         out.print(views.release_table(found))
+
+
+def _inspected(file: Path) -> releases.Release:
+    try:
+        return releases.inspect(file)
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}")
 
 
 @app.command()

@@ -1,26 +1,29 @@
-"""An application folder → a firmware file (a bundle), and what a firmware file is."""
+"""An application folder → a firmware file (a bundle), signed or not; what a firmware file is."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import bundle
 from .bundle import FILE_LIST, BundleFile, ReleaseError, check_path, check_version
 from .mpy import compile_mpy
+from .signing import SignedHeader, Signer, fits, split
 
 __all__ = [
     "BundleFile",
     "Release",
     "ReleaseError",
+    "Signer",
     "check_version",
     "default_out",
     "inspect",
     "kind_of",
     "pack",
+    "sign",
 ]
 
 LIBRARY = Path(__file__).resolve().parent.parent / "lib"  # of this checkout
@@ -31,9 +34,10 @@ _COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')
 
 @dataclass(frozen=True)
 class Release:
-    """What a firmware file is. Sizes in bytes; `application`, `version`, `files` of bundles only.
+    """What a firmware file is. Sizes in bytes; `application` and `files` of bundles only.
 
-    `archive_size` is where the archive ends and filler begins; digests are of the whole file.
+    `version` is a bundle's, or what was signed. `archive_size` is where the archive ends and
+    filler begins; digests are of the whole file. `signed` is what the file says, by whomever.
     """
 
     path: Path
@@ -46,6 +50,7 @@ class Release:
     application: str | None
     version: str | None
     files: tuple[BundleFile, ...]
+    signed: SignedHeader | None = None
 
 
 def default_out(application: str, version: str) -> Path:
@@ -64,13 +69,14 @@ def pack(
     application: str | None = None,
     pad_to: int | None = None,
     mpy: bool = True,
+    signer: Signer | None = None,
 ) -> Release:
-    """Packs `folder` into the bundle `out` and returns what it is.
+    """Packs `folder` into the bundle `out`, signs it if asked to, and returns what it is.
 
     Adds `lib/ivota` and `lib/bundlefs` of this checkout unless the folder has its own. Hidden
     files and `__pycache__` stay out. `.py` is compiled to `.mpy` unless `mpy` is false. `pad_to`
-    fills the file up behind the archive's end to exactly that many bytes, which do not compress.
-    `application` defaults to the folder's name. Raises ReleaseError.
+    fills the payload up behind the archive's end to exactly that many bytes, which do not
+    compress. `application` defaults to the folder's name. Raises ReleaseError.
     """
     check_version(version)
     if not folder.is_dir():
@@ -86,7 +92,31 @@ def pack(
                 f"the archive alone has {len(archive)} bytes: it cannot be padded to {pad_to}"
             )
         archive += hashlib.shake_256(b"ivota filler").digest(pad_to - len(archive))
-    _write(out, archive)
+    _write(out, signer.sign(archive, version, "bundle") if signer else archive)
+    return inspect(out)
+
+
+def sign(
+    source: Path, signer: Signer, *, out: Path, version: str | None = None, again: bool = False
+) -> Release:
+    """Signs the ready firmware file `source` into `out` and returns what that is.
+
+    `version` is for what does not say it itself. `again`: what was signed before, under another
+    sequence number or with another key; a signer without a target keeps the target that it had.
+    Raises ReleaseError, OSError where `source` cannot be read.
+    """
+    made = inspect(source)
+    if bool(made.signed) is not again:
+        was = "is signed; --resign signs its payload again" if made.signed else "is not signed yet"
+        raise ReleaseError(f"{source} {was}")
+    if version and made.version and version != made.version:
+        raise ReleaseError(f"{source} is version {made.version!r}, not {version!r}")
+    version = version or made.version
+    if not version:
+        raise ReleaseError(f"{source} does not say its version: name it with --version")
+    if made.signed and signer.target is None:
+        signer = replace(signer, target=made.signed.target)
+    _write(out, signer.sign(split(source.read_bytes())[0], version, made.kind))
     return inspect(out)
 
 
@@ -102,25 +132,35 @@ def kind_of(head: bytes) -> str:
 def inspect(path: Path) -> Release:
     """Reads a firmware file; a bundle's file list is checked against its files.
 
-    Raises ReleaseError where a bundle is damaged, OSError where the file cannot be read.
+    Whose signature it is, is not asked: `signing.verify` does. Raises ReleaseError where a bundle
+    or a signed firmware is damaged, OSError where the file cannot be read.
     """
     data = path.read_bytes()
-    kind = kind_of(data)
+    payload, trailer = split(data)
+    signed = trailer.header if trailer else None
+    kind = kind_of(payload)
     archive_size, application, version = None, None, None
     files: tuple[BundleFile, ...] = ()
     if kind == "bundle":
-        archive_size, application, version, files = bundle.read(data)
+        archive_size, application, version, files = bundle.read(payload)
+    if trailer and signed:
+        if not fits(payload, trailer) or signed.kind != kind:
+            raise ReleaseError("the payload is not the one that was signed")
+        if version not in (None, signed.version):
+            raise ReleaseError(f"a bundle {version!r} is signed as {signed.version!r}")
+        version = signed.version
     return Release(
         path=path,
         kind=kind,
         size=len(data),
-        payload_size=len(data),
+        payload_size=len(payload),
         archive_size=archive_size,
         md5=hashlib.md5(data).hexdigest(),
         sha256=hashlib.sha256(data).hexdigest(),
         application=application,
         version=version,
         files=files,
+        signed=signed,
     )
 
 

@@ -64,7 +64,18 @@ def release_table(release: Release) -> Table:
         for file in release.files:
             table.add_row("", Text(f"{file.size:>9,}  {file.path}"))
         table.add_row("archive", f"{release.archive_size:,} bytes")
+    elif release.version:
+        table.add_row("version", Text(release.version))
     table.add_row("payload", f"{release.payload_size:,} bytes")
+    if release.signed:
+        table.add_row("signed", Text(f"as number {release.signed.sequence}"))
+        table.add_row("target", Text(release.signed.target or "none"))
+        table.add_row("by key", Text(f"{release.signed.key}; `ivota verify` tells whether it is"))
+        if release.signed.time:
+            when = time.gmtime(release.signed.time)
+            table.add_row("time", time.strftime("%Y-%m-%d %H:%M:%S UTC", when))
+    else:
+        table.add_row("signed", "no")
     table.add_row("size", f"{release.size:,} bytes")
     table.add_row("md5", release.md5)
     table.add_row("sha256", release.sha256)

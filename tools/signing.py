@@ -1,0 +1,153 @@
+"""Signed firmware, byte by byte: payload, signed header, signature, footer (docs/formats.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .bundle import ReleaseError, check_version
+
+if TYPE_CHECKING:  # cryptography takes its time, and only those who sign and verify need it
+    from .signing_keys import PrivateKey, PublicKey
+
+FORMAT = 1
+MAGIC = b"IVOTASIG"
+HEADER_MOST = 1024  # bytes; a board reads no more
+SIGNATURE_SIZE = 384  # bytes: RSA-3072
+SEQUENCE_MOST = 0xFFFF_FFFF  # so that a Unix time may be one
+TARGET_MOST = 32  # characters
+_TIME_MOST = 1 << 40  # seconds
+_FOOTER = struct.Struct("<HH8s")
+
+
+@dataclass(frozen=True)
+class SignedHeader:
+    """What a signature says of the payload: `size` in bytes, `time` in Unix seconds or 0.
+
+    `target` is the kind of board, None for boards that have none configured; `key` is the id of
+    the public key that fits.
+    """
+
+    version: str
+    sequence: int
+    target: str | None
+    kind: str
+    size: int
+    sha256: str
+    time: int
+    key: str
+
+    def encode(self) -> bytes:
+        values = {"v": FORMAT, **dataclasses.asdict(self)}
+        return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Trailer:
+    """The end of a signed firmware. That it is there says nothing of whose it is: see `verify`."""
+
+    header: SignedHeader
+    signed: bytes  # the header as it stands in the file
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signs, and what is signed besides the payload."""
+
+    key: PrivateKey
+    sequence: int
+    target: str | None = None
+    time: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sequence <= SEQUENCE_MOST:
+            raise ReleaseError(f"a sequence number is 1 to {SEQUENCE_MOST}, not {self.sequence}")
+        if self.target is not None and not 1 <= len(self.target) <= TARGET_MOST:
+            raise ReleaseError(f"a target has 1 to {TARGET_MOST} characters")
+        if not 0 <= self.time <= _TIME_MOST:
+            raise ReleaseError("a time is in seconds since 1970, 0 for none")
+
+    def sign(self, payload: bytes, version: str, kind: str) -> bytes:
+        """The whole firmware file. The same arguments give the same bytes."""
+        check_version(version)
+        header = SignedHeader(
+            version=version,
+            sequence=self.sequence,
+            target=self.target,
+            kind=kind,
+            size=len(payload),
+            sha256=hashlib.sha256(payload).hexdigest(),
+            time=self.time,
+            key=self.key.public.id,
+        ).encode()
+        signature = self.key.sign(header)
+        return payload + header + signature + _FOOTER.pack(len(header), len(signature), MAGIC)
+
+
+def split(data: bytes) -> tuple[bytes, Trailer | None]:
+    """(payload, trailer), or all of it and None where it is not signed.
+
+    Raises ReleaseError for what ends as a signed firmware and is none.
+    """
+    if len(data) < _FOOTER.size or data[-len(MAGIC) :] != MAGIC:
+        return data, None
+    try:
+        return _split(data)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ReleaseError(f"the signature's frame is damaged: {error}") from None
+
+
+def _split(data: bytes) -> tuple[bytes, Trailer]:
+    header_size, signature_size, _ = _FOOTER.unpack(data[-_FOOTER.size :])
+    start = len(data) - _FOOTER.size - header_size - signature_size
+    if signature_size != SIGNATURE_SIZE or header_size > HEADER_MOST or start < 0:
+        raise ValueError(f"{header_size} bytes of header, {signature_size} of signature")
+    signed = data[start : start + header_size]
+    found = json.loads(signed)
+    if type(found["v"]) is not int or found.pop("v") != FORMAT:
+        raise ValueError("a format that this version of ivota does not know")
+    header = SignedHeader(**found)
+    for field, kinds in _KINDS.items():
+        if type(found[field]) not in kinds:
+            raise ValueError(f"{field} is {found[field]!r}")
+    if not 1 <= header.sequence <= SEQUENCE_MOST or not 0 <= header.time <= _TIME_MOST:
+        raise ValueError("a number that is out of range")
+    trailer = Trailer(header, signed, data[start + header_size : -_FOOTER.size])
+    return data[:start], trailer
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "version": (str,),
+    "sequence": (int,),
+    "target": (str, type(None)),
+    "kind": (str,),
+    "size": (int,),
+    "sha256": (str,),
+    "time": (int,),
+    "key": (str,),
+}
+
+
+def fits(payload: bytes, trailer: Trailer) -> bool:
+    """Whether the payload is the one that was signed, by whomever."""
+    header = trailer.header
+    return header.size == len(payload) and header.sha256 == hashlib.sha256(payload).hexdigest()
+
+
+def verify(data: bytes, keys: Sequence[PublicKey]) -> Trailer:
+    """The trailer of a firmware that one of the keys has signed. Raises ReleaseError."""
+    payload, trailer = split(data)
+    if trailer is None:
+        raise ReleaseError("it is not signed")
+    if not any(key.signed(trailer.signed, trailer.signature) for key in keys):
+        known = ", ".join(key.id for key in keys)
+        raise ReleaseError(f"it says the key {trailer.header.key}; none of {known} has signed it")
+    if not fits(payload, trailer):
+        raise ReleaseError("the payload is not the one that was signed")
+    return trailer

@@ -1,0 +1,153 @@
+"""The keys that firmware is signed with: RSA-3072, made, kept and read.
+
+The private key is PKCS #8 in PEM. The public one is its SubjectPublicKeyInfo in DER, which has 422
+bytes for every key of this kind: a board finds the modulus in it without a parser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    RSAPrivateKey,
+    RSAPublicKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from .bundle import ReleaseError
+
+BITS = 3072
+SIGNATURE_SIZE = BITS // 8  # bytes
+_EXPONENT = 65537
+_SUFFIX = ".pub"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """`der` is what lies on a board."""
+
+    der: bytes
+
+    @property
+    def id(self) -> str:
+        """The first 16 hexadecimal digits of its SHA-256."""
+        return hashlib.sha256(self.der).hexdigest()[:16]
+
+    def signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether the signature is this key's, of these bytes."""
+        key = load_der_public_key(self.der)
+        assert isinstance(key, RSAPublicKey)
+        try:
+            key.verify(signature, data, PKCS1v15(), hashes.SHA256())
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """Signs; the same bytes always get the same signature."""
+
+    key: RSAPrivateKey
+
+    @property
+    def public(self) -> PublicKey:
+        return _public(self.key.public_key(), "the key")
+
+    def sign(self, data: bytes) -> bytes:
+        return self.key.sign(data, PKCS1v15(), hashes.SHA256())
+
+
+def generate(path: Path, passphrase: str | None) -> Path:
+    """Makes a key: the private one in `path`, for its owner's eyes alone, the other beside it.
+
+    Returns the public key's path. Encrypted unless `passphrase` is None. Raises ReleaseError where
+    one of the files is there already: a key that is overwritten is lost.
+    """
+    if passphrase == "":
+        raise ReleaseError("an empty passphrase protects nothing; --no-passphrase says so openly")
+    public = path.with_name(path.stem + _SUFFIX)
+    for each in (path, public):
+        if each.exists():
+            raise ReleaseError(f"{each} exists; a key is never overwritten")
+    if public == path:
+        raise ReleaseError(f"{path} would be the public key's name; name it without {_SUFFIX}")
+    key = PrivateKey(generate_private_key(_EXPONENT, BITS))
+    encryption = (
+        NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase.encode())
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+        public.write_bytes(key.public.der)
+    except OSError as error:
+        raise ReleaseError(f"{error.filename} cannot be written: {error.strerror}") from None
+    return public
+
+
+def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
+    """Reads a private key; `ask` gives the passphrase of an encrypted one. Raises ReleaseError."""
+    data = _read(path)
+    try:
+        try:
+            key = load_pem_private_key(data, None)
+        except TypeError:  # encrypted
+            key = load_pem_private_key(data, ask().encode() or b"\0")
+    except (ValueError, UnsupportedAlgorithm):
+        raise ReleaseError(
+            f"{path} is no private key in PEM, or the passphrase is another"
+        ) from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ReleaseError(f"{path}: {_WANTED}")
+    _public(key.public_key(), str(path))
+    return PrivateKey(key)
+
+
+def load_public(path: Path) -> PublicKey:
+    """Reads a public key, in DER or PEM. Raises ReleaseError."""
+    data = _read(path)
+    try:
+        pem = data.lstrip().startswith(b"-----BEGIN")
+        key = load_pem_public_key(data) if pem else load_der_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ReleaseError(f"{path} is no public key, as `ivota keygen` makes one") from None
+    return _public(key, str(path))
+
+
+_WANTED = f"boards check signatures of RSA keys with {BITS} bits and the exponent {_EXPONENT}"
+
+
+def _public(key: object, what: str) -> PublicKey:
+    if (
+        not isinstance(key, RSAPublicKey)
+        or key.key_size != BITS
+        or key.public_numbers().e != _EXPONENT
+    ):
+        raise ReleaseError(f"{what}: {_WANTED}")
+    return PublicKey(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ReleaseError(f"{path} cannot be read: {error.strerror}") from None
