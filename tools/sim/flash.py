@@ -189,21 +189,24 @@ class Flash:
 
     def otadata(self) -> tuple[otadata.Entry, otadata.Entry]:
         """What its two sectors hold."""
-        first, second = (otadata.parse(self._read(self.blocks + n, 1)) for n in (0, 1))
+        first, second = (otadata.parse(self._read(self._otadata(n), 1)) for n in (0, 1))
         return first, second
 
     def write_otadata(self, sector: int, data: bytes) -> None:
         """Writes sector 0 or 1, all else of it erased, as `write_slot()` does."""
-        self._write(self.blocks + sector, data.ljust(BLOCK, b"\xff"))
+        self._write(self._otadata(sector), data.ljust(BLOCK, b"\xff"))
 
     def would_boot(self) -> str | None:
         """The slot that the next start boots, as things are; None where it would boot none."""
         return otadata.would_boot(self.otadata(), lambda label: is_valid(self.slot(label)))
 
-    def _first(self, label: str) -> int:
+    def _otadata(self, sector: int) -> int:
         if not self.slots:
             raise FlashError("this flash has no slots")
-        return self.blocks + 2 + otadata.LABELS.index(label) * self.slots
+        return self.blocks + sector
+
+    def _first(self, label: str) -> int:
+        return self._otadata(2) + otadata.LABELS.index(label) * self.slots
 
     def _write(self, block: int, data: bytes) -> None:
         self.settle()

@@ -38,13 +38,14 @@ def make_image(
     data = _description(version) + SOURCE_MAGIC + struct.pack("<I", len(text)) + text
     data += b"\0" * (-len(data) % 4)
     chance = random.Random(f"image {version}")
-    end = _HEADER.size + _SEGMENT.size + len(data) + _SEGMENT.size
     code = b""
     if size is not None:
-        # The checksum is in the last byte of 16: the segments end 4 before that.
-        room = size // 16 * 16 - _DIGEST - 4 - end
+        # The checksum is the last of 16 bytes, and segments are multiples of 4.
+        least = _HEADER.size + 2 * _SEGMENT.size + len(data) + 4 + _DIGEST
+        room = size // 16 * 16 - least
         if room < 0:
-            raise ValueError(f"an image of {version} has {size - room} bytes at least")
+            least += -least % 16
+            raise ValueError(f"an image of {version} has {least} bytes at least")
         code = chance.randbytes(room)
     image = _HEADER.pack(
         *(_MAGIC, 2, 2, 0x20, _ENTRY),  # two segments; DIO at 40 MHz, 4 MiB

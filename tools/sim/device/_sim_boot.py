@@ -9,7 +9,17 @@ import _sim_ota
 import esp32
 import machine
 import vfs
-from _sim_ota import ABORTED, BLANK, CRC, NEW, PENDING_VERIFY, SEQ, STATE, VALID
+from micropython import const
+
+_NEW = const(0)
+_PENDING_VERIFY = const(1)
+_VALID = const(2)
+_ABORTED = const(4)
+
+_BLANK = 0xFFFFFFFF
+_SEQ = const(0)
+_STATE = const(1)
+_CRC = const(2)
 
 _SOURCE_MAGIC = b"IVOTASRC"
 _SOURCE_AT = 24 + 8 + 256  # behind the header, the first segment's, and the description
@@ -53,26 +63,28 @@ def _boot(flash, at, slots):
     except OSError:
         return None
     for number, entry in enumerate(found):
-        if entry[STATE] == PENDING_VERIFY:
-            entry[STATE] = ABORTED
+        if entry[_STATE] == _PENDING_VERIFY:
+            entry[_STATE] = _ABORTED
             _write(flash, at, number, entry)
     slot, initial = -1, False
     if _sim_ota.empty(found[0]) and _sim_ota.empty(found[1]):
         slot = 0
-        initial = all(entry[SEQ] == BLANK or entry[CRC] != _sim_ota.crc(entry) for entry in found)
+        initial = all(
+            entry[_SEQ] == _BLANK or entry[_CRC] != _sim_ota.crc(entry) for entry in found
+        )
     else:
         number = _sim_ota.active(found)
         if number >= 0:
             entry = found[number]
-            slot = (entry[SEQ] - 1) % 2
-            if entry[STATE] == NEW:  # before it is known whether the image is whole
-                entry[STATE] = PENDING_VERIFY
+            slot = (entry[_SEQ] - 1) % 2
+            if entry[_STATE] == _NEW:  # before it is known whether the image is whole
+                entry[_STATE] = _PENDING_VERIFY
                 _write(flash, at, number, entry)
     for each in (1, 0) if slot == 1 else (0, 1):
         if _bootable(flash, at + 2 + each * slots, slots):
             if initial:
-                entry = [each + 1, VALID, 0]
-                entry[CRC] = _sim_ota.crc(entry)
+                entry = [each + 1, _VALID, 0]
+                entry[_CRC] = _sim_ota.crc(entry)
                 _write(flash, at, 0, entry)
             print("sim: boots ota_%d" % each)
             return each
@@ -109,6 +121,5 @@ def _run_image():
             machine.reset()  # as a panic
         # A class is the one thing with attributes that can be made of names.
         sys.modules["ivota_image"] = type("ivota_image", (), names)
-    sys.modules["esp32"] = esp32
     for name in ("_sim_boot", "_sim_ota"):
         del sys.modules[name]

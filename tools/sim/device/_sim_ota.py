@@ -8,16 +8,15 @@ import struct
 
 from micropython import const
 
-NEW = const(0)
-PENDING_VERIFY = const(1)
-VALID = const(2)
-INVALID = const(3)
-ABORTED = const(4)
+_NEW = const(0)
+_VALID = const(2)
+_INVALID = const(3)
+_ABORTED = const(4)
 
-BLANK = 0xFFFFFFFF
-SEQ = const(0)
-STATE = const(1)
-CRC = const(2)
+_BLANK = 0xFFFFFFFF
+_SEQ = const(0)
+_STATE = const(1)
+_CRC = const(2)
 
 _FAIL = const(-1)
 _OTA_VALIDATE_FAILED = const(-0x1503)
@@ -30,7 +29,7 @@ _CHUNK = const(512)
 def read(flash, at, buf):
     """Fill `buf` from byte `at` of the flash. Raises OSError."""
     if flash.readblocks(at >> 12, buf, at & 4095):
-        raise OSError(_FLASH_OP_FAIL, "ESP_ERR_FLASH_OP_FAIL")
+        raise OSError(_FLASH_OP_FAIL)
     return buf
 
 
@@ -45,33 +44,33 @@ def entries(flash, at):
 
 
 def crc(entry):
-    return binascii.crc32(struct.pack("<I", entry[SEQ]), BLANK)
+    return binascii.crc32(struct.pack("<I", entry[_SEQ]), _BLANK)
 
 
 def empty(entry):
-    return entry[SEQ] == BLANK or entry[STATE] == INVALID or entry[STATE] == ABORTED
+    return entry[_SEQ] == _BLANK or entry[_STATE] == _INVALID or entry[_STATE] == _ABORTED
 
 
 def active(found):
     """The number of the entry that decides, or -1."""
-    valid = [not empty(entry) and entry[CRC] == crc(entry) for entry in found]
+    valid = [not empty(entry) and entry[_CRC] == crc(entry) for entry in found]
     if valid[0] and valid[1]:
-        return 0 if found[0][SEQ] >= found[1][SEQ] else 1
+        return 0 if found[0][_SEQ] >= found[1][_SEQ] else 1
     return 0 if valid[0] else 1 if valid[1] else -1
 
 
 def write(flash, at, number, entry):
     """Replace a sector: two operations, and in between it is blank. Raises OSError."""
-    data = struct.pack("<I20sII", entry[SEQ], b"\xff" * 20, entry[STATE], entry[CRC])
+    data = struct.pack("<I20sII", entry[_SEQ], b"\xff" * 20, entry[_STATE], entry[_CRC])
     if flash.ioctl(6, at + number) or flash.writeblocks(at + number, data, 0):
-        raise OSError(_FLASH_OP_FAIL, "ESP_ERR_FLASH_OP_FAIL")
+        raise OSError(_FLASH_OP_FAIL)
 
 
 def boot_slot(flash, at):
     """The slot that otadata names."""
     found = entries(flash, at)
     number = active(found)
-    return 0 if number < 0 else (found[number][SEQ] - 1) % _SLOTS
+    return 0 if number < 0 else (found[number][_SEQ] - 1) % _SLOTS
 
 
 def set_boot(flash, at, slot, first, blocks):
@@ -81,17 +80,17 @@ def set_boot(flash, at, slot, first, blocks):
     except OSError:
         fine = False
     if not fine:
-        raise OSError(_OTA_VALIDATE_FAILED, "ESP_ERR_OTA_VALIDATE_FAILED")
+        raise OSError(_OTA_VALIDATE_FAILED)
     found = entries(flash, at)
     number = active(found)
     seq = slot + 1
     if number >= 0:
         # The least that names the slot and is not below the one that decides now.
         seq %= _SLOTS
-        while found[number][SEQ] > seq:
+        while found[number][_SEQ] > seq:
             seq += _SLOTS
-    entry = [seq, NEW, 0]
-    entry[CRC] = crc(entry)
+    entry = [seq, _NEW, 0]
+    entry[_CRC] = crc(entry)
     write(flash, at, 1 if number == 0 else 0, entry)
 
 
@@ -100,9 +99,9 @@ def mark_valid(flash, at):
     found = entries(flash, at)
     number = active(found)
     if number < 0:
-        raise OSError(_FAIL, "ESP_FAIL")
-    if found[number][STATE] != VALID:
-        found[number][STATE] = VALID
+        raise OSError(_FAIL)
+    if found[number][_STATE] != _VALID:
+        found[number][_STATE] = _VALID
         write(flash, at, number, found[number])
 
 

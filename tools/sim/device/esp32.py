@@ -5,7 +5,13 @@
 import os
 import sys
 
-import ffi
+import machine
+from micropython import const
+
+# Of esp-idf; negative they are what MicroPython raises OSError with.
+_INVALID_ARG = const(-0x102)
+_INVALID_SIZE = const(-0x104)
+_FLASH_OP_FAIL = const(-0x6001)
 
 _flash = None  # all of it
 _running = None  # a row of _rows
@@ -41,7 +47,7 @@ def _idf(name, *args):
 
 def _failed(error):
     if error:
-        raise OSError(-0x6001, "ESP_ERR_FLASH_OP_FAIL")
+        raise OSError(_FLASH_OP_FAIL)
 
 
 class Partition:
@@ -82,7 +88,7 @@ class Partition:
     def writeblocks(self, block, buf, offset=-1):
         if offset < 0:
             if len(buf) & 4095:
-                raise OSError(-0x104, "ESP_ERR_INVALID_SIZE")
+                raise OSError(_INVALID_SIZE)
             self._check(block, len(buf), 0)
             for n in range(len(buf) >> 12):
                 self.ioctl(6, block + n)
@@ -104,18 +110,18 @@ class Partition:
 
     def _check(self, block, size, offset):
         if block < 0 or offset < 0 or (block << 12) + offset + size > self._row[3] << 12:
-            raise OSError(-0x104, "ESP_ERR_INVALID_SIZE")
+            raise OSError(_INVALID_SIZE)
 
     # esp-idf aborts, too: the code that runs would be gone.
     def _protect(self):
         if self._row is _running:
             print("sim: the running partition is written to")
-            ffi.open(None).func("v", "abort", "")()
+            machine._libc.func("v", "abort", "")()
 
     def set_boot(self):
         kind, subtype, first, blocks, _ = self._row
         if kind:
-            raise OSError(-0x102, "ESP_ERR_INVALID_ARG")
+            raise OSError(_INVALID_ARG)
         _idf("set_boot", subtype & 15, first, blocks)
 
     def get_next_update(self):
