@@ -8,7 +8,6 @@ that no block is written twice. On FAT, whose every flush writes two sectors mor
 
 from micropython import const
 
-_CHUNK = const(512)
 _FAT_SYNC = const(65535)  # on FAT durable at each multiple of 64 KiB
 
 
@@ -26,16 +25,17 @@ def next_end(target):
     target.end = min(end, target.size)
 
 
-def fill(target, raw):
-    """Append what `raw` gives, up to `target.end` at most; what its last `readinto` returned.
+def fill(target, raw, left):
+    """Append what `raw` gives, `left` bytes at most; what its last `readinto` returned.
 
-    What it raises came from `raw` where the file's `tell()` is `target.position` still.
+    `left` does not go beyond `target.end`. What this raises came from `raw` where the file's
+    `tell()` is `target.position` still.
     """
     buffer = target.buffer
-    left = target.end - target.position
+    chunk = target.chunk
     n = 1
     while left:
-        n = raw.readinto(buffer, left if left < _CHUNK else _CHUNK)
+        n = raw.readinto(buffer, left if left < chunk else chunk)
         if not n:
             break
         target.position += n
@@ -60,18 +60,19 @@ def check(target, most):
     Only whole chunks are taken until the file is whole, so that nothing is allocated.
     """
     stop = target.durable
+    chunk = target.chunk
     if stop < target.size:
-        stop -= stop % _CHUNK
+        stop -= stop % chunk
     most = min(most, stop - target.checked)
     if most > 0:
         file = target.file
         buffer = target.buffer
         digest = target.digest
         file.seek(target.checked)
-        for _ in range(most // _CHUNK):
+        for _ in range(most // chunk):
             file.readinto(buffer)
             digest.update(buffer)
-        tail = most % _CHUNK
+        tail = most % chunk
         if tail:
             file.readinto(buffer, tail)
             digest.update(memoryview(buffer)[:tail])

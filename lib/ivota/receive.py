@@ -8,6 +8,7 @@ from ivota import once
 from ivota.errors import again
 
 _BLOCK = const(4096)
+_MUCH = const(256)  # fewer bytes are not worth a call
 
 
 def step(job):
@@ -17,13 +18,24 @@ def step(job):
     """
     target = job.target
     if not job.verbs:
-        job.verbs = once("firmware")
+        job.verbs = once(target.kind)
         if job.etag:
             once("checkpoint").note(target, job.etag)
             job.etag = None
-    n = once("skip").skip(job) if job.skip else job.verbs.fill(target, job.stream.raw)
+    if job.skip:
+        n = once("skip").skip(job)
+        if n:
+            job.durable_at = time.ticks_ms()
+    else:
+        n = target.end - target.position
+        left = _BLOCK - n
+        n = job.verbs.fill(target, job.stream.raw, n)
+        if n:
+            _advance(job, target)
+            # What came with the end of a block begins the next, but ends none.
+            if left > _MUCH and target.end - target.position > left:
+                n = job.verbs.fill(target, job.stream.raw, left)
     if n:
-        _advance(job, target)
         return True
     if n == 0:
         raise again("the server closed early")
@@ -35,8 +47,6 @@ def step(job):
 def _advance(job, target):
     """A block is whole: progress refills the budget."""
     now = job.durable_at = time.ticks_ms()
-    if target.position < target.end:
-        return  # it was skipped
     job.verbs.end_block(target)
     job.fetched = True
     job.asked = False

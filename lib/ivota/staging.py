@@ -1,6 +1,7 @@
 """What is done with a firmware file before its first byte: identity, room, where it goes on."""
 
 import binascii
+import gc
 import hashlib
 import os
 
@@ -11,14 +12,22 @@ from ivota.errors import OtaError
 
 _FAILED = const(-5)
 _CHUNK = const(512)
+_CHUNK_MOST = const(4096)  # a block
+_FREE = const(32768)  # bytes of heap that are plenty
 _FAT_BLOCK = const(4096)
 _SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 
 # Without methods, so that it does not keep a module in the heap.
 class Target:
-    """A firmware that is being downloaded: where it lies, and how far it is."""
+    """A firmware that is being downloaded: where it lies, and how far it is.
 
+    `kind` names the module with what is done to it: firmware for a file, partition for an OTA
+    slot; "choose" while its first byte is yet to say.
+    """
+
+    kind = "firmware"
+    slot = None  # the label of the partition
     file = None
     position = 0
 
@@ -38,6 +47,17 @@ def size_of(path):
         return -1
 
 
+def identity(push):
+    """What a checkpoint says of whose bytes these are."""
+    return {"version": push.version, "md5sum": push.md5, "file_size": push.size}
+
+
+def is_of(known, push):
+    """Whether a checkpoint is this firmware's."""
+    right = identity(push)
+    return all(known.get(key) == right[key] for key in right)
+
+
 def open_target(target, base, push, keep=None, spare=None):
     """Make ready for `push`, in `base`.bin, with `base`.json beside it while it is unfinished.
 
@@ -55,17 +75,16 @@ def open_target(target, base, push, keep=None, spare=None):
         pass
     known = once("jsonfile").load(target.checkpoint)
     length = size_of(path)
-    identity = {"version": push.version, "md5sum": push.md5, "file_size": push.size}
     # A whole file without a checkpoint was verified once: worth a look before a download.
     mine = length == push.size
     if known is not None:
-        mine = all(known.get(key) == identity[key] for key in identity)
+        mine = "slot" not in known and is_of(known, push)
     if length > push.size or not mine:
         once("checkpoint").discard(target)
         known = None
     if known is None:
         _make_room(target, directory, keep, spare)
-        known = dict(identity, position=0)
+        known = dict(identity(push), position=0)
         once("jsonfile").save(target.checkpoint, known)
     target.etag = known.get("etag")
     length = max(size_of(path), 0)
@@ -74,7 +93,9 @@ def open_target(target, base, push, keep=None, spare=None):
     target.position = target.durable = length
     target.checked = 0
     target.digest = hashlib.md5()
-    target.buffer = bytearray(_CHUNK)  # for what comes in, and for what is digested
+    # For what comes in, and for what is digested: each call of a large one does more.
+    target.chunk = chunk = _CHUNK if gc.mem_free() < _FREE else _CHUNK_MOST
+    target.buffer = bytearray(chunk)
     # A name in capitals is the same name on FAT alone.
     target.fat = fat = size_of(base + ".JSON") >= 0
     target.block_size = block_size = _FAT_BLOCK if fat else os.statvfs(directory)[0]
@@ -94,18 +115,23 @@ def open_target(target, base, push, keep=None, spare=None):
 
 def _make_room(target, directory, keep, spare):
     """Remove what no one needs; OtaError when the firmware does not fit even so."""
-    for name in os.listdir(directory):
-        path = directory + "/" + name
-        if path not in (keep, spare, target.path):
-            try:
-                os.remove(path)
-            except OSError:
-                pass  # a folder: not ours; whether it stands in the way is seen below
+    clear(directory, (keep, spare, target.path))
     if _lacks(target, directory) and spare and spare != target.path:
         once("jsonfile").remove(spare)
     lacks = _lacks(target, directory)
     if lacks:
         raise OtaError(_FAILED, "no room: %d KiB more are needed" % lacks)
+
+
+def clear(directory, kept):
+    """Remove what is not at one of these paths."""
+    for name in os.listdir(directory):
+        path = directory + "/" + name
+        if path not in kept:
+            try:
+                os.remove(path)
+            except OSError:
+                pass  # a folder: not ours; whether it stands in the way is seen later
 
 
 def _lacks(target, directory):

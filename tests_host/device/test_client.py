@@ -581,7 +581,7 @@ def test_an_error_of_the_flash_is_minus_5():
         world.client()
         world.push()
 
-        def fill(target, raw):
+        def fill(target, raw, left):
             target.position += 1  # as before a write that fails
             raise OSError(5)
 

@@ -50,7 +50,7 @@ class Target(staging.Target):
 
     def write(self, part, n):
         """Append n bytes; True when that ended a block."""
-        firmware.fill(self, Raw(part[:n]))
+        firmware.fill(self, Raw(part[:n]), self.room())
         if self.position < self.end:
             return False
         firmware.end_block(self)
@@ -552,11 +552,19 @@ def test_an_absurd_size_is_no_room():
         target.discard()
 
 
+class Gc:
+    """A heap with so many bytes free."""
+
+    def __init__(self, free):
+        self.mem_free = lambda: free
+
+
 def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
-    with tmp_dir() as path, patched(staging, os=FakeOs()):
+    with tmp_dir() as path, patched(staging, os=FakeOs(), gc=Gc(20000)):
         target = Target(path)
         target.open(push_of(data))
+        assert len(target.buffer) == 512
         assert target.check(4096)
         fill(target, data, 4095)
         assert target.check(4096)
@@ -567,6 +575,22 @@ def test_check_takes_steps_and_only_what_is_durable():
         assert target.checked == 4096
         assert target.check(4096)
         assert target.checked == 8188 - 8188 % 512
+        fill(target, data)
+        assert digest(target) == 3
+        assert target.checked == 20000
+        target.finish()
+
+
+def test_where_the_heap_has_room_the_buffer_is_a_block():
+    data = data_of(20000)
+    with tmp_dir() as path, patched(staging, os=FakeOs(), gc=Gc(60000)):
+        target = Target(path)
+        target.open(push_of(data))
+        assert len(target.buffer) == 4096
+        fill(target, data, 12000)
+        assert target.durable == 8188
+        assert target.check(4096)
+        assert target.checked == 4096
         fill(target, data)
         assert digest(target) == 3
         assert target.checked == 20000
