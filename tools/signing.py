@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # cryptography takes its time, and only those who sign and ve
 
 FORMAT = 1
 MAGIC = b"IVOTASIG"
-HEADER_MOST = 1024  # bytes; a board reads no more
+HEADER_MOST = 512  # bytes; a board reads no more
 SIGNATURE_SIZE = 384  # bytes: RSA-3072
 SEQUENCE_MOST = 0xFFFF_FFFF  # so that a Unix time may be one
 TARGET_MOST = 32  # characters
@@ -44,7 +44,9 @@ class SignedHeader:
 
     def encode(self) -> bytes:
         values = {"v": FORMAT, **dataclasses.asdict(self)}
-        return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+        # Not as \u…: of the two halves of a surrogate pair MicroPython makes two characters.
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode()
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Signer:
             raise ReleaseError(f"a sequence number is 1 to {SEQUENCE_MOST}, not {self.sequence}")
         if self.target is not None and not 1 <= len(self.target) <= TARGET_MOST:
             raise ReleaseError(f"a target has 1 to {TARGET_MOST} characters")
+        if self.target is not None and not self.target.isprintable():
+            raise ReleaseError(f"the target {self.target!r} has control characters")
         if not 0 <= self.time <= _TIME_MOST:
             raise ReleaseError("a time is in seconds since 1970, 0 for none")
 

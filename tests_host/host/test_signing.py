@@ -204,7 +204,7 @@ def good_header(**changes) -> bytes:
 
 def test_a_frame_of_any_shape():
     assert signing.split(framed(good_header()))[0] == b"payload"
-    for header in (b"", b"{}", b"[]", b"5", b"null", b"\xff", b"{" * 1000, b"[" * 1024):
+    for header in (b"", b"{}", b"[]", b"5", b"null", b"\xff", b"{" * 500, b"[" * 512):
         with pytest.raises(ReleaseError, match="damaged"):
             signing.split(framed(header))
     for key in ("v", "version", "sequence", "target", "kind", "size", "sha256", "time", "key"):
@@ -217,7 +217,7 @@ def test_a_frame_of_any_shape():
                 signing.split(framed(good_header(**{key: value})))
     with pytest.raises(ReleaseError, match="damaged"):
         signing.split(framed(good_header(more=1)))
-    for sizes in ((1025, 384), (65535, 384), (300, 383), (300, 65535), (0, 0)):
+    for sizes in ((513, 384), (65535, 384), (300, 383), (300, 65535), (0, 0)):
         with pytest.raises(ReleaseError, match="damaged"):
             signing.split(framed(b" " * 300, *sizes[:1], bytes(384), sizes[1]))
 
@@ -226,7 +226,7 @@ def test_what_is_signed_has_its_limits(owner):
     for sequence in (0, -1, 1 << 32):
         with pytest.raises(ReleaseError, match="sequence"):
             Signer(owner, sequence)
-    for target in ("", "x" * 33):
+    for target in ("", "x" * 33, "\n", "\ud800"):
         with pytest.raises(ReleaseError, match="target"):
             Signer(owner, 1, target)
     with pytest.raises(ReleaseError, match="time"):
@@ -235,7 +235,7 @@ def test_what_is_signed_has_its_limits(owner):
         Signer(owner, 1).sign(b"x", "x" * 33, "other")
     longest = Signer(owner, (1 << 32) - 1, "\U0001f600" * 32, 1 << 40)
     data = longest.sign(b"x", "\U0001f600" * 32, "esp32-image")
-    assert len(signing.verify(data, [owner.public]).signed) > 950
+    assert len(signing.verify(data, [owner.public]).signed) > 450
 
 
 # --- releases

@@ -1,0 +1,770 @@
+"""Signed firmware, good and bad, as tests_host/make_signed.py has made it: do not edit.
+
+Its keys have signed nothing else, and are trusted by nothing but these tests.
+"""
+
+from binascii import a2b_base64
+
+SIZE = 70123  # bytes of each payload
+
+
+def payload(head=b""):
+    """What was signed: `head`, and bytes that look like nothing."""
+    chunk = bytes((i * 7 + 1) & 0xFF for i in range(251))
+    return (head + chunk * (SIZE // 251 + 1))[:SIZE]
+
+
+def firmware(name):
+    """The whole file of a case."""
+    head, header, signature = CASES[name]
+    return payload(head) + header + a2b_base64(signature) + footer(len(header))
+
+
+def footer(header_size, signature_size=384, magic=b"IVOTASIG"):
+    sizes = header_size.to_bytes(2, "little") + signature_size.to_bytes(2, "little")
+    return sizes + magic
+
+
+KEYS = {
+    "owner": a2b_base64(
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAsLTbEyY2rd34/Hn/lXMzbflO3LhefuAUHH2L"
+        "7q6VWabNq3KRq21Wa+uTS4UlpXEDNIxxyvNQ8uAQy24esP6Eg82eseSldCgDbCDnOa0+uoimLukoXR/D"
+        "SkEF6w9kqisF6RD7pLCo3R18JOYFXQwgIzGBYuXhx7BFZU7vlH8RhzsHT7onX1/an24Dt/YP5ucET7QB"
+        "jwWzPQZ7C95SJO3O3zCuCN3QQl64OAOW2X8rtJsasGipslY1zr60iyeufUe2Y++p022Jeuvu60suotlA"
+        "qxCEOAIETFybMUpsJ12TR7qIvBRG517h/nsj2BDxsZlABWowberZ/wxnxfrZxk1PzRqHgV+BCWAzKA2Z"
+        "m2ft7LeBnQQul+m0B7PeHiYzFNYvBc6p6Q/neUk5IbE2t0VWpRWCGeksU4zFdSjfJUDoiWiq0+KsXfDo"
+        "hMMIYdoAgL7V4cJOFr1mVgOuRoD3kSyFJeWW8BLuQhbv2kIOVWhfM8N1GSjGkO04TCT7X+E/0vEfAgMB"
+        "AAE="
+    ),
+    "other": a2b_base64(
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEA3jMYbnagszrXeFgimd3TmdoMnQLNlU77k1KS"
+        "LoDl0gN0I7xdporcC0R22GRuIl66eyAQUo+v5HKUyTsnEeQs4gZnAbqmSj9UYaYOCwOS861qNgSoKu7n"
+        "R+Bgs/AdiiGaH1PBVNgY2vnz/1f5rDrY+wsdVF4XEuQjGWTcbKt+oHfIq/5OtYaANdPor+IC1XaDpCdU"
+        "MktJyeraYIYsLDvMZqVFSn2P1OdHvVy0THEJ1hFWXq39hofcJZFEV3VT6pKFgS28+8reUeBCzr/xgIWI"
+        "xifz5VybMV/Nw1CXNRQx+p59DXeuNWb0vil+1SX9ZXOEO3Ikslx3TX+TegvVYnw7S9eeClU60lIi1k7l"
+        "MsquCyNoc2nbAbKp3W/Hkv8rYIXC97YSqrNt5B9d0+m7WzoXSH4jj6yJEppXgJNY2bvGtPStR74UXe6k"
+        "f3++xFqHedi0qbMUtUfzrqDIrb8KwWpaISETqKkAMaBLAIvGLBlPKMX7EbZAt7+ZQ5j4eOpvYjufAgMB"
+        "AAE="
+    ),
+}
+
+# name: (the payload's head, header, signature)
+CASES = {
+    "good": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "TtrQoBEcGUiQcuiv0RExtwODVOqXoZliaeg4j5bTmkwByWUuT7v/ipl2qzWEKjv2cl7v2ZI+9oCa3m+7"
+            "OQ5doNfZNdcgtidsGVFi8MjyMmq1oxqjSe0IFttTQdA0BqHteOgVrOS3nZnF3/ys19GeLkWsIYeBxksB"
+            "jDkH9s9S91aFUAfxKwSViKLe6PNa7lSSXIUfSILL4Mslpmpw6KwvCGgU7SeBsoS1Zg277sbIqFTOqHn9"
+            "fIH7J13FUm6HLr7pOyuIDt0tqT8vZEx6VYRmwEaPTtEUgPH4wZZCnb0ptjrnWEpbT0vgzsNmgk9IuKLd"
+            "mdiuXbuqJHLClN8o5C8bypVxO+3WJvP2eZlMsydow3wczt9aZZn8JtF9V2GPvHJcprBoYxG71auXPiUt"
+            "/azEkq3TMnAwaMfh1NaFGXE0NM+fNlr4phLLeNLlOxApXw0XOeXoeJXf+N4TKKQPuGrozAziBox0rDhg"
+            "JULad/Tp9QEEC/cBl3uuuUTHCdsXwebd"
+        ),
+    ),
+    "bundle": (
+        b"ivota.json",
+        (
+            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"c01597bba9fbcaa'
+            b'6cfc77dcad90d08c89674ab8faea4c9f5d1c7647839579bbb","size":70123,"target":"t","ti'
+            b'me":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "k0bVTHdR6DFM3MAe4EMeVKEyEl+ABo6gLC+XQDOR1sLZ/5ZMY2eOK0HyOaFg6JGKrqr52JuA7+ckKr2d"
+            "uLNqlCHRI2dcyz2CHNHtFDKwmKmdOs+cMyy/ExBgW9v3gZYKzf6idpsNKQHF+Q1xCsCfSGcTbvnsXyZm"
+            "E4CQ7Q4tlv0UqF8tkNw7Up/F5WS9fLs4Wy/aXWe6OHL7I2fzmdLYwOIIb9TsWh3f8MNiEMIM0XEk+O96"
+            "CdI+QcnK9oohkBzIJEeCPeF8povjUjXRtZ9RPF9XyH+1+4zX3TiT6dV5GLZs1a7w2Z0/edKJwj2VX03m"
+            "hYmeFtpL63mLgdriE7ICkC0p90B2ybFhxBNSuCwKQKKRaB4ER82OoIarGJMPQGgw8W/T28r8NT5ijupd"
+            "nV31LinPeHseDM2UsPV8V6pNCTQH3lUMJ2qlMhCK0VflchEF2KLC99pTAqO7xS2A7smXzv4c+2meo8Yr"
+            "8ECzDWL/IxLA84tW04K54/TMbeeeVVd2"
+        ),
+    ),
+    "image": (
+        b"\xe9",
+        (
+            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"37efcada86'
+            b'bf4114c923482c8b00187b587a2d284d25271a49ceefb7b6489dd1","size":70123,"target":"t'
+            b'","time":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "c6plBIu/uwazCk+0GKR4sliQbggeF8Bngrd7sNpbVQJvTS738UH3CG8cstgeLAW77rfLbfMqpVKE9FyY"
+            "dptzBlN9Sz+CKYnfgGUWEzNSrzCIvKlp7C4WD62f8F2EXR3tNg+gdRq8UhmY86Fi0cYx1DVBGhb9gf+M"
+            "6COcvnqkYMvvxt7QVVGfCsKFK80JMLY11O1wLLJYF72SVg4ZDjKbmUhi4QwWzAsGsjxddqHhHaJYS9IV"
+            "oCaWVmYk3rTxecqsfS1I2AHB6ciNC4/hw7w3QG2dLLTlRtnOEiH+Dw1/0AAIDRucK99Xxv6hmKihnNBx"
+            "dsUWove9ou8hMQkbN6RlP+PXuZu0oQHECFR0A9dkMUO8NTv69hUN3NCVVgOV9Cd2jFD4DZhFQ86dB8Rj"
+            "yftm0ilymfMSZaKkFxV1PU9iQCoBDc6sBdi4iXqNgRODxdjA+qw6PAXg7rhGI4EKXdl+gfCkdAh5hHKO"
+            "q6zX9w90s0rAUqpTE0YRxgDPvC67QlCy"
+        ),
+    ),
+    "no target": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":null,"ti'
+            b'me":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "e4BOfQof8y46YJ1rmKt1XLcMOChVyPjQKpU57yqqtGbbmTCBjTuW0LRnXXQszOtjWr4B43MjSKLAMqxD"
+            "ZiEyn7pgyn0e8NznATgwLiIc29WhBFS6fWFWmOcmodIBPfBUNEmYZKihrSWnZBRUEy3PFXPAp4HJvjft"
+            "leytpFxJ6VgF9J+nU67VbOOb66UUUlmSEPh1FqhfH4ZEmMOk4pxWCDBJtchqeDk3w/C6ShKOuA2mHYT6"
+            "/VMfI9duf+slBZ4Vh2CFOIeNSo32pclusxfjCJBtvvM1Od+qkvE1+CVqQQnx2azlRmRt6FKEWZEEoQGi"
+            "t4vOnYWTNCBHXkiSt2brNRHxiMdcVrcsUfnt9zJ6PPXHq8/skYhw1darJVXGCh2t+btojPKvSKhL5Wux"
+            "M7CI3kNvkdKS7Re/AVJzSHV3IF9e3jD4zdkAJjnLrJDevwUlbTfutdlUE1twxGdZ7hRzMrBSwTYNYCnD"
+            "dtoBECzOGor7qzwH76d607DwHVHeusZC"
+        ),
+    ),
+    "newer": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":8,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":1700000000,"v":1,"version":"0.2"}'
+        ),
+        (
+            "Z9RjkBaxirGOLrhxdBDIWFvJ9g0Sepyxvs0INL1fYy/akfnkTohOc7XvLcCHmZWr62wQR8F431r+DTDr"
+            "An3rNWc2vlFxNAMfp3UdfczsxOdJlb7MkqCXYJl9buTjsPR9ByWUqdAOUwtBECavc7UXzcj29bpS73iM"
+            "ZJ7VbkXZNPPSOkOxROtKfEQpuqSjsVlR0PksnXn0bq7jdF8eR1fOTlE4qPOpb50B9pRlVCS5jxV8lg2h"
+            "/v4kT2PnSa25v3LzkqBCR3vKyWC25FHNQW6tqsHaQPhg8ZzWijA+j4xGesyg4lXUiqNTxfIIeYku0mh+"
+            "KWUV94o+5JvE+8nv2S+9Yx6NmPUzIvj/JKQii0keBP9tZ3feutVYcW2FDyZbOuViccSx8Ua7qeq41jaz"
+            "ZYPJcej36JA3HDXMEil3gA9dWyqNYQlxzfBc0AJINGviDF1T5YzP1ddmRRDex4KLWiGVua9Ig2aFzNvF"
+            "q+UdzHcgcewE3Dl5jNF+bTd4LVKznKy1"
+        ),
+    ),
+    "unicode": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"\xc3\xbc","ti'
+            b'me":0,"v":1,"version":"0.2 \xc3\xa4\xf0\x9f\x98\x80"}'
+        ),
+        (
+            "SCIPoOaPj5BqFwFKAR5Ai8/dUqlEGhcS3QYrj2vu0BLDpDOC1njCaGvt/8/1Ok+yeEiBsEBDZyilrDH8"
+            "SkFmFoOCGl+FuA5J1uZKSw/34XGAjXfyN8DTLS2CiHMW+LCkHq4aC3kcLyn+H0tkg2QAa6efLVQYQI+W"
+            "wLm2coiWNl7Zd04xoksQprbA18yXh3wRUB7VtSZXOAf+gV4V4Qsi+uYHKZ0ncqBP+XyNu0cWiIY3MU66"
+            "CRFwYiTW6W2L2RpCeAFJd5UVwiaXvWEPaYjtQcqrfgLdpT5p6UbDN04/A45ViirhFkze4IJ8qS1BIsf4"
+            "QklJWqCF2w56KBV5Ed3g5uYlw4H51Mo0H79drtvl0wkIweQeoNuZEK3BC15L2kXyD4Bp/krbyALTUJaw"
+            "ZvGPcGjGJf5Cuz92xdtw0C/AAvqE52JwgkQ5wcxuDE+xhBi2bnO42A/5Ei5dcTp2PEFcyDwq0+U0yRlx"
+            "OKGyrvJB/ToSCW47MIQvw2HUryjihaUD"
+        ),
+    ),
+    "longest": (
+        b"",
+        (
+            b'{"key":"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk'
+            b"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+            b"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+            b"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+            b'kkkkkkkkkkkkkkkkkkkkkkkkkkkkk","kind":"other","sequence":7,"sha256":"d18fce54585'
+            b'6fdca3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t"'
+            b',"time":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "HsQOuc/cVEhszJyLyFg9WUC2gpjlDLbbkiE2fyXOpyU/QqQ1CphCdqCgx7Vf/NJMuSyEzRz4Te85REnV"
+            "e2hOgZGuZIhHwc2p4OJqMiirXLRPJ/5ZO6dyLjQl4VmUH4yCP/Wk5WaJznfdLXwYbf3CLTX6zeTricGN"
+            "OyCt2cMvnWGRt/CJnmXy40eFKXMHA2CnvwFGsHxKLLSlTS2hI0kJvrVxM4EUOegznFsvV/zmJ1GT1nPL"
+            "Sk6J5BvkbSFvehvmQeGu1e3k94IHYvVvR1C5rd0t/OsRqXWKqerN4iobsQqLzyDPOkxJgcdf4TLEYMbE"
+            "PzyQqps/wHMSIMPdgoxvIhJPSugw1QRJicZbAxhrRTcnrGVAwNLC9gr4dpsd+W+1GfimcgAb4UOFZkcn"
+            "g1wMkaYsFqOa/sTB9VMvGCzquPwR/x0OsV4D39Qp/nBB4hWwmROBpAA7GneN/t+zGFaztt++KBwtzbaO"
+            "4CSyifffjH7TTzgCcjZbY3U7v2IM59iE"
+        ),
+    ),
+    "too long": (
+        b"",
+        (
+            b'{"key":"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk'
+            b"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+            b"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+            b"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+            b'kkkkkkkkkkkkkkkkkkkkkkkkkkkkkk","kind":"other","sequence":7,"sha256":"d18fce5458'
+            b'56fdca3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t'
+            b'","time":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "EvbieBkLBpK76piaboZuXaOwmqWWNdRZvUrl4S0Be+62yCvaFUrD0He1oFj3BmUBdzmduh6AW+5hl8fZ"
+            "6m4IweDCh5BGJTS5TqNc72wCrQok6TW8IfznLj7vPJ/W3QNYeywlfnhs7vhcJTtkSdK8AzVvMhjCcn9s"
+            "bfheKyXxD8YQLVHP+mgL/4F3jSd8RTguQiZ3OGOhpxaDDzS9pLGxXPL8rtrkjhnlWms5QOTYtnbltcKT"
+            "YxPUjEP8qlB5kI3MVmEXvX1dL8ugcivMLRbZOBBc7YuBktn7j5Okihvc8IZXsrI6xK3FvgvTxlU23iGO"
+            "mmG3YrmQ5554nl2OGSYvEaOKCqXEl4Ii4BEdt1LOpw42zgwGZxAISD175yamVsNYEXWOY0tEBNYPpwLD"
+            "k1t6OQiCCfocbMsXDTY7kC1PIqMMnjOfZ6NMF0CpmfhxCz4BtVBSu8kF2RfQxuMD9iqOma/PIgrrjrC9"
+            "7qpPyQCdbNQ+N78KjZKjprKgxZcks8vH"
+        ),
+    ),
+    "an image as a bundle": (
+        b"\xe9",
+        (
+            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"37efcada86bf411'
+            b'4c923482c8b00187b587a2d284d25271a49ceefb7b6489dd1","size":70123,"target":"t","ti'
+            b'me":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "J7VDU0xm+UsIJHEdpmwgOVozwO5Tq0n3ezZdhdL/f9K7UktqeIZg06DP5yLrc+IOpp5zYYYLhzUV9q3Y"
+            "LomsHsqwrnN8LaZjoWLSKabnpoyg1y0BLC10dRMVjR7cNXDl6G1TW+JjmAaCf5zGiZR9QCoiWa4Xj+j6"
+            "hN0HEF2FYz8lm1HTAVa+1OEJnfFChToRW7ZO9HhipCoKBKAnwhsmv7juD5GIPVX1Gr3hHVqx65+QbId2"
+            "NwaanxEpy/piKO+BVBnF0i2m5PlEgK27OMWtRlcyvRiQizzZIL4fh0uPH393qD4no+fnPET5/Lv4O9Rj"
+            "XroXNdTN3F4hjmxFdPViZEXXBJSZlhIJW2GaNYHLlIA5KOzaPTWhe0Aq3rnJcVjID0L+YemuhblYz83r"
+            "Y7YGYJuWg9zV7V5as78l+nYvESm1h8E06B7HZaqahnCXRZa1GrdghPll2kI908akrd9xnUpuTCYeOaz2"
+            "A9q5vY/u2Cf2h0LREx0Q66bHWOToYb3F"
+        ),
+    ),
+    "a bundle as an image": (
+        b"ivota.json",
+        (
+            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"c01597bba9'
+            b'fbcaa6cfc77dcad90d08c89674ab8faea4c9f5d1c7647839579bbb","size":70123,"target":"t'
+            b'","time":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "n1Mgl1uh+i6CdUs3YeMKQRPNfsDKIrUuxK5HAybDixT2DfEeJhcFzgBkBb4xyt2Egvgy6hpQhRw2/qlu"
+            "KZk7+vU7J/abzczFms9f88riBz2sxuJqrI922LaPKjBJzsMFmzYdiX+1bT7NJ9kCoD6q/LXzm8hQ1/tZ"
+            "1PXBLDpz/vZ7EMmvQJj1hyb5hNQoRCpKQiYsSveW25KjGUPRRjNjaWmYgEZ7wyXaDk1WiRLCyRVBoTo3"
+            "WXfe2WITyoX6igNHEIgAID0K9CRehSGf3Oz15mdmIDVIA5VzJbrfwEXWVLbLbXy7NKe59k1IeqKl0bdF"
+            "8LtjZZDGu0mSJRezR/I9KW/d8a5pDI733PZ+fhiWqSWjLvKdgXIaIjj2IQwyaZT0k5nqrRZwDpLQunlf"
+            "XaMxYneQRJCBYFr4S7m181LzAd4Olgd4WqnhNQNIxPYCjZCc00vO6l1+6UmDLDsUcG7dvhPZvRGp9xVr"
+            "hnt0l0f6cR2sLUocu4U2TyF1CnnP7Trm"
+        ),
+    ),
+    "another kind": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"firmware","sequence":7,"sha256":"d18fce545856f'
+            b'dca3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","'
+            b'time":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "Jp+pWWLNBW6PY+vH3jhzGJIyeS94s1qUlfPYoXgwscN7w3I/rNu/78ufWIJZ8w7RFeBolM6061OZur2l"
+            "QHe5r0H9iVT6ivmldE6Kxx8LZZLeggnMz1ftXHzeg6noH8EI3sBzGJzj79QL2YKj3kr7kLI0KINQWRyV"
+            "ixxyvA229Of5pZhy+/7JEbGUi9pzFd+yCAeQBxu5O122P749PRdlNhnug8L0rV1PKOkHAFF1IRyt8YUu"
+            "EvmecRQhVcEPY9o3TGApMp6uUItBvn8O3E0qUY3Uk1xaSV93jKkkB5aVcvRUfftBrytDA55MGtqH4syp"
+            "9+LMsHat/+JIyQ5y/XnbXZGnR1YMb1pDj6nouAV4m8gx3bZEwyHq3bm120eYKBreL86BrP3RoHZzXkKI"
+            "fkSMGZWDWzpL1gx8+BNXqib1ZAo1z02nI8TLQvREmIwbBZM2zLUaCkemZm73Hdthwd497PZZZE1gjLfH"
+            "/T8X9/bjSaaHxY01I02MeLBwg445zrPa"
+        ),
+    ),
+    "shorter": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"912f2733abc6e22a'
+            b'f3da2b0674c8416cba4194b46c955f0d8adace243704278d","size":70122,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "Xju67T4O1FGU2RbZSsTK8WpbAsa62jePhDCfpTje3DyxPDpgvcr/lI3LPN+xQJ+C/5loEfmAOLAQWh91"
+            "EHJexlZkqt7CZ7hlAt72TUfb/uoSrzTRw2dktUu6m6rWBGomxSN+E9yiDjIkAwIP1g4WFWFNPxwIx0cW"
+            "bKN6dxb8RA7cpvupYnxpuxXxtQTkCHuRMpP2ZWXCSBknl4Ik0D80p7bS8i+k4yYvIIYra6XZ9tcso74D"
+            "Y6TnHurXjOcGzTIK8BFJ3oKlBzILKLeBKmuWMoVuo9s8JEfY9yJlYKOzQcK8Arnk59ZnbFb+7aAZycAn"
+            "wkzwX/nAHGYBwYCQqfv4CC1+OttdSOLTLf/WewmkO3kwOO3X+PiUbVqkuX0FkCmDEgFi5WkSY/O3wh5P"
+            "VVRN/hy1CxlXRnRuTYM5Rp9cFEZlLZpGQUgEph7mtDrwSuZbjiKqq4X9bGMqj0Pc2LZII9NeZ4rdRrvr"
+            "RZrRegPEVVQrhPu+DMSW8k5kXFPl8Wha"
+        ),
+    ),
+    "longer": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70124,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "rBtab+KFucTn5YESMv313ZiqXg3ojiYG6XftE+NN3MkR1JRMpsr5rkFMvt9tt2uIo2poBaZVIGtkD18l"
+            "XasgqliH5AkJE+ATepZfweGmRViPqbtPLjWf9Cqwlf/WZ+tQkyvOnS4Hitk4y/8c4XxR+R+hseafnq0+"
+            "gnwuNpuTsweFw+hJOwqMYFGySU+bVBn8fZVMaRFhuKulWY5BMot5DuaTNvcUebdyKiQND3bIpEdegjhs"
+            "VudNwza3coEMolk3Wa4hVUyBB/7RK/BFbiwZCFrtMSJE4unP9IkfC50PtVraIEOe4bB6MBWP62nxApzm"
+            "Lqgc79ynJmTW1V+DegGeTC9MwQydhxRCLnWYbRw//YlsN2+Ejn8FAQtbf/hJJZl7GHi3heHJ7oA1nAUb"
+            "Kn9bj54DP1ENL+SRe6UCz3TJdXjuOqx1x9VH4WV+eCBxMSQPGMUpHO3HSEd+7oiZ507T6OdiDIAbrrlX"
+            "HNg7Ezd1FLkv6KQPKXcZj4LY04OTh9oE"
+        ),
+    ),
+    "size as text": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":"70123","target":"t","t'
+            b'ime":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "iP4Z0v4y2tbgkohBipt54MJKOaaCtPJwoubmVmbthwIReDlG2A/fBCvWI10W3Y70ZSmr9yD5L/igIaDU"
+            "b2K+zYT3vWjKVsIJOmaMQsBDwtjtU/wAYzSEMXbNta6NkIyKXidjxP8cCyHfBTEIAgawWqKF63FPWrSB"
+            "eTHHT9xXWoP5zW5AXvdzr0jA3Vs1DR+CNMD57FxcjDjBh7fEL/bOtJ0CqiZTjm2oU/u1b+wwirpu7VIo"
+            "kefayp2U9iJp8KALVXSJzdUJPWAL5Gdv7517aQmj+NWAWFsVibzlRKh57g4dB803qt0ZNOMAUueMAuGt"
+            "CFevZPk8JW3wynav7/GfGOZ/5bx2eRDx5sNJx2/ahaQYHVFnournDKo2ZzX9MurI5BagLK1QLLU27b23"
+            "yu+7P6lq+hVXPU1kxOCo4JA0+TZWslMlOqkFy2msS1DCq/iwLOQAB9Im2uil789S+HN3efGeQM+gv9hs"
+            "R/JeqbFzLadExDjeSXyCfdPHOEOJCq9v"
+        ),
+    ),
+    "another payload": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"912f2733abc6e22a'
+            b'f3da2b0674c8416cba4194b46c955f0d8adace243704278d","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "Q+yESa0VlvxJAlgn6bUSxUm/aSLVz422o/sEEO10klkmmyWec4OVPwbkYfMGKKtfhHSdnO2g2vCZrXSN"
+            "s8wB+CNNBeRd3XpH/5QG9lC0yzFcDvwfnz1zo75YhEEI7vT9NsG6FW4nSgM2zcIfdDKve/CRkx9m9Kts"
+            "IFHvUHU186z8KpPJcf8IyRY5grrOJYIGdinHQRwxl73jPLenMAWSDOqDJn1dKScJDRp73QbHez1ARl/W"
+            "t5blxmzDgZePWsa/N5sL/iBH2p/MYZRaNT+FRfaHcB3rJCmDMoQ1ir+PqDItLwFUzkkVmw+Vda/XRyPU"
+            "GzTbt7/KiWhZLWONi9z+jABTCKoB+jKdzOuZn8GW1xP+AAri8qB2jPK4sHl2YxS9KBDdelrmzUyJSGZ7"
+            "+iROZsL1v8pHWz/jDTycSB2FPDx+tdgUwmv7PzXyh9ba3d7PKkC5fTPNhhLMWnSfAb66SXq9/B+ZTCfG"
+            "1yAImyGy338i53Eakd/MyIEc9EQSAEfx"
+        ),
+    ),
+    "no digest": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":null,"size":70123'
+            b',"target":"t","time":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "OB6Jb6M4krZDFZ5WxkPfx8H+lJTJ+c6kMlxYkYXGuyvJBqpVLTzyA3PTAbaQBdT+Yhk2O5Pz3flTudBY"
+            "/XjegE2jZMuzZrx/boaIDOjL2BLxH3ggip7X+hGUT8e7k3D6FQKPs8etT908Zs9T5KEUCXU7YO1j/TUt"
+            "Eq2uWn5PhX4XsrujPIQUQiDfS4ssfffibqXexE8NVojamGphjiRxZQvMhBJ6tH7XeHRVsZvufJSYQPI5"
+            "qL56L6KTU0zylc8Z1DM0gVrTRH30Hwjb4jOKdCnOYRsEPMzUiaogsHt3DTTzuQ2SyxqIfcY6G+OVQH61"
+            "J9SNvRtA1eIygJfjMT9YOZ39wigQLv5LfQSP2A2HDZtJ4CXlfFFlPD0nThAUX4+kK3XKQqcfIAb7yXyo"
+            "PEF36THaGQHIF0F7urixnbWBEv4x8kwt4gTDbKJjELWWvKccRWDOx2iRth3FVigb8hzeui977caxSXTl"
+            "CCymzn5HIXI7StBss7f8yLa0gg3ZAz4H"
+        ),
+    ),
+    "another format": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":2,"version":"0.2"}'
+        ),
+        (
+            "OeUgBR++IjRGPQzw+YmVb/FENg8i+m25k7U6FoRSHRIG3d1h1m34oLpIYVSH6Kx6sSCmollpSj83Wufz"
+            "Oc+dsXY8SyBkBrht/ccy0r9Hh+MxgiVaIMo8e1FYUPA0Z1c/aaD7siIaN2SHA1WBrsm7624RsVCJPwI9"
+            "BaCAPdVkA+JjsdK8mUvCPmfGMJBX7NXQJU/5I9czsWyHA8iu3aq/besDkjtNnGseoaGsFoHGoRkVJPmE"
+            "NhNwTRvzEc7GETgrxhuTkw6yO1Zwf6mHD19vLwKbWyFvJaWWoY43euBlrd+KnEP/pmeNOJ8weyeWQKBU"
+            "3cLAzHrAAa8ujNy4MiGoY0eU0uCrvXKmqRea1cQ230Gi2g/cpyOdKiP23GzV5WdWnaDLr4xI2zpnfETB"
+            "55kf7Lt8bYd3gf6vcQuPuxPOi+GNlwYgMnQ6mB/rix7jjurQVm/WdTD1siaHC628AOzNcTXL67i/6Aer"
+            "HlDrj+ADi9FdeaefQL9209ImhOj0wJnz"
+        ),
+    ),
+    "no format": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"version":"0.2"}'
+        ),
+        (
+            "lEPsioqIHvcKHcK6CfNMcSF7+cM2w4KcQJqFwoWiY1dz11kF5fNqzDKqhcj2Mg0YBmfcHlUpyYAVzmUe"
+            "UMJQ8YfhWN67RJJUTNiHPshAf/BB4j8I2tDz6f/10AhrRt1Uo/TT8btcg9rPV7TRLclEd225RPUAtteP"
+            "bzpetS49R8H4ivzkGhrPIWf/7orV795adhqT4asNs6CT1nJze1kGGZ9jGax9TFz71G68qrWwJHgTI1qO"
+            "9vegsfJXzKFu1CwBCxWUP78wHmOlrxfuB9tTb5FMIaX/pFuB8DOFD7jcbnzHQ4/XkXFZsw/WzkrkTi90"
+            "rxavPTpxuFq+cPPt6NXqXbvh4UZjTIA6HHak4txgYljcq9Aj8MgEhIN3Hp2cGRBTVaPKN6sv0JjnQd51"
+            "yG21RiBWKZPJtKI3OZ0dzKKpoDsZkgY7F7GslWWzRCGJjlICqMmuQxfPht6OWryJtD7HEHk+EeXU1gmJ"
+            "7aAoIOaGMy9veph76MdGd0QlN2df6ors"
+        ),
+    ),
+    "no version": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1}'
+        ),
+        (
+            "k2Z9dtVYTS3q6W9n0Cvji7O5PavmFd2qB+/HPK9gW4n8Nn225LB8e0sPrOAvIY0KYda6xu/iHGkVzHVV"
+            "k7u/wJsMHqxR2nnrL/+9RiygaYUp1QMwZ82jWUk6uef9x9ji7F27W8KIoMPakfuh8Z/lhIWBbqVxsFQp"
+            "g3ySX7Z0WKicpLwIwtb7J0HNT8seM/eUFvS2Q2KPAAPhHLBYcNaNHy7z5GROj+hDUQ/hWgOC9ozOAp0i"
+            "0hPQzs6t30Hr4zSxFfexPjg9zbXIicmAhj9YvB0FXh5lS6HqCe46U1NblRJPGmA0c8vQMFw0sDDKbNXi"
+            "G1NFmkFsmGlA8EDICbp/3N/Df2Y0sdhdJ16jCBo5+hj4RwKZEcyYVriS/7TqBTkrGw3VkKm7SEwTPmtJ"
+            "S7YyF+hNL0ibFnFpFJyERRbMzR6SV9h+GjnQEZmMZxNs19LO7L9xDQgUF0hcIddWmfJe0uihUDRXmpBy"
+            "XwlW8f3C+QCmJN2KfO9bFNyymqrG9TAt"
+        ),
+    ),
+    "no kind": (
+        b"",
+        (
+            b'{"key":"0000000000000000","sequence":7,"sha256":"d18fce545856fdca3bf70add394f2e5'
+            b'd349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","time":0,"v":1,"ver'
+            b'sion":"0.2"}'
+        ),
+        (
+            "HRqshBnx8cyv4sMxH5d2/+zQmES7VhCiVEBPFC1hwi6JsDgr3PUWg9LkJkWPSlBv2WTJSAwnv6Uc+CQ/"
+            "526pzI4kOd49vDd3pVPS8d/V2aQmr0lddrN4zAt8Icr+xAgUwk0PxKv8A3buUCZnsTUzhAVn2ROuHoWH"
+            "ax0EjJrZXpIQp5kWQ7AbChbXm5I+enKtX+/ke3PR8Dcve5fAtgEuVKDvr7tdxGmVPWkKVgj7OUcnVCDL"
+            "lWrgKbihmptj1TbvO74QsZl8m+V/qy072SdOVGz56SFWr9Mu2alwG/Vpe+aUMrs/FpwmHbzsZnHfxPzV"
+            "dUcbwr9ygDXT7yeOwBzKnY1L0cC50k7rLubApOlnVt6XTT28Yo59T1uJQf3mfUG/+AfBNND/2ee8RTWW"
+            "Or8INpt1l3jPeyOJ+PzeqfXjEY6R2TIey55hYnWRV6SLyYtV+CRH5fk1lMsbpg6XlTSLRBHDPvVHnT6X"
+            "/avZ6oi4MnBxZcstQEXya/l9FVf/KG3U"
+        ),
+    ),
+    "target left out": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"time":0,"v":1,"v'
+            b'ersion":"0.2"}'
+        ),
+        (
+            "erZvlzIJsesl5IGWGoPj/PBntGGHSnEhAYISE3uaC2+OBYIdaHv6ehO/jZ5Jy1hOctosHfkMXL2Z51+N"
+            "oHBSEuA45AhbGucNVSmCnCELGRRK4R4HeD926numn/fkT+bertJznJbe/Lu1aEuK7Q/obNKVQc5tlH1t"
+            "m/wS6FGYmmeNV4qle2bfFYoWMebvLVQYcfLGXTI6ZuduBSBTRqFtSAVLMgIIuHRk5zO68Bt9Oga9glHf"
+            "lkKJPEur5q4WQHZ9g94RHoK9IpjLAGBd7XidPN5L8G1MYVN/VFeKOPpHvFRHfGYEak4Z9Rhru9D+/+XM"
+            "sQYsKmEai4QIXp4uP523+zDkuxEH4Qti5qbgTU+sxghe3CaShZzz8SjysklWPBFiQuU2ZpMHKYsA+XFd"
+            "dfAMVC8ano90q8021O26tGwKnM2ggYslmYLLvh0r/6KUUr3jkE3EOaYZwfMU+tVIIffqxnx0BwSEmSmo"
+            "rKsC08feEB8o7HaqwX1bEBUhIYdAHvRS"
+        ),
+    ),
+    "number left out": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sha256":"d18fce545856fdca3bf70add394f2'
+            b'e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","time":0,"v":1,"v'
+            b'ersion":"0.2"}'
+        ),
+        (
+            "G/9LIEe7d5K2iSX38dJERp32G0/In+F/0V3rfFVdugc8KLdThYr7/wSWpZfhgnbrSxITxFY2EHjFUhqe"
+            "05kg9x0wwsCt0kX1xZGl30RW50naRnc+OiPRvA9EwX7M3glc311/dYOvUIi7mhoDrNSSwaDDR+UPTfMQ"
+            "txJXjpk+HwX1fCc+WgUjQ4TpyYdaVkEXSsEQk+X94qmi0VctrIHuoFS7dRHXhvZFmQ724yeIrlzAfjfk"
+            "3S4HFq7WxcfYi+2SsAwExreDB5bCAV6UEWS8EMaV4rDwyIQS8s1lfqheP2Vm074SXCHbXztPO/GD8GjI"
+            "pRdmSUtwqi0Nh//deLq8Qnp9eQtX0TXM9wLyX72qFg4kmazKkzZfyAgRaq8fDSvEZdFAHaB/DfIxKYpM"
+            "7aZ5dsBsdZtHv0Nowjxc5rwoRkjAplu4atmcKvEFn2goyEw8rzGffFIEBPZHky/ciDC5Ao3f7NvsVV0S"
+            "k9ytptSPHTlIjGFj5ozP9gcddPYRj4Ks"
+        ),
+    ),
+    "number as text": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":"8","sha256":"d18fce545856fd'
+            b'ca3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","t'
+            b'ime":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "ohfkWPDayDUCihF1zSPEaDSJ9RZDuWAl3hZcWfOS/lXq4PcRQXXKyOt4aqPKOA2n4Tvt6CbRcfI70Xbn"
+            "wfFL8ikWr0R2WdtKKTBSoOwScw1MHKuAGdvUx9foXM8A3FZdCeAVyD876eyAiT3tqfJ2byGBqpjNLhDu"
+            "5gXDP3qeMiWMvRgvSsiViF9enxsFqtecmzGPn1TYu0LRt7SVnHwnC6S1tSyR7ymrCJyBE1xkAJ0/AMGz"
+            "3vOFJsPQbGyGYRaSe5iRyHC6rlYNBSn6X3xFxp3Z2CF5u3uTT5HU8nUAMY/UfRTa16J//6UE5xdO4A2x"
+            "7XnDWbAZmxd79ahQUz19O4QvWTSIYcV7FnEHhmnUSSCU7881EoVN94YvtwPY3PsMQ2IvboyFgjGXa0IY"
+            "vMXqeB0EHnfCfI6JAYQLw8QHFdOAL6SLdsgzJAdDfvaRz8AO7G1LLlX1wDdgG69sqwkK68VreyY0hzeT"
+            "zyHQvoQwhyb3lHHYHkBjeqz/Yvb6gxQI"
+        ),
+    ),
+    "number true": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":true,"sha256":"d18fce545856f'
+            b'dca3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","'
+            b'time":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "gVlL3o/eW1ckkdndZVGi9cNqY4ESp4fGv5XgDC9QiQIXXVHelft3byNdHm8shKjM2yMuvyJoem4ESO8f"
+            "Em6dPqAmd5AHQSfOuTxFT/OwpZZF33VXDBvP0hHHYD3/UIdg41EvORHCuXxyClswd5HE5tQVIbcHc/7d"
+            "Po18TDOFUvKInlOpjeE0lh7n69xlA5Mz/NbTkJMbzUcyIoF5H6eKhwRW4uYYTNvRT3ygQFe5fsSutZLZ"
+            "R5d5WfnXa/TG0pwNnxwDrHkzQ+LmHUcugqCeslBzeCXqQHBupjDd6zGH6/+nd5WJeIq7R6vmO3SjyI4r"
+            "N0d1eemqDwjYbEfKhl/1WhzoJ1grx3UeYSMsJxn388n+8KdCQ6odBuYRS6rMZ0SxufmFvdSWle+NkGub"
+            "bYDjUoR0tpSX247b8PSlAj/TUeaoFrfEGCYjyeaSmlDw+Y+IJDtYcFPvBmzn6J4tstmo3xejmzEiHKnU"
+            "jNooUtB8epLEpi5BF0BZw9L57R9zGe4V"
+        ),
+    ),
+    "number huge": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":1000000000000000000000000000'
+            b"00000000000000000000000000000000000000000000000000000000000000000000000000000000"
+            b"00000000000000000000000000000000000000000000000000000000000000000000000000000000"
+            b"00000000000000000000000000000000000000000000000000000000000000000000000000000000"
+            b'000000000000000000000000000000000,"sha256":"d18fce545856fdca3bf70add394f2e5d349f'
+            b'a339265e6c1cea963c44c56311b2","size":70123,"target":"t","time":0,"v":1,"version"'
+            b':"0.2"}'
+        ),
+        (
+            "kNTrSvptX/Ykw571ejM+ZM7RJsfYo484E8g8ejPvmKA5/xhm4IjumdW1LIVYLiEPQsPKViiAJuzAmyW1"
+            "RMewrIHxyc1pl7iRcrBUvUHnalMx0B0XTHfZGdM/7lNm0oUHKOk9M5+l5G4UERkdNZAWTvfU7hrlpiRW"
+            "d3s5RavDpFgzDXxfXi4QLtd8GBpwT1fnPQvlHR2A5jnhpk9r6TvquXDl+JEEKbhY1KQ1GkY5dEhvceNm"
+            "CPFzOas0Am2M+CagtPJgVuYcEPiD84yRN7d2gW5fSnmUQJsYK3UrxF7eopcwBrEWEtKSNA/WWvBiXP9I"
+            "BKgspoYUhQokYKnBiXLlW2GPyYVxacibsjaQpZMbmmnswDoSrXO/tULJzd1gA2ZCQ+ajtZoS2LW0UDtp"
+            "Jqibz/j2E4yTqEiSrf1Z39HgISWwA+9K94DWot7/WvpJAeLeznSv8Yt5Vn4bwVYVBaW7ruq8P1aUCj1u"
+            "AyChiZxSOOpMq5NHK8hiKvh3lhKkXVPX"
+        ),
+    ),
+    "number a fraction": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7.5,"sha256":"d18fce545856fd'
+            b'ca3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","t'
+            b'ime":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "nrNUTkZk5DZS7mj7FvsXpHrD/YfdOXor0glXOCcoRgLui4W3udGGLNUd8JWHDmC+sQkwtA0zCyI731cj"
+            "drOjmalorCt3VuHKjKvQwjkbRcxQv6lnGfJPwMaWzn86LTPTqAiSZU1sJo7tParoE7AKB3BoSlHTixJG"
+            "q3bs2QJQq3Pu28VnCFvJdyXsev6ZC0yQ0MRBqP+FM7rH+rFD4Lge7uwXyhbmYqw8P1meS8lc/3qvTe7j"
+            "iZ/3PxXMJzmYiQ1CQzyT6eiIy1z8rZX8tl5lQeGwVfiH7HfXMeE/laYrEpF7q/7HOur9cbjYjvB82zfR"
+            "utM2/WIPjto94T7EDj3Kw9JbwPk59IL3PL9nSBoltMj1+7U4c3G+bFShbbcmNFBqD8AHl/9J4Y7QLz0O"
+            "yoaVgsnO9xQtMJwUtICY3FXzMF5wpsGIFncbAaWaoN/w/e5lGKF8+tBcM+xBfCh/mRRiIubGFhCb66T6"
+            "byHFxrSY74Mx3MbVhGSLI99j/zTS5ROv"
+        ),
+    ),
+    "a list": (
+        b"",
+        b"[1]",
+        (
+            "kZqcJIsnJB0lyi6XwWBJktpWnUZb5etxTuLhz1ZWCh78oOiBnB4kaJg3bHOdUrS1v0TuD4BaJKP1rQ5k"
+            "+yS4WRBwo1dfF8ANsObFJMGu6He0/s+nZDf2/QQi235dCu7E6mXd1Pq0DB1mwnx02fbuNawp6dE2aTE3"
+            "uWFVcCmoafy+gDu6WrmjuMPE5dF22cGPkNmgw42tzbVIfUNZ6mPirrWPDMzTdzgVgdjnxPS84jO3h1qv"
+            "IuxSaxA1jJQPj0tp1FTorjStwvEc1u8+KqR5TtNnVG+f1qPlzA+p4oDPPARLZYtUVIwqmwtmtMw6kbV8"
+            "JdgG030gdhMHbYFOI+HUIvAU/NaAz/71ztZdFVuQvt0Hsehy2R88GBtJGVpHpVDffTn+3mxQPu68rsAJ"
+            "JZ0n8sH2PjfC4U6063wO/tYdO0JcMzqBP8uaBzsoaaGMmROR0oTFmOywADjX+RSmB6OHXYjZDyrj1AQY"
+            "I0bn6u44wxcuG89Of5JrV7C/J6cRhR39"
+        ),
+    ),
+    "a number": (
+        b"",
+        b"7",
+        (
+            "ezu0XlKTWHtTz0+KlNQKnJ+zRhFgR5ceTTsmAtGsY1OCDbdd0mcaPNz86ju7gFomFLOQNUf9qMjU0GF3"
+            "OrQfHYhc5JRGYrOyBIDYOhG6ziH4pqkiMClNQLSGdpDbmMLU590iJCwypTPuOe6BJR8OTXRyzM4Mj7Es"
+            "Szp+k7i5meHXHNc5kJNOU/lMWugnrONEHHDFhDxARu2uJGSbkmfIZRYK+dengpelDYo3McgGOX42P+qd"
+            "7MjgthziwY5PdRBD20Wj0PZZUM5HbcmDtWpi49Du7H76ujZ5t1BVom5uZAxA8zEn24Yd2MFvZVTk84sz"
+            "cGHAAqdZ6Z/R9ytl5d1jaoc9vR/Y3q4yndJbv9QKNbqWUewxQYtkxQzVCf80x3VEiC9Ty3Knc9fd8heN"
+            "3/Hlx0OcIvPzwudBCT6qDnc0IaAkp4Bb2MQ1mAb7aiD313wYYeeevaa85j/6RVavwowLq7KNKqR0Govy"
+            "5CdOBpnUamNX5jngDRRV5eGUU7mocLej"
+        ),
+    ),
+    "no JSON": (
+        b"",
+        b"\xff{",
+        (
+            "Q0IJ26Yb5j5T/yFqKdICpE+qMYPPcqtpi+/6LuAvMJ/ZhxG05Qq3gulTUJwunaGnRmluTAY6xd+6d8pj"
+            "e2dcll3ArpKebC0C3TXsBOsXCah/6GNdqesO3uoVnwEq8oiKCygz7tptexF6LcCx1FCdn39vDrwTb5dQ"
+            "UWL122XvoA1a02wEt9TDBcObTGwvrQozUzhO8AbkQpgn7aPSNda4V5cbIQtpbBygoKBZs6owoA81MnuK"
+            "cQKYE1m7IAbuSils/l6W6I6HSgeoH49e09ZCrx3GKRLVByq97RwBSoNGj60inNDNaJAcIBrKlBIvtOtK"
+            "78C0sDBNHPPxHM61DctD3ZJJNhGTMyRwd5/n38uNgkukG1cJBuhF+AmfzzWKe0hWmAVR5VFkbvnmG+2V"
+            "ubznpbgjZgVGSa8f61ESSmuLG/+GYLevBswEWwzPPz1Nl/KXwEIk+T/PqnMm1Pediq6etgJCUkIXRJkx"
+            "ro+9Mq47WcjWBgZROio7gFbVXeX7R4Ot"
+        ),
+    ),
+    "deep": (
+        b"",
+        (
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+        ),
+        (
+            "FlEmw75Qq4Q+Er7i+0zKDnK8HXdJLKfxUYmExDVyqxmZB5/Rlnprhs55ehXZf17ngG282nRZDo6vMsG9"
+            "OHLr3FDmljZRabwvovr6CVbmW/nRk445FrFK0aIUGeTycKTUMVMOtukh7JR57cDfiDd7pgkI3EsfFCRA"
+            "SVsPHlr/khtgXfqkfAXNhZs//LDPXy7CDUoiJ4RxZCwHIn3U6OpYQRQYnEa5s0nBzbTrRlQBFFsTVCjy"
+            "Tp+9m9P6JILjWE1T7Sj4+4JAwNOZVdINcr/ie1MzgSj+wF9pxWB0FS98Ep/hrJX3YUpa5YXhvZQ5qF2H"
+            "gChIw20kCK6RefMhpmfHRNVGo7nMg/OL0Vx8CMk0glJ5G94iLNT75IzbvB8qyQzwDBLCUOxNyohReMQd"
+            "TfzugUZlcG4dAoo3yaiw+YtP0m0Yn5PAmPqRaYahunW8SCNrXD6Qs1oEkoL6J0PBUZWqS1y3PLi4uVZp"
+            "A1jIn3dxsRJKqjU+OLoKutqJImTEspAR"
+        ),
+    ),
+    "by another key": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "Er8yud6sDvPFQd8hKAG7DfcZnQZabnilunkXrISdqRW0svIiCwmtmgUukddKJ8Y2/6bpxxIsU4DYNLbu"
+            "QN/1dvJM4tlLRntzXtCdAVnSpdkIYcoKOmOygs19Y/y1SdRIh+kXlG74AM2g0F4RkDN7G9X9HHUFdrqk"
+            "IsG2n9p70GuInn0UgUFWWtCbjht8iXPnwaz3Kpvvb1K5AQUCl5ycEOVPBvM3ZBgoCjO2T6jk4MJm5gs9"
+            "55tGVlzg6DCzZGCTbANBX8VywUr3eum65NiyrU7jqIrtWAepu5c0cSl1PAJ5hV1L0s8WUdzxLzKo8UlL"
+            "xINHt54ibxFpqoWvDk0FcHgUJ4g6yb58b4s9jHzpZUdXGj3V7FpFwj3useVZhDjE6Mxkla9I9G+Nm2LT"
+            "BYshxMyIs25VFxmvbol022hdYtfNSJ0FjtAYYO+VEdfGfx6g/FYMqmZrklzKECv4fR2k8p/E98DRy1FO"
+            "tXlqC5u4G1Y0ZYX3oY5nCt47PdC6swX4"
+        ),
+    ),
+    "of another header": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "cmfK4dUOiFxd/H1XSabkwwVqJr8uMLiU8TxpLeFtQAfgdL7dSuv23TWfTk9b80QkFX6uXopcUoB14gup"
+            "j6gx+i4aDB520cWEDg+3nJDhhSlta7nqcP9OCzpLm72oN/NQfLkEGkffncZ+NW3/sBlxf89L15yjpSex"
+            "zNeFSOcS/gpS/eRBCGFHDa5Ubndz9IXE25aCKy8sZ1g8izcu3kU4Dsnx6ta48LSPaoFKX5FnlB5PhXjX"
+            "k4l/kjEXfPmP4hXahQd6ieun2xHg6OzuWiQay7f9rG/VtQNH6FVTXRXnfTF2nFyymRX5pe8tFMXfZ3Rr"
+            "wa5nxcvusgZssTxy04sBSNXrAJjZCXjS/6aisUq1ZoCstcO25bICj4O+dCcdtxsnF0Jw/eko6m/UoYE8"
+            "IbsaqinEWuvYcME1k/kzuFEdz31+XdOR3Dpyo1PXjxS6OHSJzVD5jB1SV5evMRDSDY+6b3NKtP5K2AWI"
+            "8yUlSxaFyxy/PdoepmMr/rUgRo+UmM/p"
+        ),
+    ),
+    "short padding": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "La+lFbtkDivRVkZ0lu/xb58dZoiXNAu5h81B0kESlCTUIm29K583rqn4IZoAO2rklkOrbFiK6vlvOVMM"
+            "L/RAd64ceqzXOZjp1Ao/3LnCSS6R68IuzUDZYkl9F92CY58NFWYcmjGe3e5v7EkeonV1wjCv0PdImPeM"
+            "rRVGwNGKeLaedlwx1T3q37hDRt4wnczlO3V5nSc75d1G/LIwXgKUqeMcx5Eo6yFAap080i9W8CZLB6Vq"
+            "YmIKqOME0G0u2secnbzUb4l5OjdreVgRN1qa7y980WlP8jX7VfC5sO0FXTYY8xiNAmvOflju08sGKmA5"
+            "7gclFMsN9xZuqwt+zUJLqHmU+u0bffCad+B7F3d6fC+nqBs+RtGSnt4Le9YKiHcuW+r//giLA10+Kh+W"
+            "pY42wjpPwUlFAz4wu0LUkEiQxN2g8otQSTOqJnLYbrYFn5xae2NcI+VtngigJNiRIv2ywqRTEdXb//l2"
+            "Xjkicb2psWxcywUytwV/yQktHGbMR7A1"
+        ),
+    ),
+    "garbage in the padding": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "fL+UhP+kVhU4xeNB+1IyWYci1VrCBv0IVhMEmmMGBEPuuMEquqifvBMk48Ahn60Mp5kgTTep3aN1WDHO"
+            "rUaBNOz4jUOcsFTMgpxQ5awS0Kqzabe9oNRLirJbeb75P2gm3MA8thEFhwbwlhjPw1krzaYloveo2hNz"
+            "YuPkjaDk6he9SXTC5UFFvIUZYQBMAfR5zAySWOpGvBtquuR+3R6KrH+eisvuxIYWyJZsFxtuPEQVsdJo"
+            "XDMXIaupyvDKXnZd3QsCdZgP1tsEgYkN07avoKfLDs8RfEr2ORZ7VS2qB6RA5UKXtr22v2U1R1e7f2WS"
+            "d0adS2TXbc0glDsOocYqrriQZryishtkJmpdwxHcHXbJ27R0eQHutsupkhz4Fj0Twv4+83xMi5zuDB2L"
+            "INGKWI/fe4wYFVS49rnOOqnJkzHgbnAE+01YhdkOSgt6OitRBRMXWbbe2Ko+49IKctl5rOeMwTzSdGw2"
+            "9+TCsp83xU69usJvyhEv0SXRigLoH7EE"
+        ),
+    ),
+    "another block type": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "gzi51v/uWhJE5izZlMy+d8LPJuBqFA/oqb4olul8u1KWwsJExL0kOqwA060uWf0Cd/nM46ReZDbZRU1z"
+            "p95zW5NgDTETJJpW597gguKgmbnsJLKnw7+GKkZb6GhGIOTamjPzT5pWVsT+ku5cZkS/PbMNXpqjT08A"
+            "hRjNkF4tGnVPRQEVYWi7mnQXNgFTEZ7SJioEciXo6XmyRC+DdbU10HfEfhlWS23cudysVHlQsxuBpbC/"
+            "SETQXfVNUuA7f21WOulajSxXBKqo8E9wPOxNR5yA8DD+Awk98qyUYVwgjPP1GrmmrUk4s8rTQxkIM46u"
+            "1+Lg6uY9vrwgdRtmmSvhinfKqMwKhUVLAS/IsuNzt09bHHC/COJBeo05UcF6Awts+u+TQigxep5l16fp"
+            "BMRDqWvtpClWmkr8IMXYKpzmp2vF4SSpR6fJSc4MKe9NEuAGB634wg7TF3AP6iS/Wg+LwdFsR7kexxo4"
+            "QGIgLb86Tl9N8WuJPgHPv4Vf8jV5WAPX"
+        ),
+    ),
+    "without NULL": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "hZ9RieJzNU+1rCMZpuTlSjScxefZKrMjFeXVkqmKTB0sXnVncVsuuSs+DiX9RTiDfqtvgdii0+qaWeev"
+            "MWVbrI61HrhWeEQ6P0sjxevdHvw4dGw0D3t2W/15HxddJYABrt0qLIKzWZKZjBiuEHXGBUiyG0/AnL4i"
+            "hak7XM6gMHkSLyb1p9ri62NBfHCPuNSIZE+eng4LV3m+xlgnpsAOjjOuP02dPUwGSjoqyf00N08RasNG"
+            "NGc/XzpDmHc38Qzms6dzfP5ApCRsKK6fAaiFJ/ZobOBo+/D4vLnwienRJ33z0H0exh6CNyfzuMNRdzl9"
+            "3eAOFZUv0JatQy6KCCO6ZWWLXvE+/MnahlJ5O9TppBfnab/c0Bcg2DfGm/IyBCCN7bFiAz3PXC94jE5T"
+            "ID8e4ieGak+b5GkrO6Nakm8qGMsRmB5VkVtmxwZoYL5+YPumHAV/xeYLojmYx2jKhhIgsxzwxIPH1ZM9"
+            "xCGEI6xZbmciZZcP1h6oDiNCFyio3B4E"
+        ),
+    ),
+    "SHA-1": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "FQdtZpGZZYzIk5lxvYfwmu9BKxaptOGRlBw2JTsTA+e1FJFXAkD4t+aDQ8XI/OGija53dtdUUhqMs8SU"
+            "fiAoj8cEXkvQ9nZZxwoHhZo3GDwSFlt8pTpFvP1s/Ujv5CWJNNPEpIW3TtBp6qPG5r4HfqsMdc1pGBjO"
+            "qDijrZHpgzk0A2LnzM//KRB1p984ttfRXmxtuBES++VkKLeDrfkIXQQfg8F+ZcY3PanRpfIg7ARAttFN"
+            "X33t3Vh4B2fzLMV1l9+LwrZE5EV/R4MGI0Ar2Ee0a+c2eGiotb5+tntTipRlRRu8UhNVjDGh56wHZqn/"
+            "3JELrc143tX7E6G0LhjH1qkM2dx5PyTOehnxtAwulBG1zrUviqgi5RbnHcj2QMa6LDNVhcm7T9iccP/v"
+            "KlOA64Rc5/xsxdPg3x/zfgCctFlB0eYI8FftqdeeH5CXKPOYA/MrHa1aciWfyjtzz/0A9DjQtzLaJN4h"
+            "LVHybkoNfFunzYfDReL/WSw0oZHsZbtF"
+        ),
+    ),
+    "no DigestInfo": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "NVQ2yynDHfTTlHEnW4xrW0GDOrqH/ldn/X+9Nz/Cwgf7plT8g9Idel/JzdoberCylDNoCgOj7ZExy5PT"
+            "cA/mxd8STShZ8Gci742A7Q5jbgmiJpr56Dk8So8Ff2aEFUlyn0sHj0WZ0luaghmTdGgaFexuu+9MF+iL"
+            "35ljMOyo1WhYzW5Q+VTKQCI5884tIUVjeJ3SygPV0TMQtZELlyZw4TtiX9/jeeWIrLPtbKEPwb1K+Cpz"
+            "SfoWUdgwc62vmpT5ZGi1el0TRUVvzbK8t1vsvBWtAd7gPoZqemVbXM1nBDDfili7ys7ufYIK37WjhS30"
+            "ZDgGifWr2bre9q68CQbDF3NDWQR6s2f7ZjV2O5zveRR8eD59o+RymAxGD1Xkqd1uuc71PJ8uCzAKgWyi"
+            "ruqfpeR4T3eA/Xx/mqaukQHagf+uLsT9OUTRq9TQDLlZGq2OLgAOIj6is0ZJq0f32IREcvRgc037yPtK"
+            "NpDiW+qCU7Cly80GVGWBwmc2iZBwoftR"
+        ),
+    ),
+    "zero": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        ),
+    ),
+    "one": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB"
+        ),
+    ),
+    "all ones": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "////////////////////////////////////////////////////////////////////////////////"
+            "////////////////////////////////////////////////////////////////////////////////"
+            "////////////////////////////////////////////////////////////////////////////////"
+            "////////////////////////////////////////////////////////////////////////////////"
+            "////////////////////////////////////////////////////////////////////////////////"
+            "////////////////////////////////////////////////////////////////////////////////"
+            "////////////////////////////////"
+        ),
+    ),
+    "plus the modulus": (
+        b"",
+        (
+            b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
+            b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
+            b'e":0,"v":1,"version":"0.2"}'
+        ),
+        (
+            "/4+rszdSxyaJb2KvZoRlJPzSMaL2IHl2hmXEfkVo8/LPdNe/+ylV9oUJ9rqpz6z5puthpIWP6WCrqd3Z"
+            "6gziJKV357vGKk9vhXJKKnYw7PNb0gPLpwzLYRxZLN+YsMzzYfkRUZVgerdCBOKyNN2+UXcthG1jjftG"
+            "8Yf3i05kfpGMn8IYimRwKBDioOlq1TuWrDkg14h/HdGgskjDDZn955jC9gVR9ONtnhFSyEX0XO/pWOKn"
+            "Ltgw9hx53ZY1rAafnxsx4kq3JCseT5eo+F2na1cThtMYzU6T8uCuxRq8/fVwFF6iNqrCzT6KWmA6ajwd"
+            "n0Ley6aEI38qWtoCqnxrl6/4vU1XMFQpoabmTo9WsDOea+OI/YOwLoVbdYfC0UiLrH8STCGjTvTQX9Zk"
+            "tPIbN8NVTFlcvFSnSf9kPrIcvjhKCj2lBAOz/ZXtnOop38vtG6g2j1NGTuHBbyUHSZdt8fJ49p9i7k9P"
+            "/4TozV1JKMR5JR/IKGjnBWnCabxXlNf8"
+        ),
+    ),
+}

@@ -1,0 +1,274 @@
+"""Whose firmware this is: what is accepted, and every other file with its reason."""
+
+from signed import CASES, KEYS, SIZE, firmware, footer, payload
+
+from ivota.codes import FAILED
+from ivota.errors import OtaError
+from ivota.signature import examine
+from support import raises, tmp_dir, write_file
+
+
+class Firmware:
+    """What `examine` is given of a push."""
+
+    payload_size = sequence = kind = None
+
+    def __init__(self, path, size, version):
+        self.path = path
+        self.size = size
+        self.version = version
+
+
+class Board:
+    """Its key files, and the firmware that was downloaded."""
+
+    def __init__(self, keys=("owner",), target="t"):
+        self._keys = keys
+        self._target = target
+
+    def __enter__(self):
+        self._tmp = tmp_dir()
+        self.path = self._tmp.__enter__()
+        for name, key in KEYS.items():
+            write_file(self.path + "/" + name, key)
+        self.config = {
+            "keys": [self.path + "/" + name for name in self._keys],
+            "target": self._target,
+        }
+        return self
+
+    def __exit__(self, *exc):
+        self._tmp.__exit__(*exc)
+
+    def examine(self, data, version="0.2", confirmed=0):
+        """(the firmware, in how many steps)."""
+        write_file(self.path + "/fw.bin", data)
+        found = Firmware(self.path + "/fw.bin", len(data), version)
+        steps = sum(1 for _ in examine(found, self.config, confirmed))
+        return found, steps
+
+    def refused(self, data, part="", version="0.2", confirmed=0, reject=True):
+        with raises(OtaError, part) as caught:
+            self.examine(data, version, confirmed)
+        error = caught.value
+        assert error.code == FAILED and not error.again and error.reject is reject
+        assert error.message.startswith("signature: ") and len(error.message) < 120
+
+
+def test_what_the_owner_signed_is_accepted():
+    with Board() as board:
+        found, steps = board.examine(firmware("good"))
+        assert (found.payload_size, found.sequence, found.kind) == (SIZE, 7, "other")
+        assert steps >= 2
+        assert board.examine(firmware("bundle"))[0].kind == "bundle"
+        assert board.examine(firmware("image"))[0].kind == "esp32-image"
+        assert board.examine(firmware("longest"))[0].sequence == 7
+
+
+def test_versions_and_targets_of_any_language():
+    with Board(target="\xfc") as board:
+        assert board.examine(firmware("unicode"), "0.2 \xe4\U0001f600")[0].sequence == 7
+
+
+def test_a_step_is_one_key_or_64_kib():
+    with Board() as board:
+        one = board.examine(firmware("good"))[1]
+    with Board(keys=("other", "other", "owner")) as board:
+        assert board.examine(firmware("good"))[1] == one + 2
+
+
+def test_what_is_not_signed():
+    with Board() as board:
+        for data in (b"x", b"IVOTASIG", payload(), payload() + footer(0, magic=b"IVOTASIg")):
+            board.refused(data, "not signed")
+        board.refused(firmware("good") + b"\0", "not signed")
+        board.refused(firmware("good")[:-1], "not signed")
+
+
+def test_a_frame_of_any_length():
+    good = firmware("good")
+    with Board() as board:
+        for sizes in ((0, 384), (513, 384), (65535, 384), (300, 0), (300, 383), (300, 65535)):
+            board.refused(good[:-12] + footer(*sizes), "frame")
+        board.refused(footer(300), "frame")
+        board.refused(bytes(395) + footer(300), "frame")
+        board.refused(firmware("too long"), "frame")
+        # Of which only the signature can say that they are wrong:
+        board.refused(good[:-12] + footer(299), "none of")
+        board.refused(good[:-12] + footer(512), "none of")
+
+
+def test_only_the_lengths_are_read_before_the_signature():
+    """A header that would be refused, or would take the heap, is never reached."""
+    with Board() as board:
+        for header in (b"", b"{", b"[" * 512, b'{"v":' + b"9" * 500 + b"}", b"\xff" * 512):
+            if header:
+                data = payload() + header + bytes(384) + footer(len(header))
+                board.refused(data, "none of")
+
+
+def test_another_key():
+    with Board() as board:
+        board.refused(firmware("by another key"), "none of")
+    with Board(keys=("owner", "other")) as board:
+        assert board.examine(firmware("by another key"))[0].sequence == 7
+        assert board.examine(firmware("good"))[0].sequence == 7
+    with Board(keys=("other",)) as board:
+        board.refused(firmware("good"), "none of")
+
+
+def test_keys_that_are_none():
+    """A key that is missing or damaged is the board's fault: the firmware may be pushed again."""
+    with Board() as board:
+        owner = board.config["keys"][0]
+        der = KEYS["owner"]
+        for data in (b"", b"junk", der[:-1], der + b"\0", der[:-5] + b"\2\1\3", bytes(422)):
+            write_file(board.path + "/bad", data)
+            board.config["keys"] = [board.path + "/bad"]
+            board.refused(firmware("good"), "/bad is no key", reject=False)
+            board.config["keys"].append(owner)
+            assert board.examine(firmware("good"))[0].sequence == 7
+        for path in ("/none/key", 5, None, ["x"], ""):
+            board.config["keys"] = [path]
+            board.refused(firmware("good"), "is no key", reject=False)
+
+
+def test_a_block_is_compared_whole():
+    names = (
+        "of another header",
+        "short padding",
+        "garbage in the padding",
+        "another block type",
+        "without NULL",
+        "SHA-1",
+        "no DigestInfo",
+        "zero",
+        "one",
+        "all ones",
+        "plus the modulus",
+    )
+    with Board() as board:
+        for name in names:
+            board.refused(firmware(name), "none of")
+
+
+def test_a_changed_byte_anywhere():
+    good = firmware("good")
+    with Board() as board:
+        places = list(range(0, SIZE, 9973)) + [SIZE - 1]
+        for at in places:
+            board.refused(changed(good, at), "payload is not the one")
+        header = len(CASES["good"][1])
+        for at in range(SIZE, SIZE + header, 17):
+            board.refused(changed(good, at), "none of")
+        for at in (0, 1, 200, 383):
+            board.refused(changed(good, SIZE + header + at), "none of")
+        for at in range(len(good) - 12, len(good)):
+            board.refused(changed(good, at))
+
+
+def changed(data, at):
+    data = bytearray(data)
+    data[at] ^= 1
+    return bytes(data)
+
+
+def test_another_version():
+    with Board() as board:
+        board.refused(firmware("good"), "of version 0.2, not", version="0.3")
+        board.refused(firmware("good"), "of version 0.2, not", version="0.20")
+
+
+def test_another_target():
+    with Board(target="u") as board:
+        board.refused(firmware("good"), "for the target t, and this is u")
+        board.refused(firmware("no target"), "for the target None, and this is u")
+    with Board(target=None) as board:
+        board.refused(firmware("good"), "for the target t, and this is None")
+        assert board.examine(firmware("no target"))[0].sequence == 7
+
+
+def test_a_number_that_is_not_above_the_confirmed_one():
+    with Board() as board:
+        for confirmed in (7, 8, 1 << 31):
+            board.refused(firmware("good"), "number 7, and %d" % confirmed, confirmed=confirmed)
+        assert board.examine(firmware("good"), confirmed=6)[0].sequence == 7
+        assert board.examine(firmware("newer"), confirmed=7)[0].sequence == 8
+
+
+def test_a_size_that_is_not_the_payloads():
+    with Board() as board:
+        for name in ("shorter", "longer", "size as text"):
+            board.refused(firmware(name), "bytes, and here are %d" % SIZE)
+
+
+def test_another_payload():
+    with Board() as board:
+        for name in ("another payload", "no digest"):
+            board.refused(firmware(name), "payload is not the one")
+
+
+def test_a_payload_of_another_kind():
+    with Board() as board:
+        for name in ("an image as a bundle", "a bundle as an image", "another kind"):
+            board.refused(firmware(name), "kind")
+
+
+def test_headers_of_another_format():
+    """They are the owner's, so they are no attack, but must not be taken for what they are not."""
+    names = (
+        "another format",
+        "no format",
+        "no version",
+        "no kind",
+        "target left out",
+        "number left out",
+        "number as text",
+        "number true",
+        "number a fraction",
+        "a list",
+        "a number",
+        "no JSON",
+        "deep",
+    )
+    with Board() as board:
+        for name in names:
+            board.refused(firmware(name), "format")
+        assert board.examine(firmware("number huge"))[0].sequence == 10**300
+
+
+def test_every_case_is_used():
+    with open(__file__) as file:
+        text = file.read()
+    for name in CASES:
+        assert '"%s"' % name in text, name
+
+
+def test_a_file_that_cannot_be_read_is_no_verdict():
+    with Board() as board:
+        board.examine(firmware("good"))
+        for size in (SIZE * 2, len(firmware("good")) + 1):
+            found = Firmware(board.path + "/fw.bin", size, "0.2")
+            with raises(OSError):
+                for _ in examine(found, board.config, 0):
+                    pass
+        with raises(OSError):
+            for _ in examine(Firmware(board.path + "/none", 5000, "0.2"), board.config, 0):
+                pass
+
+
+def test_what_is_digested_is_what_is_read_back():
+    """A byte that changes on flash after the download, and before its turn, is found."""
+    good = firmware("good")
+    with Board() as board:
+        write_file(board.path + "/fw.bin", good)
+        found = Firmware(board.path + "/fw.bin", len(good), "0.2")
+        steps = examine(found, board.config, 0)
+        next(steps)
+        with open(board.path + "/fw.bin", "r+b") as file:
+            file.seek(SIZE - 1)
+            file.write(b"?")
+        with raises(OtaError, "payload is not the one"):
+            for _ in steps:
+                pass
+        assert found.payload_size is None
