@@ -39,7 +39,7 @@ class Stream:
     """A connection to `host`:`port`, with `ca` (a path) over TLS verified against it.
 
     `read` and `readline` wait until `limit` milliseconds after the last `begin()`; then they
-    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`, and `poll`
+    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`, `poll`
     what waits for it. For a library it is the module `socket` and the socket in one.
     """
 
