@@ -34,6 +34,7 @@ OPTIONS = (
 STUB_GAPS = {
     '"SSLContext" has no attribute "verify_mode"': "tls.SSLContext has it, to read and write",
     'Too many arguments for "readline" of "socket"': "streams take readline(limit)",
+    'Argument 1 to "Partition" has incompatible type "int"': "BOOT and RUNNING are ints",
     "_TicksMs": "the stubs' ticks are a type of their own; on boards they are ints",
     'module named "app"': "the application, which comes with a bundle",
     'module named "ivota_image"': "frozen into an image that a vendor builds, or missing",

@@ -27,7 +27,13 @@ def note(target, etag):
 def commit(target):
     """Make all that was written durable, say so in the checkpoint, and close."""
     close(target)
-    _note(target, "position", target.position)
+    if target.kind != "choose":
+        note_position(target)
+
+
+def note_position(target):
+    """Say in the checkpoint how far it is."""
+    _note(target, "position", target.durable if target.slot else target.position)
 
 
 def finish(target, md5, fetched):
@@ -39,7 +45,9 @@ def finish(target, md5, fetched):
     if found != md5:
         raise OtaError(_MISMATCH, "the MD5 is " + found, not fetched)
     close(target)
-    once("jsonfile").remove(target.checkpoint)
+    # A slot's is needed until the image has proved itself: then it need not come again.
+    if not target.slot:
+        once("jsonfile").remove(target.checkpoint)
 
 
 def close(target):

@@ -4,6 +4,7 @@ import gc
 
 from micropython import const
 
+from ivota import once
 from ivota.errors import OtaError, again, describe
 
 _FAILED = const(-5)
@@ -22,7 +23,9 @@ def fault(job, error):
 
 
 def _sound(target):
-    """Whether all that came is in the file, so that it was the connection that failed."""
+    """Whether all that came is in the target, so that it was the connection that failed."""
+    if target.slot:
+        return once("partition").sound(target)
     try:
         return target.file.tell() == target.position < target.end
     except OSError:

@@ -15,11 +15,12 @@ def step(job):
     target = job.target
     if target:
         if not job.verbs:
-            job.verbs = once("firmware")
+            job.verbs = once(target.kind)
         if job.verbs.check(target, _DIGEST):
             once("checkpoint").finish(target, push.md5, job.fetched)
             client.log("info", "verified", version=push.version)
             push.path = target.path
+            push.slot = target.slot
             push.payload_size = push.size
             job.firmware = push
             job.target = job.verbs = None

@@ -14,7 +14,7 @@ _FILES = const(256)  # a bundle with more would not fit a board's heap as an ind
 
 
 class Installer:
-    """What gets one firmware in the agent: a bundle becomes active."""
+    """What gets one firmware in the agent: a bundle becomes active, an image the next to boot."""
 
     def __init__(self, client):
         self._client = client
@@ -26,13 +26,17 @@ class Installer:
         Raises OtaError(-5) for what must not be started.
         """
         if self._work is None:
-            self._work = _examine(firmware)
+            if firmware.slot:
+                self._work = ()
+                once("image").examine(self._client.state, firmware)
+            else:
+                self._work = _examine(firmware)
         for _ in self._work:
             return False
         return True
 
     def __call__(self, firmware):
-        """Make the bundle active with one write and end the client, for the board to restart."""
+        """Make it active as a trial, a bundle with one write, and end the client for a restart."""
         client = self._client
         limits = client.config["trial"]
         trial = {
@@ -42,7 +46,10 @@ class Installer:
         }
         if firmware.echo:
             trial["echo"] = firmware.echo
-        once("state").activate(client.state, firmware.path, trial)
+        if firmware.slot:
+            once("image").activate(client.state, firmware, trial)
+        else:
+            once("state").activate(client.state, firmware.path, trial)
         client.restart = True
         client.exit()
 

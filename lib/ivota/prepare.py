@@ -2,6 +2,11 @@
 
 import time
 
+try:
+    import esp32
+except ImportError:  # all ports but one
+    esp32 = None
+
 from micropython import const
 
 from ivota import once
@@ -22,7 +27,10 @@ def step(job):
     if client.state.active == base + ".bin":
         raise OtaError(_FAILED, "a firmware of this name runs")
     target = job.target = staging.Target()
-    staging.open_target(target, base, job.push, client.state.active, client.state.previous)
+    if esp32 and not client.on_firmware:
+        once("slots").find(target, base, job.push)
+    if target.kind == "firmware":
+        staging.open_target(target, base, job.push, client.state.active, client.state.previous)
     job.fresh = not target.position
     job.rest_s(wear_s(job, False))
     client.log("info", "download", offset=target.position, rest_ms=job.retry.left_ms())

@@ -16,6 +16,8 @@ _KINDS = (
     ("ended", dict),
     ("rejected", list),
     ("failures", list),
+    ("tries", list),
+    ("provisional", bool),
     ("sequence", int),
     ("starts", int),
     ("power_boots", int),
@@ -28,8 +30,8 @@ class State:
     """What must survive a power cut.
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
-    `outbox` a final report that the cloud has not acknowledged. What is not set, or junk, is
-    None; numbers are 0, lists empty.
+    `outbox` a final report that the cloud has not acknowledged, not to be sent yet while it is
+    `provisional`. What is not set, or junk, is None; numbers are 0, lists empty.
     """
 
     path = PATH
@@ -40,6 +42,8 @@ def load(path=PATH):
     state = State()
     state.path = path
     found = once("jsonfile").load(path, True) or {}
+    if found.get("provisional") and not found.get("trial"):
+        found["provisional"] = found["outbox"] = None  # the image did not stay
     for key, kind in _KINDS:
         value = found.get(key)
         if type(value) is not kind:
@@ -83,10 +87,13 @@ def sent(state):
 
 
 def activate(state, path, trial):
-    """Let `path` run from the next start on, as a trial; what ran becomes `previous`."""
+    """Let `path` run from the next start on, as a trial; what ran becomes `previous`.
+
+    For an image, which mounts no bundle, it is None.
+    """
     state.previous = state.active
     state.active = path
-    sums = {path: trial["md5sum"]}
+    sums = {path: trial["md5sum"]} if path else {}
     if state.previous:
         sums[state.previous] = _sums(state).get(state.previous)
     _set_trial(state, trial, sums)
@@ -96,6 +103,8 @@ def confirm(state, outbox):
     """End the trial for good, with its `done` report in the outbox."""
     state.failures = []
     state.rejected = []
+    state.tries = []
+    state.provisional = None
     state.outbox = outbox
     _set_trial(state, None)
 
@@ -110,10 +119,14 @@ def _sums(state):
     return (once("jsonfile").load(state.path, True) or {}).get("sums") or {}
 
 
-def roll_back(state, why):
+def roll_back(state, why, reject=False):
     """Let `previous` run from the next start on; it reports why."""
     state.ended = dict(state.trial)
     state.ended["why"] = why
+    if reject:
+        state.ended["reject"] = True
+    if state.provisional:
+        state.provisional = state.outbox = None
     state.active, state.previous, state.trial = state.previous, None, None
     save(state)
 
@@ -124,7 +137,8 @@ def post(state, outbox, md5=None, reject=None):
     With a `reject` text the firmware is refused from now on, for that reason.
     """
     state.outbox = outbox
-    state.ended = None
+    state.ended = state.provisional = None
+    state.tries = []
     if reject:
         others = [
             entry for entry in state.rejected if isinstance(entry, list) and entry[:1] != [md5]

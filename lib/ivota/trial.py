@@ -20,6 +20,8 @@ class Trial:
         self._limit_ms = int(limit_s * 1000)
         self._begun = time.ticks_ms()
         self.reached = False  # whether the cloud has acknowledged the version that runs
+        if (client.state.trial or client.state.ended).get("slot"):
+            once("image").begin(client)
         ended = client.state.ended
         if ended:
             once("state").post(
@@ -37,8 +39,10 @@ class Trial:
         trial = client.state.trial
         if not trial:
             return None
-        if self.reached and confirmed:
+        if self.reached and confirmed or client.state.provisional:
             text = messages.report_progress("done", trial["version"], echo=trial.get("echo"))
+            if trial.get("slot") and not once("image").confirm(client, text):
+                return self
             once("state").confirm(client.state, text)
             client.enqueue("final", text)
             client.log("info", "confirmed", version=trial["version"])

@@ -4,95 +4,14 @@ import binascii
 import hashlib
 import os
 
-from ivota import checkpoint, firmware, jsonfile, staging
+from targets import STORES, Target, data_of, digest, fill, push_of, saves
+
+from ivota import jsonfile, staging
 from ivota.codes import FAILED, MISMATCH
 from ivota.errors import OtaError
 from ivota.messages import Push
 from ivota.staging import file_stem, size_of
 from support import patched, raises, read_file, tmp_dir, write_file
-
-
-def data_of(size, seed=1):
-    chunk = bytes((i * 7 + seed) & 0xFF for i in range(251))
-    return (chunk * (size // 251 + 1))[:size]
-
-
-def push_of(data, version="0.2", url="http://a/"):
-    return Push(version, url, binascii.hexlify(hashlib.md5(data).digest()).decode(), len(data))
-
-
-class Raw:
-    """A socket that has some bytes, and nothing more for now."""
-
-    def __init__(self, data):
-        self._data = data
-
-    def readinto(self, buffer, n):
-        part, self._data = self._data[:n], self._data[n:]
-        buffer[: len(part)] = part
-        return len(part) or None
-
-
-class Target(staging.Target):
-    """A target with what is done to it as methods."""
-
-    def __init__(self, directory, keep=None, spare=None):
-        self._where = (directory, keep, spare)
-
-    def open(self, push):
-        directory, keep, spare = self._where
-        self.md5 = push.md5
-        staging.open_target(self, directory + "/" + file_stem(push.version), push, keep, spare)
-        return self.position
-
-    def room(self):
-        return self.end - self.position
-
-    def write(self, part, n):
-        """Append n bytes; True when that ended a block."""
-        firmware.fill(self, Raw(part[:n]), self.room())
-        if self.position < self.end:
-            return False
-        firmware.end_block(self)
-        return True
-
-    def check(self, most):
-        return firmware.check(self, most)
-
-    def note(self, etag):
-        checkpoint.note(self, etag)
-
-    def commit(self):
-        checkpoint.commit(self)
-
-    def finish(self):
-        checkpoint.finish(self, self.md5, True)
-
-    def close(self):
-        checkpoint.close(self)
-
-    def discard(self):
-        checkpoint.discard(self)
-
-
-def fill(target, data, stop=None, chunk=512):
-    """Write as the client does, up to `stop`; the positions at which a block became durable."""
-    stop = len(data) if stop is None else stop
-    ends = []
-    while target.position < stop:
-        n = min(chunk, target.room(), stop - target.position)
-        part = bytearray(data[target.position : target.position + n])
-        part += b"\xee" * 3  # what else is in the client's buffer
-        if target.write(part, n):
-            ends.append(target.position)
-    return ends
-
-
-def digest(target, most=4096):
-    steps = 0
-    while not target.check(most):
-        steps += 1
-    return steps
 
 
 def littlefs_ends(size, block=4096):
@@ -131,20 +50,6 @@ class FakeOs:
         return getattr(os, name)
 
 
-def saves(function, *args):
-    """How many times the checkpoint was written by a call."""
-    count = []
-    real = jsonfile.save
-
-    def save(path, value):
-        count.append(path)
-        real(path, value)
-
-    with patched(jsonfile, save=save):
-        function(*args)
-    return len(count)
-
-
 def test_safe_names_are_kept():
     for version in ("0.1", "v1.2.3-rc_4", "A", "x" * 32, "0..1"):
         assert file_stem(version) == version
@@ -166,16 +71,25 @@ def test_size_of():
 
 def test_a_whole_download():
     data = data_of(20000)
-    with tmp_dir() as path:
-        target = Target(path + "/fw")
-        assert target.open(push_of(data)) == 0
-        assert sorted(os.listdir(path + "/fw")) == ["0.2.bin", "0.2.json"]
-        fill(target, data)
-        digest(target)
-        target.finish()
-        assert target.path == path + "/fw/0.2.bin"
-        assert read_file(target.path) == data
-        assert os.listdir(path + "/fw") == ["0.2.bin"]
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            assert target.open(push_of(data)) == 0
+            assert store.names() == store.unfinished
+            fill(target, data)
+            digest(target)
+            target.finish()
+            assert store.content(20000) == data
+            assert store.names() == store.verified
+
+
+def test_the_folder_is_made():
+    data = data_of(100)
+    for Store in STORES:
+        with Store() as store:
+            store.path += "/fw"
+            store.target().open(push_of(data))
+            assert store.names() == store.unfinished
 
 
 def test_blocks_end_where_littlefs_ends_them():
@@ -257,47 +171,52 @@ def test_where_a_long_file_goes_on():
 
 def test_room_never_passes_block_or_file():
     data = data_of(5000)
-    with tmp_dir() as path, patched(staging, os=FakeOs()):
-        target = Target(path)
-        target.open(push_of(data))
-        assert target.room() == 4096
-        fill(target, data, 4000)
-        assert target.room() == 96
-        fill(target, data, 4096)
-        assert target.room() == 904
-        fill(target, data)
-        assert target.room() == 0
-        target.close()
+    for Store in STORES:
+        with Store() as store, patched(staging, os=FakeOs()):
+            target = store.target()
+            target.open(push_of(data))
+            assert target.room() == 4096
+            fill(target, data, 4000)
+            assert target.room() == 96
+            fill(target, data, 4096)
+            assert target.room() == 904
+            fill(target, data)
+            assert target.room() == 0
+            target.close()
 
 
 def test_a_block_is_on_flash_when_write_says_so():
     data = data_of(10000)
-    with tmp_dir() as path, patched(staging, os=FakeOs()):
-        target = Target(path)
-        target.open(push_of(data))
-        while target.position < len(data):
-            n = min(512, target.room())
-            if target.write(data[target.position : target.position + n], n):
-                assert size_of(target.path) == target.position == target.durable
-                assert read_file(target.path) == data[: target.position]
-            else:
-                assert target.durable <= target.position
-        target.close()
+    for Store in STORES:
+        with Store() as store, patched(staging, os=FakeOs()):
+            target = store.target()
+            target.open(push_of(data))
+            while target.position < len(data):
+                n = min(512, target.room())
+                if target.write(data[target.position : target.position + n], n):
+                    assert target.position == target.durable
+                    assert store.content(target.position) == data[: target.position]
+                else:
+                    assert target.durable <= target.position
+            target.close()
 
 
 def test_checkpoint_says_identity():
     data = data_of(100)
-    with tmp_dir() as path:
-        target = Target(path)
-        push = push_of(data)
-        target.open(push)
-        assert jsonfile.load(path + "/0.2.json", True) == {
-            "version": "0.2",
-            "md5sum": push.md5,
-            "file_size": 100,
-            "position": 0,
-        }
-        target.close()
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            push = push_of(data)
+            target.open(push)
+            known = jsonfile.load(store.path + "/0.2.json", True)
+            assert known.pop("slot", None) == target.slot
+            assert known == {
+                "version": "0.2",
+                "md5sum": push.md5,
+                "file_size": 100,
+                "position": 0,
+            }
+            target.close()
 
 
 def test_checkpoint_is_written_at_identity_change_and_orderly_stop_alone():
@@ -350,53 +269,76 @@ def test_a_checkpoint_without_a_position_can_be_committed():
 
 def test_the_url_is_not_identity():
     data = data_of(20000)
-    with tmp_dir() as path:
-        target = Target(path)
-        target.open(push_of(data))
-        fill(target, data, 8000)
-        target.commit()
-        target = Target(path)
-        assert target.open(push_of(data, url="https://elsewhere/?sign=2")) == 8000
-        target.close()
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            target.open(push_of(data))
+            fill(target, data, 8000)
+            target.commit()
+            target = store.target()
+            at = target.open(push_of(data, url="https://elsewhere/?sign=2"))
+            assert at == store.goes_on(8000, 20000)
+            target.close()
+
+
+def test_on_after_an_orderly_stop_anywhere():
+    data = data_of(9000)
+    for Store in STORES:
+        for stop in (1, 511, 512, 513, 4095, 4096, 4097, 8191, 8192, 8999, 9000):
+            with Store() as store:
+                target = store.target()
+                target.open(push_of(data))
+                fill(target, data, stop, 100)
+                target.commit()
+                target = store.target()
+                assert target.open(push_of(data)) == store.goes_on(stop, 9000)
+                fill(target, data, chunk=300)
+                digest(target)
+                target.finish()
+                assert store.content(9000) == data
 
 
 def test_same_version_with_new_content_starts_afresh():
     old, new = data_of(20000), data_of(20000, 9)
-    with tmp_dir() as path:
-        target = Target(path)
-        target.open(push_of(old))
-        fill(target, old, 8000)
-        target.commit()
-        target = Target(path)
-        assert target.open(push_of(new)) == 0
-        assert jsonfile.load(path + "/0.2.json")["md5sum"] == push_of(new).md5
-        fill(target, new)
-        digest(target)
-        target.finish()
-        assert read_file(target.path) == new
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            target.open(push_of(old))
+            fill(target, old, 8192)
+            target.commit()
+            target = store.target()
+            assert target.open(push_of(new)) == 0
+            assert jsonfile.load(store.path + "/0.2.json")["md5sum"] == push_of(new).md5
+            fill(target, new)
+            digest(target)
+            target.finish()
+            assert store.content(20000) == new
 
 
 def test_each_part_of_the_identity_counts():
     data = data_of(20000)
     push = push_of(data)
-    right = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 8000}
+    right = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 8192}
+    changes = [(None, None)]
     for key, value in (("version", "0.20"), ("md5sum", "0" * 32), ("file_size", 20001)):
-        for wrong in (value, None, 1.5):
-            with tmp_dir() as path:
-                write_file(path + "/0.2.bin", data[:8000])
-                jsonfile.save(path + "/0.2.json", dict(right, **{key: wrong}))
-                target = Target(path)
-                assert target.open(push) == 0
+        changes += [(key, wrong) for wrong in (value, None, 1.5)]
+    for Store in STORES:
+        for key, wrong in changes:
+            with Store() as store:
+                store.put(data[:8192], **(dict(right, **{key: wrong}) if key else right))
+                target = store.target()
+                assert target.open(push) == (0 if key else 8192)
                 target.close()
 
 
 def test_bytes_without_a_checkpoint_are_not_ours():
     data = data_of(20000)
-    with tmp_dir() as path:
-        write_file(path + "/0.2.bin", data[:8000])
-        target = Target(path)
-        assert target.open(push_of(data)) == 0
-        target.close()
+    for Store in STORES:
+        with Store() as store:
+            store.put(data[:8192])
+            target = store.target()
+            assert target.open(push_of(data)) == 0
+            target.close()
 
 
 def test_a_whole_file_without_a_checkpoint_is_looked_at():
@@ -413,22 +355,21 @@ def test_a_whole_file_without_a_checkpoint_is_looked_at():
 
 def test_a_checkpoint_that_says_complete_is_checked():
     data = data_of(20000)
-    with tmp_dir() as path:
-        push = push_of(data)
-        write_file(path + "/0.2.bin", data[:-1] + b"?")
-        jsonfile.save(
-            path + "/0.2.json",
-            {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20000},
-        )
-        target = Target(path)
-        assert target.open(push) == 20000
-        digest(target)
-        with raises(OtaError, "MD5") as caught:
-            target.finish()
-        assert caught.value.code == MISMATCH
-        assert size_of(path + "/0.2.json") > 0
-        target.discard()
-        assert os.listdir(path) == []
+    push = push_of(data)
+    known = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20000}
+    for Store in STORES:
+        with Store() as store:
+            store.put(data[:-1] + b"?", **known)
+            target = store.target()
+            assert target.open(push) == 20000
+            assert target.room() == 0
+            digest(target)
+            with raises(OtaError, "MD5") as caught:
+                target.finish()
+            assert caught.value.code == MISMATCH
+            assert size_of(store.path + "/0.2.json") > 0
+            target.discard()
+            assert store.names() == []
 
 
 def test_longer_than_announced_starts_afresh():
@@ -461,25 +402,30 @@ def test_a_checkpoint_without_its_file_starts_at_nothing():
 
 def test_a_version_that_is_no_file_name_stays_in_the_folder():
     data = data_of(100)
-    with tmp_dir() as path:
-        target = Target(path + "/fw")
-        target.open(push_of(data, "../../escape"))
-        fill(target, data)
-        digest(target)
-        target.finish()
-        assert os.listdir(path) == ["fw"]
-        assert os.listdir(path + "/fw") == [file_stem("../../escape") + ".bin"]
+    stem = file_stem("../../escape")
+    for Store in STORES:
+        with Store() as store:
+            store.path += "/fw"
+            target = store.target()
+            target.open(push_of(data, "../../escape"))
+            fill(target, data)
+            digest(target)
+            target.finish()
+            assert store.names() == [name.replace("0.2", stem) for name in store.verified]
+            store.path = store.path[:-3]
+            assert store.names() == ["fw"]
 
 
 def test_stale_files_go_kept_ones_stay():
     data = data_of(100)
-    with tmp_dir() as path:
-        for name in ("0.0.bin", "0.0.json", "0.1.bin", "junk", "0.9.bin", "0.9.json~"):
-            write_file(path + "/" + name, b"x")
-        target = Target(path, path + "/0.1.bin", path + "/0.0.bin")
-        target.open(push_of(data))
-        assert sorted(os.listdir(path)) == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.json"]
-        target.close()
+    for Store in STORES:
+        with Store() as store:
+            for name in ("0.0.bin", "0.0.json", "0.1.bin", "junk", "0.9.bin", "0.9.json~"):
+                write_file(store.path + "/" + name, b"x")
+            target = store.target(store.path + "/0.1.bin", store.path + "/0.0.bin")
+            target.open(push_of(data))
+            assert store.names() == ["0.0.bin", "0.1.bin"] + store.unfinished
+            target.close()
 
 
 def test_a_resume_removes_nothing():
@@ -599,17 +545,18 @@ def test_where_the_heap_has_room_the_buffer_is_a_block():
 
 def test_a_prefix_from_before_is_read_again_in_steps():
     data = data_of(50000)
-    with tmp_dir() as path:
-        target = Target(path)
-        target.open(push_of(data))
-        fill(target, data, 30000)
-        target.commit()
-        target = Target(path)
-        target.open(push_of(data))
-        assert target.checked == 0
-        fill(target, data)
-        assert digest(target) == 12
-        target.finish()
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            target.open(push_of(data))
+            fill(target, data, 30000)
+            target.commit()
+            target = store.target()
+            target.open(push_of(data))
+            assert target.checked == 0
+            fill(target, data)
+            assert digest(target) == 12
+            target.finish()
 
 
 def test_check_does_not_move_where_bytes_go():
@@ -656,52 +603,56 @@ def test_a_file_that_became_shorter_is_an_error_not_a_loop():
 
 def test_etag_is_kept_for_the_next_run():
     data = data_of(20000)
-    with tmp_dir() as path:
-        target = Target(path)
-        target.open(push_of(data))
-        assert target.etag is None
-        assert saves(target.note, '"a"') == 1
-        assert saves(target.note, '"a"') == 0
-        assert saves(target.note, None) == 0
-        target.commit()
-        target = Target(path)
-        target.open(push_of(data))
-        assert target.etag == '"a"'
-        target.close()
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            target.open(push_of(data))
+            assert target.etag is None
+            assert saves(target.note, '"a"') == 1
+            assert saves(target.note, '"a"') == 0
+            assert saves(target.note, None) == 0
+            target.commit()
+            target = store.target()
+            target.open(push_of(data))
+            assert target.etag == '"a"'
+            target.close()
 
 
 def test_another_identity_forgets_the_etag():
     data = data_of(20000)
-    with tmp_dir() as path:
-        target = Target(path)
-        target.open(push_of(data))
-        target.note('"a"')
-        target.commit()
-        target = Target(path)
-        target.open(push_of(data_of(20000, 5)))
-        assert target.etag is None
-        target.close()
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            target.open(push_of(data))
+            target.note('"a"')
+            target.commit()
+            target = store.target()
+            target.open(push_of(data_of(20000, 5)))
+            assert target.etag is None
+            target.close()
 
 
 def test_discard_leaves_nothing_and_can_be_repeated():
     data = data_of(20000)
-    with tmp_dir() as path:
-        target = Target(path)
-        target.open(push_of(data))
-        fill(target, data, 5000)
-        target.discard()
-        target.discard()
-        target.close()
-        assert os.listdir(path) == []
+    for Store in STORES:
+        with Store() as store:
+            target = store.target()
+            target.open(push_of(data))
+            fill(target, data, 5000)
+            target.discard()
+            target.discard()
+            target.close()
+            assert store.names() == []
 
 
 def test_small_files():
-    for size in (1, 511, 512, 513, 4095, 4096, 4097):
-        data = data_of(size)
-        with tmp_dir() as path:
-            target = Target(path)
-            target.open(push_of(data))
-            fill(target, data)
-            digest(target)
-            target.finish()
-            assert read_file(target.path) == data
+    for Store in STORES:
+        for size in (1, 511, 512, 513, 4095, 4096, 4097):
+            data = data_of(size)
+            with Store() as store:
+                target = store.target()
+                target.open(push_of(data))
+                fill(target, data, chunk=200)
+                digest(target)
+                target.finish()
+                assert store.content(size) == data

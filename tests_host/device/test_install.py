@@ -23,6 +23,7 @@ class FakeFirmware:
         self.version = version
         self.md5 = "0" * 32
         self.echo = {"task_id": 5}
+        self.slot = None
 
 
 class FakeClient:

@@ -1,0 +1,101 @@
+"""An ESP32 image that lies whole in its slot: examined, made the next to boot, confirmed.
+
+The state file and the boot loader's otadata are two writes, so the order decides: the state knows
+of a trial before the boot loader does, and what is reported of it is sent after both agree.
+"""
+
+from esp32 import Partition
+from micropython import const
+
+from ivota import once
+from ivota.errors import OtaError, describe
+
+_FAILED = const(-5)
+_HEADER = const(24)
+_TRIES = const(10)  # how often one image is given to the boot loader; it may not be to blame
+_NO_LIMIT = const(0x3FFFFFFF)
+
+
+def examine(state, firmware):
+    """Raise OtaError(-5) for an image that is not for this chip, or that never came to run."""
+    if _tries(state, firmware.md5) >= _TRIES:
+        raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
+    running = Partition(Partition.RUNNING)
+    own = bytearray(_HEADER)
+    found = bytearray(_HEADER)
+    running.readblocks(0, own, 0)
+    running.get_next_update().readblocks(0, found, 0)
+    if found[0] != own[0]:
+        raise OtaError(_FAILED, "not an ESP32 image")
+    if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id
+        raise OtaError(
+            _FAILED, "an image for chip %d, this is chip %d" % (_chip(found), _chip(own))
+        )
+
+
+def _chip(header):
+    return header[12] | header[13] << 8
+
+
+def _tries(state, md5):
+    """How often it was given to the boot loader without a word from it."""
+    tries = state.tries
+    return tries[1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
+
+
+def activate(state, firmware, trial):
+    """Let the image run from the next start on, as a trial.
+
+    After a cut before `set_boot` boot.py sees that it does not run, and undoes the first write.
+    """
+    states = once("state")
+    trial["slot"] = firmware.slot
+    state.tries = [firmware.md5, _tries(state, firmware.md5) + 1]
+    previous = state.previous
+    states.activate(state, None, trial)
+    try:
+        Partition(Partition.RUNNING).get_next_update().set_boot()
+    except OSError as error:
+        state.active, state.previous, state.trial = state.previous, previous, None
+        states.save(state)
+        raise OtaError(_FAILED, "the image can't be booted: " + describe(error))
+
+
+def begin(client):
+    """Look at the trial of an image at a start: which slot runs decides what is true."""
+    state = client.state
+    trial = state.trial
+    states = once("state")
+    if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
+        states.roll_back(state, "the boot loader went back to the image before")  # as boot.py has
+    elif trial and not state.provisional and trial["version"] != client.version:
+        states.roll_back(state, "it says that it is version " + client.version, True)
+        client.restart = True
+        client.exit()
+    elif state.ended and states.count(state, state.ended["md5sum"]) + 1 >= _TRIES:
+        state.ended["reject"] = True
+
+
+def confirm(client, text):
+    """Mark the image as valid; False when that failed, and the boot loader is to decide.
+
+    `text` is in the outbox before that, as provisional: not to be sent yet. After a cut the image
+    runs and is valid, which can be done twice, or it does not, and boot.py ends the trial.
+    """
+    state = client.state
+    try:
+        if not state.provisional:
+            state.outbox = text
+            state.provisional = True
+            # What the boot loader has taken for valid can't be given up for its starts.
+            state.trial["limits"] = [_NO_LIMIT, _NO_LIMIT]
+            once("state").save(state)
+        Partition.mark_app_valid_cancel_rollback()
+    except OSError as error:
+        client.log("error", "flash", why=describe(error))
+        client.restart = True
+        client.exit()
+        return False
+    stem = once("staging").file_stem(state.trial["version"])
+    once("jsonfile").remove(client.directory + "/" + stem + ".json")
+    return True

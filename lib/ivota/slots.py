@@ -1,0 +1,98 @@
+"""Where an ESP32 image goes: the OTA slot that does not run. Loaded where there is an `esp32`."""
+
+import hashlib
+import io
+import os
+
+from esp32 import Partition
+from micropython import const
+
+from ivota import once
+from ivota.errors import OtaError
+
+_FAILED = const(-5)
+_CHUNK = const(512)
+_BLOCK = const(4096)
+IMAGE = b"\xe9"  # the first byte of every ESP32 image, and of nothing else that is installed
+
+
+def next_slot():
+    """The partition that the next image goes to; None on a board without OTA slots."""
+    try:
+        return Partition(Partition.RUNNING).get_next_update()
+    except OSError:
+        return None
+
+
+def find(target, base, push):
+    """Open the slot if the download of `push` goes on there, and leave what goes on in a file.
+
+    Where nothing is known of it, its first byte is yet to be seen: `target.kind` is "choose".
+    """
+    slot = next_slot()
+    if slot is None:
+        return
+    staging = once("staging")
+    path = base + ".bin"
+    known = once("jsonfile").load(base + ".json") or {}
+    mine = staging.is_of(known, push)
+    if mine and known.get("slot") == slot.info()[4]:
+        open_slot(target, base, push, slot, known)
+    elif not (mine or staging.size_of(path) == push.size) or _first(path) in (b"", IMAGE):
+        target.kind = "choose"
+        target.path = path
+        target.checkpoint = base + ".json"
+        target.size = push.size
+        target.etag = None
+        target.buffer = bytearray(1)
+
+
+def _first(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(1)
+    except OSError:
+        return b""
+
+
+def begin(target, base, push, kept):
+    """Make the slot ready for the first byte; `kept` are paths that are not removed.
+
+    Raises OtaError(-5) when the image does not fit.
+    """
+    slot = next_slot()
+    size = slot.info()[3]
+    if push.size > size:
+        raise OtaError(_FAILED, "no room: a slot has %d KiB" % (size >> 10))
+    directory = base.rpartition("/")[0]
+    try:
+        os.mkdir(directory)
+    except OSError:
+        pass
+    staging = once("staging")
+    # What any checkpoint says of this slot is no longer true.
+    staging.clear(directory, kept)
+    known = dict(staging.identity(push), position=0, slot=slot.info()[4])
+    once("jsonfile").save(base + ".json", known)
+    open_slot(target, base, push, slot, known)
+
+
+def open_slot(target, base, push, slot, known):
+    """Go on where the checkpoint says; a block that was begun is erased and begun again."""
+    target.kind = "partition"
+    target.part = slot
+    target.slot = known["slot"]
+    target.path = target.checkpoint = base + ".json"  # all there is of it in the file system
+    target.etag = known.get("etag")
+    target.size = size = push.size
+    position = known.get("position")
+    if type(position) is not int or not 0 <= position <= size:
+        position = 0
+    if position < size:
+        position -= position % _BLOCK
+    target.position = target.durable = position
+    target.end = min(position - position % _BLOCK + _BLOCK, size)
+    target.checked = 0
+    target.digest = hashlib.md5()
+    target.buffer = bytearray(_CHUNK)
+    target.gathered = io.BytesIO(_CHUNK)  # gathers what comes in shorter pieces

@@ -1,0 +1,140 @@
+"""An `esp32` module for tests: two OTA slots of NOR flash, and what the boot loader makes of them.
+
+with installed("esp32", FakeEsp32()) as esp32:
+    ...
+esp32.reset()
+assert esp32.running == "ota_0"
+"""
+
+BLOCK = 4096
+TYPE_APP, TYPE_DATA = 0, 1
+IMAGE = b"\xe9\x01\0\0" + bytes(8)  # and the chip's id in two bytes
+
+
+def image_of(size, chip=0, seed=1):
+    """So many bytes that begin as an image does; `set_boot` looks at no more of them."""
+    head = IMAGE + bytes((chip, 0))
+    body = bytes((i * 7 + seed) & 0xFF for i in range(251))
+    return (head + body * (size // 251 + 1))[:size]
+
+
+class FakeEsp32:
+    """`blocks`: of each slot, 0 for a board without OTA. `fail`: a name, or a part of one, of an
+    operation that raises OSError: erase, program, read, set_boot, mark."""
+
+    def __init__(self, blocks=16, chip=0):
+        self.slots = {}
+        for label in ("ota_0", "ota_1") if blocks else ("factory",):
+            self.slots[label] = bytearray(b"\xff" * (BLOCK * (blocks or 2)))
+        self.running = "ota_0" if blocks else "factory"
+        self.boot = self.running
+        self.slots[self.running][:256] = image_of(256, chip)
+        self.states = {self.running: "valid"}
+        self.fail = ""
+        self.erases = self.programs = self.reads = 0
+
+        class Partition(_Partition):
+            chip = self
+
+        self.Partition = Partition
+
+    def other(self):
+        return "ota_1" if self.running == "ota_0" else "ota_0"
+
+    def check(self, operation):
+        if operation in self.fail:
+            raise OSError(-0x6001, "ESP_ERR_FLASH_OP_FAIL")
+
+    def reset(self):
+        """What the boot loader does before anything runs."""
+        if self.states.get(self.boot) == "pending":
+            self.states[self.boot] = "aborted"
+            self.boot = "ota_1" if self.boot == "ota_0" else "ota_0"
+        elif self.states.get(self.boot) == "new":
+            self.states[self.boot] = "pending"
+        self.running = self.boot
+
+
+class _Partition:
+    BOOT = 0
+    RUNNING = 1
+    TYPE_APP = TYPE_APP
+    TYPE_DATA = TYPE_DATA
+    chip = None
+
+    def __init__(self, id, block_size=BLOCK):
+        chip = self.chip
+        label = chip.boot if id == 0 else chip.running if id == 1 else id
+        if label not in chip.slots or block_size != BLOCK:
+            raise OSError(2)
+        self._label = label
+        self._data = chip.slots[label]
+
+    def info(self):
+        number = sorted(self.chip.slots).index(self._label)
+        size = len(self._data)
+        return (TYPE_APP, 16 + number, 0x10000 + number * size, size, self._label, False)
+
+    def get_next_update(self):
+        if "ota_1" not in self.chip.slots:
+            raise OSError(-261, "ESP_ERR_NOT_FOUND")
+        return type(self)(self.chip.other())
+
+    def readblocks(self, block, buf, offset=0):
+        self.chip.check("read")
+        self.chip.reads += 1
+        at = self._at(block, len(buf), offset)
+        data = self._data
+        for i in range(len(buf)):
+            buf[i] = data[at + i]
+
+    def writeblocks(self, block, buf, offset=-1):
+        """A program can only clear bits: what is not erased can't be programmed."""
+        if offset < 0:
+            for n in range(len(buf) // BLOCK):
+                self.ioctl(6, block + n)
+            offset = 0
+        self.chip.check("program")
+        self.chip.programs += 1
+        at = self._at(block, len(buf), offset)
+        self._protect()
+        data = self._data
+        for i in range(len(buf)):
+            assert data[at + i] & buf[i] == buf[i], "programmed without having been erased"
+            data[at + i] = buf[i]
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return len(self._data) // BLOCK
+        if op == 5:
+            return BLOCK
+        if op == 6:
+            self.chip.check("erase")
+            self.chip.erases += 1
+            at = self._at(arg, BLOCK, 0)
+            self._protect()
+            data = self._data
+            for i in range(BLOCK):
+                data[at + i] = 255
+        return 0
+
+    def _at(self, block, size, offset):
+        at = block * BLOCK + offset
+        if block < 0 or at + size > len(self._data):
+            raise OSError(-0x104, "ESP_ERR_INVALID_SIZE")
+        return at
+
+    def _protect(self):
+        assert self._label != self.chip.running, "the running partition is written to"
+
+    def set_boot(self):
+        self.chip.check("set_boot")
+        if self._data[0] != IMAGE[0]:
+            raise OSError(-0x1503, "ESP_ERR_OTA_VALIDATE_FAILED")
+        self.chip.boot = self._label
+        self.chip.states[self._label] = "new"
+
+    @classmethod
+    def mark_app_valid_cancel_rollback(cls):
+        cls.chip.check("mark")
+        cls.chip.states[cls.chip.boot] = "valid"
