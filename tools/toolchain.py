@@ -1,8 +1,9 @@
-"""Finds MicroPython, mosquitto, valgrind, umqtt and mpy-cross, or fetches them into a cache.
+"""Finds MicroPython, mosquitto, valgrind, PostgreSQL, umqtt, mpy-cross, or fetches them into a cache.
 
 Each program is looked for in this order:
 
-1. what `MICROPYTHON`, `MICROPYTHON32`, `MOSQUITTO` or `VALGRIND` names (a command line);
+1. what `MICROPYTHON`, `MICROPYTHON32`, `MOSQUITTO` or `VALGRIND` names (a command line), and
+   `POSTGRESQL` (the folder of its programs);
 2. PATH: MicroPython when both widths are there in one version (`micropython`, `micropython32`);
 3. the cache, filled from a Debian mirror without root and without touching the system;
 4. what PATH has of MicroPython after all, where nothing can be fetched.
@@ -49,6 +50,9 @@ UMQTT = "micropython-umqtt.simple==1.3.4"
 UMQTT_SHA256 = "8555d2f654deb8eb0d724f79b0811a78cc94029d070f3d96bbd74288653d63a5"  # simple.py
 MICROPYTHON_OTA = "micropython-ota==2.1.0"
 MICROPYTHON_OTA_SHA256 = "52499760ff2150380119cf9caef6064f771c75efb4a3e9b2b1eadea748b1132b"
+
+POSTGRESQL = ("initdb", "postgres")
+POSTGRESQL_BIN = "amd64/usr/lib/postgresql/*/bin"
 
 _PROBE = (
     "import sys; i = sys.implementation; "
@@ -118,6 +122,31 @@ def valgrind() -> list[str]:
     if found:
         return [found]
     return list(_unpacked_valgrind(_cached("valgrind", _fetch_valgrind) / "amd64"))
+
+
+def postgresql() -> Path:
+    """The folder with PostgreSQL's `initdb` and `postgres`. Raises ToolchainError.
+
+    Both refuse to run as root: whoever starts them as root becomes another user first, who must
+    be able to read this folder.
+    """
+    named = os.environ.get("POSTGRESQL")
+    if named:
+        if not _has_postgresql(Path(named)):
+            raise ToolchainError(f"POSTGRESQL={named!r} is not a folder with initdb and postgres")
+        return Path(named)
+    # Debian keeps each version's programs in a folder that is not on PATH.
+    folders = [*map(Path, os.get_exec_path()), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    for folder in folders:
+        if _has_postgresql(folder):
+            # PATH may have a link; the data they need lies beside the real programs.
+            return (folder / "initdb").resolve().parent
+    found = sorted(_cached("postgresql", _fetch_postgresql).glob(POSTGRESQL_BIN))
+    return found[-1]
+
+
+def _has_postgresql(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in POSTGRESQL)
 
 
 def umqtt() -> Path:
@@ -287,6 +316,35 @@ def _fetch_valgrind(new: Path) -> None:
     _from_any_suite("valgrind", "VALGRIND=", new, attempt)
 
 
+def _fetch_postgresql(new: Path) -> None:
+    def attempt(mirror: str, suite: str) -> None:
+        with Apt.private(mirror, suite, "amd64") as apt:
+            version = apt.unpack("postgresql", new / "amd64", parts="postgresql-")
+        folder = next(new.glob(POSTGRESQL_BIN), None)
+        if folder is None:
+            raise AptError(f"the postgresql of {suite} has no programs")
+        # initdb starts postgres by itself, as the program beside it: each becomes a script that
+        # starts the real one through the loader it was unpacked with.
+        for name in POSTGRESQL:
+            (folder / name).rename(folder / f"{name}.bin")
+            loader, option, search, _ = _unpacked(new / "amd64", "ldd")
+            paths = (str(Path(part).relative_to(new)) for part in (loader, *search.split(":")))
+            loader, *libraries = (f"$root/{path}" for path in paths)
+            (folder / name).write_text(
+                "#!/bin/sh\n"
+                'here=$(cd "$(dirname "$0")" && pwd); root=$here/../../../../../..\n'
+                f'exec "{loader}" {option} "{":".join(libraries)}" --argv0 "$here/{name}" '
+                f'"$here/{name}.bin" "$@"\n'
+            )
+            (folder / name).chmod(0o755)
+        done = subprocess.run([str(folder / "postgres"), "-V"], capture_output=True, text=True)
+        if done.returncode:
+            raise AptError(f"the postgresql of {suite} does not run here: {done.stderr.strip()}")
+        _say(f"PostgreSQL {version} from {suite}")
+
+    _from_any_suite("postgresql", "POSTGRESQL=", new, attempt)
+
+
 def _from_any_suite(
     program: str, variables: str, new: Path, attempt: Callable[[str, str], None]
 ) -> None:
@@ -397,8 +455,12 @@ class Apt:
         """What `apt-get words…` prints. Raises AptError with its own complaint."""
         return _checked(["apt-get", "-q", *self.options, *words], self.state / "debs")
 
-    def unpack(self, program: str, root: Path) -> str:
-        """Unpacks a program and the libraries it needs into `root`; its version."""
+    def unpack(self, program: str, root: Path, parts: str | None = None) -> str:
+        """Unpacks a program and the libraries it needs into `root`; its version.
+
+        `parts` is how the names of packages begin that hold the program itself, where that of its
+        name only depends on them.
+        """
         versions = {}
         # "Inst libc6 (2.43-7 Debian:testing [amd64])"
         for line in self.run("-s", "install", "--no-install-recommends", program).splitlines():
@@ -411,13 +473,20 @@ class Apt:
         wanted = [
             name
             for name in versions
-            if name == program or name.startswith(("lib", "zlib1g")) and not name.endswith("-dbg")
+            if name == program
+            or (parts and name.startswith(parts))
+            # A just-in-time compiler of a hundred megabytes, which is loaded when it is there.
+            or name.startswith(("lib", "zlib1g"))
+            and not name.endswith("-dbg")
+            and not name.startswith("libllvm")
         ]
         self.run("download", *wanted)
         root.mkdir(parents=True)
         for package in sorted((self.state / "debs").glob("*.deb")):
             _checked(["dpkg", "-x", str(package), str(root)], root)
-        shutil.rmtree(root / "usr/share", ignore_errors=True)  # manuals, translations
+        for folder in (root / "usr/share").glob("*"):  # manuals, translations
+            if parts is None or folder.name != program:
+                shutil.rmtree(folder, ignore_errors=True)
         return versions[program]
 
 

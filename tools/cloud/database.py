@@ -1,4 +1,8 @@
-"""The cloud's memory: an engine, reading and writing transactions, and a few lasting values."""
+"""The cloud's memory: an engine, reading and writing transactions, and a few lasting values.
+
+SQLite in one file, or PostgreSQL by URL. On both, writing transactions come one after the other:
+what is read in one cannot have changed when it is written.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +12,45 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
+from . import migrations
 from .errors import CloudError
-from .models import Base, Counter, Setting
+from .models import Counter, Setting
 
 _REVISION = "revision"
+_WRITERS = 0x69766F7401  # the advisory lock that writing transactions on PostgreSQL take
 
 
 class Database:
-    """SQLite in one file, in WAL mode: readers never wait for the writer."""
+    """`where`: the path of a SQLite file, or `postgresql://USER:PASSWORD@HOST/NAME`.
 
-    def __init__(self, path: Path) -> None:
-        # It holds the secret that signs URLs; SQLite's other files take this one's mode.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._engine = create_engine(f"sqlite:///{path}")
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
+    Brings the tables up to date first. Raises CloudError.
+    """
+
+    def __init__(self, where: Path | str) -> None:
+        self.is_postgresql = isinstance(where, str)
+        self.name = str(where) if isinstance(where, Path) else _hidden(where)
+        self._engine = _sqlite(where) if isinstance(where, Path) else _postgresql(where)
         self._write_engine = self._engine.execution_options(ivota_write=True)
         try:
             with self._write_engine.begin() as connection:
-                Base.metadata.create_all(connection)
+                migrations.upgrade(connection)
         except DBAPIError as error:
             self._engine.dispose()
             raise CloudError(
-                f"{path} cannot be opened as the cloud's database ({error.orig}): choose another "
-                "--data folder, or move that file away"
+                f"{self.name} cannot be opened as the cloud's database ({error.orig}): choose "
+                "another --data folder or --database, or move that one away"
             ) from error
+        except CloudError:
+            self._engine.dispose()
+            raise
+
+    def connect(self) -> Connection:
+        """A connection of its own, for who holds a lock as long as it lasts."""
+        return self._engine.connect()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -80,6 +94,40 @@ def next_revision(session: Session) -> int:
     return add(session, _REVISION)
 
 
+def _sqlite(path: Path) -> Engine:
+    # It holds the secret that signs URLs; SQLite's other files take this one's mode.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "postgresql":
+            raise CloudError(f"{_hidden(url)} is not a postgresql:// URL")
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=30)
+    except (ArgumentError, NoSuchModuleError):
+        raise CloudError(f"{_hidden(url)} is not a postgresql:// URL") from None
+    except ImportError:
+        raise CloudError(
+            "PostgreSQL needs a library that is not installed: pip install 'ivota[postgresql]'"
+        ) from None
+    event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _hidden(url: str) -> str:
+    """The URL without its password, for messages."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "what --database says"
+
+
 def _prepare(connection: Any, _record: object) -> None:
     # SQLAlchemy begins the transactions: the driver would begin late, and not for reads.
     connection.isolation_level = None
@@ -98,3 +146,8 @@ def _begin(connection: Connection) -> None:
     # after reading, could be refused without a wait.
     write = connection.get_execution_options().get("ivota_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("ivota_write"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from .protocol import MESSAGE_MOST, NAME_MOST, VERSION_MOST
+
+TAG_MOST = 64  # characters
+QUERY_MOST = 1024
 
 
 class Base(DeclarativeBase):
@@ -42,6 +58,8 @@ class Device(Base):
     first_seen: Mapped[float | None]
     last_seen: Mapped[float | None]
     garbled: Mapped[int] = mapped_column(default=0)
+    # Base64, as the vendor's cloud gives it to a device; only a broker with sign-in asks for it.
+    secret: Mapped[str | None] = mapped_column(String(256))
     # The value of the counter "revision" when this device last changed: lets a watcher ask for
     # what is new, from whichever process it happens to be served.
     revision: Mapped[int] = mapped_column(BigInteger, index=True, default=0)
@@ -50,11 +68,30 @@ class Device(Base):
         viewonly=True,
         uselist=False,
     )
+    tags: Mapped[list[DeviceTag]] = relationship(order_by="DeviceTag.tag", lazy="selectin")
 
     @property
     def name(self) -> str:
         """PRODUCT/NAME, as operators write it."""
         return f"{self.product_id}/{self.device_name}"
+
+
+class DeviceTag(Base):
+    """A word that an operator has given a device, for groups to ask for."""
+
+    __tablename__ = "device_tags"
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(TAG_MOST), primary_key=True, index=True)
+
+
+class Group(Base):
+    """A name for a query (query.py): who belongs to it is found anew each time."""
+
+    __tablename__ = "groups"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_MOST), unique=True)
+    query: Mapped[str] = mapped_column(String(QUERY_MOST))
+    created_at: Mapped[float]
 
 
 class Firmware(Base):
@@ -72,8 +109,57 @@ class Firmware(Base):
     uploaded_at: Mapped[float]
 
 
+class Campaign(Base):
+    """One firmware for many devices, in stages (campaigns.py has the rules)."""
+
+    __tablename__ = "campaigns"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_MOST))
+    firmware_id: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    query: Mapped[str] = mapped_column(String(QUERY_MOST))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[str] = mapped_column(String(MESSAGE_MOST), default="")
+    # Each {"count": n} or {"percent": n}: how many devices are reached by then, in all.
+    stages: Mapped[list[Any]] = mapped_column(JSON)
+    stage: Mapped[int] = mapped_column(default=0)
+    success_share: Mapped[float]
+    soak_s: Mapped[float]
+    stop_share: Mapped[float | None]
+    stop_least: Mapped[int]
+    timeout_s: Mapped[float | None]
+    active_most: Mapped[int | None]
+    starts_per_min: Mapped[int | None]
+    only_outdated: Mapped[bool]
+    start_at: Mapped[float | None]
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    # Since when the stage has had its success share: the soak time counts from there.
+    stage_good_at: Mapped[float | None]
+    # What an operator has seen and gone on from: the stop rule counts what came after.
+    waived_done: Mapped[int] = mapped_column(default=0)
+    waived_failed: Mapped[int] = mapped_column(default=0)
+    waived_stage: Mapped[int] = mapped_column(default=-1)
+    firmware: Mapped[Firmware] = relationship()
+
+
+class Member(Base):
+    """A device of a campaign; without an assignment its stage has not begun."""
+
+    __tablename__ = "members"
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id"), primary_key=True)
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    stage: Mapped[int]
+    assignment_id: Mapped[int | None] = mapped_column(ForeignKey("assignments.id"), index=True)
+    assignment: Mapped[Assignment | None] = relationship()
+    device: Mapped[Device] = relationship()
+
+
 class Assignment(Base):
-    """One firmware meant for one device, and how far that has come. One per device is current."""
+    """One attempt to bring one firmware to one device, and how far that has come.
+
+    One per device is current; a retry is another attempt. Each report belongs to one.
+    """
 
     __tablename__ = "assignments"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -90,8 +176,15 @@ class Assignment(Base):
     next_push_at: Mapped[float | None] = mapped_column(index=True)
     created_at: Mapped[float]
     updated_at: Mapped[float]
+    campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"), index=True)
+    # A device that runs this version or a newer one by the time it reports is left as it is.
+    only_outdated: Mapped[bool] = mapped_column(default=False, server_default=false())
+    first_push_at: Mapped[float | None]
+    # The last push that took up a place among the campaign's simultaneous downloads.
+    started_at: Mapped[float | None]
     firmware: Mapped[Firmware] = relationship()
     device: Mapped[Device] = relationship()
+    campaign: Mapped[Campaign | None] = relationship()
 
 
 # The database itself sees to it that a device has one target.
@@ -125,3 +218,26 @@ class Push(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[float]
     assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"), index=True)
+
+
+class Token(Base):
+    """A key to the HTTP API; the token itself is shown once and kept nowhere."""
+
+    __tablename__ = "tokens"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_MOST), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float]
+
+
+class Audit(Base):
+    """Who changed what: a line for each action of an operator or of the engine itself."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    who: Mapped[str] = mapped_column(String(NAME_MOST))
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(MESSAGE_MOST))
+    detail: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,145 @@
+"""The cloud's tables: made, brought up to date from any version, the same on both databases."""
+
+import importlib
+import threading
+
+import postgres_support
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+
+from ivota_tools.cloud import CloudError, migrations
+from ivota_tools.cloud.database import Database, add
+from ivota_tools.cloud.models import Assignment, Base, Counter, Device, Firmware
+
+first = importlib.import_module("ivota_tools.cloud.migrations.versions.0001_first")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request, tmp_path):
+    return tmp_path / "ivota.db" if request.param == "sqlite" else postgres_support.new_database()
+
+
+def raw(where):
+    """An engine without our settings, as another program would open it."""
+    if isinstance(where, str):
+        return sa.create_engine(where.replace("postgresql:", "postgresql+psycopg:"))
+    return sa.create_engine(f"sqlite:///{where}")
+
+
+def test_the_migrations_make_what_the_models_say(where):
+    Database(where).close()
+    with raw(where).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_database_of_the_time_before_migrations(where):
+    """Its rows are kept; its tables become those of today."""
+    with raw(where).begin() as connection:
+        with Operations.context(MigrationContext.configure(connection)):
+            first.upgrade()
+        connection.execute(
+            sa.text(
+                "INSERT INTO devices (product_id, device_name, garbled, revision)"
+                " VALUES ('P', 'old', 0, 1)"
+            )
+        )
+        connection.execute(sa.text("INSERT INTO counters VALUES ('revision', 7)"))
+        connection.execute(
+            sa.text(
+                "INSERT INTO firmware (version, kind, size, md5, sha256, uploaded_at)"
+                " VALUES ('0.2', 'image', 1, 'm', 's', 0)"
+            )
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO assignments (device_id, firmware_id, current, state, pushes,"
+                " soft_failures, hard_failures, created_at, updated_at)"
+                " VALUES (1, 1, true, 'pushed', 1, 0, 0, 0, 0)"
+            )
+        )
+    database = Database(where)
+    with database.reading() as session:
+        device = session.scalars(sa.select(Device)).one()
+        assert device.name == "P/old" and device.secret is None and device.tags == []
+        assert device.assignment.state == "pushed" and not device.assignment.only_outdated
+        assert session.get(Counter, "revision").value == 7
+    database.close()
+    Database(where).close()  # and again: nothing is left to do
+
+
+def test_a_database_of_a_newer_version_is_left_alone(where):
+    Database(where).close()
+    with raw(where).begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(CloudError, match="newer ivota"):
+        Database(where)
+
+
+def test_a_migration_that_breaks_off_leaves_nothing(where, monkeypatch):
+    def broken(*_):
+        raise CloudError("power cut")
+
+    with monkeypatch.context() as patch:
+        real = migrations.command.upgrade
+        patch.setattr(migrations.command, "upgrade", lambda *a: (real(*a), broken()))
+        with pytest.raises(CloudError, match="power cut"):
+            Database(where)
+    assert sa.inspect(raw(where)).get_table_names() == []
+    Database(where).close()
+
+
+def test_writers_come_one_after_the_other(where):
+    """What one has read has not changed by the time it writes."""
+    database = Database(where)
+
+    def count():
+        for _ in range(25):
+            with database.writing() as session:
+                add(session, "total")
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as session:
+        assert session.get(Counter, "total").value == 100
+    database.close()
+
+
+def test_a_device_has_one_target(where):
+    database = Database(where)
+    with database.writing() as session:
+        device = Device(product_id="P", device_name="d")
+        firmware = Firmware(version="1", kind="image", size=1, md5="", sha256="", uploaded_at=0)
+        session.add_all([device, firmware])
+        session.flush()
+        ids = {"device_id": device.id, "firmware_id": firmware.id}
+    with pytest.raises(sa.exc.IntegrityError):
+        with database.writing() as session:
+            for _ in range(2):
+                session.add(Assignment(**ids, state="waiting", created_at=0, updated_at=0))
+    with database.writing() as session:
+        for current in (True, False, False):
+            session.add(
+                Assignment(**ids, state="done", current=current, created_at=0, updated_at=0)
+            )
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "url, words",
+    [
+        ("postgresql://u:s3cret@127.0.0.1:1/x", r"u:\*\*\*@127.0.0.1:1/x cannot be opened"),
+        ("mysql://u:s3cret@h/x", "is not a postgresql://"),
+        ("nonsense", "is not a postgresql://"),
+    ],
+)
+def test_urls_that_lead_nowhere(url, words):
+    with pytest.raises(CloudError, match=words) as caught:
+        Database(url)
+    assert "s3cret" not in str(caught.value)

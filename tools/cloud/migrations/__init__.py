@@ -1,0 +1,39 @@
+"""The tables' history (Alembic): a database of any earlier version is brought up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from ..errors import CloudError
+
+FIRST = "0001"  # the tables as they were before their history was kept
+
+
+def upgrade(connection: Connection) -> None:
+    """To the newest version, inside the connection's transaction. Raises CloudError."""
+    config = _config(connection)
+    script = ScriptDirectory.from_config(config)
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found == script.get_current_head():
+        return
+    if found is None and inspect(connection).has_table("settings"):
+        command.stamp(config, FIRST)
+    elif found is not None and found not in {each.revision for each in script.walk_revisions()}:
+        raise CloudError(
+            f"the database was made by a newer ivota (its tables are {found}): upgrade this one"
+        )
+    command.upgrade(config, "head")
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    # A path may hold a percent sign, which the configuration's format would interpret.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
