@@ -1,8 +1,10 @@
 """Choose what starts: the active bundle, the previous one, or the factory package alone."""
 
+import os
 import sys
 
-for folder in ("", "/lib"):  # two copies of bundlefs: one that is damaged refuses to be imported
+# Of two copies of bundlefs: a source refuses to be imported when it is damaged, a .mpy may hang.
+for folder in ("", "/lib") if "bundlefs.py" in os.listdir() else ("/lib", ""):
     sys.path.insert(0, folder)
     try:
         from bundlefs import crashed, load, save, slot, start, watch
@@ -25,17 +27,16 @@ def _leave(state, why, reject):
 
 def _count(state, trial):
     """Count this start of a trial, and end a trial that has had its chances."""
-    ran = state.get("starts") or state.get("power_boots")
+    if trial.get("slot") and trial["slot"] != slot():
+        ran = state.get("starts") or state.get("power_boots")
+        return _leave(state, ran and "the boot loader went back to the image before", False)
     crash = crashed()
     key = "starts" if crash else "power_boots"
     state[key] = state.get(key, 0) + 1
-    if trial.get("slot") and trial["slot"] != slot():
-        _leave(state, ran and "the boot loader went back to the image before", False)
-    elif state[key] > trial["limits"][0 if crash else 1]:
-        _leave(state, "crashed in its trial" if crash else "lost power in its trial", crash)
-    else:
-        save(state)
-        watch()
+    if state[key] > trial["limits"][0 if crash else 1]:
+        return _leave(state, "crashed in its trial" if crash else "lost power in its trial", crash)
+    save(state)
+    watch()
 
 
 try:

@@ -28,12 +28,11 @@ def choose(log):
         log("error", "config_damaged", path=CONFIG)
         paths.reverse()
         mark = None
-    config = once("config")
     limits = []
     for path in list(paths):
         try:
-            limits.append(config.check(read(path))["trial"]["limit_s"])
-        except config.ConfigError as error:
+            limits.append(once("config").check(read(path))["trial"]["limit_s"])
+        except ValueError as error:  # a module that is loaded again has another ConfigError
             log("error", "config_refused", path=path, why=error)
             why = error
             paths.remove(path)
