@@ -136,12 +136,18 @@ def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config
         "/lib/ivota/config.mpy~": b"torn",
         "/bundlefs.mpy": b"",
         "/notes.txt~": b"",
+        "/ivota-kept.json": b"{}",
     }
 )
 def test_install_removes_what_an_older_one_left(board, tree, config):
     result = ivota_board(board, "install", "--config", config)
     # One of the temporaries was overwritten by the copy, and took its place.
-    assert result["removed"] == ["/bundlefs.mpy", "/lib/ivota/old.py", "/lib/ivota/old.py~"]
+    assert result["removed"] == [
+        "/bundlefs.mpy",
+        "/ivota-kept.json",
+        "/lib/ivota/old.py",
+        "/lib/ivota/old.py~",
+    ]
     assert board.files() == sorted([*INSTALLED, "/lib/umqtt/simple.py", "/notes.txt~"])
 
 

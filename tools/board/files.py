@@ -16,6 +16,9 @@ from typing import Any
 from ivota_tools.mpy import compile_mpy
 
 CONFIG = "/ivota.json"
+KEPT = "/ivota-kept.json"
+"""The board's own copy of the last configuration with which it reached the cloud."""
+
 STARTERS = ("/boot.py", "/main.py")
 """The files at the root that an application may have of its own."""
 

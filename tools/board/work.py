@@ -275,14 +275,19 @@ def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[
 
 def _unwanted(found: dict[str, Any], wanted: dict[str, bytes], differ: list[str]) -> list[str]:
     """Older modules, because MicroPython prefers a .py to the .mpy beside it, and temporaries
-    that an install left which was broken off; those in `differ` will be overwritten."""
+    that an install left which was broken off; those in `differ` will be overwritten. The board's
+    copy of a configuration goes with it: a board without a clock might take the new one, which
+    then has the same time, for the old one with damage."""
     kept = {*wanted, *(f"{path}~" for path in differ)}
+    if f.CONFIG not in differ:
+        kept.add(f.KEPT)
     return [path for path in _own_files(found) if path not in kept]
 
 
 def _own_files(found: dict[str, Any]) -> list[str]:
-    """What only ivota can have put there: its modules, and temporaries of all its files."""
-    temporaries = [f"{path}~" for path in (*f.STARTERS, f.CONFIG)]
+    """What only ivota can have put there: its modules, its copy of the configuration, and
+    temporaries of all its files."""
+    temporaries = [f.KEPT, *(f"{path}~" for path in (*f.STARTERS, f.CONFIG, f.KEPT))]
     top = [f"/{name}" for name in _names(found, "/")]
     lib = [f"/lib/{name}" for name in _names(found, "/lib") if _is_bundlefs(name)]
     package = [f"{f.PACKAGE}/{name}" for name in _names(found, f.PACKAGE) if _is_module(name)]
