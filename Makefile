@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download soak-download clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-peers soak-download clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,10 @@ $(VENV)/core.stamp: pyproject.toml setup.py
 $(VENV)/dev.stamp: $(VENV)/core.stamp
 	$(PIP_INSTALL) --editable '.[dev]'
 	$(PY) -m ivota_tools.lint_device --setup
+	@touch $@
+
+$(VENV)/plots.stamp: $(VENV)/core.stamp
+	$(PIP_INSTALL) --editable '.[plots]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp  ## the environment for tests and lint
@@ -48,13 +52,16 @@ lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the board
 	MYPYPATH=build/types $(PY) -m mypy -p ivota_tools
 	$(PY) -m ivota_tools.lint_device
 
-bench: bench-link bench-download  ## every measurement, into build/bench/
+bench: bench-link bench-download bench-peers  ## every measurement, into build/bench/
 
 bench-link: $(VENV)/core.stamp  ## hangs of the bare libraries and their cures, 1,000 reconnects
 	$(PY) -m ivota_tools.bench.link
 
 bench-download: $(VENV)/core.stamp  ## heap, code, instructions, wear and bytes of a whole download
 	$(PY) -m ivota_tools.bench.download
+
+bench-peers: $(VENV)/plots.stamp  ## other ways to download beside ours; tables and plots
+	$(PY) -m ivota_tools.bench.peers
 
 soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
 	$(PY) -m ivota_tools.bench.download.soak

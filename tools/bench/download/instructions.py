@@ -43,6 +43,7 @@ def count(
     library: Path | None = None,
     idle: Callable[[], bool] | None = None,
     profile: Path | None = None,
+    heap: str = HEAP,
 ) -> int:
     """The instructions that 64-bit MicroPython executes for a script.
 
@@ -55,7 +56,7 @@ def count(
         out = profile or Path(folder, "callgrind.out")
         tool = [*valgrind(), "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
         process = subprocess.Popen(
-            [*tool, *micropython(64), "-X", f"heapsize={HEAP}", str(script), *args],
+            [*tool, *micropython(64), "-X", f"heapsize={heap}", str(script), *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,103 @@
+"""`make bench-peers`: other ways to download beside ours, into build/bench/ and docs/."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from rich.console import Console
+
+from ...cloud.broker import Broker
+from ...sim.flash import BLOCK
+from ..download.lane import CHECKOUT
+from ..figures import FOLDER, Figure, document, read, write
+from . import cost
+from .cases import CASES
+from .run import Run, broker, run
+from .table import Runs, costs, figures_of, outcomes
+from .ways import WAYS
+
+AREA = "peers"
+COMMAND = "make bench-peers"
+DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
+RUNS = FOLDER / "peers-runs.json"  # of each case, with what lay on the flash when
+# Where most of a run is waiting, they run beside each other; those that are drawn do so apart.
+TOGETHER = (("end_64k", "reset_64k"), ("good", "plain"), ("whole_answer", "power"))
+
+
+def measure_cases(port: int, console: Console) -> Runs:
+    """Every way in every case."""
+    by_name = {case.name: case for case in CASES}
+    named = {name for names in TOGETHER for name in names}
+    groups = [*TOGETHER, [name for name in by_name if name not in named]]
+    found = {}
+    for names in groups:
+        console.print(f"measuring: {', '.join(by_name[name].title for name in names)}")
+        pairs = [(by_name[name], way) for name in names for way in WAYS]
+        with ThreadPoolExecutor(len(pairs)) as pool:
+            done = pool.map(lambda pair: run(pair[1], pair[0], port), pairs)
+            found.update({(each.case, each.way): each for each in done})
+    return found
+
+
+def keep(runs: Runs) -> None:
+    RUNS.parent.mkdir(parents=True, exist_ok=True)
+    temporary = RUNS.with_suffix(".tmp")
+    temporary.write_text(json.dumps([asdict(each) for each in runs.values()]) + "\n")
+    os.replace(temporary, RUNS)
+
+
+def kept() -> Runs:
+    entries = [Run(**entry) for entry in json.loads(RUNS.read_text())]
+    return {(each.case, each.way): each for each in entries}
+
+
+def measure_costs(listener: Broker, runs: Runs, console: Console) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for way in WAYS:
+        console.print(f"measuring: what {way.label} costs")
+        good = runs["good", way.name]
+        found |= {
+            f"heap_bytes_min_32bit_{way.name}": Figure(cost.heap(way, listener), "", "bytes"),
+            f"erases_per_block_{way.name}": Figure(
+                round(good.erases / -(-good.size // BLOCK), 3), "", "erases"
+            ),
+            f"instructions_per_byte_{way.name}": Figure(
+                round(cost.instructions(way, listener), 2), "", "instructions/byte"
+            ),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m ivota_tools.bench.{AREA}")
+    parser.add_argument(
+        "--draw", action="store_true", help="measure nothing: write what was measured last anew"
+    )
+    given = parser.parse_args()
+    from . import plots  # needs matplotlib: it is missed before anything is measured
+
+    console = Console()
+    if given.draw:
+        runs, figures = kept(), read(AREA)
+    else:
+        with broker() as listener:
+            runs = measure_cases(listener.port, console)
+            figures = figures_of(runs) | measure_costs(listener, runs, console)
+        keep(runs)
+        write(AREA, COMMAND, figures)
+    parts = [plots.flash(runs), outcomes(runs), plots.costs(figures), costs(figures)]
+    document(DOCUMENT, AREA, "\n\n".join(parts))
+    console.print(f"written to {FOLDER / AREA}.json and {DOCUMENT}")
+    missed = {name: figure for name, figure in figures.items() if not figure.met}
+    for name, figure in missed.items():
+        console.print(f"missed: {name} is {figure.value:g}, was to be {figure.goal}")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
