@@ -4,13 +4,13 @@ import binascii
 import hashlib
 import json
 
+from ivota import choose, net, prepare, receive, retry, trial
 from ivota import client as client_module
 from ivota import job as job_module
-from ivota import net, prepare, receive, retry, trial
 from ivota import transfer as transfer_module
 from ivota.client import Client
 from ivota.state import load
-from support import Clock, patched, remove_tree, tmp_dir
+from support import Clock, installed, patched, remove_tree, tmp_dir
 
 CONFIG = {
     "product_id": "P",
@@ -127,10 +127,12 @@ class Source:
 
 class World:
     """`with World() as world:` `answers` are what each request ends in: a list of pieces, an
-    `OtaError`, or None for the rest of `data` at full speed."""
+    `OtaError`, or None for the rest of `data` at full speed. With `esp32`, a `FakeEsp32`, the
+    board has OTA slots, and its firmware is installed unless `client` is told otherwise."""
 
-    def __init__(self, size=20000):
-        self.data = data_of(size)
+    def __init__(self, size=20000, esp32=None, data=None):
+        self.data = data or data_of(size)
+        self.esp32 = esp32
         self.answers = []
         self.redirects = []  # where each request is sent on to
         self.requests = []  # (url, offset, etag)
@@ -145,12 +147,15 @@ class World:
         self._tmp = tmp_dir()
         self.path = self._tmp.__enter__()
         self.clock = Clock(ms=1000).put_into(
-            client_module, job_module, net, prepare, receive, retry, transfer_module, trial
+            choose, client_module, job_module, net, prepare, receive, retry, transfer_module, trial
         )
         self._patches = [
             patched(client_module, Link=FakeLink),
             patched(transfer_module, Transfer=self.transfer),
         ]
+        if self.esp32:
+            self._patches.append(installed("esp32", self.esp32))
+            self._patches.append(patched(prepare, esp32=self.esp32))
         for patch in self._patches:
             patch.__enter__()
         return self
@@ -178,7 +183,7 @@ class World:
         made = Client(
             dict(CONFIG, **(config or {})),
             version,
-            on_firmware or self.got.append,
+            on_firmware or (None if self.esp32 else self.got.append),
             self.failures.append,
             log=None if quiet else self._keep,
             firmware_dir=self.path + "/fw",
