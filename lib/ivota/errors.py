@@ -9,9 +9,11 @@ class OtaError(Exception):
     """Why an update does not go on: `code` for the cloud (`codes`), `message` for a person.
 
     `again` says that the same request may succeed later; `after_s` is the server's wish for how
-    much later, in seconds (0: none).
+    much later, in seconds (0: none). `reject` says that the same firmware is not to be fetched
+    again.
     """
 
+    reject = False
     version = None  # of a push that can't be used, where one could be read
 
     def __init__(self, code, message, again=False, after_s=0):

@@ -7,7 +7,11 @@ from ivota.errors import describe
 def failed(client, push, error):
     """Report a failure, once, and remember it: the next push of the same will have to rest."""
     client.log("error", "failed", code=error.code, why=error.message)
-    _post(client, client.report("fail", push, error.code, error.message), push.md5)
+    text = client.report("fail", push, error.code, error.message)
+    if error.reject:
+        _post(client, text, push.md5, error.message, push.version)
+    else:
+        _post(client, text, push.md5)
     if client.on_failure:
         try:
             client.on_failure(error)
@@ -19,6 +23,8 @@ def failed(client, push, error):
 def told(client, push, state, code, message):
     """Report what the application says of its own burning of `push`."""
     text = client.report(state, push, code, message)
+    if state == "done" and client.config["keys"]:
+        once("state").rise(client.state, push.sequence)
     if state != "burning":
         _post(client, text, push.md5 if state == "fail" else None)
     if state == "done":
@@ -26,9 +32,9 @@ def told(client, push, state, code, message):
         client.report_version()
 
 
-def _post(client, text, md5):
+def _post(client, text, *about):
     """Keep a final report through a power cut; it goes out even if the flash fails."""
     try:
-        once("state").post(client.state, text, md5)
+        once("state").post(client.state, text, *about)
     except OSError as error:
         client.log("error", "flash", why=describe(error))

@@ -24,6 +24,8 @@ def step(job):
             push.payload_size = push.size
             job.firmware = push
             job.target = job.verbs = None
+            if client.config["keys"]:
+                job.phase = "signature"  # which leads back to here
         return True
     if not job.burning:
         if job.deferred("install"):

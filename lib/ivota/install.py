@@ -46,6 +46,8 @@ class Installer:
         }
         if firmware.echo:
             trial["echo"] = firmware.echo
+        if client.config["keys"]:
+            trial["sequence"] = firmware.sequence
         if firmware.slot:
             once("image").activate(client.state, firmware, trial)
         else:

@@ -6,6 +6,7 @@ import json
 
 from micropython import const
 
+from ivota import once
 from ivota.errors import OtaError
 
 _FAILED = const(-5)
@@ -27,8 +28,13 @@ def step(job):
     client = job.client
     if not job.verbs:
         job.verbs = examine(job.firmware, client.config, client.state.sequence)
-    for _ in job.verbs:
-        return True
+    try:
+        for _ in job.verbs:
+            return True
+    except OtaError:
+        if job.firmware.slot:
+            once("slotfile").forget()
+        raise
     job.verbs = None
     job.phase = "finish"
     client.log("info", "signed", sequence=job.firmware.sequence)
@@ -43,7 +49,7 @@ def examine(firmware, config, confirmed):
     two lengths in its footer. Raises OtaError(-5) for what is not to be used, with `reject` True
     unless it is the board's own fault; OSError where the file can't be read.
     """
-    with open(firmware.path, "rb") as file:
+    with once("slotfile").SlotFile() if firmware.slot else open(firmware.path, "rb") as file:
         start = firmware.size - _FOOTER
         footer = _read(file, start, _FOOTER) if start >= 0 else b""
         if footer[4:] != b"IVOTASIG":

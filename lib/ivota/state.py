@@ -72,11 +72,12 @@ def count(state, md5):
     return failures[1] if failures[:1] == [md5] and type(failures[-1]) is int else 0
 
 
-def reason(state, md5):
-    """Why this firmware is refused, or None."""
+def reason(state, md5, version=None):
+    """Why this firmware is refused, under this name, or None."""
     for entry in state.rejected:
-        if isinstance(entry, list) and len(entry) == 2 and entry[0] == md5:
-            return entry[1]
+        if isinstance(entry, list) and len(entry) > 1 and entry[0] == md5:
+            if entry[2:] in ([], [version]):
+                return entry[1]
     return None
 
 
@@ -106,7 +107,13 @@ def confirm(state, outbox):
     state.tries = []
     state.provisional = None
     state.outbox = outbox
+    rise(state, state.trial.get("sequence", 0))
     _set_trial(state, None)
+
+
+def rise(state, sequence):
+    """From now on only what was signed under a higher number is accepted; it is not saved yet."""
+    state.sequence = max(state.sequence, sequence)
 
 
 def _set_trial(state, trial, sums=None):
@@ -131,10 +138,11 @@ def roll_back(state, why, reject=False):
     save(state)
 
 
-def post(state, outbox, md5=None, reject=None):
+def post(state, outbox, md5=None, reject=None, *version):
     """Keep a final report until it is acknowledged; count a failure of `md5`.
 
-    With a `reject` text the firmware is refused from now on, for that reason.
+    With a `reject` text the firmware is refused from now on, for that reason; where a `version`
+    is given, under that name alone.
     """
     state.outbox = outbox
     state.ended = state.provisional = None
@@ -143,7 +151,7 @@ def post(state, outbox, md5=None, reject=None):
         others = [
             entry for entry in state.rejected if isinstance(entry, list) and entry[:1] != [md5]
         ]
-        state.rejected = others[1 - _REJECTED :] + [[md5, reject]]
+        state.rejected = others[1 - _REJECTED :] + [[md5, reject] + list(version)]
         state.failures = []
     elif md5:
         state.failures = [md5, count(state, md5) + 1]

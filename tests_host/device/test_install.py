@@ -27,7 +27,7 @@ class FakeFirmware:
 
 
 class FakeClient:
-    config = {"trial": {"starts": 3, "power_boots": 10}}
+    config = {"trial": {"starts": 3, "power_boots": 10}, "keys": []}
     restart = False
     exits = 0
 

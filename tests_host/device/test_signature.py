@@ -11,7 +11,7 @@ from support import raises, tmp_dir, write_file
 class Firmware:
     """What `examine` is given of a push."""
 
-    payload_size = sequence = kind = None
+    payload_size = sequence = kind = slot = None
 
     def __init__(self, path, size, version):
         self.path = path
