@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-peers soak-download clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-peers soak-download power soak-power clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,7 @@ demo: $(VENV)/core.stamp  ## a whole update over a bad link, on a simulated boar
 
 test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bits
 	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml $(PYTEST)
+	$(PY) -m ivota_tools.power
 	@echo "make test: everything passed"
 
 test-fast: $(VENV)/dev.stamp  ## the inner loop: no lint, no slow tests, many at once
@@ -65,6 +66,12 @@ bench-peers: $(VENV)/plots.stamp  ## other ways to download beside ours; tables 
 
 soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
 	$(PY) -m ivota_tools.bench.download.soak
+
+power: $(VENV)/core.stamp  ## power cuts at every operation of updates; CASE=few/part@17 replays one
+	$(PY) -m ivota_tools.power --document $(if $(CASE),--case "$(CASE)")
+
+soak-power: $(VENV)/core.stamp  ## 100,000 power cuts and more; goes on where it ended
+	$(PY) -m ivota_tools.power.soak
 
 clean:  ## forget the environment and all that was built
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

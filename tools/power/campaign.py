@@ -1,0 +1,201 @@
+"""All that is tried: which cuts of which updates, by how many processes, and what came of it."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import multiprocessing
+import pickle
+import random
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .bench import Bench
+from .cuts import AFTER, KINDS, Cut, Known, Recording, record
+from .judge import judge
+from .scenario import Scenario, Stage, scenarios, stage, tree
+from .seen import Seen
+from .work import Played, Result, Task, Worker
+
+PROCESSES = 2
+_SHARE = 24  # cuts in a task
+
+
+Cell = tuple[str, str, str, str]  # kind of cut, storage, payload, scenario
+
+
+@dataclass
+class Sizes:
+    """How much is tried. Of the 708,482 bytes: cuts at so many operations that are plain data,
+    and at so many others. `firsts`, `seconds`: of two cuts; None: at every operation, of every
+    kind. `randoms`: runs of five cuts. `armed`: cuts that are compared with a board's death."""
+
+    data: int
+    other: int | None
+    firsts: int | None
+    seconds: int | None
+    randoms: int
+    armed: int
+
+
+QUICK = Sizes(data=120, other=240, firsts=40, seconds=30, randoms=160, armed=32)
+SOAK = Sizes(data=600, other=None, firsts=None, seconds=None, randoms=1200, armed=0)
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for everything, in memory where there is such a place."""
+    memory = Path("/dev/shm")
+    place = memory if memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="ivota-power-", dir=place) as folder:
+        yield Path(folder)
+
+
+def play(
+    scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None = None
+) -> tuple[Played, list[str]]:
+    """A scenario undisturbed, and what is wrong with that already."""
+    made = stage(scenario, folder / "making", replaced)
+    bench = Bench(folder / "bench", made)
+    recording = record(bench, made.image, Known())
+    shutil.rmtree(folder / "bench")
+    files = tree(recording.final, made.blocks) if recording.run.ended == "settled" else {}
+    wrong = judge(made, files, Known(), recording.run, recording.final)
+    return Played(made, recording, files), [each.text for each in wrong]
+
+
+def is_data(stage: Stage, recording: Recording, at: int) -> bool:
+    """Whether operation `at` programs nothing but bytes of the firmware."""
+    data = recording.operations[at].data
+    return data is not None and len(data) >= 64 and data in stage.firmware
+
+
+def singles(played: Played, sizes: Sizes, seed: int) -> list[Cut]:
+    """Every kind of cut at every operation; of the large firmware a sample where it is data."""
+    recording = played.recording
+    places: Iterable[int] = range(len(recording.operations))
+    # Where something was said after an operation, and before the next.
+    known = [recording.known_at(at) for at in range(len(recording.operations) + 1)]
+    between = [Cut(AFTER, at) for at in places if known[at].events != known[at + 1].events]
+    if not played.stage.scenario.size:
+        return between + [
+            Cut(kind, at, 0 if kind == "die" else seed) for at in places for kind in KINDS
+        ]
+    chance = random.Random(f"{played.stage.scenario.name} {seed}")
+    data = [at for at in places if is_data(played.stage, recording, at)]
+    other = [at for at in places if at not in set(data)]
+    if sizes.other is not None:
+        other = sorted(chance.sample(other, min(sizes.other, len(other))))
+    chosen = other + sorted(chance.sample(data, min(sizes.data, len(data))))
+    return [Cut(chance.choice(KINDS), at, seed) for at in chosen]
+
+
+def tasks(played: Mapping[str, Played], sizes: Sizes, seed: int = 0) -> list[Task]:
+    """Everything that is to do, in shares that take seconds."""
+    found = []
+    for name, each in played.items():
+        cuts = singles(each, sizes, seed)
+        for n in range(0, len(cuts), _SHARE):
+            found.append(Task(name, "single", tuple(cuts[n : n + _SHARE])))
+    chance = random.Random(f"doubles {seed}")
+    firsts = singles(played["one"], sizes, seed)
+    firsts = [cut for cut in firsts if cut.kind != AFTER]
+    if sizes.firsts is not None:
+        firsts = chance.sample(firsts, min(sizes.firsts, len(firsts)))
+    for cut in firsts:
+        found.append(Task("one", "double", (cut,), sizes.seconds, seed=seed))
+    names = [name for name, each in played.items() if not each.stage.scenario.size]
+    for n in range(0, sizes.randoms, 4):
+        seeds = tuple(range(seed * sizes.randoms + n, seed * sizes.randoms + n + 4))
+        found.append(Task(names[n // 4 % len(names)], "random", seeds=seeds))
+    if sizes.armed:
+        for name in names:
+            cuts = [cut for cut in singles(played[name], sizes, seed) if cut.kind != AFTER]
+            share = chance.sample(cuts, max(sizes.armed // len(names), 1))
+            found.append(Task(name, "armed", tuple(share)))
+    return found
+
+
+@dataclass
+class Tally:
+    """What came of it."""
+
+    cells: collections.Counter[Cell] = field(default_factory=collections.Counter)
+    faults: collections.Counter[str] = field(default_factory=collections.Counter)
+    doubles: int = 0
+    randoms: int = 0
+    armed: int = 0
+    between: int = 0
+    loss: dict[str, int] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    cases: int = 0
+    wrong_cases: int = 0
+
+    def add(self, result: Result) -> None:
+        self.cases += 1
+        self.cpu_s += result.cpu_s
+        self.faults.update({each.sort for each in result.faults})
+        self.wrong_cases += bool(result.faults)
+        if result.sort in ("single", "double"):
+            self.cells[result.cell] += 1
+        self.doubles += result.sort == "double"
+        self.randoms += result.sort == "random" and result.cuts == 5
+        self.armed += result.sort == "armed"
+        self.between += result.sort == "between"
+        if result.lost_most is not None:
+            storage = result.cell[1]
+            self.loss[storage] = max(self.loss.get(storage, 0), result.lost)
+
+    @property
+    def states(self) -> int:
+        return sum(self.cells.values())
+
+
+class Campaign:
+    """Stages and processes for a list of tasks."""
+
+    def __init__(self, folder: Path, names: Iterable[str] | None = None) -> None:
+        self.folder = folder
+        self.stages = folder / "stages"
+        self.stages.mkdir()
+        self.seen = Seen(folder / "seen")
+        self.played: dict[str, Played] = {}
+        for name in names or scenarios():
+            self._add(scenarios()[name])
+
+    def _add(self, scenario: Scenario) -> None:
+        made, wrong = play(scenario, self.folder)
+        if wrong:
+            raise RuntimeError(f"{scenario.name} undisturbed: {'; '.join(wrong)}")
+        self.played[scenario.name] = made
+        (self.stages / scenario.name).write_bytes(pickle.dumps(made))
+
+    def run(
+        self, todo: Iterable[tuple[int, Task]], processes: int = PROCESSES
+    ) -> Iterator[tuple[int, list[Result]]]:
+        """The number and the results of each task, as they come."""
+        context = multiprocessing.get_context("fork")
+        global _campaign
+        _campaign = self
+        with context.Pool(processes, _begin) as pool:
+            yield from pool.imap_unordered(_do, todo)
+
+
+_campaign: Campaign | None = None
+_worker: Worker | None = None
+
+
+def _begin() -> None:
+    global _worker
+    assert _campaign
+    name = multiprocessing.current_process().name
+    _worker = Worker(_campaign.folder / name, _campaign.stages, _campaign.seen)
+
+
+def _do(numbered: tuple[int, Task]) -> tuple[int, list[Result]]:
+    assert _worker
+    number, task = numbered
+    return number, _worker.do(task)

@@ -1,0 +1,133 @@
+"""The cloud that a board in the power-cut proof talks to: an MQTT broker's bytes, a web server's.
+
+What the cloud hears is printed, so that the host knows it whatever becomes of this process; what
+it knew before comes with the plan. Nothing of the board's flash decides here what the cloud does.
+"""
+
+import json
+
+TARGET = "$ota/update/P/board"
+HOST = "cloud"
+
+plan = None  # version, md5sum, file_size
+content = None  # the firmware, as a memoryview
+satisfied = False  # whether it has a final report of that version
+noted = None  # words that the host reads: what was heard, how far bytes were received
+note = None  # called when they have changed
+spoken = None  # called when the board has said something
+
+
+def heard(payload):
+    """A report; what the cloud says to it."""
+    global satisfied
+    print("cloud:", payload.decode())
+    noted[0] += 1
+    note()
+    message = json.loads(payload)
+    report = message["report"]
+    if message["type"] == "report_progress":
+        state = report["progress"]["state"]
+        if state in ("done", "fail") and report["version"] == plan["version"]:
+            satisfied = True
+        return
+    version = report["version"]
+    yield {"type": "report_version_rsp", "result_code": 0, "result_msg": "success",
+           "version": version}  # fmt: skip
+    if version != plan["version"] and not satisfied:
+        push = {"type": "update_firmware", "url": "http://%s/firmware" % HOST, "user_defined": "-"}
+        push.update(plan)
+        yield push
+
+
+class Broker:
+    """One MQTT connection (3.1.1, as umqtt speaks it)."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self._data = b""
+
+    def take(self, data):
+        self._data += data
+        while True:
+            packet = self._packet()
+            if packet is None:
+                return
+            spoken()
+            self._answer(*packet)
+
+    def _packet(self):
+        """(first byte, what follows the length) of a packet that is whole, or None."""
+        data = self._data
+        size = shift = 0
+        for at in range(1, len(data)):
+            size |= (data[at] & 0x7F) << shift
+            shift += 7
+            if not data[at] & 0x80:
+                end = at + 1 + size
+                if len(data) < end:
+                    return None
+                self._data = data[end:]
+                return data[0], data[at + 1 : end]
+        return None
+
+    def _answer(self, kind, body):
+        sock = self._sock
+        if kind == 0x10:  # CONNECT
+            sock.inbox += b"\x20\x02\0\0"
+        elif kind == 0x82:  # SUBSCRIBE
+            sock.inbox += b"\x90\x03" + body[:2] + b"\x01"
+        elif kind & 0xF0 == 0x30:  # PUBLISH
+            at = 2 + (body[0] << 8 | body[1])
+            if kind & 6:
+                sock.inbox += b"\x40\x02" + body[at : at + 2]
+                at += 2
+            for message in heard(body[at:]):
+                self._publish(json.dumps(message).encode())
+        elif kind == 0xC0:  # PINGREQ
+            sock.inbox += b"\xd0\0"
+        elif kind == 0xE0:  # DISCONNECT
+            sock.ended = True
+        else:
+            raise ValueError("packet %02x" % kind)
+
+    def _publish(self, payload):
+        size = 2 + len(TARGET) + len(payload)
+        self._sock.inbox += (
+            bytes([0x30, size & 0x7F | 0x80, size >> 7] if size > 127 else [0x30, size])
+            + len(TARGET).to_bytes(2, "big")
+            + TARGET.encode()
+            + payload
+        )
+
+
+class Server:
+    """One HTTP connection: a file with Range."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self._data = b""
+
+    def take(self, data):
+        self._data += data
+        if b"\r\n\r\n" not in self._data:
+            return
+        first = 0
+        for line in self._data.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"range":
+                first = int(value.split(b"=")[1].split(b"-")[0])
+        print("server: %d %d" % (first, noted[1]))
+        size = len(content)
+        noted[1] = first
+        note()
+        self._sock.inbox = (
+            b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/%d\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n"
+            % (first, size - 1, size, size - first)
+        )
+        self._sock.body = content[first:]
+        self._sock.ended = True
+
+    def sent(self, n):
+        noted[1] += n
+        note()

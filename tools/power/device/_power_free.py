@@ -1,0 +1,9 @@
+"""Says how many blocks are free on a flash, as a board counts them: image, state file, blocks."""
+
+import sys
+
+import _sim_flash
+import vfs
+
+path, state_path, blocks = sys.argv[1:4]
+print(vfs.VfsLfs2(_sim_flash.attach(path, state_path, int(blocks))).statvfs("/")[3])

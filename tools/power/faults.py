@@ -1,0 +1,236 @@
+"""Deliberate faults: the boards' code with one mistake in it, which the proof has to notice.
+
+Each is a replacement of text in the sources, made when a board's files are installed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..mpy import compile_mpy
+from .bench import Bench
+from .campaign import PROCESSES, QUICK, play, singles
+from .cuts import Images
+from .scenario import CHECKOUT, scenarios
+from .work import Played, complete, random_run
+
+SINGLES = 250  # cuts, at most, after which a fault has to be noticed
+RANDOMS = 60  # the same of random runs
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`changes`: (file, text, what stands in its place). `scenario` has to show it, by single
+    cuts, or by random runs of five."""
+
+    name: str
+    scenario: str
+    changes: tuple[tuple[str, str, str], ...]
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class Caught:
+    """How a mistake was noticed: in which case, the how manieth, as what. `case` is "" where it
+    was not."""
+
+    name: str
+    case: str
+    cases: int
+    text: str
+
+
+_SAVE = 'with open(temporary, "w") as file:\n'
+_ADVANCE = "    job.verbs.end_block(target)\n"
+_CHECKPOINT = """    known = once("jsonfile").load(target.checkpoint)
+    known["position"] = target.position
+    once("jsonfile").save(target.checkpoint, known)
+"""
+_CONFIRM = """            once("state").confirm(client.state, text)
+            client.enqueue("final", text)
+"""
+_CONFIRM_LATE = """            client.enqueue("final", text)
+            client.send()
+            once("state").confirm(client.state, text)
+"""
+
+MISTAKES = (
+    Mistake(
+        "no block is flushed",
+        "few",
+        (("lib/ivota/firmware.py", "        target.file.flush()\n", ""),),
+    ),
+    Mistake(
+        "the checkpoint runs ahead of the data",
+        "few",
+        (
+            ("lib/ivota/receive.py", _ADVANCE, _CHECKPOINT + _ADVANCE),
+            (
+                "lib/ivota/staging.py",
+                "    length = max(size_of(path), 0)\n    target.file",
+                '    length = known["position"]\n    target.file',
+            ),
+        ),
+    ),
+    Mistake(
+        "a resume writes from the first byte",
+        "few",
+        (("lib/ivota/staging.py", "    target.file.seek(length)\n", ""),),
+    ),
+    Mistake(
+        "small files are written in place",
+        "few",
+        (
+            ("lib/ivota/jsonfile.py", 'temporary = path + "~"', "temporary = path"),
+            ("lib/ivota/jsonfile.py", _SAVE, _SAVE + "        file.flush()\n"),
+            ("lib/ivota/jsonfile.py", "    os.rename(temporary, path)\n", ""),
+        ),
+    ),
+    Mistake(
+        "the checkpoint stays",
+        "few",
+        (("lib/ivota/checkpoint.py", "    if not target.slot:\n", "    if False:\n"),),
+    ),
+    Mistake(
+        "a bundle is not examined",
+        "refused",
+        (
+            (
+                "lib/ivota/install.py",
+                "        for _ in self._work:\n            return False\n",
+                "",
+            ),
+        ),
+    ),
+    Mistake(
+        "the version before is not kept",
+        "crash",
+        (("lib/ivota/state.py", "state.previous = state.active", "state.previous = None"),),
+    ),
+    Mistake(
+        "a new version runs without a trial",
+        "limit",
+        (("lib/ivota/state.py", "    state.trial = trial\n", "    state.trial = None\n"),),
+    ),
+    Mistake(
+        "confirmation and report are two writes",
+        "one",
+        (
+            (
+                "lib/ivota/state.py",
+                "    state.outbox = outbox\n    _set_trial(state, None)\n",
+                "    _set_trial(state, None)\n    state.outbox = outbox\n    save(state)\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "done is said before it is confirmed",
+        "few",
+        (("lib/ivota/trial.py", _CONFIRM, _CONFIRM_LATE),),
+    ),
+    Mistake(
+        "the outbox is emptied at the publish",
+        "one",
+        (
+            (
+                "lib/ivota/client.py",
+                "        self.publish(self._sending[1], 1)\n",
+                "        self.publish(self._sending[1], 1)\n"
+                '        if self._sending[0] == "final":\n'
+                '            once("state").sent(self.state)\n',
+            ),
+        ),
+    ),
+    Mistake(
+        "the outbox is never emptied",
+        "one",
+        (("lib/ivota/state.py", "    state.outbox = None\n    save(state)\n", ""),),
+    ),
+    Mistake(
+        "going back is not written",
+        "limit",
+        (
+            (
+                "lib/ivota/state.py",
+                "state.previous, None, None\n    save(state)\n",
+                "state.previous, None, None\n",
+            ),
+        ),
+    ),
+    Mistake(
+        "starts of a trial are not counted",
+        "crash",
+        (("boot.py", "state[key] = state.get(key, 0) + 1", "state[key] = state.get(key, 0)"),),
+    ),
+    Mistake(
+        "power-on counts as a crash",
+        "one",
+        (("lib/bundlefs.py", "return machine.reset_cause() not in power", "return True"),),
+        random=True,
+    ),
+)
+
+
+def changed(mistake: Mistake) -> dict[str, bytes]:
+    """The files of a board that has it. Raises ValueError where a text to replace is gone."""
+    sources: dict[str, str] = {}
+    for name, old, new in mistake.changes:
+        source = sources.get(name) or (CHECKOUT / name).read_text()
+        if source.count(old) != 1:
+            raise ValueError(f"{mistake.name}: {name} has {source.count(old)} times: {old}")
+        sources[name] = source.replace(old, new)
+    files = {}
+    for name, source in sources.items():
+        path = f"/{name}"
+        if name == "boot.py":
+            files[path] = source.encode()
+        else:
+            files[path.removesuffix(".py") + ".mpy"] = compile_mpy(source.encode(), path)
+    if "/lib/bundlefs.mpy" in files:
+        files["/bundlefs.mpy"] = files["/lib/bundlefs.mpy"]
+    return files
+
+
+def catch(mistake: Mistake, good: Played, folder: Path) -> Caught:
+    """Tries cuts, in an order of their own, until one shows that something is wrong."""
+    files = changed(mistake)
+    scenario = scenarios()[mistake.scenario]
+    played, wrong = play(scenario, folder, files)
+    played = replace(played, files=good.files | files)
+    name = scenario.name
+    if wrong:
+        return Caught(mistake.name, f"{name} undisturbed", 0, wrong[0])
+    bench = Bench(folder / "bench", played.stage)
+    tried = 0
+    if mistake.random:
+        for seed in range(RANDOMS):
+            tried += 1
+            result = random_run(played, bench, seed)
+            if result.faults:
+                return Caught(mistake.name, result.case, tried, result.faults[0].text)
+        return Caught(mistake.name, "", tried, "")
+    cuts = singles(played, QUICK, 0)
+    random.Random(mistake.name).shuffle(cuts)
+    for cut in cuts[:SINGLES]:
+        tried += 1
+        image, _ = Images(played.recording).cut(cut)
+        result = complete(played, bench, (cut,), image, played.recording.known_at(cut.at))
+        if result.faults:
+            return Caught(mistake.name, result.case, tried, result.faults[0].text)
+    return Caught(mistake.name, "", tried, "")
+
+
+def catch_all(
+    mistakes: Sequence[Mistake], good: Mapping[str, Played], folder: Path
+) -> list[Caught]:
+    """All of them, by as many processes as there are cores."""
+    context = multiprocessing.get_context("fork")
+    arguments = [
+        (each, good[each.scenario], folder / f"mistake-{n}") for n, each in enumerate(mistakes)
+    ]
+    with context.Pool(PROCESSES) as pool:
+        return pool.starmap(catch, arguments, chunksize=1)

@@ -1,0 +1,102 @@
+"""The figures of the proof: into build/bench/, as tables, and into docs/power.md."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..bench import figures as bench
+from ..bench.figures import Figure
+from .campaign import Cell, Tally
+from .cuts import KINDS
+from .judge import LOSS_MOST, SORTS
+from .scenario import CHECKOUT
+
+DOCUMENT = CHECKOUT / "docs" / "power.md"
+_ZERO = tuple(sort for sort in SORTS if sort != "lost")
+
+
+def expected_cells(tally: Tally) -> list[Cell]:
+    """Every kind of cut for every scenario that was tried."""
+    return [
+        (kind, *rest) for rest in dict.fromkeys(cell[1:] for cell in tally.cells) for kind in KINDS
+    ]
+
+
+def of(tally: Tally, states: int) -> dict[str, Figure]:
+    """`states`: how many there should be."""
+    empty = sum(not tally.cells[cell] for cell in expected_cells(tally))
+    found = {
+        "cut_states": Figure(tally.states, f">= {states}", "states"),
+        "cut_states_empty_cells": Figure(empty, "== 0", "cells"),
+        "double_cut_states": Figure(tally.doubles, "", "states"),
+        "between_states": Figure(tally.between, "", "states"),
+        "random_runs": Figure(tally.randoms, "", "runs"),
+    }
+    for sort in _ZERO:
+        found[sort] = Figure(tally.faults[sort], "== 0", "cases")
+    for storage, lost in sorted(tally.loss.items()):
+        found[f"loss_max_{storage}"] = Figure(lost, f"<= {LOSS_MOST[storage]}", "bytes")
+    return found
+
+
+def write(
+    area: str, command: str, figures: dict[str, Figure], tally: Tally, more: Mapping[str, Any]
+) -> Path:
+    """As the project's other figures, and `cut_states_by` in the order of a cell's names."""
+    path = bench.write(area, command, figures)
+    entries = json.loads(path.read_text())
+    by: dict[str, Any] = {}
+    for cell in expected_cells(tally):
+        inner = by
+        for name in cell[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[cell[-1]] = tally.cells[cell]
+    entries["cut_states_by"] = {
+        "value": by,
+        "goal": "no 0",
+        "unit": "states: kind, storage, payload, scenario",
+        "command": command,
+    }
+    for name, value in more.items():
+        entries[name] = {"value": value, "goal": "", "unit": "", "command": command}
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(entries, indent=2) + "\n")
+    os.replace(temporary, path)
+    return path
+
+
+def rows(tally: Tally) -> list[Sequence[str]]:
+    """Of a table: storage, payload, scenario, then a number for each kind of cut."""
+    found = dict.fromkeys(cell[1:] for cell in expected_cells(tally))
+    return [
+        [*each, *(f"{tally.cells[(kind, each[0], each[1], each[2])]:,}" for kind in KINDS)]
+        for each in sorted(found)
+    ]
+
+
+HEAD = ("storage", "payload", "scenario", "before", "part done", "random bits")
+
+
+def show(tally: Tally, console: Console) -> None:
+    table = Table(*HEAD)
+    for row in rows(tally):
+        table.add_row(*row)
+    console.print(table)
+
+
+def markdown(figures: dict[str, Figure], tally: Tally) -> str:
+    lines = [
+        bench.markdown(figures),
+        "",
+        f"| {' | '.join(HEAD)} |",
+        "|---|---|---|---:|---:|---:|",
+        *(f"| {' | '.join(row)} |" for row in rows(tally)),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,238 @@
+"""What one process does: boards on a share of the cuts, each judged."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import judge
+from .bench import Bench, Run, Said
+from .cuts import AFTER, KINDS, Cut, Images, Known, Recording, after, record
+from .scenario import Stage
+from .seen import Seen
+
+CUTS = 5  # of a random run
+
+
+@dataclass
+class Played:
+    """A stage and its undisturbed run."""
+
+    stage: Stage
+    recording: Recording
+    files: dict[str, bytes]  # on the flash in the end
+
+    @property
+    def version(self) -> str:
+        version: str = self.stage.plan["version"]
+        return version
+
+
+@dataclass
+class Result:
+    """One case. `case` replays it; `cell` says under what it counts; `lost` in bytes."""
+
+    case: str
+    cell: tuple[str, str, str, str]
+    sort: str  # "single", "double", "between", "random", "armed"
+    faults: list[judge.Fault] = field(default_factory=list)
+    lost: int = 0
+    lost_most: int | None = None  # how many they may be, where that is judged
+    digest: bytes = b""  # of the state that it began with
+    cuts: int = 1
+    cpu_s: float = 0.0
+    log: list[str] = field(default_factory=list)  # where something is wrong
+
+
+@dataclass(frozen=True)
+class Task:
+    """A share of the work. `cuts` are the first ones; `seconds` is how many are made in each
+    continuation, None: every kind at every operation; `seeds` are those of random runs."""
+
+    scenario: str
+    sort: str
+    cuts: tuple[Cut, ...] = ()
+    seconds: int | None = None
+    seeds: tuple[int, ...] = ()
+    seed: int = 0
+
+
+class Worker:
+    """Keeps a bench for each scenario."""
+
+    def __init__(self, folder: Path, stages: Path, seen: Seen) -> None:
+        self._folder = folder
+        self._stages = stages
+        self._seen = seen
+        self._benches: dict[str, tuple[Played, Bench]] = {}
+
+    def bench(self, scenario: str) -> tuple[Played, Bench]:
+        if scenario not in self._benches:
+            played: Played = pickle.loads((self._stages / scenario).read_bytes())
+            self._benches[scenario] = played, Bench(self._folder / scenario, played.stage)
+        return self._benches[scenario]
+
+    def do(self, task: Task) -> list[Result]:
+        played, bench = self.bench(task.scenario)
+        if task.sort == "single":
+            return self._single(played, bench, task)
+        if task.sort == "double":
+            return self._double(played, bench, task)
+        if task.sort == "armed":
+            return [armed(played, bench, cut) for cut in task.cuts]
+        return [random_run(played, bench, seed) for seed in task.seeds]
+
+    def _new(self, digest: int, known: Known, played: Played) -> bytes:
+        """The digest of a state, the flash and what the cloud knows; b"" where it was met."""
+        about = f"{digest} {known.have} {known.satisfied(played.version)}"
+        found = hashlib.blake2b(about.encode(), digest_size=8).digest()
+        return found if self._seen.add(found) else b""
+
+    def _single(self, played: Played, bench: Bench, task: Task) -> list[Result]:
+        results = []
+        recording = played.recording
+        for cut, image, digest in Images(recording).each(task.cuts):
+            known = recording.known_at(cut.at)
+            if state := self._new(digest, known, played):
+                results.append(complete(played, bench, (cut,), image, known))
+                results[-1].digest = state
+        return results
+
+    def _double(self, played: Played, bench: Bench, task: Task) -> list[Result]:
+        results = []
+        for first, image, _ in Images(played.recording).each(task.cuts):
+            known = played.recording.known_at(first.at)
+            again = record(bench, bytes(image), known)
+            chance = random.Random(f"{task.seed} {first}")
+            places = range(len(again.operations))
+            cuts = [Cut(kind, at, task.seed) for at in places for kind in KINDS]
+            if task.seconds is not None:
+                cuts = chance.sample(cuts, min(task.seconds, len(cuts)))
+            for second, torn, digest in Images(again).each(cuts):
+                then = again.known_at(second.at)
+                if state := self._new(digest, then, played):
+                    result = complete(played, bench, (first, second), torn, then)
+                    result.lost = max(result.lost, again.run.again)
+                    result.digest = state
+                    results.append(result)
+        return results
+
+
+def replay(played: Played, bench: Bench, case: str) -> Result:
+    """One case again, by its id; its log whatever came of it. Raises ValueError."""
+    text = case.partition("/")[2]
+    sort, found, rest = text.partition(":")
+    if found and sort == "random":
+        result = random_run(played, bench, int(rest), True)
+    elif found and sort == "armed":
+        result = armed(played, bench, Cut.parse(rest), True)
+    else:
+        cuts = tuple(Cut.parse(each) for each in text.split("+"))
+        recording = played.recording
+        for cut in cuts[:-1]:
+            image, _ = Images(recording).cut(cut)
+            recording = record(bench, bytes(image), recording.known_at(cut.at))
+        image, _ = Images(recording).cut(cuts[-1])
+        result = complete(played, bench, cuts, image, recording.known_at(cuts[-1].at), True)
+    return result
+
+
+def cell(played: Played, cut: Cut, name: str | None = None) -> tuple[str, str, str, str]:
+    scenario = played.stage.scenario
+    return cut.kind, scenario.storage, scenario.payload, name or scenario.name
+
+
+def complete(
+    played: Played,
+    bench: Bench,
+    cuts: tuple[Cut, ...],
+    image: bytes | bytearray,
+    known: Known,
+    keep_log: bool = False,
+) -> Result:
+    """A board is started on what the last cut has left, and runs to the end."""
+    stage = played.stage
+    name = stage.scenario.name
+    case = f"{name}/" + "+".join(map(str, cuts))
+    double = len(cuts) > 1
+    where = cell(played, cuts[-1], f"{name} twice" if double else None)
+    sort = "double" if double else "between" if cuts[0].kind == AFTER else "single"
+    result = Result(case, where, sort)
+    bench.load(image)
+    run = bench.run(known.satisfied(played.version), known.have)
+    result.faults = judge.at_cut(stage, known, image)
+    _judge(result, played, known, run, bench.image())
+    if keep_log or result.faults:
+        result.log = run.lines
+    return result
+
+
+def _judge(result: Result, played: Played, known: Known, run: Run, image: bytes) -> None:
+    result.lost = max(result.lost, run.again)
+    result.cpu_s += run.cpu_s
+    result.faults += judge.judge(played.stage, played.files, known, run, image)
+    most = result.lost_most = judge.loss_most(played.stage.scenario)
+    if most is not None and result.lost > most:
+        result.faults.append(judge.Fault("lost", f"{result.lost} bytes were fetched again"))
+
+
+def armed(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Result:
+    """The same cut by a board that dies at that operation: the same flash, the same cloud."""
+    stage = played.stage
+    result = Result(f"{stage.scenario.name}/armed:{cut}", cell(played, cut), "armed")
+    bench.load(stage.image)
+    run = bench.run(False, fault=cut.fault())
+    image, _ = Images(played.recording).cut(cut)
+    known = played.recording.known_at(cut.at)
+    if run.ended != "died":
+        result.faults.append(judge.Fault("differs", f"the board {run.ended}"))
+    elif bench.image() != image:
+        result.faults.append(judge.Fault("differs", "the flash is another"))
+    elif (_said(run.events), run.have) != (_said(known.events), known.have):
+        result.faults.append(judge.Fault("differs", "the cloud knows something else"))
+    result.cpu_s = run.cpu_s
+    result.log = run.lines if result.faults or keep_log else []
+    return result
+
+
+def _said(events: Iterable[str | Said]) -> list[Said]:
+    return [event for event in events if isinstance(event, Said)]
+
+
+def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) -> Result:
+    """Up to five cuts in a row at random places, then undisturbed to the end.
+
+    Often they come soon one after the other, so that all hit the same part of an update.
+    """
+    stage = played.stage
+    chance = random.Random(f"{stage.scenario.name} {seed}")
+    total = len(played.recording.operations)
+    near = chance.choice((4, 20, max(total // 5, 2)))
+    result = Result(
+        f"{stage.scenario.name}/random:{seed}", cell(played, Cut("die", 0)), "random", cuts=0
+    )
+    bench.load(stage.image)
+    known, log = Known(), list[str]()
+    for n in range(CUTS):
+        cut = Cut(chance.choice(KINDS), chance.randrange(near if n else total), seed)
+        run = bench.run(known.satisfied(played.version), known.have, fault=cut.fault())
+        result.lost = max(result.lost, run.again)
+        result.cpu_s += run.cpu_s
+        log += [*run.lines, f"-- {cut}: {run.ended}"]
+        if run.ended != "died":
+            break
+        result.cuts += 1
+        known = after(known, run)
+        image = bench.image()
+        result.faults += judge.at_cut(stage, known, image)
+        bench.load(image)
+    else:
+        run = bench.run(known.satisfied(played.version), known.have)
+    _judge(result, played, known, run, bench.image())
+    if keep_log or result.faults:
+        result.log = log + run.lines
+    return result
