@@ -5,7 +5,6 @@ import time
 from binascii import crc32
 
 from ivota import once
-from ivota.link import Link
 
 CONFIG = "/ivota.json"
 KEPT = "/ivota-kept.json"
@@ -93,7 +92,9 @@ class Watch:
             and not client.job
             and time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms
         ):
-            self._turn()
+            self._begun = time.ticks_ms()
+            self._paths.reverse()
+            once("turn").turn(client, self._paths[0])
         return self
 
     def _keep(self):
@@ -102,15 +103,3 @@ class Watch:
             jsonfile.save(KEPT, {"config": jsonfile.load(CONFIG), "mark": self._mark})
         except OSError as error:
             self._client.log("error", "flash", why=error)
-
-    def _turn(self):
-        """Go on with the other configuration."""
-        client = self._client
-        self._begun = time.ticks_ms()
-        self._paths.reverse()
-        client.log("warning", "config", path=self._paths[0])
-        client.config = once("config").check(read(self._paths[0]))
-        client.link.close(True)
-        client.link = Link(client.config, client)
-        client.directory = client.config["firmware_dir"]
-        once("startup").join(client)

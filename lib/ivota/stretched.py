@@ -1,0 +1,37 @@
+"""A watchdog that waits for longer than the port's own can."""
+
+import time
+
+import machine
+from micropython import const
+
+_PERIOD_MS = const(1000)
+
+
+class Stretched:
+    """A short watchdog that a timer feeds until `feed` was not called for `limit_ms`.
+
+    Python that hangs keeps the timer running, but no longer this from seeing the time; a port
+    that hangs altogether stops the timer too.
+    """
+
+    def __init__(self, feed, limit_ms):
+        self._feed = feed
+        self._limit_ms = limit_ms
+        self.feed()
+        for number in (-1, 0):  # some ports have only numbered timers
+            try:
+                # Held, for some ports stop a timer that nothing refers to.
+                self._timer = machine.Timer(number, period=_PERIOD_MS, callback=self._tick)
+                break
+            except Exception:
+                pass
+
+    def feed(self):
+        """Say that all is well."""
+        self._fed = time.ticks_ms()
+        self._feed()
+
+    def _tick(self, _):
+        if time.ticks_diff(time.ticks_ms(), self._fed) < self._limit_ms:
+            self._feed()
