@@ -138,7 +138,7 @@ def run(way: Way, case: Case, broker_port: int, heap: str | None = None) -> Run:
         found.seconds = round(time.monotonic() - begun, 1)
         board.stop()
         _look(way, board, data, found)
-        if found.line:
+        if case.rate:
             found.line.append((found.seconds, safe(board, way, data)))
         found.received = link.received + talk.received
         found.erases = board.flash_counts()["erases"]
