@@ -103,7 +103,7 @@ def beyond(key: RSAPrivateKey) -> tuple[bytes, bytes]:
 
 def cases(owner: RSAPrivateKey, other: RSAPrivateKey) -> dict[str, tuple[bytes, bytes, bytes]]:
     """Name → (head of the payload, header, signature)."""
-    bundle, image = b"ivota.json", b"\xe9"
+    bundle, image = b"ivota.json", b"\xe9\1\0\0" + bytes(10)  # which is for chip 0
     short = hashlib.sha256(payload(b"")[:-1]).hexdigest()
     headers = {
         "good": (b"", header()),

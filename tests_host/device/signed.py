@@ -27,23 +27,23 @@ def footer(header_size, signature_size=384, magic=b"IVOTASIG"):
 
 KEYS = {
     "owner": a2b_base64(
-        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAsLTbEyY2rd34/Hn/lXMzbflO3LhefuAUHH2L"
-        "7q6VWabNq3KRq21Wa+uTS4UlpXEDNIxxyvNQ8uAQy24esP6Eg82eseSldCgDbCDnOa0+uoimLukoXR/D"
-        "SkEF6w9kqisF6RD7pLCo3R18JOYFXQwgIzGBYuXhx7BFZU7vlH8RhzsHT7onX1/an24Dt/YP5ucET7QB"
-        "jwWzPQZ7C95SJO3O3zCuCN3QQl64OAOW2X8rtJsasGipslY1zr60iyeufUe2Y++p022Jeuvu60suotlA"
-        "qxCEOAIETFybMUpsJ12TR7qIvBRG517h/nsj2BDxsZlABWowberZ/wxnxfrZxk1PzRqHgV+BCWAzKA2Z"
-        "m2ft7LeBnQQul+m0B7PeHiYzFNYvBc6p6Q/neUk5IbE2t0VWpRWCGeksU4zFdSjfJUDoiWiq0+KsXfDo"
-        "hMMIYdoAgL7V4cJOFr1mVgOuRoD3kSyFJeWW8BLuQhbv2kIOVWhfM8N1GSjGkO04TCT7X+E/0vEfAgMB"
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAvY/TFoZZ1iEMoYCrBHey9oLAOTF+YNBvy16i"
+        "bQdfyHSxMQ1zBRtvyCH+4gFO93h6sKMfeoJaBaCYHWa0rkYdfKcDZgDP4iROKGS6lfv03d94zWZsYZTm"
+        "j20kB+m4tn/ePyGlKj/58dEFyrBUo0WmHjDomWF0x32BmGRo0K1giX8W85ZBvBBpNYcUr6HeXqpxRg5Z"
+        "AUZTwEHD6g5ERu/8NI8/2uIId6A4x4qwuFIFCQQNCbtyaorKucbHp9+/K0oSBBNhy54EKT/U6fkJdrLh"
+        "TArIDBZ9qUetA7f4EYUO8E5YhOIwa1Rl/2CKtbKqp4oavR4dRvFq6OOi1GAcBVutq/aMun6lnhO7lbL5"
+        "Z6imujDG2XvfFlxtNEfoo2wVPcP1qua6AuQEqdCTvWDGwYmDwnh5pOlc+hJsjUxVNyEQRBh6U6/H8chs"
+        "/BwRg8MOX4n1Wp5SiFFX3FF3aFPHENoTRS0Kv0+n36fBmL4cD1Sgz1ZDZjde5eppzJBIQAAS/qXxAgMB"
         "AAE="
     ),
     "other": a2b_base64(
-        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEA3jMYbnagszrXeFgimd3TmdoMnQLNlU77k1KS"
-        "LoDl0gN0I7xdporcC0R22GRuIl66eyAQUo+v5HKUyTsnEeQs4gZnAbqmSj9UYaYOCwOS861qNgSoKu7n"
-        "R+Bgs/AdiiGaH1PBVNgY2vnz/1f5rDrY+wsdVF4XEuQjGWTcbKt+oHfIq/5OtYaANdPor+IC1XaDpCdU"
-        "MktJyeraYIYsLDvMZqVFSn2P1OdHvVy0THEJ1hFWXq39hofcJZFEV3VT6pKFgS28+8reUeBCzr/xgIWI"
-        "xifz5VybMV/Nw1CXNRQx+p59DXeuNWb0vil+1SX9ZXOEO3Ikslx3TX+TegvVYnw7S9eeClU60lIi1k7l"
-        "MsquCyNoc2nbAbKp3W/Hkv8rYIXC97YSqrNt5B9d0+m7WzoXSH4jj6yJEppXgJNY2bvGtPStR74UXe6k"
-        "f3++xFqHedi0qbMUtUfzrqDIrb8KwWpaISETqKkAMaBLAIvGLBlPKMX7EbZAt7+ZQ5j4eOpvYjufAgMB"
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAm1OIOAc1JDRB/o3CwIvtN6Q84tsjc4Cpsw1c"
+        "H7Voa+VCfD10LbLIzY/W4FZyrODW0p8cQtaZDjtXsvvfTKa8ROqOHnhITaNCDaNarI+TYPgQxYujen5r"
+        "I7wQyC27MnxQxSVUWktER2bA5jT/U9rrpotmAIsAOjqJv6l9rMwEuehyiZ69Gt2/iGGoo22DrWOQ/Qcq"
+        "j+F8HKWzwQie9iw9Ub86/xjOAJt4NQJhsTLA78ehBeP4Hv60KloyYv20oFiJEhWyzxVI/G+EDEG7BAlK"
+        "cUVXpaNTujz1S3K2D/V0yG55Dfbx16oaWpC8iH8hW0ifX2DtGPfe5axVgrkDp6E5b2stjXIieHPh1fLv"
+        "YXarVzkR1dJVN8JWSHID55AMyM8Nj+hRXmd81AopclKj552BYc391A4Jj47cu39qf75xCucPwYCPw7Wk"
+        "k4eVsZlgd2gBqZdiqnmYuFjcBH4nVbdz+aw5SqD5mZT1IhY5E6uqyUCKASgXPJpnbUonXPnKB/7tAgMB"
         "AAE="
     ),
 }
@@ -58,13 +58,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "TtrQoBEcGUiQcuiv0RExtwODVOqXoZliaeg4j5bTmkwByWUuT7v/ipl2qzWEKjv2cl7v2ZI+9oCa3m+7"
-            "OQ5doNfZNdcgtidsGVFi8MjyMmq1oxqjSe0IFttTQdA0BqHteOgVrOS3nZnF3/ys19GeLkWsIYeBxksB"
-            "jDkH9s9S91aFUAfxKwSViKLe6PNa7lSSXIUfSILL4Mslpmpw6KwvCGgU7SeBsoS1Zg277sbIqFTOqHn9"
-            "fIH7J13FUm6HLr7pOyuIDt0tqT8vZEx6VYRmwEaPTtEUgPH4wZZCnb0ptjrnWEpbT0vgzsNmgk9IuKLd"
-            "mdiuXbuqJHLClN8o5C8bypVxO+3WJvP2eZlMsydow3wczt9aZZn8JtF9V2GPvHJcprBoYxG71auXPiUt"
-            "/azEkq3TMnAwaMfh1NaFGXE0NM+fNlr4phLLeNLlOxApXw0XOeXoeJXf+N4TKKQPuGrozAziBox0rDhg"
-            "JULad/Tp9QEEC/cBl3uuuUTHCdsXwebd"
+            "erWJF9/Y8wSlc6ILPD+N/61VWUVgKKQA9T2cmTa0lC2Y9lZwaRSR5j9nFx4H63jFqkRfB8Wh3YbZR/NA"
+            "yvHM7BKocxX9HWIpraTsakvxS2ZPPMV1ip2U0s1lOkqXUg5ulC0KMPJILvcCs5qSKLrDo7pR/bwKBhKD"
+            "MwCAojfoB35Mw65efckQJ+vWUfAC/uHKhWapMLg+0y/aJyAbugYznLuiB/iqb5fPHrj6CSUJO0BmFRuK"
+            "Nxd6JelrkxCrLhsloVkI7cQhtgGm5jdagfOCfOt+uBGh0ShhtTkJfgWvxTxdVYpN/kC6W6BfGVP2WSmI"
+            "WF3+x4EOBOZhPL/+Eo2pKniE/yxsWTOgdi1VI93Qs4vOnMhbgwSiDQPn5pKYHeR7HgIkkvzTL0cDl0Ju"
+            "LSIPaGtNlXbEob+YS06rfgsGC8ZTA1yjKftO6d2SbvI75pL4AQg7jf7kq1RlKTFMmhFfqXJetj1IfAfk"
+            "3xhs7bWZ63dmUlOfp6hkBKskgcEgxWtp"
         ),
     ),
     "bundle": (
@@ -75,30 +75,30 @@ CASES = {
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "k0bVTHdR6DFM3MAe4EMeVKEyEl+ABo6gLC+XQDOR1sLZ/5ZMY2eOK0HyOaFg6JGKrqr52JuA7+ckKr2d"
-            "uLNqlCHRI2dcyz2CHNHtFDKwmKmdOs+cMyy/ExBgW9v3gZYKzf6idpsNKQHF+Q1xCsCfSGcTbvnsXyZm"
-            "E4CQ7Q4tlv0UqF8tkNw7Up/F5WS9fLs4Wy/aXWe6OHL7I2fzmdLYwOIIb9TsWh3f8MNiEMIM0XEk+O96"
-            "CdI+QcnK9oohkBzIJEeCPeF8povjUjXRtZ9RPF9XyH+1+4zX3TiT6dV5GLZs1a7w2Z0/edKJwj2VX03m"
-            "hYmeFtpL63mLgdriE7ICkC0p90B2ybFhxBNSuCwKQKKRaB4ER82OoIarGJMPQGgw8W/T28r8NT5ijupd"
-            "nV31LinPeHseDM2UsPV8V6pNCTQH3lUMJ2qlMhCK0VflchEF2KLC99pTAqO7xS2A7smXzv4c+2meo8Yr"
-            "8ECzDWL/IxLA84tW04K54/TMbeeeVVd2"
+            "HabaZeM5VhkwdWrq8sytd2Q/XZtLTPChOD7jbjUOoVrB/0eJ/3YZXMwQrkJa+MEEau7/JqCvVNYa1XuG"
+            "t8sfVfRLnDw5Dr4mBYz+Lnl8zqEaMi/oNr9bdjGWvcFm1Tpme1pVNV1eL6bC4UN6ZTe9/bpnBV7wAE+C"
+            "1TuhXoSqSCbTJQsnQOsFmsNrkWTPdwobOApuLHpZiEpZTdzMzqLdjhplkw8JUac0Hhqffs6D+cqduLKw"
+            "47Hb/N2bVV5J592PFQQDBEMgv36QtHFA84jQf/074eT4wGTD8E178ihr9uBfkwDvk87Visq0y8XcJ7xU"
+            "f+7KUEKg4LnXXgCuwri3OhV9p9zuxIiJiiZU43sdQrzhxc/zCPh4+yAOwQ4aAq18doD22RKOneZXSg86"
+            "61HH9OZvxbJL3FO8rj3SerQxPKebG5TVOMoYsiLoJS3ku7OwFGprChiW8sXV+eM/eN7zM8zIxLiBziVp"
+            "a6b5vVoMwy+Vq6BUFIT7NGcc7h27reH9"
         ),
     ),
     "image": (
-        b"\xe9",
+        b"\xe9\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
         (
-            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"37efcada86'
-            b'bf4114c923482c8b00187b587a2d284d25271a49ceefb7b6489dd1","size":70123,"target":"t'
+            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"d9a51e1931'
+            b'8a212f590f2d42602b7e9377bc688d972cfa0c8d162b90d5a486b6","size":70123,"target":"t'
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "c6plBIu/uwazCk+0GKR4sliQbggeF8Bngrd7sNpbVQJvTS738UH3CG8cstgeLAW77rfLbfMqpVKE9FyY"
-            "dptzBlN9Sz+CKYnfgGUWEzNSrzCIvKlp7C4WD62f8F2EXR3tNg+gdRq8UhmY86Fi0cYx1DVBGhb9gf+M"
-            "6COcvnqkYMvvxt7QVVGfCsKFK80JMLY11O1wLLJYF72SVg4ZDjKbmUhi4QwWzAsGsjxddqHhHaJYS9IV"
-            "oCaWVmYk3rTxecqsfS1I2AHB6ciNC4/hw7w3QG2dLLTlRtnOEiH+Dw1/0AAIDRucK99Xxv6hmKihnNBx"
-            "dsUWove9ou8hMQkbN6RlP+PXuZu0oQHECFR0A9dkMUO8NTv69hUN3NCVVgOV9Cd2jFD4DZhFQ86dB8Rj"
-            "yftm0ilymfMSZaKkFxV1PU9iQCoBDc6sBdi4iXqNgRODxdjA+qw6PAXg7rhGI4EKXdl+gfCkdAh5hHKO"
-            "q6zX9w90s0rAUqpTE0YRxgDPvC67QlCy"
+            "ma0la+o9NFUNV4jxBroZ70Mw1LKZq0s7sGNAj/tbZO0uW9HbliFYrVIduilhSoDpvL14Yciq4xoiEDod"
+            "uMWShn9FQ/XY65mpgVowy1GOB2ReK7cDNQTK1BGofyuwtEoLntS35WTOzpE0mv0akRvdFB9H7vNTtWZz"
+            "4pMtRv69zItw2RMw6krXbMXsa3dsX4qs5wgeHeTPXN7+TdCBxkeeExS+1fPzPyu1xcrxEpfHoa4FW2I4"
+            "nCFtY3p/ChL+no7Uyt8kbH6Ki/YfPrkZH6ZMzYEEnAsQq/SBAf2I8/Dn/2fYNSajH8J0Kc7O1JCUSN9l"
+            "+T1FCxFro8tIxIUJALMwKT+GO+4Wviiy3+MeaaIlLiXFeApCFiy09QrgrAOA67HeLRA0o/2Ycl9b5LgY"
+            "p+FMpp7xkcIcbPUU6r8fdMwiCnKFLWz2ROWT3gS6IcWrUrAFduKJMhdjvR9lu376ba+0kz2G/zHQQDXG"
+            "ipzPHoq/zUhR6N/O+km87wpXFj2QrxWY"
         ),
     ),
     "no target": (
@@ -109,13 +109,13 @@ CASES = {
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "e4BOfQof8y46YJ1rmKt1XLcMOChVyPjQKpU57yqqtGbbmTCBjTuW0LRnXXQszOtjWr4B43MjSKLAMqxD"
-            "ZiEyn7pgyn0e8NznATgwLiIc29WhBFS6fWFWmOcmodIBPfBUNEmYZKihrSWnZBRUEy3PFXPAp4HJvjft"
-            "leytpFxJ6VgF9J+nU67VbOOb66UUUlmSEPh1FqhfH4ZEmMOk4pxWCDBJtchqeDk3w/C6ShKOuA2mHYT6"
-            "/VMfI9duf+slBZ4Vh2CFOIeNSo32pclusxfjCJBtvvM1Od+qkvE1+CVqQQnx2azlRmRt6FKEWZEEoQGi"
-            "t4vOnYWTNCBHXkiSt2brNRHxiMdcVrcsUfnt9zJ6PPXHq8/skYhw1darJVXGCh2t+btojPKvSKhL5Wux"
-            "M7CI3kNvkdKS7Re/AVJzSHV3IF9e3jD4zdkAJjnLrJDevwUlbTfutdlUE1twxGdZ7hRzMrBSwTYNYCnD"
-            "dtoBECzOGor7qzwH76d607DwHVHeusZC"
+            "JnvucDqNYCv4131XP3xcBRsgczn3bVesKB+bgRJffY/zUV+FVQM82QsngjTyqcKqB+Snr7NuiTtFgxrh"
+            "RQ+7CYHsuMsiCbEhh3RhU6X7dQRGk8vQWkzQuqUeVKMa0e33mgRt/P+nTLNLjG5LE7cxm8egEdZ6i7mA"
+            "yuUxwZ4dnvDM4DzxN+01+T8Rt/JP+db3tVP9IJfbVrlog+4BQK3hdQNz5trN01uCffqef9pbwoYXONQZ"
+            "VP2Oo9Nv1IoQwkQLcA08TCU28Msdjr3OXxJU6aNiY2O8m8ZnxleMsNQ3Gwcu1ai60le8U9e+BTN6kw6p"
+            "7RF9kxUzikP/na1shyII9+o2s6qrfXKILRLbD/K1SVsmWcVc1lWYZxCVojes0R0V2V5V5TBLvL1pUvV4"
+            "KWzlRdXGqUzT+gN4391Zrd8yz6iOz/BWw0nTjPB7ue9YtddAZ04lUQ1oA7C8Gdyd9UnJC91BDGronSIu"
+            "cS7HSVwgfhdlZ4gjgmkgi1IUnyv6THpg"
         ),
     ),
     "newer": (
@@ -126,13 +126,13 @@ CASES = {
             b'e":1700000000,"v":1,"version":"0.2"}'
         ),
         (
-            "Z9RjkBaxirGOLrhxdBDIWFvJ9g0Sepyxvs0INL1fYy/akfnkTohOc7XvLcCHmZWr62wQR8F431r+DTDr"
-            "An3rNWc2vlFxNAMfp3UdfczsxOdJlb7MkqCXYJl9buTjsPR9ByWUqdAOUwtBECavc7UXzcj29bpS73iM"
-            "ZJ7VbkXZNPPSOkOxROtKfEQpuqSjsVlR0PksnXn0bq7jdF8eR1fOTlE4qPOpb50B9pRlVCS5jxV8lg2h"
-            "/v4kT2PnSa25v3LzkqBCR3vKyWC25FHNQW6tqsHaQPhg8ZzWijA+j4xGesyg4lXUiqNTxfIIeYku0mh+"
-            "KWUV94o+5JvE+8nv2S+9Yx6NmPUzIvj/JKQii0keBP9tZ3feutVYcW2FDyZbOuViccSx8Ua7qeq41jaz"
-            "ZYPJcej36JA3HDXMEil3gA9dWyqNYQlxzfBc0AJINGviDF1T5YzP1ddmRRDex4KLWiGVua9Ig2aFzNvF"
-            "q+UdzHcgcewE3Dl5jNF+bTd4LVKznKy1"
+            "WVpCh4S+0Au6GHyX2nJNpdyJkoQwtqNJrllhWDLhf5IWROAZ1SsEi9sbQSANwOY6EDTYDAar9lihWTbk"
+            "hgzcdgu/6YYNYFwd4pYQKw93UzerRI+0SYAS1yYWrU4kdKRdL13ZJL6ViwS9QiPHst0H0PDR88DmlDUx"
+            "r7DJxZm9LRZB8lvQKDGGL3Kc5H9OJuYUI7p9gLrmulshDVX28yTAMSmI7A8jOhcmrT7KW9PHG45PHgR3"
+            "ZMcXn1tKnaYU9H569ph06G/pCaO02E7O8NUfH0CWyq19qNC3etGiak6SEq84nhpemHD+6LbK7hll6r7/"
+            "K74zWwx3zUtzakOJEwMdByK16xGu4jcYS6P5tsD8kgGjsoGpgQNkE/ET2nFd6xgQz17AswCXWjCj+PNd"
+            "6NhyGcXneQIWLS5zAvTr1uK0gLB7lJUC3Nosk07bxp1CnzXilgayk7ujWk5j2xwTlFPFcpsTh8KjSZAg"
+            "Fxf7a9mBYYVA6tCWR5g6EnVUIDTLLtNP"
         ),
     ),
     "unicode": (
@@ -143,13 +143,13 @@ CASES = {
             b'me":0,"v":1,"version":"0.2 \xc3\xa4\xf0\x9f\x98\x80"}'
         ),
         (
-            "SCIPoOaPj5BqFwFKAR5Ai8/dUqlEGhcS3QYrj2vu0BLDpDOC1njCaGvt/8/1Ok+yeEiBsEBDZyilrDH8"
-            "SkFmFoOCGl+FuA5J1uZKSw/34XGAjXfyN8DTLS2CiHMW+LCkHq4aC3kcLyn+H0tkg2QAa6efLVQYQI+W"
-            "wLm2coiWNl7Zd04xoksQprbA18yXh3wRUB7VtSZXOAf+gV4V4Qsi+uYHKZ0ncqBP+XyNu0cWiIY3MU66"
-            "CRFwYiTW6W2L2RpCeAFJd5UVwiaXvWEPaYjtQcqrfgLdpT5p6UbDN04/A45ViirhFkze4IJ8qS1BIsf4"
-            "QklJWqCF2w56KBV5Ed3g5uYlw4H51Mo0H79drtvl0wkIweQeoNuZEK3BC15L2kXyD4Bp/krbyALTUJaw"
-            "ZvGPcGjGJf5Cuz92xdtw0C/AAvqE52JwgkQ5wcxuDE+xhBi2bnO42A/5Ei5dcTp2PEFcyDwq0+U0yRlx"
-            "OKGyrvJB/ToSCW47MIQvw2HUryjihaUD"
+            "bVqKmDNcrDTMc8AbN643Vo/ic34+6WfRLQOG5NOC8f4PE5lJLyiMT2irtBETQdHOvClwOs0Vptwu1EtX"
+            "7fHwU4Tdeam0V3PuVy9J74tgoi+ktKnWqbuOC2aMgyYKobt25ObyvK3wAGoTXRUqVlLqa1lbslgYf/FF"
+            "FUs8AbRXb45JDkoRvTkvCVWbK8KODNeZdku5xGC60v4+nX7V+U3LG8TluW3oeg9Et+SLi+85mL2jHPPG"
+            "iQvFh7/p3iAixXBjmm/yKQUGFOUzAq5jqfiHEYo9H7y3nvN3Z1S87HokhrN4LDChblDkXhdq6bQ/dUY1"
+            "37PUXUTHaArtTAGVHpg6lYh+9cfy3vSspI0Dg1Bhh1PNkj5DUQHezejZ7NPhk/KuBnuv+M6hPbOao435"
+            "JOAInkWi0HA0UKLS50hL592vAVB/Tvz9cr4LH9ylQ6Q7qyJqjzDqeUUxXvWcX6bx8TXozFc3MbyTKob7"
+            "IzCc+mbpZOBIv8lolVIyZ1xgxOiTeVBn"
         ),
     ),
     "longest": (
@@ -164,13 +164,13 @@ CASES = {
             b',"time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "HsQOuc/cVEhszJyLyFg9WUC2gpjlDLbbkiE2fyXOpyU/QqQ1CphCdqCgx7Vf/NJMuSyEzRz4Te85REnV"
-            "e2hOgZGuZIhHwc2p4OJqMiirXLRPJ/5ZO6dyLjQl4VmUH4yCP/Wk5WaJznfdLXwYbf3CLTX6zeTricGN"
-            "OyCt2cMvnWGRt/CJnmXy40eFKXMHA2CnvwFGsHxKLLSlTS2hI0kJvrVxM4EUOegznFsvV/zmJ1GT1nPL"
-            "Sk6J5BvkbSFvehvmQeGu1e3k94IHYvVvR1C5rd0t/OsRqXWKqerN4iobsQqLzyDPOkxJgcdf4TLEYMbE"
-            "PzyQqps/wHMSIMPdgoxvIhJPSugw1QRJicZbAxhrRTcnrGVAwNLC9gr4dpsd+W+1GfimcgAb4UOFZkcn"
-            "g1wMkaYsFqOa/sTB9VMvGCzquPwR/x0OsV4D39Qp/nBB4hWwmROBpAA7GneN/t+zGFaztt++KBwtzbaO"
-            "4CSyifffjH7TTzgCcjZbY3U7v2IM59iE"
+            "WeKnnVvg7TZEuRLb3t8jd8/anwOvr7ZoMZ2qtFJa92L02NPDJJQYrXhTr1MgHcp136iwHnKLs1T4ycfP"
+            "6wC+bFngxIWYbfkdhY9EKlHj7tk8HkZuz4VizzCNc4xTe3XkVoB/8wNJJ7648bdXguNx7M2hhlVLdpvl"
+            "teQLw568swIJbxclZNwJjnK4hEfT7muNpTovWv0095BnyOF1bVI/jpkOZCI7DNI1pXp9h47/Z4QAhvOB"
+            "b5cg6xjSjnNJTUGZaQ/32jyjAP74bhgrC77vOeanYoPfcqZLy7Zfr9no0EUShH+55kK6Wr4clQ1CNJ7b"
+            "UoOug4K6mig5dKBzvlUx+OP7LGp8RVyhpko/Z5NyyAbcVxUEixEDmnHdqciG96BlM0ExS2PcnQlaUiPj"
+            "Ksf2PgzuJU9vwdrboMJ24rBy2BO70yks/zyI+e4g69s9IP5OEbNeh2x2JzNeujAFfVXD0BQ1+OMyH20X"
+            "USuYtATXyjz1smPxmlgflw2wH6pDFHpL"
         ),
     ),
     "too long": (
@@ -185,30 +185,30 @@ CASES = {
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "EvbieBkLBpK76piaboZuXaOwmqWWNdRZvUrl4S0Be+62yCvaFUrD0He1oFj3BmUBdzmduh6AW+5hl8fZ"
-            "6m4IweDCh5BGJTS5TqNc72wCrQok6TW8IfznLj7vPJ/W3QNYeywlfnhs7vhcJTtkSdK8AzVvMhjCcn9s"
-            "bfheKyXxD8YQLVHP+mgL/4F3jSd8RTguQiZ3OGOhpxaDDzS9pLGxXPL8rtrkjhnlWms5QOTYtnbltcKT"
-            "YxPUjEP8qlB5kI3MVmEXvX1dL8ugcivMLRbZOBBc7YuBktn7j5Okihvc8IZXsrI6xK3FvgvTxlU23iGO"
-            "mmG3YrmQ5554nl2OGSYvEaOKCqXEl4Ii4BEdt1LOpw42zgwGZxAISD175yamVsNYEXWOY0tEBNYPpwLD"
-            "k1t6OQiCCfocbMsXDTY7kC1PIqMMnjOfZ6NMF0CpmfhxCz4BtVBSu8kF2RfQxuMD9iqOma/PIgrrjrC9"
-            "7qpPyQCdbNQ+N78KjZKjprKgxZcks8vH"
+            "aAYt3yhx/pja22qqQu6Jo+M2M0RMzicbiguAkF8aj1Q1Jx/4CkxuFx74EUncgMiXZSlikc0pnB219v5O"
+            "ZHx1sWRVVb3h77Q8MafXFOO84okCAK5S/WSTIzyE7dUGIOTIlH9zIW9AJFo5hJNMULuFotIXmdlcLmbi"
+            "FHIq+OqsbOCCQifhIrous8HsCXYq7fH6XhlJFA9HxvIXlXlUggvpi5QNMM+vvmu4lmQl2cPy+GxmVjOl"
+            "45PtRUU45R53TTdzaf//92uDgQajwBKoVkFQIJH1CRR/fcJM5GxTRMTD0uo0MLTndyqlB6qCa3pCOqf6"
+            "vbgDdTzEBOFOTIlQ670tZvrxK+Qtf4RBnLgbeOEze5muM6epjtPaD6ZuBpFB1oKkJbN16SJ4eCDKrSzR"
+            "1MIRFx3uoscjI/IzfrmP0D651vhGCrgJuQG/2lkDmn+/8yKiCxSTVse7HUqgnQP2ftNUNDV3FS8tUGO5"
+            "ywnODvwSDeZqWd2vptzBwEiPAtsoL2ic"
         ),
     ),
     "an image as a bundle": (
-        b"\xe9",
+        b"\xe9\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
         (
-            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"37efcada86bf411'
-            b'4c923482c8b00187b587a2d284d25271a49ceefb7b6489dd1","size":70123,"target":"t","ti'
+            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"d9a51e19318a212'
+            b'f590f2d42602b7e9377bc688d972cfa0c8d162b90d5a486b6","size":70123,"target":"t","ti'
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "J7VDU0xm+UsIJHEdpmwgOVozwO5Tq0n3ezZdhdL/f9K7UktqeIZg06DP5yLrc+IOpp5zYYYLhzUV9q3Y"
-            "LomsHsqwrnN8LaZjoWLSKabnpoyg1y0BLC10dRMVjR7cNXDl6G1TW+JjmAaCf5zGiZR9QCoiWa4Xj+j6"
-            "hN0HEF2FYz8lm1HTAVa+1OEJnfFChToRW7ZO9HhipCoKBKAnwhsmv7juD5GIPVX1Gr3hHVqx65+QbId2"
-            "NwaanxEpy/piKO+BVBnF0i2m5PlEgK27OMWtRlcyvRiQizzZIL4fh0uPH393qD4no+fnPET5/Lv4O9Rj"
-            "XroXNdTN3F4hjmxFdPViZEXXBJSZlhIJW2GaNYHLlIA5KOzaPTWhe0Aq3rnJcVjID0L+YemuhblYz83r"
-            "Y7YGYJuWg9zV7V5as78l+nYvESm1h8E06B7HZaqahnCXRZa1GrdghPll2kI908akrd9xnUpuTCYeOaz2"
-            "A9q5vY/u2Cf2h0LREx0Q66bHWOToYb3F"
+            "A7IgjusjDMe22OQRj5dS6l9EB4rKZmgIPJbm4QYJwFmOKH1sXYzWvUhQE8ed5rNzOA1z6L4UDyJe4FcH"
+            "HzuI78D5G/EvQruqRSYRPFE81TsmbZzkspM5ae3rz6t5OUv7hnFQpjoEmpSb0gJ7nGp7oGud/pAQjUwP"
+            "bZmkfC0DhOOH3SFCkKG733JmIz3yHnozeuUE8+mijrhcaLxW+2UUgZp3PH6x9YmNJOcC8i1eVJOG+m+v"
+            "kFqw3YxJL+4x84nx34DjPnbFxp35tl05IKw/5LwxN08Vj5T5CvVgrHvslBOuV7yDvB934W1Uhm1Zi7GL"
+            "eqzS6M6L93cknP6AE90iyiLHcsgoSUBNDOV90ElTQQUF/PYaDGwozWB7O2kYO8YXAY+jSeI3ZE3+A2te"
+            "Fuoi7NZd8ds1vPgsSNwrCIQHWhoW2Zy/ZzKV7S49NGuP8TVnP2Un2MHB2MERjNV6ma2357Sl/4yH+CFE"
+            "7RewUrQU2TR8+2cTe1EBgFeOWIcEeGPg"
         ),
     ),
     "a bundle as an image": (
@@ -219,13 +219,13 @@ CASES = {
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "n1Mgl1uh+i6CdUs3YeMKQRPNfsDKIrUuxK5HAybDixT2DfEeJhcFzgBkBb4xyt2Egvgy6hpQhRw2/qlu"
-            "KZk7+vU7J/abzczFms9f88riBz2sxuJqrI922LaPKjBJzsMFmzYdiX+1bT7NJ9kCoD6q/LXzm8hQ1/tZ"
-            "1PXBLDpz/vZ7EMmvQJj1hyb5hNQoRCpKQiYsSveW25KjGUPRRjNjaWmYgEZ7wyXaDk1WiRLCyRVBoTo3"
-            "WXfe2WITyoX6igNHEIgAID0K9CRehSGf3Oz15mdmIDVIA5VzJbrfwEXWVLbLbXy7NKe59k1IeqKl0bdF"
-            "8LtjZZDGu0mSJRezR/I9KW/d8a5pDI733PZ+fhiWqSWjLvKdgXIaIjj2IQwyaZT0k5nqrRZwDpLQunlf"
-            "XaMxYneQRJCBYFr4S7m181LzAd4Olgd4WqnhNQNIxPYCjZCc00vO6l1+6UmDLDsUcG7dvhPZvRGp9xVr"
-            "hnt0l0f6cR2sLUocu4U2TyF1CnnP7Trm"
+            "LkhWtJYeK/jY+1EdYybR+jnGFBmq+RAqK3Iej6xafAdKyFEb6vuiQXezjxUugTAQYqOWC8hpCiCsWQRK"
+            "SiToWUa5P7s87zMSNDdnKdNjsT+RTbcyMeCEPqsdCMHa5mMZYetIaWWhwx4+bgl2F1uAtuhwYG2l5KrR"
+            "DC6j4PlqG6QQceBbXeVuq4hUrJjmHDVKvAcb8DfL7hRCkL4INX4NssU9UcD9TVor3wIUz1bXGWUXeBhj"
+            "0iS6ufezQyLcG1zyY18tv6cJzJwpFyHBODD1HWQp1XiISJLG5Tvgd1m9li6HrxX8BA0VWx7Fj/4VvwSR"
+            "XJ29bXw5vuYPVFQ4qdYsniUjbF+uaPTE10mdyp1FYZ9RqiivclNzypfeDuVANvcDc2WqQkNHcIWYkfJU"
+            "sj5J+GVdj5QvobmATfSs0QTeK4p5TzyxyFWOkMQ8oi1jxXlCxswAuYmxX8Y+ZMSG343kyrLk16VFje/S"
+            "NV2aKiVJvlw8Ypzpnr2s44w4SnePUSE/"
         ),
     ),
     "another kind": (
@@ -236,13 +236,13 @@ CASES = {
             b'time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Jp+pWWLNBW6PY+vH3jhzGJIyeS94s1qUlfPYoXgwscN7w3I/rNu/78ufWIJZ8w7RFeBolM6061OZur2l"
-            "QHe5r0H9iVT6ivmldE6Kxx8LZZLeggnMz1ftXHzeg6noH8EI3sBzGJzj79QL2YKj3kr7kLI0KINQWRyV"
-            "ixxyvA229Of5pZhy+/7JEbGUi9pzFd+yCAeQBxu5O122P749PRdlNhnug8L0rV1PKOkHAFF1IRyt8YUu"
-            "EvmecRQhVcEPY9o3TGApMp6uUItBvn8O3E0qUY3Uk1xaSV93jKkkB5aVcvRUfftBrytDA55MGtqH4syp"
-            "9+LMsHat/+JIyQ5y/XnbXZGnR1YMb1pDj6nouAV4m8gx3bZEwyHq3bm120eYKBreL86BrP3RoHZzXkKI"
-            "fkSMGZWDWzpL1gx8+BNXqib1ZAo1z02nI8TLQvREmIwbBZM2zLUaCkemZm73Hdthwd497PZZZE1gjLfH"
-            "/T8X9/bjSaaHxY01I02MeLBwg445zrPa"
+            "MlueKjfxOc2jYt3kZ32iNgTm/qSYseqT0ooOIXQDSJucYJVrspRaa6NGJMjj+BniMKuBHln8mh69s8lm"
+            "k2ImBWH69mG0JsMOTa/558jHT9cOqfVcNbEi9qJ9SToMRD/EDGU2YmZ2orm30jY18talreASHQOfcTWc"
+            "lYzJlXDoC/XdyNEsa4DAEvqKRCVfkBxNTHzpO6qVavVYU49N5PniiB3npvXV1b2UyloVMpBK+pKcrLeG"
+            "7xVGqlePagpkOEBJ7CHs2m9A/ok64VQQaiFIM6bEQBtPBkAFQs6pOWazkUssuLYqapaOX2GZaAFsE2ha"
+            "DtYoPGhid2VW6+GBBEIzxc8Z3+ucEdrfHJhAXqfUrrb6SYpYFwnq/E9qwWo7qeyzfbO9ND0SSVlMB4E2"
+            "ewgf1CpqCvNKhXzNS+OFRtZjqk+HeDAl/jzKk8iWUhd/jQoXKakX0MSspLMWpbIBio4UuWpratsiSrZM"
+            "XB+xTM8TAjwU8t4BnwstEUYOykFionuK"
         ),
     ),
     "shorter": (
@@ -253,13 +253,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Xju67T4O1FGU2RbZSsTK8WpbAsa62jePhDCfpTje3DyxPDpgvcr/lI3LPN+xQJ+C/5loEfmAOLAQWh91"
-            "EHJexlZkqt7CZ7hlAt72TUfb/uoSrzTRw2dktUu6m6rWBGomxSN+E9yiDjIkAwIP1g4WFWFNPxwIx0cW"
-            "bKN6dxb8RA7cpvupYnxpuxXxtQTkCHuRMpP2ZWXCSBknl4Ik0D80p7bS8i+k4yYvIIYra6XZ9tcso74D"
-            "Y6TnHurXjOcGzTIK8BFJ3oKlBzILKLeBKmuWMoVuo9s8JEfY9yJlYKOzQcK8Arnk59ZnbFb+7aAZycAn"
-            "wkzwX/nAHGYBwYCQqfv4CC1+OttdSOLTLf/WewmkO3kwOO3X+PiUbVqkuX0FkCmDEgFi5WkSY/O3wh5P"
-            "VVRN/hy1CxlXRnRuTYM5Rp9cFEZlLZpGQUgEph7mtDrwSuZbjiKqq4X9bGMqj0Pc2LZII9NeZ4rdRrvr"
-            "RZrRegPEVVQrhPu+DMSW8k5kXFPl8Wha"
+            "qgHRKJG7J7bxTwljjtKxqWW5zsRXphrIkrAiFsPC0wQx/n/edKtVsmgWvO9f72FshNQhuCMaZzFkUfpD"
+            "tGyWMCicojEQ6zsevc+lIF6ckQgXUslk0/45P5mEPUcHfxt9lBSNH+Oqd1EYgOE6NYPXDW6042jMEQqW"
+            "fZn7zp/I4GxRrRQBPzB0009/SvN89s0h/xLh7kLzYvmqw5/XVSZgmJVQXRXd3eMVjnX/fiDGvD2zZnZ8"
+            "yTGlJ7/PhjYx/wvglYb4S4bOf8s2Cc5g6YgGvTlnV2nXyfIjnxftLbCsovGjm6zsf3+mC2BQ7CWfe5ya"
+            "cT/BKuXzbvkcR86mEO5zKx0hNhBJD6RlBsVvwgO0ZjxDGPiCoXst9b8WnT0OSeMMkR9iki+IMVS/ZJJ2"
+            "AXEqDuVpK/5axG/Vkbi8WNpIz7sRUS+WbInSCDkMByHl/Kr4lHNMthdc4Sd40lUoSKCxLOlL7LK/HxUv"
+            "bjUTLICtRGfbZNV7ToZYzJAf6H+JwYY8"
         ),
     ),
     "longer": (
@@ -270,13 +270,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "rBtab+KFucTn5YESMv313ZiqXg3ojiYG6XftE+NN3MkR1JRMpsr5rkFMvt9tt2uIo2poBaZVIGtkD18l"
-            "XasgqliH5AkJE+ATepZfweGmRViPqbtPLjWf9Cqwlf/WZ+tQkyvOnS4Hitk4y/8c4XxR+R+hseafnq0+"
-            "gnwuNpuTsweFw+hJOwqMYFGySU+bVBn8fZVMaRFhuKulWY5BMot5DuaTNvcUebdyKiQND3bIpEdegjhs"
-            "VudNwza3coEMolk3Wa4hVUyBB/7RK/BFbiwZCFrtMSJE4unP9IkfC50PtVraIEOe4bB6MBWP62nxApzm"
-            "Lqgc79ynJmTW1V+DegGeTC9MwQydhxRCLnWYbRw//YlsN2+Ejn8FAQtbf/hJJZl7GHi3heHJ7oA1nAUb"
-            "Kn9bj54DP1ENL+SRe6UCz3TJdXjuOqx1x9VH4WV+eCBxMSQPGMUpHO3HSEd+7oiZ507T6OdiDIAbrrlX"
-            "HNg7Ezd1FLkv6KQPKXcZj4LY04OTh9oE"
+            "Kj2nI96LVcxl/AU9fzF0d9F2bA7Qf8PPC0hjPbwvETnsDPYBZ+QQzsOpR8wMJLZqIMWRFt3uF/g/HHkd"
+            "jDOTDgkeUjVsnpTOiItEdKEKtDYNu66OFrOy+bCG+1eHT35ch4TLC4BrG1xqdkRV2Csm9zC6W/wEJqLr"
+            "/bOSbT1Yq0Jv617eQSSxItuAGNXej/LDNDi/xBFmerhGKnYxDRmS3zT/Rg+n1Ty0s32QuTrJB9cNyi6D"
+            "ev0QoEiFkon7pQVtyex77n6rqqUUQQaKs17Fh/ekwaew8S1CfFyYMoTeAHDKJZb2/lw2HzVzcZtOMO3w"
+            "gfqRTfLa2LMpAHNxkBeHZiXvCsZZbi0HXFdDphqFcJ4UuLFj5AdlEEZZO2WISWBsqFKzwKsVnX1X2ybl"
+            "TXGU8fEMkWrOMxI8gYR2A/BAbYCMJZ1LVA9zahcwhCYd+apWdaD9pRncUwljnUmSPdtLv3oHzGzfUBKq"
+            "bYwThoXo451MMWTN+Gpra0EtvgHs6+Ct"
         ),
     ),
     "size as text": (
@@ -287,13 +287,13 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "iP4Z0v4y2tbgkohBipt54MJKOaaCtPJwoubmVmbthwIReDlG2A/fBCvWI10W3Y70ZSmr9yD5L/igIaDU"
-            "b2K+zYT3vWjKVsIJOmaMQsBDwtjtU/wAYzSEMXbNta6NkIyKXidjxP8cCyHfBTEIAgawWqKF63FPWrSB"
-            "eTHHT9xXWoP5zW5AXvdzr0jA3Vs1DR+CNMD57FxcjDjBh7fEL/bOtJ0CqiZTjm2oU/u1b+wwirpu7VIo"
-            "kefayp2U9iJp8KALVXSJzdUJPWAL5Gdv7517aQmj+NWAWFsVibzlRKh57g4dB803qt0ZNOMAUueMAuGt"
-            "CFevZPk8JW3wynav7/GfGOZ/5bx2eRDx5sNJx2/ahaQYHVFnournDKo2ZzX9MurI5BagLK1QLLU27b23"
-            "yu+7P6lq+hVXPU1kxOCo4JA0+TZWslMlOqkFy2msS1DCq/iwLOQAB9Im2uil789S+HN3efGeQM+gv9hs"
-            "R/JeqbFzLadExDjeSXyCfdPHOEOJCq9v"
+            "TBYO6VQnuqgSloOSf5zZICUwyPjtSrTr0iyPZP4gAv1jexrKwnT09iC0glDqVEbpdnE3Ic7W0D3f5KCa"
+            "rk5A98dDtUkw8Jxej+zMO5bgqkIlkfzao1zfHthdJ+JFMsi6bv8Jd5zy9IO/8JqYJbT3OiaoOB5jDYQI"
+            "Oy9ND63t8pbJiBbOpiYlTylq4HMT4ba6cbcvdJZjhvwrTW9OkFyxorA7nH4WP51FeH3Gt7mSsmPEyZtd"
+            "dmcIXrXsKKsMoFDZJcLZ7sEd5cK09+0mBuZPyvqvW5C6PU6FXaXTXqx6YIf2JuYIXIlok14O+rg5+rtR"
+            "ATtuNbHlGHJLkBWrbVgIszXfdzLqjvN7izH40j3ykeNQxijbpp1EwGf0DFTQpS/x/An56DN1BTU21coq"
+            "AQdyl2jysEqC7wJTkpXh/SnH2MJvIOUV7UBU9MQZeogiOjCh4rJI5CL3bJceeXm1Uc1Xk4USgLG/jHxW"
+            "/D3yg+Atfqj09IVpfDq4yhOFvTefeSPt"
         ),
     ),
     "another payload": (
@@ -304,13 +304,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Q+yESa0VlvxJAlgn6bUSxUm/aSLVz422o/sEEO10klkmmyWec4OVPwbkYfMGKKtfhHSdnO2g2vCZrXSN"
-            "s8wB+CNNBeRd3XpH/5QG9lC0yzFcDvwfnz1zo75YhEEI7vT9NsG6FW4nSgM2zcIfdDKve/CRkx9m9Kts"
-            "IFHvUHU186z8KpPJcf8IyRY5grrOJYIGdinHQRwxl73jPLenMAWSDOqDJn1dKScJDRp73QbHez1ARl/W"
-            "t5blxmzDgZePWsa/N5sL/iBH2p/MYZRaNT+FRfaHcB3rJCmDMoQ1ir+PqDItLwFUzkkVmw+Vda/XRyPU"
-            "GzTbt7/KiWhZLWONi9z+jABTCKoB+jKdzOuZn8GW1xP+AAri8qB2jPK4sHl2YxS9KBDdelrmzUyJSGZ7"
-            "+iROZsL1v8pHWz/jDTycSB2FPDx+tdgUwmv7PzXyh9ba3d7PKkC5fTPNhhLMWnSfAb66SXq9/B+ZTCfG"
-            "1yAImyGy338i53Eakd/MyIEc9EQSAEfx"
+            "seNfZZhUZBiqLPn9TPa9ncMdLqbjs9j9QGE0XdOzFjOD5MWDAIdNsTDJm4mWn90S3uz3Xwk+qe5HxQJR"
+            "s960L9beg7cYkYeNxITd4qbYQ8OGvAMQqFttkJY4EXo2BHpDEozVGwtnK21WRXJ2M3q6zIOOUGY0Z48+"
+            "D00pEdqoWIctZ3PWXs8Fr2xESvn8R7iugbmBx0ryWejmtk7C/W+eK+GjXTKjp+jEjyWQRD/3lyifus9U"
+            "s/7RccRHRUok5BjLrkn0QFKeUiPhH72r6SZrSL59B/JOdcgZefmFGUFBLvX7zXLPzCEaCp99LuoNfFGD"
+            "oi+fgy+VKfK3rHRfQj9/3QAQ0rLbL4Vfoz9If087MqFpoqEl2DK6IkM9PYWliE/jDoM0Hhtt1EZz/n58"
+            "Im2y6PzfLJfva/ijURKJYTlaSjmFl3XMYz2NOQlhxdnJvXbsDRAMkiEjZp8vBrwzHsGqcQCGeLFQzCkG"
+            "EJiz/rapZYRC8Sfs/Tmkr0xQmhG592W8"
         ),
     ),
     "no digest": (
@@ -320,13 +320,13 @@ CASES = {
             b',"target":"t","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "OB6Jb6M4krZDFZ5WxkPfx8H+lJTJ+c6kMlxYkYXGuyvJBqpVLTzyA3PTAbaQBdT+Yhk2O5Pz3flTudBY"
-            "/XjegE2jZMuzZrx/boaIDOjL2BLxH3ggip7X+hGUT8e7k3D6FQKPs8etT908Zs9T5KEUCXU7YO1j/TUt"
-            "Eq2uWn5PhX4XsrujPIQUQiDfS4ssfffibqXexE8NVojamGphjiRxZQvMhBJ6tH7XeHRVsZvufJSYQPI5"
-            "qL56L6KTU0zylc8Z1DM0gVrTRH30Hwjb4jOKdCnOYRsEPMzUiaogsHt3DTTzuQ2SyxqIfcY6G+OVQH61"
-            "J9SNvRtA1eIygJfjMT9YOZ39wigQLv5LfQSP2A2HDZtJ4CXlfFFlPD0nThAUX4+kK3XKQqcfIAb7yXyo"
-            "PEF36THaGQHIF0F7urixnbWBEv4x8kwt4gTDbKJjELWWvKccRWDOx2iRth3FVigb8hzeui977caxSXTl"
-            "CCymzn5HIXI7StBss7f8yLa0gg3ZAz4H"
+            "Tfw4t1zhgFbgc6nS+UBKrb7xuuTPzcqHLxrP8zH+lYL2x7hWG/8nEV1j4PWtmCAjUJ3oWReOeG7zF6YU"
+            "tzquCOltFl6cmxE5xsaY59m1C6cic8v6MQEMEiRG4x5AOiKe0gqcrIXt0u+FQedgJxoT6xJbKH7yrLTc"
+            "WL+Acndno5PS/C13yY1vOlHCptppBnpagEOlz5khrW5EQbFRnTRk/GORhO8Wm9Cvv5VcxPIXm5gV8mBL"
+            "aJoV/pWzsG9nj3r741ZJil8O/hHlrpcoPO0E0Zyb80FPfW92i1CJOdn02oONeYco8BpN3OHdoSMZSI6V"
+            "GeUzVjBzUPUncJ0RoY9OQrHgmsR51fLKxzlTQxHdWZXQ/tBti751mATznQdTGhpskaX2eMWVH+eW+3J6"
+            "fQ2ZRfO0VxoTC98fQMt3k/U/B+5DwhRzli7g+47CSElJwZf11BuYFy4Mr8p3WCMiy2eVuTCKZ76Xkevh"
+            "Np89zx7fel8NxdAC9RhjWdgjxggndXuT"
         ),
     ),
     "another format": (
@@ -337,13 +337,13 @@ CASES = {
             b'e":0,"v":2,"version":"0.2"}'
         ),
         (
-            "OeUgBR++IjRGPQzw+YmVb/FENg8i+m25k7U6FoRSHRIG3d1h1m34oLpIYVSH6Kx6sSCmollpSj83Wufz"
-            "Oc+dsXY8SyBkBrht/ccy0r9Hh+MxgiVaIMo8e1FYUPA0Z1c/aaD7siIaN2SHA1WBrsm7624RsVCJPwI9"
-            "BaCAPdVkA+JjsdK8mUvCPmfGMJBX7NXQJU/5I9czsWyHA8iu3aq/besDkjtNnGseoaGsFoHGoRkVJPmE"
-            "NhNwTRvzEc7GETgrxhuTkw6yO1Zwf6mHD19vLwKbWyFvJaWWoY43euBlrd+KnEP/pmeNOJ8weyeWQKBU"
-            "3cLAzHrAAa8ujNy4MiGoY0eU0uCrvXKmqRea1cQ230Gi2g/cpyOdKiP23GzV5WdWnaDLr4xI2zpnfETB"
-            "55kf7Lt8bYd3gf6vcQuPuxPOi+GNlwYgMnQ6mB/rix7jjurQVm/WdTD1siaHC628AOzNcTXL67i/6Aer"
-            "HlDrj+ADi9FdeaefQL9209ImhOj0wJnz"
+            "cb7wyEPopTfigsDnp8D3E7DOnYqGac84CT+FqDSTAAikZFWi49MyY+C1XRrVSK7BtofmjEIceqh0wauu"
+            "kOFUpheDL3r5nRTQMc7AgZKNo5PvXpkjdJ8SGNlAoS+jLaT2ZY8gbsJSEzFyUr9I/D6pQe25J/zr4LeN"
+            "iBvik5P8VsvIFEw2VxOa4Ftxgdl4oBtXxcqJe9sfTZ5xXM9t52KSpIQs0Rdp0HzZ0uqNfOTp0IiZjGDs"
+            "GEZ74IZohMcAEuTGbxmDS+D+yv8p/obAfQ6hgE7wMdTCONGl3ebFMeKtqh9y3EX0ydz2sS64Vh58x4zX"
+            "FLNs3wQjX9XJgSFyyHtM0pyopmB8JMVyJQRi89Lme3LKg7PThe4HQADUWt7RRV7IEXD0ArI6enUUp+Z5"
+            "QrnoaS6d92atImTSxO+vPTm+PRI7gDq/Ggl09XcnW1BNB8jB9uVSneayDufBjegJC3waXOM2speS030g"
+            "u/1fKnebnfwWzMwyl0jgRHRJs9M6O76C"
         ),
     ),
     "no format": (
@@ -354,13 +354,13 @@ CASES = {
             b'e":0,"version":"0.2"}'
         ),
         (
-            "lEPsioqIHvcKHcK6CfNMcSF7+cM2w4KcQJqFwoWiY1dz11kF5fNqzDKqhcj2Mg0YBmfcHlUpyYAVzmUe"
-            "UMJQ8YfhWN67RJJUTNiHPshAf/BB4j8I2tDz6f/10AhrRt1Uo/TT8btcg9rPV7TRLclEd225RPUAtteP"
-            "bzpetS49R8H4ivzkGhrPIWf/7orV795adhqT4asNs6CT1nJze1kGGZ9jGax9TFz71G68qrWwJHgTI1qO"
-            "9vegsfJXzKFu1CwBCxWUP78wHmOlrxfuB9tTb5FMIaX/pFuB8DOFD7jcbnzHQ4/XkXFZsw/WzkrkTi90"
-            "rxavPTpxuFq+cPPt6NXqXbvh4UZjTIA6HHak4txgYljcq9Aj8MgEhIN3Hp2cGRBTVaPKN6sv0JjnQd51"
-            "yG21RiBWKZPJtKI3OZ0dzKKpoDsZkgY7F7GslWWzRCGJjlICqMmuQxfPht6OWryJtD7HEHk+EeXU1gmJ"
-            "7aAoIOaGMy9veph76MdGd0QlN2df6ors"
+            "lQnLnGTt73Qjcxe5AvykltXU7yDiYT2dua8viJR8S2woDScnbj5/fdUoxzFMG7yqKKOKqZxO9aaUEZlS"
+            "NBekIpUBIfE10PWNELo0B+FpCk0/HEp9KjfwAH4WT0JxrFF1No1Xop9Kk8IfnX37XsOxcDdCwbe72bVW"
+            "Nd9HZBmgpZ0wZibdy6sni1UbvHinztmU2UKZWc1Pw4Jp5QQwqB/8osGdC1jz/YWMaa96cIpp+tz2fO+l"
+            "J1HbQ4T/zJOe58nr4PAoofkluqomm1qr8FfsBHY6bDQlHLQ3tkREMM28IWApuYEmMbpHMz4tdbVsZlJH"
+            "AMO9CoPXMZHPU1KiEdswDFgXUeM2XTP7R6OnfF31KFtNGFYot3WCL3towxp5YknKj2wHT7FmX8KiFllg"
+            "8UROWn2U93YfoHqZNuU0C0MGlT5vH2Mu2sMzeWAfHuTKjS6L+g86GkaEqmVQgAXRzHXXtQvfo262EWL2"
+            "Z0QNUZ87kdDVdjU4ByH5zDvGqvm+J5C7"
         ),
     ),
     "no version": (
@@ -371,13 +371,13 @@ CASES = {
             b'e":0,"v":1}'
         ),
         (
-            "k2Z9dtVYTS3q6W9n0Cvji7O5PavmFd2qB+/HPK9gW4n8Nn225LB8e0sPrOAvIY0KYda6xu/iHGkVzHVV"
-            "k7u/wJsMHqxR2nnrL/+9RiygaYUp1QMwZ82jWUk6uef9x9ji7F27W8KIoMPakfuh8Z/lhIWBbqVxsFQp"
-            "g3ySX7Z0WKicpLwIwtb7J0HNT8seM/eUFvS2Q2KPAAPhHLBYcNaNHy7z5GROj+hDUQ/hWgOC9ozOAp0i"
-            "0hPQzs6t30Hr4zSxFfexPjg9zbXIicmAhj9YvB0FXh5lS6HqCe46U1NblRJPGmA0c8vQMFw0sDDKbNXi"
-            "G1NFmkFsmGlA8EDICbp/3N/Df2Y0sdhdJ16jCBo5+hj4RwKZEcyYVriS/7TqBTkrGw3VkKm7SEwTPmtJ"
-            "S7YyF+hNL0ibFnFpFJyERRbMzR6SV9h+GjnQEZmMZxNs19LO7L9xDQgUF0hcIddWmfJe0uihUDRXmpBy"
-            "XwlW8f3C+QCmJN2KfO9bFNyymqrG9TAt"
+            "KlzhSCB/Bju4mtZrmLUIu+9rJmxr+5vq3umt/QY1SVbi+jaSfIiPa0Zi5p5qEUp+wl3f52mNJ4hgqljJ"
+            "peMAJn8c14mpp+LLDMn8ubzF/BpJW6Qxl3xkJA53K02R91nRb6GqdqbuqQ3DfjeSZ9K4ZoUKA08zbDhw"
+            "P04X7hYyqn97NjnKYlYNQQ4WBOKVRQnbSzFe/sF5Y9OB5Wx24dAPpRLw091Jc9fcViJNGjIcX+pRS0Yc"
+            "cPMwC0Z454Tq1E5Kq8bCwCNLEIfBUWQXymOGbUABgIDRigZdxgTGdwT9zCGuqlIyypgYaMa2m+fgxa/U"
+            "rUt2VX1xKSXdUbnSWihyZ4OZKf2HGxxNPMmHB+Qy2ssWU413HS504fJL/lMewyBwvULbsAyYdC27Tigk"
+            "iXXgHYoggjrWQE4au9bPejuF1Pu9NWzVCwxDsklpIOE16ENEw/3EFK67kUT6uodOUnUWM4W6P9jJWKqw"
+            "kai2QXYtgPYfCOPv+0yorqp+sFYpuF0N"
         ),
     ),
     "no kind": (
@@ -388,13 +388,13 @@ CASES = {
             b'sion":"0.2"}'
         ),
         (
-            "HRqshBnx8cyv4sMxH5d2/+zQmES7VhCiVEBPFC1hwi6JsDgr3PUWg9LkJkWPSlBv2WTJSAwnv6Uc+CQ/"
-            "526pzI4kOd49vDd3pVPS8d/V2aQmr0lddrN4zAt8Icr+xAgUwk0PxKv8A3buUCZnsTUzhAVn2ROuHoWH"
-            "ax0EjJrZXpIQp5kWQ7AbChbXm5I+enKtX+/ke3PR8Dcve5fAtgEuVKDvr7tdxGmVPWkKVgj7OUcnVCDL"
-            "lWrgKbihmptj1TbvO74QsZl8m+V/qy072SdOVGz56SFWr9Mu2alwG/Vpe+aUMrs/FpwmHbzsZnHfxPzV"
-            "dUcbwr9ygDXT7yeOwBzKnY1L0cC50k7rLubApOlnVt6XTT28Yo59T1uJQf3mfUG/+AfBNND/2ee8RTWW"
-            "Or8INpt1l3jPeyOJ+PzeqfXjEY6R2TIey55hYnWRV6SLyYtV+CRH5fk1lMsbpg6XlTSLRBHDPvVHnT6X"
-            "/avZ6oi4MnBxZcstQEXya/l9FVf/KG3U"
+            "JQeS7gcEsK7CL9ImMFe8Y7vexhWibF+XnSdcZe359KTicqpKTeMEeAXSyjjN1kvfvUuAKPjhmcOKuoUJ"
+            "gBpMqDjMM7YPmSKXXCI9P1kyFfczjCyBqv2KRtsS1C+lw91tq+1hT4Rwwxvg9DIMI0EyQPEZuI+gqdDY"
+            "dQ9xVyJs4KjUUbPGa1FPIzjKG/nyl38y2asHKSnyvUE0PFqTNWY8oOInKinmk/1HktBsLPYrPLK7C2kX"
+            "CHDSnqp8aKwg5MCsVJ/0I91C1nGlzqbiB3iP//dcRSzagQ80KcQUJ4lCDZTVVuGLPejDEIzxxa/F+uaZ"
+            "+LDp22FdQwrQPsfRs/PSf7XOpWQ8GxzOSDytTQldE+2q+IKjOd3qoXUx4tti1T0kEnEh21wGATjtbBEV"
+            "bspltRBgg2mb+KceSvR1FRk+cRqPANxIv/QoMp75a70eAc9ZRrRed56w1xmoS+XPqwDd56vH9ml1a8oU"
+            "gbucwoyzo1fK96LXATcaxs66Ro4MBXGQ"
         ),
     ),
     "target left out": (
@@ -405,13 +405,13 @@ CASES = {
             b'ersion":"0.2"}'
         ),
         (
-            "erZvlzIJsesl5IGWGoPj/PBntGGHSnEhAYISE3uaC2+OBYIdaHv6ehO/jZ5Jy1hOctosHfkMXL2Z51+N"
-            "oHBSEuA45AhbGucNVSmCnCELGRRK4R4HeD926numn/fkT+bertJznJbe/Lu1aEuK7Q/obNKVQc5tlH1t"
-            "m/wS6FGYmmeNV4qle2bfFYoWMebvLVQYcfLGXTI6ZuduBSBTRqFtSAVLMgIIuHRk5zO68Bt9Oga9glHf"
-            "lkKJPEur5q4WQHZ9g94RHoK9IpjLAGBd7XidPN5L8G1MYVN/VFeKOPpHvFRHfGYEak4Z9Rhru9D+/+XM"
-            "sQYsKmEai4QIXp4uP523+zDkuxEH4Qti5qbgTU+sxghe3CaShZzz8SjysklWPBFiQuU2ZpMHKYsA+XFd"
-            "dfAMVC8ano90q8021O26tGwKnM2ggYslmYLLvh0r/6KUUr3jkE3EOaYZwfMU+tVIIffqxnx0BwSEmSmo"
-            "rKsC08feEB8o7HaqwX1bEBUhIYdAHvRS"
+            "KmVXV8/g3Q84rjaonNsdXlaj/n1c09FivdZIKTu5LolLY6ADEHLTn6k4eWfPTcGKomGgjj/C/Btwfcdt"
+            "EHQQwdAy7dAO/03YaLPFB5jmKRVm1yGjCOy4DSdhhPX1v0mfstMcNktDx/L202m6tPHtowkC3LiNlb64"
+            "5Q8aaPbTPJWToVkybutxUBBPSP9X5/orOJzd65eolj84HIvrppPSV/pmKJwDVZhEV7jqLp5EMFE3R5xj"
+            "fxN7+Kt+USRKv2i+2Y8JjKaFNJTVeQ9mzw3gsnEF6Y89Q5D+M9Lst/kTpbL4UzZ80kpOCgqM490CEVDA"
+            "XIoz/wrkxO17ye6mN5am4lJcgiypBaVctOhI5t3LTnyParmUjuy2VVAFd09u7AclXfChySUC21NpRhJP"
+            "FVVGLbXwLTigk0wd7p/4VwGi0a9K3kRZSUuvndhEW0N7wRh0Z5laqv/+90KmmKkK8ySPqon69GQO5nDx"
+            "1uYKhojiqyuTb/M//XVZOf4zU/TRcYPT"
         ),
     ),
     "number left out": (
@@ -422,13 +422,13 @@ CASES = {
             b'ersion":"0.2"}'
         ),
         (
-            "G/9LIEe7d5K2iSX38dJERp32G0/In+F/0V3rfFVdugc8KLdThYr7/wSWpZfhgnbrSxITxFY2EHjFUhqe"
-            "05kg9x0wwsCt0kX1xZGl30RW50naRnc+OiPRvA9EwX7M3glc311/dYOvUIi7mhoDrNSSwaDDR+UPTfMQ"
-            "txJXjpk+HwX1fCc+WgUjQ4TpyYdaVkEXSsEQk+X94qmi0VctrIHuoFS7dRHXhvZFmQ724yeIrlzAfjfk"
-            "3S4HFq7WxcfYi+2SsAwExreDB5bCAV6UEWS8EMaV4rDwyIQS8s1lfqheP2Vm074SXCHbXztPO/GD8GjI"
-            "pRdmSUtwqi0Nh//deLq8Qnp9eQtX0TXM9wLyX72qFg4kmazKkzZfyAgRaq8fDSvEZdFAHaB/DfIxKYpM"
-            "7aZ5dsBsdZtHv0Nowjxc5rwoRkjAplu4atmcKvEFn2goyEw8rzGffFIEBPZHky/ciDC5Ao3f7NvsVV0S"
-            "k9ytptSPHTlIjGFj5ozP9gcddPYRj4Ks"
+            "tGpvN4lN2LRGK1MVqYo+TooAvTffOi/17rbCXCNHub0vR/B1tdUjHMIdBO7oUApx0lXUzlfPq3Y/khlR"
+            "47iTe7+6TIy0GISJ++Uj/d1Nx+30r6DQ0E8+iI8wbl0pS7LuI4YaDGBEWY+/OWPgLw8oeVISt/H8Tz7q"
+            "1FYA3fVUH5CKs1CidXnpsSPrdpcEw03bM4CTAyAsR0SOMr6O6W0Hkf2z91qaE36oLpcbOuW/N+DBDMpm"
+            "I0dUScJz9pFTpKQkPEvU05GEzjzo/tppe45S2ehKzLzhkXcNsbIx3lnSTdSyc7PWUligUjJq82IQotdz"
+            "NWDLUPpvs9/ohV2QYycCCzWH05GaZ2FOT6oyoHzHeHVI4hYjQOOk6Px7ZksCZKqwRm+9cvFVmV2paaqL"
+            "bc82AgS1YLp6ATDqw7aFqPDhAeoe3CNugXQ+1In5qAh1tc2BEwaz9gm6vf2LzXj5kyrK3imjFqrq23pv"
+            "rnA8oXPfc0PaG0uMEIX7ms6JVtL8RPR1"
         ),
     ),
     "number as text": (
@@ -439,13 +439,13 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "ohfkWPDayDUCihF1zSPEaDSJ9RZDuWAl3hZcWfOS/lXq4PcRQXXKyOt4aqPKOA2n4Tvt6CbRcfI70Xbn"
-            "wfFL8ikWr0R2WdtKKTBSoOwScw1MHKuAGdvUx9foXM8A3FZdCeAVyD876eyAiT3tqfJ2byGBqpjNLhDu"
-            "5gXDP3qeMiWMvRgvSsiViF9enxsFqtecmzGPn1TYu0LRt7SVnHwnC6S1tSyR7ymrCJyBE1xkAJ0/AMGz"
-            "3vOFJsPQbGyGYRaSe5iRyHC6rlYNBSn6X3xFxp3Z2CF5u3uTT5HU8nUAMY/UfRTa16J//6UE5xdO4A2x"
-            "7XnDWbAZmxd79ahQUz19O4QvWTSIYcV7FnEHhmnUSSCU7881EoVN94YvtwPY3PsMQ2IvboyFgjGXa0IY"
-            "vMXqeB0EHnfCfI6JAYQLw8QHFdOAL6SLdsgzJAdDfvaRz8AO7G1LLlX1wDdgG69sqwkK68VreyY0hzeT"
-            "zyHQvoQwhyb3lHHYHkBjeqz/Yvb6gxQI"
+            "PnaRGeMj6Zgy+SAaZ6p/5du2Clwz0AC06D3b6uujx4Tet8R/aD2+mZu5bMz2k4JJr2UDQcx2O0Lidxyz"
+            "rNQky7AgJMIVLc23+cEeFIP4X6AXQJYhKHBQzqpYjpjrA1tFvcCr5cSPvc4B1cYEFhDIolGVjft/GCO1"
+            "5yENmUwiNF1ZWCSJpZpC73/2NrjtJKEsgQB/+52P/MSqMUVwAX/izoJknj1HPVVXri1fQAgACm3PxRLU"
+            "KKX0WWH93O3QA2K0XUgoTnQl6yCPXUzLYVFiZkX6ZHYf9UiFx+R6PGRMdzKUddmvy2RtMUZmPRE3HAlr"
+            "pVBqWVw4FZv2hDR31j0zuSwe+aU5P9AObiKEBCpN7+w/xtP9TspJxbwuS2skXkdijkN97AHtTtmFb0+F"
+            "Vu/sU6bR+RByynRf9d6GFBDH8K5Z9pVultGgW3YYtsQG9v2aBiY8C1/equdpDTwS3vcyzvD0dTM8cqcQ"
+            "DEr3pFYlm9X2D92zdx+S0tHi2Bp6kxhY"
         ),
     ),
     "number true": (
@@ -456,13 +456,13 @@ CASES = {
             b'time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "gVlL3o/eW1ckkdndZVGi9cNqY4ESp4fGv5XgDC9QiQIXXVHelft3byNdHm8shKjM2yMuvyJoem4ESO8f"
-            "Em6dPqAmd5AHQSfOuTxFT/OwpZZF33VXDBvP0hHHYD3/UIdg41EvORHCuXxyClswd5HE5tQVIbcHc/7d"
-            "Po18TDOFUvKInlOpjeE0lh7n69xlA5Mz/NbTkJMbzUcyIoF5H6eKhwRW4uYYTNvRT3ygQFe5fsSutZLZ"
-            "R5d5WfnXa/TG0pwNnxwDrHkzQ+LmHUcugqCeslBzeCXqQHBupjDd6zGH6/+nd5WJeIq7R6vmO3SjyI4r"
-            "N0d1eemqDwjYbEfKhl/1WhzoJ1grx3UeYSMsJxn388n+8KdCQ6odBuYRS6rMZ0SxufmFvdSWle+NkGub"
-            "bYDjUoR0tpSX247b8PSlAj/TUeaoFrfEGCYjyeaSmlDw+Y+IJDtYcFPvBmzn6J4tstmo3xejmzEiHKnU"
-            "jNooUtB8epLEpi5BF0BZw9L57R9zGe4V"
+            "AuIq7CLNAfL+Ld5bzWhu6Dw0U2juOw5+mWJ+27Jnyqz/OCUMJzII0q7c0dlXJBPp/uUey/RfVnUZQWYS"
+            "TeKTJTcSaP/6g8aeDIkMBSrtmeaOdeuX+bF8RMDrr2uI8FLBSfGbJNjpk6YtQdLqz3JQVRbeUhDrbdJp"
+            "acs8MoSfILQbX/Kim4B8NZsKj2vd2V8gFGxrUbinaqtki8vg9pcQea7rtcqjhzEIzZ5GKA+I1JeQGVBZ"
+            "6RSPWkcHrPb+mZTwXXxVu3XzSBCt4SIitlBASUR7Uuwfa9eqQ1npT0dV3JjYFW/yl/j49nQXy8MOO/op"
+            "7Km1G8qH6FwV9wYTXrBjMel6RnEY+XKkbNG+c0PLFpURm/XEEHkUkrniE44QJVGQinKcfQSMFGMqXlBN"
+            "L8O7DXceR6IPp8pvgiaeCQMXIdi6HO/YvZ6EAtqbXGgV34kYn3ujlorUoyhAJbUS0gQNKpfJP9GcRbja"
+            "vQ5PK6bNcMgABGy1431J/3/zNeFOLsoA"
         ),
     ),
     "number huge": (
@@ -477,13 +477,13 @@ CASES = {
             b':"0.2"}'
         ),
         (
-            "kNTrSvptX/Ykw571ejM+ZM7RJsfYo484E8g8ejPvmKA5/xhm4IjumdW1LIVYLiEPQsPKViiAJuzAmyW1"
-            "RMewrIHxyc1pl7iRcrBUvUHnalMx0B0XTHfZGdM/7lNm0oUHKOk9M5+l5G4UERkdNZAWTvfU7hrlpiRW"
-            "d3s5RavDpFgzDXxfXi4QLtd8GBpwT1fnPQvlHR2A5jnhpk9r6TvquXDl+JEEKbhY1KQ1GkY5dEhvceNm"
-            "CPFzOas0Am2M+CagtPJgVuYcEPiD84yRN7d2gW5fSnmUQJsYK3UrxF7eopcwBrEWEtKSNA/WWvBiXP9I"
-            "BKgspoYUhQokYKnBiXLlW2GPyYVxacibsjaQpZMbmmnswDoSrXO/tULJzd1gA2ZCQ+ajtZoS2LW0UDtp"
-            "Jqibz/j2E4yTqEiSrf1Z39HgISWwA+9K94DWot7/WvpJAeLeznSv8Yt5Vn4bwVYVBaW7ruq8P1aUCj1u"
-            "AyChiZxSOOpMq5NHK8hiKvh3lhKkXVPX"
+            "RbkSeW847ln/8vuhTg5hG3VQbiwouCRt/fs31Ty9X5tjp/7eFiP6eF5c6i5KhybUMTPm08Q1VjyuR5Vw"
+            "frPtKwMWBrP/WJnzxWnVUQ1DEhN1fSDavLWZ4t8WEcVQnM7PEane0eT5/i0OPQB7Nm7k1ioi5UyEXSwf"
+            "cBmxR6Dfs+273vuHeRYnspiN72OlZD06PwP5nJKkLDhu8VSTWaHjONYU0+w126HjH3VAG16NIyx6pXr5"
+            "cgtU7sD3QKxT3TwjCGib0rgUBfzyRFmwctkQ2tULohNoCYVPl4CiRIFGg5Z97NKNbrYivZdEtCNgeKJB"
+            "uSPCWChkV2NT7U6ROe3taiDrInUXXCi1WxHzYw2rtPT2FBmUBLrlElDsm5bVxJAnRs7a1CQequ/tsPVc"
+            "Tehx7X7UI7Uzu0Z9/tzoMqdUXOMAOBXjMRL/0tBqAhNl4D7uRbduibnPNxmH90lRHu4+4cRJxPS3dIgg"
+            "2H3JO2eKALYnfxhy79NmIWznFqywj46q"
         ),
     ),
     "number a fraction": (
@@ -494,52 +494,52 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "nrNUTkZk5DZS7mj7FvsXpHrD/YfdOXor0glXOCcoRgLui4W3udGGLNUd8JWHDmC+sQkwtA0zCyI731cj"
-            "drOjmalorCt3VuHKjKvQwjkbRcxQv6lnGfJPwMaWzn86LTPTqAiSZU1sJo7tParoE7AKB3BoSlHTixJG"
-            "q3bs2QJQq3Pu28VnCFvJdyXsev6ZC0yQ0MRBqP+FM7rH+rFD4Lge7uwXyhbmYqw8P1meS8lc/3qvTe7j"
-            "iZ/3PxXMJzmYiQ1CQzyT6eiIy1z8rZX8tl5lQeGwVfiH7HfXMeE/laYrEpF7q/7HOur9cbjYjvB82zfR"
-            "utM2/WIPjto94T7EDj3Kw9JbwPk59IL3PL9nSBoltMj1+7U4c3G+bFShbbcmNFBqD8AHl/9J4Y7QLz0O"
-            "yoaVgsnO9xQtMJwUtICY3FXzMF5wpsGIFncbAaWaoN/w/e5lGKF8+tBcM+xBfCh/mRRiIubGFhCb66T6"
-            "byHFxrSY74Mx3MbVhGSLI99j/zTS5ROv"
+            "bAU8WobdtO/pzXd+FSuRK70vksskx2n+RtiFiJCinQUm6rwSdXrsMtRjSD5MlqQnCA+OtqAE7r4jg41W"
+            "65GXpg42B+0h+DjFY4kKCnkAsXtoIqoyq0G+vV5lDmOUiRerz0sTu5X+SUfsJk/aonpbWG4f93PyiNFn"
+            "hm60rOY0Ol3mrGSzPx3XQYOg/FY+LrbYLrb0lX7XzvndAm/l7MURjLoOJ+og+k+OR4ojE6OAsui4tM1w"
+            "3sAZwS+qecxWUwRgQHSk+b3hvw8+X9iFqjGjOzB+K95q3AYbzIjCdA3n8ddGj40mY67CMhoF+xcw0gSb"
+            "zDBvA+3KOWnIlO2Syo8CKhLIorFnj6NM97DrURvLBKvcuqWQnimPq8ahk7C21A23AWoCiq84y0pW7j9x"
+            "+hdWjZEdWG12BELi9H0sYdRVXwj5buIYpQU689jXAqqZky5eUz4jgbmsOwCttLF9Qa1jsxwPv2KfUSYs"
+            "jTfToghMUqExZYKnVgXa+qDOtZCMfU+N"
         ),
     ),
     "a list": (
         b"",
         b"[1]",
         (
-            "kZqcJIsnJB0lyi6XwWBJktpWnUZb5etxTuLhz1ZWCh78oOiBnB4kaJg3bHOdUrS1v0TuD4BaJKP1rQ5k"
-            "+yS4WRBwo1dfF8ANsObFJMGu6He0/s+nZDf2/QQi235dCu7E6mXd1Pq0DB1mwnx02fbuNawp6dE2aTE3"
-            "uWFVcCmoafy+gDu6WrmjuMPE5dF22cGPkNmgw42tzbVIfUNZ6mPirrWPDMzTdzgVgdjnxPS84jO3h1qv"
-            "IuxSaxA1jJQPj0tp1FTorjStwvEc1u8+KqR5TtNnVG+f1qPlzA+p4oDPPARLZYtUVIwqmwtmtMw6kbV8"
-            "JdgG030gdhMHbYFOI+HUIvAU/NaAz/71ztZdFVuQvt0Hsehy2R88GBtJGVpHpVDffTn+3mxQPu68rsAJ"
-            "JZ0n8sH2PjfC4U6063wO/tYdO0JcMzqBP8uaBzsoaaGMmROR0oTFmOywADjX+RSmB6OHXYjZDyrj1AQY"
-            "I0bn6u44wxcuG89Of5JrV7C/J6cRhR39"
+            "C6ctw2e97Rrk4STRG+vP8TCSSg6e4RdsBSTIXzCqYBe34TRkjxgcxnPEX7tKq5L4AJ4cwfpZ+k79iEPF"
+            "lcn+UFc3YfV0uZEzc+uJfsHL26xEVYKURSCtOfNjdDP6AY0V9buD5QIPob2P4tfVsQi3ucTi0mmgtdSZ"
+            "icuB4JdiVzRzOI73o17LD8oQd9MsXxcEFguT2zqRayeOgoA49wO065PcQmAFCRwtJO99pYcpBET6Ra9z"
+            "I7WlMOvWf5c+LohU4JBGDGREPfpyAOo/XgCVsjPqNI9E0s+1VSYs0/+BkEC2XJ9AMhxgZ+rV7KJCKaEC"
+            "GcSBLzFL/w0COr0aGk7KkAKZNZdb94RhrHXebcJgmU2oR1zC/1jnk/00VfrHUAhj8ur4r1mFhdm5dsIA"
+            "63qWsmWDUKJebvzyfsOSQ58F0sGt28iYR2BcqqgOZyeRxkMmeTuFk9RbQayybgXrUQLRwcjjNwwc4l/R"
+            "U34GaEJ02R8PyB3gvaBEJTMh65DA1w33"
         ),
     ),
     "a number": (
         b"",
         b"7",
         (
-            "ezu0XlKTWHtTz0+KlNQKnJ+zRhFgR5ceTTsmAtGsY1OCDbdd0mcaPNz86ju7gFomFLOQNUf9qMjU0GF3"
-            "OrQfHYhc5JRGYrOyBIDYOhG6ziH4pqkiMClNQLSGdpDbmMLU590iJCwypTPuOe6BJR8OTXRyzM4Mj7Es"
-            "Szp+k7i5meHXHNc5kJNOU/lMWugnrONEHHDFhDxARu2uJGSbkmfIZRYK+dengpelDYo3McgGOX42P+qd"
-            "7MjgthziwY5PdRBD20Wj0PZZUM5HbcmDtWpi49Du7H76ujZ5t1BVom5uZAxA8zEn24Yd2MFvZVTk84sz"
-            "cGHAAqdZ6Z/R9ytl5d1jaoc9vR/Y3q4yndJbv9QKNbqWUewxQYtkxQzVCf80x3VEiC9Ty3Knc9fd8heN"
-            "3/Hlx0OcIvPzwudBCT6qDnc0IaAkp4Bb2MQ1mAb7aiD313wYYeeevaa85j/6RVavwowLq7KNKqR0Govy"
-            "5CdOBpnUamNX5jngDRRV5eGUU7mocLej"
+            "EkTG4/PspErLxaY9W5Y9TbYscnRvbJv7FCXclJWF0oWvpe1tIWChjbTF+D5t3k8BmU52jTLDMT9qY3Nd"
+            "yasjFOeQumGGjNcrCBMOp4eJBMc6V7C5ew5xyk4gzKEIX0+ZbzkyTCUOpy2h5emRhBBXayEkCUq7LIjq"
+            "WJfG/5aiOQX1QU7Ao80EnEP/Ubg0gi6OSMBDl6cavmO1gl/ZvAr71JHfbx8Pk2iOa2s7OUjzP0g5L1Km"
+            "92hmoyGWEDjJ8wOITpAcIIJ0mj0dzBYO58ADdTJAVQsnGC77YUTkUl6aSQJJY76ADKV/Mj6fI+ZJ6mS3"
+            "HUwXTSAQ7p3rhz5NPUA7i6H7sZnWkuafXt0vK0piFjfBdgRj81lLkQWd6SC2qVjHAngN9s54oBv0MBQd"
+            "iCiW77YMoumB1+ySm4s+h8oRMi+k/QXFm46KyZN6FXEuxxNe6eOQ+CY8xFpAPcQLppimLvee85jzgHEf"
+            "J5O13s9FodFceKXjFuItdWPpqKMTTyYk"
         ),
     ),
     "no JSON": (
         b"",
         b"\xff{",
         (
-            "Q0IJ26Yb5j5T/yFqKdICpE+qMYPPcqtpi+/6LuAvMJ/ZhxG05Qq3gulTUJwunaGnRmluTAY6xd+6d8pj"
-            "e2dcll3ArpKebC0C3TXsBOsXCah/6GNdqesO3uoVnwEq8oiKCygz7tptexF6LcCx1FCdn39vDrwTb5dQ"
-            "UWL122XvoA1a02wEt9TDBcObTGwvrQozUzhO8AbkQpgn7aPSNda4V5cbIQtpbBygoKBZs6owoA81MnuK"
-            "cQKYE1m7IAbuSils/l6W6I6HSgeoH49e09ZCrx3GKRLVByq97RwBSoNGj60inNDNaJAcIBrKlBIvtOtK"
-            "78C0sDBNHPPxHM61DctD3ZJJNhGTMyRwd5/n38uNgkukG1cJBuhF+AmfzzWKe0hWmAVR5VFkbvnmG+2V"
-            "ubznpbgjZgVGSa8f61ESSmuLG/+GYLevBswEWwzPPz1Nl/KXwEIk+T/PqnMm1Pediq6etgJCUkIXRJkx"
-            "ro+9Mq47WcjWBgZROio7gFbVXeX7R4Ot"
+            "e/wibhhb/URbtH8wz4Rx6begvnegg4GE++M8WZjjFVnDxCfVsyUUKc795X2uqDyqqh02g01JJwaFo8w+"
+            "y5gAx5asBHJzNba00rHTd+bk+Ebt9qBjqxvHWJieAkQgi5A4aPKwEbbDXhF7OCmm4ZhUcFCtFORSdd9P"
+            "5bkQH3UVSvl+A3By2LPmi4jOlueiDMwsXi+ZFjm0sKwbETuPb9xNFe0RjmpQr/gQYnVaOVnoE4SOGl9F"
+            "AlXHcCjjIpk8S5DVRD9hfOYcBmVf1xVtOI3aj8rPRchk6mRoYtF8PQPxuYFroP+HGovzuoZ11nBt79wQ"
+            "cnZotrcVG7FSm3GVEAxxiI8r16sTSAVbgSbAHURoW/322k+kzB/VkOdtvxOTrdTSMl/61oREfRwhf1ET"
+            "B9dnIPXyPVmFmVWch/sXr5aRuY3td8q2QvFRQ6kFR5UX6iFipxJH0GYDiAzrxbrKFyVf8T8ZPxSbD7wW"
+            "ZQA4ravCIRECKastmjwSLqfmSXDfiu+M"
         ),
     ),
     "deep": (
@@ -554,13 +554,13 @@ CASES = {
             b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
         ),
         (
-            "FlEmw75Qq4Q+Er7i+0zKDnK8HXdJLKfxUYmExDVyqxmZB5/Rlnprhs55ehXZf17ngG282nRZDo6vMsG9"
-            "OHLr3FDmljZRabwvovr6CVbmW/nRk445FrFK0aIUGeTycKTUMVMOtukh7JR57cDfiDd7pgkI3EsfFCRA"
-            "SVsPHlr/khtgXfqkfAXNhZs//LDPXy7CDUoiJ4RxZCwHIn3U6OpYQRQYnEa5s0nBzbTrRlQBFFsTVCjy"
-            "Tp+9m9P6JILjWE1T7Sj4+4JAwNOZVdINcr/ie1MzgSj+wF9pxWB0FS98Ep/hrJX3YUpa5YXhvZQ5qF2H"
-            "gChIw20kCK6RefMhpmfHRNVGo7nMg/OL0Vx8CMk0glJ5G94iLNT75IzbvB8qyQzwDBLCUOxNyohReMQd"
-            "TfzugUZlcG4dAoo3yaiw+YtP0m0Yn5PAmPqRaYahunW8SCNrXD6Qs1oEkoL6J0PBUZWqS1y3PLi4uVZp"
-            "A1jIn3dxsRJKqjU+OLoKutqJImTEspAR"
+            "Ngs1SIX7wc0PWmj2zIZo0heiIk9cJ0zNYwakqyn1EDsv/VCLcS+tup6tZpZGYZoJYKu9J50yb2owIELU"
+            "3FZiagLZuBj+kZ62qGMyCMbYrghJ80LajToPaASnKmPmc3t8ZT+BiHbjIgNdtFuODd20eUv3EO8dhUbW"
+            "5/LRMwGkMueUcCQ3fxzXIKi+VNfBCQYS3OJ3LfJL/iCh88Cu/a0mmkibQEOws06PysFRLCJWMysg7ysH"
+            "QcpLAYoqpkjFp46mcnITQzQNXDxUwsYayXgO2fXuakMOGgyYHq95k9gI2bQFPHkhkE/OKsZkpOyhlgK7"
+            "GluC5A4mlRACRCYNJ80WSfNXNfEzDXEuDzEJjNtCrrdD3UXsWjTiCx1h/qBOYeywNHT02xBtfTLcQrIt"
+            "tuC83PW9tXxjcsGEm9yYNNHYqvxu4MQiOjS7iCMCJApeUtd8EEDPEN0mQuaxfJcRMX7XsCyA9QxY3ZHg"
+            "Mjrz9UovLlrb0GnXD+wUa2gX35Xk2ysd"
         ),
     ),
     "by another key": (
@@ -571,13 +571,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Er8yud6sDvPFQd8hKAG7DfcZnQZabnilunkXrISdqRW0svIiCwmtmgUukddKJ8Y2/6bpxxIsU4DYNLbu"
-            "QN/1dvJM4tlLRntzXtCdAVnSpdkIYcoKOmOygs19Y/y1SdRIh+kXlG74AM2g0F4RkDN7G9X9HHUFdrqk"
-            "IsG2n9p70GuInn0UgUFWWtCbjht8iXPnwaz3Kpvvb1K5AQUCl5ycEOVPBvM3ZBgoCjO2T6jk4MJm5gs9"
-            "55tGVlzg6DCzZGCTbANBX8VywUr3eum65NiyrU7jqIrtWAepu5c0cSl1PAJ5hV1L0s8WUdzxLzKo8UlL"
-            "xINHt54ibxFpqoWvDk0FcHgUJ4g6yb58b4s9jHzpZUdXGj3V7FpFwj3useVZhDjE6Mxkla9I9G+Nm2LT"
-            "BYshxMyIs25VFxmvbol022hdYtfNSJ0FjtAYYO+VEdfGfx6g/FYMqmZrklzKECv4fR2k8p/E98DRy1FO"
-            "tXlqC5u4G1Y0ZYX3oY5nCt47PdC6swX4"
+            "T7SoA1KzZIXJJuW9z9cGByAnoI3zS1VYb8wCOn5N6aNww3hNrCMBJwwjuPYdY/FUh5zvbJAjstpcDCo2"
+            "eQHjKN/GCE5PJ3e0nhfA2G5Pd6s0diYesRJb83rCpM076TDOUsHgCBiUba4U8RoW0tZK4Z2GSXHBmO5u"
+            "UeYepIhgDOKDhp9AWoKYnzWSp5n66wV+K4HDHyhga3njNsS/n2aPoidMVL480C0DbvVwa5q+wnAMbzL7"
+            "fl/e/Gqsn7T0qHuLoywej6XlgijedU8o0cO0tPVQLKLI6rlIdtQWx0lGKN8CyNpU05ycBYTRwY/7Wy65"
+            "/wrXvUBBma3QkU4sAmAHtQuaxqJptrbshWkZSHr2+4xhCT7wOZc4rGneBZCONSvXa55+FL2vxqa/HccN"
+            "ZCPkBnPqX7ywX7j2JbSG/moKyQel1ItBXHBUDtWRDYMyksIuW45LtVhFtbgVCGb2Lk3CTX4qbeXI1atT"
+            "SaTu4kzEuRAOgqfnUilNENZBW8/TG5gJ"
         ),
     ),
     "of another header": (
@@ -588,13 +588,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "cmfK4dUOiFxd/H1XSabkwwVqJr8uMLiU8TxpLeFtQAfgdL7dSuv23TWfTk9b80QkFX6uXopcUoB14gup"
-            "j6gx+i4aDB520cWEDg+3nJDhhSlta7nqcP9OCzpLm72oN/NQfLkEGkffncZ+NW3/sBlxf89L15yjpSex"
-            "zNeFSOcS/gpS/eRBCGFHDa5Ubndz9IXE25aCKy8sZ1g8izcu3kU4Dsnx6ta48LSPaoFKX5FnlB5PhXjX"
-            "k4l/kjEXfPmP4hXahQd6ieun2xHg6OzuWiQay7f9rG/VtQNH6FVTXRXnfTF2nFyymRX5pe8tFMXfZ3Rr"
-            "wa5nxcvusgZssTxy04sBSNXrAJjZCXjS/6aisUq1ZoCstcO25bICj4O+dCcdtxsnF0Jw/eko6m/UoYE8"
-            "IbsaqinEWuvYcME1k/kzuFEdz31+XdOR3Dpyo1PXjxS6OHSJzVD5jB1SV5evMRDSDY+6b3NKtP5K2AWI"
-            "8yUlSxaFyxy/PdoepmMr/rUgRo+UmM/p"
+            "Qo+U06wr7w6NxCn8WlY4M0BS3uS+ui/Hp3Yq1sD5swCc23KoE3UhVAz9cifCGwoKfeHPzMZc3icw6WCF"
+            "DERMW6yiopLblhHFewp+TzZo5bz1o/dQPIYDiqdo4zDiRj7co3ms2kDs0Oi79eYJu9+JX4ETpTD6RqTp"
+            "u2KfI82hxEQDNGu0dTi7ADrQuYw0Ue6GHU+64l6bFv+nQ2H1SmX1FN/vI4Nj3d+/7eDF9Tk/mBrahPcl"
+            "PC53ZERFjoaoNN/gs5bVXK8RLyxmLnBg08HPDSbSdcyk+q+fJuMfLwIn81DGeE3EfgI2AopEcOL+H2np"
+            "AaOGLDqilzLxbiDaEZqSbkAfH4ILa0ixS2e+lI8sF2SXJDXvpKBysSnEdu49p5qo9uHD2pm//VjwZNMp"
+            "I1oUvIFJrrFIvSrHxl2/Dii2fcza7hEGA5CQUvIJAyNU/9tnJ7u/w/Mui7v/lReoYSyAqEkR27Zh96lw"
+            "ilAVfz8VStiJGkoM41kgyHussDrG9Ihx"
         ),
     ),
     "short padding": (
@@ -605,13 +605,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "La+lFbtkDivRVkZ0lu/xb58dZoiXNAu5h81B0kESlCTUIm29K583rqn4IZoAO2rklkOrbFiK6vlvOVMM"
-            "L/RAd64ceqzXOZjp1Ao/3LnCSS6R68IuzUDZYkl9F92CY58NFWYcmjGe3e5v7EkeonV1wjCv0PdImPeM"
-            "rRVGwNGKeLaedlwx1T3q37hDRt4wnczlO3V5nSc75d1G/LIwXgKUqeMcx5Eo6yFAap080i9W8CZLB6Vq"
-            "YmIKqOME0G0u2secnbzUb4l5OjdreVgRN1qa7y980WlP8jX7VfC5sO0FXTYY8xiNAmvOflju08sGKmA5"
-            "7gclFMsN9xZuqwt+zUJLqHmU+u0bffCad+B7F3d6fC+nqBs+RtGSnt4Le9YKiHcuW+r//giLA10+Kh+W"
-            "pY42wjpPwUlFAz4wu0LUkEiQxN2g8otQSTOqJnLYbrYFn5xae2NcI+VtngigJNiRIv2ywqRTEdXb//l2"
-            "Xjkicb2psWxcywUytwV/yQktHGbMR7A1"
+            "j72106BLu7p4124LT8Rzre3ZbahNq/o2i6SWg2byA/kxthS0MEx8V6ExBEs1TNQqnZCcpjOGTFH/Cvzc"
+            "yoAsE7XKfTyqWgOP+dYA6ElieOPL7qNhhhxowb6/i7HyzGRCOzyry1cUMaf0DJyapb5LXjksw+BpgloF"
+            "/41U2A0NKACuQKpjcOjWtCZbJeCNhMyJHAQOJy1YOvO8U8aCFAT5wNbEqMGqvjmRoCmH7OYx3DS9+uiH"
+            "k7G4aolZlQ46/CoUWEDj2gf3hYc+JGe9h9n3FqV1XXH8eO9tSdEOUlnX1OGanQQ4vnS/uxXfHgyXAB53"
+            "vkMsE0VNeUHnsRd8GmPyXTw4eFyacSeYklBp50KsOIFfjXTKq+hi4PE2PKPRXiyKgXYhdru7c+swfmXT"
+            "S7qnDdK94JZts9wcGK3PaLytj+YWV+RIftkrlQjLXvtSVkD9z3Z4qpZkd89EFoLx7hLkWtTUOflq3B0K"
+            "Y06CozZDHOo7hoEK5MOjHaztwYt+H2lN"
         ),
     ),
     "garbage in the padding": (
@@ -622,13 +622,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "fL+UhP+kVhU4xeNB+1IyWYci1VrCBv0IVhMEmmMGBEPuuMEquqifvBMk48Ahn60Mp5kgTTep3aN1WDHO"
-            "rUaBNOz4jUOcsFTMgpxQ5awS0Kqzabe9oNRLirJbeb75P2gm3MA8thEFhwbwlhjPw1krzaYloveo2hNz"
-            "YuPkjaDk6he9SXTC5UFFvIUZYQBMAfR5zAySWOpGvBtquuR+3R6KrH+eisvuxIYWyJZsFxtuPEQVsdJo"
-            "XDMXIaupyvDKXnZd3QsCdZgP1tsEgYkN07avoKfLDs8RfEr2ORZ7VS2qB6RA5UKXtr22v2U1R1e7f2WS"
-            "d0adS2TXbc0glDsOocYqrriQZryishtkJmpdwxHcHXbJ27R0eQHutsupkhz4Fj0Twv4+83xMi5zuDB2L"
-            "INGKWI/fe4wYFVS49rnOOqnJkzHgbnAE+01YhdkOSgt6OitRBRMXWbbe2Ko+49IKctl5rOeMwTzSdGw2"
-            "9+TCsp83xU69usJvyhEv0SXRigLoH7EE"
+            "qJex+WIZFjhOtJ1QIR4zqs2AXBiu0tvt642832LtrUuv1RGdfN+eb/SLCnps74Dl5q/YHa5dQnaeQbf4"
+            "K4QkOsNzP1tc4IqLN+jtDdpCG8zrlFEZRm8eWgPqN74pKvT6QZmWQ1GXhQT5Tm3Cck3QLBjVuKIFFF57"
+            "tOPEA0MTk4OHfqQtdnRMptGrDLSnLTQ7B4rRe0uLnYBDGb0JsBahL04nIjTKxhoJPMT08BI1FtygpJRC"
+            "6sS/vUpX9ubQf8vmgvECSkd/+VtGbswZCguAUtQrHEbqK4QrIwgoR2wDkuxrleDAI+4cAErq4zKkitW7"
+            "jCh+rJujhIy7rI8XfPQtRM6FbeMMXpPiMLsCF3Er9EIzVVZpcnIk6TvXfH4xC6L9r4ylY3TqrGwp2Asd"
+            "2IoVgzS2FFeJI3v1oHfqYzb02dV18RObB2uHiCEuk7WjvyiZD40d8gH82P/CQw74YX5bLKZ3+sbR/bi2"
+            "o2Plo8gMk3b3KvnGy8QLUPmOdCl5P41v"
         ),
     ),
     "another block type": (
@@ -639,13 +639,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "gzi51v/uWhJE5izZlMy+d8LPJuBqFA/oqb4olul8u1KWwsJExL0kOqwA060uWf0Cd/nM46ReZDbZRU1z"
-            "p95zW5NgDTETJJpW597gguKgmbnsJLKnw7+GKkZb6GhGIOTamjPzT5pWVsT+ku5cZkS/PbMNXpqjT08A"
-            "hRjNkF4tGnVPRQEVYWi7mnQXNgFTEZ7SJioEciXo6XmyRC+DdbU10HfEfhlWS23cudysVHlQsxuBpbC/"
-            "SETQXfVNUuA7f21WOulajSxXBKqo8E9wPOxNR5yA8DD+Awk98qyUYVwgjPP1GrmmrUk4s8rTQxkIM46u"
-            "1+Lg6uY9vrwgdRtmmSvhinfKqMwKhUVLAS/IsuNzt09bHHC/COJBeo05UcF6Awts+u+TQigxep5l16fp"
-            "BMRDqWvtpClWmkr8IMXYKpzmp2vF4SSpR6fJSc4MKe9NEuAGB634wg7TF3AP6iS/Wg+LwdFsR7kexxo4"
-            "QGIgLb86Tl9N8WuJPgHPv4Vf8jV5WAPX"
+            "fIusi88BMO8bwVJgh0rHqTACqjVfPIq7jvqWbzIOhNfAyXdZ36nAmGjsSBenopxx4YUakaHdPnbV3saE"
+            "1l4ibkrCE6ZQnoF2fAYx9GcUev4RrmA28kB8E2O7jg8u+BDPqD+W8ORsfyhiNbGMzXrQnh/q2ka7p2M3"
+            "cwjSQUsv5xIqXa99SGUsu/i/+2/d7Mv4AcqefxliaxJiJw6NiegDH9BimTXNllLCCcayKTxaJeeMwSTL"
+            "oG8yO9uKhzVAYU9hZzoZd+pXJiEMkm7CjAPylSJZhei65U7k6hIZpcj86yR3n0yhorrcjkUBxla0Fp9O"
+            "i6iWYhyI03+vp0ewJ67lHx2+8aRExRtbyi6ZbopBN3ObZE0/PNV2pU5X50N6N+saWjg63qClHAsJSkQY"
+            "FRP+DrSZtGwY346cUO0r0hrJiFwNwtnPzhrfzfwevqQbFiLDp5J+AeC59fovsNGCL0KxGKNggxWH9gUT"
+            "lGMavyxQUUebMfRM1NAOV+wJvwBA4mK2"
         ),
     ),
     "without NULL": (
@@ -656,13 +656,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "hZ9RieJzNU+1rCMZpuTlSjScxefZKrMjFeXVkqmKTB0sXnVncVsuuSs+DiX9RTiDfqtvgdii0+qaWeev"
-            "MWVbrI61HrhWeEQ6P0sjxevdHvw4dGw0D3t2W/15HxddJYABrt0qLIKzWZKZjBiuEHXGBUiyG0/AnL4i"
-            "hak7XM6gMHkSLyb1p9ri62NBfHCPuNSIZE+eng4LV3m+xlgnpsAOjjOuP02dPUwGSjoqyf00N08RasNG"
-            "NGc/XzpDmHc38Qzms6dzfP5ApCRsKK6fAaiFJ/ZobOBo+/D4vLnwienRJ33z0H0exh6CNyfzuMNRdzl9"
-            "3eAOFZUv0JatQy6KCCO6ZWWLXvE+/MnahlJ5O9TppBfnab/c0Bcg2DfGm/IyBCCN7bFiAz3PXC94jE5T"
-            "ID8e4ieGak+b5GkrO6Nakm8qGMsRmB5VkVtmxwZoYL5+YPumHAV/xeYLojmYx2jKhhIgsxzwxIPH1ZM9"
-            "xCGEI6xZbmciZZcP1h6oDiNCFyio3B4E"
+            "NaDOKCHcdW/UbjpkYBTnqrT33ac5pg+mCibZdt7nXpUOb/MQ4N3P43KdD/YTr9ou6kQO4D1fje2np72Q"
+            "X8qFbds3xZoL8ot+nJegyvMVcQZ7Xd0eYamGjCWfWGxUNHW055hFeroKaWAhli1+Vsg5LsBc6b4gKJwd"
+            "OWxaW+Kg8BA5+kNDi7rxtI7BMQgCZb/k+27uHQJ2h6VQwgR/VzQQX5sN54Bjp3MPy7PbABl12rlbwHH6"
+            "ZL+L1e7h+gKpO3RPeENTSywsdGgs7s/nWtfXbkFrVdWgCqvYApyipe+KS6m+WTacuhUVIinBfHMyAAt3"
+            "B8VeWMRFWF6mvwNzh4c9eVLd7QCVsbJCKHCB2c9NDIAKdgmj84E9YWwWD7+tf5qrFvOKgt+SupVtEghc"
+            "U6vkqL1PuGCAdDqMsX33NJr8k+v2EeGFdW/RVZU/9MrUGBD7zRa7RsL0BZzon49rQFyGViK6J/zCI3kJ"
+            "ruZB6UYW+HbKnuLgMfylzIbFDPerXwGD"
         ),
     ),
     "SHA-1": (
@@ -673,13 +673,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "FQdtZpGZZYzIk5lxvYfwmu9BKxaptOGRlBw2JTsTA+e1FJFXAkD4t+aDQ8XI/OGija53dtdUUhqMs8SU"
-            "fiAoj8cEXkvQ9nZZxwoHhZo3GDwSFlt8pTpFvP1s/Ujv5CWJNNPEpIW3TtBp6qPG5r4HfqsMdc1pGBjO"
-            "qDijrZHpgzk0A2LnzM//KRB1p984ttfRXmxtuBES++VkKLeDrfkIXQQfg8F+ZcY3PanRpfIg7ARAttFN"
-            "X33t3Vh4B2fzLMV1l9+LwrZE5EV/R4MGI0Ar2Ee0a+c2eGiotb5+tntTipRlRRu8UhNVjDGh56wHZqn/"
-            "3JELrc143tX7E6G0LhjH1qkM2dx5PyTOehnxtAwulBG1zrUviqgi5RbnHcj2QMa6LDNVhcm7T9iccP/v"
-            "KlOA64Rc5/xsxdPg3x/zfgCctFlB0eYI8FftqdeeH5CXKPOYA/MrHa1aciWfyjtzz/0A9DjQtzLaJN4h"
-            "LVHybkoNfFunzYfDReL/WSw0oZHsZbtF"
+            "IimRrtEvR3rnymT6UcaqnUVWElaCBPtmSxg8Zb79JqwA6Y0947mZnXwpy4Io612gGvChtIja92A6a0IQ"
+            "f29s2dXXawna+87bYWGIvnX8qv/96zlvQ822/arhsmWASmxJ/4dd//kCrUh93J3rWwD6w2pfyV5xANpn"
+            "caxdOtygG0lNPMJDveJ0PXMli3KMF09b9n2hvbMtu7uZBeTmXdRFE9GBUM8Gbkb8ZPfAUJervcrAeA76"
+            "ygT/TJVd7XVdazweucJALNemYjjLYYc411y0KvDpp9HaxjfmdjAhaxJZLpB+QfK2eThb+6/5cyNlu4Ev"
+            "q/Qv1oB3dEbyX2Ca5sknz+Z5jYNLNyA/083uk3Qdfdu0H+FwUkE0fCB5RobgbCJeWhXnaaV17upgISJs"
+            "0HYPSU+LiJfz2b10Re1xeI9iuiIWeY4IysX56EWaWX3vvil+urv4bvZ7uxrv74SBW/+LxI1tm9AcO9de"
+            "5XEGNBYHPVUpaeFd6/w7K2//o/KZ75/s"
         ),
     ),
     "no DigestInfo": (
@@ -690,13 +690,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "NVQ2yynDHfTTlHEnW4xrW0GDOrqH/ldn/X+9Nz/Cwgf7plT8g9Idel/JzdoberCylDNoCgOj7ZExy5PT"
-            "cA/mxd8STShZ8Gci742A7Q5jbgmiJpr56Dk8So8Ff2aEFUlyn0sHj0WZ0luaghmTdGgaFexuu+9MF+iL"
-            "35ljMOyo1WhYzW5Q+VTKQCI5884tIUVjeJ3SygPV0TMQtZELlyZw4TtiX9/jeeWIrLPtbKEPwb1K+Cpz"
-            "SfoWUdgwc62vmpT5ZGi1el0TRUVvzbK8t1vsvBWtAd7gPoZqemVbXM1nBDDfili7ys7ufYIK37WjhS30"
-            "ZDgGifWr2bre9q68CQbDF3NDWQR6s2f7ZjV2O5zveRR8eD59o+RymAxGD1Xkqd1uuc71PJ8uCzAKgWyi"
-            "ruqfpeR4T3eA/Xx/mqaukQHagf+uLsT9OUTRq9TQDLlZGq2OLgAOIj6is0ZJq0f32IREcvRgc037yPtK"
-            "NpDiW+qCU7Cly80GVGWBwmc2iZBwoftR"
+            "RuSsCOAcb1Egl5WJnNe/eOyhwK+icEPTom/RQ5jTptVFHOdTM2JzDm5JrVt60z8pMQRwkjN+XpSnKBb2"
+            "plVFVAmXhtHsaoJEkZ4SAtAIvtoE6QJXNkXjpvOTwVa9h8SAKa6BvTox9PaZK4m462GZCiVKFPM8FRO3"
+            "hl8q1uYIvsF8CQrcUHnih2EfrC1VF/iAbt/nPF+cUJMaGWqFzyiGgUqTP8Ue0usXcEIMB3RXM4iu3NyD"
+            "fE2VqWbYgoeq8LUH9c3uAHOxEZTN2ZbfZOIdi3Y3Pmh7gjIHV3tPZ9euWqwsA0fCoJmVjzrk7p3iZBfO"
+            "IseIfqZ7/ZxQteAl/csP2fbOfvCllvYHNdYB0NCZxgS2KCCur71r9DqhmWhGDAQu6VIbcQtxz+UrOrMr"
+            "kBNHZ9npt4KlXGdVJiuIgG9ifMnwUYvw74Y/vnKFqHflIg81JrUKfU2TlT0h7dJfez/ZF6PrDaimHjjV"
+            "QpGseq/4DC8rlb9ulq4y+Djv1azFm//M"
         ),
     ),
     "zero": (
@@ -755,16 +755,16 @@ CASES = {
         (
             b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
             b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
-            b'e":0,"v":1,"version":"0.2"}'
+            b'e":1,"v":1,"version":"0.2"}'
         ),
         (
-            "/4+rszdSxyaJb2KvZoRlJPzSMaL2IHl2hmXEfkVo8/LPdNe/+ylV9oUJ9rqpz6z5puthpIWP6WCrqd3Z"
-            "6gziJKV357vGKk9vhXJKKnYw7PNb0gPLpwzLYRxZLN+YsMzzYfkRUZVgerdCBOKyNN2+UXcthG1jjftG"
-            "8Yf3i05kfpGMn8IYimRwKBDioOlq1TuWrDkg14h/HdGgskjDDZn955jC9gVR9ONtnhFSyEX0XO/pWOKn"
-            "Ltgw9hx53ZY1rAafnxsx4kq3JCseT5eo+F2na1cThtMYzU6T8uCuxRq8/fVwFF6iNqrCzT6KWmA6ajwd"
-            "n0Ley6aEI38qWtoCqnxrl6/4vU1XMFQpoabmTo9WsDOea+OI/YOwLoVbdYfC0UiLrH8STCGjTvTQX9Zk"
-            "tPIbN8NVTFlcvFSnSf9kPrIcvjhKCj2lBAOz/ZXtnOop38vtG6g2j1NGTuHBbyUHSZdt8fJ49p9i7k9P"
-            "/4TozV1JKMR5JR/IKGjnBWnCabxXlNf8"
+            "xONwUvCTTZ/Zd68lucFMoPBNl8jrgXS4c4MK1UdcFXnkrOqRTj0MjQz86pUvxuax1pQJ/yjZtLb/KGI8"
+            "FgNc65NZanxSJltkzcH4czepO9lV63KkIKtXDng7bJ2hJWESSt5hb/MluAo1x167ZvZ1X8eoz1HYSyks"
+            "H4hRLuI8FixbF0wcL1QEUmT0vQ69SwHjTeGDnhUNDodnpnxPCJdwEOSq7oS01rGE1J6FJBMFq+l53Xcj"
+            "V33qTzI9oplWLl7p1k0morCCVdooVhdxopwR16h2uk8Y2xRaroHHesrvL4QSmrB6a+nlfoeHI64kRc5V"
+            "Rx3w3Qm51FkeOCb4LJCPMIT9fBuj17Ctzj2/K6vE73lBstiouEduTMjaFr1JryjMpMesLhxLqjObNocf"
+            "2EvtcHXCGhRJugtrrLxiYqSkU1lqFNbw5gjQveU/wQB4GD4RNYr9KL0xmKY8d+SgBkYPe69BrPI9U3Cw"
+            "qyMbtdpZRbwIGr5EIp14ldC5eKGxmPJA"
         ),
     ),
 }

@@ -240,3 +240,32 @@ def test_a_failing_flash_is_an_os_error():
         state = load(path + "/none/s")
         with raises(OSError):
             states.sent(state)
+
+
+def test_a_refusal_of_one_name_alone():
+    with tmp_dir() as path:
+        state = load(path + "/s")
+        one_write(states.post, state, "FAIL", MD5S[0], "of another version", "0.2")
+        one_write(states.post, state, "FAIL", MD5S[1], "crashed")
+        for each in (state, load(path + "/s")):
+            assert states.reason(each, MD5S[0], "0.2") == "of another version"
+            assert states.reason(each, MD5S[0], "0.3") is None
+            assert states.reason(each, MD5S[0]) is None
+            assert states.reason(each, MD5S[1], "0.2") == "crashed"
+        for junk in ([], [MD5S[2]], [MD5S[2], "why", "0.2", "more"], [MD5S[2], "why", 5], None):
+            state.rejected = [junk]
+            assert states.reason(state, MD5S[2], "0.2") is None
+
+
+def test_the_number_rises_with_a_confirmation():
+    with tmp_dir() as path:
+        state = load(path + "/s")
+        states.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=5))
+        assert load(path + "/s").sequence == 0
+        states.roll_back(state, "no")
+        assert load(path + "/s").sequence == 0
+        states.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=4))
+        assert one_write(states.confirm, state, "DONE")["sequence"] == 4
+        # Without keys nothing has a number, and the one that was reached stays.
+        states.activate(state, "/firmware/0.3.bin", TRIAL)
+        assert one_write(states.confirm, state, "DONE")["sequence"] == 4

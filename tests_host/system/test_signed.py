@@ -345,6 +345,7 @@ def test_a_man_in_the_middle(field: Callable[..., Field], make: Make) -> None:
                 version = "0.4.1"
             progress = it.push(version, data).json["report"]["progress"]
             assert (progress["state"], progress["result_code"]) == ("fail", "-5"), what
+            assert progress["result_msg"].startswith("signature: "), (what, progress)
             pushed += 1
     # And without waiting for an answer, one push upon another.
     for what, data in bytes_of.items():
