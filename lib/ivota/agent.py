@@ -12,9 +12,12 @@ from ivota.errors import describe, line
 
 _REST_S = const(10)  # before a client that died is started again
 
+client = None  # the application's way to it: `from ivota import agent`, then `agent.client`
+
 
 def run():
     """Run the client, and the application where a bundle brings one; restart when due."""
+    global client
     # What comes to stay should lie close together: a small heap must not be cut into pieces.
     gc.threshold(1024)
     client, application = once("startup").start(log)
@@ -65,4 +68,5 @@ def _died(client, error):
     sys.print_exception(error)
     log("error", "application_died", why=describe(error))
     if client.state.trial:
+        once("state").died(client.state, error)
         machine.reset()

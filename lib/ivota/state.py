@@ -4,6 +4,7 @@ Each function that changes it is one atomic write.
 """
 
 from ivota import once
+from ivota.errors import describe
 
 PATH = "/ivota-state.json"
 _REJECTED = 4  # how many refused firmwares are remembered
@@ -114,6 +115,15 @@ def confirm(state, outbox):
 def rise(state, sequence):
     """From now on only what was signed under a higher number is accepted; it is not saved yet."""
     state.sequence = max(state.sequence, sequence)
+
+
+def died(state, error):
+    """Keep what the version on trial died of, for the report when its chances are used up."""
+    state.trial["died"] = describe(error)[:100]
+    try:
+        save(state)
+    except OSError:
+        pass
 
 
 def _set_trial(state, trial, sums=None):

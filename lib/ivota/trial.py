@@ -24,13 +24,16 @@ class Trial:
             once("image").begin(client)
         ended = client.state.ended
         if ended:
+            why = ended["why"]
+            if "died" in ended:
+                why += ", " + ended["died"]
             once("state").post(
                 client.state,
                 messages.report_progress(
-                    "fail", ended["version"], None, _FAILED, ended["why"], ended.get("echo")
+                    "fail", ended["version"], None, _FAILED, why, ended.get("echo")
                 ),
                 ended.get("md5sum"),
-                ended["why"] if ended.get("reject") else None,
+                why if ended.get("reject") else None,
             )
 
     def step(self, confirmed):

@@ -4,6 +4,7 @@ from clientworld import World
 
 from ivota import jsonfile
 from ivota import state as states
+from support import patched
 
 TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
 
@@ -117,6 +118,29 @@ def test_what_boot_ended_is_reported_and_rejected():
         assert client.link.sent[-1][1]["report"]["version"] == "0.2"
         assert client.link.sent[-1][1]["report"]["task_id"] == 7
         assert states.reason(world.state, "5" * 32) == "crashed"
+
+
+def test_what_it_died_of_is_said_when_it_is_given_up():
+    with World() as world:
+        state = trial_client(world, connect=False).state
+        states.died(state, ValueError("broken"))
+        assert saved(world)["trial"]["died"] == "ValueError broken"
+        states.roll_back(state, "crashed in its trial", True)
+        world.client(version="0.1")
+        world.spin(2)
+        why = "crashed in its trial, ValueError broken"
+        assert world.finals() == [("fail", "-5", why)]
+        assert saved(world)["rejected"] == [[TRIAL["md5sum"], why]]
+
+
+def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
+    def save(*_args):
+        raise OSError(5)
+
+    with World() as world:
+        state = trial_client(world, connect=False).state
+        with patched(states, save=save):
+            states.died(state, ValueError("broken"))
 
 
 def test_what_lost_power_too_often_is_not_rejected():

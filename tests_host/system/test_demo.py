@@ -43,7 +43,7 @@ GOOD_ROLL_BACK = roll_back.Outcome(
     version_pushed="0.3",
     version_after="0.2",
     result_code="-5",
-    result_msg="crashed in its trial",
+    result_msg="crashed in its trial, KeyError every_s",
     md5="d41d8cd98f00b204e9800998ecf8427e",
     md5_on_flash="d41d8cd98f00b204e9800998ecf8427e",
     starts=3,
@@ -102,7 +102,7 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert back["version_before"] == back["version_after"] == "0.2"
     assert back["version_pushed"] == "0.3"
     assert back["states"] == ["downloading", "burning", "fail"]
-    assert (back["result_code"], back["result_msg"]) == ("-5", "crashed in its trial")
+    assert (back["result_code"], back["result_msg"]) == ("-5", "crashed in its trial, KeyError every_s")
     assert (back["starts"], back["resets"]) == (3, 4)
     assert back["crashes"] == ["KeyError every_s"] * 3
     assert back["active_ok"] is True

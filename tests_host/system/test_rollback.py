@@ -55,7 +55,8 @@ def test_a_broken_version_goes_back_to_the_one_before(
     failure = wire.wait_state("fail", timeout_s=30).json["report"]
     assert failure["version"] == "0.3"
     assert failure["progress"]["result_code"] == "-5"
-    assert failure["progress"]["result_msg"] == "crashed in its trial"
+    died = ", ValueError broken on purpose" if "raises" in what else ""
+    assert failure["progress"]["result_msg"] == "crashed in its trial" + died
     assert len([line for line in board.log if "running trial=True version=0.3" in line]) == 3
     board.wait_log("running trial=False version=0.2")
 
@@ -94,3 +95,20 @@ def test_a_version_that_never_reaches_the_cloud_goes_back_in_time(
     board.wait_log("running trial=False version=0.1")
     board.stop()
     assert "rejected" not in json.loads(board.read("/ivota-state.json"))
+
+
+def test_the_application_confirms_its_own_trial(
+    tmp_path: Path, agent: Callable[..., Board], wire: Wire, server: BadServer
+) -> None:
+    confirming = (
+        "import asyncio\nfrom ivota import agent\n\n\nasync def main():\n"
+        "    await asyncio.sleep(1)\n    print('app: confirms')\n    agent.client.confirm()\n"
+        "    while True:\n        await asyncio.sleep(1)\n"
+    )
+    board = agent(trial={"confirm": "application"})
+    board.power_on()
+    wire.wait_version("0.1")
+    push(wire, server, "0.2", release(tmp_path, "0.2", confirming))
+    wire.wait_state("done")
+    lines = [line for line in board.log if line.startswith(("app: confirms", "ivota: confirmed"))]
+    assert lines == ["app: confirms", "ivota: confirmed version=0.2"]
