@@ -5,22 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from badserver import BadServer
-from conftest import MakeBoard
+from conftest import MakeBoard, settings
 from wire import Message, Wire
 
+from ivota_tools.cloud.broker import Broker
 from ivota_tools.release import Signer, pack, sign
 from ivota_tools.signing import split
 from ivota_tools.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board
+from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.image import make_image
 
 TARGET = "thermometer"
 IDLE = "import asyncio\n\n\nasync def main():\n    while True:\n        await asyncio.sleep(1)\n"
+# boot.py runs, but the package does not.
+DIES_AFTER_BOOT_PY = """
+import sys, machine
+class _Broken:
+    def __getattr__(self, name):
+        machine.reset()
+sys.modules["ivota"] = _Broken()
+"""
 CRASHES = 'async def main():\n    raise ValueError("on purpose")\n'
 
 
@@ -360,3 +371,69 @@ def test_a_man_in_the_middle(field: Callable[..., Field], make: Make) -> None:
     assert it.state()["sequence"] == 6 and it.board.resets == 2
     assert it.board.read("/firmware/0.4.bin") == good
     assert pushed == 45
+
+
+# --- images, on a simulated ESP32
+
+
+@pytest.fixture
+def esp32(broker: Broker, name: str, tmp_path: Path) -> Iterator[MakeBoard]:
+    """Makes a board that runs image 0.1 from the first of its two slots."""
+    made: list[Board] = []
+
+    def start(files: Mapping[str, bytes | Path], **changes: Any) -> Board:
+        board = Board(
+            tmp_path / "esp32",
+            bits=32,
+            mpy=True,
+            files=files,
+            config=settings(name, broker.port, **changes),
+            slots=40,
+            image=make_image("0.1", size=30_000),
+        )
+        made.append(board)
+        board.install()
+        return board
+
+    yield start
+    for board in made:
+        board.stop()
+        print(f"--- {board.folder.name}", *board.log, sep="\n")
+        assert board.failure is None, board.failure
+
+
+@pytest.mark.slow
+def test_an_image_is_booted_only_when_signed(
+    esp32: MakeBoard, field: Callable[..., Field], make: Make
+) -> None:
+    it = field(make=esp32)
+    image = make_image("0.2", size=150_000)
+    good = make.signer(5).sign(image, "0.2", "esp32-image")
+    flash = it.board.flash
+    assert flash
+    for data, why in (
+        (image, "not signed"),
+        (make.signer(5, "thief").sign(image, "0.2", "esp32-image"), "none of the trusted keys"),
+        (changed(good, 100_000), "not the one that was signed"),
+        (make.signer(5).sign(image, "0.2", "bundle"), "another kind"),
+    ):
+        it.refuses("0.2", data, why)
+        assert flash.slot("ota_1")[:BLOCK] == b"\xff" * BLOCK
+    assert it.board.resets == 0
+    it.accepts("0.2", good)
+    it.refuses("0.3", make.signer(5).sign(image, "0.3", "esp32-image"), "number 5, and 5")
+    it.board.stop()
+    assert it.board.booted == "ota_1" and it.state()["sequence"] == 5
+    assert flash.slot("ota_1")[: len(good)] == good
+
+
+@pytest.mark.slow
+def test_an_image_that_fails_its_trial_raises_no_number(
+    esp32: MakeBoard, field: Callable[..., Field], make: Make
+) -> None:
+    it = field(make=esp32)
+    broken = make_image("0.2", DIES_AFTER_BOOT_PY, size=40_000)
+    assert it.push("0.2", make.signer(9).sign(broken, "0.2", "esp32-image")).state == "fail"
+    it.accepts("0.3", make.signer(5).sign(make_image("0.3", size=40_000), "0.3", "esp32-image"))
+    it.board.stop()
+    assert it.state()["sequence"] == 5
