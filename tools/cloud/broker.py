@@ -31,7 +31,7 @@ exit $status
 _CONFIG = """\
 listener {port} {host}
 allow_anonymous true
-{user}persistence true
+{user}{rules}persistence true
 persistence_location {folder}/
 autosave_interval 60
 # Reports that came while nobody took them in wait here; the default drops all beyond 1,000.
@@ -49,20 +49,37 @@ log_type notice
 """
 
 
+_RULES = """\
+user {console}
+topic readwrite $ota/#
+
+pattern write $ota/report/%u
+pattern read $ota/update/%u
+"""
+
+
 class Broker:
-    """`folder` holds its configuration, log and stored sessions. `port` 0 takes a free one.
+    """`console`: only this user name may use all topics, others those that end in their own.
+
+    `folder` holds its configuration, log and stored sessions. `port` 0 takes a free one.
 
     `on_death(reason)` is called from another thread when the broker ends without `stop()`.
     """
 
     def __init__(
-        self, folder: Path, host: str, port: int, on_death: Callable[[str], None]
+        self,
+        folder: Path,
+        host: str,
+        port: int,
+        on_death: Callable[[str], None],
+        console: str | None = None,
     ) -> None:
         self.host = host
         self.port = port or _free_port(host)
         self._folder = folder
         self._log = folder / "mosquitto.log"
         self._on_death = on_death
+        self._console = console
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._watch: threading.Thread | None = None
@@ -73,8 +90,16 @@ class Broker:
         config = self._folder / "mosquitto.conf"
         # Started as root, mosquitto becomes a user who may not read a private folder.
         user = "user root\n" if os.geteuid() == 0 else ""
+        rules = ""
+        if self._console is not None:
+            file = self._folder / "rules"
+            file.touch(mode=0o600)
+            file.write_text(_RULES.format(console=self._console))
+            rules = f"acl_file {file}\n"
         config.write_text(
-            _CONFIG.format(port=self.port, host=self.host, user=user, folder=self._folder)
+            _CONFIG.format(
+                port=self.port, host=self.host, user=user, rules=rules, folder=self._folder
+            )
         )
         argv = [*mosquitto(), "-c", str(config)]
         self._refuse_taken_port()

@@ -12,11 +12,14 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from ..toolchain import ToolchainError
-from . import api, downloads, signing
+from . import api, api_fleet, downloads, signing
+from .access import ADMIN, guard
 from .broker import Broker
 from .database import Database
 from .errors import CloudError
+from .front import Front, by_database
 from .intake import Intake
+from .leader import Leader
 from .models import Firmware
 from .rollout import BackOff
 from .server import Server, make_app
@@ -34,9 +37,13 @@ class Cloud:
     """`with Cloud(folder) as cloud: …`, or `start()` and `stop()`.
 
     folder        everything it keeps; made where it is missing
+    database      postgresql://… instead of a file in the folder; several processes may share it,
+                  and then the folder too: one takes in reports, the others stand by
     mqtt_port, http_port   0 takes a free one, which the attribute of that name then says
     host          what broker and HTTP listen on
-    broker        "host:port" of a broker to use instead of a mosquitto of its own
+    broker        "host:port" of a broker to use instead of a mosquitto of its own; or
+                  "user:password@host:port"
+    sign_in       devices must sign in with their secret, at our own broker
     public_url    what devices reach `http_port` as; may be set while running
     url_ttl_s     how long a pre-signed URL is good for
     push_qos      of what is published to devices; the vendor's cloud uses 0
@@ -51,6 +58,8 @@ class Cloud:
         http_port: int = 0,
         host: str = HOST,
         broker: str | None = None,
+        database: str | None = None,
+        sign_in: bool = False,
         public_url: str | None = None,
         url_ttl_s: float = URL_TTL_S,
         push_qos: int = 1,
@@ -65,8 +74,12 @@ class Cloud:
         self.url_ttl_s = url_ttl_s
         self.failure: str | None = None
         self._external = broker is not None
+        self._user: tuple[str, str | None] | None = None
         if broker is not None:
-            self.mqtt_host, self.mqtt_port = _split(broker)
+            self._user, (self.mqtt_host, self.mqtt_port) = _split(broker)
+        if broker is not None and sign_in:
+            raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
+        self._sign_in, self._database_url = sign_in, database
         self._public_url: str | None = None
         if public_url is not None:
             self.public_url = public_url
@@ -79,6 +92,9 @@ class Cloud:
         self._server: Server | None = None
         self._session: MqttSession | None = None
         self._intake: Intake | None = None
+        self._front: Front | None = None
+        self._leader: Leader | None = None
+        self._client_id = ""
 
     @property
     def api_url(self) -> str:
@@ -121,51 +137,93 @@ class Cloud:
         firmware.mkdir(mode=0o700, exist_ok=True)
         for leftover in firmware.glob("upload-*.part"):
             leftover.unlink()
-        self._database = Database(self.folder / "ivota.db")
-        self._secret = bytes.fromhex(
-            self._database.setting("url_secret", lambda: secrets.token_hex(32))
-        )
-        client_id = self._database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
+        self._database = database = Database(self._database_url or self.folder / "ivota.db")
+        self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
+        self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
         self._server = Server(self.host, self.http_port)
         self.http_port = self._server.port
         if not self._external:
-            self._broker = Broker(self.folder / "mosquitto", self.host, self.mqtt_port, self._fail)
-            self._broker.start()
-            self.mqtt_port = self._broker.port
-        self._intake = Intake(
-            self._database, self._url_of, self._back_off, self._push_qos, self._fail
-        )
-        mqtt_host = HOST if _is_any(self.mqtt_host) else self.mqtt_host
-        self._session = MqttSession(mqtt_host, self.mqtt_port, client_id, self._intake.put)
-        self._intake.start(self._session)
-        self._session.start()
+            self._start_broker(database)
+        self._leader = Leader(database, self._take_in, self._let_go)
+        self._leader.start()
+        if not self._leader.leads and not self._external:
+            raise CloudError(
+                "another process takes in the reports of this database: both need the same "
+                "--broker"
+            )
+        may = guard(self._token, database)
+        may_admin = guard(self._token, database, ADMIN)
         self._server.start(
             make_app(
-                downloads.routes(self._database, firmware, self._secret),
+                downloads.routes(database, firmware, self._secret),
                 api.routes(
-                    self._database,
+                    database,
                     firmware,
-                    wake=self._intake.wake,
+                    wake=self._wake,
                     health=self._health,
-                    token=self._token,
+                    may=may,
                     upload_most=self._upload_most,
                 ),
+                api_fleet.routes(database, wake=self._wake, may=may, may_admin=may_admin),
             )
         )
 
+    def _start_broker(self, database: Database) -> None:
+        place = self.folder / "mosquitto"
+        if not self._sign_in:
+            self._broker = Broker(place, self.host, self.mqtt_port, self._fail)
+            self._broker.start()
+            self.mqtt_port = self._broker.port
+            return
+        # The broker itself asks nobody: it listens on loopback, where the front passes on.
+        self._user = (f"console-{secrets.token_hex(16)}", None)
+        self._front = Front(self.host, self.mqtt_port, by_database(database))
+        self.mqtt_port = self._front.port
+        self._broker = Broker(place, HOST, 0, self._fail, console=self._user[0])
+        self._broker.start()
+        self._front.start(HOST, self._broker.port)
+
+    def _take_in(self) -> None:
+        """Begins to take in reports and to push. Raises CloudError."""
+        assert self._database
+        host = HOST if _is_any(self.mqtt_host) else self.mqtt_host
+        port = self.mqtt_port
+        if self._front and self._broker:
+            host, port = HOST, self._broker.port
+        self._intake = Intake(
+            self._database, self._url_of, self._back_off, self._push_qos, self._fail
+        )
+        self._session = MqttSession(host, port, self._client_id, self._intake.put, self._user)
+        self._intake.start(self._session)
+        self._session.start()
+
+    def _let_go(self) -> None:
+        """What was not acknowledged stays with the broker, for whoever comes next."""
+        intake, session = self._intake, self._session
+        self._intake = self._session = None
+        if intake:
+            intake.stop()
+        if session:
+            session.stop()
+
+    def _wake(self) -> None:
+        if intake := self._intake:  # another process sees it by itself
+            intake.wake()
+
     def stop(self) -> None:
         """Ends everything and waits for it; may be called again."""
-        if self._intake:
-            self._intake.stop()
-        if self._session:
-            self._session.stop()
+        if self._leader:
+            self._leader.stop()
+        self._let_go()
+        if self._front:
+            self._front.stop()
         if self._broker:
             self._broker.stop()
         if self._server:
             self._server.stop()
         if self._database:
             self._database.close()
-        self._intake = self._session = self._broker = self._server = self._database = None
+        self._front = self._broker = self._server = self._database = self._leader = None
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Returns after `timeout_s`; raises CloudError as soon as a part of it fails."""
@@ -188,8 +246,10 @@ class Cloud:
         expires = math.ceil(time.time() + self.url_ttl_s)
         return signing.make_url(self.public_url, self._secret, firmware.id, expires)
 
-    def _health(self) -> tuple[str | None, bool]:
-        return self.failure, self._session is not None and self._session.connected
+    def _health(self) -> tuple[str | None, bool, bool]:
+        session, leader = self._session, self._leader
+        standby = leader is not None and not leader.leads
+        return self.failure, session is not None and session.connected, standby
 
     def _fail(self, reason: str) -> None:
         log.error("%s", reason)
@@ -197,13 +257,16 @@ class Cloud:
         self._failed.set()
 
 
-def _split(broker: str) -> tuple[str, int]:
-    host, _, port = broker.rpartition(":")
+def _split(broker: str) -> tuple[tuple[str, str | None] | None, tuple[str, int]]:
+    """((user, password) or None, (host, port)) of USER:PASSWORD@HOST:PORT."""
+    signed, _, where = broker.rpartition("@")
+    host, _, port = where.rpartition(":")
     if not host:
-        host, port = broker, "1883"
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise CloudError(f"{broker!r} is not HOST:PORT of an MQTT broker")
-    return host.strip("[]"), int(port)
+        host, port = where, "1883"
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise CloudError(f"{where!r} is not HOST:PORT of an MQTT broker")
+    name, _, password = signed.partition(":")
+    return (name, password) if signed else None, (host.strip("[]"), int(port))
 
 
 def _is_any(host: str) -> bool:

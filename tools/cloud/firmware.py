@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from .. import release
+from . import audit
 from .database import Database
 from .models import Firmware
 from .protocol import NAME_MOST
@@ -94,6 +95,7 @@ def register(
     upload: Upload,
     version: str | None,
     application: str | None,
+    who: str,
 ) -> tuple[Firmware, list[str]]:
     """Keeps an upload and returns its record, with warnings. Raises FirmwareError.
 
@@ -130,6 +132,7 @@ def register(
                 uploaded_at=time.time(),
             )
             session.add(firmware)
+            audit.note(session, who, "firmware upload", version, size=upload.size, sha256=sha256)
     return firmware, warnings
 
 

@@ -14,9 +14,11 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from . import campaigns
 from .database import Database, add
 from .models import Firmware
-from .records import Outgoing, anything_due, push_due, take_in
+from .pushing import anything_due, push_due
+from .records import Outgoing, take_in
 from .rollout import BackOff
 from .session import Message, MqttSession
 
@@ -24,6 +26,7 @@ log = logging.getLogger("ivota.cloud")
 
 BATCH_MOST = 500
 IDLE_S = 0.25  # how late the end of a back-off may be seen
+TICK_S = 0.5  # between two looks at the campaigns
 BACKLOG_MOST = 20000  # beyond it QoS 0 messages (percents) are dropped; QoS 1 the broker bounds
 
 
@@ -48,6 +51,7 @@ class Intake:
         self._push_qos = push_qos
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
+        self._next_tick = 0.0
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -118,6 +122,9 @@ class Intake:
         if not batch and not (online and self._anything_due(now)):
             return []
         with self._database.writing() as session:
+            if time.monotonic() >= self._next_tick:
+                more = campaigns.tick(session, now)
+                self._next_tick = 0.0 if more else time.monotonic() + TICK_S
             outgoing = take_in(session, batch, now, self._back_off)
             dropped, self._dropped = self._dropped, 0
             if dropped:
@@ -128,4 +135,5 @@ class Intake:
 
     def _anything_due(self, now: float) -> bool:
         with self._database.reading() as session:
-            return anything_due(session, now)
+            ticks = time.monotonic() >= self._next_tick and campaigns.anything_to_do(session)
+            return ticks or anything_due(session, now)

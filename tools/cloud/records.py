@@ -1,23 +1,22 @@
-"""What a message from a device changes, and which pushes are due: inside one transaction."""
+"""What a message from a device changes: inside one transaction."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session, joinedload
 
 from . import protocol, rollout
 from .database import add, next_revision
-from .models import Assignment, Device, Firmware, Push, Report
+from .models import Assignment, Device, Report
 from .session import Message
 
 log = logging.getLogger("ivota.cloud")
 
-PUSHES_MOST = 500  # in one transaction
 RAW_MOST = 4096  # bytes kept of a message
 JUNK_MOST = 1000  # messages kept of those that are not the protocol's
 DEVICES_MOST = 100_000
@@ -119,36 +118,11 @@ class _Batch:
             log.warning("%d devices are known, no more are added", DEVICES_MOST)
             return None
         self._room -= 1
-        device = Device(product_id=product_id, device_name=device_name, garbled=0)
+        device = Device(product_id=product_id, device_name=device_name, garbled=0, tags=[])
         self._session.add(device)
         self._session.flush()
         self._devices[product_id, device_name] = device
         return device
-
-
-def push_due(session: Session, now: float, url_of: Callable[[Firmware], str]) -> list[Outgoing]:
-    """The pushes that are due, marked as sent."""
-    outgoing = []
-    for assignment in session.scalars(select(Assignment).where(_due(now)).limit(PUSHES_MOST)):
-        firmware, device = assignment.firmware, assignment.device
-        payload = protocol.update_firmware(
-            firmware.version, url_of(firmware), firmware.size, firmware.md5
-        )
-        topic = protocol.update_topic(device.product_id, device.device_name)
-        outgoing.append(Outgoing(topic, payload))
-        rollout.on_pushed(assignment, now)
-        session.add(Push(at=now, assignment_id=assignment.id))
-        device.revision = next_revision(session)
-        log.info("push %s to %s", firmware.version, device.name)
-    return outgoing
-
-
-def anything_due(session: Session, now: float) -> bool:
-    return session.scalar(select(Assignment.id).where(_due(now)).limit(1)) is not None
-
-
-def _due(now: float) -> ColumnElement[bool]:
-    return Assignment.next_push_at <= now
 
 
 def _row(

@@ -4,6 +4,7 @@
        ↑             └────────── fail ──────┘
        └─ back-off ─ retry ←──────┴──→ failed     (current: runs it, `done` is still to come)
 
+Out of any of these, by an operator: superseded, cancelled; skipped is what runs something newer.
 `next_push_at` is the only order to push there is: whoever publishes takes what is due.
 """
 
@@ -13,12 +14,16 @@ from dataclasses import dataclass
 
 from .models import Assignment
 from .protocol import Report
+from .versions import is_older
 
 WAITING, PUSHED, DOWNLOADING, BURNING = "waiting", "pushed", "downloading", "burning"
 CURRENT, RETRY, DONE, FAILED, SUPERSEDED = "current", "retry", "done", "failed", "superseded"
-CLOSED = (DONE, FAILED, SUPERSEDED)
+CANCELLED, SKIPPED = "cancelled", "skipped"
+CLOSED = (DONE, FAILED, SUPERSEDED, CANCELLED, SKIPPED)
+ACTIVE = (PUSHED, DOWNLOADING, BURNING)
 
 SOFT_CODES = (-1, -2, -3)  # the download's: time, no file, signature expired
+TIMED_OUT = -1
 HARD_MOST = 3  # times in all for -4, -5 and codes that nobody defined
 
 
@@ -41,7 +46,7 @@ def begin(assignment: Assignment, running: str | None, now: float) -> None:
     assignment.updated_at = now
     if running == assignment.firmware.version:
         assignment.state = CURRENT
-    elif running is not None:
+    elif running is not None and not _skip(assignment, running):
         assignment.next_push_at = now
 
 
@@ -52,9 +57,19 @@ def on_version(assignment: Assignment, running: str, now: float) -> None:
     assignment.updated_at = now
     if running == assignment.firmware.version:
         assignment.state, assignment.next_push_at = CURRENT, None
+    elif _skip(assignment, running):
+        return
     elif assignment.state != RETRY:
         assignment.next_push_at = now
     # In RETRY the back-off's end is already the next push.
+
+
+def _skip(assignment: Assignment, running: str) -> bool:
+    """Leaves a device as it is that runs something newer, where the order is to update only."""
+    if not assignment.only_outdated or is_older(running, assignment.firmware.version):
+        return False
+    assignment.state, assignment.next_push_at = SKIPPED, None
+    return True
 
 
 def on_progress(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
@@ -62,7 +77,8 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
     if report.version != assignment.firmware.version or assignment.state == SUPERSEDED:
         return
     if report.state == "done":
-        # Also after FAILED: the device is where it was meant to be, whatever came before.
+        # Also after FAILED or CANCELLED: the device is where it was meant to be, whatever came
+        # before.
         _set(assignment, DONE, report, now)
         assignment.percent = 100
     elif assignment.state in CLOSED:
@@ -104,8 +120,30 @@ def on_pushed(assignment: Assignment, now: float) -> None:
     assignment.pushes += 1
     assignment.next_push_at = None
     assignment.updated_at = now
+    assignment.first_push_at = assignment.first_push_at or now
+    if assignment.state not in ACTIVE:
+        assignment.started_at = now
     if assignment.state not in (DOWNLOADING, BURNING):
         assignment.state = PUSHED
+
+
+def cancel(assignment: Assignment, now: float) -> None:
+    """No push any more, also for a device in mid-download. What has ended stays as it ended."""
+    assignment.next_push_at = None
+    if assignment.state not in CLOSED:
+        assignment.state = CANCELLED
+        assignment.updated_at = now
+
+
+def time_out(assignment: Assignment, now: float, words: str) -> None:
+    """The device had its time. One that runs the target has only kept quiet about it."""
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    if assignment.state == CURRENT:
+        assignment.state = DONE
+    else:
+        assignment.state = FAILED
+        assignment.result_code, assignment.result_msg = TIMED_OUT, words
 
 
 def supersede(assignment: Assignment, now: float) -> None:

@@ -37,13 +37,16 @@ class DeviceOut(BaseModel):
     """A device, and how far it is on the way to its target.
 
     `state` is "idle" without a target, else waiting, pushed, downloading, burning, current (runs
-    the target, `done` is still to come), retry, done or failed.
+    the target, `done` is still to come), retry, done, failed, cancelled or skipped (runs something
+    newer).
     """
 
     id: int
     device: str
     product_id: str
     device_name: str
+    tags: list[str]
+    campaign_id: int | None
     version: str | None
     state: str
     target: str | None
@@ -95,12 +98,44 @@ class PushOut(BaseModel):
     firmware: FirmwareOut
 
 
+class AttemptOut(_Row):
+    """One try to bring one firmware to a device, and how it ended."""
+
+    id: int
+    device_id: int
+    firmware_id: int
+    campaign_id: int | None
+    current: bool
+    state: str
+    percent: int | None
+    result_code: int | None
+    result_msg: str | None
+    pushes: int
+    soft_failures: int
+    hard_failures: int
+    next_push_at: float | None
+    created_at: float
+    updated_at: float
+
+
+class WhyOut(BaseModel):
+    """Where a device stands, in a sentence that says what it waits for."""
+
+    device: str
+    state: str
+    why: str
+
+
 class HealthOut(BaseModel):
-    """Whether reports come in, and how many messages of each kind have."""
+    """Whether reports come in, and how many messages of each kind have.
+
+    `standby`: another process takes in the reports, this one would take over.
+    """
 
     ok: bool
     problem: str | None
     mqtt_connected: bool
+    standby: bool
     counters: dict[str, int]
 
 
@@ -117,6 +152,8 @@ def device_out(device: models.Device) -> DeviceOut:
         device=device.name,
         product_id=device.product_id,
         device_name=device.device_name,
+        tags=[each.tag for each in device.tags],
+        campaign_id=assignment.campaign_id if assignment else None,
         version=device.version,
         state=assignment.state if assignment else IDLE,
         target=assignment.firmware.version if assignment else None,

@@ -11,8 +11,10 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from .campaigns import CampaignError
 from .errors import CloudError
 from .firmware import FirmwareError
+from .query import QueryError
 
 log = logging.getLogger("ivota.cloud")
 
@@ -29,6 +31,14 @@ def make_app(*routers: APIRouter) -> FastAPI:
     @app.exception_handler(FirmwareError)
     def refused(_request: Request, error: FirmwareError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, error.status)
+
+    @app.exception_handler(CampaignError)
+    def conflicts(_request: Request, error: CampaignError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(QueryError)
+    def no_query(_request: Request, error: QueryError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(Exception)
     def failed(request: Request, error: Exception) -> JSONResponse:

@@ -36,11 +36,18 @@ class Message:
 class MqttSession:
     """`client_id` names the session at the broker, which keeps reports for it while we are away.
 
+    `user`: name and password at the broker, where it asks for them.
+
     `on_message` is called from the network's thread and must not block.
     """
 
     def __init__(
-        self, host: str, port: int, client_id: str, on_message: Callable[[Message], None]
+        self,
+        host: str,
+        port: int,
+        client_id: str,
+        on_message: Callable[[Message], None],
+        user: tuple[str, str | None] | None = None,
     ) -> None:
         self._host, self._port = host, port
         self._on_message = on_message
@@ -50,6 +57,8 @@ class MqttSession:
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
         )
+        if user is not None:
+            self._client.username_pw_set(*user)
         self._client.reconnect_delay_set(1, 30)
         # What cannot be sent now is not worth much later: URLs expire, and reports come again.
         self._client.max_queued_messages_set(10000)

@@ -8,7 +8,7 @@ down_revision: str | None = None
 
 
 def upgrade() -> None:
-    current = sa.column("current")
+    current: sa.ColumnClause[bool] = sa.column("current")
     op.create_table(
         "counters",
         sa.Column("name", sa.String(length=64), nullable=False),

@@ -1,0 +1,262 @@
+"""Campaigns: made, started, moved on, and what an operator may do to one. In a transaction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from . import audit, rollout, stages
+from .assign import assign, touch
+from .database import next_revision
+from .models import Assignment, Campaign, Device, Member
+from .query import find
+from .stages import CANCELLED, DRAFT, ENDED, PAUSED, RUNNING, SCHEDULED, STOPPED, Tally
+from .versions import is_older
+
+ASSIGNED_MOST = 500  # devices that get their target in one step
+
+
+class CampaignError(ValueError):
+    """A campaign is not in a state for this; the message says which it is in."""
+
+
+def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
+    """Chooses the devices and begins the first stage. Raises CampaignError, QueryError."""
+    _expect(campaign, "start", DRAFT, SCHEDULED)
+    chosen = [device for device in find(session, campaign.query, now) if _wants(campaign, device)]
+    # Who comes first is drawn, so that a first stage is a sample of all.
+    random.Random(f"{campaign.id}").shuffle(chosen)
+    ends = stages.bounds(campaign.stages, len(chosen))
+    stage = 0
+    for number, device in enumerate(chosen):
+        if number >= ends[stage]:
+            stage += 1
+        session.add(Member(campaign_id=campaign.id, device_id=device.id, stage=stage))
+    campaign.state, campaign.started_at, campaign.stage = RUNNING, now, 0
+    audit.note(session, who, "campaign start", _name(campaign), devices=len(chosen))
+    session.flush()
+
+
+def _wants(campaign: Campaign, device: Device) -> bool:
+    if not campaign.only_outdated or device.version is None:
+        return True
+    return is_older(device.version, campaign.firmware.version)
+
+
+def pause(session: Session, campaign: Campaign, who: str, reason: str = "") -> None:
+    """No device gets a push until it is resumed; a download that runs may end."""
+    _expect(campaign, "pause", RUNNING)
+    campaign.state, campaign.reason = PAUSED, reason
+    audit.note(session, who, "campaign pause", _name(campaign), reason=reason or None)
+
+
+def resume(session: Session, campaign: Campaign, who: str) -> None:
+    """Goes on, also past what stopped it: the stop rule counts afresh from here."""
+    _expect(campaign, "resume", PAUSED, STOPPED)
+    if campaign.state == STOPPED:
+        total = sum(tally(session, campaign), Tally())
+        campaign.waived_done, campaign.waived_failed = total.good, total.failed
+        campaign.waived_stage = campaign.stage
+    campaign.state, campaign.reason = RUNNING, ""
+    audit.note(session, who, "campaign resume", _name(campaign))
+
+
+def cancel(session: Session, campaign: Campaign, now: float, who: str) -> None:
+    """For good: no push any more, also for a device in mid-download."""
+    if campaign.state in ENDED:
+        raise CampaignError(f"the campaign is {campaign.state} already")
+    campaign.state, campaign.ended_at = CANCELLED, now
+    query = select(Assignment).where(
+        Assignment.campaign_id == campaign.id, Assignment.state.not_in(rollout.CLOSED)
+    )
+    for assignment in session.scalars(query.options(joinedload(Assignment.device))):
+        rollout.cancel(assignment, now)
+        touch(session, assignment.device)
+    audit.note(session, who, "campaign cancel", _name(campaign))
+
+
+def retry_failed(session: Session, campaign: Campaign, now: float, who: str) -> int:
+    """Another attempt for each device that stands as failed, and how many those are.
+
+    A finished campaign runs again until they have ended. Raises CampaignError.
+    """
+    if campaign.state not in (RUNNING, PAUSED, STOPPED, stages.FINISHED):
+        raise CampaignError(f"the campaign is {campaign.state}: nothing can be tried again")
+    failed = _members(session, campaign).join(Member.assignment)
+    count = 0
+    for member in session.scalars(failed.where(Assignment.state == rollout.FAILED)):
+        # What has been given another target since is no longer this campaign's.
+        if member.assignment and member.assignment.current:
+            attempt = assign(session, member.device, campaign.firmware, now, campaign)
+            member.assignment_id = attempt.id
+            count += 1
+    session.flush()
+    if count:
+        total = sum(tally(session, campaign), Tally())
+        campaign.waived_done, campaign.waived_failed = total.good, total.failed
+        campaign.stage_good_at = None
+        if campaign.state == stages.FINISHED:
+            campaign.state, campaign.ended_at = RUNNING, None
+    audit.note(session, who, "campaign retry", _name(campaign), devices=count)
+    return count
+
+
+def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
+    """Another attempt with the same target, in the same campaign. Raises CampaignError."""
+    old = device.assignment
+    if old is None or old.state not in (rollout.FAILED, rollout.RETRY, rollout.CANCELLED):
+        state = old.state if old else "idle"
+        raise CampaignError(f"{device.name} is {state}: there is nothing to try again")
+    campaign = old.campaign if old.campaign and old.campaign.state != CANCELLED else None
+    attempt = assign(session, device, old.firmware, now, campaign)
+    if campaign:
+        session.execute(
+            update(Member)
+            .where(Member.campaign_id == campaign.id, Member.device_id == device.id)
+            .values(assignment_id=attempt.id)
+        )
+        if campaign.state == stages.FINISHED:
+            campaign.state, campaign.ended_at = RUNNING, None
+    audit.note(session, who, "device retry", device.name, version=old.firmware.version)
+    return attempt
+
+
+def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
+    """Raises CampaignError where nothing is under way."""
+    assignment = device.assignment
+    if assignment is None or assignment.state in rollout.CLOSED:
+        state = assignment.state if assignment else "idle"
+        raise CampaignError(f"{device.name} is {state}: there is nothing to cancel")
+    rollout.cancel(assignment, now)
+    touch(session, device)
+    audit.note(session, who, "device cancel", device.name, version=assignment.firmware.version)
+
+
+def tally(session: Session, campaign: Campaign) -> list[Tally]:
+    """By stage."""
+    good = or_(
+        Assignment.state == rollout.DONE,
+        # It ran the target before it was asked to.
+        and_(Assignment.state == rollout.CURRENT, Assignment.pushes == 0),
+    )
+    left_out = (rollout.SUPERSEDED, rollout.SKIPPED, rollout.CANCELLED)
+    query = (
+        select(
+            Member.stage,
+            func.count(),
+            func.count(1).filter(good),
+            func.count(1).filter(Assignment.state == rollout.FAILED),
+            func.count(1).filter(Assignment.state.in_(left_out)),
+        )
+        .outerjoin(Member.assignment)
+        .where(Member.campaign_id == campaign.id)
+        .group_by(Member.stage)
+        .order_by(Member.stage)
+    )
+    return [Tally(*row[1:]) for row in session.execute(query).tuples()]
+
+
+def anything_to_do(session: Session) -> bool:
+    query = select(Campaign.id).where(Campaign.state.in_((SCHEDULED, RUNNING))).limit(1)
+    return session.scalar(query) is not None
+
+
+def tick(session: Session, now: float) -> bool:
+    """Moves every campaign on; True where there is more to do at once."""
+    more = False
+    due = select(Campaign).where(Campaign.state == SCHEDULED, Campaign.start_at <= now)
+    for campaign in session.scalars(due).all():
+        start(session, campaign, now, audit.ENGINE)
+    for campaign in session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all():
+        _time_out(session, campaign, now)
+        session.flush()
+        step = stages.decide(campaign, tally(session, campaign), now)
+        if step and step.state:
+            _end(session, campaign, step, now)
+            continue
+        if step and step.next_stage:
+            campaign.stage += 1
+            campaign.stage_good_at = None
+            audit.note(session, audit.ENGINE, "campaign stage", _name(campaign),
+                       stage=campaign.stage + 1)  # fmt: skip
+            more = True
+        more = _assign_stage(session, campaign, now) or more
+    return more
+
+
+def _end(session: Session, campaign: Campaign, step: stages.Step, now: float) -> None:
+    campaign.state, campaign.reason = step.state or campaign.state, step.reason
+    if campaign.state in ENDED:
+        campaign.ended_at = now
+    audit.note(session, audit.ENGINE, f"campaign {campaign.state}", _name(campaign),
+               reason=step.reason or None)  # fmt: skip
+
+
+def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
+    """Gives the members of the stages that have begun their target; True where more wait."""
+    query = _members(session, campaign).where(
+        Member.assignment_id.is_(None), Member.stage <= campaign.stage
+    )
+    waiting: Sequence[Member] = session.scalars(query.limit(ASSIGNED_MOST)).all()
+    made: list[tuple[Member, Assignment]] = []
+    for member in waiting:
+        device = member.device
+        attempt = Assignment(
+            device_id=device.id,
+            firmware=campaign.firmware,
+            campaign_id=campaign.id,
+            only_outdated=campaign.only_outdated,
+            pushes=0,
+            created_at=now,
+            state="",
+        )
+        rollout.begin(attempt, device.version, now)
+        old = device.assignment
+        if old and old.campaign_id != campaign.id and old.created_at > (campaign.started_at or 0):
+            rollout.supersede(attempt, now)  # somebody has chosen another target since
+        elif old:
+            rollout.supersede(old, now)
+        device.revision = next_revision(session)
+        made.append((member, attempt))
+    # What is superseded must be written first: a device has one target at any time.
+    session.flush()
+    session.add_all(attempt for _, attempt in made)
+    session.flush()
+    for member, attempt in made:
+        member.assignment_id = attempt.id
+        session.expire(member.device, ["assignment"])
+    return len(waiting) == ASSIGNED_MOST
+
+
+def _time_out(session: Session, campaign: Campaign, now: float) -> None:
+    if campaign.timeout_s is None:
+        return
+    query = select(Assignment).where(
+        Assignment.campaign_id == campaign.id,
+        Assignment.state.not_in(rollout.CLOSED),
+        Assignment.first_push_at <= now - campaign.timeout_s,
+    )
+    for assignment in session.scalars(query.options(joinedload(Assignment.device))):
+        rollout.time_out(assignment, now, f"not done {campaign.timeout_s:g} s after the push")
+        touch(session, assignment.device)
+
+
+def _members(session: Session, campaign: Campaign):  # type: ignore[no-untyped-def]
+    return (
+        select(Member)
+        .where(Member.campaign_id == campaign.id)
+        .order_by(Member.stage, Member.device_id)
+        .options(joinedload(Member.device).joinedload(Device.assignment))
+    )
+
+
+def _expect(campaign: Campaign, what: str, *states: str) -> None:
+    if campaign.state not in states:
+        raise CampaignError(f"cannot {what}: the campaign is {campaign.state}")
+
+
+def _name(campaign: Campaign) -> str:
+    return f"{campaign.id} {campaign.name}"

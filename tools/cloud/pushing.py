@@ -1,0 +1,86 @@
+"""Which pushes may go out now, and sending them: inside one transaction.
+
+A campaign that does not run gets none. Its limits count devices, not messages: a device that is in
+its download may be pushed again at any time; who begins takes a place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from . import protocol, rollout
+from .database import next_revision
+from .models import Assignment, Campaign, Firmware, Push
+from .records import Outgoing
+from .stages import RUNNING
+
+log = logging.getLogger("ivota.cloud")
+
+PUSHES_MOST = 500  # in one transaction
+SILENT_S = 600.0  # a device that says nothing for so long in its download gives up its place
+
+
+def push_due(session: Session, now: float, url_of: Callable[[Firmware], str]) -> list[Outgoing]:
+    """The pushes that are due, marked as sent."""
+    outgoing = []
+    urls: dict[int, str] = {}
+    for query, most in _due(session, now):
+        query = query.options(joinedload(Assignment.device), joinedload(Assignment.firmware))
+        for assignment in session.scalars(query.order_by(Assignment.next_push_at).limit(most)):
+            firmware, device = assignment.firmware, assignment.device
+            if firmware.id not in urls:
+                urls[firmware.id] = url_of(firmware)
+            payload = protocol.update_firmware(
+                firmware.version, urls[firmware.id], firmware.size, firmware.md5
+            )
+            topic = protocol.update_topic(device.product_id, device.device_name)
+            outgoing.append(Outgoing(topic, payload))
+            rollout.on_pushed(assignment, now)
+            session.add(Push(at=now, assignment_id=assignment.id))
+            device.revision = next_revision(session)
+            log.info("push %s to %s", firmware.version, device.name)
+        session.flush()
+    return outgoing
+
+
+def anything_due(session: Session, now: float) -> bool:
+    return any(
+        session.scalar(query.with_only_columns(Assignment.id).limit(1)) is not None
+        for query, _ in _due(session, now)
+    )
+
+
+def places(session: Session, campaign: Campaign, now: float) -> int:
+    """How many more devices of a campaign may begin now."""
+    most = [PUSHES_MOST]
+    of_campaign = select(func.count()).where(Assignment.campaign_id == campaign.id)
+    if campaign.active_most is not None:
+        active = Assignment.state.in_(rollout.ACTIVE), Assignment.updated_at > now - SILENT_S
+        most.append(campaign.active_most - (session.scalar(of_campaign.where(*active)) or 0))
+    if campaign.starts_per_min is not None:
+        started = Assignment.started_at > now - 60
+        most.append(campaign.starts_per_min - (session.scalar(of_campaign.where(started)) or 0))
+    return max(min(most), 0)
+
+
+def _due(session: Session, now: float) -> Iterator[tuple[Select[tuple[Assignment]], int]]:
+    """(Query, how many of its rows may be pushed), each when its turn comes."""
+    running = session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all()
+    limited = [c for c in running if c.active_most is not None or c.starts_per_min is not None]
+    due = select(Assignment).where(Assignment.next_push_at <= now)
+    free: list[ColumnElement[bool]] = [
+        Assignment.campaign_id.is_(None),
+        Assignment.campaign_id.in_([c.id for c in running if c not in limited]),
+    ]
+    for campaign in limited:
+        of_campaign = Assignment.campaign_id == campaign.id
+        free.append(of_campaign & Assignment.state.in_(rollout.ACTIVE))
+    yield due.where(or_(*free)), PUSHES_MOST
+    for campaign in limited:
+        if (most := places(session, campaign, now)) > 0:
+            beginning = Assignment.state.not_in(rollout.ACTIVE)
+            yield due.where(Assignment.campaign_id == campaign.id, beginning), most

@@ -1,0 +1,128 @@
+"""Which devices a group has: words that must all be true of a device.
+
+    tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
+
+A minus sign before a word turns it round; without words all devices are meant. `seen<7d` is a
+device that was heard of less than 7 days ago; units are s, min, h, d.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from .models import QUERY_MOST, Device
+from .versions import key
+
+_TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.DOTALL)
+_SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|min|h|d)")
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+
+
+class QueryError(ValueError):
+    """A query is none; says which word and why."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a query may ask of a device; `silent_s` is None where it has never reported."""
+
+    product: str
+    name: str
+    tags: frozenset[str]
+    version: str | None
+    silent_s: float | None
+
+
+Test = Callable[[Facts], bool]
+
+
+def parse(text: str) -> Test:
+    """The query as a function. Raises QueryError."""
+    if len(text) > QUERY_MOST:
+        raise QueryError(f"a query has at most {QUERY_MOST} characters")
+    if "\0" in text:
+        raise QueryError("a query has no NUL characters")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise QueryError(f"{text!r} is not a query: {error}") from None
+    tests = [_term(word) for word in words if word != "all"]
+    return lambda facts: all(test(facts) for test in tests)
+
+
+def find(session: Session, text: str, now: float) -> list[Device]:
+    """The devices a query means, by id. Raises QueryError."""
+    test = parse(text)
+    return [device for device in session.scalars(select(Device).order_by(Device.id))
+            if test(facts(device, now))]  # fmt: skip
+
+
+def facts(device: Device, now: float) -> Facts:
+    return Facts(
+        device.product_id,
+        device.device_name,
+        frozenset(each.tag for each in device.tags),
+        device.version,
+        None if device.last_seen is None else max(now - device.last_seen, 0),
+    )
+
+
+def _term(word: str) -> Test:
+    match = _TERM.fullmatch(word)
+    if match is None:
+        raise QueryError(
+            f"{word!r} is not part of a query: tag:T, product:P, name:N*, version<V, seen<7d"
+        )
+    minus, what, sign, value = match.groups()
+    if what == "version":
+        test = _version(sign, value)
+    elif what == "seen":
+        test = _seen(word, sign, value)
+    elif sign != ":":
+        raise QueryError(f"{word!r}: {what} is asked for with a colon")
+    else:
+        test = _text(what, value)
+    return (lambda facts: not test(facts)) if minus else test
+
+
+def _text(what: str, value: str) -> Test:
+    if what == "tag":
+        return lambda facts: value in facts.tags
+    if what == "product":
+        return lambda facts: facts.product == value
+    return lambda facts: fnmatchcase(facts.name, value)
+
+
+def _version(sign: str, value: str) -> Test:
+    if sign == ":":
+        return lambda facts: facts.version == value
+    bound = key(value)
+    return lambda facts: facts.version is not None and _compare(sign, key(facts.version), bound)
+
+
+def _seen(word: str, sign: str, value: str) -> Test:
+    match = _SPAN.fullmatch(value)
+    if match is None or sign == ":":
+        raise QueryError(f"{word!r}: seen is asked for as seen<7d or seen>12h")
+    bound = float(match[1]) * _UNITS[match[2]]
+    # Who has never been heard of was last heard of longer ago than any time.
+    return lambda facts: _compare(
+        sign, float("inf") if facts.silent_s is None else facts.silent_s, bound
+    )
+
+
+def _compare(sign: str, one: object, other: object) -> bool:
+    compared = {
+        "<": lambda a, b: a < b,
+        "<=": lambda a, b: a <= b,
+        ">": lambda a, b: a > b,
+        ">=": lambda a, b: a >= b,
+    }[sign](one, other)
+    return bool(compared)
