@@ -2,10 +2,12 @@
 
 from signed import CASES, KEYS, SIZE, firmware, footer, payload
 
+from ivota import net
 from ivota.codes import FAILED
 from ivota.errors import OtaError
-from ivota.signature import examine
-from support import raises, tmp_dir, write_file
+from ivota.payload import examine
+from ivota.signature import header
+from support import patched, raises, tmp_dir, write_file
 
 
 class Firmware:
@@ -44,8 +46,13 @@ class Board:
         """(the firmware, in how many steps)."""
         write_file(self.path + "/fw.bin", data)
         found = Firmware(self.path + "/fw.bin", len(data), version)
-        steps = sum(1 for _ in examine(found, self.config, confirmed))
-        return found, steps
+        return found, sum(1 for _ in self.steps(found, confirmed))
+
+    def steps(self, found, confirmed=0):
+        """Both phases, in bounded pieces."""
+        signed = header(found, self.config["keys"])
+        yield
+        yield from examine(found, signed, self.config["target"], confirmed)
 
     def refused(self, data, part="", version="0.2", confirmed=0, reject=True):
         with raises(OtaError, part) as caught:
@@ -70,11 +77,17 @@ def test_versions_and_targets_of_any_language():
         assert board.examine(firmware("unicode"), "0.2 \xe4\U0001f600")[0].sequence == 7
 
 
-def test_a_step_is_one_key_or_64_kib():
+def test_a_step_digests_64_kib_at_most():
     with Board() as board:
-        one = board.examine(firmware("good"))[1]
+        assert board.examine(firmware("good"))[1] == 1 + 2
+
+
+def test_the_watchdog_is_fed_before_each_key():
+    fed = []
     with Board(keys=("other", "other", "owner")) as board:
-        assert board.examine(firmware("good"))[1] == one + 2
+        with patched(net, feed=lambda: fed.append(1)):
+            assert board.examine(firmware("good"))[0].sequence == 7
+    assert len(fed) == 3
 
 
 def test_what_is_not_signed():
@@ -250,10 +263,10 @@ def test_a_file_that_cannot_be_read_is_no_verdict():
         for size in (SIZE * 2, len(firmware("good")) + 1):
             found = Firmware(board.path + "/fw.bin", size, "0.2")
             with raises(OSError):
-                for _ in examine(found, board.config, 0):
+                for _ in board.steps(found):
                     pass
         with raises(OSError):
-            for _ in examine(Firmware(board.path + "/none", 5000, "0.2"), board.config, 0):
+            for _ in board.steps(Firmware(board.path + "/none", 5000, "0.2")):
                 pass
 
 
@@ -263,7 +276,7 @@ def test_what_is_digested_is_what_is_read_back():
     with Board() as board:
         write_file(board.path + "/fw.bin", good)
         found = Firmware(board.path + "/fw.bin", len(good), "0.2")
-        steps = examine(found, board.config, 0)
+        steps = board.steps(found)
         next(steps)
         with open(board.path + "/fw.bin", "r+b") as file:
             file.seek(SIZE - 1)
@@ -271,4 +284,4 @@ def test_what_is_digested_is_what_is_read_back():
         with raises(OtaError, "payload is not the one"):
             for _ in steps:
                 pass
-        assert found.payload_size is None
+        assert found.sequence is None

@@ -6,7 +6,8 @@ from clientworld import World
 from doubles.fakeesp32 import FakeEsp32
 from signed import KEYS, SIZE, firmware, payload
 
-from ivota import jsonfile, signature
+from ivota import jsonfile
+from ivota import payload as payload_phase
 from ivota.codes import FAILED
 from support import patched, write_file
 
@@ -130,7 +131,7 @@ def test_flash_that_fails_is_no_verdict():
             def fails(*_, error=error):
                 raise error
 
-            with patched(signature, _compare=fails):
+            with patched(payload_phase, _mismatch=fails):
                 board.push()
                 board.spin(10, lambda: board.finals())
             assert board.finals()[0][:2] == ("fail", "-5")
@@ -144,11 +145,11 @@ def test_a_push_in_the_midst_of_it():
     with Board(firmware("good")) as board:
         client = board.start(on_firmware=board)
         board.push()
-        board.spin(10, lambda: client.job and client.job.phase == "signature")
+        board.spin(10, lambda: client.job and client.job.phase == "payload")
         client.step()
         board.push(url="http://h/renewed")  # the same: goes on
         client.step()
-        assert client.job.phase == "signature" and client.next is None
+        assert client.job.phase == "payload" and client.next is None
         board.data = firmware("newer")
         board.push()
         board.spin(10, lambda: board.got)

@@ -1,0 +1,83 @@
+"""The phase after the signature: whether what was signed is this payload, for this board."""
+
+import binascii
+import hashlib
+import json
+
+from micropython import const
+
+from ivota import once
+
+_CHUNK = const(512)
+_CHUNKS = const(128)  # in a step: 64 KiB
+
+
+def step(job):
+    """Do the next piece; after the last one the update goes on in `finish`."""
+    client = job.client
+    if not job.verbs:
+        state = client.state
+        job.verbs = examine(job.firmware, job.signed, client.config["target"], state.sequence)
+    for _ in job.verbs:
+        return True
+    job.verbs = job.signed = None
+    job.phase = "finish"
+    client.log("info", "signed", sequence=job.firmware.sequence)
+    return True
+
+
+def examine(firmware, header, target, confirmed):
+    """Compare the firmware with its header, which is its owner's; a generator of bounded steps.
+
+    At its end `firmware` has `sequence` and `kind`. Raises OtaError(-5) for what won't do.
+    """
+    trailer = once("trailer")
+    try:
+        said = json.loads(header)
+        for key in ("version", "target", "size", "sha256", "kind"):
+            said[key]
+        if type(said["sequence"]) is not int or said["v"] != 1:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise trailer.refusal(firmware, "its header is of another format")
+    why = _mismatch(said, firmware, target, confirmed)
+    if why:
+        raise trailer.refusal(firmware, why)
+    with trailer.opened(firmware) as file:
+        digest = hashlib.sha256()
+        buffer = bytearray(_CHUNK)
+        left = firmware.payload_size
+        while left >= _CHUNK:
+            for _ in range(min(left // _CHUNK, _CHUNKS)):
+                if file.readinto(buffer) != _CHUNK:
+                    raise OSError("the file ends early")
+                digest.update(buffer)
+                left -= _CHUNK
+            yield
+        digest.update(trailer.read(file, firmware.payload_size - left, left))
+        if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
+            raise trailer.refusal(firmware, "the payload is not the one that was signed")
+        # From here on the payload is its owner's.
+        if said["kind"] != _kind(trailer.read(file, 0, min(firmware.payload_size, 10))):
+            raise trailer.refusal(firmware, "the payload is of another kind")
+    firmware.sequence = said["sequence"]
+    firmware.kind = said["kind"]
+
+
+def _mismatch(said, firmware, target, confirmed):
+    """Why what was signed is not what is wanted here; None where it is."""
+    if said["version"] != firmware.version:
+        return "of version %s, not of the one that was pushed" % said["version"]
+    if said["target"] != target:
+        return "for the target %s, and this is %s" % (said["target"], target)
+    if said["sequence"] <= confirmed:
+        return "number %d, and %d is confirmed" % (said["sequence"], confirmed)
+    if said["size"] != firmware.payload_size:
+        return "of %s bytes, and here are %d" % (said["size"], firmware.payload_size)
+    return None
+
+
+def _kind(head):
+    if head == b"ivota.json":
+        return "bundle"
+    return "esp32-image" if head[:1] == b"\xe9" else "other"
