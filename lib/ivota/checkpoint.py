@@ -10,7 +10,8 @@ from ivota.errors import OtaError
 _MISMATCH = const(-4)
 
 
-def _note(target, key, value):
+def keep(target, key, value):
+    """Have this in the checkpoint."""
     known = once("jsonfile").load(target.checkpoint) or {}
     if known.get(key) != value:
         known[key] = value
@@ -21,19 +22,14 @@ def note(target, etag):
     """Keep the server's name for these bytes, for the next request's If-Range."""
     if etag and etag != target.etag:
         target.etag = etag
-        _note(target, "etag", etag)
+        keep(target, "etag", etag)
 
 
 def commit(target):
     """Make all that was written durable, say so in the checkpoint, and close."""
     close(target)
-    if target.kind != "choose":
-        note_position(target)
-
-
-def note_position(target):
-    """Say in the checkpoint how far it is."""
-    _note(target, "position", target.durable if target.slot else target.position)
+    if target.kind:
+        keep(target, "position", target.position)
 
 
 def finish(target, md5, fetched):

@@ -31,6 +31,7 @@ def step(job):
         once("checkpoint").discard(target)
         once("staging").open_target(target, base, job.push, state.active, state.previous)
         target.kind = "firmware"
+        target.phase = "receive"
         target.file.write(buffer)
     target.position = 1
     job.phase = "receive"

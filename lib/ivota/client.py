@@ -60,7 +60,7 @@ class Client:
         self.trial = None  # while the version that runs is not confirmed yet
         if state.trial or state.ended:
             self.trial = once("trial").Trial(self, config["trial"]["limit_s"])
-        if state.outbox and not state.provisional:
+        if state.outbox:
             self.enqueue("final", state.outbox)
         self._reported = self._acked = time.ticks_ms()
 

@@ -16,9 +16,9 @@ _TRIES = const(10)  # how often one image is given to the boot loader; it may no
 _NO_LIMIT = const(0x3FFFFFFF)
 
 
-def examine(state, firmware):
+def examine(checkpoint):
     """Raise OtaError(-5) for an image that is not for this chip, or that never came to run."""
-    if _tries(state, firmware.md5) >= _TRIES:
+    if _tries(once("jsonfile").load(checkpoint)) >= _TRIES:
         raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
     running = Partition(Partition.RUNNING)
     own = bytearray(_HEADER)
@@ -28,33 +28,36 @@ def examine(state, firmware):
     if found[0] != own[0]:
         raise OtaError(_FAILED, "not an ESP32 image")
     if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id
-        raise OtaError(
-            _FAILED, "an image for chip %d, this is chip %d" % (_chip(found), _chip(own))
-        )
+        chips = _chip(found), _chip(own)
+        raise OtaError(_FAILED, "an image for chip %d, this is chip %d" % chips)
 
 
 def _chip(header):
     return header[12] | header[13] << 8
 
 
-def _tries(state, md5):
+def _tries(known):
     """How often it was given to the boot loader without a word from it."""
-    tries = state.tries
-    return tries[1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
+    tries = known and known.get("tries")
+    return tries if type(tries) is int else 0
 
 
-def activate(state, firmware, trial):
+def activate(state, checkpoint, trial):
     """Let the image run from the next start on, as a trial.
 
     After a cut before `set_boot` boot.py sees that it does not run, and undoes the first write.
     """
+    jsonfile = once("jsonfile")
+    known = jsonfile.load(checkpoint) or {}
+    known["tries"] = _tries(known) + 1
+    jsonfile.save(checkpoint, known)
+    slot = Partition(Partition.RUNNING).get_next_update()
+    trial["slot"] = slot.info()[4]
     states = once("state")
-    trial["slot"] = firmware.slot
-    state.tries = [firmware.md5, _tries(state, firmware.md5) + 1]
     previous = state.previous
     states.activate(state, None, trial)
     try:
-        Partition(Partition.RUNNING).get_next_update().set_boot()
+        slot.set_boot()
     except OSError as error:
         state.active, state.previous, state.trial = state.previous, previous, None
         states.save(state)
@@ -68,27 +71,39 @@ def begin(client):
     states = once("state")
     if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
         states.roll_back(state, "the boot loader went back to the image before")  # as boot.py has
-    elif trial and not state.provisional and trial["version"] != client.version:
+    elif trial and "provisional" not in trial and trial["version"] != client.version:
         states.roll_back(state, "it says that it is version " + client.version, True)
         client.restart = True
         client.exit()
-    elif state.ended and states.count(state, state.ended["md5sum"]) + 1 >= _TRIES:
-        state.ended["reject"] = True
+    ended = state.ended
+    if ended:
+        # It has run: from now on it is its failures that count.
+        jsonfile = once("jsonfile")
+        path = _checkpoint(client, ended)
+        known = jsonfile.load(path)
+        if known and known.pop("tries", 0):
+            jsonfile.save(path, known)
+        if states.count(state, ended["md5sum"]) + 1 >= _TRIES:
+            ended["reject"] = True
+
+
+def _checkpoint(client, trial):
+    return client.directory + "/" + once("staging").file_stem(trial["version"]) + ".json"
 
 
 def confirm(client, text):
     """Mark the image as valid; False when that failed, and the boot loader is to decide.
 
-    `text` is in the outbox before that, as provisional: not to be sent yet. After a cut the image
-    runs and is valid, which can be done twice, or it does not, and boot.py ends the trial.
+    Before that the trial has `text` as provisional: to be sent once it is true. After a cut the
+    image runs and is valid, which can be said twice, or it does not, and boot.py ends the trial.
     """
     state = client.state
+    trial = state.trial
     try:
-        if not state.provisional:
-            state.outbox = text
-            state.provisional = True
+        if "provisional" not in trial:
+            trial["provisional"] = text
             # What the boot loader has taken for valid can't be given up for its starts.
-            state.trial["limits"] = [_NO_LIMIT, _NO_LIMIT]
+            trial["limits"] = [_NO_LIMIT, _NO_LIMIT]
             once("state").save(state)
         Partition.mark_app_valid_cancel_rollback()
     except OSError as error:
@@ -96,6 +111,5 @@ def confirm(client, text):
         client.restart = True
         client.exit()
         return False
-    stem = once("staging").file_stem(state.trial["version"])
-    once("jsonfile").remove(client.directory + "/" + stem + ".json")
+    once("jsonfile").remove(_checkpoint(client, trial))
     return True

@@ -26,11 +26,7 @@ class Installer:
         Raises OtaError(-5) for what must not be started.
         """
         if self._work is None:
-            if firmware.slot:
-                self._work = ()
-                once("image").examine(self._client.state, firmware)
-            else:
-                self._work = _examine(firmware)
+            self._work = _examine(firmware)
         for _ in self._work:
             return False
         return True
@@ -48,15 +44,16 @@ class Installer:
             trial["echo"] = firmware.echo
         if client.config["keys"]:
             trial["sequence"] = firmware.sequence
-        if firmware.slot:
-            once("image").activate(client.state, firmware, trial)
-        else:
-            once("state").activate(client.state, firmware.path, trial)
+        module = once("image" if firmware.slot else "state")
+        module.activate(client.state, firmware.path, trial)
         client.restart = True
         client.exit()
 
 
 def _examine(firmware):
+    if firmware.slot:
+        once("image").examine(firmware.path)
+        return
     with open(firmware.path, "rb") as file:
         head = file.read(10)
     if head[:1] == b"\xe9":

@@ -67,7 +67,7 @@ def end_block(target):
     """The block is full: say so in the checkpoint where that is due, and go on to the next."""
     position = target.position
     if not position & _SYNC or position == target.size:
-        once("checkpoint").note_position(target)
+        once("checkpoint").keep(target, "position", position)
     target.end = min(position + _BLOCK, target.size)
 
 

@@ -27,7 +27,7 @@ def next_slot():
 def find(target, base, push):
     """Open the slot if the download of `push` goes on there, and leave what goes on in a file.
 
-    Where nothing is known of it, its first byte is yet to be seen: `target.kind` is "choose".
+    Where nothing is known of it, its first byte is yet to be seen: `target.kind` is None.
     """
     slot = next_slot()
     if slot is None:
@@ -39,7 +39,8 @@ def find(target, base, push):
     if mine and known.get("slot") == slot.info()[4]:
         open_slot(target, base, push, slot, known)
     elif not (mine or staging.size_of(path) == push.size) or _first(path) in (b"", IMAGE):
-        target.kind = "choose"
+        target.kind = None
+        target.phase = "choose"
         target.path = path
         target.checkpoint = base + ".json"
         target.size = push.size
@@ -80,6 +81,7 @@ def begin(target, base, push, kept):
 def open_slot(target, base, push, slot, known):
     """Go on where the checkpoint says; a block that was begun is erased and begun again."""
     target.kind = "partition"
+    target.phase = "receive"
     target.part = slot
     target.slot = known["slot"]
     target.path = target.checkpoint = base + ".json"  # all there is of it in the file system

@@ -23,10 +23,11 @@ class Target:
     """A firmware that is being downloaded: where it lies, and how far it is.
 
     `kind` names the module with what is done to it: firmware for a file, partition for an OTA
-    slot; "choose" while its first byte is yet to say.
+    slot; None while its first byte is yet to say. `phase` is what begins with a connection.
     """
 
     kind = "firmware"
+    phase = "receive"
     slot = None  # the label of the partition
     file = None
     position = 0

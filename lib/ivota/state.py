@@ -17,8 +17,6 @@ _KINDS = (
     ("ended", dict),
     ("rejected", list),
     ("failures", list),
-    ("tries", list),
-    ("provisional", bool),
     ("sequence", int),
     ("starts", int),
     ("power_boots", int),
@@ -31,8 +29,8 @@ class State:
     """What must survive a power cut.
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
-    `outbox` a final report that the cloud has not acknowledged, not to be sent yet while it is
-    `provisional`. What is not set, or junk, is None; numbers are 0, lists empty.
+    `outbox` a final report that the cloud has not acknowledged. What is not set, or junk, is
+    None; numbers are 0, lists empty.
     """
 
     path = PATH
@@ -43,8 +41,6 @@ def load(path=PATH):
     state = State()
     state.path = path
     found = once("jsonfile").load(path, True) or {}
-    if found.get("provisional") and not found.get("trial"):
-        found["provisional"] = found["outbox"] = None  # the image did not stay
     for key, kind in _KINDS:
         value = found.get(key)
         if type(value) is not kind:
@@ -105,8 +101,6 @@ def confirm(state, outbox):
     """End the trial for good, with its `done` report in the outbox."""
     state.failures = []
     state.rejected = []
-    state.tries = []
-    state.provisional = None
     state.outbox = outbox
     rise(state, state.trial.get("sequence", 0))
     _set_trial(state, None)
@@ -142,8 +136,6 @@ def roll_back(state, why, reject=False):
     state.ended["why"] = why
     if reject:
         state.ended["reject"] = True
-    if state.provisional:
-        state.provisional = state.outbox = None
     state.active, state.previous, state.trial = state.previous, None, None
     save(state)
 
@@ -155,8 +147,7 @@ def post(state, outbox, md5=None, reject=None, *version):
     is given, under that name alone.
     """
     state.outbox = outbox
-    state.ended = state.provisional = None
-    state.tries = []
+    state.ended = None
     if reject:
         others = [
             entry for entry in state.rejected if isinstance(entry, list) and entry[:1] != [md5]

@@ -41,7 +41,7 @@ def step(job):
     job.skip = transfer.skip
     job.deadline_ms = int(config["http"]["deadline_s"] * 1000)
     job.durable_at = time.ticks_ms()
-    job.phase = "choose" if target.kind == "choose" else "receive"
+    job.phase = target.phase
     return True
 
 
