@@ -20,7 +20,7 @@ def start(log):
     paths, watch = kept.choose(log)
     client = Client(kept.read(paths[0]), running_version(), log=log, state=state)
     if watch:
-        client.trial = kept.Watch(client, paths, *watch)
+        client.trial = once("watch").Watch(client, paths, *watch)
     join(client)
     seconds = client.config["watchdog_s"] or (60 if state.trial else 0)
     if seconds:

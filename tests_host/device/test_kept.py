@@ -6,6 +6,7 @@ import os
 import vfs
 
 from ivota import kept
+from ivota import watch as watching
 from support import Clock, patched, raises, read_file, tmp_dir, write_file
 
 GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
@@ -82,8 +83,8 @@ class Board:
         return kept.choose(self.log)
 
     def watch(self, client=None):
-        paths, watch = self.choose()
-        return kept.Watch(client or FakeClient(), paths, *watch)
+        paths, more = self.choose()
+        return watching.Watch(client or FakeClient(), paths, *more)
 
     def reach(self):
         """The configuration that is there reaches the cloud."""
@@ -111,7 +112,7 @@ def test_what_reached_the_cloud_is_kept():
 
 
 def test_nothing_is_kept_before_the_cloud_is_reached():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(watching) as clock:
         watch = board.watch()
         for _ in range(5):
             clock.advance_ms(600001)
@@ -226,7 +227,8 @@ def turns(board, client, watch, clock, ms):
 
 
 def test_each_is_tried_in_turn():
-    with Board(dict(GOOD, trial={"limit_s": 50})) as board, Clock().put_into(kept) as clock:
+    first = dict(GOOD, trial={"limit_s": 50})
+    with Board(first) as board, Clock().put_into(watching) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "wrong"}, trial={"limit_s": 0}))
@@ -240,7 +242,7 @@ def test_each_is_tried_in_turn():
 
 
 def test_the_one_that_is_tried_second_is_not_kept_again():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(watching) as clock:
         board.reach()
         before = read_file(board.kept)
         board.time += 1
@@ -256,7 +258,7 @@ def test_the_one_that_is_tried_second_is_not_kept_again():
 
 
 def test_no_turn_in_the_midst_of_an_update():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(watching) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "other"}))
