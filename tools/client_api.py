@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ import httpx
 DEFAULT_URL = "http://127.0.0.1:8123"
 TIMEOUT_S = 30.0  # the events' stream says something every 10 s
 POLL_S = 0.3
-ENDED = ("done", "failed")
+ENDED = ("done", "failed", "cancelled", "skipped")
 
 Json = dict[str, Any]  # the objects of docs: /api/v1/openapi.json describes each
 
@@ -112,6 +112,107 @@ class Client:
         }
         return self._object("POST", "push", json=order)
 
+    # -- one device ---------------------------------------------------------------------------
+
+    def why(self, device_id: int) -> Json:
+        """{"why": …}: what the device waits for."""
+        return self._object("GET", f"devices/{device_id}/why")
+
+    def attempts(self, device_id: int) -> list[Json]:
+        """Every target it was ever given, and how each ended."""
+        return self._list(f"devices/{device_id}/attempts")
+
+    def attempt_reports(self, attempt_id: int) -> list[Json]:
+        return self._list(f"attempts/{attempt_id}/reports")
+
+    def tag(self, device_id: int, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Json:
+        order = {"add": list(add), "remove": list(remove)}
+        return self._object("POST", f"devices/{device_id}/tags", json=order)
+
+    def set_secret(self, device_id: int, secret: str | None) -> Json:
+        """What it signs in with, in base64."""
+        return self._object("PUT", f"devices/{device_id}/secret", json={"secret": secret})
+
+    def retry_device(self, device_id: int) -> Json:
+        return self._object("POST", f"devices/{device_id}/retry")
+
+    def cancel_device(self, device_id: int) -> Json:
+        return self._object("POST", f"devices/{device_id}/cancel")
+
+    # -- groups and campaigns -----------------------------------------------------------------
+
+    def query(self, text: str) -> list[Json]:
+        """The devices that a query means now."""
+        return self._list("query", text=text)
+
+    def groups(self) -> list[Json]:
+        return self._list("groups")
+
+    def put_group(self, name: str, query: str) -> Json:
+        return self._object("PUT", "groups", json={"name": name, "query": query})
+
+    def remove_group(self, group_id: int) -> None:
+        self._ask("DELETE", f"groups/{group_id}")
+
+    def create_campaign(self, **order: Any) -> Json:
+        """The keys of `CampaignIn` in /api/v1/openapi.json; None stands for what is not said."""
+        return self._object("POST", "campaigns", json=order)
+
+    def campaigns(self) -> list[Json]:
+        return self._list("campaigns")
+
+    def campaign(self, campaign_id: int) -> Json:
+        return self._object("GET", f"campaigns/{campaign_id}")
+
+    def campaign_devices(self, campaign_id: int) -> list[Json]:
+        """All of them, by id."""
+        found: list[Json] = []
+        path = f"campaigns/{campaign_id}/devices"
+        while page := self._list(path, after=found[-1]["id"] if found else 0):
+            found += page
+        return found
+
+    def act_on_campaign(self, campaign_id: int, action: str) -> Json:
+        """`action`: start, pause, resume, cancel or retry."""
+        return self._object("POST", f"campaigns/{campaign_id}/{action}")
+
+    def start_campaign(self, campaign_id: int) -> Json:
+        return self.act_on_campaign(campaign_id, "start")
+
+    def pause_campaign(self, campaign_id: int) -> Json:
+        return self.act_on_campaign(campaign_id, "pause")
+
+    def resume_campaign(self, campaign_id: int) -> Json:
+        return self.act_on_campaign(campaign_id, "resume")
+
+    def cancel_campaign(self, campaign_id: int) -> Json:
+        return self.act_on_campaign(campaign_id, "cancel")
+
+    def retry_campaign(self, campaign_id: int) -> Json:
+        """{"devices": how many are tried again}."""
+        return self.act_on_campaign(campaign_id, "retry")
+
+    # -- who may, and who did -----------------------------------------------------------------
+
+    def tokens(self) -> list[Json]:
+        return self._list("tokens")
+
+    def create_token(self, name: str, role: str = "operate") -> Json:
+        """With `token`, which is shown this once."""
+        return self._object("POST", "tokens", json={"name": name, "role": role})
+
+    def remove_token(self, token_id: int) -> None:
+        self._ask("DELETE", f"tokens/{token_id}")
+
+    def audit(self) -> list[Json]:
+        """Who changed what, oldest first."""
+        found: list[Json] = []
+        while page := self._list("audit", after=found[-1]["id"] if found else 0):
+            found += page
+        return found
+
+    # -- as it goes ---------------------------------------------------------------------------
+
     def wait(self, device_id: int, timeout_s: float | None = None) -> Iterator[Json]:
         """The device whenever it has changed, until its update is done or has failed.
 
@@ -159,6 +260,8 @@ class Client:
             answer = self._http.request(method, path, **arguments)
             if not answer.is_success:
                 raise _refusal(answer)
+            if answer.status_code == 204:
+                return None
             try:
                 return answer.json()
             except ValueError:

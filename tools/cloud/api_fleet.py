@@ -20,6 +20,7 @@ from .assign import touch
 from .database import Database
 from .models import Assignment, Audit, Campaign, DeviceTag, Group, Member, Report, Token
 
+QUEUED = "queued"  # a member whose stage has not begun
 Number = Annotated[int, Path(ge=1, le=ID_MOST)]
 
 
@@ -319,11 +320,11 @@ _SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "timeout
 def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
     tallies = campaigns.tally(session, campaign)
     states = (
-        select(func.coalesce(Assignment.state, "queued"), func.count())
+        select(Assignment.state, func.count())
         .select_from(Member)
         .outerjoin(Member.assignment)
         .where(Member.campaign_id == campaign.id)
-        .group_by(func.coalesce(Assignment.state, "queued"))
+        .group_by(Assignment.state)
     )
     columns = set(fleet.CampaignOut.model_fields) - {"firmware", "progress", "states"}
     return fleet.CampaignOut(
@@ -334,7 +335,7 @@ def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
                            open=each.open, left_out=each.left_out)
             for each in tallies
         ],
-        states={state: count for state, count in session.execute(states).tuples()},
+        states={state or QUEUED: count for state, count in session.execute(states).tuples()},
     )  # fmt: skip
 
 

@@ -215,7 +215,7 @@ def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
         )
         rollout.begin(attempt, device.version, now)
         old = device.assignment
-        if old and old.campaign_id != campaign.id and old.created_at > (campaign.started_at or 0):
+        if old and _chosen_at(old) > (campaign.started_at or 0):
             rollout.supersede(attempt, now)  # somebody has chosen another target since
         elif old:
             rollout.supersede(old, now)
@@ -229,6 +229,12 @@ def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
         member.assignment_id = attempt.id
         session.expire(member.device, ["assignment"])
     return len(waiting) == ASSIGNED_MOST
+
+
+def _chosen_at(assignment: Assignment) -> float:
+    """When an operator decided on this target."""
+    campaign = assignment.campaign
+    return campaign.started_at or 0 if campaign else assignment.created_at
 
 
 def _time_out(session: Session, campaign: Campaign, now: float) -> None:

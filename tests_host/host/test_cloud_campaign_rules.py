@@ -1,0 +1,250 @@
+"""The pure parts of a fleet: versions, queries, and what a campaign does next."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ivota_tools.cloud import query, rollout, stages
+from ivota_tools.cloud.models import Assignment, Campaign, Firmware
+from ivota_tools.cloud.query import Facts, QueryError
+from ivota_tools.cloud.stages import Step, Tally
+from ivota_tools.cloud.versions import is_older, key
+
+# -- versions -------------------------------------------------------------------------------
+
+
+def test_versions_are_compared_by_their_numbers():
+    in_order = ["", "0.1", "0.2-rc1", "0.2-rc2", "0.2", "0.2.1", "0.9", "0.10", "v1", "1.0.1", "2"]
+    assert sorted(reversed(in_order), key=key) == in_order
+    assert is_older("0.9", "0.10") and not is_older("0.10", "0.9")
+    for one, other in (("1.0", "1"), ("v1.2", "1.2"), ("1.2+linux", "1.2"), ("1.2", "1.2")):
+        assert not is_older(one, other) and not is_older(other, one)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_two_versions_can_be_compared(one, other):
+    assert not (is_older(one, other) and is_older(other, one))
+
+
+# -- queries --------------------------------------------------------------------------------
+
+BOARD = Facts("P", "lab-3", frozenset({"beta", "two words"}), "0.10", 7200.0)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", True),
+        ("all", True),
+        ("tag:beta", True),
+        ("tag:alpha", False),
+        ("-tag:alpha", True),
+        ("'tag:two words'", True),
+        ("tag:beta product:P name:lab-*", True),
+        ("tag:beta product:Q", False),
+        ("name:lab-3", True),
+        ("name:LAB-*", False),
+        ("version:0.10", True),
+        ("version<0.9", False),
+        ("version>0.9", True),
+        ("version<=0.10 version>=0.10", True),
+        ("-version<0.9", True),
+        ("seen<3h", True),
+        ("seen<1h", False),
+        ("seen>1h seen<0.5d", True),
+    ],
+)
+def test_queries(text, expected):
+    assert query.parse(text)(BOARD) is expected
+
+
+def test_a_device_that_was_never_heard_of():
+    silent = Facts("P", "d", frozenset(), None, None)
+    assert query.parse("seen>999d -seen<999d -version<9 -version>0")(silent)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["beta", "tag", "tag=", "tag:", "tag<x", "seen:1d", "seen<x", "seen<1y", "'", "x" * 1025],
+)
+def test_what_is_no_query(text):
+    with pytest.raises(QueryError):
+        query.parse(text)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="tagversionseen:<>=-'\" 0129dh\\", max_size=60))
+def test_any_text_is_a_query_or_refused(text):
+    try:
+        query.parse(text)(BOARD)
+    except QueryError:
+        pass
+
+
+# -- stages ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given_stages, total, expected",
+    [
+        ([], 10, [10]),
+        ([], 0, []),
+        ([{"count": 1}, {"percent": 10}, {"percent": 100}], 200, [1, 20, 200]),
+        ([{"percent": 1}], 50, [1, 50]),
+        ([{"percent": 1}, {"percent": 2}], 10, [1, 10]),  # an empty stage is none
+        ([{"count": 5}, {"count": 3}], 10, [5, 10]),
+        ([{"count": 50}], 10, [10]),
+        ([{"percent": 33.4}], 3, [2, 3]),
+    ],
+)
+def test_bounds(given_stages, total, expected):
+    assert stages.bounds(given_stages, total) == expected
+
+
+class Run:
+    """A campaign of three stages of 10, 40 and 50 devices, and a clock."""
+
+    def __init__(self, **rules):
+        self.now = 0.0
+        self.campaign = Campaign(
+            stage=0, waived_done=0, waived_failed=0, waived_stage=-1, stage_good_at=None,
+            **{"success_share": 0.9, "soak_s": 60.0, "stop_share": 0.2, "stop_least": 5, **rules},
+        )  # fmt: skip
+        self.tallies = [Tally(10), Tally(40), Tally(50)]
+
+    def step(self, seconds=0.0):
+        self.now += seconds
+        return stages.decide(self.campaign, self.tallies, self.now)
+
+    def reach(self, stage, good=0, failed=0, left_out=0):
+        members = self.tallies[stage].members
+        self.tallies[stage] = Tally(members, good, failed, left_out)
+
+
+def test_a_stage_waits_for_its_share_and_then_soaks():
+    run = Run()
+    run.reach(0, good=8)
+    assert run.step() is None and run.step(1000) is None
+    run.reach(0, good=9)
+    assert run.step() is None and run.step(59.9) is None
+    assert run.step(0.1) == Step(next_stage=True)
+
+
+def test_a_share_that_is_lost_again_soaks_anew():
+    run = Run()
+    run.reach(0, good=9)
+    assert run.step() is None
+    run.reach(0, good=8)  # one was given something else by hand and brought back
+    assert run.step(50) is None
+    run.reach(0, good=9)
+    assert run.step(20) is None and run.step(59) is None
+    assert run.step(1).next_stage
+
+
+def test_it_stops_on_failures_but_not_before_the_least_sample():
+    run = Run()
+    run.reach(0, failed=4)
+    assert run.step() is None
+    run.reach(0, failed=4, good=1)
+    assert run.step() == Step("stopped", "4 of 5 failed")
+    run.reach(0, failed=1, good=5)
+    assert run.step() is None  # 17 per cent
+
+
+def test_a_rule_without_a_share_never_stops():
+    run = Run(stop_share=None, success_share=0)
+    run.reach(0, failed=10)
+    assert run.step(0) is None and run.step(60).next_stage
+
+
+def test_a_stage_that_cannot_reach_its_share_stops():
+    run = Run(stop_share=0.5)
+    run.reach(0, good=8, failed=2)
+    assert run.step() == Step("stopped", "stage 1 ended with 8 of 10, less than 90 %")
+    run.campaign.waived_stage = 0  # an operator goes on all the same
+    assert run.step() is None and run.step(60).next_stage
+
+
+def test_what_was_waived_is_not_held_against_it_again():
+    run = Run(stop_least=4)
+    run.reach(0, good=6, failed=4)
+    assert run.step().state == "stopped"
+    run.campaign.waived_done, run.campaign.waived_failed, run.campaign.waived_stage = 6, 4, 0
+    assert run.step() is None
+    run.reach(1, good=2, failed=2)
+    assert run.step() == Step("stopped", "2 of 4 failed")
+
+
+def test_devices_that_are_left_out_hold_nothing_up():
+    run = Run(soak_s=0)
+    run.reach(0, good=1, left_out=9)
+    assert run.step().next_stage
+    run.reach(0, left_out=10)
+    assert run.step().next_stage
+
+
+def test_the_last_stage_ends_when_every_device_has():
+    run = Run(soak_s=0, stop_share=0.5)
+    for stage in range(2):
+        run.reach(stage, good=run.tallies[stage].members)
+    run.campaign.stage = 2
+    run.reach(2, good=30, failed=19)
+    assert run.step() is None
+    run.reach(2, good=30, failed=20)
+    assert run.step() == Step("finished")
+
+
+def test_a_campaign_without_devices_is_finished():
+    run = Run()
+    run.tallies = []
+    assert run.step() == Step("finished")
+
+
+# -- one device of a campaign ---------------------------------------------------------------
+
+
+def attempt(running="1", only_outdated=False):
+    made = Assignment(firmware=Firmware(version="2"), pushes=0, soft_failures=0, hard_failures=0,
+                      state="", only_outdated=only_outdated)  # fmt: skip
+    rollout.begin(made, running, 0)
+    return made
+
+
+def test_cancelled_is_for_good_also_in_mid_download():
+    made = attempt()
+    rollout.on_pushed(made, 1)
+    made.state = rollout.DOWNLOADING
+    rollout.cancel(made, 2)
+    for _ in range(3):
+        rollout.on_version(made, "1", 3)
+        assert (made.state, made.next_push_at) == ("cancelled", None)
+
+
+def test_only_outdated_leaves_the_newer_alone():
+    assert attempt("3").next_push_at == 0
+    assert (attempt("3", True).state, attempt("3", True).next_push_at) == ("skipped", None)
+    assert attempt("1", True).next_push_at == 0
+    late = attempt(None, True)  # was off, comes back with something newer
+    rollout.on_version(late, "10", 5)
+    assert (late.state, late.next_push_at) == ("skipped", None)
+
+
+def test_a_timeout_fails_unless_the_target_runs():
+    made = attempt()
+    rollout.on_pushed(made, 1)
+    rollout.time_out(made, 9, "too slow")
+    assert (made.state, made.result_msg, made.next_push_at) == ("failed", "too slow", None)
+    quiet = attempt()
+    rollout.on_pushed(quiet, 1)
+    rollout.on_version(quiet, "2", 2)
+    rollout.time_out(quiet, 9, "too slow")
+    assert quiet.state == "done"
+
+
+def test_a_place_is_taken_once_per_download():
+    made = attempt()
+    rollout.on_pushed(made, 1)
+    rollout.on_version(made, "1", 5)
+    rollout.on_pushed(made, 6)
+    assert (made.started_at, made.first_push_at, made.pushes) == (1, 1, 2)

@@ -1,0 +1,331 @@
+"""Campaigns over real MQTT and HTTP, on both databases: stages, limits, stops, operators."""
+
+import time
+
+import postgres_support
+import pytest
+from cloud_support import Device, wait_until
+
+from ivota_tools.client_api import ApiError, Client
+from ivota_tools.cloud import BackOff, Cloud
+
+DATA = b"firmware" * 2000
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def cloud(request, tmp_path_factory):
+    url = postgres_support.new_database() if request.param == "postgresql" else None
+    folder = tmp_path_factory.mktemp("cloud")
+    (folder / "f.bin").write_bytes(DATA)
+    with Cloud(folder / "c", database=url, back_off=BackOff(0.2, 0.4)) as running:
+        with Client(running.api_url) as client:
+            for version in ("0.2", "0.3"):
+                client.upload(folder / "f.bin", version)
+        yield running
+
+
+@pytest.fixture
+def api(cloud):
+    with Client(cloud.api_url) as client:
+        yield client
+
+
+class Fleet:
+    """Devices of one product, which only this test's campaigns mean."""
+
+    def __init__(self, cloud, api, product):
+        self.cloud, self.api, self.product = cloud, api, product
+        self.devices = {}
+
+    def add(self, count, version="0.1"):
+        for _ in range(count):
+            name = f"d{len(self.devices)}"
+            device = Device(self.cloud.mqtt_port, self.product, name)
+            self.devices[device.name] = device
+            device.hello(version)
+        return list(self.devices.values())[-count:]
+
+    def campaign(self, version="0.2", **rules):
+        rules = {"query": f"product:{self.product}", "stop_share": None, **rules}
+        return self.api.create_campaign(version=version, name="c", **rules)["id"]
+
+    def show(self, campaign):
+        return self.api.campaign(campaign)
+
+    def wait(self, campaign, state, what="state"):
+        wait_until(lambda: self.show(campaign)[what] == state, f"{what} {state}")
+        return self.show(campaign)
+
+    def pushed(self, count):
+        """The devices that have a push waiting, once there are that many."""
+        wait_until(lambda: len(self._pushed()) >= count, f"{count} pushes")
+        time.sleep(0.7)
+        assert len(self._pushed()) == count
+        return self._pushed()
+
+    def _pushed(self):
+        return [device for device in self.devices.values() if not device.messages.empty()]
+
+
+def finish(device):
+    device.update(device.expect("update_firmware"))
+
+
+@pytest.fixture
+def fleet(cloud, api, request):
+    made = Fleet(cloud, api, request.node.originalname)
+    yield made
+    for device in made.devices.values():
+        device.__exit__()
+
+
+def test_stages_and_their_soak(fleet):
+    fleet.add(5)
+    campaign = fleet.campaign(
+        stages=[{"count": 1}, {"count": 3}], success_share=1, soak_s=1, active_most=5
+    )
+    (first,) = fleet.pushed(1)
+    assert [each["members"] for each in fleet.show(campaign)["progress"]] == [1, 2, 2]
+    others = [d for d in fleet.devices.values() if d is not first]
+    words = fleet.api.why(fleet.api.device(others[0].name)["id"])["why"]
+    assert "of campaign 'c', which is running in stage 1 with 0 % of 100 % done" in words
+    done_at = time.monotonic()
+    finish(first)
+    second = fleet.pushed(2)
+    assert time.monotonic() - done_at >= 1
+    for device in second:
+        finish(device)
+    for device in fleet.pushed(2):
+        finish(device)
+    shown = fleet.wait(campaign, "finished")
+    assert shown["states"] == {"done": 5} and shown["ended_at"]
+    actions = [line["action"] for line in fleet.api.audit() if f"{campaign} c" == line["subject"]]
+    assert actions == ["campaign create", "campaign start", "campaign stage", "campaign stage",
+                       "campaign finished"]  # fmt: skip
+
+
+def test_it_stops_by_itself_and_is_resumed_for_the_failed_alone(fleet):
+    """Wishes: retry only the failed; stop on a share of failures."""
+    fleet.add(4)
+    campaign = fleet.campaign(stop_share=0.5, stop_least=2)
+    good, *rest = fleet.pushed(4)
+    for code in (-4, -5, -4):
+        for bad in rest[:2]:
+            bad.expect("update_firmware")
+            bad.fail("0.2", code, "no good")
+    shown = fleet.wait(campaign, "stopped")
+    assert shown["reason"] == "2 of 2 failed" and shown["states"]["failed"] == 2
+    why = fleet.api.why(fleet.api.device(rest[0].name)["id"])["why"]
+    assert why == "failed for good: -4 no good; it waits for a retry by an operator"
+    finish(good)  # what was under way may end
+    rest[2].messages.queue.clear()
+    rest[2].hello("0.1")
+    rest[2].expect_nothing()  # but nobody is pushed any more
+    stuck = fleet.api.why(fleet.api.device(rest[2].name)["id"])["why"]
+    assert stuck == "campaign 'c' is stopped (2 of 2 failed): no pushes until resumed"
+    assert fleet.api.retry_campaign(campaign)["devices"] == 2
+    fleet.api.resume_campaign(campaign)
+    for device in rest:
+        finish(device)
+    fleet.wait(campaign, "finished")
+    good.expect_nothing(0.2)
+    found = fleet.api.device(rest[0].name)
+    attempts = fleet.api.attempts(found["id"])
+    assert [each["state"] for each in attempts] == ["failed", "done"]
+    reports = fleet.api.attempt_reports(attempts[0]["id"])
+    assert [r["result_code"] for r in reports if r["state"] == "fail"] == [-4, -5, -4]
+
+
+def test_only_the_outdated(fleet):
+    """Wish: update only the outdated; nothing is taken back to an older version."""
+    old = fleet.add(1, "0.1")[0]
+    newer, same, off = fleet.add(1, "0.10")[0], fleet.add(1, "0.2")[0], fleet.add(1, "0.1")[0]
+    campaign = fleet.campaign(only_outdated=True)
+    finish(old)
+    off.expect("update_firmware")
+    off.report_version("0.3")  # somebody has been there with a cable
+    off.expect("report_version_rsp")
+    shown = fleet.wait(campaign, "finished")
+    assert shown["states"] == {"done": 1, "skipped": 1}
+    for device in (newer, same, off):
+        device.expect_nothing(0.2)
+
+
+def test_cancelled_for_good(fleet):
+    """Wish: cancel for good, also in mid-download, also for what was off meanwhile."""
+    running, off, waiting = fleet.add(3)
+    campaign = fleet.campaign(stages=[{"percent": 100}])
+    for device in (running, off, waiting):
+        device.expect("update_firmware")
+    running.progress("0.2", "downloading", percent="40", result_code="0", result_msg="")
+    waiting.fail("0.2", -1)
+    wait_until(lambda: fleet.api.device(waiting.name)["failures"] == 1, "the failure")
+    fleet.api.cancel_campaign(campaign)
+    time.sleep(0.3)
+    for device in (running, off, waiting):
+        device.messages.queue.clear()
+        device.hello("0.1")
+    running.progress("0.2", "downloading", percent="50", result_code="0", result_msg="")
+    running.fail("0.2", -1)
+    for device in (running, off, waiting):
+        device.expect_nothing(0.3)
+    assert fleet.show(campaign)["states"] == {"cancelled": 3}
+    for action in ("resume", "pause", "cancel", "retry", "start"):
+        with pytest.raises(ApiError, match="cancelled") as caught:
+            fleet.api.act_on_campaign(campaign, action)
+        assert caught.value.status == 409
+
+
+def test_pause_and_resume(fleet):
+    (device,) = fleet.add(1)
+    campaign = fleet.campaign()
+    device.expect("update_firmware")
+    fleet.api.pause_campaign(campaign)
+    device.hello("0.1")
+    device.expect_nothing()
+    fleet.api.resume_campaign(campaign)
+    finish(device)
+    fleet.wait(campaign, "finished")
+
+
+def test_limits(fleet):
+    """Two at a time; a push after a report of one that has begun is none of the limit's."""
+    fleet.add(5)
+    campaign = fleet.campaign(active_most=2)
+    first = fleet.pushed(2)
+    other = next(d for d in fleet.devices.values() if d not in first)
+    words = fleet.api.why(fleet.api.device(other.name)["id"])["why"]
+    assert words == "it waits for its turn: the limits of campaign 'c' are reached"
+    other.hello("0.1")
+    other.expect_nothing(0.3)
+    first[0].expect("update_firmware")
+    first[0].hello("0.1")
+    finish(first[0])
+    fleet.pushed(2)
+    fleet.api.cancel_campaign(campaign)
+
+
+def test_starts_per_minute(fleet):
+    fleet.add(3)
+    campaign = fleet.campaign(starts_per_min=2)
+    for device in fleet.pushed(2):
+        finish(device)
+    fleet.pushed(0)  # the third has to wait for the rest of the minute
+    fleet.api.cancel_campaign(campaign)
+
+
+def test_a_device_that_takes_too_long_has_failed(fleet):
+    slow, _off = fleet.add(2)
+    campaign = fleet.campaign(timeout_s=1)
+    shown = fleet.wait(campaign, "finished")
+    assert shown["states"] == {"failed": 2}
+    assert fleet.api.device(slow.name)["result_msg"] == "not done 1 s after the push"
+    finish(slow)  # late, but there
+    wait_until(lambda: fleet.api.device(slow.name)["state"] == "done", "done")
+
+
+def test_a_schedule(fleet):
+    (device,) = fleet.add(1)
+    campaign = fleet.campaign(start_at=time.time() + 1.5)
+    assert fleet.show(campaign)["state"] == "scheduled"
+    device.expect_nothing(0.7)
+    finish(device)
+    fleet.wait(campaign, "finished")
+
+
+def test_a_draft_is_started_by_hand(fleet):
+    (device,) = fleet.add(1)
+    campaign = fleet.campaign(draft=True)
+    device.expect_nothing(0.7)
+    fleet.api.start_campaign(campaign)
+    finish(device)
+    fleet.wait(campaign, "finished")
+
+
+def test_back_after_weeks(fleet):
+    """It was off during one campaign and the next: it gets the second's target, and only that."""
+    (device,) = fleet.add(1)
+    fleet.devices.clear()
+    device.__exit__()
+    one = fleet.campaign("0.2")
+    two = fleet.campaign("0.3")
+    wait_until(lambda: fleet.api.device(device.name)["target"] == "0.3", "the second target")
+    wait_until(lambda: fleet.show(one)["state"] == "finished", "the end of the first")
+    (again,) = fleet.add(1)
+    assert again.expect("update_firmware")["version"] == "0.3"
+    again.expect_nothing(0.3)
+    assert fleet.show(one)["states"] == {"superseded": 1}
+    again.progress("0.3", "done", result_code="0", result_msg="")
+    fleet.wait(two, "finished")
+
+
+def test_a_late_stage_takes_nothing_back(fleet):
+    """A device that was given something newer meanwhile keeps that."""
+    fleet.add(2)
+    slow = fleet.campaign("0.2", stages=[{"count": 1}], success_share=1)
+    (first,) = fleet.pushed(1)
+    other = next(d for d in fleet.devices.values() if d is not first)
+    fleet.api.push(other.name, "0.3")
+    assert other.expect("update_firmware")["version"] == "0.3"
+    finish(first)
+    shown = fleet.wait(slow, "finished")
+    assert shown["states"] == {"done": 1, "superseded": 1}
+    assert fleet.api.device(other.name)["target"] == "0.3"
+    other.expect_nothing(0.2)
+
+
+def test_tags_groups_and_who_did_it(fleet):
+    one, two = fleet.add(2)
+    found = fleet.api.device(one.name)
+    fleet.api.tag(found["id"], add=["b", "a"])
+    assert fleet.api.tag(found["id"], add=["c"], remove=["b"])["tags"] == ["a", "c"]
+    name = f"beta {fleet.product}"
+    group = fleet.api.put_group(name, f"product:{fleet.product} tag:a")
+    assert group["devices"] == 1 and group in fleet.api.groups()
+    campaign = fleet.api.create_campaign(name="c", version="0.2", group=name)["id"]
+    finish(one)
+    fleet.wait(campaign, "finished")
+    two.expect_nothing(0.2)
+    assert fleet.api.put_group(name, "tag:nobody")["devices"] == 0
+    fleet.api.remove_group(group["id"])
+    with pytest.raises(ApiError, match="no group"):
+        fleet.api.create_campaign(name="c", version="0.2", group=name)
+    lines = [line for line in fleet.api.audit() if line["subject"] in (one.name, name)]
+    assert {line["who"] for line in lines} == {"local"}
+    assert [line["action"] for line in lines] == [
+        "device tag", "device tag", "group", "group", "group removed",
+    ]  # fmt: skip
+
+
+def test_one_device_is_cancelled_and_tried_again(fleet):
+    (device,) = fleet.add(1)
+    fleet.api.push(device.name, "0.2")
+    device.expect("update_firmware")
+    number = fleet.api.device(device.name)["id"]
+    assert fleet.api.cancel_device(number)["state"] == "cancelled"
+    device.hello("0.1")
+    device.expect_nothing(0.3)
+    with pytest.raises(ApiError, match="nothing to cancel"):
+        fleet.api.cancel_device(number)
+    assert fleet.api.retry_device(number)["state"] == "waiting"
+    finish(device)
+    wait_until(lambda: fleet.api.device(device.name)["state"] == "done", "done")
+    with pytest.raises(ApiError, match="nothing to try again"):
+        fleet.api.retry_device(number)
+
+
+def test_what_is_no_campaign(api):
+    for rules, words in (
+        ({}, "group or by query"),
+        ({"query": "x", "group": "y"}, "group or by query"),
+        ({"query": "x"}, "not part of a query"),
+        ({"group": "nobody"}, "no group"),
+        ({"query": "", "stages": [{}]}, "count or a percent"),
+        ({"query": "", "stages": [{"percent": 101}]}, "less than or equal to 100"),
+        ({"query": "", "success_share": 2}, "less than or equal to 1"),
+        ({"query": "", "version": "none"}, "no firmware"),
+    ):
+        with pytest.raises(ApiError, match=words):
+            api.create_campaign(**{"name": "c", "version": "0.2", **rules})
+    with pytest.raises(ApiError, match="no campaign with the id 999"):
+        api.campaign(999)
