@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-peers soak-download power soak-power clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-peers bench-trust soak-download power soak-power clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,7 +53,7 @@ lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the board
 	MYPYPATH=build/types $(PY) -m mypy -p ivota_tools
 	$(PY) -m ivota_tools.lint_device
 
-bench: bench-link bench-download bench-peers  ## every measurement, into build/bench/
+bench: bench-link bench-download bench-peers bench-trust  ## every measurement, into build/bench/
 
 bench-link: $(VENV)/core.stamp  ## hangs of the bare libraries and their cures, 1,000 reconnects
 	$(PY) -m ivota_tools.bench.link
@@ -63,6 +63,9 @@ bench-download: $(VENV)/core.stamp  ## heap, code, instructions, wear and bytes 
 
 bench-peers: $(VENV)/plots.stamp  ## other ways to download beside ours; tables and plots
 	$(PY) -m ivota_tools.bench.peers
+
+bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and instructions
+	$(PY) -m ivota_tools.bench.trust
 
 soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
 	$(PY) -m ivota_tools.bench.download.soak

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 from ...mpy import compile_mpy
 from ...sim import Cut
@@ -48,14 +49,23 @@ builtins.__import__ = _record(set(), builtins.__import__)
 
 
 class Lanes:
-    """Several lanes for one firmware, so that several heaps are tried at once."""
+    """Several lanes for one firmware, so that several heaps are tried at once.
 
-    def __init__(self, lanes: list[Lane], size: int, files: Mapping[str, bytes | Path]) -> None:
+    `files` and `config` are what each board gets besides.
+    """
+
+    def __init__(
+        self,
+        lanes: list[Lane],
+        size: int,
+        files: Mapping[str, bytes | Path],
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         self._free: Queue[Lane] = Queue()
         for each in lanes:
             self._free.put(each)
         self._cut = Cut(size // 2 + 1000)  # in the midst of a block
-        self._files = files
+        self._files, self._config = files, config
         self._pool = ThreadPoolExecutor(len(lanes))
 
     @classmethod
@@ -73,7 +83,8 @@ class Lanes:
         """A whole update over a link that is cut once. Raises RuntimeError if it was not."""
         each = self._free.get()
         try:
-            outcome = each.update([self._cut], heap=heap, files={**self._files, **(files or {})})
+            files = {**self._files, **(files or {})}
+            outcome = each.update([self._cut], heap=heap, files=files, config=self._config)
         finally:
             self._free.put(each)
         if not outcome.wrong and outcome.cuts != 1:

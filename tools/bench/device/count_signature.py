@@ -1,0 +1,26 @@
+"""Examines a firmware so many times, as an update does: `count_signature.py KEY FIRMWARE N`.
+
+Of the package there is only what it uses and a board has in its heap anyway.
+"""
+
+import sys
+
+from ivota import errors, net, once  # noqa: F401
+
+
+class Firmware:
+    path = sys.argv[2]
+    version = "2"
+    slot = None
+
+    def __init__(self):
+        with open(self.path, "rb") as file:
+            self.size = file.seek(0, 2)
+
+
+for _ in range(int(sys.argv[3])):
+    firmware = Firmware()
+    header = once("signature").header(firmware, [sys.argv[1]])
+    for _ in once("payload").examine(firmware, header, "t", 1):
+        pass
+    assert firmware.sequence == 2
