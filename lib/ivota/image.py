@@ -16,9 +16,10 @@ _TRIES = const(10)  # how often one image is given to the boot loader; it may no
 _NO_LIMIT = const(0x3FFFFFFF)
 
 
-def examine(checkpoint):
+def examine(state, md5):
     """Raise OtaError(-5) for an image that is not for this chip, or that never came to run."""
-    if _tries(once("jsonfile").load(checkpoint)) >= _TRIES:
+    if _tries(state, md5) >= _TRIES:
+        state.tries = []
         raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
     running = Partition(Partition.RUNNING)
     own = bytearray(_HEADER)
@@ -36,21 +37,19 @@ def _chip(header):
     return header[12] | header[13] << 8
 
 
-def _tries(known):
-    """How often it was given to the boot loader without a word from it."""
-    tries = known and known.get("tries")
-    return tries if type(tries) is int else 0
+def _tries(state, md5):
+    """How often it was given to the boot loader, and has not run yet."""
+    tries = state.tries
+    return tries[1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
 
 
-def activate(state, checkpoint, trial):
+def activate(state, _checkpoint, trial):
     """Let the image run from the next start on, as a trial.
 
     After a cut before `set_boot` boot.py sees that it does not run, and undoes the first write.
     """
-    jsonfile = once("jsonfile")
-    known = jsonfile.load(checkpoint) or {}
-    known["tries"] = _tries(known) + 1
-    jsonfile.save(checkpoint, known)
+    md5 = trial["md5sum"]
+    state.tries = [md5, _tries(state, md5) + 1]
     slot = Partition(Partition.RUNNING).get_next_update()
     trial["slot"] = slot.info()[4]
     states = once("state")
@@ -60,6 +59,7 @@ def activate(state, checkpoint, trial):
         slot.set_boot()
     except OSError as error:
         state.active, state.previous, state.trial = state.previous, previous, None
+        state.tries = []
         states.save(state)
         raise OtaError(_FAILED, "the image can't be booted: " + describe(error))
 
@@ -69,6 +69,7 @@ def begin(client):
     state = client.state
     trial = state.trial
     states = once("state")
+    state.tries = []  # it has run: from now on it is its failures that count
     if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
         states.roll_back(state, "the boot loader went back to the image before")  # as boot.py has
     elif trial and "provisional" not in trial and trial["version"] != client.version:
@@ -76,19 +77,8 @@ def begin(client):
         client.restart = True
         client.exit()
     ended = state.ended
-    if ended:
-        # It has run: from now on it is its failures that count.
-        jsonfile = once("jsonfile")
-        path = _checkpoint(client, ended)
-        known = jsonfile.load(path)
-        if known and known.pop("tries", 0):
-            jsonfile.save(path, known)
-        if states.count(state, ended["md5sum"]) + 1 >= _TRIES:
-            ended["reject"] = True
-
-
-def _checkpoint(client, trial):
-    return client.directory + "/" + once("staging").file_stem(trial["version"]) + ".json"
+    if ended and states.count(state, ended["md5sum"]) + 1 >= _TRIES:
+        ended["reject"] = True
 
 
 def confirm(client, text):
@@ -111,5 +101,6 @@ def confirm(client, text):
         client.restart = True
         client.exit()
         return False
-    once("jsonfile").remove(_checkpoint(client, trial))
+    stem = once("staging").file_stem(trial["version"])
+    once("jsonfile").remove(client.directory + "/" + stem + ".json")
     return True

@@ -26,7 +26,7 @@ class Installer:
         Raises OtaError(-5) for what must not be started.
         """
         if self._work is None:
-            self._work = _examine(firmware)
+            self._work = _examine(self._client.state, firmware)
         for _ in self._work:
             return False
         return True
@@ -50,9 +50,9 @@ class Installer:
         client.exit()
 
 
-def _examine(firmware):
+def _examine(state, firmware):
     if firmware.slot:
-        once("image").examine(firmware.path)
+        once("image").examine(state, firmware.md5)
         return
     with open(firmware.path, "rb") as file:
         head = file.read(10)

@@ -17,6 +17,7 @@ _KINDS = (
     ("ended", dict),
     ("rejected", list),
     ("failures", list),
+    ("tries", list),
     ("sequence", int),
     ("starts", int),
     ("power_boots", int),

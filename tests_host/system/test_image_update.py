@@ -104,7 +104,7 @@ def confirmed(board: Board, wire: Wire, image: bytes, version: str = "0.2") -> N
     assert flash(board).otadata()[1].state == VALID
     assert flash(board).would_boot() == "ota_1"
     assert board.listdir("/firmware") == []
-    assert {"trial", "active", "ended"}.isdisjoint(state_of(board))
+    assert {"trial", "active", "ended", "tries"}.isdisjoint(state_of(board))
     # For good: the next start is no trial.
     board.power_on()
     board.wait_log(f"running trial=False version={version}")
