@@ -23,8 +23,9 @@ def failed(client, push, error):
 def told(client, push, state, code, message):
     """Report what the application says of its own burning of `push`."""
     text = client.report(state, push, code, message)
-    if state == "done" and client.config["keys"]:
-        once("state").rise(client.state, push.sequence)
+    if state == "done":
+        kept = client.state  # what was signed has a number
+        kept.sequence = max(kept.sequence, getattr(push, "sequence", 0))
     if state != "burning":
         _post(client, text, push.md5 if state == "fail" else None)
     if state == "done":

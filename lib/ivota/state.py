@@ -103,13 +103,8 @@ def confirm(state, outbox):
     state.failures = []
     state.rejected = []
     state.outbox = outbox
-    rise(state, state.trial.get("sequence", 0))
+    state.sequence = max(state.sequence, state.trial.get("sequence", 0))
     _set_trial(state, None)
-
-
-def rise(state, sequence):
-    """From now on only what was signed under a higher number is accepted; it is not saved yet."""
-    state.sequence = max(state.sequence, sequence)
 
 
 def died(state, error):
