@@ -22,6 +22,7 @@ from . import views
 from .board import app as board
 from .client_api import ApiError, Client, Json
 from .sim.cli import app as sim
+from .sim.swarm_cli import swarm
 
 
 class _Group(TyperGroup):
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 
 app.add_typer(board, name="board")
+sim.command()(swarm)
 app.add_typer(sim, name="sim")
 
 out = Console(highlight=False)

@@ -1,0 +1,106 @@
+"""A campaign over a swarm of a thousand devices; a twentieth fail until they are mended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from cloud_support import wait_until
+
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import BackOff, Cloud
+
+COUNT, BAD = 1000, 50
+DATA = os.urandom(70_000)
+
+
+class Swarm:
+    """`ivota sim swarm` in a process of its own, and the last that it said."""
+
+    def __init__(self, port, *options):
+        command = [sys.executable, "-m", "ivota_tools.cli", "sim", "swarm", "--json"]
+        self.status = {}
+        self.process = subprocess.Popen(
+            [*command, "--broker", f"127.0.0.1:{port}", *map(str, options)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.status = json.loads(line)
+
+    def mend(self):
+        self.process.send_signal(signal.SIGUSR1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self._reader.join()
+        self.process.stdout.close()
+        assert self.process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_a_thousand_devices_of_which_some_fail(tmp_path):
+    (tmp_path / "f.bin").write_bytes(DATA)
+    with (
+        Cloud(tmp_path / "c", back_off=BackOff(0.2, 0.4)) as cloud,
+        Client(cloud.api_url) as api,
+        Swarm(cloud.mqtt_port, "-n", COUNT, "--failing", BAD / COUNT, "--interval", 5) as swarm,
+    ):
+        api.upload(tmp_path / "f.bin", "0.2")
+        wait_until(lambda: len(api.devices()) == COUNT, "the swarm", 60)
+        campaign = api.create_campaign(
+            name="all",
+            version="0.2",
+            query="version<0.2",
+            stages=[{"count": 20}, {"percent": 20}],
+            success_share=0.8,
+            stop_share=0.04,
+            stop_least=150,
+            active_most=200,
+        )["id"]
+
+        def state():
+            return api.campaign(campaign)["state"]
+
+        wait_until(lambda: state() != "running", "the stop", 120)
+        shown = api.campaign(campaign)
+        assert shown["state"] == "stopped" and "failed" in shown["reason"]
+        # What was under way when it stopped may end.
+        wait_until(lambda: swarm.status["updating"] == 0, "the quiet", 30)
+        shown = api.campaign(campaign)
+        assert shown["states"]["failed"] >= 6
+
+        swarm.mend()
+        assert api.retry_campaign(campaign)["devices"] == shown["states"]["failed"]
+        api.resume_campaign(campaign)
+        wait_until(lambda: state() != "running", "the end", 120)
+        shown = api.campaign(campaign)
+        assert shown["state"] == "finished" and shown["states"] == {"done": COUNT}
+        wait_until(lambda: swarm.status["versions"] == {"0.2": COUNT}, "the count")
+        assert swarm.status["pushes_after_done"] == 0
+        health = api.health()["counters"]
+        assert not health.get("dropped") and not health.get("garbled")
+
+
+def test_a_small_swarm_with_slow_ones(tmp_path):
+    (tmp_path / "f.bin").write_bytes(DATA)
+    with Cloud(tmp_path / "c") as cloud, Client(cloud.api_url) as api:
+        with Swarm(cloud.mqtt_port, "-n", 10, "--slow", 0.2) as swarm:
+            api.upload(tmp_path / "f.bin", "0.2")
+            wait_until(lambda: len(api.devices()) == 10, "the swarm", 20)
+            campaign = api.create_campaign(name="all", version="0.2", query="")["id"]
+            wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 40)
+            assert api.campaign(campaign)["states"] == {"done": 10}
+            wait_until(lambda: swarm.status["versions"] == {"0.2": 10}, "the count")
+            cloud._broker.stop()  # links that are lost end nothing
+            wait_until(lambda: swarm.status["connected"] == 0, "the loss")

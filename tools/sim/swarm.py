@@ -1,0 +1,249 @@
+"""A swarm: thousands of devices of the protocol in one process, without MicroPython.
+
+Each has its own connection to the broker, fetches by Range on one HTTP connection, checks the MD5
+and reports as a board does. Some are slow; some fail their trial (-5) until they are `mended`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from .swarm_mqtt import Link
+
+PIECE = 51200  # bytes of one Range
+HTTP_S = 60.0
+AGAIN_S = (1.0, 5.0)  # between a lost link and the next try
+INTERVAL_MOST_S = 100.0
+CONNECTS = 200  # at a time: a broker's queue of new connections is short
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a swarm is like. Shares are of its devices, spans are seconds."""
+
+    count: int
+    host: str = "127.0.0.1"
+    port: int = 1883
+    product: str = "SWARM"
+    version: str = "0.1"
+    failing: float = 0.0
+    slow: float = 0.0
+    slow_s: float = 2.0
+    interval_s: float = 60.0
+    seed: int = 1
+
+
+@dataclass
+class Device:
+    """One of them; `log` sees ("push" | "done" | "answer", device, message)."""
+
+    name: str
+    version: str
+    failing: bool
+    slow_s: float
+    product: str
+    log: Callable[[str, Device, dict[str, Any]], None]
+    link: Link | None = None
+    busy: str | None = None
+    become: str | None = None  # the version that was pushed and that it runs now
+    settled: bool = False  # the cloud has answered a report of the version that it had pushed
+    pushes_after_done: int = 0
+    reports: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def topic(self) -> str:
+        return f"$ota/report/{self.product}/{self.name}"
+
+    async def live(self, options: Options, gate: asyncio.Semaphore) -> None:
+        """Connects, again whenever the link is lost, and reports in turn; for ever."""
+        while True:
+            try:
+                self.link = Link(f"swarm-{self.product}-{self.name}", self._received)
+                async with gate:
+                    topic = f"$ota/update/{self.product}/{self.name}"
+                    await self.link.open(options.host, options.port, topic)
+                await self._serve(self.link, options.interval_s)
+            except (OSError, asyncio.TimeoutError):
+                pass
+            finally:
+                if self.link:
+                    self.link.close()
+            await asyncio.sleep(random.uniform(*AGAIN_S))
+
+    async def _serve(self, link: Link, interval_s: float) -> None:
+        await self.report_version()
+        while not link.closed.done():
+            # Not all at the same time; often enough that no ping is needed in between.
+            wait_s = min(interval_s, INTERVAL_MOST_S) * random.uniform(0.8, 1.2)
+            await asyncio.wait([link.closed], timeout=wait_s)
+            if not link.closed.done():
+                await self.report_version()
+
+    async def report_version(self) -> None:
+        await self._say({"type": "report_version", "report": {"version": self.version}}, 1)
+
+    async def progress(self, version: str, state: str, code: int = 0, **more: str) -> None:
+        told = {"state": state, **more, "result_code": str(code)}
+        told.setdefault("result_msg", "")
+        report = {"progress": told, "version": version}
+        await self._say({"type": "report_progress", "report": report}, int(state != "downloading"))
+
+    async def _say(self, message: dict[str, Any], qos: int) -> None:
+        if self.link is None:
+            raise OSError("no link yet")
+        self.reports += 1
+        await self.link.publish(self.topic, json.dumps(message).encode(), qos)
+
+    def _received(self, _topic: str, payload: bytes) -> None:
+        message = json.loads(payload)
+        if message["type"] == "report_version_rsp":
+            self.settled = self.settled or (message["version"] == self.become)
+            self.log("answer", self, message)
+        elif message["type"] == "update_firmware":
+            self.log("push", self, message)
+            if self.settled and message["version"] == self.version:
+                self.pushes_after_done += 1
+            elif message["version"] != self.version and self.busy is None:
+                self.busy = message["version"]
+                task = asyncio.ensure_future(self._update(message))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+
+    async def _update(self, push: dict[str, Any]) -> None:
+        version = push["version"]
+        self.settled = False
+        try:
+            code, words = await self._fetched(push)
+            if code == 0:
+                await self._sure(version, "burning")
+                code, words = (-5, "the trial failed") if self.failing else (0, "")
+            if code:
+                await self._sure(version, "fail", code, result_msg=words)
+                return
+            self.version = self.become = version
+            await self._sure(version, "done")
+            self.log("done", self, push)
+            await self.report_version()
+        except (OSError, asyncio.TimeoutError):
+            pass  # the link is gone: the version is reported with the next one
+        finally:
+            self.busy = None
+
+    async def _sure(self, version: str, state: str, code: int = 0, **more: str) -> None:
+        """What must not be lost is said again on the next link, as a board does."""
+        while True:
+            try:
+                await self.progress(version, state, code, **more)
+                return
+            except (OSError, asyncio.TimeoutError):
+                await asyncio.sleep(AGAIN_S[0])
+
+    async def _fetched(self, push: dict[str, Any]) -> tuple[int, str]:
+        try:
+            return await asyncio.wait_for(self._fetch(push), HTTP_S + 100 * self.slow_s)
+        except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
+            return -1, f"time_out: {error!r}"[:200]
+
+    async def _fetch(self, push: dict[str, Any]) -> tuple[int, str]:
+        version, size = push["version"], push["file_size"]
+        parts = urlsplit(push["url"])
+        host, port = parts.hostname or "", parts.port or 80
+        reader, writer = await asyncio.open_connection(host, port)
+        digest, done = hashlib.md5(), 0
+        try:
+            await self.progress(version, "downloading", percent="0")
+            while done < size:
+                writer.write(
+                    f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+                    f"Range: bytes={done}-{done + PIECE - 1}\r\n\r\n".encode()
+                )
+                data = await _body(reader)
+                digest.update(data)
+                done += len(data)
+                if self.slow_s:
+                    await asyncio.sleep(self.slow_s)
+            await self.progress(version, "downloading", percent="100")
+        finally:
+            writer.close()
+        same = digest.hexdigest() == push["md5sum"]
+        return (0, "") if same else (-4, "another MD5")
+
+
+async def _body(reader: asyncio.StreamReader) -> bytes:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    if " 206 " not in head.split("\r\n")[0]:
+        raise ValueError(head.split("\r\n")[0])
+    length = next(line for line in head.split("\r\n") if line.startswith("content-length:"))
+    return await reader.readexactly(int(length.split(":")[1]))
+
+
+class Swarm:
+    """`await run()` in an event loop; the devices are there from the beginning."""
+
+    def __init__(
+        self,
+        options: Options,
+        log: Callable[[str, Device, dict[str, Any]], None] = lambda *_: None,
+    ) -> None:
+        self.options = options
+        draw = random.Random(options.seed)
+        # The exact number, drawn: a share of a small swarm would else vary a lot.
+        order = draw.sample(range(options.count), options.count)
+        failing = set(order[: round(options.failing * options.count)])
+        slow = set(order[::-1][: round(options.slow * options.count)])
+        self.devices = [
+            Device(
+                f"d{number:05}",
+                options.version,
+                number in failing,
+                options.slow_s if number in slow else 0.0,
+                options.product,
+                log,
+            )
+            for number in range(options.count)
+        ]
+        self.started = time.monotonic()
+
+    async def run(self) -> None:
+        """For ever; cancel it to end. Everything is closed then."""
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        gate = asyncio.Semaphore(CONNECTS)
+        lives = [asyncio.ensure_future(d.live(self.options, gate)) for d in self.devices]
+        try:
+            await asyncio.gather(*lives)
+        finally:
+            tasks = lives + [task for device in self.devices for task in device.tasks]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def mend(self) -> int:
+        """What failed its trial no longer does; how many devices those are."""
+        failing = [device for device in self.devices if device.failing]
+        for device in failing:
+            device.failing = False
+        return len(failing)
+
+    def status(self) -> dict[str, Any]:
+        """Where the swarm stands, in figures."""
+        linked = sum(1 for d in self.devices if d.link and not d.link.closed.done())
+        return {
+            "devices": len(self.devices),
+            "connected": linked,
+            "updating": sum(1 for d in self.devices if d.busy is not None),
+            "versions": dict(sorted(Counter(d.version for d in self.devices).items())),
+            "reports": sum(d.reports for d in self.devices),
+            "pushes_after_done": sum(d.pushes_after_done for d in self.devices),
+        }
