@@ -75,8 +75,8 @@ def pack(
 
     Adds `lib/ivota` and `lib/bundlefs` of this checkout unless the folder has its own. Hidden
     files and `__pycache__` stay out. `.py` is compiled to `.mpy` unless `mpy` is false. `pad_to`
-    fills the payload up behind the archive's end to exactly that many bytes, which do not
-    compress. `application` defaults to the folder's name. Raises ReleaseError.
+    fills the file up behind the archive's end to exactly that many bytes, which do not compress.
+    `application` defaults to the folder's name. Raises ReleaseError.
     """
     check_version(version)
     if not folder.is_dir():
@@ -87,6 +87,8 @@ def pack(
         raise ReleaseError(f"{folder} has no app.py; the board starts main() of that file")
     archive = bundle.build(contents, application or folder.resolve().name, version)
     if pad_to is not None:
+        if signer:
+            pad_to = signer.payload_size(pad_to, version, "bundle")
         if pad_to < len(archive):
             raise ReleaseError(
                 f"the archive alone has {len(archive)} bytes: it cannot be padded to {pad_to}"

@@ -80,18 +80,30 @@ class Signer:
     def sign(self, payload: bytes, version: str, kind: str) -> bytes:
         """The whole firmware file. The same arguments give the same bytes."""
         check_version(version)
-        header = SignedHeader(
+        header = self._header(len(payload), hashlib.sha256(payload).hexdigest(), version, kind)
+        signature = self.key.sign(header)
+        return payload + header + signature + _FOOTER.pack(len(header), len(signature), MAGIC)
+
+    def payload_size(self, size: int, version: str, kind: str) -> int:
+        """Of how many bytes a payload must be for a file of `size`. Raises ReleaseError."""
+        for digits in range(len(str(size)), 0, -1):  # of the payload's size, in the header
+            header = self._header(10 ** (digits - 1), "0" * 64, version, kind)
+            payload = size - len(header) - SIGNATURE_SIZE - _FOOTER.size
+            if len(str(payload)) == digits and payload >= 0:
+                return payload
+        raise ReleaseError(f"no signed firmware has exactly {size} bytes; try one more")
+
+    def _header(self, size: int, sha256: str, version: str, kind: str) -> bytes:
+        return SignedHeader(
             version=version,
             sequence=self.sequence,
             target=self.target,
             kind=kind,
-            size=len(payload),
-            sha256=hashlib.sha256(payload).hexdigest(),
+            size=size,
+            sha256=sha256,
             time=self.time,
             key=self.key.public.id,
         ).encode()
-        signature = self.key.sign(header)
-        return payload + header + signature + _FOOTER.pack(len(header), len(signature), MAGIC)
 
 
 def split(data: bytes) -> tuple[bytes, Trailer | None]:

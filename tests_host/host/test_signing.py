@@ -246,8 +246,9 @@ def test_a_signed_bundle(app, tmp_path, owner):
     signer = Signer(owner, 5, "blinky")
     made = release.pack(app, "0.2", out=tmp_path / "x.bin", pad_to=20_000, signer=signer)
     data = made.path.read_bytes()
-    assert data[:20_000] == plain.path.read_bytes()
-    assert (made.kind, made.payload_size, made.size) == ("bundle", 20_000, len(data))
+    assert (made.kind, made.size) == ("bundle", 20_000) and len(data) == 20_000
+    assert 19_000 < made.payload_size < 20_000 and made.archive_size == plain.archive_size
+    assert data[: made.payload_size] == plain.path.read_bytes()[: made.payload_size]
     assert (made.md5, made.sha256) == (
         hashlib.md5(data).hexdigest(),
         hashlib.sha256(data).hexdigest(),
@@ -259,10 +260,27 @@ def test_a_signed_bundle(app, tmp_path, owner):
     assert again.sha256 == made.sha256
 
 
+def test_a_file_of_exactly_so_many_bytes(owner):
+    signer = Signer(owner, 5, "t")
+    least = len(signer.sign(b"", "1", "other"))
+    missed = 0
+    for size in [*range(least, least + 12), *range(least + 95, least + 1010), 708_482]:
+        try:
+            payload = signer.payload_size(size, "1", "other")
+        except ReleaseError:
+            missed += 1  # one digit more in the header, and one byte fewer for the payload
+        else:
+            assert len(signer.sign(bytes(payload), "1", "other")) == size
+    assert missed == 3
+    for size in (0, least - 1):
+        with pytest.raises(ReleaseError, match="exactly"):
+            signer.payload_size(size, "1", "other")
+
+
 def test_a_payload_that_was_not_signed_is_no_release(app, tmp_path, owner):
     made = release.pack(app, "0.2", out=tmp_path / "x.bin", pad_to=20_000, signer=Signer(owner, 5))
     data = bytearray(made.path.read_bytes())
-    data[19_000] ^= 1
+    data[18_000] ^= 1
     made.path.write_bytes(data)
     with pytest.raises(ReleaseError, match="not the one that was signed"):
         release.inspect(made.path)
