@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
+from . import fleet_cli, views
 from . import release as releases
-from . import views
 from .board import app as board
 from .client_api import ApiError, Client, Json
 from .sim.cli import app as sim
@@ -46,6 +46,12 @@ app = typer.Typer(
 app.add_typer(board, name="board")
 sim.command()(swarm)
 app.add_typer(sim, name="sim")
+app.add_typer(fleet_cli.campaign, name="campaign")
+app.add_typer(fleet_cli.group, name="group")
+app.add_typer(fleet_cli.token, name="token")
+for command in (fleet_cli.tag, fleet_cli.secret, fleet_cli.why, fleet_cli.retry,
+                fleet_cli.cancel, fleet_cli.firmware, fleet_cli.audit):  # fmt: skip
+    app.command()(command)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -84,6 +90,13 @@ def cloud(
         str | None, typer.Option(help="HOST:PORT of a broker to use instead of our own.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for all that is kept.")] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(envvar="IVOTA_DATABASE", help="postgresql://… instead of a file in --data."),
+    ] = None,
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
+    ] = False,
     public_url: Annotated[
         str | None, typer.Option(help="What devices reach the HTTP port as.")
     ] = None,
@@ -110,7 +123,9 @@ def cloud(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     try:
-        for sentence in check_exposure(host, public_url, token, own_broker=broker is None):
+        for sentence in check_exposure(
+            host, public_url, token, own_broker=broker is None and not sign_in
+        ):
             warn(sentence)
         with Cloud(
             data or default_data(),
@@ -118,6 +133,8 @@ def cloud(
             http_port=port,
             host=host,
             broker=broker,
+            database=database,
+            sign_in=sign_in,
             public_url=public_url,
             url_ttl_s=url_ttl,
             push_qos=push_qos,
@@ -154,7 +171,7 @@ def release(
     out_file: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
     application: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
     pad_to: Annotated[
-        int | None, typer.Option(help="Fill up to exactly N bytes, before it is signed.")
+        int | None, typer.Option(help="Fill up to exactly N bytes.")
     ] = None,
     mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
     key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
@@ -366,14 +383,16 @@ def devices(
             warn(health["problem"] or "the cloud has lost its MQTT broker, no reports come in")
         found = client.devices() if device is None else [client.device(device)]
         reports = client.reports(found[0]["id"]) if device is not None else []
+        why = client.why(found[0]["id"])["why"] if device is not None else ""
     if as_json:
-        print_json(found if device is None else {**found[0], "reports": reports})
+        print_json(found if device is None else {**found[0], "why": why, "reports": reports})
         return
     if not found:
         out.print("no device has reported yet")
         return
     out.print(views.device_table(found))
     if device is not None:
+        out.print(why, markup=False, soft_wrap=True)
         out.print(views.report_table(reports[-50:]))
 
 

@@ -1,0 +1,394 @@
+"""`ivota group`, `campaign`, `token`, `why` …: wiring between the client and the views."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import time
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from . import fleet_views as views
+from .client_api import Client, Json
+
+group = typer.Typer(no_args_is_help=True, help="Groups of devices, by query.")
+campaign = typer.Typer(no_args_is_help=True, help="One firmware for many devices, in stages.")
+token = typer.Typer(no_args_is_help=True, help="Who may use the cloud's API.")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+Id = Annotated[int, typer.Argument(min=1, help="Its number, as `ivota campaign list` shows it.")]
+DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or NAME alone.")]
+
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|min|h|d)")
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+POLL_S = 1.0
+
+
+def fail(sentence: str) -> NoReturn:
+    err.print("ivota:", sentence, markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+# -- devices --------------------------------------------------------------------------------
+
+
+def tag(
+    device: DeviceName,
+    add: Annotated[list[str] | None, typer.Argument(help="Tags to give.")] = None,
+    remove: Annotated[list[str] | None, typer.Option("--remove", "-r", help="To take.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a device tags, or take them away."""
+    with Client() as client:
+        found = client.tag(client.device(device)["id"], add or (), remove or ())
+    if as_json:
+        print_json(found)
+    else:
+        out.print(found["device"], *found["tags"], markup=False)
+
+
+def secret(
+    device: DeviceName,
+    value: Annotated[str | None, typer.Argument(help="Base64; without it, none.")] = None,
+) -> None:
+    """What a device signs in with, where the cloud runs with --sign-in."""
+    with Client() as client:
+        client.set_secret(client.device(device)["id"], value)
+
+
+def why(device: DeviceName, as_json: AsJson = False) -> None:
+    """Say what a device waits for."""
+    with Client() as client:
+        found = client.why(client.device(device)["id"])
+    if as_json:
+        print_json(found)
+    else:
+        out.print(f"{found['device']} {found['state']}: {found['why']}", markup=False)
+
+
+def retry(device: DeviceName, as_json: AsJson = False) -> None:
+    """Try a device's update again, after it failed or was cancelled."""
+    _act_on_device(device, "retry", as_json)
+
+
+def cancel(device: DeviceName, as_json: AsJson = False) -> None:
+    """Take a device's update back: no push any more, also in mid-download."""
+    _act_on_device(device, "cancel", as_json)
+
+
+def _act_on_device(device: str, action: str, as_json: bool) -> None:
+    with Client() as client:
+        number = client.device(device)["id"]
+        act = client.retry_device if action == "retry" else client.cancel_device
+        found = act(number)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.line(found), markup=False, soft_wrap=True)
+
+
+def firmware(as_json: AsJson = False) -> None:
+    """List the firmware that can be pushed."""
+    with Client() as client:
+        found = client.firmware()
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.firmware_table(found))
+
+
+# -- groups ---------------------------------------------------------------------------------
+
+
+@group.command("set")
+def group_set(name: str, query: str, as_json: AsJson = False) -> None:
+    """Make a group of a query: tag:T product:P name:N* version<V seen<7d, - negates."""
+    with Client() as client:
+        found = client.put_group(name, query)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(f"{found['name']}: {found['devices']} devices", markup=False)
+
+
+@group.command("list")
+def group_list(as_json: AsJson = False) -> None:
+    """List the groups."""
+    with Client() as client:
+        found = client.groups()
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.group_table(found))
+
+
+@group.command("show")
+def group_show(query: str, as_json: AsJson = False) -> None:
+    """List the devices of a group, or of a query."""
+    with Client() as client:
+        known = {each["name"]: each["query"] for each in client.groups()}
+        found = client.query(known.get(query, query))
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.device_table(found))
+
+
+@group.command("remove")
+def group_remove(name: str) -> None:
+    """Forget a group; campaigns that have begun go on."""
+    with Client() as client:
+        for each in client.groups():
+            if each["name"] == name:
+                return client.remove_group(each["id"])
+    fail(f"there is no group {name!r}")
+
+
+# -- campaigns ------------------------------------------------------------------------------
+
+
+@campaign.command("create")
+def campaign_create(
+    version: Annotated[str, typer.Argument(help="Of an uploaded firmware.")],
+    name: Annotated[str | None, typer.Option(help="Default: the version.")] = None,
+    group: Annotated[str | None, typer.Option("--group", "-g")] = None,
+    query: Annotated[str | None, typer.Option("--query", "-q", help="Or `all`.")] = None,
+    application: Annotated[str | None, typer.Option(help="Where several have V.")] = None,
+    stages: Annotated[
+        str, typer.Option(help="How many devices are reached by each: 1,10%,50%,100%.")
+    ] = "100%",
+    success: Annotated[
+        str, typer.Option(help="Share that is done before the next stage.")
+    ] = "90%",
+    soak: Annotated[str, typer.Option(help="And how long after that: 30s, 10min, 2h, 1d.")] = "0s",
+    stop: Annotated[str, typer.Option(help="Share of failures that stops it; `never`.")] = "20%",
+    least: Annotated[int, typer.Option(min=1, help="Devices that ended before it may.")] = 10,
+    timeout: Annotated[
+        str | None, typer.Option(help="From a device's first push to its failure.")
+    ] = None,
+    at_once: Annotated[int | None, typer.Option(min=1, help="Downloads at a time.")] = None,
+    per_minute: Annotated[int | None, typer.Option(min=1, help="Starts per minute.")] = None,
+    only_outdated: Annotated[
+        bool, typer.Option("--only-outdated", help="Leave what is as new or newer.")
+    ] = False,
+    start_at: Annotated[str | None, typer.Option(help="2026-05-01T03:00 (here), or +2h.")] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="Start it later by hand.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Update many devices, a stage after the other."""
+    with Client() as client:
+        found = client.create_campaign(
+            name=name or version,
+            version=version,
+            application=application,
+            group=group,
+            query=query,
+            stages=[_stage(each) for each in stages.split(",")],
+            success_share=_share(success),
+            soak_s=_span(soak),
+            stop_share=None if stop == "never" else _share(stop),
+            stop_least=least,
+            timeout_s=_span(timeout) if timeout else None,
+            active_most=at_once,
+            starts_per_min=per_minute,
+            only_outdated=only_outdated,
+            start_at=_time(start_at) if start_at else None,
+            draft=draft,
+        )
+    _show(found, as_json)
+
+
+@campaign.command("list")
+def campaign_list(as_json: AsJson = False) -> None:
+    """List the campaigns."""
+    with Client() as client:
+        found = client.campaigns()
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.campaign_table(found))
+
+
+@campaign.command("show")
+def campaign_show(
+    number: Id,
+    devices: Annotated[bool, typer.Option("--devices", help="And each device.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a campaign is."""
+    with Client() as client:
+        found = client.campaign(number)
+        members = client.campaign_devices(number) if devices else []
+    if as_json:
+        print_json({**found, "devices": members} if devices else found)
+        return
+    _show(found, False)
+    if devices:
+        out.print(views.device_table(members))
+
+
+@campaign.command("watch")
+def campaign_watch(number: Id, as_json: AsJson = False) -> None:
+    """Show a campaign as it goes, until it has ended, stopped, or Ctrl-C."""
+    shown: Json | None = None
+    with Client() as client, views.live(out) as update:
+        try:
+            while True:
+                found = client.campaign(number)
+                if found != shown:
+                    if as_json:
+                        print_json(found)
+                    else:
+                        update(found)
+                shown = found
+                if found["state"] in ("finished", "cancelled", "stopped"):
+                    break
+                time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            return
+    if found["state"] != "finished":
+        raise typer.Exit(1)
+
+
+@campaign.command("start")
+def campaign_start(number: Id, as_json: AsJson = False) -> None:
+    """Start a draft, or a scheduled one before its time."""
+    _act(number, "start", as_json)
+
+
+@campaign.command("pause")
+def campaign_pause(number: Id, as_json: AsJson = False) -> None:
+    """No pushes until it is resumed; downloads that run may end."""
+    _act(number, "pause", as_json)
+
+
+@campaign.command("resume")
+def campaign_resume(number: Id, as_json: AsJson = False) -> None:
+    """Go on, also where it has stopped by itself."""
+    _act(number, "resume", as_json)
+
+
+@campaign.command("cancel")
+def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
+    """End it for good: no pushes any more, also in mid-download."""
+    _act(number, "cancel", as_json)
+
+
+@campaign.command("retry")
+def campaign_retry(number: Id, as_json: AsJson = False) -> None:
+    """Try those again that failed, and no others."""
+    with Client() as client:
+        found = client.retry_campaign(number)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(f"{found['devices']} devices are tried again")
+
+
+def _act(number: int, action: str, as_json: bool) -> None:
+    with Client() as client:
+        found = client.act_on_campaign(number, action)
+    _show(found, as_json)
+
+
+def _show(found: Json, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.campaign_view(found))
+
+
+# -- who may, and who did -------------------------------------------------------------------
+
+
+@token.command("create")
+def token_create(
+    name: str,
+    role: Annotated[str, typer.Option(help="read, operate or admin.")] = "operate",
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and print it, this once."""
+    with Client() as client:
+        found = client.create_token(name, role)
+    if as_json:
+        print_json(found)
+    else:
+        print(found["token"])
+
+
+@token.command("list")
+def token_list(as_json: AsJson = False) -> None:
+    """List the tokens, without what they are."""
+    with Client() as client:
+        found = client.tokens()
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.token_table(found))
+
+
+@token.command("remove")
+def token_remove(name: str) -> None:
+    """Take a token back."""
+    with Client() as client:
+        for each in client.tokens():
+            if each["name"] == name:
+                return client.remove_token(each["id"])
+    fail(f"there is no token {name!r}")
+
+
+def audit(
+    last: Annotated[int, typer.Option("--last", min=1, help="Lines.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what."""
+    with Client() as client:
+        found = client.audit()[-last:]
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.audit_table(found))
+
+
+# -- words of the command line --------------------------------------------------------------
+
+
+def _stage(text: str) -> Json:
+    number = text.strip().removesuffix("%")
+    try:
+        return {"percent": float(number)} if text.strip().endswith("%") else {"count": int(number)}
+    except ValueError:
+        fail(f"{text!r} is no stage: a number of devices, or a share like 10%")
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        fail(f"{text!r} is no share: 90%, or 0.9")
+
+
+def _span(text: str) -> float:
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        fail(f"{text!r} is no time span: 30s, 10min, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _time(text: str) -> float:
+    if text.startswith("+"):
+        return time.time() + _span(text[1:])
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        fail(f"{text!r} is no time: 2026-05-01T03:00, or +2h")
