@@ -34,6 +34,7 @@ GOOD = update.Outcome(
     firmware_bytes=708_482,
     received_bytes=716_000,
     resumes=4,
+    signed=1,
     seconds=20.0,
     states=[State("downloading", 0.1, [0, 100]), State("done", 20.0, [])],
 )
@@ -96,13 +97,17 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert 708_482 < shown["received_bytes"] < 708_482 * 1.1
     assert shown["states"] == ["downloading", "burning", "done"]
     assert shown["resumes"] == 4
+    assert shown["signed"] == 1
 
     (back,) = shown["scenes"]
     assert back["name"] == "roll_back"
     assert back["version_before"] == back["version_after"] == "0.2"
     assert back["version_pushed"] == "0.3"
     assert back["states"] == ["downloading", "burning", "fail"]
-    assert (back["result_code"], back["result_msg"]) == ("-5", "crashed in its trial, KeyError every_s")
+    assert (back["result_code"], back["result_msg"]) == (
+        "-5",
+        "crashed in its trial, KeyError every_s",
+    )
     assert (back["starts"], back["resets"]) == (3, 4)
     assert back["crashes"] == ["KeyError every_s"] * 3
     assert back["active_ok"] is True
@@ -155,6 +160,7 @@ def test_all_three_conditions_count() -> None:
         {"md5_on_flash": None},
         {"link_cuts": 2},
         {"power_cuts": 0},
+        {"signed": None},
     ):
         assert len(dataclasses.replace(GOOD, **change).failures) == 1, change
     assert GOOD.json()["md5_ok"] is True
