@@ -1,0 +1,194 @@
+"""Sign-in by the vendor's HMAC, at the front before a real broker."""
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import time
+
+import paho.mqtt.client as mqtt
+import pytest
+from cloud_support import Device, wait_until
+from paho.mqtt.enums import CallbackAPIVersion
+
+from ivota_tools.client_api import ApiError, Client
+from ivota_tools.cloud import Cloud, CloudError, front
+
+BAD_PASSWORD = 134
+SECRET = base64.b64encode(b"the device's secret").decode()
+
+
+def signed(client_id, secret=SECRET, method="sha256", expiry=None, app="12010126"):
+    """(user name, password), made as the vendor's documents say, independent of our code."""
+    expiry = int(time.time() + 600) if expiry is None else expiry
+    user = f"{client_id};{app};A1b2C;{expiry}"
+    digest = hmac.new(base64.b64decode(secret), user.encode(), getattr(hashlib, method))
+    return user, f"{digest.hexdigest()};hmac{method}"
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cloud")
+    (folder / "f.bin").write_bytes(b"x" * 1000)
+    with Cloud(folder / "c", sign_in=True) as running, Client(running.api_url) as api:
+        api.upload(folder / "f.bin", "0.2")
+        for name in ("PROD/dev", "PROD/other", "PROD/nosecret"):
+            number = api.push(name, "0.2", new=True)["device"]["id"]
+            if name != "PROD/nosecret":
+                api.set_secret(number, SECRET)
+        yield running
+
+
+class Signed(Device):
+    """A device that gives a user name and a password, with the client id that belongs to them."""
+
+    def __init__(self, port, name, user, password, **options):
+        self._words = user, password
+        real = mqtt.Client.connect
+
+        def connect(client, *arguments):
+            client.username_pw_set(user, password)
+            return real(client, *arguments)
+
+        mqtt.Client.connect, product = connect, "PROD"
+        try:
+            super().__init__(port, product, name, client_id=product + name, **options)
+        finally:
+            mqtt.Client.connect = real
+
+
+@pytest.mark.parametrize("method", ["sha256", "sha1"])
+@pytest.mark.parametrize("protocol", [mqtt.MQTTv31, mqtt.MQTTv311])
+def test_a_signed_device_is_served(cloud, method, protocol):
+    user, password = signed("PRODdev", method=method)
+    with Signed(cloud.mqtt_port, "dev", user, password, protocol=protocol) as device:
+        device.hello("0.1")
+        device.expect("update_firmware")
+
+
+def answer(port, client_id, user, password, **options):
+    """What CONNACK says, in the numbers of MQTT 5; None where the connection is just closed."""
+    answers = []
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, **options)
+    if user is not None:
+        client.username_pw_set(user, password)
+    client.on_connect = lambda _c, _d, _f, reason, _p: answers.append(reason.value)
+    client.connect("127.0.0.1", port)
+    deadline = time.monotonic() + 5
+    while not answers and time.monotonic() < deadline:
+        if client.loop(0.1) != mqtt.MQTT_ERR_SUCCESS:
+            break
+    return answers[0] if answers else None
+
+
+def test_who_is_refused(cloud):
+    good, other = "PRODdev", base64.b64encode(b"another secret").decode()
+    assert answer(cloud.mqtt_port, good, *signed(good)) == 0
+    user, password = signed(good)
+    for words in (
+        (None, None),
+        ("", ""),
+        (user, ""),
+        (user, ("1" if password[0] == "0" else "0") + password[1:]),
+        (user, password.replace("sha256", "md5")),
+        (user.replace("A1b2C", "A1b2D"), password),
+        (user + ";", password),
+        signed(good, other),
+        signed(good, expiry=int(time.time()) - 1),
+        signed(good, expiry="١٢٣"),
+        signed(good, app="1"),
+        signed("PRODother"),  # somebody else's
+    ):
+        assert answer(cloud.mqtt_port, good, *words) == BAD_PASSWORD, words
+    assert answer(cloud.mqtt_port, "PRODnosecret", *signed("PRODnosecret")) == BAD_PASSWORD
+    assert answer(cloud.mqtt_port, "PRODnobody", *signed("PRODnobody")) == BAD_PASSWORD
+
+
+def test_a_device_keeps_to_its_own_topics(cloud):
+    """It cannot speak for another, nor listen to what is said to another."""
+    name = "PROD/other"
+    with Client(cloud.api_url) as api:
+        before = len(api.reports(api.device(name)["id"]))
+        with Signed(cloud.mqtt_port, "dev", *signed("PRODdev")) as device:
+            device._client.subscribe(f"$ota/update/{name}", 1)
+            device._client.subscribe("$ota/#", 1)
+            report = {"type": "report_version", "report": {"version": "6.6"}}
+            device.publish(json.dumps(report).encode(), topic=f"$ota/report/{name}")
+            device.hello("0.1")
+            with Signed(cloud.mqtt_port, "other", *signed("PRODother")) as other:
+                other.hello("0.1")
+                other.expect("update_firmware")
+            time.sleep(0.3)
+            assert {message.topic for message in device.raw} == {"$ota/update/PROD/dev"}
+        versions = [r["version"] for r in api.reports(api.device(name)["id"])[before:]]
+        assert versions == ["0.1"]
+
+
+def test_a_secret_must_be_one(cloud):
+    with Client(cloud.api_url) as api:
+        number = api.device("PROD/dev")["id"]
+        with pytest.raises(ApiError, match="base64"):
+            api.set_secret(number, "no base64!")
+        assert "secret" not in api.device("PROD/dev")
+        assert SECRET not in json.dumps(api.audit())
+
+
+def test_a_will_and_a_large_stream_pass_through(cloud):
+    user, password = signed("PRODdev")
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="PRODdev")
+    client.username_pw_set(user, password)
+    client.will_set(
+        "$ota/report/PROD/dev", b'{"type":"report_version","report":{"version":"w"}}', 1
+    )
+    client.connect("127.0.0.1", cloud.mqtt_port)
+    client.loop_start()
+    for number in range(200):
+        client.publish("$ota/report/PROD/dev", bytes([65 + number % 26]) * 20_000, 1)
+    with Client(cloud.api_url) as api:
+        wait_until(lambda: api.device("PROD/dev")["garbled"] >= 200, "all of it")
+        client._sock_close()  # no DISCONNECT: the broker says what was left with it
+        client.loop_stop()
+        wait_until(lambda: api.device("PROD/dev")["version"] == "w", "the will")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x10\x00",
+        b"\x10\xff\xff\xff\xff\xff",
+        b"\x10\xff\xff\x7f" + b"x" * 100,
+        b"\x10\x02\xff\xff",
+        b"\x10\x0a\x00\x04MQTT\x04\xc2\x00\x00",
+        b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x05",
+        bytes(100),
+    ],
+)
+def test_what_is_no_connect_is_cut(cloud, data):
+    with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=5) as link:
+        link.sendall(data)
+        try:
+            assert link.recv(100) == b""
+        except ConnectionResetError:
+            pass
+    assert answer(cloud.mqtt_port, "PRODdev", *signed("PRODdev")) == 0
+
+
+def test_mqtt_5_is_told_so(cloud):
+    with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=5) as link:
+        link.sendall(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00")
+        assert link.recv(10) == b"\x20\x02\x00\x01"
+
+
+def test_a_signature_is_good_until_its_expiry():
+    user, password = signed("PRODdev", expiry=2000000000)
+    digest, _, method = password.partition(";")
+    for words in (password, f"{digest.upper()};{method}"):
+        assert front.is_signed("PRODdev", user, words, SECRET, 1999999999.9)
+    assert not front.is_signed("PRODdev", user, password, SECRET, 2000000000)
+
+
+def test_our_broker_only(tmp_path):
+    with pytest.raises(CloudError, match="--sign-in"):
+        Cloud(tmp_path, broker="127.0.0.1:1", sign_in=True)
