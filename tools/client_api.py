@@ -289,6 +289,4 @@ def _refusal(answer: httpx.Response) -> ApiError:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
         detail = f"HTTP {answer.status_code} {answer.reason_phrase}"
-    if isinstance(detail, list):  # FastAPI's list of what is wrong with a request
-        detail = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in detail)
     return ApiError(str(detail), answer.status_code)

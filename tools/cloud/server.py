@@ -9,6 +9,7 @@ import time
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from .campaigns import CampaignError
@@ -31,6 +32,13 @@ def make_app(*routers: APIRouter) -> FastAPI:
     @app.exception_handler(FirmwareError)
     def refused(_request: Request, error: FirmwareError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # FastAPI's own list would hold the input, which may be what no JSON can carry.
+        wrong = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
+        detail = "; ".join(wrong).encode(errors="replace").decode()
+        return JSONResponse({"detail": detail}, 422)
 
     @app.exception_handler(CampaignError)
     def conflicts(_request: Request, error: CampaignError) -> JSONResponse:

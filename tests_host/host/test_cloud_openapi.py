@@ -1,0 +1,79 @@
+"""The HTTP API keeps to its own description, whatever it is asked (schemathesis)."""
+
+import json
+
+import pytest
+import schemathesis
+from cloud_support import Device
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import Cloud
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cloud")
+    (folder / "f.bin").write_bytes(b"x" * 1000)
+    with Cloud(folder / "c", upload_most=10_000) as running, Client(running.api_url) as api:
+        api.upload(folder / "f.bin", "0.2")
+        with Device(running.mqtt_port, "P", "d") as device:
+            device.hello("0.1")
+        api.put_group("all", "")
+        api.create_campaign(name="c", version="0.2", group="all", stages=[{"count": 1}])
+        yield running
+
+
+@pytest.fixture(scope="module")
+def described(cloud):
+    schema = schemathesis.openapi.from_url(f"{cloud.api_url}/api/v1/openapi.json")
+    # Endless by nature; a token, once made, would lock out the rest.
+    return schema.exclude(path="/api/v1/events").exclude(path_regex="/api/v1/tokens")
+
+
+def test_every_answer_is_as_described(described):
+    for found in described.get_all_operations():
+        operation = found.ok()
+
+        @given(operation.as_strategy())
+        @settings(
+            max_examples=40,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def check(case):
+            case.call_and_validate(checks=CHECKS, timeout=10)
+
+        check()
+
+
+def test_the_description_names_all_there_is(cloud):
+    import httpx
+
+    found = json.loads(httpx.get(f"{cloud.api_url}/api/v1/openapi.json").text)["paths"]
+    operations = {f"{method.upper()} {path}" for path, all_ in found.items() for method in all_}
+    for each in (
+        "GET /api/v1/health",
+        "POST /api/v1/firmware",
+        "POST /api/v1/campaigns/{campaign_id}/retry",
+        "DELETE /api/v1/tokens/{token_id}",
+        "GET /api/v1/attempts/{attempt_id}/reports",
+        "GET /api/v1/audit",
+    ):
+        assert each in operations
