@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-peers bench-trust soak-download power soak-power clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download power soak-power clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -66,6 +66,9 @@ bench-peers: $(VENV)/plots.stamp  ## other ways to download beside ours; tables 
 
 bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and instructions
 	$(PY) -m ivota_tools.bench.trust
+
+bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, with 50 kills, with a flood
+	$(PY) -m ivota_tools.bench.console
 
 soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
 	$(PY) -m ivota_tools.bench.download.soak

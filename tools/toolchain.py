@@ -111,6 +111,15 @@ def mosquitto() -> list[str]:
     return list(_unpacked(_cached("mosquitto", _fetch_mosquitto) / "amd64", "mosquitto"))
 
 
+def mosquitto_sub() -> list[str]:
+    """The command line of mosquitto's own subscriber. Raises ToolchainError."""
+    found = shutil.which("mosquitto_sub")
+    if found:
+        return [found]
+    folder = _cached("mosquitto-clients", _fetch_mosquitto_clients) / "amd64"
+    return list(_unpacked(folder, "mosquitto_sub"))
+
+
 def valgrind() -> list[str]:
     """The command line of valgrind, which counts instructions. Raises ToolchainError."""
     named = shlex.split(os.environ.get("VALGRIND", ""))
@@ -300,6 +309,19 @@ def _fetch_mosquitto(new: Path) -> None:
         _say(f"mosquitto {version} from {suite}")
 
     _from_any_suite("mosquitto", "MOSQUITTO=", new, attempt)
+
+
+def _fetch_mosquitto_clients(new: Path) -> None:
+    def attempt(mirror: str, suite: str) -> None:
+        with Apt.private(mirror, suite, "amd64") as apt:
+            version = apt.unpack("mosquitto-clients", new / "amd64")
+        command = [*_unpacked(new / "amd64", "mosquitto_sub"), "--help"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if "mosquitto_sub" not in done.stdout:
+            raise AptError(f"the mosquitto_sub of {suite} does not run here: {done.stderr}")
+        _say(f"mosquitto_sub {version} from {suite}")
+
+    _from_any_suite("mosquitto-clients", "PATH", new, attempt)
 
 
 def _fetch_valgrind(new: Path) -> None:

@@ -1,0 +1,44 @@
+"""Measures everything, or the parts that are named; `--devices N` for a smaller swarm."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from ..figures import Figure, read, show, write
+from . import fleet, flood, kills, latency
+
+COMMAND = "make bench-console"
+PARTS = ("latency", "flood", "kills", "fleet")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m ivota_tools.bench.console")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
+    parser.add_argument("--devices", type=int, default=10_000)
+    chosen = parser.parse_args()
+    console = Console()
+    figures: dict[str, Figure] = read("console") if chosen.parts else {}
+    with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
+        folder = Path(name)
+        for part in chosen.parts or PARTS:
+            console.rule(part)
+            if part == "latency":
+                figures |= latency.measure(folder / part)
+            elif part == "flood":
+                figures |= flood.measure(folder / part)
+            elif part == "kills":
+                figures |= kills.measure(folder / part, console)
+            else:
+                figures |= fleet.measure(folder / part, chosen.devices, console)
+            write("console", COMMAND, figures)
+    met = show(figures, console)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
