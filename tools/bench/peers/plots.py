@@ -172,7 +172,7 @@ def _legend(axes: Any, theme: Theme, name: str, runs: Runs) -> None:
         run, colour = runs[name, way.name], theme.ways[way.name]
         words = outcome(run, BY_NAME[name]).replace("*", "")
         words += f" after {run.seconds:.0f} s" if run.whole else ""
-        height = 0.5 - 0.083 * row
+        height = 0.485 - 0.08 * row
         place = {"transform": axes.transAxes, "va": "center"}
         weight = "bold" if way is OURS else "normal"
         axes.text(0.47, height, way.label, color=colour, weight=weight, **_SMALL, **place)
