@@ -17,7 +17,7 @@ import pytest
 from ivota_tools.board.files import check_config
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.release import pack
+from ivota_tools.release import inspect, pack
 from ivota_tools.sim import Board
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,7 @@ def test_commands_of_the_first_update(tmp_path: Path) -> None:
     config = check_config(block("json").encode(), "README.md", ROOT)
     assert config["wifi"]
     with readme_cloud(tmp_path / "cloud") as cloud:
-        environment = {**os.environ, "IVOTA_URL": cloud["api_url"]}
+        environment = {**os.environ, "IVOTA_URL": cloud["api_url"], "IVOTA_PASSPHRASE": "x"}
         config["mqtt"] = {"host": "127.0.0.1", "port": cloud["mqtt_port"]}
         name = f"{config['product_id']}/{config['device_name']}"
         (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -154,7 +154,7 @@ def test_commands_of_the_first_update(tmp_path: Path) -> None:
             board.power_on()
             board.wait_log("connected", 20)
             for words in commands():
-                if words[1] in ("release", "push", "devices"):
+                if words[1] in ("release", "push", "devices", "keygen"):
                     done = subprocess.run(
                         [IVOTA, *words[1:]],
                         cwd=tmp_path,
@@ -164,6 +164,8 @@ def test_commands_of_the_first_update(tmp_path: Path) -> None:
                         timeout=60,
                     )
                     assert done.returncode == 0, done.stdout + done.stderr
+        signed = inspect(tmp_path / "thermometer-0.3.bin").signed
+        assert signed and signed.target == "thermometer"
         with Client(cloud["api_url"]) as api:
             device = api.device(name)
         assert (device["state"], device["version"]) == ("done", "0.2")

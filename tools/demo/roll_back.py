@@ -129,7 +129,8 @@ def _release(stage: Stage) -> Release:
     folder = stage.folder / "thermometer"
     shutil.copytree(update.APPLICATION, folder)
     (folder / "settings.json").write_text(json.dumps(SETTINGS) + "\n")
-    return pack(folder, BROKEN, out=stage.folder / f"thermometer-{BROKEN}.bin")
+    out = stage.folder / f"thermometer-{BROKEN}.bin"
+    return pack(folder, BROKEN, out=out, signer=stage.signer(2))
 
 
 def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) -> None:

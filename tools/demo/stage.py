@@ -19,9 +19,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.release import Signer
+from ivota_tools.signing_keys import generate, load_private
 from ivota_tools.sim import Board, BoardError, Proxy
 
 PRODUCT, NAME = "DEMO", "board-1"
+TARGET = "thermometer"  # the kind of board
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Stage:
     """`with Stage(folder) as stage: …`; whatever happens inside, every process is ended.
 
     `folder` is emptied first. The board is installed but off; it fetches firmware through
-    `proxy`, which has no faults yet.
+    `proxy`, which has no faults yet, and takes only what is signed with a key that is made here.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, object]) -> None:
@@ -80,6 +83,8 @@ class Stage:
             if self.folder.exists():
                 shutil.rmtree(self.folder)
             self.folder.mkdir(parents=True)
+            self._public = generate(self.folder / "owner.key", None)
+            self._key = load_private(self.folder / "owner.key", str)
             self.cloud = self._ends.enter_context(Cloud(self.folder / "cloud"))
             self.proxy = self._ends.enter_context(Proxy("127.0.0.1", self.cloud.http_port))
             self.cloud.public_url = f"http://127.0.0.1:{self.proxy.port}"
@@ -96,6 +101,8 @@ class Stage:
             "product_id": PRODUCT,
             "device_name": NAME,
             "mqtt": {"host": "127.0.0.1", "port": self.cloud.mqtt_port},
+            "keys": ["/owner.pub"],
+            "target": TARGET,
             **self._config,
         }
         log = self._ends.enter_context((self.folder / "board.log").open("w", buffering=1))
@@ -103,9 +110,14 @@ class Stage:
             self.folder / "board",
             bits=32,
             config=config,
+            files={"/owner.pub": self._public},
             mpy=True,
             console=lambda line: print(line, file=log),
         )
+
+    def signer(self, sequence: int) -> Signer:
+        """Signs for the board, as its owner."""
+        return Signer(self._key, sequence, TARGET)
 
     @property
     def device(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,6 +24,7 @@ MOST_S = 90.0
 CUTS = [Cut(140_000, "fin"), Cut(150_000, "rst"), Cut(280_000, "silence")]
 POWER_CUT_AT = 430_000
 OFF_S = 1.0
+_SIGNED = re.compile(r"ivota: signed sequence=(\d+)")
 
 # Short limits, so that nobody has to wait long for the board to notice silence.
 CONFIG = {"version": OLD, "http": {"timeout_s": 3, "deadline_s": 5}}
@@ -42,6 +44,7 @@ class Outcome:
     firmware_bytes: int
     received_bytes: int
     resumes: int
+    signed: int | None  # the number of the signature that the board has accepted
     seconds: float
     states: list[State]
 
@@ -57,6 +60,8 @@ class Outcome:
             found.append(f"the board's flash has no firmware {NEW}")
         elif self.md5_on_flash != self.md5:
             found.append(f"the file on flash has the MD5 {self.md5_on_flash}, not {self.md5}")
+        if self.signed is None:
+            found.append("the board has accepted no signature")
         if self.link_cuts != len(CUTS) or self.power_cuts != 1:
             found.append(
                 f"{self.link_cuts} link cuts and {self.power_cuts} power cuts happened, "
@@ -79,6 +84,7 @@ class Outcome:
             ("cuts", f"{self.link_cuts} of the link, {self.power_cuts} of the power"),
             ("resumes", str(self.resumes)),
             ("MD5 on flash", f"{self.md5_on_flash}, {judged(self.md5_on_flash == self.md5)}"),
+            ("signature", f"number {self.signed}, by the key that the board trusts"),
             ("runs now", f"{self.version_after}, before it was {self.version_before}"),
         ]
 
@@ -93,7 +99,11 @@ def play(stage: Stage, show: Show) -> Outcome:
     """Plays it, and leaves the board off. Ends after MOST_S, however far it came."""
     until = time.monotonic() + MOST_S
     release = pack(
-        APPLICATION, NEW, out=stage.folder / f"thermometer-{NEW}.bin", pad_to=FIRMWARE_BYTES
+        APPLICATION,
+        NEW,
+        out=stage.folder / f"thermometer-{NEW}.bin",
+        pad_to=FIRMWARE_BYTES,
+        signer=stage.signer(1),
     )
     stage.api.upload(release.path)
     before = stage.power_on(until)
@@ -149,6 +159,9 @@ def _outcome(
         received_bytes=stage.proxy.received,
         # Every download after the first one went on where the last had ended.
         resumes=len([each for each in stage.proxy.connections if each.received]) - 1,
+        signed=next(
+            (int(found[1]) for found in map(_SIGNED.match, stage.board.log) if found), None
+        ),
         seconds=round(seconds, 1),
         states=stage.states(NEW, pushed_at),
     )
