@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from badserver import BadServer
 from conftest import MakeBoard, settings
+from test_limits import HEAP_BYTES
 from wire import Message, Wire
 
+from ivota_tools.bench import trust
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.release import Signer, pack, sign
 from ivota_tools.signing import split
@@ -164,6 +166,14 @@ def test_a_signed_update(field: Callable[..., Field], make: Make) -> None:
     assert it.board.read("/firmware/0.2.bin") == data
     assert it.state()["sequence"] == 5
     assert it.wire.states()[:5] == ["version 0.1", "downloading", "burning", "version 0.2", "done"]
+
+
+def test_a_signed_update_in_a_small_heap() -> None:
+    """As small as an unsigned one must do with: a download that is cut, trial, `done`, 32 bits."""
+    with trust.lanes(1) as lanes:
+        outcome = lanes.update(HEAP_BYTES)
+    assert not outcome.wrong, "\n".join(outcome.log)
+    assert "ivota: signed sequence=1" in outcome.log
 
 
 REFUSALS: dict[str, tuple[Callable[[Make], bytes], str]] = {
