@@ -30,11 +30,16 @@ def run():
 
             asyncio.run(once("tasks").beside(client, application, _died))
         else:
-            once("runners").start(client, lambda: restart(client))
+            dead = []
+            once("runners").start(client, lambda: _ended(client, dead))
             try:
                 application()
             except Exception as error:
-                _died(client, error)
+                if not client.state.trial:
+                    _died(client, error)
+                else:  # the thread that has the state is to write it
+                    dead.append(error)
+                    client.exit()
             return
     # Whatever it is, a board that can be updated is better than one that shows it.
     except Exception as error:
@@ -57,6 +62,14 @@ def restart(client):
                 net.feed()
                 time.sleep_ms(500)
         machine.reset()
+
+
+def _ended(client, dead):
+    """The client's thread is over; `dead` has what the application died of in its trial."""
+    if dead:
+        _died(client, dead[0])
+        machine.reset()
+    restart(client)
 
 
 def _async():
