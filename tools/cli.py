@@ -119,6 +119,9 @@ def cloud(
         handlers=[RichHandler(console=err, show_path=False)],
     )
     logging.getLogger("ivota").setLevel(logging.INFO)
+    # The MQTT library reads a packet in several calls, each of which may lose its turn to the
+    # thread that stores: with Python's 5 ms for a turn, that is most of a busy cloud's time.
+    sys.setswitchinterval(0.0002)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
@@ -170,9 +173,7 @@ def release(
     ] = None,
     out_file: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
     application: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
-    pad_to: Annotated[
-        int | None, typer.Option(help="Fill up to exactly N bytes.")
-    ] = None,
+    pad_to: Annotated[int | None, typer.Option(help="Fill up to exactly N bytes.")] = None,
     mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
     key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
     sequence: Annotated[
