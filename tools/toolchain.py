@@ -506,9 +506,12 @@ class Apt:
         root.mkdir(parents=True)
         for package in sorted((self.state / "debs").glob("*.deb")):
             _checked(["dpkg", "-x", str(package), str(root)], root)
-        for folder in (root / "usr/share").glob("*"):  # manuals, translations
+        shared = root / "usr/share"  # manuals, translations
+        for folder in shared.glob("*"):
             if parts is None or folder.name != program:
                 shutil.rmtree(folder, ignore_errors=True)
+        if shared.exists() and not any(shared.iterdir()):
+            shared.rmdir()
         return versions[program]
 
 
