@@ -56,7 +56,7 @@ class Device:
     link: Link | None = None
     busy: str | None = None
     become: str | None = None  # the version that was pushed and that it runs now
-    settled: bool = False  # the cloud has answered a report of the version that it had pushed
+    settled: str | None = None  # of which the cloud has answered a report, after its `done`
     pushes_after_done: int = 0
     reports: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -108,11 +108,12 @@ class Device:
     def _received(self, _topic: str, payload: bytes) -> None:
         message = json.loads(payload)
         if message["type"] == "report_version_rsp":
-            self.settled = self.settled or (message["version"] == self.become)
+            if message["version"] == self.become:
+                self.settled = self.become
             self.log("answer", self, message)
         elif message["type"] == "update_firmware":
             self.log("push", self, message)
-            if self.settled and message["version"] == self.version:
+            if message["version"] == self.settled == self.version:
                 self.pushes_after_done += 1
             elif message["version"] != self.version and self.busy is None:
                 self.busy = message["version"]
@@ -122,7 +123,7 @@ class Device:
 
     async def _update(self, push: dict[str, Any]) -> None:
         version = push["version"]
-        self.settled = False
+        self.settled = None
         try:
             code, words = await self._fetched(push)
             if code == 0:
@@ -131,8 +132,9 @@ class Device:
             if code:
                 await self._sure(version, "fail", code, result_msg=words)
                 return
-            self.version = self.become = version
             await self._sure(version, "done")
+            # Only now: whoever hears of this version has heard of its `done` before.
+            self.version = self.become = version
             self.log("done", self, push)
             await self.report_version()
         except (OSError, asyncio.TimeoutError):
