@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ..bench import figures as bench
 from ..bench.figures import Figure
-from . import figures
+from . import fat, figures
 from .bench import Bench
 from .campaign import QUICK, Campaign, Tally, play, tasks, workplace
 from .faults import MISTAKES, Caught, catch_all
@@ -30,8 +30,10 @@ _PROGRESS_S = 10
 
 def again(case: str, console: Console) -> int:
     """Replays a case and prints what its boards said; 1 where something is wrong with it."""
-    name = case.partition("/")[0]
+    name, _, text = case.partition("/")
     with workplace() as folder:
+        if name == "fat":
+            return fat.again(folder, text, console)
         played, wrong = play(scenarios()[name], folder)
         if wrong:
             console.print(f"{name} undisturbed: {'; '.join(wrong)}", markup=False)
@@ -51,7 +53,9 @@ def show_wrong(result: Result, console: Console) -> None:
         console.print(f"{result.case}: {fault.sort}: {fault.text}", style="red", markup=False)
 
 
-def everything(folder: Path, console: Console) -> tuple[Tally, list[Caught]]:
+def everything(
+    folder: Path, console: Console
+) -> tuple[Tally, dict[str, fat.Outcome], list[Caught]]:
     started = shown = time.monotonic()
     campaign = Campaign(folder)
     todo = tasks(campaign.played, QUICK)
@@ -67,6 +71,11 @@ def everything(folder: Path, console: Console) -> tuple[Tally, list[Caught]]:
                 f"{now - started:4.0f} s  {n} of {len(todo)} shares, {tally.states:,} states, "
                 f"{tally.randoms} random runs, {tally.wrong_cases} cases are wrong"
             )
+    outcomes = fat.everything(folder)
+    for outcome in outcomes.values():
+        for text in outcome.wrong:
+            console.print(text, style="red", markup=False)
+    console.print(f"{time.monotonic() - started:4.0f} s  cuts on FAT are done")
     caught = catch_all(MISTAKES, campaign.played, folder)
     table = Table("deliberate fault", "noticed in", "case no.", "as")
     for each in caught:
@@ -75,7 +84,7 @@ def everything(folder: Path, console: Console) -> tuple[Tally, list[Caught]]:
     console.print(
         f"{time.monotonic() - started:.0f} s in all, {tally.cpu_s:.0f} s of them boards'"
     )
-    return tally, caught
+    return tally, outcomes, caught
 
 
 def main() -> None:
@@ -87,7 +96,7 @@ def main() -> None:
     if given.case:
         sys.exit(again(given.case, console))
     with workplace() as folder:
-        tally, caught = everything(folder, console)
+        tally, outcomes, caught = everything(folder, console)
     found = figures.of(tally, STATES)
     found["armed_deaths"] = Figure(tally.armed, "", "cases")
     found["armed_differences"] = Figure(tally.faults["differs"], "== 0", "cases")
@@ -95,12 +104,13 @@ def main() -> None:
     found["deliberate_faults_missed"] = Figure(
         sum(not each.case for each in caught), "== 0", "faults"
     )
-    figures.show(tally, console)
+    found |= figures.of_fat(outcomes)
+    figures.show(tally, console, outcomes)
     met = bench.show(found, console)
     path = figures.write(AREA, COMMAND, found, tally, {})
     console.print(f"written to {path}")
     if given.document:
-        bench.document(figures.DOCUMENT, AREA, figures.markdown(found, tally))
+        bench.document(figures.DOCUMENT, AREA, figures.markdown(found, tally, outcomes))
     sys.exit(0 if met else 1)
 
 

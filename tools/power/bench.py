@@ -8,6 +8,7 @@ import re
 import signal
 import struct
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from ..mpy import compiled_folder
 from ..sim import Death, Fault, Flash
 from ..sim.board import DEVICE as SIM_DEVICE
 from ..sim.board import HARD_RESET, PWRON_RESET, SOFT_RESET, WDT_RESET
+from ..sim.flash import BLOCK
 from ..toolchain import micropython
-from .scenario import DEVICE, Stage
+from .scenario import DEVICE, FACTORY, NEW, Stage
 
 BITS = 32
 HEAP = "112k"  # what an ESP32 has once it has grown
+HANG_S = 60
 STARTS = 40  # of one power-on, then it is said never to end
 _SETTLED, _LATE = 99, 98  # exit codes of device/_power_run.py
 _RESETS = {80 + HARD_RESET: HARD_RESET, 80 + SOFT_RESET: SOFT_RESET, -signal.SIGALRM: WDT_RESET}
@@ -62,24 +65,32 @@ class Bench:
     def __init__(self, folder: Path, stage: Stage) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.stage = stage
-        self.flash = Flash(folder / "flash.img", stage.blocks)
+        self.flash = Flash(folder / "flash.img", stage.blocks, stage.scenario.slots)
+        self.fat = Flash(folder / "fat.img", stage.scenario.fat) if stage.scenario.fat else None
         self.log = folder / "flash.log"
         self._noted = folder / "noted"
         self._plan = folder / "plan"
         self._firmware = folder / "firmware"
         self._output = folder / "output"
-        self._plan.write_text(json.dumps({**stage.plan, "late": stage.scenario.late}))
+        self._plan.write_text(
+            json.dumps({**stage.plan, "late": stage.scenario.late, "again": stage.scenario.again})
+        )
         self._firmware.write_bytes(stage.firmware)
         self._noted.write_bytes(bytes(4096))
+        self.hang_s = HANG_S
         self.load(stage.image)
 
     def load(self, image: bytes | bytearray) -> None:
         """Puts this on the flash; counters at 0, nothing armed."""
-        self.flash.path.write_bytes(image)
-        self.flash.reset_state()
+        size = self.flash.size
+        for flash, data in ((self.flash, image[:size]), (self.fat, image[size:])):
+            if flash:
+                flash.path.write_bytes(data)
+                flash.reset_state()
 
     def image(self) -> bytes:
-        return self.flash.path.read_bytes()
+        """All of it; a flash with FAT follows."""
+        return self.flash.path.read_bytes() + (self.fat.path.read_bytes() if self.fat else b"")
 
     def run(
         self, satisfied: bool, have: int = 0, fault: Fault | None = None, record: bool = False
@@ -94,7 +105,6 @@ class Bench:
             self.log.write_bytes(b"")
         found = Run(have=have)
         self._set_noted(0, have)
-        scenario = self.stage.scenario
         cause = PWRON_RESET
         while cause:
             if found.starts == STARTS:
@@ -105,7 +115,7 @@ class Bench:
             found.cpu_s += cpu_s
             found.lines += [f"-- start {found.starts}, cause {cause}", *lines]
             found.lines.append(f"-- ended with {code}")
-            satisfied = self._take(found, lines, satisfied, scenario.old)
+            satisfied = self._take(found, lines, satisfied)
             cause = _RESETS.get(code, 0)
             if not cause:
                 self._end(found, code, lines)
@@ -129,7 +139,9 @@ class Bench:
             found.ended, found.brick = f"the interpreter ended with {code}", True
         self.flash.disarm()
 
-    def _take(self, found: Run, lines: list[str], satisfied: bool, running: str) -> bool:
+    def _take(self, found: Run, lines: list[str], satisfied: bool) -> bool:
+        scenario = self.stage.scenario
+        running = FACTORY
         for line in lines:
             word, _, rest = line.partition(": ")
             if word == "app":
@@ -139,7 +151,9 @@ class Bench:
             elif word == "cloud":
                 report = json.loads(rest)
                 found.events.append(Said(running, report))
-                satisfied = satisfied or is_final(report, self.stage.plan["version"])
+                satisfied = satisfied or is_final(report, scenario.again)
+            elif word == "has":
+                found.events.append(rest)
             elif word == "server":
                 first, have = map(int, rest.split())
                 found.again += max(have - first, 0)
@@ -148,6 +162,8 @@ class Bench:
     def _start(self, cause: int, satisfied: bool, record: bool) -> tuple[int, list[str], float]:
         path = f"{compiled_folder(DEVICE)}:{DEVICE / 'source'}:{compiled_folder(SIM_DEVICE)}"
         place = [*self.flash.arguments(), str(self.log) if record else ""]
+        if self.fat:
+            place += [*self.fat.arguments(), str(BLOCK)]
         argv = [
             *micropython(BITS),
             *("-X", f"heapsize={HEAP}", "-c", "import _power_run"),
@@ -164,7 +180,11 @@ class Bench:
                 stderr=subprocess.STDOUT,
                 close_fds=False,  # with it, and without a new session, it starts by vfork
             )
+            # Whatever it does, it takes some processor time, but for a boot loader that gives up.
+            watch = threading.Timer(self.hang_s, process.kill)
+            watch.start()
             _, status, usage = os.wait4(process.pid, 0)
+            watch.cancel()
             code = process.returncode = os.waitstatus_to_exitcode(status)
             output.seek(0)
             lines = output.read().decode(errors="replace").splitlines()
@@ -180,8 +200,11 @@ class Bench:
         return heard, have
 
 
-def is_final(report: dict[str, Any], version: str) -> bool:
-    """Whether the cloud pushes this version no more after that report."""
-    if report["type"] != "report_progress" or report["report"]["version"] != version:
+def is_final(report: dict[str, Any], again: str) -> bool:
+    """Whether the cloud pushes no more after that report; `again` as a scenario has it."""
+    if report["type"] != "report_progress" or report["report"]["version"] != NEW:
         return False
-    return report["report"]["progress"]["state"] in ("done", "fail")
+    progress = report["report"]["progress"]
+    if again and again in progress["result_msg"]:
+        return False
+    return progress["state"] in ("done", "fail")

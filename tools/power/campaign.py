@@ -13,14 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..sim import Fault
 from .bench import Bench
 from .cuts import AFTER, KINDS, Cut, Known, Recording, record
 from .judge import judge
-from .scenario import Scenario, Stage, scenarios, stage, tree
+from .scenario import SIZE, Scenario, Stage, scenarios, stage, tree
 from .seen import Seen
 from .work import Played, Result, Task, Worker
 
 PROCESSES = 2
+DOUBLE = ("one", "image one")  # scenarios
+FAILING = ("few", "image few")
 _SHARE = 24  # cuts in a task
 
 
@@ -29,20 +32,28 @@ Cell = tuple[str, str, str, str]  # kind of cut, storage, payload, scenario
 
 @dataclass
 class Sizes:
-    """How much is tried. Of the 708,482 bytes: cuts at so many operations that are plain data,
+    """How much is tried. `torn`: of an update with more operations, each is torn in one of the
+    two ways, not in both. Of the 708,482 bytes: cuts at so many operations that are plain data,
     and at so many others. `firsts`, `seconds`: of two cuts; None: at every operation, of every
-    kind. `randoms`: runs of five cuts. `armed`: cuts that are compared with a board's death."""
+    kind. `randoms`: runs of five cuts. `armed`: cuts that are compared with a board's death.
+    `errors`: flashes that fail, of each update and for each kind of operation."""
 
+    torn: int
     data: int
     other: int | None
     firsts: int | None
     seconds: int | None
     randoms: int
     armed: int
+    errors: int
 
 
-QUICK = Sizes(data=120, other=240, firsts=40, seconds=30, randoms=160, armed=32)
-SOAK = Sizes(data=600, other=None, firsts=None, seconds=None, randoms=1200, armed=0)
+QUICK = Sizes(
+    torn=120, data=100, other=200, firsts=24, seconds=30, randoms=120, armed=32, errors=8
+)
+SOAK = Sizes(
+    torn=10_000, data=600, other=None, firsts=None, seconds=None, randoms=1200, armed=0, errors=300
+)
 
 
 @contextlib.contextmanager
@@ -76,15 +87,23 @@ def is_data(stage: Stage, recording: Recording, at: int) -> bool:
 def singles(played: Played, sizes: Sizes, seed: int) -> list[Cut]:
     """Every kind of cut at every operation; of the large firmware a sample where it is data."""
     recording = played.recording
-    places: Iterable[int] = range(len(recording.operations))
+    places = range(len(recording.operations))
     # Where something was said after an operation, and before the next.
     known = [recording.known_at(at) for at in range(len(recording.operations) + 1)]
     between = [Cut(AFTER, at) for at in places if known[at].events != known[at + 1].events]
-    if not played.stage.scenario.size:
+    scenario = played.stage.scenario
+    if scenario.cuts:
+        chance = random.Random(f"{scenario.name} {seed}")
+        chosen = sorted(chance.sample(places, min(scenario.cuts, len(places))))
+        return [Cut(kind, at, seed) for at in chosen for kind in KINDS]
+    if scenario.size < SIZE:
+        few = len(places) <= sizes.torn
         return between + [
-            Cut(kind, at, 0 if kind == "die" else seed) for at in places for kind in KINDS
+            Cut(kind, at, 0 if kind == "die" else seed)
+            for at in places
+            for kind in (KINDS if few else ("die", KINDS[1 + at % 2]))
         ]
-    chance = random.Random(f"{played.stage.scenario.name} {seed}")
+    chance = random.Random(f"{scenario.name} {seed}")
     data = [at for at in places if is_data(played.stage, recording, at)]
     other = [at for at in places if at not in set(data)]
     if sizes.other is not None:
@@ -101,16 +120,22 @@ def tasks(played: Mapping[str, Played], sizes: Sizes, seed: int = 0) -> list[Tas
         for n in range(0, len(cuts), _SHARE):
             found.append(Task(name, "single", tuple(cuts[n : n + _SHARE])))
     chance = random.Random(f"doubles {seed}")
-    firsts = singles(played["one"], sizes, seed)
-    firsts = [cut for cut in firsts if cut.kind != AFTER]
-    if sizes.firsts is not None:
-        firsts = chance.sample(firsts, min(sizes.firsts, len(firsts)))
-    for cut in firsts:
-        found.append(Task("one", "double", (cut,), sizes.seconds, seed=seed))
-    names = [name for name, each in played.items() if not each.stage.scenario.size]
+    for name in DOUBLE:
+        firsts = [cut for cut in singles(played[name], sizes, seed) if cut.kind != AFTER]
+        if sizes.firsts is not None:
+            firsts = chance.sample(firsts, min(sizes.firsts, len(firsts)))
+        found += [Task(name, "double", (cut,), sizes.seconds, seed=seed) for cut in firsts]
+    names = [name for name, each in played.items() if each.stage.scenario.size < SIZE]
     for n in range(0, sizes.randoms, 4):
         seeds = tuple(range(seed * sizes.randoms + n, seed * sizes.randoms + n + 4))
         found.append(Task(names[n // 4 % len(names)], "random", seeds=seeds))
+    for name in FAILING:
+        recording = played[name].recording
+        for on in ("program", "erase", "write", "read"):
+            places = range(recording.reads if on == "read" else len(recording.operations))
+            errors = [Fault("error", chance.choice(places), on) for _ in range(sizes.errors)]
+            for n in range(0, len(errors), 6):
+                found.append(Task(name, "error", errors=tuple(errors[n : n + 6])))
     if sizes.armed:
         for name in names:
             cuts = [cut for cut in singles(played[name], sizes, seed) if cut.kind != AFTER]
@@ -129,6 +154,7 @@ class Tally:
     randoms: int = 0
     armed: int = 0
     between: int = 0
+    errors: int = 0
     loss: dict[str, int] = field(default_factory=dict)
     cpu_s: float = 0.0
     cases: int = 0
@@ -145,6 +171,7 @@ class Tally:
         self.randoms += result.sort == "random" and result.cuts == 5
         self.armed += result.sort == "armed"
         self.between += result.sort == "between"
+        self.errors += result.sort == "error"
         if result.lost_most is not None:
             storage = result.cell[1]
             self.loss[storage] = max(self.loss.get(storage, 0), result.lost)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..sim import Fault, Operation, operations
 from ..sim.flash import BLOCK
 from .bench import Bench, Run, Said, is_final
+from .scenario import Scenario
 
 KINDS = ("die", "part", "random")
 AFTER = "after"
@@ -49,9 +50,11 @@ class Known:
     events: tuple[str | Said, ...] = ()
     have: int = 0
 
-    def satisfied(self, version: str) -> bool:
+    def satisfied(self, scenario: Scenario) -> bool:
+        """Whether the cloud has its final report."""
         return any(
-            isinstance(each, Said) and is_final(each.report, version) for each in self.events
+            isinstance(each, Said) and is_final(each.report, scenario.again)
+            for each in self.events
         )
 
 
@@ -64,6 +67,7 @@ class Recording:
     operations: list[Operation]
     run: Run
     final: bytes
+    reads: int = 0
 
     def known_at(self, at: int) -> Known:
         """What the cloud knows before operation `at`."""
@@ -88,9 +92,9 @@ def after(known: Known, run: Run) -> Known:
 def record(bench: Bench, image: bytes, known: Known) -> Recording:
     """Runs a board from there to the end, undisturbed."""
     bench.load(image)
-    version = bench.stage.plan["version"]
-    run = bench.run(known.satisfied(version), known.have, record=True)
-    return Recording(image, known, list(operations(bench.log)), run, bench.image())
+    run = bench.run(known.satisfied(bench.stage.scenario), known.have, record=True)
+    reads = bench.flash.counts()["reads"]
+    return Recording(image, known, list(operations(bench.log)), run, bench.image(), reads)
 
 
 def torn(image: bytearray, operation: Operation, cut: Cut) -> None:

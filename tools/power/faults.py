@@ -122,8 +122,9 @@ MISTAKES = (
         (
             (
                 "lib/ivota/state.py",
-                "    state.outbox = outbox\n    _set_trial(state, None)\n",
-                "    _set_trial(state, None)\n    state.outbox = outbox\n    save(state)\n",
+                "    _set_trial(state, None)\n\n",
+                "    state.outbox = None\n    _set_trial(state, None)\n"
+                "    state.outbox = outbox\n    save(state)\n\n",
             ),
         ),
     ),
@@ -160,6 +161,49 @@ MISTAKES = (
                 "state.previous, None, None\n",
             ),
         ),
+    ),
+    Mistake(
+        "a slot is not erased where a download goes on",
+        "image few",
+        (
+            (
+                "lib/ivota/slots.py",
+                "    target.position = target.durable = position\n",
+                "    target.position = target.durable = position\n"
+                "    target.begun = position or -1\n",
+            ),
+            (
+                "lib/ivota/partition.py",
+                "    if not at % _BLOCK:\n        part",
+                "    if not at % _BLOCK and at != target.begun:\n        part",
+            ),
+        ),
+    ),
+    Mistake(
+        "the position in a slot runs ahead",
+        "image few",
+        (("lib/ivota/partition.py", '"position", position)', '"position", position + 4096)'),),
+    ),
+    Mistake(
+        "the boot loader knows before the state",
+        "image one",
+        (
+            (
+                "lib/ivota/image.py",
+                "    states.activate(state, None, trial)\n    try:",
+                "    try:",
+            ),
+            (
+                "lib/ivota/image.py",
+                ".set_boot()\n    except",
+                ".set_boot()\n        states.activate(state, None, trial)\n    except",
+            ),
+        ),
+    ),
+    Mistake(
+        "an image is not marked as valid",
+        "image one",
+        (("lib/ivota/image.py", "        Partition.mark_app_valid_cancel_rollback()\n", ""),),
     ),
     Mistake(
         "starts of a trial are not counted",

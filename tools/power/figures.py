@@ -15,6 +15,7 @@ from ..bench import figures as bench
 from ..bench.figures import Figure
 from .campaign import Cell, Tally
 from .cuts import KINDS
+from .fat import INTERVAL, Outcome
 from .judge import LOSS_MOST, SORTS
 from .scenario import CHECKOUT
 
@@ -38,6 +39,7 @@ def of(tally: Tally, states: int) -> dict[str, Figure]:
         "double_cut_states": Figure(tally.doubles, "", "states"),
         "between_states": Figure(tally.between, "", "states"),
         "random_runs": Figure(tally.randoms, "", "runs"),
+        "failing_flashes": Figure(tally.errors, "", "cases"),
     }
     for sort in _ZERO:
         found[sort] = Figure(tally.faults[sort], "== 0", "cases")
@@ -84,14 +86,41 @@ def rows(tally: Tally) -> list[Sequence[str]]:
 HEAD = ("storage", "payload", "scenario", "before", "part done", "random bits")
 
 
-def show(tally: Tally, console: Console) -> None:
+def show(tally: Tally, console: Console, outcomes: Mapping[str, Outcome] | None = None) -> None:
     table = Table(*HEAD)
     for row in rows(tally):
         table.add_row(*row)
     console.print(table)
+    if outcomes:
+        table = Table(*FAT_HEAD)
+        for row in fat_rows(outcomes):
+            table.add_row(*row)
+        console.print(table)
 
 
-def markdown(figures: dict[str, Figure], tally: Tally) -> str:
+FAT_HEAD = ("cut on FAT", "states", "went on", "began anew", "fail -5", "bytes again")
+
+
+def fat_rows(outcomes: Mapping[str, Outcome]) -> list[Sequence[str]]:
+    return [
+        [kind, *(f"{n:,}" for n in (o.states, o.resumed, o.afresh, o.failed, o.lost))]
+        for kind, o in outcomes.items()
+    ]
+
+
+def of_fat(outcomes: Mapping[str, Outcome]) -> dict[str, Figure]:
+    lost = max(each.lost for each in outcomes.values())
+    return {
+        "fat_cut_states": Figure(sum(o.states for o in outcomes.values()), "", "states"),
+        "fat_wrong": Figure(sum(len(o.wrong) for o in outcomes.values()), "== 0", "cases"),
+        "fat_failed": Figure(sum(o.failed for o in outcomes.values()), "", "cases"),
+        "loss_max_fat": Figure(lost, f"<= {INTERVAL}", "bytes"),
+    }
+
+
+def markdown(
+    figures: dict[str, Figure], tally: Tally, outcomes: Mapping[str, Outcome] | None = None
+) -> str:
     lines = [
         bench.markdown(figures),
         "",
@@ -99,4 +128,7 @@ def markdown(figures: dict[str, Figure], tally: Tally) -> str:
         "|---|---|---|---:|---:|---:|",
         *(f"| {' | '.join(row)} |" for row in rows(tally)),
     ]
+    if outcomes:
+        lines += ["", f"| {' | '.join(FAT_HEAD)} |", "|---|---:|---:|---:|---:|---:|"]
+        lines += [f"| {' | '.join(row)} |" for row in fat_rows(outcomes)]
     return "\n".join(lines)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from littlefs import LittleFSError
 
+from ..sim import otadata
 from ..sim.flash import BLOCK, FlashError
 from .bench import Run, Said, is_final
 from .cuts import Known, after
-from .scenario import NEW, Scenario, Stage, tree
+from .scenario import FACTORY, NEW, Scenario, Stage, tree
 
 # What a power cut may change in the state file: counters that say nothing of what runs.
 _FREE_KEYS = ("worn_until", "starts", "power_boots", "crc")
+_TRIES = ("failures", "tries")  # the same where an image was taken back
 # Bytes that are fetched again after a cut: one block, one interval.
 LOSS_MOST = {"littlefs": BLOCK, "partition": 16 * BLOCK}
+_OLD_SLOT, _NEW_SLOT = otadata.LABELS
 _STATE = "/ivota-state.json"
 SORTS = ("bricks", "wrong_bytes", "false_reports", "unfinished", "lost")
 
@@ -43,16 +47,41 @@ def judge(
     found = reports(scenario, after(known, run))
     found += _last_start(scenario, run)
     try:
-        found += _files(undisturbed, tree(image, stage.blocks))
+        found += _files(scenario, undisturbed, tree(image, stage.blocks))
     except (FlashError, LittleFSError) as error:
         found.append(Fault("bricks", str(error)))
-    return found
+    return found + (_slots(stage, image) if scenario.slots else [])
+
+
+def _slots(stage: Stage, image: bytes) -> list[Fault]:
+    """What is wrong with an ESP32's slots."""
+    done = stage.scenario.ends == "done"
+    faults = []
+    boots = _boots(stage, image)
+    if boots != ((_NEW_SLOT if done else _OLD_SLOT), otadata.VALID):
+        faults.append(Fault("bricks", f"otadata has {boots}"))
+    first = (stage.blocks + 2) * BLOCK
+    second = first + stage.scenario.slots * BLOCK
+    if image[first:second] != stage.image[first:second]:
+        faults.append(Fault("wrong_bytes", f"{_OLD_SLOT} has other bytes"))
+    if done and image[second : second + len(stage.firmware)] != stage.firmware:
+        faults.append(Fault("wrong_bytes", f"{_NEW_SLOT} has other bytes"))
+    return faults
+
+
+def _boots(stage: Stage, image: bytes | bytearray) -> tuple[str, int]:
+    """The slot that otadata names, and in which state."""
+    first = stage.blocks * BLOCK
+    entries = [otadata.parse(bytes(image[at : at + BLOCK])) for at in (first, first + BLOCK)]
+    active = otadata.active(entries)
+    # Without an entry that counts the first slot boots, as a chip comes from the factory.
+    return (active.slot, active.state) if active else (_OLD_SLOT, otadata.VALID)
 
 
 def loss_most(scenario: Scenario) -> int | None:
     """How many they may be; None where that is not judged."""
     # What is refused is removed before that is noted: after a cut in between it is fetched anew.
-    return None if scenario.damaged else LOSS_MOST[scenario.storage]
+    return None if scenario.refused else LOSS_MOST[scenario.storage]
 
 
 def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
@@ -60,7 +89,7 @@ def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
     said = {
         event.report["report"]["progress"]["state"]
         for event in known.events
-        if isinstance(event, Said) and is_final(event.report, NEW)
+        if isinstance(event, Said) and is_final(event.report, stage.scenario.again)
     }
     if not said:
         return []
@@ -68,9 +97,17 @@ def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
         state = _state(tree(image, stage.blocks)[_STATE])
     except (FlashError, LittleFSError, KeyError):
         return [Fault("bricks", "no state is left")]
-    runs = f"/firmware/{NEW}.bin"
     if state.get("trial"):
         return [Fault("false_reports", f"{said} was said in a trial")]
+    if stage.scenario.slots:
+        boots = _boots(stage, image)
+        right = {"done": (_NEW_SLOT, otadata.VALID), "fail": (_OLD_SLOT, otadata.VALID)}
+        return [
+            Fault("false_reports", f"{each} was said, otadata has {boots}")
+            for each in said
+            if boots != right[each]
+        ]
+    runs = f"/firmware/{NEW}.bin"
     if "done" in said and state.get("active") != runs:
         return [Fault("false_reports", f"done was said, {state.get('active')} is active")]
     if "fail" in said and state.get("active") == runs:
@@ -102,6 +139,10 @@ def reports(scenario: Scenario, known: Known) -> list[Fault]:
                 wrong.append(f"{state} after {last}")
             continue
         why = f"{state} {progress['result_code']} {progress['result_msg']}"
+        if scenario.again and scenario.again in why and not last:
+            if event.running == new or new not in known.events:
+                wrong.append(f"{why}, {event.running} runs")
+            continue
         if last and state != last:
             wrong.append(f"{why} after {last}")
         last = state
@@ -121,19 +162,74 @@ def reports(scenario: Scenario, known: Known) -> list[Fault]:
     return found
 
 
+def after_errors(
+    stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
+) -> list[Fault]:
+    """All that is wrong once a flash that failed for a while works again.
+
+    The update may have failed, with -5, or be made; a version that can't be read makes room for
+    the one before it, at last for the factory package.
+    """
+    if run.ended != "settled":
+        return [Fault("bricks" if run.brick else "unfinished", run.ended)]
+    events = [*known.events, *run.events]
+    found = []
+    last = ""
+    for event in events:
+        if isinstance(event, str):
+            continue
+        version = event.report["report"]["version"]
+        if event.report["type"] == "report_version":
+            if version != event.running:
+                found.append(Fault("false_reports", f"{version} is reported"))
+        elif is_final(event.report, ""):
+            progress = event.report["report"]["progress"]
+            last = progress["state"]
+            if last == "done" and event.running != NEW:
+                found.append(Fault("false_reports", f"done, {event.running} runs"))
+            if last == "fail" and (progress["result_code"] != "-5" or event.running == NEW):
+                found.append(Fault("false_reports", f"fail: {progress}, {event.running} runs"))
+    runs = (_versions(run) or [FACTORY])[-1]
+    if (runs == NEW) != (last == "done"):
+        found.append(Fault("bricks", f"{runs} runs after {last}"))
+    try:
+        files = tree(image, stage.blocks)
+    except (FlashError, LittleFSError) as error:
+        return [*found, Fault("bricks", str(error))]
+    for path, data in files.items():
+        # What was begun may still lie there, where the flash could not remove it.
+        begun = last == "fail" and path == f"/firmware/{NEW}.bin"
+        if (
+            path in undisturbed
+            and path[-5:] != ".json"
+            and not begun
+            and data != undisturbed[path]
+        ):
+            found.append(Fault("wrong_bytes", f"{path} has other bytes"))
+    return found
+
+
+def _versions(run: Run) -> list[str]:
+    """Those that the last start says it runs."""
+    begin = max(n for n, line in enumerate(run.lines) if line.startswith("-- start"))
+    return [
+        line[5:] for line in run.lines[begin:] if line.startswith("app: ") and line[5:6].isdigit()
+    ]
+
+
 def _last_start(scenario: Scenario, run: Run) -> list[Fault]:
     begin = max(n for n, line in enumerate(run.lines) if line.startswith("-- start"))
     lines = run.lines[begin:]
     found = []
-    runs = [line[5:] for line in lines if line.startswith("app: ") and line[5:6].isdigit()]
-    if (runs or [scenario.old]) != [scenario.last]:
+    runs = _versions(run)
+    if (runs or [FACTORY]) != [scenario.last]:
         found.append(Fault("bricks", f"in the end {runs} runs, not {scenario.last}"))
     if scenario.proof and scenario.proof not in lines:
         found.append(Fault("bricks", "the new version's package does not run"))
     return found
 
 
-def _files(expected: dict[str, bytes], found: dict[str, bytes]) -> list[Fault]:
+def _files(scenario: Scenario, expected: dict[str, bytes], found: dict[str, bytes]) -> list[Fault]:
     faults = []
     # A small file whose rename did not come about is read under this name, as if it had.
     found = {
@@ -146,16 +242,17 @@ def _files(expected: dict[str, bytes], found: dict[str, bytes]) -> list[Fault]:
         elif path not in expected:
             faults.append(Fault("wrong_bytes", f"{path} was left behind"))
         elif path == _STATE:
-            if _state(found[path]) != _state(expected[path]):
+            free = _TRIES if scenario.again else ()
+            if _state(found[path], free) != _state(expected[path], free):
                 faults.append(Fault("wrong_bytes", f"the state is {found[path].decode()}"))
         elif found[path] != expected[path]:
             faults.append(Fault("wrong_bytes", f"{path} has other bytes"))
     return faults
 
 
-def _state(data: bytes) -> dict[str, Any]:
+def _state(data: bytes, free: Sequence[str] = ()) -> dict[str, Any]:
     try:
         state: dict[str, Any] = json.loads(data)
     except ValueError:
         return {"damaged": data}
-    return {key: value for key, value in state.items() if key not in _FREE_KEYS}
+    return {key: value for key, value in state.items() if key not in (*_FREE_KEYS, *free)}

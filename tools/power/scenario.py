@@ -9,7 +9,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from ..mpy import compile_mpy, compiled_folder
 from ..sim import Board, Flash
 from ..sim.board import DEVICE as SIM_DEVICE
 from ..sim.flash import BLOCK, GEOMETRY, FlashError, Memory
+from ..sim.image import make_image
 from ..toolchain import micropython
 
 DEVICE = Path(__file__).parent / "device"
 CHECKOUT = Path(__file__).parents[2]
 LIBRARY = CHECKOUT / "lib"
 SIZE = 708_482  # bytes, as in the vendor's own example
-OLD, NEW = "0.1", "0.2"
+FACTORY, OLD, NEW = "0", "0.1", "0.2"  # versions
 
 _APP = """
 print("app: {version}")
@@ -46,8 +47,10 @@ class Scenario:
     """An update, and how it has to end.
 
     `storage` and `payload` name where the firmware goes and what it is. `ends`: "done", or
-    "fail" with a `reason` (a part of the report's text). `factory`: nothing but the factory
-    package runs before; else a bundle does. `files` are the new bundle's, beside app.py.
+    "fail" with a `reason` (a part of the report's text). `bundle`: what runs before is a bundle,
+    else the factory package, of an image where the board has slots. `files` are the new bundle's,
+    beside app.py. `source` is what the new image runs, once it has said who it is. `size`: of the
+    firmware, in bytes. `cuts`: at so many places at most, 0 for everywhere.
     """
 
     name: str
@@ -55,20 +58,39 @@ class Scenario:
     payload: str = "bundle"
     ends: str = "done"
     reason: str = ""
-    factory: bool = False
+    bundle: bool = True
     body: str = "pass"
     files: Mapping[str, bytes] = field(default_factory=dict)
+    source: str = ""
+    chip: int = 0
     size: int = 0
+    cuts: int = 0
+    fat: int = 0  # blocks of a second flash with FAT, which the firmware is staged on
     spare: int = 0  # bytes of a third bundle, which has to go for the new one
     # Whether what the board says reaches the cloud only when the board looks for the answer.
     late: bool = False
     damaged: bool = False  # whether app.py is not what the bundle's file list says
+    refused: bool = False  # whether it never starts
     proof: str = ""  # what the version that runs in the end has to say
 
     @property
     def old(self) -> str:
         """The version that runs before."""
-        return "0" if self.factory else OLD
+        return OLD if self.bundle or self.slots else FACTORY
+
+    @property
+    def again(self) -> str:
+        """Part of a `fail` that is true after a power cut, and after which it is pushed again.
+
+        The boot loader takes every image back that the power left in its trial.
+        """
+        went_back = "the boot loader went back"
+        return went_back if self.slots and self.reason != went_back else ""
+
+    @property
+    def slots(self) -> int:
+        """Blocks of an OTA slot; 0 on a board without."""
+        return -(-self.size // BLOCK) + 1 if self.storage == "partition" else 0
 
     @property
     def last(self) -> str:
@@ -99,7 +121,7 @@ def scenarios() -> dict[str, Scenario]:
     """All of them, by name."""
     crashed = "crashed in its trial"
     found = [
-        Scenario("one", factory=True, late=True),
+        Scenario("one", bundle=False, late=True),
         Scenario("few", files={"data.bin": _random("few", 11_000)}, spare=30_000),
         # The new version does not reach the cloud: its configuration names another.
         Scenario(
@@ -123,6 +145,7 @@ def scenarios() -> dict[str, Scenario]:
             reason="can't be used",
             files={"data.bin": _random("refused", 5_000)},
             damaged=True,
+            refused=True,
         ),
         Scenario("self", files=_library(messages=_messages()), proof="app: package", late=True),
         Scenario(
@@ -132,8 +155,56 @@ def scenarios() -> dict[str, Scenario]:
             files=_library(link='raise ImportError("broken")\n'),
         ),
         Scenario("big", size=SIZE),
+        # A board without slots.
+        Scenario(
+            "no slot", payload="image", ends="fail", reason="no slot", size=9_000, refused=True
+        ),
+        *_images(),
     ]
     return {scenario.name: scenario for scenario in found}
+
+
+def _images() -> list[Scenario]:
+    """Of a board with slots."""
+    found = [
+        Scenario("image one", bundle=False, size=3_000),
+        # Longer than what lies between two notes of the position.
+        Scenario("image few", bundle=False, size=75_000, late=True),
+        Scenario(
+            "image limit",
+            ends="fail",
+            reason="not confirmed in time",
+            size=9_000,
+            source="import _power_net\n_power_net.servers.clear()",
+        ),
+        # Nothing of it starts behind boot.py, whose watchdog bites.
+        Scenario(
+            "image crash",
+            ends="fail",
+            reason="the boot loader went back",
+            size=9_000,
+            source="import sys\nsys.modules['ivota.agent'] = None",
+        ),
+        # It dies before boot.py.
+        Scenario(
+            "image dead",
+            ends="fail",
+            reason="did not start it in 10 tries",
+            size=3_000,
+            source="import machine\nmachine.reset()",
+            cuts=60,
+        ),
+        Scenario(
+            "image refused",
+            ends="fail",
+            reason="an image for chip 5",
+            size=9_000,
+            chip=5,
+            refused=True,
+        ),
+        Scenario("image big", size=SIZE),
+    ]
+    return [replace(each, storage="partition", payload="image") for each in found]
 
 
 def _messages() -> str:
@@ -153,6 +224,11 @@ class Stage:
 
 
 def firmware(scenario: Scenario) -> bytes:
+    if scenario.payload == "file":
+        return _random(scenario.name, scenario.size)
+    if scenario.payload == "image":
+        source = f'print("app: {NEW}")\n{scenario.source}'
+        return make_image(NEW, source, scenario.chip, scenario.size)
     contents = {
         "app.py": _APP.format(version=NEW, body=scenario.body).encode(),
         **scenario.files,
@@ -185,7 +261,16 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
     """Makes a board's flash in `folder`. `replaced`: files of the factory in other words."""
     new = firmware(scenario)
     files: dict[str, bytes | Path] = dict(replaced or {})
-    if not scenario.factory:
+    options: dict[str, Any] = {"mpy": True, "config": config(scenario), "files": files}
+    if scenario.fat:
+        options["config"]["firmware_dir"] = "/fat/firmware"
+        files["/main.py"] = (DEVICE / "source" / "_power_fat_main.py").read_bytes()
+    if scenario.slots:
+        # Where a bundle runs, the image below it says nothing.
+        source = "" if scenario.bundle else f'print("app: {OLD}")'
+        options["image"] = make_image(OLD, source, size=scenario.size)
+        options["slots"] = scenario.slots
+    if scenario.bundle:
         body = {"app.py": _APP.format(version=OLD, body="pass").encode()}
         files[f"/firmware/{OLD}.bin"] = build(body, "test", OLD)
         state = {"active": f"/firmware/{OLD}.bin"}
@@ -196,16 +281,16 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
             )
         files["/ivota-state.json"] = _kept(state)
     # As small a flash as will do: it is copied for each cut.
-    board = Board(folder, mpy=True, blocks=_AMPLE, config=config(scenario), files=files)
+    board = Board(folder, blocks=_AMPLE, **options)
     board.install()
     assert board.flash
     used = _AMPLE - _free(board.flash)
-    room = -(-len(new) // BLOCK)
+    room = 0 if scenario.slots else -(-len(new) // BLOCK)
     blocks = used + (_TIGHT if scenario.spare else room + room // 500 + _FREE)
-    board = Board(folder, mpy=True, blocks=blocks, config=config(scenario), files=files)
+    board = Board(folder, blocks=blocks, **options)
     board.install()
     assert board.flash
-    image = board.flash.path.read_bytes()
+    image = board.flash.path.read_bytes() + b"\xff" * (scenario.fat * BLOCK)
     shutil.rmtree(folder)
     plan = {"version": NEW, "md5sum": hashlib.md5(new).hexdigest(), "file_size": len(new)}
     return Stage(scenario, image, blocks, new, plan)
@@ -214,7 +299,7 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
 def _free(flash: Flash) -> int:
     """Blocks, as MicroPython counts them: some of littlefs's own it counts twice."""
     done = subprocess.run(
-        [*micropython(32), "-c", "import _power_free", *flash.arguments()],
+        [*micropython(32), "-c", "import _power_free", flash.path, flash.state_path, str(_AMPLE)],
         env={"MICROPYPATH": f"{compiled_folder(DEVICE)}:{compiled_folder(SIM_DEVICE)}"},
         stdout=subprocess.PIPE,
         text=True,

@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..sim import Fault
 from . import judge
-from .bench import Bench, Run, Said
+from .bench import HANG_S, Bench, Run, Said
 from .cuts import AFTER, KINDS, Cut, Images, Known, Recording, after, record
 from .scenario import Stage
 from .seen import Seen
 
 CUTS = 5  # of a random run
+_FAILING_S = 3  # that a board on a flash which fails may take
 
 
 @dataclass
@@ -26,11 +28,6 @@ class Played:
     recording: Recording
     files: dict[str, bytes]  # on the flash in the end
 
-    @property
-    def version(self) -> str:
-        version: str = self.stage.plan["version"]
-        return version
-
 
 @dataclass
 class Result:
@@ -38,7 +35,7 @@ class Result:
 
     case: str
     cell: tuple[str, str, str, str]
-    sort: str  # "single", "double", "between", "random", "armed"
+    sort: str  # "single", "double", "between", "random", "armed", "error"
     faults: list[judge.Fault] = field(default_factory=list)
     lost: int = 0
     lost_most: int | None = None  # how many they may be, where that is judged
@@ -58,6 +55,7 @@ class Task:
     cuts: tuple[Cut, ...] = ()
     seconds: int | None = None
     seeds: tuple[int, ...] = ()
+    errors: tuple[Fault, ...] = ()
     seed: int = 0
 
 
@@ -82,13 +80,15 @@ class Worker:
             return self._single(played, bench, task)
         if task.sort == "double":
             return self._double(played, bench, task)
+        if task.sort == "error":
+            return [failing(played, bench, fault) for fault in task.errors]
         if task.sort == "armed":
             return [armed(played, bench, cut) for cut in task.cuts]
         return [random_run(played, bench, seed) for seed in task.seeds]
 
     def _new(self, digest: int, known: Known, played: Played) -> bytes:
         """The digest of a state, the flash and what the cloud knows; b"" where it was met."""
-        about = f"{digest} {known.have} {known.satisfied(played.version)}"
+        about = f"{digest} {known.have} {known.satisfied(played.stage.scenario)}"
         found = hashlib.blake2b(about.encode(), digest_size=8).digest()
         return found if self._seen.add(found) else b""
 
@@ -130,6 +130,9 @@ def replay(played: Played, bench: Bench, case: str) -> Result:
         result = random_run(played, bench, int(rest), True)
     elif found and sort == "armed":
         result = armed(played, bench, Cut.parse(rest), True)
+    elif found and sort == "error":
+        on, _, at = rest.partition("@")
+        result = failing(played, bench, Fault("error", int(at), on), True)
     else:
         cuts = tuple(Cut.parse(each) for each in text.split("+"))
         recording = played.recording
@@ -163,7 +166,7 @@ def complete(
     sort = "double" if double else "between" if cuts[0].kind == AFTER else "single"
     result = Result(case, where, sort)
     bench.load(image)
-    run = bench.run(known.satisfied(played.version), known.have)
+    run = bench.run(known.satisfied(played.stage.scenario), known.have)
     result.faults = judge.at_cut(stage, known, image)
     _judge(result, played, known, run, bench.image())
     if keep_log or result.faults:
@@ -199,6 +202,29 @@ def armed(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Res
     return result
 
 
+def failing(played: Played, bench: Bench, fault: Fault, keep_log: bool = False) -> Result:
+    """A flash on which one kind of operation fails, until the board is given power anew."""
+    stage = played.stage
+    name = stage.scenario.name
+    where = (fault.on, stage.scenario.storage, stage.scenario.payload, name)
+    result = Result(f"{name}/error:{fault.on}@{fault.at}", where, "error")
+    bench.load(stage.image)
+    # A boot loader that finds nothing to boot does not come back: the power goes then.
+    bench.hang_s = _FAILING_S
+    run = bench.run(False, fault=fault)
+    bench.hang_s = HANG_S
+    known = after(Known(), run)
+    log = run.lines
+    result.cpu_s = run.cpu_s
+    bench.load(bench.image())
+    run = bench.run(known.satisfied(stage.scenario), known.have)
+    result.cpu_s += run.cpu_s
+    result.faults = judge.after_errors(stage, played.files, known, run, bench.image())
+    if keep_log or result.faults:
+        result.log = [*log, "-- the flash works again", *run.lines]
+    return result
+
+
 def _said(events: Iterable[str | Said]) -> list[Said]:
     return [event for event in events if isinstance(event, Said)]
 
@@ -219,7 +245,7 @@ def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) 
     known, log = Known(), list[str]()
     for n in range(CUTS):
         cut = Cut(chance.choice(KINDS), chance.randrange(near if n else total), seed)
-        run = bench.run(known.satisfied(played.version), known.have, fault=cut.fault())
+        run = bench.run(known.satisfied(played.stage.scenario), known.have, fault=cut.fault())
         result.lost = max(result.lost, run.again)
         result.cpu_s += run.cpu_s
         log += [*run.lines, f"-- {cut}: {run.ended}"]
@@ -231,7 +257,7 @@ def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) 
         result.faults += judge.at_cut(stage, known, image)
         bench.load(image)
     else:
-        run = bench.run(known.satisfied(played.version), known.have)
+        run = bench.run(known.satisfied(played.stage.scenario), known.have)
     _judge(result, played, known, run, bench.image())
     if keep_log or result.faults:
         result.log = log + run.lines

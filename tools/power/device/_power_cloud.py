@@ -11,6 +11,7 @@ HOST = "cloud"
 
 plan = None  # version, md5sum, file_size
 content = None  # the firmware, as a memoryview
+again = ""  # part of a failure after which it is pushed again
 satisfied = False  # whether it has a final report of that version
 noted = None  # words that the host reads: what was heard, how far bytes were received
 note = None  # called when they have changed
@@ -27,7 +28,8 @@ def heard(payload):
     report = message["report"]
     if message["type"] == "report_progress":
         state = report["progress"]["state"]
-        if state in ("done", "fail") and report["version"] == plan["version"]:
+        final = state in ("done", "fail") and report["version"] == plan["version"]
+        if final and not (again and again in report["progress"]["result_msg"]):
             satisfied = True
         return
     version = report["version"]
