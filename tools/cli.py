@@ -119,9 +119,6 @@ def cloud(
         handlers=[RichHandler(console=err, show_path=False)],
     )
     logging.getLogger("ivota").setLevel(logging.INFO)
-    # The MQTT library reads a packet in several calls, each of which may lose its turn to the
-    # thread that stores: with Python's 5 ms for a turn, that is most of a busy cloud's time.
-    sys.setswitchinterval(0.0002)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
