@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ivota_tools.power import fat
 from ivota_tools.power.bench import Bench
 from ivota_tools.power.campaign import QUICK, Campaign, Tally, play, singles, workplace
 from ivota_tools.power.cuts import AFTER, Cut
@@ -65,6 +66,25 @@ def test_a_case_is_replayed(one: Played, folder: Path, case: str) -> None:
 def test_the_update_of_nothing_is_no_case(one: Played, folder: Path) -> None:
     with pytest.raises(ValueError):
         replay(one, Bench(folder / "bench", one.stage), "one/gone@3")
+
+
+@pytest.mark.parametrize("case", ("image one/part@30", "image one/error:program@9"))
+def test_an_image(folder: Path, case: str) -> None:
+    played, wrong = play(scenarios()["image one"], folder)
+    assert wrong == []
+    result = replay(played, Bench(folder / "bench", played.stage), case)
+    assert result.faults == []
+    # A flash that fails may leave it at the old one.
+    assert "sim: boots ota_1" in result.log or "error" in case
+
+
+def test_firmware_staged_on_fat(folder: Path) -> None:
+    made, recording = fat.play(folder)
+    places = fat.places(made, recording)
+    cuts = [Cut("die", at) for at in places[:: len(places) // 6]]
+    outcome = fat.cut(made, recording, Bench(folder / "bench", made), cuts)["die"]
+    assert outcome.states > 3 and outcome.wrong == []
+    assert outcome.states == outcome.resumed + outcome.afresh + outcome.failed
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def _prepare():
 
         note()
         cloud.note = note
-        if len(sys.argv) > 7:
+        if len(sys.argv) > 7 and sys.argv[3] != "+":  # that is an ESP32's
             _record_fat(sys.argv[6], int(sys.argv[5]))
     watch = _Watch()
     cloud.spoken = watch.spoken
