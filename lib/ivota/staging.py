@@ -95,8 +95,11 @@ def open_target(target, base, push, keep=None, spare=None):
     target.checked = 0
     target.digest = hashlib.md5()
     # For what comes in, and for what is digested: each call of a large one does more.
-    target.chunk = chunk = _CHUNK if gc.mem_free() < _FREE else _CHUNK_MOST
-    target.buffer = bytearray(chunk)
+    try:
+        target.buffer = bytearray(_CHUNK if gc.mem_free() < _FREE else _CHUNK_MOST)
+    except MemoryError:  # there is room, but not in one piece
+        target.buffer = bytearray(_CHUNK)
+    target.chunk = len(target.buffer)
     # A name in capitals is the same name on FAT alone.
     target.fat = fat = size_of(base + ".JSON") >= 0
     target.block_size = block_size = _FAT_BLOCK if fat else os.statvfs(directory)[0]

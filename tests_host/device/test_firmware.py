@@ -543,6 +543,22 @@ def test_where_the_heap_has_room_the_buffer_is_a_block():
         target.finish()
 
 
+def test_room_that_is_in_pieces_takes_a_small_buffer():
+    def pieces(size):
+        if size > 512:
+            raise MemoryError
+        return bytearray(size)
+
+    staging.bytearray = pieces  # before the builtin one
+    try:
+        with tmp_dir() as path, patched(staging, gc=Gc(60000)):
+            target = Target(path)
+            target.open(push_of(data_of(5000)))
+            assert target.chunk == len(target.buffer) == 512
+    finally:
+        del staging.bytearray
+
+
 def test_a_prefix_from_before_is_read_again_in_steps():
     data = data_of(50000)
     for Store in STORES:
