@@ -29,6 +29,15 @@ LANES = 4  # updates at once: most of each is waiting
 # Modules that do not run on this port: wifi needs a radio.
 NOT_HERE = ("wifi",)
 
+# What a chip of one slot says: the code for slots is loaded, and finds none.
+_ESP32 = b"""
+class Partition:
+    RUNNING = 1
+
+    def __init__(self, *_args):
+        raise OSError
+"""
+
 # In front of boot.py: names each file that an import has brought in, dropped since or not.
 _RECORDER = """
 import builtins, sys
@@ -99,7 +108,8 @@ class Lanes:
 def loading_all() -> dict[str, bytes | Path]:
     """A main.py that holds every module before it starts the real one."""
     lines = "".join(f"import {name}\n" for name in modules())
-    return {"/main.py": lines.encode() + (CHECKOUT / "main.py").read_bytes()}
+    main = lines.encode() + (CHECKOUT / "main.py").read_bytes()
+    return {"/main.py": main, "/lib/esp32.py": _ESP32}
 
 
 def modules() -> list[str]:
