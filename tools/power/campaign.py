@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
 from ..sim import Fault
@@ -203,12 +204,18 @@ class Campaign:
     def run(
         self, todo: Iterable[tuple[int, Task]], processes: int = PROCESSES
     ) -> Iterator[tuple[int, list[Result]]]:
-        """The number and the results of each task, as they come."""
+        """The number and the results of each task; they are taken from `todo` as they are due."""
         context = multiprocessing.get_context("fork")
         global _campaign
         _campaign = self
         with context.Pool(processes, _begin) as pool:
-            yield from pool.imap_unordered(_do, todo)
+            ahead: collections.deque[AsyncResult[tuple[int, list[Result]]]] = collections.deque()
+            for numbered in todo:
+                ahead.append(pool.apply_async(_do, (numbered,)))
+                if len(ahead) > 4 * processes:
+                    yield ahead.popleft().get()
+            for each in ahead:
+                yield each.get()
 
 
 _campaign: Campaign | None = None

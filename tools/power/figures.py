@@ -13,26 +13,27 @@ from rich.table import Table
 
 from ..bench import figures as bench
 from ..bench.figures import Figure
-from .campaign import Cell, Tally
+from .campaign import DOUBLE, Cell, Tally
 from .cuts import KINDS
 from .fat import INTERVAL, Outcome
 from .judge import LOSS_MOST, SORTS
-from .scenario import CHECKOUT
+from .scenario import CHECKOUT, scenarios
 
 DOCUMENT = CHECKOUT / "docs" / "power.md"
 _ZERO = tuple(sort for sort in SORTS if sort != "lost")
 
 
-def expected_cells(tally: Tally) -> list[Cell]:
-    """Every kind of cut for every scenario that was tried."""
-    return [
-        (kind, *rest) for rest in dict.fromkeys(cell[1:] for cell in tally.cells) for kind in KINDS
-    ]
+def expected_cells() -> list[Cell]:
+    """Every kind of cut for every scenario, and for those with two cuts."""
+    found = scenarios()
+    rows = [(each.storage, each.payload, name) for name, each in found.items()]
+    rows += [(found[n].storage, found[n].payload, f"{n} twice") for n in DOUBLE]
+    return [(kind, *row) for row in rows for kind in KINDS]
 
 
 def of(tally: Tally, states: int) -> dict[str, Figure]:
     """`states`: how many there should be."""
-    empty = sum(not tally.cells[cell] for cell in expected_cells(tally))
+    empty = sum(not tally.cells[cell] for cell in expected_cells())
     found = {
         "cut_states": Figure(tally.states, f">= {states}", "states"),
         "cut_states_empty_cells": Figure(empty, "== 0", "cells"),
@@ -55,7 +56,7 @@ def write(
     path = bench.write(area, command, figures)
     entries = json.loads(path.read_text())
     by: dict[str, Any] = {}
-    for cell in expected_cells(tally):
+    for cell in expected_cells():
         inner = by
         for name in cell[:-1]:
             inner = inner.setdefault(name, {})
@@ -76,7 +77,7 @@ def write(
 
 def rows(tally: Tally) -> list[Sequence[str]]:
     """Of a table: storage, payload, scenario, then a number for each kind of cut."""
-    found = dict.fromkeys(cell[1:] for cell in expected_cells(tally))
+    found = dict.fromkeys(cell[1:] for cell in expected_cells())
     return [
         [*each, *(f"{tally.cells[(kind, each[0], each[1], each[2])]:,}" for kind in KINDS)]
         for each in sorted(found)
