@@ -37,6 +37,7 @@ class Job:
         self.skip = 0  # bytes to come that are on flash already
         self.durable_at = 0  # when a block last became durable
         self.fresh = False  # whether the first block is still to come
+        self.worn_until = 0  # what the state is to have then
         self.fetched = False  # whether a block came in
         self.restarted = False  # whether what lay on flash was given up
         self.asked = False  # whether the URL expired since the last block
@@ -44,7 +45,7 @@ class Job:
         self.told = 0  # when progress was reported
         self.step = None  # does the next piece of the phase `loaded`; True for more at once
         self.loaded = None
-        failures = once("state").count(client.state, push.md5)
+        failures = client.state.failures and once("state").count(client.state, push.md5)
         if failures:
             self.rest_s(min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"]))
 

@@ -32,17 +32,18 @@ def step(job):
     if target.kind == "firmware":
         staging.open_target(target, base, job.push, client.state.active, client.state.previous)
     job.fresh = not target.position
-    job.rest_s(wear_s(job, False))
+    job.rest_s(_wear_s(job))
     client.log("info", "download", offset=target.position, rest_ms=job.retry.left_ms())
     job.progress()
     job.phase = "transfer"
     return True
 
 
-def wear_s(job, begun):
+def _wear_s(job):
     """Seconds that a download from its first byte must wait: no pushes wear out the flash.
 
-    Each is worth its share of a day, and at most a day's worth lies ahead of the clock.
+    Each is worth its share of a day, and at most a day's worth lies ahead of the clock; it counts
+    from its first block on.
     """
     state = job.client.state
     day_s = int(job.client.config["retry"]["rest_most_s"])
@@ -51,6 +52,5 @@ def wear_s(job, begun):
     if not 0 < ahead <= day_s:
         ahead = 0  # long ago, or before the clock was set
     ahead += day_s // _A_DAY
-    if begun:
-        state.worn_until = now + ahead
+    job.worn_until = now + ahead
     return max(ahead - day_s, 0) if job.fresh else 0

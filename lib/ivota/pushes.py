@@ -30,7 +30,8 @@ def take(client, payload):
         return
     if not push or push.version == client.version:
         return
-    why = once("state").reason(client.state, push.md5, push.version)
+    rejected = client.state.rejected
+    why = rejected and once("state").reason(client.state, push.md5, push.version)
     if why:
         client.report("fail", push, _FAILED, why)
     elif client.job and push.same_firmware(client.job.push):

@@ -53,7 +53,7 @@ def _advance(job, target):
     if job.retry.tries:
         job.retry.reset()
     if job.fresh:
-        once("prepare").wear_s(job, True)
+        job.client.state.worn_until = job.worn_until
         job.fresh = False
     job.verbs.check(target, _BLOCK)
     if target.position == target.size:

@@ -81,7 +81,8 @@ def open_target(target, base, push, keep=None, spare=None):
     if known is not None:
         mine = "slot" not in known and is_of(known, push)
     if length > push.size or not mine:
-        once("checkpoint").discard(target)
+        if known is not None or length >= 0:
+            once("checkpoint").discard(target)
         known = None
     if known is None:
         _make_room(target, directory, keep, spare)

@@ -56,7 +56,9 @@ def save(state, sums=None):
     `sums`, the MD5 of bundles by their path, are for boot.py alone: what the file has of them
     stays in it.
     """
-    values = {"sums": sums or _sums(state)}
+    values = {}
+    if sums or state.active or state.previous:
+        values["sums"] = sums or _sums(state)
     for key, _ in _KINDS:
         value = getattr(state, key)
         if value:
