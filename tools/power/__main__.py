@@ -17,7 +17,7 @@ from ..bench import figures as bench
 from ..bench.figures import Figure
 from . import fat, figures
 from .bench import Bench
-from .campaign import QUICK, Campaign, Tally, play, tasks, workplace
+from .campaign import QUICK, Campaign, Tally, code, play, tasks, workplace
 from .faults import MISTAKES, Caught, catch_all
 from .scenario import scenarios
 from .work import Result, replay
@@ -57,6 +57,7 @@ def everything(
     folder: Path, console: Console
 ) -> tuple[Tally, dict[str, fat.Outcome], list[Caught]]:
     started = shown = time.monotonic()
+    before = code()
     campaign = Campaign(folder)
     todo = tasks(campaign.played, QUICK)
     tally = Tally()
@@ -77,6 +78,9 @@ def everything(
             console.print(text, style="red", markup=False)
     console.print(f"{time.monotonic() - started:4.0f} s  cuts on FAT are done")
     caught = catch_all(MISTAKES, campaign.played, folder)
+    # A deliberate fault would be noticed by what differs from the code before.
+    if code() != before:
+        raise RuntimeError("the code has changed in the meantime")
     table = Table("deliberate fault", "noticed in", "case no.", "as")
     for each in caught:
         table.add_row(each.name, each.case or "NOT NOTICED", str(each.cases), each.text[:60])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import hashlib
 import multiprocessing
 import pickle
 import random
@@ -18,7 +19,7 @@ from ..sim import Fault
 from .bench import Bench
 from .cuts import AFTER, KINDS, Cut, Known, Recording, record
 from .judge import judge
-from .scenario import SIZE, Scenario, Stage, scenarios, stage, tree
+from .scenario import CHECKOUT, SIZE, Scenario, Stage, scenarios, stage, tree
 from .seen import Seen
 from .work import Played, Result, Task, Worker
 
@@ -64,6 +65,14 @@ def workplace() -> Iterator[Path]:
     place = memory if memory.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="ivota-power-", dir=place) as folder:
         yield Path(folder)
+
+
+def code() -> str:
+    """A digest of what boards run, and of what cuts their power."""
+    paths = [CHECKOUT / "boot.py", CHECKOUT / "main.py"]
+    for folder in ("lib", "tools/power", "tools/sim"):
+        paths += sorted((CHECKOUT / folder).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def play(

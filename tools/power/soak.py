@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from rich.console import Console
 from ..bench import figures as bench
 from . import figures
 from .__main__ import show_wrong
-from .campaign import SOAK, Campaign, Tally, tasks, workplace
+from .campaign import SOAK, Campaign, Tally, code, tasks, workplace
 from .scenario import CHECKOUT
 from .work import Task
 
@@ -33,14 +32,6 @@ FOLDER = CHECKOUT / "build" / "soak-power"
 STATES = 100_000
 MINUTES = 55.0
 _SAVE_S = 30
-
-
-def code() -> str:
-    """A digest of what boards run, and of what cuts their power."""
-    paths = [CHECKOUT / "boot.py", CHECKOUT / "main.py"]
-    for folder in ("lib", "tools/power", "tools/sim"):
-        paths += sorted((CHECKOUT / folder).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 class Soak:
