@@ -42,7 +42,7 @@ UPDATES = 300
 BOARDS = 4
 MINUTES = 60.0
 LIMIT_S = 180.0  # for one update
-SIZES = 80_000, 708_482  # bytes of a firmware
+SIZES = 120_000, 708_482  # bytes of a firmware
 RATES = 100_000, 400_000  # bytes per second of the server
 HEAP = "112k"  # what an ESP32 has once it has grown
 
