@@ -108,7 +108,7 @@ class Link:
         limit = self._config["mqtt"]["keepalive_s"] * 500
         if self._stream.heard:
             self._pinged = False
-        ping_due = time.ticks_diff(now, self._ping_at) > limit
+        ping_due = time.ticks_diff(now, self._ping_at) >= limit
         owing = self.waiting or not self.up
         if ping_due and self._pinged or owing and time.ticks_diff(now, self._asked) > limit:
             raise OSError("no answer from the broker")
