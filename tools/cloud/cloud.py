@@ -46,7 +46,7 @@ class Cloud:
     sign_in       devices must sign in with their secret, at our own broker
     public_url    what devices reach `http_port` as; may be set while running
     url_ttl_s     how long a pre-signed URL is good for
-    push_qos      of what is published to devices; the vendor's cloud uses 0
+    push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
     token         what API requests must carry; without it only this machine may ask
     """
 

@@ -31,7 +31,7 @@ BACKLOG_MOST = 20000  # beyond it QoS 0 messages (percents) are dropped; QoS 1 t
 
 
 class Intake:
-    """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of what we publish.
+    """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of pushes.
 
     `on_death(reason)` is called from its thread should that ever end by an error.
     """
@@ -100,7 +100,7 @@ class Intake:
             else:
                 return
             for message in outgoing:
-                session.publish(message.topic, message.payload, self._push_qos)
+                session.publish(message.topic, message.payload, message.qos)
             for taken in batch:
                 session.acknowledge(taken)
 
@@ -130,7 +130,7 @@ class Intake:
             if dropped:
                 add(session, "dropped", dropped)
             if online:
-                outgoing += push_due(session, now, self._url_of)
+                outgoing += push_due(session, now, self._url_of, self._push_qos)
             return outgoing
 
     def _anything_due(self, now: float) -> bool:

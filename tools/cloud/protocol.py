@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 REPORT_FILTER = "$ota/report/#"
 REPORT_PREFIX = "$ota/report/"
@@ -26,10 +25,10 @@ GARBLED = "garbled"
 STATES = ("downloading", "burning", "done", "fail")
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a message says. `kind` is REPORT_VERSION, REPORT_PROGRESS, UNKNOWN or GARBLED."""
 
     kind: str
@@ -109,7 +108,8 @@ def _text(value: object) -> str | None:
     """A sentence fit for a database and a terminal: no control characters, no lone surrogates."""
     if not isinstance(value, str):
         return None
-    return "".join(c if c.isprintable() else "?" for c in value[:MESSAGE_MOST])
+    kept = value[:MESSAGE_MOST]
+    return kept if kept.isprintable() else "".join(c if c.isprintable() else "?" for c in kept)
 
 
 def version_answer(version: str) -> bytes:
@@ -141,4 +141,4 @@ def update_firmware(version: str, url: str, file_size: int, md5: str) -> bytes:
 
 
 def _encode(message: dict[str, Any]) -> bytes:
-    return json.dumps(message, separators=(",", ":")).encode()
+    return _ENCODER.encode(message).encode()

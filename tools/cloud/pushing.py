@@ -24,7 +24,9 @@ PUSHES_MOST = 500  # in one transaction
 SILENT_S = 600.0  # a device that says nothing for so long in its download gives up its place
 
 
-def push_due(session: Session, now: float, url_of: Callable[[Firmware], str]) -> list[Outgoing]:
+def push_due(
+    session: Session, now: float, url_of: Callable[[Firmware], str], qos: int
+) -> list[Outgoing]:
     """The pushes that are due, marked as sent."""
     outgoing = []
     urls: dict[int, str] = {}
@@ -38,7 +40,7 @@ def push_due(session: Session, now: float, url_of: Callable[[Firmware], str]) ->
                 firmware.version, urls[firmware.id], firmware.size, firmware.md5
             )
             topic = protocol.update_topic(device.product_id, device.device_name)
-            outgoing.append(Outgoing(topic, payload))
+            outgoing.append(Outgoing(topic, payload, qos))
             rollout.on_pushed(assignment, now)
             session.add(Push(at=now, assignment_id=assignment.id))
             device.revision = next_revision(session)

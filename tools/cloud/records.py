@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, joinedload, lazyload
 
 from . import protocol, rollout
 from .database import add, next_revision
@@ -27,102 +27,111 @@ JUNK = (protocol.UNKNOWN, protocol.GARBLED, RETAINED, STRAY)
 WITH_TARGET = (joinedload(Device.assignment).joinedload(Assignment.firmware),)
 
 
-@dataclass(frozen=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to publish once the transaction that made it is committed."""
 
     topic: str
     payload: bytes
+    qos: int
 
 
 def take_in(
     session: Session, messages: Sequence[Message], now: float, back_off: rollout.BackOff
 ) -> list[Outgoing]:
     """Stores messages, moves their devices' assignments on, and returns what they are answered."""
-    # Without it, every query in the loop would first write what the last message has changed.
+    if not messages:
+        return []
+    # Without it, every query would first write what the messages before it have changed.
     with session.no_autoflush:
-        batch = _Batch(session, messages, now, back_off)
-        for message in messages:
-            batch.take_in(message)
-        batch.store()
-    return batch.answers
+        return _take_in(session, [_hear(message) for message in messages], now, back_off)
 
 
-class _Batch:
-    """Messages on their way into one transaction; what they have in common is looked up once."""
+class _Heard(NamedTuple):
+    """A message and what it says: `kind` is what it counts as, `names` who sent it."""
 
-    def __init__(
-        self,
-        session: Session,
-        messages: Sequence[Message],
-        now: float,
-        back_off: rollout.BackOff,
-    ) -> None:
-        self.answers: list[Outgoing] = []
-        self._session, self._now, self._back_off = session, now, back_off
-        self._rows: list[dict[str, Any]] = []
-        self._room: int | None = None
-        names = {pair[1] for m in messages if (pair := protocol.device_of(m.topic))}
-        query = select(Device).where(Device.device_name.in_(names)).options(*WITH_TARGET)
-        self._devices = {(d.product_id, d.device_name): d for d in session.scalars(query)}
+    message: Message
+    report: protocol.Report
+    kind: str
+    names: tuple[str, str] | None
 
-    def take_in(self, message: Message) -> None:
-        report = protocol.read_report(message.payload)
-        names = protocol.device_of(message.topic)
-        device = None
-        kind = report.kind
-        if message.retained:
-            # The protocol retains nothing: a replay, told again whenever we subscribe.
-            kind = RETAINED
-        elif names is None:
+
+def _hear(message: Message) -> _Heard:
+    report = protocol.read_report(message.payload)
+    if message.retained:
+        # The protocol retains nothing: a replay, told again whenever we subscribe.
+        return _Heard(message, report, RETAINED, None)
+    names = protocol.device_of(message.topic)
+    return _Heard(message, report, report.kind if names else STRAY, names)
+
+
+def _take_in(
+    session: Session, heard: Sequence[_Heard], now: float, back_off: rollout.BackOff
+) -> list[Outgoing]:
+    devices = _devices(session, heard)
+    answers: list[Outgoing] = []
+    rows: list[dict[str, Any]] = []
+    kinds: Counter[str] = Counter()
+    changed: set[Device] = set()
+    for message, report, kind, names in heard:
+        device = devices.get(names) if names else None
+        if device is None and kind not in JUNK:
             kind = STRAY
-        else:
-            device = self._devices.get(names)
-            if device is None and kind not in JUNK:
-                device = self._new_device(*names)
-                kind = kind if device else STRAY
-        add(self._session, kind)
-        self._rows.append(_row(message, report, kind, device, self._now))
+        kinds[kind] += 1
+        rows.append(_row(message, report, kind, device, now))
         if device is None:
-            return
+            continue
         if kind in JUNK:
             device.garbled += kind == protocol.GARBLED
-            return
-        device.first_seen = device.first_seen or self._now
-        device.last_seen = self._now
-        device.revision = next_revision(self._session)
+            continue
+        changed.add(device)
         if kind == protocol.REPORT_VERSION:
-            self._version(device, report.version or "")
+            answers.append(_on_version(device, report.version or "", now))
         elif device.assignment:
-            rollout.on_progress(device.assignment, report, self._now, self._back_off)
+            rollout.on_progress(device.assignment, report, now, back_off)
+    for device in changed:
+        device.first_seen = device.first_seen or now
+        device.last_seen = now
+        device.revision = next_revision(session)
+    for kind, count in kinds.items():
+        add(session, kind, count)
+    # By its table, not its class: rows of which nobody here needs an object.
+    session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
+    if not kinds.keys().isdisjoint(JUNK):
+        _prune_junk(session)
+    return answers
 
-    def store(self) -> None:
-        if not self._rows:
-            return
-        self._session.execute(insert(Report), self._rows)
-        if any(row["kind"] in JUNK for row in self._rows):
-            _prune_junk(self._session)
 
-    def _version(self, device: Device, version: str) -> None:
-        device.version = version
-        if device.assignment:
-            rollout.on_version(device.assignment, version, self._now)
-        topic = protocol.update_topic(device.product_id, device.device_name)
-        self.answers.append(Outgoing(topic, protocol.version_answer(version)))
+def _on_version(device: Device, version: str, now: float) -> Outgoing:
+    device.version = version
+    if device.assignment:
+        rollout.on_version(device.assignment, version, now)
+    topic = protocol.update_topic(device.product_id, device.device_name)
+    # With QoS 0: no device needs it, and its acknowledgement would cost us as much as a report.
+    return Outgoing(topic, protocol.version_answer(version), 0)
 
-    def _new_device(self, product_id: str, device_name: str) -> Device | None:
-        if self._room is None:
-            known = self._session.scalar(select(func.count()).select_from(Device)) or 0
-            self._room = DEVICES_MOST - known
-        if self._room <= 0:
-            log.warning("%d devices are known, no more are added", DEVICES_MOST)
-            return None
-        self._room -= 1
+
+def _devices(session: Session, heard: Sequence[_Heard]) -> dict[tuple[str, str], Device]:
+    """Those that spoke and are known by now: new ones are added, while there is room."""
+    query = select(Device).where(
+        Device.device_name.in_({each.names[1] for each in heard if each.names})
+    )
+    query = query.options(*WITH_TARGET, lazyload(Device.tags))
+    found = {(device.product_id, device.device_name): device for device in session.scalars(query)}
+    new = {each.names: None for each in heard if each.names and each.kind not in JUNK}
+    for names in found:
+        new.pop(names, None)
+    if not new:
+        return found
+    known = session.scalar(select(func.count()).select_from(Device)) or 0
+    room = max(DEVICES_MOST - known, 0)
+    if room < len(new):
+        log.warning("%d devices are known, no more are added", DEVICES_MOST)
+    for product_id, device_name in list(new)[:room]:
         device = Device(product_id=product_id, device_name=device_name, garbled=0, tags=[])
-        self._session.add(device)
-        self._session.flush()
-        self._devices[product_id, device_name] = device
-        return device
+        session.add(device)
+        found[product_id, device_name] = device
+    session.flush()
+    return found
 
 
 def _row(

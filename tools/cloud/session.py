@@ -6,8 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -21,8 +20,7 @@ KEEPALIVE_S = 30
 PAYLOAD_MOST = 65536  # bytes; an external broker may let more through
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """A message as it came. `connection` tells of which connection `mid` is an id."""
 
     topic: str
