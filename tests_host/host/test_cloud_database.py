@@ -92,6 +92,24 @@ def test_a_migration_that_breaks_off_leaves_nothing(where, monkeypatch):
     Database(where).close()
 
 
+def test_many_open_their_databases_at_once(tmp_path):
+    """In threads of one process: of the same file, and of others."""
+    wrong = []
+
+    def open_one(number):
+        try:
+            Database(tmp_path / f"{number // 2}.db").close()
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=open_one, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 def test_writers_come_one_after_the_other(where):
     """What one has read has not changed by the time it writes."""
     database = Database(where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -14,9 +15,17 @@ from ..errors import CloudError
 
 FIRST = "0001"  # the tables as they were before their history was kept
 
+# Alembic hands its context to env.py through a global: one upgrade at a time in a process.
+_alone = threading.Lock()
+
 
 def upgrade(connection: Connection) -> None:
     """To the newest version, inside the connection's transaction. Raises CloudError."""
+    with _alone:
+        _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
     config = _config(connection)
     script = ScriptDirectory.from_config(config)
     found = MigrationContext.configure(connection).get_current_revision()
