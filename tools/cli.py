@@ -85,9 +85,15 @@ def demo() -> None:
 def cloud(
     host: Annotated[str, typer.Option(help="What to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="HTTP; 0: a free one.")] = 8123,
-    mqtt_port: Annotated[int, typer.Option(help="MQTT; 0: a free one.")] = 1883,
+    mqtt_port: Annotated[
+        int | None, typer.Option(help="MQTT; default 1883, with TLS 8883; 0: a free one.")
+    ] = None,
     broker: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a broker to use instead of our own.")
+        str | None,
+        typer.Option(
+            metavar="[USER:PASSWORD@]HOST:PORT",
+            help="A broker to use instead of our own; with TLS mqtts://….",
+        ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for all that is kept.")] = None,
     database: Annotated[
@@ -97,6 +103,10 @@ def cloud(
     sign_in: Annotated[
         bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
     ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="And its private key (PEM).")] = None,
     public_url: Annotated[
         str | None, typer.Option(help="What devices reach the HTTP port as.")
     ] = None,
@@ -110,8 +120,14 @@ def cloud(
 ) -> None:
     """Run the cloud: MQTT broker, firmware downloads, and the API of the other commands."""
     # FastAPI and SQLAlchemy take their time; the other commands need neither.
-    from .cloud import Cloud, CloudError
+    from .cloud import Certificate, Cloud, CloudError
     from .cloud.access import check_exposure
+
+    if (tls_cert is None) != (tls_key is None):
+        fail("--tls-cert and --tls-key belong together: name both")
+    certificate = Certificate(tls_cert, tls_key) if tls_cert and tls_key else None
+    if mqtt_port is None:
+        mqtt_port = 8883 if certificate else 1883
 
     logging.basicConfig(
         level=logging.WARNING,
@@ -135,6 +151,7 @@ def cloud(
             broker=broker,
             database=database,
             sign_in=sign_in,
+            certificate=certificate,
             public_url=public_url,
             url_ttl_s=url_ttl,
             push_qos=push_qos,

@@ -274,7 +274,12 @@ class Client:
         """Turns httpx's errors into sentences."""
         try:
             yield
-        except httpx.ConnectError:
+        except httpx.ConnectError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise ApiError(
+                    f"the certificate of {self.url} is not trusted here ({error}): name its "
+                    "authority's file in SSL_CERT_FILE, or use the name that it is for"
+                ) from None
             raise ApiError(
                 f"no cloud answers at {self.url}: start one with `ivota cloud`, or say where it "
                 "is in IVOTA_URL"

@@ -1,5 +1,6 @@
 """The HTTP API: uploads, pushes, who may ask, and the stream of events."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from ivota_tools import bundle
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.access import check_exposure
+from ivota_tools.cloud.session import Address
 
 
 def make_bundle(version="0.2", application="blinky"):
@@ -239,9 +241,29 @@ def test_public_urls(tmp_path):
             cloud.public_url = wrong
     assert Cloud(tmp_path, host="0.0.0.0", http_port=80).public_url == "http://127.0.0.1:80"
     assert Cloud(tmp_path, host="::1", http_port=80).public_url == "http://[::1]:80"
-    for wrong in ("host:", "host:x", "host:0", "host:65536"):
-        with pytest.raises(CloudError, match="HOST:PORT"):
-            Cloud(tmp_path, broker=wrong)
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("host", ("host", 1883, None, None, False)),
+        ("host:7", ("host", 7, None, None, False)),
+        ("user@host", ("host", 1883, "user", None, False)),
+        ("mqtt://user:p:a@s@host:7", ("host", 7, "user", "p:a@s", False)),
+        ("mqtts://host", ("host", 8883, None, None, True)),
+        ("mqtts://[::1]", ("::1", 8883, None, None, True)),
+        ("[::1]:7", ("::1", 7, None, None, False)),
+    ],
+)
+def test_where_a_broker_is(text, found):
+    address = Address.read(text)
+    assert dataclasses.astuple(address) == found
+
+
+@pytest.mark.parametrize("text", ["", "host:", "host:x", "host:0", "host:65536", "http://host"])
+def test_where_no_broker_is(text, tmp_path):
+    with pytest.raises(CloudError, match="MQTT broker"):
+        Cloud(tmp_path, broker=text)
 
 
 def test_the_public_url_begins_every_firmware_url(cloud, api, tmp_path):

@@ -3,5 +3,6 @@
 from .cloud import Cloud
 from .errors import CloudError
 from .rollout import BackOff
+from .tls import Certificate
 
-__all__ = ["BackOff", "Cloud", "CloudError"]
+__all__ = ["BackOff", "Certificate", "Cloud", "CloudError"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..toolchain import mosquitto
 from .errors import CloudError
+from .tls import Certificate
 
 START_S = 15.0
 STOP_S = 5.0
@@ -29,7 +30,7 @@ exit $status
 """
 
 _CONFIG = """\
-listener {port} {host}
+{listeners}
 allow_anonymous true
 {user}{rules}persistence true
 persistence_location {folder}/
@@ -48,6 +49,12 @@ log_type warning
 log_type notice
 """
 
+_LISTENER = "listener {port} {host}"
+_TLS_LISTENER = """\
+listener {port} {host}
+certfile {certificate.chain}
+keyfile {certificate.key}
+listener {plain_port} 127.0.0.1"""
 
 _RULES = """\
 user {console}
@@ -61,6 +68,8 @@ pattern read $ota/update/%u
 class Broker:
     """`console`: only this user name may use all topics, others those that end in their own.
 
+    `certificate`: `port` speaks TLS; on this machine `plain_port` speaks without.
+
     `folder` holds its configuration, log and stored sessions. `port` 0 takes a free one.
 
     `on_death(reason)` is called from another thread when the broker ends without `stop()`.
@@ -73,9 +82,12 @@ class Broker:
         port: int,
         on_death: Callable[[str], None],
         console: str | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self.host = host
         self.port = port or _free_port(host)
+        self.plain_host, self.plain_port = _within(host), self.port
+        self._certificate = certificate
         self._folder = folder
         self._log = folder / "mosquitto.log"
         self._on_death = on_death
@@ -87,6 +99,16 @@ class Broker:
     def start(self) -> None:
         """Returns once connections are accepted; raises CloudError, or ToolchainError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        listeners = _LISTENER.format(port=self.port, host=self.host)
+        if self._certificate:
+            self._certificate.context()  # says what is wrong with it in plainer words
+            self.plain_host, self.plain_port = "127.0.0.1", _free_port("127.0.0.1")
+            listeners = _TLS_LISTENER.format(
+                port=self.port,
+                host=self.host,
+                certificate=self._certificate,
+                plain_port=self.plain_port,
+            )
         config = self._folder / "mosquitto.conf"
         # Started as root, mosquitto becomes a user who may not read a private folder.
         user = "user root\n" if os.geteuid() == 0 else ""
@@ -97,9 +119,7 @@ class Broker:
             file.write_text(_RULES.format(console=self._console))
             rules = f"acl_file {file}\n"
         config.write_text(
-            _CONFIG.format(
-                port=self.port, host=self.host, user=user, rules=rules, folder=self._folder
-            )
+            _CONFIG.format(listeners=listeners, user=user, rules=rules, folder=self._folder)
         )
         argv = [*mosquitto(), "-c", str(config)]
         self._refuse_taken_port()
@@ -147,19 +167,18 @@ class Broker:
     def _wait_accepting(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + START_S
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         while True:
             if self._process.poll() is not None:
                 raise CloudError(f"mosquitto did not start: {self._last_words()}")
             try:
-                socket.create_connection((host, self.port), timeout=1).close()
+                socket.create_connection((self.plain_host, self.plain_port), timeout=1).close()
                 return
             except OSError:
                 if time.monotonic() > deadline:
                     self.stop()
                     raise CloudError(
-                        f"mosquitto does not accept connections on {host}:{self.port} after "
-                        f"{START_S:.0f} s: {self._last_words()}"
+                        f"mosquitto does not accept connections on {self.plain_host}:"
+                        f"{self.plain_port} after {START_S:.0f} s: {self._last_words()}"
                     ) from None
             time.sleep(0.02)
 
@@ -180,6 +199,11 @@ def _free_port(host: str) -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _within(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
 def _family(host: str) -> socket.AddressFamily:

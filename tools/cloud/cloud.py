@@ -23,7 +23,8 @@ from .leader import Leader
 from .models import Firmware
 from .rollout import BackOff
 from .server import Server, make_app
-from .session import MqttSession
+from .session import Address, MqttSession
+from .tls import Certificate
 
 log = logging.getLogger("ivota.cloud")
 
@@ -41,9 +42,10 @@ class Cloud:
                   and then the folder too: one takes in reports, the others stand by
     mqtt_port, http_port   0 takes a free one, which the attribute of that name then says
     host          what broker and HTTP listen on
-    broker        "host:port" of a broker to use instead of a mosquitto of its own; or
-                  "user:password@host:port"
+    broker        of another broker than a mosquitto of its own: "host:port", or with all that
+                  it may need, "mqtts://user:password@host:port"
     sign_in       devices must sign in with their secret, at our own broker
+    certificate   HTTP and our own broker speak TLS, and only that
     public_url    what devices reach `http_port` as; may be set while running
     url_ttl_s     how long a pre-signed URL is good for
     push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
@@ -60,6 +62,7 @@ class Cloud:
         broker: str | None = None,
         database: str | None = None,
         sign_in: bool = False,
+        certificate: Certificate | None = None,
         public_url: str | None = None,
         url_ttl_s: float = URL_TTL_S,
         push_qos: int = 1,
@@ -71,13 +74,13 @@ class Cloud:
         self.host = host
         self.mqtt_host, self.mqtt_port = host, mqtt_port
         self.http_port = http_port
+        self._certificate = certificate
         self.url_ttl_s = url_ttl_s
         self.failure: str | None = None
-        self._external = broker is not None
-        self._user: tuple[str, str | None] | None = None
-        if broker is not None:
-            self._user, (self.mqtt_host, self.mqtt_port) = _split(broker)
-        if broker is not None and sign_in:
+        self._external = None if broker is None else Address.read(broker)
+        if self._external:
+            self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
+        if self._external and sign_in:
             raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
         self._sign_in, self._database_url = sign_in, database
         self._public_url: str | None = None
@@ -88,6 +91,7 @@ class Cloud:
         self._failed = threading.Event()
         self._secret = b""
         self._broker: Broker | None = None
+        self._console: str | None = None  # our user name behind the front
         self._database: Database | None = None
         self._server: Server | None = None
         self._session: MqttSession | None = None
@@ -99,7 +103,8 @@ class Cloud:
     @property
     def api_url(self) -> str:
         """Where this machine reaches the API."""
-        return f"http://{HOST if _is_any(self.host) else _bracket(self.host)}:{self.http_port}"
+        scheme = "https" if self._certificate else "http"
+        return f"{scheme}://{HOST if _is_any(self.host) else _bracket(self.host)}:{self.http_port}"
 
     @property
     def public_url(self) -> str:
@@ -113,6 +118,8 @@ class Cloud:
             raise CloudError(f"{url!r} is not a URL like http://192.168.1.10:8123")
         if len(url) > PUBLIC_URL_MOST or not url.isascii() or not url.isprintable() or " " in url:
             raise CloudError(f"a public URL has at most {PUBLIC_URL_MOST} plain characters")
+        if self._certificate and parts.scheme == "http":
+            raise CloudError(f"with a certificate devices need an https:// URL, not {url!r}")
         self._public_url = url.rstrip("/")
 
     def start(self) -> None:
@@ -140,7 +147,7 @@ class Cloud:
         self._database = database = Database(self._database_url or self.folder / "ivota.db")
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
-        self._server = Server(self.host, self.http_port)
+        self._server = Server(self.host, self.http_port, self._certificate)
         self.http_port = self._server.port
         if not self._external:
             self._start_broker(database)
@@ -171,29 +178,32 @@ class Cloud:
     def _start_broker(self, database: Database) -> None:
         place = self.folder / "mosquitto"
         if not self._sign_in:
-            self._broker = Broker(place, self.host, self.mqtt_port, self._fail)
+            self._broker = Broker(
+                place, self.host, self.mqtt_port, self._fail, certificate=self._certificate
+            )
             self._broker.start()
             self.mqtt_port = self._broker.port
             return
         # The broker itself asks nobody: it listens on loopback, where the front passes on.
-        self._user = (f"console-{secrets.token_hex(16)}", None)
-        self._front = Front(self.host, self.mqtt_port, by_database(database))
+        self._console = f"console-{secrets.token_hex(16)}"
+        tls = self._certificate.context() if self._certificate else None
+        self._front = Front(self.host, self.mqtt_port, by_database(database), tls)
         self.mqtt_port = self._front.port
-        self._broker = Broker(place, HOST, 0, self._fail, console=self._user[0])
+        self._broker = Broker(place, HOST, 0, self._fail, console=self._console)
         self._broker.start()
         self._front.start(HOST, self._broker.port)
 
     def _take_in(self) -> None:
         """Begins to take in reports and to push. Raises CloudError."""
         assert self._database
-        host = HOST if _is_any(self.mqtt_host) else self.mqtt_host
-        port = self.mqtt_port
-        if self._front and self._broker:
-            host, port = HOST, self._broker.port
+        where = self._external
+        if where is None:
+            assert self._broker
+            where = Address(self._broker.plain_host, self._broker.plain_port, self._console)
         self._intake = Intake(
             self._database, self._url_of, self._back_off, self._push_qos, self._fail
         )
-        self._session = MqttSession(host, port, self._client_id, self._intake.put, self._user)
+        self._session = MqttSession(where, self._client_id, self._intake.put)
         self._intake.start(self._session)
         self._session.start()
 
@@ -255,18 +265,6 @@ class Cloud:
         log.error("%s", reason)
         self.failure = reason
         self._failed.set()
-
-
-def _split(broker: str) -> tuple[tuple[str, str | None] | None, tuple[str, int]]:
-    """((user, password) or None, (host, port)) of USER:PASSWORD@HOST:PORT."""
-    signed, _, where = broker.rpartition("@")
-    host, _, port = where.rpartition(":")
-    if not host:
-        host, port = where, "1883"
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise CloudError(f"{where!r} is not HOST:PORT of an MQTT broker")
-    name, _, password = signed.partition(":")
-    return (name, password) if signed else None, (host.strip("[]"), int(port))
 
 
 def _is_any(host: str) -> bool:

@@ -1,8 +1,8 @@
 """Sign-in before the broker: checks each CONNECT by the vendor's rule, then only passes bytes on.
 
 A device signs in with client id `{product_id}{device_name}`, the user name
-`{client id};12010126;{5 characters};{expiry}` and the password `{HMAC};hmacsha256` (or hmacsha1):
-in hex, of the user name under the device's secret. The broker behind is told
+`{client id};{SDK's id};{5 characters};{expiry}` and the password `{HMAC};hmacsha256`, or
+hmacsha1: in hex, of the user name under the device's secret. The broker behind is told
 `{product_id}/{device_name}` as the user name, so that its rules can keep devices to their own
 topics.
 """
@@ -16,24 +16,26 @@ import contextlib
 import hmac
 import logging
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from .database import Database
 from .errors import CloudError
 from .models import Device
+from .protocol import NAME_MOST
 
 log = logging.getLogger("ivota.cloud")
 
 CONNECT_S = 10.0  # from the connection to a whole CONNECT
 CONNECT_MOST = 8192  # bytes, with a will
 PIECE = 16384
-APP = "12010126"
+EXPIRY_MOST = 40  # characters that are looked at
 METHODS = {"hmacsha256": "sha256", "hmacsha1": "sha1"}
 LEVELS = {b"MQIsdp": 3, b"MQTT": 4}
 BAD_VERSION, BAD_PASSWORD = 1, 4  # CONNACK's return codes
@@ -93,10 +95,9 @@ def is_signed(client_id: str, user: str, password: str, secret: str, now: float)
     """Whether this user name and password are the vendor's for a device with this secret."""
     parts = user.split(";")
     digest, _, method = password.partition(";")
-    if len(parts) != 4 or parts[:2] != [client_id, APP] or method not in METHODS:
+    if len(parts) != 4 or parts[0] != client_id or method not in METHODS:
         return False
-    expiry = parts[3]
-    if not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12) or int(expiry) <= now:
+    if _expired(parts[3], now):
         return False
     try:
         key = base64.b64decode(secret)
@@ -106,13 +107,33 @@ def is_signed(client_id: str, user: str, password: str, secret: str, now: float)
     return hmac.compare_digest(digest.lower().encode(), right.encode())
 
 
+def _expired(expiry: str, now: float) -> bool:
+    """Whether its time has passed. SDKs write what they like: the largest number, or no number."""
+    try:
+        return float(expiry[:EXPIRY_MOST]) <= now
+    except ValueError:
+        return False  # signed by the device all the same
+
+
 def by_database(database: Database) -> Authenticate:
     """(client id, user name, password) -> PRODUCT/NAME, or None."""
 
     def check(client_id: str, user: str, password: str) -> str | None:
-        # Where the product ends and the name begins cannot be seen from the client id.
+        if not 2 <= len(client_id) <= 2 * NAME_MOST or not client_id.isprintable():
+            return None
+        # Where the product ends and the name begins cannot be seen from the client id: each place
+        # is looked up, which is still one look into an index.
+        ends = range(max(1, len(client_id) - NAME_MOST), min(len(client_id) - 1, NAME_MOST) + 1)
         query = select(Device.product_id, Device.device_name, Device.secret).where(
-            Device.product_id + Device.device_name == client_id, Device.secret.is_not(None)
+            or_(
+                *(
+                    and_(
+                        Device.product_id == client_id[:end], Device.device_name == client_id[end:]
+                    )
+                    for end in ends
+                )
+            ),
+            Device.secret.is_not(None),
         )
         with database.reading() as session:
             found = session.execute(query).tuples().all()
@@ -125,10 +146,20 @@ def by_database(database: Database) -> Authenticate:
 
 
 class Front:
-    """Listens on (host, port) at once, passes on to the broker at (host, port) from `start()`."""
+    """Listens on (host, port) at once, passes on to the broker at (host, port) from `start()`.
 
-    def __init__(self, host: str, port: int, authenticate: Authenticate) -> None:
+    `tls` is the context of a server that devices reach over TLS.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        authenticate: Authenticate,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._authenticate = authenticate
+        self._tls = tls
         self._broker = ("", 0)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -156,7 +187,12 @@ class Front:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        serving = asyncio.start_server(self._accept, sock=self._socket)
+        serving = asyncio.start_server(
+            self._accept,
+            sock=self._socket,
+            ssl=self._tls,
+            ssl_handshake_timeout=CONNECT_S if self._tls else None,
+        )
         server = self._loop.run_until_complete(serving)
         self._loop.run_forever()
         server.close()

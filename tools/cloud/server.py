@@ -16,6 +16,7 @@ from .campaigns import CampaignError
 from .errors import CloudError
 from .firmware import FirmwareError
 from .query import QueryError
+from .tls import Certificate
 
 log = logging.getLogger("ivota.cloud")
 
@@ -57,9 +58,15 @@ def make_app(*routers: APIRouter) -> FastAPI:
 
 
 class Server:
-    """Listens at once, so that `port` (0: a free one) is known; serves from `start()`."""
+    """Listens at once, so that `port` (0: a free one) is known; serves from `start()`.
 
-    def __init__(self, host: str, port: int) -> None:
+    With a `certificate` it speaks https, and nothing else.
+    """
+
+    def __init__(self, host: str, port: int, certificate: Certificate | None = None) -> None:
+        self._certificate = certificate
+        if certificate:
+            certificate.context()  # raises CloudError, which uvicorn's thread would keep
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,8 +84,11 @@ class Server:
 
     def start(self, app: FastAPI) -> None:
         """Returns once requests are answered; raises CloudError."""
+        files = self._certificate
         config = uvicorn.Config(
             app,
+            ssl_certfile=files.chain if files else None,
+            ssl_keyfile=files.key if files else None,
             http="h11",
             ws="none",
             lifespan="off",

@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import paho.mqtt.client as mqtt
@@ -31,23 +32,49 @@ class Message(NamedTuple):
     connection: int
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a broker is, and as whom it is entered. `tls`: verified as the machine verifies."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+    tls: bool = False
+
+    @staticmethod
+    def read(text: str) -> Address:
+        """Of `[mqtt[s]://][USER[:PASSWORD]@]HOST[:PORT]`. Raises CloudError."""
+        scheme, found, rest = text.partition("://")
+        signed, _, where = (rest if found else text).rpartition("@")
+        host, colon, port = where.rpartition(":")
+        tls = scheme == "mqtts" and bool(found)
+        if not colon or where.endswith("]"):
+            host, port = where, "8883" if tls else "1883"
+        if found and scheme not in ("mqtt", "mqtts"):
+            raise CloudError(f"{scheme}:// is not of an MQTT broker: mqtt:// or mqtts://")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            raise CloudError(f"{where!r} is not HOST:PORT of an MQTT broker")
+        user, colon, password = signed.partition(":")
+        return Address(host.strip("[]"), int(port), user or None, password if colon else None, tls)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
 class MqttSession:
     """`client_id` names the session at the broker, which keeps reports for it while we are away.
-
-    `user`: name and password at the broker, where it asks for them.
 
     `on_message` is called from the network's thread and must not block.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        broker: Address,
         client_id: str,
         on_message: Callable[[Message], None],
-        user: tuple[str, str | None] | None = None,
     ) -> None:
-        self._host, self._port = host, port
+        self._broker = broker
         self._on_message = on_message
         self._connection = 0
         self._subscribed = threading.Event()
@@ -55,8 +82,10 @@ class MqttSession:
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
         )
-        if user is not None:
-            self._client.username_pw_set(*user)
+        if broker.user is not None:
+            self._client.username_pw_set(broker.user, broker.password)
+        if broker.tls:
+            self._client.tls_set()
         self._client.reconnect_delay_set(1, 30)
         # What cannot be sent now is not worth much later: URLs expire, and reports come again.
         self._client.max_queued_messages_set(10000)
@@ -74,15 +103,15 @@ class MqttSession:
 
     def start(self, timeout_s: float = 10.0) -> None:
         """Returns once subscribed; then the session repairs itself. Raises CloudError."""
-        where = f"{self._host}:{self._port}"
+        broker = self._broker
         try:
-            self._client.connect(self._host, self._port, KEEPALIVE_S)
+            self._client.connect(broker.host, broker.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            raise CloudError(f"no MQTT broker answers at {where} ({error})") from None
+            raise CloudError(f"no MQTT broker answers at {broker} ({error})") from None
         self._client.loop_start()
         if not self._subscribed.wait(timeout_s):
             self.stop()
-            raise CloudError(f"the MQTT broker at {where} {self._refused or 'does not answer'}")
+            raise CloudError(f"the MQTT broker at {broker} {self._refused or 'does not answer'}")
 
     def stop(self) -> None:
         self._subscribed.clear()
@@ -114,7 +143,7 @@ class MqttSession:
             self._refused = f"refuses the subscription to {REPORT_FILTER} ({reasons[0]})"
             log.error("the MQTT broker %s", self._refused)
             return
-        log.info("MQTT connected, %s:%s", self._host, self._port)
+        log.info("MQTT connected, %s", self._broker)
         self._subscribed.set()
 
     def _disconnected(self, _c: mqtt.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
