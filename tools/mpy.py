@@ -1,64 +1,36 @@
 """Compiles Python source to MicroPython's .mpy, each source once."""
 
-import collections
 import hashlib
-import io
 import os
-import string
 import subprocess
 import tempfile
-import tokenize
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
+from ivota_tools.names import Names, own
 from ivota_tools.toolchain import cache_dir, mpy_cross
 
-_OURS = ("ivota", "bundlefs", "umqtt")
 
-
-def compile_mpy(source: bytes, path: str) -> bytes:
+def compile_mpy(source: bytes, path: str, names: Names | None = None) -> bytes:
     """The .mpy of `source`, which is to lie at `path` on a board.
 
     An application's keeps its line numbers and assertions. Of the package's each byte counts:
-    there only function names are left for a traceback, and private names are short
-    (docs/design.md). Raises ValueError with the compiler's own words where it does not compile.
+    there only function names are left for a traceback, and these are `names`, by default those
+    of this checkout. Raises ValueError, with the compiler's own words where it does not compile.
     """
     where = PurePosixPath(path)
-    if not {where.stem, where.parent.name} & set(_OURS):
+    if not {where.stem, where.parent.name} & {"ivota", "bundlefs", "umqtt"}:
         return _compiled(source, path, ()).read_bytes()
-    if where.parent.name != "umqtt":
-        try:
-            source = shorten(source.decode()).encode()
-        except (SyntaxError, tokenize.TokenError):
-            pass  # the compiler says better what is wrong
+    try:
+        if where.stem == "bundlefs":
+            names = Names({"bundlefs": source.decode()}, public=False)
+        elif where.parent.name == "ivota":
+            names = names or own()
+        source = names.rename(source.decode()).encode() if names else source
+    except SyntaxError:
+        pass  # the compiler says better what is wrong
     return _compiled(source, where.stem, ("-O3",)).read_bytes()
-
-
-def shorten(source: str) -> str:
-    """`source` with its private names, those that begin with one underscore, as short as can be.
-
-    On a board each different name takes some 20 bytes of heap for ever, and modules that have
-    the same short ones share them. No private name is used outside of its module.
-    """
-    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    count: collections.Counter[str] = collections.Counter()
-    kept = set()
-    for before, token in zip(tokens, tokens[1:], strict=False):
-        name = token.string
-        if token.type != tokenize.NAME or len(name) < 2 or name[0] != "_" or name[1] == "_":
-            continue
-        if before.string in ("import", "from"):
-            kept.add(name)  # a module of C, such as _thread
-        count[name] += 1
-    short = (f"_{letter}" for letter in string.ascii_letters)
-    names = {name: next(short, name) for name, _ in count.most_common() if name not in kept}
-    return tokenize.untokenize(
-        (token.type, names.get(token.string, token.string))
-        if token.type == tokenize.NAME
-        else token[:2]
-        for token in tokens
-    )
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import bundle
 from .bundle import FILE_LIST, BundleFile, ReleaseError, check_path, check_version
 from .mpy import compile_mpy
+from .names import Names, of_package
 from .signing import SignedHeader, Signer, fits, split
 
 __all__ = [
@@ -202,6 +203,8 @@ def _library(folder: Path) -> dict[str, Path]:
 
 def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
+    python = {name: path.read_bytes() for name, path in sources.items() if name[-3:] == ".py"}
+    names = of_package(python)
     for name, source in sources.items():
         target = name
         if mpy and name.endswith(".py"):
@@ -209,14 +212,14 @@ def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
             if target in sources:
                 raise ReleaseError(f"the folder holds both {name} and {target}; remove one")
         check_path(target)
-        contents[target] = _compile(name, source) if target != name else source.read_bytes()
+        contents[target] = _compile(name, source, names) if target != name else source.read_bytes()
     return contents
 
 
-def _compile(name: str, source: Path) -> bytes:
+def _compile(name: str, source: Path, names: Names) -> bytes:
     """The .mpy of one source; the name inside it is the bundle's, so that it is reproducible."""
     try:
-        return compile_mpy(source.read_bytes(), name)
+        return compile_mpy(source.read_bytes(), name, names)
     except ValueError as error:
         said = str(error)
         place = _COMPILE_PLACE.findall(said)

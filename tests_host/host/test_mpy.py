@@ -1,50 +1,14 @@
-"""What a board runs: the package compiled with short private names, applications as they are."""
+"""What a board runs: the package compiled with other names, applications as they are."""
 
 import ast
 import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from ivota_tools import toolchain
-from ivota_tools.mpy import compile_mpy, shorten
+from ivota_tools.mpy import compile_mpy
 
 LIBRARY = Path(__file__).parents[2] / "lib"
-
-
-def test_private_names_are_short_and_all_else_stays() -> None:
-    source = '''
-import _thread
-_LIMIT = 5
-class _Thing:
-    """A docstring with _limit in it."""
-    def __init__(self, _value=_LIMIT):
-        self._value = _value  # _value
-        self.public = "_value"
-    def _work(self, *_):
-        return _thread.stack_size(), self._value
-'''
-    names = dict.fromkeys(re.findall(r"\b_\w*", shorten(source).split("class", 1)[1]))
-    assert {"__init__", "_", "_thread"} <= set(names)
-    kept = {"__init__", "_", "_thread", "_limit", "_value"}  # the last two in texts
-    assert all(len(name) == 2 for name in set(names) - kept)
-    assert '"_value"' in shorten(source) and "with _limit in it" in shorten(source)
-    assert "_LIMIT" not in shorten(source) and ".public" in shorten(source)
-
-
-@pytest.mark.parametrize("path", sorted(LIBRARY.rglob("*.py")), ids=lambda path: path.name)
-def test_only_names_change(path: Path) -> None:
-    source = path.read_text()
-
-    def shape(text: str) -> list[type[ast.AST]]:
-        return [type(node) for node in ast.walk(ast.parse(text))]
-
-    short = shorten(source)
-    assert shape(short) == shape(source)
-    assert shorten(short).split() == short.split()  # as short as can be
-    # A private name in a text would be looked up in vain.
-    assert not re.findall(r"""(?:getattr|setattr|hasattr)\([^)]*["']_[a-z]""", source)
 
 
 def test_private_names_stay_inside_their_module() -> None:
@@ -65,6 +29,10 @@ def test_private_names_stay_inside_their_module() -> None:
                 assert node.attr in own, f"{path.name}:{node.lineno} {node.attr}"
             if isinstance(node, ast.ImportFrom):
                 assert not [name.name for name in node.names if name.name.startswith("_")]
+        # In a text it would be looked up in vain.
+        assert not re.findall(
+            r"""(?:getattr|setattr|hasattr)\([^)]*["']_[a-z]""", path.read_text()
+        )
 
 
 def test_the_package_is_compiled_shorter_than_an_application() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ivota_tools.mpy import compile_mpy
+from ivota_tools.names import of_package
 
 CONFIG = "/ivota.json"
 KEPT = "/ivota-kept.json"
@@ -50,11 +51,12 @@ def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
     if not (root / "lib" / "ivota").is_dir():
         raise BoardError(f"{root}/lib/ivota is missing: run from a whole checkout of ivota")
     files: dict[str, bytes] = {}
-    for path in library(root):
-        content = (root / "lib" / path).read_bytes()
+    contents = {path: (root / "lib" / path).read_bytes() for path in library(root)}
+    names = of_package({path: data for path, data in contents.items() if path[-3:] == ".py"})
+    for path, content in contents.items():
         name = f"/lib/{path}"
         if not source and name.startswith(PACKAGE + "/") and name.endswith(".py"):
-            name, content = name[:-3] + ".mpy", compile_mpy(content, path)
+            name, content = name[:-3] + ".mpy", compile_mpy(content, path, names)
         files[name] = content
     files["/bundlefs.py"] = (root / "lib" / "bundlefs.py").read_bytes()
     for name in STARTERS:

@@ -20,6 +20,7 @@ from littlefs import LittleFS
 
 from ...cloud.broker import Broker
 from ...mpy import compile_mpy
+from ...names import compiled_names
 from ...sim import Board, Flash, Operation, Proxy, operations
 from ...sim.flash import BLOCK, GEOMETRY, Memory
 from ...toolchain import micropython
@@ -63,7 +64,7 @@ class Stage:
             "mqtt": {"host": "127.0.0.1", "port": self.broker.port},
             **options.pop("config", {}),
         }
-        contents = {"/main.py": (DEVICE / main).read_bytes(), **(files or {})}
+        contents = {"/main.py": compiled_names(DEVICE / main), **(files or {})}
         board = Board(self.folder / name, mpy=True, config=config, files=contents, **options)
         board.install()
         return board

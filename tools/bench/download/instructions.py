@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ...cloud.broker import Broker
 from ...mpy import compile_mpy
+from ...names import compiled_names
 from ...toolchain import micropython, umqtt, valgrind
 from ..figures import Figure
 from ..traps.server import Peer, Server, serve_file
@@ -47,13 +48,16 @@ def count(
 ) -> int:
     """The instructions that 64-bit MicroPython executes for a script.
 
-    `library` goes into its module path. When the script says "idle" it gets a line in return,
-    after `idle()` has seen to it that there is something to do, or after a little time where it
-    returns False. `profile` is where callgrind's file is kept. Raises RuntimeError where the
-    script fails.
+    `library`, .mpy files, goes into its module path. When the script says "idle" it gets a line
+    in return, after `idle()` has seen to it that there is something to do, or after a little time
+    where it returns False. `profile` is where callgrind's file is kept. Raises RuntimeError where
+    the script fails.
     """
     with tempfile.TemporaryDirectory(prefix="ivota-count-") as folder:
         out = profile or Path(folder, "callgrind.out")
+        if library:
+            given, script = script, Path(folder, script.name)
+            script.write_bytes(compiled_names(given))
         tool = [*valgrind(), "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
         process = subprocess.Popen(
             [*tool, *micropython(64), "-X", f"heapsize={heap}", str(script), *args],

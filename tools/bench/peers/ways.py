@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mpy import compile_mpy
+from ...names import compiled_names
 from ...toolchain import micropython_ota
 from ..download.lane import CHECKOUT
 from ..download.wire import WINDOW
@@ -67,7 +68,7 @@ def board_options(
     """What a Board of that way is made with; `window`: with a board's TCP window."""
     head = WINDOW.encode() if window else b""
     if way is OURS:
-        main = (DEVICE.parents[1] / "device" / "download.py").read_bytes()
+        main = compiled_names(DEVICE.parents[1] / "device" / "download.py")
         return {
             "mpy": True,
             "files": {"/boot.py": head + (CHECKOUT / "boot.py").read_bytes(), "/main.py": main},
