@@ -20,9 +20,10 @@ from typer.core import TyperGroup
 from . import fleet_cli, views
 from . import release as releases
 from .board import app as board
-from .client_api import ApiError, Client, Json
+from .client_api import ApiError, Client, Json, default_data
 from .sim.cli import app as sim
 from .sim.swarm_cli import swarm
+from .users_cli import user
 
 
 class _Group(TyperGroup):
@@ -49,6 +50,7 @@ app.add_typer(sim, name="sim")
 app.add_typer(fleet_cli.campaign, name="campaign")
 app.add_typer(fleet_cli.group, name="group")
 app.add_typer(fleet_cli.token, name="token")
+app.add_typer(user, name="user")
 for command in (fleet_cli.tag, fleet_cli.secret, fleet_cli.why, fleet_cli.retry,
                 fleet_cli.cancel, fleet_cli.firmware, fleet_cli.audit):  # fmt: skip
     app.command()(command)
@@ -116,9 +118,12 @@ def cloud(
     token: Annotated[
         str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
     ] = None,
+    plain_console: Annotated[
+        bool, typer.Option(help="Show the console beyond this machine without TLS.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the cloud: MQTT broker, firmware downloads, and the API of the other commands."""
+    """Run the cloud: MQTT broker, firmware downloads, the console, and the API of the commands."""
     # FastAPI and SQLAlchemy take their time; the other commands need neither.
     from .cloud import Certificate, Cloud, CloudError
     from .cloud.access import check_exposure
@@ -157,6 +162,7 @@ def cloud(
             push_qos=push_qos,
             token=token,
             upload_most=max_upload,
+            plain_console=plain_console,
         ) as running:
             if as_json:
                 print_json(
@@ -166,12 +172,17 @@ def cloud(
                         "mqtt_host": running.mqtt_host,
                         "mqtt_port": running.mqtt_port,
                         "data": str(running.folder),
+                        "set_up_url": running.set_up_url,
                     }
                 )
             else:
                 out.print(f"MQTT   {running.mqtt_host}:{running.mqtt_port}", markup=False)
                 out.print(f"HTTP   {running.api_url}, for devices {running.public_url}")
                 out.print(f"data   {running.folder}", markup=False, soft_wrap=True)
+                first = running.set_up_url
+                out.print(f"console  {first or running.api_url}", markup=False, soft_wrap=True)
+                if first:
+                    out.print("         (good once: whoever opens it first makes its first user)")
                 out.print("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
             while not stop.wait(0.2):
                 running.wait(0)
@@ -438,11 +449,6 @@ def watch(
                     threading.Event().wait(2)
                 except KeyboardInterrupt:
                     return
-
-
-def default_data() -> Path:
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "ivota"
 
 
 def _release_json(made: releases.Release) -> Json:

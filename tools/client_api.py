@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -30,11 +31,15 @@ class ApiError(RuntimeError):
 
 
 class Client:
-    """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError."""
+    """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError.
+
+    Without either token, a cloud on this machine is told the one that it has laid into its data
+    folder, which its owner alone can read.
+    """
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         self.url = (url or os.environ.get("IVOTA_URL") or DEFAULT_URL).rstrip("/")
-        token = token or os.environ.get("IVOTA_TOKEN")
+        token = token or os.environ.get("IVOTA_TOKEN") or _local_token(self.url)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(
@@ -197,7 +202,7 @@ class Client:
     def tokens(self) -> list[Json]:
         return self._list("tokens")
 
-    def create_token(self, name: str, role: str = "operate") -> Json:
+    def create_token(self, name: str, role: str = "operator") -> Json:
         """With `token`, which is shown this once."""
         return self._object("POST", "tokens", json={"name": name, "role": role})
 
@@ -210,6 +215,24 @@ class Client:
         while page := self._list("audit", after=found[-1]["id"] if found else 0):
             found += page
         return found
+
+    def users(self) -> list[Json]:
+        """Who may sign in to the console."""
+        return self._list("users")
+
+    def create_user(self, name: str, password: str, role: str = "operator") -> Json:
+        return self._object(
+            "POST", "users", json={"name": name, "password": password, "role": role}
+        )
+
+    def change_user(
+        self, user_id: int, role: str | None = None, password: str | None = None
+    ) -> Json:
+        """Another password also signs out every browser of theirs."""
+        return self._object("PUT", f"users/{user_id}", json={"role": role, "password": password})
+
+    def remove_user(self, user_id: int) -> None:
+        self._ask("DELETE", f"users/{user_id}")
 
     # -- as it goes ---------------------------------------------------------------------------
 
@@ -287,6 +310,21 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             what = str(error) or type(error).__name__
             raise ApiError(f"the link to the cloud at {self.url} failed: {what}") from None
+
+
+def default_data() -> Path:
+    """Where a cloud keeps its data, if nothing else is said."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "ivota"
+
+
+def _local_token(url: str) -> str | None:
+    try:
+        if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
+            return None
+        return (default_data() / "api.token").read_text().strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 def _refusal(answer: httpx.Response) -> ApiError:

@@ -314,7 +314,7 @@ def _show(found: Json, as_json: bool) -> None:
 @token.command("create")
 def token_create(
     name: str,
-    role: Annotated[str, typer.Option(help="read, operate or admin.")] = "operate",
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it, this once."""

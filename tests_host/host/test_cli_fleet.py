@@ -94,14 +94,14 @@ def test_what_cannot_be_understood(ivota, option, value, words):
 
 
 def test_tokens_lock_the_rest_out(cloud, ivota):
-    assert "the first token" in ivota("token", "create", "x", "--role", "read", code=1)
+    assert "the first token" in ivota("token", "create", "x", "--role", "viewer", code=1)
     admin = ivota("token", "create", "boss", "--role", "admin").strip()
     try:
         assert "IVOTA_TOKEN" in ivota("devices", code=1)
-        reader = ivota("token", "create", "eyes", "--role", "read", token=admin).strip()
+        reader = ivota("token", "create", "eyes", "--role", "viewer", token=admin).strip()
         worker = ivota("token", "create", "hands", token=admin).strip()
         ivota("group", "list", token=reader)
-        assert "for read" in ivota("group", "set", "g", "", code=1, token=reader)
+        assert "for viewer" in ivota("group", "set", "g", "", code=1, token=reader)
         ivota("group", "set", "g", "", token=worker)
         assert "needs admin" in ivota("token", "list", code=1, token=worker)
         lines = json.loads(ivota("audit", "--json", token=reader))

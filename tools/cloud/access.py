@@ -1,50 +1,90 @@
-"""Who may use the HTTP API: the holder of a token, or, without any, this machine alone."""
+"""Who may use the HTTP API: the holder of a token, a browser that is signed in, or this machine.
+
+This machine without either only as long as there are no tokens and no users.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import hmac
 import ipaddress
+import os
 import secrets
+import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 from sqlalchemy import select
 
+from . import users
 from .database import Database
 from .errors import CloudError
-from .models import Token
+from .models import SignIn, Token
+from .roles import OPERATOR, VIEWER, allows
+from .users import digest
 
-LOCAL = "local"  # who asks without a token, from this machine
+LOCAL = "local"  # who asks from this machine, without a token or with the one in the data folder
 OWNER = "owner"  # who has the token that the cloud was started with
-READ, OPERATE, ADMIN = "read", "operate", "admin"
-ROLES = (READ, OPERATE, ADMIN)
+LOCAL_TOKEN = "api.token"  # the file in the data folder; tools/client_api.py reads it
+COOKIE = "ivota"
+SECURE_COOKIE = "__Host-ivota"  # over TLS, where browsers hold it to this host and path
 
 Guard = Callable[[Request], str]
 
 
-def guard(token: str | None, database: Database, needed: str | None = None) -> Guard:
+@dataclass(frozen=True)
+class Signed:
+    """A browser that is signed in, and what a form of it must carry."""
+
+    sign_in: SignIn
+    csrf: str
+
+    @property
+    def name(self) -> str:
+        return self.sign_in.user.name
+
+    @property
+    def role(self) -> str:
+        return self.sign_in.user.role
+
+    def may(self, role: str) -> bool:
+        return allows(self.role, role)
+
+
+def guard(
+    token: str | None, database: Database, needed: str | None = None, local: str | None = None
+) -> Guard:
     """A FastAPI dependency that gives who asks, or answers 401 or 403.
 
     `needed` is the role that is asked for; by default the method says it: what only reads needs
-    READ, the rest OPERATE.
+    VIEWER, the rest OPERATOR. `local` is a token that only this machine's owner can read.
     """
 
     def check(request: Request) -> str:
+        role = needed or (VIEWER if _only_reads(request) else OPERATOR)
         _, _, given = request.headers.get("authorization", "").partition(" ")
-        if token is not None and hmac.compare_digest(given.encode(), token.encode()):
-            return OWNER
+        for known, name in ((token, OWNER), (local, LOCAL)):
+            if known is not None and hmac.compare_digest(given.encode(), known.encode()):
+                return name
         with database.reading() as session:
             found = session.scalar(select(Token).where(Token.sha256 == digest(given)))
-            closed = token is not None or session.scalar(select(Token.id).limit(1)) is not None
+            closed = (
+                token is not None
+                or session.scalar(select(Token.id).limit(1)) is not None
+                or users.any_user(session)
+            )
         if found:
-            role = needed or (READ if request.method in ("GET", "HEAD") else OPERATE)
-            if ROLES.index(found.role) < ROLES.index(role):
+            if not allows(found.role, role):
                 raise HTTPException(
                     403, f"the token {found.name!r} is for {found.role}, this needs {role}"
                 )
             return found.name
+        if not given and (signed := signed_in(request, database)):
+            return _by_browser(request, signed, role)
         if closed:
             raise HTTPException(
                 401, "the token is missing or wrong: set IVOTA_TOKEN to the cloud's token"
@@ -55,23 +95,75 @@ def guard(token: str | None, database: Database, needed: str | None = None) -> G
     return check
 
 
-def digest(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+def signed_in(request: Request, database: Database) -> Signed | None:
+    """Who the browser's cookie belongs to."""
+    name = SECURE_COOKIE if request.url.scheme == "https" else COOKIE
+    word = request.cookies.get(name, "")
+    found = users.signed_in(database, word, time.time()) if word else None
+    return Signed(found, users.csrf(word)) if found else None
+
+
+def from_our_page(request: Request, signed: Signed, given: str) -> bool:
+    """Whether a request that changes something comes from a page that we have made."""
+    right = hmac.compare_digest(given.encode(errors="replace"), signed.csrf.encode())
+    return right and same_site(request)
+
+
+def same_site(request: Request) -> bool:
+    """What browsers say of where a request comes from; those that say nothing are let pass."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or _netloc(origin) == request.headers.get("host", "")
+
+
+def _by_browser(request: Request, signed: Signed, role: str) -> str:
+    if not signed.may(role):
+        raise HTTPException(403, f"{signed.name} is {signed.role}, this needs {role}")
+    if not _only_reads(request):
+        if not from_our_page(request, signed, request.headers.get("x-csrf-token", "")):
+            raise HTTPException(403, "X-CSRF-Token is missing or wrong: load the page again")
+    return signed.name
+
+
+def _only_reads(request: Request) -> bool:
+    return request.method in ("GET", "HEAD")
+
+
+def local_token(folder: Path) -> str:
+    """A token that whoever owns the data folder can read, and nobody else; made once."""
+    path = folder / LOCAL_TOKEN
+    handle, name = tempfile.mkstemp(dir=folder, prefix="token-")  # for the owner's eyes alone
+    with os.fdopen(handle, "w") as file:
+        file.write(new_token() + "\n")
+    # The first of several processes wins, and none ever sees half a token.
+    with contextlib.suppress(FileExistsError):
+        os.link(name, path)
+    os.unlink(name)
+    word = path.read_text().strip()
+    if len(word) < 32:
+        raise CloudError(f"{path} holds no token: delete it, then another is made")
+    return word
 
 
 def new_token() -> str:
     return f"ivota_{secrets.token_urlsafe(24)}"
 
 
-def _only_local(request: Request) -> None:
+def is_local(request: Request) -> bool:
+    """Whether it comes from this machine and was meant for it."""
     # The peer's address alone would also let in a page in this machine's browser, by another
     # site's script or by a name that was pointed at 127.0.0.1, and whatever a reverse proxy
     # on this machine passes on.
     origin = request.headers.get("origin")
     names = [request.client.host if request.client else "", _host(request.headers.get("host"))]
     if origin is not None:
-        names.append(urlsplit(origin).hostname or "")
-    if not all(_is_loopback(name) for name in names):
+        names.append(_host(_netloc(origin)))
+    return all(_is_loopback(name) for name in names)
+
+
+def _only_local(request: Request) -> None:
+    if not is_local(request):
         raise HTTPException(
             403,
             "without a token the API answers this machine only, at 127.0.0.1: start the cloud "
@@ -99,6 +191,13 @@ def check_exposure(
     if not own_broker:
         return []
     return [f"whoever reaches {host} may use the MQTT broker: for networks that you trust"]
+
+
+def _netloc(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
 
 
 def _host(header: str | None) -> str:

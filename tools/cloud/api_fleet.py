@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session
 
 from . import audit, campaigns, explain, firmware, query, schemas, stages
 from . import schemas_fleet as fleet
-from .access import Guard, digest, new_token
+from .access import Guard, new_token
 from .api import ERRORS, ID_MOST, After, Page, device_by_id
 from .assign import touch
 from .database import Database
 from .models import Assignment, Audit, Campaign, DeviceTag, Group, Member, Report, Token
+from .users import digest
 
 QUEUED = "queued"  # a member whose stage has not begun
 Number = Annotated[int, Path(ge=1, le=ID_MOST)]
@@ -178,7 +179,7 @@ def _campaigns(
         if (given.group is None) == (given.query is None):
             raise HTTPException(422, "name the devices by group or by query")
         with database.writing() as session:
-            answer = campaign_out(session, _create(session, given, who))
+            answer = campaign_out(session, create(session, given, who))
         wake()
         return answer
 
@@ -286,7 +287,8 @@ def _admin(router: APIRouter, database: Database, may_admin: Guard) -> None:
             return [fleet.AuditOut.model_validate(each) for each in rows]
 
 
-def _create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
+def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
+    """Also starts it where nothing else is said. Raises what the parts of the order raise."""
     chosen = firmware.find(session, given.version, given.firmware_id, given.application)
     text = given.query
     if given.group is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from . import audit, rollout, stages
@@ -137,26 +138,32 @@ def cancel_device(session: Session, device: Device, now: float, who: str) -> Non
 
 def tally(session: Session, campaign: Campaign) -> list[Tally]:
     """By stage."""
+    query = _tally(Member.stage).where(Member.campaign_id == campaign.id)
+    rows = session.execute(query.group_by(Member.stage).order_by(Member.stage))
+    return [Tally(*row[1:]) for row in rows.tuples()]
+
+
+def tallies(session: Session, ids: Sequence[int]) -> dict[int, Tally]:
+    """Of several campaigns, over all stages; one without members is left out."""
+    query = _tally(Member.campaign_id).where(Member.campaign_id.in_(ids))
+    rows = session.execute(query.group_by(Member.campaign_id))
+    return {row[0]: Tally(*row[1:]) for row in rows.tuples()}
+
+
+def _tally(by: Any) -> Select[Any]:
     good = or_(
         Assignment.state == rollout.DONE,
         # It ran the target before it was asked to.
         and_(Assignment.state == rollout.CURRENT, Assignment.pushes == 0),
     )
     left_out = (rollout.SUPERSEDED, rollout.SKIPPED, rollout.CANCELLED)
-    query = (
-        select(
-            Member.stage,
-            func.count(),
-            func.count(1).filter(good),
-            func.count(1).filter(Assignment.state == rollout.FAILED),
-            func.count(1).filter(Assignment.state.in_(left_out)),
-        )
-        .outerjoin(Member.assignment)
-        .where(Member.campaign_id == campaign.id)
-        .group_by(Member.stage)
-        .order_by(Member.stage)
-    )
-    return [Tally(*row[1:]) for row in session.execute(query).tuples()]
+    return select(
+        by,
+        func.count(),
+        func.count(1).filter(good),
+        func.count(1).filter(Assignment.state == rollout.FAILED),
+        func.count(1).filter(Assignment.state.in_(left_out)),
+    ).outerjoin(Member.assignment)
 
 
 def anything_to_do(session: Session) -> bool:

@@ -12,8 +12,8 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from ..toolchain import ToolchainError
-from . import api, api_fleet, downloads, signing
-from .access import ADMIN, guard
+from . import api, api_fleet, api_users, downloads, signing, users
+from .access import guard, local_token
 from .broker import Broker
 from .database import Database
 from .errors import CloudError
@@ -21,8 +21,11 @@ from .front import Front, by_database
 from .intake import Intake
 from .leader import Leader
 from .models import Firmware
+from .pages.app import make_pages
+from .pages.frame import Setting
+from .roles import ADMIN
 from .rollout import BackOff
-from .server import Server, make_app
+from .server import Server, Split, make_app
 from .session import Address, MqttSession
 from .tls import Certificate
 
@@ -50,6 +53,7 @@ class Cloud:
     url_ttl_s     how long a pre-signed URL is good for
     push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
     token         what API requests must carry; without it only this machine may ask
+    plain_console  the console's pages also beyond this machine without TLS
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Cloud:
         back_off: BackOff = BackOff(),  # noqa: B008 (immutable)
         token: str | None = None,
         upload_most: int = UPLOAD_MOST,
+        plain_console: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -88,6 +93,8 @@ class Cloud:
             self.public_url = public_url
         self._push_qos, self._back_off = push_qos, back_off
         self._token, self._upload_most = token, upload_most
+        self._plain_console = plain_console
+        self._pages: Setting | None = None
         self._failed = threading.Event()
         self._secret = b""
         self._broker: Broker | None = None
@@ -121,6 +128,16 @@ class Cloud:
         if self._certificate and parts.scheme == "http":
             raise CloudError(f"with a certificate devices need an https:// URL, not {url!r}")
         self._public_url = url.rstrip("/")
+
+    @property
+    def set_up_url(self) -> str | None:
+        """Where the console's first user is made; None once there is one."""
+        if self._database is None or self._pages is None:
+            return None
+        with self._database.reading() as session:
+            if users.any_user(session):
+                return None
+        return f"{self.api_url}/set-up/{self._pages.set_up_key()}"
 
     def start(self) -> None:
         """Returns once devices and operators are served. Raises CloudError and leaves nothing."""
@@ -158,22 +175,34 @@ class Cloud:
                 "another process takes in the reports of this database: both need the same "
                 "--broker"
             )
-        may = guard(self._token, database)
-        may_admin = guard(self._token, database, ADMIN)
-        self._server.start(
-            make_app(
-                downloads.routes(database, firmware, self._secret),
-                api.routes(
-                    database,
-                    firmware,
-                    wake=self._wake,
-                    health=self._health,
-                    may=may,
-                    upload_most=self._upload_most,
-                ),
-                api_fleet.routes(database, wake=self._wake, may=may, may_admin=may_admin),
-            )
+        local = local_token(self.folder)
+        may = guard(self._token, database, local=local)
+        may_admin = guard(self._token, database, ADMIN, local)
+        self._pages = Setting(
+            database=database,
+            folder=firmware,
+            secret=self._secret,
+            wake=self._wake,
+            health=self._health,
+            mqtt=self._mqtt_for_boards,
+            public_url=lambda: self.public_url,
+            plain=self._plain_console,
+            upload_most=self._upload_most,
         )
+        programme = make_app(
+            downloads.routes(database, firmware, self._secret),
+            api.routes(
+                database,
+                firmware,
+                wake=self._wake,
+                health=self._health,
+                may=may,
+                upload_most=self._upload_most,
+            ),
+            api_fleet.routes(database, wake=self._wake, may=may, may_admin=may_admin),
+            api_users.routes(database, may_admin=may_admin),
+        )
+        self._server.start(Split(programme, make_pages(self._pages)))
 
     def _start_broker(self, database: Database) -> None:
         place = self.folder / "mosquitto"
@@ -255,6 +284,12 @@ class Cloud:
     def _url_of(self, firmware: Firmware) -> str:
         expires = math.ceil(time.time() + self.url_ttl_s)
         return signing.make_url(self.public_url, self._secret, firmware.id, expires)
+
+    def _mqtt_for_boards(self) -> tuple[str, int]:
+        """What a board's configuration must name."""
+        if self._external and not _is_any(self.mqtt_host):
+            return self.mqtt_host, self.mqtt_port
+        return urlsplit(self.public_url).hostname or self.mqtt_host, self.mqtt_port
 
     def _health(self) -> tuple[str | None, bool, bool]:
         session, leader = self._session, self._leader

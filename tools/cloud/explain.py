@@ -79,3 +79,17 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def why_failed(assignment: Assignment) -> str:
+    """The last failure in words: the device's own where it has some, else what its code means."""
+    meanings = {
+        -1: "the download took too long",
+        -2: "the firmware was not found",
+        -3: "the download's address had expired",
+        -4: "what arrived is not what was pushed",
+        -5: "the board could not use it",
+    }
+    code, said = assignment.result_code, assignment.result_msg or ""
+    meaning = meanings.get(code or 0, f"code {code}")
+    return f"{meaning}: {said}" if said else meaning

@@ -22,6 +22,7 @@ from .protocol import MESSAGE_MOST, NAME_MOST, VERSION_MOST
 
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024
+USER_MOST = 64
 
 
 class Base(DeclarativeBase):
@@ -54,7 +55,7 @@ class Device(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     product_id: Mapped[str] = mapped_column(String(NAME_MOST))
     device_name: Mapped[str] = mapped_column(String(NAME_MOST))
-    version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
+    version: Mapped[str | None] = mapped_column(String(VERSION_MOST), index=True)
     first_seen: Mapped[float | None]
     last_seen: Mapped[float | None]
     garbled: Mapped[int] = mapped_column(default=0)
@@ -190,6 +191,9 @@ class Assignment(Base):
 # The database itself sees to it that a device has one target.
 Index("one_current", Assignment.device_id, unique=True, sqlite_where=Assignment.current,
       postgresql_where=Assignment.current)  # fmt: skip
+# The console counts and shows devices by their state.
+Index("by_state", Assignment.state, sqlite_where=Assignment.current,
+      postgresql_where=Assignment.current)  # fmt: skip
 
 
 class Report(Base):
@@ -229,6 +233,53 @@ class Token(Base):
     role: Mapped[str] = mapped_column(String(16))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[float]
+
+
+class User(Base):
+    """A person who signs in to the console. Names are in lower case."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(USER_MOST), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password: Mapped[str] = mapped_column(String(256))  # argon2's own format, salt and all
+    created_at: Mapped[float]
+    signed_in_at: Mapped[float | None]
+
+
+class SignIn(Base):
+    """A browser that is signed in; the cookie's word itself is kept nowhere."""
+
+    __tablename__ = "sign_ins"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+    address: Mapped[str] = mapped_column(String(64))
+    browser: Mapped[str] = mapped_column(String(256))
+    user: Mapped[User] = relationship()
+
+
+class Refusal(Base):
+    """A sign-in that failed; throttle.py counts them."""
+
+    __tablename__ = "refusals"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    name_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    address: Mapped[str] = mapped_column(String(64), index=True)
+
+
+class Change(Base):
+    """A device reported another version than before: what the chart of versions is made of."""
+
+    __tablename__ = "changes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
+    before: Mapped[str | None] = mapped_column(String(VERSION_MOST))
+    after: Mapped[str] = mapped_column(String(VERSION_MOST))
 
 
 class Audit(Base):

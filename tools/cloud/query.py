@@ -74,13 +74,25 @@ def facts(device: Device, now: float) -> Facts:
     )
 
 
-def _term(word: str) -> Test:
+def split(word: str) -> tuple[str, str, str, str] | None:
+    """(minus or nothing, what is asked for, sign, value); None where it is no word of a query."""
     match = _TERM.fullmatch(word)
-    if match is None:
+    return (match[1], match[2], match[3], match[4]) if match else None
+
+
+def span_s(value: str) -> float:
+    """Of what `parse` has taken as a span, in seconds."""
+    match = _SPAN.fullmatch(value)
+    return float(match[1]) * _UNITS[match[2]] if match else 0.0
+
+
+def _term(word: str) -> Test:
+    term = split(word)
+    if term is None:
         raise QueryError(
             f"{word!r} is not part of a query: tag:T, product:P, name:N*, version<V, seen<7d"
         )
-    minus, what, sign, value = match.groups()
+    minus, what, sign, value = term
     if what == "version":
         test = _version(sign, value)
     elif what == "seen":
@@ -111,7 +123,7 @@ def _seen(word: str, sign: str, value: str) -> Test:
     match = _SPAN.fullmatch(value)
     if match is None or sign == ":":
         raise QueryError(f"{word!r}: seen is asked for as seen<7d or seen>12h")
-    bound = float(match[1]) * _UNITS[match[2]]
+    bound = span_s(value)
     # Who has never been heard of was last heard of longer ago than any time.
     return lambda facts: _compare(
         sign, float("inf") if facts.silent_s is None else facts.silent_s, bound

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload, lazyload
 
 from . import protocol, rollout
 from .database import add, next_revision
-from .models import Assignment, Device, Report
+from .models import Assignment, Change, Device, Report
 from .session import Message
 
 log = logging.getLogger("ivota.cloud")
@@ -70,6 +70,7 @@ def _take_in(
     devices = _devices(session, heard)
     answers: list[Outgoing] = []
     rows: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
     kinds: Counter[str] = Counter()
     changed: set[Device] = set()
     for message, report, kind, names in heard:
@@ -85,6 +86,8 @@ def _take_in(
             continue
         changed.add(device)
         if kind == protocol.REPORT_VERSION:
+            if report.version != device.version:
+                changes.append(_change(device, report.version or "", now))
             answers.append(_on_version(device, report.version or "", now))
         elif device.assignment:
             rollout.on_progress(device.assignment, report, now, back_off)
@@ -96,6 +99,8 @@ def _take_in(
         add(session, kind, count)
     # By its table, not its class: rows of which nobody here needs an object.
     session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
+    if changes:
+        session.execute(insert(Change.__table__), changes)  # type: ignore[arg-type]
     if not kinds.keys().isdisjoint(JUNK):
         _prune_junk(session)
     return answers
@@ -151,6 +156,10 @@ def _row(
         "raw": message.payload[:RAW_MOST],
         "raw_size": len(message.payload),
     }
+
+
+def _change(device: Device, version: str, now: float) -> dict[str, Any]:
+    return {"at": now, "device_id": device.id, "before": device.version, "after": version}
 
 
 def _prune_junk(session: Session) -> None:

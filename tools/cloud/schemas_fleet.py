@@ -31,6 +31,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=TAG_MOST), AfterValidator(_p
 QueryText = Annotated[str, Field(max_length=QUERY_MOST), AfterValidator(_printable)]
 Share = Annotated[float, Field(ge=0, le=1), AfterValidator(_finite)]
 Span = Annotated[float, Field(ge=0, le=YEAR_S), AfterValidator(_finite)]
+Role = Literal["viewer", "operator", "admin"]
 Id = Annotated[int, Field(ge=1, lt=2**31)]
 
 
@@ -162,10 +163,10 @@ class RetryOut(BaseModel):
 
 
 class TokenIn(_In):
-    """`read` may look, `operate` may change what devices run, `admin` may give out tokens."""
+    """`viewer` may look, `operator` may change what devices run, `admin` may let others in."""
 
     name: Name
-    role: Literal["read", "operate", "admin"] = "operate"
+    role: Role = "operator"
 
 
 class TokenOut(_Row):
@@ -192,3 +193,28 @@ class AuditOut(_Row):
     action: str
     subject: str
     detail: str
+
+
+class UserIn(_In):
+    """Who may sign in to the console; names are in lower case."""
+
+    name: Name
+    password: Annotated[str, Field(max_length=256)]
+    role: Role = "operator"
+
+
+class UserChange(_In):
+    """What is null stays as it is."""
+
+    role: Role | None = None
+    password: Annotated[str, Field(max_length=256)] | None = None
+
+
+class UserOut(_Row):
+    """A user, without the password."""
+
+    id: int
+    name: str
+    role: str
+    created_at: float
+    signed_in_at: float | None

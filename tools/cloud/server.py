@@ -11,12 +11,14 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .campaigns import CampaignError
 from .errors import CloudError
 from .firmware import FirmwareError
 from .query import QueryError
 from .tls import Certificate
+from .users import UserError
 
 log = logging.getLogger("ivota.cloud")
 
@@ -41,6 +43,10 @@ def make_app(*routers: APIRouter) -> FastAPI:
         detail = "; ".join(wrong).encode(errors="replace").decode()
         return JSONResponse({"detail": detail}, 422)
 
+    @app.exception_handler(UserError)
+    def no_user(_request: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, error.status)
+
     @app.exception_handler(CampaignError)
     def conflicts(_request: Request, error: CampaignError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
@@ -55,6 +61,17 @@ def make_app(*routers: APIRouter) -> FastAPI:
         return JSONResponse({"detail": "the cloud failed; its log says why"}, 500)
 
     return app
+
+
+class Split:
+    """Hands the console's pages what is not the API's or a download."""
+
+    def __init__(self, api: ASGIApp, pages: ASGIApp) -> None:
+        self._api, self._pages = api, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] != "http" or scope["path"].startswith(("/api/", "/files/"))
+        await (self._api if ours else self._pages)(scope, receive, send)
 
 
 class Server:
@@ -82,7 +99,7 @@ class Server:
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, app: FastAPI) -> None:
+    def start(self, app: ASGIApp) -> None:
         """Returns once requests are answered; raises CloudError."""
         files = self._certificate
         config = uvicorn.Config(

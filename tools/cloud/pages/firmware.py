@@ -1,0 +1,85 @@
+"""Firmware: uploading it, what is inside, whose signature it has, what deltas save."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ... import release
+from ..firmware import stored
+from ..models import Assignment, Campaign, Device, Firmware
+from ..versions import key
+from .frame import Setting, Visit, route
+
+SHOWN = 200
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/firmware", overview),
+        route(setting, "/firmware/{id:int}", one),
+    ]
+
+
+def overview(visit: Visit) -> Response:
+    with visit.database.reading() as session:
+        found = session.scalars(select(Firmware).order_by(Firmware.id.desc()).limit(SHOWN)).all()
+        running = dict(
+            session.execute(
+                select(Device.version, func.count()).group_by(Device.version)
+            ).tuples().all()
+        )  # fmt: skip
+        shown = sorted(found, key=lambda each: (key(each.version), each.id), reverse=True)
+        return visit.show(
+            "firmware.html",
+            firmware=[(each, inside(visit.setting.folder, each)) for each in shown],
+            running=running,
+            upload_most=visit.setting.upload_most,
+        )
+
+
+def one(visit: Visit) -> Response:
+    number = visit.number("id")
+    with visit.database.reading() as session:
+        found = session.get(Firmware, number) if 0 < number < 2**31 else None
+        if found is None:
+            raise HTTPException(404, "There is no such firmware.")
+        running = session.scalar(
+            select(func.count()).select_from(Device).where(Device.version == found.version)
+        )
+        states = session.execute(
+            select(Assignment.state, func.count())
+            .where(Assignment.current, Assignment.firmware_id == found.id)
+            .group_by(Assignment.state)
+        )
+        used = session.scalars(
+            select(Campaign).where(Campaign.firmware_id == found.id).order_by(Campaign.id.desc())
+        ).all()
+        return visit.show(
+            "firmware_one.html",
+            firmware=found,
+            inside=inside(visit.setting.folder, found),
+            running=running,
+            states=dict(states.tuples().all()),
+            campaigns=used,
+        )
+
+
+def inside(folder: Path, firmware: Firmware) -> Any:
+    """What the file is (release.Release), or None where it is gone or damaged."""
+    return _inspected(stored(folder, firmware.sha256))
+
+
+@functools.lru_cache(maxsize=256)
+def _inspected(path: Path) -> release.Release | None:
+    # A file of a digest never changes.
+    try:
+        return release.inspect(path)
+    except (OSError, release.ReleaseError):
+        return None

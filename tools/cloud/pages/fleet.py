@@ -1,0 +1,166 @@
+"""The fleet: versions over time, what is happening, what needs a look, and every device."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session, joinedload
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from .. import campaigns, explain, rollout, stages
+from ..assign import assign
+from ..audit import note
+from ..firmware import FirmwareError
+from ..models import Assignment, Campaign, Device, Firmware
+from ..roles import OPERATOR
+from ..versions import is_older
+from . import chart, looking
+from .frame import Setting, Visit, acting, route
+from .looking import ATTENTION, STALLED, Wanted
+
+SHOWN = 8  # devices in a box above the table
+RUNNING_SHOWN = 4
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/", fleet),
+        route(setting, "/devices/{id:int}/update", acting("/", update), method="POST",
+              needed=OPERATOR),
+    ]  # fmt: skip
+
+
+def fleet(visit: Visit) -> Response:
+    now = time.time()
+    wanted = Wanted(
+        visit.asked("q"),
+        visit.asked("state", most=16),
+        visit.asked("version", most=128),
+        visit.asked("sort", ATTENTION, 16),
+        visit.page(),
+    )
+    span = visit.asked("range", chart.DEFAULT, 8)
+    with visit.database.reading() as session:
+        counts = looking.by_version(session)
+        total = sum(count for _, count in counts)
+        newest = looking.newest(session)
+        if not total:
+            return visit.show("welcome.html", newest=newest, **first_steps(visit))
+        states = looking.by_state(session, now)
+        found = looking.devices(session, wanted, now)
+        return visit.show(
+            "fleet.html",
+            now=now,
+            total=total,
+            versions=counts,
+            states=states,
+            idle=total - sum(states.values()),
+            summary=_summary(total, states),
+            chart=chart.versions(session, span, now),
+            span=span if span in chart.RANGES else chart.DEFAULT,
+            ranges=chart.RANGES,
+            running=_running(session),
+            busy=looking.few(session, Assignment.state.in_(rollout.ACTIVE)
+                             & ~looking.stalled(now), Assignment.device_id, SHOWN),
+            troubled=_troubled(session, now),
+            wanted=wanted,
+            sorts=looking.SORTS,
+            found=found,
+            newest=newest[0] if len(newest) == 1 else None,
+            reason=lambda device: reason(device, now),
+            stalled=lambda device: looking.is_stalled(device.assignment, now),
+            can_update=can_update,
+        )  # fmt: skip
+
+
+def first_steps(visit: Visit) -> dict[str, Any]:
+    host, port = visit.setting.mqtt()
+    return {"mqtt_host": host, "mqtt_port": port, "public_url": visit.setting.public_url()}
+
+
+def can_update(device: Device, newest: Firmware | None) -> bool:
+    """Whether one click brings it something newer."""
+    if newest is None or device.version is None:
+        return False
+    assignment = device.assignment
+    if assignment and assignment.state not in rollout.CLOSED:
+        return False
+    return is_older(device.version, newest.version)
+
+
+def update(visit: Visit) -> str:
+    """One click: the firmware that the button names, for one device."""
+    from ..api import device_by_id
+
+    number = visit.said("firmware", 10)
+    with visit.database.writing() as session:
+        device = device_by_id(session, visit.number("id"))
+        firmware = session.get(Firmware, int(number)) if number.isdigit() else None
+        if firmware is None:
+            raise FirmwareError(404, "that firmware is gone")
+        assign(session, device, firmware, time.time(), None)
+        note(session, visit.who, "push", device.name, version=firmware.version)
+        words = f"{device.name} is being updated to {firmware.version}."
+    visit.setting.wake()
+    return words
+
+
+def reason(device: Device, now: float) -> str:
+    """Why a device is not there yet, in a few words; the device's page has the whole story."""
+    assignment = device.assignment
+    if assignment is None:
+        return ""
+    if assignment.state in (rollout.FAILED, rollout.RETRY):
+        words = explain.why_failed(assignment)
+        if assignment.state == rollout.RETRY and assignment.next_push_at:
+            from .words import ago
+
+            words += f"; next try {ago(assignment.next_push_at, now)}"
+        return words
+    if looking.is_stalled(assignment, now):
+        from .words import span
+
+        return f"nothing heard of it for {span(now - assignment.updated_at)}"
+    if assignment.state == rollout.DONE and device.version != assignment.firmware.version:
+        return f"done, but it reports {device.version}"
+    return ""
+
+
+def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
+    """The figures above all else."""
+    return {
+        "total": total,
+        "fine": states.get(rollout.DONE, 0) + states.get(rollout.SKIPPED, 0),
+        "way": sum(states.get(state, 0) for state in looking.OPEN),
+        "trouble": states.get(rollout.FAILED, 0) + states.get(rollout.RETRY, 0)
+        + states.get(STALLED, 0),
+    }  # fmt: skip
+
+
+def _troubled(session: Session, now: float) -> list[Device]:
+    """Failed ones first, then the silent, then those that are tried again."""
+    found: list[Device] = []
+    for condition in (Assignment.state == rollout.FAILED, looking.stalled(now),
+                      Assignment.state == rollout.RETRY):  # fmt: skip
+        if len(found) < SHOWN:
+            order = Assignment.updated_at.desc()
+            found += looking.few(session, condition, order, SHOWN - len(found))
+    return found
+
+
+def _running(session: Session) -> list[dict[str, Any]]:
+    """Campaigns that are not over, newest first."""
+    query = (
+        select(Campaign)
+        .where(or_(Campaign.state.in_((stages.RUNNING, stages.PAUSED, stages.STOPPED))))
+        .options(joinedload(Campaign.firmware))
+        .order_by(Campaign.id.desc())
+        .limit(RUNNING_SHOWN)
+    )
+    return [
+        {"campaign": each, "tally": sum(campaigns.tally(session, each), stages.Tally())}
+        for each in session.scalars(query)
+    ]

@@ -1,0 +1,227 @@
+"""What the fleet's page asks the database: few queries, whatever the number of devices."""
+
+from __future__ import annotations
+
+import fnmatch
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.orm import Session
+
+from .. import rollout
+from ..models import Assignment, Device, DeviceTag, Firmware
+from ..pushing import SILENT_S
+from ..query import QueryError, parse, span_s, split
+from ..records import WITH_TARGET
+from ..versions import key
+
+PAGE = 50  # rows of a table
+OPEN = (rollout.WAITING, rollout.PUSHED, rollout.DOWNLOADING, rollout.BURNING, rollout.CURRENT)
+IDLE = "idle"
+STALLED, ATTENTION = "stalled", "attention"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the page was asked for."""
+
+    text: str = ""
+    state: str = ""
+    version: str = ""
+    sort: str = ATTENTION
+    page: int = 1
+
+
+SORTS = {
+    ATTENTION: "what needs a look",
+    "name": "name",
+    "seen": "last heard of",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One page of devices, and how many there are in all."""
+
+    devices: Sequence[Device]
+    total: int
+    page: int
+    pages: int
+    problem: str = ""
+
+
+def devices(session: Session, wanted: Wanted, now: float) -> Found:
+    try:
+        conditions = [*_of_text(session, wanted.text, now), *_of_state(wanted.state, now)]
+    except QueryError as error:
+        return Found([], 0, 1, 1, str(error))
+    if wanted.version:
+        conditions.append(Device.version == wanted.version)
+    joined = _joined().where(*conditions)
+    total = session.scalar(joined.with_only_columns(func.count(Device.id))) or 0
+    pages = max(-(-total // PAGE), 1)
+    page = min(max(wanted.page, 1), pages)
+    ids = joined.with_only_columns(Device.id).order_by(*_order(wanted.sort, now))
+    chosen = session.scalars(ids.limit(PAGE).offset((page - 1) * PAGE)).all()
+    query = select(Device).where(Device.id.in_(chosen)).options(*WITH_TARGET)
+    by_id = {device.id: device for device in session.scalars(query)}
+    return Found([by_id[each] for each in chosen if each in by_id], total, page, pages)
+
+
+def _joined() -> Select[tuple[Device]]:
+    current = and_(Assignment.device_id == Device.id, Assignment.current)
+    return select(Device).outerjoin(Assignment, current)
+
+
+def is_stalled(assignment: Assignment | None, now: float) -> bool:
+    """In its download, but nothing was heard of it for a while."""
+    return (
+        assignment is not None
+        and assignment.state in rollout.ACTIVE
+        and assignment.updated_at < now - SILENT_S
+    )
+
+
+def stalled(now: float) -> ColumnElement[bool]:
+    return and_(Assignment.state.in_(rollout.ACTIVE), Assignment.updated_at < now - SILENT_S)
+
+
+def _order(sort: str, now: float) -> tuple[Any, ...]:
+    by_name = (Device.product_id, Device.device_name)
+    if sort == "name":
+        return by_name
+    if sort == "seen":
+        return (func.coalesce(Device.last_seen, 0), *by_name)
+    rank = case(
+        (Assignment.state == rollout.FAILED, 0),
+        (stalled(now), 1),
+        (Assignment.state == rollout.RETRY, 2),
+        (Assignment.state.in_(rollout.ACTIVE), 3),
+        (Assignment.state.in_((rollout.WAITING, rollout.CURRENT)), 4),
+        else_=5,
+    )
+    return (rank, *by_name)
+
+
+def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
+    if not state:
+        return []
+    if state == IDLE:
+        return [Assignment.id.is_(None)]
+    if state == STALLED:
+        return [stalled(now)]
+    if state == ATTENTION:
+        return [or_(Assignment.state.in_((rollout.FAILED, rollout.RETRY)), stalled(now))]
+    if state == "active":
+        return [Assignment.state.in_(rollout.ACTIVE)]
+    return [Assignment.state == state]
+
+
+def _of_text(session: Session, text: str, now: float) -> list[ColumnElement[bool]]:
+    """Words of a query (query.py), or parts of a name. Raises QueryError."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = text.split()
+    conditions: list[ColumnElement[bool]] = []
+    for word in words:
+        term = split(word)
+        if term is None:
+            part = f"%{_escaped(word.lower())}%"
+            name = func.lower(Device.product_id + "/" + Device.device_name)
+            conditions.append(name.like(part, escape="\\"))
+            continue
+        parse(word)  # says what is wrong with it
+        minus, what, sign, value = term
+        condition = _term(session, what, sign, value, now)
+        conditions.append(~condition if minus else condition)
+    return conditions
+
+
+def _term(session: Session, what: str, sign: str, value: str, now: float) -> ColumnElement[bool]:
+    if what == "tag":
+        with_tag = select(DeviceTag.device_id).where(DeviceTag.tag == value)
+        return Device.id.in_(with_tag)
+    if what == "product":
+        return Device.product_id == value
+    if what == "name":
+        return _matches(session, value)
+    if what == "seen":
+        silent = now - func.coalesce(Device.last_seen, -1e12)
+        return _compared(silent, sign, span_s(value))
+    if sign == ":":
+        return func.coalesce(Device.version == value, False)
+    # There are few versions, whatever the number of devices.
+    known = session.scalars(select(Device.version).where(Device.version.isnot(None)).distinct())
+    fitting = [each for each in known if each and _holds(key(each), sign, key(value))]
+    return func.coalesce(Device.version.in_(fitting), False)
+
+
+def _matches(session: Session, pattern: str) -> ColumnElement[bool]:
+    if session.get_bind().dialect.name == "sqlite":
+        # Its brackets negate by another sign than fnmatch's.
+        return Device.device_name.op("GLOB")(pattern.replace("[!", "[^"))
+    expression = fnmatch.translate(pattern).removeprefix("(?s:").removesuffix(")\\Z")
+    return Device.device_name.op("~")(f"^(?:{expression})$")
+
+
+def _escaped(word: str) -> str:
+    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _compared(left: ColumnElement[float], sign: str, right: float) -> ColumnElement[bool]:
+    return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[sign]
+
+
+def _holds(left: object, sign: str, right: object) -> bool:
+    less, same = left < right, left == right  # type: ignore[operator]
+    return bool({"<": less, "<=": less or same, ">": not (less or same), ">=": not less}[sign])
+
+
+def by_version(session: Session) -> list[tuple[str | None, int]]:
+    """How many devices run what, newest version first."""
+    query = select(Device.version, func.count()).group_by(Device.version)
+    rows = session.execute(query).tuples().all()
+    return sorted(rows, key=lambda row: ([], "") if row[0] is None else (key(row[0]), row[0]),
+                  reverse=True)  # fmt: skip
+
+
+def by_state(session: Session, now: float) -> dict[str, int]:
+    """Devices with a target by its state, those that are stalled apart."""
+    silent = case((stalled(now), 1), else_=0)
+    query = (
+        select(Assignment.state, silent, func.count())
+        .where(Assignment.current)
+        .group_by(Assignment.state, silent)
+    )
+    found: dict[str, int] = {}
+    for state, is_silent, count in session.execute(query).tuples():
+        name = STALLED if is_silent else state
+        found[name] = found.get(name, 0) + count
+    return found
+
+
+def few(
+    session: Session, condition: ColumnElement[bool], order: Any, most: int
+) -> Sequence[Device]:
+    """Some devices by their target, with it."""
+    query = (
+        select(Assignment.device_id).where(Assignment.current, condition).order_by(order)
+    ).limit(most)
+    chosen = session.scalars(query).all()
+    rows = session.scalars(select(Device).where(Device.id.in_(chosen)).options(*WITH_TARGET))
+    by_id = {device.id: device for device in rows}
+    return [by_id[each] for each in chosen if each in by_id]
+
+
+def newest(session: Session) -> list[Firmware]:
+    """The newest firmware by version, one for each application."""
+    found: dict[str | None, Firmware] = {}
+    for firmware in session.scalars(select(Firmware).order_by(Firmware.id)):
+        held = found.get(firmware.application)
+        if held is None or key(held.version) <= key(firmware.version):
+            found[firmware.application] = firmware
+    return list(found.values())

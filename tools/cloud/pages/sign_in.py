@@ -1,0 +1,138 @@
+"""Signing in and out, and the set-up of the first user."""
+
+from __future__ import annotations
+
+import hmac
+import time
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from .. import access, throttle, users
+from ..models import User
+from ..roles import ADMIN, VIEWER
+from ..users import UserError
+from .frame import Setting, Visit, route, safe_next, sentence
+from .words import span
+
+WRONG = "The name or the password is wrong."
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/sign-in", ask, needed=None),
+        route(setting, "/sign-in", sign_in, method="POST", needed=None),
+        route(setting, "/sign-out", sign_out, method="POST", needed=VIEWER),
+        route(setting, "/set-up", no_key, needed=None),
+        route(setting, "/set-up/{key}", set_up, needed=None),
+        route(setting, "/set-up/{key}", make_first, method="POST", needed=None),
+    ]
+
+
+def ask(visit: Visit) -> Response:
+    onward = safe_next(visit.asked("next", "/"))
+    if visit.signed:
+        return visit.go(onward)
+    with visit.database.reading() as session:
+        if not users.any_user(session):
+            return visit.go("/set-up")
+    return visit.show("sign_in.html", onward=onward, name="", problem_here="")
+
+
+def sign_in(visit: Visit) -> Response:
+    """The same answer, as slowly, for a name that is unknown and for a password that is wrong."""
+    name, password = visit.said("name", 256), visit.form.get("password", "")
+    onward, now = safe_next(visit.said("next") or "/"), time.time()
+
+    def again(words: str, status: int) -> Response:
+        return visit.show("sign_in.html", status, onward=onward, name=name, problem_here=words)
+
+    with visit.database.writing() as session:
+        wait_s = throttle.wait_s(session, name, visit.address, now)
+        if not wait_s:
+            # Counted before it is known: many at once shall not all be let try.
+            throttle.refused(session, name, visit.address, now)
+    if wait_s:
+        answer = again(f"Too many tries. The next one is possible in {span(wait_s)}.", 429)
+        answer.headers["Retry-After"] = f"{wait_s:.0f}"
+        return answer
+    with visit.database.reading() as session:
+        user = users.by_password(session, name, password)
+    if user is None:
+        return again(WRONG, 401)
+    return _enter(visit, user, onward, "")
+
+
+def _enter(visit: Visit, user: User, onward: str, words: str) -> Response:
+    browser = visit.request.headers.get("user-agent", "")
+    with visit.database.writing() as session:
+        throttle.forget(session, user.name, visit.address)
+        word = users.sign_in(session, user, time.time(), visit.address, browser)
+    answer = visit.go(onward, words)
+    answer.set_cookie(
+        access.SECURE_COOKIE if visit.secure else access.COOKIE,
+        word,
+        path="/",
+        max_age=int(users.LIFE_S),
+        httponly=True,
+        samesite="lax",  # a link in a mail leads to the page, no other site's form does anything
+        secure=visit.secure,
+    )
+    return answer
+
+
+def sign_out(visit: Visit) -> Response:
+    assert visit.signed
+    everywhere = bool(visit.said("everywhere"))
+    with visit.database.writing() as session:
+        user = session.merge(visit.signed.sign_in.user, load=False)
+        users.sign_out(session, user, None if everywhere else visit.signed.sign_in.id)
+    answer = visit.go("/sign-in", "You are signed out" + (" everywhere." if everywhere else "."))
+    for name in (access.COOKIE, access.SECURE_COOKIE):
+        answer.delete_cookie(name, path="/", secure=visit.secure, httponly=True)
+    answer.headers["Clear-Site-Data"] = '"cache"'
+    return answer
+
+
+# -- the first user -------------------------------------------------------------------------------
+
+
+def no_key(visit: Visit) -> Response:
+    with visit.database.reading() as session:
+        if users.any_user(session):
+            return visit.go("/sign-in")
+    return visit.show("set_up_wait.html")
+
+
+def set_up(visit: Visit) -> Response:
+    _expect(visit)
+    return visit.show("set_up.html", name="", problem_here="")
+
+
+def make_first(visit: Visit) -> Response:
+    name, password = visit.said("name", 256), visit.form.get("password", "")
+    _expect(visit)
+    try:
+        if password != visit.form.get("again", ""):
+            raise UserError("the two passwords are not the same")
+        with visit.database.writing() as session:
+            if users.any_user(session):  # two people, one link
+                raise HTTPException(404, "This console is set up already.")
+            user = users.create(session, name, password, ADMIN, time.time(), "set-up link")
+    except UserError as error:
+        problem = sentence(str(error))
+        return visit.show("set_up.html", 422, name=name, problem_here=problem)
+    return _enter(visit, user, "/", f"Welcome, {user.name}. The console is yours.")
+
+
+def _expect(visit: Visit) -> None:
+    """The link is good once: as long as there is no user."""
+    given = visit.request.path_params["key"].encode(errors="replace")
+    right = hmac.compare_digest(given, visit.setting.set_up_key().encode())
+    with visit.database.reading() as session:
+        if not right or users.any_user(session):
+            raise HTTPException(
+                404, "This set-up link is wrong or has been used. `ivota cloud` prints a good one "
+                "when it starts, as long as there is no user.",
+            )  # fmt: skip

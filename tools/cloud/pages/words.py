@@ -1,0 +1,203 @@
+"""Times, sizes and states in words, for the templates."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from .. import rollout, stages
+
+
+class Look(NamedTuple):
+    """How a state is shown: `tone` chooses colour and mark, never the colour alone."""
+
+    text: str
+    tone: str  # calm, info, good, warn, bad
+
+
+DEVICE = {
+    "idle": Look("no target", "calm"),
+    rollout.WAITING: Look("waiting", "info"),
+    rollout.PUSHED: Look("pushed", "info"),
+    rollout.DOWNLOADING: Look("downloading", "info"),
+    rollout.BURNING: Look("installing", "info"),
+    rollout.CURRENT: Look("confirming", "info"),
+    rollout.RETRY: Look("will retry", "warn"),
+    rollout.DONE: Look("up to date", "good"),
+    rollout.FAILED: Look("failed", "bad"),
+    rollout.CANCELLED: Look("cancelled", "calm"),
+    rollout.SKIPPED: Look("newer already", "calm"),
+    rollout.SUPERSEDED: Look("replaced", "calm"),
+    "queued": Look("later stage", "calm"),
+}
+
+CAMPAIGN = {
+    stages.DRAFT: Look("draft", "calm"),
+    stages.SCHEDULED: Look("scheduled", "info"),
+    stages.RUNNING: Look("running", "info"),
+    stages.PAUSED: Look("paused", "warn"),
+    stages.STOPPED: Look("stopped itself", "bad"),
+    stages.FINISHED: Look("finished", "good"),
+    stages.CANCELLED: Look("cancelled", "calm"),
+}
+
+CODES = {
+    0: "no error",
+    -1: "the download took too long or the link kept breaking",
+    -2: "the firmware was not found on the server",
+    -3: "the download's address had expired",
+    -4: "what arrived is not what was pushed (size or MD5)",
+    -5: "the board could not use it, or its trial failed and it went back",
+}
+
+KINDS = {
+    "bundle": "MicroPython application",
+    "esp32-image": "ESP32 image",
+    "other": "other file",
+}
+
+
+def code(number: int | None) -> str:
+    """A result code in words."""
+    if number is None:
+        return "no reason given"
+    return CODES.get(number, f"a reason that only the device knows ({number})")
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two largest units: 3 h 20 min."""
+    seconds = max(float(seconds), 0.0)
+    if seconds < 10:
+        return f"{seconds:.1f}".rstrip("0").rstrip(".") + " s"
+    left = round(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if left >= length or parts:
+            parts.append(f"{left // length} {unit}")
+            left %= length
+    return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+
+
+def ago(at: float | None, now: float | None = None) -> str:
+    """How long ago a Unix time is, or how long until then."""
+    if at is None:
+        return "never"
+    seconds = (time.time() if now is None else now) - at
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if abs(seconds) >= length:
+            words = f"{abs(seconds) // length:.0f} {unit}"
+            return f"{words} ago" if seconds > 0 else f"in {words}"
+    if seconds < -1:
+        return f"in {-seconds:.0f} s"
+    return "just now" if seconds < 5 else f"{seconds:.0f} s ago"
+
+
+def exact(at: float | None) -> str:
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+
+
+def moment(at: float | None, both: bool = False) -> Markup:
+    """A time element: in words, exact in its title, or both side by side."""
+    if at is None:
+        return Markup('<span class="quiet">never</span>')
+    iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    words = Markup('<time datetime="{}" title="{}">{}</time>').format(iso, exact(at), ago(at))
+    if not both:
+        return words
+    shown = Markup('<time datetime="{}" class="exact">{}</time>').format(iso, exact(at))
+    return words + Markup(' <span class="quiet">(') + shown + Markup(")</span>")
+
+
+def clock(at: float) -> Markup:
+    """The time of day, for lists of what happened one after the other."""
+    iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    day, hour = time.strftime("%Y-%m-%d", time.gmtime(at)), time.gmtime(at)
+    shown = time.strftime("%H:%M:%S", hour)
+    return Markup('<time datetime="{}" class="clock" title="{}"><span class="quiet">{}</span> {}'
+                  "</time>").format(iso, exact(at), day, shown)  # fmt: skip
+
+
+def size(count: float | None) -> str:
+    """Bytes as people say them: 708 kB."""
+    if count is None:
+        return ""
+    number = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    if unit == "bytes":
+        return f"{number:.0f} {'byte' if number == 1 else 'bytes'}"
+    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.1f} {unit}"
+
+
+def number(count: float) -> str:
+    return f"{count:,.0f}"
+
+
+def percent(share: float) -> str:
+    """Never rounds what is not whole up to 100 %, nor what is there down to 0 %."""
+    value = 100 * share
+    if 0 < value < 1:
+        return "< 1 %"
+    if 99 <= value < 100:
+        return "> 99 %" if value > 99 else "99 %"
+    return f"{value:.0f} %"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """1 device, 2 devices."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def detail(text: str) -> str:
+    """An audit line's JSON as words."""
+    if not text:
+        return ""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return text
+    parts = []
+    for key, value in said.items():
+        if isinstance(value, list):
+            value = ", ".join(map(str, value)) or "none"
+        elif key == "size" and isinstance(value, int):
+            value = size(value)
+        elif key == "sha256":
+            value = f"{value}"[:12] + "…"
+        parts.append(key if value is True else f"{key} {value}")
+    return "; ".join(parts)
+
+
+def badge(look: Look, extra: str = "") -> Markup:
+    """A state as a word with a mark before it."""
+    return Markup('<span class="badge {}"><span class="mark" aria-hidden="true"></span>{}{}</span>'
+                  ).format(look.tone, look.text, f" {extra}" if extra else "")  # fmt: skip
+
+
+def device_badge(state: str, stalled: bool = False) -> Markup:
+    look = DEVICE.get(state, Look(state, "calm"))
+    return badge(Look(f"{look.text}, silent", "warn") if stalled else look)
+
+
+def campaign_badge(state: str) -> Markup:
+    return badge(CAMPAIGN.get(state, Look(state, "calm")))
+
+
+def breakable(text: str) -> Markup:
+    """A long name may be broken behind its separators."""
+    shown = escape(text)
+    for mark in ("/", "_", "-", "."):
+        shown = Markup(str(shown).replace(mark, mark + "<wbr>"))
+    return shown
+
+
+FILTERS = {
+    each.__name__: each
+    for each in (ago, badge, breakable, campaign_badge, clock, code, counted, detail, device_badge,
+                 exact, moment, number, percent, size, span)
+}  # fmt: skip

@@ -1,0 +1,89 @@
+"""`ivota user`: who may sign in to the console."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .client_api import Client, Json
+from .fleet_cli import AsJson, print_json
+from .views import ago
+
+user = typer.Typer(no_args_is_help=True, help="Who may sign in to the console.")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Role = Annotated[str, typer.Option(help="viewer, operator or admin.")]
+
+
+@user.command("create")
+def create(name: str, role: Role = "operator", as_json: AsJson = False) -> None:
+    """Let somebody in. The password is asked for, or taken from IVOTA_PASSWORD."""
+    with Client() as client:
+        found = client.create_user(name, _password(), role)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(f"{found['name']} may sign in, as {found['role']}", markup=False)
+
+
+@user.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List who may sign in."""
+    with Client() as client:
+        found = client.users()
+    if as_json:
+        print_json(found)
+        return
+    table = Table(title="users", title_justify="left")
+    for name in ("name", "role", "signed in"):
+        table.add_column(name)
+    for each in found:
+        table.add_row(Text(each["name"]), each["role"], ago(each["signed_in_at"]))
+    out.print(table)
+
+
+@user.command("role")
+def role(name: str, role: Annotated[str, typer.Argument(help="viewer, operator, admin.")]) -> None:
+    """Give a user another role."""
+    with Client() as client:
+        client.change_user(_found(client, name)["id"], role=role)
+
+
+@user.command("password")
+def password(name: str) -> None:
+    """Give a user another password, and sign them out everywhere: also for one that is lost."""
+    with Client() as client:
+        client.change_user(_found(client, name)["id"], password=_password())
+
+
+@user.command("remove")
+def remove(name: str) -> None:
+    """Let a user in no longer."""
+    with Client() as client:
+        client.remove_user(_found(client, name)["id"])
+
+
+def _found(client: Client, name: str) -> Json:
+    for each in client.users():
+        if each["name"] == name.strip().lower():
+            return each
+    _fail(f"there is no user {name!r}")
+
+
+def _password() -> str:
+    given = os.environ.get("IVOTA_PASSWORD")
+    if given is not None:
+        return given
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _fail(sentence: str) -> NoReturn:
+    err.print("ivota:", sentence, markup=False, soft_wrap=True)
+    raise typer.Exit(1)
