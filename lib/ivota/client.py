@@ -49,6 +49,7 @@ class Client:
         self.exiting = False  # whether `exit()` was called
         self.events = []  # lines: what the log was told during the last update, 2 KiB at most
         self._hook = log
+        self.dialect = once(config["dialect"])  # another than `messages` stays beside it
         self.link = Link(config, self)
         self._confirmed = config["trial"]["confirm"] == "cloud"
         self._said = None  # what the application reports, from whatever thread
@@ -201,9 +202,10 @@ class Client:
 
     # Reports
 
-    def publish(self, message, qos=0):
-        """Send, if the cloud can be reached."""
-        self.link.publish(self.config["topics"]["report"], message, qos)
+    def publish(self, message, qos=0, key=None):
+        """Send, if the cloud can be reached; `key` may have a topic of its own."""
+        topics = self.config["topics"]
+        self.link.publish(topics.get(key, topics["report"]), message, qos)
 
     def enqueue(self, key, message, first=False):
         """Queue for QoS 1; what a newer message of the same key says better is dropped."""
@@ -217,11 +219,14 @@ class Client:
     def report_version(self, first=False):
         """Queue the version that runs; the cloud answers with a push when it wants another."""
         self._reported = time.ticks_ms()
-        self.enqueue("version", messages.report_version(self.version), first)
+        dialect = self.dialect
+        self.enqueue("version", dialect.report_version(self.version), first)
+        if dialect is not messages:
+            dialect.ask(self)
 
     def report(self, state, push, code=0, message=""):
         """Queue `burning`, `done` or `fail` for a push, and return the message."""
-        text = messages.report_progress(state, push.version, None, code, message, push.echo)
+        text = self.dialect.report_progress(state, push.version, None, code, message, push.echo)
         self.enqueue("burning" if state == "burning" else "final", text)
         return text
 
@@ -231,7 +236,7 @@ class Client:
     def send(self):
         """Send what is first in the queue; the broker must not owe an acknowledgement."""
         self._sending = self._queue[0]
-        self.publish(self._sending[1], 1)
+        self.publish(self._sending[1], 1, self._sending[0])
 
     # Updates
 

@@ -2,9 +2,12 @@
 
 import json
 
+from ivota import once
+
 # A default shows of which kind a value must be; null is a text that may be missing. As a text
 # the table takes a third of the heap that it would take as code.
 _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
+"dialect":"messages",
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
 "http":{"ca":null,"timeout_s":10,"deadline_s":60},
@@ -45,6 +48,8 @@ def check(found):
         raise ConfigError("mqtt.keepalive_s must be a whole number from 1 to 65535")
     if config["trial"]["confirm"] not in ("cloud", "application"):
         raise ConfigError("trial.confirm must be one of cloud, application")
+    if config["dialect"] != "messages":
+        once("dialect").choose(config, found, ConfigError)
     topics = config["topics"]
     for name in topics:
         try:
@@ -65,10 +70,9 @@ def _merge(found, config, where):
     for key, value in found.items():
         name = where + key
         if key not in config:
-            from ivota.nearest import nearest
-
             raise ConfigError(
-                "%s is unknown; the nearest known key is %s" % (name, nearest(key, config))
+                "%s is unknown; the nearest known key is %s"
+                % (name, once("nearest").nearest(key, config))
             )
         default = config[key]
         if value is None:

@@ -4,6 +4,8 @@ import binascii
 import hashlib
 import time
 
+from ivota import once
+
 _APP = "12010126"  # sdkappid of MicroPython-class devices
 _DAYS = 30 * 86400
 
@@ -20,20 +22,22 @@ def hmac(key, message, digest=hashlib.sha256):
     return binascii.hexlify(outer.digest()).decode()
 
 
-def sign_in(product_id, device_name, secret, connection="", expiry=None, method="sha256"):
-    """(client id, user name, password) for one connection.
+def sign_in(config, connection="", expiry=None, method="sha256"):
+    """(client id, user name, password) for one connection; another dialect than ours has its own.
 
-    `secret` is base64 text; `connection` is 5 characters that name this connection; `expiry` is
-    in seconds since 1970.
+    The configuration's `device_secret` is base64 text; `connection` is 5 characters that name
+    this connection; `expiry` is in seconds since 1970.
     """
-    client_id = product_id + device_name
+    if config["dialect"] != "messages":
+        return once(config["dialect"]).sign_in(config)
+    client_id = config["product_id"] + config["device_name"]
     if not connection:
         connection = "%05d" % (time.ticks_ms() % 100000)
     if expiry is None:
         expiry = _unix_time() + _DAYS
     user = "%s;%s;%s;%d" % (client_id, _APP, connection, expiry)
     digest = hashlib.sha1 if method == "sha1" else hashlib.sha256
-    password = hmac(binascii.a2b_base64(secret), user.encode(), digest)
+    password = hmac(binascii.a2b_base64(config["device_secret"]), user.encode(), digest)
     return client_id, user, "%s;hmac%s" % (password, method)
 
 

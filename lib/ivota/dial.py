@@ -5,7 +5,7 @@ import umqtt.simple as umqtt
 from ivota import net, once
 
 
-def dial(config, topic, on_message):
+def dial(config, topics, on_message):
     """(stream, umqtt's client), once the broker took the sign-in; its SUBACK is still to come.
 
     Raises what umqtt raises.
@@ -14,10 +14,7 @@ def dial(config, topic, on_message):
     client_id = config["product_id"] + config["device_name"]
     user, password = mqtt["user"], mqtt["password"]
     if config["device_secret"]:
-        sign_in = once("credentials").sign_in
-        client_id, user, password = sign_in(
-            config["product_id"], config["device_name"], config["device_secret"]
-        )
+        client_id, user, password = once("credentials").sign_in(config)
     stream = net.Stream(
         mqtt["host"],
         mqtt["port"],
@@ -39,12 +36,13 @@ def dial(config, topic, on_message):
         net.lend(stream, umqtt, client.connect)
         # With QoS 1. Up to 1.7.0 umqtt's own can't say a length beyond 127.
         client.pid += 1
-        size = 5 + len(topic)
+        body = client.pid.to_bytes(2, "big")
+        for topic in topics:
+            body += len(topic).to_bytes(2, "big") + topic + b"\x01"
+        size = len(body)
         head = bytes([0x82, size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([0x82, size])
         stream.begin()
-        stream.write(
-            head + client.pid.to_bytes(2, "big") + len(topic).to_bytes(2, "big") + topic + b"\x01"
-        )
+        stream.write(head + body)
     except BaseException:
         stream.close()
         raise

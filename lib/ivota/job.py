@@ -4,7 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import messages, once
+from ivota import once
 from ivota.errors import OtaError, describe
 from ivota.retry import Backoff
 
@@ -124,6 +124,7 @@ class Job:
         self.told = time.ticks_ms()
         push = self.push
         percent = self.target.position * 100 // push.size
-        self.client.publish(
-            messages.report_progress("downloading", push.version, percent, echo=push.echo)
+        client = self.client
+        client.publish(
+            client.dialect.report_progress("downloading", push.version, percent, echo=push.echo)
         )

@@ -16,14 +16,14 @@ class Link:
     """The session with the broker; `step()` does one bounded piece of work.
 
     `owner.on_up()` is called after each subscription, `on_message(payload)` for each message on
-    the topic, `on_acked()` when the broker has taken the message last sent with QoS 1, `on_idle()`
-    now and then, `log` for events. `paused` keeps it from connecting.
+    its topics, `on_acked()` when the broker has taken the message last sent with QoS 1,
+    `on_idle()` now and then, `log` for events. `paused` keeps it from connecting.
     """
 
     def __init__(self, config, owner):
         self._config = config
         self._owner = owner
-        self._topic = config["topics"]["update"].encode()
+        self._topics = config["topics"]["update"].encode().split(b"\n")
         self._client = None
         self._stream = None
         self.retry = Backoff(config["retry"]["first_s"], config["retry"]["most_s"])
@@ -48,7 +48,7 @@ class Link:
                 mqtt = self._config["mqtt"]
                 self._owner.log("info", "connecting", host=mqtt["host"], port=mqtt["port"])
                 self._stream, self._client = once("dial").dial(
-                    self._config, self._topic, self._message
+                    self._config, self._topics, self._message
                 )
                 self._ping_at = self._asked = self._look_at = time.ticks_ms()
                 self._pinged = False
@@ -86,7 +86,7 @@ class Link:
                 self.waiting = 0
                 self._owner.on_acked()
         elif op == 0x90:  # SUBACK
-            if self._stream.read(4)[3] & 0x80:
+            if max(self._stream.read(3 + len(self._topics))[3:]) & 0x80:
                 raise OSError("subscription refused")
             self.up = True
             self.retry.reset()
@@ -96,7 +96,7 @@ class Link:
             raise OSError("packet %02x" % op)
 
     def _message(self, topic, payload):
-        if topic == self._topic:
+        if topic in self._topics:
             self._owner.on_message(payload)
 
     def _beat(self):

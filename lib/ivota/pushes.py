@@ -5,9 +5,8 @@ import json
 
 from micropython import const
 
-from ivota import once
+from ivota import messages, once
 from ivota.errors import OtaError, describe
-from ivota.messages import Push
 
 _FAILED = const(-5)
 
@@ -18,11 +17,11 @@ _ECHOED = ("fw_type", "task_id")
 def take(client, payload):
     """Act on a message: refuse a push, renew the URL of what is under way, or have it next."""
     try:
-        push = parse(payload)
+        push = parse(payload, client.dialect)
     except OtaError as error:
         client.log("warning", "push_refused", why=error.message)
         if error.version:
-            push = Push(error.version, "", "", 0)
+            push = messages.Push(error.version, "", "", 0)
             client.report("fail", push, error.code, error.message)
         return
     except Exception as error:
@@ -41,13 +40,16 @@ def take(client, payload):
         client.next = push
 
 
-def parse(payload):
+def parse(payload, dialect=messages):
     """A `Push` out of a message from the cloud, or None for one that is not about an update.
 
-    Raises ValueError for what is not JSON, and `OtaError` (with the attribute `version`, where
-    one could be read) for an `update_firmware` that can't be followed.
+    What another dialect than `messages` says is put into its words first. Raises ValueError for
+    what is not JSON, and `OtaError` (with the attribute `version`, where one could be read) for
+    an `update_firmware` that can't be followed.
     """
     message = json.loads(payload)
+    if isinstance(message, dict) and dialect is not messages:
+        message = dialect.update_firmware(message)
     if not isinstance(message, dict) or message.get("type") != "update_firmware":
         return None
     version = message.get("version")
@@ -76,7 +78,7 @@ def _push(message, version):
         raise OtaError(_FAILED, "push: md5sum is not 32 hexadecimal digits")
     # Of another kind, it might be nested too deep to be sent again.
     echo = {key: message[key] for key in _ECHOED if type(message.get(key)) in (int, str)}
-    return Push(version, url, md5, size, echo)
+    return messages.Push(version, url, md5, size, echo)
 
 
 def _is_version(version):

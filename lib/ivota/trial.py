@@ -4,7 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import messages, once
+from ivota import once
 
 _FAILED = const(-5)
 
@@ -29,7 +29,7 @@ class Trial:
                 why += ", " + ended["died"]
             once("state").post(
                 client.state,
-                messages.report_progress(
+                client.dialect.report_progress(
                     "fail", ended["version"], None, _FAILED, why, ended.get("echo")
                 ),
                 ended.get("md5sum"),
@@ -43,7 +43,7 @@ class Trial:
         if not trial:
             return None
         if self.reached and confirmed or "provisional" in trial:
-            text = messages.report_progress("done", trial["version"], echo=trial.get("echo"))
+            text = client.dialect.report_progress("done", trial["version"], echo=trial.get("echo"))
             if trial.get("slot") and not once("image").confirm(client, text):
                 return self
             once("state").confirm(client.state, text)

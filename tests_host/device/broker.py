@@ -161,7 +161,7 @@ class Network:
         self.silent = False  # connections are neither taken nor refused
         self.reset = False  # every connection is reset
         self.connack = b"\x20\x02\0\0"
-        self.suback = 1
+        self.suback = b"\x01"  # a return code for each topic
         self.acks = True  # whether PUBLISH with QoS 1 is acknowledged
         self.pongs = True
         self.hang_up = None  # first byte of the packet that ends the connection
@@ -197,7 +197,7 @@ class Network:
         elif head == 0x10 and self.connack is not None:
             sock.out += self.connack
         elif head == 0x82 and self.suback is not None:
-            sock.out += b"\x90\x03" + body[:2] + bytes([self.suback])
+            sock.out += frame(0x90, body[:2] + self.suback)
         elif head == 0xC0 and self.pongs:
             sock.out += b"\xd0\0"
         elif head & 0xF6 == 0x32:

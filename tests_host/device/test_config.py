@@ -94,6 +94,7 @@ def test_defaults():
         "http": {"ca": None, "timeout_s": 10, "deadline_s": 60},
         "wifi": {"ssid": None, "password": None},
         "topics": {"report": "$ota/report/P/d", "update": "$ota/update/P/d"},
+        "dialect": "messages",
         "firmware_dir": "/firmware",
         "report_interval_s": 300,
         "retry": {"first_s": 1, "most_s": 300, "job_tries": 8, "rest_most_s": 86400},
@@ -108,6 +109,7 @@ def test_defaults():
 def test_every_key_is_taken_as_given():
     expected = copy(ALL)
     expected["topics"] = {"report": "a/PROD", "update": "b/dev"}
+    expected["dialect"] = "messages"
     assert config.check(ALL) == expected
 
 
@@ -120,6 +122,29 @@ def test_the_given_one_is_not_changed():
 def test_null_means_the_default():
     assert config.check(with_key("version", None))["version"] == "0"
     assert config.check(with_key("http", None))["http"]["timeout_s"] == 10
+
+
+def with_dialect(name):
+    return {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}, "dialect": name}
+
+
+def test_another_dialect_has_topics_of_its_own():
+    found = with_dialect("aliyun")
+    assert config.check(found)["topics"] == {
+        "report": "/ota/device/progress/P/d",
+        "version": "/ota/device/inform/P/d",
+        "ask": "/sys/P/d/thing/ota/firmware/get",
+        "update": "/ota/device/upgrade/P/d\n/sys/P/d/thing/ota/firmware/get_reply",
+    }
+    found["topics"] = {"update": "u/{device_name}"}
+    topics = config.check(({}, found))["topics"]
+    assert topics["update"] == "u/d" and topics["report"] == "/ota/device/progress/P/d"
+
+
+def test_a_dialect_that_is_not_there():
+    for name in ("azure", "net", ""):
+        assert "dialect " + name in error_of(with_dialect(name))
+    assert "dialect must be a text" in error_of(with_dialect(1))
 
 
 def test_port_follows_tls():

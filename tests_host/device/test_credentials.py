@@ -66,6 +66,12 @@ VECTORS = (
 )
 
 
+def sign_in(*args, secret=SECRET, product="PROD123456", name="dev-1"):
+    config = {"dialect": "messages", "product_id": product, "device_name": name}
+    config["device_secret"] = secret
+    return credentials.sign_in(config, *args)
+
+
 def test_hmac_vectors():
     for key, message, sha256, sha1 in VECTORS:
         assert credentials.hmac(key, message) == sha256
@@ -74,7 +80,7 @@ def test_hmac_vectors():
 
 
 def test_sign_in_sha256():
-    assert credentials.sign_in("PROD123456", "dev-1", SECRET, "abcde", 1700000000) == (
+    assert sign_in("abcde", 1700000000) == (
         "PROD123456dev-1",
         "PROD123456dev-1;12010126;abcde;1700000000",
         "653d95dd745757081887094d4b75a22267d13639b3daf8747fb48449001fef4b;hmacsha256",
@@ -82,7 +88,7 @@ def test_sign_in_sha256():
 
 
 def test_sign_in_sha1():
-    found = credentials.sign_in("PROD123456", "dev-1", SECRET, "abcde", 1700000000, "sha1")
+    found = sign_in("abcde", 1700000000, "sha1")
     assert found[2] == "eba6249268670404951387d89d695ce44e22463b;hmacsha1"
 
 
@@ -90,9 +96,9 @@ def test_a_connection_has_its_own_five_characters():
     seen = set()
     with Clock(ms=123456).put_into(credentials) as clock:
         for _ in range(5):
-            user = credentials.sign_in("P", "d", SECRET)[1]
+            user = sign_in()[1]
             name, app, connection, expiry = user.split(";")
-            assert (name, app, len(connection)) == ("Pd", "12010126", 5)
+            assert (name, app, len(connection)) == ("PROD123456dev-1", "12010126", 5)
             seen.add(connection)
             clock.advance_ms(7)
     assert len(seen) == 5
@@ -100,7 +106,7 @@ def test_a_connection_has_its_own_five_characters():
 
 def test_expiry_is_a_month_ahead():
     with Clock(unix_time=1700000000).put_into(credentials):
-        user = credentials.sign_in("P", "d", SECRET)[1]
+        user = sign_in()[1]
     assert user.split(";")[3] == str(1700000000 + 30 * 86400)
 
 
@@ -116,11 +122,11 @@ def test_boards_count_from_2000():
             return 5
 
     with patched(credentials, time=Esp32Time()):
-        user = credentials.sign_in("P", "d", SECRET)[1]
+        user = sign_in()[1]
     assert user.split(";")[3] == str(1700000000 + 30 * 86400)
 
 
 def test_a_secret_that_is_not_base64_is_a_value_error_without_it():
     with raises(ValueError) as caught:
-        credentials.sign_in("P", "d", "hunter2é!", "abcde", 1)
+        sign_in("abcde", 1, secret="hunter2é!")
     assert "hunter2" not in str(caught.value)

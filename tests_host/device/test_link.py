@@ -42,7 +42,9 @@ class Log:
         return len([line for line in self.lines if line.split()[1] == event])
 
 
-def make(user="user", password="secret", device="d", port=1883, timeout_s=10, **changed):
+def make(
+    user="user", password="secret", device="d", port=1883, timeout_s=10, topics=TOPIC, **changed
+):
     mqtt = {
         "host": "127.0.0.1",
         "port": port,
@@ -61,7 +63,7 @@ def make(user="user", password="secret", device="d", port=1883, timeout_s=10, **
         "mqtt": mqtt,
         "http": {"timeout_s": timeout_s},
         "retry": {"first_s": 1, "most_s": 300},
-        "topics": {"update": TOPIC},
+        "topics": {"update": topics},
     }
     owner = Owner()
     made = Link(config, owner)
@@ -99,6 +101,29 @@ def test_the_bytes_of_a_connection():
         connect = text("MQTT") + b"\x04\xc2\x00\x78" + text("Pd") + text("user") + text("secret")
         subscribe = b"\0\x01" + text(TOPIC) + b"\x01"
         assert network.sock.received == frame(0x10, connect) + frame(0x82, subscribe)
+
+
+def test_two_topics():
+    other = "other/" + "x" * 130  # with a length that takes two bytes
+    with Network() as network:
+        network.suback = bytes([1, 1])
+        link = make(topics=TOPIC + "\n" + other)
+        settle(link)
+        subscribe = b"\0\x01" + text(TOPIC) + b"\x01" + text(other) + b"\x01"
+        assert network.sock.packets[1] == (0x82, subscribe)
+        for topic in (TOPIC, other, "third"):
+            network.sock.out += message(topic, topic.encode())
+        settle(link)
+        assert link.owner.messages == [TOPIC.encode(), other.encode()]
+
+
+def test_one_of_two_topics_refused():
+    with Network() as network:
+        network.suback = bytes([1, 0x80])
+        link = make(topics=TOPIC + "\nother")
+        settle(link)
+        assert not link.up
+        assert "subscription refused" in link.log.lines[-1]
 
 
 def test_without_a_user():
@@ -247,7 +272,7 @@ def test_a_suback_that_never_comes_ends_the_session():
 
 def test_a_refused_subscription_ends_the_session():
     with Network() as network:
-        network.suback = 0x80
+        network.suback = b"\x80"
         link = make()
         settle(link)
         assert not link.up and link.owner.ups == 0
@@ -455,7 +480,7 @@ def test_waits_grow_until_it_works():
 
 def test_a_subscription_that_fails_each_time_waits_longer_each_time():
     with Network() as network:
-        network.suback = 0x80
+        network.suback = b"\x80"
         link = make()
         for _ in range(8):
             settle(link)

@@ -41,7 +41,7 @@ def tree(tmp_path, monkeypatch):
     (tree / "boot.py").write_bytes(b'"""A stand-in for ivota\'s boot.py."""\nprint("boot")\n')
     (tree / "main.py").write_bytes(MAIN)
     (tree / "lib" / "bundlefs.py").write_bytes(b"FORMAT = 1\n" * 400)
-    for name in ("config.py", "errors.py", "nearest.py"):
+    for name in ("__init__.py", "config.py", "errors.py", "nearest.py"):
         (package / name).write_bytes((ROOT / "lib" / "ivota" / name).read_bytes())
     monkeypatch.setattr(cli, "checkout", lambda: tree)
     return tree
@@ -80,6 +80,7 @@ def ivota_board(board, command, *arguments, code=0, answer=True):
 
 INSTALLED = [
     "/lib/bundlefs.py",
+    "/lib/ivota/__init__.mpy",
     "/lib/ivota/config.mpy",
     "/lib/ivota/errors.mpy",
     "/lib/ivota/nearest.mpy",
@@ -120,7 +121,7 @@ def test_install_then_install_again(board, tree, config):
 def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config):
     said = ivota_board(board, "install", "--config", config, "--source", answer=False)
     assert "copying /lib/ivota/config.py" in said
-    assert "Copied 8 files" in said
+    assert "Copied 9 files" in said
     assert "Look for P/d1 in the cloud" in said
     assert f"ivota board watch --port {board.port}" in said
     assert board.read("/lib/ivota/config.py") == (tree / "lib/ivota/config.py").read_bytes()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import socket
 import subprocess
@@ -49,6 +51,14 @@ def running(folder: Path, *settings: str) -> Iterator[Mosquitto]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def password_line(user: str, password: str) -> str:
+    """A line of mosquitto's password file: $7$, PBKDF2 of SHA-512."""
+    salt = os.urandom(12)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
+    parts = (base64.b64encode(part).decode() for part in (salt, digest))
+    return f"{user}:$7$101${'$'.join(parts)}\n"
 
 
 def _wait_accepting(port: int) -> None:

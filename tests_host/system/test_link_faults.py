@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 import re
 import signal
 import time
@@ -169,26 +166,24 @@ class Guarded:
     users: Path
 
     def allow(self, logins: dict[str, str]) -> None:
-        self.users.write_text("".join(_hashed(who, word) for who, word in logins.items()))
+        self.users.write_text(
+            "".join(mosquittos.password_line(who, word) for who, word in logins.items())
+        )
         self.mosquitto.process.send_signal(signal.SIGHUP)  # it reads the file again
+
+
+def write_users(path: Path, logins: dict[str, str]) -> None:
+    path.write_text("".join(mosquittos.password_line(*login) for login in logins.items()))
 
 
 @pytest.fixture
 def guarded_broker(tmp_path: Path) -> Iterator[Guarded]:
     users = tmp_path / "users"
     users.touch(mode=0o600)
-    users.write_text("".join(_hashed(who, word) for who, word in LOGINS.items()))
+    write_users(users, LOGINS)
     settings = "allow_anonymous false", f"password_file {users}"
     with mosquittos.running(tmp_path, *settings) as running:
         yield Guarded(running, users)
-
-
-def _hashed(user: str, password: str) -> str:
-    """A line of mosquitto's password file: $7$, PBKDF2 of SHA-512."""
-    salt = os.urandom(12)
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
-    parts = (base64.b64encode(part).decode() for part in (salt, digest))
-    return f"{user}:$7$101${'$'.join(parts)}\n"
 
 
 def test_a_wrong_password_is_said_and_tried_again(

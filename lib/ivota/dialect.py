@@ -1,0 +1,18 @@
+"""Another cloud's dialect: a module of this package, named in the configuration."""
+
+from ivota import once
+
+
+def choose(config, found, error):
+    """Give the checked `config` the topics of its dialect; what was `found` may override them.
+
+    Raises `error` where there is no such dialect.
+    """
+    name = config["dialect"]
+    try:
+        topics = dict(once(name).TOPICS)
+    except (ImportError, AttributeError):
+        raise error("dialect %s is not on the board: no ivota/%s with TOPICS" % (name, name))
+    for part in found if isinstance(found, tuple) else (found,):
+        topics.update(part.get("topics") or {})
+    config["topics"] = topics
