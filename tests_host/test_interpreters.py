@@ -24,6 +24,7 @@ HEAP = ("-X", "heapsize=8M")
 def test_same_tests_on_micropython(
     path: Path, bits: int, count_device_tests: Callable[[str, int], None]
 ) -> None:
+    module = load_device_file(path)  # first, for it sets what the interpreter's run takes
     argv = [*toolchain.micropython(bits), *HEAP, str(HERE / "run_micropython.py"), str(path)]
     try:
         done = subprocess.run(
@@ -49,7 +50,6 @@ def test_same_tests_on_micropython(
     }
     count_device_tests(f"micropython-{bits}", len(ran["PASS"]))
 
-    module = load_device_file(path)
     everywhere = set(device_tests(module))
     listed = skips(module, f"unix{bits}")
     assert set(listed) <= everywhere, "SKIP_ON names a test that is not there"
