@@ -10,10 +10,12 @@ import pytest
 from ivota_tools.power import fat
 from ivota_tools.power.bench import Bench
 from ivota_tools.power.campaign import QUICK, Campaign, Tally, play, singles, workplace
-from ivota_tools.power.cuts import AFTER, Cut
+from ivota_tools.power.cuts import AFTER, Cut, Images
 from ivota_tools.power.faults import MISTAKES, catch
-from ivota_tools.power.scenario import scenarios
+from ivota_tools.power.forkserver import ForkServer
+from ivota_tools.power.scenario import CHECKOUT, scenarios, stage
 from ivota_tools.power.work import Played, Result, Task, replay
+from ivota_tools.sim.board import HARD_RESET, PWRON_RESET
 
 
 @pytest.fixture
@@ -57,22 +59,60 @@ def test_cuts_all_over_an_update(folder: Path) -> None:
     "case", ("one/part@30", "one/die@12+random@20s3", "one/random:7", "one/armed:random@21")
 )
 def test_a_case_is_replayed(one: Played, folder: Path, case: str) -> None:
-    bench = Bench(folder / "bench", one.stage)
-    first, second = (replay(one, bench, case) for _ in range(2))
+    with Bench(folder / "bench", one.stage) as bench:
+        first, second = (replay(one, bench, case) for _ in range(2))
     assert first.faults == [] and first.case == case
     assert first.log and first.log == second.log
 
 
+def test_every_start_is_a_process_that_knows_nothing_of_a_board(folder: Path) -> None:
+    says = b"import sys, os; print('knows', sorted(sys.modules), sorted(globals()))\n"
+    boot = says + b"print('has', os.listdir('/'))\n" + (CHECKOUT / "boot.py").read_bytes()
+    made = stage(scenarios()["one"], folder / "making", {"/boot.py": boot})
+    with Bench(folder / "bench", made) as bench:
+        lines = list[str]()
+        for _ in range(2):
+            bench.load(made.image)
+            lines += bench.run(False).lines
+    knows = [line for line in lines if line.startswith("knows ")]
+    has = [line for line in lines if line.startswith("has ")]
+    assert len(knows) == 4  # one before the update and one after it, twice
+    assert len(set(knows)) == 1
+    assert not any(word in knows[0] for word in ("ivota", "bundlefs", "umqtt", "client"))
+    assert has[:2] == has[2:]
+    assert "firmware" not in has[0] and "firmware" in has[1]
+
+
+def test_a_run_ends_where_an_earlier_one_came_by(
+    one: Played, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _ = Images(one.recording).cut(Cut("die", 20))
+    known = one.recording.known_at(20)
+    starts = []
+    start = ForkServer.start
+    monkeypatch.setattr(
+        ForkServer, "start", lambda *args: (starts.append(args[1]), start(*args))[1]
+    )
+    with Bench(folder / "bench", one.stage) as bench:
+        runs = []
+        for _ in range(2):
+            bench.load(image)
+            runs.append(bench.run(False, known.have, examine=lambda _, image: [hash(image)]))
+    assert runs[0] == runs[1]
+    assert starts == [PWRON_RESET, HARD_RESET, PWRON_RESET]
+
+
 def test_the_update_of_nothing_is_no_case(one: Played, folder: Path) -> None:
-    with pytest.raises(ValueError):
-        replay(one, Bench(folder / "bench", one.stage), "one/gone@3")
+    with Bench(folder / "bench", one.stage) as bench, pytest.raises(ValueError):
+        replay(one, bench, "one/gone@3")
 
 
 @pytest.mark.parametrize("case", ("image one/part@30", "image one/error:program@9"))
 def test_an_image(folder: Path, case: str) -> None:
     played, wrong = play(scenarios()["image one"], folder)
     assert wrong == []
-    result = replay(played, Bench(folder / "bench", played.stage), case)
+    with Bench(folder / "bench", played.stage) as bench:
+        result = replay(played, bench, case)
     assert result.faults == []
     # A flash that fails may leave it at the old one.
     assert "sim: boots ota_1" in result.log or "error" in case
@@ -82,7 +122,8 @@ def test_firmware_staged_on_fat(folder: Path) -> None:
     made, recording = fat.play(folder)
     places = fat.places(made, recording)
     cuts = [Cut("die", at) for at in places[:: len(places) // 6]]
-    outcome = fat.cut(made, recording, Bench(folder / "bench", made), cuts)["die"]
+    with Bench(folder / "bench", made) as bench:
+        outcome = fat.cut(made, recording, bench, cuts)["die"]
     assert outcome.states > 3 and outcome.wrong == []
     assert outcome.states == outcome.resumed + outcome.afresh + outcome.failed
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import mmap
 import re
 import signal
 import struct
-import subprocess
-import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..mpy import compiled_folder
 from ..sim import Death, Fault, Flash
-from ..sim.board import DEVICE as SIM_DEVICE
 from ..sim.board import HARD_RESET, PWRON_RESET, SOFT_RESET, WDT_RESET
 from ..sim.flash import BLOCK
-from ..toolchain import micropython
-from .scenario import DEVICE, FACTORY, NEW, Stage
+from .forkserver import ForkServer
+from .scenario import FACTORY, NEW, Stage
 
-BITS = 32
-HEAP = "112k"  # what an ESP32 has once it has grown
 HANG_S = 60
 STARTS = 40  # of one power-on, then it is said never to end
 _SETTLED, _LATE = 99, 98  # exit codes of device/_power_run.py
@@ -45,7 +41,8 @@ class Run:
     `ended`: "settled", the cloud had its final report and the board was at rest; "died", in the
     armed fault; else what was wrong with it. `events`: versions that started, as texts, and
     what was said. `have`: how far the firmware had been received in the end; `again`: how many
-    bytes were asked for although they had been received before.
+    bytes were asked for although they had been received before. `wrong`: what is wrong with the
+    flash and what runs in the end, where that was asked for.
     """
 
     ended: str = ""
@@ -56,7 +53,37 @@ class Run:
     again: int = 0
     death: Death | None = None
     starts: int = 0
-    cpu_s: float = 0.0
+    wrong: list[Any] = field(default_factory=list)
+
+
+# Of a board that is about to start after a reset: flash, cause, what the cloud knows and has sent.
+_State = tuple[bytes, int, bool, int]
+_Place = tuple[int, int, int, int]  # in a Run: starts, events, lines, again
+_TAILS = 20_000
+
+
+def _go_on(run: Run, tail: Run) -> None:
+    run.ended, run.brick, run.have, run.wrong = tail.ended, tail.brick, tail.have, tail.wrong
+    run.events += tail.events
+    run.lines += tail.lines
+    run.again += tail.again
+    run.starts += tail.starts
+
+
+def _keep(tails: dict[_State, Run], resets: list[tuple[_State, _Place]], run: Run) -> None:
+    """Keeps what followed each of these resets of a run that came to its end."""
+    if run.ended != "settled":
+        return
+    if len(tails) > _TAILS:
+        tails.clear()
+    for state, (starts, events, lines, again) in resets:
+        tails[state] = replace(
+            run,
+            events=run.events[events:],
+            lines=run.lines[lines:],
+            again=run.again - again,
+            starts=run.starts - starts,
+        )
 
 
 class Bench:
@@ -69,35 +96,68 @@ class Bench:
         self.fat = Flash(folder / "fat.img", stage.scenario.fat) if stage.scenario.fat else None
         self.log = folder / "flash.log"
         self._noted = folder / "noted"
-        self._plan = folder / "plan"
-        self._firmware = folder / "firmware"
-        self._output = folder / "output"
-        self._plan.write_text(
+        plan, firmware = folder / "plan", folder / "firmware"
+        plan.write_text(
             json.dumps({**stage.plan, "late": stage.scenario.late, "again": stage.scenario.again})
         )
-        self._firmware.write_bytes(stage.firmware)
+        firmware.write_bytes(stage.firmware)
         self._noted.write_bytes(bytes(4096))
+        self._output = (folder / "output").open("a+b", buffering=0)
         self.hang_s = HANG_S
+        self._tails: dict[_State, Run] = {}
+        self._maps: list[mmap.mmap] = []
+        for flash in (self.flash, self.fat):
+            if flash:
+                flash.blank()
+                with flash.path.open("r+b") as file:
+                    self._maps.append(mmap.mmap(file.fileno(), 0))
+        place = [*self.flash.arguments()]
+        if self.fat:
+            place += [*self.fat.arguments(), str(BLOCK)]
+        arguments = [str(plan), str(firmware), str(self._noted), str(self.log), *place]
+        self._server = ForkServer(arguments, self._output, self._noted)
         self.load(stage.image)
+
+    def close(self) -> None:
+        """Ends what stands ready for boards."""
+        self._server.close()
+        self._output.close()
+        for each in self._maps:
+            each.close()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def load(self, image: bytes | bytearray) -> None:
         """Puts this on the flash; counters at 0, nothing armed."""
-        size = self.flash.size
-        for flash, data in ((self.flash, image[:size]), (self.fat, image[size:])):
-            if flash:
-                flash.path.write_bytes(data)
-                flash.reset_state()
+        at = 0
+        for flash, data in zip((self.flash, self.fat), self._maps, strict=False):
+            assert flash
+            data[:] = image[at : at + len(data)]
+            at += len(data)
+            flash.reset_state()
 
     def image(self) -> bytes:
         """All of it; a flash with FAT follows."""
-        return self.flash.path.read_bytes() + (self.fat.path.read_bytes() if self.fat else b"")
+        return b"".join(data[:] for data in self._maps)
 
     def run(
-        self, satisfied: bool, have: int = 0, fault: Fault | None = None, record: bool = False
+        self,
+        satisfied: bool,
+        have: int = 0,
+        fault: Fault | None = None,
+        record: bool = False,
+        examine: Callable[[Run, bytes], list[Any]] | None = None,
     ) -> Run:
         """From a power-on to the end. `satisfied`: the cloud has its final report already.
 
         `have`: bytes received before. `fault`: what the flash does. `record`: keep what it does.
+        `examine` says what is wrong in the end. With it, a run that comes to a reset from which
+        an earlier one went on, with the same flash and the same cloud, ends there as that one
+        did: nothing else outlives a reset.
         """
         if fault:
             self.flash.arm(fault)
@@ -105,14 +165,23 @@ class Bench:
             self.log.write_bytes(b"")
         found = Run(have=have)
         self._set_noted(0, have)
+        resets: list[tuple[_State, _Place]] = []
         cause = PWRON_RESET
         while cause:
             if found.starts == STARTS:
                 found.ended = f"{STARTS} starts and no end"
                 break
+            if examine and found.starts:
+                state = self._state(cause, satisfied)
+                if state in self._tails:
+                    tail = self._tails[state]
+                    _go_on(found, tail)
+                    _keep(self._tails, resets, found)
+                    return found
+                place = found.starts, len(found.events), len(found.lines), found.again
+                resets.append((state, place))
             found.starts += 1
-            code, lines, cpu_s = self._start(cause, satisfied, record)
-            found.cpu_s += cpu_s
+            code, lines = self._start(cause, satisfied, record)
             found.lines += [f"-- start {found.starts}, cause {cause}", *lines]
             found.lines.append(f"-- ended with {code}")
             satisfied = self._take(found, lines, satisfied)
@@ -120,7 +189,16 @@ class Bench:
             if not cause:
                 self._end(found, code, lines)
         found.have = self._get_noted()[1]
+        if examine:
+            found.wrong = examine(found, self.image())
+            _keep(self._tails, resets, found)
         return found
+
+    def _state(self, cause: int, satisfied: bool) -> _State:
+        digest = hashlib.sha256()
+        for data in self._maps:
+            digest.update(data)
+        return digest.digest(), cause, satisfied, self._get_noted()[1]
 
     def _end(self, found: Run, code: int, lines: list[str]) -> None:
         violation = self.flash.violation()
@@ -159,36 +237,14 @@ class Bench:
                 found.again += max(have - first, 0)
         return satisfied
 
-    def _start(self, cause: int, satisfied: bool, record: bool) -> tuple[int, list[str], float]:
-        path = f"{compiled_folder(DEVICE)}:{DEVICE / 'source'}:{compiled_folder(SIM_DEVICE)}"
-        place = [*self.flash.arguments(), str(self.log) if record else ""]
-        if self.fat:
-            place += [*self.fat.arguments(), str(BLOCK)]
-        argv = [
-            *micropython(BITS),
-            *("-X", f"heapsize={HEAP}", "-c", "import _power_run"),
-            *(str(self._plan), str(self._firmware), str(self._noted)),
-            *("1" if satisfied else "0", "1" if record else "0", str(cause), "board"),
-            *place,
-        ]
-        with self._output.open("w+b") as output:
-            process = subprocess.Popen(
-                argv,
-                env={"MICROPYPATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                close_fds=False,  # with it, and without a new session, it starts by vfork
-            )
-            # Whatever it does, it takes some processor time, but for a boot loader that gives up.
-            watch = threading.Timer(self.hang_s, process.kill)
-            watch.start()
-            _, status, usage = os.wait4(process.pid, 0)
-            watch.cancel()
-            code = process.returncode = os.waitstatus_to_exitcode(status)
-            output.seek(0)
-            lines = output.read().decode(errors="replace").splitlines()
-        return code, lines, usage.ru_utime + usage.ru_stime
+    def _start(self, cause: int, satisfied: bool, record: bool) -> tuple[int, list[str]]:
+        """A board in a new process; the code with which it ends and what it says."""
+        self._output.truncate(0)
+        code = self._server.start(cause, satisfied, record, self.hang_s)
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").splitlines()
+        # The heap of the process that it was forked from is not always filled alike.
+        return code, [line for line in lines if not line.startswith("sim: heap")]
 
     def _set_noted(self, *values: int) -> None:
         with self._noted.open("r+b") as file:

@@ -80,8 +80,8 @@ def play(
 ) -> tuple[Played, list[str]]:
     """A scenario undisturbed, and what is wrong with that already."""
     made = stage(scenario, folder / "making", replaced)
-    bench = Bench(folder / "bench", made)
-    recording = record(bench, made.image, Known())
+    with Bench(folder / "bench", made) as bench:
+        recording = record(bench, made.image, Known())
     shutil.rmtree(folder / "bench")
     files = tree(recording.final, made.blocks) if recording.run.ended == "settled" else {}
     wrong = judge(made, files, Known(), recording.run, recording.final)
@@ -166,13 +166,11 @@ class Tally:
     between: int = 0
     errors: int = 0
     loss: dict[str, int] = field(default_factory=dict)
-    cpu_s: float = 0.0
     cases: int = 0
     wrong_cases: int = 0
 
     def add(self, result: Result) -> None:
         self.cases += 1
-        self.cpu_s += result.cpu_s
         self.faults.update({each.sort for each in result.faults})
         self.wrong_cases += bool(result.faults)
         if result.sort in ("single", "double"):

@@ -43,8 +43,8 @@ class Outcome:
 def play(folder: Path) -> tuple[Stage, Recording]:
     """The update undisturbed. Raises RuntimeError where that is wrong already."""
     made = stage(SCENARIO, folder / "making")
-    bench = Bench(folder / "bench", made)
-    recording = record(bench, made.image, Known())
+    with Bench(folder / "bench", made) as bench:
+        recording = record(bench, made.image, Known())
     if found := wrong(made, after(Known(), recording.run), recording.run.ended):
         raise RuntimeError(f"fat undisturbed: {found}\n" + "\n".join(recording.run.lines))
     return made, recording
@@ -151,12 +151,12 @@ def everything(folder: Path) -> dict[str, Outcome]:
 def again(folder: Path, text: str, console: Console) -> int:
     """Replays one cut, and prints what the board said; 1 where something is wrong."""
     made, recording = play(folder)
-    bench = Bench(folder / "again", made)
     found = Cut.parse(text)
     image, _ = Images(recording).cut(found)
     known = recording.known_at(found.at)
-    bench.load(image)
-    run = bench.run(known.satisfied(SCENARIO), known.have)
+    with Bench(folder / "again", made) as bench:
+        bench.load(image)
+        run = bench.run(known.satisfied(SCENARIO), known.have)
     for line in run.lines:
         console.print(line, markup=False, soft_wrap=True)
     ended = wrong(made, after(known, run), run.ended)
@@ -165,4 +165,5 @@ def again(folder: Path, text: str, console: Console) -> int:
 
 
 def _share(made: Stage, recording: Recording, folder: Path, cuts: list[Cut]) -> dict[str, Outcome]:
-    return cut(made, recording, Bench(folder, made), cuts)
+    with Bench(folder, made) as bench:
+        return cut(made, recording, bench, cuts)

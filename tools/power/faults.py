@@ -248,23 +248,20 @@ def catch(mistake: Mistake, good: Played, folder: Path) -> Caught:
     name = scenario.name
     if wrong:
         return Caught(mistake.name, f"{name} undisturbed", 0, wrong[0])
-    bench = Bench(folder / "bench", played.stage)
-    tried = 0
-    if mistake.random:
-        for seed in range(RANDOMS):
-            tried += 1
-            result = random_run(played, bench, seed)
-            if result.faults:
-                return Caught(mistake.name, result.case, tried, result.faults[0].text)
-        return Caught(mistake.name, "", tried, "")
     cuts = singles(played, QUICK, 0)
     random.Random(mistake.name).shuffle(cuts)
-    for cut in cuts[:SINGLES]:
-        tried += 1
-        image, _ = Images(played.recording).cut(cut)
-        result = complete(played, bench, (cut,), image, played.recording.known_at(cut.at))
-        if result.faults:
-            return Caught(mistake.name, result.case, tried, result.faults[0].text)
+    tried = 0
+    with Bench(folder / "bench", played.stage) as bench:
+        for case in range(RANDOMS) if mistake.random else cuts[:SINGLES]:
+            tried += 1
+            if isinstance(case, int):
+                result = random_run(played, bench, case)
+            else:
+                image, _ = Images(played.recording).cut(case)
+                known = played.recording.known_at(case.at)
+                result = complete(played, bench, (case,), image, known)
+            if result.faults:
+                return Caught(mistake.name, result.case, tried, result.faults[0].text)
     return Caught(mistake.name, "", tried, "")
 
 

@@ -41,11 +41,22 @@ def judge(
     `undisturbed`: the files as an update without a cut leaves them. `known`: what the cloud knew
     before this run. `image`: the flash after it.
     """
+    return what_was_said(stage, known, run) + in_the_end(stage, undisturbed, run, image)
+
+
+def what_was_said(stage: Stage, known: Known, run: Run) -> list[Fault]:
+    """What is wrong with how a run ended, and with all that the cloud was told."""
     if run.ended != "settled":
         return [Fault("bricks" if run.brick else "unfinished", run.ended)]
+    return reports(stage.scenario, after(known, run))
+
+
+def in_the_end(stage: Stage, undisturbed: dict[str, bytes], run: Run, image: bytes) -> list[Fault]:
+    """What is wrong with the flash in the end, and with what runs then."""
+    if run.ended != "settled":
+        return []
     scenario = stage.scenario
-    found = reports(scenario, after(known, run))
-    found += _last_start(scenario, run)
+    found = _last_start(scenario, run)
     try:
         found += _files(scenario, undisturbed, tree(image, stage.blocks))
     except (FlashError, LittleFSError) as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from littlefs import LittleFS, LittleFSError
+from littlefs.lfs import LFSConfig
 
 from ..bundle import build
 from ..mpy import compile_mpy, compiled_folder
@@ -290,10 +291,36 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
     board = Board(folder, blocks=blocks, **options)
     board.install()
     assert board.flash
-    image = board.flash.path.read_bytes() + b"\xff" * (scenario.fat * BLOCK)
+    image = _compacted(board.flash) + b"\xff" * (scenario.fat * BLOCK)
     shutil.rmtree(folder)
     plan = {"version": NEW, "md5sum": hashlib.md5(new).hexdigest(), "file_size": len(new)}
     return Stage(scenario, image, blocks, new, plan)
+
+
+class _Counted(Memory):
+    """A flash in memory that counts its erases."""
+
+    erases = 0
+
+    def erase(self, cfg: LFSConfig, block: int) -> int:
+        self.erases += 1
+        return super().erase(cfg, block)
+
+
+def _compacted(flash: Flash) -> bytes:
+    """The flash after so many changes to its folders that littlefs has written them anew.
+
+    A board reads them at each import, and half of what a fresh one reads are old entries.
+    """
+    context = _Counted(bytearray(flash.path.read_bytes()))
+    system = LittleFS(context=context, block_count=flash.blocks, mount=False, **GEOMETRY)
+    system.mount()
+    for folder in ("/lib/ivota", "/lib", ""):
+        before = context.erases
+        while context.erases == before:
+            system.open(f"{folder}/~", "wb").close()
+            system.remove(f"{folder}/~")
+    return bytes(context.buffer)
 
 
 def _free(flash: Flash) -> int:
@@ -320,8 +347,8 @@ def tree(image: bytes | bytearray, blocks: int) -> dict[str, bytes]:
         context=Memory(bytearray(image)),
         block_count=blocks,
         mount=False,
-        # What is cached is no part of the format: large reads make this fast.
-        **{**GEOMETRY, "cache_size": BLOCK},
+        # How much is read at once is no part of the format: large reads make this fast.
+        **{**GEOMETRY, "read_size": BLOCK, "prog_size": BLOCK, "cache_size": BLOCK},
     )
     try:
         system.mount()

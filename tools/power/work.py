@@ -41,7 +41,6 @@ class Result:
     lost_most: int | None = None  # how many they may be, where that is judged
     digest: bytes = b""  # of the state that it began with
     cuts: int = 1
-    cpu_s: float = 0.0
     log: list[str] = field(default_factory=list)  # where something is wrong
 
 
@@ -166,18 +165,26 @@ def complete(
     sort = "double" if double else "between" if cuts[0].kind == AFTER else "single"
     result = Result(case, where, sort)
     bench.load(image)
-    run = bench.run(known.satisfied(played.stage.scenario), known.have)
+    run = _to_the_end(played, bench, known)
     result.faults = judge.at_cut(stage, known, image)
-    _judge(result, played, known, run, bench.image())
+    _judge(result, played, known, run)
     if keep_log or result.faults:
         result.log = run.lines
     return result
 
 
-def _judge(result: Result, played: Played, known: Known, run: Run, image: bytes) -> None:
+def _to_the_end(played: Played, bench: Bench, known: Known) -> Run:
+    """A run undisturbed, examined when it has ended."""
+
+    def examine(run: Run, image: bytes) -> list[judge.Fault]:
+        return judge.in_the_end(played.stage, played.files, run, image)
+
+    return bench.run(known.satisfied(played.stage.scenario), known.have, examine=examine)
+
+
+def _judge(result: Result, played: Played, known: Known, run: Run) -> None:
     result.lost = max(result.lost, run.again)
-    result.cpu_s += run.cpu_s
-    result.faults += judge.judge(played.stage, played.files, known, run, image)
+    result.faults += judge.what_was_said(played.stage, known, run) + run.wrong
     most = result.lost_most = judge.loss_most(played.stage.scenario)
     if most is not None and result.lost > most:
         result.faults.append(judge.Fault("lost", f"{result.lost} bytes were fetched again"))
@@ -197,7 +204,6 @@ def armed(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Res
         result.faults.append(judge.Fault("differs", "the flash is another"))
     elif (_said(run.events), run.have) != (_said(known.events), known.have):
         result.faults.append(judge.Fault("differs", "the cloud knows something else"))
-    result.cpu_s = run.cpu_s
     result.log = run.lines if result.faults or keep_log else []
     return result
 
@@ -215,10 +221,8 @@ def failing(played: Played, bench: Bench, fault: Fault, keep_log: bool = False) 
     bench.hang_s = HANG_S
     known = after(Known(), run)
     log = run.lines
-    result.cpu_s = run.cpu_s
     bench.load(bench.image())
     run = bench.run(known.satisfied(stage.scenario), known.have)
-    result.cpu_s += run.cpu_s
     result.faults = judge.after_errors(stage, played.files, known, run, bench.image())
     if keep_log or result.faults:
         result.log = [*log, "-- the flash works again", *run.lines]
@@ -247,7 +251,6 @@ def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) 
         cut = Cut(chance.choice(KINDS), chance.randrange(near if n else total), seed)
         run = bench.run(known.satisfied(played.stage.scenario), known.have, fault=cut.fault())
         result.lost = max(result.lost, run.again)
-        result.cpu_s += run.cpu_s
         log += [*run.lines, f"-- {cut}: {run.ended}"]
         if run.ended != "died":
             break
@@ -256,9 +259,11 @@ def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) 
         image = bench.image()
         result.faults += judge.at_cut(stage, known, image)
         bench.load(image)
+    if result.cuts == CUTS:
+        run = _to_the_end(played, bench, known)
     else:
-        run = bench.run(known.satisfied(played.stage.scenario), known.have)
-    _judge(result, played, known, run, bench.image())
+        run.wrong = judge.in_the_end(stage, played.files, run, bench.image())
+    _judge(result, played, known, run)
     if keep_log or result.faults:
         result.log = log + run.lines
     return result

@@ -1,10 +1,13 @@
 """Starts a board as `_sim_run` does, with its network in this process and waits that are none."""
 
-# Arguments: file with the plan, file with the firmware, file that `noted` is kept in, whether the
-# cloud has its final report, whether to note things with each operation of the flash; the rest is
-# `_sim_run`'s.
+# Arguments: files with the plan, with the firmware, for `noted`, and for the operations of the
+# flash; the rest is `_sim_run`'s behind the reset cause. Then it waits for lines, and forks for
+# each: into a process in which nothing of a board has run. A line is: whether the cloud has its
+# final report, the reset cause, and whether operations are written down. The answer is the number
+# with which that process ended, as waitpid has it. What a board says goes to standard error.
 
 import array
+import gc
 import json
 import os
 import random
@@ -29,7 +32,20 @@ _SIGALRM = 14
 _SETTLED = 99
 _LATE = 98
 
-_exit = ffi.open(None).func("v", "_exit", "i")
+_BUILT_IN = ("binascii", "errno", "hashlib", "io", "json", "micropython", "os", "sys")
+_PROCESS = 2  # a word of `noted`
+_WORDS = 3
+_PDEATHSIG = 1
+_SIGKILL = 9
+
+_libc = ffi.open(None)
+_exit = _libc.func("v", "_exit", "i")
+_fork = _libc.func("i", "fork", "")
+_waitpid = _libc.func("i", "waitpid", "ipi")
+_prctl = _libc.func("i", "prctl", "ii")
+_dup2 = _libc.func("i", "dup2", "ii")
+_setitimer = _libc.func("i", "setitimer", "ipp")
+_raise = _libc.func("i", "raise", "i")
 
 
 class _Vfs:
@@ -42,6 +58,18 @@ class _Vfs:
     @staticmethod
     def VfsLfs2(flash):
         return vfs.VfsLfs2(flash, mtime=False)
+
+
+class _Gc:
+    """`gc`, but that nothing is collected between times: a third of all that a start takes."""
+
+    collect = staticmethod(gc.collect)
+    mem_alloc = staticmethod(gc.mem_alloc)
+    mem_free = staticmethod(gc.mem_free)
+
+    @staticmethod
+    def threshold(_bytes):
+        pass
 
 
 class _Dog:
@@ -59,7 +87,7 @@ class _Dog:
     @staticmethod
     def look():
         if _Dog._limit_ms and _clock.ticks_diff(_clock.now, _Dog._fed) > _Dog._limit_ms:
-            ffi.open(None).func("i", "raise", "i")(_SIGALRM)  # as the simulator's own bites
+            _raise(_SIGALRM)  # as the simulator's own bites
 
 
 class _Watch:
@@ -102,12 +130,7 @@ def _record_fat(log, blocks):
 
 
 def _prepare():
-    global _clock
-    plan_path, content_path, noted_path, satisfied, recorded = sys.argv[1:6]
-    del sys.argv[1:6]
-    libc = ffi.open(None)
-    # A board that waits without looking at the clock.
-    libc.func("i", "setitimer", "ipp")(2, array.array("l", (0, 0, _CPU_S, 0)), None)
+    plan_path, content_path, noted_path = sys.argv[1:4]
     cloud = _power_cloud
     with open(plan_path) as file:
         cloud.plan = json.load(file)
@@ -117,10 +140,34 @@ def _prepare():
     address = _sim_flash._map(content_path, size, _CONTENT_ADDRESS)
     cloud.content = memoryview(uctypes.bytearray_at(address, size))
     address = _sim_flash._map(noted_path, 4096, _NOTED_ADDRESS)
-    cloud.noted = uctypes.struct(address, (uctypes.ARRAY | 0, 2 | uctypes.UINT32))
-    cloud.satisfied = satisfied == "1"
+    cloud.noted = uctypes.struct(address, (uctypes.ARRAY | 0, _WORDS | uctypes.UINT32))
     cloud.note = lambda: None
-    if recorded == "1":
+    _power_net.servers[cloud.HOST, 1883] = cloud.Broker
+    _power_net.servers[cloud.HOST, 80] = cloud.Server
+    machine.WDT = _Dog
+    sys.modules["socket"] = _power_net.Network
+    sys.modules["select"] = _power_net.Select
+    sys.modules["vfs"] = _Vfs
+    sys.modules["gc"] = _Gc
+    # What is part of the interpreter is else looked for on the flash, each time anew.
+    for name in _BUILT_IN:
+        sys.modules[name] = __import__(name)
+
+
+def _begin(satisfied, cause, recorded):
+    """In the new process."""
+    global _clock
+    cloud = _power_cloud
+    _prctl(_PDEATHSIG, _SIGKILL)
+    _dup2(2, 1)
+    # A board that waits without looking at the clock.
+    _setitimer(2, array.array("l", (0, 0, _CPU_S, 0)), None)
+    log = sys.argv[4] if recorded == "1" else ""
+    place = sys.argv[5:]
+    log_at = 5 if place[0] == "+" else 3
+    place.insert(log_at, log)
+    cloud.satisfied = satisfied == "1"
+    if log:
         import _sim_record
 
         noted = cloud.noted
@@ -130,20 +177,33 @@ def _prepare():
 
         note()
         cloud.note = note
-        if len(sys.argv) > 7 and sys.argv[3] != "+":  # that is an ESP32's
-            _record_fat(sys.argv[6], int(sys.argv[5]))
+        if log_at == 3 and len(place) > 4:
+            _record_fat(log, int(place[2]))
     watch = _Watch()
     cloud.spoken = watch.spoken
     _clock = _power_net.clock = _power_clock.Clock(watch.passed)
-    _power_net.servers[cloud.HOST, 1883] = cloud.Broker
-    _power_net.servers[cloud.HOST, 80] = cloud.Server
     random.seed(1)
-    machine.WDT = _Dog
     sys.modules["time"] = _clock
-    sys.modules["socket"] = _power_net.Network
-    sys.modules["select"] = _power_net.Select
-    sys.modules["vfs"] = _Vfs
+    sys.argv[1:] = [cause, "board"] + place
+
+
+def _serve():
+    """Until there are no more lines."""
+    status = array.array("i", (0,))
+    _prctl(_PDEATHSIG, _SIGKILL)
+    while True:
+        line = sys.stdin.readline().split()
+        if not line:
+            _exit(0)
+        gc.collect()
+        process = _fork()
+        if not process:
+            return _begin(*line)
+        _power_cloud.noted[_PROCESS] = process
+        _waitpid(process, status, 0)
+        print(status[0])
 
 
 _prepare()
+_serve()
 import _sim_run  # noqa: E402, F401
