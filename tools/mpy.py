@@ -24,13 +24,18 @@ def compile_mpy(source: bytes, path: str, names: Names | None = None) -> bytes:
         return _compiled(source, path, ()).read_bytes()
     try:
         if where.stem == "bundlefs":
-            names = Names({"bundlefs": source.decode()}, public=False)
+            names = _alone(source.decode())
         elif where.parent.name == "ivota":
             names = names or own()
         source = names.rename(source.decode()).encode() if names else source
     except SyntaxError:
         pass  # the compiler says better what is wrong
     return _compiled(source, where.stem, ("-O3",)).read_bytes()
+
+
+@cache
+def _alone(source: str) -> Names:
+    return Names({"bundlefs": source}, public=False)
 
 
 @cache

@@ -22,18 +22,21 @@ import ast
 import collections
 import re
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).parent.parent / "lib"
 
-# What applications may use (README.md, docs/), beyond what is kept for another reason.
+# What applications may use (README.md, docs/), and at last what a cloud's dialect brings and
+# uses, beyond what is kept for another reason.
 PUBLIC = frozenset(
     """Client ConfigError OtaError TIMED_OUT NOT_FOUND EXPIRED MISMATCH FAILED client config
     version state firmware_dir log run start serve step exit close idle idle_ms update_progress
     confirm events exiting defer on_firmware on_failure code message again after_s md5
-    payload_size online feed once load save""".split()
+    payload_size online feed once load save
+    TOPICS ask report_version report_progress update_firmware sign_in hmac enqueue""".split()
 )
 
 # Bound in the package, and by the same name in MicroPython's modules, umqtt or requests.
@@ -70,6 +73,14 @@ _MORE_WORDS = """
     isfinite UINT16 UINT32 FLOAT32 FLOAT64 addressof sizeof bytes_at splitlines intersection
 """.split()
 
+_lock = threading.Lock()
+
+
+def _parse(source: str | bytes) -> ast.Module:
+    with _lock:  # in Python up to 3.11 two threads that parse at once disturb each other
+        return ast.parse(source)
+
+
 _ARGUMENTS = 8  # words for arguments: the first of a function is one, the second another
 _PRIVATE = 14  # words for what is private to a module
 
@@ -87,7 +98,7 @@ class Names:
     ) -> None:
         found = _Found()
         for source in sources.values():
-            found.visit(ast.parse(source))
+            found.visit(_parse(source))
         self._keywords = found.keywords | PUBLIC
         words = [
             word for word in [*_WORDS, *sorted(_MORE_WORDS, key=len)] if word not in found.used
@@ -101,6 +112,7 @@ class Names:
         often = sorted(own, key=lambda name: (-found.weight(name), name))
         self.public = dict(zip(often, words[first:], strict=False))
         self._private = words[_ARGUMENTS:first] + words[first + len(own) :]
+        self._done: dict[str, str] = {}
         self._taken = frozenset({*self._arguments, *self.public.values()})
 
     @property
@@ -109,16 +121,18 @@ class Names:
         return [*self._arguments, *self._private]
 
     def rename(self, source: str) -> str:
-        """A module of the package with its names as a board has them.
+        """A module of the package with its names as a board has them; each is done once.
 
         Raises ValueError where it uses a word that stands for another name, SyntaxError.
         """
-        tree = ast.parse(source)
-        return ast.unparse(self._renamed(tree, self.of_module(tree)))
+        if source not in self._done:
+            tree = _parse(source)
+            self._done[source] = ast.unparse(self._renamed(tree, self.of_module(tree)))
+        return self._done[source]
 
     def rename_public(self, source: str) -> str:
         """A script that uses what is inside of the package."""
-        return ast.unparse(self._renamed(ast.parse(source), {}, arguments=False))
+        return ast.unparse(self._renamed(_parse(source), {}, arguments=False))
 
     def _renamed(
         self, tree: ast.Module, private: Mapping[str, str], arguments: bool = True
@@ -154,7 +168,7 @@ class Names:
             module = match[2]
             if module not in sources:
                 return match[0]
-            words = {**self.public, **self.of_module(ast.parse(sources[module]))}
+            words = {**self.public, **self.of_module(_parse(sources[module]))}
             names = {word: name for name, word in words.items()}
             return f"{match[1]}{names.get(match[3], match[3])}"
 
@@ -357,7 +371,7 @@ def of_package(sources: Mapping[str, bytes]) -> Names:
 
 def _looks_inside(source: bytes) -> bool:
     try:
-        tree = ast.parse(source)
+        tree = _parse(source)
     except (SyntaxError, ValueError):
         return False  # the compiler says what is wrong
     return any(
@@ -397,7 +411,7 @@ def main() -> None:
     for name, word in sorted(own().public.items()):
         print(f"{word:20} {name}")
     for module, source in sources.items():
-        for name, word in own().of_module(ast.parse(source)).items():
+        for name, word in own().of_module(_parse(source)).items():
             print(f"{word:20} {module}.{name}")
 
 
