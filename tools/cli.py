@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 from typer.core import TyperGroup
 
-from . import fleet_cli, views
+from . import access_cli, campaign_cli, cloud_cli, device_cli, views
 from . import release as releases
 from .board import app as board
-from .client_api import ApiError, Client, Json, default_data
+from .client_api import ApiError, Client, Json
+from .fleet_views import health_line
 from .sim.cli import app as sim
 from .sim.swarm_cli import swarm
+from .terminal import AsJson, err, fail, out, print_json, warn
 from .users_cli import user
 
 
@@ -47,32 +44,19 @@ app = typer.Typer(
 app.add_typer(board, name="board")
 sim.command()(swarm)
 app.add_typer(sim, name="sim")
-app.add_typer(fleet_cli.campaign, name="campaign")
-app.add_typer(fleet_cli.group, name="group")
-app.add_typer(fleet_cli.token, name="token")
+app.add_typer(campaign_cli.campaign, name="campaign")
+app.add_typer(campaign_cli.group, name="group")
+app.add_typer(access_cli.token, name="token")
 app.add_typer(user, name="user")
-for command in (fleet_cli.tag, fleet_cli.secret, fleet_cli.why, fleet_cli.retry,
-                fleet_cli.cancel, fleet_cli.firmware, fleet_cli.audit):  # fmt: skip
+for command in (
+    *(cloud_cli.cloud, cloud_cli.backup, cloud_cli.restore),
+    *(device_cli.tag, device_cli.secret, device_cli.why, device_cli.attempts),
+    *(device_cli.retry, device_cli.cancel, device_cli.firmware),
+    *(access_cli.audit, access_cli.health),
+):
     app.command()(command)
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Device = Annotated[str, typer.Option("--device", "-d", help="PRODUCT/NAME, or NAME alone.")]
-
-
-def fail(sentence: str) -> NoReturn:
-    err.print("ivota:", sentence, markup=False, soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def warn(sentence: str) -> None:
-    err.print("ivota: warning:", sentence, markup=False, soft_wrap=True)
-
-
-def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 @app.command()
@@ -81,113 +65,6 @@ def demo() -> None:
     from .demo.play import main
 
     raise typer.Exit(main())
-
-
-@app.command()
-def cloud(
-    host: Annotated[str, typer.Option(help="What to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="HTTP; 0: a free one.")] = 8123,
-    mqtt_port: Annotated[
-        int | None, typer.Option(help="MQTT; default 1883, with TLS 8883; 0: a free one.")
-    ] = None,
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[USER:PASSWORD@]HOST:PORT",
-            help="A broker to use instead of our own; with TLS mqtts://….",
-        ),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder for all that is kept.")] = None,
-    database: Annotated[
-        str | None,
-        typer.Option(envvar="IVOTA_DATABASE", help="postgresql://… instead of a file in --data."),
-    ] = None,
-    sign_in: Annotated[
-        bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
-    ] = False,
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="And its private key (PEM).")] = None,
-    public_url: Annotated[
-        str | None, typer.Option(help="What devices reach the HTTP port as.")
-    ] = None,
-    url_ttl: Annotated[float, typer.Option(help="Seconds a download URL is good for.")] = 3600,
-    push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
-    max_upload: Annotated[int, typer.Option(help="Bytes of a firmware, at most.")] = 64 << 20,
-    token: Annotated[
-        str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
-    ] = None,
-    plain_console: Annotated[
-        bool, typer.Option(help="Show the console beyond this machine without TLS.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run the cloud: MQTT broker, firmware downloads, the console, and the API of the commands."""
-    # FastAPI and SQLAlchemy take their time; the other commands need neither.
-    from .cloud import Certificate, Cloud, CloudError
-    from .cloud.access import check_exposure
-
-    if (tls_cert is None) != (tls_key is None):
-        fail("--tls-cert and --tls-key belong together: name both")
-    certificate = Certificate(tls_cert, tls_key) if tls_cert and tls_key else None
-    if mqtt_port is None:
-        mqtt_port = 8883 if certificate else 1883
-
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=err, show_path=False)],
-    )
-    logging.getLogger("ivota").setLevel(logging.INFO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        for sentence in check_exposure(
-            host, public_url, token, own_broker=broker is None and not sign_in
-        ):
-            warn(sentence)
-        with Cloud(
-            data or default_data(),
-            mqtt_port=mqtt_port,
-            http_port=port,
-            host=host,
-            broker=broker,
-            database=database,
-            sign_in=sign_in,
-            certificate=certificate,
-            public_url=public_url,
-            url_ttl_s=url_ttl,
-            push_qos=push_qos,
-            token=token,
-            upload_most=max_upload,
-            plain_console=plain_console,
-        ) as running:
-            if as_json:
-                print_json(
-                    {
-                        "api_url": running.api_url,
-                        "public_url": running.public_url,
-                        "mqtt_host": running.mqtt_host,
-                        "mqtt_port": running.mqtt_port,
-                        "data": str(running.folder),
-                        "set_up_url": running.set_up_url,
-                    }
-                )
-            else:
-                out.print(f"MQTT   {running.mqtt_host}:{running.mqtt_port}", markup=False)
-                out.print(f"HTTP   {running.api_url}, for devices {running.public_url}")
-                out.print(f"data   {running.folder}", markup=False, soft_wrap=True)
-                first = running.set_up_url
-                out.print(f"console  {first or running.api_url}", markup=False, soft_wrap=True)
-                if first:
-                    out.print("         (good once: whoever opens it first makes its first user)")
-                out.print("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
-            while not stop.wait(0.2):
-                running.wait(0)
-    except CloudError as error:
-        fail(str(error))
 
 
 @app.command()
@@ -406,7 +283,7 @@ def devices(
     with Client() as client:
         health = client.health()
         if not health["ok"]:
-            warn(health["problem"] or "the cloud has lost its MQTT broker, no reports come in")
+            warn(health_line(health))
         found = client.devices() if device is None else [client.device(device)]
         reports = client.reports(found[0]["id"]) if device is not None else []
         why = client.why(found[0]["id"])["why"] if device is not None else ""

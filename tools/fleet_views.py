@@ -15,8 +15,9 @@ from rich.text import Text
 
 from .views import ago, device_table, line
 
-__all__ = ["audit_table", "campaign_table", "campaign_view", "device_table", "firmware_table",
-           "group_table", "line", "live", "token_table"]  # fmt: skip
+__all__ = ["attempt_table", "audit_table", "campaign_table", "campaign_view", "counter_table",
+           "device_table", "firmware_table", "group_table", "health_line", "line", "live",
+           "token_table"]  # fmt: skip
 
 Json = dict[str, Any]
 
@@ -103,6 +104,40 @@ def audit_table(lines: list[Json]) -> Table:
             Text(each["subject"]),
             Text(each["detail"]),
         )
+    return table
+
+
+def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
+    """`versions`: of each firmware, by its id."""
+    columns = "begun", "version", "campaign", "state", "pushes", "fails", "why"
+    table = _table("attempts", *columns)
+    for each in attempts:
+        words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
+        table.add_row(
+            time.strftime("%m-%d %H:%M:%S", time.localtime(each["created_at"])),
+            Text(versions.get(each["firmware_id"], "?")),
+            str(each["campaign_id"] or ""),
+            Text(each["state"], style=STYLES.get(each["state"], "")),
+            str(each["pushes"]),
+            str(each["soft_failures"] + each["hard_failures"]),
+            Text(words),
+        )
+    return table
+
+
+def health_line(health: Json) -> str:
+    if not health["ok"]:
+        return health["problem"] or "the cloud has lost its MQTT broker, no reports come in"
+    if health["standby"]:
+        return "well; it stands by, another process takes in the reports"
+    return "well; it takes in reports"
+
+
+def counter_table(counters: dict[str, int]) -> Table:
+    table = _table("since its first start", "what", "count")
+    for name, count in sorted(counters.items()):
+        if name != "revision":
+            table.add_row(Text(name), f"{count:,}")
     return table
 
 

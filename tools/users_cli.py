@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .client_api import Client, Json
-from .fleet_cli import AsJson, print_json
+from .terminal import AsJson, fail, out, print_json
 from .views import ago
 
 user = typer.Typer(no_args_is_help=True, help="Who may sign in to the console.")
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 Role = Annotated[str, typer.Option(help="viewer, operator or admin.")]
 
@@ -74,7 +70,7 @@ def _found(client: Client, name: str) -> Json:
     for each in client.users():
         if each["name"] == name.strip().lower():
             return each
-    _fail(f"there is no user {name!r}")
+    fail(f"there is no user {name!r}")
 
 
 def _password() -> str:
@@ -82,8 +78,3 @@ def _password() -> str:
     if given is not None:
         return given
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-
-
-def _fail(sentence: str) -> NoReturn:
-    err.print("ivota:", sentence, markup=False, soft_wrap=True)
-    raise typer.Exit(1)

@@ -62,6 +62,16 @@ def test_a_campaign_from_the_command_line(cloud, ivota):
         assert "P/two" in ivota("retry", "two")
         two.expect("update_firmware")
         assert "cancelled" in ivota("cancel", "two")
+        listed = ivota("attempts", "two")
+        assert listed.count("0.2") == 2 and listed.count("cancelled") == 2
+        assert [
+            each["campaign_id"] for each in json.loads(ivota("attempts", "two", "--json"))
+        ] == [
+            2,
+            None,
+        ]
+        assert "it takes in reports" in ivota("health")
+        assert json.loads(ivota("health", "--json"))["counters"]["report_version"] >= 2
         ivota("campaign", "create", "0.2", "-q", "all", "--start-at", "+1d")
         assert "begins at 20" in ivota("campaign", "show", 3)
         assert "campaign pause" in ivota("audit")

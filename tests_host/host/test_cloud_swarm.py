@@ -10,11 +10,19 @@ import threading
 import pytest
 from cloud_support import wait_until
 
+from ivota_tools import release
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import BackOff, Cloud
 
 COUNT, BAD = 1000, 50
 DATA = os.urandom(70_000)
+APP = """
+import time
+
+def main():
+    while True:
+        time.sleep(1)
+"""
 
 
 class Swarm:
@@ -90,6 +98,27 @@ def test_a_thousand_devices_of_which_some_fail(tmp_path):
         assert swarm.status["pushes_after_done"] == 0
         health = api.health()["counters"]
         assert not health.get("dropped") and not health.get("garbled")
+
+
+@pytest.mark.slow
+def test_real_boards_among_a_swarm(tmp_path):
+    """MicroPython boards are devices of the campaign as any other, and run the new version."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.py").write_text(APP)
+    release.pack(tmp_path / "app", "0.2", out=tmp_path / "f.bin")
+    with (
+        Cloud(tmp_path / "c") as cloud,
+        Client(cloud.api_url) as api,
+        Swarm(cloud.mqtt_port, "-n", 10, "--boards", 2, "--interval", 2) as swarm,
+    ):
+        api.upload(tmp_path / "f.bin")
+        wait_until(lambda: len(api.devices()) == 12, "the swarm", 40)
+        campaign = api.create_campaign(name="all", version="0.2", query="name:*")["id"]
+        wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 60)
+        assert api.campaign(campaign)["states"] == {"done": 12}
+        assert {each["version"] for each in api.query("name:board*")} == {"0.2"}
+        wait_until(lambda: swarm.status["versions"] == {"0.2": 10}, "the count")
+        assert swarm.status["boards"] == 2 and "failures" not in swarm.status
 
 
 def test_a_small_swarm_with_slow_ones(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select
@@ -117,26 +117,27 @@ def _on_version(device: Device, version: str, now: float) -> Outgoing:
 
 def _devices(session: Session, heard: Sequence[_Heard]) -> dict[tuple[str, str], Device]:
     """Those that spoke and are known by now: new ones are added, while there is room."""
-    query = select(Device).where(
-        Device.device_name.in_({each.names[1] for each in heard if each.names})
-    )
-    query = query.options(*WITH_TARGET, lazyload(Device.tags))
-    found = {(device.product_id, device.device_name): device for device in session.scalars(query)}
-    new = {each.names: None for each in heard if each.names and each.kind not in JUNK}
-    for names in found:
-        new.pop(names, None)
+    found = _known(session, {each.names for each in heard if each.names})
+    new = [each.names for each in heard if each.names and each.kind not in JUNK]
+    new = [names for names in dict.fromkeys(new) if names not in found]
     if not new:
         return found
     known = session.scalar(select(func.count()).select_from(Device)) or 0
     room = max(DEVICES_MOST - known, 0)
     if room < len(new):
         log.warning("%d devices are known, no more are added", DEVICES_MOST)
-    for product_id, device_name in list(new)[:room]:
-        device = Device(product_id=product_id, device_name=device_name, garbled=0, tags=[])
-        session.add(device)
-        found[product_id, device_name] = device
-    session.flush()
-    return found
+        new = new[:room]
+    rows = [{"product_id": product_id, "device_name": name} for product_id, name in new]
+    if rows:
+        session.execute(insert(Device.__table__), rows)  # type: ignore[arg-type]
+    return found | _known(session, set(new))
+
+
+def _known(session: Session, names: Set[tuple[str, str]]) -> dict[tuple[str, str], Device]:
+    # By the name alone, which tells nearly all apart; a few too many do no harm.
+    query = select(Device).where(Device.device_name.in_({name for _, name in names}))
+    query = query.options(*WITH_TARGET, lazyload(Device.tags))
+    return {(device.product_id, device.device_name): device for device in session.scalars(query)}
 
 
 def _row(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from ivota_tools.client_api import default_data
+from ivota_tools.terminal import fail
 from ivota_tools.toolchain import ToolchainError
 
 app = typer.Typer(no_args_is_help=True, help="A simulated board.")
@@ -50,12 +51,12 @@ def board(
     from ivota_tools.sim.flash import FlashError
 
     if bits not in (32, 64):
-        _fail(f"--bits is 32 or 64, not {bits}")
+        fail(f"--bits is 32 or 64, not {bits}")
     if heap and not re.fullmatch(r"\d+[kKmM]?", heap):
-        _fail(f"--heap is a number of bytes, as in 112k, not {heap!r}")
+        fail(f"--heap is a number of bytes, as in 112k, not {heap!r}")
     chosen = _given(config) if config else _made(broker, product, device, version)
     name = "-".join(str(chosen.get(key, "")) for key in ("product_id", "device_name"))
-    place = folder or _default_data() / "sim" / re.sub(r"[^\w.-]", "_", name)
+    place = folder or default_data() / "sim" / re.sub(r"[^\w.-]", "_", name)
     simulated = Board(
         place,
         bits=bits,
@@ -77,25 +78,25 @@ def board(
             while simulated.on and not stop.wait(0.2):
                 pass
     except (BoardError, FlashError, ToolchainError) as error:
-        _fail(str(error))
+        fail(str(error))
     if simulated.failure:
-        _fail(simulated.failure)
+        fail(simulated.failure)
 
 
 def _given(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
-        _fail(f"{path} is not JSON: {error}")
+        fail(f"{path} is not JSON: {error}")
     if not isinstance(found, dict):
-        _fail(f"{path} is not a JSON object")
+        fail(f"{path} is not a JSON object")
     return found
 
 
 def _made(broker: str, product: str, device: str, version: str) -> dict[str, Any]:
     host, colon, port = broker.rpartition(":")
     if not colon or not host or not port.isdigit():
-        _fail(f"--broker is HOST:PORT, not {broker!r}")
+        fail(f"--broker is HOST:PORT, not {broker!r}")
     return {
         "product_id": product,
         "device_name": device,
@@ -104,14 +105,5 @@ def _made(broker: str, product: str, device: str, version: str) -> dict[str, Any
     }
 
 
-def _default_data() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ivota"
-
-
 def _print_json(line: str) -> None:
     print(json.dumps({"time": time.time(), "line": line}, ensure_ascii=False), flush=True)
-
-
-def _fail(sentence: str) -> NoReturn:
-    err.print("ivota:", sentence, markup=False)
-    raise typer.Exit(1)

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import json
 import signal
-import tempfile
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+from ..terminal import fail, out
+
+if TYPE_CHECKING:
+    from .swarm import Swarm
+    from .swarm_boards import Boards
 
 
 def swarm(
@@ -36,23 +36,29 @@ def swarm(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object per second.")] = False,
 ) -> None:
     """Run many lightweight devices until Ctrl-C; SIGUSR1 mends those that fail."""
+    from ..toolchain import ToolchainError
+    from .board import BoardError
     from .swarm import Options, Swarm
+    from .swarm_boards import Boards
 
     host, colon, port = broker.rpartition(":")
     if not colon or not host or not port.isdigit():
-        err.print(f"ivota: --broker is HOST:PORT, not {broker!r}", markup=False)
-        raise typer.Exit(1)
+        fail(f"--broker is HOST:PORT, not {broker!r}")
     options = Options(
         count, host, int(port), product, version, failing=failing, slow=slow, interval_s=interval
     )
-    made = Swarm(options)
-    with _boards(boards, options) as console:
-        status = asyncio.run(_run(made, seconds, as_json, console))
+    try:
+        with Boards(boards, options) as real:
+            status = asyncio.run(_run(Swarm(options), real, seconds, as_json))
+    except (BoardError, ToolchainError) as error:
+        fail(str(error))
     if not as_json:
         out.print(_line(status), markup=False)
 
 
-async def _run(made: Any, seconds: float | None, as_json: bool, console: Any) -> dict[str, Any]:
+async def _run(
+    made: Swarm, boards: Boards, seconds: float | None, as_json: bool
+) -> dict[str, Any]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,43 +70,21 @@ async def _run(made: Any, seconds: float | None, as_json: bool, console: Any) ->
     while not stop.is_set() and (end is None or loop.time() < end):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), 1 if end is None else min(1, end - loop.time()))
-        status = made.status() | console()
+        status = made.status() | boards.status()
         line = json.dumps(status) if as_json else _line(status)
         if line != last:
             print(line, flush=True)
         last = line
-    status = made.status() | console()
+    status = made.status() | boards.status()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    return status  # type: ignore[no-any-return]
-
-
-@contextlib.contextmanager
-def _boards(count: int, options: Any) -> Any:
-    """Real boards, each a MicroPython of its own; gives a function that says how many are on."""
-    from .board import Board
-
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ivota-swarm-")))
-        made = []
-        for number in range(count):
-            config = {
-                "product_id": options.product,
-                "device_name": f"board{number}",
-                "version": options.version,
-                "mqtt": {"host": options.host, "port": options.port},
-            }
-            board = Board(folder / f"board{number}", config=config)
-            board.install()
-            stack.enter_context(board)
-            board.power_on()
-            made.append(board)
-        yield lambda: {"boards": sum(1 for board in made if board.on)} if made else {}
+    return status
 
 
 def _line(status: dict[str, Any]) -> str:
     versions = ", ".join(f"{count} run {version}" for version, count in status["versions"].items())
+    boards = f", {status['boards']} boards are on" if "boards" in status else ""
     return (
         f"{status['connected']} of {status['devices']} connected, {status['updating']} updating, "
-        f"{versions or 'none run'}; {status['reports']} reports"
+        f"{versions or 'none run'}; {status['reports']} reports{boards}"
     )

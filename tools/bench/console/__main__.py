@@ -9,10 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..figures import Figure, read, show, write
+from ..figures import Figure, document, markdown, read, show, write
 from . import fleet, flood, kills, latency
 
+AREA = "console"
 COMMAND = "make bench-console"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "benchmarks.md"
 PARTS = ("latency", "flood", "kills", "fleet")
 
 
@@ -22,7 +24,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=10_000)
     chosen = parser.parse_args()
     console = Console()
-    figures: dict[str, Figure] = read("console") if chosen.parts else {}
+    figures: dict[str, Figure] = read(AREA) if chosen.parts else {}
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
         folder = Path(name)
         for part in chosen.parts or PARTS:
@@ -35,8 +37,10 @@ def main() -> int:
                 figures |= kills.measure(folder / part, console)
             else:
                 figures |= fleet.measure(folder / part, chosen.devices, console)
-            write("console", COMMAND, figures)
+            path = write(AREA, COMMAND, figures)
     met = show(figures, console)
+    document(DOCUMENT, AREA, markdown(figures))
+    console.print(f"written to {path} and {DOCUMENT}")
     return 0 if met else 1
 
 

@@ -62,7 +62,7 @@ class Talkers:
         link.close()
 
 
-def measure(folder: Path, console: Console) -> dict[str, Figure]:
+def measure(folder: Path, console: Console, kills: int = KILLS) -> dict[str, Figure]:
     folder.mkdir()
     draw = random.Random(4)
     broker = Broker(folder / "broker", "127.0.0.1", 0, lambda reason: console.print(reason))
@@ -71,7 +71,7 @@ def measure(folder: Path, console: Console) -> dict[str, Figure]:
         words = folder / "data", "--broker", f"127.0.0.1:{broker.port}"
         cloud = CloudProcess(*words)
         # After each kill the port is another one, as is the URL; so is a download's fate.
-        versions = [f"0.{number}" for number in range(2, 2 + KILLS)]
+        versions = [f"0.{number}" for number in range(2, 2 + kills)]
         for version in versions:
             upload(cloud.api, folder, version, draw.randbytes(60_000))
         options = Options(DEVICES, port=broker.port, interval_s=2)
@@ -94,7 +94,7 @@ def measure(folder: Path, console: Console) -> dict[str, Figure]:
     finally:
         broker.stop()
     return {
-        "kills": Figure(KILLS, "", "times"),
+        "kills": Figure(kills, "", "times"),
         "reports_checked": Figure(said, "", "reports"),
         "lost_reports": Figure(lost, "== 0", "reports"),
         "pushes_after_done": Figure(after_done, "== 0", "pushes"),

@@ -1,113 +1,26 @@
-"""`ivota group`, `campaign`, `token`, `why` …: wiring between the client and the views."""
+"""`ivota campaign …` and `ivota group …`: wiring between the client and the views."""
 
 from __future__ import annotations
 
 import datetime
-import json
 import re
 import time
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from . import fleet_views as views
 from .client_api import Client, Json
+from .terminal import AsJson, fail, out, print_json
 
 group = typer.Typer(no_args_is_help=True, help="Groups of devices, by query.")
 campaign = typer.Typer(no_args_is_help=True, help="One firmware for many devices, in stages.")
-token = typer.Typer(no_args_is_help=True, help="Who may use the cloud's API.")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Id = Annotated[int, typer.Argument(min=1, help="Its number, as `ivota campaign list` shows it.")]
-DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or NAME alone.")]
 
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|min|h|d)")
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 POLL_S = 1.0
-
-
-def fail(sentence: str) -> NoReturn:
-    err.print("ivota:", sentence, markup=False, soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
-# -- devices --------------------------------------------------------------------------------
-
-
-def tag(
-    device: DeviceName,
-    add: Annotated[list[str] | None, typer.Argument(help="Tags to give.")] = None,
-    remove: Annotated[list[str] | None, typer.Option("--remove", "-r", help="To take.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a device tags, or take them away."""
-    with Client() as client:
-        found = client.tag(client.device(device)["id"], add or (), remove or ())
-    if as_json:
-        print_json(found)
-    else:
-        out.print(found["device"], *found["tags"], markup=False)
-
-
-def secret(
-    device: DeviceName,
-    value: Annotated[str | None, typer.Argument(help="Base64; without it, none.")] = None,
-) -> None:
-    """What a device signs in with, where the cloud runs with --sign-in."""
-    with Client() as client:
-        client.set_secret(client.device(device)["id"], value)
-
-
-def why(device: DeviceName, as_json: AsJson = False) -> None:
-    """Say what a device waits for."""
-    with Client() as client:
-        found = client.why(client.device(device)["id"])
-    if as_json:
-        print_json(found)
-    else:
-        out.print(f"{found['device']} {found['state']}: {found['why']}", markup=False)
-
-
-def retry(device: DeviceName, as_json: AsJson = False) -> None:
-    """Try a device's update again, after it failed or was cancelled."""
-    _act_on_device(device, "retry", as_json)
-
-
-def cancel(device: DeviceName, as_json: AsJson = False) -> None:
-    """Take a device's update back: no push any more, also in mid-download."""
-    _act_on_device(device, "cancel", as_json)
-
-
-def _act_on_device(device: str, action: str, as_json: bool) -> None:
-    with Client() as client:
-        number = client.device(device)["id"]
-        act = client.retry_device if action == "retry" else client.cancel_device
-        found = act(number)
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.line(found), markup=False, soft_wrap=True)
-
-
-def firmware(as_json: AsJson = False) -> None:
-    """List the firmware that can be pushed."""
-    with Client() as client:
-        found = client.firmware()
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.firmware_table(found))
-
-
-# -- groups ---------------------------------------------------------------------------------
 
 
 @group.command("set")
@@ -152,9 +65,6 @@ def group_remove(name: str) -> None:
             if each["name"] == name:
                 return client.remove_group(each["id"])
     fail(f"there is no group {name!r}")
-
-
-# -- campaigns ------------------------------------------------------------------------------
 
 
 @campaign.command("create")
@@ -306,61 +216,6 @@ def _show(found: Json, as_json: bool) -> None:
         print_json(found)
     else:
         out.print(views.campaign_view(found))
-
-
-# -- who may, and who did -------------------------------------------------------------------
-
-
-@token.command("create")
-def token_create(
-    name: str,
-    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
-    as_json: AsJson = False,
-) -> None:
-    """Make a token and print it, this once."""
-    with Client() as client:
-        found = client.create_token(name, role)
-    if as_json:
-        print_json(found)
-    else:
-        print(found["token"])
-
-
-@token.command("list")
-def token_list(as_json: AsJson = False) -> None:
-    """List the tokens, without what they are."""
-    with Client() as client:
-        found = client.tokens()
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.token_table(found))
-
-
-@token.command("remove")
-def token_remove(name: str) -> None:
-    """Take a token back."""
-    with Client() as client:
-        for each in client.tokens():
-            if each["name"] == name:
-                return client.remove_token(each["id"])
-    fail(f"there is no token {name!r}")
-
-
-def audit(
-    last: Annotated[int, typer.Option("--last", min=1, help="Lines.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Show who changed what."""
-    with Client() as client:
-        found = client.audit()[-last:]
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.audit_table(found))
-
-
-# -- words of the command line --------------------------------------------------------------
 
 
 def _stage(text: str) -> Json:

@@ -1,0 +1,84 @@
+"""Taking in reports: what a batch costs the database, and what kills leave behind."""
+
+import json
+import time
+
+import postgres_support
+import pytest
+import sqlalchemy as sa
+from rich.console import Console
+
+from ivota_tools.bench.console import kills
+from ivota_tools.cloud import BackOff
+from ivota_tools.cloud.database import Database
+from ivota_tools.cloud.models import Device, Report
+from ivota_tools.cloud.records import take_in
+from ivota_tools.cloud.session import Message
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    where = tmp_path / "i.db" if request.param == "sqlite" else postgres_support.new_database()
+    made = Database(where)
+    yield made
+    made.close()
+
+
+def messages(devices, each, version="0.1"):
+    report = {"type": "report_version", "report": {"version": version}}
+    payload = json.dumps(report).encode()
+    return [
+        Message(f"$ota/report/P/d{number % devices}", payload, 1, False, number, 1)
+        for number in range(devices * each)
+    ]
+
+
+def statements(database, batch):
+    """How many statements a batch takes: one that is executed for many rows counts once."""
+    count = 0
+
+    def counted(*_):
+        nonlocal count
+        count += 1
+
+    sa.event.listen(database._engine, "before_cursor_execute", counted)
+    try:
+        with database.writing() as session:
+            answers = take_in(session, batch, time.time(), BackOff())
+    finally:
+        sa.event.remove(database._engine, "before_cursor_execute", counted)
+    assert len(answers) == len(batch)
+    return count
+
+
+def test_a_batch_costs_the_same_however_large_it_is(database):
+    statements(database, messages(50, 1))
+    small = statements(database, messages(10, 1))
+    assert statements(database, messages(50, 10)) == small
+    assert small <= 10
+    # And so do devices that are heard of for the first time, and their new versions.
+    new = messages(500, 1)
+    assert statements(database, new) <= small + 5
+    with database.reading() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Device)) == 500
+        assert session.scalar(sa.select(sa.func.count()).select_from(Report)) == 1060
+
+
+def test_a_watcher_sees_each_device_once_per_batch(database):
+    def revisions():
+        with database.reading() as session:
+            return session.scalars(sa.select(Device.revision).order_by(Device.id)).all()
+
+    statements(database, messages(5, 3))
+    first = revisions()
+    assert len(set(first)) == 5 and max(first) - min(first) == 4
+    statements(database, messages(5, 3))
+    assert min(revisions()) > max(first)
+
+
+@pytest.mark.slow
+def test_kills_lose_no_report_and_bring_no_late_push(tmp_path):
+    """A few of the fifty of `make bench-console`."""
+    found = kills.measure(tmp_path / "k", Console(), kills=2)
+    assert found["lost_reports"].value == 0 and found["reports_checked"].value > 100
+    assert found["pushes_after_done"].value == 0

@@ -1,0 +1,221 @@
+"""docs/operate.md tells the truth: its commands are those that there are, and do what it says."""
+
+import configparser
+import json
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import postgres_support
+import pytest
+import typer
+from cloud_support import Device, wait_until
+from typer.testing import CliRunner
+
+from ivota_tools import cli, toolchain
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.backup import back_up, restore
+
+TEXT = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+
+
+def section(title):
+    return re.search(rf"^##+ {title}\n(.*?)(?=^##|\Z)", TEXT, re.M | re.S)[1]
+
+
+def console(text):
+    """The commands of all ```console blocks."""
+    blocks = "".join(re.findall(r"^```console\n(.*?)^```", text, re.M | re.S))
+    return [line[2:] for line in blocks.replace("\\\n", " ").splitlines() if line[:2] == "$ "]
+
+
+def inline(text):
+    """The commands in the sentences, where they have options or arguments."""
+    found = re.findall(r"`(ivota [^`]+)`", text.replace("\n", " "))
+    return [each.replace("read|operate|admin", "read") for each in found]
+
+
+def words_of(command):
+    """The arguments of a command line of ivota; None of any other."""
+    words = shlex.split(command)
+    while "=" in words[0]:
+        del words[0]
+    return words[1:] if words[0] == "ivota" else None
+
+
+def check(words):
+    """That the command line takes these words; nothing is run."""
+    command = typer.main.get_command(cli.app)
+    context = None
+    while hasattr(command, "resolve_command"):
+        context = command.make_context("ivota", [], parent=context, resilient_parsing=True)
+        _, command, words = command.resolve_command(context, words)
+    command.make_context("ivota", words, parent=context)
+
+
+def unit():
+    found = configparser.ConfigParser(strict=False, interpolation=None)
+    found.optionxform = str
+    found.read_string(re.search(r"^```ini\n(.*?)^```", TEXT, re.M | re.S)[1])
+    return found
+
+
+def test_every_command_is_one():
+    whole = [words for each in console(TEXT) if (words := words_of(each)) is not None]
+    assert len(whole) > 10
+    for words in whole:
+        check(words)
+    for command in inline(TEXT):
+        try:
+            check(words_of(command))
+        except Exception as error:  # a sentence may name a command without what it is for
+            assert type(error).__name__ == "MissingParameter", (command, error)
+
+
+def test_the_unit_starts_what_there_is(tmp_path):
+    service = unit()["Service"]
+    program, *words = shlex.split(service["ExecStart"].replace("\\\n", " "))
+    assert program.endswith("/bin/ivota")
+    check(words)
+    if shutil.which("systemd-analyze"):
+        # Of what it says only the unit's own faults count: this machine lacks user and program.
+        path = tmp_path / "ivota.service"
+        path.write_text(re.search(r"^```ini\n(.*?)^```", TEXT, re.M | re.S)[1])
+        said = subprocess.run(
+            ["systemd-analyze", "verify", str(path)], capture_output=True, text=True
+        ).stderr
+        assert "Unknown" not in said and "Failed to parse" not in said, said
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    (tmp_path / "0.3").write_bytes(b"firmware" * 1000)
+    with Cloud(tmp_path / "data") as running, Client(running.api_url) as api:
+        api.upload(tmp_path / "0.3", "0.3")
+        yield running
+
+
+def test_many_devices(cloud):
+    """The section's commands, one after the other, with a device called as there."""
+    variables = {"IVOTA_URL": cloud.api_url, "COLUMNS": "200"}
+    with Device(cloud.mqtt_port, "PRODUCT", "kitchen") as device:
+        device.hello("0.2")
+        *commands, watch = console(section("Many devices"))
+        for command in commands:
+            done = CliRunner(env=variables).invoke(cli.app, words_of(command))
+            assert done.exit_code == 0, (command, done.output, done.exception)
+        device.update(device.expect("update_firmware"))
+        done = CliRunner(env=variables).invoke(cli.app, words_of(watch))
+        assert "1 of 1 done" in done.output and done.exit_code == 0
+
+
+def on_disk(command, tmp_path):
+    for place in ("/var/lib/ivota", "/backup"):
+        command = command.replace(place, str(tmp_path) + place)
+    return command
+
+
+def test_backup_and_restore(tmp_path):
+    """The section's own commands: while it runs, and back into an empty place."""
+    data = tmp_path / "var/lib/ivota"
+    (tmp_path / "backup").parent.mkdir(exist_ok=True)
+    (tmp_path / "f.bin").write_bytes(b"firmware" * 1000)
+    nightly, *back = [on_disk(each, tmp_path) for each in console(section("Backup and restore"))]
+    assert [each.split()[0] for each in back] == [
+        "systemctl", "mkdir", "mv", "ivota", "chown", "systemctl",
+    ]  # fmt: skip
+
+    def run(command):
+        if words := words_of(command):
+            done = CliRunner().invoke(cli.app, words)
+            assert done.exit_code == 0, (done.output, done.exception)
+        else:
+            subprocess.run(command, shell=True, check=True)
+
+    with Cloud(data) as cloud, Client(cloud.api_url) as api:
+        ports = {"mqtt_port": cloud.mqtt_port, "http_port": cloud.http_port}
+        with Device(cloud.mqtt_port, "P", "done") as device:
+            device.hello("0.1")
+            api.upload(tmp_path / "f.bin", "0.2")
+            api.push("P/done", "0.2")
+            push = device.expect("update_firmware")
+            device.update(push)
+            wait_until(lambda: api.device("P/done")["state"] == "done", "done")
+            run(nightly)
+            device.hello("0.2")  # after the backup: lost with what it is lost with
+            run(nightly)
+    held = {each.name: each for each in (tmp_path / "backup").iterdir()}
+    assert held.keys() == {"ivota.db", "firmware"}
+    assert all(each.stat().st_mode & 0o077 == 0 for each in held.values())
+    run(back[1])
+    run(back[2])
+    shutil.rmtree(data)
+    run(back[3])
+    with Cloud(data, **ports) as cloud, Client(cloud.api_url) as api:
+        with Device(cloud.mqtt_port, "P", "done") as device:
+            assert api.device("P/done")["version"] == "0.2"
+            device.hello("0.2")
+            device.expect_nothing(0.3)
+            assert api.device("P/done")["state"] == "done"
+            # The old URL is good: the secret that signs came back too, and so did the file.
+            assert device.update(push) == b"firmware" * 1000
+
+
+def test_a_restore_overwrites_nothing(tmp_path, cloud):
+    back_up(cloud.folder, None, tmp_path / "backup")
+    with pytest.raises(CloudError, match="is in the way"):
+        restore(tmp_path / "backup", cloud.folder, None)
+    with pytest.raises(CloudError, match="holds no backup"):
+        restore(tmp_path / "elsewhere", tmp_path / "new", None)
+    with pytest.raises(CloudError, match="there is no database"):
+        back_up(tmp_path / "elsewhere", None, tmp_path / "backup")
+    (tmp_path / "a file").touch()
+    with pytest.raises(CloudError, match="cannot be used"):
+        back_up(cloud.folder, None, tmp_path / "a file")
+
+
+@pytest.mark.slow
+def test_backup_and_restore_with_postgresql(tmp_path, monkeypatch):
+    programs = toolchain.postgresql()
+    monkeypatch.setenv("PATH", f"{programs}:{Path('/usr/bin')}:{Path('/bin')}")
+    url = postgres_support.new_database()
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    (tmp_path / "f.bin").write_bytes(b"x" * 1000)
+    with Cloud(data, database=url) as cloud, Client(cloud.api_url) as api:
+        api.upload(tmp_path / "f.bin", "0.2")
+        api.push("P/d", "0.2", new=True)
+        assert back_up(data, url, backup).firmware == 1
+        api.push("P/later", "0.2", new=True)
+    other = postgres_support.new_database()
+    for place in (other, url):
+        restore(backup, tmp_path / "new", place)
+        with Cloud(tmp_path / "new", database=place) as cloud, Client(cloud.api_url) as api:
+            assert [each["device"] for each in api.devices()] == ["P/d"]
+            assert api.firmware()[0]["version"] == "0.2"
+    with pytest.raises(CloudError, match="pg_dump has failed"):
+        back_up(data, url + "_none", backup)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CloudError, match="pg_dump is not installed"):
+        back_up(data, url, backup)
+
+
+def test_a_fleet_server_says_so_when_its_broker_is_away():
+    """The command for many machines, with nobody at its broker: a sentence, no traceback."""
+    (command,) = [each for each in console(section("A fleet")) if "--database" in each]
+    words = words_of(command)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{closed.getsockname()[1]}"
+        swapped = {
+            "mqtt:1883": where,
+            "postgresql://ivota:PASSWORD@db/ivota": "postgresql://127.0.0.1:1/x",
+        }
+        done = CliRunner().invoke(
+            cli.app, ["cloud", "--port", "0", *(swapped.get(each, each) for each in words[1:])]
+        )
+    assert done.exit_code == 1 and "cannot be opened" in done.output
+    assert "PASSWORD" not in json.dumps(done.output)

@@ -1,0 +1,75 @@
+"""`ivota token …`, `audit`, `health`: who may use the cloud, who did, and whether it is well."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import fleet_views as views
+from .client_api import Client
+from .terminal import AsJson, fail, out, print_json
+
+token = typer.Typer(no_args_is_help=True, help="Who may use the cloud's API.")
+
+
+@token.command("create")
+def token_create(
+    name: str,
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and print it, this once."""
+    with Client() as client:
+        found = client.create_token(name, role)
+    if as_json:
+        print_json(found)
+    else:
+        print(found["token"])
+
+
+@token.command("list")
+def token_list(as_json: AsJson = False) -> None:
+    """List the tokens, without what they are."""
+    with Client() as client:
+        found = client.tokens()
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.token_table(found))
+
+
+@token.command("remove")
+def token_remove(name: str) -> None:
+    """Take a token back."""
+    with Client() as client:
+        for each in client.tokens():
+            if each["name"] == name:
+                return client.remove_token(each["id"])
+    fail(f"there is no token {name!r}")
+
+
+def audit(
+    last: Annotated[int, typer.Option("--last", min=1, help="Lines.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what."""
+    with Client() as client:
+        found = client.audit()[-last:]
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.audit_table(found))
+
+
+def health(as_json: AsJson = False) -> None:
+    """Say whether the cloud works, with its counters; exit code 1 where it does not."""
+    with Client() as client:
+        found = client.health()
+    if as_json:
+        print_json(found)
+    else:
+        out.print(views.health_line(found), markup=False, soft_wrap=True)
+        out.print(views.counter_table(found["counters"]))
+    if not found["ok"]:
+        raise typer.Exit(1)

@@ -1,0 +1,166 @@
+"""`ivota cloud`, `backup` and `restore`: wiring between the command line and the cloud itself."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from .client_api import default_data
+from .terminal import AsJson, err, fail, out, print_json, warn
+
+Data = Annotated[Path | None, typer.Option("--data", help="The folder that the cloud keeps.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database", envvar="IVOTA_DATABASE", help="postgresql://… instead of a file in --data."
+    ),
+]
+
+
+def cloud(
+    host: Annotated[str, typer.Option(help="What to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="HTTP; 0: a free one.")] = 8123,
+    mqtt_port: Annotated[
+        int | None, typer.Option(help="MQTT; default 1883, with TLS 8883; 0: a free one.")
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[USER:PASSWORD@]HOST:PORT",
+            help="A broker to use instead of our own; with TLS mqtts://….",
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for all that is kept.")] = None,
+    database: DatabaseUrl = None,
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="And its private key (PEM).")] = None,
+    public_url: Annotated[
+        str | None, typer.Option(help="What devices reach the HTTP port as.")
+    ] = None,
+    url_ttl: Annotated[float, typer.Option(help="Seconds a download URL is good for.")] = 3600,
+    push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
+    max_upload: Annotated[int, typer.Option(help="Bytes of a firmware, at most.")] = 64 << 20,
+    token: Annotated[
+        str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
+    ] = None,
+    plain_console: Annotated[
+        bool, typer.Option(help="Show the console beyond this machine without TLS.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the cloud: MQTT broker, firmware downloads, the console, and the API of the commands."""
+    # FastAPI and SQLAlchemy take their time; the other commands need neither.
+    from .cloud import Certificate, Cloud, CloudError
+    from .cloud.access import check_exposure
+
+    if (tls_cert is None) != (tls_key is None):
+        fail("--tls-cert and --tls-key belong together: name both")
+    certificate = Certificate(tls_cert, tls_key) if tls_cert and tls_key else None
+    if mqtt_port is None:
+        mqtt_port = 8883 if certificate else 1883
+
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False)],
+    )
+    logging.getLogger("ivota").setLevel(logging.INFO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        for sentence in check_exposure(
+            host, public_url, token, own_broker=broker is None and not sign_in
+        ):
+            warn(sentence)
+        with Cloud(
+            data or default_data(),
+            mqtt_port=mqtt_port,
+            http_port=port,
+            host=host,
+            broker=broker,
+            database=database,
+            sign_in=sign_in,
+            certificate=certificate,
+            public_url=public_url,
+            url_ttl_s=url_ttl,
+            push_qos=push_qos,
+            token=token,
+            upload_most=max_upload,
+            plain_console=plain_console,
+        ) as running:
+            if as_json:
+                print_json(
+                    {
+                        "api_url": running.api_url,
+                        "public_url": running.public_url,
+                        "mqtt_host": running.mqtt_host,
+                        "mqtt_port": running.mqtt_port,
+                        "data": str(running.folder),
+                        "set_up_url": running.set_up_url,
+                    }
+                )
+            else:
+                out.print(f"MQTT   {running.mqtt_host}:{running.mqtt_port}", markup=False)
+                out.print(f"HTTP   {running.api_url}, for devices {running.public_url}")
+                out.print(f"data   {running.folder}", markup=False, soft_wrap=True)
+                first = running.set_up_url
+                out.print(f"console  {first or running.api_url}", markup=False, soft_wrap=True)
+                if first:
+                    out.print("         (good once: whoever opens it first makes its first user)")
+                out.print("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
+            while not stop.wait(0.2):
+                running.wait(0)
+    except CloudError as error:
+        fail(str(error))
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where to; may hold an older backup.")],
+    data: Data = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the cloud's database and firmware, also while it runs."""
+    from .cloud import CloudError
+    from .cloud.backup import back_up
+
+    try:
+        done = back_up(data or default_data(), database, folder)
+    except CloudError as error:
+        fail(str(error))
+    if as_json:
+        print_json({"database": str(done.database), "firmware": done.firmware})
+    else:
+        out.print(f"{done.database}, and {done.firmware} new firmware files", markup=False)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `ivota backup` has written.")],
+    data: Data = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup back; the cloud must not run meanwhile."""
+    from .cloud import CloudError
+    from .cloud.backup import restore as put_back
+
+    try:
+        done = put_back(folder, data or default_data(), database)
+    except CloudError as error:
+        fail(str(error))
+    if as_json:
+        print_json({"database": str(done.database), "firmware": done.firmware})
+    else:
+        out.print(f"{done.database}, and {done.firmware} firmware files", markup=False)
