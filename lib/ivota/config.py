@@ -2,7 +2,11 @@
 
 import json
 
+from micropython import const
+
 from ivota import once
+
+_MOST = const(0x3FFFFFFF)  # no number is larger; 1e999 is infinite
 
 # A default shows of which kind a value must be; null is a text that may be missing. As a text
 # the table takes a third of the heap that it would take as code.
@@ -44,19 +48,20 @@ def check(found):
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:
         raise ConfigError("mqtt.ca is missing: with mqtt.tls the broker is verified against it")
-    if not 1 <= mqtt["keepalive_s"] <= 65535 or type(mqtt["keepalive_s"]) is float:
-        raise ConfigError("mqtt.keepalive_s must be a whole number from 1 to 65535")
+    for name in ("port", "keepalive_s"):
+        if not 1 <= mqtt[name] <= 65535 or type(mqtt[name]) is float:
+            raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)
     if config["trial"]["confirm"] not in ("cloud", "application"):
         raise ConfigError("trial.confirm must be one of cloud, application")
     if config["dialect"] != "messages":
         once("dialect").choose(config, found, ConfigError)
     topics = config["topics"]
     for name in topics:
-        try:
-            topics[name] = topics[name].format(
-                product_id=config["product_id"], device_name=config["device_name"]
-            )
-        except (KeyError, IndexError, ValueError):
+        topic = topics[name]
+        for key in ("product_id", "device_name"):
+            topic = topic.replace("{%s}" % key, config[key])
+        topics[name] = topic
+        if "{" in topic or "}" in topic:
             raise ConfigError(
                 "topics.%s: only {product_id} and {device_name} can stand in braces" % name
             )
@@ -68,6 +73,7 @@ def _merge(found, config, where):
     if not isinstance(found, dict):
         raise ConfigError("%s must be an object with keys" % (where[:-1] or "the configuration"))
     for key, value in found.items():
+        key = str(key)  # the parser takes anything for a key
         name = where + key
         if key not in config:
             raise ConfigError(
@@ -85,8 +91,8 @@ def _merge(found, config, where):
         fits = type(value) is kind or type(value) is float and key[-2:] == "_s"
         if not fits:
             raise ConfigError("%s must be %s" % (name, _kind(kind, key)))
-        if kind is int and value < 0:
-            raise ConfigError("%s must not be negative" % name)
+        if kind is int and not 0 <= value <= _MOST:
+            raise ConfigError("%s must be from 0 to %d" % (name, _MOST))
         config[key] = value
 
 

@@ -77,7 +77,9 @@ def examine_bundle(path, version):
     runs = False
     try:
         with open(path, "rb") as file, open(path, "rb") as data:
-            _, size = member(data, 0, buffer)
+            name, size = member(data, 0, buffer)
+            if name != b"ivota.json":
+                raise ValueError("it does not begin with its list")
             at = _CHUNK + (size + 511) // 512 * 512
             file.seek(_CHUNK)
             for entry in once("filelist").entries(file, size):
@@ -88,7 +90,14 @@ def examine_bundle(path, version):
                 name = entry["path"]
                 parts = name.split("/")
                 # In order, so that none is listed twice in the place of one that is not.
-                if name <= last or "" in parts or "." in parts or ".." in parts or "\\" in name:
+                if (
+                    name <= last
+                    or name == "ivota.json"
+                    or "" in parts
+                    or "." in parts
+                    or ".." in parts
+                    or "\\" in name
+                ):
                     raise ValueError("the path or the order of " + name)
                 if found != name:
                     raise ValueError("%s is listed, %s is there" % (name, found or "nothing"))

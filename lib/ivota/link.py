@@ -27,7 +27,7 @@ class Link:
         self._client = None
         self._stream = None
         self.retry = Backoff(config["retry"]["first_s"], config["retry"]["most_s"])
-        self.waiting = 0  # packet id of the QoS 1 message that is not acknowledged yet
+        self.waiting = None  # packet id of the QoS 1 message that is not acknowledged yet
         self.up = False  # connected and subscribed
         self.paused = False  # whether it is not to connect
 
@@ -83,7 +83,7 @@ class Link:
         if op == 0x40:  # PUBACK
             packet = self._stream.read(3)
             if packet[1] << 8 | packet[2] == self.waiting:
-                self.waiting = 0
+                self.waiting = None
                 self._owner.on_acked()
         elif op == 0x90:  # SUBACK
             if max(self._stream.read(3 + len(self._topics))[3:]) & 0x80:
@@ -150,4 +150,4 @@ class Link:
             stream.close()
         self._client = self._stream = None
         self.up = False
-        self.waiting = 0
+        self.waiting = None

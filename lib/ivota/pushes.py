@@ -77,15 +77,19 @@ def _push(message, version):
     except ValueError:
         raise OtaError(_FAILED, "push: md5sum is not 32 hexadecimal digits")
     # Of another kind, it might be nested too deep to be sent again.
-    echo = {key: message[key] for key in _ECHOED if type(message.get(key)) in (int, str)}
+    echo = {key: message[key] for key in _ECHOED if _can_be_sent(message.get(key))}
     return messages.Push(version, url, md5, size, echo)
 
 
 def _is_version(version):
-    if not isinstance(version, str) or not 0 < len(version) <= 64:
-        return False
-    # Half a surrogate pair has no UTF-8. Each character that is looked at stays in the heap: of
-    # a text in ASCII only its bytes are.
-    if max(version) > "~" and any("\ud7ff" < char < "\ue000" for char in version):
+    if not isinstance(version, str) or not 0 < len(version) <= 64 or not _can_be_sent(version):
         return False
     return min(version.encode()) >= 32
+
+
+def _can_be_sent(value):
+    """Whether it is a number, or a text that has UTF-8: half a surrogate pair has none."""
+    # Each character that is looked at stays in the heap: of a text in ASCII only its bytes are.
+    if isinstance(value, str) and value and max(value) > "~":
+        return not any("\ud7ff" < char < "\ue000" for char in value)
+    return type(value) in (int, str)

@@ -240,6 +240,12 @@ def test_an_unknown_key_names_the_nearest():
         assert text.endswith(" " + near), text
 
 
+def _plus(found, key):
+    found = copy(found)
+    found[key] = 1
+    return found
+
+
 def test_odd_unknown_keys():
     for key in ("", "x", "é", "a" * 500):
         assert "unknown" in error_of(with_key(key, 1))
@@ -262,10 +268,33 @@ def test_keepalive_fits_into_the_packet():
         assert config.check(with_key("mqtt.keepalive_s", value))["mqtt"]["keepalive_s"] == value
 
 
+def test_ports_are_of_two_bytes():
+    for value in (65536, 1 << 63, 10**30):
+        assert "mqtt.port" in error_of(with_key("mqtt.port", value))
+    assert config.check(with_key("mqtt.port", 65535))["mqtt"]["port"] == 65535
+
+
+def test_no_number_is_endless():
+    # What `1e999` is to a parser; a wait of so many milliseconds can't be counted.
+    for path, good in keys():
+        if isinstance(good, (int, float)) and not isinstance(good, bool):
+            values = [1 << 30, 1 << 63]
+            if path.endswith("_s"):
+                values += [float("inf"), float("nan"), 1e300]
+            for value in values:
+                assert path in error_of(with_key(path, value)), (path, value)
+
+
+def test_keys_that_are_no_texts():
+    # To MicroPython's parser anything may be a key.
+    for key in (5, None, True, 1.5):
+        assert "unknown" in error_of(_plus(LEAST, key))
+
+
 def test_topic_templates():
     found = config.check(with_key("topics.report", "x/{product_id}/{device_name}/y"))
     assert found["topics"]["report"] == "x/P/d/y"
-    for text in ("{other}", "{0}", "{", "}", "{product_id"):
+    for text in ("{other}", "{0}", "{", "}", "{product_id", "{product_id:9999999999}"):
         assert "topics.report" in error_of(with_key("topics.report", text)), text
 
 

@@ -173,6 +173,20 @@ def test_no_head():
         refused(member("ivota.json", head) + member("app.py", b"") + bytes(1024))
 
 
+def test_a_list_of_another_name():
+    # What runs would not know its version.
+    good = bundle(FILES)
+    assert steps_of(good)
+    for name in ("ivota.jsonx", "..", "../ivota.json", "ivota.json/../x"):
+        size = int(good[124:135], 8)
+        refused(header(name, size) + good[512:], "list")
+
+
+def test_a_second_list():
+    # It could not be mounted: a name is there once.
+    refused(bundle(sorted(FILES + [("ivota.json", b"{}")])), "path")
+
+
 def test_lists_of_any_shape():
     good = [entry(name, data) for name, data in FILES]
     for value in (None, 5, "abc", {}, {"a": 1}, [1, 2, 3], [None] * 3, [[]] * 3, [{}] * 3):

@@ -163,7 +163,7 @@ def test_publish_with_qos_1():
         )
         assert link.waiting == 2
         settle(link)
-        assert link.waiting == 0 and link.owner.acks == 1
+        assert not link.waiting and link.owner.acks == 1
 
 
 def test_publish_with_qos_0():
@@ -243,6 +243,14 @@ def test_a_strange_puback_is_ignored():
         network.sock.out += b"\x40\x02\x12\x34"
         settle(link)
         assert link.up and link.waiting and link.owner.acks == 0
+
+
+def test_a_puback_of_no_number_acknowledges_nothing():
+    with Network() as network:
+        link = up()
+        network.sock.out += b"\x40\x02\0\0"
+        settle(link)
+        assert link.up and link.owner.acks == 0
 
 
 def test_a_puback_that_never_comes_ends_the_session():

@@ -123,6 +123,18 @@ def test_fields_of_another_kind_are_not_echoed():
     assert found.echo == {}
 
 
+def test_half_a_surrogate_pair_is_not_echoed():
+    # It has no UTF-8: no cloud could read a report with it, and none would be told of the end.
+    payload = json.dumps(dict(PUSH, fw_type="A", task_id="B")).replace('"A"', '"x\\ud800"')
+    for half in ("\\udfff", "\\ud800x"):
+        try:
+            found = pushes.parse(payload.replace('"B"', '"%s"' % half))
+        except ValueError:
+            continue
+        assert found.echo == {}
+    assert push(fw_type="", task_id="\u00e4").echo == {"fw_type": "", "task_id": "\u00e4"}
+
+
 def test_identity_is_not_the_url():
     assert push().same_firmware(push(url="http://other/"))
     assert not push().same_firmware(push(version="0.3"))

@@ -1,11 +1,15 @@
 """`json`: what MicroPython writes, and the much that it accepts."""
 
+import re
+
 from ..errors import DeviceOSError
 from ..streams import data_of, read_all
 
 WORDS = (("null", None), ("true", True), ("false", False))
 ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 NOT_YET = object()
+BLANKS = re.compile("[ \t\n\r\v\f,:]*")
+PLAIN = re.compile(r'[^"\\]*')
 
 
 def failed():
@@ -23,17 +27,16 @@ class Parser:
         return self._text[self._at] if self._at < len(self._text) else ""
 
     def _next(self):
-        char = self._peek()
-        self._at += 1
-        return char
+        at = self._at
+        self._at = at + 1
+        return self._text[at : at + 1]
 
     def value(self):
         stack = []
         result = NOT_YET
         while True:
+            self._at = BLANKS.match(self._text, self._at).end()
             char = self._next()
-            while char and char in " \t\n\r\v\f,:":
-                char = self._next()
             if char == "":
                 raise failed()
             if char in "}]":
@@ -84,21 +87,23 @@ class Parser:
     def _string(self):
         out = []
         while True:
+            plain = PLAIN.match(self._text, self._at)
+            out.append(plain.group())
+            self._at = plain.end()
             char = self._next()
             if char == "":
                 raise failed()
             if char == '"':
                 return "".join(out)
-            if char == "\\":
-                char = self._next()
-                if char == "u":
-                    digits = self._text[self._at : self._at + 4]
-                    self._at += 4
-                    if len(digits) < 4:
-                        raise failed()
-                    char = chr(int(digits, 16))
-                else:
-                    char = ESCAPES.get(char, char)
+            char = self._next()
+            if char == "u":
+                digits = self._text[self._at : self._at + 4]
+                self._at += 4
+                if len(digits) < 4:
+                    raise failed()
+                char = chr(int(digits, 16))
+            else:
+                char = ESCAPES.get(char, char)
             out.append(char)
 
     def _number(self, text):
