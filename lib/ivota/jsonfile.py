@@ -25,6 +25,9 @@ def load(path, ours=False):
             head, mark, crc = text.rpartition(_CRC.encode())
             if crc != b'%08x"}' % crc32(head) if mark else ours:
                 continue
+            # Up to MicroPython 1.25 json takes an object without its end.
+            if text.rstrip()[-1:] != b"}":
+                continue
             value = json.loads(text)
         except (OSError, ValueError, MemoryError):
             continue

@@ -214,7 +214,7 @@ def test_an_image_that_ran_and_went_back_ten_times_is_refused():
         for n in range(10):
             if n:
                 board.push()
-                board.spin(3000, lambda: board.made.exiting)
+                board.spin(3000, lambda: board.made.exiting, 500)  # it rests, longer each time
             else:
                 board.install()
             board.boot()

@@ -6,7 +6,7 @@ import json
 from support import raises
 
 REFUSED = tuple(
-    """{ [1 ] } []] {}{} [1]x 1,2 tru nulll NaN Infinity -Infinity - --1 1-2 1e .5 +1 0x10 "abc 'a'
+    """] } []] {}{} [1]x 1,2 tru nulll NaN Infinity -Infinity - --1 1-2 1e .5 +1 0x10 "abc 'a'
     "\\u12" {[1]:2} truefalse 1"a" """.split()
 )
 
@@ -104,6 +104,17 @@ def test_loads_takes_what_is_not_json():
         ('["a",,"b"]', ["a", "b"]),
     ):
         assert json.loads(text) == value, text
+
+
+def test_loads_of_what_has_no_end():
+    for text, value in (("{", {}), ("[1", [1]), ('{"a": 1', {"a": 1})):
+        try:
+            assert json.loads(text) == value  # up to MicroPython 1.25
+        except ValueError:
+            pass
+    for text in ('{"a": "b', '{"a": {"b": 1'):
+        with raises(ValueError):
+            json.loads(text)
 
 
 def test_loads_refuses_with_valueerror():

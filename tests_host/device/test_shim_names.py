@@ -31,7 +31,7 @@ NAMES = {
     "random": "choice getrandbits randint random randrange seed uniform",
     "re": "compile match search sub",
     "select": "POLLERR POLLHUP POLLIN POLLOUT poll",
-    "socket": "AF_INET AF_INET6 AF_UNIX MSG_DONTROUTE MSG_DONTWAIT MSG_PEEK SOCK_DGRAM SOCK_RAW"
+    "socket": "AF_INET AF_INET6 AF_UNIX MSG_DONTROUTE MSG_DONTWAIT SOCK_DGRAM SOCK_RAW"
     " SOCK_STREAM SOL_SOCKET SO_BROADCAST SO_ERROR SO_KEEPALIVE SO_LINGER SO_REUSEADDR"
     " getaddrinfo inet_ntop inet_pton sockaddr socket",
     "struct": "calcsize pack pack_into unpack unpack_from",
