@@ -51,7 +51,7 @@ UMQTT_SHA256 = "8555d2f654deb8eb0d724f79b0811a78cc94029d070f3d96bbd74288653d63a5
 MICROPYTHON_OTA = "micropython-ota==2.1.0"
 MICROPYTHON_OTA_SHA256 = "52499760ff2150380119cf9caef6064f771c75efb4a3e9b2b1eadea748b1132b"
 
-POSTGRESQL = ("initdb", "postgres")
+POSTGRESQL = ("initdb", "postgres", "pg_dump", "pg_restore")
 POSTGRESQL_BIN = "amd64/usr/lib/postgresql/*/bin"
 
 _PROBE = (
@@ -134,15 +134,17 @@ def valgrind() -> list[str]:
 
 
 def postgresql() -> Path:
-    """The folder with PostgreSQL's `initdb` and `postgres`. Raises ToolchainError.
+    """The folder with PostgreSQL's programs (see POSTGRESQL). Raises ToolchainError.
 
-    Both refuse to run as root: whoever starts them as root becomes another user first, who must
-    be able to read this folder.
+    The server's refuse to run as root: whoever starts them as root becomes another user first,
+    who must be able to read this folder.
     """
     named = os.environ.get("POSTGRESQL")
     if named:
         if not _has_postgresql(Path(named)):
-            raise ToolchainError(f"POSTGRESQL={named!r} is not a folder with initdb and postgres")
+            raise ToolchainError(
+                f"POSTGRESQL={named!r} is not a folder with {', '.join(POSTGRESQL)}"
+            )
         return Path(named)
     # Debian keeps each version's programs in a folder that is not on PATH.
     folders = [*map(Path, os.get_exec_path()), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
@@ -150,7 +152,7 @@ def postgresql() -> Path:
         if _has_postgresql(folder):
             # PATH may have a link; the data they need lies beside the real programs.
             return (folder / "initdb").resolve().parent
-    found = sorted(_cached("postgresql", _fetch_postgresql).glob(POSTGRESQL_BIN))
+    found = sorted(_cached("postgresql-programs", _fetch_postgresql).glob(POSTGRESQL_BIN))
     return found[-1]
 
 

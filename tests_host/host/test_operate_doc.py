@@ -181,7 +181,7 @@ def test_a_restore_overwrites_nothing(tmp_path, cloud):
 @pytest.mark.slow
 def test_backup_and_restore_with_postgresql(tmp_path, monkeypatch):
     programs = toolchain.postgresql()
-    monkeypatch.setenv("PATH", f"{programs}:{Path('/usr/bin')}:{Path('/bin')}")
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     url = postgres_support.new_database()
     data, backup = tmp_path / "data", tmp_path / "backup"
     (tmp_path / "f.bin").write_bytes(b"x" * 1000)
