@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import time
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from . import fleet_views as views
 from .client_api import Client, Json
+from .spans import seconds
 from .terminal import AsJson, fail, out, print_json
 
 group = typer.Typer(no_args_is_help=True, help="Groups of devices, by query.")
@@ -18,8 +18,6 @@ campaign = typer.Typer(no_args_is_help=True, help="One firmware for many devices
 
 Id = Annotated[int, typer.Argument(min=1, help="Its number, as `ivota campaign list` shows it.")]
 
-_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|min|h|d)")
-_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 POLL_S = 1.0
 
 
@@ -234,10 +232,10 @@ def _share(text: str) -> float:
 
 
 def _span(text: str) -> float:
-    match = _SPAN.fullmatch(text)
-    if match is None:
-        fail(f"{text!r} is no time span: 30s, 10min, 2h or 1d")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return seconds(text)
+    except ValueError as error:
+        fail(str(error))
 
 
 def _time(text: str) -> float:

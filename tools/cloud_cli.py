@@ -12,6 +12,7 @@ import typer
 from rich.logging import RichHandler
 
 from .client_api import default_data
+from .spans import seconds
 from .terminal import AsJson, err, fail, out, print_json, warn
 
 Data = Annotated[Path | None, typer.Option("--data", help="The folder that the cloud keeps.")]
@@ -49,6 +50,9 @@ def cloud(
         str | None, typer.Option(help="What devices reach the HTTP port as.")
     ] = None,
     url_ttl: Annotated[float, typer.Option(help="Seconds a download URL is good for.")] = 3600,
+    keep_reports: Annotated[
+        str | None, typer.Option(help="Delete reports after so long, as in 90d; default: never.")
+    ] = None,
     push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
     max_upload: Annotated[int, typer.Option(help="Bytes of a firmware, at most.")] = 64 << 20,
     token: Annotated[
@@ -76,6 +80,10 @@ def cloud(
         handlers=[RichHandler(console=err, show_path=False)],
     )
     logging.getLogger("ivota").setLevel(logging.INFO)
+    try:
+        keep_s = None if keep_reports is None else seconds(keep_reports)
+    except ValueError as error:
+        fail(str(error))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
@@ -95,6 +103,7 @@ def cloud(
             certificate=certificate,
             public_url=public_url,
             url_ttl_s=url_ttl,
+            keep_s=keep_s,
             push_qos=push_qos,
             token=token,
             upload_most=max_upload,

@@ -266,6 +266,17 @@ def test_where_no_broker_is(text, tmp_path):
         Cloud(tmp_path, broker=text)
 
 
+def test_what_a_crash_left_of_uploads_is_removed(tmp_path):
+    """A day later: a younger one may be another process's, which shares the folder."""
+    folder = tmp_path / "firmware"
+    folder.mkdir()
+    for name in ("old", "young"):
+        (folder / f"upload-{name}.part").write_bytes(b"x")
+    os.utime(folder / "upload-old.part", (0, 0))
+    with Cloud(tmp_path):
+        assert [path.name for path in folder.iterdir()] == ["upload-young.part"]
+
+
 def test_the_public_url_begins_every_firmware_url(cloud, api, tmp_path):
     (tmp_path / "x.bin").write_bytes(b"x")
     api.upload(tmp_path / "x.bin", "pub")

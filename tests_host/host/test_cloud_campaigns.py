@@ -226,10 +226,15 @@ def test_a_device_that_takes_too_long_has_failed(fleet):
 
 def test_a_schedule(fleet):
     (device,) = fleet.add(1)
-    campaign = fleet.campaign(start_at=time.time() + 1.5)
-    assert fleet.show(campaign)["state"] == "scheduled"
+    campaign = fleet.campaign(start_at=time.time() + 3600)
     device.expect_nothing(0.7)
-    finish(device)
+    assert fleet.show(campaign)["state"] == "scheduled"
+    fleet.api.cancel_campaign(campaign)
+    begins = time.time() + 1.5
+    campaign = fleet.campaign(start_at=begins)
+    push = device.expect("update_firmware")
+    assert time.time() >= begins
+    device.update(push)
     fleet.wait(campaign, "finished")
 
 

@@ -6,10 +6,13 @@ import time
 import postgres_support
 import pytest
 import sqlalchemy as sa
+from cloud_support import Device as Endpoint
+from cloud_support import wait_until
 from rich.console import Console
 
 from ivota_tools.bench.console import kills
-from ivota_tools.cloud import BackOff
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import BackOff, Cloud, retention
 from ivota_tools.cloud.database import Database
 from ivota_tools.cloud.models import Device, Report
 from ivota_tools.cloud.records import take_in
@@ -82,3 +85,29 @@ def test_kills_lose_no_report_and_bring_no_late_push(tmp_path):
     found = kills.measure(tmp_path / "k", Console(), kills=2)
     assert found["lost_reports"].value == 0 and found["reports_checked"].value > 100
     assert found["pushes_after_done"].value == 0
+
+
+def test_old_reports_are_forgotten_a_few_at_a_time(database):
+    with database.writing() as session:
+        take_in(session, messages(1, 2500), 1000.0, BackOff())
+        take_in(session, messages(1, 5), 2000.0, BackOff())
+    left = []
+    more = True
+    while more:
+        with database.writing() as session:
+            more = retention.forget(session, 1500.0)
+            left.append(session.scalar(sa.select(sa.func.count()).select_from(Report)))
+    assert left == [1505, 505, 5]
+
+
+def test_the_cloud_forgets_by_itself(tmp_path):
+    with Cloud(tmp_path / "c", keep_s=0.5) as cloud, Client(cloud.api_url) as api:
+        cloud._intake._next_forget = float("inf")
+        with Endpoint(cloud.mqtt_port, "P", "d") as device:
+            device.hello("0.1")
+            number = api.device("P/d")["id"]
+            assert len(api.reports(number)) == 1
+            time.sleep(0.5)
+            cloud._intake._next_forget = 0.0
+            wait_until(lambda: api.reports(number) == [], "the end of what is old")
+            assert api.device("P/d")["version"] == "0.1"

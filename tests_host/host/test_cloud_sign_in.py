@@ -75,7 +75,7 @@ def answer(port, client_id, user, password, **options):
         client.username_pw_set(user, password)
     client.on_connect = lambda _c, _d, _f, reason, _p: answers.append(reason.value)
     client.connect("127.0.0.1", port)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not answers and time.monotonic() < deadline:
         if client.loop(0.1) != mqtt.MQTT_ERR_SUCCESS:
             break
@@ -181,7 +181,7 @@ def test_a_will_and_a_large_stream_pass_through(cloud):
     ],
 )
 def test_what_is_no_connect_is_cut(cloud, data):
-    with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=5) as link:
+    with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=20) as link:
         link.sendall(data)
         try:
             assert link.recv(100) == b""
@@ -191,7 +191,7 @@ def test_what_is_no_connect_is_cut(cloud, data):
 
 
 def test_mqtt_5_is_told_so(cloud):
-    with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=5) as link:
+    with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=20) as link:
         link.sendall(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00")
         assert link.recv(10) == b"\x20\x02\x00\x01"
 

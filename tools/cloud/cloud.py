@@ -17,6 +17,7 @@ from .access import guard, local_token
 from .broker import Broker
 from .database import Database
 from .errors import CloudError
+from .firmware import remove_leftovers
 from .front import Front, by_database
 from .intake import Intake
 from .leader import Leader
@@ -51,6 +52,7 @@ class Cloud:
     certificate   HTTP and our own broker speak TLS, and only that
     public_url    what devices reach `http_port` as; may be set while running
     url_ttl_s     how long a pre-signed URL is good for
+    keep_s        reports older than this are deleted; None keeps them all
     push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
     token         what API requests must carry; without it only this machine may ask
     plain_console  the console's pages also beyond this machine without TLS
@@ -69,6 +71,7 @@ class Cloud:
         certificate: Certificate | None = None,
         public_url: str | None = None,
         url_ttl_s: float = URL_TTL_S,
+        keep_s: float | None = None,
         push_qos: int = 1,
         back_off: BackOff = BackOff(),  # noqa: B008 (immutable)
         token: str | None = None,
@@ -91,7 +94,7 @@ class Cloud:
         self._public_url: str | None = None
         if public_url is not None:
             self.public_url = public_url
-        self._push_qos, self._back_off = push_qos, back_off
+        self._push_qos, self._back_off, self._keep_s = push_qos, back_off, keep_s
         self._token, self._upload_most = token, upload_most
         self._plain_console = plain_console
         self._pages: Setting | None = None
@@ -159,8 +162,7 @@ class Cloud:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         firmware = self.folder / "firmware"
         firmware.mkdir(mode=0o700, exist_ok=True)
-        for leftover in firmware.glob("upload-*.part"):
-            leftover.unlink()
+        remove_leftovers(firmware, time.time())
         self._database = database = Database(self._database_url or self.folder / "ivota.db")
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
@@ -230,7 +232,12 @@ class Cloud:
             assert self._broker
             where = Address(self._broker.plain_host, self._broker.plain_port, self._console)
         self._intake = Intake(
-            self._database, self._url_of, self._back_off, self._push_qos, self._fail
+            self._database,
+            self._url_of,
+            self._back_off,
+            self._push_qos,
+            self._fail,
+            self._keep_s,
         )
         self._session = MqttSession(where, self._client_id, self._intake.put)
         self._intake.start(self._session)

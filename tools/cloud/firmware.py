@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -17,6 +18,8 @@ from . import audit
 from .database import Database
 from .models import Firmware
 from .protocol import NAME_MOST
+
+LEFTOVER_S = 86400.0
 
 
 class FirmwareError(ValueError):
@@ -76,6 +79,14 @@ class Upload:
     @property
     def md5(self) -> str:
         return self._md5.hexdigest()
+
+
+def remove_leftovers(folder: Path, now: float) -> None:
+    """Of uploads that a crash has cut; younger ones may be another process's, and under way."""
+    for path in folder.glob("upload-*.part"):
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            if now - path.stat().st_mtime > LEFTOVER_S:
+                path.unlink()
 
 
 def too_large(size_most: int) -> FirmwareError:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import campaigns
+from . import campaigns, retention
 from .database import Database, add
 from .models import Firmware
 from .pushing import anything_due, push_due
@@ -27,11 +27,14 @@ log = logging.getLogger("ivota.cloud")
 BATCH_MOST = 500
 IDLE_S = 0.25  # how late the end of a back-off may be seen
 TICK_S = 0.5  # between two looks at the campaigns
+FORGET_S = 60.0  # between two looks for what is kept no longer; 1 s while there is more of it
 BACKLOG_MOST = 20000  # beyond it QoS 0 messages (percents) are dropped; QoS 1 the broker bounds
 
 
 class Intake:
     """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of pushes.
+
+    Reports older than `keep_s` are deleted; None keeps them all.
 
     `on_death(reason)` is called from its thread should that ever end by an error.
     """
@@ -43,15 +46,18 @@ class Intake:
         back_off: BackOff,
         push_qos: int,
         on_death: Callable[[str], None],
+        keep_s: float | None = None,
     ) -> None:
         self._on_death = on_death
         self._database = database
         self._url_of = url_of
         self._back_off = back_off
         self._push_qos = push_qos
+        self._keep_s = keep_s
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
         self._next_tick = 0.0
+        self._next_forget = 0.0
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -119,7 +125,8 @@ class Intake:
 
     def _process(self, batch: list[Message], online: bool) -> list[Outgoing]:
         now = time.time()
-        if not batch and not (online and self._anything_due(now)):
+        forget = self._keep_s is not None and time.monotonic() >= self._next_forget
+        if not batch and not forget and not (online and self._anything_due(now)):
             return []
         with self._database.writing() as session:
             if time.monotonic() >= self._next_tick:
@@ -129,6 +136,9 @@ class Intake:
             dropped, self._dropped = self._dropped, 0
             if dropped:
                 add(session, "dropped", dropped)
+            if forget and self._keep_s is not None:
+                more = retention.forget(session, now - self._keep_s)
+                self._next_forget = time.monotonic() + (1.0 if more else FORGET_S)
             if online:
                 outgoing += push_due(session, now, self._url_of, self._push_qos)
             return outgoing

@@ -17,12 +17,11 @@ from fnmatch import fnmatchcase
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ..spans import seconds
 from .models import QUERY_MOST, Device
 from .versions import key
 
 _TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.DOTALL)
-_SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|min|h|d)")
-_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 class QueryError(ValueError):
@@ -82,8 +81,10 @@ def split(word: str) -> tuple[str, str, str, str] | None:
 
 def span_s(value: str) -> float:
     """Of what `parse` has taken as a span, in seconds."""
-    match = _SPAN.fullmatch(value)
-    return float(match[1]) * _UNITS[match[2]] if match else 0.0
+    try:
+        return seconds(value)
+    except ValueError:
+        return 0.0
 
 
 def _term(word: str) -> Test:
@@ -120,10 +121,9 @@ def _version(sign: str, value: str) -> Test:
 
 
 def _seen(word: str, sign: str, value: str) -> Test:
-    match = _SPAN.fullmatch(value)
-    if match is None or sign == ":":
-        raise QueryError(f"{word!r}: seen is asked for as seen<7d or seen>12h")
     bound = span_s(value)
+    if not bound or sign == ":":
+        raise QueryError(f"{word!r}: seen is asked for as seen<7d or seen>12h")
     # Who has never been heard of was last heard of longer ago than any time.
     return lambda facts: _compare(
         sign, float("inf") if facts.silent_s is None else facts.silent_s, bound
