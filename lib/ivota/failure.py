@@ -37,6 +37,7 @@ def failed(job, error):
         once("checkpoint").discard(target)
     elif job.firmware and job.firmware.path != client.state.active:
         jsonfile.remove(job.firmware.path)
+        jsonfile.remove(job.push.path)  # the patch that it was made by
     tried = sorted(job.tried.items(), key=lambda item: -item[1])
     if tried:
         counts = ", ".join("%dx %s" % (count, why) for why, count in tried)

@@ -27,13 +27,17 @@ def step(job):
             if client.config["keys"]:
                 job.phase = "signature"  # which leads back to here
         return True
+    firmware = job.firmware
     if not job.burning:
         if job.deferred("install"):
             return False
         if not job.taker:
+            if firmware is push and not (client.on_firmware or push.slot) and _is_patch(push):
+                job.phase = "expand"  # which leads back to here
+                return True
             job.taker = client.on_firmware or once("install").Installer(client)
         check = getattr(job.taker, "check", None)
-        if not check or check(push):
+        if not check or check(firmware):
             client.report("burning", push)
             job.retry.rest(_ACK_MS)
             job.burning = True
@@ -42,5 +46,10 @@ def step(job):
         return False
     job.phase = None
     client.log("info", "handed_over", version=push.version)
-    job.taker(push)
+    job.taker(firmware)
     return True
+
+
+def _is_patch(firmware):
+    with open(firmware.path, "rb") as file:
+        return file.read(8) == b"IVOTADLT"

@@ -101,6 +101,8 @@ def confirm(client, text):
         client.restart = True
         client.exit()
         return False
-    stem = once("staging").file_stem(trial["version"])
-    once("jsonfile").remove(client.directory + "/" + stem + ".json")
+    base = client.directory + "/" + once("staging").file_stem(trial["version"])
+    once("jsonfile").remove(base + ".json")
+    if state.previous != base + ".bin":
+        once("jsonfile").remove(base + ".bin")  # the patch that made it
     return True

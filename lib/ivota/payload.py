@@ -80,4 +80,6 @@ def _mismatch(said, firmware, target, confirmed):
 def _kind(head):
     if head == b"ivota.json":
         return "bundle"
+    if head[:8] == b"IVOTADLT":
+        return "patch"
     return "esp32-image" if head[:1] == b"\xe9" else "other"

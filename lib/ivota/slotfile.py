@@ -1,9 +1,12 @@
-"""The OTA slot that does not run, read as a file."""
+"""An OTA slot, read as a file: the one that does not run, or the one that does."""
+
+import io
 
 from esp32 import Partition
 from micropython import const
 
 _BLOCK = const(4096)
+_MOST = const(1024)
 
 
 def _slot():
@@ -35,6 +38,28 @@ class SlotFile:
         data = bytearray(n)
         self.readinto(data)
         return data
+
+
+class Running(SlotFile):
+    """The image that runs; at most 1024 bytes at a time, into a buffer of any kind."""
+
+    def __init__(self):
+        self._part = Partition(Partition.RUNNING)
+        self._at = 0
+        self._view = memoryview(bytearray(_MOST))
+        self._raw = io.BytesIO(_MOST)
+
+    def readinto(self, buffer, n=_MOST):
+        view = self._view[:n]
+        SlotFile.readinto(self, view)
+        raw = self._raw
+        raw.seek(0)
+        raw.write(view)
+        raw.seek(0)
+        return raw.readinto(buffer, n)
+
+    def close(self):
+        pass
 
 
 def forget():

@@ -56,15 +56,20 @@ def _first(path):
         return b""
 
 
+def fits(slot, size):
+    """Raise OtaError(-5) for an image of so many bytes that does not fit."""
+    most = slot.info()[3]
+    if size > most:
+        raise OtaError(_FAILED, "no room: a slot has %d KiB" % (most >> 10))
+
+
 def begin(target, base, push, kept):
     """Make the slot ready for the first byte; `kept` are paths that are not removed.
 
     Raises OtaError(-5) when the image does not fit.
     """
     slot = next_slot()
-    size = slot.info()[3]
-    if push.size > size:
-        raise OtaError(_FAILED, "no room: a slot has %d KiB" % (size >> 10))
+    fits(slot, push.size)
     directory = base.rpartition("/")[0]
     try:
         os.mkdir(directory)

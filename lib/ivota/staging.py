@@ -85,7 +85,7 @@ def open_target(target, base, push, keep=None, spare=None):
             once("checkpoint").discard(target)
         known = None
     if known is None:
-        _make_room(target, directory, keep, spare)
+        make_room(target, directory, (keep, path), spare)
         known = dict(identity(push), position=0)
         once("jsonfile").save(target.checkpoint, known)
     target.etag = known.get("etag")
@@ -118,9 +118,12 @@ def open_target(target, base, push, keep=None, spare=None):
         once("firmware").next_end(target)
 
 
-def _make_room(target, directory, keep, spare):
-    """Remove what no one needs; OtaError when the firmware does not fit even so."""
-    clear(directory, (keep, spare, target.path))
+def make_room(target, directory, kept, spare):
+    """Remove what no one needs; OtaError(-5) when the firmware does not fit even so.
+
+    `kept` are paths that stay, `spare` one that goes only when the room is needed.
+    """
+    clear(directory, kept + (spare,))
     if _lacks(target, directory) and spare and spare != target.path:
         once("jsonfile").remove(spare)
     lacks = _lacks(target, directory)

@@ -1,0 +1,220 @@
+"""The phase in which a patch becomes the firmware that it stands for: a delta, or compressed.
+
+What it makes is written beside the patch, or into the slot that does not run, and takes the
+patch's place when it is handed over: until then a power cut leaves the patch as it was.
+"""
+
+import hashlib
+import io
+import os
+from binascii import hexlify
+
+from deflate import RAW, DeflateIO
+from micropython import const
+
+from ivota import messages, once
+from ivota.errors import OtaError
+
+_FAILED = const(-5)
+_CHUNK = const(512)
+_CHUNKS = const(128)  # in a step: 64 KiB are read and digested in less time than an erase takes
+_BLOCK = const(4096)
+
+
+def step(job):
+    """Do the next piece; after the last one the result goes the way of any firmware."""
+    if not job.stream:
+        job.stream = _work(job)  # `job.hang_up` closes it, and with it what it has open
+    for _ in job.stream:
+        return True
+    job.stream = None
+    job.phase = "signature" if job.client.config["keys"] else "finish"
+    return True
+
+
+def _work(job):
+    """In bounded steps: compare the base, then write the result, and digest what is on flash.
+
+    Raises OtaError(-5) for a patch that won't do, before anything is written where that can be
+    known then; OSError when the flash fails.
+    """
+    client = job.client
+    push = job.firmware
+    with open(push.path, "rb") as file:
+        patch = once("patch")
+        header = patch.parse(file.read(patch.MOST))
+        slot = _slot(header.kind == patch.IMAGE)
+        del patch
+        md5 = hexlify(header.result_md5).decode()
+        why = client.state.rejected and once("state").reason(client.state, md5, push.version)
+        if why:
+            raise _refusal(why)
+        client.log("info", "expand", base=header.base_version, size=header.result_size)
+        base = _base(client, header, slot)
+        target = None
+        try:
+            yield from _compare(base, header)
+            target = (_begin_slot if slot else _begin)(header, push.path, client.state, slot)
+            target.digest = hashlib.sha256()
+            if base:
+                base.seek(0)
+            file.seek(header.size)
+            stream = DeflateIO(file, RAW, header.window)
+            pieces = once("delta").pieces(stream, base, header.base_size, target.size)
+            yield from _write(target, pieces)
+            if target.digest.digest() != header.result_sha256:
+                raise OtaError(_FAILED, "patch: the result is not what it should be")
+            job.firmware = messages.Push(push.version, push.url, md5, target.size, push.echo)
+            job.firmware.path = target.path
+            job.firmware.slot = target.slot
+            job.firmware.payload_size = target.size
+            client.log("info", "expanded", size=target.size)
+        finally:
+            if base:
+                base.close()
+            if target:
+                _end(target, job.firmware is push)
+
+
+def _refusal(why):
+    error = OtaError(_FAILED, why)
+    error.reject = True
+    return error
+
+
+def _slot(is_image):
+    """The partition for an image; None for what goes into a file."""
+    if not is_image:
+        return None
+    try:
+        slot = once("slots").next_slot()
+    except ImportError:  # all ports but one
+        slot = None
+    if not slot:
+        raise _refusal("this board has no slot for an ESP32 image")
+    return slot
+
+
+def _base(client, header, slot):
+    """What the patch builds on, opened; None where it builds on nothing."""
+    if not header.base_size:
+        return None
+    if slot:
+        if header.base_size > slot.info()[3]:
+            raise _wrong(header)
+        return once("slotfile").Running()
+    try:
+        return open(client.state.active or "", "rb")
+    except OSError:
+        raise _wrong(header)
+
+
+def _wrong(header):
+    return _refusal("wrong base: the patch is for version " + header.base_version)
+
+
+def _compare(base, header):
+    """Digest as much of the base as the patch knows."""
+    digest = hashlib.md5()
+    buffer = bytearray(_CHUNK)
+    left = header.base_size
+    while left:
+        chunks = min(left // _CHUNK, _CHUNKS)
+        for _ in range(chunks):
+            if base.readinto(buffer, _CHUNK) != _CHUNK:
+                raise _wrong(header)
+            digest.update(buffer)
+        left -= chunks * _CHUNK
+        if not chunks:
+            if base.readinto(buffer, left) != left:
+                raise _wrong(header)
+            digest.update(memoryview(buffer)[:left])
+            left = 0
+        yield
+    if header.base_size and digest.digest() != header.base_md5:
+        raise _wrong(header)
+
+
+def _begin_slot(header, path, state, slot):
+    """The slot, ready for the result; of what lay there no checkpoint is true any more."""
+    slots = once("slots")
+    slots.fits(slot, header.result_size)
+    staging = once("staging")
+    staging.clear(path.rpartition("/")[0], (state.active, state.previous, path))
+    target = staging.Target()
+    target.size = header.result_size
+    slots.open_slot(target, path[:-4], target, slot, {"slot": slot.info()[4]})
+    target.path = path
+    return target
+
+
+def _begin(header, path, state, _slot):
+    """The file for the result, begun anew whatever lies there, and room for all of it."""
+    staging = once("staging")
+    base = path[:-4]
+    target = staging.Target()
+    target.size = header.result_size
+    target.path = base + ".new"
+    spare = state.previous if state.previous != path else None
+    staging.make_room(target, base.rpartition("/")[0], (state.active, path), spare)
+    target.fat = staging.size_of(base + ".BIN") >= 0
+    target.block_size = _BLOCK if target.fat else os.statvfs(path)[0]
+    target.file = open(target.path, "w+b")
+    target.durable = target.checked = target.blocks = target.end = 0
+    target.buffer = bytearray(_CHUNK)
+    target.chunk = _CHUNK
+    once("firmware").next_end(target)
+    return target
+
+
+def _write(target, pieces):
+    """All of the result, a block at each step."""
+    verbs = once(target.kind)
+    take = target.file.write if target.file else _to_slot(target, verbs)
+    buffer = next(pieces)
+    room = target.end
+    for n in pieces:
+        at = 0
+        while n >= room > 0:  # the piece ends a block, or goes beyond it
+            take(buffer, at, room)
+            target.position = target.end
+            if target.file:
+                verbs.end_block(target)
+            else:  # its checkpoint would be the patch's
+                target.end = min(target.position + _BLOCK, target.size)
+            verbs.check(target, _BLOCK)
+            at += room
+            n -= room
+            room = target.end - target.position
+            yield
+        if n:
+            take(buffer, at, n)
+            room -= n
+    while not verbs.check(target, _CHUNK * _CHUNKS):
+        yield
+
+
+def _to_slot(target, verbs):
+    """What writes into a slot as `file.write` does into a file."""
+    raw = io.BytesIO()
+
+    def write(buffer, at, n):
+        raw.seek(0)
+        raw.write(buffer, at, n)
+        raw.seek(0)
+        verbs.fill(target, raw, n)
+
+    return write
+
+
+def _end(target, failed):
+    """Close; of a result that won't do nothing is left, nor can it be started."""
+    if target.slot:
+        if failed:
+            once("slotfile").forget()
+        return
+    try:
+        once("checkpoint").close(target)
+    finally:
+        if failed:
+            once("jsonfile").remove(target.path)

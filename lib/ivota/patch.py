@@ -1,0 +1,68 @@
+"""The header of a patch (docs/formats.md): what it makes, and of what."""
+
+import struct
+from collections import namedtuple
+
+from micropython import const
+
+from ivota.errors import OtaError
+
+_FAILED = const(-5)
+MAGIC = b"IVOTADLT"
+_FIXED = "<8s4BI16sI32s16s"
+_SIZE = const(84)  # bytes of it
+MOST = const(339)  # bytes of a whole header: a version has 255 at most
+_WINDOWS = (9, 10, 11, 12)
+BUNDLE = const(0)
+IMAGE = const(1)
+
+
+# `kind` of the result, BUNDLE or IMAGE; `window` in bits; sizes in bytes; digests as bytes. It
+# builds on the first `base_size` bytes of what runs as `base_version`, a compressed firmware on
+# none. The patch's stream begins at `size`.
+Header = namedtuple(
+    "Header",
+    (
+        "kind",
+        "window",
+        "base_version",
+        "base_size",
+        "base_md5",
+        "result_size",
+        "result_sha256",
+        "result_md5",
+        "size",
+    ),
+)
+
+
+def parse(data):
+    """The `Header` at the beginning of a firmware's first bytes, of which MOST are enough.
+
+    Raises OtaError(-5), which rejects the patch, for what is not a patch or can't be one.
+    """
+    if len(data) < _SIZE:
+        raise damaged("its header is cut off")
+    fields = struct.unpack_from(_FIXED, data)
+    magic, version, kind, window, length = fields[:5]
+    if magic != MAGIC or version != 1:
+        raise damaged("it is of another format")
+    size = _SIZE + length
+    name = data[_SIZE:size]
+    try:
+        base_version = str(name, "utf-8")
+    except ValueError:
+        kind = -1
+    base_size, base_md5, result_size, sha256, md5 = fields[5:]
+    if not BUNDLE <= kind <= IMAGE or window not in _WINDOWS or not result_size:
+        raise damaged("its header can't be used")
+    if len(name) != length:
+        raise damaged("its header is cut off")
+    return Header(kind, window, base_version, base_size, base_md5, result_size, sha256, md5, size)
+
+
+def damaged(why):
+    """The error for a patch that no board can use; it is not to be fetched again."""
+    error = OtaError(_FAILED, "patch: " + why)
+    error.reject = True
+    return error
