@@ -85,6 +85,15 @@ def test_a_second_without_the_broker_of_the_first_is_refused(tmp_path):
         assert api.health()["ok"]
 
 
+def test_one_cloud_at_a_time_in_a_folder_with_sqlite(tmp_path):
+    with Cloud(tmp_path / "a") as first, Client(first.api_url) as api:
+        with pytest.raises(CloudError, match="another ivota cloud uses"):
+            Cloud(tmp_path / "a").start()
+        assert api.health()["ok"]
+    with Cloud(tmp_path / "a"):
+        pass
+
+
 def test_who_loses_its_database_lets_go_and_comes_back(tmp_path):
     import psycopg
 

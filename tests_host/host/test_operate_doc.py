@@ -167,6 +167,9 @@ def test_backup_and_restore(tmp_path):
 
 def test_a_restore_overwrites_nothing(tmp_path, cloud):
     back_up(cloud.folder, None, tmp_path / "backup")
+    with pytest.raises(CloudError, match="another ivota cloud uses"):
+        restore(tmp_path / "backup", cloud.folder, None)
+    cloud.stop()
     with pytest.raises(CloudError, match="is in the way"):
         restore(tmp_path / "backup", cloud.folder, None)
     with pytest.raises(CloudError, match="holds no backup"):

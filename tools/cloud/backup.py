@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .alone import Alone
 from .errors import CloudError
 
 SQLITE, DUMP, FIRMWARE = "ivota.db", "ivota.dump", "firmware"
@@ -52,21 +53,26 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
         raise CloudError(f"{folder} holds no backup of this kind: {copy.name} is not there")
     with _errors(data):
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        there = data / SQLITE
-        if database is None and there.exists():
-            raise CloudError(f"{there} is in the way: move it aside, with {SQLITE}-wal and -shm")
+        if database is None:
+            with contextlib.closing(Alone(data)):
+                return _restore_sqlite(folder, data)
         # The files first: a cloud that is started too early lacks rows, not what they name.
         count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
-        if database is None:
-            part = data / "restore.part"
-            part.unlink(missing_ok=True)
-            part.touch(mode=0o600)
-            _copy_sqlite(copy, part)
-            part.replace(there)
-            return Copied(there, count)
         options = "--clean", "--if-exists", "--no-owner", "--single-transaction"
         _postgresql("pg_restore", database, *options, str(copy))
         return Copied(copy, count)
+
+
+def _restore_sqlite(folder: Path, data: Path) -> Copied:
+    there, part = data / SQLITE, data / "restore.part"
+    if there.exists():
+        raise CloudError(f"{there} is in the way: move it aside, with {SQLITE}-wal and -shm")
+    count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    _copy_sqlite(folder / SQLITE, part)
+    part.replace(there)
+    return Copied(there, count)
 
 
 def _copy_sqlite(source: Path, to: Path) -> None:

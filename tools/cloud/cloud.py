@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..toolchain import ToolchainError
 from . import api, api_fleet, api_users, downloads, signing, users
 from .access import guard, local_token
+from .alone import Alone
 from .broker import Broker
 from .database import Database
 from .errors import CloudError
@@ -100,6 +101,7 @@ class Cloud:
         self._pages: Setting | None = None
         self._failed = threading.Event()
         self._secret = b""
+        self._alone: Alone | None = None
         self._broker: Broker | None = None
         self._console: str | None = None  # our user name behind the front
         self._database: Database | None = None
@@ -160,6 +162,8 @@ class Cloud:
 
     def _start(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._database_url is None:
+            self._alone = Alone(self.folder)
         firmware = self.folder / "firmware"
         firmware.mkdir(mode=0o700, exist_ok=True)
         remove_leftovers(firmware, time.time())
@@ -269,7 +273,10 @@ class Cloud:
             self._server.stop()
         if self._database:
             self._database.close()
+        if self._alone:
+            self._alone.close()
         self._front = self._broker = self._server = self._database = self._leader = None
+        self._alone = None
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Returns after `timeout_s`; raises CloudError as soon as a part of it fails."""

@@ -97,7 +97,7 @@ def next_revision(session: Session) -> int:
 def _sqlite(path: Path) -> Engine:
     # It holds the secret that signs URLs; SQLite's other files take this one's mode.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", pool_size=40)  # as many as there are threads
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine

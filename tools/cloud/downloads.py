@@ -70,13 +70,21 @@ async def _until_gone(receive: Receive) -> None:
 
 def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
     router = APIRouter()
+    # What a firmware is never changes, and a download in pieces asks for it hundreds of times.
+    known: dict[int, Firmware] = {}
 
-    def find(firmware_id: str, expires: str, sign: str) -> Firmware | Response:
+    def look_up(number: int) -> Firmware | None:
+        with database.reading() as session:
+            firmware = session.get(Firmware, number)
+        if firmware is not None:
+            known[number] = firmware
+        return firmware
+
+    async def find(firmware_id: str, expires: str, sign: str) -> Firmware | Response:
         number = int(firmware_id) if firmware_id.isascii() and firmware_id.isdigit() else -1
         if not signing.is_valid(secret, number, expires, sign, time.time()):
             return PlainTextResponse("the signature has expired or is wrong\n", 403)
-        with database.reading() as session:
-            firmware = session.get(Firmware, number)
+        firmware = known.get(number) or await run_in_threadpool(look_up, number)
         if firmware is None or not stored(folder, firmware.sha256).is_file():
             return PlainTextResponse("this firmware is gone\n", 404)
         return firmware
@@ -85,7 +93,7 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
     async def download(
         request: Request, firmware_id: str, expires: str = "", sign: str = ""
     ) -> Response:
-        firmware = await run_in_threadpool(find, firmware_id[:18], expires, sign)
+        firmware = await find(firmware_id[:18], expires, sign)
         if isinstance(firmware, Response):
             return firmware
         headers = {

@@ -21,6 +21,7 @@ from .stages import RUNNING
 log = logging.getLogger("ivota.cloud")
 
 PUSHES_MOST = 500  # in one transaction
+NAMED_MOST = 5  # in the log
 SILENT_S = 600.0  # a device that says nothing for so long in its download gives up its place
 
 
@@ -30,6 +31,7 @@ def push_due(
     """The pushes that are due, marked as sent."""
     outgoing = []
     urls: dict[int, str] = {}
+    pushed: dict[str, list[str]] = {}
     for query, most in _due(session, now):
         query = query.options(joinedload(Assignment.device), joinedload(Assignment.firmware))
         for assignment in session.scalars(query.order_by(Assignment.next_push_at).limit(most)):
@@ -44,8 +46,12 @@ def push_due(
             rollout.on_pushed(assignment, now)
             session.add(Push(at=now, assignment_id=assignment.id))
             device.revision = next_revision(session)
-            log.info("push %s to %s", firmware.version, device.name)
+            pushed.setdefault(firmware.version, []).append(device.name)
         session.flush()
+    for version, names in pushed.items():
+        # A line for each of a fleet would take longer than the pushes themselves.
+        whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
+        log.info("push %s to %s", version, whom)
     return outgoing
 
 
