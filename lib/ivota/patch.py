@@ -8,7 +8,7 @@ from micropython import const
 from ivota.errors import OtaError
 
 _FAILED = const(-5)
-MAGIC = b"IVOTADLT"
+_MAGIC = b"IVOTADLT"
 _FIXED = "<8s4BI16sI32s16s"
 _SIZE = const(84)  # bytes of it
 MOST = const(339)  # bytes of a whole header: a version has 255 at most
@@ -45,7 +45,7 @@ def parse(data):
         raise damaged("its header is cut off")
     fields = struct.unpack_from(_FIXED, data)
     magic, version, kind, window, length = fields[:5]
-    if magic != MAGIC or version != 1:
+    if magic != _MAGIC or version != 1:
         raise damaged("it is of another format")
     size = _SIZE + length
     name = data[_SIZE:size]

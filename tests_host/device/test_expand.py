@@ -474,5 +474,5 @@ def test_a_module_is_loaded_for_it_and_dropped():
     import sys
 
     before = [name for name in sys.modules if name.startswith("ivota.")]
-    assert once("patch").MAGIC == b"IVOTADLT"
+    assert once("patch").MOST == 339
     assert [name for name in sys.modules if name.startswith("ivota.")] == before
