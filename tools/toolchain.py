@@ -2,8 +2,8 @@
 
 Each program is looked for in this order:
 
-1. what `MICROPYTHON`, `MICROPYTHON32`, `MOSQUITTO` or `VALGRIND` names (a command line), and
-   `POSTGRESQL` (the folder of its programs);
+1. what `MICROPYTHON`, `MICROPYTHON32`, `MOSQUITTO` or `VALGRIND` names (a command line),
+   `CHROMIUM` (a program) and `POSTGRESQL` (the folder of its programs);
 2. PATH: MicroPython when both widths are there in one version (`micropython`, `micropython32`);
 3. the cache, filled from a Debian mirror without root and without touching the system;
 4. what PATH has of MicroPython after all, where nothing can be fetched.
@@ -11,7 +11,9 @@ Each program is looked for in this order:
 Fetching keeps apt's whole state in a private folder, takes the mirror that this machine's own
 apt uses (or `IVOTA_DEBIAN_MIRROR`), and unpacks programs next to their own C library: they do
 not depend on the machine's. Both widths of MicroPython come from one suite, so that they are
-the same version; where one index does not download, the next suite is tried.
+the same version; where one index does not download, the next suite is tried. Chromium starts
+itself again for each of its processes, so it cannot go through a loader of its own: it comes from
+this machine's own suite, to fit the machine's C library.
 
 mosquitto, when started as root, becomes the user that its configuration names, by default
 `mosquitto`, which is missing here and could not read a private folder: whoever starts it writes
@@ -50,6 +52,10 @@ UMQTT = "micropython-umqtt.simple==1.3.4"
 UMQTT_SHA256 = "8555d2f654deb8eb0d724f79b0811a78cc94029d070f3d96bbd74288653d63a5"  # simple.py
 MICROPYTHON_OTA = "micropython-ota==2.1.0"
 MICROPYTHON_OTA_SHA256 = "52499760ff2150380119cf9caef6064f771c75efb4a3e9b2b1eadea748b1132b"
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+# What the pages are seen in: a face like those that systems have, and one with every sign.
+FONTS = ("fonts-inter", "fonts-dejavu-core")
 
 POSTGRESQL = ("initdb", "postgres", "pg_dump", "pg_restore")
 POSTGRESQL_BIN = "amd64/usr/lib/postgresql/*/bin"
@@ -158,6 +164,24 @@ def postgresql() -> Path:
 
 def _has_postgresql(folder: Path) -> bool:
     return all((folder / name).is_file() for name in POSTGRESQL)
+
+
+def chromium() -> Path:
+    """The browser Chromium, to be started with its usual arguments. Raises ToolchainError.
+
+    Root needs --no-sandbox.
+    """
+    named = os.environ.get("CHROMIUM")
+    if named:
+        found = shutil.which(named)
+        if not found:
+            raise ToolchainError(f"CHROMIUM={named!r} is not a program")
+        return Path(found)
+    for name in CHROMIUMS:
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    return _cached("chromium", _fetch_chromium) / "chromium"
 
 
 def umqtt() -> Path:
@@ -369,8 +393,68 @@ def _fetch_postgresql(new: Path) -> None:
     _from_any_suite("postgresql", "POSTGRESQL=", new, attempt)
 
 
+_CHROMIUM = """\
+#!/bin/sh
+root=$(cd "$(dirname "$0")" && pwd)
+libraries=$root/usr/lib/x86_64-linux-gnu
+export LD_LIBRARY_PATH="$libraries:$root/lib/x86_64-linux-gnu:$libraries/pulseaudio"
+export FONTCONFIG_FILE="$root/fonts.conf"
+exec "$root/usr/lib/chromium/chromium" "$@"
+"""
+_FONTS = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir prefix="relative">usr/share/fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+  <alias binding="same"><family>system-ui</family><prefer><family>Inter</family></prefer></alias>
+  <alias binding="same"><family>sans-serif</family><prefer><family>Inter</family></prefer></alias>
+  <alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
+</fontconfig>
+"""
+
+
+def _fetch_chromium(new: Path) -> None:
+    def attempt(mirror: str, suite: str) -> None:
+        root = new / "amd64"
+        with Apt.private(mirror, suite, "amd64") as apt:
+            version = apt.unpack(
+                "chromium", root, parts="chromium-", also=FONTS, keep=("fonts",), own_libc=False
+            )
+        for part in root.iterdir():
+            part.rename(new / part.name)
+        root.rmdir()
+        (new / "fonts.conf").write_text(_FONTS)
+        start = new / "chromium"
+        start.write_text(_CHROMIUM)
+        start.chmod(0o755)
+        done = subprocess.run([str(start), "--version"], capture_output=True, text=True)
+        if done.returncode:
+            raise AptError(f"the chromium of {suite} does not run here: {done.stderr.strip()}")
+        _say(f"Chromium {version} from {suite}")
+
+    _from_any_suite("chromium", "CHROMIUM=", new, attempt, (_own_suite(),))
+
+
+def _own_suite() -> str:
+    """The code name of this machine's release."""
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition("=")
+        if key == "VERSION_CODENAME" and value:
+            return value.strip("\"'")
+    return "sid"  # Debian's testing and unstable have no number, and some no name
+
+
 def _from_any_suite(
-    program: str, variables: str, new: Path, attempt: Callable[[str, str], None]
+    program: str,
+    variables: str,
+    new: Path,
+    attempt: Callable[[str, str], None],
+    suites: Sequence[str] = SUITES,
 ) -> None:
     """Calls `attempt(mirror, suite)` until one succeeds. Raises ToolchainError."""
     advice = f"install {program} and put it on PATH, or name it with {variables}"
@@ -387,13 +471,13 @@ def _from_any_suite(
     reasons: dict[str, str] = {}
     for pause_s in (0, *PAUSES_S):
         time.sleep(pause_s)
-        for suite in SUITES:
+        for suite in suites:
             try:
                 return attempt(mirror, suite)
             except (AptError, ToolchainError) as error:
                 reasons[suite] = str(error)
                 for left in new.iterdir():
-                    shutil.rmtree(left)
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
     told = "\n".join(f"  {suite}: {reason}" for suite, reason in reasons.items())
     raise ToolchainError(f"{program} could not be fetched:\n{told}\nTry again later, or {advice}.")
 
@@ -479,15 +563,26 @@ class Apt:
         """What `apt-get words…` prints. Raises AptError with its own complaint."""
         return _checked(["apt-get", "-q", *self.options, *words], self.state / "debs")
 
-    def unpack(self, program: str, root: Path, parts: str | None = None) -> str:
+    def unpack(
+        self,
+        program: str,
+        root: Path,
+        parts: str | None = None,
+        also: Sequence[str] = (),
+        keep: Sequence[str] = (),
+        own_libc: bool = True,
+    ) -> str:
         """Unpacks a program and the libraries it needs into `root`; its version.
 
         `parts` is how the names of packages begin that hold the program itself, where that of its
-        name only depends on them.
+        name only depends on them. `also` are further packages, `keep` folders of /usr/share.
+        Without `own_libc` it is to run on this machine's C library.
         """
         versions = {}
         # "Inst libc6 (2.43-7 Debian:testing [amd64])"
-        for line in self.run("-s", "install", "--no-install-recommends", program).splitlines():
+        for line in self.run(
+            "-s", "install", "--no-install-recommends", program, *also
+        ).splitlines():
             words = line.split()
             if words[:1] == ["Inst"]:
                 versions[words[1]] = words[2].lstrip("(")
@@ -498,11 +593,13 @@ class Apt:
             name
             for name in versions
             if name == program
+            or name in also
             or (parts and name.startswith(parts))
             # A just-in-time compiler of a hundred megabytes, which is loaded when it is there.
             or name.startswith(("lib", "zlib1g"))
             and not name.endswith("-dbg")
             and not name.startswith("libllvm")
+            and (own_libc or name != "libc6")
         ]
         self.run("download", *wanted)
         root.mkdir(parents=True)
@@ -510,7 +607,7 @@ class Apt:
             _checked(["dpkg", "-x", str(package), str(root)], root)
         shared = root / "usr/share"  # manuals, translations
         for folder in shared.glob("*"):
-            if parts is None or folder.name != program:
+            if folder.name not in keep and (parts is None or folder.name != program):
                 shutil.rmtree(folder, ignore_errors=True)
         if shared.exists() and not any(shared.iterdir()):
             shared.rmdir()

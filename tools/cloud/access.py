@@ -19,13 +19,15 @@ from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from . import users
+from . import audit, users
 from .database import Database
 from .errors import CloudError
 from .models import SignIn, Token
-from .roles import OPERATOR, VIEWER, allows
-from .users import digest
+from .protocol import NAME_MOST
+from .roles import ADMIN, OPERATOR, ROLES, VIEWER, allows
+from .users import UserError, digest
 
 LOCAL = "local"  # who asks from this machine, without a token or with the one in the data folder
 OWNER = "owner"  # who has the token that the cloud was started with
@@ -144,6 +146,25 @@ def local_token(folder: Path) -> str:
     if len(word) < 32:
         raise CloudError(f"{path} holds no token: delete it, then another is made")
     return word
+
+
+def create_token(session: Session, name: str, role: str, who: str) -> tuple[Token, str]:
+    """With the word itself, which is kept nowhere. Raises UserError."""
+    if not (0 < len(name) <= NAME_MOST and name.isprintable()):
+        raise UserError(f"a token's name has 1 to {NAME_MOST} characters")
+    if role not in ROLES:
+        raise UserError(f"a role is one of {', '.join(ROLES)}")
+    if session.scalar(select(Token.id).where(Token.name == name)) is not None:
+        raise UserError(f"there is a token {name!r} already", 409)
+    locked = users.any_user(session) or session.scalar(select(Token.id).limit(1)) is not None
+    if role != ADMIN and not locked:
+        raise UserError("the first token must be an admin's: it locks the rest", 409)
+    word = new_token()
+    token = Token(name=name, role=role, sha256=digest(word), created_at=time.time())
+    session.add(token)
+    session.flush()
+    audit.note(session, who, "token", name, role=role)
+    return token, word
 
 
 def new_token() -> str:

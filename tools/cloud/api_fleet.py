@@ -14,12 +14,11 @@ from sqlalchemy.orm import Session
 
 from . import audit, campaigns, explain, firmware, query, schemas, stages
 from . import schemas_fleet as fleet
-from .access import Guard, new_token
+from .access import Guard, create_token
 from .api import ERRORS, ID_MOST, After, Page, device_by_id
 from .assign import touch
 from .database import Database
 from .models import Assignment, Audit, Campaign, DeviceTag, Group, Member, Report, Token
-from .users import digest
 
 QUEUED = "queued"  # a member whose stage has not begun
 Number = Annotated[int, Path(ge=1, le=ID_MOST)]
@@ -255,17 +254,8 @@ def _admin(router: APIRouter, database: Database, may_admin: Guard) -> None:
     @router.post("/tokens", status_code=201)
     def post_token(given: fleet.TokenIn, who: str = Depends(may_admin)) -> fleet.NewTokenOut:
         """From the first token on, nothing is answered without one; so the first is an admin's."""
-        word = new_token()
         with database.writing() as session:
-            if session.scalar(select(Token.id).where(Token.name == given.name)) is not None:
-                raise HTTPException(409, f"there is a token {given.name!r} already")
-            if given.role != "admin" and session.scalar(select(Token.id).limit(1)) is None:
-                raise HTTPException(409, "the first token must be an admin's: it locks the rest")
-            token = Token(name=given.name, role=given.role, sha256=digest(word),
-                          created_at=time.time())  # fmt: skip
-            session.add(token)
-            audit.note(session, who, "token", given.name, role=given.role)
-            session.flush()
+            token, word = create_token(session, given.name, given.role, who)
             shown = fleet.TokenOut.model_validate(token)
         return fleet.NewTokenOut(**shown.model_dump(), token=word)
 

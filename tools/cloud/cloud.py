@@ -135,6 +135,13 @@ class Cloud:
         self._public_url = url.rstrip("/")
 
     @property
+    def database(self) -> Database:
+        """While it runs."""
+        if self._database is None:
+            raise CloudError("the cloud does not run")
+        return self._database
+
+    @property
     def set_up_url(self) -> str | None:
         """Where the console's first user is made; None once there is one."""
         if self._database is None or self._pages is None:

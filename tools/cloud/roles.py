@@ -7,8 +7,8 @@ ROLES = (VIEWER, OPERATOR, ADMIN)
 
 MEANS = {
     VIEWER: "may look",
-    OPERATOR: "may change what devices run",
-    ADMIN: "may also let others in",
+    OPERATOR: "may look and change what devices run",
+    ADMIN: "may do everything, also let others in",
 }
 
 

@@ -15,10 +15,9 @@ from ..versions import key
 
 RANGES = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 DEFAULT = "24h"
-STEPS = 96  # points of a curve
+STEPS = 97  # points of a curve
 LAYERS = 5  # versions with a colour of their own; what is older shares one
-WIDTH, HEIGHT = 720, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 26
+WIDTH, HEIGHT = 960, 240  # of the drawing, which is stretched to its place
 OLDER = "older"
 
 
@@ -42,14 +41,11 @@ class Chart:
 
     layers: Sequence[Layer]
     times: Sequence[float]
-    across: Sequence[tuple[float, str]]  # (x, time of day or date)
-    up: Sequence[tuple[float, str]]  # (y, devices)
+    across: Sequence[str]  # times of day or dates, evenly from left to right
+    up: Sequence[str]  # numbers of devices, evenly from the top to 0
     most: int
     width: int = WIDTH
     height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    bottom: int = HEIGHT - BOTTOM
 
     @property
     def rows(self) -> list[tuple[float, list[int]]]:
@@ -84,12 +80,12 @@ def versions(session: Session, span: str, now: float) -> Chart:
         css = "older" if name == OLDER else f"v{number}"
         layers.append(Layer(name, css, values, _area(base, top, most)))
         base = top
-    ticks = (0, 0.5, 1) if most % 2 == 0 else (0, 1)
+    ticks = (1, 0.5, 0) if most % 2 == 0 else (1, 0)
     return Chart(
         layers=layers[::-1],
         times=times,
-        across=[(_x(i), _when(times[i], length)) for i in range(0, STEPS, 19)],
-        up=[(_y(share * most, most), f"{share * most:,.0f}") for share in ticks],
+        across=[_when(times[i], length) for i in range(0, STEPS, 16)],
+        up=[f"{share * most:,.0f}" for share in ticks],
         most=most,
     )
 
@@ -126,11 +122,11 @@ def _counts(session: Session, start: float, step: float) -> dict[str, list[int]]
 
 
 def _x(i: int) -> float:
-    return round(LEFT + (WIDTH - LEFT - RIGHT) * i / (STEPS - 1), 1)
+    return round(WIDTH * i / (STEPS - 1), 1)
 
 
 def _y(value: float, most: int) -> float:
-    return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / most, 1)
+    return round(HEIGHT - HEIGHT * value / most, 1)
 
 
 def _area(base: Sequence[int], top: Sequence[int], most: int) -> str:

@@ -18,6 +18,7 @@ from ..versions import key
 from .frame import Setting, Visit, route
 
 SHOWN = 200
+LIBRARY = ("lib/ivota/", "lib/bundlefs.")
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -58,13 +59,17 @@ def one(visit: Visit) -> Response:
             .where(Assignment.current, Assignment.firmware_id == found.id)
             .group_by(Assignment.state)
         )
+        held = inside(visit.setting.folder, found)
+        files = held.files if held else ()
         used = session.scalars(
             select(Campaign).where(Campaign.firmware_id == found.id).order_by(Campaign.id.desc())
         ).all()
         return visit.show(
             "firmware_one.html",
             firmware=found,
-            inside=inside(visit.setting.folder, found),
+            inside=held,
+            own=[each for each in files if not each.path.startswith(LIBRARY)],
+            library=[each for each in files if each.path.startswith(LIBRARY)],
             running=running,
             states=dict(states.tuples().all()),
             campaigns=used,

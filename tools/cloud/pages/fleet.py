@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -21,7 +21,8 @@ from . import chart, looking
 from .frame import Setting, Visit, acting, route
 from .looking import ATTENTION, STALLED, Wanted
 
-SHOWN = 8  # devices in a box above the table
+SHOWN = 6  # devices in a box above the table
+GROUPS, NAMED = 5, 3  # of devices in trouble, and how many of each are named
 RUNNING_SHOWN = 4
 
 
@@ -140,15 +141,50 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _troubled(session: Session, now: float) -> list[Device]:
-    """Failed ones first, then the silent, then those that are tried again."""
-    found: list[Device] = []
-    for condition in (Assignment.state == rollout.FAILED, looking.stalled(now),
-                      Assignment.state == rollout.RETRY):  # fmt: skip
-        if len(found) < SHOWN:
-            order = Assignment.updated_at.desc()
-            found += looking.few(session, condition, order, SHOWN - len(found))
-    return found
+def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
+    """Failed ones first, then the silent, then those that are tried again; by their reason."""
+    silent = case((looking.stalled(now), 1), else_=0).label("silent")
+    rank = case((Assignment.state == rollout.FAILED, 0), (looking.stalled(now), 1), else_=2)
+    reason_ = (Assignment.state, silent, Assignment.result_code, Assignment.result_msg)
+    number = func.row_number().over(partition_by=reason_, order_by=Assignment.device_id)
+    ranked = (
+        select(
+            Assignment.id,
+            Assignment.device_id,
+            rank.label("rank"),
+            silent,
+            number.label("number"),
+            func.count().over(partition_by=reason_).label("count"),
+            func.min(Assignment.id).over(partition_by=reason_).label("first"),
+        )
+        .where(Assignment.current, Assignment.state.in_(looking.TROUBLES))
+        .where(or_(looking.stalled(now), Assignment.state.in_(looking.FAILING)))
+        .subquery()
+    )
+    rows = session.execute(
+        select(ranked, Assignment, Device.product_id, Device.device_name)
+        .join(Assignment, Assignment.id == ranked.c.first)
+        .join(Device, Device.id == ranked.c.device_id)
+        .where(ranked.c.number <= NAMED)
+        .order_by(ranked.c.rank, ranked.c.count.desc(), ranked.c.first, ranked.c.number)
+        .limit(GROUPS * NAMED)
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        group = found.setdefault(
+            row.first,
+            {
+                "state": row.Assignment.state,
+                "stalled": bool(row.silent),
+                "count": row.count,
+                "reason": explain.why_failed(row.Assignment)
+                if row.Assignment.state in looking.FAILING
+                else "in their download, but nothing was heard of them for a while",
+                "devices": [],
+            },
+        )
+        group["devices"].append((row.device_id, row.device_name))
+    return list(found.values())[:GROUPS]
 
 
 def _running(session: Session) -> list[dict[str, Any]]:

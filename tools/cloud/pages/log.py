@@ -26,7 +26,7 @@ def audit(visit: Visit) -> Response:
         words = Audit.action + " " + Audit.subject + " " + Audit.detail
         query = query.where(words.ilike(f"%{part}%", escape="\\"))
     with visit.database.reading() as session:
-        count = session.scalar(query.with_only_columns(func.count())) or 0
+        count = session.scalar(query.with_only_columns(func.count(Audit.id))) or 0
         pages = max(-(-count // PAGE), 1)
         page = min(visit.page(), pages)
         rows = session.scalars(

@@ -22,6 +22,8 @@ PAGE = 50  # rows of a table
 OPEN = (rollout.WAITING, rollout.PUSHED, rollout.DOWNLOADING, rollout.BURNING, rollout.CURRENT)
 IDLE = "idle"
 STALLED, ATTENTION = "stalled", "attention"
+FAILING = (rollout.FAILED, rollout.RETRY)
+TROUBLES = (*FAILING, *rollout.ACTIVE)
 
 
 @dataclass(frozen=True)

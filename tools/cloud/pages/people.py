@@ -12,7 +12,6 @@ from starlette.routing import BaseRoute
 
 from .. import access, audit, roles, throttle, users
 from ..models import SignIn, Token, User
-from ..protocol import NAME_MOST
 from ..roles import ADMIN, VIEWER
 from ..users import UserError
 from .frame import REFUSALS, Setting, Visit, acting, route, sentence
@@ -100,24 +99,10 @@ def add_token(visit: Visit) -> Response:
     name = visit.said("name", 256)
     try:
         with visit.database.writing() as session:
-            word = create_token(session, name, visit.said("role", 16), visit.who)
+            _, word = access.create_token(session, name, visit.said("role", 16), visit.who)
     except REFUSALS as error:
         return _people(visit, 422, problem=sentence(str(error)))
     return _people(visit, 200, made=name, token=word)
-
-
-def create_token(session: Session, name: str, role: str, who: str) -> str:
-    """Raises UserError."""
-    if not (0 < len(name) <= NAME_MOST and name.isprintable()):
-        raise UserError(f"a token's name has 1 to {NAME_MOST} characters")
-    if role not in roles.ROLES:
-        raise UserError(f"a role is one of {', '.join(roles.ROLES)}")
-    if session.scalar(select(Token.id).where(Token.name == name)) is not None:
-        raise UserError(f"there is a token {name!r} already", 409)
-    word = access.new_token()
-    session.add(Token(name=name, role=role, sha256=users.digest(word), created_at=time.time()))
-    audit.note(session, who, "token", name, role=role)
-    return word
 
 
 def remove_token(visit: Visit) -> str:

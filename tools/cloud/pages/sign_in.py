@@ -133,6 +133,6 @@ def _expect(visit: Visit) -> None:
     with visit.database.reading() as session:
         if not right or users.any_user(session):
             raise HTTPException(
-                404, "This set-up link is wrong or has been used. `ivota cloud` prints a good one "
-                "when it starts, as long as there is no user.",
+                404, "This set-up link is wrong or has been used. The command “ivota cloud” "
+                "prints a good one when it starts, as long as there is no user.",
             )  # fmt: skip

@@ -184,6 +184,11 @@ def device_badge(state: str, stalled: bool = False) -> Markup:
     return badge(Look(f"{look.text}, silent", "warn") if stalled else look)
 
 
+def attempt_badge(state: str) -> Markup:
+    """One of several attempts: done, whatever came after it."""
+    return badge(Look("done", "good")) if state == rollout.DONE else device_badge(state)
+
+
 def campaign_badge(state: str) -> Markup:
     return badge(CAMPAIGN.get(state, Look(state, "calm")))
 
@@ -198,6 +203,6 @@ def breakable(text: str) -> Markup:
 
 FILTERS = {
     each.__name__: each
-    for each in (ago, badge, breakable, campaign_badge, clock, code, counted, detail, device_badge,
-                 exact, moment, number, percent, size, span)
+    for each in (ago, attempt_badge, badge, breakable, campaign_badge, clock, code, counted,
+                 detail, device_badge, exact, moment, number, percent, size, span)
 }  # fmt: skip

@@ -1,0 +1,70 @@
+"""A console as a browser without JavaScript sees it; for the tests of the pages."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+
+import argon2
+import httpx
+
+from ivota_tools.cloud import Cloud, users
+
+# Hashes at their real price would take most of the time of these tests.
+users._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+users._NOBODY = users._HASHER.hash("nobody's")
+
+PASSWORD = "a sentence is good"
+FRESH = {"sec-fetch-site": "same-origin"}
+
+
+class Visitor:
+    """Follows redirects, keeps cookies, and finds the form's word on the last page it saw."""
+
+    def __init__(self, url: str, name: str | None = None) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, follow_redirects=True, headers=FRESH)
+        self.page = httpx.Response(200)
+        if name:
+            self.sign_in(name)
+
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def get(self, path: str, status: int = 200) -> str:
+        self.page = self.http.get(path)
+        assert self.page.status_code == status, (path, self.page.status_code, self.text)
+        return self.text
+
+    def post(self, path: str, status: int = 200, **form: str) -> str:
+        """With the word of the page seen last, unless `csrf` is another."""
+        form.setdefault("csrf", self.csrf)
+        self.page = self.http.post(path, data=form)
+        assert self.page.status_code == status, (path, self.page.status_code, self.text)
+        return self.text
+
+    def sign_in(self, name: str, password: str = PASSWORD, status: int = 200) -> str:
+        self.get("/sign-in")
+        return self.post("/sign-in", status, name=name, password=password)
+
+    @property
+    def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([0-9a-f]+)"', self.page.text)
+        return found[1] if found else ""
+
+    @property
+    def text(self) -> str:
+        """What is to be read, without the marks."""
+        words = re.sub(r"<[^>]+>", " ", self.page.text.replace("<wbr>", ""))
+        return " ".join(html.unescape(words).split())
+
+
+def let_in(cloud: Cloud, *names: str) -> None:
+    """Each name is its role's: admin, operator, viewer."""
+    with cloud.database.writing() as session:
+        for name in names:
+            users.create(session, name, PASSWORD, name.split("-")[0], time.time(), "test")

@@ -1,0 +1,427 @@
+"""The console's pages over HTTP: what they show, how much they ask the database, and bad input."""
+
+import random
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+from cloud_support import Device as Speaker
+from cloud_support import wait_until
+from pages_support import Visitor, let_in
+from postgres_support import new_database
+
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import Cloud, query
+from ivota_tools.cloud.access import local_token
+from ivota_tools.cloud.database import Database
+from ivota_tools.cloud.models import Assignment, Change, Device, DeviceTag, Firmware
+from ivota_tools.cloud.pages import chart, looking, words
+from ivota_tools.cloud.pages.device import tell
+from ivota_tools.cloud.pages.looking import Wanted
+from ivota_tools.shots import scene
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory):
+    """(cloud, scene) with three users."""
+    folder = tmp_path_factory.mktemp("console")
+    with Cloud(folder / "c") as cloud:
+        let_in(cloud, "admin", "operator", "viewer")
+        firmware = scene.upload(folder / "made", cloud.api_url, local_token(cloud.folder))
+        yield cloud, scene.fill(cloud.database, firmware, time.time())
+
+
+@pytest.fixture
+def viewer(console):
+    with Visitor(console[0].api_url, "viewer") as found:
+        yield found
+
+
+@pytest.fixture
+def operator(console):
+    with Visitor(console[0].api_url, "operator") as found:
+        yield found
+
+
+def test_the_fleet_says_what_is_where(viewer):
+    text = viewer.get("/")
+    assert "216 devices 199 up to date" in text and "10 need a look" in text
+    assert "Winter release" in text and "stopped itself" in text
+    assert "trial: ImportError no module named 'bme280'" in text
+    assert "216 devices Back page 1 of 5 On" in text
+    assert "page 5 of 5" in viewer.get("/?page=99")
+
+
+def test_what_is_stuck_comes_first(viewer):
+    text = viewer.get("/")
+    rows = text[text.index("What can be done") :]
+    assert rows.index("failed") < rows.index("downloading, silent") < rows.index("will retry")
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ("q=pump", 24),
+        ("q=PUMP-01", 2),
+        ("q=tag:beta", 12),
+        ("q=tag:beta+version:0.3", 7),
+        ("q=-tag:beta+name:bed-*", 22),
+        ("q=version%3C0.3", 139),
+        ("q=seen%3E1d", 0),
+        ("q=100%25_", 0),
+        ("state=failed", 8),
+        ("state=stalled", 1),
+        ("state=attention", 10),
+        ("version=0.2&state=failed", 8),
+        ("state=nonsense", 0),
+    ],
+)
+def test_search_and_filters(viewer, asked, count):
+    text = viewer.get(f"/?{asked}")
+    if count == 0:
+        assert "No device fits" in text
+    else:
+        assert f" {count} device" in text
+
+
+def test_a_query_that_is_none_is_said(viewer):
+    assert "seen is asked for as seen<7d" in viewer.get("/?q=seen%3A7")
+
+
+def test_a_device_tells_its_life(console, viewer):
+    text = viewer.get(f"/devices/{console[1].device}")
+    assert "3 pushes 216 kB received" in text and "2 resumes 1 failure" in text
+    assert "went on with the download at 41 %, came to 63 %" in text
+    assert "-1 time_out: reset 3, silence 2" in text
+    assert "done: the trial is over, it stays" in text
+    assert "0.3 since" in text and "0.1 from" in text
+    assert '{"type": "report_progress"' in viewer.get(f"/devices/{console[1].device}/reports")
+    failed = viewer.get(f"/devices/{console[1].failed}")
+    assert "rolled back" in failed and "it went back to what it ran before" in failed
+
+
+def test_a_firmware_tells_what_is_inside(console, viewer):
+    text = viewer.get(f"/firmware/{console[1].firmware}")
+    assert "number 3, for the target thermometer" in text
+    assert "app.mpy" in text and "The updater itself" in text
+    assert "216,000 bytes" in text and "77" in text
+
+
+def test_a_campaign_tells_how_far_it_is_and_why_not(console, viewer):
+    text = viewer.get(f"/campaigns/{console[1].campaign}")
+    assert "70 done 3 failed 131 still to end" in text
+    assert "Stage 2: 70 of 82 are done; the next begins at 95 %" in text
+    assert "2 trial: ImportError no module named 'bme280'" in text
+    stopped = viewer.get(f"/campaigns/{console[1].stopped}")
+    assert "It stopped itself: 5 of 12 failed. Look at the failures" in stopped
+    assert "Winter release" in viewer.get("/campaigns")
+
+
+def test_the_audit_log_is_searched(viewer):
+    assert "campaign stopped" in viewer.get("/audit?q=stopped")
+    assert "Nothing fits" in viewer.get("/audit?q=%25")
+    assert "build server" in viewer.get("/audit?who=build+server")
+
+
+def test_an_operator_acts_on_devices(console):
+    cloud, made = console
+    with Visitor(cloud.api_url, "operator") as visitor:
+        visitor.get(f"/devices/{made.failed}")
+        assert "is tried again" in visitor.post(f"/devices/{made.failed}/retry")
+        assert "there is nothing to try again" in visitor.post(f"/devices/{made.failed}/retry")
+        assert "is cancelled" in visitor.post(f"/devices/{made.failed}/cancel")
+        text = visitor.post(f"/devices/{made.failed}/tags", tags="one, two  three,one")
+        assert "has 3 tags" in text
+        assert "64 characters" in visitor.post(f"/devices/{made.failed}/tags", tags="x" * 65)
+        text = visitor.post(f"/devices/{made.failed}/push", firmware=str(made.firmware))
+        assert "is being updated to 0.3" in text
+        assert "that firmware is gone" in visitor.post(
+            f"/devices/{made.failed}/push", firmware="999"
+        ).replace("That", "that")
+        with Client(cloud.api_url, local_token(cloud.folder)) as api:
+            last = api.audit()[-1]
+        assert (last["who"], last["action"]) == ("operator", "push")
+
+
+def test_an_operator_runs_a_campaign(console):
+    cloud, made = console
+    with Visitor(cloud.api_url, "operator") as visitor:
+        url = f"/campaigns/{made.campaign}"
+        visitor.get(url)
+        assert "is paused" in visitor.post(f"{url}/pause")
+        assert "cannot pause" in visitor.post(f"{url}/pause").replace("Cannot", "cannot")
+        assert "goes on" in visitor.post(f"{url}/resume")
+        assert "will be tried again" in visitor.post(f"{url}/retry")
+        visitor.get("/campaigns/new")
+        form = {"name": "Third", "firmware": str(made.firmware), "stages": "1, 50 %",
+                "success": "90", "start": "draft", "query": "tag:beta"}  # fmt: skip
+        text = visitor.post("/campaigns/new", **form)
+        assert "Third is made" in text and "up to 50 %" in text
+        url = visitor.page.url.path
+        assert "Third has begun" in visitor.post(f"{url}/start")
+        assert "cancelled for good" in visitor.post(f"{url}/cancel")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": ""}, "Give the campaign a name"),
+        ({"firmware": "x"}, "Choose a firmware"),
+        ({"firmware": "999"}, "There is no firmware with the id 999"),
+        ({"stages": "one"}, "is no stage"),
+        ({"stages": "1.5"}, "is no stage"),
+        ({"stages": "200 %"}, "percent"),
+        ({"success": "101"}, "from 0 to 100"),
+        ({"soak": "a while"}, "write it like 30 s"),
+        ({"stop": "-1"}, "from 0 to 100"),
+        ({"least": "0"}, "a whole number above 0"),
+        ({"timeout": "9999999 d"}, "timeout_s"),
+        ({"query": "pump"}, "is not part of a query"),
+        ({"start": "at", "start_at": "soon"}, "choose a date"),
+    ],
+)
+def test_a_campaign_that_cannot_be(operator, console, changes, said):
+    """Everything typed is still there."""
+    good = {"name": "Fourth", "firmware": str(console[1].firmware), "success": "90",
+            "least": "5", "start": "draft"}  # fmt: skip
+    operator.get("/campaigns/new")
+    text = operator.post("/campaigns/new", 422, **{**good, **changes})
+    assert said.lower() in text.lower()
+    if changes.get("name") != "":
+        assert 'value="Fourth"' in operator.page.text
+
+
+def test_names_from_devices_are_text_and_no_markup(console, viewer):
+    cloud = console[0]
+    name = '<img src=x onerror="alert(1)">'
+    with cloud.database.writing() as session:
+        device = Device(product_id="<b>", device_name=name, version="<i>", garbled=0, revision=0,
+                        last_seen=time.time(), first_seen=time.time())  # fmt: skip
+        session.add(device)
+        session.flush()
+        number = device.id
+    try:
+        for path in ("/?q=img", f"/devices/{number}"):
+            viewer.get(path)
+            assert "<img src=x" not in viewer.page.text and "<b>/" not in viewer.page.text
+            assert "&lt;img src=x" in viewer.page.text
+    finally:
+        with cloud.database.writing() as session:
+            session.execute(sa.delete(Device).where(Device.id == number))
+
+
+def test_what_is_not_there(viewer):
+    for path in ("/devices/999999", "/devices/99999999999999", "/campaigns/999", "/firmware/0",
+                 "/nothing", "/static/../frame.py", "/static/none.js"):  # fmt: skip
+        viewer.get(path, 404)
+    assert viewer.http.put("/").status_code == 405
+
+
+def test_assets_may_be_kept_and_only_by_their_content(viewer):
+    viewer.get("/")
+    address = viewer.page.text.split('href="/static/console.css?')[1].split('"')[0]
+    kept = viewer.http.get(f"/static/console.css?{address}")
+    assert "immutable" in kept.headers["cache-control"]
+    assert viewer.http.get("/static/console.css?old").headers["cache-control"] == "no-cache"
+
+
+# -- many devices ---------------------------------------------------------------------------------
+
+
+def crowd(database, count, seed=5):
+    """Devices in all states, with tags and changes."""
+    draw = random.Random(seed)
+    states = ("done", "failed", "retry", "downloading", "waiting", "cancelled")
+    with database.writing() as session:
+        firmware = [
+            Firmware(version=f"0.{n}", kind="other", size=1000, md5="m", sha256=f"{n}",
+                     uploaded_at=NOW)
+            for n in range(4)
+        ]  # fmt: skip
+        session.add_all(firmware)
+        session.flush()
+        for number in range(count):
+            version = draw.choice(("0.1", "0.2", "0.10", "1.0-rc1", None))
+            seen = NOW - draw.choice((1, 700, 90_000, 900_000)) if version else None
+            device = Device(product_id=draw.choice("PQ"), device_name=f"d-{number}",
+                            version=version, first_seen=seen, last_seen=seen, garbled=0,
+                            revision=number)  # fmt: skip
+            session.add(device)
+            session.flush()
+            if draw.random() < 0.3:
+                session.add(DeviceTag(device_id=device.id, tag=draw.choice(("beta", "hall"))))
+            if version:
+                session.add(Change(at=NOW - draw.uniform(0, 80_000), device_id=device.id,
+                                   after=version, before=draw.choice(("0.0", None))))  # fmt: skip
+            if draw.random() < 0.9:
+                session.add(Assignment(device_id=device.id, firmware_id=firmware[1].id,
+                                       state=draw.choice(states), pushes=1, created_at=NOW,
+                                       updated_at=NOW - draw.choice((5, 5000))))  # fmt: skip
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    made = Database(tmp_path / "ivota.db" if request.param == "sqlite" else new_database())
+    yield made
+    made.close()
+
+
+QUERIES = (
+    "",
+    "all",
+    "tag:beta",
+    "-tag:beta",
+    "product:P name:d-1*",
+    "name:d-[!1]*",
+    "name:d-?",
+    "-name:d-[12]*",
+    "version:0.2",
+    "-version:0.2",
+    "version<0.10",
+    "version>=0.2",
+    "-version>0.1",
+    "seen<1h",
+    "seen>1d",
+    "-seen<7d",
+    "tag:hall -product:Q version>0.1 seen<30d",
+)
+
+
+def test_the_search_means_what_a_campaign_means(database):
+    """Its conditions are SQL, a campaign's a function: the same devices."""
+    crowd(database, 150)
+    with database.reading() as session:
+        for text in QUERIES:
+            wanted = {device.id for device in query.find(session, text, NOW)}
+            terms = text if text != "all" else ""
+            found: set[int] = set()
+            for page in range(1, 5):
+                part = looking.devices(session, Wanted(terms, sort="name", page=page), NOW)
+                found |= {device.id for device in part.devices}
+            assert found == wanted, text
+            assert part.total == len(wanted)
+
+
+def test_the_chart_counts_back_from_what_runs_now(database):
+    crowd(database, 200)
+    with database.reading() as session:
+        shown = chart.versions(session, "24h", NOW)
+        assert {layer.version for layer in shown.layers} <= {"0.1", "0.2", "0.10", "1.0-rc1",
+                                                             "0.0", "older"}  # fmt: skip
+        running = dict(
+            session.execute(
+                sa.select(Device.version, sa.func.count()).group_by(Device.version)
+            ).tuples().all()
+        )  # fmt: skip
+        for layer in shown.layers:
+            assert layer.now == running.get(layer.version, 0), layer.version
+        start = {layer.version: layer.counts[0] for layer in shown.layers}
+        before = session.scalar(sa.select(sa.func.count()).where(Change.before == "0.0"))
+        assert start["0.0"] == before  # all of them changed within the day
+        assert all(count >= 0 for layer in shown.layers for count in layer.counts)
+
+
+def test_pages_ask_a_fixed_number_of_questions(tmp_path):
+    """Ten times the devices, the same number of statements: no query for each row."""
+    counts = []
+    for size in (30, 300):
+        with Cloud(tmp_path / f"{size}") as cloud:
+            let_in(cloud, "admin")
+            crowd(cloud.database, size)
+            asked: list[str] = []
+
+            def note(_connection, _cursor, statement, *_, asked=asked):
+                if threading.current_thread().name != "intake":  # it looks for work all the time
+                    asked.append(statement)
+
+            sa.event.listen(cloud.database._engine, "before_cursor_execute", note)
+            with Visitor(cloud.api_url, "admin") as visitor:
+                found = {}
+                for path in (
+                    "/",
+                    "/?q=tag:beta&state=failed",
+                    "/firmware",
+                    "/campaigns",
+                    "/audit",
+                    "/devices/7",
+                    "/campaigns/new?query=version%3C9",
+                ):
+                    asked.clear()
+                    visitor.get(path)
+                    found[path] = len(asked)
+            counts.append(found)
+    assert counts[0] == counts[1]
+    assert max(counts[0].values()) <= 25, counts[0]
+
+
+# -- the life line --------------------------------------------------------------------------------
+
+
+def said(at, state, percent=None, code=None, message=None, version="0.2"):
+    from ivota_tools.cloud.models import Report
+
+    kind = "report_progress" if state else "report_version"
+    return Report(at=at, kind=kind, version=version, state=state, percent=percent,
+                  result_code=code, result_msg=message)  # fmt: skip
+
+
+def attempt(size=1000):
+    return Assignment(
+        firmware=Firmware(version="0.2", size=size), created_at=0, updated_at=9, first_push_at=1
+    )
+
+
+def test_a_download_in_one_piece_has_no_resumes():
+    reports = [said(2 + n, "downloading", 10 * n) for n in range(11)]
+    story = tell(attempt(), [*reports, said(20, "burning"), said(21, "done")], [1])
+    assert (story.resumes, story.bytes, story.rolled_back) == (0, 1000, False)
+    assert [event.count for event in story.events] == [1, 11, 1, 1]
+
+
+def test_a_push_or_a_restart_in_mid_download_is_a_resume():
+    reports = [said(2, "downloading", 0), said(3, "downloading", 40), said(9, None, version="0.1"),
+               said(11, "downloading", 40), said(15, "downloading", 100)]  # fmt: skip
+    story = tell(attempt(), reports, [1, 10])
+    assert (story.resumes, story.bytes) == (1, 1000)
+
+
+def test_a_download_that_begins_anew_is_counted_twice():
+    reports = [said(2, "downloading", 0), said(3, "downloading", 60),
+               said(4, "fail", code=-4, message="another MD5"),
+               said(6, "downloading", 0), said(7, "downloading", 100)]  # fmt: skip
+    story = tell(attempt(), reports, [1, 5])
+    assert story.bytes == 1600 and not story.rolled_back
+    assert "not what was pushed" in story.events[2].text
+
+
+def test_words():
+    assert [words.span(s) for s in (0, 1.25, 59, 61, 3600, 3720, 90_000, 864_000)] == [
+        "0 s", "1.2 s", "59 s", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h", "10 d",
+    ]  # fmt: skip
+    assert [words.size(n) for n in (0, 1, 999, 1500, 708_482, 2_500_000)] == [
+        "0 bytes", "1 byte", "999 bytes", "1.5 kB", "708 kB", "2.5 MB",
+    ]  # fmt: skip
+    assert [words.percent(s) for s in (0, 0.001, 0.5, 0.999, 1)] == [
+        "0 %", "< 1 %", "50 %", "> 99 %", "100 %",
+    ]  # fmt: skip
+    assert words.ago(None) == "never" and words.ago(100, 90) == "in 10 s"
+    assert words.detail('{"size": 2000, "tags": [], "everywhere": true}') == (
+        "size 2.0 kB; tags none; everywhere"
+    )
+
+
+def test_a_changed_version_is_kept(tmp_path):
+    with Cloud(tmp_path / "c") as cloud, Speaker(cloud.mqtt_port, "P", "one") as device:
+        for version in ("0.1", "0.1", "0.2", "0.1"):
+            device.hello(version)
+
+        def changes():
+            with cloud.database.reading() as session:
+                rows = session.scalars(sa.select(Change).order_by(Change.id))
+                return [(row.before, row.after) for row in rows]
+
+        wait_until(lambda: len(changes()) == 3, "three changes")
+        assert changes() == [(None, "0.1"), ("0.1", "0.2"), ("0.2", "0.1")]
