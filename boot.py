@@ -21,6 +21,7 @@ def _leave(state, why, reject):
     """Let what ran before run again; a trial ends with that, and the cloud is told why."""
     if state.get("trial") and why:
         state["ended"] = dict(state["trial"], why=why, reject=reject)
+    state["outbox"] = state.get("trial") and state.get("outbox")  # a `done` is true no more
     state["active"], state["previous"], state["trial"] = state.get("previous"), None, None
     save(state)
 
@@ -54,6 +55,5 @@ except Exception as error:
     sys.print_exception(error)
 if "/app" not in sys.path:
     sys.modules.pop("bundlefs", None)
-# main.py runs in the same namespace: what stays here stays in its heap.
 for name in ("crashed", "load", "save", "slot", "start", "watch", "_leave", "_count", "state"):
-    globals().pop(name, None)
+    globals().pop(name, None)  # main.py has the same namespace: what stays here stays in its heap

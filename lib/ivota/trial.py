@@ -5,6 +5,7 @@ import time
 from micropython import const
 
 from ivota import once
+from ivota.errors import describe
 
 _FAILED = const(-5)
 
@@ -20,6 +21,15 @@ class Trial:
         self._limit_ms = int(limit_s * 1000)
         self._begun = time.ticks_ms()
         self.reached = False  # whether the cloud has acknowledged the version that runs
+        try:
+            self._report_ended()
+        # What is not written stays as it was, for the next start; this one has to take an update.
+        except OSError as error:
+            client.log("error", "flash", why=describe(error))
+
+    def _report_ended(self):
+        """Put what became of a trial into the outbox, as one write."""
+        client = self._client
         if (client.state.trial or client.state.ended).get("slot"):
             once("image").begin(client)
         ended = client.state.ended

@@ -205,6 +205,19 @@ def test_a_damaged_active_one_leaves_its_place():
                 assert not board.state()["previous"] and "ended" not in board.state()
 
 
+def test_with_a_damaged_one_goes_its_report():
+    with Board() as board:
+        both = {"active": board.bin("0.2"), "previous": board.bin("0.1")}
+        board.damage("0.2")
+        board.save(outbox="done of 0.2", **both)
+        assert board.boot() == "0.1"
+        assert not board.state()["outbox"]
+        # In a trial it is of another version.
+        board.save(outbox="fail of 0.3", trial={"version": "0.2", "limits": [3, 10]}, **both)
+        assert board.boot() == "0.1"
+        assert board.state()["outbox"] == "fail of 0.3"
+
+
 def test_a_bundle_that_is_not_what_was_installed_leaves_its_place():
     with Board() as board:
         whole = read_file(board.bin("0.2"))

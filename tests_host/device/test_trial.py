@@ -120,6 +120,22 @@ def test_what_boot_ended_is_reported_and_rejected():
         assert states.reason(world.state, "5" * 32) == "crashed"
 
 
+def test_a_full_flash_does_not_keep_the_client_from_its_start():
+    def full(*_args):
+        raise OSError(28)
+
+    with World() as world:
+        ended = {"active": "/firmware/0.1.bin", "ended": dict(TRIAL, why="crashed", reject=True)}
+        jsonfile.save(world.path + "/state.json", ended)
+        with patched(jsonfile, save=full):
+            world.client(version="0.1")
+        assert saved(world)["ended"]
+        world.spin(1)
+        assert world.versions() == ["0.1"] and world.finals() == [("fail", "-5", "crashed")]
+        # The report was not on flash before it was said; now all of it is.
+        assert "ended" not in saved(world) and "outbox" not in saved(world)
+
+
 def test_what_it_died_of_is_said_when_it_is_given_up():
     with World() as world:
         state = trial_client(world, connect=False).state

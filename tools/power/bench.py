@@ -20,6 +20,7 @@ from .forkserver import ForkServer
 from .scenario import FACTORY, NEW, Stage
 
 HANG_S = 60
+LATE = "not finished in time"
 STARTS = 40  # of one power-on, then it is said never to end
 _SETTLED, _LATE = 99, 98  # exit codes of device/_power_run.py
 _RESETS = {80 + HARD_RESET: HARD_RESET, 80 + SOFT_RESET: SOFT_RESET, -signal.SIGALRM: WDT_RESET}
@@ -212,7 +213,7 @@ class Bench:
         elif code == _SETTLED:
             found.ended = "settled"
         elif code == _LATE:
-            found.ended = "not finished in time"
+            found.ended = LATE
         else:
             found.ended, found.brick = f"the interpreter ended with {code}", True
         self.flash.disarm()

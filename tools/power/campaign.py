@@ -25,7 +25,7 @@ from .work import Played, Result, Task, Worker
 
 PROCESSES = 2
 DOUBLE = ("one", "image one")  # scenarios
-FAILING = ("few", "image few")
+FAILING = ("few", "image few", "signed")
 _SHARE = 24  # cuts in a task
 
 
@@ -38,7 +38,8 @@ class Sizes:
     two ways, not in both. Of the 708,482 bytes: cuts at so many operations that are plain data,
     and at so many others. `firsts`, `seconds`: of two cuts; None: at every operation, of every
     kind. `randoms`: runs of five cuts. `armed`: cuts that are compared with a board's death.
-    `errors`: flashes that fail, of each update and for each kind of operation."""
+    `errors`: flashes that fail, of each update and for each kind of operation.
+    `full`, `flips`: flashes that are full after a cut, and files with a bit flipped, of each."""
 
     torn: int
     data: int
@@ -48,13 +49,33 @@ class Sizes:
     randoms: int
     armed: int
     errors: int
+    full: int
+    flips: int
 
 
 QUICK = Sizes(
-    torn=120, data=100, other=200, firsts=24, seconds=30, randoms=120, armed=32, errors=8
+    torn=120,
+    data=100,
+    other=200,
+    firsts=24,
+    seconds=30,
+    randoms=120,
+    armed=32,
+    errors=6,
+    full=12,
+    flips=24,
 )
 SOAK = Sizes(
-    torn=10_000, data=600, other=None, firsts=None, seconds=None, randoms=1200, armed=0, errors=300
+    torn=10_000,
+    data=600,
+    other=None,
+    firsts=None,
+    seconds=None,
+    randoms=1200,
+    armed=0,
+    errors=200,
+    full=200,
+    flips=600,
 )
 
 
@@ -146,6 +167,13 @@ def tasks(played: Mapping[str, Played], sizes: Sizes, seed: int = 0) -> list[Tas
             errors = [Fault("error", chance.choice(places), on) for _ in range(sizes.errors)]
             for n in range(0, len(errors), 6):
                 found.append(Task(name, "error", errors=tuple(errors[n : n + 6])))
+        cuts = [cut for cut in singles(played[name], sizes, seed) if cut.kind != AFTER]
+        some = chance.choices(cuts, k=sizes.full)
+        found += [Task(name, "full", tuple(some[n : n + 6])) for n in range(0, sizes.full, 6)]
+        some = chance.choices(cuts, k=sizes.flips)
+        for n in range(0, sizes.flips, 12):
+            seeds = tuple(range(seed * sizes.flips + n, seed * sizes.flips + n + 12))
+            found.append(Task(name, "flip", tuple(some[n : n + 12]), seeds=seeds))
     if sizes.armed:
         for name in names:
             cuts = [cut for cut in singles(played[name], sizes, seed) if cut.kind != AFTER]
@@ -165,6 +193,8 @@ class Tally:
     armed: int = 0
     between: int = 0
     errors: int = 0
+    full: int = 0
+    flips: int = 0
     loss: dict[str, int] = field(default_factory=dict)
     cases: int = 0
     wrong_cases: int = 0
@@ -180,6 +210,8 @@ class Tally:
         self.armed += result.sort == "armed"
         self.between += result.sort == "between"
         self.errors += result.sort == "error"
+        self.full += result.sort == "full"
+        self.flips += result.sort == "flip"
         if result.lost_most is not None:
             storage = result.cell[1]
             self.loss[storage] = max(self.loss.get(storage, 0), result.lost)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .bench import Bench
 from .campaign import PROCESSES, QUICK, play, singles
 from .cuts import Images
 from .scenario import CHECKOUT, scenarios
-from .work import Played, complete, random_run
+from .work import Played, Result, complete, flip, full, random_run
 
 SINGLES = 250  # cuts, at most, after which a fault has to be noticed
 RANDOMS = 60  # the same of random runs
@@ -24,13 +24,13 @@ RANDOMS = 60  # the same of random runs
 
 @dataclass(frozen=True)
 class Mistake:
-    """`changes`: (file, text, what stands in its place). `scenario` has to show it, by single
-    cuts, or by random runs of five."""
+    """`changes`: (file, text, what stands in its place). `scenario` has to show it: by single
+    cuts, by random runs of five, by flashes that are full after a cut, or by flipped bits."""
 
     name: str
     scenario: str
     changes: tuple[tuple[str, str, str], ...]
-    random: bool = False
+    by: str = "cut"  # "random", "full", "flip"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ _CONFIRM = """            once("state").confirm(client.state, text)
 _CONFIRM_LATE = """            client.enqueue("final", text)
             client.send()
             once("state").confirm(client.state, text)
+"""
+_PUBLISH = "        self.publish(self._sending[1], 1, self._sending[0])\n"
+_PHASE = '                job.phase = "signature"  # which leads back to here\n'
+_EARLY = """                taker = once("install").Installer(client)
+                while not taker.check(push):
+                    pass
 """
 
 MISTAKES = (
@@ -139,9 +145,8 @@ MISTAKES = (
         (
             (
                 "lib/ivota/client.py",
-                "        self.publish(self._sending[1], 1)\n",
-                "        self.publish(self._sending[1], 1)\n"
-                '        if self._sending[0] == "final":\n'
+                _PUBLISH,
+                _PUBLISH + '        if self._sending[0] == "final":\n'
                 '            once("state").sent(self.state)\n',
             ),
         ),
@@ -214,7 +219,51 @@ MISTAKES = (
         "power-on counts as a crash",
         "one",
         (("lib/bundlefs.py", "return machine.reset_cause() not in power", "return True"),),
-        random=True,
+        by="random",
+    ),
+    Mistake(
+        "the signature is not compared",
+        "signed stranger",
+        (("lib/ivota/signature.py", "signature < modulus and (", "signature < modulus or ("),),
+    ),
+    Mistake(
+        "the payload is looked into before the signature",
+        "signed stranger",
+        (("lib/ivota/finish.py", _PHASE, _EARLY + _PHASE),),
+    ),
+    Mistake(
+        "the number rises before the confirmation",
+        "signed crash",
+        (
+            (
+                "lib/ivota/state.py",
+                "    _set_trial(state, trial, sums)\n",
+                '    state.sequence = trial["sequence"]\n    _set_trial(state, trial, sums)\n',
+            ),
+        ),
+    ),
+    Mistake(
+        "what an image is signed by is not asked",
+        "image stranger",
+        (("lib/ivota/finish.py", 'if client.config["keys"]:', "if False:"),),
+    ),
+    Mistake(
+        "a bundle is not compared with its sum",
+        "few",
+        (("lib/bundlefs.py", "if md5 and md5 != md5_of(path):", "if False:"),),
+        by="flip",
+    ),
+    Mistake(
+        "a report that can't be written ends the client",
+        "image few",
+        (
+            (
+                "lib/ivota/trial.py",
+                "except OSError as error:",
+                "except MemoryError as error:",
+            ),
+        ),
+        by="full",
     ),
 )
 
@@ -248,21 +297,30 @@ def catch(mistake: Mistake, good: Played, folder: Path) -> Caught:
     name = scenario.name
     if wrong:
         return Caught(mistake.name, f"{name} undisturbed", 0, wrong[0])
-    cuts = singles(played, QUICK, 0)
-    random.Random(mistake.name).shuffle(cuts)
     tried = 0
     with Bench(folder / "bench", played.stage) as bench:
-        for case in range(RANDOMS) if mistake.random else cuts[:SINGLES]:
+        for result in _cases(mistake, played, bench):
             tried += 1
-            if isinstance(case, int):
-                result = random_run(played, bench, case)
-            else:
-                image, _ = Images(played.recording).cut(case)
-                known = played.recording.known_at(case.at)
-                result = complete(played, bench, (case,), image, known)
             if result.faults:
                 return Caught(mistake.name, result.case, tried, result.faults[0].text)
     return Caught(mistake.name, "", tried, "")
+
+
+def _cases(mistake: Mistake, played: Played, bench: Bench) -> Iterator[Result]:
+    if mistake.by == "random":
+        yield from (random_run(played, bench, seed) for seed in range(RANDOMS))
+        return
+    cuts = singles(played, QUICK, 0)
+    random.Random(mistake.name).shuffle(cuts)
+    for seed, cut in enumerate(cuts[:SINGLES]):
+        if mistake.by == "full":
+            yield full(played, bench, cut)
+        elif mistake.by == "flip":
+            if result := flip(played, bench, cut, seed):
+                yield result
+        else:
+            image, _ = Images(played.recording).cut(cut)
+            yield complete(played, bench, (cut,), image, played.recording.known_at(cut.at))
 
 
 def catch_all(

@@ -40,7 +40,9 @@ def of(tally: Tally, states: int) -> dict[str, Figure]:
         "double_cut_states": Figure(tally.doubles, "", "states"),
         "between_states": Figure(tally.between, "", "states"),
         "random_runs": Figure(tally.randoms, "", "runs"),
-        "failing_flashes": Figure(tally.errors, "", "cases"),
+        "failing_flashes": Figure(tally.errors, ">= 1", "cases"),
+        "full_flashes": Figure(tally.full, ">= 1", "cases"),
+        "flipped_bits": Figure(tally.flips, ">= 1", "cases"),
     }
     for sort in _ZERO:
         found[sort] = Figure(tally.faults[sort], "== 0", "cases")

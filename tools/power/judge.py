@@ -11,7 +11,7 @@ from littlefs import LittleFSError
 
 from ..sim import otadata
 from ..sim.flash import BLOCK, FlashError
-from .bench import Run, Said, is_final
+from .bench import LATE, Run, Said, is_final
 from .cuts import Known, after
 from .scenario import FACTORY, NEW, Scenario, Stage, tree
 
@@ -176,30 +176,14 @@ def reports(scenario: Scenario, known: Known) -> list[Fault]:
 def after_errors(
     stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
 ) -> list[Fault]:
-    """All that is wrong once a flash that failed for a while works again.
+    """All that is wrong once a flash that failed, or was full, for a while works again.
 
     The update may have failed, with -5, or be made; a version that can't be read makes room for
     the one before it, at last for the factory package.
     """
     if run.ended != "settled":
         return [Fault("bricks" if run.brick else "unfinished", run.ended)]
-    events = [*known.events, *run.events]
-    found = []
-    last = ""
-    for event in events:
-        if isinstance(event, str):
-            continue
-        version = event.report["report"]["version"]
-        if event.report["type"] == "report_version":
-            if version != event.running:
-                found.append(Fault("false_reports", f"{version} is reported"))
-        elif is_final(event.report, ""):
-            progress = event.report["report"]["progress"]
-            last = progress["state"]
-            if last == "done" and event.running != NEW:
-                found.append(Fault("false_reports", f"done, {event.running} runs"))
-            if last == "fail" and (progress["result_code"] != "-5" or event.running == NEW):
-                found.append(Fault("false_reports", f"fail: {progress}, {event.running} runs"))
+    found, last = _true(known, run, ("-5",))
     runs = (_versions(run) or [FACTORY])[-1]
     if (runs == NEW) != (last == "done"):
         found.append(Fault("bricks", f"{runs} runs after {last}"))
@@ -218,6 +202,48 @@ def after_errors(
         ):
             found.append(Fault("wrong_bytes", f"{path} has other bytes"))
     return found
+
+
+def after_damage(stage: Stage, known: Known, run: Run, image: bytes) -> list[Fault]:
+    """All that is wrong where bits of a file that the package keeps were flipped.
+
+    Some version runs and the cloud knows which; the new one only if it is what was pushed. Where
+    the state is lost in a trial, there may be no other word of the new version than that it runs.
+    """
+    new = (_versions(run) or [FACTORY])[-1] == NEW
+    said = [event for event in (*known.events, *run.events) if isinstance(event, Said)]
+    heard = bool(said) and said[-1].report["report"]["version"] == NEW
+    if run.ended != "settled" and not (run.ended == LATE and new and heard):
+        return [Fault("bricks" if run.brick else "unfinished", run.ended)]
+    found, _ = _true(known, run, ("-5", "-4"))
+    try:
+        files = tree(image, stage.blocks)
+    except (FlashError, LittleFSError) as error:
+        return [*found, Fault("bricks", str(error))]
+    if new and not stage.scenario.slots and files.get(f"/firmware/{NEW}.bin") != stage.firmware:
+        found.append(Fault("wrong_bytes", f"{NEW} runs with other bytes"))
+    return found
+
+
+def _true(known: Known, run: Run, codes: Sequence[str]) -> tuple[list[Fault], str]:
+    """What of all reports was not so when it was said, and the last final state."""
+    found = []
+    last = ""
+    for event in (*known.events, *run.events):
+        if isinstance(event, str):
+            continue
+        version = event.report["report"]["version"]
+        if event.report["type"] == "report_version":
+            if version != event.running:
+                found.append(Fault("false_reports", f"{version} is reported"))
+        elif is_final(event.report, ""):
+            progress = event.report["report"]["progress"]
+            last = progress["state"]
+            if last == "done" and event.running != NEW:
+                found.append(Fault("false_reports", f"done, {event.running} runs"))
+            if last == "fail" and (progress["result_code"] not in codes or event.running == NEW):
+                found.append(Fault("false_reports", f"fail: {progress}, {event.running} runs"))
+    return found, last
 
 
 def _versions(run: Run) -> list[str]:
@@ -254,6 +280,9 @@ def _files(scenario: Scenario, expected: dict[str, bytes], found: dict[str, byte
             faults.append(Fault("wrong_bytes", f"{path} was left behind"))
         elif path == _STATE:
             free = _TRIES if scenario.again else ()
+            confirmed = _state(found[path]).get("sequence", 0)
+            if confirmed != scenario.confirmed:
+                faults.append(Fault("wrong_bytes", f"number {confirmed} is confirmed"))
             if _state(found[path], free) != _state(expected[path], free):
                 faults.append(Fault("wrong_bytes", f"the state is {found[path].decode()}"))
         elif found[path] != expected[path]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 import hashlib
 import json
 import random
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -19,17 +20,22 @@ from littlefs.lfs import LFSConfig
 
 from ..bundle import build
 from ..mpy import compile_mpy, compiled_folder
+from ..release import kind_of
+from ..signing import Signer
 from ..sim import Board, Flash
 from ..sim.board import DEVICE as SIM_DEVICE
 from ..sim.flash import BLOCK, GEOMETRY, FlashError, Memory
 from ..sim.image import make_image
 from ..toolchain import micropython
+from . import keys
 
 DEVICE = Path(__file__).parent / "device"
 CHECKOUT = Path(__file__).parents[2]
 LIBRARY = CHECKOUT / "lib"
 SIZE = 708_482  # bytes, as in the vendor's own example
 FACTORY, OLD, NEW = "0", "0.1", "0.2"  # versions
+CONFIRMED = 3  # the number of what runs before, where firmware is signed
+_TARGET = "t"
 
 _APP = """
 print("app: {version}")
@@ -51,7 +57,8 @@ class Scenario:
     "fail" with a `reason` (a part of the report's text). `bundle`: what runs before is a bundle,
     else the factory package, of an image where the board has slots. `files` are the new bundle's,
     beside app.py. `source` is what the new image runs, once it has said who it is. `size`: of the
-    firmware, in bytes. `cuts`: at so many places at most, 0 for everywhere.
+    firmware, in bytes. `cuts`: at so many places at most, 0 for everywhere. `sequence`: the number
+    under which it is signed; 0 on a board without keys.
     """
 
     name: str
@@ -68,6 +75,9 @@ class Scenario:
     cuts: int = 0
     fat: int = 0  # blocks of a second flash with FAT, which the firmware is staged on
     spare: int = 0  # bytes of a third bundle, which has to go for the new one
+    lacks: int = 0  # blocks that the firmware would need more than there are
+    sequence: int = 0
+    stranger: bool = False  # whether it is signed by a key that the board does not trust
     # Whether what the board says reaches the cloud only when the board looks for the answer.
     late: bool = False
     damaged: bool = False  # whether app.py is not what the bundle's file list says
@@ -87,6 +97,11 @@ class Scenario:
         """
         went_back = "the boot loader went back"
         return went_back if self.slots and self.reason != went_back else ""
+
+    @property
+    def confirmed(self) -> int:
+        """The number of the firmware that is confirmed in the end."""
+        return self.sequence if self.ends == "done" else CONFIRMED if self.sequence else 0
 
     @property
     def slots(self) -> int:
@@ -156,6 +171,26 @@ def scenarios() -> dict[str, Scenario]:
             files=_library(link='raise ImportError("broken")\n'),
         ),
         Scenario("big", size=SIZE),
+        Scenario("full", ends="fail", reason="no room", lacks=2, size=20_000, refused=True),
+        Scenario("signed", sequence=7, files={"data.bin": _random("signed", 5_000)}, late=True),
+        # A trial that fails leaves the number as it was: a better one may have the same.
+        Scenario(
+            "signed crash",
+            ends="fail",
+            reason=crashed,
+            body='raise ValueError("broken")',
+            sequence=7,
+        ),
+        # Nor is it a whole bundle: who looks into it before the signature says something else.
+        Scenario(
+            "signed stranger",
+            ends="fail",
+            reason="signature: by none of the trusted keys",
+            sequence=7,
+            stranger=True,
+            damaged=True,
+            refused=True,
+        ),
         # A board without slots.
         Scenario(
             "no slot", payload="image", ends="fail", reason="no slot", size=9_000, refused=True
@@ -204,6 +239,17 @@ def _images() -> list[Scenario]:
             refused=True,
         ),
         Scenario("image big", size=SIZE),
+        Scenario("image signed", size=9_000, sequence=7),
+        Scenario(
+            "image stranger",
+            ends="fail",
+            reason="signature: by none of the trusted keys",
+            size=9_000,
+            chip=5,
+            sequence=7,
+            stranger=True,
+            refused=True,
+        ),
     ]
     return [replace(each, storage="partition", payload="image") for each in found]
 
@@ -225,6 +271,16 @@ class Stage:
 
 
 def firmware(scenario: Scenario) -> bytes:
+    """What the cloud offers."""
+    data = payload(scenario)
+    if scenario.sequence:
+        key = keys.stranger() if scenario.stranger else keys.owner()
+        data = Signer(key, scenario.sequence, _TARGET).sign(data, NEW, kind_of(data))
+    return data
+
+
+def payload(scenario: Scenario) -> bytes:
+    """What of it is a bundle, an image, or an application's own."""
     if scenario.payload == "file":
         return _random(scenario.name, scenario.size)
     if scenario.payload == "image":
@@ -247,6 +303,7 @@ def firmware(scenario: Scenario) -> bytes:
 
 
 def config(scenario: Scenario) -> dict[str, Any]:
+    signed = {"keys": ["/owner.pub"], "target": _TARGET} if scenario.sequence else {}
     return {
         "product_id": "P",
         "device_name": "board",
@@ -255,6 +312,7 @@ def config(scenario: Scenario) -> dict[str, Any]:
         "report_interval_s": 20,
         "retry": {"first_s": 0.5, "most_s": 4},
         "trial": {"limit_s": 3},
+        **signed,
     }
 
 
@@ -271,15 +329,21 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
         source = "" if scenario.bundle else f'print("app: {OLD}")'
         options["image"] = make_image(OLD, source, size=scenario.size)
         options["slots"] = scenario.slots
+    state: dict[str, Any] = {}
+    if scenario.sequence:
+        files["/owner.pub"] = keys.owner().public.der
+        state["sequence"] = CONFIRMED
     if scenario.bundle:
         body = {"app.py": _APP.format(version=OLD, body="pass").encode()}
-        files[f"/firmware/{OLD}.bin"] = build(body, "test", OLD)
-        state = {"active": f"/firmware/{OLD}.bin"}
+        bundles = {f"/firmware/{OLD}.bin": build(body, "test", OLD)}
+        state["active"] = f"/firmware/{OLD}.bin"
         if scenario.spare:
+            body = {"app.py": b"", "data.bin": _random("spare", scenario.spare)}
+            bundles["/firmware/0.0.bin"] = build(body, "test", "0.0")
             state["previous"] = "/firmware/0.0.bin"
-            files["/firmware/0.0.bin"] = build(
-                {"app.py": b"", "data.bin": _random("spare", scenario.spare)}, "test", "0.0"
-            )
+        state["sums"] = {path: hashlib.md5(data).hexdigest() for path, data in bundles.items()}
+        files.update(bundles)
+    if state:
         files["/ivota-state.json"] = _kept(state)
     # As small a flash as will do: it is copied for each cut.
     board = Board(folder, blocks=_AMPLE, **options)
@@ -287,7 +351,10 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
     assert board.flash
     used = _AMPLE - _free(board.flash)
     room = 0 if scenario.slots else -(-len(new) // BLOCK)
-    blocks = used + (_TIGHT if scenario.spare else room + room // 500 + _FREE)
+    free = room + room // 500 + _FREE
+    blocks = used + (
+        _TIGHT if scenario.spare else room - scenario.lacks if scenario.lacks else free
+    )
     board = Board(folder, blocks=blocks, **options)
     board.install()
     assert board.flash
@@ -339,6 +406,15 @@ def _kept(state: Mapping[str, Any]) -> bytes:
     """The state file, as ivota.jsonfile writes it."""
     head = (json.dumps(state)[:-1] + ", ").encode()
     return head + b'"crc": "%08x"}' % binascii.crc32(head)
+
+
+@contextlib.contextmanager
+def edited(image: bytes | bytearray, blocks: int) -> Iterator[tuple[LittleFS, bytearray]]:
+    """A file system in the first blocks of a flash, to be changed from outside, and the flash."""
+    context = Memory(bytearray(image))
+    system = LittleFS(context=context, block_count=blocks, mount=False, **GEOMETRY)
+    system.mount()
+    yield system, context.buffer
 
 
 def tree(image: bytes | bytearray, blocks: int) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 import random
@@ -9,14 +10,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from littlefs import LittleFS, LittleFSError
+
 from ..sim import Fault
+from ..sim.flash import BLOCK
 from . import judge
 from .bench import HANG_S, Bench, Run, Said
 from .cuts import AFTER, KINDS, Cut, Images, Known, Recording, after, record
-from .scenario import Stage
+from .scenario import Stage, edited, tree
 from .seen import Seen
 
 CUTS = 5  # of a random run
+_KEPT = ("/ivota-", "/firmware/")  # files that the package keeps
+_FILLER = "/full.bin"
 _FAILING_S = 3  # that a board on a flash which fails may take
 
 
@@ -35,7 +41,7 @@ class Result:
 
     case: str
     cell: tuple[str, str, str, str]
-    sort: str  # "single", "double", "between", "random", "armed", "error"
+    sort: str  # "single", "double", "between", "random", "armed", "error", "full", "flip"
     faults: list[judge.Fault] = field(default_factory=list)
     lost: int = 0
     lost_most: int | None = None  # how many they may be, where that is judged
@@ -47,7 +53,8 @@ class Result:
 @dataclass(frozen=True)
 class Task:
     """A share of the work. `cuts` are the first ones; `seconds` is how many are made in each
-    continuation, None: every kind at every operation; `seeds` are those of random runs."""
+    continuation, None: every kind at every operation; `seeds` are those of random runs, or of the
+    bits that are flipped after each of the cuts."""
 
     scenario: str
     sort: str
@@ -81,6 +88,12 @@ class Worker:
             return self._double(played, bench, task)
         if task.sort == "error":
             return [failing(played, bench, fault) for fault in task.errors]
+        if task.sort == "full":
+            return [full(played, bench, cut) for cut in task.cuts]
+        if task.sort == "flip":
+            flips = zip(task.cuts, task.seeds, strict=True)
+            found = [flip(played, bench, cut, seed) for cut, seed in flips]
+            return [each for each in found if each]
         if task.sort == "armed":
             return [armed(played, bench, cut) for cut in task.cuts]
         return [random_run(played, bench, seed) for seed in task.seeds]
@@ -129,6 +142,14 @@ def replay(played: Played, bench: Bench, case: str) -> Result:
         result = random_run(played, bench, int(rest), True)
     elif found and sort == "armed":
         result = armed(played, bench, Cut.parse(rest), True)
+    elif found and sort == "full":
+        result = full(played, bench, Cut.parse(rest), True)
+    elif found and sort == "flip":
+        seed, _, cut_text = rest.partition(":")
+        flipped = flip(played, bench, Cut.parse(cut_text), int(seed), True)
+        if not flipped:
+            raise ValueError(f"no file is kept there: {case}")
+        result = flipped
     elif found and sort == "error":
         on, _, at = rest.partition("@")
         result = failing(played, bench, Fault("error", int(at), on), True)
@@ -226,6 +247,69 @@ def failing(played: Played, bench: Bench, fault: Fault, keep_log: bool = False) 
     result.faults = judge.after_errors(stage, played.files, known, run, bench.image())
     if keep_log or result.faults:
         result.log = [*log, "-- the flash works again", *run.lines]
+    return result
+
+
+def full(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Result:
+    """After a cut something else fills the file system, until the next power-on."""
+    stage = played.stage
+    result = Result(f"{stage.scenario.name}/full:{cut}", cell(played, cut), "full")
+    image, _ = Images(played.recording).cut(cut)
+    known = played.recording.known_at(cut.at)
+    with edited(image, stage.blocks) as (system, image):
+        _fill(system)
+    bench.load(image)
+    run = bench.run(known.satisfied(stage.scenario), known.have)
+    if run.brick:
+        result.faults.append(judge.Fault("bricks", run.ended))
+    log = run.lines
+    known = after(known, run)
+    with edited(bench.image(), stage.blocks) as (system, image):
+        system.remove(_FILLER)
+    bench.load(image)
+    run = bench.run(known.satisfied(stage.scenario), known.have)
+    result.faults += judge.after_errors(stage, played.files, known, run, bench.image())
+    if keep_log or result.faults:
+        result.log = [*log, "-- there is room again", *run.lines]
+    return result
+
+
+def _fill(system: LittleFS) -> None:
+    # Block after block: littlefs takes all of a write back that does not fit.
+    with contextlib.suppress(LittleFSError):
+        system.open(_FILLER, "wb").close()
+        while True:
+            with system.open(_FILLER, "ab") as file:
+                file.write(bytes(BLOCK))
+
+
+def flip(
+    played: Played, bench: Bench, cut: Cut, seed: int, keep_log: bool = False
+) -> Result | None:
+    """After a cut one bit of a file that the package keeps is another, by the seed.
+
+    None where there is no such file yet.
+    """
+    stage = played.stage
+    result = Result(f"{stage.scenario.name}/flip:{seed}:{cut}", cell(played, cut), "flip")
+    image, _ = Images(played.recording).cut(cut)
+    known = played.recording.known_at(cut.at)
+    files = tree(image, stage.blocks)
+    kept = [path for path in sorted(files) if path.startswith(_KEPT) and files[path]]
+    if not kept:
+        return None
+    chance = random.Random(f"{seed} {cut}")
+    path = chance.choice(kept)
+    bit = chance.randrange(len(files[path]) * 8)
+    data = bytearray(files[path])
+    data[bit // 8] ^= 1 << bit % 8
+    with edited(image, stage.blocks) as (system, image), system.open(path, "wb") as file:
+        file.write(bytes(data))
+    bench.load(image)
+    run = bench.run(known.satisfied(stage.scenario), known.have)
+    result.faults = judge.after_damage(stage, known, run, bench.image())
+    if keep_log or result.faults:
+        result.log = [f"-- bit {bit} of {path} is flipped", *run.lines]
     return result
 
 
