@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download power soak-power clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download power soak-power dist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -78,6 +78,9 @@ power: $(VENV)/core.stamp  ## power cuts at every operation of updates; CASE=few
 
 soak-power: $(VENV)/core.stamp  ## 100,000 power cuts and more; goes on where it ended
 	$(PY) -m ivota_tools.power.soak
+
+dist: $(VENV)/core.stamp  ## a wheel of the commands, and the package compiled for mip, into dist/
+	$(PY) -m ivota_tools.dist
 
 clean:  ## forget the environment and all that was built
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,5 +1,30 @@
-"""Lists the packages: setuptools cannot find `ivota_tools` by itself in a folder called tools/."""
+"""What pyproject.toml can't say: which packages lie in tools/, and the boards' files in the wheel.
+
+setuptools cannot find `ivota_tools` by itself in a folder called tools/. A wheel has no checkout
+around it, so it brings what the commands put on boards (tools/tree.py).
+"""
+
+import shutil
+from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
-setup(packages=["ivota_tools", *("ivota_tools." + name for name in find_packages("tools"))])
+
+class BuildWithDevice(build_py):
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib, "ivota_tools", "_device")
+        shutil.rmtree(target, ignore_errors=True)
+        for folder in ("lib", "examples"):
+            shutil.copytree(folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("boot.py", "main.py"):
+            shutil.copy(name, target)
+
+
+setup(
+    packages=["ivota_tools", *("ivota_tools." + name for name in find_packages("tools"))],
+    cmdclass={"build_py": BuildWithDevice},
+)

@@ -27,7 +27,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-LIBRARY = Path(__file__).parent.parent / "lib"
+from ivota_tools import tree
+
+LIBRARY = tree.root() / "lib"
 
 # What applications may use (README.md, docs/), and at last what a cloud's dialect brings and
 # uses, beyond what is kept for another reason.

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import bundle
+from . import bundle, tree
 from .bundle import FILE_LIST, BundleFile, ReleaseError, check_path, check_version
 from .mpy import compile_mpy
 from .names import Names, of_package
@@ -27,7 +27,7 @@ __all__ = [
     "sign",
 ]
 
-LIBRARY = Path(__file__).resolve().parent.parent / "lib"  # of this checkout
+LIBRARY = tree.root() / "lib"
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')

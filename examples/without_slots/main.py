@@ -24,7 +24,7 @@ try:
     with open("/version") as file:
         version = file.read()
 except OSError:
-    version = config["version"]
+    version = None  # what the configuration says
 
 # On the network already: your own code joins it, as ever.
 client = Client(config, version, on_firmware, log=log)

@@ -43,7 +43,7 @@ def tree(tmp_path, monkeypatch):
     (tree / "lib" / "bundlefs.py").write_bytes(b"FORMAT = 1\n" * 400)
     for name in ("__init__.py", "config.py", "errors.py", "nearest.py"):
         (package / name).write_bytes((ROOT / "lib" / "ivota" / name).read_bytes())
-    monkeypatch.setattr(cli, "checkout", lambda: tree)
+    monkeypatch.setattr(cli, "root", lambda: tree)
     return tree
 
 
@@ -159,7 +159,7 @@ def test_install_removes_what_an_older_one_left(board, tree, config):
 def test_ctrl_c_during_install_changes_nothing(board, tree, config):
     (tree / "lib" / "ivota" / "big.py").write_text("DATA = %r\n" % ("x" * 300_000))
     code = "import pathlib; from ivota_tools.board import app, cli; "
-    code += f"cli.checkout = lambda: pathlib.Path({str(tree)!r}); app()"
+    code += f"cli.root = lambda: pathlib.Path({str(tree)!r}); app()"
     command = [sys.executable, "-c", code, "install", "--port", board.port, "--source"]
     process = subprocess.Popen(
         [*command, "--config", str(config)], stdout=subprocess.PIPE, text=True

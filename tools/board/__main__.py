@@ -2,6 +2,7 @@
 
 import sys
 
-from ivota_tools.board.files import checkout, package_json
+from ivota_tools import tree
+from ivota_tools.board.files import package_json
 
-print(package_json(checkout(), *sys.argv[1:2]), end="")
+print(package_json(tree.root(), *sys.argv[1:2]), end="")

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.text import Text
 
 from ivota_tools.board import work
-from ivota_tools.board.files import BoardError, checkout
+from ivota_tools.board.files import BoardError
 from ivota_tools.board.mpremote import Mpremote, find_port
 from ivota_tools.board.watch import lines, parse, printable
+from ivota_tools.tree import root
 
 app = typer.Typer(no_args_is_help=True, help="A real board at a serial port.")
 out = Console(highlight=False, soft_wrap=True)
@@ -48,7 +49,7 @@ def install(
         result = work.install(
             Mpremote(find_port(port)),
             config,
-            root=checkout(),
+            root=root(),
             source=source,
             force=force,
             reset=reset,
@@ -92,13 +93,13 @@ def status(
     was.
     """
     with _errors(as_json):
-        result = work.status(Mpremote(find_port(port)), root=checkout(), clear=clear)
+        result = work.status(Mpremote(find_port(port)), root=root(), clear=clear)
     if as_json:
         return _print_json(result)
     board = result["board"]
     package = {
-        "current": "as in this checkout",
-        "other": "another release than this checkout's",
+        "current": "as it is here",
+        "other": "another release than the one here",
         "none": "not installed",
     }
     rows = [("board", _about(board)), ("port", result["port"])]
@@ -154,7 +155,7 @@ def remove(
     """Delete ivota's own files from a board, and nothing else."""
     with _errors(as_json):
         board = Mpremote(find_port(port))
-        plan = work.removal(board, root=checkout(), keep_config=keep_config)
+        plan = work.removal(board, root=root(), keep_config=keep_config)
         if not yes:
             with work.restarting(board):
                 for path in plan.files:

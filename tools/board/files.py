@@ -1,11 +1,10 @@
-"""What belongs on a board: the files of this checkout, as they lie on its flash."""
+"""What belongs on a board: the files of this checkout or wheel, as they lie on its flash."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import json
-import re
 import sys
 import types
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ivota_tools import tree
 from ivota_tools.mpy import compile_mpy
 from ivota_tools.names import of_package
 
@@ -28,11 +28,6 @@ PACKAGE = "/lib/ivota"
 
 class BoardError(RuntimeError):
     """What is wrong with the board, its port or its configuration, and what to do."""
-
-
-def checkout() -> Path:
-    """The folder that holds boot.py, main.py and lib/."""
-    return Path(__file__).resolve().parent.parent.parent
 
 
 def library(root: Path) -> list[str]:
@@ -70,12 +65,9 @@ def package_json(root: Path, base: str = "") -> str:
     With `base`, a URL that ends in "/", the files' URLs are whole: mip 0.3 and older, frozen into
     MicroPython before 1.25 and into Debian's 1.26, take no relative ones.
     """
-    found = re.search(r'^version = "(.+)"', (root / "pyproject.toml").read_text(), re.M)
-    assert found
-    version = found[1]
     urls = [[path, f"{base}lib/{path}"] for path in library(root)]
     lines = ",\n".join(f"    {json.dumps(url)}" for url in urls)
-    head = f'  "version": {json.dumps(version)},\n  "urls": [\n'
+    head = f'  "version": {json.dumps(tree.version())},\n  "urls": [\n'
     return f'{{\n{head}{lines}\n  ],\n  "deps": []\n}}\n'
 
 

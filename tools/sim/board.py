@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ivota_tools import tree
 from ivota_tools.mpy import compile_mpy, compiled_folder
 from ivota_tools.sim.flash import BLOCK, Death, Fault, Flash
 from ivota_tools.toolchain import micropython, umqtt
 
 DEVICE = Path(__file__).parent / "device"
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = tree.root()
 
 # machine.reset_cause() of the esp32 port; a process that resets ends with its cause + 80.
 PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5

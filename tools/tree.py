@@ -1,0 +1,23 @@
+"""Where the files for boards lie: in a checkout, or where the wheel brought them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BROUGHT = "_device"  # the folder in the wheel, made by setup.py
+
+
+def root() -> Path:
+    """The folder that holds boot.py, main.py, lib/ and examples/."""
+    brought = HERE / BROUGHT
+    return brought if brought.is_dir() else HERE.parent
+
+
+def version() -> str:
+    """The package's version: lib/ivota/__init__.py is the one place that says it."""
+    text = (root() / "lib" / "ivota" / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "(.+)"', text, re.M)
+    assert found
+    return found[1]
