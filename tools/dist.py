@@ -38,6 +38,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "partition": ("image", "partition", "slotfile"),
     # Firmware that must be signed.
     "signatures": ("payload", "signature", "trailer"),
+    # A patch in place of a whole firmware.
+    "deltas": ("delta", "expand", "patch"),
     # Aliyun's cloud in place of Tencent's.
     "aliyun": ("aliyun",),
 }
