@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download power soak-power dist clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download soak-fuzz power soak-power dist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -69,6 +69,9 @@ bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and ins
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, with 50 kills, with a flood
 	$(PY) -m ivota_tools.bench.console
+
+soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on where it ended
+	$(PY) -m ivota_tools.fuzz.soak
 
 soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
 	$(PY) -m ivota_tools.bench.download.soak

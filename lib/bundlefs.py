@@ -198,7 +198,8 @@ class _Text(_File):
 def member(file, at, header):
     """(name, size) of the plain file whose header lies at `at`; an empty name at the end.
 
-    `header` is a buffer of 512 bytes. Raises ValueError for any other kind of member.
+    `header` is a buffer of 512 bytes. Raises ValueError for any other kind of member, and for one
+    of a GiB or more, behind which no place would fit into a small integer.
     """
     file.seek(at)
     if file.readinto(header) != 512 or not header[0]:
@@ -211,7 +212,7 @@ def member(file, at, header):
     prefix = _text(header, 345, 155)
     if prefix:
         name = prefix + b"/" + name
-    if checksum != sum(header) or not plain or size < 0 or min(name) < 32:
+    if checksum != sum(header) or not plain or size >> 30 or min(name) < 32:
         raise ValueError("not a bundle")
     return name, size
 
@@ -314,4 +315,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 04903442
+# 584aa81e

@@ -11,8 +11,9 @@ def choose(config, found, error):
     name = config["dialect"]
     try:
         topics = dict(once(name).TOPICS)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError):
         raise error("dialect %s is not on the board: no ivota/%s with TOPICS" % (name, name))
     for part in found if isinstance(found, tuple) else (found,):
-        topics.update(part.get("topics") or {})
+        given = part.get("topics") or {}
+        topics.update({name: given[name] for name in given if given[name] is not None})
     config["topics"] = topics

@@ -31,10 +31,23 @@ class Figure:
         return bool(_COMPARE[sign](self.value, float(limit)))
 
 
-def write(area: str, command: str, figures: dict[str, Figure], folder: Path = FOLDER) -> Path:
-    """Replaces the area's file whole: a reader finds the old figures or the new."""
+def write(
+    area: str,
+    command: str,
+    figures: dict[str, Figure],
+    folder: Path = FOLDER,
+    *,
+    keep: bool = False,
+) -> Path:
+    """Replaces the area's file whole: a reader finds the old figures or the new.
+
+    With `keep` what other commands have written there stays.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    entries = {
+    path = folder / f"{area}.json"
+    known = json.loads(path.read_text()) if keep and path.exists() else {}
+    entries = {name: entry for name, entry in known.items() if entry["command"] != command}
+    entries |= {
         name: {
             "value": figure.value,
             "goal": figure.goal,
@@ -43,7 +56,6 @@ def write(area: str, command: str, figures: dict[str, Figure], folder: Path = FO
         }
         for name, figure in figures.items()
     }
-    path = folder / f"{area}.json"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(entries, indent=2) + "\n")
     os.replace(temporary, path)

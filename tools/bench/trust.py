@@ -117,7 +117,7 @@ def main() -> None:
     for measure in (heap, alone):
         figures.update(measure())
     met = show(figures, console)
-    path = write(AREA, COMMAND, figures)
+    path = write(AREA, COMMAND, figures, keep=True)
     document(DOCUMENT, AREA, markdown(figures))
     console.print(f"written to {path} and {DOCUMENT}")
     sys.exit(0 if met else 1)

@@ -1,0 +1,89 @@
+"""/ivota.json: what is accepted has every key, of its type and within its range."""
+
+import json
+
+from ivota import config
+
+SHAPE = {
+    "product_id": "text",
+    "device_name": "text",
+    "device_secret": "text?",
+    "version": "text",
+    "dialect": "text",
+    "mqtt.host": "text",
+    "mqtt.port": "whole",
+    "mqtt.tls": "flag",
+    "mqtt.ca": "text?",
+    "mqtt.user": "text?",
+    "mqtt.password": "text?",
+    "mqtt.keepalive_s": "whole",
+    "mqtt.max_message_bytes": "whole",
+    "http.ca": "text?",
+    "http.timeout_s": "number",
+    "http.deadline_s": "number",
+    "wifi.ssid": "text?",
+    "wifi.password": "text?",
+    "topics.report": "text",
+    "topics.update": "text",
+    "firmware_dir": "text",
+    "report_interval_s": "number",
+    "retry.first_s": "number",
+    "retry.most_s": "number",
+    "retry.job_tries": "whole",
+    "retry.rest_most_s": "number",
+    "trial.starts": "whole",
+    "trial.power_boots": "whole",
+    "trial.limit_s": "number",
+    "trial.confirm": "text",
+    "keys": "list",
+    "target": "text?",
+    "one_tls_session": "flag",
+    "watchdog_s": "number",
+}
+SECRET = "hunter2"
+
+
+def check(data):
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return "no JSON"
+    except MemoryError:
+        return "MemoryError"
+    try:
+        made = config.check(found)
+    except config.ConfigError as error:
+        assert SECRET not in str(error)
+        return "refused"
+    except MemoryError:
+        return "MemoryError"
+    count = 0
+    for path in SHAPE:
+        value = made
+        for part in path.split("."):
+            value = value[part]
+        of_kind(SHAPE[path], value, path)
+        count += 1
+    assert made["product_id"] and made["device_name"] and made["mqtt"]["host"]
+    assert not made["mqtt"]["tls"] or made["mqtt"]["ca"]
+    assert 0 < made["mqtt"]["port"] < 65536, "no port"
+    assert 1 <= made["mqtt"]["keepalive_s"] <= 65535
+    assert made["trial"]["confirm"] in ("cloud", "application")
+    assert len(made) == 17 and len(made["mqtt"]) == 8
+    return "accepted"
+
+
+def of_kind(kind, value, path):
+    if kind == "text?" and value is None:
+        return
+    if kind[:4] == "text":
+        assert type(value) is str, path
+    elif kind == "flag":
+        assert type(value) is bool, path
+    elif kind == "list":
+        assert type(value) is list, path
+    else:
+        assert type(value) is int or kind == "number" and type(value) is float, path
+        # What waits for so long is an integer number of milliseconds, and can be counted.
+        assert 0 <= value <= 0x3FFFFFFF, "%s is %s" % (path, value)
+        assert int(value * 1000) >= 0

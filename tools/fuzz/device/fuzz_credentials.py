@@ -1,0 +1,28 @@
+"""A device's secret, and the sign-in that is made with it: what a cloud would compute as well."""
+
+from ivota.credentials import sign_in
+
+reference = None  # whether the cloud's front takes these three for that secret
+
+
+def check(data):
+    name, _, secret = data.partition(b"\n")
+    try:
+        name = str(name, "utf-8")
+        secret = str(secret, "utf-8")
+    except ValueError:
+        return "no text"
+    try:
+        config = {"dialect": "messages", "product_id": "P", "device_name": name}
+        config["device_secret"] = secret
+        made = sign_in(config, "12345", 2000000000)
+    except ValueError:
+        return "no base64"
+    client_id, user, password = made
+    assert client_id == "P" + name
+    assert user == client_id + ";12010126;12345;2000000000"
+    digest, _, method = password.partition(";")
+    assert len(digest) == 64 and method == "hmacsha256"
+    if reference:
+        assert reference(client_id, user, password, secret), "the cloud refuses it"
+    return password

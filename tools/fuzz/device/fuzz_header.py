@@ -1,0 +1,44 @@
+"""The header of a firmware, once its signature is accepted: what is believed of it.
+
+Its owner has made it, but a mistake of his must not be taken for what it is not either.
+"""
+
+import binascii
+import hashlib
+import json
+
+import room
+
+from ivota.errors import OtaError
+from ivota.payload import examine
+
+PAYLOAD = b"payload" * 90
+CONFIRMED = 5
+
+
+class Firmware:
+    slot = None
+    version = "0.2"
+    sequence = kind = None
+    size = len(PAYLOAD) + 500
+    payload_size = len(PAYLOAD)
+
+
+def check(data):
+    firmware = Firmware()
+    firmware.path = room.put("fw.bin", PAYLOAD)
+    try:
+        for _ in examine(firmware, data, "t", CONFIRMED):
+            pass
+    except OtaError as error:
+        assert error.code == -5 and error.reject and error.message[:11] == "signature: "
+        assert firmware.sequence is None and firmware.kind is None
+        return "refused"
+    except MemoryError:
+        return "MemoryError"
+    said = json.loads(data)
+    assert said["version"] == "0.2" and said["target"] == "t" and said["v"] == 1
+    assert type(firmware.sequence) is int and firmware.sequence > CONFIRMED
+    assert said["size"] == len(PAYLOAD) and firmware.kind == "other"
+    assert said["sha256"] == binascii.hexlify(hashlib.sha256(PAYLOAD).digest()).decode()
+    return "accepted"

@@ -1,0 +1,31 @@
+"""The header of an ESP32 image in the other slot; first stands how often it was tried."""
+
+from slots import Esp32, installed
+
+import ivota
+from ivota.errors import OtaError
+
+MD5 = "0" * 32
+CHIP = 9
+OWN = b"\xe9\x01\0\0" + bytes(8) + bytes((CHIP, 0))
+
+
+class State:
+    pass
+
+
+def check(data):
+    state = State()
+    # As many tries as are kept: of this image, of another, none, or what is no number.
+    count = data[0] - 48 if data[:1].isdigit() else None
+    state.tries = [[], [MD5, count], ["1" * 32, 10]][data[0] % 3 if data else 0]
+    image = data[1:]
+    with installed(Esp32(OWN, image)):
+        try:
+            ivota.once("image").examine(state, MD5)
+        except OtaError as error:
+            assert error.code == -5
+            assert len(error.message) < 100
+            return "refused"
+    assert image[:1] == b"\xe9" and image[12:14] == bytes((CHIP, 0))
+    return "image"

@@ -1,0 +1,46 @@
+"""/ivota.json and the kept one, both as flash may have them: one of them is used, or none.
+
+The input is the first, a line of dashes, and the second.
+"""
+
+import room
+
+from ivota import config, kept
+
+
+def check(data):
+    mine, mark, copy = data.partition(b"\n---\n")
+    paths = (room.FOLDER + "/ivota.json", room.FOLDER + "/ivota-kept.json")
+    names = ("ivota.json", "ivota-kept.json")
+    if mine:
+        room.put(names[0], mine)
+    if mark:
+        room.put(names[1], copy)
+    kept.CONFIG, kept.KEPT = paths
+    kept.BUNDLE = room.FOLDER + "/none.json"
+    said = []
+    try:
+        found, watch = kept.choose(lambda level, event, **fields: said.append(event))
+    except ValueError:
+        # What is whole and good is never thrown away.
+        assert not usable(paths[0])
+        return "none"
+    except MemoryError:
+        return "MemoryError"
+    assert found and all(path in paths for path in found)
+    if watch is None and len(found) == 1 and not said:
+        # The copy is of this very file: it was good when it was kept.
+        return "used"
+    for path in found:
+        assert config.check(kept.read(path))["product_id"]
+    if watch:
+        assert 0 <= watch[1]
+    room.inside(*paths)
+    return "used"
+
+
+def usable(path):
+    try:
+        return config.check(kept.read(path))
+    except ValueError:
+        return None

@@ -1,0 +1,44 @@
+"""An archive is mounted without having been examined, as after damage: nothing leads out of it."""
+
+import room
+
+from bundlefs import Bundle
+
+
+def check(data):
+    path = room.put("fw.bin", data)
+    try:
+        mounted = Bundle(path)
+    except ValueError:
+        return "no archive"
+    try:
+        count = look(mounted, "", data, 0)
+    except ValueError as error:
+        assert isinstance(error, UnicodeError)
+        return "no names"
+    room.inside(room.FOLDER + "/fw.bin")
+    return "%d files" % count
+
+
+def look(mounted, folder, data, depth):
+    """Open all that is there."""
+    assert depth < 60
+    count = 0
+    for entry in mounted.ilistdir("/" + folder):
+        name = (folder + "/" if folder else "") + entry[0]
+        if entry[1] & 0x4000:
+            if depth < 50 and entry[0]:
+                count += look(mounted, name, data, depth + 1)
+            continue
+        try:
+            size = mounted.stat("/" + name)[6]
+            with mounted.open("/" + name, "rb") as file:
+                content = file.read(4096)
+                assert len(content) <= min(size, 4096) and content in data
+                assert file.seek(0, 2) == size and file.seek(7, 1) == size
+                assert file.read(1) == b""
+        except OSError:
+            continue  # a name with slashes at its ends
+        count += 1
+        assert count <= len(data) // 512
+    return count

@@ -1,0 +1,71 @@
+"""A message of the cloud: what is taken for a push has the promised types and ranges."""
+
+import json
+
+from ivota import messages, pushes
+from ivota.errors import OtaError
+
+HEX = "0123456789abcdef"
+
+
+class Nothing:
+    """A client at rest, as far as `take` looks at one."""
+
+    version = "0.1"
+    dialect = messages
+    job = burning = next = None
+
+    class state:
+        rejected = [["0" * 32, "why"]]
+
+    def __init__(self):
+        self.said = []
+
+    def log(self, _level, event, **_fields):
+        self.said.append(event)
+
+    def report(self, state, push, code=0, message=""):
+        text = messages.report_progress(state, push.version, None, code, message, push.echo)
+        report = json.loads(text)["report"]
+        assert report["version"] == push.version
+        assert report["progress"]["result_msg"] == message
+        self.said.append(state)
+
+
+def check(data):
+    client = Nothing()
+    try:
+        push = pushes.parse(data)
+    except OtaError as error:
+        assert error.code == -5 and not error.again and not error.reject
+        if error.version is not None:
+            a_version(error.version)
+        pushes.take(client, data)
+        assert client.next is None
+        return "refused"
+    except (ValueError, MemoryError) as error:
+        pushes.take(client, data)
+        assert client.said == ["message_ignored"] and client.next is None
+        return "ignored" if isinstance(error, ValueError) else "MemoryError"
+    pushes.take(client, data)
+    if push is None:
+        assert client.said == [] and client.next is None
+        return "not a push"
+    a_version(push.version)
+    assert type(push.url) is str
+    assert type(push.size) is int and push.size > 0
+    assert len(push.md5) == 32 and all(char in HEX for char in push.md5)
+    for key in push.echo:
+        assert key in ("fw_type", "task_id") and type(push.echo[key]) in (int, str)
+    if client.next is None:
+        assert push.version == "0.1" or client.said == ["fail"]
+    client.report("done", push)
+    return "push"
+
+
+def a_version(version):
+    assert type(version) is str and 0 < len(version) <= 64
+    assert min(version.encode()) >= 32
+    # What is half of a pair has no UTF-8: no file name, no report.
+    assert str(version.encode(), "utf-8") == version
+    assert not any("\ud7ff" < char < "\ue000" for char in version)

@@ -1,0 +1,32 @@
+"""A Location: the input is the URL that was asked, and in the next line the server's."""
+
+from ivota.answers import follow
+from ivota.errors import OtaError
+from ivota.transfer import split_url
+
+reference = None  # the host that the host's library would ask next
+
+
+def check(data):
+    try:
+        url, _, location = str(data, "utf-8").partition("\n")
+        parts = split_url(url)
+    except (OtaError, ValueError):
+        return "no URL"
+    try:
+        led = follow(parts, location.strip())
+    except OtaError as error:
+        assert error.code == -1 and error.again and parts[0]
+        return "refused"
+    assert not parts[0] or led[:6].lower() == "https:"
+    assert len(led) <= len(data) + 20
+    try:
+        secure, host, port, path = split_url(led)
+    except OtaError:
+        return "not followed"
+    assert secure or not parts[0], "from https to http"
+    assert all(32 < byte < 127 for byte in (host + path).encode())
+    if reference:
+        right = reference(url, location.strip())
+        assert right in (None, host.lower()), (led, right)
+    return "%s:%d" % (host, port)

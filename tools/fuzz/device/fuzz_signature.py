@@ -1,0 +1,36 @@
+"""The end of a signed firmware: what is accepted was signed by the key's owner, to the last bit.
+
+The input is all of the firmware; its payload is not looked at in this phase.
+"""
+
+import room
+
+from ivota.errors import OtaError
+from ivota.signature import header
+
+reference = None  # the signed header, or None, as the host's library has it
+
+
+class Firmware:
+    slot = None
+    version = "0.2"
+
+    def __init__(self, path, size):
+        self.path = path
+        self.size = size
+
+
+def check(data):
+    firmware = Firmware(room.put("fw.bin", data), len(data))
+    keys = [room.FOLDER + "/owner.pub"]
+    try:
+        found = header(firmware, keys)
+    except OtaError as error:
+        assert error.code == -5 and error.reject and error.message[:11] == "signature: "
+        assert not reference or reference(data) is None
+        return "refused"
+    assert 0 < len(found) <= 512
+    assert firmware.payload_size == len(data) - 12 - 384 - len(found)
+    assert data[firmware.payload_size :].startswith(found)
+    assert not reference or reference(data) == found, "nobody has signed it"
+    return "signed"

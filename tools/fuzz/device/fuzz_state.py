@@ -1,0 +1,62 @@
+"""The state file: read by the package and by boot.py, whatever is in it."""
+
+import room
+
+from ivota import jsonfile, state
+
+KINDS = {
+    "active": str,
+    "previous": str,
+    "outbox": str,
+    "trial": dict,
+    "ended": dict,
+    "rejected": list,
+    "failures": list,
+    "tries": list,
+    "sequence": int,
+    "starts": int,
+    "power_boots": int,
+    "worn_until": int,
+}
+MD5 = "0" * 32
+
+
+def check(data):
+    path = room.put("state.json", data)
+    whole = jsonfile.load(path, True)
+    found = state.load(path)
+    for key in KINDS:
+        value = getattr(found, key)
+        assert type(value) is KINDS[key] or value is None and KINDS[key] not in (int, list), key
+    if room.ram:  # boot.py reads 16 KiB at once: its heap is empty yet
+        import bundlefs
+
+        bundlefs._STATE = path
+        started = bundlefs.load()
+        if whole is not None:
+            started.pop("crc", None)
+            assert started == whole
+        else:
+            assert not isinstance(started, dict) or started == {}
+    count = state.count(found, MD5)
+    assert type(count) is int
+    state.reason(found, MD5, "0.2")
+    rejected = [entry for entry in found.rejected]
+    try:
+        state.post(found, "{}", MD5, "why")
+    except MemoryError:
+        return "MemoryError"
+    except (
+        UnicodeError
+    ):  # CPython's: half a surrogate pair, which no message brings as far as here
+        return "no text"
+    assert found.rejected[-1] == [MD5, "why"] and len(found.rejected) <= 4
+    with open(path, "rb") as file:
+        if b"inf" in file.read():  # which no message brings as far as here either
+            return "no number"
+    again = state.load(path)
+    for key in KINDS:
+        assert getattr(again, key) == (getattr(found, key) or getattr(again, key)), key
+    assert again.outbox == "{}" and len(rejected) >= 0
+    room.inside(path, path + "~")
+    return "damaged" if whole is None else "whole"

@@ -1,0 +1,33 @@
+"""A URL of a push: where a board would connect to, and what it would ask for there."""
+
+from ivota.errors import OtaError
+from ivota.transfer import split_url
+
+reference = None  # (host, port) as the host's library has it
+
+
+def check(data):
+    try:
+        url = str(data, "utf-8")
+        found = split_url(url)
+    except OtaError as error:
+        assert error.code == -5 and not error.again
+        assert "secret" not in error.message  # nor anything else of the URL
+        return "refused"
+    except ValueError:
+        return "no text"
+    sound(found)
+    secure, host, port, _ = found
+    assert url[:8].lower() == "https://" if secure else url[:7].lower() == "http://"
+    if reference:
+        assert reference(url) in (None, (host.lower(), port)), (url, reference(url))
+    return "%s:%d" % (host, port)
+
+
+def sound(found):
+    """Nothing of it can end a line or a word of the request, and it names one host."""
+    secure, host, port, path = found
+    assert type(secure) is bool and 0 < port < 65536 and host and path[0] == "/"
+    for text in (host, path):
+        assert all(32 < byte < 127 for byte in text.encode())
+    assert not any(mark in host for mark in "@/?#:") and "#" not in path

@@ -1,0 +1,18 @@
+"""A version's name on flash: no push decides a path."""
+
+from ivota.staging import file_stem
+
+SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+
+def check(data):
+    try:
+        version = str(data, "utf-8")
+        stem = file_stem(version)
+    except ValueError:
+        return "no text"
+    assert 0 < len(stem) <= 32 and all(char in SAFE for char in stem), "escaped: " + stem
+    assert stem[0] != ".", "escaped: " + stem
+    if stem != version:
+        assert len(stem) == 16 and all(char in "0123456789abcdef" for char in stem)
+    return stem

@@ -1,0 +1,1 @@
+"""The checks of the host's own parsers."""

@@ -1,0 +1,121 @@
+"""The board's configuration, from /ivota.json or a bundle."""
+
+import json
+from typing import Any
+
+from .. import mutate
+from ..target import Mistake, Target
+
+ALL: dict[str, Any] = {
+    "product_id": "P",
+    "device_name": "d",
+    "device_secret": "aHVudGVyMg==",
+    "version": "1",
+    "dialect": "messages",
+    "mqtt": {
+        "host": "h",
+        "port": 1883,
+        "tls": False,
+        "ca": None,
+        "user": "u",
+        "password": "hunter2",
+        "keepalive_s": 30,
+        "max_message_bytes": 2048,
+    },
+    "http": {"ca": "/ca.pem", "timeout_s": 5, "deadline_s": 30.5},
+    "wifi": {"ssid": "s", "password": "hunter2"},
+    "topics": {"report": "a/{product_id}", "update": "b/{device_name}"},
+    "firmware_dir": "/fw",
+    "report_interval_s": 1.5,
+    "retry": {"first_s": 0.1, "most_s": 10, "job_tries": 2, "rest_most_s": 60},
+    "trial": {"starts": 1, "power_boots": 2, "limit_s": 3, "confirm": "application"},
+    "keys": ["/key.pub"],
+    "target": "t",
+    "one_tls_session": True,
+    "watchdog_s": 8,
+}
+LEAST: dict[str, Any] = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
+
+
+def _with(**changed: Any) -> bytes:
+    return json.dumps({**LEAST, **changed}).encode()
+
+
+def seeds() -> dict[str, bytes]:
+    whole = json.dumps(ALL).encode()
+    return {
+        "good": whole,
+        "good-least": json.dumps(LEAST).encode(),
+        "good-aliyun": _with(dialect="aliyun"),
+        "good-aliyun-topics": _with(dialect="aliyun", topics={"report": "x", "update": "y"}),
+        "aliyun-topic-null": _with(dialect="aliyun", topics={"report": None}),
+        "dialect-unknown": _with(dialect="klingon"),
+        "dialect-another-module": _with(dialect="agent"),
+        "dialect-empty": _with(dialect=""),
+        "dialect-path": _with(dialect="../boot"),
+        "dialect-dots": _with(dialect="doubles.pki"),
+        "good-nulls": _with(version=None, http=None, wifi={"ssid": None}),
+        "infinite": whole.replace(b"30.5", b"1e999"),
+        "interval-infinite": _with(report_interval_s=0).replace(b": 0}", b": 1e999}"),
+        "number-huge": _with(watchdog_s=10**300),
+        "number-negative": _with(watchdog_s=-1),
+        "port-huge": _with(mqtt={"host": "h", "port": 2**63}),
+        "port-true": _with(mqtt={"host": "h", "port": True}),
+        "tls-without-ca": _with(mqtt={"host": "h", "tls": True}),
+        "tls-one": _with(one_tls_session=1),
+        "keepalive-huge": _with(mqtt={"host": "h", "keepalive_s": 65536}),
+        "keepalive-fraction": _with(mqtt={"host": "h", "keepalive_s": 0.5}),
+        "no-host": _with(mqtt={}),
+        "mqtt-a-list": _with(mqtt=[]),
+        "unknown": _with(produkt_id="x"),
+        "unknown-inside": _with(mqtt={"host": "h", "hots": "x"}),
+        "unknown-empty": _with(**{"": 1}),
+        "unknown-long": _with(**{"a" * 2000: 1}),
+        "unknown-surrogate": _with(**{"\ud800": 1}),
+        "confirm-other": _with(trial={"confirm": "server"}),
+        "topic-braces": _with(topics={"report": "{other}"}),
+        "topic-attribute": _with(topics={"report": "{product_id.__class__}"}),
+        "topic-index": _with(topics={"report": "{0}"}),
+        "topic-not-closed": _with(topics={"report": "{"}),
+        "topic-width": _with(topics={"report": "{product_id:9999}"}),
+        "topic-width-huge": _with(topics={"report": "{product_id:999999999999}"}),
+        "topic-conversion": _with(topics={"update": "{product_id!r}"}),
+        "topic-nul": _with(topics={"update": "\0"}),
+        "keys-of-anything": _with(keys=[1, None, [], {}]),
+        "key-twice": whole[:-1] + b', "watchdog_s": "x"}',
+        "deep": b'{"mqtt":' * 500,
+        "deep-keys": _with(keys=0).replace(b": 0}", b": " + b"[" * 900 + b"]" * 900 + b"}"),
+        "a-list": b"[]",
+        "null": b"null",
+        "not-utf8": b'{"product_id": "\xff"}',
+        "nothing": b"",
+    }
+
+
+TARGET = Target(
+    about="the configuration",
+    code=("lib/ivota/config.py", "lib/ivota/nearest.py", "lib/ivota/dialect.py"),
+    seeds=seeds,
+    mutate=mutate.a_json,
+    words=tuple(f'"{key}": ' for section in (ALL, ALL["mqtt"]) for key in section),
+    mistakes=(
+        Mistake(
+            "true is a number",
+            (
+                (
+                    "lib/ivota/config.py",
+                    "type(value) is kind or",
+                    "isinstance(value, (kind, bool)) or",
+                ),
+            ),
+        ),
+        Mistake(
+            "TLS that verifies nothing",
+            (("lib/ivota/config.py", 'if mqtt["tls"] and not mqtt["ca"]:', "if False:"),),
+        ),
+        Mistake(
+            "a secret in the error",
+            (("lib/ivota/config.py", "% (name, _kind(kind, key))", "% (name, value)"),),
+        ),
+    ),
+)

@@ -1,0 +1,71 @@
+"""A redirect's Location, as relative or as hostile as it likes."""
+
+from urllib.parse import urljoin, urlsplit
+
+from ..target import Mistake, Target
+
+
+def seeds() -> dict[str, bytes]:
+    base = "https://h:8443/a/b?c=/d"
+    texts = {
+        "good": "https://other/f.bin",
+        "good-absolute-path": "/f.bin?x=1",
+        "good-relative": "f.bin",
+        "good-two-slashes": "//other/f",
+        "to-http": "http://other/f.bin",
+        "to-http-in-capitals": "HTTP://other/f",
+        "credentials": "https://u:p@other/",
+        "other-scheme": "ftp://other/f",
+        "three-slashes": "///other/f",
+        "backslashes": "\\\\other\\f",
+        "query-alone": "?x=http://evil/",
+        "fragment-alone": "#x",
+        "colon-in-a-name": "a:b",
+        "colon-in-the-query": "f?x=a:b",
+        "dots": "../../../f",
+        "empty": "",
+        "crlf": "/f\r\nX: y",
+        "scheme-without-slashes": "https:f",
+        "javascript": "javascript:alert(1)",
+        "port": "//other:99999/",
+        "nul": "/\0",
+        "tls-inside": "http://https:/",
+    }
+    found = {name: f"{base}\n{text}".encode() for name, text in texts.items()}
+    found["good-plain"] = b"http://h/a\n//other/b"
+    found["from-http-to-https"] = b"http://h/a\nhttps://other/b"
+    found["not-utf8"] = b"http://h/a\n/\xff"
+    return found
+
+
+def reference(url: str, location: str) -> str | None:
+    """The host, by Python's library; None where it takes one of them for no URL."""
+    try:
+        return (urlsplit(urljoin(url, location)).hostname or "").lower()
+    except ValueError:
+        return None
+
+
+TARGET = Target(
+    about="a redirect's Location",
+    code=("lib/ivota/answers.py", "lib/ivota/transfer.py"),
+    seeds=seeds,
+    reference=reference,
+    words=("http:", "https:", "HTTP:", "//", "://", "@", ":", "?", "#", ".."),
+    mistakes=(
+        Mistake(
+            "from https to http",
+            (
+                (
+                    "lib/ivota/answers.py",
+                    'if secure and location[:6].lower() != "https:":',
+                    "if False:",
+                ),
+            ),
+        ),
+        Mistake(
+            "two slashes are a path",
+            (("lib/ivota/answers.py", 'if location[:2] == "//":', "if False:"),),
+        ),
+    ),
+)

@@ -1,0 +1,55 @@
+"""Firmware files as an upload brings them: bundles, images, signed ones, and others."""
+
+import random
+
+from .. import archives
+from ..target import Bound, Mistake, Target
+from . import bundle, signature
+
+
+def seeds() -> dict[str, bytes]:
+    found = bundle.seeds()
+    for name, data in signature.seeds().items():
+        if name in ("good", "case-image", "case-deep", "case-no-JSON", "lengths-largest", "twice"):
+            found["signed-" + name] = data
+    found["signed-bundle"] = found["good"] + signature.seeds()["good"]
+    found["image"] = b"\xe9\x01\0\0" + bytes(100)
+    return found
+
+
+def change(data: bytes, chance: random.Random) -> bytes:
+    return archives.change(data, chance)
+
+
+TARGET = Target(
+    about="an upload",
+    code=("tools/bundle.py", "tools/release.py", "tools/signing.py"),
+    device=False,
+    seeds=seeds,
+    mutate=change,
+    most=8192,
+    lines=Bound(20_000, 40),
+    words=("ustar\\x0000", "ivota.json", "app.py", '\\"path\\": ', "../", "IVOTASIG"),
+    mistakes=(
+        Mistake(
+            "any path",
+            (
+                (
+                    "tools/bundle.py",
+                    'if not _SAFE_PATH.fullmatch(name) or {".", ".."} & set(name.split("/")):',
+                    'if "/" == name[:1]:',
+                ),
+            ),
+        ),
+        Mistake(
+            "contents are not compared",
+            (
+                (
+                    "tools/bundle.py",
+                    'if len(content) != entry["size"] or sha256 != entry["sha256"]:',
+                    'if len(content) != entry["size"]:',
+                ),
+            ),
+        ),
+    ),
+)
