@@ -302,6 +302,12 @@ def test_sizes_that_are_none():
         refused(member("ivota.json", b"{}") + header("x", size) + bytes(1024))
 
 
+def test_sizes_behind_which_no_place_is_a_small_integer():
+    # On 32 bits a seek to there is no OSError.
+    for size in (b"10000000000", b"77777777777", b"777777777777", b"-0000000001"):
+        refused(header("a", size) + member("b", b"x"))
+
+
 def test_a_name_twice():
     archive = member("ivota.json", b"{}") + member("x", b"1") * 2 + bytes(1024)
     refused(archive, "twice")

@@ -141,6 +141,13 @@ def test_another_dialect_has_topics_of_its_own():
     assert topics["update"] == "u/d" and topics["report"] == "/ota/device/progress/P/d"
 
 
+def test_a_topic_of_null_is_the_dialects():
+    plain = config.check(with_dialect("aliyun"))
+    found = with_dialect("aliyun")
+    found["topics"] = {"report": None}
+    assert config.check(found) == plain
+
+
 def test_a_dialect_that_is_not_there():
     for name in ("azure", "net", ""):
         assert "dialect " + name in error_of(with_dialect(name))

@@ -182,6 +182,11 @@ def test_a_list_of_another_name():
         refused(header(name, size) + good[512:], "list")
 
 
+def test_a_list_that_is_longer_than_any_flash():
+    for size in (b"10000000000", b"77777777777", b"777777777777"):
+        refused(header("ivota.json", size) + bundle(FILES)[512:])
+
+
 def test_a_second_list():
     # It could not be mounted: a name is there once.
     refused(bundle(sorted(FILES + [("ivota.json", b"{}")])), "path")
