@@ -36,6 +36,8 @@ def again(case: str, console: Console) -> int:
             return fat.again(folder, text, console)
         played, wrong = play(scenarios()[name], folder)
         if wrong:
+            for line in played.recording.run.lines:
+                console.print(line, markup=False, soft_wrap=True)
             console.print(f"{name} undisturbed: {'; '.join(wrong)}", markup=False)
             return 1
         with Bench(folder / "again", played.stage) as bench:

@@ -24,8 +24,8 @@ from .seen import Seen
 from .work import Played, Result, Task, Worker
 
 PROCESSES = 2
-DOUBLE = ("one", "image one")  # scenarios
-FAILING = ("few", "image few", "signed")
+DOUBLE = ("one", "image one", "delta one")  # scenarios
+FAILING = ("few", "image few", "signed", "delta few")
 _SHARE = 24  # cuts in a task
 
 
@@ -112,7 +112,9 @@ def play(
 def is_data(stage: Stage, recording: Recording, at: int) -> bool:
     """Whether operation `at` programs nothing but bytes of the firmware."""
     data = recording.operations[at].data
-    return data is not None and len(data) >= 64 and data in stage.firmware
+    return (
+        data is not None and len(data) >= 64 and (data in stage.firmware or data in stage.result)
+    )
 
 
 def singles(played: Played, sizes: Sizes, seed: int) -> list[Cut]:

@@ -248,6 +248,16 @@ MISTAKES = (
         (("lib/ivota/finish.py", 'if client.config["keys"]:', "if False:"),),
     ),
     Mistake(
+        "the base of a delta is not compared",
+        "delta wrong",
+        (("lib/ivota/expand.py", "if header.base_size and digest.digest()", "if b'' and digest"),),
+    ),
+    Mistake(
+        "what a delta makes is not compared",
+        "delta false",
+        (("lib/ivota/expand.py", "if target.digest.digest()", "if b'' and target.digest"),),
+    ),
+    Mistake(
         "a bundle is not compared with its sum",
         "few",
         (("lib/bundlefs.py", "if md5 and md5 != md5_of(path):", "if False:"),),

@@ -22,6 +22,7 @@ _TRIES = ("failures", "tries")  # the same where an image was taken back
 LOSS_MOST = {"littlefs": BLOCK, "partition": 16 * BLOCK}
 _OLD_SLOT, _NEW_SLOT = otadata.LABELS
 _STATE = "/ivota-state.json"
+_NEW_FILE = f"/firmware/{NEW}.bin"
 SORTS = ("bricks", "wrong_bytes", "false_reports", "unfinished", "lost")
 
 
@@ -58,7 +59,10 @@ def in_the_end(stage: Stage, undisturbed: dict[str, bytes], run: Run, image: byt
     scenario = stage.scenario
     found = _last_start(scenario, run)
     try:
-        found += _files(scenario, undisturbed, tree(image, stage.blocks))
+        files = tree(image, stage.blocks)
+        found += _files(scenario, undisturbed, files)
+        if scenario.last == NEW and not scenario.slots and files.get(_NEW_FILE) != stage.result:
+            found.append(Fault("wrong_bytes", f"{_NEW_FILE} is not what was pushed"))
     except (FlashError, LittleFSError) as error:
         found.append(Fault("bricks", str(error)))
     return found + (_slots(stage, image) if scenario.slots else [])
@@ -75,7 +79,7 @@ def _slots(stage: Stage, image: bytes) -> list[Fault]:
     second = first + stage.scenario.slots * BLOCK
     if image[first:second] != stage.image[first:second]:
         faults.append(Fault("wrong_bytes", f"{_OLD_SLOT} has other bytes"))
-    if done and image[second : second + len(stage.firmware)] != stage.firmware:
+    if done and image[second : second + len(stage.result)] != stage.result:
         faults.append(Fault("wrong_bytes", f"{_NEW_SLOT} has other bytes"))
     return faults
 
@@ -91,8 +95,9 @@ def _boots(stage: Stage, image: bytes | bytearray) -> tuple[str, int]:
 
 def loss_most(scenario: Scenario) -> int | None:
     """How many they may be; None where that is not judged."""
-    # What is refused is removed before that is noted: after a cut in between it is fetched anew.
-    return None if scenario.refused else LOSS_MOST[scenario.storage]
+    # What is refused is removed before that is noted, and what a patch makes takes its place
+    # before that is made active: after a cut in between it is fetched anew.
+    return None if scenario.refused or scenario.patch else LOSS_MOST[scenario.storage]
 
 
 def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
@@ -118,7 +123,7 @@ def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
             for each in said
             if boots != right[each]
         ]
-    runs = f"/firmware/{NEW}.bin"
+    runs = _NEW_FILE
     if "done" in said and state.get("active") != runs:
         return [Fault("false_reports", f"done was said, {state.get('active')} is active")]
     if "fail" in said and state.get("active") == runs:
@@ -146,7 +151,8 @@ def reports(scenario: Scenario, known: Known) -> list[Fault]:
         if version != new:
             wrong.append(f"{state} of {version}, which nobody pushed")
         if state not in ("done", "fail"):
-            if last:
+            # What a patch makes is known from its header, so it is fetched to be refused again.
+            if last and not (scenario.patch and last == "fail"):
                 wrong.append(f"{state} after {last}")
             continue
         why = f"{state} {progress['result_code']} {progress['result_msg']}"
@@ -193,7 +199,7 @@ def after_errors(
         return [*found, Fault("bricks", str(error))]
     for path, data in files.items():
         # What was begun may still lie there, where the flash could not remove it.
-        begun = last == "fail" and path == f"/firmware/{NEW}.bin"
+        begun = last == "fail" and path == _NEW_FILE
         if (
             path in undisturbed
             and path[-5:] != ".json"
@@ -220,7 +226,7 @@ def after_damage(stage: Stage, known: Known, run: Run, image: bytes) -> list[Fau
         files = tree(image, stage.blocks)
     except (FlashError, LittleFSError) as error:
         return [*found, Fault("bricks", str(error))]
-    if new and not stage.scenario.slots and files.get(f"/firmware/{NEW}.bin") != stage.firmware:
+    if new and not stage.scenario.slots and files.get(_NEW_FILE) != stage.result:
         found.append(Fault("wrong_bytes", f"{NEW} runs with other bytes"))
     return found
 
@@ -273,13 +279,22 @@ def _files(scenario: Scenario, expected: dict[str, bytes], found: dict[str, byte
         path[:-1] if path[-1] == "~" and path[:-1] not in found else path: data
         for path, data in found.items()
     }
+    free: tuple[str, ...] = _TRIES if scenario.again else ()
+    if scenario.patch and scenario.ends == "fail" and not scenario.refused:
+        # Pushed once more, the patch is fetched, refused too, and removed with what it had made.
+        # If the power goes in that, the cloud has its word already and pushes no third time.
+        free += ("rejected", "sums")
+        begun = _NEW_FILE[:-3], _STATE + "~"
+        expected, found = (
+            {path: data for path, data in each.items() if not path.startswith(begun)}
+            for each in (expected, found)
+        )
     for path in sorted(expected.keys() | found.keys()):
         if path not in found:
             faults.append(Fault("wrong_bytes", f"{path} is missing"))
         elif path not in expected:
             faults.append(Fault("wrong_bytes", f"{path} was left behind"))
         elif path == _STATE:
-            free = _TRIES if scenario.again else ()
             confirmed = _state(found[path]).get("sequence", 0)
             if confirmed != scenario.confirmed:
                 faults.append(Fault("wrong_bytes", f"number {confirmed} is confirmed"))

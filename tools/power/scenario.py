@@ -18,6 +18,7 @@ from typing import Any
 from littlefs import LittleFS, LittleFSError
 from littlefs.lfs import LFSConfig
 
+from .. import patch
 from ..bundle import build
 from ..mpy import compile_mpy, compiled_folder
 from ..release import kind_of
@@ -57,8 +58,10 @@ class Scenario:
     "fail" with a `reason` (a part of the report's text). `bundle`: what runs before is a bundle,
     else the factory package, of an image where the board has slots. `files` are the new bundle's,
     beside app.py. `source` is what the new image runs, once it has said who it is. `size`: of the
-    firmware, in bytes. `cuts`: at so many places at most, 0 for everywhere. `sequence`: the number
-    under which it is signed; 0 on a board without keys.
+    new version, in bytes. `cuts`: at so many places at most, 0 for everywhere. `sequence`: the
+    number under which it is signed; 0 on a board without keys. `patch`: what comes in its place,
+    "delta" or "compressed", or "wrong base", a delta for something else, or "false", one whose
+    header is of another. `shared`: bytes that the bundles of both versions have, nearly.
     """
 
     name: str
@@ -77,6 +80,8 @@ class Scenario:
     spare: int = 0  # bytes of a third bundle, which has to go for the new one
     lacks: int = 0  # blocks that the firmware would need more than there are
     sequence: int = 0
+    patch: str = ""
+    shared: int = 0
     stranger: bool = False  # whether it is signed by a key that the board does not trust
     # Whether what the board says reaches the cloud only when the board looks for the answer.
     late: bool = False
@@ -195,9 +200,47 @@ def scenarios() -> dict[str, Scenario]:
         Scenario(
             "no slot", payload="image", ends="fail", reason="no slot", size=9_000, refused=True
         ),
+        *_patches(),
         *_images(),
     ]
     return {scenario.name: scenario for scenario in found}
+
+
+def _patches() -> list[Scenario]:
+    """Of a board that has what the new version is made of."""
+    found = [
+        Scenario("delta one", late=True),
+        Scenario("delta few", shared=14_000),
+        # A version that is given up leaves what it was made of as it was.
+        Scenario(
+            "delta crash",
+            ends="fail",
+            reason="crashed in its trial",
+            body='raise ValueError("broken")',
+            shared=5_000,
+        ),
+        Scenario("delta signed", shared=5_000, sequence=7),
+        Scenario("delta big", size=SIZE, shared=600_000),
+        Scenario(
+            "delta wrong",
+            patch="wrong base",
+            ends="fail",
+            reason="wrong base",
+            shared=5_000,
+            refused=True,
+        ),
+        # What it makes is a whole bundle, but not the one that it says.
+        Scenario(
+            "delta false",
+            patch="false",
+            ends="fail",
+            reason="the result is not what it should be",
+            shared=5_000,
+            refused=True,
+        ),
+        Scenario("compressed", patch="compressed", shared=14_000, late=True),
+    ]
+    return [replace(each, patch=each.patch or "delta") for each in found]
 
 
 def _images() -> list[Scenario]:
@@ -240,6 +283,7 @@ def _images() -> list[Scenario]:
         ),
         Scenario("image big", size=SIZE),
         Scenario("image signed", size=9_000, sequence=7),
+        Scenario("image delta", bundle=False, size=20_000, patch="delta"),
         Scenario(
             "image stranger",
             ends="fail",
@@ -267,16 +311,54 @@ class Stage:
     image: bytes
     blocks: int  # of the file system
     firmware: bytes
+    result: bytes  # what it is made into; the same where it is no patch
     plan: dict[str, Any]
 
 
-def firmware(scenario: Scenario) -> bytes:
-    """What the cloud offers."""
+def firmware(scenario: Scenario, new: bytes) -> bytes:
+    """What the cloud offers for the new version."""
+    if not scenario.patch:
+        return new
+    base = b"" if scenario.patch == "compressed" else old(scenario)
+    data = patch.make(
+        base[1:] if scenario.patch == "wrong base" else base,
+        new,
+        base_version=OLD if base else "",
+        kind="esp32-image" if scenario.payload == "image" else "bundle",
+    )
+    if scenario.patch == "false":
+        other = payload(replace(scenario, body="None"))
+        end = patch.read(data).header_size
+        data = data[:end] + patch.make(base, other, base_version=OLD)[end:]
+    return _signed(scenario, data, "patch")
+
+
+def _signed(scenario: Scenario, data: bytes, kind: str) -> bytes:
+    if not scenario.sequence:
+        return data
+    key = keys.stranger() if scenario.stranger else keys.owner()
+    return Signer(key, scenario.sequence, _TARGET).sign(data, NEW, kind)
+
+
+def old(scenario: Scenario) -> bytes:
+    """The bundle that runs before, or the image."""
+    if scenario.slots and not scenario.bundle:
+        return make_image(OLD, f'print("app: {OLD}")', size=scenario.size)
+    body = {"app.py": _APP.format(version=OLD, body="pass").encode(), **_shared(scenario, OLD)}
+    return build(body, "test", OLD)
+
+
+def _shared(scenario: Scenario, version: str) -> dict[str, bytes]:
+    data = bytearray(_random("shared", scenario.shared))
+    if version == NEW:
+        data[::1009] = bytes(len(data[::1009]))
+    return {"data.bin": bytes(data)} if data else {}
+
+
+def result(scenario: Scenario) -> bytes:
+    """The new version, as it runs."""
     data = payload(scenario)
-    if scenario.sequence:
-        key = keys.stranger() if scenario.stranger else keys.owner()
-        data = Signer(key, scenario.sequence, _TARGET).sign(data, NEW, kind_of(data))
-    return data
+    return _signed(scenario, data, kind_of(data))
 
 
 def payload(scenario: Scenario) -> bytes:
@@ -285,9 +367,11 @@ def payload(scenario: Scenario) -> bytes:
         return _random(scenario.name, scenario.size)
     if scenario.payload == "image":
         source = f'print("app: {NEW}")\n{scenario.source}'
-        return make_image(NEW, source, scenario.chip, scenario.size)
+        like = OLD if scenario.patch else None
+        return make_image(NEW, source, scenario.chip, scenario.size, like)
     contents = {
         "app.py": _APP.format(version=NEW, body=scenario.body).encode(),
+        **_shared(scenario, NEW),
         **scenario.files,
     }
     data = build(contents, "test", NEW)
@@ -318,7 +402,8 @@ def config(scenario: Scenario) -> dict[str, Any]:
 
 def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None = None) -> Stage:
     """Makes a board's flash in `folder`. `replaced`: files of the factory in other words."""
-    new = firmware(scenario)
+    made = result(scenario)
+    new = firmware(scenario, made)
     files: dict[str, bytes | Path] = dict(replaced or {})
     options: dict[str, Any] = {"mpy": True, "config": config(scenario), "files": files}
     if scenario.fat:
@@ -334,8 +419,7 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
         files["/owner.pub"] = keys.owner().public.der
         state["sequence"] = CONFIRMED
     if scenario.bundle:
-        body = {"app.py": _APP.format(version=OLD, body="pass").encode()}
-        bundles = {f"/firmware/{OLD}.bin": build(body, "test", OLD)}
+        bundles = {f"/firmware/{OLD}.bin": old(scenario)}
         state["active"] = f"/firmware/{OLD}.bin"
         if scenario.spare:
             body = {"app.py": b"", "data.bin": _random("spare", scenario.spare)}
@@ -350,7 +434,9 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
     board.install()
     assert board.flash
     used = _AMPLE - _free(board.flash)
-    room = 0 if scenario.slots else -(-len(new) // BLOCK)
+    needed = [] if scenario.slots else [made]
+    needed += [new] if scenario.patch else []
+    room = sum(-(-len(each) // BLOCK) for each in needed)
     free = room + room // 500 + _FREE
     blocks = used + (
         _TIGHT if scenario.spare else room - scenario.lacks if scenario.lacks else free
@@ -361,7 +447,7 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
     image = _compacted(board.flash) + b"\xff" * (scenario.fat * BLOCK)
     shutil.rmtree(folder)
     plan = {"version": NEW, "md5sum": hashlib.md5(new).hexdigest(), "file_size": len(new)}
-    return Stage(scenario, image, blocks, new, plan)
+    return Stage(scenario, image, blocks, new, made, plan)
 
 
 class _Counted(Memory):

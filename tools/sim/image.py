@@ -26,9 +26,13 @@ SOURCE_MAGIC = b"IVOTASRC"  # then its length, u32, then itself
 
 
 def make_image(
-    version: str, source: str = "", chip: int = ESP32, size: int | None = None
+    version: str,
+    source: str = "",
+    chip: int = ESP32,
+    size: int | None = None,
+    like: str | None = None,
 ) -> bytes:
-    """A valid image of `version`.
+    """A valid image of `version`, whose code is that of the version `like`, or another.
 
     `source` is run after `VERSION` was set, when the image starts. `size`: in bytes, of all of it;
     images end at multiples of 16, so what is over follows as a trailer would. None: the least.
@@ -37,7 +41,7 @@ def make_image(
     text = f"VERSION = {version!r}\n{source}".encode()
     data = _description(version) + SOURCE_MAGIC + struct.pack("<I", len(text)) + text
     data += b"\0" * (-len(data) % 4)
-    chance = random.Random(f"image {version}")
+    chance = random.Random(f"image {like or version}")
     code = b""
     if size is not None:
         # The checksum is the last of 16 bytes, and segments are multiples of 4.
