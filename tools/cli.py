@@ -87,12 +87,25 @@ def release(
     resign: Annotated[
         bool, typer.Option("--resign", help="Sign a signed file again, so as to go back to it.")
     ] = False,
-    upload: Annotated[bool, typer.Option("--upload", help="Give it to the cloud.")] = False,
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="Write a delta from this one as well: a VERSION whose file lies beside the new "
+            "one, a FILE, or VERSION=FILE. Repeatable.",
+        ),
+    ] = None,
+    compress: Annotated[
+        bool, typer.Option("--compress", help="Write it compressed as well.")
+    ] = False,
+    upload: Annotated[bool, typer.Option("--upload", help="Give all of it to the cloud.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a firmware file of an application folder, sign and upload it if asked to.
 
-    The same input gives the same bytes; the time that is signed is SOURCE_DATE_EPOCH, else none.
+    With --from and --compress also what makes the same of less: the cloud gives each device the
+    smallest that it can use. The same input gives the same bytes; the time that is signed is
+    SOURCE_DATE_EPOCH, else none.
     """
     if version is not None:
         for sentence in releases.check_version(version):
@@ -109,6 +122,7 @@ def release(
         if resign:
             fail("--resign is for a signed file, not for a folder")
         name = application or source.resolve().name
+        signer = _signer(key, sequence, target)
         made = releases.pack(
             source,
             version,
@@ -116,28 +130,82 @@ def release(
             application=name,
             pad_to=pad_to,
             mpy=mpy,
-            signer=_signer(key, sequence, target),
+            signer=signer,
         )
     elif pad_to:
         fail(f"{source} is a file already: it cannot be padded")
     else:
-        made = _ready_file(source, out_file, version, _signer(key, sequence, target), resign)
-        if not key and not upload:
-            fail(f"{source} is a file already: it can be signed with --key, or given to --upload")
-    shown = _release_json(made)
+        signer = _signer(key, sequence, target)
+        made = _ready_file(source, out_file, version, signer, resign)
+        if not key and not upload and not base and not compress:
+            fail(
+                f"{source} is a file already: it can be signed with --key, given to --upload, "
+                "or be what --from and --compress write patches for"
+            )
+    patches = _patches(made, base or [], compress, signer, version)
+    shown = {**_release_json(made), "patches": [_release_json(each) for each in patches]}
     if upload:
         version = version or made.version
         if not version:
             fail(f"{source} does not say its version: name it with --version")
         with Client() as client:
-            shown["firmware_id"] = client.upload(made.path, version, application)["firmware"]["id"]
+            for each, file in ((made, shown), *zip(patches, shown["patches"], strict=True)):
+                given = client.upload(each.path, version, application)
+                file["firmware_id"] = given["firmware"]["id"]
     if as_json:
         print_json(shown)
         return
     out.print(views.release_table(made))
     out.print(f"file    {made.path}", markup=False, soft_wrap=True)
+    for each in patches:
+        out.print(views.patch_line(each, made), markup=False, soft_wrap=True)
     if upload:
         out.print(f"uploaded; next: ivota push {version} --device PRODUCT/NAME", markup=False)
+
+
+def _patches(
+    made: releases.Release,
+    bases: list[str],
+    compress: bool,
+    signer: releases.Signer | None,
+    version: str | None,
+) -> list[releases.Release]:
+    """What --from and --compress ask for, as files beside `made`; with a bar for each."""
+    if not bases and not compress:
+        return []
+    if made.signed and not signer:
+        fail(f"{made.path} is signed: a patch for it needs --key and --sequence as well")
+    wanted: list[tuple[str, Path | None, str | None]] = []
+    for base in bases:
+        said, _, named = base.rpartition("=")
+        file = Path(named)
+        if not said and not file.is_file():
+            said, file = named, releases.find_base(named, made)
+        elif not file.is_file():
+            fail(f"{file} is not a file: the base of a delta is one")
+        wanted.append((f"from {said or file.name}", file, said or None))
+    if compress:
+        wanted.append(("compressed", None, None))
+    found = []
+    with views.bar(err) as bar:
+        for what, base_file, base_version in wanted:
+            name = base_version
+            if base_file and not name:
+                name = _inspected(base_file).version
+            patch = releases.make_patch(
+                made,
+                base_file,
+                out=releases.patch_out(made.path, name),
+                signer=signer,
+                base_version=base_version,
+                version=version,
+                progress=bar(what),
+            )
+            if patch:
+                found.append(patch)
+            else:
+                warn(f"{what} it is no smaller than the full firmware: left out")
+    return found
 
 
 def _ready_file(
@@ -204,19 +272,37 @@ def keygen(
 def verify(
     file: Annotated[Path, typer.Argument(help="A signed firmware file.")],
     key: Annotated[list[Path], typer.Option(help="A public key that is trusted; repeatable.")],
+    base: Annotated[
+        Path | None, typer.Option(help="What a delta builds on: verify what it makes, too.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a firmware is signed by a key that is trusted, as a board does."""
+    """Check that a firmware is signed by a key that is trusted, as a board does.
+
+    What a patch makes is checked as well where it needs no base, or that is named with --base.
+    """
     from . import signing
     from .signing_keys import load_public
 
     made = _inspected(file)
-    signing.verify(file.read_bytes(), [load_public(path) for path in key])
+    keys = [load_public(path) for path in key]
+    signing.verify(file.read_bytes(), keys)
+    if base and not made.patch:
+        fail(f"{file} is no delta: --base is for those")
+    if made.patch and (base or not made.patch.base_size):
+        whole = releases.apply_patch(file, base)
+        inner = signing.verify(whole, keys).header
+        if (inner.version, inner.kind) != (made.version, made.patch.kind):
+            fail(f"{file} makes the {inner.kind} {inner.version}, and is signed for another")
     if as_json:
         print_json(_release_json(made))
         return
     out.print(views.release_table(made))
     out.print(f"good    {file} is signed by a key that is trusted", markup=False, soft_wrap=True)
+    if made.patch and (base or not made.patch.base_size):
+        out.print("good    and so is what it makes", markup=False)
+    elif made.patch:
+        out.print("open    whether what it makes is, too: name its --base", markup=False)
 
 
 @app.command()

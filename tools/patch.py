@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -17,6 +17,7 @@ from bsdiff4 import core
 
 MAGIC = b"IVOTADLT"
 FORMAT = 1
+_SIGNED = b"IVOTASIG"  # how signed firmware ends
 KINDS = ("bundle", "esp32-image")  # of results, in the order of their numbers
 WINDOW = 10  # bits: a board unpacks in a heap that has little more than this window's 1 KiB
 WINDOWS = range(9, 13)
@@ -28,6 +29,7 @@ GROUP = 32  # records, whose heads come together
 _CHANGES = 255  # in a record
 _COPY_LEAST = 12  # bytes, less what is told of changes in them
 _GAP = 255  # words from one change to the next
+_UNPACK = 65_536  # bytes at once
 _MOST = 0xFFFF  # bytes that one record copies, or inserts
 
 
@@ -66,6 +68,16 @@ class Patch:
     header_size: int
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a patch does to its base: bytes that are copied and inserted, words that change."""
+
+    records: int
+    copied: int
+    changed: int
+    inserted: int
+
+
 def make(
     base: bytes,
     result: bytes,
@@ -73,10 +85,12 @@ def make(
     base_version: str = "",
     kind: str = "bundle",
     window: int = WINDOW,
+    progress: Callable[[float], object] = lambda share: None,
 ) -> bytes:
     """The patch that makes the firmware file `result` of `base`, the payload of another.
 
-    With an empty `base` it is the compressed firmware. Raises PatchError.
+    With an empty `base` it is the compressed firmware. `progress` is told the share that is done,
+    0 to 1. Raises PatchError.
     """
     if kind not in KINDS:
         raise PatchError(f"a patch makes a bundle or an ESP32 image, not {kind!r}")
@@ -99,7 +113,15 @@ def make(
         hashlib.sha256(result).digest(),
         hashlib.md5(result).digest(),
     )
-    return header + name + _deflated(_encoded(diff(base, result)), window)
+    made = 0
+    found = []
+    for record in diff(base, result):
+        found.append(record)
+        made += record.copy + len(record.inserted)
+        progress(0.6 * made / len(result))
+    data = header + name + _deflated(_encoded(found), window, progress)
+    # A signed result, stored as it is at the stream's end, is not to look like the patch's own.
+    return data + b"\0" if data.endswith(_SIGNED) else data
 
 
 def read(data: bytes) -> Patch:
@@ -161,18 +183,40 @@ def apply(base: bytes, data: bytes) -> bytes:
     return bytes(result)
 
 
+def summarize(data: bytes) -> Summary:
+    """What a patch does, read to its end. Raises PatchError."""
+    number = copied = changed = inserted = 0
+    for record in records(data):
+        number += 1
+        copied += record.copy
+        changed += sum(1 for _, added in record.changes if added)
+        inserted += len(record.inserted)
+    return Summary(number, copied, changed, inserted)
+
+
 def records(data: bytes) -> Iterator[Record]:
-    """The records of a patch, as far as its result goes. Raises PatchError."""
+    """The records of a patch, as far as its result goes; never much of it unpacked at once.
+
+    Raises PatchError.
+    """
     patch = read(data)
-    stream = _inflated(data[patch.header_size :], patch)
-    at = made = 0
+    unpacker = zlib.decompressobj(-patch.window)
+    packed, ready = data[patch.header_size :], bytearray()
+    made = 0
 
     def take(n: int) -> bytes:
-        nonlocal at
-        at += n
-        if at > len(stream):
-            raise PatchError("the patch ends early")
-        return stream[at - n : at]
+        nonlocal packed
+        while len(ready) < n:
+            try:
+                ready.extend(unpacker.decompress(packed, _UNPACK))
+            except zlib.error as error:
+                raise PatchError(f"the patch's stream is damaged: {error}") from None
+            packed = unpacker.unconsumed_tail
+            if len(ready) < n and (unpacker.eof or not packed):
+                raise PatchError("the patch ends early")
+        found = bytes(ready[:n])
+        del ready[:n]
+        return found
 
     while made < patch.result_size:
         n = take(1)[0]
@@ -314,21 +358,13 @@ def _shortened(records: Iterable[Record]) -> Iterator[Record]:
         yield Record(move, copy, record.changes, inserted)
 
 
-def _deflated(stream: bytes, window: int) -> bytes:
+def _deflated(
+    stream: bytes, window: int, progress: Callable[[float], object] = lambda share: None
+) -> bytes:
     """The smallest that zlib makes of it: how often it begins a new code depends on its memory."""
     found = []
     for memory in range(1, 10):
         packer = zlib.compressobj(9, zlib.DEFLATED, -window, memory)
         found.append(packer.compress(stream) + packer.flush())
+        progress(0.6 + 0.4 * memory / 9)
     return min(found, key=len)
-
-
-def _inflated(data: bytes, patch: Patch) -> bytes:
-    """The stream, up to its end; more than any records of the result can be is not unpacked."""
-    # The least record makes one byte of five, and a change is two bytes for one.
-    most = 64 + 8 * patch.result_size + 2 * _CHANGES
-    unpacker = zlib.decompressobj(-patch.window)
-    try:
-        return unpacker.decompress(data, most)
-    except zlib.error as error:
-        raise PatchError(f"the patch's stream is damaged: {error}") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -66,6 +67,15 @@ def release_table(release: Release) -> Table:
         table.add_row("archive", f"{release.archive_size:,} bytes")
     elif release.version:
         table.add_row("version", Text(release.version))
+    if release.patch and release.does:
+        found, does = release.patch, release.does
+        table.add_row("makes", f"a {found.kind} of {found.result_size:,} bytes")
+        base = f"version {found.base_version}, of {found.base_size:,} bytes"
+        table.add_row("out of", Text(base if found.base_size else "nothing: it is compressed"))
+        table.add_row("copies", f"{does.copied:,} bytes in {does.records:,} records")
+        table.add_row("changes", f"{does.changed:,} words of 16 bits in them")
+        table.add_row("inserts", f"{does.inserted:,} bytes")
+        table.add_row("share", f"{100 * release.size / found.result_size:.2f} % of what it makes")
     table.add_row("payload", f"{release.payload_size:,} bytes")
     if release.signed:
         table.add_row("signed", Text(f"as number {release.signed.sequence}"))
@@ -80,6 +90,35 @@ def release_table(release: Release) -> Table:
     table.add_row("md5", release.md5)
     table.add_row("sha256", release.sha256)
     return table
+
+
+def patch_line(made: Release, whole: Release) -> str:
+    """Where a patch lies, and how much it spares."""
+    assert made.patch
+    what = f"from {made.patch.base_version}" if made.patch.base_size else "compressed"
+    return f"patch   {made.path}: {what}, {made.size:,} bytes, {percent(made, whole)} of the full"
+
+
+def percent(made: Release, whole: Release) -> str:
+    share = 100 * made.size / whole.size
+    return f"{share:.2f} %" if share < 1 else f"{share:.1f} %"
+
+
+@contextmanager
+def bar(console: Console) -> Iterator[Callable[[str], Callable[[float], None]]]:
+    """Gives a bar for each piece of work, named; it is told the share that is done, 0 to 1."""
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def begin(what: str) -> Callable[[float], None]:
+            task = progress.add_task(escape(what), total=1.0)
+
+            def at(share: float) -> None:
+                progress.update(task, completed=share)
+
+            return at
+
+        yield begin
 
 
 def ago(at: float | None) -> str:

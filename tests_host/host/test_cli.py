@@ -283,3 +283,53 @@ def test_a_cloud_that_cannot_start(cloud, tmp_path):
     assert "no MQTT broker" in run(
         "cloud", "--port", 0, "--broker", "127.0.0.1:1", *where, code=1
     ).stderr  # fmt: skip
+
+
+def refusal(*arguments):
+    return quick(*arguments, code=1).stderr
+
+
+def test_patches_from_the_command_line(app, tmp_path):
+    def made(*args):
+        return json.loads(quick("release", app, *args, "--json").stdout)
+
+    old = tmp_path / "thermo-1.bin"
+    quick("release", app, "--version", "1", "--out", old)
+    (app / "app.py").write_text("def main():\n    return 1\n")
+    two = made("--version", "2", "--out", tmp_path / "thermo-2.bin", "--from", "1", "--compress")
+    assert [each["path"].rpartition("/")[2] for each in two["patches"]] == [
+        "thermo-2-from-1.bin",
+        "thermo-2-compressed.bin",
+    ]
+    assert two["patches"][0]["size"] < two["patches"][1]["size"] < two["size"]
+    assert two["patches"][0]["patch"]["base_version"] == "1"
+    shown = quick("inspect", tmp_path / "thermo-2-from-1.bin").stdout
+    assert "version 1, of" in shown and "words of 16 bits" in shown
+    # By path, by VERSION=FILE, and for a file that is ready.
+    again = quick(
+        "release", tmp_path / "thermo-2.bin", "--from", old, "--from", f"1={old}", "--json"
+    )
+    assert len(json.loads(again.stdout)["patches"]) == 2
+    assert "beside" in refusal("release", tmp_path / "thermo-2.bin", "--from", "0.9")
+    assert "not a file" in refusal("release", tmp_path / "thermo-2.bin", "--from", "1=none.bin")
+
+
+def test_a_signed_patch_and_what_it_makes(app, tmp_path):
+    key = tmp_path / "owner.key"
+    public = tmp_path / "owner.pub"
+    quick("keygen", key, "--no-passphrase")
+    quick("release", app, "--version", "1", "--out", tmp_path / "t-1.bin")
+    signed = ("--key", key, "--sequence", 7, "--from", "1", "--compress")
+    quick("release", app, "--version", "2", "--out", tmp_path / "t-2.bin", *signed)
+    patch, base = tmp_path / "t-2-from-1.bin", tmp_path / "t-1.bin"
+    assert "open" in quick("verify", patch, "--key", public).stdout
+    assert "so is what it makes" in quick("verify", patch, "--key", public, "--base", base).stdout
+    packed = tmp_path / "t-2-compressed.bin"
+    assert "so is what it makes" in quick("verify", packed, "--key", public).stdout
+    found = json.loads(quick("inspect", patch, "--json").stdout)
+    assert found["signed"]["kind"] == "patch" and found["version"] == "2"
+    why = refusal("verify", patch, "--key", public, "--base", tmp_path / "t-2.bin")
+    assert "wrong base" in why
+    assert "no delta" in refusal("verify", tmp_path / "t-2.bin", "--key", public, "--base", base)
+    # A board with keys takes no patch that is not signed, whatever it makes.
+    assert "--key" in refusal("release", tmp_path / "t-2.bin", "--from", "1")

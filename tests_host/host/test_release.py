@@ -305,3 +305,104 @@ def test_what_is_compiled_runs_on_micropython(app, tmp_path):
             text=True,
         )
         assert ran.stdout == "42\n", ran.stderr
+
+
+# Patches
+
+
+@pytest.fixture
+def versions(app, tmp_path):
+    """0.1 and 0.2 of one application, side by side, and what differs is one line."""
+    old = release.pack(app, "0.1", out=tmp_path / "out" / "blinky-0.1.bin")
+    (app / "app.py").write_text("def main(client=None):\n    return 43\n")
+    return old, release.pack(app, "0.2", out=tmp_path / "out" / "blinky-0.2.bin")
+
+
+def test_a_delta_says_what_it_does(versions, tmp_path):
+    old, new = versions
+    out = release.patch_out(new.path, "0.1")
+    assert out.name == "blinky-0.2-from-0.1.bin"
+    made = release.make_patch(new, old.path, out=out)
+    assert made == release.inspect(out)
+    assert (made.kind, made.version, made.size) == ("patch", None, out.stat().st_size)
+    assert made.patch.base_version == "0.1" and made.patch.kind == "bundle"
+    assert made.patch.result_sha256 == new.sha256 and made.patch.result_md5 == new.md5
+    assert made.does.copied + made.does.inserted == new.size
+    assert made.size < new.size // 10
+    assert release.apply_patch(out, old.path) == new.path.read_bytes()
+    with pytest.raises(ReleaseError, match="wrong base: the patch is for version 0.1"):
+        release.apply_patch(out, new.path)
+
+
+def test_a_compressed_firmware_has_no_base(versions):
+    _, new = versions
+    out = release.patch_out(new.path, None)
+    assert out.name == "blinky-0.2-compressed.bin"
+    made = release.make_patch(new, None, out=out)
+    assert made.patch.base_size == 0 and made.patch.base_version == ""
+    assert made.does.inserted == new.size and made.size < new.size
+    assert release.apply_patch(out, None) == new.path.read_bytes()
+
+
+def test_small_changes_stay_small(app, tmp_path):
+    """Members are in a stable order and aligned, so that what is put in moves nothing else."""
+    (app / "big.bin").write_bytes(hashlib.shake_256(b"x").digest(50_000))
+    old = release.pack(app, "0.1", out=tmp_path / "a" / "1.bin")
+    (app / "aaa.txt").write_text("comes first\n")
+    new = release.pack(app, "0.2", out=tmp_path / "b" / "2.bin")
+    made = release.make_patch(new, old.path, out=tmp_path / "p.bin")
+    assert made.size < 600
+
+
+def test_bases_are_found_by_their_version(versions, app, tmp_path):
+    old, new = versions
+    assert release.find_base("0.1", new) == old.path
+    with pytest.raises(ReleaseError, match="no firmware 0.9 beside .*--from 0.9=FILE"):
+        release.find_base("0.9", new)
+    # Junk, patches and other applications beside it do not count.
+    (new.path.parent / "junk.bin").write_bytes(b"ivota.json")
+    release.make_patch(new, old.path, out=new.path.parent / "patch.bin")
+    release.pack(app, "0.1", out=new.path.parent / "other.bin", application="other")
+    (new.path.parent / "copy.bin").write_bytes(old.path.read_bytes())
+    assert release.find_base("0.1", new) == old.path
+    release.pack(app, "0.1", out=new.path.parent / "again.bin", mpy=False)
+    with pytest.raises(ReleaseError, match="several files are version 0.1: .*again.bin"):
+        release.find_base("0.1", new)
+
+
+def test_what_makes_no_delta(versions, app, tmp_path):
+    old, new = versions
+    image = tmp_path / "image.bin"
+    image.write_bytes(b"\xe9" + bytes(100))
+    out = tmp_path / "p.bin"
+    for base, more, why in (
+        (image, {}, "of another kind"),
+        (
+            release.pack(app, "0.1", out=tmp_path / "o.bin", application="x").path,
+            {},
+            "of the appl",
+        ),
+        (old.path, {"base_version": "0.0"}, "is version '0.1', not '0.0'"),
+    ):
+        with pytest.raises(ReleaseError, match=why):
+            release.make_patch(new, base, out=out, **more)
+    whole = release.inspect(image)
+    image2 = tmp_path / "image2.bin"
+    image2.write_bytes(b"\xe9" + hashlib.shake_256(b"y").digest(100))
+    with pytest.raises(ReleaseError, match="does not say its version: write VERSION=FILE"):
+        release.make_patch(whole, image2, out=out)
+    # No smaller than what it makes: not written.
+    assert release.make_patch(release.inspect(image2), None, out=out) is None
+    assert not out.exists()
+    with pytest.raises(ReleaseError, match="not a good file name"):
+        release.patch_out(new.path, "0/1")
+
+
+def test_a_damaged_patch_is_no_release(versions, tmp_path):
+    old, new = versions
+    made = release.make_patch(new, old.path, out=tmp_path / "p.bin")
+    data = made.path.read_bytes()
+    for damaged in (data[:50], data[: made.patch.header_size + 3], data[:8] + b"\x07" + data[9:]):
+        made.path.write_bytes(damaged)
+        with pytest.raises(ReleaseError):
+            release.inspect(made.path)

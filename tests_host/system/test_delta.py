@@ -1,0 +1,226 @@
+"""Deltas and compressed firmware on simulated boards of 32 bits: signed, cut, refused."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+from badserver import BadServer
+from conftest import MakeBoard
+from test_signed import CRASHES, Field, Make, changed, esp32, field, keys, make
+from wire import Wire
+
+from ivota_tools import patch
+from ivota_tools.signing import split
+from ivota_tools.sim.flash import BLOCK, Fault
+from ivota_tools.sim.image import make_image
+
+__all__ = ["esp32", "field", "keys", "make"]  # fixtures
+
+WRONG = "wrong base: the patch is for version "
+
+
+def delta(base: bytes, result: bytes, version: str, kind: str = "bundle") -> bytes:
+    """The patch from one firmware file to another."""
+    return patch.make(split(base)[0], result, base_version=version, kind=kind)
+
+
+def end(field: Field, version: str, data: bytes) -> tuple[str, str]:
+    progress = field.push(version, data).json["report"]["progress"]
+    return progress["state"], progress["result_msg"]
+
+
+@pytest.mark.slow
+def test_signed_deltas_one_upon_the_other(field: Callable[..., Field], make: Make) -> None:
+    """What is on flash after each is what a full update would have left there."""
+    it = field()
+    first = make("0.2", 5, files={"data.bin": random.Random(1).randbytes(60_000)})
+    it.accepts("0.2", first)
+    before = first
+    for n, version in enumerate(("0.3", "0.4"), start=6):
+        data = bytearray(random.Random(1).randbytes(60_000))
+        data[1000 * n : 1000 * n + 500] = random.Random(n).randbytes(500)
+        full = make(version, n, files={"data.bin": bytes(data)})
+        small = make.signer(n).sign(delta(before, full, "0.2"), version, "patch")
+        assert len(small) < len(full) // 10
+        it.accepts(version, small)
+        assert it.board.read(f"/firmware/{version}.bin") == full
+        assert it.state()["sequence"] == n
+        before = full
+    assert sorted(it.board.listdir("/firmware")) == ["0.2.bin", "0.3.bin", "0.4.bin"]
+    # One that was signed before is not taken again, as a delta as little as in full.
+    old = make("0.9", 6)
+    refused = make.signer(9).sign(delta(before, old, "0.4"), "0.9", "patch")
+    assert end(it, "0.9", refused) == ("fail", "signature: number 6, and 7 is confirmed")
+    assert sorted(it.board.listdir("/firmware")) == ["0.3.bin", "0.4.bin"]
+    it.board.stop()
+    assert it.board.failure is None
+
+
+@pytest.mark.slow
+def test_what_runs_was_signed_and_not_only_the_patch(
+    field: Callable[..., Field], make: Make
+) -> None:
+    it = field()
+    base = make("0.2", 1)
+    it.accepts("0.2", base)
+    good = make("0.3", 5)
+    payload = split(good)[0]
+    for result, why in (
+        (payload, "it is not signed"),
+        (make("0.3", 5, key="thief"), "by none of the trusted keys"),
+        (make("0.3", 5, target="kettle"), "for the target kettle"),
+        (make("0.4", 5), "of version 0.4"),
+        (changed(good, 5000), "the payload is not the one that was signed"),
+        (make.signer(5).sign(payload, "0.3", "patch"), "the payload is of another kind"),
+    ):
+        small = make.signer(5).sign(delta(base, result, "0.2"), "0.3", "patch")
+        state, message = end(it, "0.3", small)
+        assert state == "fail" and message.startswith(f"signature: {why}"), message
+        assert it.board.listdir("/firmware") == ["0.2.bin"]
+    small = delta(base, good, "0.2")
+    for data, why in (
+        (small, "it is not signed"),
+        (make.signer(5, "thief").sign(small, "0.3", "patch"), "by none of the trusted keys"),
+        (make.signer(5).sign(small, "0.3", "bundle"), "the payload is of another kind"),
+    ):
+        lines = len(it.board.log)
+        assert end(it, "0.3", data)[1].startswith(f"signature: {why}")
+        assert not [line for line in it.board.log[lines:] if "expand" in line]
+    it.accepts("0.3", make.signer(5).sign(small, "0.3", "patch"))
+    assert it.board.read("/firmware/0.3.bin") == good
+
+
+def test_a_wrong_base_and_then_the_full_firmware(
+    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
+) -> None:
+    board = agent()
+    board.power_on()
+    wire.wait_version("0.1")
+    it = Field(board, wire, server)
+    base, other, full = make("0.2"), make("0.2.1"), make("0.3")
+    # The factory package is no base.
+    assert end(it, "0.3", delta(base, full, "0.2")) == ("fail", WRONG + "0.2")
+    it.accepts("0.2", make("0.2", files={"more": b"of other bytes"}))
+    assert end(it, "0.4", delta(base, full, "0.2")) == ("fail", WRONG + "0.2")
+    assert end(it, "0.4", delta(other, full, "0.2.1")) == ("fail", WRONG + "0.2.1")
+    assert board.listdir("/firmware") == ["0.2.bin"]
+    # The answer to the same is given without a download.
+    asked = len(server.requests)
+    assert end(it, "0.4", delta(base, full, "0.2")) == ("fail", WRONG + "0.2")
+    assert len(server.requests) == asked
+    it.accepts("0.3", full)
+
+
+def test_a_compressed_firmware(
+    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
+) -> None:
+    board = agent()
+    board.power_on()
+    wire.wait_version("0.1")
+    it = Field(board, wire, server)
+    full = make("0.2", files={"text": b"what can be said in less words. " * 900})
+    small = patch.make(b"", full)
+    assert len(small) < len(full) * 0.7
+    it.accepts("0.2", small)
+    assert board.read("/firmware/0.2.bin") == full
+
+
+@pytest.mark.slow
+def test_a_version_that_crashes_is_not_made_a_second_time(
+    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
+) -> None:
+    """By the full firmware, a delta or a compressed one: the same bytes are refused."""
+    board = agent(trial={"starts": 1})
+    board.power_on()
+    wire.wait_version("0.1")
+    it = Field(board, wire, server)
+    base = make("0.2")
+    it.accepts("0.2", base)
+    broken = make("0.3", app=CRASHES)
+    state, message = end(it, "0.3", delta(base, broken, "0.2"))
+    assert state == "fail" and message.startswith("crashed in its trial")
+    lines = len(board.log)
+    for data in (patch.make(b"", broken), broken):
+        assert end(it, "0.3", data) == ("fail", message)
+    assert not [line for line in board.log[lines:] if "expanded" in line]
+    it.accepts("0.4", delta(base, make("0.4"), "0.2"))
+
+
+@pytest.mark.slow
+def test_power_cuts_while_it_is_made(
+    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
+) -> None:
+    """Before and within operations of the flash, all through it: the patch is there still."""
+    board = agent()
+    board.power_on()
+    wire.wait_version("0.1")
+    it = Field(board, wire, server)
+    base = make("0.2", files={"data": random.Random(3).randbytes(100_000)})
+    it.accepts("0.2", base)
+    full = make("0.3", files={"data": random.Random(3).randbytes(100_000), "new": b"file"})
+    small = delta(base, full, "0.2")
+    url = server.add("/p", small)
+    kinds = ("die", "part", "random")
+    cut = made = 0
+    while True:
+        wire.push("0.3", url, small)
+        start = len(board.log)
+        board.wait_log(r"ivota: expand ", 30, start)
+        at = board.flash_counts()["operations"] + 3 + 37 * cut
+        board.arm(Fault(kinds[cut % 3], at, seed=cut))
+        cut += 1
+        if not _dies(board, wire):
+            break
+        made += 1
+        said = len(wire.messages)
+        board.power_on()
+        wire.wait(lambda m: m.kind == "report_version", "a version", after=said)
+    assert made >= 4
+    wire.wait(lambda m: m.state == "done", "done", timeout_s=60)
+    board.wait_log("confirmed version=0.3")
+    assert board.read("/firmware/0.3.bin") == full
+    assert sorted(board.listdir("/firmware")) == ["0.2.bin", "0.3.bin"]
+    # But for cuts behind the rename, at which the patch has been made use of.
+    assert len(server.asked("/p")) <= 2
+
+
+def _dies(board, wire: Wire) -> bool:  # type: ignore[no-untyped-def]
+    """Waits for the armed death; False where the update got to its end before."""
+    until = time.monotonic() + 60
+    while board.on:
+        if any(line.startswith("ivota: confirmed version=0.3") for line in board.log):
+            return False
+        assert time.monotonic() < until, "\n".join(board.log[-30:])
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.slow
+def test_an_image_from_the_running_partition(
+    esp32: MakeBoard, field: Callable[..., Field], make: Make
+) -> None:
+    it = field(make=esp32)
+    flash = it.board.flash
+    assert flash
+    alike = "# " + random.Random(1).randbytes(12_000).hex()
+    running = make_image("0.1", size=30_000)
+    image = make_image("0.2", alike)
+    full = make.signer(5).sign(image, "0.2", "esp32-image")
+    wrong = delta(make_image("0.0", size=30_000), full, "0.0", "esp32-image")
+    signed = make.signer(5).sign(wrong, "0.2", "patch")
+    assert end(it, "0.2", signed) == ("fail", WRONG + "0.0")
+    assert flash.slot("ota_1")[:BLOCK] == b"\xff" * BLOCK
+    small = delta(running, full, "0.1", "esp32-image")
+    it.accepts("0.2", make.signer(5).sign(small, "0.2", "patch"))
+    assert flash.slot("ota_1")[: len(full)] == full
+    # The next one builds on what runs now, its trailer left aside.
+    newer = make.signer(6).sign(make_image("0.3", alike), "0.3", "esp32-image")
+    again = delta(full, newer, "0.2", "esp32-image")
+    assert len(again) < len(newer) // 10
+    it.accepts("0.3", make.signer(6).sign(again, "0.3", "patch"))
+    assert flash.slot("ota_0")[: len(newer)] == newer
+    it.board.stop()
+    assert it.board.listdir("/firmware") == []
