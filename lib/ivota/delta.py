@@ -52,7 +52,7 @@ def pieces(stream, base, size, left):
             insert = inserts[i]
             if moves[i]:
                 at += moves[i]
-                if at < 0:
+                if not 0 <= at <= size:
                     raise EOFError
                 base.seek(at)
             changes = counts[i]

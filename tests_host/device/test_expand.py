@@ -346,6 +346,16 @@ def test_records_that_lead_elsewhere():
         run(group((0, 10, [], b"")), base, left=9)
 
 
+def test_a_place_in_no_base():
+    """A compressed firmware has none to go to another place in."""
+    for move in (1, -1, 0x7FFFFFFF):
+        for record in ((move, 0, [], b"abc"), (move, 1, [], b"")):
+            with raises(OtaError, "its stream is damaged") as caught:
+                for _ in delta.pieces(io.BytesIO(group(record)), None, 0, 3):
+                    pass
+            assert caught.value.reject
+
+
 def test_a_stream_that_is_none():
     good = patch(BASE, RESULT)
     size = len(header(BASE, RESULT))

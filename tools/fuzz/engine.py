@@ -133,11 +133,12 @@ def _fuzz(
         f"-timeout={TIMEOUT_S}",
         f"-rss_limit_mb={MEMORY_MB}",
         f"-artifact_prefix={folder}/",
-        f"-dict={words}",
         "-print_final_stats=1",
         "-len_control=0",
         "-verbosity=1",
     ]
+    if found.words:
+        options.append(f"-dict={words}")
     atheris.Setup(
         [sys.argv[0], *options, str(folder / "found"), str(corpus)],
         one,

@@ -1,0 +1,51 @@
+"""The records of a patch, unpacked: what they make of a base, and that they read nothing beyond.
+
+The first two bytes are the result's size.
+"""
+
+import io
+
+from ivota.delta import pieces
+from ivota.errors import OtaError
+
+BASE = bytes((i * 7 + i // 251) & 0xFF for i in range(3000))
+MOST = 4096
+
+reference = None  # the result as another reader makes it, None for records that it refuses
+
+
+class Base:
+    """The base, of which only what is there may be read."""
+
+    def __init__(self):
+        self._at = 0
+
+    def seek(self, at):
+        assert 0 <= at <= len(BASE), "a place outside of the base"
+        self._at = at
+
+    def readinto(self, buffer, n):
+        assert self._at + n <= len(BASE), "behind the end of the base"
+        self._at += n
+        return io.BytesIO(BASE[self._at - n : self._at]).readinto(buffer, n)
+
+
+def check(data):
+    size = (data[0] | data[1] << 8) % MOST + 1 if len(data) > 1 else 1
+    made = b""
+    count = 0
+    try:
+        found = pieces(io.BytesIO(data[2:]), Base(), len(BASE), size)
+        buffer = next(found)
+        for n in found:
+            assert 0 < n <= 1024
+            made += bytes(buffer)[:n]
+            count += 1
+            assert len(made) <= size and count <= size
+    except OtaError as error:
+        assert error.code == -5 and error.reject and error.message[:7] == "patch: "
+        assert not reference or reference(BASE, data[2:], size) is None
+        return "refused"
+    assert len(made) == size
+    assert not reference or reference(BASE, data[2:], size) == made
+    return "%d" % size
