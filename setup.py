@@ -1,6 +1,7 @@
 """What pyproject.toml can't say: which packages lie in tools/, and the boards' files in the wheel.
 
-setuptools cannot find `ivota_tools` by itself in a folder called tools/. A wheel has no checkout
+setuptools cannot find `ivota_tools` by itself in a folder called tools/; `ivota-stubs` are the types
+of the boards' package, for those who write applications (PEP 561). A wheel has no checkout
 around it, so it brings what the commands put on boards (tools/tree.py).
 """
 
@@ -25,6 +26,10 @@ class BuildWithDevice(build_py):
 
 
 setup(
-    packages=["ivota_tools", *("ivota_tools." + name for name in find_packages("tools"))],
+    packages=[
+        "ivota-stubs",
+        "ivota_tools",
+        *("ivota_tools." + name for name in find_packages("tools")),
+    ],
     cmdclass={"build_py": BuildWithDevice},
 )

@@ -1,0 +1,5 @@
+TIMED_OUT: int
+NOT_FOUND: int
+EXPIRED: int
+MISMATCH: int
+FAILED: int

@@ -1,0 +1,6 @@
+from collections.abc import Mapping
+from typing import Any
+
+class ConfigError(ValueError): ...
+
+def check(found: Mapping[str, Any] | tuple[Mapping[str, Any], ...]) -> dict[str, Any]: ...

@@ -1,0 +1,4 @@
+from collections.abc import Callable
+
+feed: Callable[[], object]
+online: Callable[[], object]
