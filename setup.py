@@ -1,7 +1,7 @@
 """What pyproject.toml can't say: which packages lie in tools/, and the boards' files in the wheel.
 
-setuptools cannot find `ivota_tools` by itself in a folder called tools/; `ivota-stubs` are the types
-of the boards' package, for those who write applications (PEP 561). A wheel has no checkout
+setuptools cannot find `ivota_tools` by itself in a folder called tools/; `ivota-stubs` are the
+types of the boards' package, for those who write applications (PEP 561). A wheel has no checkout
 around it, so it brings what the commands put on boards (tools/tree.py).
 """
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import access_cli, campaign_cli, cloud_cli, device_cli, views
+from . import access_cli, campaign_cli, cloud_cli, device_cli, tree, views
 from . import release as releases
 from .board import app as board
 from .client_api import ApiError, Client, Json
@@ -22,9 +22,23 @@ from .sim.swarm_cli import swarm
 from .terminal import AsJson, err, fail, out, print_json, warn
 from .users_cli import user
 
+# What --help shows, as a table of contents: from a first update to a fleet and its cloud.
+CONTENTS = {
+    "First steps": "demo cloud board release push watch devices",
+    "Firmware": "firmware inspect keygen verify",
+    "One device": "why attempts retry cancel tag secret",
+    "Many devices": "group campaign",
+    "The cloud itself": "health audit token user backup restore",
+    "Without boards": "sim",
+}
+
 
 class _Group(TyperGroup):
     """Known errors are a sentence and exit code 1; anything else is a bug and shows itself."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        order = " ".join(CONTENTS.values()).split()
+        return sorted(self.commands, key=order.index)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -38,7 +52,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Firmware updates for MicroPython boards.",
 )
 
 app.add_typer(board, name="board")
@@ -55,6 +68,23 @@ for command in (
     *(access_cli.audit, access_cli.health),
 ):
     app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"ivota {tree.version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which this is."),
+    ] = False,
+) -> None:
+    """Firmware updates for MicroPython boards."""
+
 
 Device = Annotated[str, typer.Option("--device", "-d", help="PRODUCT/NAME, or NAME alone.")]
 
@@ -420,3 +450,15 @@ def _release_json(made: releases.Release) -> Json:
 
 if __name__ == "__main__":
     sys.exit(app())
+
+
+def _arrange() -> None:
+    panels = {name: panel for panel, names in CONTENTS.items() for name in names.split()}
+    for command in app.registered_commands:
+        assert command.callback
+        command.rich_help_panel = panels[command.name or command.callback.__name__]
+    for group in app.registered_groups:
+        group.rich_help_panel = panels[str(group.name)]
+
+
+_arrange()

@@ -1,9 +1,23 @@
-"""What the documents list is what the code has."""
+"""What the documents list is what the code has: events, keys, links, commands, the API."""
 
+from __future__ import annotations
+
+import ast
+import importlib.util
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from ivota_tools import api_doc, cli
 
 CHECKOUT = Path(__file__).parents[2]
+PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")])
+STUBS = CHECKOUT / "stubs" / "ivota-stubs"
 
 
 def test_every_event_is_documented_and_no_other() -> None:
@@ -22,3 +36,149 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     documented = (CHECKOUT / "docs" / "formats.md").read_text()
     for key in re.findall(r'"(\w+)":', keys):
         assert re.search(rf"`(\w+\.)?{key}`", documented) or f"{key}." in documented, key
+
+
+# --- links
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a chapter of this page may name, as GitHub makes it of the titles."""
+    found: set[str] = set()
+    for title in re.findall(r"^#+ (.+)$", prose(page), re.M):
+        title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
+        made = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        number = sum(each == made or each.startswith(f"{made}-") for each in found)
+        found.add(f"{made}-{number}" if made in found else made)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = prose(page)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    for link in links:
+        if re.match(r"\w+:", link):
+            assert link.startswith("https://"), link
+            continue
+        path, _, chapter = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not chapter or chapter in anchors(target), link
+
+
+# --- commands
+
+
+def shown(page: Path) -> Iterator[str]:
+    """The lines of code blocks and the words between backticks that begin as a command does."""
+    text = page.read_text()
+    begins = r"(?:ivota|make|mpremote|python -m ivota_tools)"
+    lines = re.sub(r" \\\n +", " ", text)
+    yield from re.findall(rf"^(?: {{4,}}|\$ )({begins}[ .].+)$", lines, re.M)
+    yield from re.findall(rf"`({begins}[ .][^`]+)`", prose(page).replace("\n", " "))
+
+
+COMMANDS = sorted({line for page in PAGES for line in shown(page)})
+
+
+def words_of(line: str) -> list[str]:
+    words = shlex.split(line, comments=True)
+    return words[: words.index(">")] if ">" in words else words
+
+
+def test_there_are_commands_to_look_at() -> None:
+    assert len([line for line in COMMANDS if line.startswith("ivota ")]) > 40
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("ivota ")])
+def test_a_shown_command_is_one(line: str) -> None:
+    """Its options and the number of its words: whether it works, other tests see."""
+    command: Any = typer.main.get_command(cli.app)
+    context: Any = None
+    name, words = "ivota", words_of(line)[1:]
+    while hasattr(command, "commands"):
+        context = typer.Context(command, parent=context, info_name=name)
+        if not words or words[0].startswith("-"):
+            break
+        name, *words = words
+        assert name in command.commands, f"there is no command {name}"
+        command = command.commands[name]
+    try:
+        command.make_context(name, words, parent=context)
+    except Exception as error:  # typer has click's errors under no public name
+        kind = type(error).__name__
+        # --help and --version; what prose leaves out; a file that is not here.
+        fine = kind in ("Exit", "MissingParameter") or "does not exist" in str(error)
+        assert fine, (kind, str(error))
+
+
+def test_shown_targets_are_in_the_makefile() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text()
+    for line in COMMANDS:
+        if line.startswith("make "):
+            target = words_of(line)[1]
+            assert re.search(rf"^{target}:", makefile, re.M), line
+
+
+def test_shown_modules_can_be_started() -> None:
+    for line in COMMANDS:
+        if line.startswith("python "):
+            name = words_of(line)[2]
+            found = importlib.util.find_spec(name)
+            assert found, line
+            if found.submodule_search_locations:
+                assert importlib.util.find_spec(name + ".__main__"), line
+
+
+def test_the_help_is_a_table_of_contents() -> None:
+    """Each command is in one chapter, and says in a line what it does."""
+    listed = " ".join(cli.CONTENTS.values()).split()
+    command: Any = typer.main.get_command(cli.app)
+    assert sorted(listed) == sorted(command.commands)
+    for name, each in command.commands.items():
+        assert each.get_short_help_str(200).endswith("."), name
+
+
+# --- the API
+
+
+def test_the_api_is_written_anew() -> None:
+    """`python -m ivota_tools.api_doc` writes it."""
+    assert (CHECKOUT / api_doc.DOCUMENT).read_text() == api_doc.document()
+
+
+def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[object, ...]:
+    given = node.args
+    names = [each.arg for each in given.args]
+    return names, [ast.unparse(each) for each in given.defaults]
+
+
+@pytest.mark.parametrize("stub", sorted(STUBS.glob("*.pyi")), ids=lambda path: path.stem)
+def test_stubs_say_what_the_package_has(stub: Path) -> None:
+    source = ast.parse((CHECKOUT / "lib" / "ivota" / f"{stub.stem}.py").read_text())
+
+    def functions(tree: ast.AST) -> dict[str, tuple[object, ...]]:
+        found: dict[str, tuple[object, ...]] = {}
+        for node in ast.iter_child_nodes(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found[node.name] = _arguments(node)
+            elif isinstance(node, ast.ClassDef):
+                found |= {f"{node.name}.{k}": v for k, v in functions(node).items()}
+        return found
+
+    real = functions(source)
+    typed = functions(ast.parse(stub.read_text()))
+    for name, arguments in typed.items():
+        if not name.startswith("Log."):  # no class of the package: what it calls
+            assert real[name] == arguments, name
+    text = "".join(path.read_text() for path in (CHECKOUT / "lib" / "ivota").glob("*.py"))
+    for node in ast.walk(ast.parse(stub.read_text())):
+        if isinstance(node, ast.AnnAssign):
+            assert re.search(
+                rf"\b{ast.unparse(node.target)} =|def {ast.unparse(node.target)}", text
+            )

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from ivota_tools import tree
 from ivota_tools.client_api import ApiError
 from ivota_tools.cloud import CloudError
 from ivota_tools.demo import readme, roll_back, update
@@ -23,7 +24,8 @@ from ivota_tools.sim import BoardError, FlashError
 from ivota_tools.sim.board import CHECKOUT
 from ivota_tools.toolchain import ToolchainError, micropython, mosquitto, umqtt
 
-BUILD = CHECKOUT / "build"
+# Of an installed ivota: the folder that one is in.
+BUILD = tree.HERE.parent / "build" if tree.root() == tree.HERE.parent else Path("build")
 
 _KNOWN = (ApiError, BoardError, CloudError, FlashError, ReleaseError, ToolchainError)
 
