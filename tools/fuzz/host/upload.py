@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ivota_tools import bundle, release
+from ivota_tools import bundle, patch, release
 
 _FOLDER = tempfile.TemporaryDirectory(
     prefix="ivota-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -24,11 +24,18 @@ def check(data: bytes) -> str:
         return "refused"
     assert found.size == len(data) and found.sha256 == hashlib.sha256(data).hexdigest()
     assert 0 <= found.payload_size <= len(data)
-    assert found.kind in ("bundle", "esp32-image", "other")
+    assert found.kind in ("bundle", "esp32-image", "patch", "other")
     payload = data[: found.payload_size]
     if found.signed:
         assert found.signed.sha256 == hashlib.sha256(payload).hexdigest()
         assert found.signed.size == len(payload) and found.signed.kind == found.kind
+    if found.kind == "patch":
+        assert found.patch and found.does and 0 < found.patch.result_size < 1 << 32
+        for record in patch.records(payload):
+            assert all(0 <= 2 * word < record.copy for word, _ in record.changes), "out of a copy"
+            assert 0 < record.copy + len(record.inserted) <= 2 * 65535
+        assert found.does.copied + found.does.inserted == found.patch.result_size
+        return "patch"
     if found.kind != "bundle":
         return found.kind
     assert found.version and found.archive_size and found.archive_size <= len(payload)

@@ -4,7 +4,7 @@ import random
 
 from .. import archives
 from ..target import Bound, Mistake, Target
-from . import bundle, signature
+from . import bundle, patch, signature
 
 
 def seeds() -> dict[str, bytes]:
@@ -13,23 +13,26 @@ def seeds() -> dict[str, bytes]:
         if name in ("good", "case-image", "case-deep", "case-no-JSON", "lengths-largest", "twice"):
             found["signed-" + name] = data
     found["signed-bundle"] = found["good"] + signature.seeds()["good"]
+    found |= {f"patch-{name}": data for name, data in patch.seeds().items()}
+    found["good-patch"] = found.pop("patch-good")
     found["image"] = b"\xe9\x01\0\0" + bytes(100)
     return found
 
 
 def change(data: bytes, chance: random.Random) -> bytes:
-    return archives.change(data, chance)
+    made = archives.change(data, chance)
+    return patch.change(data, chance) if made == data and data[:8] == b"IVOTADLT" else made
 
 
 TARGET = Target(
     about="an upload",
-    code=("tools/bundle.py", "tools/release.py", "tools/signing.py"),
+    code=("tools/bundle.py", "tools/release.py", "tools/signing.py", "tools/patch.py"),
     device=False,
     seeds=seeds,
     mutate=change,
     most=8192,
     lines=Bound(20_000, 40),
-    words=("ustar\\x0000", "ivota.json", "app.py", '\\"path\\": ', "../", "IVOTASIG"),
+    words=("ustar\\x0000", "ivota.json", "app.py", '\\"path\\": ', "../", "IVOTASIG", "IVOTADLT"),
     mistakes=(
         Mistake(
             "any path",
@@ -40,6 +43,10 @@ TARGET = Target(
                     'if "/" == name[:1]:',
                 ),
             ),
+        ),
+        Mistake(
+            "a patch changes what it has not copied",
+            (("tools/patch.py", "if words and 2 * words[-1] >= min(copy, PIECE):", "if False:"),),
         ),
         Mistake(
             "contents are not compared",
