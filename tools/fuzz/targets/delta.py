@@ -114,7 +114,7 @@ TARGET = Target(
     code=("lib/ivota/delta.py",),
     seeds=seeds,
     reference=reference,
-    most=2048,
+    most=2560,
     lines=Bound(60_000, 300),
     mistakes=(
         Mistake(
