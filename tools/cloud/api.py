@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Select, select
@@ -31,6 +32,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 409, 422)
 }
 
+Number = Annotated[int, PathParameter(ge=1, le=ID_MOST)]
 Page = Annotated[int, Query(ge=1, le=PAGE_MOST)]
 After = Annotated[int, Query(ge=0, le=REVISION_MOST)]
 

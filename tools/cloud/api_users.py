@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path
+from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from . import schemas_fleet as fleet
 from . import users
 from .access import Guard
-from .api import ERRORS, ID_MOST
+from .api import ERRORS, Number
 from .database import Database
 from .models import User
-
-Number = Annotated[int, Path(ge=1, le=ID_MOST)]
 
 
 def routes(database: Database, *, may_admin: Guard) -> APIRouter:

@@ -12,7 +12,17 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from ..toolchain import ToolchainError
-from . import api, api_fleet, api_users, downloads, signing, users
+from . import (
+    api,
+    api_access,
+    api_campaigns,
+    api_devices,
+    api_groups,
+    api_users,
+    downloads,
+    signing,
+    users,
+)
 from .access import guard, local_token
 from .alone import Alone
 from .broker import Broker
@@ -212,7 +222,10 @@ class Cloud:
                 may=may,
                 upload_most=self._upload_most,
             ),
-            api_fleet.routes(database, wake=self._wake, may=may, may_admin=may_admin),
+            api_devices.routes(database, wake=self._wake, may=may),
+            api_groups.routes(database, may=may),
+            api_campaigns.routes(database, wake=self._wake, may=may),
+            api_access.routes(database, may=may, may_admin=may_admin),
             api_users.routes(database, may_admin=may_admin),
         )
         self._server.start(Split(programme, make_pages(self._pages)))

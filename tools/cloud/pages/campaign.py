@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from .. import api_fleet, campaigns, rollout, stages
+from .. import api_campaigns, campaigns, rollout, stages
 from ..models import Assignment, Campaign, Device, Firmware, Group, Member
 from ..query import QueryError
 from ..roles import OPERATOR
@@ -114,7 +114,7 @@ def _states(session: Session, campaign: Campaign) -> dict[str, int]:
         .group_by(Assignment.state)
     )
     rows = session.execute(query).tuples()
-    return {state or api_fleet.QUEUED: count for state, count in rows}
+    return {state or api_campaigns.QUEUED: count for state, count in rows}
 
 
 def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
@@ -265,7 +265,7 @@ def create(visit: Visit) -> Response:
     try:
         order = read(given)
         with visit.database.writing() as session:
-            campaign = api_fleet.create(session, order, visit.who)
+            campaign = api_campaigns.create(session, order, visit.who)
             number, words = campaign.id, f"{campaign.name} is made."
             if campaign.state == stages.RUNNING:
                 words = f"{campaign.name} has begun."
