@@ -92,4 +92,6 @@ def why_failed(assignment: Assignment) -> str:
     }
     code, said = assignment.result_code, assignment.result_msg or ""
     meaning = meanings.get(code or 0, f"code {code}")
+    if code == -5 and said:
+        return said  # what the application or the installer said leaves nothing to explain
     return f"{meaning}: {said}" if said else meaning

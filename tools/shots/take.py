@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from ..client_api import Client
 from ..cloud import Cloud
 from ..cloud.access import local_token
+from ..cloud.models import Device, Firmware
 from ..cloud.users import create
 from ..sim.board import CHECKOUT
 from . import scene
@@ -91,13 +92,16 @@ def consoles() -> Iterator[Shown]:
 
 
 @contextmanager
-def context(running: Browser, dark: bool, phone: bool) -> Iterator[BrowserContext]:
+def context(
+    running: Browser, dark: bool, phone: bool, javascript: bool = True
+) -> Iterator[BrowserContext]:
     width, height = SIZES["-phone" if phone else ""]
     made = running.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
         reduced_motion="reduce",
         has_touch=phone,
+        java_script_enabled=javascript,
         timezone_id="UTC",
         locale="en-GB",
     )
@@ -105,6 +109,21 @@ def context(running: Browser, dark: bool, phone: bool) -> Iterator[BrowserContex
         yield made
     finally:
         made.close()
+
+
+def fill_few(cloud: Cloud) -> None:
+    """Three devices, a firmware for them, and an admin."""
+    now = time.time()
+    with cloud.database.writing() as session:
+        create(session, NAME, PASSWORD, "admin", now, NAME)
+        session.add(
+            Firmware(version="0.2", kind="other", size=9, md5="0", sha256="0", uploaded_at=now)
+        )
+        for name in ("attic", "garage", "kitchen"):
+            session.add(
+                Device(product_id="HOME", device_name=name, version="0.1", first_seen=now,
+                       last_seen=now, garbled=0, revision=1)
+            )  # fmt: skip
 
 
 def sign_in(page: Page, url: str, name: str = NAME, password: str = PASSWORD) -> None:

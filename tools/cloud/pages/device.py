@@ -180,7 +180,7 @@ def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]
     events = story.events
     had = 0  # per cent that have arrived
     broken = False  # something came between two pieces of the download
-    downloading = False
+    downloading = installed = False
     version: str | None = None
     target = attempt.firmware.version
     for at, report in order:
@@ -211,24 +211,23 @@ def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]
                     events[-1].until, events[-1].percent = at, percent
                     events[-1].count += 1
                 story.bytes += max(percent - had, 0) / 100 * attempt.firmware.size
-                had, downloading, broken = percent, True, False
+                had, downloading, broken, installed = percent, True, False, False
             elif report.state == "burning":
                 text = "has the whole file, its MD5 is right; installs it"
                 events.append(Event(at, text, "info", until=at))
-                downloading = False
+                downloading, installed = False, True
             elif report.state == "done":
                 if not any(event.text.startswith("done") for event in events[-2:]):
                     events.append(Event(at, "done: the trial is over, it stays", "good", until=at))
                 downloading = False
             elif report.state == "fail":
-                installed = bool(events) and events[-1].text.startswith("has the whole")
                 story.rolled_back = story.rolled_back or (installed and report.result_code == -5)
                 text = "the trial failed; it went back to what it ran before" if (
                     installed and report.result_code == -5) else (
                     f"failed: {words.code(report.result_code)}")  # fmt: skip
                 detail = f"{report.result_code} {report.result_msg or ''}".strip()
                 events.append(Event(at, text, "bad", detail, until=at))
-                broken = downloading
+                broken, installed = downloading, False
     return story
 
 

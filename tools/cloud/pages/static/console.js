@@ -201,6 +201,8 @@ function uploads(form) {
   const bar = form.querySelector(".drop-bar");
   const button = more.querySelector("button");
   let file = null;
+  form.hidden = false;
+  form.parentElement.querySelector("[data-plain]").hidden = true;
 
   function say(text) {
     problem.textContent = text;

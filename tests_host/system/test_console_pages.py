@@ -1,0 +1,357 @@
+"""The console seen by a browser: from an empty installation to a finished campaign, and further.
+
+A real Chromium, a real broker, a real simulated board. What a page says on its console, a refusal
+by its own Content-Security-Policy among it, fails the test.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import settings
+from playwright.sync_api import expect
+
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.access import local_token
+from ivota_tools.cloud.models import Device
+from ivota_tools.cloud.rollout import BackOff
+from ivota_tools.release import pack
+from ivota_tools.shots import take
+from ivota_tools.shots.browser import browser as chromium
+from ivota_tools.sim import Board, Proxy
+
+EXAMPLE = take.CHECKOUT / "examples" / "thermometer"
+PASSWORD = take.PASSWORD
+WAIT_MS = 60_000  # for what a board does on a machine that has other things to do
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shown():
+    with take.consoles() as found:
+        yield found
+
+
+@contextmanager
+def page_of(browser, dark=False, phone=False, javascript=True):
+    """A page of its own browser session; it must have nothing to complain of."""
+    complaints = []
+    with take.context(browser, dark, phone, javascript) as context:
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+        page.on("console", lambda said: said.type == "error"
+                and complaints.append(f"{page.url}: {said.text}"))  # fmt: skip
+        yield page
+    expected = ("403 (Forbidden)", "404 (Not Found)", "422 (Unprocessable", "net::ERR_")
+    left = [each for each in complaints if not any(known in each for known in expected)]
+    assert not left, left
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser, shown):
+    """Gives a page that the admin of the fleet that is made up has signed in on."""
+
+    @contextmanager
+    def make(dark=False, phone=False):
+        with page_of(browser, dark, phone) as page:
+            take.sign_in(page, shown.url)
+            yield page
+
+    return make
+
+
+def wait_for(look, what):
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not look():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.05)
+
+
+def test_from_an_empty_installation_to_a_finished_campaign(browser, tmp_path):
+    """And then a version that fails its trial, a cancel in mid-download, and the audit log.
+
+    No page is loaded again by hand where it says that it keeps itself up to date.
+    """
+    with (
+        Cloud(tmp_path / "cloud", back_off=BackOff(0.2, 0.2)) as cloud,
+        Proxy("127.0.0.1", cloud.http_port) as slow,
+        page_of(browser) as page,
+    ):
+        cloud.public_url = f"http://127.0.0.1:{slow.port}"
+        page.on("dialog", lambda dialog: dialog.accept())
+        board = Board(tmp_path / "board", bits=64, mpy=True,
+                      config=settings("kitchen", cloud.mqtt_port))  # fmt: skip
+        board.install()
+        try:
+            set_up(page, cloud)
+            first_board(page, cloud, board)
+            upload(page, tmp_path, "0.2")
+            finished_campaign(page)
+            failing(page, tmp_path)
+            cancelled(page, tmp_path, slow, cloud)
+        finally:
+            board.stop()
+            print(*board.log, sep="\n")
+        page.get_by_role("link", name="Audit").click()
+        for action in ("campaign start", "campaign finished", "firmware upload", "push",
+                       "device cancel", "sign in"):  # fmt: skip
+            expect(page.get_by_role("cell", name=action, exact=True).first).to_be_visible()
+
+
+def set_up(page, cloud):
+    page.goto(cloud.set_up_url)
+    page.get_by_label("Name").fill("Maria")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Once more").fill(PASSWORD)
+    page.get_by_role("button", name="Make the first user").click()
+    expect(page.get_by_role("status").filter(has_text="Welcome, maria")).to_be_visible()
+
+
+def first_board(page, cloud, board):
+    """The empty page says what to do, and gives way to the fleet when a board reports."""
+    expect(page.get_by_role("heading", name="No board has reported yet")).to_be_visible()
+    expect(page.get_by_text(f'"port": {cloud.mqtt_port}')).to_be_visible()
+    expect(page.get_by_text("ivota board install --config board.json")).to_be_visible()
+    board.power_on()
+    expect(page.get_by_role("link", name="P/kitchen")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_role("row", name="P/kitchen")).to_contain_text("0.1")
+
+
+def release(folder, version, app=None, pad_to=None):
+    source = EXAMPLE
+    if app:
+        source = folder / f"app-{version}"
+        source.mkdir()
+        (source / "app.py").write_text(app)
+    return pack(source, version, out=folder / f"{version}.bin", application="thermometer",
+                pad_to=pad_to).path  # fmt: skip
+
+
+def upload(page, folder, version, app=None, pad_to=None):
+    page.get_by_role("link", name="Firmware", exact=True).click()
+    page.set_input_files("[type=file]", release(folder, version, app, pad_to))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("heading", name=f"thermometer {version}")).to_be_visible()
+    expect(page.get_by_text("app.mpy")).to_be_visible()
+    expect(page.get_by_text("none: boards with keys refuse it")).to_be_visible()
+
+
+def finished_campaign(page):
+    page.get_by_role("link", name="Bring it to devices").click()
+    expect(page.get_by_label("Name")).to_have_value("thermometer 0.2")
+    page.get_by_label("Devices", exact=False).first.fill("product:P")
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator("#query-help")).to_contain_text("1 device: P/kitchen")
+    page.get_by_label("and so long after that").fill("0")
+    page.get_by_role("button", name="Make the campaign").click()
+    expect(page.get_by_role("heading", name="thermometer 0.2")).to_be_visible()
+    expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("[data-part=far]")).to_contain_text("100 % done")
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+
+
+def failing(page, folder):
+    """One click on the fleet's page; the trial fails, and the page says why, in words."""
+    upload(page, folder, "0.3", "def main():\n    raise ValueError('on purpose')\n")
+    page.get_by_role("link", name="Fleet", exact=True).click()
+    page.get_by_role("button", name="Update to 0.3 P/kitchen").click()
+    expect(page.get_by_role("status").filter(has_text="is being updated to 0.3")).to_be_visible()
+    row = page.get_by_role("row", name="P/kitchen")
+    expect(row.get_by_text("failed", exact=True)).to_be_visible(timeout=WAIT_MS)
+    expect(row).to_contain_text("ValueError on purpose")
+    expect(page.locator("[data-part=look]")).to_contain_text("1 device")
+    row.get_by_role("link").first.click()
+    expect(page.get_by_text("rolled back")).to_be_visible()
+    expect(page.get_by_text("it went back to what it ran before").first).to_be_visible()
+    expect(page.get_by_text("Failed for good")).to_be_visible()
+
+
+def cancelled(page, folder, slow, cloud):
+    """In mid-download, which a slow link gives time for; no push goes out after it."""
+    upload(page, folder, "0.4", pad_to=400_000)
+    slow.pace(30_000)
+    page.get_by_role("link", name="Fleet", exact=True).click()
+    page.get_by_role("link", name="P/kitchen").click()
+    expect(page.get_by_label("Firmware").locator("option").first).to_contain_text("0.4")
+    page.get_by_role("button", name="Update", exact=True).click()
+    bar = page.get_by_role("progressbar", name="Download")
+    expect(bar).to_be_visible(timeout=WAIT_MS)
+    wait_for(lambda: int(bar.get_attribute("value") or 0) > 0, "progress")
+    page.get_by_role("button", name="Cancel the update").click()
+    expect(page.get_by_text("was cancelled by an operator")).to_be_visible()
+    with Client(cloud.api_url, local_token(cloud.folder)) as api:
+        pushes = api.device("P/kitchen")["pushes"]
+        slow.pace(None)
+        time.sleep(2)
+        device = api.device("P/kitchen")
+    assert device["pushes"] == pushes and device["state"] in ("cancelled", "done")
+
+
+@pytest.mark.parametrize(
+    ("dark", "phone"),
+    [(False, False), (True, False), (False, True)],
+    ids=["light", "dark", "phone"],
+)
+def test_nothing_that_axe_finds_and_nothing_wider_than_the_screen(
+    browser, shown, signed_in, dark, phone
+):
+    axe = Axe()
+
+    def check(page, name):
+        found = axe.run(page).response["violations"]
+        told = [(each["id"], each["impact"], [node["html"][:120] for node in each["nodes"][:3]])
+                for each in found]  # fmt: skip
+        assert not told, (name, told)
+        wide, most = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide <= most, name
+
+    with page_of(browser, dark, phone) as page:
+        for name, address in (("sign-in", f"{shown.url}/sign-in"), ("set-up", shown.set_up),
+                              ("wait", shown.set_up.rpartition("/")[0])):  # fmt: skip
+            page.goto(address)
+            check(page, name)
+        take.sign_in(page, shown.empty)
+        check(page, "welcome")
+    with signed_in(dark, phone) as page:
+        for name, path in shown.pages.items():
+            page.goto(shown.url + path)
+            for summary in page.locator("summary").all():
+                summary.click()
+            check(page, name)
+        page.goto(shown.url + "/nothing")
+        check(page, "nothing")
+
+
+def test_by_keyboard_alone(browser, shown, signed_in):
+    """Sign-in, the skip link, a search, a device, a retry: every stop is seen and in order."""
+    with page_of(browser) as page:
+        page.goto(f"{shown.url}/sign-in")
+        page.keyboard.type(take.NAME)
+        page.keyboard.press("Tab")
+        page.keyboard.type(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{shown.url}/")
+        page.keyboard.press("Tab")
+        expect(page.locator(":focus")).to_have_text("To the content")
+        assert page.evaluate("getComputedStyle(document.activeElement).left") != "-1280px"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main"
+        tab_to(page, "search")
+        page.keyboard.type("roof-12b")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/?q=roof-12b*")
+        page.locator("table.devices a").first.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/devices/*")
+        tab_to(page, "", "Try again")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status").filter(has_text="is tried again")).to_be_visible()
+
+
+def tab_to(page, kind, text=""):
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(
+            "([kind, text]) => kind ? document.activeElement.type === kind"
+            " : document.activeElement.textContent.trim() === text",
+            [kind, text],
+        ):
+            return
+    raise AssertionError(f"no Tab leads to {kind or text}")
+
+
+def test_rows_stay_under_the_pointer_while_they_change(browser, tmp_path):
+    """A device that fails belongs first; it gets there once the pointer has left the table."""
+    with Cloud(tmp_path / "c") as cloud, page_of(browser) as page:
+        take.fill_few(cloud)
+        take.sign_in(page, cloud.api_url)
+        names = page.locator("table.devices td.name a")
+        before = names.all_inner_texts()
+        row = page.get_by_role("row", name=before[-1])
+        row.hover()
+        box = row.bounding_box()
+        with Client(cloud.api_url, local_token(cloud.folder)) as api:
+            last = api.device(before[-1].replace("\n", ""))
+            api.push(last["device"], "0.2")
+        expect(row).to_contain_text("→ 0.2")
+        assert names.all_inner_texts() == before and row.bounding_box() == box
+        page.mouse.move(0, 0)
+        with Client(cloud.api_url, local_token(cloud.folder)) as api:
+            api.tag(last["id"], ["moved"])
+        wait_for(lambda: names.all_inner_texts()[0] == before[-1], "the move")
+
+
+def test_a_lost_link_is_said_and_found_again(browser, tmp_path):
+    with page_of(browser) as page:
+        with Cloud(tmp_path / "c") as cloud:
+            take.fill_few(cloud)
+            port, mqtt = cloud.http_port, cloud.mqtt_port
+            take.sign_in(page, cloud.api_url)
+            state = page.locator("[data-link]")
+            expect(state).to_have_text("live")
+        expect(state).to_have_text("link lost")
+        with Cloud(tmp_path / "c", http_port=port, mqtt_port=mqtt) as cloud:
+            expect(state).to_have_text("live", timeout=WAIT_MS)
+            with cloud.database.writing() as session:
+                session.get(Device, 1).version = "9.9"
+            with Client(cloud.api_url, local_token(cloud.folder)) as api:
+                api.tag(1, ["back"])
+            expect(page.get_by_role("row", name="9.9")).to_be_visible()
+
+
+def test_a_wrong_file_and_a_lost_upload_are_said(signed_in, shown, tmp_path):
+    broken = tmp_path / "broken.bin"
+    with signed_in() as page:
+        page.goto(shown.url + "/firmware")
+        broken.write_bytes(release(tmp_path, "0.9").read_bytes()[:-3000])
+        page.set_input_files("[type=file]", broken)
+        page.get_by_role("button", name="Upload").click()
+        expect(page.get_by_role("alert").filter(has_text="damaged")).to_be_visible()
+        broken.write_bytes(b"anything")
+        page.set_input_files("[type=file]", broken)
+        page.get_by_role("button", name="Upload").click()
+        expect(
+            page.get_by_role("alert").filter(has_text="does not say its version")
+        ).to_be_visible()
+        page.route("**/api/v1/firmware*", lambda route: route.abort())
+        page.get_by_role("button", name="Upload").click()
+        expect(page.get_by_role("alert").filter(has_text="The link was lost")).to_be_visible()
+
+
+def test_without_javascript_all_but_the_upload_works(browser, shown):
+    with page_of(browser, javascript=False) as page:
+        take.sign_in(page, shown.url)
+        page.goto(f"{shown.url}/devices/{shown.scene.device}")
+        page.get_by_label("Tags").fill("beta, plain")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status").filter(has_text="has 2 tags")).to_be_visible()
+        page.goto(f"{shown.url}/firmware")
+        expect(page.get_by_text("Uploading here needs JavaScript")).to_be_visible()
+
+
+def test_signing_out_elsewhere_ends_an_open_page(browser, shown, signed_in, monkeypatch):
+    from ivota_tools.cloud.pages import live
+
+    monkeypatch.setattr(live, "CHECK_S", 0.2)
+    with signed_in() as page, signed_in() as other:
+        expect(page.locator("[data-link].on")).to_be_visible()
+        other.goto(f"{shown.url}/account")
+        other.get_by_role("button", name="Sign out everywhere").click()
+        expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
