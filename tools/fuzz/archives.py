@@ -130,23 +130,23 @@ def _relist(data: bytes, chance: random.Random) -> bytes:
 
 
 def _agreed(data: bytes, chance: random.Random) -> bytes:
-    """The list says what the headers say, as far as they can be read."""
+    """The list says what the headers say, as far as they can be read; mostly in its order."""
     try:
         value = json.loads(_list(data))
-        entries = []
+        members = []
         for at in _headers(data)[1:]:
             name = data[at : at + 100].partition(b"\0")[0].decode()
             prefix = data[at + 345 : at + 500].partition(b"\0")[0].decode()
             size = int(data[at + 124 : at + 135], 8)
-            content = data[at + BLOCK : at + BLOCK + min(size, len(data))]
-            digest = hashlib.sha256(content).hexdigest()
+            end = at + BLOCK + -(-min(size, len(data)) // BLOCK) * BLOCK
+            digest = hashlib.sha256(data[at + BLOCK :][: min(size, len(data))]).hexdigest()
             path = f"{prefix}/{name}" if prefix else name
-            entries.append({"path": path, "size": size, "sha256": digest})
-        if chance.randrange(3):
-            entries.sort(key=lambda entry: str(entry["path"]))
-        value["files"] = entries
+            entry = {"path": path, "size": size, "sha256": digest}
+            members.append((path, entry, data[at:end]))
+        if chance.randrange(4):
+            members.sort(key=lambda member: member[0])
+        value["files"] = [entry for _, entry, _ in members]
     except (ValueError, KeyError, TypeError, RecursionError):
         return data
-    old = _list(data)
-    rest = data[BLOCK + -(-len(old) // BLOCK) * BLOCK :]
-    return member("ivota.json", json.dumps(value).encode()) + rest
+    parts = [member("ivota.json", json.dumps(value).encode())]
+    return b"".join([*parts, *(found for _, _, found in members), bytes(2 * BLOCK)])

@@ -23,7 +23,7 @@ def seeds() -> dict[str, bytes]:
     whole = _with()
     return {
         "good": whole,
-        "echoed": _with(fw_type="mcu", task_id=4711),
+        "good-echoed": _with(fw_type="mcu", task_id=4711),
         "echo-nested": _with(task_id=[{"a": [1]}], fw_type={"b": None}),
         "upper-case-md5": _with(md5sum="36EB5951179DB14A631463A37A9322A2"),
         "runs-already": _with(version="0.1"),

@@ -33,7 +33,9 @@ def seeds() -> dict[str, bytes]:
     found = {}
     for name, (_, header, signature) in signed.CASES.items():
         end = header + signed.a2b_base64(signature) + signed.footer(len(header))
-        found[("good" if name == "good" else f"case-{name}").replace(" ", "-")] = end
+        found[f"case-{name}".replace(" ", "-")] = end
+    found["good"] = found.pop("case-good")
+    found["good-but-too-long"] = found.pop("case-too-long")
     good = found["good"]
     return found | {
         "good-with-a-payload": b"payload" + good,
