@@ -18,7 +18,7 @@ help:  ## this list
 
 # The core is what the demo needs; `dev` adds what tests and lint need.
 $(VENV)/core.stamp: pyproject.toml setup.py
-	@echo "setting up $(VENV)"
+	@echo "setting up $(VENV), once: this takes a minute or so"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --editable .
 	@touch $@

@@ -342,7 +342,7 @@ def inspect(file: Annotated[Path, typer.Argument()], as_json: AsJson = False) ->
     if as_json:
         print_json(_release_json(found))
     else:
-        out.print(views.release_table(found))
+        out.print(views.release_table(found, every=True))
 
 
 def _inspected(file: Path) -> releases.Release:

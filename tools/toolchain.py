@@ -40,6 +40,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 # Debian 12 has no micropython; these are tried in turn, newest last.
 SUITES = ("trixie", "forky", "sid")
 TRIPLETS = {"amd64": "x86_64-linux-gnu", "i386": "i386-linux-gnu"}
@@ -468,6 +470,19 @@ def _from_any_suite(
             raise ToolchainError(f"{program} is missing, and no {tool} to fetch it with: {advice}")
     mirror = _mirror(advice)
     _say(f"fetching {program}, once, into {cache_dir()}")
+    # Nothing at all unless it is a terminal, where it shows that something goes on.
+    with Console(stderr=True).status(f"fetching {program}"):
+        _try_suites(program, advice, new, attempt, suites, mirror)
+
+
+def _try_suites(
+    program: str,
+    advice: str,
+    new: Path,
+    attempt: Callable[[str, str], None],
+    suites: Sequence[str],
+    mirror: str,
+) -> None:
     reasons: dict[str, str] = {}
     for pause_s in (0, *PAUSES_S):
         time.sleep(pause_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from rich.text import Text
 from .release import Release
 
 Json = dict[str, Any]
+
+_UPDATER = re.compile(r"lib/(ivota/|bundlefs\.)")
 
 STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
 
@@ -55,15 +58,20 @@ def report_table(reports: list[Json]) -> Table:
     return table
 
 
-def release_table(release: Release) -> Table:
+def release_table(release: Release, every: bool = False) -> Table:
+    """`every`: each file of the updater too, which is the same in most bundles."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("kind", release.kind)
     if release.kind == "bundle":
         table.add_row("application", Text(release.application or ""))
         table.add_row("version", Text(release.version or ""))
         table.add_row("files", str(len(release.files)))
-        for file in release.files:
+        own = [file for file in release.files if every or not _UPDATER.match(file.path)]
+        for file in own:
             table.add_row("", Text(f"{file.size:>9,}  {file.path}"))
+        rest = sum(file.size for file in release.files) - sum(file.size for file in own)
+        if rest:
+            table.add_row("", f"{rest:>9,}  lib/ivota/ and lib/bundlefs, the updater")
         table.add_row("archive", f"{release.archive_size:,} bytes")
     elif release.version:
         table.add_row("version", Text(release.version))
