@@ -310,4 +310,6 @@ def _state(data: bytes, free: Sequence[str] = ()) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(data)
     except ValueError:
         return {"damaged": data}
+    for entry in state.get("rejected", ()):
+        entry[1] = entry[1].partition(" (after ")[0]  # what was tried before it was refused
     return {key: value for key, value in state.items() if key not in (*_FREE_KEYS, *free)}
