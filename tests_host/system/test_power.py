@@ -14,6 +14,7 @@ from ivota_tools.power.cuts import AFTER, Cut, Images
 from ivota_tools.power.faults import MISTAKES, catch
 from ivota_tools.power.forkserver import ForkServer
 from ivota_tools.power.scenario import CHECKOUT, scenarios, stage
+from ivota_tools.power.soak import Soak
 from ivota_tools.power.work import Played, Result, Task, replay
 from ivota_tools.sim.board import HARD_RESET, PWRON_RESET
 
@@ -135,3 +136,20 @@ def test_a_deliberate_fault_is_noticed(one: Played, folder: Path) -> None:
     assert caught.case and caught.cases
     cut = Cut.parse(caught.case.partition("/")[2])
     assert cut.at < len(one.recording.operations)
+
+
+def test_a_soak_goes_on_and_ends_when_the_code_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soak = Soak(folder / "soak")
+    soak.done, soak.states = {3, 5}, [bytes(8), b"8 bytes."]
+    soak.tally.cells["die", "littlefs", "bundle", "one"] = 2
+    soak.tally.faults["bricks"] = 1
+    soak.save()
+    again = Soak(folder / "soak")
+    assert again.done == soak.done and again.states == soak.states
+    assert again.tally == soak.tally and again.tally.states == 2
+    monkeypatch.setattr("ivota_tools.power.soak.code", lambda: "other")
+    with pytest.raises(RuntimeError, match="code has changed"):
+        again.save()
+    assert Soak(folder / "soak").tally.states == 0

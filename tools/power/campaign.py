@@ -67,13 +67,13 @@ QUICK = Sizes(
 )
 SOAK = Sizes(
     torn=10_000,
-    data=600,
+    data=300,
     other=None,
     firsts=None,
     seconds=None,
     randoms=1200,
     armed=0,
-    errors=200,
+    errors=60,
     full=200,
     flips=600,
 )
@@ -181,6 +181,8 @@ def tasks(played: Mapping[str, Played], sizes: Sizes, seed: int = 0) -> list[Tas
             cuts = [cut for cut in singles(played[name], sizes, seed) if cut.kind != AFTER]
             share = chance.sample(cuts, max(sizes.armed // len(names), 1))
             found.append(Task(name, "armed", tuple(share)))
+    # So that no kind of work is left to the end of a time that may be too short for all of it.
+    chance.shuffle(found)
     return found
 
 

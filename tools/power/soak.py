@@ -22,7 +22,7 @@ from rich.console import Console
 from ..bench import figures as bench
 from . import figures
 from .__main__ import show_wrong
-from .campaign import SOAK, Campaign, Tally, code, tasks, workplace
+from .campaign import PROCESSES, SOAK, Campaign, Tally, code, tasks, workplace
 from .scenario import CHECKOUT
 from .work import Task
 
@@ -40,7 +40,7 @@ class Soak:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "progress.json"
         self._digests = folder / "states"
-        self._code = code()
+        self.code = code()
         self.tally = Tally()
         self.done: set[int] = set()  # numbers of tasks
         self.states: list[bytes] = []
@@ -48,7 +48,7 @@ class Soak:
         folder.mkdir(parents=True, exist_ok=True)
         if self._path.exists():
             kept = json.loads(self._path.read_text())
-            if kept["code"] == self._code:
+            if kept["code"] == self.code:
                 self._load(kept)
 
     def _load(self, kept: dict[str, object]) -> None:
@@ -62,11 +62,14 @@ class Soak:
         self.states = [data[n : n + 8] for n in range(0, len(data), 8)]
 
     def save(self) -> None:
+        """Keeps what was done. Raises RuntimeError where that was other code than there is now."""
+        if code() != self.code:
+            raise RuntimeError("the code has changed: this soak is over")
         # Digests first: those that the other file does not count are not looked at.
         _replace(self._digests, b"".join(self.states))
         tally = {**vars(self.tally), "cells": [[*each] for each in self.tally.cells.items()]}
         kept = {
-            "code": self._code,
+            "code": self.code,
             "done": sorted(self.done),
             "failed": self.failed,
             "states": len(self.states),
@@ -74,14 +77,14 @@ class Soak:
         }
         _replace(self._path, json.dumps(kept).encode())
 
-    def run(self, console: Console, states: int, minutes: float) -> None:
+    def run(self, console: Console, states: int, minutes: float, processes: int) -> None:
         started = saved = time.monotonic()
         with workplace() as folder:
             campaign = Campaign(folder)
             for state in self.states:
                 campaign.seen.add(state)
             todo = self._todo(campaign, states, started + minutes * 60)
-            for number, results in campaign.run(todo):
+            for number, results in campaign.run(todo, processes):
                 self.done.add(number)
                 for result in results:
                     self.tally.add(result)
@@ -123,18 +126,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ivota_tools.power.soak")
     parser.add_argument("--states", type=int, default=STATES)
     parser.add_argument("--minutes", type=float, default=MINUTES, help="then stop, to be resumed")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="at once")
     parser.add_argument("--afresh", action="store_true", help="forget what was done before")
     given = parser.parse_args()
     console = Console(highlight=False)
     if given.afresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
     soak = Soak(FOLDER)
-    soak.run(console, given.states, given.minutes)
+    soak.run(console, given.states, given.minutes, given.processes)
     figures.show(soak.tally, console)
     found = figures.of(soak.tally, given.states)
     met = bench.show(found, console)
     today = datetime.date.today().isoformat()
-    path = figures.write(AREA, COMMAND, found, soak.tally, {"date": today})
+    path = figures.write(AREA, COMMAND, found, soak.tally, {"date": today, "code": soak.code[:16]})
     console.print(f"written to {path}")
     if met:
         text = f"On {today}:\n\n{figures.markdown(found, soak.tally)}"
