@@ -67,7 +67,7 @@ def test_another_takes_over_when_the_first_is_killed(tmp_path):
                     found = second.api.reports(second.api.device("P/d")["id"])
                     return [each["version"] for each in found]
 
-                wait_until(lambda: stored()[-1] == "0.0.399", "the last report", 20)
+                wait_until(lambda: stored()[-1] == "0.0.399", "the last report", 90)
                 # Each at least once, in order: what was not acknowledged came again.
                 seen = list(dict.fromkeys(stored()))
                 assert seen == ["0.0", *(f"0.0.{number}" for number in range(1, 400))]

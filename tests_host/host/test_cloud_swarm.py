@@ -112,9 +112,9 @@ def test_real_boards_among_a_swarm(tmp_path):
         Swarm(cloud.mqtt_port, "-n", 10, "--boards", 2, "--interval", 2) as swarm,
     ):
         api.upload(tmp_path / "f.bin")
-        wait_until(lambda: len(api.devices()) == 12, "the swarm", 40)
+        wait_until(lambda: len(api.devices()) == 12, "the swarm", 90)
         campaign = api.create_campaign(name="all", version="0.2", query="name:*")["id"]
-        wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 60)
+        wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 120)
         assert api.campaign(campaign)["states"] == {"done": 12}
         assert {each["version"] for each in api.query("name:board*")} == {"0.2"}
         wait_until(lambda: swarm.status["versions"] == {"0.2": 10}, "the count")
@@ -126,9 +126,9 @@ def test_a_small_swarm_with_slow_ones(tmp_path):
     with Cloud(tmp_path / "c") as cloud, Client(cloud.api_url) as api:
         with Swarm(cloud.mqtt_port, "-n", 10, "--slow", 0.2) as swarm:
             api.upload(tmp_path / "f.bin", "0.2")
-            wait_until(lambda: len(api.devices()) == 10, "the swarm", 20)
+            wait_until(lambda: len(api.devices()) == 10, "the swarm", 60)
             campaign = api.create_campaign(name="all", version="0.2", query="")["id"]
-            wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 40)
+            wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 120)
             assert api.campaign(campaign)["states"] == {"done": 10}
             wait_until(lambda: swarm.status["versions"] == {"0.2": 10}, "the count")
             cloud._broker.stop()  # links that are lost end nothing
