@@ -1,5 +1,6 @@
 """A campaign over a swarm of a thousand devices; a twentieth fail until they are mended."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from cloud_support import wait_until
 from ivota_tools import release
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.sim.swarm import Options, Swarm
 
 COUNT, BAD = 1000, 50
 DATA = os.urandom(70_000)
@@ -25,7 +27,7 @@ def main():
 """
 
 
-class Swarm:
+class Running:
     """`ivota sim swarm` in a process of its own, and the last that it said."""
 
     def __init__(self, port, *options):
@@ -62,7 +64,7 @@ def test_a_thousand_devices_of_which_some_fail(tmp_path):
     with (
         Cloud(tmp_path / "c", back_off=BackOff(0.2, 0.4)) as cloud,
         Client(cloud.api_url) as api,
-        Swarm(cloud.mqtt_port, "-n", COUNT, "--failing", BAD / COUNT, "--interval", 5) as swarm,
+        Running(cloud.mqtt_port, "-n", COUNT, "--failing", BAD / COUNT, "--interval", 5) as swarm,
     ):
         api.upload(tmp_path / "f.bin", "0.2")
         wait_until(lambda: len(api.devices()) == COUNT, "the swarm", 60)
@@ -109,7 +111,7 @@ def test_real_boards_among_a_swarm(tmp_path):
     with (
         Cloud(tmp_path / "c") as cloud,
         Client(cloud.api_url) as api,
-        Swarm(cloud.mqtt_port, "-n", 10, "--boards", 2, "--interval", 2) as swarm,
+        Running(cloud.mqtt_port, "-n", 10, "--boards", 2, "--interval", 2) as swarm,
     ):
         api.upload(tmp_path / "f.bin")
         wait_until(lambda: len(api.devices()) == 12, "the swarm", 90)
@@ -124,7 +126,7 @@ def test_real_boards_among_a_swarm(tmp_path):
 def test_a_small_swarm_with_slow_ones(tmp_path):
     (tmp_path / "f.bin").write_bytes(DATA)
     with Cloud(tmp_path / "c") as cloud, Client(cloud.api_url) as api:
-        with Swarm(cloud.mqtt_port, "-n", 10, "--slow", 0.2) as swarm:
+        with Running(cloud.mqtt_port, "-n", 10, "--slow", 0.2) as swarm:
             api.upload(tmp_path / "f.bin", "0.2")
             wait_until(lambda: len(api.devices()) == 10, "the swarm", 60)
             campaign = api.create_campaign(name="all", version="0.2", query="")["id"]
@@ -133,3 +135,43 @@ def test_a_small_swarm_with_slow_ones(tmp_path):
             wait_until(lambda: swarm.status["versions"] == {"0.2": 10}, "the count")
             cloud._broker.stop()  # links that are lost end nothing
             wait_until(lambda: swarm.status["connected"] == 0, "the loss")
+
+
+def test_a_swarm_ends_however_its_devices_take_it():
+    """A cancellation that is lost, as `wait_for` may lose it before Python 3.12, comes again."""
+    cancelled = []
+
+    async def deaf(*_):
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled.append(1)
+                if len(cancelled) > 4:
+                    raise
+
+    async def run():
+        swarm = Swarm(Options(3))
+        for device in swarm.devices:
+            device.live = deaf
+        task = asyncio.ensure_future(swarm.run())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(run())
+    assert len(cancelled) >= 5
+
+
+def test_a_swarm_does_not_hide_an_error():
+    async def broken(*_):
+        raise KeyError("ours")
+
+    async def run():
+        swarm = Swarm(Options(2))
+        swarm.devices[0].live = broken
+        await swarm.run()
+
+    with pytest.raises(KeyError, match="ours"):
+        asyncio.run(run())

@@ -224,12 +224,20 @@ class Swarm:
         gate = asyncio.Semaphore(CONNECTS)
         lives = [asyncio.ensure_future(d.live(self.options, gate)) for d in self.devices]
         try:
-            await asyncio.gather(*lives)
+            if not lives:
+                await asyncio.Event().wait()
+            # Each lives for ever: one that has ended has met an error that is ours.
+            ended, _ = await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
+            for life in ended:
+                life.result()
         finally:
-            tasks = lives + [task for device in self.devices for task in device.tasks]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            tasks = {*lives, *(task for device in self.devices for task in device.tasks)}
+            # Again where need be: before Python 3.12 `wait_for` may take a cancellation that comes
+            # together with its result for nothing.
+            while tasks := {task for task in tasks if not task.done()}:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=1)
 
     def mend(self) -> int:
         """What failed its trial no longer does; how many devices those are."""
