@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,48 @@ def test_signing_in_five_commands(tmp_path: Path) -> None:
         assert board.read("/owner.pub") == (tmp_path / "owner.pub").read_bytes()
         said = run(["ivota", "inspect", "app-0.2.bin"], tmp_path)
         assert "number 2" in said and "thermometer" in said
+
+
+@pytest.mark.slow
+def test_certificates(tmp_path: Path) -> None:
+    """docs/guide.md: an authority of one's own, a cloud that it vouches for, a board that checks."""
+    text = chapter("guide.md", "Certificates").replace("192.168.1.10", "127.0.0.1")
+    for line in re.findall(r"^    (openssl .+)$", text, re.M):
+        subprocess.run(shlex.split(line), cwd=tmp_path, check=True, capture_output=True)
+    words, copy = commands(text)
+    assert copy == ["mpremote", "fs", "cp", "ca.pem", ":/ca.pem"]
+    talk, files = re.findall(r'`("(?:mqtt|http)": .+?})`', text)
+    config = json.loads(f"{{{talk}, {files}}}")
+    port = free_port()
+    words[words.index("--host") + 1] = "127.0.0.1"
+    words = [word.replace("8123", str(port)) for word in words]
+    words += ["--port", str(port), "--mqtt-port", "0", "--data", "data", "--json"]
+    process = subprocess.Popen(
+        [str(BIN / words[0]), *words[1:]], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout
+        said = json.loads(process.stdout.readline())
+        config["mqtt"]["port"] = said["mqtt_port"]
+        config.update(product_id="P", device_name="d", version="0.1")
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app" / "app.py").write_text("async def main():\n    pass\n")
+        ca = {"/ca.pem": (tmp_path / "ca.pem").read_bytes()}
+        where = {"IVOTA_URL": f"https://127.0.0.1:{port}", "SSL_CERT_FILE": "ca.pem"}
+        with Board(tmp_path / "b", config=config, files=ca) as board:
+            board.install()
+            board.power_on()
+            board.wait_log("connected", 30)
+            run(["ivota", "release", "app", "--version", "0.2", "--upload"], tmp_path, **where)
+            run(["ivota", "push", "0.2", "--device", "P/d", "--wait"], tmp_path, **where)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow
