@@ -136,7 +136,7 @@ def test_signing_in_five_commands(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_certificates(tmp_path: Path) -> None:
-    """docs/guide.md: an authority of one's own, a cloud that it vouches for, a board that checks."""
+    """docs/guide.md: an authority of one's own, a cloud that it vouches for, a board."""
     text = chapter("guide.md", "Certificates").replace("192.168.1.10", "127.0.0.1")
     for line in re.findall(r"^    (openssl .+)$", text, re.M):
         subprocess.run(shlex.split(line), cwd=tmp_path, check=True, capture_output=True)
