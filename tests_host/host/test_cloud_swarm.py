@@ -164,6 +164,13 @@ def test_a_swarm_ends_however_its_devices_take_it():
     assert len(cancelled) >= 5
 
 
+def test_who_finds_no_broker_is_not_connected():
+    command = [sys.executable, "-m", "ivota_tools.cli", "sim", "swarm", "--json", "-n", "3"]
+    command += ["--broker", "127.0.0.1:1", "--seconds", "1"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert json.loads(said.splitlines()[-1])["connected"] == 0
+
+
 def test_a_swarm_does_not_hide_an_error():
     async def broken(*_):
         raise KeyError("ours")

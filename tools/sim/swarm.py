@@ -248,7 +248,7 @@ class Swarm:
 
     def status(self) -> dict[str, Any]:
         """Where the swarm stands, in figures."""
-        linked = sum(1 for d in self.devices if d.link and not d.link.closed.done())
+        linked = sum(1 for d in self.devices if d.link and d.link.is_open)
         return {
             "devices": len(self.devices),
             "connected": linked,

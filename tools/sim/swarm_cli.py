@@ -67,7 +67,7 @@ async def _run(
     running = asyncio.ensure_future(made.run())
     end = None if seconds is None else loop.time() + seconds
     last = ""
-    while not stop.is_set() and (end is None or loop.time() < end):
+    while not (stop.is_set() or running.done()) and (end is None or loop.time() < end):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), 1 if end is None else min(1, end - loop.time()))
         status = made.status() | boards.status()
@@ -77,7 +77,8 @@ async def _run(
         last = line
     status = made.status() | boards.status()
     running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running  # raises what it has ended by
     return status
 
 

@@ -26,6 +26,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._next_id = 0
+        self._subscribed = False
         self.closed = asyncio.get_running_loop().create_future()
 
     async def open(self, host: str, port: int, topic: str) -> None:
@@ -37,6 +38,12 @@ class Link(asyncio.Protocol):
         number = self._number()
         body = struct.pack(">H", number) + _text(topic) + b"\x01"
         await self._ask(number, _packet(0x82, body))
+        self._subscribed = True
+
+    @property
+    def is_open(self) -> bool:
+        """Subscribed, so that pushes arrive."""
+        return self._subscribed and not self.closed.done()
 
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
         """With QoS 1, returns once the broker has it. Raises LinkError."""
