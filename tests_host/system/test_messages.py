@@ -296,6 +296,39 @@ def test_messages_that_are_ignored(application, wire, server, firmware):
 
 
 @pytest.mark.slow
+def test_json_of_any_shape_and_depth(application, wire, server, firmware):
+    """Of messages that are short enough to be taken in, and of ones that are not."""
+    data = firmware(20_000)
+    board = application(mqtt={"max_message_bytes": 24_000})
+    start(board, wire)
+    push = update_firmware("0.2", server.add(FILE, data), data)
+    text = json.dumps(push)
+    ignored = (
+        "[" * 10_000,
+        "[" * 10_000 + "]" * 10_000,
+        '{"a":' * 4_000,
+        '{"a":' * 10_000 + "1" + "}" * 10_000,  # 60 KB
+        '{"type": ' + "[" * 10_000 + "]" * 10_000 + "}",
+        text.replace("update_firmware", "\0update_firmware"),
+        text.replace('"0.2"', '"\\ud800"'),
+        text.replace('"0.2"', '"a\\u0000b"'),
+        text[:-1] + ', "version": false}',
+        text[:-1] + ', "version": ' + "9" * 5_000 + "}",
+    )
+    for message in ignored:
+        wire.send(message.encode())
+    assert settle(wire, 1.5) == []
+    assert server.requests == [] and board.starts == 1
+    # A push is one all the same, whatever else stands in it; what is too deep to be sent again,
+    # or has no UTF-8, is not echoed.
+    task = "[" * 7_000 + "1" + "]" * 7_000
+    wire.send((text[:-1] + f', "task_id": {task}, "fw_type": "x\\ud800"}}').encode())
+    wire.wait_state("done")
+    assert not any("task_id" in message.json["report"] for message in wire.of("done"))
+    assert not any("fw_type" in message.json["report"] for message in wire.of("done"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -305,10 +338,14 @@ def test_messages_that_are_ignored(application, wire, server, firmware):
         {"file_size": 20000.5},
         {"file_size": True},
         {"file_size": None},
+        {"file_size": 2**63},
+        {"file_size": 10**30},
+        {"file_size": -(2**63)},
         {"md5sum": "0123"},
         {"md5sum": 5},
         {"md5sum": "g" * 32},
         {"md5sum": None},
+        {"md5sum": "\0" * 32},
         {"url": None},
         {"url": 7},
         {"url": "ftp://127.0.0.1/f.bin"},
