@@ -13,7 +13,7 @@ from ..sim import otadata
 from ..sim.flash import BLOCK, FlashError
 from .bench import LATE, Run, Said, is_final
 from .cuts import Known, after
-from .scenario import FACTORY, NEW, Scenario, Stage, tree
+from .scenario import FACTORY, NEW, Scenario, Stage, read, tree
 
 # What a power cut may change in the state file: counters that say nothing of what runs.
 _FREE_KEYS = ("worn_until", "starts", "power_boots", "crc")
@@ -110,8 +110,8 @@ def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
     if not said:
         return []
     try:
-        state = _state(tree(image, stage.blocks)[_STATE])
-    except (FlashError, LittleFSError, KeyError):
+        state = _state(read(image, stage.blocks, _STATE))
+    except (FlashError, LittleFSError, FileNotFoundError):
         return [Fault("bricks", "no state is left")]
     if state.get("trial"):
         return [Fault("false_reports", f"{said} was said in a trial")]

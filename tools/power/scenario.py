@@ -505,6 +505,25 @@ def edited(image: bytes | bytearray, blocks: int) -> Iterator[tuple[LittleFS, by
 
 def tree(image: bytes | bytearray, blocks: int) -> dict[str, bytes]:
     """Every file in the first blocks of a flash. Raises FlashError without a file system."""
+    system = _read_only(image, blocks)
+    result = {}
+    for folder, _, names in system.walk("/"):
+        for name in names:
+            path = f"{folder.rstrip('/')}/{name}"
+            with system.open(path, "rb") as file:
+                result[path] = file.read()
+    return result
+
+
+def read(image: bytes | bytearray, blocks: int, path: str) -> bytes:
+    """One of the files. Raises FlashError without a file system, FileNotFoundError."""
+    system = _read_only(image, blocks)
+    with system.open(path, "rb") as file:
+        data: bytes = file.read()
+    return data
+
+
+def _read_only(image: bytes | bytearray, blocks: int) -> LittleFS:
     system = LittleFS(
         context=Memory(bytearray(image)),
         block_count=blocks,
@@ -516,10 +535,4 @@ def tree(image: bytes | bytearray, blocks: int) -> dict[str, bytes]:
         system.mount()
     except LittleFSError as error:
         raise FlashError(f"no file system: {error}") from error
-    result = {}
-    for folder, _, names in system.walk("/"):
-        for name in names:
-            path = f"{folder.rstrip('/')}/{name}"
-            with system.open(path, "rb") as file:
-                result[path] = file.read()
-    return result
+    return system
