@@ -9,16 +9,16 @@ import vfs
 # VfsPosix with a root builds both paths of a rename in one buffer (seen in 1.26).
 class Folder:
     def __init__(self, root):
-        self._root = root
-        self._posix = vfs.VfsPosix(root)
+        self.root = root
+        self.system = vfs.VfsPosix(root)
 
     def __getattr__(self, name):
-        return getattr(self._posix, name)
+        return getattr(self.system, name)
 
-    def rename(self, old, new):
+    def rename(self, path, name):
         rename = ffi.open(None).func("i", "rename", "ss")
-        if rename(self._path(old), self._path(new)):
+        if rename(self.path(path), self.path(name)):
             raise OSError(os.errno())
 
-    def _path(self, path):
-        return self._root + path if path[0] == "/" else path
+    def path(self, path):
+        return self.root + path if path[0] == "/" else path

@@ -38,9 +38,9 @@ def soft_reset():
 class WDT:
     def __init__(self, id=0, timeout=5000):
         # struct itimerval: no interval, then seconds and microseconds
-        self._time = array.array("l", (0, 0, timeout // 1000, timeout % 1000 * 1000))
-        self._set = _libc.func("i", "setitimer", "ipp")
+        self.time = array.array("l", (0, 0, timeout // 1000, timeout % 1000 * 1000))
+        self.set = _libc.func("i", "setitimer", "ipp")
         self.feed()
 
     def feed(self):
-        self._set(0, self._time, None)
+        self.set(0, self.time, None)
