@@ -33,45 +33,65 @@ class Bundle:
     def __init__(self, path):
         self._path = path
         self._cwd = "/"
-        # Of each file a line with its name and, in hexadecimal, where it begins and its size: a
-        # fourth of the heap that a dictionary takes.
-        index = b"\n"
+        # Of each file and folder six bytes, for names would fill the heap: three of its name's
+        # CRC, and three that say in which block its header lies, or that of its first file.
+        self._index = b""
         header = bytearray(512)
         at = 0
+        last = b""
         with open(path, "rb") as file:
             while True:
                 name, size = member(file, at, header)
                 if not name:
                     break
-                if b"\n%s\t" % name in index:
+                folder = name.rpartition(b"/")[0]
+                while folder and folder != last and not self._find(folder):
+                    self._add(folder, at)
+                    folder = folder.rpartition(b"/")[0]
+                last = name.rpartition(b"/")[0]
+                if self._find(name):
                     raise ValueError("twice in the bundle: " + str(name, "utf-8"))
-                index += b"%s\t%x\t%x\n" % (name, at + 512, size)
+                self._add(name, at)
                 at += 512 + (size + 511) // 512 * 512
         if at == 0:
             raise ValueError("an empty bundle")
-        self._index = index
+
+    def _add(self, name, at):
+        self._index += _key(name) + (at // 512).to_bytes(3, "little")
 
     def _find(self, name):
-        """(where it begins, its size) of a file, or None."""
-        key = b"\n" + name.encode() + b"\t"
-        at = self._index.find(key)
-        if at < 0:
-            return None
-        at += len(key)
-        start, size = self._index[at : self._index.find(b"\n", at)].split(b"\t")
-        return int(start, 16), int(size, 16)
+        """(where it begins, its size) of a file, a size of -1 for a folder, or None."""
+        index = self._index
+        key = _key(name)
+        at = index.find(key)
+        while at >= 0:
+            if not at % 6:
+                start = int.from_bytes(index[at + 3 : at + 6], "little") * 512
+                with open(self._path, "rb") as file:
+                    file.seek(start)
+                    header = file.read(136)
+                    file.seek(start + 345)
+                    found = _name(header, file.read(155))
+                if found == name:
+                    return start + 512, int(header[124:].partition(b"\0")[0], 8)
+                if found[: len(name) + 1] == name + b"/":
+                    return start, -1
+            at = index.find(key, at + 1)
+        return None
 
     def _below(self, name):
         """The names and sizes of what lies in a folder and below it; the root's is ""."""
-        base = b"\n" + (name.encode() + b"/" if name else b"")
-        at = self._index.find(base)
-        while at >= 0:
-            end = self._index.find(b"\n", at + 1)
-            if end < 0:
-                return
-            name, _, size = self._index[at + len(base) : end].split(b"\t")
-            yield str(name, "utf-8"), int(size, 16)
-            at = self._index.find(base, end)
+        base = name + b"/" if name else b""
+        header = bytearray(512)
+        at = 0
+        with open(self._path, "rb") as file:
+            while True:
+                found, size = member(file, at, header)
+                if not found:
+                    return
+                if found[: len(base)] == base:
+                    yield str(found[len(base) :], "utf-8"), size
+                at += 512 + (size + 511) // 512 * 512
 
     def mount(self, _readonly, _mkfs):
         pass
@@ -80,7 +100,7 @@ class Bundle:
         pass
 
     def chdir(self, path):
-        self._cwd = "/" + self._name(path)
+        self._cwd = "/" + str(self._name(path), "utf-8")
 
     def getcwd(self):
         return self._cwd
@@ -88,24 +108,24 @@ class Bundle:
     def _name(self, path):
         if path[:1] != "/":
             path = self._cwd.rstrip("/") + "/" + path
-        return path.strip("/")
+        return path.strip("/").encode()
 
     def open(self, path, mode="r"):
         found = self._find(self._name(path))
-        if found is None:
+        if not found or found[1] < 0:
             raise OSError(errno.ENOENT)
-        if "w" in mode or "a" in mode or "+" in mode:
+        if set(b"wa+") & set(mode.encode()):
             raise OSError(errno.EACCES)
-        return _Text(self._path, *found) if "b" not in mode else _File(self._path, *found)
+        return (_File if b"b" in mode.encode() else _Text)(self._path, *found)
 
     def stat(self, path):
         name = self._name(path)
-        found = self._find(name) if name else None
-        if found:
-            return (_FILE, 0, 0, 0, 0, 0, found[1], 0, 0, 0)
-        for _ in self._below(name):
+        found = self._find(name) if name else (0, -1)
+        if not found:
+            raise OSError(errno.ENOENT)
+        if found[1] < 0:
             return (_DIR, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        raise OSError(errno.ENOENT)
+        return (_FILE, 0, 0, 0, 0, 0, found[1], 0, 0, 0)
 
     def ilistdir(self, path):
         seen = set()
@@ -208,10 +228,7 @@ def member(file, at, header):
     header[148:156] = b"        "
     size = int(_text(header, 124, 12).strip() or b"0", 8)
     plain = header[257:262] == b"ustar" and header[156] in b"0\0"
-    name = _text(header, 0, 100)
-    prefix = _text(header, 345, 155)
-    if prefix:
-        name = prefix + b"/" + name
+    name = _name(header, header[345:500])
     if checksum != sum(header) or not plain or size >> 30 or min(name) < 32:
         raise ValueError("not a bundle")
     return name, size
@@ -219,6 +236,16 @@ def member(file, at, header):
 
 def _text(header, start, length):
     return bytes(header[start : start + length]).partition(b"\0")[0]
+
+
+def _name(header, prefix):
+    name = _text(header, 0, 100)
+    prefix = _text(prefix, 0, 155)
+    return prefix + b"/" + name if prefix else name
+
+
+def _key(name):
+    return crc32(name).to_bytes(4, "little")[:3]
 
 
 # What boot.py needs besides, in the order in which it does.
@@ -246,7 +273,7 @@ def save(state):
     import os
 
     state.pop("crc", None)
-    head = (json.dumps(state)[:-1] + ", ").encode()
+    head = json.dumps(state).encode()[:-1] + b", "
     with open(_STATE + "~", "wb") as file:
         file.write(b'%s"crc": "%08x"}' % (head, crc32(head)))
     os.rename(_STATE + "~", _STATE)
@@ -315,4 +342,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 584aa81e
+# aefca551
