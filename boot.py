@@ -17,7 +17,7 @@ for folder in ("", "/lib") if "bundlefs.py" in os.listdir() else ("/lib", ""):
         sys.path.pop(0)
 
 
-def _leave(state, why, reject):
+def leave(state, why, reject):
     """Let what ran before run again; a trial ends with that, and the cloud is told why."""
     if state.get("trial") and why:
         state["ended"] = dict(state["trial"], why=why, reject=reject)
@@ -26,16 +26,16 @@ def _leave(state, why, reject):
     save(state)
 
 
-def _count(state, trial):
+def count(state, trial):
     """Count this start of a trial, and end a trial that has had its chances."""
     if trial.get("slot") and trial["slot"] != slot():
-        ran = state.get("starts") or state.get("power_boots")
-        return _leave(state, ran and "the boot loader went back to the image before", False)
-    crash = crashed()
-    key = "starts" if crash else "power_boots"
+        starts = state.get("starts") or state.get("power_boots")
+        return leave(state, starts and "the boot loader went back to the image before", False)
+    reset = crashed()
+    key = "starts" if reset else "power_boots"
     state[key] = state.get(key, 0) + 1
-    if state[key] > trial["limits"][0 if crash else 1]:
-        return _leave(state, "crashed in its trial" if crash else "lost power in its trial", crash)
+    if state[key] > trial["limits"][0 if reset else 1]:
+        return leave(state, "crashed in its trial" if reset else "lost power in its trial", reset)
     save(state)
     watch()
 
@@ -43,17 +43,17 @@ def _count(state, trial):
 try:
     state = load()
     if state.get("trial"):
-        _count(state, state["trial"])
+        count(state, state["trial"])
     while state.get("active"):
         try:
             start(state["active"], state.get("sums"))
             break
         except Exception as error:  # whatever a damaged bundle fails with, the next one starts
             sys.print_exception(error)
-            _leave(state, "damaged: %s" % error, not isinstance(error, OSError))
+            leave(state, "damaged: %s" % error, not isinstance(error, OSError))
 except Exception as error:
     sys.print_exception(error)
 if "/app" not in sys.path:
     sys.modules.pop("bundlefs", None)
-for name in ("crashed", "load", "save", "slot", "start", "watch", "_leave", "_count", "state"):
+for name in ("crashed", "load", "save", "slot", "start", "watch", "leave", "count", "state"):
     globals().pop(name, None)  # main.py has the same namespace: what stays here stays in its heap

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
-from ivota_tools.names import Names, own
+from ivota_tools.names import Names, own, private
 from ivota_tools.toolchain import cache_dir, mpy_cross
 
 
@@ -27,7 +27,9 @@ def compile_mpy(source: bytes, path: str, names: Names | None = None) -> bytes:
             names = _alone(source.decode())
         elif where.parent.name == "ivota":
             names = names or own()
-        source = names.rename(source.decode()).encode() if names else source
+        else:
+            names = private()
+        source = names.rename(source.decode()).encode()
     except SyntaxError:
         pass  # the compiler says better what is wrong
     return _compiled(source, where.stem, ("-O3",)).read_bytes()

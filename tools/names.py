@@ -43,7 +43,7 @@ PUBLIC = frozenset(
 
 # Bound in the package, and by the same name in MicroPython's modules, umqtt or requests.
 FOREIGN = frozenset(
-    """AF_INET CONFIG SOCK_STREAM State active buffer close code commit config connect digest
+    """AF_INET SOCK_STREAM State active buffer close code commit config connect digest
     discard exit feed fill getaddrinfo idle join line link load log md5 member message next parse
     path phase pid poll post publish push raw read readinto readline reason reset run seek send
     setblocking settimeout size socket start state step verify_mode version write""".split()

@@ -2,15 +2,10 @@
 
 import gc
 import sys
-import time
 
 import machine
-from micropython import const
 
-from ivota import net, once
-from ivota.errors import describe, line
-
-_REST_S = const(10)  # before a client that died is started again
+from ivota import line, once
 
 client = None  # the application's way to it: `from ivota import agent`, then `agent.client`
 
@@ -24,62 +19,18 @@ def run():
     try:
         if application is None:
             client.run()
-        # In MicroPython an `async def` is a generator function.
-        elif isinstance(application, type(_async)):
-            import asyncio
-
-            asyncio.run(once("tasks").beside(client, application, _died))
-        else:
-            dead = []
-            once("runners").start(client, lambda: _ended(client, dead))
-            try:
-                application()
-            except Exception as error:
-                if not client.state.trial:
-                    _died(client, error)
-                else:  # the thread that has the state is to write it
-                    dead.append(error)
-                    client.exit()
+        elif once("runners").run(client, application):
             return
     # Whatever it is, a board that can be updated is better than one that shows it.
     except Exception as error:
         sys.print_exception(error)
-    restart(client)
+    try:
+        ended = once("leave").ended
+    except Exception:  # not even that fits the heap, or can be read
+        machine.reset()
+    ended(client)
 
 
 def log(level, event, **fields):
     """One line on the console."""
     print("ivota:", line(event, fields))
-
-
-def restart(client):
-    """Reset the board for a new version, and for a client that ended without being told to."""
-    if client.restart or not client.exiting:
-        log("info", "restart")
-        if not client.restart and not client.state.trial:
-            # What it died of may be there again: the board is not to do nothing but start.
-            for _ in range(2 * _REST_S):
-                net.feed()
-                time.sleep_ms(500)
-        machine.reset()
-
-
-def _ended(client, dead):
-    """The client's thread is over; `dead` has what the application died of in its trial."""
-    if dead:
-        _died(client, dead[0])
-        machine.reset()
-    restart(client)
-
-
-def _async():
-    yield
-
-
-def _died(client, error):
-    """The application ended with an error: its trial has failed; else updates go on without it."""
-    sys.print_exception(error)
-    log("error", "application_died", why=describe(error))
-    if client.state.trial:
-        once("state").died(client.state, error)
-        machine.reset()

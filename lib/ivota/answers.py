@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from ivota.errors import OtaError, again
+from ivota import OtaError, again
 
 _NOT_FOUND = const(-2)
 _EXPIRED = const(-3)

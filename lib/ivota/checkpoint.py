@@ -4,8 +4,7 @@ import binascii
 
 from micropython import const
 
-from ivota import once
-from ivota.errors import OtaError
+from ivota import OtaError, once
 
 _MISMATCH = const(-4)
 

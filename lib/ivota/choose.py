@@ -2,8 +2,7 @@
 
 import time
 
-from ivota import once
-from ivota.errors import again, describe
+from ivota import again, describe, once
 
 
 def step(job):

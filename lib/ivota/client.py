@@ -4,8 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import messages, net, once
-from ivota.errors import OtaError, line
+from ivota import OtaError, line, messages, net, once
 from ivota.link import Link
 
 _BURN_MS = const(600000)  # how long a new push waits for the application to say how burning went

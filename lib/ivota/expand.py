@@ -12,8 +12,7 @@ from binascii import hexlify
 from deflate import RAW, DeflateIO
 from micropython import const
 
-from ivota import messages, once
-from ivota.errors import OtaError
+from ivota import OtaError, messages, once
 
 _FAILED = const(-5)
 _CHUNK = const(512)

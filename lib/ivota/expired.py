@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from ivota.errors import OtaError
+from ivota import OtaError
 
 _EXPIRED = const(-3)
 FRESH_MS = 30000  # how long a fresh URL may take

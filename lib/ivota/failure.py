@@ -16,7 +16,7 @@ def failed(job, error):
     if error.again and error.code == _MISMATCH and not job.restarted:
         job.restarted = True
         once("checkpoint").discard(target)
-        job.phase = "prepare"
+        job.phase = "staging"
         return
     if error.code == _EXPIRED and not job.asked:
         job.asked = True

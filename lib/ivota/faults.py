@@ -4,8 +4,7 @@ import gc
 
 from micropython import const
 
-from ivota import once
-from ivota.errors import OtaError, again, describe
+from ivota import OtaError, again, describe, once
 
 _FAILED = const(-5)
 

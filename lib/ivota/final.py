@@ -1,7 +1,6 @@
 """The end of an update: what the cloud and the application are told, and what is remembered."""
 
-from ivota import once
-from ivota.errors import describe
+from ivota import describe, once
 
 
 def failed(client, push, error):

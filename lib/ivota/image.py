@@ -7,8 +7,7 @@ of a trial before the boot loader does, and what is reported of it is sent after
 from esp32 import Partition
 from micropython import const
 
-from ivota import once
-from ivota.errors import OtaError, describe
+from ivota import OtaError, describe, once
 
 _FAILED = const(-5)
 _HEADER = const(24)

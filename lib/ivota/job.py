@@ -4,9 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import once
-from ivota.errors import OtaError, describe
-from ivota.retry import Backoff
+from ivota import Backoff, OtaError, describe, once
 
 _MISMATCH = const(-4)
 _REASONS = const(8)  # kinds of failure that are counted
@@ -15,14 +13,14 @@ _REASONS = const(8)  # kinds of failure that are counted
 class Job:
     """Works on `push` for `client`.
 
-    `phase` names the module whose `step(job)` does the next bounded piece: prepare, transfer,
+    `phase` names the module whose `step(job)` does the next bounded piece: staging, transfer,
     receive, finish; expired while a fresh URL is waited for; None after the last.
     """
 
     def __init__(self, client, push):
         self.client = client
         self.push = push
-        self.phase = "prepare"
+        self.phase = "staging"
         self.firmware = None  # the push, once verified: it has a `path` then
         self.taker = None  # what gets the firmware
         self.burning = False  # whether the cloud was told that it is handed over
@@ -71,7 +69,7 @@ class Job:
             and (self.restarted or error.code != _MISMATCH)
         ):
             self.retry.failed(error.after_s)
-            if self.phase != "prepare":
+            if self.phase != "staging":
                 self.phase = "transfer"
         else:
             once("failure").failed(self, error)

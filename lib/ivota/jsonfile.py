@@ -6,7 +6,7 @@ from binascii import crc32
 
 from micropython import const
 
-_CRC = '"crc": "'  # the last key's value is the CRC of the text before this
+_CRC = b'"crc": "'  # the last key's value is the CRC of the text before this
 _MOST = const(16384)  # bytes: what is larger is no file of ours, and would not fit the heap
 
 
@@ -22,7 +22,7 @@ def load(path, ours=False):
                 continue
             with open(name, "rb") as file:
                 text = file.read()
-            head, mark, crc = text.rpartition(_CRC.encode())
+            head, mark, crc = text.rpartition(_CRC)
             if crc != b'%08x"}' % crc32(head) if mark else ours:
                 continue
             # Up to MicroPython 1.25 json takes an object without its end.
@@ -40,9 +40,9 @@ def load(path, ours=False):
 def save(path, value):
     """Replace the file: after a power cut at any instant the old or the new one is read."""
     temporary = path + "~"
-    text = json.dumps(value)[:-1] + (", " if value else "")
-    with open(temporary, "w") as file:
-        file.write('%s%s%08x"}' % (text, _CRC, crc32(text.encode())))
+    head = json.dumps(value).encode()[:-1] + (b", " if value else b"")
+    with open(temporary, "wb") as file:
+        file.write(b'%s%s%08x"}' % (head, _CRC, crc32(head)))
     os.rename(temporary, path)
 
 

@@ -1,11 +1,12 @@
 """The configuration: /ivota.json, or the copy that is kept of the last that reached the cloud."""
 
 import os
+import time
 from binascii import crc32
 
 from ivota import once
 
-CONFIG = "/ivota.json"
+GIVEN = "/ivota.json"
 KEPT = "/ivota-kept.json"
 BUNDLE = "/app/config.json"
 
@@ -19,11 +20,11 @@ def choose(log):
     mark = _mark()
     known = (load(KEPT, True) or {}).get("mark")
     if mark and mark == known:
-        return [CONFIG], None
-    paths = [CONFIG, KEPT] if known else [CONFIG]
+        return [GIVEN], None
+    paths = [GIVEN, KEPT] if known else [GIVEN]
     # Who writes a file changes its time as well: other bytes of the same time were not written.
     if known and mark and mark[1] and mark[1] == known[1]:
-        log("error", "config_damaged", path=CONFIG)
+        log("error", "config_damaged", path=GIVEN)
         paths.reverse()
         mark = None
     limits = []
@@ -54,18 +55,55 @@ def read(path):
 def _mark():
     """What tells one /ivota.json from another: [CRC, time of the last write]; None without it."""
     try:
-        with open(CONFIG, "rb") as file:
-            return [crc32(file.read()), os.stat(CONFIG)[8]]
+        with open(GIVEN, "rb") as file:
+            return [crc32(file.read()), os.stat(GIVEN)[8]]
     except (OSError, MemoryError):
         return None
 
 
 def keep(client, path, mark):
     """Keep /ivota.json, unless it is not the one that reached the cloud."""
-    if path != CONFIG or mark != _mark():
+    if path != GIVEN or mark != _mark():
         return
     jsonfile = once("jsonfile")
     try:
-        jsonfile.save(KEPT, {"config": jsonfile.load(CONFIG), "mark": mark})
+        jsonfile.save(KEPT, {"config": jsonfile.load(GIVEN), "mark": mark})
     except OSError as error:
         client.log("error", "flash", why=error)
+
+
+class Watch:
+    """In the place of the client's trial until the cloud is reached: keeps what reached it.
+
+    While it is not, the other one of `paths` is tried every `limit_s`. `mark` is None where
+    /ivota.json is not to be kept.
+    """
+
+    def __init__(self, client, paths, mark, limit_s):
+        self.reached = False  # whether the cloud has acknowledged the version that runs
+        self._client = client
+        self._trial = client.trial
+        self._paths = paths
+        self._mark = mark
+        self._limit_ms = int(min(limit_s, 86400) * 1000)
+        self._begun = time.ticks_ms()
+
+    def step(self, confirmed):
+        """What takes its place in the next step: itself until the cloud is reached."""
+        client = self._client
+        if self._trial:
+            self._trial.reached = self.reached
+            self._trial = self._trial.step(confirmed)
+        if self.reached:
+            if self._mark:
+                keep(client, self._paths[0], self._mark)
+            return self._trial
+        if (
+            len(self._paths) > 1
+            and not client.job
+            and time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms
+        ):
+            self._begun = time.ticks_ms()
+            self._paths.reverse()
+            once("turn").turn(client, self._paths[0])
+        return self

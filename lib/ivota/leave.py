@@ -1,9 +1,13 @@
-"""An orderly end: reports sent, the download kept, the broker told."""
+"""An end: reports sent, the download kept, the broker told; then the agent's restart."""
 
+import sys
 import time
 
 from micropython import const
 
+from ivota import describe, net, once
+
+_REST_S = const(10)  # before a client that died is started again
 _ACK_MS = const(5000)  # how long the last report's acknowledgement may take
 
 
@@ -20,3 +24,35 @@ def leave(client):
         client.job.drop()
         client.job = None
     link.close(True)
+
+
+def ended(client):
+    """Reset the board for a new version, and for a client that ended without being told to."""
+    if client.restart or not client.exiting:
+        import machine
+
+        client.log("info", "restart")
+        if not client.restart and not client.state.trial:
+            # What it died of may be there again: the board is not to do nothing but start.
+            for _ in range(2 * _REST_S):
+                net.feed()
+                time.sleep_ms(500)
+        machine.reset()
+
+
+def thread_ended(client, dead):
+    """The client's thread is over; `dead` has what the application died of in its trial."""
+    if dead:
+        died(client, dead[0])
+    ended(client)
+
+
+def died(client, error):
+    """The application ended with an error: its trial has failed; else updates go on without it."""
+    sys.print_exception(error)
+    client.log("error", "application_died", why=describe(error))
+    if client.state.trial:
+        import machine
+
+        once("state").died(client.state, error)
+        machine.reset()

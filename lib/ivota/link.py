@@ -4,9 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import net, once
-from ivota.errors import describe
-from ivota.retry import Backoff
+from ivota import Backoff, describe, net, once
 
 _IDS = const(65000)
 _LOOK_MS = const(500)  # how often keep-alive and the owner are looked at

@@ -5,7 +5,7 @@ from collections import namedtuple
 
 from micropython import const
 
-from ivota.errors import OtaError
+from ivota import OtaError
 
 _FAILED = const(-5)
 _MAGIC = b"IVOTADLT"

@@ -5,8 +5,7 @@ import json
 
 from micropython import const
 
-from ivota import messages, once
-from ivota.errors import OtaError, describe
+from ivota import OtaError, describe, messages, once
 
 _FAILED = const(-5)
 
@@ -89,7 +88,15 @@ def _is_version(version):
 
 def _can_be_sent(value):
     """Whether it is a number, or a text that has UTF-8: half a surrogate pair has none."""
-    # Each character that is looked at stays in the heap: of a text in ASCII only its bytes are.
-    if isinstance(value, str) and value and max(value) > "~":
-        return not any("\ud7ff" < char < "\ue000" for char in value)
+    if isinstance(value, str):
+        # Each character of the text that is looked at would stay in the heap; its bytes do not.
+        try:
+            data = value.encode()
+        except ValueError:
+            return False
+        at = data.find(b"\xed")
+        while at >= 0:
+            if data[at + 1] > 0x9F:  # as MicroPython encodes it
+                return False
+            at = data.find(b"\xed", at + 1)
     return type(value) in (int, str)

@@ -4,8 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import once
-from ivota.errors import again
+from ivota import again, once
 
 _BLOCK = const(4096)
 _MUCH = const(256)  # fewer bytes are not worth a call

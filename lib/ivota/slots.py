@@ -7,8 +7,7 @@ import os
 from esp32 import Partition
 from micropython import const
 
-from ivota import once
-from ivota.errors import OtaError
+from ivota import OtaError, once
 
 _FAILED = const(-5)
 _CHUNK = const(512)

@@ -1,21 +1,66 @@
-"""What is done with a firmware file before its first byte: identity, room, where it goes on."""
+"""The first phase of an update: what of it is on flash, whose that is, and room for the rest."""
 
 import binascii
 import gc
 import hashlib
 import os
+import time
+
+try:
+    import esp32
+except ImportError:  # all ports but one
+    esp32 = None
 
 from micropython import const
 
-from ivota import once
-from ivota.errors import OtaError
+from ivota import OtaError, once
 
 _FAILED = const(-5)
+_A_DAY = const(24)  # downloads from the first byte in `retry.rest_most_s`
 _CHUNK = const(512)
 _CHUNK_MOST = const(4096)  # a block
 _FREE = const(32768)  # bytes of heap that are plenty
 _FAT_BLOCK = const(4096)
-_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+
+def step(job):
+    """Open the target when it is time to."""
+    client = job.client
+    # A trial needs both bundles; what is pushed meanwhile waits for its end.
+    if client.trial or job.deferred("download"):
+        return False
+    stem = client.directory + "/" + file_stem(job.push.version)
+    if client.state.active == stem + ".bin":
+        raise OtaError(_FAILED, "a firmware of this name runs")
+    target = job.target = Target()
+    if esp32 and not client.on_firmware:
+        once("slots").find(target, stem, job.push)
+    if target.kind == "firmware":
+        open_target(target, stem, job.push, client.state.active, client.state.previous)
+    job.fresh = not target.position
+    job.rest_s(_wear_s(job))
+    client.log("info", "download", offset=target.position, rest_ms=job.retry.left_ms())
+    job.progress()
+    job.phase = "transfer"
+    return True
+
+
+def _wear_s(job):
+    """Seconds that a download from its first byte must wait: no pushes wear out the flash.
+
+    Each is worth its share of a day, and at most a day's worth lies ahead of the clock; it counts
+    from its first block on.
+    """
+    state = job.client.state
+    day_s = int(job.client.config["retry"]["rest_most_s"])
+    now = int(time.time())
+    ahead = state.worn_until - now
+    if not 0 < ahead <= day_s:
+        ahead = 0  # long ago, or before the clock was set
+    ahead += day_s // _A_DAY
+    job.worn_until = now + ahead
+    return max(ahead - day_s, 0) if job.fresh else 0
 
 
 # Without methods, so that it does not keep a module in the heap.
@@ -35,9 +80,10 @@ class Target:
 
 def file_stem(version):
     """The name under which a version is kept; one that is not a safe file name is hashed."""
-    if 0 < len(version) <= 32 and version[0] != "." and all(char in _SAFE for char in version):
+    name = version.encode()  # characters of the text would stay in the heap
+    if 0 < len(name) <= 32 and name[0] != 46 and all(char in _SAFE for char in name):
         return version
-    return binascii.hexlify(hashlib.sha256(version.encode()).digest()[:8]).decode()
+    return binascii.hexlify(hashlib.sha256(name).digest()[:8]).decode()
 
 
 def size_of(path):
@@ -59,17 +105,17 @@ def is_of(known, push):
     return all(known.get(key) == right[key] for key in right)
 
 
-def open_target(target, base, push, keep=None, spare=None):
-    """Make ready for `push`, in `base`.bin, with `base`.json beside it while it is unfinished.
+def open_target(target, stem, push, keep=None, spare=None):
+    """Make ready for `push`, in `stem`.bin, with `stem`.json beside it while it is unfinished.
 
     `target.position` is where its download goes on. `keep` is a path that is never removed,
     `spare` one that goes only when the room is needed. Raises OtaError(-5) when there is no
     room, OSError when the flash fails.
     """
-    target.path = path = base + ".bin"
-    target.checkpoint = base + ".json"
+    target.path = path = stem + ".bin"
+    target.checkpoint = stem + ".json"
     target.size = push.size
-    directory = base.rpartition("/")[0]
+    directory = stem.rpartition("/")[0]
     try:
         os.mkdir(directory)
     except OSError:
@@ -102,7 +148,7 @@ def open_target(target, base, push, keep=None, spare=None):
         target.buffer = bytearray(_CHUNK)
     target.chunk = len(target.buffer)
     # A name in capitals is the same name on FAT alone.
-    target.fat = fat = size_of(base + ".JSON") >= 0
+    target.fat = fat = size_of(stem + ".JSON") >= 0
     target.block_size = block_size = _FAT_BLOCK if fat else os.statvfs(directory)[0]
     # Of whole blocks there are at least so many; the pointers in n of them are 2 n less the
     # ones in n's binary digits.

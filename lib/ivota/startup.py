@@ -10,7 +10,7 @@ except ImportError:  # the unix port is on the network already
 from ivota import net, once
 from ivota.client import Client
 
-_APP = "/app/"  # where boot.py mounts the bundle
+_APP = "/app"  # where boot.py mounts the bundle
 
 
 def start(log):
@@ -20,7 +20,7 @@ def start(log):
     paths, watch = kept.choose(log)
     client = Client(kept.read(paths[0]), running_version(), log=log, state=state)
     if watch:
-        client.trial = once("watch").Watch(client, paths, *watch)
+        client.trial = kept.Watch(client, paths, *watch)
     join(client)
     seconds = client.config["watchdog_s"] or (60 if state.trial else 0)
     if seconds:
@@ -32,15 +32,13 @@ def start(log):
 def join(client):
     """Have the board join the network that the client's configuration names."""
     if network and client.config["wifi"]["ssid"]:
-        from ivota.wifi import Station
-
-        net.online = Station(client.config["wifi"], client.log)
+        net.online = once("wifi").Station(client.config["wifi"], client.log)
 
 
 def running_version():
     """The mounted bundle's version, else the frozen image's, else None: the configuration's."""
     try:
-        with open(_APP + "ivota.json", "rb") as file:
+        with open(_APP + "/ivota.json", "rb") as file:
             for entry in once("filelist").entries(file, 1 << 20):
                 version = entry.get("version")
             return version
@@ -54,7 +52,7 @@ def running_version():
 
 
 def _application(client):
-    if _APP[:-1] not in sys.path:
+    if _APP not in sys.path:
         return None
     try:
         import app

@@ -3,8 +3,7 @@
 Each function that changes it is one atomic write.
 """
 
-from ivota import once
-from ivota.errors import describe
+from ivota import describe, once
 
 PATH = "/ivota-state.json"
 _REJECTED = 4  # how many refused firmwares are remembered

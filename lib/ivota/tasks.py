@@ -2,6 +2,8 @@
 
 import asyncio
 
+from ivota import once
+
 
 async def serve(client):
     """Run the client as a task among others, until `exit()`."""
@@ -10,14 +12,14 @@ async def serve(client):
     client.close()
 
 
-async def beside(client, application, died):
-    """Run the client beside an `async` application; `died(client, error)` hears of its end."""
+async def beside(client, application):
+    """Run the client beside an `async` application."""
 
     async def guarded():
         try:
             await application()
         except Exception as error:
-            died(client, error)
+            once("leave").died(client, error)
 
     task = asyncio.create_task(guarded())
     await client.serve()

@@ -2,8 +2,7 @@
 
 from micropython import const
 
-from ivota import once
-from ivota.errors import OtaError
+from ivota import OtaError, once
 
 _FAILED = const(-5)
 _FOOTER = const(12)

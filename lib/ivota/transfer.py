@@ -5,8 +5,7 @@ import time
 import requests
 from micropython import const
 
-from ivota import net, once
-from ivota.errors import OtaError, again, describe
+from ivota import OtaError, again, describe, net, once
 
 _MISMATCH = const(-4)
 _FAILED = const(-5)
@@ -24,7 +23,11 @@ def step(job):
         return False
     config = job.client.config
     link = job.client.link
-    if config["one_tls_session"] and config["mqtt"]["tls"] and job.push.url[:5].lower() == "https":
+    if (
+        config["one_tls_session"]
+        and config["mqtt"]["tls"]
+        and job.push.url.encode()[:5].lower() == b"https"
+    ):
         if not link.paused:
             link.close(True)
         link.paused = True
@@ -96,8 +99,10 @@ class Transfer:
         }
         self._lines = 0
         headers = {"Range": "bytes=%d-" % offset}
+        # Where TLS is due it is there already: requests speaks plainly into it.
+        place = "http://%s:%d" % (host, port)
         if port != (443 if secure else 80):
-            headers["Host"] = "%s:%d" % (host, port)  # requests leaves the port out
+            headers["Host"] = place[7:]  # requests leaves the port out
         if self.etag:
             headers["If-Range"] = self.etag
         self.stream = stream = net.Stream(
@@ -109,9 +114,8 @@ class Transfer:
                 stream,
                 requests,
                 requests.request,
-                # Where TLS is due it is there already: requests speaks plainly into it.
                 "GET",
-                "http://%s:%d%s" % (host, port, path),
+                place + path,
                 headers=headers,
                 stream=True,
                 parse_headers=self._header,
@@ -151,7 +155,7 @@ class Transfer:
                 raise again("206 of '%s', asked for %d-" % (found[:40], offset))
             total = found.split("/")[-1]
         else:
-            if fields["content-type"].startswith("text/html"):
+            if fields["content-type"].encode()[:9] == b"text/html":
                 raise again("a web page instead of the firmware")
             self.skip = offset
         etag = fields["etag"]
@@ -160,7 +164,7 @@ class Transfer:
         if int(total) != size:
             raise OtaError(_MISMATCH, "the server has %s bytes, announced are %d" % (total, size))
         # A weak validator does not promise the same bytes (RFC 9110, 13.1.5).
-        self.etag = etag if etag[:1] == '"' and len(etag) <= 80 else None
+        self.etag = etag if etag.encode()[:1] == b'"' and len(etag) <= 80 else None
 
 
 def _location(stream):
@@ -177,24 +181,25 @@ def split_url(url):
     Raises `OtaError` for any other, with credentials, without a host, or with a character that
     would end the request line.
     """
-    scheme, _, rest = url.partition("://")
-    secure = scheme.lower() == "https"
+    url = url.encode()  # each short text here would stay in the heap, and each character too
+    scheme, _, rest = url.partition(b"://")
+    scheme = scheme.lower()
+    secure = scheme == b"https"
     place = rest
-    for mark in "/?#":
+    for mark in (b"/", b"?", b"#"):
         place = place.partition(mark)[0]
-    host, _, port = place.partition(":")
-    data = url.encode()  # each character of a text that is looked at would stay in the heap
+    host, _, port = place.partition(b":")
     if (
-        not (secure or scheme.lower() == "http")
-        or min(data) <= 32
-        or max(data) > 126
+        not (secure or scheme == b"http")
+        or min(url) <= 32
+        or max(url) > 126
         or not host
-        or "@" in host
+        or b"@" in host
         or port
         and not (port.isdigit() and 0 < int(port) < 65536)
     ):
         raise OtaError(_FAILED, "the URL is not a plain http or https one")
-    path = rest[len(place) :].partition("#")[0]
+    path = rest[len(place) :].partition(b"#")[0].decode()
     if path[:1] != "/":
         path = "/" + path
-    return secure, host, int(port) if port else (443 if secure else 80), path
+    return secure, host.decode(), int(port) if port else (443 if secure else 80), path

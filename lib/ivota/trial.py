@@ -4,8 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import once
-from ivota.errors import describe
+from ivota import describe, once
 
 _FAILED = const(-5)
 

@@ -2,7 +2,7 @@
 
 import network
 
-from ivota.retry import Backoff
+from ivota import Backoff
 
 
 class Station:

@@ -6,7 +6,8 @@ then wait for ever fails the test.
 
 import errno
 
-from ivota import link, net, retry
+import ivota
+from ivota import link, net
 from support import Clock, patched
 
 POLLIN = 1
@@ -147,7 +148,7 @@ class Poll:
 
 
 class Network:
-    """`with Network() as network:` is what `net`, `link` and `retry` have for a world.
+    """`with Network() as network:` is what `ivota`, `net` and `link` have for a world.
 
     Attributes say how its broker behaves; each connection is one of `sockets`.
     """
@@ -170,7 +171,7 @@ class Network:
     def __enter__(self):
         self._patch = patched(net, socket=self, select=self)
         self._patch.__enter__()
-        self.clock.put_into(net, link, retry)
+        self.clock.put_into(net, link, ivota)
         return self
 
     def __exit__(self, *exc):

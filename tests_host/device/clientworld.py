@@ -4,7 +4,8 @@ import binascii
 import hashlib
 import json
 
-from ivota import choose, net, prepare, receive, retry, trial
+import ivota
+from ivota import choose, net, receive, staging, trial
 from ivota import client as client_module
 from ivota import job as job_module
 from ivota import transfer as transfer_module
@@ -147,7 +148,7 @@ class World:
         self._tmp = tmp_dir()
         self.path = self._tmp.__enter__()
         self.clock = Clock(ms=1000).put_into(
-            choose, client_module, job_module, net, prepare, receive, retry, transfer_module, trial
+            choose, client_module, job_module, net, receive, staging, ivota, transfer_module, trial
         )
         self._patches = [
             patched(client_module, Link=FakeLink),
@@ -155,7 +156,7 @@ class World:
         ]
         if self.esp32:
             self._patches.append(installed("esp32", self.esp32))
-            self._patches.append(patched(prepare, esp32=self.esp32))
+            self._patches.append(patched(staging, esp32=self.esp32))
         for patch in self._patches:
             patch.__enter__()
         return self

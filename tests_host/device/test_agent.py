@@ -3,7 +3,7 @@
 import json
 import sys
 
-from ivota import agent, kept, net, startup
+from ivota import agent, kept, leave, net, startup
 from ivota import state as states
 from ivota.config import ConfigError, check
 from support import Clock, installed, patched, raises, tmp_dir, write_file
@@ -64,7 +64,7 @@ def test_no_configuration_is_a_clear_error():
 
 
 def test_the_version_is_the_bundles():
-    with tmp_dir() as path, patched(startup, _APP=path + "/"):
+    with tmp_dir() as path, patched(startup, _APP=path):
         write_json(path + "/ivota.json", {"version": "0.7", "format": 1})
         assert startup.running_version() == "0.7"
 
@@ -73,12 +73,12 @@ def test_else_the_frozen_images():
     class Image:
         VERSION = "2.0"
 
-    with tmp_dir() as path, patched(startup, _APP=path + "/"), installed("ivota_image", Image):
+    with tmp_dir() as path, patched(startup, _APP=path), installed("ivota_image", Image):
         assert startup.running_version() == "2.0"
 
 
 def test_else_the_configurations():
-    with tmp_dir() as path, patched(startup, _APP=path + "/"):
+    with tmp_dir() as path, patched(startup, _APP=path):
         assert startup.running_version() is None
 
 
@@ -164,7 +164,7 @@ class Board:
         write_json(path + "/ivota.json~", self._config)
         self.machine = FakeMachine()
         agent.print = print  # so that it can be replaced
-        self._values.update(_APP=path + "/app/")
+        self._values.update(_APP=path + "/app")
         if self._application is not False:
             self._values["_application"] = lambda client: self._application
         self._feed = net.feed
@@ -172,7 +172,7 @@ class Board:
             patched(startup, **self._values),
             patched(
                 kept,
-                CONFIG=path + "/ivota.json",
+                GIVEN=path + "/ivota.json",
                 KEPT=path + "/ivota-kept.json",
                 BUNDLE=path + "/app/config.json",
             ),
@@ -219,7 +219,7 @@ def test_a_client_that_died_rests_before_it_is_started_again():
         trial = {"version": "0.2"}
 
     for state, rest_ms in ((FakeState, 10000), (Trial, 0)):
-        with Board(client=Client, state=state), Clock().put_into(agent) as clock:
+        with Board(client=Client, state=state), Clock().put_into(leave) as clock:
             with raises(Reset):
                 agent.run()
             assert clock.now_ms() == rest_ms
@@ -233,7 +233,7 @@ def application_of(source, state):
         write_file(path + "/app.py", source)
         sys.path.insert(0, path)
         try:
-            with patched(startup, _APP=path + "/"):
+            with patched(startup, _APP=path):
                 return startup._application(client)
         finally:
             sys.path.remove(path)
@@ -321,3 +321,11 @@ def test_an_application_in_a_thread():
         with patched(runners, start=start):
             agent.run()
     assert order == ["client", "application"]
+
+
+def test_an_end_that_cannot_be_loaded_is_a_reset():
+    with Board() as board, patched(agent, once=None):
+        agent.once = lambda name: startup if name == "startup" else __import__("gone")
+        with raises(Reset):
+            agent.run()
+        assert FakeClient.made.ran == 1 and board.machine.watchdogs == []

@@ -4,10 +4,9 @@ import json
 
 from clientworld import FakeLink, World, push_of
 
-from ivota import aliyun, credentials, pushes
+from ivota import OtaError, aliyun, credentials, pushes
 from ivota import client as client_module
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
-from ivota.errors import OtaError
 from support import patched, raises
 
 PROGRESS = "/ota/device/progress/P/d"

@@ -4,13 +4,12 @@ import os
 
 from clientworld import World, data_of, push_of
 
+from ivota import OtaError, jsonfile, transfer
 from ivota import firmware as firmware_module
-from ivota import jsonfile, transfer
 from ivota import state as states
 from ivota.client import Client
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from ivota.config import ConfigError
-from ivota.errors import OtaError
 from support import patched, raises, read_file, write_file
 
 

@@ -5,9 +5,8 @@ import os
 
 from clientworld import World, data_of, push_of
 
-from ivota import jsonfile, transfer
+from ivota import OtaError, jsonfile, transfer
 from ivota.codes import FAILED, TIMED_OUT
-from ivota.errors import OtaError
 from support import patched, raises
 
 

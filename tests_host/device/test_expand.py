@@ -11,9 +11,8 @@ from doubles.fakeesp32 import FakeEsp32, image_of
 from patches import compressed, group, header, patch, stored
 from signed import KEYS
 
-from ivota import delta, expand, jsonfile, once, staging
+from ivota import OtaError, delta, expand, jsonfile, once, staging
 from ivota.codes import FAILED
-from ivota.errors import OtaError
 from ivota.patch import MOST, parse
 from support import patched, raises, read_file, write_file
 

@@ -6,9 +6,8 @@ import os
 
 from targets import STORES, Target, data_of, digest, fill, push_of, saves
 
-from ivota import jsonfile, staging
+from ivota import OtaError, jsonfile, staging
 from ivota.codes import FAILED, MISMATCH
-from ivota.errors import OtaError
 from ivota.messages import Push
 from ivota.staging import file_stem, size_of
 from support import patched, raises, read_file, tmp_dir, write_file

@@ -4,8 +4,8 @@ import os
 
 from bundles import bundle, entry, header, member
 
+from ivota import OtaError
 from ivota.codes import FAILED
-from ivota.errors import OtaError
 from ivota.install import Installer, examine_bundle
 from ivota.state import load
 from support import raises, tmp_dir, write_file

@@ -6,7 +6,6 @@ import os
 import vfs
 
 from ivota import kept
-from ivota import watch as watching
 from support import Clock, patched, raises, read_file, tmp_dir, write_file
 
 GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
@@ -56,7 +55,7 @@ class Board:
         self.config = path + "/ivota.json"
         self.kept = path + "/ivota-kept.json"
         self._patch = patched(
-            kept, CONFIG=self.config, KEPT=self.kept, BUNDLE=path + "/bundle", os=self
+            kept, GIVEN=self.config, KEPT=self.kept, BUNDLE=path + "/bundle", os=self
         )
         self._patch.__enter__()
         self.write(self._config)
@@ -84,7 +83,7 @@ class Board:
 
     def watch(self, client=None):
         paths, more = self.choose()
-        return watching.Watch(client or FakeClient(), paths, *more)
+        return kept.Watch(client or FakeClient(), paths, *more)
 
     def reach(self):
         """The configuration that is there reaches the cloud."""
@@ -112,7 +111,7 @@ def test_what_reached_the_cloud_is_kept():
 
 
 def test_nothing_is_kept_before_the_cloud_is_reached():
-    with Board() as board, Clock().put_into(watching) as clock:
+    with Board() as board, Clock().put_into(kept) as clock:
         watch = board.watch()
         for _ in range(5):
             clock.advance_ms(600001)
@@ -228,7 +227,7 @@ def turns(board, client, watch, clock, ms):
 
 def test_each_is_tried_in_turn():
     first = dict(GOOD, trial={"limit_s": 50})
-    with Board(first) as board, Clock().put_into(watching) as clock:
+    with Board(first) as board, Clock().put_into(kept) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "wrong"}, trial={"limit_s": 0}))
@@ -242,7 +241,7 @@ def test_each_is_tried_in_turn():
 
 
 def test_the_one_that_is_tried_second_is_not_kept_again():
-    with Board() as board, Clock().put_into(watching) as clock:
+    with Board() as board, Clock().put_into(kept) as clock:
         board.reach()
         before = read_file(board.kept)
         board.time += 1
@@ -258,7 +257,7 @@ def test_the_one_that_is_tried_second_is_not_kept_again():
 
 
 def test_no_turn_in_the_midst_of_an_update():
-    with Board() as board, Clock().put_into(watching) as clock:
+    with Board() as board, Clock().put_into(kept) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "other"}))

@@ -14,8 +14,8 @@ from doubles import (
 )
 from doubles.fakesocket import CLOSED, Network
 
-from ivota import dial, link, net, retry, transfer
-from ivota.errors import OtaError
+import ivota
+from ivota import OtaError, dial, link, net, transfer
 from ivota.messages import Push
 from support import patched, raises
 
@@ -53,7 +53,7 @@ class World:
     def __enter__(self):
         self._patch = patched(net, socket=self.network, select=self.network)
         self._patch.__enter__()
-        self.network.clock.put_into(net, link, retry)
+        self.network.clock.put_into(net, link, ivota)
         return self.network
 
     def __exit__(self, *exc):

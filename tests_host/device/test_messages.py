@@ -2,9 +2,8 @@
 
 import json
 
-from ivota import messages, pushes
+from ivota import OtaError, messages, pushes
 from ivota.codes import FAILED
-from ivota.errors import OtaError
 from support import raises
 
 PUSH = {

@@ -6,9 +6,8 @@ import micropython
 from doubles.fakeesp32 import FakeEsp32, image_of
 from targets import Raw, Slots, data_of, digest, fill, push_of, saves
 
-from ivota import jsonfile, once
+from ivota import OtaError, jsonfile, once
 from ivota.codes import FAILED, MISMATCH
-from ivota.errors import OtaError
 from ivota.staging import Target
 from support import installed, patched, raises, write_file
 

@@ -1,6 +1,6 @@
 """Back-off: waits that double, are spread, are capped, and pass."""
 
-from ivota import retry
+import ivota
 from support import Clock, patched
 
 
@@ -15,8 +15,8 @@ class Dice:
 
 
 def waits(first_s, most_s, count, high, least_s=0):
-    with Clock().put_into(retry), patched(retry, random=Dice(high)):
-        backoff = retry.Backoff(first_s, most_s)
+    with Clock().put_into(ivota), patched(ivota, random=Dice(high)):
+        backoff = ivota.Backoff(first_s, most_s)
         found = []
         for _ in range(count):
             backoff.failed(least_s)
@@ -25,7 +25,7 @@ def waits(first_s, most_s, count, high, least_s=0):
 
 
 def test_due_at_first():
-    assert retry.Backoff(1, 300).left_ms() == 0
+    assert ivota.Backoff(1, 300).left_ms() == 0
 
 
 def test_waits_double_up_to_the_most():
@@ -38,7 +38,7 @@ def test_waits_double_up_to_the_most():
 def test_each_is_drawn_from_its_upper_half():
     seen = set()
     for _ in range(60):
-        backoff = retry.Backoff(10, 300)
+        backoff = ivota.Backoff(10, 300)
         backoff.failed()
         left = backoff.left_ms()
         assert 4900 <= left <= 10000, left
@@ -66,8 +66,8 @@ def test_the_server_may_ask_for_more_up_to_the_most():
 
 
 def test_time_passes():
-    with Clock().put_into(retry) as clock:
-        backoff = retry.Backoff(1, 300)
+    with Clock().put_into(ivota) as clock:
+        backoff = ivota.Backoff(1, 300)
         backoff.rest(5000)
         clock.advance_ms(4999)
         assert backoff.left_ms() == 1
@@ -77,8 +77,8 @@ def test_time_passes():
 
 def test_once_due_it_stays_due():
     # Ticks come round again: a wait that is over must not begin anew after 2**29 ms.
-    with Clock().put_into(retry) as clock:
-        backoff = retry.Backoff(1, 300)
+    with Clock().put_into(ivota) as clock:
+        backoff = ivota.Backoff(1, 300)
         backoff.rest(5000)
         clock.advance_ms(5000)
         assert backoff.left_ms() == 0
@@ -87,8 +87,8 @@ def test_once_due_it_stays_due():
 
 
 def test_ticks_that_wrap_in_a_wait():
-    with Clock(ms=(1 << 30) - 1000).put_into(retry) as clock:
-        backoff = retry.Backoff(1, 300)
+    with Clock(ms=(1 << 30) - 1000).put_into(ivota) as clock:
+        backoff = ivota.Backoff(1, 300)
         backoff.rest(5000)
         clock.advance_ms(2000)
         assert backoff.left_ms() == 3000
@@ -97,8 +97,8 @@ def test_ticks_that_wrap_in_a_wait():
 
 
 def test_a_wait_longer_than_ticks_can_tell_still_ends():
-    with Clock().put_into(retry) as clock:
-        backoff = retry.Backoff(1, 300)
+    with Clock().put_into(ivota) as clock:
+        backoff = ivota.Backoff(1, 300)
         backoff.rest(30 * 86400 * 1000)
         for _ in range(31 * 24):
             clock.advance_ms(3600 * 1000)
@@ -108,8 +108,8 @@ def test_a_wait_longer_than_ticks_can_tell_still_ends():
 
 
 def test_reset():
-    with Clock().put_into(retry), patched(retry, random=Dice(False)):
-        backoff = retry.Backoff(1, 300)
+    with Clock().put_into(ivota), patched(ivota, random=Dice(False)):
+        backoff = ivota.Backoff(1, 300)
         for _ in range(5):
             backoff.failed()
         backoff.reset()

@@ -2,9 +2,8 @@
 
 from signed import CASES, KEYS, SIZE, firmware, footer, payload
 
-from ivota import net
+from ivota import OtaError, net
 from ivota.codes import FAILED
-from ivota.errors import OtaError
 from ivota.payload import examine
 from ivota.signature import header
 from support import patched, raises, tmp_dir, write_file

@@ -3,11 +3,10 @@
 from doubles import requests_0_9_1, requests_0_10_2, requests_1_1_1
 from webserver import WebNetwork, answer
 
-from ivota import secure
+from ivota import OtaError, secure
 from ivota import transfer as transfer_module
 from ivota.answers import follow
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
-from ivota.errors import OtaError
 from ivota.messages import Push
 from ivota.transfer import Transfer, split_url
 from support import patched, raises

@@ -1,6 +1,6 @@
 """Station mode: joined, joined again when lost, never a wait, never a reset."""
 
-from ivota import retry
+import ivota
 from support import Clock, installed
 
 WIFI = {"ssid": "net", "password": "secret-word"}
@@ -65,7 +65,7 @@ def names(events):
 
 
 def test_it_joins_once_and_waits_for_nothing():
-    with Clock().put_into(retry) as clock:
+    with Clock().put_into(ivota) as clock:
         online, radio, events = station()
         begun = clock.now_ms()
         assert not online()
@@ -80,7 +80,7 @@ def test_it_joins_once_and_waits_for_nothing():
 
 
 def test_it_joins_again_after_a_while_when_the_first_try_fails():
-    with Clock().put_into(retry) as clock:
+    with Clock().put_into(ivota) as clock:
         online, radio, _ = station()
         for _ in range(100):
             online()
@@ -90,7 +90,7 @@ def test_it_joins_again_after_a_while_when_the_first_try_fails():
 
 
 def test_a_lost_network_is_said_and_joined_again_at_once():
-    with Clock().put_into(retry) as clock:
+    with Clock().put_into(ivota) as clock:
         online, radio, events = station()
         online()
         radio.joined = True
@@ -106,7 +106,7 @@ def test_a_lost_network_is_said_and_joined_again_at_once():
 
 
 def test_a_radio_that_refuses_is_tried_again():
-    with Clock().put_into(retry) as clock:
+    with Clock().put_into(ivota) as clock:
         online, radio, events = station()
         radio.refuses = True
         assert not online()
@@ -118,7 +118,7 @@ def test_a_radio_that_refuses_is_tried_again():
 
 
 def test_a_radio_that_does_not_come_up_is_tried_again():
-    with Clock().put_into(retry) as clock:
+    with Clock().put_into(ivota) as clock:
         online, radio, events = station()
         radio.fails = True
         assert not online()
@@ -130,7 +130,7 @@ def test_a_radio_that_does_not_come_up_is_tried_again():
 
 
 def test_the_password_is_in_no_event():
-    with Clock().put_into(retry):
+    with Clock().put_into(ivota):
         online, radio, events = station()
         radio.refuses = True
         online()

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 STOCK_BOOT = b"# This file is executed on every boot\n#import esp\nimport gc\ngc.collect()\n"
 MAIN = b'''"""A stand-in for ivota's main.py: says that it started, then that it runs."""
 import time
-import ivota.errors
+import ivota.codes
 print("ivota: start version=0.1")
 n = 0
 while True:
@@ -41,7 +41,7 @@ def tree(tmp_path, monkeypatch):
     (tree / "boot.py").write_bytes(b'"""A stand-in for ivota\'s boot.py."""\nprint("boot")\n')
     (tree / "main.py").write_bytes(MAIN)
     (tree / "lib" / "bundlefs.py").write_bytes(b"FORMAT = 1\n" * 400)
-    for name in ("__init__.py", "config.py", "errors.py", "nearest.py"):
+    for name in ("__init__.py", "codes.py", "config.py", "nearest.py"):
         (package / name).write_bytes((ROOT / "lib" / "ivota" / name).read_bytes())
     monkeypatch.setattr(cli, "root", lambda: tree)
     return tree
@@ -81,8 +81,8 @@ def ivota_board(board, command, *arguments, code=0, answer=True):
 INSTALLED = [
     "/lib/bundlefs.py",
     "/lib/ivota/__init__.mpy",
+    "/lib/ivota/codes.mpy",
     "/lib/ivota/config.mpy",
-    "/lib/ivota/errors.mpy",
     "/lib/ivota/nearest.mpy",
     "/bundlefs.py",
     "/boot.py",
@@ -95,7 +95,7 @@ INSTALLED = [
 @board_with()
 def test_install_then_install_again(board, tree, config):
     # A package of somebody's own, whose modules are compiled one by one.
-    with (tree / "lib" / "ivota" / "errors.py").open("a") as changed:
+    with (tree / "lib" / "ivota" / "codes.py").open("a") as changed:
         changed.write("CHANGED = 1\n")
     result = ivota_board(board, "install", "--config", config)
     assert result["copied"] == INSTALLED
@@ -110,9 +110,9 @@ def test_install_then_install_again(board, tree, config):
     again = ivota_board(board, "install", "--config", config)
     assert again["copied"] == [] and again["unchanged"] == len(INSTALLED)
     board.wait_starts(*["friendly", "raw"] * 2, "friendly")
-    with (tree / "lib" / "ivota" / "errors.py").open("a") as changed:
+    with (tree / "lib" / "ivota" / "codes.py").open("a") as changed:
         changed.write("CHANGED_AGAIN = 1\n")
-    assert ivota_board(board, "install")["copied"] == ["/lib/ivota/errors.mpy"]
+    assert ivota_board(board, "install")["copied"] == ["/lib/ivota/codes.mpy"]
     assert board.read("/ivota.json") == config.read_bytes()
 
 
@@ -329,7 +329,7 @@ RUNNING = {
     "/boot.py": (ROOT / "boot.py").read_bytes(),
     "/bundlefs.py": (ROOT / "lib" / "bundlefs.py").read_bytes(),
     "/main.py": MAIN,
-    "/lib/ivota/errors.py": b"",
+    "/lib/ivota/codes.py": b"",
     "/ivota.json": json.dumps(CONFIG).encode(),
     "/ivota-state.json": sealed(STATE),
     "/firmware/0.1.bin": bundle.build({"app.py": b""}, "app", "0.1"),

@@ -147,9 +147,9 @@ def test_another_package_keeps_what_its_modules_share(tmp_path: Path) -> None:
     ours = {f"lib/ivota/{path.name}": path.read_bytes() for path in PACKAGE}
     assert of_package(ours) is own()
     assert not of_package({**ours, "lib/ivota/link.py": b"pass"}).public
-    assert not of_package({**ours, "app.py": b"from ivota.retry import Backoff"}).public
+    assert not of_package({**ours, "app.py": b"from ivota.wifi import Station"}).public
     assert of_package({**ours, "app.py": b"from ivota.client import Client"}) is own()
-    (tmp_path / "app.py").write_text("from ivota.retry import Backoff\ndef main():\n    pass\n")
+    (tmp_path / "app.py").write_text("from ivota.wifi import Station\ndef main():\n    pass\n")
     out = tmp_path / "out.bin"
     pack(tmp_path, "1", out=out)
-    assert b"Backoff" in out.read_bytes() and b"left_ms" in out.read_bytes()
+    assert b"Station" in out.read_bytes() and b"left_ms" in out.read_bytes()

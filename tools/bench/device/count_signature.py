@@ -5,7 +5,7 @@ Of the package there is only what it uses and a board has in its heap anyway.
 
 import sys
 
-from ivota import errors, net, once  # noqa: F401
+from ivota import net, once  # noqa: F401
 
 
 class Firmware:

@@ -13,30 +13,29 @@ from .lane import SIZE
 
 HEAP = 48 * 1024  # bytes: enough, and so little that nothing is larger than it must be
 
-# As main.py, but tells what is in use at each event and around each module that is loaded.
+# As main.py, but tells what is in use at each event and around each module that is loaded. It has
+# hardly a name that is not in the heap anyway, for the most that fit into a piece is near.
 _MAIN = b"""
 import gc
 from micropython import qstr_info
 
-def _tell(what):
+def tell(text, name):
     gc.collect()
-    print("budget:", gc.mem_alloc(), what)
+    print(text % (gc.mem_alloc(), name))
     qstr_info()
 
-_tell("start")
+tell("budget: %d %s", "start")
 import ivota
-_once = ivota.once
-def once(name):
-    module = _once(name)
-    _tell("load " + name)
-    return module
+def once(name, load=ivota.once):
+    load = load(name)
+    tell("budget: %d load %s", name)
+    return load
 ivota.once = once
 from ivota import agent
-_tell("agent")
-_log = agent.log
-def log(level, event, **fields):
-    _log(level, event, **fields)
-    _tell("event " + event)
+tell("budget: %d %s", "agent")
+def log(level, name, log=agent.log, **more):
+    log(level, name, **more)
+    tell("budget: %d event %s", name)
 agent.log = log
 agent.run()
 """

@@ -4,8 +4,7 @@ import json
 
 from fuzz_push import Nothing, a_version
 
-from ivota import aliyun, pushes
-from ivota.errors import OtaError
+from ivota import OtaError, aliyun, pushes
 
 
 class Client(Nothing):

@@ -6,8 +6,7 @@ import hashlib
 import room
 
 from bundlefs import Bundle, member
-from ivota import ustar
-from ivota.errors import OtaError
+from ivota import OtaError, ustar
 from ivota.install import examine_bundle
 
 

@@ -9,8 +9,7 @@ import room
 from slots import Esp32, installed
 
 import ivota
-from ivota import staging
-from ivota.errors import OtaError
+from ivota import OtaError, staging
 from ivota.messages import Push
 
 SIZE = 6000

@@ -9,7 +9,7 @@ import json
 
 import room
 
-from ivota.errors import OtaError
+from ivota import OtaError
 from ivota.payload import examine
 
 PAYLOAD = b"payload" * 90

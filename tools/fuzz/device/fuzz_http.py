@@ -7,8 +7,8 @@ ETag, 3 over a redirect; and 4 more each for other versions of `requests`.
 import room
 from wire import Wire
 
+from ivota import OtaError
 from ivota import transfer as module
-from ivota.errors import OtaError
 from ivota.messages import Push
 from ivota.transfer import Transfer
 

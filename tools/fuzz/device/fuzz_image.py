@@ -3,7 +3,7 @@
 from slots import Esp32, installed
 
 import ivota
-from ivota.errors import OtaError
+from ivota import OtaError
 
 MD5 = "0" * 32
 CHIP = 9

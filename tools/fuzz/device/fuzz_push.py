@@ -2,8 +2,7 @@
 
 import json
 
-from ivota import messages, pushes
-from ivota.errors import OtaError
+from ivota import OtaError, messages, pushes
 
 HEX = "0123456789abcdef"
 

@@ -1,7 +1,7 @@
 """A Location: the input is the URL that was asked, and in the next line the server's."""
 
+from ivota import OtaError
 from ivota.answers import follow
-from ivota.errors import OtaError
 from ivota.transfer import split_url
 
 reference = None  # the host that the host's library would ask next

@@ -1,6 +1,6 @@
 """A URL of a push: where a board would connect to, and what it would ask for there."""
 
-from ivota.errors import OtaError
+from ivota import OtaError
 from ivota.transfer import split_url
 
 reference = None  # (host, port) as the host's library has it
