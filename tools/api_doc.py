@@ -25,7 +25,7 @@ HOST = {
     "sim.board": ("Board", "BoardError"),
     "sim.proxy": ("Proxy", "Cut"),
 }
-DEVICE = ("client", "agent", "errors", "codes", "config", "net")
+DEVICE = ("__init__", "client", "agent", "codes", "config", "net")
 
 _HEAD = """\
 # API
@@ -76,7 +76,8 @@ def document() -> str:
             _Module.read(lib / f"{name}.py"),
             ast.parse((stubs / f"{name}.pyi").read_text()),
         )
-        parts += _module(f"ivota.{name}", source, typed.body)
+        title = "ivota" if name == "__init__" else f"ivota.{name}"
+        parts += _module(title, source, typed.body)
     parts.append("## On the host\n\n")
     for name, wanted in HOST.items():
         source = _Module.read(tree.HERE / (name.replace(".", "/") + ".py"))

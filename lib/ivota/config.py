@@ -37,11 +37,13 @@ def check(found):
     for part in found if isinstance(found, tuple) else (found,):
         _merge(part, config, "")
     mqtt = config["mqtt"]
-    for name in ("product_id", "device_name"):
-        if not config[name]:
+    for name, value in (
+        ("product_id", config["product_id"]),
+        ("device_name", config["device_name"]),
+        ("mqtt.host", mqtt["host"]),
+    ):
+        if not value:
             raise ConfigError(name + " is missing in the configuration")
-    if not mqtt["host"]:
-        raise ConfigError("mqtt.host is missing in the configuration")
     if not mqtt["port"]:
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:
@@ -86,7 +88,7 @@ def _merge(found, config, where):
         # bool is an int in Python; in a configuration it is a mistake.
         fits = type(value) is kind or type(value) is float and key.encode()[-2:] == b"_s"
         if not fits:
-            raise ConfigError(name + _kind(kind, key))
+            raise ConfigError("%s must be %s" % (name, _kind(kind, key)))
         if kind is int and not 0 <= value <= _MOST:
             raise ConfigError("%s must be from 0 to %d" % (name, _MOST))
         config[key] = value
@@ -94,7 +96,5 @@ def _merge(found, config, where):
 
 def _kind(kind, key):
     if kind is int:
-        return " must be a number" if key.encode()[-2:] == b"_s" else " must be a whole number"
-    if kind is bool:
-        return " must be true or false"
-    return " must be a text" if kind is str else " must be a list"
+        return "a number" if key.encode()[-2:] == b"_s" else "a whole number"
+    return {str: "a text", bool: "true or false", list: "a list"}[kind]

@@ -1,1 +1,14 @@
 __version__: str
+
+class OtaError(Exception):
+    code: int
+    message: str
+    again: bool
+    after_s: float
+    reject: bool
+    version: str | None
+    def __init__(
+        self, code: int, message: str, again: bool = False, after_s: float = 0
+    ) -> None: ...
+
+def describe(error: BaseException) -> str: ...

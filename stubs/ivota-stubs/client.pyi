@@ -1,7 +1,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from .errors import OtaError
+from . import OtaError
 
 class Push(Protocol):
     """What the cloud wants installed: `md5` in lower case, `size` in bytes."""

@@ -5,8 +5,8 @@ The first two bytes are the result's size.
 
 import io
 
+from ivota import OtaError
 from ivota.delta import pieces
-from ivota.errors import OtaError
 
 BASE = bytes((i * 7 + i // 251) & 0xFF for i in range(3000))
 MOST = 4096

@@ -5,9 +5,8 @@ import io
 from deflate import RAW, DeflateIO
 from fuzz_delta import BASE, Base
 
-from ivota import patch
+from ivota import OtaError, patch
 from ivota.delta import pieces
-from ivota.errors import OtaError
 
 RESULT_MOST = 4096
 
