@@ -25,7 +25,7 @@ class Firmware(Push, Protocol):
 class Log(Protocol):
     """Gets each event (docs/events.md); `level` is "info", "warning" or "error"."""
 
-    def __call__(self, level: str, event: str, **fields: Any) -> None: ...
+    def __call__(self, level: str, event: str, /, **fields: Any) -> None: ...
 
 class Client:
     config: dict[str, Any]

@@ -10,6 +10,7 @@ import os
 import re
 import site
 import subprocess
+import sys
 import threading
 import venv
 from collections.abc import Iterator
@@ -106,6 +107,30 @@ def test_a_cloud_of_the_wheel(installed: Path, tmp_path: Path) -> None:
     finally:
         process.terminate()
         assert process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_an_application_is_type_checked(installed: Path, tmp_path: Path) -> None:
+    """The wheel's stubs: what is right passes, what no client has is an error."""
+    right = (ROOT / "examples" / "without_slots" / "main.py").read_text()
+    right = right.replace(
+        "def on_firmware(firmware):", "def on_firmware(firmware: Firmware) -> None:"
+    )
+    right = right.replace("import Client", "import Client, Firmware")
+    wrong = right.replace("firmware.version", "firmware.versoin")
+    (tmp_path / "right.py").write_text(right)
+    (tmp_path / "wrong.py").write_text(wrong)
+    command = [sys.executable, "-m", "mypy", "--no-strict-optional", "--cache-dir", os.devnull]
+    command += ["--python-executable", installed / "python"]
+    run([*command, "right.py"], tmp_path)
+    done = subprocess.run(
+        [str(word) for word in (*command, "wrong.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert '"Firmware" has no attribute "versoin"' in done.stdout
 
 
 def test_the_wheel_says_the_one_version(wheel: Path) -> None:
