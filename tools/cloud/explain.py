@@ -37,7 +37,8 @@ def why(session: Session, device: Device, now: float) -> str:
     quiet = f"; nothing was heard of it for {_span(silent)}" if silent > SILENT_S else ""
     if state == rollout.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
-        return f"tried again in {_span(wait)} after {_words(assignment)}{quiet}"
+        what = " with the whole firmware" if assignment.whole_only else ""
+        return f"tried again{what} in {_span(wait)} after {_words(assignment)}{quiet}"
     if state == rollout.CURRENT:
         return f"it runs {version} but has not said that it is done{quiet}"
     if state == rollout.WAITING and campaign and assignment.next_push_at is not None:

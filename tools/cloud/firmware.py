@@ -120,6 +120,10 @@ def register(
         release_ = release.inspect(upload.path)
         version = _agree("version", version, release_.version)
         application = _agree("application", application, release_.application)
+        whole = _whole(database, release_, version) if release_.patch else None
+        if whole:
+            version = whole.version
+            application = _agree("application", application, whole.application)
         if version is None:
             raise FirmwareError(422, "this file does not say its version: name it with --version")
         warnings = release.check_version(version)
@@ -141,10 +145,28 @@ def register(
                 md5=upload.md5,
                 sha256=sha256,
                 uploaded_at=time.time(),
+                whole_id=whole and whole.id,
+                base_version=release_.patch and release_.patch.base_version,
             )
             session.add(firmware)
             audit.note(session, who, "firmware upload", version, size=upload.size, sha256=sha256)
     return firmware, warnings
+
+
+def _whole(database: Database, made: release.Release, version: str | None) -> Firmware:
+    """The firmware that a patch makes, which must be here before it."""
+    assert made.patch
+    query = select(Firmware).where(Firmware.sha256 == made.patch.result_sha256)
+    query = query.where(Firmware.whole_id.is_(None))
+    if version is not None:
+        query = query.where(Firmware.version == version)
+    with database.reading() as session:
+        found = session.scalar(query.order_by(Firmware.id.desc()).limit(1))
+    if found is None:
+        raise FirmwareError(
+            422, "this patch makes a firmware that is not here: upload that one before it"
+        )
+    return found
 
 
 def _agree(what: str, said: str | None, inside: str | None) -> str | None:
@@ -161,9 +183,15 @@ def find(
         firmware = session.get(Firmware, firmware_id)
         if firmware is None:
             raise FirmwareError(404, f"there is no firmware with the id {firmware_id}")
+        if firmware.whole_id is not None:
+            raise FirmwareError(
+                409,
+                f"{firmware_id} is a patch: push {firmware.whole_id}, which it makes, and devices "
+                "that can use the patch are given it",
+            )
         return firmware
     query = select(Firmware).order_by(Firmware.id.desc())
-    query = query.where(Firmware.version == version)
+    query = query.where(Firmware.version == version, Firmware.whole_id.is_(None))
     if application is not None:
         query = query.where(Firmware.application == application)
     found = session.scalars(query).all()

@@ -108,6 +108,10 @@ class Firmware(Base):
     md5: Mapped[str] = mapped_column(String(32))
     sha256: Mapped[str] = mapped_column(String(64))
     uploaded_at: Mapped[float]
+    # A patch: of which firmware it makes a device's, and out of which version; "" of none, where
+    # it is that firmware compressed. No target of anybody: pushing.py sends it in its place.
+    whole_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"), index=True)
+    base_version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
 
 
 class Campaign(Base):
@@ -183,7 +187,12 @@ class Assignment(Base):
     first_push_at: Mapped[float | None]
     # The last push that took up a place among the campaign's simultaneous downloads.
     started_at: Mapped[float | None]
-    firmware: Mapped[Firmware] = relationship()
+    # The patch that was pushed last in the firmware's place, and whether one has failed: then
+    # the firmware itself is.
+    patch_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"))
+    whole_only: Mapped[bool] = mapped_column(default=False, server_default=false())
+    firmware: Mapped[Firmware] = relationship(foreign_keys=firmware_id)
+    patch: Mapped[Firmware | None] = relationship(foreign_keys=patch_id)
     device: Mapped[Device] = relationship()
     campaign: Mapped[Campaign | None] = relationship()
 

@@ -32,14 +32,18 @@ def push_due(
     outgoing = []
     urls: dict[int, str] = {}
     pushed: dict[str, list[str]] = {}
+    patches: dict[int, list[Firmware]] = {}
     for query, most in _due(session, now):
         query = query.options(joinedload(Assignment.device), joinedload(Assignment.firmware))
         for assignment in session.scalars(query.order_by(Assignment.next_push_at).limit(most)):
             firmware, device = assignment.firmware, assignment.device
-            if firmware.id not in urls:
-                urls[firmware.id] = url_of(firmware)
+            if firmware.id not in patches:
+                patches[firmware.id] = _patches(session, firmware)
+            sent = _choose(assignment, patches[firmware.id]) or firmware
+            if sent.id not in urls:
+                urls[sent.id] = url_of(sent)
             payload = protocol.update_firmware(
-                firmware.version, urls[firmware.id], firmware.size, firmware.md5
+                firmware.version, urls[sent.id], sent.size, sent.md5
             )
             topic = protocol.update_topic(device.product_id, device.device_name)
             outgoing.append(Outgoing(topic, payload, qos))
@@ -53,6 +57,27 @@ def push_due(
         whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
         log.info("push %s to %s", version, whom)
     return outgoing
+
+
+def _patches(session: Session, firmware: Firmware) -> list[Firmware]:
+    """What makes this firmware of less, the smallest first."""
+    query = select(Firmware).where(Firmware.whole_id == firmware.id, Firmware.size < firmware.size)
+    return list(session.scalars(query.order_by(Firmware.size, Firmware.id)))
+
+
+def _choose(assignment: Assignment, patches: list[Firmware]) -> Firmware | None:
+    """The patch to send, kept in the assignment; None for the firmware itself.
+
+    What a device may be in the midst of fetching is sent again: other bytes would begin anew.
+    """
+    usable = [] if assignment.whole_only else patches
+    usable = [each for each in usable if each.base_version in ("", assignment.device.version)]
+    begun = [each for each in usable if each.id == assignment.patch_id]
+    if assignment.pushes and assignment.patch_id is None:
+        usable = []
+    chosen = next(iter(begun or usable), None)
+    assignment.patch_id = chosen.id if chosen else None
+    return chosen
 
 
 def anything_due(session: Session, now: float) -> bool:

@@ -94,6 +94,12 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
     # A failure counts once per push: the same report may be delivered twice (QoS 1).
     if assignment.state == RETRY:
         return
+    if assignment.patch_id is not None and report.result_code not in SOFT_CODES:
+        # No fault of the firmware's yet: the device is given all of it, and at once.
+        assignment.patch_id, assignment.whole_only = None, True
+        _set(assignment, RETRY, report, now)
+        assignment.next_push_at = now
+        return
     if report.result_code in SOFT_CODES:
         assignment.soft_failures += 1
         failures = assignment.soft_failures

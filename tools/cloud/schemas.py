@@ -14,7 +14,7 @@ class _Row(BaseModel):
 
 
 class FirmwareOut(_Row):
-    """A firmware that can be pushed."""
+    """A firmware that can be pushed, or a patch that is pushed in its place."""
 
     id: int
     version: str
@@ -24,6 +24,8 @@ class FirmwareOut(_Row):
     md5: str
     sha256: str
     uploaded_at: float
+    whole_id: int | None = Field(description="A patch's: which firmware it makes.")
+    base_version: str | None = Field(description='Out of which version; "" of none.')
 
 
 class UploadOut(BaseModel):

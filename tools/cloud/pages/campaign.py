@@ -282,7 +282,8 @@ def _form(visit: Visit, given: dict[str, str], problem: str, status: int = 200) 
     now = time.time()
     with visit.database.reading() as session:
         found = looking.devices(session, Wanted(given["query"], sort="name"), now)
-        firmware = session.scalars(select(Firmware).order_by(Firmware.id.desc()).limit(200)).all()
+        whole = select(Firmware).where(Firmware.whole_id.is_(None))
+        firmware = session.scalars(whole.order_by(Firmware.id.desc()).limit(200)).all()
         groups = session.scalars(select(Group).order_by(Group.name)).all()
         return visit.show(
             "campaign_new.html",

@@ -130,7 +130,8 @@ def find(session: Session, number: int) -> Device:
 
 def _choices(session: Session, device: Device) -> Sequence[Firmware]:
     """What can be pushed, newest version first; what it runs is not offered."""
-    found = session.scalars(select(Firmware).order_by(Firmware.id.desc()).limit(200)).all()
+    whole = select(Firmware).where(Firmware.whole_id.is_(None))
+    found = session.scalars(whole.order_by(Firmware.id.desc()).limit(200)).all()
     offered = [each for each in found if each.version != device.version]
     return sorted(offered, key=lambda each: key(each.version), reverse=True)
 

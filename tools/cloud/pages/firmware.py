@@ -30,7 +30,8 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 def overview(visit: Visit) -> Response:
     with visit.database.reading() as session:
-        found = session.scalars(select(Firmware).order_by(Firmware.id.desc()).limit(SHOWN)).all()
+        whole = select(Firmware).where(Firmware.whole_id.is_(None))
+        found = session.scalars(whole.order_by(Firmware.id.desc()).limit(SHOWN)).all()
         running = dict(
             session.execute(
                 select(Device.version, func.count()).group_by(Device.version)
@@ -61,6 +62,9 @@ def one(visit: Visit) -> Response:
         )
         held = inside(visit.setting.folder, found)
         files = held.files if held else ()
+        patches = session.scalars(
+            select(Firmware).where(Firmware.whole_id == found.id).order_by(Firmware.size)
+        ).all()
         used = session.scalars(
             select(Campaign).where(Campaign.firmware_id == found.id).order_by(Campaign.id.desc())
         ).all()
@@ -73,6 +77,7 @@ def one(visit: Visit) -> Response:
             running=running,
             states=dict(states.tuples().all()),
             campaigns=used,
+            patches=patches,
         )
 
 

@@ -222,7 +222,8 @@ def few(
 def newest(session: Session) -> list[Firmware]:
     """The newest firmware by version, one for each application."""
     found: dict[str | None, Firmware] = {}
-    for firmware in session.scalars(select(Firmware).order_by(Firmware.id)):
+    whole = select(Firmware).where(Firmware.whole_id.is_(None))
+    for firmware in session.scalars(whole.order_by(Firmware.id)):
         held = found.get(firmware.application)
         if held is None or key(held.version) <= key(firmware.version):
             found[firmware.application] = firmware
