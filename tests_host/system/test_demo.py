@@ -16,7 +16,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ivota_tools.demo import readme, roll_back, update
+from ivota_tools.demo import delta, readme, roll_back, update
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
 from ivota_tools.sim.flash import Flash
 
@@ -52,6 +52,20 @@ GOOD_ROLL_BACK = roll_back.Outcome(
     crashes=["KeyError every_s"] * 3,
     seconds=2.0,
     states=[State("downloading", 0.1, [0, 100]), State("fail", 2.0, [], "-5 crashed")],
+)
+
+GOOD_DELTA = delta.Outcome(
+    version_before="0.2",
+    version_after="0.4",
+    cloud_state="done",
+    md5="d41d8cd98f00b204e9800998ecf8427e",
+    md5_on_flash="d41d8cd98f00b204e9800998ecf8427e",
+    firmware_bytes=708_482,
+    delta_bytes=1_400,
+    received_bytes=1_800,
+    made=True,
+    seconds=3.0,
+    states=[State("downloading", 0.1, [0, 100]), State("done", 3.0, [])],
 )
 
 
@@ -99,7 +113,7 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert shown["resumes"] == 4
     assert shown["signed"] == 1
 
-    (back,) = shown["scenes"]
+    back, small = shown["scenes"]
     assert back["name"] == "roll_back"
     assert back["version_before"] == back["version_after"] == "0.2"
     assert back["version_pushed"] == "0.3"
@@ -114,6 +128,13 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert back["md5"] == shown["md5"]
     assert back["seconds"] < 15
 
+    assert small["name"] == "delta"
+    assert (small["version_before"], small["version_after"]) == ("0.2", "0.4")
+    assert small["states"] == ["downloading", "burning", "done"]
+    assert small["firmware_bytes"] == 708_482 and small["md5_ok"] is True
+    assert small["delta_bytes"] < small["received_bytes"] < 20_000
+    assert small["saved_bytes"] == 708_482 - small["received_bytes"]
+
     events = [line for line in done.stdout.splitlines() if " cut (" in line]
     kinds = [re.findall(r"\((\w+)\)", line)[0] for line in events]
     assert kinds == ["FIN", "RST", "SIGKILL", "SILENCE"]
@@ -121,10 +142,12 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
         assert f"{shown[figure]:,} bytes" in done.stdout
     # What is claimed of the flash can be checked by whoever doubts it.
     image = Flash(tmp_path / "demo" / "board" / "flash.img").tree()
-    assert image["/firmware/0.2.bin"] == (tmp_path / "demo" / "thermometer-0.2.bin").read_bytes()
-    assert "/firmware/0.2.json" not in image
+    for version in ("0.2", "0.4"):
+        made = (tmp_path / "demo" / f"thermometer-{version}.bin").read_bytes()
+        assert image[f"/firmware/{version}.bin"] == made
+    assert [name for name in image if name.endswith((".new", "0.2.json"))] == []
     state = json.loads(image["/ivota-state.json"])
-    assert state["active"] == "/firmware/0.2.bin"
+    assert state["active"] == "/firmware/0.4.bin"
     assert "trial" not in state
 
     assert shape(done.stdout) == shape(readme.read(ROOT / "README.md"))
@@ -183,6 +206,21 @@ def test_everything_of_the_roll_back_counts() -> None:
         assert len(dataclasses.replace(GOOD_ROLL_BACK, **change).failures) == 1, change
     assert GOOD_ROLL_BACK.json()["active_ok"] is True
     assert dataclasses.replace(GOOD_ROLL_BACK, md5_on_flash=None).json()["active_ok"] is False
+
+
+def test_everything_of_the_delta_counts() -> None:
+    assert GOOD_DELTA.failures == []
+    for change in (
+        {"version_after": "0.2"},
+        {"cloud_state": "retry"},
+        {"md5_on_flash": "00000000000000000000000000000000"},
+        {"md5_on_flash": None},
+        {"made": False},
+        {"received_bytes": 100_000},
+    ):
+        assert len(dataclasses.replace(GOOD_DELTA, **change).failures) == 1, change
+    assert GOOD_DELTA.saved_bytes == GOOD_DELTA.json()["saved_bytes"] == 706_682
+    assert dataclasses.replace(GOOD_DELTA, md5_on_flash=None).json()["md5_ok"] is False
 
 
 def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from ivota_tools import tree
 from ivota_tools.client_api import ApiError
 from ivota_tools.cloud import CloudError
-from ivota_tools.demo import readme, roll_back, update
+from ivota_tools.demo import delta, readme, roll_back, update
 from ivota_tools.demo.show import print_table, showing
 from ivota_tools.demo.stage import Stage
 from ivota_tools.release import ReleaseError
@@ -32,11 +32,11 @@ _KNOWN = (ApiError, BoardError, CloudError, FlashError, ReleaseError, ToolchainE
 
 def main(build: Path = BUILD, *, write_readme: bool = False) -> int:
     """Updates a simulated board over a link that is cut three times, and cuts its power once.
-    Then pushes a broken version, which fails its trial.
+    Then pushes a broken version, which fails its trial, and at last a mended one, as a delta.
 
     Returns the exit code: 0 only if the board ran the new version, the cloud said done, and the
-    file on the board's flash was right; and if all of it is so again after the broken one, which
-    the cloud says has failed, and why.
+    file on the board's flash was right; if all of it is so again after the broken one, which
+    the cloud says has failed, and why; and if the delta made what was pushed.
     """
     # Whatever COLUMNS says, a pipe gets what README.md shows.
     plain = write_readme or not sys.stdout.isatty()
@@ -67,7 +67,7 @@ def _play(console: Console, build: Path) -> bool:
     result.unlink(missing_ok=True)  # an old one must not pass for this run's
     # Fetched now where they are missing: a scene's time is its own.
     micropython(32), mosquitto(), umqtt()
-    second = None
+    second = third = None
     with ExitStack() as ends:
         with showing(console, update.TITLE) as show:
             show.say("starting a cloud (mosquitto, HTTP) and a simulated board (MicroPython)")
@@ -78,12 +78,18 @@ def _play(console: Console, build: Path) -> bool:
             console.print()
             with showing(console, roll_back.TITLE) as show:
                 second = roll_back.play(stage, show, first.md5)
+        if second and not second.failures:
+            console.print()
+            with showing(console, delta.TITLE) as show:
+                third = delta.play(stage, show)
     print_table(console, update.TITLE, first.rows)
     if second:
         print_table(console, roll_back.TITLE, second.rows)
-    scenes = [second.json()] if second else []
+    if third:
+        print_table(console, delta.TITLE, third.rows)
+    scenes = [scene.json() for scene in (second, third) if scene]
     result.write_text(json.dumps({**first.json(), "scenes": scenes}, indent=2) + "\n")
-    failures = first.failures + (second.failures if second else [])
+    failures = [each for scene in (first, second, third) if scene for each in scene.failures]
     for sentence in failures:
         console.print(f"NOT DONE: {sentence}", markup=False, soft_wrap=True)
     return not failures
