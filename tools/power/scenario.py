@@ -422,7 +422,8 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
         bundles = {f"/firmware/{OLD}.bin": old(scenario)}
         state["active"] = f"/firmware/{OLD}.bin"
         if scenario.spare:
-            body = {"app.py": b"", "data.bin": _random("spare", scenario.spare)}
+            app = _APP.format(version="0.0", body="pass").encode()
+            body = {"app.py": app, "data.bin": _random("spare", scenario.spare)}
             bundles["/firmware/0.0.bin"] = build(body, "test", "0.0")
             state["previous"] = "/firmware/0.0.bin"
         state["sums"] = {path: hashlib.md5(data).hexdigest() for path, data in bundles.items()}
