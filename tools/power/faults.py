@@ -44,7 +44,6 @@ class Caught:
     text: str
 
 
-_SAVE = 'with open(temporary, "w") as file:\n'
 _ADVANCE = "    job.verbs.end_block(target)\n"
 _CHECKPOINT = """    known = once("jsonfile").load(target.checkpoint)
     known["position"] = target.position
@@ -92,7 +91,11 @@ MISTAKES = (
         "few",
         (
             ("lib/ivota/jsonfile.py", 'temporary = path + "~"', "temporary = path"),
-            ("lib/ivota/jsonfile.py", _SAVE, _SAVE + "        file.flush()\n"),
+            (
+                "lib/ivota/jsonfile.py",
+                "        file.write(",
+                "        file.flush()\n        file.write(",
+            ),
             ("lib/ivota/jsonfile.py", "    os.rename(temporary, path)\n", ""),
         ),
     ),
