@@ -22,11 +22,6 @@ class Firmware(Push, Protocol):
     slot: str | None
     payload_size: int
 
-class Log(Protocol):
-    """Gets each event (docs/events.md); `level` is "info", "warning" or "error"."""
-
-    def __call__(self, level: str, event: str, /, **fields: Any) -> None: ...
-
 class Client:
     config: dict[str, Any]
     version: str
@@ -40,7 +35,7 @@ class Client:
         on_firmware: Callable[[Firmware], object] | None = None,
         on_failure: Callable[[OtaError], object] | None = None,
         defer: Callable[[str, Push], float] | None = None,
-        log: Log | None = None,
+        log: Callable[..., object] | None = None,
         firmware_dir: str | None = None,
         state: Any = None,
     ) -> None: ...
