@@ -31,6 +31,7 @@ from .target import CHECKOUT, Mistake, Target
 TIMEOUT_S = 20  # of one input: a net for what hangs; work is bounded in lines
 MEMORY_MB = 2048
 _DONE = re.compile(r"^(?:stat::number_of_executed_units:\s*|ran )(\d+)", re.MULTILINE)
+_CPU = re.compile(r"^after (\S+) s of the processor$", re.MULTILINE)
 _FILE = re.compile(r"Test unit written to (\S+)")
 _CHANGED = 5  # of 10 inputs, those that are changed within their format
 
@@ -38,12 +39,14 @@ _CHANGED = 5  # of 10 inputs, those that are changed within their format
 @dataclass(frozen=True)
 class Outcome:
     """Of one run: `inputs` so many, `crash` the input that the check raised at, `said` what the
-    process has said."""
+    process has said, `seconds` how long it took, `cpu_s` how much of that it was given until a
+    crash."""
 
     inputs: int
     crash: bytes | None
     said: str
     seconds: float
+    cpu_s: float = 0
 
     @property
     def why(self) -> str:
@@ -92,10 +95,11 @@ def run(
         took = time.monotonic() - started
         file = _FILE.search(done.stdout)
         crash = Path(file[1]).read_bytes() if file else None
-        count = _DONE.search(done.stdout)
+        count, cpu = _DONE.search(done.stdout), _CPU.search(done.stdout)
         if crash is None and (done.returncode or not count):
             raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-4000:]}")
-        return Outcome(int(count[1]) if count else 0, crash, done.stdout, took)
+        inputs, cpu_s = int(count[1]) if count else 0, float(cpu[1]) if cpu else 0
+        return Outcome(inputs, crash, done.stdout, took, cpu_s)
 
 
 def _fuzz(
@@ -110,7 +114,11 @@ def _fuzz(
     check = worlds.check_of(name, found, mistake, patch)
 
     def one(data: bytes) -> None:
-        check(data)
+        try:
+            check(data)
+        except BaseException:
+            print(f"after {time.process_time():.1f} s of the processor", flush=True)
+            raise
 
     def change(data: bytes, most: int, seed: int) -> bytes:
         chance = Chance(seed)

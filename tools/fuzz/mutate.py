@@ -85,7 +85,9 @@ def _a_json(value: Any, chance: random.Random) -> bytes:
         holder, key = chance.choice(slots)
         kind = chance.randrange(12)
         if kind < 5:
-            holder[key] = chance.choice(VALUES)
+            old = holder[key] if _has(holder, key) else None
+            flips = isinstance(old, bool) and chance.randrange(2)
+            holder[key] = not old if flips else chance.choice(VALUES)
         elif kind == 5:
             other, name = chance.choice(slots)
             if name in other if isinstance(other, dict) else True:
