@@ -182,9 +182,14 @@ def tasks(played: Mapping[str, Played], sizes: Sizes, seed: int = 0) -> list[Tas
             cuts = [cut for cut in singles(played[name], sizes, seed) if cut.kind != AFTER]
             share = chance.sample(cuts, max(sizes.armed // len(names), 1))
             found.append(Task(name, "armed", tuple(share)))
-    # So that no kind of work is left to the end of a time that may be too short for all of it.
-    chance.shuffle(found)
-    return found
+
+    def when(task: Task) -> float:
+        """In a mixed order, as time may be too short for all; most of what is slow is late."""
+        large = played[task.scenario].stage.scenario.size == SIZE
+        slow = large or task.sort not in ("single", "double")
+        return chance.random() ** (0.25 if slow else 1)
+
+    return sorted(found, key=when)
 
 
 @dataclass
