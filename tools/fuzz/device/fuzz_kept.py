@@ -16,7 +16,7 @@ def check(data):
         room.put(names[0], mine)
     if mark:
         room.put(names[1], copy)
-    kept.CONFIG, kept.KEPT = paths
+    kept.GIVEN, kept.KEPT = paths
     kept.BUNDLE = room.FOLDER + "/none.json"
     said = []
     try:

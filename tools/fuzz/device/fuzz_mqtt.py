@@ -2,8 +2,8 @@
 
 from wire import Wire
 
+import ivota
 from ivota import link as module
-from ivota import retry
 from ivota.link import Link
 
 TOPIC = b"$ota/update/P/d"
@@ -60,7 +60,7 @@ def check(data):
     owner = Owner()
     first = data[:1] == b"C"
     data = data[1:]
-    with Wire(data if first else b"", module, retry, answer=None if first else good) as wire:
+    with Wire(data if first else b"", module, ivota, answer=None if first else good) as wire:
         link = Link(CONFIG, owner)
         expected = None
         if not first:

@@ -94,7 +94,13 @@ TARGET = Target(
         ),
         Mistake(
             "half a surrogate pair is a version",
-            (("lib/ivota/pushes.py", 'value and max(value) > "~"', "False"),),
+            (
+                (
+                    "lib/ivota/pushes.py",
+                    "ValueError:\n            return False",
+                    "ValueError:\n            pass",
+                ),
+            ),
         ),
         Mistake(
             "anything is echoed",

@@ -64,10 +64,10 @@ TARGET = Target(
     reference=reference,
     words=("http://", "https://", "@", "://", ":65535", ":0", "#", "?", "\\r\\n", "%2f"),
     mistakes=(
-        Mistake("credentials pass", (("lib/ivota/transfer.py", '        or "@" in host\n', ""),)),
+        Mistake("credentials pass", (("lib/ivota/transfer.py", '        or b"@" in host\n', ""),)),
         Mistake(
             "a blank ends the line",
-            (("lib/ivota/transfer.py", "min(data) <= 32", "min(data) < 32"),),
+            (("lib/ivota/transfer.py", "min(url) <= 32", "min(url) < 32"),),
         ),
         Mistake("any port", (("lib/ivota/transfer.py", " and 0 < int(port) < 65536", ""),)),
     ),

@@ -38,7 +38,7 @@ TARGET = Target(
     most=128,
     words=("../", "/", "..", "\\\\"),
     mistakes=(
-        Mistake("hidden files", (("lib/ivota/staging.py", ' and version[0] != "."', ""),)),
+        Mistake("hidden files", (("lib/ivota/staging.py", " and name[0] != 46", ""),)),
         Mistake("folders", (("lib/ivota/staging.py", '0123456789._-"', '0123456789._-/"'),)),
     ),
 )
