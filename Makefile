@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download soak-fuzz power soak-power dist clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download soak-fuzz power soak-power screenshots dist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -34,8 +34,8 @@ $(VENV)/plots.stamp: $(VENV)/core.stamp
 
 setup: $(VENV)/dev.stamp  ## the environment for tests and lint
 
-demo: $(VENV)/core.stamp  ## a whole update over a bad link, on a simulated board
-	$(PY) -m ivota_tools.demo
+demo: $(VENV)/core.stamp  ## whole updates of a simulated board over a bad link; KEEP=1 leaves the console on
+	$(PY) -m ivota_tools.demo $(if $(KEEP),--keep)
 
 test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bits
 	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml $(PYTEST)
@@ -67,7 +67,7 @@ bench-peers: $(VENV)/plots.stamp  ## other ways to download beside ours; tables 
 bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and instructions
 	$(PY) -m ivota_tools.bench.trust
 
-bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, with 50 kills, with a flood
+bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_tools.bench.console
 
 soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on where it ended
@@ -84,6 +84,9 @@ soak-power: $(VENV)/core.stamp  ## 100,000 power cuts and more; goes on where it
 
 dist: $(VENV)/core.stamp  ## a wheel of the commands, and the package compiled for mip, into dist/
 	$(PY) -m ivota_tools.dist
+
+screenshots: $(VENV)/dev.stamp  ## every page of the console, into docs/images/console; look at each
+	$(PY) -m ivota_tools.shots
 
 clean:  ## forget the environment and all that was built
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

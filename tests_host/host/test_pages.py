@@ -353,7 +353,7 @@ def test_pages_ask_a_fixed_number_of_questions(tmp_path):
                     visitor.get(path)
                     found[path] = len(asked)
             counts.append(found)
-    assert counts[0] == counts[1]
+    assert all(counts[1][path] <= most for path, most in counts[0].items()), counts
     assert max(counts[0].values()) <= 25, counts[0]
 
 

@@ -19,8 +19,11 @@ def run() -> int:
     parser.add_argument(
         "--write-readme", action="store_true", help="put what was printed into README.md"
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave console and board running until Ctrl-C"
+    )
     given = parser.parse_args()
-    return main(given.build, write_readme=given.write_readme)
+    return main(given.build, write_readme=given.write_readme, keep=given.keep)
 
 
 if __name__ == "__main__":

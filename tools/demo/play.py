@@ -16,6 +16,7 @@ from rich.console import Console
 from ivota_tools import tree
 from ivota_tools.client_api import ApiError
 from ivota_tools.cloud import CloudError
+from ivota_tools.cloud.access import LOCAL_TOKEN
 from ivota_tools.demo import delta, readme, roll_back, update
 from ivota_tools.demo.show import print_table, showing
 from ivota_tools.demo.stage import Stage
@@ -30,13 +31,14 @@ BUILD = tree.HERE.parent / "build" if tree.root() == tree.HERE.parent else Path(
 _KNOWN = (ApiError, BoardError, CloudError, FlashError, ReleaseError, ToolchainError)
 
 
-def main(build: Path = BUILD, *, write_readme: bool = False) -> int:
+def main(build: Path = BUILD, *, write_readme: bool = False, keep: bool = False) -> int:
     """Updates a simulated board over a link that is cut three times, and cuts its power once.
     Then pushes a broken version, which fails its trial, and at last a mended one, as a delta.
 
     Returns the exit code: 0 only if the board ran the new version, the cloud said done, and the
     file on the board's flash was right; if all of it is so again after the broken one, which
-    the cloud says has failed, and why; and if the delta made what was pushed.
+    the cloud says has failed, and why; and if the delta made what was pushed. With `keep`, console
+    and board then go on until Ctrl-C.
     """
     # Whatever COLUMNS says, a pipe gets what README.md shows.
     plain = write_readme or not sys.stdout.isatty()
@@ -50,7 +52,7 @@ def main(build: Path = BUILD, *, write_readme: bool = False) -> int:
     logging.getLogger("ivota").addHandler(logging.NullHandler())
     try:
         with _one_interrupt():
-            done = _play(console, build)
+            done = _play(console, build, keep)
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running")
         return 130
@@ -62,7 +64,7 @@ def main(build: Path = BUILD, *, write_readme: bool = False) -> int:
     return 0 if done else 1
 
 
-def _play(console: Console, build: Path) -> bool:
+def _play(console: Console, build: Path, keep: bool) -> bool:
     result = build / "demo.json"
     result.unlink(missing_ok=True)  # an old one must not pass for this run's
     # Fetched now where they are missing: a scene's time is its own.
@@ -71,7 +73,7 @@ def _play(console: Console, build: Path) -> bool:
     with ExitStack() as ends:
         with showing(console, update.TITLE) as show:
             show.say("starting a cloud (mosquitto, HTTP) and a simulated board (MicroPython)")
-            stage = ends.enter_context(Stage(build / "demo", update.CONFIG))
+            stage = ends.enter_context(Stage(build / "demo", update.CONFIG, keep))
             first = update.play(stage, show)
         # What is pushed there goes back to what the first scene has brought.
         if not first.failures:
@@ -82,17 +84,42 @@ def _play(console: Console, build: Path) -> bool:
             console.print()
             with showing(console, delta.TITLE) as show:
                 third = delta.play(stage, show)
-    print_table(console, update.TITLE, first.rows)
-    if second:
-        print_table(console, roll_back.TITLE, second.rows)
-    if third:
-        print_table(console, delta.TITLE, third.rows)
-    scenes = [scene.json() for scene in (second, third) if scene]
-    result.write_text(json.dumps({**first.json(), "scenes": scenes}, indent=2) + "\n")
-    failures = [each for scene in (first, second, third) if scene for each in scene.failures]
-    for sentence in failures:
-        console.print(f"NOT DONE: {sentence}", markup=False, soft_wrap=True)
+        print_table(console, update.TITLE, first.rows)
+        if second:
+            print_table(console, roll_back.TITLE, second.rows)
+        if third:
+            print_table(console, delta.TITLE, third.rows)
+        scenes = [scene.json() for scene in (second, third) if scene]
+        result.write_text(json.dumps({**first.json(), "scenes": scenes}, indent=2) + "\n")
+        failures = [each for scene in (first, second, third) if scene for each in scene.failures]
+        for sentence in failures:
+            console.print(f"NOT DONE: {sentence}", markup=False, soft_wrap=True)
+        console.print()
+        if keep:
+            _keep(console, stage)
+        else:
+            address = stage.cloud.api_url
+            console.print(f"console at {address}, which ends now: make demo KEEP=1 leaves it on")
     return not failures
+
+
+def _keep(console: Console, stage: Stage) -> None:
+    """Until Ctrl-C, which is how this is meant to end."""
+    stage.proxy.pace(None)
+    stage.board.power_on()
+    for name, words in (
+        ("console", stage.cloud.set_up_url or stage.cloud.api_url),
+        ("", "good once: whoever opens it first makes its first user"),
+        ("commands", f"export IVOTA_URL={stage.cloud.api_url}"),
+        ("", f"export IVOTA_TOKEN=$(cat {stage.cloud.folder / LOCAL_TOKEN})"),
+        ("", "Ctrl-C ends the console and the board"),
+    ):
+        console.print(f"{name:<9} {words}", markup=False, soft_wrap=True)
+    try:
+        while True:
+            stage.cloud.wait(0.5)
+    except KeyboardInterrupt:
+        console.print("ended; nothing is left running")
 
 
 @contextmanager

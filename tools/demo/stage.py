@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from ivota_tools.signing_keys import generate, load_private
 from ivota_tools.sim import Board, BoardError, Proxy
 
 PRODUCT, NAME = "DEMO", "board-1"
+PORT = 8123  # as of `ivota cloud`
 TARGET = "thermometer"  # the kind of board
 
 
@@ -71,10 +74,12 @@ class Stage:
 
     `folder` is emptied first. The board is installed but off; it fetches firmware through
     `proxy`, which has no faults yet, and takes only what is signed with a key that is made here.
+    A console that is to `stay` has its usual port where that is free.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, object], stay: bool = False) -> None:
         self.folder = folder
+        self._stay = stay
         self._config = config
         self._ends = ExitStack()
 
@@ -85,7 +90,7 @@ class Stage:
             self.folder.mkdir(parents=True)
             self._public = generate(self.folder / "owner.key", None)
             self._key = load_private(self.folder / "owner.key", str)
-            self.cloud = self._ends.enter_context(Cloud(self.folder / "cloud"))
+            self.cloud = self._ends.enter_context(self._make_cloud())
             self.proxy = self._ends.enter_context(Proxy("127.0.0.1", self.cloud.http_port))
             self.cloud.public_url = f"http://127.0.0.1:{self.proxy.port}"
             self.api = self._ends.enter_context(Client(self.cloud.api_url))
@@ -95,6 +100,16 @@ class Stage:
             self.board.install()
             self._ends = self._ends.pop_all()  # all of it stands: ended by __exit__ only
         return self
+
+    def _make_cloud(self) -> Cloud:
+        # Where people come to look, on the port that they would expect, if it is free.
+        port = 0
+        if self._stay:
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", PORT))
+                port = PORT
+        return Cloud(self.folder / "cloud", http_port=port)
 
     def _make_board(self) -> Board:
         config: dict[str, Any] = {

@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 
 from ..figures import Figure, document, markdown, read, show, write
-from . import fleet, flood, kills, latency
+from . import fleet, flood, kills, latency, pages
 
 AREA = "console"
 COMMAND = "make bench-console"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "benchmarks.md"
-PARTS = ("latency", "flood", "kills", "fleet")
+PARTS = ("latency", "flood", "kills", "fleet", "pages")
 
 
 def main() -> int:
@@ -35,6 +35,8 @@ def main() -> int:
                 figures |= flood.measure(folder / part)
             elif part == "kills":
                 figures |= kills.measure(folder / part, console)
+            elif part == "pages":
+                figures |= pages.measure(folder / part, chosen.devices, console)
             else:
                 figures |= fleet.measure(folder / part, chosen.devices, console)
             path = write(AREA, COMMAND, figures)

@@ -54,10 +54,30 @@ class Chart:
         return [(self.times[i], [layer.counts[i] for layer in self.layers]) for i in chosen]
 
 
+class Charts:
+    """Those of one database, drawn again when a version has changed or a step is over."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[str, tuple[object, Chart]] = {}
+
+    def versions(self, session: Session, span: str, now: float) -> Chart:
+        span = span if span in RANGES else DEFAULT
+        last = session.scalar(select(func.max(Change.id)))
+        known = last, math.ceil(now / _step(span))
+        held = self._drawn.get(span)
+        if held is None or held[0] != known:
+            held = self._drawn[span] = known, versions(session, span, now)
+        return held[1]
+
+
+def _step(span: str) -> float:
+    """Seconds between two points."""
+    return RANGES[span] / (STEPS - 1)
+
+
 def versions(session: Session, span: str, now: float) -> Chart:
     """Counted back from what devices run now; two queries, whatever the number of devices."""
-    length = RANGES.get(span, RANGES[DEFAULT])
-    step = length / (STEPS - 1)
+    length, step = RANGES[span], _step(span)
     # Whole steps, so that the curve does not shift between two looks.
     end = math.ceil(now / step) * step
     start = end - length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import case, func, or_, select, true
 from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -60,7 +60,7 @@ def fleet(visit: Visit) -> Response:
             states=states,
             idle=total - sum(states.values()),
             summary=_summary(total, states),
-            chart=chart.versions(session, span, now),
+            chart=visit.setting.charts.versions(session, span, now),
             span=span if span in chart.RANGES else chart.DEFAULT,
             ranges=chart.RANGES,
             running=_running(session),
@@ -144,47 +144,45 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
 def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
     """Failed ones first, then the silent, then those that are tried again; by their reason."""
     silent = case((looking.stalled(now), 1), else_=0).label("silent")
-    rank = case((Assignment.state == rollout.FAILED, 0), (looking.stalled(now), 1), else_=2)
-    reason_ = (Assignment.state, silent, Assignment.result_code, Assignment.result_msg)
-    number = func.row_number().over(partition_by=reason_, order_by=Assignment.device_id)
-    ranked = (
-        select(
-            Assignment.id,
-            Assignment.device_id,
-            rank.label("rank"),
-            silent,
-            number.label("number"),
-            func.count().over(partition_by=reason_).label("count"),
-            func.min(Assignment.id).over(partition_by=reason_).label("first"),
-        )
+    columns = (Assignment.state, silent, Assignment.result_code, Assignment.result_msg)
+    troubled = (
+        select(*columns, func.count().label("number"), func.min(Assignment.id).label("first"))
         .where(Assignment.current, Assignment.state.in_(looking.TROUBLES))
         .where(or_(looking.stalled(now), Assignment.state.in_(looking.FAILING)))
-        .subquery()
+        .group_by(*columns)
     )
-    rows = session.execute(
-        select(ranked, Assignment, Device.product_id, Device.device_name)
-        .join(Assignment, Assignment.id == ranked.c.first)
-        .join(Device, Device.id == ranked.c.device_id)
-        .where(ranked.c.number <= NAMED)
-        .order_by(ranked.c.rank, ranked.c.count.desc(), ranked.c.first, ranked.c.number)
-        .limit(GROUPS * NAMED)
+    rows: list[Any] = list(session.execute(troubled))
+    rank = {rollout.FAILED: 0, rollout.RETRY: 2}
+    rows = sorted(rows, key=lambda row: (rank.get(row.state, 1), -row.number, row.first))[:GROUPS]
+    return [_group(session, row, now) for row in rows]
+
+
+def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
+    """Some of its devices by name, and why they are there."""
+    same = (
+        Assignment.current,
+        Assignment.state == row.state,
+        Assignment.result_code.is_not_distinct_from(row.result_code),
+        Assignment.result_msg.is_not_distinct_from(row.result_msg),
     )
-    found: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        group = found.setdefault(
-            row.first,
-            {
-                "state": row.Assignment.state,
-                "stalled": bool(row.silent),
-                "count": row.count,
-                "reason": explain.why_failed(row.Assignment)
-                if row.Assignment.state in looking.FAILING
-                else "in their download, but nothing was heard of them for a while",
-                "devices": [],
-            },
-        )
-        group["devices"].append((row.device_id, row.device_name))
-    return list(found.values())[:GROUPS]
+    named = (
+        select(Assignment, Device.device_name)
+        .join(Device, Device.id == Assignment.device_id)
+        .where(*same, looking.stalled(now) if row.silent else true())
+        .order_by(Assignment.id)
+        .limit(NAMED)
+    )
+    found = session.execute(named).tuples().all()
+    reason = "in their download, but nothing was heard of them for a while"
+    if row.state in looking.FAILING and found:
+        reason = explain.why_failed(found[0][0])
+    return {
+        "state": row.state,
+        "stalled": bool(row.silent),
+        "count": row.number,
+        "reason": reason,
+        "devices": [(attempt.device_id, name) for attempt, name in found],
+    }
 
 
 def _running(session: Session) -> list[dict[str, Any]]:

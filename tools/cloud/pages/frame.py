@@ -30,6 +30,7 @@ from ..query import QueryError
 from ..roles import ADMIN, OPERATOR, VIEWER
 from ..users import UserError
 from . import words
+from .chart import Charts
 
 log = logging.getLogger("ivota.cloud")
 
@@ -79,6 +80,7 @@ class Setting:
     public_url: Callable[[], str]
     plain: bool
     upload_most: int
+    charts: Charts = field(default_factory=Charts)
 
     def set_up_key(self) -> str:
         """Of the set-up link: the same in every process of a database, good for no user yet."""

@@ -24,6 +24,7 @@ IDLE = "idle"
 STALLED, ATTENTION = "stalled", "attention"
 FAILING = (rollout.FAILED, rollout.RETRY)
 TROUBLES = (*FAILING, *rollout.ACTIVE)
+RANKED = (*TROUBLES, rollout.WAITING, rollout.CURRENT)
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,47 @@ def devices(session: Session, wanted: Wanted, now: float) -> Found:
         return Found([], 0, 1, 1, str(error))
     if wanted.version:
         conditions.append(Device.version == wanted.version)
-    joined = _joined().where(*conditions)
-    total = session.scalar(joined.with_only_columns(func.count(Device.id))) or 0
-    pages = max(-(-total // PAGE), 1)
+    # Without a word about the state, the devices alone are counted: that is an index.
+    counted = _joined() if wanted.state else select(Device)
+    total = session.scalar(counted.where(*conditions).with_only_columns(func.count(Device.id)))
+    pages = max(-(-(total or 0) // PAGE), 1)
     page = min(max(wanted.page, 1), pages)
-    ids = joined.with_only_columns(Device.id).order_by(*_order(wanted.sort, now))
-    chosen = session.scalars(ids.limit(PAGE).offset((page - 1) * PAGE)).all()
+    chosen = _ids(session, conditions, wanted.sort, (page - 1) * PAGE, now)
     query = select(Device).where(Device.id.in_(chosen)).options(*WITH_TARGET)
     by_id = {device.id: device for device in session.scalars(query)}
-    return Found([by_id[each] for each in chosen if each in by_id], total, page, pages)
+    return Found([by_id[each] for each in chosen if each in by_id], total or 0, page, pages)
+
+
+def _ids(
+    session: Session, conditions: list[ColumnElement[bool]], sort: str, start: int, now: float
+) -> list[int]:
+    """Of one page, in order."""
+    by_name = (Device.product_id, Device.device_name)
+
+    def some(query: Select[Any], order: Any, offset: int, most: int) -> list[int]:
+        ids = query.with_only_columns(Device.id).order_by(*order)
+        return list(session.scalars(ids.limit(most).offset(offset)))
+
+    if sort != ATTENTION:
+        order = (func.coalesce(Device.last_seen, 0), *by_name) if sort == "seen" else by_name
+        return some(_joined().where(*conditions), order, start, PAGE)
+    # Those of which something is to be said are few, and sorted; the rest comes by its name, for
+    # which there is an index.
+    first = _joined().where(*conditions, Assignment.state.in_(RANKED))
+    rank = case(
+        (Assignment.state == rollout.FAILED, 0),
+        (stalled(now), 1),
+        (Assignment.state == rollout.RETRY, 2),
+        (Assignment.state.in_(rollout.ACTIVE), 3),
+        else_=4,
+    )
+    found = some(first, (rank, *by_name), start, PAGE)
+    if len(found) < PAGE:
+        count = session.scalar(first.with_only_columns(func.count(Device.id))) or 0
+        other = or_(Assignment.id.is_(None), Assignment.state.not_in(RANKED))
+        rest = _joined().where(*conditions, other)
+        found += some(rest, by_name, max(start - count, 0), PAGE - len(found))
+    return found
 
 
 def _joined() -> Select[tuple[Device]]:
@@ -89,23 +122,6 @@ def is_stalled(assignment: Assignment | None, now: float) -> bool:
 
 def stalled(now: float) -> ColumnElement[bool]:
     return and_(Assignment.state.in_(rollout.ACTIVE), Assignment.updated_at < now - SILENT_S)
-
-
-def _order(sort: str, now: float) -> tuple[Any, ...]:
-    by_name = (Device.product_id, Device.device_name)
-    if sort == "name":
-        return by_name
-    if sort == "seen":
-        return (func.coalesce(Device.last_seen, 0), *by_name)
-    rank = case(
-        (Assignment.state == rollout.FAILED, 0),
-        (stalled(now), 1),
-        (Assignment.state == rollout.RETRY, 2),
-        (Assignment.state.in_(rollout.ACTIVE), 3),
-        (Assignment.state.in_((rollout.WAITING, rollout.CURRENT)), 4),
-        else_=5,
-    )
-    return (rank, *by_name)
 
 
 def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
@@ -193,16 +209,12 @@ def by_version(session: Session) -> list[tuple[str | None, int]]:
 
 def by_state(session: Session, now: float) -> dict[str, int]:
     """Devices with a target by its state, those that are stalled apart."""
-    silent = case((stalled(now), 1), else_=0)
-    query = (
-        select(Assignment.state, silent, func.count())
-        .where(Assignment.current)
-        .group_by(Assignment.state, silent)
-    )
-    found: dict[str, int] = {}
-    for state, is_silent, count in session.execute(query).tuples():
-        name = STALLED if is_silent else state
-        found[name] = found.get(name, 0) + count
+    current = select(Assignment.state, func.count()).where(Assignment.current)
+    found = dict(session.execute(current.group_by(Assignment.state)).tuples().all())
+    silent = current.where(stalled(now)).group_by(Assignment.state)
+    for state, count in session.execute(silent).tuples():
+        found[state] -= count
+        found[STALLED] = found.get(STALLED, 0) + count
     return found
 
 
