@@ -71,6 +71,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not chapter or chapter in anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_tests_exist(page: Path) -> None:
+    files = list((CHECKOUT / "tests_host").rglob("test_*.py"))
+    there = {path.name for path in files} | {path.stem for path in files}
+    for path in files:
+        there |= set(re.findall(r"^def (test_\w+)\(", path.read_text(), re.M))
+    assert set(re.findall(r"\btest_\w+(?:\.py)?", prose(page))) <= there
+
+
 # --- commands
 
 
