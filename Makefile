@@ -11,7 +11,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-trust soak-download soak-fuzz power soak-power screenshots dist clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust soak-download soak-fuzz power soak-power screenshots dist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,12 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp
 
 $(VENV)/plots.stamp: $(VENV)/core.stamp
 	$(PIP_INSTALL) --editable '.[plots]'
+	@touch $@
+
+# A C compiler from PyPI where the machine has none.
+$(VENV)/small.stamp: $(VENV)/core.stamp
+	command -v cc >/dev/null || $(PIP_INSTALL) --editable '.[compiler]'
+	CC="$$(command -v cc || echo $(abspath $(PY)) -m ziglang cc)" $(PIP_INSTALL) --editable '.[small]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp  ## the environment for tests and lint
@@ -53,7 +59,7 @@ lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the board
 	MYPYPATH=build/types $(PY) -m mypy -p ivota_tools
 	$(PY) -m ivota_tools.lint_device
 
-bench: bench-link bench-download bench-peers bench-trust  ## every measurement, into build/bench/
+bench: bench-link bench-download bench-peers bench-small bench-trust  ## every measurement, into build/bench/
 
 bench-link: $(VENV)/core.stamp  ## hangs of the bare libraries and their cures, 1,000 reconnects
 	$(PY) -m ivota_tools.bench.link
@@ -63,6 +69,9 @@ bench-download: $(VENV)/core.stamp  ## heap, code, instructions, wear and bytes 
 
 bench-peers: $(VENV)/plots.stamp  ## other ways to download beside ours; tables and plots
 	$(PY) -m ivota_tools.bench.peers
+
+bench-small: $(VENV)/small.stamp  ## deltas and compressed firmware: sizes, heap, instructions, wear
+	$(PY) -m ivota_tools.bench.small
 
 bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and instructions
 	$(PY) -m ivota_tools.bench.trust

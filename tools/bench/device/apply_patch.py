@@ -1,8 +1,10 @@
-"""Makes a firmware of a patch as an update does: `apply_patch.py FOLDER BASE [SIZE MD5]`.
+"""Makes a firmware of a patch as an update does: `apply_patch.py FOLDER BASE`.
 
-The patch is FOLDER/2.bin. Without SIZE and MD5 nothing is made: that is the start-up.
+The patch is FOLDER/2.bin, the firmware becomes FOLDER/2.new. As a board's main.py it has no
+arguments: then both lie in /firmware. With one argument nothing is made: that is the start-up.
 """
 
+import os
 import sys
 
 from ivota import once
@@ -13,7 +15,7 @@ class Nothing:
     """Holds what is set, as far as an update's phases look at it."""
 
 
-def run(folder, base, size, md5):
+def run(folder, base):
     client = Nothing()
     client.config = {"keys": None}
     client.state = Nothing()
@@ -24,15 +26,18 @@ def run(folder, base, size, md5):
     job = Nothing()
     job.client = client
     job.stream = None
-    job.firmware = push = Push("2", "", md5, size)
+    size = os.stat(folder + "/2.bin")[6]
+    job.firmware = push = Push("2", "", "", size)
     push.path = folder + "/2.bin"
     push.payload_size = size
     step = once("expand").step
     job.phase = "expand"
     while job.phase == "expand":
         step(job)
-    print(job.firmware.size)
+    print("made", job.firmware.size)
 
 
-if len(sys.argv) > 3:
-    run(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+if len(sys.argv) < 2:
+    run("/firmware", "/firmware/0.1.bin")
+elif len(sys.argv) > 2:
+    run(sys.argv[1], sys.argv[2])
