@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,6 +174,50 @@ def test_the_first_roll_back(cloud: Cloud, tmp_path: Path) -> None:
     said = [line.removeprefix("ivota: ") for line in board.log[start:]]
     found = iter(said)
     assert all(any(line.startswith(each) for line in found) for each in wanted), said
+
+
+@pytest.mark.slow
+def test_the_first_delta(cloud: Cloud, tmp_path: Path) -> None:
+    text = section("The first delta")
+    (release,) = re.findall(r"^    ivota (.+)$", text, re.M)
+    app = tmp_path / "greenhouse"
+    app.mkdir()
+    (app / "app.py").write_text("async def main():\n    pass\n")
+    old = tmp_path / "greenhouse-0.3.bin"
+    pack(app, "0.3", out=old)
+    with (
+        Client(cloud.api_url) as api,
+        Board(tmp_path / "b", config=config(cloud.mqtt_port), mpy=True) as board,
+    ):
+        board.install()
+        api.upload(old)
+        board.power_on()
+        device = api.push("P/d", "0.3", new=True)["device"]
+        *_, device = api.wait(device["id"], 60)
+        assert device["state"] == "done"
+        (app / "app.py").write_text("async def main():\n    print('more')\n")
+        subprocess.run(
+            [sys.executable, "-m", "ivota_tools.cli", *release.split()],
+            cwd=tmp_path,
+            env={**os.environ, "IVOTA_URL": cloud.api_url},
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        for name in re.findall(r"^    (greenhouse-0\.5\S*\.bin)", text, re.M):
+            assert (tmp_path / name).is_file(), name
+        start = len(board.log)
+        device = api.push("P/d", "0.5")["device"]
+        *_, device = api.wait(device["id"], 60)
+        assert device["state"] == "done"
+        board.stop()
+        made = board.read("/firmware/0.5.bin")
+    assert made == (tmp_path / "greenhouse-0.5.bin").read_bytes()
+    shown = re.findall(r"^    (\w+ +\w+=.*)$", text, re.M)
+    wanted = [re.sub("size=.*", "size=", re.sub(" +", " ", line)) for line in shown]
+    said = iter(line.removeprefix("ivota: ") for line in board.log[start:])
+    assert len(wanted) == 4
+    assert all(any(line.startswith(each) for line in said) for each in wanted), board.log[start:]
 
 
 def test_the_vendors_configuration_is_one() -> None:
