@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..names import compiled_names
 from ..release import Signer, sign
 from ..signing_keys import PrivateKey, generate, load_private
 from ..toolchain import micropython
@@ -70,7 +71,13 @@ class Work:
             for size in SIZES:
                 firmware = signer.sign(random.Random(size).randbytes(size), "2", "other")
                 (folder / str(size)).write_bytes(firmware)
+            (folder / SCRIPT.name).write_bytes(compiled_names(SCRIPT))
             yield cls(compiled_library(folder / "lib"), folder)
+
+    @property
+    def script(self) -> Path:
+        """It calls the package by the names of its .mpy files."""
+        return self.folder / SCRIPT.name
 
     def arguments(self, size: int, times: int) -> list[str]:
         return [str(self.folder / "owner.pub"), str(self.folder / str(size)), str(times)]
@@ -87,7 +94,7 @@ class Work:
         return smallest(lambda heaps: [self._runs(times, each) for each in heaps], 2048, 65_536)
 
     def _runs(self, times: int, heap_bytes: int) -> bool:
-        command = [*micropython(32), "-X", f"heapsize={heap_bytes}", str(SCRIPT)]
+        command = [*micropython(32), "-X", f"heapsize={heap_bytes}", str(self.script)]
         environment = {**os.environ, "MICROPYPATH": f".frozen:{self.library}"}
         done = subprocess.run(
             [*command, *self.arguments(SIZES[0], times)],
