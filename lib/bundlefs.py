@@ -226,7 +226,7 @@ def member(file, at, header):
         return b"", 0
     checksum = int(_text(header, 148, 8).strip() or b"0", 8)
     header[148:156] = b"        "
-    size = int(_text(header, 124, 12).strip() or b"0", 8)
+    size = int(_text(header, 124, 12).strip(), 8)
     plain = header[257:262] == b"ustar" and header[156] in b"0\0"
     name = _name(header, header[345:500])
     if checksum != sum(header) or not plain or size >> 30 or min(name) < 32:
@@ -342,4 +342,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# aefca551
+# f2397345

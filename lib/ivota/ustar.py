@@ -16,7 +16,7 @@ def member(file, at, header):
         return b"", 0
     checksum = int(_text(header, 148, 8).strip() or b"0", 8)
     header[148:156] = b"        "
-    size = int(_text(header, 124, 12).strip() or b"0", 8)
+    size = int(_text(header, 124, 12).strip(), 8)
     plain = header[257:262] == b"ustar" and header[156] in b"0\0"
     name = _text(header, 0, 100)
     prefix = _text(header, 345, 155)

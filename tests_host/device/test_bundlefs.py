@@ -298,7 +298,15 @@ def test_members_that_are_no_plain_files():
 
 
 def test_sizes_that_are_none():
-    for size in (b"-0000000512", b"-0000001024", b"-0000000001", b"xxxxxxxxxxx", b"99999999999"):
+    for size in (
+        b"-0000000512",
+        b"-0000001024",
+        b"-0000000001",
+        b"xxxxxxxxxxx",
+        b"99999999999",
+        b"",
+        b"  ",
+    ):
         refused(member("ivota.json", b"{}") + header("x", size) + bytes(1024))
 
 

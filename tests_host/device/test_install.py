@@ -182,8 +182,8 @@ def test_a_list_of_another_name():
         refused(header(name, size) + good[512:], "list")
 
 
-def test_a_list_that_is_longer_than_any_flash():
-    for size in (b"10000000000", b"77777777777", b"777777777777"):
+def test_a_list_of_no_length_or_longer_than_any_flash():
+    for size in (b"10000000000", b"77777777777", b"777777777777", b""):
         refused(header("ivota.json", size) + bundle(FILES)[512:])
 
 

@@ -54,7 +54,8 @@ def check(data):
     if int(status) == 206:
         value = field(head, b"content-range")
         assert value.startswith(b"bytes %d-" % offset), value
-        assert int(value.split(b"/")[-1]) == SIZE, value
+        # As texts are stripped; CPython strips more than MicroPython.
+        assert int(str(value, "utf-8").strip().split("/")[-1]) == SIZE, value
     assert made.etag is None or made.etag[:1] == '"' and len(made.etag) <= 80
     return "skip %d" % made.skip
 
