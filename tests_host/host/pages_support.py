@@ -24,7 +24,7 @@ class Visitor:
 
     def __init__(self, url: str, name: str | None = None) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, follow_redirects=True, headers=FRESH)
+        self.http = httpx.Client(base_url=url, follow_redirects=True, headers=FRESH, timeout=60)
         self.page = httpx.Response(200)
         if name:
             self.sign_in(name)

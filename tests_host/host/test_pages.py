@@ -1,6 +1,7 @@
 """The console's pages over HTTP: what they show, how much they ask the database, and bad input."""
 
 import random
+import re
 import threading
 import time
 
@@ -108,6 +109,21 @@ def test_a_firmware_tells_what_is_inside(console, viewer):
     assert "number 3, for the target thermometer" in text
     assert "app.mpy" in text and "The updater itself" in text
     assert "216,000 bytes" in text and "77" in text
+    assert "Delta out of" in text and "nothing: it is compressed" in text
+    assert re.search(r"0\.2 \d+(\.\d)? kB \([\d,]+ bytes\) \d\d %", text)
+    assert re.search(r"yes, number 3 2, from", viewer.get("/firmware"))
+
+
+def test_a_delta_is_no_firmware_to_choose(console, operator):
+    """It is shown with what it makes."""
+    cloud, made = console
+    with cloud.database.reading() as session:
+        delta = session.scalar(sa.select(Firmware.id).where(Firmware.whole_id.is_not(None)))
+    operator.get(f"/firmware/{delta}")
+    assert operator.page.url.path == f"/firmware/{made.firmware}"
+    for path in (f"/devices/{made.device}", "/campaigns/new"):
+        operator.get(path)
+        assert f'<option value="{delta}"' not in operator.page.text
 
 
 def test_a_campaign_tells_how_far_it_is_and_why_not(console, viewer):

@@ -29,7 +29,7 @@ from ..cloud.models import (
     Push,
     Report,
 )
-from ..release import Signer, pack
+from ..release import Release, Signer, make_patch, pack
 from ..signing_keys import generate, load_private
 from ..sim.board import CHECKOUT
 
@@ -69,7 +69,16 @@ def upload(folder: Path, url: str, token: str | None = None) -> list[int]:
                 pad_to=180_000 + 12_000 * number,
             )
             found.append(client.upload(made.path)["firmware"]["id"])
+            if version == NEW:
+                _deltas(client, folder, made, Signer(key, number, "thermometer"))
     return found
+
+
+def _deltas(client: Client, folder: Path, made: Release, signer: Signer) -> None:
+    for base in (folder / f"thermometer-{BEFORE}.bin", None):
+        out = folder / f"from-{base.stem if base else 'nothing'}.bin"
+        if make_patch(made, base, out=out, signer=signer):
+            client.upload(out)
 
 
 def fill(database: Database, firmware: list[int], now: float) -> Scene:

@@ -55,6 +55,11 @@ class Story:
     left_out: int = 0
 
     @property
+    def size(self) -> int:
+        """What a device fetches: a patch, where there is one for it, or the firmware."""
+        return (self.attempt.patch or self.attempt.firmware).size
+
+    @property
     def took_s(self) -> float:
         begun = self.attempt.first_push_at or self.attempt.created_at
         return max(self.attempt.updated_at - begun, 0.0)
@@ -147,7 +152,11 @@ def stories(session: Session, device: Device, page: int) -> list[Story]:
         select(Assignment)
         .where(Assignment.device_id == device.id)
         .order_by(Assignment.id.desc())
-        .options(joinedload(Assignment.firmware), joinedload(Assignment.campaign))
+        .options(
+            joinedload(Assignment.firmware),
+            joinedload(Assignment.patch),
+            joinedload(Assignment.campaign),
+        )
         .limit(ATTEMPTS)
         .offset((page - 1) * ATTEMPTS)
     )
@@ -211,7 +220,7 @@ def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]
                 else:
                     events[-1].until, events[-1].percent = at, percent
                     events[-1].count += 1
-                story.bytes += max(percent - had, 0) / 100 * attempt.firmware.size
+                story.bytes += max(percent - had, 0) / 100 * story.size
                 had, downloading, broken, installed = percent, True, False, False
             elif report.state == "burning":
                 text = "has the whole file, its MD5 is right; installs it"

@@ -32,6 +32,9 @@ def overview(visit: Visit) -> Response:
     with visit.database.reading() as session:
         whole = select(Firmware).where(Firmware.whole_id.is_(None))
         found = session.scalars(whole.order_by(Firmware.id.desc()).limit(SHOWN)).all()
+        deltas = select(Firmware.whole_id, func.count(), func.min(Firmware.size))
+        deltas = deltas.where(Firmware.whole_id.is_not(None)).group_by(Firmware.whole_id)
+        smallest = {row[0]: row[1:] for row in session.execute(deltas).tuples()}
         running = dict(
             session.execute(
                 select(Device.version, func.count()).group_by(Device.version)
@@ -42,6 +45,7 @@ def overview(visit: Visit) -> Response:
             "firmware.html",
             firmware=[(each, inside(visit.setting.folder, each)) for each in shown],
             running=running,
+            deltas=smallest,
             upload_most=visit.setting.upload_most,
         )
 
@@ -52,6 +56,8 @@ def one(visit: Visit) -> Response:
         found = session.get(Firmware, number) if 0 < number < 2**31 else None
         if found is None:
             raise HTTPException(404, "There is no such firmware.")
+        if found.whole_id is not None:  # a delta is shown with what it makes
+            return visit.go(f"/firmware/{found.whole_id}")
         running = session.scalar(
             select(func.count()).select_from(Device).where(Device.version == found.version)
         )
