@@ -25,6 +25,7 @@ def look(mounted, folder, data, depth):
     assert depth < 60
     count = 0
     for entry in mounted.ilistdir("/" + folder):
+        assert not entry[0] or min(entry[0].encode()) >= 32
         name = (folder + "/" if folder else "") + entry[0]
         if entry[1] & 0x4000:
             if depth < 50 and entry[0]:
