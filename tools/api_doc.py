@@ -69,7 +69,7 @@ class _Module:
 
 def document() -> str:
     """The whole page."""
-    lib, stubs = tree.root() / "lib" / "ivota", tree.HERE.parent / "stubs" / "ivota-stubs"
+    lib, stubs = tree.root() / "lib" / "ivota", tree.CHECKOUT / "stubs" / "ivota-stubs"
     parts = [_HEAD, "## On boards\n\n"]
     for name in DEVICE:
         source, typed = (
@@ -162,7 +162,7 @@ def _indented(text: str) -> str:
 
 
 def main() -> None:
-    (tree.HERE.parent / DOCUMENT).write_text(document())
+    (tree.CHECKOUT / DOCUMENT).write_text(document())
 
 
 if __name__ == "__main__":

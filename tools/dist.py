@@ -77,7 +77,7 @@ def write_mip(folder: Path, base: str = "") -> None:
 
 def write_wheel(folder: Path) -> Path:
     """Builds it from a copy of what git knows, so that no leftover of an old build gets in."""
-    checkout = tree.HERE.parent
+    checkout = tree.CHECKOUT
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=checkout,
@@ -102,9 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ivota_tools.dist")
     parser.add_argument("--base", default="", help="URL of the folder mip/, ends in a slash")
     given = parser.parse_args()
-    if tree.root() != tree.HERE.parent:
+    if tree.root() != tree.CHECKOUT:
         sys.exit("this is an installed ivota: clone its repository, and run `make dist` there")
-    folder = tree.HERE.parent / "dist"
+    folder = tree.CHECKOUT / "dist"
     shutil.rmtree(folder, ignore_errors=True)
     print(write_wheel(folder).relative_to(folder.parent))
     write_mip(folder / "mip", given.base)

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from .tree import CHECKOUT
+
 STUBS = Path(sys.prefix) / "stubs"
 
 OPTIONS = (
@@ -58,7 +59,7 @@ def stubs() -> Path:
     return STUBS
 
 
-def check(paths: Sequence[str], *, folder: Path = ROOT) -> list[str]:
+def check(paths: Sequence[str], *, folder: Path = CHECKOUT) -> list[str]:
     """The errors in the given files and folders, which may import what is in `folder`/lib.
 
     Raises RuntimeError where mypy itself fails.
@@ -89,7 +90,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         return 0
     # Every example has an app.py of its own, so each is a run of its own.
     runs = [["lib", "boot.py", "main.py"]]
-    runs += [[str(app.relative_to(ROOT))] for app in sorted(ROOT.glob("examples/*/app.py"))]
+    runs += [
+        [str(app.relative_to(CHECKOUT))] for app in sorted(CHECKOUT.glob("examples/*/app.py"))
+    ]
     errors = [error for run in runs for error in check(run)]
     print("\n".join(errors) if errors else "device code: no errors against the board's stubs")
     return 1 if errors else 0

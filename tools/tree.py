@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent  # nothing of ours, where a wheel was installed
 BROUGHT = "_device"  # the folder in the wheel, made by setup.py
 
 
 def root() -> Path:
     """The folder that holds boot.py, main.py, lib/ and examples/."""
     brought = HERE / BROUGHT
-    return brought if brought.is_dir() else HERE.parent
+    return brought if brought.is_dir() else CHECKOUT
 
 
 def version() -> str:

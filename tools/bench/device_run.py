@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..toolchain import micropython, umqtt
+from ..tree import CHECKOUT
 
-LIBRARY = Path(__file__).parents[2] / "lib"
+LIBRARY = CHECKOUT / "lib"
 
 
 def start(script: Path, *args: str, heap: str | None = None) -> subprocess.Popen[str]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-FOLDER = Path(__file__).parents[2] / "build" / "bench"
+from ..tree import CHECKOUT
+
+FOLDER = CHECKOUT / "build" / "bench"
 _COMPARE = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
 
 

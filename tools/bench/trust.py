@@ -18,9 +18,10 @@ from ..names import compiled_names
 from ..release import Signer, sign
 from ..signing_keys import PrivateKey, generate, load_private
 from ..toolchain import micropython
+from ..tree import CHECKOUT
 from .download.heap import LANES, Lanes, smallest
 from .download.instructions import compiled_library, count
-from .download.lane import CHECKOUT, SIZE, lane, make_firmware
+from .download.lane import SIZE, lane, make_firmware
 from .figures import Figure, document, markdown, show, write
 
 AREA = "trust"

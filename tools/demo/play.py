@@ -22,11 +22,10 @@ from ivota_tools.demo.show import print_table, showing
 from ivota_tools.demo.stage import Stage
 from ivota_tools.release import ReleaseError
 from ivota_tools.sim import BoardError, FlashError
-from ivota_tools.sim.board import CHECKOUT
 from ivota_tools.toolchain import ToolchainError, micropython, mosquitto, umqtt
 
 # Of an installed ivota: the folder that one is in.
-BUILD = tree.HERE.parent / "build" if tree.root() == tree.HERE.parent else Path("build")
+BUILD = tree.CHECKOUT / "build" if tree.root() == tree.CHECKOUT else Path("build")
 
 _KNOWN = (ApiError, BoardError, CloudError, FlashError, ReleaseError, ToolchainError)
 
@@ -60,7 +59,7 @@ def main(build: Path = BUILD, *, write_readme: bool = False, keep: bool = False)
         print(f"ivota: {error}", file=sys.stderr)
         return 1
     if done and write_readme:
-        readme.write(CHECKOUT / "README.md", console.export_text())
+        readme.write(tree.CHECKOUT / "README.md", console.export_text())
     return 0 if done else 1
 
 

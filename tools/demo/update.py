@@ -11,11 +11,11 @@ from ivota_tools.demo.show import Show, judged
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
 from ivota_tools.release import Release, pack
 from ivota_tools.sim import Cut
-from ivota_tools.sim.board import CHECKOUT
+from ivota_tools.tree import root
 
 TITLE = "0.2 over a bad link"
 OLD, NEW = "0.1", "0.2"
-APPLICATION = CHECKOUT / "examples" / "thermometer"
+APPLICATION = root() / "examples" / "thermometer"
 FIRMWARE_BYTES = 708_482  # the size in the vendor's own example
 LINK_BYTES_PER_S = 75_000  # slow enough to be watched
 MOST_S = 90.0

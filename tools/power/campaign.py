@@ -16,10 +16,11 @@ from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
 from ..sim import Fault
+from ..tree import CHECKOUT
 from .bench import Bench
 from .cuts import AFTER, KINDS, Cut, Known, Recording, record
 from .judge import judge
-from .scenario import CHECKOUT, SIZE, Scenario, Stage, scenarios, stage, tree
+from .scenario import SIZE, Scenario, Stage, scenarios, stage, tree
 from .seen import Seen
 from .work import Played, Result, Task, Worker
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..mpy import compile_mpy
+from ..tree import CHECKOUT
 from .bench import Bench
 from .campaign import PROCESSES, QUICK, play, singles
 from .cuts import Images
-from .scenario import CHECKOUT, scenarios
+from .scenario import scenarios
 from .work import Played, Result, complete, flip, full, random_run
 
 SINGLES = 250  # cuts, at most, after which a fault has to be noticed

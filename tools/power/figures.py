@@ -13,11 +13,12 @@ from rich.table import Table
 
 from ..bench import figures as bench
 from ..bench.figures import Figure
+from ..tree import CHECKOUT
 from .campaign import DOUBLE, Cell, Tally
 from .cuts import KINDS
 from .fat import INTERVAL, Outcome
 from .judge import LOSS_MOST, SORTS
-from .scenario import CHECKOUT, scenarios
+from .scenario import scenarios
 
 DOCUMENT = CHECKOUT / "docs" / "power.md"
 _ZERO = tuple(sort for sort in SORTS if sort != "lost")

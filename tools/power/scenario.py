@@ -28,10 +28,10 @@ from ..sim.board import DEVICE as SIM_DEVICE
 from ..sim.flash import BLOCK, GEOMETRY, FlashError, Memory
 from ..sim.image import make_image
 from ..toolchain import micropython
+from ..tree import CHECKOUT
 from . import keys
 
 DEVICE = Path(__file__).parent / "device"
-CHECKOUT = Path(__file__).parents[2]
 LIBRARY = CHECKOUT / "lib"
 SIZE = 708_482  # bytes, as in the vendor's own example
 FACTORY, OLD, NEW = "0", "0.1", "0.2"  # versions

@@ -20,10 +20,10 @@ from pathlib import Path
 from rich.console import Console
 
 from ..bench import figures as bench
+from ..tree import CHECKOUT
 from . import figures
 from .__main__ import show_wrong
 from .campaign import PROCESSES, SOAK, Campaign, Tally, code, tasks, workplace
-from .scenario import CHECKOUT
 from .work import Task
 
 AREA = "power-soak"

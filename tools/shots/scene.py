@@ -31,7 +31,7 @@ from ..cloud.models import (
 )
 from ..release import Release, Signer, make_patch, pack
 from ..signing_keys import generate, load_private
-from ..sim.board import CHECKOUT
+from ..tree import CHECKOUT
 
 PRODUCT = "GREENHOUSE"
 ROWS, PER_ROW = 12, 18

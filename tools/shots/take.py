@@ -18,7 +18,7 @@ from ..cloud import Cloud
 from ..cloud.access import local_token
 from ..cloud.models import Device, Firmware
 from ..cloud.users import create
-from ..sim.board import CHECKOUT
+from ..tree import CHECKOUT
 from . import scene
 from .browser import browser
 

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ivota_tools import tree
 from ivota_tools.mpy import compile_mpy, compiled_folder
 from ivota_tools.sim.flash import BLOCK, Death, Fault, Flash
 from ivota_tools.toolchain import micropython, umqtt
+from ivota_tools.tree import root
 
 DEVICE = Path(__file__).parent / "device"
-CHECKOUT = tree.root()
 
 # machine.reset_cause() of the esp32 port; a process that resets ends with its cause + 80.
 PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5
@@ -132,7 +131,7 @@ class Board:
         result: dict[str, bytes] = {}
         if self.factory:
             for path in _factory_files():
-                name = "/" + path.relative_to(CHECKOUT).as_posix()
+                name = "/" + path.relative_to(root()).as_posix()
                 result[name] = path.read_bytes()
             result["/bundlefs.py"] = result["/lib/bundlefs.py"]
             result["/lib/umqtt/simple.py"] = Path(umqtt(), "umqtt", "simple.py").read_bytes()
@@ -377,8 +376,8 @@ class Board:
 
 
 def _factory_files() -> list[Path]:
-    tops = [CHECKOUT / "boot.py", CHECKOUT / "main.py"]
-    return tops + sorted((CHECKOUT / "lib").rglob("*.py"))
+    tops = [root() / "boot.py", root() / "main.py"]
+    return tops + sorted((root() / "lib").rglob("*.py"))
 
 
 # boot.py and main.py are found by their names, so they stay source; all else is imported.

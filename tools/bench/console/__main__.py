@@ -9,12 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...tree import CHECKOUT
 from ..figures import Figure, document, markdown, read, show, write
 from . import fleet, flood, kills, latency, pages
 
 AREA = "console"
 COMMAND = "make bench-console"
-DOCUMENT = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 PARTS = ("latency", "flood", "kills", "fleet", "pages")
 
 

@@ -7,9 +7,9 @@ import sys
 
 from rich.console import Console
 
+from ...tree import CHECKOUT
 from ..figures import document, markdown, read, show, write
 from . import budget, flash, heap, instructions, wire
-from .lane import CHECKOUT
 
 AREA = "download"
 COMMAND = "make bench-download"

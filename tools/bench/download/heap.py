@@ -18,8 +18,9 @@ from typing import Any
 
 from ...mpy import compile_mpy
 from ...sim import Cut
+from ...tree import CHECKOUT
 from ..figures import Figure
-from .lane import CHECKOUT, SIZE, Lane, Outcome, lane, make_firmware
+from .lane import SIZE, Lane, Outcome, lane, make_firmware
 
 STEP = 256  # bytes, to which the smallest heap is found
 CONFIRMATIONS = 3  # the collector's luck differs from run to run

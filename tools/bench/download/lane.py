@@ -16,8 +16,8 @@ from ...cloud import Cloud
 from ...mpy import compile_mpy
 from ...release import pack
 from ...sim import Board, Cut, Proxy
+from ...tree import CHECKOUT
 
-CHECKOUT = Path(__file__).parents[3]
 SIZE = 708_482  # bytes, as in the vendor's own example
 VERSION = "0.2"
 TIMEOUT_S = 120.0

@@ -30,14 +30,14 @@ from ...cloud.broker import Broker
 from ...release import pack
 from ...sim import Board, Fault, Proxy
 from ...sim.flash import FlashError
+from ...tree import CHECKOUT
 from ..figures import document
 from .stage import Answer, Cloud, Origin, update_firmware
 from .wire import WINDOW
 
-ROOT = Path(__file__).parents[3]
-FOLDER = ROOT / "build" / "soak"
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
-EXAMPLE = ROOT / "examples" / "thermometer"
+FOLDER = CHECKOUT / "build" / "soak"
+DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
+EXAMPLE = CHECKOUT / "examples" / "thermometer"
 UPDATES = 300
 BOARDS = 4
 MINUTES = 60.0
@@ -128,7 +128,7 @@ class Lane:
             # No floor between downloads: a real board has a day for what is minutes here.
             "retry": {"first_s": 0.1, "most_s": 1, "rest_most_s": 1},
         }
-        boot = WINDOW.encode() + (ROOT / "boot.py").read_bytes()
+        boot = WINDOW.encode() + (CHECKOUT / "boot.py").read_bytes()
         files = {"/boot.py": boot}
         self.board = Board(folder, heap=HEAP, mpy=True, config=config, files=files)
         self.board.install()
@@ -297,7 +297,7 @@ class Soak:
 
 def code() -> str:
     """A digest of what boards run."""
-    paths = [ROOT / "boot.py", ROOT / "main.py", *sorted((ROOT / "lib").rglob("*.py"))]
+    paths = [CHECKOUT / "boot.py", CHECKOUT / "main.py", *sorted((CHECKOUT / "lib").rglob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 

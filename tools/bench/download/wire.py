@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 from ...sim import Cut
+from ...tree import CHECKOUT
 from ..figures import Figure
-from .lane import CHECKOUT, SIZE, lane, make_firmware
+from .lane import SIZE, lane, make_firmware
 
 EVERY = 65_536  # bytes
 SEGMENT = 1436  # bytes

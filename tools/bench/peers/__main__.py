@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ...cloud.broker import Broker
 from ...sim.flash import BLOCK
-from ..download.lane import CHECKOUT
+from ...tree import CHECKOUT
 from ..figures import FOLDER, Figure, document, read, write
 from . import cost
 from .cases import CASES

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure as Canvas
 from matplotlib.transforms import ScaledTranslation
 
-from ..download.lane import CHECKOUT
+from ...tree import CHECKOUT
 from ..figures import Figure
 from .cases import BY_NAME, SIZE
 from .run import Run

@@ -12,7 +12,7 @@ from typing import Any
 from ...mpy import compile_mpy
 from ...names import compiled_names
 from ...toolchain import micropython_ota
-from ..download.lane import CHECKOUT
+from ...tree import CHECKOUT
 from ..download.wire import WINDOW
 
 DEVICE = Path(__file__).parent / "device"
