@@ -76,19 +76,22 @@ class Clock:
     """
 
     def __init__(self, ms=0, period=1 << 30, unix_time=1700000000):
-        self._us = ms * 1000
-        self._start_us = self._us
-        self._period = period
+        assert period & period - 1 == 0
+        # On 32 bits a number beyond 30 bits is an object: microseconds would be that soon.
+        self._ms = self._start_ms = ms
+        self._us = 0  # beyond
+        self._last = period - 1
+        self._half = period // 2
         self._unix_time = unix_time
         self._replaced = []
         self.sleeps = []  # milliseconds of each sleep asked for
 
     def advance_ms(self, ms):
-        self._us += ms * 1000
+        self._ms += ms
 
     def now_ms(self):
         """Milliseconds that do not wrap, for tests alone."""
-        return self._us // 1000
+        return self._ms
 
     def put_into(self, *modules):
         for module in modules:
@@ -107,30 +110,30 @@ class Clock:
     # The names of MicroPython's `time`.
 
     def ticks_ms(self):
-        return self._us // 1000 % self._period
+        return self._ms & self._last
 
     def ticks_us(self):
-        return self._us % self._period
+        return (self._ms * 1000 + self._us) & self._last
 
     def ticks_add(self, ticks, delta):
-        return (ticks + delta) % self._period
+        return (ticks + delta) & self._last
 
     def ticks_diff(self, later, earlier):
-        half = self._period // 2
-        return (later - earlier + half) % self._period - half
+        return ((later - earlier + self._half) & self._last) - self._half
 
     def sleep_ms(self, ms):
         self.sleeps.append(ms)
-        self._us += max(ms, 0) * 1000
+        self._ms += max(ms, 0)
 
     def sleep_us(self, us):
-        self._us += us
+        more, self._us = divmod(self._us + us, 1000)
+        self._ms += more
 
     def sleep(self, seconds):
         self.sleep_ms(int(seconds * 1000))
 
     def time(self):
-        return self._unix_time + (self._us - self._start_us) // 1000000
+        return self._unix_time + (self._ms - self._start_ms) // 1000
 
     def gmtime(self, seconds=None):
         return time.gmtime(self.time() if seconds is None else seconds)

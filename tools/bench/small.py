@@ -27,9 +27,9 @@ from ..names import compiled_names
 from ..sim import Board
 from ..sim.flash import BLOCK
 from ..toolchain import micropython, sources
+from ..tree import CHECKOUT
 from .download.heap import smallest
 from .download.instructions import compiled_library, count
-from .download.lane import CHECKOUT
 from .figures import Figure, document, markdown, show, write
 
 AREA = "small"
