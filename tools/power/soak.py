@@ -140,9 +140,8 @@ def main() -> None:
     today = datetime.date.today().isoformat()
     path = figures.write(AREA, COMMAND, found, soak.tally, {"date": today, "code": soak.code[:16]})
     console.print(f"written to {path}")
-    if met:
-        text = f"On {today}:\n\n{figures.markdown(found, soak.tally)}"
-        bench.document(figures.DOCUMENT, AREA, text)
+    text = f"On {today}, of the code {soak.code[:16]}:\n\n{figures.markdown(found, soak.tally)}"
+    bench.document(figures.DOCUMENT, AREA, text)
     sys.exit(0 if met else 1)
 
 
