@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from ivota_tools import cli
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.access import local_token
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +125,27 @@ def test_tokens_lock_the_rest_out(cloud, ivota):
     finally:
         for name in ("hands", "boss"):
             ivota("token", "remove", name, token=admin)
+
+
+def test_users_from_the_command_line(tmp_path):
+    with Cloud(tmp_path / "c") as cloud:
+        token = local_token(cloud.folder)
+        words = {"IVOTA_URL": cloud.api_url, "IVOTA_TOKEN": token, "COLUMNS": "200"}
+
+        def run(*arguments, code=0, password=None):
+            runner = CliRunner(env={**words, "IVOTA_PASSWORD": password})
+            done = runner.invoke(cli.app, ["user", *arguments])
+            assert done.exit_code == code, (done.output, done.exception)
+            return done.output
+
+        first = ("create", "boss", "--role", "admin")
+        assert "10 to 256 characters" in run(*first, code=1, password="short")
+        assert "boss may sign in, as admin" in run(*first, password="a sentence is good")
+        run("create", "Eyes", "--role", "viewer", password="a sentence is good")
+        run("role", "eyes", "operator")
+        assert json.loads(run("list", "--json"))[1]["role"] == "operator"
+        assert "eyes" in run("list") and "never" in run("list")
+        run("password", "eyes", password="another sentence")
+        run("remove", "eyes")
+        assert "no user 'eyes'" in run("remove", "eyes", code=1)
+        assert "last admin" in run("remove", "boss", code=1)

@@ -6,13 +6,22 @@ import threading
 import postgres_support
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
 from ivota_tools.cloud import CloudError, migrations
 from ivota_tools.cloud.database import Database, add
-from ivota_tools.cloud.models import Assignment, Base, Counter, Device, Firmware
+from ivota_tools.cloud.models import (
+    Assignment,
+    Base,
+    Change,
+    Counter,
+    Device,
+    Firmware,
+    Token,
+)
 
 first = importlib.import_module("ivota_tools.cloud.migrations.versions.0001_first")
 
@@ -161,3 +170,41 @@ def test_urls_that_lead_nowhere(url, words):
     with pytest.raises(CloudError, match=words) as caught:
         Database(url)
     assert "s3cret" not in str(caught.value)
+
+
+def test_what_devices_ran_is_read_from_their_reports(where):
+    """The chart of versions reaches back before its table; roles have their new names."""
+    with raw(where).begin() as connection:
+        command.upgrade(migrations._config(connection), "0002")
+        connection.execute(
+            sa.text(
+                "INSERT INTO devices (product_id, device_name, garbled, revision)"
+                " VALUES ('P', 'one', 0, 1), ('P', 'two', 0, 1)"
+            )
+        )
+        for at, device, version in (
+            (1, 1, "0.1"), (2, 1, "0.1"), (3, 2, "0.1"), (4, 1, "0.2"), (5, 2, "0.1"),
+            (6, 1, "0.1"),
+        ):  # fmt: skip
+            connection.execute(
+                sa.text(
+                    "INSERT INTO reports (at, device_id, topic, kind, version, raw, raw_size)"
+                    " VALUES (:at, :device, 't', 'report_version', :version, :raw, 0)"
+                ),
+                {"at": at, "device": device, "version": version, "raw": b""},
+            )
+        connection.execute(
+            sa.text(
+                "INSERT INTO tokens (name, role, sha256, created_at)"
+                " VALUES ('a', 'read', '1', 0), ('b', 'operate', '2', 0), ('c', 'admin', '3', 0)"
+            )
+        )
+    database = Database(where)
+    with database.reading() as session:
+        found = session.scalars(sa.select(Change).order_by(Change.id))
+        assert [(each.at, each.device_id, each.before, each.after) for each in found] == [
+            (1, 1, None, "0.1"), (3, 2, None, "0.1"), (4, 1, "0.1", "0.2"), (6, 1, "0.2", "0.1"),
+        ]  # fmt: skip
+        roles = session.scalars(sa.select(Token.role).order_by(Token.name)).all()
+        assert roles == ["viewer", "operator", "admin"]
+    database.close()

@@ -227,3 +227,8 @@ def test_stopping_cuts_downloads_and_frees_the_port(tmp_path):
     again = Cloud(tmp_path / "cloud", http_port=cloud.http_port, mqtt_port=cloud.mqtt_port)
     with again:
         assert get(url).status == 200  # the secret is the database's: URLs outlive a restart
+
+
+def test_no_answer_waits_for_the_acknowledgement_of_its_headers(cloud):
+    """asyncio turns Nagle's delay off, but only for sockets that say that they are TCP's."""
+    assert cloud._server._socket.proto == socket.IPPROTO_TCP

@@ -341,3 +341,28 @@ def test_the_real_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     fetched = toolchain._cached("micropython", toolchain._fetch_micropython)
     assert sorted(path.name for path in fetched.iterdir()) == ["amd64", "i386"]
     assert sorted(path.name for path in folder.iterdir()) == ["micropython-1", "micropython.lock"]
+
+
+def test_chromium_is_named_or_on_path(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = bare / "browser"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("CHROMIUM", str(program))
+    assert toolchain.chromium() == program
+    monkeypatch.setenv("CHROMIUM", str(bare / "none"))
+    with pytest.raises(ToolchainError, match="is not a program"):
+        toolchain.chromium()
+    monkeypatch.delenv("CHROMIUM")
+    found = {"google-chrome": str(program)}
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name, **_options: found.get(name))
+    assert toolchain.chromium() == program
+    found.clear()
+    with pytest.raises(ToolchainError, match="name it with CHROMIUM="):
+        toolchain.chromium()
+
+
+def test_the_real_chromium() -> None:
+    done = subprocess.run(
+        [str(toolchain.chromium()), "--version"], capture_output=True, text=True, timeout=60
+    )
+    assert "Chrom" in done.stdout, done.stderr

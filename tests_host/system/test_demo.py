@@ -12,11 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from rich.console import Console
 
-from ivota_tools.demo import delta, readme, roll_back, update
+from ivota_tools.demo import delta, play, readme, roll_back, update
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
 from ivota_tools.sim.flash import Flash
 
@@ -254,3 +256,26 @@ def test_readme_gets_what_was_printed(tmp_path: Path) -> None:
     path.write_text("no markers")
     with pytest.raises(ValueError, match="markers"):
         readme.read(path)
+
+
+def test_kept_it_says_where_the_console_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until Ctrl-C: the link makes the first user, the board is on, commands are told the way."""
+    seen: list[str] = []
+    with play.Stage(tmp_path, update.CONFIG, True) as stage:
+
+        def look(_timeout_s: float) -> None:
+            link = stage.cloud.set_up_url
+            assert link and stage.board.on
+            seen.append(httpx.get(link).text)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(stage.cloud, "wait", look)
+        play._keep(Console(width=80), stage)
+        printed = capsys.readouterr().out
+        assert stage.cloud.set_up_url in printed
+        assert f"IVOTA_URL={stage.cloud.api_url}" in printed
+        assert "Make the first user" in seen[0]
+        token = Path(printed.split("$(cat ")[1].split(")")[0])
+        assert token.read_text().startswith("ivota_")

@@ -85,7 +85,8 @@ class Server:
         if certificate:
             certificate.context()  # raises CloudError, which uvicorn's thread would keep
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        # With its protocol by name: asyncio looks for it, and else leaves Nagle's delay in place.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
