@@ -35,7 +35,9 @@ $(VENV)/plots.stamp: $(VENV)/core.stamp
 # A C compiler from PyPI where the machine has none.
 $(VENV)/small.stamp: $(VENV)/core.stamp
 	command -v cc >/dev/null || $(PIP_INSTALL) --editable '.[compiler]'
-	CC="$$(command -v cc || echo $(abspath $(PY)) -m ziglang cc)" $(PIP_INSTALL) --editable '.[small]'
+	@# By its path: pip builds where the environment's modules are not seen.
+	CC="$$(command -v cc || echo $$($(PY) -c 'import os, ziglang; print(os.path.dirname(ziglang.__file__))')/zig cc)" \
+		$(PIP_INSTALL) --editable '.[small]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp  ## the environment for tests and lint

@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from badserver import BadServer
-from conftest import MakeBoard
+from conftest import MakeBoard, settings
 from test_signed import CRASHES, Field, Make, changed, esp32, field, keys, make
 from wire import Wire
 
 from ivota_tools import patch
+from ivota_tools.client_api import Client
+from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.signing import split
+from ivota_tools.sim import Board
 from ivota_tools.sim.flash import BLOCK, Fault
 from ivota_tools.sim.image import make_image
 
@@ -169,14 +173,16 @@ def test_power_cuts_while_it_is_made(
         wire.push("0.3", url, small)
         start = len(board.log)
         board.wait_log(r"ivota: expand ", 30, start)
-        at = board.flash_counts()["operations"] + 3 + 37 * cut
+        at = board.flash_counts()["operations"] + 3 + 190 * cut
         board.arm(Fault(kinds[cut % 3], at, seed=cut))
         cut += 1
-        if not _dies(board, wire):
+        if not _dies(board):
             break
         made += 1
         said = len(wire.messages)
         board.power_on()
+        if any(line.startswith("ivota: handed_over") for line in board.log[start:]):
+            break  # from here on it is a trial like any other
         wire.wait(lambda m: m.kind == "report_version", "a version", after=said)
     assert made >= 4
     wire.wait(lambda m: m.state == "done", "done", timeout_s=60)
@@ -187,7 +193,7 @@ def test_power_cuts_while_it_is_made(
     assert len(server.asked("/p")) <= 2
 
 
-def _dies(board, wire: Wire) -> bool:  # type: ignore[no-untyped-def]
+def _dies(board: Board) -> bool:
     """Waits for the armed death; False where the update got to its end before."""
     until = time.monotonic() + 60
     while board.on:
@@ -196,6 +202,32 @@ def _dies(board, wire: Wire) -> bool:  # type: ignore[no-untyped-def]
         assert time.monotonic() < until, "\n".join(board.log[-30:])
         time.sleep(0.02)
     return True
+
+
+@pytest.mark.slow
+def test_the_cloud_sends_the_full_firmware_by_itself(make: Make, tmp_path: Path) -> None:
+    """A board whose 0.2 has other bytes than the one that the delta was made from."""
+    base, other = make("0.2"), make("0.2", files={"more": b"of other bytes"})
+    full = make("0.3", files={"x": b"y" * 5000})
+    files = {"other": other, "full": full, "delta": delta(base, full, "0.2")}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    back_off = BackOff(first_s=0.5, most_s=1)
+    with Cloud(tmp_path / "cloud", back_off=back_off) as cloud, Client(cloud.api_url) as api:
+        for name in files:
+            api.upload(tmp_path / name)
+        with Board(tmp_path / "board", mpy=True, config=settings("d", cloud.mqtt_port)) as board:
+            board.install()
+            board.power_on()
+            for version in ("0.2", "0.3"):
+                device = api.push("P/d", version, new=True)["device"]
+                *_, device = api.wait(device["id"], 60)
+                assert device["state"] == "done", device
+            said = [each for each in api.reports(device["id"]) if each["state"] == "fail"]
+            assert [each["result_msg"] for each in said] == [WRONG + "0.2"]
+            board.stop()
+            assert board.read("/firmware/0.3.bin") == full
+            assert sorted(board.listdir("/firmware")) == ["0.2.bin", "0.3.bin"]
 
 
 @pytest.mark.slow
