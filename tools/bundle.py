@@ -17,6 +17,7 @@ FILE_LIST = "ivota.json"
 BLOCK = 512  # ustar's unit, bytes
 VERSION_MOST = 32  # characters, from the protocol
 VERSION_PORTABLE = 20  # beyond this some platforms cannot name the file on the board
+_SAID_MOST = 300  # characters of an error, which may quote a stranger's file
 PATH_MOST = 100  # bytes: ustar's name field; its prefix field is not used
 
 _SAFE_PATH = re.compile(r"[A-Za-z0-9._+@ -]+(/[A-Za-z0-9._+@ -]+)*")
@@ -88,7 +89,7 @@ def read(data: bytes) -> tuple[int, str, str, tuple[BundleFile, ...]]:
     try:
         return _read(data)
     except (KeyError, TypeError, ValueError, RecursionError, tarfile.TarError) as error:
-        raise ReleaseError(f"the bundle is damaged: {error}") from None
+        raise ReleaseError(f"the bundle is damaged: {str(error)[:_SAID_MOST]}") from None
 
 
 def _read(data: bytes) -> tuple[int, str, str, tuple[BundleFile, ...]]:

@@ -258,6 +258,20 @@ def test_a_hostile_file_list_is_refused(listed, tmp_path):
         release.inspect(path)
 
 
+def test_an_error_does_not_repeat_a_strangers_file():
+    for listed in (
+        {"format": "x" * 5000},
+        {"format": 1, "application": "a", "version": "v" * 5000},
+    ):
+        data = json.dumps(listed).encode()
+        info = tarfile.TarInfo("ivota.json")
+        info.size = len(data)
+        archive = info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+        with pytest.raises(ReleaseError) as caught:
+            bundle.read(archive)
+        assert len(str(caught.value)) < 400
+
+
 def test_the_bytes_of_the_smallest_bundle():
     """The format, byte by byte: boards in the field read exactly this."""
     raw = bundle.build({"app.py": b"pass\n"}, "a", "1")

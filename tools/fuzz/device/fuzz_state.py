@@ -46,9 +46,9 @@ def check(data):
         state.post(found, "{}", MD5, "why")
     except MemoryError:
         return "MemoryError"
-    except (
-        UnicodeError
-    ):  # CPython's: half a surrogate pair, which no message brings as far as here
+    except RuntimeError:  # nested too deep to be written, which no message brings about
+        return "too deep"
+    except UnicodeError:  # CPython's, of half a surrogate pair, which no message brings either
         return "no text"
     assert found.rejected[-1] == [MD5, "why"] and len(found.rejected) <= 4
     with open(path, "rb") as file:
