@@ -41,7 +41,6 @@ def check(data):
     count = state.count(found, MD5)
     assert type(count) is int
     state.reason(found, MD5, "0.2")
-    rejected = [entry for entry in found.rejected]
     try:
         state.post(found, "{}", MD5, "why")
     except MemoryError:
@@ -54,9 +53,12 @@ def check(data):
     with open(path, "rb") as file:
         if b"inf" in file.read():  # which no message brings as far as here either
             return "no number"
+    # What was written once is read and written again as it is: only texts are keys by then.
     again = state.load(path)
+    assert again.outbox == "{}" and again.rejected[-1] == [MD5, "why"]
+    state.save(again)
+    last = state.load(path)
     for key in KINDS:
-        assert getattr(again, key) == (getattr(found, key) or getattr(again, key)), key
-    assert again.outbox == "{}" and len(rejected) >= 0
+        assert getattr(last, key) == getattr(again, key), key
     room.inside(path, path + "~")
     return "damaged" if whole is None else "whole"
