@@ -39,7 +39,7 @@ def _chip(header):
 def _tries(state, md5):
     """How often it was given to the boot loader, and has not run yet."""
     tries = state.tries
-    return tries[1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
+    return tries[-1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
 
 
 def activate(state, _checkpoint, trial):

@@ -68,7 +68,7 @@ def save(state, sums=None):
 def count(state, md5):
     """How often this firmware has failed in a row."""
     failures = state.failures
-    return failures[1] if failures[:1] == [md5] and type(failures[-1]) is int else 0
+    return failures[-1] if failures[:1] == [md5] and type(failures[-1]) is int else 0
 
 
 def reason(state, md5, version=None):

@@ -228,6 +228,19 @@ def test_values_of_other_types_are_as_if_missing():
                 states.post(state, "FAIL", MD5S[0])
 
 
+def test_a_count_is_a_number():
+    with tmp_dir() as path:
+        for failures, number in (
+            ([MD5S[0], 3], 3),
+            ([MD5S[0], "x", 3], 3),
+            ([MD5S[0], 3, "x"], 0),
+            ([MD5S[0]], 0),
+            ([MD5S[1], 3], 0),
+        ):
+            jsonfile.save(path + "/s", {"failures": failures})
+            assert states.count(load(path + "/s"), MD5S[0]) == number
+
+
 def test_junk_is_the_factory_state():
     with tmp_dir() as path:
         for junk in (b"", b"{", b"[]", b"\xff\xff", b"null"):
