@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -444,10 +445,14 @@ def test_remove_in_a_shared_firmware_folder(board, tree):
 
 
 def watching(board, *flags):
-    """`ivota board watch` in a process of its own."""
+    """`ivota board watch` in a process of its own, for a minute and a half at most."""
     code = "from ivota_tools.board import app; app()"
     command = [sys.executable, "-c", code, "watch", "--port", board.port, *flags]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = threading.Timer(90, process.kill)
+    end.daemon = True
+    end.start()
+    return process
 
 
 @board_with(files=RUNNING)

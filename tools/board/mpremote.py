@@ -189,8 +189,11 @@ class Mpremote:
         What is sent to a board that is about to reset is lost, and mpremote then waits for an
         answer. With `settle` this returns once the board hears what comes next.
         """
-        # The pause lets mpremote leave before the port of a board with USB of its own goes.
-        code = "import time, machine\ntime.sleep_ms(100)\nmachine.reset()"
+        # The pause lets mpremote leave before the port of a board with USB of its own goes; and,
+        # where nobody settles, whoever wants the first lines open the port, which drops what
+        # came before.
+        pause_ms = 100 if settle else 1000
+        code = f"import time, machine\ntime.sleep_ms({pause_ms})\nmachine.reset()"
         self.run("exec", "--no-follow", code)
         if settle:
             time.sleep(RESET_S)
