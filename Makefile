@@ -46,7 +46,7 @@ demo: $(VENV)/core.stamp  ## whole updates of a simulated board over a bad link;
 	$(PY) -m ivota_tools.demo $(if $(KEEP),--keep)
 
 test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bits
-	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml $(PYTEST)
+	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml --numprocesses=$(WORKERS) $(PYTEST)
 	$(PY) -m ivota_tools.power
 	@echo "make test: everything passed"
 
