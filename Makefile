@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check
+# On a terminal with a line that says how far it is.
+INSTALL := $(PYTHON) tools/set_up.py $(VENV)
 # More words for pytest: make test-fast TESTS=tests_host/device PYTEST="-k resume"
 TESTS ?= tests_host
 PYTEST ?=
@@ -14,30 +15,32 @@ WORKERS ?= 4
 .PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust soak-download soak-fuzz power soak-power screenshots dist clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 # The core is what the demo needs; `dev` adds what tests and lint need.
 $(VENV)/core.stamp: pyproject.toml setup.py
 	@echo "setting up $(VENV), once: this takes a minute or so"
-	$(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) --editable .
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/core.stamp
-	$(PIP_INSTALL) --editable '.[dev]'
-	$(PY) -m ivota_tools.lint_device --setup
+	@echo "setting up what tests and lint need, once"
+	@$(INSTALL) --editable '.[dev]'
+	@$(PY) -m ivota_tools.lint_device --setup
 	@touch $@
 
 $(VENV)/plots.stamp: $(VENV)/core.stamp
-	$(PIP_INSTALL) --editable '.[plots]'
+	@echo "setting up what draws the plots, once"
+	@$(INSTALL) --editable '.[plots]'
 	@touch $@
 
 # A C compiler from PyPI where the machine has none.
 $(VENV)/small.stamp: $(VENV)/core.stamp
-	command -v cc >/dev/null || $(PIP_INSTALL) --editable '.[compiler]'
+	@echo "setting up what deltas stand beside, once"
+	@command -v cc >/dev/null || $(INSTALL) --editable '.[compiler]'
 	@# By its path: pip builds where the environment's modules are not seen.
-	CC="$$(command -v cc || echo $$($(PY) -c 'import os, ziglang; print(os.path.dirname(ziglang.__file__))')/zig cc)" \
-		$(PIP_INSTALL) --editable '.[small]'
+	@CC="$$(command -v cc || echo $$($(PY) -c 'import os, ziglang; print(os.path.dirname(ziglang.__file__))')/zig cc)" \
+		$(INSTALL) --editable '.[small]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp  ## the environment for tests and lint

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .set_up import Trouble, install
 from .tree import CHECKOUT
 
 STUBS = Path(sys.prefix) / "stubs"
@@ -43,7 +44,10 @@ STUB_GAPS = {
 
 
 def stubs() -> Path:
-    """The folder of stubs, in the versions that pyproject.toml pins; installed when missing."""
+    """The folder of stubs, in the versions that pyproject.toml pins; installed when missing.
+
+    Raises Trouble where they can't be.
+    """
     required = [
         line.partition(";")[0].strip()
         for line in importlib.metadata.requires("ivota") or ()
@@ -53,8 +57,7 @@ def stubs() -> Path:
     wanted = "\n".join(sorted(required))
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(STUBS, ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps"]
-        subprocess.run([*pip, "--target", str(STUBS), *required], check=True)
+        install(Path(sys.executable), ["--no-deps", "--target", str(STUBS), *required])
         stamp.write_text(wanted)
     return STUBS
 
@@ -85,8 +88,12 @@ def check(paths: Sequence[str], *, folder: Path = CHECKOUT) -> list[str]:
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Checks lib/, boot.py, main.py and each example; `--setup` only installs the stubs."""
-    if "--setup" in arguments:
+    try:
         stubs()
+    except Trouble as trouble:
+        print(f"lint: {trouble}", file=sys.stderr)
+        return 1
+    if "--setup" in arguments:
         return 0
     # Every example has an app.py of its own, so each is a run of its own.
     runs = [["lib", "boot.py", "main.py"]]
