@@ -8,7 +8,7 @@ import typer
 
 from . import fleet_views as views
 from .client_api import Client
-from .terminal import AsJson, fail, out, print_json
+from .terminal import AsJson, fail, out, print_json, show
 
 token = typer.Typer(no_args_is_help=True, help="Who may use the cloud's API.")
 
@@ -21,22 +21,14 @@ def token_create(
 ) -> None:
     """Make a token and print it, this once."""
     with Client() as client:
-        found = client.create_token(name, role)
-    if as_json:
-        print_json(found)
-    else:
-        print(found["token"])
+        show(client.create_token(name, role), as_json, lambda found: str(found["token"]))
 
 
 @token.command("list")
 def token_list(as_json: AsJson = False) -> None:
     """List the tokens, without what they are."""
     with Client() as client:
-        found = client.tokens()
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.token_table(found))
+        show(client.tokens(), as_json, views.token_table)
 
 
 @token.command("remove")
@@ -55,15 +47,11 @@ def audit(
 ) -> None:
     """Show who changed what."""
     with Client() as client:
-        found = client.audit()[-last:]
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.audit_table(found))
+        show(client.audit()[-last:], as_json, views.audit_table)
 
 
 def health(as_json: AsJson = False) -> None:
-    """Say whether the cloud works, with its counters; exit code 1 where it does not."""
+    """Say whether the cloud works; exit code 1 where it does not."""
     with Client() as client:
         found = client.health()
     if as_json:

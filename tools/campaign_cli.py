@@ -10,8 +10,9 @@ import typer
 
 from . import fleet_views as views
 from .client_api import Client, Json
+from .device_views import device_table
 from .spans import seconds
-from .terminal import AsJson, fail, out, print_json
+from .terminal import AsJson, fail, out, print_json, show
 
 group = typer.Typer(no_args_is_help=True, help="Groups of devices, by query.")
 campaign = typer.Typer(no_args_is_help=True, help="One firmware for many devices, in stages.")
@@ -25,22 +26,14 @@ POLL_S = 1.0
 def group_set(name: str, query: str, as_json: AsJson = False) -> None:
     """Make a group of a query: tag:T product:P name:N* version<V seen<7d, - negates."""
     with Client() as client:
-        found = client.put_group(name, query)
-    if as_json:
-        print_json(found)
-    else:
-        out.print(f"{found['name']}: {found['devices']} devices", markup=False)
+        show(client.put_group(name, query), as_json, "{name}: {devices} devices".format_map)
 
 
 @group.command("list")
 def group_list(as_json: AsJson = False) -> None:
     """List the groups."""
     with Client() as client:
-        found = client.groups()
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.group_table(found))
+        show(client.groups(), as_json, views.group_table)
 
 
 @group.command("show")
@@ -52,7 +45,7 @@ def group_show(query: str, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
     else:
-        out.print(views.device_table(found))
+        out.print(device_table(found))
 
 
 @group.command("remove")
@@ -71,7 +64,9 @@ def campaign_create(
     name: Annotated[str | None, typer.Option(help="Default: the version.")] = None,
     group: Annotated[str | None, typer.Option("--group", "-g")] = None,
     query: Annotated[str | None, typer.Option("--query", "-q", help="Or `all`.")] = None,
-    application: Annotated[str | None, typer.Option(help="Where several have V.")] = None,
+    application: Annotated[
+        str | None, typer.Option(help="Where several have this version.")
+    ] = None,
     stages: Annotated[
         str, typer.Option(help="How many devices are reached by each: 1,10%,50%,100%.")
     ] = "100%",
@@ -113,18 +108,14 @@ def campaign_create(
             start_at=_time(start_at) if start_at else None,
             draft=draft,
         )
-    _show(found, as_json)
+    show(found, as_json, views.campaign_view)
 
 
 @campaign.command("list")
 def campaign_list(as_json: AsJson = False) -> None:
     """List the campaigns."""
     with Client() as client:
-        found = client.campaigns()
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.campaign_table(found))
+        show(client.campaigns(), as_json, views.campaign_table)
 
 
 @campaign.command("show")
@@ -140,9 +131,9 @@ def campaign_show(
     if as_json:
         print_json({**found, "devices": members} if devices else found)
         return
-    _show(found, False)
+    out.print(views.campaign_view(found))
     if devices:
-        out.print(views.device_table(members))
+        out.print(device_table(members))
 
 
 @campaign.command("watch")
@@ -197,23 +188,13 @@ def campaign_retry(number: Id, as_json: AsJson = False) -> None:
     """Try those again that failed, and no others."""
     with Client() as client:
         found = client.retry_campaign(number)
-    if as_json:
-        print_json(found)
-    else:
-        out.print(f"{found['devices']} devices are tried again")
+    show(found, as_json, "{devices} devices are tried again".format_map)
 
 
 def _act(number: int, action: str, as_json: bool) -> None:
     with Client() as client:
         found = client.act_on_campaign(number, action)
-    _show(found, as_json)
-
-
-def _show(found: Json, as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.campaign_view(found))
+    show(found, as_json, views.campaign_view)
 
 
 def _stage(text: str) -> Json:

@@ -1,35 +1,72 @@
-"""The command `ivota`. Each command is wiring: what it does is in the module it calls."""
+"""The command `ivota`: which commands there are, and in what order `--help` shows them."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import sys
-import threading
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from . import access_cli, campaign_cli, cloud_cli, device_cli, tree, views
-from . import release as releases
+from . import access_cli, campaign_cli, cloud_cli, device_cli, firmware_cli, tree
 from .board import app as board
-from .client_api import ApiError, Client, Json
-from .fleet_views import health_line
+from .client_api import ApiError
+from .release import ReleaseError
 from .sim.cli import app as sim
 from .sim.swarm_cli import swarm
-from .terminal import AsJson, err, fail, out, print_json, warn
+from .terminal import fail, out
 from .users_cli import user
 
-# What --help shows, as a table of contents: from a first update to a fleet and its cloud.
-CONTENTS = {
-    "First steps": "demo cloud board release push watch devices",
-    "Firmware": "firmware inspect keygen verify",
-    "One device": "why attempts retry cancel tag secret",
-    "Many devices": "group campaign",
-    "The cloud itself": "health audit token user backup restore",
-    "Without boards": "sim",
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"ivota {tree.version()}")
+        raise typer.Exit
+
+
+def demo() -> None:
+    """Show whole updates of a simulated board, over a bad link."""
+    from .demo.play import main
+
+    raise typer.Exit(main())
+
+
+# A table of contents: from a first update to a fleet and its cloud.
+CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "First steps": {
+        "demo": demo,
+        "cloud": cloud_cli.cloud,
+        "board": board,
+        "release": firmware_cli.release,
+        "push": device_cli.push,
+        "watch": device_cli.watch,
+        "devices": device_cli.devices,
+    },
+    "Firmware": {
+        "firmware": firmware_cli.firmware,
+        "inspect": firmware_cli.inspect,
+        "keygen": firmware_cli.keygen,
+        "verify": firmware_cli.verify,
+    },
+    "One device": {
+        "why": device_cli.why,
+        "attempts": device_cli.attempts,
+        "retry": device_cli.retry,
+        "cancel": device_cli.cancel,
+        "tag": device_cli.tag,
+        "secret": device_cli.secret,
+    },
+    "Many devices": {"group": campaign_cli.group, "campaign": campaign_cli.campaign},
+    "The cloud itself": {
+        "health": access_cli.health,
+        "audit": access_cli.audit,
+        "token": access_cli.token,
+        "user": user,
+        "backup": cloud_cli.backup,
+        "restore": cloud_cli.restore,
+    },
+    "Without boards": {"sim": sim},
 }
 
 
@@ -37,13 +74,12 @@ class _Group(TyperGroup):
     """Known errors are a sentence and exit code 1; anything else is a bug and shows itself."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = " ".join(CONTENTS.values()).split()
-        return sorted(self.commands, key=order.index)
+        return [name for commands in CONTENTS.values() for name in commands]
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (ApiError, releases.ReleaseError) as error:
+        except (ApiError, ReleaseError) as error:
             fail(str(error))
 
 
@@ -53,27 +89,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-app.add_typer(board, name="board")
-sim.command()(swarm)
-app.add_typer(sim, name="sim")
-app.add_typer(campaign_cli.campaign, name="campaign")
-app.add_typer(campaign_cli.group, name="group")
-app.add_typer(access_cli.token, name="token")
-app.add_typer(user, name="user")
-for command in (
-    *(cloud_cli.cloud, cloud_cli.backup, cloud_cli.restore),
-    *(device_cli.tag, device_cli.secret, device_cli.why, device_cli.attempts),
-    *(device_cli.retry, device_cli.cancel, device_cli.firmware),
-    *(access_cli.audit, access_cli.health),
-):
-    app.command()(command)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        out.print(f"ivota {tree.version()}")
-        raise typer.Exit
 
 
 @app.callback()
@@ -86,379 +101,14 @@ def main(
     """Firmware updates for MicroPython boards."""
 
 
-Device = Annotated[str, typer.Option("--device", "-d", help="PRODUCT/NAME, or NAME alone.")]
-
-
-@app.command()
-def demo() -> None:
-    """Show a whole update of a simulated board, over a link that is cut, with a power cut."""
-    from .demo.play import main
-
-    raise typer.Exit(main())
-
-
-@app.command()
-def release(
-    source: Annotated[Path, typer.Argument(help="Folder with app.py, or a ready firmware file.")],
-    version: Annotated[
-        str | None, typer.Option(help="1 to 32 characters. A file that says its own needs none.")
-    ] = None,
-    out_file: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
-    application: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
-    pad_to: Annotated[int | None, typer.Option(help="Fill up to exactly N bytes.")] = None,
-    mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
-    key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
-    sequence: Annotated[
-        int | None, typer.Option(help="Of what is signed: above that of any release before.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Sign for boards whose configuration has this target.")
-    ] = None,
-    resign: Annotated[
-        bool, typer.Option("--resign", help="Sign a signed file again, so as to go back to it.")
-    ] = False,
-    base: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from",
-            help="Write a delta from this one as well: a VERSION whose file lies beside the new "
-            "one, a FILE, or VERSION=FILE. Repeatable.",
-        ),
-    ] = None,
-    compress: Annotated[
-        bool, typer.Option("--compress", help="Write it compressed as well.")
-    ] = False,
-    upload: Annotated[bool, typer.Option("--upload", help="Give all of it to the cloud.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a firmware file of an application folder, sign and upload it if asked to.
-
-    With --from and --compress also what makes the same of less: the cloud gives each device the
-    smallest that it can use. The same input gives the same bytes; the time that is signed is
-    SOURCE_DATE_EPOCH, else none.
-    """
-    if version is not None:
-        for sentence in releases.check_version(version):
-            warn(sentence)
-    if key is None and (sequence is not None or target or resign):
-        fail("--sequence, --target and --resign are for signing: name a private key with --key")
-    if key is not None and sequence is None:
-        fail("--sequence is missing: a number above that of any release before")
-    if not source.exists():
-        fail(f"{source} does not exist; name the folder that holds app.py")
-    if source.is_dir():
-        if version is None:
-            fail("--version is missing")
-        if resign:
-            fail("--resign is for a signed file, not for a folder")
-        name = application or source.resolve().name
-        signer = _signer(key, sequence, target)
-        made = releases.pack(
-            source,
-            version,
-            out=out_file or releases.default_out(name, version),
-            application=name,
-            pad_to=pad_to,
-            mpy=mpy,
-            signer=signer,
-        )
-    elif pad_to:
-        fail(f"{source} is a file already: it cannot be padded")
-    else:
-        signer = _signer(key, sequence, target)
-        made = _ready_file(source, out_file, version, signer, resign)
-        if not key and not upload and not base and not compress:
-            fail(
-                f"{source} is a file already: it can be signed with --key, given to --upload, "
-                "or be what --from and --compress write patches for"
-            )
-    patches = _patches(made, base or [], compress, signer, version)
-    shown = {**_release_json(made), "patches": [_release_json(each) for each in patches]}
-    if upload:
-        version = version or made.version
-        if not version:
-            fail(f"{source} does not say its version: name it with --version")
-        with Client() as client:
-            for each, file in ((made, shown), *zip(patches, shown["patches"], strict=True)):
-                given = client.upload(each.path, version, application)
-                file["firmware_id"] = given["firmware"]["id"]
-    if as_json:
-        print_json(shown)
-        return
-    out.print(views.release_table(made))
-    out.print(f"file    {made.path}", markup=False, soft_wrap=True)
-    for each in patches:
-        out.print(views.patch_line(each, made), markup=False, soft_wrap=True)
-    if upload:
-        out.print(f"uploaded; next: ivota push {version} --device PRODUCT/NAME", markup=False)
-
-
-def _patches(
-    made: releases.Release,
-    bases: list[str],
-    compress: bool,
-    signer: releases.Signer | None,
-    version: str | None,
-) -> list[releases.Release]:
-    """What --from and --compress ask for, as files beside `made`; with a bar for each."""
-    if not bases and not compress:
-        return []
-    if made.signed and not signer:
-        fail(f"{made.path} is signed: a patch for it needs --key and --sequence as well")
-    wanted: list[tuple[str, Path | None, str | None]] = []
-    for base in bases:
-        said, _, named = base.rpartition("=")
-        file = Path(named)
-        if not said and not file.is_file():
-            said, file = named, releases.find_base(named, made)
-        elif not file.is_file():
-            fail(f"{file} is not a file: the base of a delta is one")
-        wanted.append((f"from {said or file.name}", file, said or None))
-    if compress:
-        wanted.append(("compressed", None, None))
-    found = []
-    with views.bar(err) as bar:
-        for what, base_file, base_version in wanted:
-            name = base_version
-            if base_file and not name:
-                name = _inspected(base_file).version
-            patch = releases.make_patch(
-                made,
-                base_file,
-                out=releases.patch_out(made.path, name),
-                signer=signer,
-                base_version=base_version,
-                version=version,
-                progress=bar(what),
-            )
-            if patch:
-                found.append(patch)
-            else:
-                warn(f"{what} it is no smaller than the full firmware: left out")
-    return found
-
-
-def _ready_file(
-    source: Path,
-    out_file: Path | None,
-    version: str | None,
-    signer: releases.Signer | None,
-    resign: bool,
-) -> releases.Release:
-    if signer is None:
-        if out_file:
-            fail(f"{source} is a file already: --out is for what is made of it, with --key")
-        return _inspected(source)
-    if out_file is None:
-        fail("--out is missing: the file to write")
-    return releases.sign(source, signer, out=out_file, version=version, again=resign)
-
-
-def _signer(key: Path | None, sequence: int | None, target: str | None) -> releases.Signer | None:
-    if key is None or sequence is None:
-        return None
-    from .signing_keys import load_private
-
-    try:
-        time = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
-    except ValueError:
-        fail("SOURCE_DATE_EPOCH is not a number of seconds")
-    return releases.Signer(load_private(key, _passphrase), sequence, target, time)
-
-
-def _passphrase(new: bool = False) -> str:
-    """From the environment, for scripts, or asked for."""
-    given = os.environ.get("IVOTA_PASSPHRASE")
-    if given is not None:
-        return given
-    return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))
-
-
-@app.command()
-def keygen(
-    file: Annotated[Path, typer.Argument(help="The private key to make, such as owner.key.")],
-    no_passphrase: Annotated[
-        bool, typer.Option("--no-passphrase", help="Do not encrypt it.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a key pair to sign firmware with; the public one goes onto the boards.
-
-    The passphrase is asked for, or taken from IVOTA_PASSPHRASE.
-    """
-    from .signing_keys import generate, load_public
-
-    public = generate(file, None if no_passphrase else _passphrase(new=True))
-    made = load_public(public)
-    if as_json:
-        print_json({"private": str(file), "public": str(public), "key": made.id})
-        return
-    out.print(f"private  {file}: keep it, and a copy, where no one else can read it", markup=False)
-    out.print(f"public   {public}: put it onto the boards, and into `keys` of /ivota.json")
-    out.print(f"key      {made.id}")
-
-
-@app.command()
-def verify(
-    file: Annotated[Path, typer.Argument(help="A signed firmware file.")],
-    key: Annotated[list[Path], typer.Option(help="A public key that is trusted; repeatable.")],
-    base: Annotated[
-        Path | None, typer.Option(help="What a delta builds on: verify what it makes, too.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check that a firmware is signed by a key that is trusted, as a board does.
-
-    What a patch makes is checked as well where it needs no base, or that is named with --base.
-    """
-    from . import signing
-    from .signing_keys import load_public
-
-    made = _inspected(file)
-    keys = [load_public(path) for path in key]
-    signing.verify(file.read_bytes(), keys)
-    if base and not made.patch:
-        fail(f"{file} is no delta: --base is for those")
-    if made.patch and (base or not made.patch.base_size):
-        whole = releases.apply_patch(file, base)
-        inner = signing.verify(whole, keys).header
-        if (inner.version, inner.kind) != (made.version, made.patch.kind):
-            fail(f"{file} makes the {inner.kind} {inner.version}, and is signed for another")
-    if as_json:
-        print_json(_release_json(made))
-        return
-    out.print(views.release_table(made))
-    out.print(f"good    {file} is signed by a key that is trusted", markup=False, soft_wrap=True)
-    if made.patch and (base or not made.patch.base_size):
-        out.print("good    and so is what it makes", markup=False)
-    elif made.patch:
-        out.print("open    whether what it makes is, too: name its --base", markup=False)
-
-
-@app.command()
-def inspect(file: Annotated[Path, typer.Argument()], as_json: AsJson = False) -> None:
-    """Show what a firmware file is."""
-    found = _inspected(file)
-    if as_json:
-        print_json(_release_json(found))
-    else:
-        out.print(views.release_table(found, every=True))
-
-
-def _inspected(file: Path) -> releases.Release:
-    try:
-        return releases.inspect(file)
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
-
-
-@app.command()
-def push(
-    version: Annotated[str, typer.Argument(help="Of an uploaded firmware.")],
-    device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
-    application: Annotated[str | None, typer.Option(help="Where several have V.")] = None,
-    new: Annotated[bool, typer.Option("--new", help="The device has not reported yet.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it is done.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give devices a target version; again for one that failed."""
-    failed = False
-    with Client() as client:
-        targets = [
-            client.push(name, version, application=application, new=new)["device"]
-            for name in device
-        ]
-        for target in targets:
-            if wait:
-                target = _wait(client, target["id"], timeout, quiet=as_json)
-                failed = failed or target["state"] != "done"
-            elif not as_json:
-                out.print(views.line(target), markup=False, soft_wrap=True)
-            if as_json:
-                print_json(target)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _wait(client: Client, device_id: int, timeout_s: float | None, quiet: bool) -> Json:
-    last: Json = {}
-    with views.watcher(err if quiet else out) as watcher:
-        for last in client.wait(device_id, timeout_s):
-            if not quiet:
-                watcher.show(last)
-    return last
-
-
-@app.command()
-def devices(
-    device: Annotated[str | None, typer.Argument(help="One, with what it said.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the devices, or show one and what it said."""
-    with Client() as client:
-        health = client.health()
-        if not health["ok"]:
-            warn(health_line(health))
-        found = client.devices() if device is None else [client.device(device)]
-        reports = client.reports(found[0]["id"]) if device is not None else []
-        why = client.why(found[0]["id"])["why"] if device is not None else ""
-    if as_json:
-        print_json(found if device is None else {**found[0], "why": why, "reports": reports})
-        return
-    if not found:
-        out.print("no device has reported yet")
-        return
-    out.print(views.device_table(found))
-    if device is not None:
-        out.print(why, markup=False, soft_wrap=True)
-        out.print(views.report_table(reports[-50:]))
-
-
-@app.command()
-def watch(
-    device: Annotated[str | None, typer.Option("--device", "-d", help="Only this one.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show updates as they go, until Ctrl-C."""
-    with Client() as client, views.watcher(out) as watcher:
-        only = None if device is None else client.device(device)["id"]
-        show = print_json if as_json else watcher.show
-        after = 0
-        while True:
-            try:
-                for changed in client.events(after):
-                    after = changed["revision"]
-                    if only is None or changed["id"] == only:
-                        show(changed)
-            except KeyboardInterrupt:
-                return
-            except ApiError as error:
-                if error.status or not after:
-                    raise
-                # Seen working before: the cloud is being restarted, or the link is bad.
-                warn(str(error))
-                try:
-                    threading.Event().wait(2)
-                except KeyboardInterrupt:
-                    return
-
-
-def _release_json(made: releases.Release) -> Json:
-    return {**dataclasses.asdict(made), "path": str(made.path)}
+sim.command()(swarm)
+for panel, commands in CONTENTS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(command)
 
 
 if __name__ == "__main__":
     sys.exit(app())
-
-
-def _arrange() -> None:
-    panels = {name: panel for panel, names in CONTENTS.items() for name in names.split()}
-    for command in app.registered_commands:
-        assert command.callback
-        command.rich_help_panel = panels[command.name or command.callback.__name__]
-    for group in app.registered_groups:
-        group.rich_help_panel = panels[str(group.name)]
-
-
-_arrange()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +17,7 @@ import httpx
 DEFAULT_URL = "http://127.0.0.1:8123"
 TIMEOUT_S = 30.0  # the events' stream says something every 10 s
 POLL_S = 0.3
+PART = 1 << 16  # bytes of an upload between two words about how far it is
 ENDED = ("done", "failed", "cancelled", "skipped")
 
 Json = dict[str, Any]  # the objects of docs: /api/v1/openapi.json describes each
@@ -47,6 +48,8 @@ class Client:
             )
         except httpx.InvalidURL as error:
             raise ApiError(f"IVOTA_URL is not a URL: {self.url!r} ({error})") from None
+        if self._http.base_url.scheme not in ("http", "https"):
+            raise ApiError(f"IVOTA_URL={self.url} does not begin with http:// or https://")
 
     def __enter__(self) -> Client:
         return self
@@ -85,17 +88,29 @@ class Client:
         return self._list("firmware")
 
     def upload(
-        self, path: Path, version: str | None = None, application: str | None = None
+        self,
+        path: Path,
+        version: str | None = None,
+        application: str | None = None,
+        *,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> Json:
-        """{"firmware": …, "warnings": […]}; a bundle says its version itself."""
+        """{"firmware": …, "warnings": […]}; a bundle says its version itself.
+
+        `progress` is told the share that is sent, 0 to 1.
+        """
         given = {"version": version, "application": application}
+        size = path.stat().st_size
         with path.open("rb") as file:
             return self._object(
                 "POST",
                 "firmware",
                 params={key: value for key, value in given.items() if value is not None},
-                content=file,
-                headers={"Content-Type": "application/octet-stream"},
+                content=_parts(file, size, progress),
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Length": str(size),
+                },
             )
 
     def push(
@@ -309,7 +324,18 @@ class Client:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             what = str(error) or type(error).__name__
-            raise ApiError(f"the link to the cloud at {self.url} failed: {what}") from None
+            raise ApiError(
+                f"the link to the cloud at {self.url} failed ({what}): try again; if it never "
+                "works, check that IVOTA_URL is its HTTP port, and not that of MQTT"
+            ) from None
+
+
+def _parts(file: IO[bytes], size: int, progress: Callable[[float], None]) -> Iterator[bytes]:
+    sent = 0
+    while part := file.read(PART):
+        yield part
+        sent += len(part)
+        progress(sent / size)
 
 
 def default_data() -> Path:

@@ -37,7 +37,10 @@ def cloud(
             help="A broker to use instead of our own; with TLS mqtts://….",
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder for all that is kept.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder for all that is kept; default ~/.local/share/ivota."),
+    ] = None,
     database: DatabaseUrl = None,
     sign_in: Annotated[
         bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
@@ -63,7 +66,7 @@ def cloud(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the cloud: MQTT broker, firmware downloads, the console, and the API of the commands."""
+    """Run the cloud: MQTT broker, downloads, console, and their API."""
     # FastAPI and SQLAlchemy take their time; the other commands need neither.
     from .cloud import Certificate, Cloud, CloudError
     from .cloud.access import check_exposure
@@ -146,7 +149,8 @@ def backup(
     from .cloud.backup import back_up
 
     try:
-        done = back_up(data or default_data(), database, folder)
+        with err.status("copying"):
+            done = back_up(data or default_data(), database, folder)
     except CloudError as error:
         fail(str(error))
     if as_json:
@@ -166,7 +170,8 @@ def restore(
     from .cloud.backup import restore as put_back
 
     try:
-        done = put_back(folder, data or default_data(), database)
+        with err.status("copying"):
+            done = put_back(folder, data or default_data(), database)
     except CloudError as error:
         fail(str(error))
     if as_json:

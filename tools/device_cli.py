@@ -1,16 +1,113 @@
-"""`ivota tag`, `why`, `attempts` …: one device, or what there is to give to it; wiring alone."""
+"""What devices run and are given: `ivota push`, `devices`, `watch`, `why` …; wiring alone."""
 
 from __future__ import annotations
 
+import threading
 from typing import Annotated
 
 import typer
 
-from . import fleet_views as views
-from .client_api import Client
-from .terminal import AsJson, out, print_json
+from . import device_views as views
+from .client_api import ApiError, Client, Json
+from .fleet_views import health_line
+from .terminal import AsJson, err, out, print_json, show, warn
 
 DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or NAME alone.")]
+
+
+def push(
+    version: Annotated[str, typer.Argument(help="Of an uploaded firmware.")],
+    device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
+    application: Annotated[
+        str | None, typer.Option(help="Where several have this version.")
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="The device has not reported yet.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it is done.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give devices a target version; again for one that failed."""
+    failed = False
+    with Client() as client:
+        targets = [
+            client.push(name, version, application=application, new=new)["device"]
+            for name in device
+        ]
+        for target in targets:
+            if wait:
+                target = _wait(client, target["id"], timeout, quiet=as_json)
+                failed = failed or target["state"] != "done"
+            elif not as_json:
+                out.print(views.line(target), markup=False, soft_wrap=True)
+            if as_json:
+                print_json(target)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _wait(client: Client, device_id: int, timeout_s: float | None, quiet: bool) -> Json:
+    last: Json = {}
+    with views.watcher(err if quiet else out) as watcher:
+        for last in client.wait(device_id, timeout_s):
+            if not quiet:
+                watcher.show(last)
+    return last
+
+
+def devices(
+    device: Annotated[str | None, typer.Argument(help="One, with what it said.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the devices, or show one and what it said."""
+    with Client() as client:
+        health = client.health()
+        if not health["ok"]:
+            warn(health_line(health))
+        found = client.devices() if device is None else [client.device(device)]
+        reports = client.reports(found[0]["id"]) if device is not None else []
+        why = client.why(found[0]["id"])["why"] if device is not None else ""
+    if as_json:
+        print_json(found if device is None else {**found[0], "why": why, "reports": reports})
+        return
+    if not found:
+        out.print(
+            "no device has reported yet: `ivota board install` sets a board up, "
+            "`ivota sim board` is a simulated one",
+            soft_wrap=True,
+        )
+        return
+    out.print(views.device_table(found))
+    if device is not None:
+        out.print(why, markup=False, soft_wrap=True)
+        out.print(views.report_table(reports[-50:]))
+
+
+def watch(
+    device: Annotated[str | None, typer.Option("--device", "-d", help="Only this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show updates as they go, until Ctrl-C."""
+    with Client() as client, views.watcher(out) as watcher:
+        only = None if device is None else client.device(device)["id"]
+        show = print_json if as_json else watcher.show
+        after = 0
+        while True:
+            try:
+                for changed in client.events(after):
+                    after = changed["revision"]
+                    if only is None or changed["id"] == only:
+                        show(changed)
+            except KeyboardInterrupt:
+                return
+            except ApiError as error:
+                if error.status or not after:
+                    raise
+                # Seen working before: the cloud is being restarted, or the link is bad.
+                warn(str(error))
+                try:
+                    threading.Event().wait(2)
+                except KeyboardInterrupt:
+                    return
 
 
 def tag(
@@ -22,17 +119,14 @@ def tag(
     """Give a device tags, or take them away."""
     with Client() as client:
         found = client.tag(client.device(device)["id"], add or (), remove or ())
-    if as_json:
-        print_json(found)
-    else:
-        out.print(found["device"], *found["tags"], markup=False)
+    show(found, as_json, lambda found: " ".join([found["device"], *found["tags"]]))
 
 
 def secret(
     device: DeviceName,
     value: Annotated[str | None, typer.Argument(help="Base64; without it, none.")] = None,
 ) -> None:
-    """What a device signs in with, where the cloud runs with --sign-in."""
+    """Set what a device signs in with, for a cloud with --sign-in."""
     with Client() as client:
         client.set_secret(client.device(device)["id"], value)
 
@@ -41,49 +135,24 @@ def why(device: DeviceName, as_json: AsJson = False) -> None:
     """Say what a device waits for."""
     with Client() as client:
         found = client.why(client.device(device)["id"])
-    if as_json:
-        print_json(found)
-    else:
-        out.print(f"{found['device']} {found['state']}: {found['why']}", markup=False)
+    show(found, as_json, "{device} {state}: {why}".format_map)
 
 
 def attempts(device: DeviceName, as_json: AsJson = False) -> None:
-    """List every target that a device was ever given, and how each ended."""
+    """List all that a device was ever given, and how each ended."""
     with Client() as client:
         found = client.attempts(client.device(device)["id"])
         versions = {each["id"]: each["version"] for each in client.firmware()}
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.attempt_table(found, versions))
+    show(found, as_json, lambda found: views.attempt_table(found, versions))
 
 
 def retry(device: DeviceName, as_json: AsJson = False) -> None:
-    """Try a device's update again, after it failed or was cancelled."""
-    _act_on_device(device, "retry", as_json)
+    """Try a device's update again that failed or was cancelled."""
+    with Client() as client:
+        show(client.retry_device(client.device(device)["id"]), as_json, views.line)
 
 
 def cancel(device: DeviceName, as_json: AsJson = False) -> None:
-    """Take a device's update back: no push any more, also in mid-download."""
-    _act_on_device(device, "cancel", as_json)
-
-
-def _act_on_device(device: str, action: str, as_json: bool) -> None:
+    """Take a device's update back, also in mid-download."""
     with Client() as client:
-        number = client.device(device)["id"]
-        act = client.retry_device if action == "retry" else client.cancel_device
-        found = act(number)
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.line(found), markup=False, soft_wrap=True)
-
-
-def firmware(as_json: AsJson = False) -> None:
-    """List the firmware that can be pushed."""
-    with Client() as client:
-        found = client.firmware()
-    if as_json:
-        print_json(found)
-    else:
-        out.print(views.firmware_table(found))
+        show(client.cancel_device(client.device(device)["id"]), as_json, views.line)

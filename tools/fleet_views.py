@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,19 +12,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .views import ago, device_table, line
-
-__all__ = ["attempt_table", "audit_table", "campaign_table", "campaign_view", "counter_table",
-           "device_table", "firmware_table", "group_table", "health_line", "line", "live",
-           "token_table"]  # fmt: skip
-
-Json = dict[str, Any]
+from .client_api import Json
+from .device_views import ago
+from .terminal import titled_table
 
 STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled": "yellow"}
 
 
 def campaign_table(campaigns: list[Json]) -> Table:
-    table = _table("campaigns", "#", "name", "version", "state", "stage", "good", "failed", "of")
+    columns = "#", "name", "version", "state", "stage", "good", "failed", "of"
+    table = titled_table("campaigns", *columns)
     for each in campaigns:
         totals = _totals(each)
         table.add_row(
@@ -67,35 +63,28 @@ def campaign_view(campaign: Json) -> RenderableType:
 
 
 def group_table(groups: list[Json]) -> Table:
-    table = _table("groups", "name", "query", "devices")
+    table = titled_table("groups", "name", "query", "devices")
     for each in groups:
         table.add_row(Text(each["name"]), Text(each["query"]), str(each["devices"]))
     return table
 
 
 def token_table(tokens: list[Json]) -> Table:
-    table = _table("tokens", "name", "role", "made")
+    table = titled_table("tokens", "name", "role", "made")
     for each in tokens:
         table.add_row(Text(each["name"]), each["role"], ago(each["created_at"]))
     return table
 
 
-def firmware_table(firmware: list[Json]) -> Table:
-    table = _table("firmware", "#", "version", "application", "kind", "size", "uploaded")
-    for each in firmware:
-        table.add_row(
-            str(each["id"]),
-            Text(each["version"]),
-            Text(each["application"] or ""),
-            each["kind"],
-            f"{each['size']:,}",
-            ago(each["uploaded_at"]),
-        )
+def user_table(users: list[Json]) -> Table:
+    table = titled_table("users", "name", "role", "signed in")
+    for each in users:
+        table.add_row(Text(each["name"]), each["role"], ago(each["signed_in_at"]))
     return table
 
 
 def audit_table(lines: list[Json]) -> Table:
-    table = _table("audit", "at", "who", "did", "to", "with")
+    table = titled_table("audit", "at", "who", "did", "to", "with")
     for each in lines:
         table.add_row(
             time.strftime("%m-%d %H:%M:%S", time.localtime(each["at"])),
@@ -103,24 +92,6 @@ def audit_table(lines: list[Json]) -> Table:
             Text(each["action"]),
             Text(each["subject"]),
             Text(each["detail"]),
-        )
-    return table
-
-
-def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
-    """`versions`: of each firmware, by its id."""
-    columns = "begun", "version", "campaign", "state", "pushes", "fails", "why"
-    table = _table("attempts", *columns)
-    for each in attempts:
-        words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
-        table.add_row(
-            time.strftime("%m-%d %H:%M:%S", time.localtime(each["created_at"])),
-            Text(versions.get(each["firmware_id"], "?")),
-            str(each["campaign_id"] or ""),
-            Text(each["state"], style=STYLES.get(each["state"], "")),
-            str(each["pushes"]),
-            str(each["soft_failures"] + each["hard_failures"]),
-            Text(words),
         )
     return table
 
@@ -134,7 +105,7 @@ def health_line(health: Json) -> str:
 
 
 def counter_table(counters: dict[str, int]) -> Table:
-    table = _table("since its first start", "what", "count")
+    table = titled_table("since its first start", "what", "count")
     for name, count in sorted(counters.items()):
         if name != "revision":
             table.add_row(Text(name), f"{count:,}")
@@ -166,11 +137,3 @@ def _totals(campaign: Json) -> dict[str, int]:
 
 def _state(campaign: Json) -> Text:
     return Text(campaign["state"], style=STYLES.get(campaign["state"], ""))
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        right = name in ("#", "good", "failed", "of", "devices", "size")
-        table.add_column(name, justify="right" if right else "left")
-    return table

@@ -1,17 +1,23 @@
-"""What the commands share: where they print, and how they fail."""
+"""What the commands share: where they print, what they ask for, and how they fail."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, NoReturn
+import os
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+Found = TypeVar("Found")
+
+NUMBERS = "# % code devices failed good of pushes size".split()
 
 
 def fail(sentence: str) -> NoReturn:
@@ -24,5 +30,33 @@ def warn(sentence: str) -> None:
     err.print("ivota: warning:", sentence, markup=False, soft_wrap=True)
 
 
+def show(found: Found, as_json: bool, view: Callable[[Found], RenderableType]) -> None:
+    """Prints it as JSON, or what `view` makes of it: a table, or a sentence."""
+    if as_json:
+        print_json(found)
+        return
+    shown = view(found)
+    # A sentence may have a device's own words, which are no markup, and is for scripts, too.
+    out.print(shown, markup=False, soft_wrap=isinstance(shown, str))
+
+
+def titled_table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if name in NUMBERS else "left")
+    return table
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def ask_secret(what: str, variable: str, new: bool) -> str:
+    """From the environment, for scripts, or asked for: twice where it is a new one."""
+    given = os.environ.get(variable)
+    if given is not None:
+        return given
+    try:
+        return str(typer.prompt(what, hide_input=True, confirmation_prompt=new, err=True))
+    except typer.Abort:
+        fail(f"no {what.lower()} was given: type one at a terminal, or give it in {variable}")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from . import fleet_views as views
 from .client_api import Client, Json
-from .terminal import AsJson, fail, out, print_json
-from .views import ago
+from .terminal import AsJson, ask_secret, fail, show
 
 user = typer.Typer(no_args_is_help=True, help="Who may sign in to the console.")
 
@@ -23,26 +20,14 @@ def create(name: str, role: Role = "operator", as_json: AsJson = False) -> None:
     """Let somebody in. The password is asked for, or taken from IVOTA_PASSWORD."""
     with Client() as client:
         found = client.create_user(name, _password(), role)
-    if as_json:
-        print_json(found)
-    else:
-        out.print(f"{found['name']} may sign in, as {found['role']}", markup=False)
+        show(found, as_json, "{name} may sign in, as {role}".format_map)
 
 
 @user.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List who may sign in."""
     with Client() as client:
-        found = client.users()
-    if as_json:
-        print_json(found)
-        return
-    table = Table(title="users", title_justify="left")
-    for name in ("name", "role", "signed in"):
-        table.add_column(name)
-    for each in found:
-        table.add_row(Text(each["name"]), each["role"], ago(each["signed_in_at"]))
-    out.print(table)
+        show(client.users(), as_json, views.user_table)
 
 
 @user.command("role")
@@ -74,7 +59,4 @@ def _found(client: Client, name: str) -> Json:
 
 
 def _password() -> str:
-    given = os.environ.get("IVOTA_PASSWORD")
-    if given is not None:
-        return given
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return ask_secret("Password", "IVOTA_PASSWORD", new=True)

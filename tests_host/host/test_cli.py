@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from ivota_tools import cli
 from ivota_tools import release as releases
+from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
 
 IVOTA = [sys.executable, "-m", "ivota_tools.cli"]
@@ -239,7 +240,30 @@ def test_errors_say_what_to_do(app, tmp_path):
     (tmp_path / "image.bin").write_bytes(b"\xe9" + bytes(100))
     assert "--upload" in wrong("release", tmp_path / "image.bin", "--version", "1")
     assert "--device" in wrong("push", "1", code=2)
+    assert "say which one this is" in wrong("release", app, *out)
+    unasked = quick("keygen", tmp_path / "owner.key", code=1).stderr
+    assert "give it in IVOTA_PASSPHRASE" in unasked
     assert "warning" in quick("release", app, "--version", "x" * 21, *out).stderr
+
+
+def test_a_wrong_address_of_the_cloud_says_what_to_do(cloud):
+    def wrong(url):
+        done = CliRunner(env={**environment(), "IVOTA_URL": url}).invoke(cli.app, ["devices"])
+        assert (done.exit_code, done.stdout) == (1, "")
+        return done.stderr
+
+    assert "does not begin with http://" in wrong("127.0.0.1:8123")
+    assert "does not begin with http://" in wrong("mqtt://127.0.0.1")
+    assert "and not that of MQTT" in wrong(f"http://127.0.0.1:{cloud.mqtt_port}")
+
+
+def test_an_upload_says_how_far_it_is(cloud, tmp_path):
+    path = tmp_path / "image.bin"
+    path.write_bytes(b"\xe9" + bytes(200_000))
+    shares = []
+    with Client(cloud.api_url) as client:
+        client.upload(path, "slow", progress=shares.append)
+    assert shares == sorted(shares) and len(shares) > 3 and shares[-1] == 1.0
 
 
 def test_an_image_is_uploaded_as_it_is(cloud, tmp_path):
@@ -267,7 +291,8 @@ def test_the_cloud_as_a_command(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, done.stdout) == (0, "no device has reported yet\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith("no device has reported yet: `ivota board install`")
     process.terminate()
     _, errors = process.communicate(timeout=15)
     assert process.returncode == 0 and "Traceback" not in errors
@@ -280,9 +305,11 @@ def test_a_cloud_that_cannot_start(cloud, tmp_path):
     where = ["--data", tmp_path, "--mqtt-port", "0"]
     assert "--port" in run("cloud", "--port", cloud.http_port, *where, code=1).stderr
     assert "--public-url" in run("cloud", "--host", "0.0.0.0", *where, code=1).stderr
-    assert "no MQTT broker" in run(
-        "cloud", "--port", 0, "--broker", "127.0.0.1:1", *where, code=1
-    ).stderr  # fmt: skip
+    without = run("cloud", "--port", 0, "--broker", "127.0.0.1:1", *where, code=1).stderr
+    assert "no MQTT broker" in without and "--broker HOST:PORT" in without
+    (tmp_path / "file").write_text("")
+    nowhere = ["--data", tmp_path / "file" / "data", "--mqtt-port", "0", "--port", "0"]
+    assert "choose another folder" in run("cloud", *nowhere, code=1).stderr
 
 
 def refusal(*arguments):

@@ -171,7 +171,8 @@ class Cloud:
         except OSError as error:
             self.stop()
             raise CloudError(
-                f"the cloud cannot keep its data in {self.folder}: {error}"
+                f"the cloud cannot keep its data in {self.folder} ({error}): choose another "
+                "folder with --data"
             ) from error
         except BaseException:
             self.stop()

@@ -107,7 +107,10 @@ class MqttSession:
         try:
             self._client.connect(broker.host, broker.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
-            raise CloudError(f"no MQTT broker answers at {broker} ({error})") from None
+            raise CloudError(
+                f"no MQTT broker answers at {broker} ({error}): start it, name another with "
+                "--broker HOST:PORT, or leave that out for one of our own"
+            ) from None
         self._client.loop_start()
         if not self._subscribed.wait(timeout_s):
             self.stop()

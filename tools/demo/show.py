@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ivota_tools.views import reason
+from ivota_tools.device_views import reason
 
 _NAMES, _VALUES = 13, 52  # widths at least, for the tables stand one above the other
 
