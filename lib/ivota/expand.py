@@ -1,7 +1,7 @@
 """The phase in which a patch becomes the firmware that it stands for: a delta, or compressed.
 
-What it makes is written beside the patch, or into the slot that does not run, and takes the
-patch's place when it is handed over: until then a power cut leaves the patch as it was.
+What it makes is written beside the patch, or into the slot that does not run. The patch stays
+until that is confirmed: whatever the power does, it need not be fetched again.
 """
 
 import hashlib

@@ -2,7 +2,6 @@
 
 import binascii
 import hashlib
-import os
 
 from micropython import const
 
@@ -44,10 +43,6 @@ class Installer:
             trial["echo"] = firmware.echo
         if client.config["keys"]:
             trial["sequence"] = firmware.sequence
-        if firmware.path[-4:] == ".new":  # what a patch made takes the patch's place
-            path = firmware.path[:-4] + ".bin"
-            os.rename(firmware.path, path)
-            firmware.path = path
         module = once("image" if firmware.slot else "state")
         module.activate(client.state, firmware.path, trial)
         client.restart = True

@@ -58,9 +58,11 @@ class Job:
 
         Raises OtaError for a failure that is to be reported.
         """
+        # It may have been for want of heap: what the phase had goes before more is loaded.
+        self.hang_up()
+        self.step = self.loaded = None
         if not isinstance(error, OtaError):
             error = once("faults").fault(self, error)
-        self.hang_up()
         tries_most = self.client.config["retry"]["job_tries"]
         if (
             error.again

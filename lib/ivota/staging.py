@@ -31,7 +31,7 @@ def step(job):
     if client.trial or job.deferred("download"):
         return False
     stem = client.directory + "/" + file_stem(job.push.version)
-    if client.state.active == stem + ".bin":
+    if (client.state.active or "")[:-4] == stem:
         raise OtaError(_FAILED, "a firmware of this name runs")
     target = job.target = Target()
     if esp32 and not client.on_firmware:

@@ -55,6 +55,9 @@ class Trial:
             text = client.dialect.report_progress("done", trial["version"], echo=trial.get("echo"))
             if trial.get("slot") and not once("image").confirm(client, text):
                 return self
+            path = client.state.active
+            if path and path[-4:] == ".new":  # until now it could have been made again
+                once("jsonfile").remove(path[:-4] + ".bin")  # the patch that made it
             once("state").confirm(client.state, text)
             client.enqueue("final", text)
             client.log("info", "confirmed", version=trial["version"])

@@ -95,11 +95,11 @@ def run(stream, base=BASE, size=None, left=None):
 def test_a_delta_becomes_the_whole_firmware():
     with Board(patch(BASE, RESULT)) as board:
         board.install()
-        assert board.names() == ["0.1.bin", "0.2.bin"]
-        assert read_file(board.path + "/fw/0.2.bin") == RESULT
+        assert board.names() == ["0.1.bin", "0.2.bin", "0.2.new"]
+        assert read_file(board.path + "/fw/0.2.new") == RESULT
         assert read_file(board.path + "/fw/0.1.bin") == BASE
         saved = board.saved()
-        assert saved["active"] == board.path + "/fw/0.2.bin"
+        assert saved["active"] == board.path + "/fw/0.2.new"
         assert saved["previous"] == board.path + "/fw/0.1.bin"
         # boot.py compares what it starts with the MD5 of the result, not of the patch.
         assert saved["sums"][saved["active"]] == saved["trial"]["md5sum"] == md5(RESULT)
@@ -110,11 +110,27 @@ def test_a_delta_becomes_the_whole_firmware():
         assert fields == {"base": "0.1", "size": len(RESULT)}
 
 
+def test_the_patch_stays_until_the_result_is_confirmed():
+    with Board(patch(BASE, RESULT)) as board:
+        board.install()
+        assert read_file(board.path + "/fw/0.2.bin") == board.data
+        board.client(version="0.2")
+        board.spin(2)
+        assert board.finals() == [("done", "0", "")]
+        assert board.names() == ["0.1.bin", "0.2.new"]
+        # Whatever comes under the name of what runs, it is not written over.
+        board.client(version="0.0")
+        board.push()
+        board.spin(2)
+        assert board.finals() == [("fail", "-5", "a firmware of this name runs")]
+        assert read_file(board.path + "/fw/0.2.new") == RESULT
+
+
 def test_a_compressed_firmware_needs_no_base():
     for base in (BASE, b"junk"):
         with Board(compressed(RESULT), base) as board:
             board.install()
-            assert read_file(board.path + "/fw/0.2.bin") == RESULT
+            assert read_file(board.path + "/fw/0.2.new") == RESULT
 
 
 def test_what_was_squeezed_by_zlib():
@@ -241,7 +257,7 @@ def test_what_lies_behind_the_base_does_not_matter():
     """Its trailer: the same payload may have been signed anew."""
     with Board(patch(BASE, RESULT), BASE + b"a trailer") as board:
         board.install()
-        assert read_file(board.path + "/fw/0.2.bin") == RESULT
+        assert read_file(board.path + "/fw/0.2.new") == RESULT
 
 
 def test_no_base_at_all():
@@ -425,7 +441,7 @@ def test_another_push_in_the_midst_of_it():
         client.step()
         assert "0.2.new" not in board.names()
         board.spin(60, lambda: client.exiting)
-        assert read_file(board.path + "/fw/0.2.bin") == RESULT
+        assert read_file(board.path + "/fw/0.2.new") == RESULT
 
 
 def test_a_cut_in_the_midst_of_it_begins_it_again():
@@ -441,8 +457,8 @@ def test_a_cut_in_the_midst_of_it_begins_it_again():
         board.push()
         board.spin(60, lambda: client.exiting)
         assert len(board.requests) == asked
-        assert read_file(board.path + "/fw/0.2.bin") == RESULT
-        assert board.names() == ["0.1.bin", "0.2.bin"]
+        assert read_file(board.path + "/fw/0.2.new") == RESULT
+        assert board.names() == ["0.1.bin", "0.2.bin", "0.2.new"]
         left.stream = None
 
 
@@ -467,7 +483,7 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
         board.made.state.previous = previous
         board.push()
         board.spin(60, lambda: board.made.exiting)
-        assert board.names() == ["0.0.bin", "0.1.bin", "0.2.bin"]
+        assert board.names() == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.new"]
     real = staging.make_room
 
     def lacking(target, *args):

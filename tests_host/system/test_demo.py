@@ -144,12 +144,12 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
         assert f"{shown[figure]:,} bytes" in done.stdout
     # What is claimed of the flash can be checked by whoever doubts it.
     image = Flash(tmp_path / "demo" / "board" / "flash.img").tree()
-    for version in ("0.2", "0.4"):
+    for version, name in (("0.2", "0.2.bin"), ("0.4", "0.4.new")):
         made = (tmp_path / "demo" / f"thermometer-{version}.bin").read_bytes()
-        assert image[f"/firmware/{version}.bin"] == made
-    assert [name for name in image if name.endswith((".new", "0.2.json"))] == []
+        assert image[f"/firmware/{name}"] == made
+    assert [name for name in image if name.endswith(("0.4.bin", "0.2.json"))] == []
     state = json.loads(image["/ivota-state.json"])
-    assert state["active"] == "/firmware/0.4.bin"
+    assert state["active"] == "/firmware/0.4.new"
     assert "trial" not in state
 
     assert shape(done.stdout) == shape(readme.read(ROOT / "README.md"))

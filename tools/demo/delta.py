@@ -110,7 +110,7 @@ def play(stage: Stage, show: Show) -> Outcome:
         version_after=stage.ear.versions[-1],
         cloud_state=stage.device["state"],
         md5=release.md5,
-        md5_on_flash=stage.md5(f"/firmware/{NEW}.bin"),
+        md5_on_flash=stage.md5(f"/firmware/{NEW}.new"),
         firmware_bytes=release.size,
         delta_bytes=delta.size,
         received_bytes=stage.proxy.received - received,

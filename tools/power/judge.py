@@ -22,7 +22,7 @@ _TRIES = ("failures", "tries")  # the same where an image was taken back
 LOSS_MOST = {"littlefs": BLOCK, "partition": 16 * BLOCK}
 _OLD_SLOT, _NEW_SLOT = otadata.LABELS
 _STATE = "/ivota-state.json"
-_NEW_FILE = f"/firmware/{NEW}.bin"
+_NEW_STEM = f"/firmware/{NEW}."
 SORTS = ("bricks", "wrong_bytes", "false_reports", "unfinished", "lost")
 
 
@@ -61,8 +61,9 @@ def in_the_end(stage: Stage, undisturbed: dict[str, bytes], run: Run, image: byt
     try:
         files = tree(image, stage.blocks)
         found += _files(scenario, undisturbed, files)
-        if scenario.last == NEW and not scenario.slots and files.get(_NEW_FILE) != stage.result:
-            found.append(Fault("wrong_bytes", f"{_NEW_FILE} is not what was pushed"))
+        runs = scenario.new_file
+        if scenario.last == NEW and not scenario.slots and files.get(runs) != stage.result:
+            found.append(Fault("wrong_bytes", f"{runs} is not what was pushed"))
     except (FlashError, LittleFSError) as error:
         found.append(Fault("bricks", str(error)))
     return found + (_slots(stage, image) if scenario.slots else [])
@@ -95,9 +96,10 @@ def _boots(stage: Stage, image: bytes | bytearray) -> tuple[str, int]:
 
 def loss_most(scenario: Scenario) -> int | None:
     """How many they may be; None where that is not judged."""
-    # What is refused is removed before that is noted, and what a patch makes takes its place
-    # before that is made active: after a cut in between it is fetched anew.
-    return None if scenario.refused or scenario.patch else LOSS_MOST[scenario.storage]
+    # What is refused is removed before that is noted: after a cut in between it is fetched anew.
+    # So is a patch whose result was given up, for that its own header says so is seen only then.
+    again = scenario.refused or scenario.patch and scenario.ends == "fail"
+    return None if again else LOSS_MOST[scenario.storage]
 
 
 def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
@@ -123,7 +125,7 @@ def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
             for each in said
             if boots != right[each]
         ]
-    runs = _NEW_FILE
+    runs = stage.scenario.new_file
     if "done" in said and state.get("active") != runs:
         return [Fault("false_reports", f"done was said, {state.get('active')} is active")]
     if "fail" in said and state.get("active") == runs:
@@ -199,7 +201,7 @@ def after_errors(
         return [*found, Fault("bricks", str(error))]
     for path, data in files.items():
         # What was begun may still lie there, where the flash could not remove it.
-        begun = last == "fail" and path == _NEW_FILE
+        begun = last == "fail" and path.startswith(_NEW_STEM)
         if (
             path in undisturbed
             and path[-5:] != ".json"
@@ -226,7 +228,8 @@ def after_damage(stage: Stage, known: Known, run: Run, image: bytes) -> list[Fau
         files = tree(image, stage.blocks)
     except (FlashError, LittleFSError) as error:
         return [*found, Fault("bricks", str(error))]
-    if new and not stage.scenario.slots and files.get(_NEW_FILE) != stage.result:
+    scenario = stage.scenario
+    if new and not scenario.slots and files.get(scenario.new_file) != stage.result:
         found.append(Fault("wrong_bytes", f"{NEW} runs with other bytes"))
     return found
 
@@ -284,7 +287,7 @@ def _files(scenario: Scenario, expected: dict[str, bytes], found: dict[str, byte
         # Pushed once more, the patch is fetched, refused too, and removed with what it had made.
         # If the power goes in that, the cloud has its word already and pushes no third time.
         free += ("rejected", "sums")
-        begun = _NEW_FILE[:-3], _STATE + "~"
+        begun = _NEW_STEM, _STATE + "~"
         expected, found = (
             {path: data for path, data in each.items() if not path.startswith(begun)}
             for each in (expected, found)

@@ -114,6 +114,11 @@ class Scenario:
         return -(-self.size // BLOCK) + 1 if self.storage == "partition" else 0
 
     @property
+    def new_file(self) -> str:
+        """Where the new bundle lies once it is active: what a patch makes lies beside it."""
+        return f"/firmware/{NEW}.{'new' if self.patch else 'bin'}"
+
+    @property
     def last(self) -> str:
         """The version that has to run in the end."""
         return NEW if self.ends == "done" else self.old
