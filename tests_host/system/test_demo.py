@@ -45,6 +45,7 @@ GOOD_ROLL_BACK = roll_back.Outcome(
     version_before="0.2",
     version_pushed="0.3",
     version_after="0.2",
+    cloud_state="retry",
     result_code="-5",
     result_msg="crashed in its trial, KeyError every_s",
     md5="d41d8cd98f00b204e9800998ecf8427e",
@@ -126,7 +127,7 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     )
     assert (back["starts"], back["resets"]) == (3, 4)
     assert back["crashes"] == ["KeyError every_s"] * 3
-    assert back["active_ok"] is True
+    assert back["md5_ok"] is True
     assert back["md5"] == shown["md5"]
     assert back["seconds"] < 15
 
@@ -206,8 +207,8 @@ def test_everything_of_the_roll_back_counts() -> None:
         {"resets": 1},
     ):
         assert len(dataclasses.replace(GOOD_ROLL_BACK, **change).failures) == 1, change
-    assert GOOD_ROLL_BACK.json()["active_ok"] is True
-    assert dataclasses.replace(GOOD_ROLL_BACK, md5_on_flash=None).json()["active_ok"] is False
+    assert GOOD_ROLL_BACK.json()["md5_ok"] is True
+    assert dataclasses.replace(GOOD_ROLL_BACK, md5_on_flash=None).json()["md5_ok"] is False
 
 
 def test_everything_of_the_delta_counts() -> None:

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from ivota_tools.demo import update
-from ivota_tools.demo.show import Show, judged
-from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
+from ivota_tools.demo import scene, update
+from ivota_tools.demo.show import Show
+from ivota_tools.demo.stage import NAME, PRODUCT, Stage
 from ivota_tools.release import Release, ReleaseError, make_patch, pack, patch_out
 
 TITLE = "0.4, as a delta"
 OLD, NEW = update.NEW, "0.4"
-MOST_S = 90.0
 
 # The change of the release: a line more in the application.
 _CHANGE = "\n\nRELEASE = 'a reading in every minute, at last'\n"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How it went. Bytes at the proxy include HTTP's headers."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome(scene.Outcome):
+    """`md5` is that of the full firmware, which the board has to make of the delta."""
 
-    version_before: str
-    version_after: str  # the board's last report_version at the broker
-    cloud_state: str
-    md5: str  # of the full firmware
-    md5_on_flash: str | None  # of what the board has made, read from outside; None: no such file
     firmware_bytes: int
     delta_bytes: int
     received_bytes: int
     made: bool  # whether the board says that it has made it of a delta
-    seconds: float
-    states: list[State]
 
     @property
     def saved_bytes(self) -> int:
@@ -43,15 +35,7 @@ class Outcome:
     @property
     def failures(self) -> list[str]:
         """What is not as it should be, in sentences; nothing if all is."""
-        found = []
-        if self.version_after != NEW:
-            found.append(f"the board says that it runs {self.version_after}, not {NEW}")
-        if self.cloud_state != "done":
-            found.append(f"the cloud says {self.cloud_state}, not done")
-        if self.md5_on_flash is None:
-            found.append(f"the board's flash has no firmware {NEW}")
-        elif self.md5_on_flash != self.md5:
-            found.append(f"the file on flash has the MD5 {self.md5_on_flash}, not {self.md5}")
+        found = self.not_arrived(NEW)
         if not self.made:
             found.append("the board has made it of no delta")
         if self.received_bytes * 10 > self.firmware_bytes:
@@ -62,7 +46,7 @@ class Outcome:
     def rows(self) -> list[tuple[str, str]]:
         """What is to be known of it, for show.table()."""
         return [
-            ("the cloud saw", "\n".join(str(state) for state in self.states)),
+            self.states_seen,
             ("firmware", f"{self.firmware_bytes:,} bytes, as a delta {self.delta_bytes:,}"),
             ("received", f"{self.received_bytes:,} bytes, with HTTP's headers"),
             (
@@ -70,24 +54,20 @@ class Outcome:
                 f"{self.saved_bytes:,} bytes, "
                 f"{100 * self.saved_bytes / self.firmware_bytes:.1f} % of the download",
             ),
-            ("MD5 on flash", f"{self.md5_on_flash}, {judged(self.md5_on_flash == self.md5)}"),
+            ("MD5 on flash", self.md5_judged),
             ("runs now", f"{self.version_after}, before it was {self.version_before}"),
         ]
 
     def json(self) -> dict[str, Any]:
-        shown = asdict(self)
-        shown["states"] = [state.name for state in self.states]
-        shown["saved_bytes"] = self.saved_bytes
-        shown["md5_ok"] = shown.pop("md5_on_flash") == self.md5
-        return {"name": "delta", **shown}
+        return {"name": "delta", **super().json(), "saved_bytes": self.saved_bytes}
 
 
 def play(stage: Stage, show: Show) -> Outcome:
     """Plays it on a board that runs OLD, and is off; leaves it off.
 
-    Ends after MOST_S, however far it came.
+    Ends after scene.MOST_S, however far it came.
     """
-    until = time.monotonic() + MOST_S
+    until = time.monotonic() + scene.MOST_S
     release, delta = _releases(stage)
     stage.api.upload(release.path)
     stage.api.upload(delta.path)
@@ -102,7 +82,12 @@ def play(stage: Stage, show: Show) -> Outcome:
         f"the cloud sends the delta from {OLD}, {delta.size:,} bytes"
     )
     show.begin(delta.size)
-    _watch(stage, show, until, lines, received)
+    for log in scene.follow(stage, show, until, lines=lines, received=received):
+        for line in log:
+            if line.startswith("ivota: expand "):
+                show.say(f"the board makes {NEW} of {OLD} and the delta")
+            elif line.startswith("ivota: expanded "):
+                show.say(f"{NEW} is on flash, and its SHA-256 is right")
     seconds = time.time() - pushed_at
     stage.board.stop()
     return Outcome(
@@ -144,23 +129,3 @@ def _releases(stage: Stage) -> tuple[Release, Release]:
     if delta is None:
         raise ReleaseError("the delta is no smaller than the firmware")
     return release, delta
-
-
-def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) -> None:
-    """Shows the update, until the cloud and the board say it is over."""
-    while time.monotonic() < until:
-        log = stage.board.log[lines:]
-        lines += len(log)
-        for line in log:
-            if line.startswith("ivota: expand "):
-                show.say(f"the board makes {NEW} of {OLD} and the delta")
-            elif line.startswith("ivota: expanded "):
-                show.say(f"{NEW} is on flash, and its SHA-256 is right")
-        device = stage.device
-        show.update(device, stage.proxy.received - received)
-        if device["state"] == "failed":
-            return
-        if device["state"] == "done" and stage.ear.versions[-1] == device["version"]:
-            return
-        stage.look()
-        time.sleep(0.05)

@@ -6,17 +6,16 @@ import json
 import re
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from ivota_tools.demo import update
-from ivota_tools.demo.show import Show, judged
-from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
+from ivota_tools.demo import scene, update
+from ivota_tools.demo.show import Show
+from ivota_tools.demo.stage import NAME, PRODUCT, Stage
 from ivota_tools.release import Release, pack
 
 TITLE = "0.3, which is broken"
 GOOD, BROKEN = update.NEW, "0.3"
-MOST_S = 90.0
 STARTS = 3  # of a trial, where the configuration does not say another number
 RESETS = STARTS + 1  # the one that starts the trial, and one after each crash
 
@@ -28,22 +27,16 @@ _DIED = re.compile(r"^ivota: application_died why=(.*)$")
 _BACK = re.compile(rf"^ivota: running trial=False version={re.escape(GOOD)}$")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How it went. `version_after` is the board's last report_version at the broker."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome(scene.Outcome):
+    """`md5` is that of the version before, which is to be what is active."""
 
-    version_before: str
     version_pushed: str
-    version_after: str
     result_code: str | None  # of the cloud's last report of it; None: it did not fail
     result_msg: str | None
-    md5: str  # of the version before
-    md5_on_flash: str | None  # of what is active, read off the flash image from outside
     starts: int  # of the broken version
     resets: int
     crashes: list[str]  # what the application died of each time, in the board's words
-    seconds: float
-    states: list[State]
 
     @property
     def failures(self) -> list[str]:
@@ -70,30 +63,27 @@ class Outcome:
     def rows(self) -> list[tuple[str, str]]:
         """What is to be known of it, for show.table()."""
         return [
-            ("the cloud saw", "\n".join(str(state) for state in self.states)),
+            self.states_seen,
             (
                 "trial",
                 f"{self.starts} starts of {self.version_pushed}, {len(self.crashes)} crashes, "
                 f"{self.resets} resets",
             ),
             ("it died of", ", ".join(dict.fromkeys(self.crashes))),
-            ("MD5 of active", f"{self.md5_on_flash}, {judged(self.md5_on_flash == self.md5)}"),
+            ("MD5 of active", self.md5_judged),
             ("runs now", f"{self.version_after}, pushed was {self.version_pushed}"),
         ]
 
     def json(self) -> dict[str, Any]:
-        shown = asdict(self)
-        shown["states"] = [state.name for state in self.states]
-        shown["active_ok"] = shown.pop("md5_on_flash") == self.md5
-        return {"name": "roll_back", **shown}
+        return {"name": "roll_back", **super().json()}
 
 
 def play(stage: Stage, show: Show, md5: str) -> Outcome:
     """Plays it on a board that runs GOOD, of that MD5, and is off; leaves it off.
 
-    Ends after MOST_S, however far it came.
+    Ends after scene.MOST_S, however far it came.
     """
-    until = time.monotonic() + MOST_S
+    until = time.monotonic() + scene.MOST_S
     release = _release(stage)
     stage.api.upload(release.path)
     before = stage.power_on(until)
@@ -113,6 +103,7 @@ def play(stage: Stage, show: Show, md5: str) -> Outcome:
         version_before=before,
         version_pushed=BROKEN,
         version_after=stage.ear.versions[-1],
+        cloud_state=stage.device["state"],
         result_code=str(fail["result_code"]) if fail else None,
         result_msg=fail["result_msg"] if fail else None,
         md5=md5,
@@ -137,9 +128,12 @@ def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) ->
     """Shows the trial, until the cloud has its end and the board says what it runs after it."""
     heard = len(stage.ear.versions)
     starts = 0
-    while time.monotonic() < until:
-        log = stage.board.log[lines:]
-        lines += len(log)
+
+    def over(stage: Stage, device: dict[str, Any]) -> bool:
+        state, back = device["state"], stage.ear.versions[heard:][-1:] == [GOOD]
+        return state == "done" or (state in ("retry", "failed") and back)
+
+    for log in scene.follow(stage, show, until, lines=lines, received=received, over=over):
         for line in log:
             died = _DIED.match(line)
             if _STARTED.match(line):
@@ -149,14 +143,6 @@ def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) ->
                 show.say(f"its application dies: {died[1]}")
             elif _BACK.match(line):
                 show.say(f"{GOOD} starts again")
-        device = stage.device
-        show.update(device, stage.proxy.received - received)
-        if device["state"] == "done":
-            return
-        if device["state"] in ("retry", "failed") and stage.ear.versions[heard:][-1:] == [GOOD]:
-            return
-        stage.look()
-        time.sleep(0.05)
 
 
 def _last_fail(stage: Stage) -> dict[str, Any] | None:

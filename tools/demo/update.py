@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from ivota_tools.demo.show import Show, judged
-from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
+from ivota_tools.demo import scene
+from ivota_tools.demo.show import Show
+from ivota_tools.demo.stage import NAME, PRODUCT, Stage
 from ivota_tools.release import Release, pack
 from ivota_tools.sim import Cut
 from ivota_tools.tree import root
@@ -18,7 +18,6 @@ OLD, NEW = "0.1", "0.2"
 APPLICATION = root() / "examples" / "thermometer"
 FIRMWARE_BYTES = 708_482  # the size in the vendor's own example
 LINK_BYTES_PER_S = 75_000  # slow enough to be watched
-MOST_S = 90.0
 
 # In bytes towards the board, each since the one before; the power goes between the last two.
 CUTS = [Cut(140_000, "fin"), Cut(150_000, "rst"), Cut(280_000, "silence")]
@@ -30,36 +29,19 @@ _SIGNED = re.compile(r"ivota: signed sequence=(\d+)")
 CONFIG = {"version": OLD, "http": {"timeout_s": 3, "deadline_s": 5}}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How it went. Bytes at the proxy include HTTP's headers."""
-
-    version_before: str
-    version_after: str  # the board's last report_version at the broker
-    cloud_state: str
-    md5: str
-    md5_on_flash: str | None  # read off the flash image from outside; None: no such file
+@dataclass(frozen=True, kw_only=True)
+class Outcome(scene.Outcome):
     link_cuts: int
     power_cuts: int
     firmware_bytes: int
     received_bytes: int
     resumes: int
     signed: int | None  # the number of the signature that the board has accepted
-    seconds: float
-    states: list[State]
 
     @property
     def failures(self) -> list[str]:
         """What is not as it should be, in sentences; nothing if all is."""
-        found = []
-        if self.version_after != NEW:
-            found.append(f"the board says that it runs {self.version_after}, not {NEW}")
-        if self.cloud_state != "done":
-            found.append(f"the cloud says {self.cloud_state}, not done")
-        if self.md5_on_flash is None:
-            found.append(f"the board's flash has no firmware {NEW}")
-        elif self.md5_on_flash != self.md5:
-            found.append(f"the file on flash has the MD5 {self.md5_on_flash}, not {self.md5}")
+        found = self.not_arrived(NEW)
         if self.signed is None:
             found.append("the board has accepted no signature")
         if self.link_cuts != len(CUTS) or self.power_cuts != 1:
@@ -74,7 +56,7 @@ class Outcome:
         """What is to be known of it, for show.table()."""
         more = self.received_bytes - self.firmware_bytes
         return [
-            ("the cloud saw", "\n".join(str(state) for state in self.states)),
+            self.states_seen,
             ("firmware", f"{self.firmware_bytes:,} bytes"),
             (
                 "received",
@@ -83,21 +65,15 @@ class Outcome:
             ),
             ("cuts", f"{self.link_cuts} of the link, {self.power_cuts} of the power"),
             ("resumes", str(self.resumes)),
-            ("MD5 on flash", f"{self.md5_on_flash}, {judged(self.md5_on_flash == self.md5)}"),
+            ("MD5 on flash", self.md5_judged),
             ("signature", f"number {self.signed}, by the key that the board trusts"),
             ("runs now", f"{self.version_after}, before it was {self.version_before}"),
         ]
 
-    def json(self) -> dict[str, Any]:
-        shown = asdict(self)
-        shown["states"] = [state.name for state in self.states]
-        shown["md5_ok"] = shown.pop("md5_on_flash") == self.md5
-        return shown
-
 
 def play(stage: Stage, show: Show) -> Outcome:
-    """Plays it, and leaves the board off. Ends after MOST_S, however far it came."""
-    until = time.monotonic() + MOST_S
+    """Plays it, and leaves the board off. Ends after scene.MOST_S, however far it came."""
+    until = time.monotonic() + scene.MOST_S
     release = pack(
         APPLICATION,
         NEW,
@@ -121,10 +97,10 @@ def play(stage: Stage, show: Show) -> Outcome:
 
 
 def _watch(stage: Stage, show: Show, until: float) -> None:
-    """Shows the update and cuts the power once, until the cloud and the board say it is over."""
+    """Shows the update, and cuts the power once."""
     proxy, board = stage.proxy, stage.board
     cuts = 0
-    while time.monotonic() < until:
+    for _ in scene.follow(stage, show, until):
         if not board.power_cuts and proxy.received >= POWER_CUT_AT:
             board.power_cut()
             show.say(f"power cut (SIGKILL) after {proxy.received:,} bytes")
@@ -134,14 +110,6 @@ def _watch(stage: Stage, show: Show, until: float) -> None:
         for cut in proxy.cuts[cuts:]:
             cuts += 1
             show.say(f"link cut ({cut.kind.upper()}) after {cut.received:,} bytes")
-        device = stage.device
-        show.update(device, proxy.received)
-        if device["state"] == "failed":
-            return
-        if device["state"] == "done" and stage.ear.versions[-1] == device["version"]:
-            return
-        stage.look()
-        time.sleep(0.05)
 
 
 def _outcome(
