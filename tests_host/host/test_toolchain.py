@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from ivota_tools import toolchain
-from ivota_tools.toolchain import ToolchainError
+from ivota_tools.toolchain import ToolchainError, debian
+from ivota_tools.toolchain.__main__ import main
+from ivota_tools.toolchain.apt import Apt
+from ivota_tools.toolchain.cache import cached
 
 # Answers toolchain's probe. As a "loader" it answers with the version of the program it is given.
 MICROPYTHON = """#!/bin/sh
@@ -85,8 +88,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(toolchain, "PAUSES_S", (0, 0))
-    monkeypatch.setattr(toolchain.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(debian, "PAUSES_S", (0, 0))
+    monkeypatch.setattr(debian.platform, "machine", lambda: "x86_64")
     return folder
 
 
@@ -195,15 +198,15 @@ def test_state_is_private_and_the_mirror_is_debians(
     fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    run = toolchain.Apt.run
+    run = Apt.run
 
-    def spy(self: toolchain.Apt, *words: str) -> str:
+    def spy(self: Apt, *words: str) -> str:
         seen.append((self.state / "sources.list").read_text())
         assert f"Dir::State={self.state}" in self.options
         assert f"Dir::Cache={self.state / 'cache'}" in self.options
         return run(self, *words)
 
-    monkeypatch.setattr(toolchain.Apt, "run", spy)
+    monkeypatch.setattr(Apt, "run", spy)
     toolchain.micropython(64)
     assert {line.split()[-3] for line in seen} == {"http://mirror.example/debian/"}
 
@@ -220,7 +223,7 @@ def test_both_widths_are_the_same_version(fake: Path) -> None:
 
 
 def test_all_suites_are_tried_again_before_it_gives_up(fake: Path) -> None:
-    for suite in toolchain.SUITES:
+    for suite in debian.SUITES:
         (fake / f"broken-{suite}-i386").touch()
     with pytest.raises(ToolchainError) as caught:
         toolchain.micropython(32)
@@ -229,7 +232,7 @@ def test_all_suites_are_tried_again_before_it_gives_up(fake: Path) -> None:
     assert "trixie: E: Failed to fetch index: Mirror sync in progress" in told
     assert "MICROPYTHON32=" in told and "put it on PATH" in told
     assert not (toolchain.cache_dir() / "toolchain" / "micropython-1").exists()
-    for suite in toolchain.SUITES:
+    for suite in debian.SUITES:
         (fake / f"broken-{suite}-i386").unlink()
     assert suite_of(toolchain.micropython(32)) == "trixie"
 
@@ -267,7 +270,7 @@ def test_messages_say_what_to_do(
         toolchain.micropython(64)
     monkeypatch.setenv("IVOTA_DEBIAN_MIRROR", "http://mine.example/d")
     assert suite_of(toolchain.micropython(64)) == "trixie"
-    monkeypatch.setattr(toolchain.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(debian.platform, "machine", lambda: "aarch64")
     # Some machines have a mosquitto of their own in /usr/sbin.
     monkeypatch.setattr(toolchain.shutil, "which", lambda *_args, **_options: None)
     with pytest.raises(ToolchainError, match=r"amd64 only, not linux on aarch64: .*MOSQUITTO="):
@@ -281,7 +284,7 @@ def test_a_cache_that_cannot_be_made(bare: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_command_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
-    assert toolchain.main(["--al"]) == 2
+    assert main(["--al"]) == 2
     assert "usage" in capsys.readouterr().err
 
 
@@ -338,7 +341,7 @@ def test_the_real_mosquitto_takes_a_configuration(tmp_path: Path) -> None:
 def test_the_real_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "ivota" / "toolchain"
-    fetched = toolchain._cached("micropython", toolchain._fetch_micropython)
+    fetched = cached("micropython", debian.fetch_micropython)
     assert sorted(path.name for path in fetched.iterdir()) == ["amd64", "i386"]
     assert sorted(path.name for path in folder.iterdir()) == ["micropython-1", "micropython.lock"]
 

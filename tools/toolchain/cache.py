@@ -1,0 +1,59 @@
+"""Where what was fetched is kept: each folder whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+LAYOUT = "1"  # of the cache; a new one makes old caches unseen
+
+
+class ToolchainError(RuntimeError):
+    """A program is missing and cannot be fetched; the message says what to do."""
+
+
+def cache_dir() -> Path:
+    """The folder that keeps what was fetched: `$XDG_CACHE_HOME/ivota` or `~/.cache/ivota`."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is invalid and to be ignored.
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return root / "ivota"
+
+
+def cached(name: str, fetch: Callable[[Path], None]) -> Path:
+    """The cache's folder `name`, made by `fetch` if it is not there: whole or not at all."""
+    home = cache_dir() / "toolchain"
+    folder = home / f"{name}-{LAYOUT}"
+    if folder.is_dir():
+        return folder
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolchainError(f"no cache folder: {error}; set XDG_CACHE_HOME") from error
+    with _locked(home / f"{name}.lock"):
+        if not folder.is_dir():  # another process may just have made it
+            new = home / f"{name}.new"
+            shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+            new.mkdir()
+            try:
+                fetch(new)
+                new.rename(folder)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def say(text: str) -> None:
+    print(f"toolchain: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,73 @@
+"""How programs are started, those of PATH and those unpacked with their own C library."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from .cache import ToolchainError
+
+TRIPLETS = {"amd64": "x86_64-linux-gnu", "i386": "i386-linux-gnu"}
+
+_PROBE = (
+    "import sys; i = sys.implementation; "
+    "print(i.name, 64 if sys.maxsize >> 31 else 32, '.'.join(str(n) for n in i.version[:3]))"
+)
+
+
+@functools.cache
+def probe(command: tuple[str, ...]) -> tuple[int, str] | None:
+    """Width and version of the MicroPython that this starts; None where it starts none."""
+    try:
+        done = subprocess.run([*command, "-c", _PROBE], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = done.stdout.split()
+    if done.returncode or len(words) != 3 or words[0] != "micropython":
+        return None
+    return int(words[1]), words[2]
+
+
+def micropythons_on_path() -> dict[int, tuple[list[str], str]]:
+    found: dict[int, tuple[list[str], str]] = {}
+    for name in ("micropython", "micropython32"):
+        program = shutil.which(name)
+        probed = program and probe((program,))
+        if program and probed:
+            found.setdefault(probed[0], ([program], probed[1]))
+    return found
+
+
+def expect(command: tuple[str, ...], bits: int, what: str) -> list[str]:
+    probed = probe(command)
+    if probed is None:
+        hint = " (does this kernel run 32-bit programs?)" if bits == 32 else ""
+        raise ToolchainError(f"{what}: {shlex.join(command)} does not run as MicroPython{hint}")
+    if probed[0] != bits:
+        raise ToolchainError(f"{what}: {shlex.join(command)} is {probed[0]} bits wide, not {bits}")
+    return list(command)
+
+
+def unpacked(folder: Path, program: str) -> tuple[str, ...]:
+    """How to start a program unpacked with its own C library: through that library's loader."""
+    triplet = TRIPLETS[folder.name]
+    libraries = [folder / "usr/lib" / triplet, folder / "lib" / triplet]
+    loaders = [found for where in libraries for found in sorted(where.glob("ld-linux*.so.2"))]
+    programs = [
+        found for where in ("usr/bin", "usr/sbin") if (found := folder / where / program).exists()
+    ]
+    if not loaders or not programs:
+        raise ToolchainError(f"{folder} has no {program} that could run: delete it to fetch again")
+    search = ":".join(str(where) for where in libraries if where.exists())
+    return (str(loaders[0]), "--library-path", search, str(programs[0]))
+
+
+def unpacked_valgrind(folder: Path) -> tuple[str, ...]:
+    # The tools are programs of their own, beside a launcher that must be told where.
+    tools = next((where for where in folder.glob("usr/lib*/valgrind") if where.is_dir()), folder)
+    # `valgrind` itself is a script that finds the launcher by its installed path.
+    launcher = unpacked(folder, "valgrind.bin")
+    return ("env", f"VALGRIND_LIB={tools}", *launcher)
