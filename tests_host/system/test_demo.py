@@ -249,11 +249,12 @@ def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path
 def test_readme_gets_what_was_printed(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text(f"before\n\n{readme.BEGIN}\nold\n{readme.END}\n\nafter\n")
-    readme.write(path, "  1.0 s a line\n│ MD5 │\n")
-    assert path.read_text() == (
-        f"before\n\n{readme.BEGIN}\n```text\n  1.0 s a line\n│ MD5 │\n```\n{readme.END}\n\nafter\n"
-    )
-    assert readme.read(path).strip() == "1.0 s a line\n│ MD5 │"
+    readme.write(path, "0.2\n  1.0 s a line\n\n0.2\n╭─────╮\n│ MD5 │\n╰─────╯\n")
+    shown = readme.read(path)
+    assert path.read_text() == f"before\n\n{readme.BEGIN}{shown}{readme.END}\n\nafter\n"
+    tables, folded = re.findall(r"```text\n(.*?)\n```", shown, re.S)
+    assert tables == "0.2\n╭─────╮\n│ MD5 │\n╰─────╯"
+    assert folded == "0.2\n  1.0 s a line"
     path.write_text("no markers")
     with pytest.raises(ValueError, match="markers"):
         readme.read(path)

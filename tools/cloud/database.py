@@ -114,7 +114,7 @@ def _postgresql(url: str) -> Engine:
         raise CloudError(f"{_hidden(url)} is not a postgresql:// URL") from None
     except ImportError:
         raise CloudError(
-            "PostgreSQL needs a library that is not installed: pip install 'ivota[postgresql]'"
+            "PostgreSQL needs a library that is not installed: pip install 'psycopg[binary]'"
         ) from None
     event.listen(engine, "begin", _begin_postgresql)
     return engine
