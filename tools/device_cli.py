@@ -89,14 +89,14 @@ def watch(
     """Show updates as they go, until Ctrl-C."""
     with Client() as client, views.watcher(out) as watcher:
         only = None if device is None else client.device(device)["id"]
-        show = print_json if as_json else watcher.show
+        tell = print_json if as_json else watcher.show
         after = 0
         while True:
             try:
                 for changed in client.events(after):
                     after = changed["revision"]
                     if only is None or changed["id"] == only:
-                        show(changed)
+                        tell(changed)
             except KeyboardInterrupt:
                 return
             except ApiError as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ivota_tools.bench.download.heap import STEP, modules, smallest
 from ivota_tools.bench.download.instructions import Segments, count
 from ivota_tools.bench.figures import Figure, document, markdown, read, write
+from ivota_tools.bench.steps import steps
 from ivota_tools.bench.traps.server import Peer, Server
 
 LIBRARY = Path(__file__).parents[2] / "lib"
@@ -147,3 +150,16 @@ def test_a_document_gets_what_belongs_between_its_markers(tmp_path: Path) -> Non
         )
     with pytest.raises(ValueError, match="lacks the markers"):
         document(path, "other", "new")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_measurement_says_what_it_is_at(terminal: bool) -> None:
+    shown = io.StringIO()
+    with steps(Console(file=shown, force_terminal=terminal, width=80), 2) as step:
+        step("one")
+        step("[red]two")
+    text = shown.getvalue()
+    if terminal:
+        assert "[red]two" in text and "1/2" in text
+    else:
+        assert text == "measuring: one\nmeasuring: [red]two\n"

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from badserver import BadServer
@@ -24,6 +25,19 @@ from ivota_tools.sim.image import make_image
 __all__ = ["esp32", "field", "keys", "make"]  # fixtures
 
 WRONG = "wrong base: the patch is for version "
+
+
+@pytest.fixture
+def unsigned(agent: MakeBoard, wire: Wire, server: BadServer) -> Callable[..., Field]:
+    """Makes a field with a board that runs 0.1 and asks for no signature."""
+
+    def field(**changes: Any) -> Field:
+        board = agent(**changes)
+        board.power_on()
+        wire.wait_version("0.1")
+        return Field(board, wire, server)
+
+    return field
 
 
 def delta(base: bytes, result: bytes, version: str, kind: str = "bundle") -> bytes:
@@ -98,19 +112,16 @@ def test_what_runs_was_signed_and_not_only_the_patch(
 
 
 def test_a_wrong_base_and_then_the_full_firmware(
-    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
+    unsigned: Callable[..., Field], server: BadServer, make: Make
 ) -> None:
-    board = agent()
-    board.power_on()
-    wire.wait_version("0.1")
-    it = Field(board, wire, server)
+    it = unsigned()
     base, other, full = make("0.2"), make("0.2.1"), make("0.3")
     # The factory package is no base.
     assert end(it, "0.3", delta(base, full, "0.2")) == ("fail", WRONG + "0.2")
     it.accepts("0.2", make("0.2", files={"more": b"of other bytes"}))
     assert end(it, "0.4", delta(base, full, "0.2")) == ("fail", WRONG + "0.2")
     assert end(it, "0.4", delta(other, full, "0.2.1")) == ("fail", WRONG + "0.2.1")
-    assert board.listdir("/firmware") == ["0.2.bin"]
+    assert it.board.listdir("/firmware") == ["0.2.bin"]
     # The answer to the same is given without a download.
     asked = len(server.requests)
     assert end(it, "0.4", delta(base, full, "0.2")) == ("fail", WRONG + "0.2")
@@ -118,50 +129,40 @@ def test_a_wrong_base_and_then_the_full_firmware(
     it.accepts("0.3", full)
 
 
-def test_a_compressed_firmware(
-    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
-) -> None:
-    board = agent()
-    board.power_on()
-    wire.wait_version("0.1")
-    it = Field(board, wire, server)
+def test_a_compressed_firmware(unsigned: Callable[..., Field], make: Make) -> None:
+    it = unsigned()
     full = make("0.2", files={"text": b"what can be said in less words. " * 900})
     small = patch.make(b"", full)
     assert len(small) < len(full) * 0.7
     it.accepts("0.2", small)
-    assert board.read("/firmware/0.2.new") == full
+    assert it.board.read("/firmware/0.2.new") == full
 
 
 @pytest.mark.slow
 def test_a_version_that_crashes_is_not_made_a_second_time(
-    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
+    unsigned: Callable[..., Field], make: Make
 ) -> None:
     """By the full firmware, a delta or a compressed one: the same bytes are refused."""
-    board = agent(trial={"starts": 1})
-    board.power_on()
-    wire.wait_version("0.1")
-    it = Field(board, wire, server)
+    it = unsigned(trial={"starts": 1})
     base = make("0.2")
     it.accepts("0.2", base)
     broken = make("0.3", app=CRASHES)
     state, message = end(it, "0.3", delta(base, broken, "0.2"))
     assert state == "fail" and message.startswith("crashed in its trial")
-    lines = len(board.log)
+    lines = len(it.board.log)
     for data in (patch.make(b"", broken), broken):
         assert end(it, "0.3", data) == ("fail", message)
-    assert not [line for line in board.log[lines:] if "expanded" in line]
+    assert not [line for line in it.board.log[lines:] if "expanded" in line]
     it.accepts("0.4", delta(base, make("0.4"), "0.2"))
 
 
 @pytest.mark.slow
 def test_power_cuts_while_it_is_made(
-    agent: MakeBoard, wire: Wire, server: BadServer, make: Make
+    unsigned: Callable[..., Field], wire: Wire, server: BadServer, make: Make
 ) -> None:
     """Before and within operations of the flash, all through it: the patch is there still."""
-    board = agent()
-    board.power_on()
-    wire.wait_version("0.1")
-    it = Field(board, wire, server)
+    it = unsigned()
+    board = it.board
     base = make("0.2", files={"data": random.Random(3).randbytes(100_000)})
     it.accepts("0.2", base)
     full = make("0.3", files={"data": random.Random(3).randbytes(100_000), "new": b"file"})

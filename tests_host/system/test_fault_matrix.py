@@ -582,8 +582,10 @@ def no_such_name(bench: Bench, case: Case) -> None:
     assert len(bench.wire.of("fail")) == 1
 
 
-def link_down(bench: Bench, case: Case) -> None:
-    """Both connections silent for longer than the keep-alive, then for ever for the server's."""
+def silenced(bench: Bench) -> tuple[FaultServer, Proxy, Proxy, Board, int]:
+    """Both connections are silent, 9,000 bytes into a download: the server, the proxies of broker
+    and server, the board, and what was heard by then.
+    """
     server = bench.server()
     broker, link = bench.proxy(), bench.proxy(server.port)
     server.fail(some(9_000, Exchange.hold), 1)
@@ -593,6 +595,12 @@ def link_down(bench: Bench, case: Case) -> None:
     link.wait_received(9_000)
     broker.stall()
     link.stall()
+    return server, broker, link, board, heard
+
+
+def link_down(bench: Bench, case: Case) -> None:
+    """Both connections silent for longer than the keep-alive, then for ever for the server's."""
+    server, broker, link, board, heard = silenced(bench)
     board.wait_log("ivota: link_lost", 20)
     time.sleep(1)
     link.resume()
@@ -604,15 +612,7 @@ def link_down(bench: Bench, case: Case) -> None:
 
 def link_down_for_ever(bench: Bench, case: Case) -> None:
     """The budget is spent while nobody can be told; told when the broker is there, once."""
-    server = bench.server()
-    broker, link = bench.proxy(), bench.proxy(server.port)
-    server.fail(some(9_000, Exchange.hold), 1)
-    config = {"http": SLOW, "mqtt": {"host": "127.0.0.1", "port": broker.port, "keepalive_s": 2}}
-    board = bench.board(port=broker.port, **config)
-    heard = bench.push(server.url(port=link.port))
-    link.wait_received(9_000)
-    broker.stall()
-    link.stall()
+    server, broker, link, board, heard = silenced(bench)
     board.wait_log("app: failure -1 ", 40)
     assert not bench.wire.of("fail")
     broker.resume()

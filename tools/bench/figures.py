@@ -14,6 +14,7 @@ from rich.table import Table
 from ..tree import CHECKOUT
 
 FOLDER = CHECKOUT / "build" / "bench"
+DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 _COMPARE = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
 
 
@@ -87,6 +88,22 @@ def markdown(figures: dict[str, Figure]) -> str:
     return "\n".join(lines)
 
 
+def report(
+    area: str,
+    command: str,
+    figures: dict[str, Figure],
+    console: Console,
+    *,
+    keep: bool = False,
+) -> int:
+    """Prints the figures, and writes them where they belong; the command's exit code."""
+    met = show(figures, console)
+    path = write(area, command, figures, keep=keep)
+    document(DOCUMENT, area, markdown(figures))
+    console.print(f"written to {path} and {DOCUMENT}")
+    return 0 if met else 1
+
+
 def document(path: Path, name: str, text: str) -> None:
     """Puts text between the two markers of that name. Raises ValueError where one is missing."""
     begin, end = f"<!-- {name}: written by the command -->", f"<!-- end of {name} -->"
@@ -101,11 +118,11 @@ def _number(value: float) -> str:
     return f"{value:,}" if value == int(value) else f"{value:,.6g}"
 
 
-def show(figures: dict[str, Figure], console: Console | None = None) -> bool:
+def show(figures: dict[str, Figure], console: Console) -> bool:
     """Prints the figures as a table; whether every goal was met."""
     table = Table("figure", "value", "unit", "goal", "met")
     for name, figure in figures.items():
         met = "" if not figure.goal else "yes" if figure.met else "NO"
         table.add_row(name, f"{figure.value:g}", figure.unit, figure.goal, met)
-    (console or Console()).print(table)
+    console.print(table)
     return all(figure.met for figure in figures.values())

@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from ..cloud.broker import Broker
 from .device_run import measure
 from .figures import Figure, show, write
 from .reconnects import run as reconnect
+from .steps import steps
 from .traps import CASES, HANG, Case, cured, run
 from .traps.server import Server, serve_file
 
@@ -34,20 +36,27 @@ def main() -> None:
         broker = Broker(root / "broker", "127.0.0.1", 0, lambda reason: console.print(reason))
         broker.start()
         try:
-            figures = {**traps(console), **reconnections(root, broker), **steps(root, broker)}
+            with steps(console, len(CASES) + 2) as step:
+                figures, table = traps(step)
+                step(f"{ROUNDS:,} reconnects")
+                figures |= reconnections(root, broker)
+                step("the longest step")
+                figures |= longest_steps(root, broker)
         finally:
             broker.stop()
+    console.print(table)
     met = show(figures, console)
     console.print(f"written to {write('link', COMMAND, figures)}")
     sys.exit(0 if met else 1)
 
 
-def traps(console: Console) -> dict[str, Figure]:
+def traps(step: Callable[[str], None]) -> tuple[dict[str, Figure], Table]:
     """How many traps hang the bare libraries, and how many of those ours gets out of."""
     table = Table("trap", "library", "bare", "ours: lost", "longest step", "all well after")
     hang_cases: list[Case] = []
     hang_cured = fault_cases = fault_cured = 0
     for case in CASES:
+        step(case.name)
         bare, ours = run(case)
         times = f"{ours.step_ms_max} ms", f"{ours.ms} ms" if cured(case, ours) else "NOT"
         table.add_row(case.name, case.library, bare.outcome, str(len(ours.lost)), *times)
@@ -57,14 +66,14 @@ def traps(console: Console) -> dict[str, Figure]:
         elif bare.outcome == case.kind:
             fault_cases += 1
             fault_cured += cured(case, ours)
-    console.print(table)
     number = len(hang_cases)
-    return {
+    figures = {
         "hang_cases": Figure(number, f">= {LEAST}", "cases"),
         "hang_cases_cured": Figure(hang_cured, f"== {number}", "cases"),
         "fault_cases": Figure(fault_cases, "", "cases"),
         "fault_cases_cured": Figure(fault_cured, f"== {fault_cases}", "cases"),
     }
+    return figures, table
 
 
 def reconnections(root: Path, broker: Broker) -> dict[str, Figure]:
@@ -78,7 +87,7 @@ def reconnections(root: Path, broker: Broker) -> dict[str, Figure]:
     }
 
 
-def steps(root: Path, broker: Broker) -> dict[str, Figure]:
+def longest_steps(root: Path, broker: Broker) -> dict[str, Figure]:
     """By how much the longest step in a download exceeds the longest one at rest."""
     folder = root / "steps"
     folder.mkdir()

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,14 +26,13 @@ from ..names import compiled_names
 from ..sim import Board
 from ..sim.flash import BLOCK
 from ..toolchain import micropython, sources
-from ..tree import CHECKOUT
 from .download.heap import smallest
 from .download.instructions import compiled_library, count
-from .figures import Figure, document, markdown, show, write
+from .figures import Figure, report
+from .steps import steps
 
 AREA = "small"
 COMMAND = "make bench-small"
-DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 DEVICE = Path(__file__).parent / "device"
 APPLY, COPY = DEVICE / "apply_patch.py", DEVICE / "copy_and_hash.py"
 
@@ -199,19 +197,19 @@ class Work:
         return erases / -(-len(self._pair.result) // BLOCK)
 
 
-def on_a_board(found: dict[str, Pair], say: Callable[[str], None]) -> dict[str, Figure]:
+def on_a_board(found: dict[str, Pair], step: Callable[[str], None]) -> dict[str, Figure]:
     """What making it takes: of the largest, and the heap of each."""
     heaps = []
     for name, pair in found.items():
-        say(f"heap of {name}")
+        step(f"heap of {name}")
         with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
             work = Work(Path(folder), pair)
             heaps.append(smallest(work.run_in, 8192, 65_536, 2))
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
         work = Work(Path(folder), found["firmware"])
-        say("instructions")
+        step("instructions")
         made, copied = work.instructions()
-        say("erases")
+        step("erases")
         erased = work.erased()
     unit = "instructions/byte"
     return {
@@ -225,20 +223,12 @@ def on_a_board(found: dict[str, Pair], say: Callable[[str], None]) -> dict[str, 
 
 def main() -> None:
     console = Console()
-    start = time.monotonic()
-
-    def say(what: str) -> None:
-        console.print(f"{time.monotonic() - start:5.0f} s {what}", highlight=False)
-
-    say("firmware that others have published")
-    found = pairs()
-    say("patches")
-    figures = {**sizes(found), **beside_detools(found), **on_a_board(found, say)}
-    met = show(figures, console)
-    path = write(AREA, COMMAND, figures)
-    document(DOCUMENT, AREA, markdown(figures))
-    console.print(f"written to {path} and {DOCUMENT}")
-    sys.exit(0 if met else 1)
+    with steps(console, 4 + len(GOALS)) as step:
+        step("firmware that others have published")
+        found = pairs()
+        step("patches")
+        figures = {**sizes(found), **beside_detools(found), **on_a_board(found, step)}
+    sys.exit(report(AREA, COMMAND, figures, console))
 
 
 if __name__ == "__main__":

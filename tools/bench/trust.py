@@ -18,15 +18,14 @@ from ..names import compiled_names
 from ..release import Signer, sign
 from ..signing_keys import PrivateKey, generate, load_private
 from ..toolchain import micropython
-from ..tree import CHECKOUT
 from .download.heap import LANES, Lanes, smallest
 from .download.instructions import compiled_library, count
 from .download.lane import SIZE, lane, make_firmware
-from .figures import Figure, document, markdown, show, write
+from .figures import Figure, report
+from .steps import steps
 
 AREA = "trust"
 COMMAND = "make bench-trust"
-DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 SCRIPT = Path(__file__).parent / "device" / "count_signature.py"
 TARGET = "t"
 SIZES = (512, 1_000_000)  # bytes of payloads: one that hardly counts, one whose digest does
@@ -121,14 +120,12 @@ def alone() -> dict[str, Figure]:
 
 def main() -> None:
     console = Console()
-    figures: dict[str, Figure] = {}
-    for measure in (heap, alone):
-        figures.update(measure())
-    met = show(figures, console)
-    path = write(AREA, COMMAND, figures, keep=True)
-    document(DOCUMENT, AREA, markdown(figures))
-    console.print(f"written to {path} and {DOCUMENT}")
-    sys.exit(0 if met else 1)
+    with steps(console, 2) as step:
+        step("heap")
+        figures = heap()
+        step("instructions")
+        figures |= alone()
+    sys.exit(report(AREA, COMMAND, figures, console, keep=True))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...tree import CHECKOUT
-from ..figures import Figure, document, markdown, read, show, write
+from ..figures import Figure, read, report, write
 from . import fleet, flood, kills, latency, pages
 
 AREA = "console"
 COMMAND = "make bench-console"
-DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 PARTS = ("latency", "flood", "kills", "fleet", "pages")
 
 
@@ -40,11 +38,8 @@ def main() -> int:
                 figures |= pages.measure(folder / part, chosen.devices, console)
             else:
                 figures |= fleet.measure(folder / part, chosen.devices, console)
-            path = write(AREA, COMMAND, figures)
-    met = show(figures, console)
-    document(DOCUMENT, AREA, markdown(figures))
-    console.print(f"written to {path} and {DOCUMENT}")
-    return 0 if met else 1
+            write(AREA, COMMAND, figures)  # what is measured is measured, whatever comes next
+    return report(AREA, COMMAND, figures, console)
 
 
 if __name__ == "__main__":

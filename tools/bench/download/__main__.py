@@ -8,12 +8,12 @@ import sys
 from rich.console import Console
 
 from ...tree import CHECKOUT
-from ..figures import document, markdown, read, show, write
+from ..figures import document, read, report
+from ..steps import steps
 from . import budget, flash, heap, instructions, wire
 
 AREA = "download"
 COMMAND = "make bench-download"
-DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 DESIGN = CHECKOUT / "docs" / "design.md"  # has the heap line by line
 PARTS = {
     "heap": heap.figures,
@@ -32,17 +32,14 @@ def main() -> None:
     given = parser.parse_args()
     console = Console()
     figures = read(AREA) if given.only else {}
-    for name, measure in PARTS.items():
-        if name in (given.only or PARTS):
-            console.print(f"measuring: {name}")
-            figures.update(measure())
-    if "heap" in (given.only or PARTS):
-        document(DESIGN, "budget", budget.markdown(*budget.measure()))
-    met = show(figures, console)
-    path = write(AREA, COMMAND, figures)
-    document(DOCUMENT, AREA, markdown(figures))
-    console.print(f"written to {path} and {DOCUMENT}")
-    sys.exit(0 if met else 1)
+    wanted = given.only or list(PARTS)
+    with steps(console, len(wanted)) as step:
+        for name in wanted:
+            step(name)
+            figures.update(PARTS[name]())
+            if name == "heap":
+                document(DESIGN, "budget", budget.markdown(*budget.measure()))
+    sys.exit(report(AREA, COMMAND, figures, console))
 
 
 if __name__ == "__main__":

@@ -31,12 +31,11 @@ from ...release import pack
 from ...sim import Board, Fault, Proxy
 from ...sim.flash import FlashError
 from ...tree import CHECKOUT
-from ..figures import document
+from ..figures import DOCUMENT, document
 from .stage import Answer, Cloud, Origin, update_firmware
 from .wire import WINDOW
 
 FOLDER = CHECKOUT / "build" / "soak"
-DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
 UPDATES = 300
 BOARDS = 4

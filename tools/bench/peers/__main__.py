@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -13,8 +14,8 @@ from rich.console import Console
 
 from ...cloud.broker import Broker
 from ...sim.flash import BLOCK
-from ...tree import CHECKOUT
-from ..figures import FOLDER, Figure, document, read, write
+from ..figures import DOCUMENT, FOLDER, Figure, document, read, write
+from ..steps import steps
 from . import cost
 from .cases import CASES
 from .run import Run, broker, run
@@ -23,20 +24,23 @@ from .ways import WAYS
 
 AREA = "peers"
 COMMAND = "make bench-peers"
-DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 RUNS = FOLDER / "peers-runs.json"  # of each case, with what lay on the flash when
 # Where most of a run is waiting, they run beside each other; those that are drawn do so apart.
 TOGETHER = (("end_64k", "reset_64k"), ("good", "plain"), ("whole_answer", "power"))
 
 
-def measure_cases(port: int, console: Console) -> Runs:
+def groups() -> list[Sequence[str]]:
+    """The names of the cases, those together that run beside each other."""
+    named = {name for names in TOGETHER for name in names}
+    return [*TOGETHER, [case.name for case in CASES if case.name not in named]]
+
+
+def measure_cases(port: int, step: Callable[[str], None]) -> Runs:
     """Every way in every case."""
     by_name = {case.name: case for case in CASES}
-    named = {name for names in TOGETHER for name in names}
-    groups = [*TOGETHER, [name for name in by_name if name not in named]]
     found = {}
-    for names in groups:
-        console.print(f"measuring: {', '.join(by_name[name].title for name in names)}")
+    for names in groups():
+        step(", ".join(by_name[name].title for name in names))
         pairs = [(by_name[name], way) for name in names for way in WAYS]
         with ThreadPoolExecutor(len(pairs)) as pool:
             done = pool.map(lambda pair: run(pair[1], pair[0], port), pairs)
@@ -56,10 +60,10 @@ def kept() -> Runs:
     return {(each.case, each.way): each for each in entries}
 
 
-def measure_costs(listener: Broker, runs: Runs, console: Console) -> dict[str, Figure]:
+def measure_costs(listener: Broker, runs: Runs, step: Callable[[str], None]) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for way in WAYS:
-        console.print(f"measuring: what {way.label} costs")
+        step(f"what {way.label} costs")
         good = runs["good", way.name]
         found |= {
             f"heap_bytes_min_32bit_{way.name}": Figure(cost.heap(way, listener), "", "bytes"),
@@ -85,9 +89,9 @@ def main() -> None:
     if given.draw:
         runs, figures = kept(), read(AREA)
     else:
-        with broker() as listener:
-            runs = measure_cases(listener.port, console)
-            figures = figures_of(runs) | measure_costs(listener, runs, console)
+        with broker() as listener, steps(console, len(groups()) + len(WAYS)) as step:
+            runs = measure_cases(listener.port, step)
+            figures = figures_of(runs) | measure_costs(listener, runs, step)
         keep(runs)
         write(AREA, COMMAND, figures)
     parts = [plots.flash(runs), outcomes(runs), plots.costs(figures), costs(figures)]
