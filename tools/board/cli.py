@@ -15,9 +15,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.text import Text
 
 from ivota_tools.board import work
-from ivota_tools.board.files import BoardError
+from ivota_tools.board.files import BoardError, read_config
 from ivota_tools.board.mpremote import Mpremote, find_port
 from ivota_tools.board.watch import lines, parse, printable
+from ivota_tools.terminal import print_json
 from ivota_tools.tree import root
 
 app = typer.Typer(no_args_is_help=True, help="A real board at a serial port.")
@@ -46,9 +47,11 @@ def install(
 ) -> None:
     """Put ivota and its configuration on a board; copies only what differs."""
     with _errors(as_json), _bars(as_json) as progress:
+        # Before there is a board: whoever writes one need not plug it in to see it checked.
+        given = None if config is None else read_config(config, root())
         result = work.install(
             Mpremote(find_port(port)),
-            config,
+            given,
             root=root(),
             source=source,
             force=force,
@@ -56,7 +59,7 @@ def install(
             progress=progress,
         )
     if as_json:
-        return _print_json(result)
+        return print_json(result)
     _say(f"{_about(result['board'])} at {result['port']}")
     copied, kept = result["copied"], result["kept"]
     if copied:
@@ -95,7 +98,7 @@ def status(
     with _errors(as_json):
         result = work.status(Mpremote(find_port(port)), root=root(), clear=clear)
     if as_json:
-        return _print_json(result)
+        return print_json(result)
     board = result["board"]
     package = {
         "current": "as it is here",
@@ -165,7 +168,7 @@ def remove(
                 typer.confirm("Delete these from the board?", abort=True, err=True)
         gone = work.remove(board, plan)
     if as_json:
-        return _print_json({"port": board.port, "removed": gone, "back": plan.back})
+        return print_json({"port": board.port, "removed": gone, "back": plan.back})
     if not gone:
         return _say("There was nothing of ivota's on the board.")
     _say(f"Removed {_files(len(gone))}. The board runs without ivota now.")
@@ -181,7 +184,7 @@ def _errors(as_json: bool) -> Iterator[None]:
 
 def _fail(message: str, as_json: bool) -> NoReturn:
     if as_json:
-        _print_json({"error": message})
+        print_json({"error": message})
     err.print(Text(f"ivota: {printable(message)}", style="red"))
     raise typer.Exit(1)
 
@@ -272,7 +275,3 @@ def _kib(size: int) -> str:
 
 def _say(text: str) -> None:
     out.print(Text(printable(text)))
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))

@@ -76,7 +76,10 @@ def read_config(path: Path, root: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BoardError(f"the configuration {path}: {error.strerror}") from None
+        raise BoardError(
+            f"the configuration {path} cannot be read ({error.strerror}): name the file that you "
+            "wrote with --config"
+        ) from None
     check_config(data, str(path), root)
     return data
 

@@ -55,7 +55,7 @@ def restarting(board: Mpremote) -> Iterator[None]:
 
 def install(
     board: Mpremote,
-    config: Path | None,
+    given: bytes | None,
     *,
     root: Path,
     source: bool = False,
@@ -63,12 +63,11 @@ def install(
     reset: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Puts ivota and its configuration on the board; only what differs is copied.
+    """Puts ivota and a configuration that was checked on the board; only what differs is copied.
 
-    Without `config` the board keeps the one it has. Every file is copied beside its place and
+    Where none is given the board keeps the one it has. Every file is copied beside its place and
     checked there; then all take their places. Raises BoardError.
     """
-    given = None if config is None else f.read_config(config, root)
     wanted = f.board_files(root, source)
     own = {name: wanted[name] for name in f.STARTERS}
     if given is not None:
