@@ -13,10 +13,12 @@ from ivota_tools.power.campaign import QUICK, Campaign, Tally, play, singles, wo
 from ivota_tools.power.cuts import AFTER, Cut, Images
 from ivota_tools.power.faults import MISTAKES, catch
 from ivota_tools.power.forkserver import ForkServer
+from ivota_tools.power.judge import loss_most
 from ivota_tools.power.scenario import CHECKOUT, scenarios, stage
 from ivota_tools.power.soak import Soak
 from ivota_tools.power.work import Played, Result, Task, replay
 from ivota_tools.sim.board import HARD_RESET, PWRON_RESET
+from ivota_tools.sim.flash import BLOCK
 
 
 @pytest.fixture
@@ -136,6 +138,17 @@ def test_a_deliberate_fault_is_noticed(one: Played, folder: Path) -> None:
     assert caught.case and caught.cases
     cut = Cut.parse(caught.case.partition("/")[2])
     assert cut.at < len(one.recording.operations)
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_patch_is_noticed(folder: Path) -> None:
+    scenario = scenarios()["compressed"]
+    assert loss_most(scenario) == BLOCK
+    good, wrong = play(scenario, folder)
+    assert wrong == [] and len(good.stage.firmware) > 2 * BLOCK
+    mistake = next(each for each in MISTAKES if each.name.startswith("a patch goes before"))
+    caught = catch(mistake, good, folder / "mistake")
+    assert caught.text == f"{len(good.stage.firmware)} bytes were fetched again"
 
 
 def test_a_soak_goes_on_and_ends_when_the_code_changes(

@@ -63,6 +63,8 @@ _EARLY = """                taker = once("install").Installer(client)
                 while not taker.check(push):
                     pass
 """
+_ACTIVATE = '        module = once("image" if firmware.slot else "state")\n'
+_TOO_EARLY = '        once("jsonfile").remove(firmware.path[:-4] + ".bin")\n'
 
 MISTAKES = (
     Mistake(
@@ -260,6 +262,12 @@ MISTAKES = (
         "what a delta makes is not compared",
         "delta false",
         (("lib/ivota/expand.py", "if target.digest.digest()", "if b'' and target.digest"),),
+    ),
+    # Of a patch that is larger than the block which may be fetched again.
+    Mistake(
+        "a patch goes before what it made is active",
+        "compressed",
+        (("lib/ivota/install.py", _ACTIVATE, _TOO_EARLY + _ACTIVATE),),
     ),
     Mistake(
         "a bundle is not compared with its sum",
