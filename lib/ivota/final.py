@@ -33,8 +33,8 @@ def told(client, push, state, code, message):
 
 
 def _post(client, text, *about):
-    """Keep a final report through a power cut; it goes out even if the flash fails."""
+    """Keep a final report through a power cut; it goes out even if flash or heap fail."""
     try:
         once("state").post(client.state, text, *about)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         client.log("error", "flash", why=describe(error))

@@ -91,12 +91,17 @@ def activate(state, path, trial):
 
     For an image, which mounts no bundle, it is None.
     """
+    before = state.active, state.previous, None
     state.previous = state.active
     state.active = path
-    sums = {path: trial["md5sum"]} if path else {}
-    if state.previous:
-        sums[state.previous] = _sums(state).get(state.previous)
-    _set_trial(state, trial, sums)
+    try:
+        sums = {path: trial["md5sum"]} if path else {}
+        if state.previous:
+            sums[state.previous] = _sums(state).get(state.previous)
+        _set_trial(state, trial, sums)
+    except Exception:  # the report of this failure must not write what failed
+        state.active, state.previous, state.trial = before
+        raise
 
 
 def confirm(state, outbox):

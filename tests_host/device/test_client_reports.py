@@ -458,6 +458,33 @@ def test_without_memory_it_is_tried_again():
         assert len(world.got) == 1 and len(tries) == 2
 
 
+def test_a_report_goes_out_although_there_is_no_memory_to_keep_it():
+    real = jsonfile.save
+    broken = []
+
+    def save(path, value):
+        if path.endswith("/state.json") and broken:
+            broken.clear()
+            raise MemoryError("no room")
+        real(path, value)
+
+    def burns(_firmware):
+        broken.append(1)
+        raise MemoryError("no room")
+
+    with World() as world:
+        client = world.client(on_firmware=burns)
+        with patched(jsonfile, save=save):
+            world.push()
+            world.spin(5)
+        assert world.finals() == [("fail", "-5", "MemoryError no room")]
+        assert client.job is None and not client.unsent() and not broken
+        client.on_firmware = world.got.append
+        world.push()
+        world.spin(60)
+        assert len(world.got) == 1
+
+
 def test_a_folder_in_the_firmware_directory_is_left_alone():
     with World() as world:
         world.client()

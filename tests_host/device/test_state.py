@@ -255,6 +255,25 @@ def test_a_failing_flash_is_an_os_error():
             states.sent(state)
 
 
+def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
+    """A report that it failed would else be written beside a trial of it."""
+    for fails in (OSError(5), MemoryError()):
+
+        def save(_path, _value, fails=fails):
+            raise fails
+
+        with tmp_dir() as path:
+            state = load(path + "/s")
+            states.activate(state, "/a.bin", TRIAL)
+            states.confirm(state, "DONE")
+            with patched(jsonfile, save=save), raises(type(fails)):
+                states.activate(state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
+            value = one_write(states.post, state, "FAIL", MD5S[1])
+            assert value["active"] == "/a.bin" and value["outbox"] == "FAIL"
+            assert value["sums"] == {"/a.bin": MD5S[0]}
+            assert "trial" not in value and "previous" not in value
+
+
 def test_a_refusal_of_one_name_alone():
     with tmp_dir() as path:
         state = load(path + "/s")

@@ -243,8 +243,9 @@ MISTAKES = (
         (
             (
                 "lib/ivota/state.py",
-                "    _set_trial(state, trial, sums)\n",
-                '    state.sequence = trial["sequence"]\n    _set_trial(state, trial, sums)\n',
+                "        _set_trial(state, trial, sums)\n",
+                '        state.sequence = trial["sequence"]\n'
+                "        _set_trial(state, trial, sums)\n",
             ),
         ),
     ),
