@@ -257,8 +257,14 @@ class Client:
     def _caught(self, error):
         job = self.job
         try:
-            job.failed(error)
-        except OtaError as final:
-            self.burning = None
-            once("final").failed(self, job.push, final)
-            self.job = None
+            try:
+                job.failed(error)
+            except OtaError as final:
+                self.burning = None
+                once("final").failed(self, job.push, final)
+                self.job = None
+        # Not even a report fits the heap. The application runs on, and the cloud asks again.
+        except MemoryError:
+            self.job = job.step = None
+            job.hang_up()
+            self.log("error", "no_heap")

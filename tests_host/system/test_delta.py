@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from test_signed import CRASHES, Field, Make, changed, esp32, field, keys, make
 from wire import Wire
 
 from ivota_tools import patch
+from ivota_tools.bench import patched
+from ivota_tools.bench.download.lane import Outcome
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.signing import split
@@ -256,3 +259,22 @@ def test_an_image_from_the_running_partition(
     assert flash.slot("ota_0")[: len(newer)] == newer
     it.board.stop()
     assert it.board.listdir("/firmware") == []
+
+
+def _lines(outcome: Outcome, start: str) -> list[str]:
+    return [line for line in outcome.log if line.startswith(start)]
+
+
+@pytest.mark.slow
+def test_a_heap_too_small_for_a_delta() -> None:
+    """With bytes enough for the full firmware, and with less: the application is not disturbed."""
+    with patched.lanes(2) as lanes, ThreadPoolExecutor(2) as pool:
+        enough, little = pool.map(lanes.to_the_end, (49_152, 43_008), (60, 20))
+    assert enough.wrong == "", enough
+    failed = _lines(enough, "ivota: failed")
+    assert failed and "code=-5" in failed[0], failed
+    assert enough.received > 708_482 and len(_lines(enough, "ivota: confirmed")) == 1
+    assert little.wrong == "not within 20 s", little
+    for outcome, resets in ((enough, 1), (little, 0)):
+        assert len(_lines(outcome, "sim: reset")) == resets, outcome
+        assert _lines(outcome, "ivota: died") == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import contextlib
 import hashlib
 import json
@@ -27,6 +26,7 @@ from ..sim import Board, Flash
 from ..sim.board import DEVICE as SIM_DEVICE
 from ..sim.flash import BLOCK, GEOMETRY, FlashError, Memory
 from ..sim.image import make_image
+from ..sim.kept import kept
 from ..toolchain import micropython
 from ..tree import CHECKOUT
 from . import keys
@@ -434,7 +434,7 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
         state["sums"] = {path: hashlib.md5(data).hexdigest() for path, data in bundles.items()}
         files.update(bundles)
     if state:
-        files["/ivota-state.json"] = _kept(state)
+        files["/ivota-state.json"] = kept(state)
     # As small a flash as will do: it is copied for each cut.
     board = Board(folder, blocks=_AMPLE, **options)
     board.install()
@@ -492,12 +492,6 @@ def _free(flash: Flash) -> int:
         check=True,
     )
     return int(done.stdout)
-
-
-def _kept(state: Mapping[str, Any]) -> bytes:
-    """The state file, as ivota.jsonfile writes it."""
-    head = (json.dumps(state)[:-1] + ", ").encode()
-    return head + b'"crc": "%08x"}' % binascii.crc32(head)
 
 
 @contextlib.contextmanager

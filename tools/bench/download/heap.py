@@ -101,6 +101,20 @@ class Lanes:
             raise RuntimeError("the link was not cut")
         return outcome
 
+    def to_the_end(self, heap: int, patience_s: float) -> Outcome:
+        """As `update`, whatever the board says on the way, for so long at most."""
+        each = self._free.get()
+        try:
+            return each.update(
+                [self._cut],
+                heap=heap,
+                files=self._files,
+                config=self._config,
+                patience_s=patience_s,
+            )
+        finally:
+            self._free.put(each)
+
     def succeed(self, heaps: list[int]) -> list[bool]:
         """Which of these heaps are enough."""
         return [not outcome.wrong for outcome in self._pool.map(self.update, heaps)]

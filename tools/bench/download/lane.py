@@ -48,6 +48,10 @@ class Lane:
         self._folder, self._cloud, self._api = folder, cloud, api
         self._number = 0
 
+    def upload(self, firmware: Path) -> None:
+        """Another file that the cloud may send."""
+        self._api.upload(firmware)
+
     def update(
         self,
         cuts: Iterable[Cut] = (),
@@ -55,10 +59,12 @@ class Lane:
         heap: int | None = None,
         files: Mapping[str, bytes | Path] | None = None,
         config: Mapping[str, Any] | None = None,
+        patience_s: float | None = None,
     ) -> Outcome:
         """A whole update of a new board, from its push to its `done`.
 
-        `heap` is in bytes, `config` what its configuration has beside host and name.
+        `heap` is in bytes, `config` what its configuration has beside host and name. With
+        `patience_s` nothing that is not `done` ends it but the time.
         """
         self._number += 1
         name = f"d{self._number:05}"
@@ -82,14 +88,20 @@ class Lane:
         board.install()
         with board:
             board.power_on()
-            wrong = self._watch(board, f"P/{name}")
+            wrong = self._watch(board, f"P/{name}", patience_s)
         shutil.rmtree(board.folder)
         return Outcome(wrong, board.log, proxy.received - received, len(proxy.cuts) - so_many)
 
-    def _watch(self, board: Board, name: str) -> str:
+    def _watch(self, board: Board, name: str, patience_s: float | None) -> str:
         """Waits for `done`; what went wrong, "" for nothing."""
-        until = time.monotonic() + TIMEOUT_S
+        limit_s = TIMEOUT_S if patience_s is None else patience_s
+        until = time.monotonic() + limit_s
         while time.monotonic() < until:
+            if patience_s is not None:
+                if self._api.device(name)["state"] == "done":
+                    return ""
+                time.sleep(0.1)
+                continue
             # main.py ends before the first restart only where it fails.
             lost = board.resets > 1 or not board.resets and "REPL" in board.log
             for line in list(board.log):
@@ -103,7 +115,7 @@ class Lane:
             if device["state"] == "failed":
                 return f"fail {device['result_code']}: {device['result_msg']}"
             time.sleep(0.1)
-        return f"not within {TIMEOUT_S:g} s"
+        return f"not within {limit_s:g} s"
 
 
 @contextmanager
