@@ -38,7 +38,7 @@ def token_remove(name: str) -> None:
         for each in client.tokens():
             if each["name"] == name:
                 return client.remove_token(each["id"])
-    fail(f"there is no token {name!r}")
+    fail(f"there is no token {name!r}: `ivota token list` shows those that there are")
 
 
 def audit(

@@ -55,7 +55,7 @@ def group_remove(name: str) -> None:
         for each in client.groups():
             if each["name"] == name:
                 return client.remove_group(each["id"])
-    fail(f"there is no group {name!r}")
+    fail(f"there is no group {name!r}: `ivota group list` shows those that there are")
 
 
 @campaign.command("create")

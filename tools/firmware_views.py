@@ -77,7 +77,13 @@ def percent(made: Release, whole: Release) -> str:
 
 @contextmanager
 def bar(console: Console) -> Iterator[Callable[[str], Callable[[float], None]]]:
-    """Gives a bar for each piece of work, named; it is told the share that is done, 0 to 1."""
+    """Gives a bar for each piece of work, named; it is told the share that is done, 0 to 1.
+
+    Nothing is shown where there is no terminal.
+    """
+    if not console.is_terminal:
+        yield lambda what: lambda share: None
+        return
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
 

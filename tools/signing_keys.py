@@ -86,7 +86,9 @@ def generate(path: Path, passphrase: str | None) -> Path:
     public = path.with_name(path.stem + _SUFFIX)
     for each in (path, public):
         if each.exists():
-            raise ReleaseError(f"{each} exists; a key is never overwritten")
+            raise ReleaseError(
+                f"{each} exists, and a key is never overwritten: choose another name"
+            )
     if public == path:
         raise ReleaseError(f"{path} would be the public key's name; name it without {_SUFFIX}")
     key = PrivateKey(generate_private_key(_EXPONENT, BITS))
@@ -114,7 +116,8 @@ def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
             key = load_pem_private_key(data, ask().encode() or b"\0")
     except (ValueError, UnsupportedAlgorithm):
         raise ReleaseError(
-            f"{path} is no private key in PEM, or the passphrase is another"
+            f"{path} is no private key in PEM, or the passphrase is another: name the file that "
+            "`ivota keygen` made, not the public one beside it"
         ) from None
     if not isinstance(key, RSAPrivateKey):
         raise ReleaseError(f"{path}: {_WANTED}")

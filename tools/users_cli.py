@@ -55,7 +55,7 @@ def _found(client: Client, name: str) -> Json:
     for each in client.users():
         if each["name"] == name.strip().lower():
             return each
-    fail(f"there is no user {name!r}")
+    fail(f"there is no user {name!r}: `ivota user list` shows those that there are")
 
 
 def _password() -> str:

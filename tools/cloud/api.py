@@ -202,7 +202,7 @@ def find_device(session: Session, name: str, new: bool = False) -> Device:
     found = session.scalars(select(Device).where(Device.device_name == name).limit(3)).all()
     if len(found) > 1:
         names = ", ".join(each.name for each in found)
-        raise HTTPException(409, f"several devices are called {name!r}: {names}")
+        raise HTTPException(409, f"several devices are called {name!r}, name one of {names}")
     if found:
         return found[0]
     if not new:

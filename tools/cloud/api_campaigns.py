@@ -111,7 +111,7 @@ def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
     if given.group is not None:
         group = session.scalar(select(Group).where(Group.name == given.group))
         if group is None:
-            raise HTTPException(404, f"there is no group {given.group!r}")
+            raise HTTPException(404, f"there is no group {given.group!r}: `ivota group list`")
         text = group.query
     query.parse(text or "")
     same = {name: getattr(given, name) for name in _SAME}
@@ -161,5 +161,7 @@ def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
 def _campaign(session: Session, campaign_id: int) -> Campaign:
     campaign = session.get(Campaign, campaign_id)
     if campaign is None:
-        raise HTTPException(404, f"there is no campaign with the id {campaign_id}")
+        raise HTTPException(
+            404, f"there is no campaign with the id {campaign_id}: `ivota campaign list`"
+        )
     return campaign

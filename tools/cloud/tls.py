@@ -29,5 +29,7 @@ class Certificate:
             ) from None
         except OSError as error:
             name = self.chain if not self.chain.is_file() else self.key
-            raise CloudError(f"{name} cannot be read: {error.strerror}") from None
+            raise CloudError(
+                f"{name} cannot be read ({error.strerror}): does --tls-cert or --tls-key name it?"
+            ) from None
         return context

@@ -54,7 +54,10 @@ def _archive(requirement: str) -> Iterator[Path]:
         archives = list(Path(folder).glob("*.tar.gz"))
         if done.returncode or not archives:
             lines = done.stderr.strip().splitlines() or ["nothing was downloaded"]
-            raise ToolchainError(f"{requirement} could not be fetched: {lines[-1]}")
+            raise ToolchainError(
+                f"{requirement} could not be fetched: {lines[-1]}\n"
+                "Try again when there is a network."
+            )
         yield archives[0]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from .apt import Apt, AptError
 from .cache import ToolchainError, cache_dir, say
@@ -190,9 +192,21 @@ def _from_any_suite(
             raise ToolchainError(f"{program} is missing, and no {tool} to fetch it with: {advice}")
     mirror = _mirror(advice)
     say(f"fetching {program}, once, into {cache_dir()}")
-    # Nothing at all unless it is a terminal, where it shows that something goes on.
-    with Console(stderr=True).status(f"fetching {program}"):
+    with _spinner(f"fetching {program}"):
         _try_suites(program, advice, new, attempt, suites, mirror)
+
+
+@contextlib.contextmanager
+def _spinner(what: str) -> Iterator[None]:
+    """Shows that something goes on, and for how long; nothing where there is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(what)
+        yield
 
 
 def _try_suites(
