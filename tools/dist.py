@@ -39,7 +39,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     # Firmware that must be signed.
     "signatures": ("payload", "signature", "trailer"),
     # A patch in place of a whole firmware.
-    "deltas": ("delta", "expand", "patch"),
+    "deltas": ("delta", "expand", "patch", "prepare"),
     # Aliyun's cloud in place of Tencent's.
     "aliyun": ("aliyun",),
 }

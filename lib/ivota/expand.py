@@ -6,7 +6,6 @@ until that is confirmed: whatever the power does, it need not be fetched again.
 
 import hashlib
 import io
-import os
 from binascii import hexlify
 
 from deflate import RAW, DeflateIO
@@ -42,18 +41,21 @@ def _work(job):
     with open(push.path, "rb") as file:
         patch = once("patch")
         header = patch.parse(file.read(patch.MOST))
-        slot = _slot(header.kind == patch.IMAGE)
+        prepare = once("prepare")
+        slot = prepare.next_slot(header.kind == patch.IMAGE)
         del patch
         md5 = hexlify(header.result_md5).decode()
         why = client.state.rejected and once("state").reason(client.state, md5, push.version)
         if why:
-            raise _refusal(why)
+            raise prepare.refusal(why)
         client.log("info", "expand", base=header.base_version, size=header.result_size)
-        base = _base(client, header, slot)
+        base = prepare.open_base(client, header, slot)
         target = None
         try:
-            yield from _compare(base, header)
-            target = (_begin_slot if slot else _begin)(header, push.path, client.state, slot)
+            yield from prepare.compare(base, header)
+            begin = prepare.begin_slot if slot else prepare.begin
+            target = begin(header, push.path, client.state, slot)
+            del prepare, begin  # leaves the heap to what is made
             target.digest = hashlib.sha256()
             if base:
                 base.seek(0)
@@ -73,97 +75,6 @@ def _work(job):
                 base.close()
             if target:
                 _end(target, job.firmware is push)
-
-
-def _refusal(why):
-    error = OtaError(_FAILED, why)
-    error.reject = True
-    return error
-
-
-def _slot(is_image):
-    """The partition for an image; None for what goes into a file."""
-    if not is_image:
-        return None
-    try:
-        slot = once("slots").next_slot()
-    except ImportError:  # all ports but one
-        slot = None
-    if not slot:
-        raise _refusal("this board has no slot for an ESP32 image")
-    return slot
-
-
-def _base(client, header, slot):
-    """What the patch builds on, opened; None where it builds on nothing."""
-    if not header.base_size:
-        return None
-    if slot:
-        if header.base_size > slot.info()[3]:
-            raise _wrong(header)
-        return once("slotfile").Running()
-    try:
-        return open(client.state.active or "", "rb")
-    except OSError:
-        raise _wrong(header)
-
-
-def _wrong(header):
-    return _refusal("wrong base: the patch is for version " + header.base_version)
-
-
-def _compare(base, header):
-    """Digest as much of the base as the patch knows."""
-    digest = hashlib.md5()
-    buffer = bytearray(_CHUNK)
-    left = header.base_size
-    while left:
-        chunks = min(left // _CHUNK, _CHUNKS)
-        for _ in range(chunks):
-            if base.readinto(buffer, _CHUNK) != _CHUNK:
-                raise _wrong(header)
-            digest.update(buffer)
-        left -= chunks * _CHUNK
-        if not chunks:
-            if base.readinto(buffer, left) != left:
-                raise _wrong(header)
-            digest.update(memoryview(buffer)[:left])
-            left = 0
-        yield
-    if header.base_size and digest.digest() != header.base_md5:
-        raise _wrong(header)
-
-
-def _begin_slot(header, path, state, slot):
-    """The slot, ready for the result; of what lay there no checkpoint is true any more."""
-    slots = once("slots")
-    slots.fits(slot, header.result_size)
-    staging = once("staging")
-    staging.clear(path.rpartition("/")[0], (state.active, state.previous, path))
-    target = staging.Target()
-    target.size = header.result_size
-    slots.open_slot(target, path[:-4], target, slot, {"slot": slot.info()[4]})
-    target.path = path
-    return target
-
-
-def _begin(header, path, state, _slot):
-    """The file for the result, begun anew whatever lies there, and room for all of it."""
-    staging = once("staging")
-    base = path[:-4]
-    target = staging.Target()
-    target.size = header.result_size
-    target.path = base + ".new"
-    spare = state.previous if state.previous != path else None
-    staging.make_room(target, base.rpartition("/")[0], (state.active, path), spare)
-    target.fat = staging.size_of(base + ".BIN") >= 0
-    target.block_size = _BLOCK if target.fat else os.statvfs(path)[0]
-    target.file = open(target.path, "w+b")
-    target.durable = target.checked = target.blocks = target.end = 0
-    target.buffer = bytearray(_CHUNK)
-    target.chunk = _CHUNK
-    once("firmware").next_end(target)
-    return target
 
 
 def _write(target, pieces):

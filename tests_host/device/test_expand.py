@@ -11,7 +11,7 @@ from doubles.fakeesp32 import FakeEsp32, image_of
 from patches import compressed, group, header, patch, stored
 from signed import KEYS
 
-from ivota import OtaError, delta, expand, jsonfile, once, staging
+from ivota import OtaError, delta, expand, jsonfile, once, prepare, staging
 from ivota.codes import FAILED
 from ivota.patch import MOST, parse
 from support import patched, raises, read_file, write_file
@@ -387,9 +387,9 @@ def test_a_flash_that_fails_is_no_verdict():
         def close(self):
             pass
 
-    for name, fails in (("DeflateIO", lambda *_: Failing()), ("_base", lambda *_: Failing())):
+    for module, name in ((expand, "DeflateIO"), (prepare, "open_base")):
         with Board(patch(BASE, RESULT)) as board:
-            with patched(expand, **{name: fails}):
+            with patched(module, **{name: lambda *_: Failing()}):
                 board.start()
                 board.push()
                 board.spin(60, lambda: board.finals())

@@ -257,7 +257,13 @@ MISTAKES = (
     Mistake(
         "the base of a delta is not compared",
         "delta wrong",
-        (("lib/ivota/expand.py", "if header.base_size and digest.digest()", "if b'' and digest"),),
+        (
+            (
+                "lib/ivota/prepare.py",
+                "if header.base_size and digest.digest()",
+                "if b'' and digest",
+            ),
+        ),
     ),
     Mistake(
         "what a delta makes is not compared",

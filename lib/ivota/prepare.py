@@ -1,0 +1,108 @@
+"""What comes before a patch is applied: its base compared, and the place for its result begun.
+
+A module of its own, so that it has left the heap when the result is made.
+"""
+
+import hashlib
+import os
+
+from micropython import const
+
+from ivota import OtaError, once
+
+_FAILED = const(-5)
+_CHUNK = const(512)
+_CHUNKS = const(128)  # in a step: 64 KiB are read and digested in less time than an erase takes
+_BLOCK = const(4096)
+
+
+def refusal(why):
+    """The error for a patch that this board can't use; it is not to be fetched again."""
+    error = OtaError(_FAILED, why)
+    error.reject = True
+    return error
+
+
+def next_slot(is_image):
+    """The partition for an image; None for what goes into a file."""
+    if not is_image:
+        return None
+    try:
+        slot = once("slots").next_slot()
+    except ImportError:  # all ports but one
+        slot = None
+    if not slot:
+        raise refusal("this board has no slot for an ESP32 image")
+    return slot
+
+
+def open_base(client, header, slot):
+    """What the patch builds on, opened; None where it builds on nothing."""
+    if not header.base_size:
+        return None
+    if slot:
+        if header.base_size > slot.info()[3]:
+            raise _wrong(header)
+        return once("slotfile").Running()
+    try:
+        return open(client.state.active or "", "rb")
+    except OSError:
+        raise _wrong(header)
+
+
+def _wrong(header):
+    return refusal("wrong base: the patch is for version " + header.base_version)
+
+
+def compare(base, header):
+    """Digest as much of the base as the patch knows, a bounded piece at each step."""
+    digest = hashlib.md5()
+    buffer = bytearray(_CHUNK)
+    left = header.base_size
+    while left:
+        chunks = min(left // _CHUNK, _CHUNKS)
+        for _ in range(chunks):
+            if base.readinto(buffer, _CHUNK) != _CHUNK:
+                raise _wrong(header)
+            digest.update(buffer)
+        left -= chunks * _CHUNK
+        if not chunks:
+            if base.readinto(buffer, left) != left:
+                raise _wrong(header)
+            digest.update(memoryview(buffer)[:left])
+            left = 0
+        yield
+    if header.base_size and digest.digest() != header.base_md5:
+        raise _wrong(header)
+
+
+def begin_slot(header, path, state, slot):
+    """The slot, ready for the result; of what lay there no checkpoint is true any more."""
+    slots = once("slots")
+    slots.fits(slot, header.result_size)
+    staging = once("staging")
+    staging.clear(path.rpartition("/")[0], (state.active, state.previous, path))
+    target = staging.Target()
+    target.size = header.result_size
+    slots.open_slot(target, path[:-4], target, slot, {"slot": slot.info()[4]})
+    target.path = path
+    return target
+
+
+def begin(header, path, state, _slot):
+    """The file for the result, begun anew whatever lies there, and room for all of it."""
+    staging = once("staging")
+    base = path[:-4]
+    target = staging.Target()
+    target.size = header.result_size
+    target.path = base + ".new"
+    spare = state.previous if state.previous != path else None
+    staging.make_room(target, base.rpartition("/")[0], (state.active, path), spare)
+    target.fat = staging.size_of(base + ".BIN") >= 0
+    target.block_size = _BLOCK if target.fat else os.statvfs(path)[0]
+    target.file = open(target.path, "w+b")
+    target.durable = target.checked = target.blocks = target.end = 0
+    target.buffer = bytearray(_CHUNK)
+    target.chunk = _CHUNK
+    once("firmware").next_end(target)
+    return target
