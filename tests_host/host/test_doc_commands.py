@@ -90,6 +90,33 @@ def test_one_laptop_then_many_devices(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_first_update(tmp_path: Path) -> None:
+    """docs/guide.md: the commands, and what the board prints meanwhile."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    text = chapter("guide.md", "The first update")
+    with (
+        Cloud(tmp_path / "cloud") as cloud,
+        Board(tmp_path / "b", config=device(cloud.mqtt_port, "HOME/esp32-1")) as board,
+    ):
+        board.install()
+        board.power_on()
+        board.wait_log("connected", 20)
+        start = len(board.log)
+        for words in commands(text):
+            said = run(words, tmp_path, IVOTA_URL=cloud.api_url)
+        assert "done" in said
+        board.wait_log("confirmed", 20, start)
+        printed = iter(re.sub(r"^ivota: ", "", line) for line in board.log[start:])
+        for line in re.findall(r"^    ([a-z_]+(?: {2,}\w+=.*)?)$", text, re.M):
+            event, *fields = line.split()
+            keys = [field.partition("=")[0] for field in fields]
+            assert any(
+                each.split()[0] == event and all(f" {key}=" in each for key in keys)
+                for each in printed
+            ), line
+
+
+@pytest.mark.slow
 def test_backup_and_restore(tmp_path: Path) -> None:
     shown = commands(chapter("operate.md", "Backup and restore"))
     assert [words[1] for words in shown] == ["backup", "restore"]
