@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -13,6 +12,8 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from ivota_tools.bench.download.stage import update_firmware
 
 WAIT_S = 15.0
 
@@ -170,14 +171,3 @@ def report_progress(
     if percent is not None:
         progress["percent"] = percent
     return {"type": "report_progress", "report": {"progress": progress, "version": version}}
-
-
-def update_firmware(version: str, url: str, data: bytes) -> Json:
-    return {
-        "type": "update_firmware",
-        "version": version,
-        "url": url,
-        "file_size": len(data),
-        "md5sum": hashlib.md5(data).hexdigest(),
-        "user_defined": "-",
-    }
