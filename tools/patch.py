@@ -30,6 +30,7 @@ _CHANGES = 255  # in a record
 _COPY_LEAST = 14  # bytes, less what is told of changes in them
 _GAP = 255  # words from one change to the next
 _UNPACK = 65_536  # bytes at once
+_SPARE = 1024  # bytes of a stream beyond twice its result: no record of ours takes as many
 _MOST = 0xFFFF  # bytes that one record copies, or inserts
 
 
@@ -197,15 +198,20 @@ def summarize(data: bytes) -> Summary:
 def records(data: bytes) -> Iterator[Record]:
     """The records of a patch, as far as its result goes; never much of it unpacked at once.
 
-    Raises PatchError.
+    A stream of more than twice its result is refused: deflate could have packed a thousandfold,
+    and records that make a byte each would keep whoever reads them busy. Raises PatchError.
     """
     patch = read(data)
+    left = 2 * patch.result_size + _SPARE
     unpacker = zlib.decompressobj(-patch.window)
     packed, ready = data[patch.header_size :], bytearray()
     made = 0
 
     def take(n: int) -> bytes:
-        nonlocal packed
+        nonlocal packed, left
+        left -= n
+        if left < 0:
+            raise PatchError("the patch unpacks to more than its result needs")
         while len(ready) < n:
             try:
                 ready.extend(unpacker.decompress(packed, _UNPACK))

@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 from cloud_support import Device, wait_until
+from pages_support import PASSWORD, Visitor
 from typer.testing import CliRunner
 
 from ivota_tools import cli
@@ -298,6 +300,41 @@ def test_the_cloud_as_a_command(tmp_path):
     assert process.returncode == 0 and "Traceback" not in errors
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", started["mqtt_port"]), timeout=1)
+
+
+@contextmanager
+def printed_by_the_cloud(folder):
+    """What it says before it waits, by the first word of each line."""
+    with subprocess.Popen(
+        [*IVOTA, "cloud", "--port", "0", "--mqtt-port", "0", "--data", str(folder)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        said = {}
+        for line in process.stdout:
+            word, _, rest = line.strip().partition(" ")
+            said[word] = rest.strip()
+            if word == "Ctrl-C":
+                break
+        try:
+            yield said
+        finally:
+            process.terminate()
+
+
+def test_the_first_start_prints_the_set_up_link_and_no_later_one(tmp_path):
+    """It is good for an admin, once; the next start prints the address alone."""
+    with printed_by_the_cloud(tmp_path) as said:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/set-up/[\w-]{32}", said["console"])
+        assert said["(good"].startswith("once")
+        with Visitor(said["console"].partition("/set-up/")[0]) as visitor:
+            visitor.get(said["console"])
+            form = {"name": "maria", "password": PASSWORD, "again": PASSWORD}
+            assert "Welcome, maria" in visitor.post(visitor.page.url.path, **form)
+            assert "People and tokens" in visitor.get("/people")
+    with printed_by_the_cloud(tmp_path) as said:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", said["console"]) and "(good" not in said
 
 
 @pytest.mark.slow

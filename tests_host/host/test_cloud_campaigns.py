@@ -1,13 +1,15 @@
 """Campaigns over real MQTT and HTTP, on both databases: stages, limits, stops, operators."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import postgres_support
 import pytest
+import sqlalchemy as sa
 from cloud_support import Device, wait_until
 
 from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud import BackOff, Cloud, campaigns, models
 
 DATA = b"firmware" * 2000
 
@@ -134,6 +136,44 @@ def test_it_stops_by_itself_and_is_resumed_for_the_failed_alone(fleet):
     assert [each["state"] for each in attempts] == ["failed", "done"]
     reports = fleet.api.attempt_reports(attempts[0]["id"])
     assert [r["result_code"] for r in reports if r["state"] == "fail"] == [-4, -5, -4]
+
+
+def test_reports_are_taken_in_while_many_are_tried_again(cloud, fleet, monkeypatch):
+    """Who writes holds up who takes in reports: a retry of thousands lets go again and again."""
+    (device,) = fleet.add(1)
+    many = 100
+    with cloud.database.writing() as session:
+        session.add_all(
+            models.Device(product_id=fleet.product, device_name=f"m{n}", version="0.1")
+            for n in range(many)
+        )
+    campaign = fleet.campaign(active_most=1)
+    wait_until(lambda: "queued" not in fleet.show(campaign)["states"], "targets for all")
+    fleet.api.pause_campaign(campaign)
+    mine = sa.select(models.Device.id).where(models.Device.device_name.startswith("m"))
+    with cloud.database.writing() as session:
+        session.execute(
+            sa.update(models.Assignment)
+            .where(models.Assignment.campaign_id == campaign)
+            .where(models.Assignment.device_id.in_(mine))
+            .values(state="failed", next_push_at=None)
+        )
+    device.messages.queue.clear()
+    monkeypatch.setattr(campaigns, "ASSIGNED_MOST", 10)
+    with ThreadPoolExecutor() as pool:
+        retry = pool.submit(fleet.api.retry_campaign, campaign)
+        for _ in range(3):
+            device.hello("0.1")
+            assert not retry.done()
+        # One of those that still wait is given something else meanwhile.
+        fleet.api.push(f"{fleet.product}/m{many - 1}", "0.3")
+        assert retry.result() == {"devices": many - 1}
+    states = fleet.show(campaign)["states"]
+    assert states["failed"] == 1 and states["waiting"] >= many - 1
+    noted = [line for line in fleet.api.audit() if line["action"] == "campaign retry"]
+    assert noted[-1]["detail"] == f'{{"devices": {many}}}'
+    found = fleet.api.attempts(fleet.api.device(f"{fleet.product}/m0")["id"])
+    assert [each["state"] for each in found] == ["failed", "waiting"]
 
 
 def test_only_the_outdated(fleet):

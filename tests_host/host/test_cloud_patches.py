@@ -139,6 +139,25 @@ def test_a_damaged_patch_is_not_taken_in(api, files, tmp_path):
         api.upload(files.delta.path, "0.3")
 
 
+def test_a_patch_is_not_unpacked_for_a_result_that_nobody_has(api, files, tmp_path, monkeypatch):
+    """Four gigabytes in a few: who only uploads must not keep the cloud busy for hours."""
+    unpacked = []
+    monkeypatch.setattr(patch, "records", lambda data: unpacked.append(data) or iter(()))
+    whole = files.delta.path.read_bytes()
+    path = tmp_path / "bomb.bin"
+    for at, value, words in (
+        (32, (1 << 32) - 1, f"promises 4294967295 bytes of a firmware of {len(files.new)}"),
+        (36, 0, "upload that one before it"),
+    ):
+        path.write_bytes(whole[:at] + value.to_bytes(4, "little") + whole[at + 4 :])
+        with pytest.raises(ApiError, match=words):
+            api.upload(path, "0.2")
+    path.write_bytes(whole[:40])
+    with pytest.raises(ApiError, match="patch"):
+        api.upload(path, "0.2")
+    assert not unpacked
+
+
 def test_the_same_rules_without_a_cloud():
     """A failed patch is given up at once, and counts as no failure of the firmware's."""
     now = 100.0

@@ -150,3 +150,17 @@ def test_a_stream_is_not_unpacked_without_end() -> None:
     bomb = data[:84] + patch._deflated(bytes(1 << 22), 10)
     with pytest.raises(PatchError):
         patch.apply(b"", bomb)
+
+
+def test_records_of_a_byte_each_are_not_read_to_their_end() -> None:
+    """Nine bytes of a stream for one of the result: 25 KB would keep a host at it for long."""
+    groups = 20_000
+    header = bytearray(patch.make(b"", b"abc")[:84])
+    header[32:36] = (32 * groups).to_bytes(4, "little")
+    group = bytes([32]) + bytes([1, 0] * 32) + bytes(32 * 7)
+    bomb = bytes(header) + patch._deflated(group * groups, 10)
+    assert len(bomb) < 30_000
+    read: list[patch.Record] = []
+    with pytest.raises(PatchError, match="more than its result needs"):
+        read.extend(patch.records(bomb))
+    assert len(read) < 32 * groups / 4

@@ -201,8 +201,8 @@ def cancelled(page, folder, slow, cloud):
 
 @pytest.mark.parametrize(
     ("dark", "phone"),
-    [(False, False), (True, False), (False, True)],
-    ids=["light", "dark", "phone"],
+    [(False, False), (True, False), (False, True), (True, True)],
+    ids=["light", "dark", "phone", "phone-dark"],
 )
 def test_nothing_that_axe_finds_and_nothing_wider_than_the_screen(
     browser, shown, signed_in, dark, phone

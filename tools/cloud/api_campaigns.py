@@ -95,9 +95,9 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     @router.post("/campaigns/{campaign_id}/retry")
     def post_retry(campaign_id: Number, who: str = Depends(may)) -> fleet.RetryOut:
         """Another attempt for each device that stands as failed, and for no other."""
-        with database.writing() as session:
-            campaign = _campaign(session, campaign_id)
-            count = campaigns.retry_failed(session, campaign, time.time(), who)
+        with database.reading() as session:
+            _campaign(session, campaign_id)
+        count = campaigns.retry_failed(database, campaign_id, time.time(), who)
         wake()
         return fleet.RetryOut(devices=count)
 

@@ -1,8 +1,12 @@
-"""Campaigns: made, started, moved on, and what an operator may do to one. In a transaction."""
+"""Campaigns: made, started, moved on, and what an operator may do to one.
+
+Inside one transaction, but for what takes long: reports wait for whoever writes.
+"""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +15,26 @@ from sqlalchemy.orm import Session, joinedload
 
 from . import audit, rollout, stages
 from .assign import assign, touch
-from .database import next_revision
+from .database import Database, next_revision
 from .models import Assignment, Campaign, Device, Member
 from .query import find
-from .stages import CANCELLED, DRAFT, ENDED, PAUSED, RUNNING, SCHEDULED, STOPPED, Tally
+from .stages import (
+    CANCELLED,
+    DRAFT,
+    ENDED,
+    FINISHED,
+    PAUSED,
+    RUNNING,
+    SCHEDULED,
+    STOPPED,
+    Tally,
+)
 from .versions import is_older
 
-ASSIGNED_MOST = 500  # devices that get their target in one step
+ASSIGNED_MOST = 500  # devices that get their target in one transaction
+# Between two of them: who waits for SQLite's write lock looks for it every 0.1 s.
+BREATH_S = 0.15
+_RETRIED = (RUNNING, PAUSED, STOPPED, FINISHED)
 
 
 class CampaignError(ValueError):
@@ -79,30 +96,49 @@ def cancel(session: Session, campaign: Campaign, now: float, who: str) -> None:
     audit.note(session, who, "campaign cancel", _name(campaign))
 
 
-def retry_failed(session: Session, campaign: Campaign, now: float, who: str) -> int:
+def retry_failed(database: Database, number: int, now: float, who: str) -> int:
     """Another attempt for each device that stands as failed, and how many those are.
 
-    A finished campaign runs again until they have ended. Raises CampaignError.
+    In several transactions, between which reports are taken in. A finished campaign runs again
+    until they have ended. Raises CampaignError.
     """
-    if campaign.state not in (RUNNING, PAUSED, STOPPED, stages.FINISHED):
-        raise CampaignError(f"the campaign is {campaign.state}: nothing can be tried again")
-    failed = _members(session, campaign).join(Member.assignment)
-    count = 0
-    for member in session.scalars(failed.where(Assignment.state == rollout.FAILED)):
-        # What has been given another target since is no longer this campaign's.
-        if member.assignment and member.assignment.current:
-            attempt = assign(session, member.device, campaign.firmware, now, campaign)
-            member.assignment_id = attempt.id
-            count += 1
-    session.flush()
-    if count:
-        total = sum(tally(session, campaign), Tally())
-        campaign.waived_done, campaign.waived_failed = total.good, total.failed
-        campaign.stage_good_at = None
-        if campaign.state == stages.FINISHED:
-            campaign.state, campaign.ended_at = RUNNING, None
-    audit.note(session, who, "campaign retry", _name(campaign), devices=count)
+    with database.writing() as session:
+        campaign = session.get_one(Campaign, number)
+        if campaign.state not in _RETRIED:
+            raise CampaignError(f"the campaign is {campaign.state}: nothing can be tried again")
+        waiting = session.scalars(_failed(campaign)).all()
+        if waiting:
+            total = sum(tally(session, campaign), Tally())
+            campaign.waived_done, campaign.waived_failed = total.good, total.failed
+            campaign.stage_good_at = None
+        audit.note(session, who, "campaign retry", _name(campaign), devices=len(waiting))
+        count = _retry(session, campaign, waiting[:ASSIGNED_MOST], now)
+    for at in range(ASSIGNED_MOST, len(waiting), ASSIGNED_MOST):
+        time.sleep(BREATH_S)
+        with database.writing() as session:
+            campaign = session.get_one(Campaign, number)
+            if campaign.state not in _RETRIED:
+                break  # somebody has cancelled it meanwhile
+            count += _retry(session, campaign, waiting[at : at + ASSIGNED_MOST], now)
     return count
+
+
+def _failed(campaign: Campaign) -> Select[tuple[int]]:
+    """Its devices that stand as failed, unless they were given another target since."""
+    query = select(Member.device_id).where(Member.campaign_id == campaign.id)
+    query = query.join(Member.assignment).order_by(Member.stage, Member.device_id)
+    return query.where(Assignment.state == rollout.FAILED, Assignment.current)
+
+
+def _retry(session: Session, campaign: Campaign, ids: Sequence[int], now: float) -> int:
+    # Looked at again: any of them may have been given something else since they were counted.
+    still = session.scalars(_failed(campaign).where(Member.device_id.in_(ids))).all()
+    members = _members(session, campaign).where(Member.device_id.in_(still))
+    _attempt(session, campaign, session.scalars(members).all(), now)
+    campaign.waived_failed -= len(still)  # they may fail anew, and are counted when they do
+    if still and campaign.state == FINISHED:
+        campaign.state, campaign.ended_at = RUNNING, None
+    return len(still)
 
 
 def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
@@ -119,7 +155,7 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
             .where(Member.campaign_id == campaign.id, Member.device_id == device.id)
             .values(assignment_id=attempt.id)
         )
-        if campaign.state == stages.FINISHED:
+        if campaign.state == FINISHED:
             campaign.state, campaign.ended_at = RUNNING, None
     audit.note(session, who, "device retry", device.name, version=old.firmware.version)
     return attempt
@@ -208,8 +244,16 @@ def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
         Member.assignment_id.is_(None), Member.stage <= campaign.stage
     )
     waiting: Sequence[Member] = session.scalars(query.limit(ASSIGNED_MOST)).all()
+    _attempt(session, campaign, waiting, now)
+    return len(waiting) == ASSIGNED_MOST
+
+
+def _attempt(
+    session: Session, campaign: Campaign, members: Sequence[Member], now: float
+) -> None:
+    """Gives these the campaign's firmware as their target, all in a few statements."""
     made: list[tuple[Member, Assignment]] = []
-    for member in waiting:
+    for member in members:
         device = member.device
         attempt = Assignment(
             device_id=device.id,
@@ -235,7 +279,6 @@ def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
     for member, attempt in made:
         member.assignment_id = attempt.id
         session.expire(member.device, ["assignment"])
-    return len(waiting) == ASSIGNED_MOST
 
 
 def _chosen_at(assignment: Assignment) -> float:

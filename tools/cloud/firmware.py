@@ -13,7 +13,8 @@ from types import TracebackType
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from .. import release
+from .. import patch, release
+from ..patch import Patch
 from . import audit
 from .database import Database
 from .models import Firmware
@@ -117,10 +118,14 @@ def register(
     if upload.size == 0:
         raise FirmwareError(422, "the upload is empty")
     try:
+        # Asked before it is unpacked: what a known firmware's size bounds ends soon.
+        promised = _promised(upload.path)
+        if promised:
+            _whole(database, promised, version)
         release_ = release.inspect(upload.path)
         version = _agree("version", version, release_.version)
         application = _agree("application", application, release_.application)
-        whole = _whole(database, release_, version) if release_.patch else None
+        whole = _whole(database, release_.patch, version) if release_.patch else None
         if whole:
             version = whole.version
             application = _agree("application", application, whole.application)
@@ -153,11 +158,23 @@ def register(
     return firmware, warnings
 
 
-def _whole(database: Database, made: release.Release, version: str | None) -> Firmware:
+def _promised(path: Path) -> Patch | None:
+    """What a patch's header says; None for any other file. Raises ReleaseError."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if release.kind_of(head) != "patch":
+        return None
+    try:
+        return patch.read(head)
+    except patch.PatchError as error:
+        raise release.ReleaseError(str(error)) from None
+
+
+def _whole(database: Database, made: Patch, version: str | None) -> Firmware:
     """The firmware that a patch makes, which must be here before it."""
-    assert made.patch
-    query = select(Firmware).where(Firmware.sha256 == made.patch.result_sha256)
-    query = query.where(Firmware.whole_id.is_(None))
+    query = select(Firmware).where(
+        Firmware.sha256 == made.result_sha256, Firmware.whole_id.is_(None)
+    )
     if version is not None:
         query = query.where(Firmware.version == version)
     with database.reading() as session:
@@ -165,6 +182,10 @@ def _whole(database: Database, made: release.Release, version: str | None) -> Fi
     if found is None:
         raise FirmwareError(
             422, "this patch makes a firmware that is not here: upload that one before it"
+        )
+    if found.size != made.result_size:
+        raise FirmwareError(
+            422, f"this patch promises {made.result_size} bytes of a firmware of {found.size}"
         )
     return found
 

@@ -39,7 +39,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
     back = "/campaigns/{id}"
 
     def post(action: str) -> BaseRoute:
-        handler = acting(back, lambda visit: act(visit, action))
+        handler = acting(back, retry if action == "retry" else lambda visit: act(visit, action))
         path = f"/campaigns/{{id:int}}/{action}"
         return route(setting, path, handler, method="POST", needed=OPERATOR)
 
@@ -210,6 +210,14 @@ def stage_words(stage: dict[str, Any]) -> str:
     return f"{stage['percent']:g} %"
 
 
+def retry(visit: Visit) -> str:
+    with visit.database.reading() as session:
+        number = find(session, visit.number("id")).id
+    count = campaigns.retry_failed(visit.database, number, time.time(), visit.who)
+    visit.setting.wake()
+    return f"{counted(count, 'device')} will be tried again."
+
+
 def act(visit: Visit, action: str) -> str:
     now = time.time()
     with visit.database.writing() as session:
@@ -223,12 +231,9 @@ def act(visit: Visit, action: str) -> str:
         elif action == "resume":
             campaigns.resume(session, campaign, visit.who)
             words = f"{campaign.name} goes on."
-        elif action == "cancel":
+        else:
             campaigns.cancel(session, campaign, now, visit.who)
             words = f"{campaign.name} is cancelled for good: no push goes out any more."
-        else:
-            count = campaigns.retry_failed(session, campaign, now, visit.who)
-            words = f"{counted(count, 'device')} will be tried again."
     visit.setting.wake()
     return words
 
