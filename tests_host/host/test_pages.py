@@ -1,5 +1,7 @@
 """The console's pages over HTTP: what they show, how much they ask the database, and bad input."""
 
+import html
+import json
 import random
 import re
 import threading
@@ -181,6 +183,85 @@ def test_an_operator_runs_a_campaign(console):
         assert "cancelled for good" in visitor.post(f"{url}/cancel")
 
 
+def test_an_operator_names_groups(console, viewer):
+    """They mean the same to the commands, and a campaign's form offers them."""
+    cloud = console[0]
+    page = "/campaigns/groups"
+    with Visitor(cloud.api_url, "operator") as visitor:
+        visitor.get(page)
+        assert "not part of a query" in visitor.post(page, 422, name="x", query="pump")
+        assert "name" in visitor.post(page, 422, name="", query="tag:beta")
+        text = visitor.post(page, name="first", query="tag:beta seen<1d", look="1")
+        assert "Now that means 12 devices" in text and "first" not in text
+        assert 'value="tag:beta seen&lt;1d"' in visitor.page.text
+        text = visitor.post(page, name="first", query="tag:beta seen<1d")
+        assert "first is kept" in text and "first tag:beta seen<1d 12" in text
+        visitor.post(page, name="first", query="tag:beta version<0.3")  # another query for it
+        with Client(cloud.api_url, local_token(cloud.folder)) as api:
+            (group,) = [each for each in api.groups() if each["name"] == "first"]
+            assert group["query"] == "tag:beta version<0.3"
+            last = api.audit()[-1]
+        assert (last["who"], last["action"], last["subject"]) == ("operator", "group", "first")
+        assert f"first tag:beta version<0.3 {group['devices']}" in visitor.get(page)
+        assert "first" in visitor.get("/campaigns/new")
+        assert "Update …" not in viewer.get(page) and "first" in viewer.text
+        assert "first is forgotten" in visitor.post(f"{page}/{group['id']}/remove")
+        assert "gone already" in visitor.post(f"{page}/{group['id']}/remove")
+
+
+def test_a_search_goes_on_to_a_campaign(operator):
+    """Its words become a query, the version that was chosen too; a state cannot be one."""
+    link = re.compile(r'href="(/campaigns/new[^"]*)"[^>]*>Update')
+
+    def leads(address):
+        operator.get(address)
+        return html.unescape(link.search(operator.page.text)[1])
+
+    assert "Update all …" in operator.get("/")
+    operator.get(leads("/?q=PUMP+tag:beta&version=0.2".replace("PUMP", "pump")))
+    assert 'value="name:*pump* tag:beta version:0.2"' in operator.page.text
+    operator.get(leads("/?q=GREENHOUSE/pump-02+seen<1d"))
+    assert 'value="product:GREENHOUSE name:*pump-02* seen&lt;1d"' in operator.page.text
+    assert "GREENHOUSE/pump-02" in operator.text
+    assert "/campaigns/new?" not in operator.get("/?state=failed") + operator.page.text
+    # What no campaign could be made of is said before anybody tries.
+    assert "not part of a query" in operator.get("/campaigns/new?query=pump")
+    assert "216 devices" in operator.get("/campaigns/new?query=all")
+
+
+def test_devices_that_sign_in_are_added_here(tmp_path):
+    with Cloud(tmp_path / "c", sign_in=True) as cloud:
+        let_in(cloud, "operator", "viewer")
+        with Visitor(cloud.api_url, "viewer") as visitor:
+            assert "An operator adds the first one" in visitor.get("/")
+        with Visitor(cloud.api_url, "operator") as visitor:
+            assert "Add the first one" in visitor.get("/")
+            assert "None yet. A group is a name" in visitor.get("/campaigns/groups")
+            visitor.get("/devices/new")
+            for product, name, said in (("", "a", "both without"), ("P/Q", "a", "both without"),
+                                        ("P", "a+", "MQTT topic")):  # fmt: skip
+                assert said in visitor.post("/devices/new", 422, product=product, name=name)
+            assert f'value="{html.escape(name)}"' in visitor.page.text
+            text = visitor.post("/devices/new", product="P", name="äther")
+            found = json.loads(text[text.index("{") : text.index("} Copy") + 1])
+            assert (found["product_id"], found["device_name"]) == ("P", "äther")
+            assert "has a secret; its own page" in visitor.post(
+                "/devices/new", 409, csrf=word(visitor), product="P", name="äther"
+            )
+            assert found["device_secret"] not in visitor.get("/devices/1")
+            assert "with its own secret" in visitor.text
+            other = visitor.post("/devices/1/secret")
+            assert found["device_secret"] not in other and '"device_secret"' in other
+            with cloud.database.reading() as session:
+                assert session.get(Device, 1).secret in other
+            assert "device add" in visitor.get("/audit") and "device secret" in visitor.text
+
+
+def word(visitor):
+    visitor.get("/devices/new")
+    return visitor.csrf
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -312,13 +393,12 @@ def test_the_search_means_what_a_campaign_means(database):
     with database.reading() as session:
         for text in QUERIES:
             wanted = {device.id for device in query.find(session, text, NOW)}
-            terms = text if text != "all" else ""
             found: set[int] = set()
             for page in range(1, 5):
-                part = looking.devices(session, Wanted(terms, sort="name", page=page), NOW)
+                part = looking.devices(session, Wanted(text, sort="name", page=page), NOW)
                 found |= {device.id for device in part.devices}
             assert found == wanted, text
-            assert part.total == len(wanted)
+            assert part.total == len(wanted) == looking.count(session, text, NOW)
 
 
 def test_the_chart_counts_back_from_what_runs_now(database):

@@ -14,8 +14,8 @@ from ivota_tools.cloud.access import LOCAL_TOKEN, local_token
 from ivota_tools.cloud.models import Audit, Refusal, SignIn, User
 from ivota_tools.cloud.pages.frame import safe_next
 
-READING = ("/", "/firmware", "/campaigns", "/audit", "/account")
-OPERATING = ("/campaigns/new",)
+READING = ("/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account")
+OPERATING = ("/campaigns/new", "/devices/new")
 ADMINISTERING = ("/people",)
 # Everything that changes something, with who may: what it answers does not matter, 403 does.
 ACTIONS = {
@@ -24,6 +24,10 @@ ACTIONS = {
     "/devices/1/retry": "operator",
     "/devices/1/cancel": "operator",
     "/devices/1/tags": "operator",
+    "/devices/1/secret": "operator",
+    "/devices/new": "operator",
+    "/campaigns/groups": "operator",
+    "/campaigns/groups/99/remove": "operator",
     "/campaigns/new": "operator",
     "/campaigns/1/start": "operator",
     "/campaigns/1/pause": "operator",

@@ -6,6 +6,7 @@ by its own Content-Security-Policy among it, fails the test.
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ from ivota_tools.sim import Board, Proxy
 
 EXAMPLE = take.CHECKOUT / "examples" / "thermometer"
 PASSWORD = take.PASSWORD
+COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules that a scheme may break
 WAIT_MS = 60_000  # for what a board does on a machine that has other things to do
 
 pytestmark = pytest.mark.slow
@@ -44,10 +46,10 @@ def shown():
 
 
 @contextmanager
-def page_of(browser, dark=False, phone=False, javascript=True):
+def page_of(browser, phone=False, javascript=True):
     """A page of its own browser session; it must have nothing to complain of."""
     complaints = []
-    with take.context(browser, dark, phone, javascript) as context:
+    with take.context(browser, False, phone, javascript) as context:
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
@@ -64,8 +66,8 @@ def signed_in(browser, shown):
     """Gives a page that the admin of the fleet that is made up has signed in on."""
 
     @contextmanager
-    def make(dark=False, phone=False):
-        with page_of(browser, dark, phone) as page:
+    def make(phone=False):
+        with page_of(browser, phone) as page:
             take.sign_in(page, shown.url)
             yield page
 
@@ -127,6 +129,29 @@ def first_board(page, cloud, board):
     board.power_on()
     expect(page.get_by_role("link", name="P/kitchen")).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_role("row", name="P/kitchen")).to_contain_text("0.1")
+
+
+def test_a_board_signs_in_with_what_the_console_shows(browser, tmp_path):
+    """From an empty console that lets in nobody, to a board with the configuration shown."""
+    with Cloud(tmp_path / "cloud", sign_in=True) as cloud, page_of(browser) as page:
+        set_up(page, cloud)
+        page.get_by_role("link", name="Add the first one").click()
+        page.get_by_label("Product").fill("HOME")
+        page.get_by_label("Name").fill("kitchen")
+        page.get_by_role("button", name="Add it").click()
+        shown = json.loads(page.locator("pre", has_text="product_id").inner_text())
+        assert shown.pop("wifi")  # a simulated board has its network already
+        page.get_by_role("link", name="Fleet", exact=True).first.click()
+        row = page.get_by_role("row", name="HOME/kitchen")
+        expect(row).to_contain_text("never")
+        board = Board(tmp_path / "board", bits=64, mpy=True, config=shown)
+        board.install()
+        board.power_on()
+        try:
+            expect(row).to_contain_text("0.1", timeout=WAIT_MS)
+        finally:
+            board.stop()
+            print(*board.log, sep="\n")
 
 
 def release(folder, version, app=None, pad_to=None):
@@ -199,34 +224,37 @@ def cancelled(page, folder, slow, cloud):
     assert device["pushes"] == pushes and device["state"] in ("cancelled", "done")
 
 
-@pytest.mark.parametrize(
-    ("dark", "phone"),
-    [(False, False), (True, False), (False, True), (True, True)],
-    ids=["light", "dark", "phone", "phone-dark"],
-)
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
 def test_nothing_that_axe_finds_and_nothing_wider_than_the_screen(
-    browser, shown, signed_in, dark, phone
+    browser, shown, signed_in, phone
 ):
+    """In light and in dark, where what is about colours is asked again: nothing else differs."""
     axe = Axe()
 
     def check(page, name):
-        found = axe.run(page).response["violations"]
-        told = [(each["id"], each["impact"], [node["html"][:120] for node in each["nodes"][:3]])
-                for each in found]  # fmt: skip
-        assert not told, (name, told)
+        for scheme, options in (("light", None), ("dark", {"runOnly": COLOURS})):
+            page.emulate_media(color_scheme=scheme)
+            found = axe.run(page, options=options).response
+            told = [
+                (each["id"], each["impact"], [node["html"][:120] for node in each["nodes"][:3]])
+                for each in found["violations"]
+            ]
+            assert not told, (name, scheme, told)
+            assert found["passes"], (name, scheme)
+        page.emulate_media(color_scheme="light")
         wide, most = page.evaluate(
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert wide <= most, name
 
-    with page_of(browser, dark, phone) as page:
+    with page_of(browser, phone) as page:
         for name, address in (("sign-in", f"{shown.url}/sign-in"), ("set-up", shown.set_up),
                               ("wait", shown.set_up.rpartition("/")[0])):  # fmt: skip
             page.goto(address)
             check(page, name)
         take.sign_in(page, shown.empty)
         check(page, "welcome")
-    with signed_in(dark, phone) as page:
+    with signed_in(phone) as page:
         for name, path in shown.pages.items():
             page.goto(shown.url + path)
             for summary in page.locator("summary").all():

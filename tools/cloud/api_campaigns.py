@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from fastapi import APIRouter, Depends, HTTPException
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from . import audit, campaigns, firmware, query, schemas, stages
@@ -14,9 +14,7 @@ from . import schemas_fleet as fleet
 from .access import Guard
 from .api import ERRORS, ID_MOST, After, Number, Page
 from .database import Database
-from .models import Assignment, Campaign, Group, Member
-
-QUEUED = "queued"  # a member whose stage has not begun
+from .models import Campaign, Group, Member
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -138,13 +136,6 @@ _SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "timeout
 
 def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
     tallies = campaigns.tally(session, campaign)
-    states = (
-        select(Assignment.state, func.count())
-        .select_from(Member)
-        .outerjoin(Member.assignment)
-        .where(Member.campaign_id == campaign.id)
-        .group_by(Assignment.state)
-    )
     columns = set(fleet.CampaignOut.model_fields) - {"firmware", "progress", "states"}
     return fleet.CampaignOut(
         **{name: getattr(campaign, name) for name in columns},
@@ -154,7 +145,7 @@ def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
                            open=each.open, left_out=each.left_out)
             for each in tallies
         ],
-        states={state or QUEUED: count for state, count in session.execute(states).tuples()},
+        states=campaigns.states(session, campaign),
     )  # fmt: skip
 
 

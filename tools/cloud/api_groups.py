@@ -31,16 +31,8 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     @router.put("/groups")
     def put_group(given: fleet.GroupIn, who: str = Depends(may)) -> fleet.GroupOut:
         """Makes a group, or gives one another query; campaigns that have begun do not change."""
-        query.parse(given.query)
         with database.writing() as session:
-            group = session.scalar(select(Group).where(Group.name == given.name))
-            if group is None:
-                group = Group(name=given.name, query=given.query, created_at=time.time())
-                session.add(group)
-            group.query = given.query
-            audit.note(session, who, "group", given.name, query=given.query)
-            session.flush()
-            return shown(session, group)
+            return shown(session, put(session, given, who))
 
     @router.get("/groups/{group_id}/devices")
     def get_group_devices(group_id: Number) -> list[schemas.DeviceOut]:
@@ -51,9 +43,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     @router.delete("/groups/{group_id}", status_code=204)
     def delete_group(group_id: Number, who: str = Depends(may)) -> None:
         with database.writing() as session:
-            group = _group(session, group_id)
-            session.delete(group)
-            audit.note(session, who, "group removed", group.name)
+            remove(session, _group(session, group_id), who)
 
     @router.get("/query")
     def get_query(text: str = "") -> list[schemas.DeviceOut]:
@@ -64,6 +54,24 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             ]
 
     return router
+
+
+def put(session: Session, given: fleet.GroupIn, who: str) -> Group:
+    """Raises QueryError."""
+    query.parse(given.query)
+    group = session.scalar(select(Group).where(Group.name == given.name))
+    if group is None:
+        group = Group(name=given.name, query=given.query, created_at=time.time())
+        session.add(group)
+    group.query = given.query
+    audit.note(session, who, "group", given.name, query=given.query)
+    session.flush()
+    return group
+
+
+def remove(session: Session, group: Group, who: str) -> None:
+    session.delete(group)
+    audit.note(session, who, "group removed", group.name)
 
 
 def _group(session: Session, group_id: int) -> Group:

@@ -34,6 +34,7 @@ from .versions import is_older
 ASSIGNED_MOST = 500  # devices that get their target in one transaction
 # Between two of them: who waits for SQLite's write lock looks for it every 0.1 s.
 BREATH_S = 0.15
+QUEUED = "queued"  # a member whose stage has not begun
 _RETRIED = (RUNNING, PAUSED, STOPPED, FINISHED)
 
 
@@ -186,6 +187,18 @@ def tallies(session: Session, ids: Sequence[int]) -> dict[int, Tally]:
     return {row[0]: Tally(*row[1:]) for row in rows.tuples()}
 
 
+def states(session: Session, campaign: Campaign) -> dict[str, int]:
+    """How many of its devices are in each state; QUEUED are those whose stage has not begun."""
+    query = (
+        select(Assignment.state, func.count())
+        .select_from(Member)
+        .outerjoin(Member.assignment)
+        .where(Member.campaign_id == campaign.id)
+        .group_by(Assignment.state)
+    )
+    return {state or QUEUED: count for state, count in session.execute(query).tuples()}
+
+
 def _tally(by: Any) -> Select[Any]:
     good = or_(
         Assignment.state == rollout.DONE,
@@ -248,9 +261,7 @@ def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
     return len(waiting) == ASSIGNED_MOST
 
 
-def _attempt(
-    session: Session, campaign: Campaign, members: Sequence[Member], now: float
-) -> None:
+def _attempt(session: Session, campaign: Campaign, members: Sequence[Member], now: float) -> None:
     """Gives these the campaign's firmware as their target, all in a few statements."""
     made: list[tuple[Member, Assignment]] = []
     for member in members:

@@ -209,8 +209,9 @@ class Cloud:
             wake=self._wake,
             health=self._health,
             mqtt=self._mqtt_for_boards,
-            public_url=lambda: self.public_url,
             plain=self._plain_console,
+            tls=self._certificate is not None,
+            sign_in=self._sign_in,
             upload_most=self._upload_most,
         )
         programme = make_app(

@@ -305,6 +305,15 @@ class _Filling:
     def _tell(self, device: Device) -> Device:
         """A life line with a bad link in it: resumes, a failure, a second push, a good end."""
         self._session.flush()
+        failed = (
+            self._session.query(Assignment)
+            .filter_by(state=rollout.FAILED, result_code=-5)
+            .order_by(Assignment.id.desc())
+        ).all()
+        ids = [device.id, *(each.device_id for each in failed)]
+        before = self._session.query(Assignment).filter_by(state=rollout.DONE, current=False)
+        for each in before.filter(Assignment.device_id.in_(ids)):
+            self._go_well(each)
         attempt = (
             self._session.query(Assignment).filter_by(device_id=device.id, current=True).one()
         )
@@ -341,14 +350,23 @@ class _Filling:
         self._report(device, attempt, at + 0.1, "report_progress", state="done", result_code=0)
         attempt.pushes, attempt.soft_failures, attempt.updated_at = 3, 1, at + 0.1
         self._session.flush()
-        failed = (
-            self._session.query(Assignment)
-            .filter_by(state=rollout.FAILED, result_code=-5)
-            .order_by(Assignment.id.desc())
-        )
         for each in failed:
             self._fail(each)
         return device
+
+    def _go_well(self, attempt: Assignment) -> None:
+        """Its campaign before, without a hitch."""
+        device = self._session.get_one(Device, attempt.device_id)
+        begun, ended = attempt.first_push_at or self._now, attempt.updated_at
+        for percent in range(0, 101, 10):
+            at = begun + 1 + (ended - begun - 12) * percent / 100
+            self._report(device, attempt, at, "report_progress", version=BEFORE,
+                         state="downloading", percent=percent)  # fmt: skip
+        self._report(device, attempt, ended - 10, "report_progress", version=BEFORE,
+                     state="burning")  # fmt: skip
+        self._report(device, attempt, ended - 0.1, "report_version", version=BEFORE)
+        self._report(device, attempt, ended, "report_progress", version=BEFORE, state="done",
+                     result_code=0)  # fmt: skip
 
     def _fail(self, attempt: Assignment) -> None:
         device = self._session.get_one(Device, attempt.device_id)
@@ -395,6 +413,9 @@ class _Filling:
 
     def _audit(self) -> None:
         now = self._now
+        # What was done to make the scene came before it, as its order says.
+        for number, line in enumerate(self._session.query(Audit).order_by(Audit.id)):
+            line.at = now - 9 * DAY + number * 7 * MIN
         lines: list[tuple[float, str, str, str, dict[str, object]]] = [
             (26.1 * HOUR, "maria", "campaign create", "1 Autumn release", {"version": BEFORE}),
             (26 * HOUR, "maria", "campaign start", "1 Autumn release", {"devices": 216}),

@@ -24,7 +24,7 @@ from .browser import browser
 
 FOLDER = CHECKOUT / "docs" / "images" / "console"
 NAME, PASSWORD = "maria", "a sentence is good"
-COLOURS = 128
+COLOURS = 256
 SIZES = {"": (1280, 860), "-phone": (390, 844)}
 TALLEST = {"": 1500, "-phone": 1700}  # CSS pixels; a longer page is cut off there
 
@@ -53,6 +53,7 @@ class Shown:
             "campaigns": "/campaigns",
             "campaign": f"/campaigns/{self.scene.campaign}",
             "campaign-stopped": f"/campaigns/{self.scene.stopped}",
+            "groups": "/campaigns/groups?name=beta&query=tag:beta+seen%3C1d",
             "campaign-new": "/campaigns/new?name=Winter+release&query=version%3C0.3",
             "audit": "/audit",
             "people": "/people",

@@ -85,7 +85,7 @@ def one(visit: Visit) -> Response:
         campaign = find(session, visit.number("id"))
         tallies = campaigns.tally(session, campaign)
         total = sum(tallies, stages.Tally())
-        states = _states(session, campaign)
+        states = campaigns.states(session, campaign)
         return visit.show(
             "campaign.html",
             now=now,
@@ -103,18 +103,6 @@ def one(visit: Visit) -> Response:
             may_cancel=campaign.state not in stages.ENDED,
             may_retry=total.failed > 0 and campaign.state != stages.CANCELLED,
         )
-
-
-def _states(session: Session, campaign: Campaign) -> dict[str, int]:
-    query = (
-        select(Assignment.state, func.count())
-        .select_from(Member)
-        .outerjoin(Member.assignment)
-        .where(Member.campaign_id == campaign.id)
-        .group_by(Assignment.state)
-    )
-    rows = session.execute(query).tuples()
-    return {state or api_campaigns.QUEUED: count for state, count in rows}
 
 
 def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
@@ -286,7 +274,11 @@ def create(visit: Visit) -> Response:
 def _form(visit: Visit, given: dict[str, str], problem: str, status: int = 200) -> Response:
     now = time.time()
     with visit.database.reading() as session:
-        found = looking.devices(session, Wanted(given["query"], sort="name"), now)
+        try:
+            _terms(given["query"])
+            found = looking.devices(session, Wanted(given["query"], sort="name"), now)
+        except UserError as error:
+            found = looking.Found([], 0, 1, 1, str(error))
         whole = select(Firmware).where(Firmware.whole_id.is_(None))
         firmware = session.scalars(whole.order_by(Firmware.id.desc()).limit(200)).all()
         groups = session.scalars(select(Group).order_by(Group.name)).all()

@@ -68,6 +68,7 @@ def fleet(visit: Visit) -> Response:
                              & ~looking.stalled(now), Assignment.device_id, SHOWN),
             troubled=_troubled(session, now),
             wanted=wanted,
+            query=looking.as_query(wanted),
             sorts=looking.SORTS,
             found=found,
             newest=newest[0] if len(newest) == 1 else None,
@@ -79,7 +80,12 @@ def fleet(visit: Visit) -> Response:
 
 def first_steps(visit: Visit) -> dict[str, Any]:
     host, port = visit.setting.mqtt()
-    return {"mqtt_host": host, "mqtt_port": port, "public_url": visit.setting.public_url()}
+    return {
+        "mqtt_host": host,
+        "mqtt_port": port,
+        "tls": visit.setting.tls,
+        "sign_in": visit.setting.sign_in,
+    }
 
 
 def can_update(device: Device, newest: Firmware | None) -> bool:

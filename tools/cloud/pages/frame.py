@@ -69,6 +69,8 @@ class Setting:
     secret      signs what forms carry before anybody has signed in, and the set-up link
     plain       also beyond this machine without TLS
     mqtt        (host, port) that boards are told
+    tls         of both ports
+    sign_in     devices need their secrets
     """
 
     database: Database
@@ -77,8 +79,9 @@ class Setting:
     wake: Callable[[], None]
     health: Callable[[], tuple[str | None, bool, bool]]
     mqtt: Callable[[], tuple[str, int]]
-    public_url: Callable[[], str]
     plain: bool
+    tls: bool
+    sign_in: bool
     upload_most: int
     charts: Charts = field(default_factory=Charts)
 

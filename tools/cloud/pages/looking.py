@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from ..records import WITH_TARGET
 from ..versions import key
 
 PAGE = 50  # rows of a table
+_QUOTED = re.compile(r"[\s'\"\\]|^$")
 OPEN = (rollout.WAITING, rollout.PUSHED, rollout.DOWNLOADING, rollout.BURNING, rollout.CURRENT)
 IDLE = "idle"
 STALLED, ATTENTION = "stalled", "attention"
@@ -72,6 +75,30 @@ def devices(session: Session, wanted: Wanted, now: float) -> Found:
     query = select(Device).where(Device.id.in_(chosen)).options(*WITH_TARGET)
     by_id = {device.id: device for device in session.scalars(query)}
     return Found([by_id[each] for each in chosen if each in by_id], total or 0, page, pages)
+
+
+def count(session: Session, text: str, now: float) -> int:
+    """How many devices a query means. Raises QueryError."""
+    parse(text)
+    conditions = _of_text(session, text, now)
+    return session.scalar(select(func.count(Device.id)).where(*conditions)) or 0
+
+
+def as_query(wanted: Wanted) -> str:
+    """The same as a campaign asks for it: parts of names become patterns. It knows no states."""
+    found: list[str] = []
+    for word in _words(wanted.text):
+        product, slash, name = word.rpartition("/")
+        if word == "all" or split(word):
+            found.append(word)
+            continue
+        if slash:
+            found.append(f"product:{product}")
+        found.append(f"name:*{glob.escape(name)}*")
+    if wanted.version:
+        found.append(f"version:{wanted.version}")
+    # `<` and `*` need no quotes here, as they would in a shell.
+    return " ".join(shlex.quote(word) if _QUOTED.search(word) else word for word in found)
 
 
 def _ids(
@@ -140,12 +167,10 @@ def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
 
 def _of_text(session: Session, text: str, now: float) -> list[ColumnElement[bool]]:
     """Words of a query (query.py), or parts of a name. Raises QueryError."""
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        words = text.split()
     conditions: list[ColumnElement[bool]] = []
-    for word in words:
+    for word in _words(text):
+        if word == "all":
+            continue
         term = split(word)
         if term is None:
             part = f"%{_escaped(word.lower())}%"
@@ -157,6 +182,13 @@ def _of_text(session: Session, text: str, now: float) -> list[ColumnElement[bool
         condition = _term(session, what, sign, value, now)
         conditions.append(~condition if minus else condition)
     return conditions
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _term(session: Session, what: str, sign: str, value: str, now: float) -> ColumnElement[bool]:

@@ -201,8 +201,24 @@ def breakable(text: str) -> Markup:
     return shown
 
 
+_ORDER = (rollout.DONE, rollout.CURRENT, rollout.BURNING, rollout.DOWNLOADING, rollout.PUSHED,
+          rollout.WAITING, "queued", rollout.RETRY, rollout.FAILED)  # fmt: skip
+
+
+def in_order(states: dict[str, int]) -> list[tuple[str, int]]:
+    """States with their numbers of devices: the good end first, what is out of it last."""
+    place = {state: number for number, state in enumerate(_ORDER)}
+    return sorted(states.items(), key=lambda each: (place.get(each[0], len(place)), each[0]))
+
+
+def quoted(text: str) -> str:
+    """As a string of JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 FILTERS = {
     each.__name__: each
     for each in (ago, attempt_badge, badge, breakable, campaign_badge, clock, code, counted,
-                 detail, device_badge, exact, moment, number, percent, size, span)
+                 detail, device_badge, exact, in_order, moment, number, percent, quoted, size,
+                 span)
 }  # fmt: skip

@@ -1,0 +1,83 @@
+"""Groups: names for queries, from which campaigns are made."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from .. import api_groups
+from ..models import Group
+from ..query import QueryError
+from ..roles import OPERATOR
+from ..schemas_fleet import GroupIn
+from ..users import UserError
+from . import looking
+from .frame import Setting, Visit, acting, route, sentence
+
+HERE = "/campaigns/groups"
+MOST = 200  # on the page
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, HERE, groups),
+        route(setting, HERE, put, method="POST", needed=OPERATOR),
+        route(setting, HERE + "/{id:int}/remove", acting(HERE, remove), method="POST",
+              needed=OPERATOR),
+    ]  # fmt: skip
+
+
+def groups(visit: Visit) -> Response:
+    return _page(visit, visit.asked("name"), visit.asked("query"))
+
+
+def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 200) -> Response:
+    """`name` and `query` are what stands in the form."""
+    now = time.time()
+    with visit.database.reading() as session:
+        matching: int | None = None
+        if query and not problem:
+            try:
+                matching = looking.count(session, query, now)
+            except QueryError as error:
+                problem = sentence(str(error))
+        found = session.scalars(select(Group).order_by(Group.name).limit(MOST)).all()
+        return visit.show(
+            "groups.html",
+            status,
+            groups=[(each, looking.count(session, each.query, now)) for each in found],
+            given={"name": name, "query": query},
+            matching=matching,
+            problem_here=problem,
+        )
+
+
+def put(visit: Visit) -> Response:
+    """Makes one, or gives the one of that name another query."""
+    name, query = visit.said("name"), visit.said("query")
+    if visit.said("look"):
+        return _page(visit, name, query)
+    try:
+        with visit.database.writing() as session:
+            group = api_groups.put(session, GroupIn(name=name, query=query), visit.who)
+            words = f"{group.name} is kept. Campaigns that have begun do not change."
+    except ValidationError as error:
+        said = error.errors()[0]
+        return _page(visit, name, query, sentence(f"{said['loc'][0]}: {said['msg']}"), 422)
+    except QueryError as error:
+        return _page(visit, name, query, sentence(str(error)), 422)
+    return visit.go(HERE, words)
+
+
+def remove(visit: Visit) -> str:
+    number = visit.number("id")
+    with visit.database.writing() as session:
+        group = session.get(Group, number) if 0 < number < 2**31 else None
+        if group is None:
+            raise UserError("that group is gone already", 404)
+        api_groups.remove(session, group, visit.who)
+        return f"{group.name} is forgotten. Its devices, and campaigns that have begun, stay."
