@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import importlib.util
 import re
 import shlex
@@ -152,6 +153,18 @@ def test_the_help_is_a_table_of_contents() -> None:
     assert sorted(listed) == sorted(command.commands)
     for name, each in command.commands.items():
         assert each.get_short_help_str(200).endswith("."), name
+
+
+def test_the_map_of_the_tools_has_every_file_and_folder() -> None:
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text().split("What is where in `tools/`")[1]
+    rows = re.findall(r"^\| (`.+?) \|", text.split("\n[")[0], re.M)
+    patterns = [each for row in rows for each in re.findall(r"`([^`]+)`", row)]
+    there = {path.name + "/" * path.is_dir() for path in (CHECKOUT / "tools").iterdir()}
+    there -= {"__init__.py", "__pycache__/", "py.typed"}
+    for name in there:
+        assert any(fnmatch.fnmatch(name, each) for each in patterns), name
+    for each in patterns:
+        assert fnmatch.filter(there, each), each
 
 
 # --- the API

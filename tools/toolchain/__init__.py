@@ -77,10 +77,7 @@ def micropython(bits: int = 64) -> list[str]:
 
 def mosquitto() -> list[str]:
     """The command line that starts the MQTT broker mosquitto. Raises ToolchainError."""
-    named = shlex.split(os.environ.get("MOSQUITTO", ""))
-    if named:
-        if not shutil.which(named[0]):
-            raise ToolchainError(f"MOSQUITTO={named[0]!r} is not a program")
+    if named := _named("MOSQUITTO"):
         return named
     # An ordinary user's PATH often lacks the folders for servers.
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
@@ -101,10 +98,7 @@ def mosquitto_sub() -> list[str]:
 
 def valgrind() -> list[str]:
     """The command line of valgrind, which counts instructions. Raises ToolchainError."""
-    named = shlex.split(os.environ.get("VALGRIND", ""))
-    if named:
-        if not shutil.which(named[0]):
-            raise ToolchainError(f"VALGRIND={named[0]!r} is not a program")
+    if named := _named("VALGRIND"):
         return named
     found = shutil.which("valgrind")
     if found:
@@ -155,6 +149,14 @@ def chromium() -> Path:
         if found:
             return Path(found)
     return cached("chromium", debian.fetch_chromium) / "chromium"
+
+
+def _named(variable: str) -> list[str]:
+    """The command line that a variable names; none where it is not set."""
+    named = shlex.split(os.environ.get(variable, ""))
+    if named and not shutil.which(named[0]):
+        raise ToolchainError(f"{variable}={named[0]!r} is not a program")
+    return named
 
 
 def umqtt() -> Path:

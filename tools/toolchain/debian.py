@@ -48,44 +48,49 @@ def fetch_micropython(new: Path) -> None:
 
 
 def fetch_mosquitto(new: Path) -> None:
-    def attempt(mirror: str, suite: str) -> None:
-        with Apt.private(mirror, suite, "amd64") as apt:
-            version = apt.unpack("mosquitto", new / "amd64")
-        done = subprocess.run(
-            [*unpacked(new / "amd64", "mosquitto"), "-h"], capture_output=True, text=True
-        )
-        if "mosquitto version" not in done.stdout:
-            raise AptError(f"the mosquitto of {suite} does not run here: {done.stderr.strip()}")
-        say(f"mosquitto {version} from {suite}")
-
-    _from_any_suite("mosquitto", "MOSQUITTO=", new, attempt)
+    _fetch_program(
+        *("mosquitto", "mosquitto", "MOSQUITTO=", new),
+        command=lambda folder: [*unpacked(folder, "mosquitto"), "-h"],
+        works=lambda done: "mosquitto version" in done.stdout,
+    )
 
 
 def fetch_mosquitto_clients(new: Path) -> None:
-    def attempt(mirror: str, suite: str) -> None:
-        with Apt.private(mirror, suite, "amd64") as apt:
-            version = apt.unpack("mosquitto-clients", new / "amd64")
-        command = [*unpacked(new / "amd64", "mosquitto_sub"), "--help"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if "mosquitto_sub" not in done.stdout:
-            raise AptError(f"the mosquitto_sub of {suite} does not run here: {done.stderr}")
-        say(f"mosquitto_sub {version} from {suite}")
-
-    _from_any_suite("mosquitto-clients", "PATH", new, attempt)
+    _fetch_program(
+        *("mosquitto-clients", "mosquitto_sub", "PATH", new),
+        command=lambda folder: [*unpacked(folder, "mosquitto_sub"), "--help"],
+        works=lambda done: "mosquitto_sub" in done.stdout,
+    )
 
 
 def fetch_valgrind(new: Path) -> None:
+    # With a program that has nothing to do, to see that the tool starts here.
+    _fetch_program(
+        *("valgrind", "valgrind", "VALGRIND=", new),
+        command=lambda folder: [*unpacked_valgrind(folder), "--tool=none", "-q", "true"],
+        works=lambda done: done.returncode == 0,
+    )
+
+
+def _fetch_program(
+    package: str,
+    program: str,
+    variables: str,
+    new: Path,
+    command: Callable[[Path], list[str]],
+    works: Callable[[subprocess.CompletedProcess[str]], bool],
+) -> None:
+    """One that runs with its own C library, once `command` has shown that it does."""
+
     def attempt(mirror: str, suite: str) -> None:
         with Apt.private(mirror, suite, "amd64") as apt:
-            version = apt.unpack("valgrind", new / "amd64")
-        # With a program that has nothing to do, to see that the tool starts here.
-        command = [*unpacked_valgrind(new / "amd64"), "--tool=none", "-q", "true"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise AptError(f"the valgrind of {suite} does not run here: {done.stderr.strip()}")
-        say(f"valgrind {version} from {suite}")
+            version = apt.unpack(package, new / "amd64")
+        done = subprocess.run(command(new / "amd64"), capture_output=True, text=True)
+        if not works(done):
+            raise AptError(f"the {program} of {suite} does not run here: {done.stderr.strip()}")
+        say(f"{program} {version} from {suite}")
 
-    _from_any_suite("valgrind", "VALGRIND=", new, attempt)
+    _from_any_suite(package, variables, new, attempt)
 
 
 def fetch_postgresql(new: Path) -> None:
