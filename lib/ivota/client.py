@@ -7,6 +7,7 @@ from micropython import const
 from ivota import OtaError, line, messages, net, once
 from ivota.link import Link
 
+_FAILED = const(-5)
 _BURN_MS = const(600000)  # how long a new push waits for the application to say how burning went
 _ANSWER_MS = const(2000)  # how long the cloud may take to answer a report with a push
 _EVENTS = const(2048)  # characters kept
@@ -263,8 +264,13 @@ class Client:
                 self.burning = None
                 once("final").failed(self, job.push, final)
                 self.job = None
-        # Not even a report fits the heap. The application runs on, and the cloud asks again.
-        except MemoryError:
-            self.job = job.step = None
+        # Saying why does not fit beside what the update holds. A file of a bundle that can't be
+        # looked for, for want of heap, is a module that is not there.
+        except (MemoryError, ImportError):
+            self.burning = self.job = job.step = job.target = job.taker = None
             job.hang_up()
             self.log("error", "no_heap")
+            try:
+                self.report("fail", job.push, _FAILED, "no heap left")
+            except MemoryError:  # the application runs on, and the cloud asks again
+                pass

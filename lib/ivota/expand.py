@@ -6,6 +6,7 @@ until that is confirmed: whatever the power does, it need not be fetched again.
 
 import hashlib
 import io
+import os
 from binascii import hexlify
 
 from deflate import RAW, DeflateIO
@@ -123,8 +124,12 @@ def _end(target, failed):
         if failed:
             once("slotfile").forget()
         return
+    # Without another module, for there may be no heap left.
     try:
-        once("checkpoint").close(target)
+        target.file.close()
     finally:
         if failed:
-            once("jsonfile").remove(target.path)
+            try:
+                os.remove(target.path)
+            except OSError:
+                pass

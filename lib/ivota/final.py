@@ -36,5 +36,5 @@ def _post(client, text, *about):
     """Keep a final report through a power cut; it goes out even if flash or heap fail."""
     try:
         once("state").post(client.state, text, *about)
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, ImportError) as error:
         client.log("error", "flash", why=describe(error))

@@ -6,6 +6,8 @@ import os
 from clientworld import World, data_of, push_of
 
 from ivota import OtaError, jsonfile, transfer
+from ivota import client as client_module
+from ivota import job as job_module
 from ivota.codes import FAILED, TIMED_OUT
 from support import patched, raises
 
@@ -483,6 +485,35 @@ def test_a_report_goes_out_although_there_is_no_memory_to_keep_it():
         world.push()
         world.spin(60)
         assert len(world.got) == 1
+
+
+def test_no_memory_even_to_say_why_is_said_without_it():
+    """A bundle is read by code: where that has no memory, its modules seem not to be there."""
+    whole = client_module.once
+
+    for fails in (MemoryError, ImportError):
+        for missing in ("faults", "final", "failure"):
+
+            def once(name, fails=fails, missing=missing):
+                if name == missing:
+                    raise fails("no " + name)
+                return whole(name)
+
+            def burns(_firmware):
+                raise MemoryError("no room")
+
+            with World() as world:
+                client = world.client(on_firmware=burns)
+                with patched(client_module, once=once), patched(job_module, once=once):
+                    world.push()
+                    world.spin(5)
+                assert world.finals() == [("fail", "-5", "no heap left")], world.finals()
+                assert "no_heap" in [event for _, event, _ in world.log]
+                assert client.job is None and client.burning is None
+                client.on_firmware = world.got.append
+                world.push()
+                world.spin(60)
+                assert len(world.got) == 1
 
 
 def test_a_folder_in_the_firmware_directory_is_left_alone():
