@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ivota_tools.bench.download import flash, soak
 from ivota_tools.bench.download.flash import SEGMENT_RATE, SIZE, Stage, stage
+from ivota_tools.bench.download.plan import KINDS, plan
 from ivota_tools.bench.download.stage import Answer, update_firmware
 
 BLOCKS = -(-SIZE // 4096)
@@ -79,12 +80,12 @@ def test_nothing_is_allocated(it: Stage, bits: int, rate: int) -> None:
 
 
 def test_the_soak_has_what_it_promises() -> None:
-    plans = [soak.plan(1, number) for number in range(1, soak.UPDATES + 1)]
-    assert plans == [soak.plan(1, number) for number in range(1, soak.UPDATES + 1)]
-    assert all(len(plan.kinds) >= 2 for plan in plans)
-    assert all(len(plan.answers) + len(plan.links) == len(plan.kinds) for plan in plans)
-    assert sum(plan.power is not None for plan in plans) == soak.UPDATES // 3
-    assert {kind for plan in plans for kind in plan.kinds} == set(soak.KINDS)
+    plans = [plan(1, number) for number in range(1, soak.UPDATES + 1)]
+    assert plans == [plan(1, number) for number in range(1, soak.UPDATES + 1)]
+    assert all(len(each.kinds) >= 2 for each in plans)
+    assert all(len(each.answers) + len(each.links) == len(each.kinds) for each in plans)
+    assert sum(each.power is not None for each in plans) == soak.UPDATES // 3
+    assert {kind for each in plans for kind in each.kinds} == set(KINDS)
 
 
 @pytest.mark.slow

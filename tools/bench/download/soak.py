@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import random
 import shutil
 import sys
 import tempfile
@@ -20,200 +19,22 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from rich.console import Console
 
 from ...cloud.broker import Broker
-from ...release import pack
-from ...sim import Board, Fault, Proxy
-from ...sim.flash import FlashError
 from ...tree import CHECKOUT
 from ..figures import DOCUMENT, document
-from .stage import Answer, Cloud, Origin, update_firmware
-from .wire import WINDOW
+from .plan import Plan, Result, plan
+from .rig import LIMIT_S, Rig
 
 FOLDER = CHECKOUT / "build" / "soak"
-EXAMPLE = CHECKOUT / "examples" / "thermometer"
 UPDATES = 300
 BOARDS = 4
 MINUTES = 60.0
-LIMIT_S = 180.0  # for one update
-SIZES = 120_000, 708_482  # bytes of a firmware
-RATES = 100_000, 400_000  # bytes per second of the server
-HEAP = "112k"  # what an ESP32 has once it has grown
-
-# A download of a block takes about so many operations of the flash.
-_OPERATIONS = 30
-KINDS = ("fin", "rst", "silence", "stall", "status", "whole", "link")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One update: a function of seed and number alone.
-
-    `answers` are the server's, `links` the bytes after which the broker's connection is cut, and
-    how. `power`: where the flash dies, as a share of the download, or None.
-    """
-
-    number: int
-    size: int
-    rate: int
-    segment: int
-    kinds: list[str]
-    answers: list[Answer]
-    links: list[tuple[int, str]]
-    power: tuple[float, str] | None
-
-
-@dataclass
-class Result:
-    """How an update went. `again` is what was sent more than once, in bytes, less what a server
-    sent that ignored the range; that is `ignored`."""
-
-    number: int
-    ended: str  # "done", or what was wrong
-    size: int = 0
-    kinds: list[str] = field(default_factory=list)
-    power_cuts: int = 0
-    again: int = 0
-    ignored: int = 0
-    seconds: float = 0.0
-
-
-def plan(seed: int, number: int) -> Plan:
-    chance = random.Random(f"{seed} {number}")
-    size = chance.randint(*SIZES)
-    kinds = [chance.choice(KINDS) for _ in range(chance.randint(2, 4))]
-    # The broker's connection is cut once at most: where it is silent, that takes time to be seen.
-    while kinds.count("link") > 1:
-        kinds[kinds.index("link")] = chance.choice(KINDS)
-    answers, links = [], []
-    for kind in kinds:
-        # So short that all of them have their turn before the firmware is whole.
-        after = chance.randint(0, size // (len(kinds) + 2))
-        if kind == "link":
-            links.append((chance.randint(1, size // 2), chance.choice(("fin", "rst", "silence"))))
-        elif kind == "status":
-            answers.append(Answer(status=chance.choice((500, 502, 503)), retry_after=0))
-        elif kind == "whole":
-            answers.append(Answer(whole=True, ends_after=after))
-        else:
-            stall_s, more = chance.uniform(0.2, 1), size // 50
-            answers.append(Answer(ends_after=after, end=kind, stall_s=stall_s, more=more))
-    power = None
-    if number % 3 == 0:
-        power = chance.random(), chance.choice(("die", "part", "random"))
-    rate = chance.randint(*RATES)
-    return Plan(number, size, rate, chance.choice((536, 1436)), kinds, answers, links, power)
-
-
-class Lane:
-    """One board, updated again and again, and what is around it."""
-
-    def __init__(self, folder: Path, broker: Broker, stack: contextlib.ExitStack) -> None:
-        self._folder = folder
-        self._origin = stack.enter_context(Origin())
-        self._link = stack.enter_context(Proxy("127.0.0.1", broker.port))
-        self._cloud = stack.enter_context(Cloud(broker.port, folder.name))
-        config = {
-            "product_id": "P",
-            "device_name": folder.name,
-            "version": "0",
-            "mqtt": {"host": "127.0.0.1", "port": self._link.port, "keepalive_s": 4},
-            "http": {"timeout_s": 2, "deadline_s": 3},
-            # No floor between downloads: a real board has a day for what is minutes here.
-            "retry": {"first_s": 0.1, "most_s": 1, "rest_most_s": 1},
-        }
-        boot = WINDOW.encode() + (CHECKOUT / "boot.py").read_bytes()
-        files = {"/boot.py": boot}
-        self.board = Board(folder, heap=HEAP, mpy=True, config=config, files=files)
-        self.board.install()
-        stack.callback(self.board.stop)
-        self.board.power_on()
-        self._cloud.wait_version("0")
-
-    def update(self, seed: int, it: Plan) -> Result:
-        result = Result(it.number, "done", it.size, list(it.kinds))
-        start = time.monotonic()
-        version = f"u{it.number}"
-        release = self._folder / f"{version}.bin"
-        pack(EXAMPLE, version, out=release, application="thermometer", pad_to=it.size)
-        data = release.read_bytes()
-        release.unlink()
-        origin = self._origin
-        origin.rate, origin.segment = it.rate, it.segment
-        origin.serve(data, it.answers)
-        heard, cuts, links = self._cloud.heard, self.board.power_cuts, len(self._link.cuts)
-        push = update_firmware(version, origin.url(), data)
-        ended = threading.Event()
-        threads = [threading.Thread(target=self._cut_links, args=(it, ended))]
-        if it.power:
-            self.board.arm(self._fault(seed, it))
-            threads.append(threading.Thread(target=self._power, args=(ended,)))
-        for thread in threads:
-            thread.start()
-        self._cloud.want(push)
-        try:
-            said = self._cloud.wait_end(version, heard, LIMIT_S)
-            if said["state"] != "done":
-                result.ended = f"{said['state']} {said['result_code']}: {said['result_msg']}"
-            elif self._read(f"/firmware/{version}.bin") != data:
-                result.ended = "wrong bytes"
-            elif origin.answers or len(self._link.cuts) - links != len(it.links):
-                result.ended = "not all faults came"
-            elif self.board.power_cuts - cuts != bool(it.power):
-                result.ended = f"{self.board.power_cuts - cuts} power cuts"
-        except TimeoutError as error:
-            result.ended = str(error)
-        finally:
-            self._cloud.want(None)
-            ended.set()
-            for thread in threads:
-                thread.join()
-        result.power_cuts = self.board.power_cuts - cuts
-        result.ignored = sum(
-            min(request.first, request.body) for request in origin.requests if request.answer.whole
-        )
-        result.again = self._sent() - result.ignored - it.size
-        result.seconds = round(time.monotonic() - start, 1)
-        return result
-
-    def _sent(self) -> int:
-        """Bytes of the firmware that the server has sent for this update."""
-        requests = list(self._origin.requests)
-        return sum(request.body for request in requests if not request.answer.status)
-
-    def _fault(self, seed: int, it: Plan) -> Fault:
-        assert it.power
-        share, kind = it.power
-        operations = self.board.flash_counts()["operations"]
-        ahead = int(share * it.size / 4096 * _OPERATIONS)
-        return Fault(kind, operations + ahead, seed=seed + it.number)
-
-    def _power(self, ended: threading.Event) -> None:
-        """Gives the board its power back."""
-        while not ended.wait(0.05):
-            if not self.board.on:
-                self.board.power_on()
-                return
-
-    def _cut_links(self, it: Plan, ended: threading.Event) -> None:
-        """Cuts the broker's connection when so much of the firmware was sent."""
-        for after, kind in it.links:
-            while self._sent() < after or not self._link.cut_now(kind):
-                if ended.wait(0.02):
-                    return
-
-    def _read(self, path: str) -> bytes:
-        # The copy of a flash that is being written to may be half old and half new.
-        for _ in range(20):
-            with contextlib.suppress(FlashError, FileNotFoundError):
-                return self.board.read(path)
-            time.sleep(0.1)
-        return self.board.read(path)
 
 
 class Soak:
@@ -254,43 +75,42 @@ class Soak:
             numbers.put(number)
         until = time.monotonic() + minutes * 60 - LIMIT_S
         with surroundings() as (folder, broker):
-            lanes = [
+            workers = [
                 threading.Thread(
-                    target=self._lane, args=(console, folder, broker, lane, numbers, until)
+                    target=self._work,
+                    args=(console, folder / f"soak{number}", broker, numbers, until),
                 )
-                for lane in range(boards)
+                for number in range(boards)
             ]
-            for thread in lanes:
+            for thread in workers:
                 thread.start()
-            for thread in lanes:
+            for thread in workers:
                 thread.join()
 
-    def _lane(
+    def _work(
         self,
         console: Console,
         folder: Path,
         broker: Broker,
-        lane: int,
         numbers: SimpleQueue[int],
         until: float,
     ) -> None:
-        name = f"soak{lane}"
         while time.monotonic() < until:
             # A board that failed is replaced by a new one.
             with contextlib.ExitStack() as stack:
-                shutil.rmtree(folder / name, ignore_errors=True)
-                here = Lane(folder / name, broker, stack)
+                shutil.rmtree(folder, ignore_errors=True)
+                rig = Rig(folder, broker, stack)
                 while time.monotonic() < until:
                     try:
                         number = numbers.get_nowait()
                     except Empty:
                         return
-                    result = attempt(here, self.seed, plan(self.seed, number))
+                    result = attempt(rig, self.seed, plan(self.seed, number))
                     self.add(result)
                     show(console, result)
                     if result.ended != "done":
                         log = self._path.parent / f"update-{number}.log"
-                        log.write_text("\n".join(here.board.log[-400:]) + "\n")
+                        log.write_text("\n".join(rig.board.log[-400:]) + "\n")
                         break
 
 
@@ -300,10 +120,10 @@ def code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def attempt(lane: Lane, seed: int, it: Plan) -> Result:
+def attempt(rig: Rig, seed: int, it: Plan) -> Result:
     """An update; whatever goes wrong with it is its result."""
     try:
-        return lane.update(seed, it)
+        return rig.update(seed, it)
     except Exception:
         return Result(it.number, traceback.format_exc(), it.size, it.kinds)
 
@@ -373,11 +193,11 @@ def main() -> None:
     console = Console()
     if given.only is not None:
         with surroundings() as (folder, broker), contextlib.ExitStack() as stack:
-            lane = Lane(folder / "soak", broker, stack)
+            rig = Rig(folder / "soak", broker, stack)
             it = plan(given.seed, given.only)
             console.print(it)
-            result = attempt(lane, given.seed, it)
-            print(*lane.board.log, sep="\n")
+            result = attempt(rig, given.seed, it)
+            print(*rig.board.log, sep="\n")
             show(console, result)
         sys.exit(result.ended != "done")
     if given.afresh:
