@@ -66,7 +66,22 @@ def test_a_device_that_was_never_heard_of():
 
 @pytest.mark.parametrize(
     "text",
-    ["beta", "tag", "tag=", "tag:", "tag<x", "seen:1d", "seen<x", "seen<1y", "'", "x" * 1025],
+    [
+        "beta",
+        "tag",
+        "tag=",
+        "tag:",
+        "tag<x",
+        "seen:1d",
+        "seen<x",
+        "seen<1y",
+        "'",
+        "x" * 1025,
+        "name:[",
+        "name:a[]b",
+        "name:[b-a]",
+        "name:[a-]",
+    ],
 )
 def test_what_is_no_query(text):
     with pytest.raises(QueryError):
@@ -74,7 +89,7 @@ def test_what_is_no_query(text):
 
 
 @settings(deadline=None)
-@given(st.text(alphabet="tagversionseen:<>=-'\" 0129dh\\", max_size=60))
+@given(st.text(alphabet="tagversionseenname:<>=-'\" 0129dh\\[]!*", max_size=60))
 def test_any_text_is_a_query_or_refused(text):
     try:
         query.parse(text)(BOARD)

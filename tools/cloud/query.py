@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -22,6 +22,11 @@ from .models import QUERY_MOST, Device
 from .versions import key
 
 _TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.DOTALL)
+
+
+# A set in the pattern of a name: letters, digits and a few signs, or one sign of the patterns
+# themselves. Databases do not agree on any other.
+_SET = re.compile(r"\[(!?)((?:[A-Za-z0-9_.](?:-[A-Za-z0-9_.])?)+|[\[*?])\]")
 
 
 class QueryError(ValueError):
@@ -79,6 +84,25 @@ def split(word: str) -> tuple[str, str, str, str] | None:
     return (match[1], match[2], match[3], match[4]) if match else None
 
 
+def pattern(value: str) -> Iterator[tuple[str, str]]:
+    """The parts of a name's pattern: ("*", ""), ("?", ""), ("[", "!a-z") or ("", a letter).
+
+    Raises QueryError.
+    """
+    at = 0
+    while at < len(value):
+        found = _SET.match(value, at)
+        if found:
+            if any(low > high for low, high in re.findall(r"(.)-(.)", found[2])):
+                raise QueryError(f"{value!r}: {found[0]} goes from a later letter to an earlier")
+            yield "[", found[1] + found[2]
+        elif value[at] == "[":
+            raise QueryError(f"{value!r}: a set is written like [abc], [a-z] or [!0-9]")
+        else:
+            yield (value[at], "") if value[at] in "*?" else ("", value[at])
+        at = found.end() if found else at + 1
+
+
 def span_s(value: str) -> float:
     """Of what `parse` has taken as a span, in seconds."""
     try:
@@ -110,6 +134,7 @@ def _text(what: str, value: str) -> Test:
         return lambda facts: value in facts.tags
     if what == "product":
         return lambda facts: facts.product == value
+    list(pattern(value))
     return lambda facts: fnmatchcase(facts.name, value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import re
 import shlex
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Session
 from .. import rollout
 from ..models import Assignment, Device, DeviceTag, Firmware
 from ..pushing import SILENT_S
-from ..query import QueryError, parse, span_s, split
+from ..query import QueryError, parse, pattern, span_s, split
 from ..records import WITH_TARGET
 from ..versions import key
 
@@ -210,12 +209,22 @@ def _term(session: Session, what: str, sign: str, value: str, now: float) -> Col
     return func.coalesce(Device.version.in_(fitting), False)
 
 
-def _matches(session: Session, pattern: str) -> ColumnElement[bool]:
+def _matches(session: Session, text: str) -> ColumnElement[bool]:
     if session.get_bind().dialect.name == "sqlite":
-        # Its brackets negate by another sign than fnmatch's.
-        return Device.device_name.op("GLOB")(pattern.replace("[!", "[^"))
-    expression = fnmatch.translate(pattern).removeprefix("(?s:").removesuffix(")\\Z")
-    return Device.device_name.op("~")(f"^(?:{expression})$")
+        # Its sets negate by another sign.
+        parts = (f"[{rest.replace('!', '^')}]" if sign == "[" else sign or rest
+                 for sign, rest in pattern(text))  # fmt: skip
+        return Device.device_name.op("GLOB")("".join(parts))
+    signs = {"*": ".*", "?": "."}
+    made = ""
+    for sign, rest in pattern(text):
+        if sign == "[":
+            no = rest[:1] == "!"
+            inside = rest[no:]
+            made += f"[{'^' * no}{inside if inside not in '[*?' else chr(92) + inside}]"
+        else:
+            made += signs.get(sign) or re.escape(rest)
+    return Device.device_name.op("~")(f"^(?:{made})$")
 
 
 def _escaped(word: str) -> str:
