@@ -88,7 +88,7 @@ def everything(
     for each in caught:
         table.add_row(each.name, each.case or "NOT NOTICED", str(each.cases), each.text[:60])
     console.print(table)
-    console.print(f"{time.monotonic() - started:.0f} s in all'")
+    console.print(f"{time.monotonic() - started:.0f} s in all")
     return tally, outcomes, caught
 
 

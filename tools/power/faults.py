@@ -212,6 +212,18 @@ MISTAKES = (
         ),
     ),
     Mistake(
+        "an image is made bootable before it is looked at",
+        "image refused",
+        (
+            (
+                "lib/ivota/image.py",
+                '    """Raise OtaError(-5) for an image that is not for this chip, or that never came '
+                'to run."""\n',
+                "    Partition(Partition.RUNNING).get_next_update().set_boot()\n",
+            ),
+        ),
+    ),
+    Mistake(
         "an image is not marked as valid",
         "image one",
         (("lib/ivota/image.py", "        Partition.mark_app_valid_cancel_rollback()\n", ""),),
