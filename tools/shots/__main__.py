@@ -4,6 +4,8 @@ import sys
 
 from .take import FOLDER, take
 
-written = take(only=sys.argv[1] if len(sys.argv) > 1 else "")
-total = sum(path.stat().st_size for path in written)
-print(f"{len(written)} pictures, {total / 1e6:.2f} MB, in {FOLDER}")
+count = total = 0
+for path in take(only=sys.argv[1] if len(sys.argv) > 1 else ""):
+    count, total = count + 1, total + path.stat().st_size
+    print(path.name, flush=True)
+print(f"{count} pictures, {total / 1e6:.2f} MB, in {FOLDER}")

@@ -135,34 +135,32 @@ def sign_in(page: Page, url: str, name: str = NAME, password: str = PASSWORD) ->
     page.wait_for_url(f"{url}/")
 
 
-def take(folder: Path = FOLDER, only: str = "") -> list[Path]:
-    """Every picture, or those whose name begins with `only`; the files that were written."""
+def take(folder: Path = FOLDER, only: str = "") -> Iterator[Path]:
+    """Every picture, or those whose name begins with `only`; each file when it is written."""
     folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
     with consoles() as shown, browser() as running:
         for dark in (False, True):
             for phone in (False, True):
                 end = ("-phone" if phone else "") + ("-dark" if dark else "")
                 with context(running, dark, phone) as opened:
                     page = opened.new_page()
-                    written += _shoot(page, shown.set_up, folder / f"set-up{end}.png", phone, only)
+                    yield from _shoot(page, shown.set_up, folder / f"set-up{end}.png", phone, only)
                     sign_in(page, shown.empty)
                     address = f"{shown.empty}/"
-                    written += _shoot(page, address, folder / f"welcome{end}.png", phone, only)
+                    yield from _shoot(page, address, folder / f"welcome{end}.png", phone, only)
                 with context(running, dark, phone) as opened:
                     page = opened.new_page()
                     address = f"{shown.url}/sign-in"
-                    written += _shoot(page, address, folder / f"sign-in{end}.png", phone, only)
+                    yield from _shoot(page, address, folder / f"sign-in{end}.png", phone, only)
                     sign_in(page, shown.url)
                     for name, path in shown.pages.items():
                         place = folder / f"{name}{end}.png"
-                        written += _shoot(page, shown.url + path, place, phone, only)
-    return written
+                        yield from _shoot(page, shown.url + path, place, phone, only)
 
 
-def _shoot(page: Page, address: str, place: Path, phone: bool, only: str) -> list[Path]:
+def _shoot(page: Page, address: str, place: Path, phone: bool, only: str) -> Iterator[Path]:
     if not place.name.startswith(only):
-        return []
+        return
     page.goto(address)
     page.wait_for_function("document.fonts.ready.then(() => true)")
     page.mouse.move(0, 0)
@@ -178,4 +176,4 @@ def _shoot(page: Page, address: str, place: Path, phone: bool, only: str) -> lis
     page.set_viewport_size({"width": width, "height": least})
     small = picture.convert("RGB").quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE)
     small.save(place, optimize=True)
-    return [place]
+    yield place
