@@ -217,9 +217,9 @@ MISTAKES = (
         (
             (
                 "lib/ivota/image.py",
-                '    """Raise OtaError(-5) for an image that is not for this chip, or that never came '
-                'to run."""\n',
-                "    Partition(Partition.RUNNING).get_next_update().set_boot()\n",
+                "    if _tries(state, md5) >= _TRIES:\n",
+                "    Partition(Partition.RUNNING).get_next_update().set_boot()\n"
+                "    if _tries(state, md5) >= _TRIES:\n",
             ),
         ),
     ),
