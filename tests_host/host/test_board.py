@@ -445,6 +445,19 @@ def test_remove_in_a_shared_firmware_folder(board, tree):
     assert board.files() == left
 
 
+MADE = {
+    "/firmware/0.4.new": b"what runs",
+    "/firmware/0.4.bin": b"the patch that made it",
+    "/ivota-state.json": sealed({"active": "/firmware/0.4.new", "trial": {"version": "0.4"}}),
+}
+
+
+@board_with(files=MADE)
+def test_remove_takes_what_a_patch_made_and_the_patch(board, tree):
+    result = ivota_board(board, "remove", "--yes")
+    assert {*MADE, "/firmware"} <= set(result["removed"])
+
+
 def watching(board, *flags):
     """`ivota board watch` in a process of its own, for a minute and a half at most."""
     code = "from ivota_tools.board import app; app()"

@@ -269,6 +269,8 @@ def ours(config: str, state: str) -> list[str]:
     named = []
     if isinstance(status, dict):
         named = [status.get("active"), status.get("previous")]
+        # A patch stays beside what it made until that is confirmed.
+        named += [path[:-4] + ".bin" for path in named if path and path[-4:] == ".new"]
     at_root = [entry[0] for entry in listing("/")]
     found = [path for path in (state, state + "~") if path[1:] in at_root]
     for name, is_folder in listing(folder or "/"):
