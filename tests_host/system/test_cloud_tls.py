@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +11,12 @@ from pathlib import Path
 import mosquittos
 import pytest
 from certificates import Issued, issue
+from pages_support import Visitor, let_in
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Certificate, Cloud, CloudError
+from ivota_tools.cloud.access import local_token
 from ivota_tools.sim import Board
-
-SECRET = base64.b64encode(b"the board's secret").decode()
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +54,28 @@ def test_a_board_is_updated_over_tls_alone(
     name: str,
     tmp_path: Path,
 ) -> None:
+    """With the configuration that the console shows, of the first board or of one it adds."""
     data = firmware()
     (tmp_path / "f.bin").write_bytes(data)
     cloud = start(tmp_path / "cloud", issued, sign_in=sign_in)
     try:
-        with Client(cloud.public_url) as api:
+        let_in(cloud, "operator")
+        with Visitor(cloud.public_url, "operator") as visitor:
+            text = visitor.get("/")
+            if sign_in:
+                visitor.get("/devices/new")
+                text = visitor.post("/devices/new", product="P", name=name)
+            shown = json.loads(text[text.index("{") : text.index("} Copy") + 1])
+            assert "mpremote fs cp ca.pem :/ca.pem" in text and "sim board" not in text
+        with Client(cloud.public_url, local_token(cloud.folder)) as api:
             api.upload(tmp_path / "f.bin", "0.2")
             device = api.push(f"P/{name}", "0.2", new=True)["device"]
-            if sign_in:
-                api.set_secret(device["id"], SECRET)
             board = application(
-                {"/ca": authority.pem},
+                {"/ca.pem": authority.pem},
                 port=cloud.mqtt_port,
-                mqtt={"host": "localhost", "tls": True, "ca": "/ca"},
-                http={"ca": "/ca"},
-                device_secret=SECRET if sign_in else None,
+                mqtt=shown["mqtt"],
+                http=shown["http"],
+                device_secret=shown.get("device_secret"),
             )
             board.power_on()
             *_, device = api.wait(device["id"], 30)

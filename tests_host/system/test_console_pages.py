@@ -6,6 +6,7 @@ by its own Content-Security-Policy among it, fails the test.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from contextlib import contextmanager
@@ -360,6 +361,41 @@ def test_a_wrong_file_and_a_lost_upload_are_said(signed_in, shown, tmp_path):
         page.route("**/api/v1/firmware*", lambda route: route.abort())
         page.get_by_role("button", name="Upload").click()
         expect(page.get_by_role("alert").filter(has_text="The link was lost")).to_be_visible()
+
+
+def test_a_dropped_file_has_a_bar_and_its_long_version_a_warning(browser, tmp_path):
+    """Over a slow link, as seen from the browser; the bar is there and grows."""
+    version = "0.9-with-a-name-that-is-long"
+    file = release(tmp_path, version, pad_to=400_000)
+    with Cloud(tmp_path / "c") as cloud, page_of(browser) as page:
+        take.fill_few(cloud)
+        take.sign_in(page, cloud.api_url)
+        page.goto(cloud.api_url + "/firmware")
+        page.evaluate(
+            """([name, text]) => {
+              const dragged = new DataTransfer();
+              const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+              dragged.items.add(new File([bytes], name));
+              const drop = new DragEvent("drop", {dataTransfer: dragged, cancelable: true});
+              document.querySelector("[data-upload]").dispatchEvent(drop);
+            }""",
+            [file.name, base64.b64encode(file.read_bytes()).decode()],
+        )
+        expect(page.get_by_text("400 kB")).to_be_visible()
+        slow = page.context.new_cdp_session(page)
+        slow.send("Network.enable")
+        slow.send("Network.emulateNetworkConditions", {
+            "offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 150_000,
+        })  # fmt: skip
+        page.get_by_role("button", name="Upload").click()
+        bar = page.get_by_role("progressbar", name="Upload")
+        expect(bar).to_be_visible()
+        seen = set()
+        while page.url.endswith("/firmware") and len(seen) < 3:
+            seen.add(bar.get_attribute("value") if bar.is_visible() else None)
+        assert len(seen) == 3, seen
+        expect(page.get_by_role("heading", name=f"thermometer {version}")).to_be_visible()
+        expect(page.get_by_text("some platforms limit file names")).to_be_visible()
 
 
 def test_without_javascript_all_but_the_upload_works(browser, shown):
