@@ -62,8 +62,12 @@ def group_remove(name: str) -> None:
 def campaign_create(
     version: Annotated[str, typer.Argument(help="Of an uploaded firmware.")],
     name: Annotated[str | None, typer.Option(help="Default: the version.")] = None,
-    group: Annotated[str | None, typer.Option("--group", "-g")] = None,
-    query: Annotated[str | None, typer.Option("--query", "-q", help="Or `all`.")] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", "-g", help="For the devices of a group.")
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", help="Or of a query, or `all`.")
+    ] = None,
     application: Annotated[
         str | None, typer.Option(help="Where several have this version.")
     ] = None,

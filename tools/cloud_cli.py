@@ -33,8 +33,9 @@ def cloud(
     broker: Annotated[
         str | None,
         typer.Option(
-            metavar="[USER:PASSWORD@]HOST:PORT",
-            help="A broker to use instead of our own; with TLS mqtts://….",
+            metavar="HOST:PORT",
+            help="A broker to use instead of our own, also USER:PASSWORD@HOST:PORT, "
+            "or with TLS mqtts://….",
         ),
     ] = None,
     data: Annotated[
@@ -62,7 +63,8 @@ def cloud(
         str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
     ] = None,
     plain_console: Annotated[
-        bool, typer.Option(help="Show the console beyond this machine without TLS.")
+        bool,
+        typer.Option("--plain-console", help="Show the console beyond this machine without TLS."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

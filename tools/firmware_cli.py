@@ -50,9 +50,9 @@ def release(
 ) -> None:
     """Make a firmware file of an application folder, sign it, upload it.
 
-    With --from and --compress also what makes the same of less: the cloud gives each device the
-    smallest that it can use. The same input gives the same bytes; the time that is signed is
-    SOURCE_DATE_EPOCH, else none.
+    With --from and --compress also what makes the same of less: the cloud gives
+    each device the smallest that it can use. The same input gives the same bytes;
+    the time that is signed is SOURCE_DATE_EPOCH, else none.
     """
     if version is not None:
         for sentence in releases.check_version(version):
@@ -197,8 +197,8 @@ def keygen(
 ) -> None:
     """Make a key pair to sign firmware with.
 
-    The public one goes onto the boards. The other's passphrase is asked for, or taken from
-    IVOTA_PASSPHRASE.
+    The public one goes onto the boards. The other's passphrase is asked for,
+    or taken from IVOTA_PASSPHRASE.
     """
     from .signing_keys import generate, load_public
 
@@ -222,7 +222,8 @@ def verify(
 ) -> None:
     """Check that a firmware is signed by a trusted key, as a board does.
 
-    What a patch makes is checked as well where it needs no base, or that is named with --base.
+    What a patch makes is checked as well where it needs no base, or that is
+    named with --base.
     """
     from . import signing
     from .signing_keys import load_public
@@ -248,7 +249,10 @@ def verify(
         out.print("open    whether what it makes is, too: name its --base", markup=False)
 
 
-def inspect(file: Annotated[Path, typer.Argument()], as_json: AsJson = False) -> None:
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Signed or not, whole or a delta.")],
+    as_json: AsJson = False,
+) -> None:
     """Show what a firmware file is."""
     found = _inspected(file)
     if as_json:
