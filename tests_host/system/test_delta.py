@@ -275,6 +275,8 @@ def test_a_heap_too_small_for_a_delta() -> None:
     assert failed and "code=-5" in failed[0], failed
     assert enough.received > 708_482 and len(_lines(enough, "ivota: confirmed")) == 1
     assert little.wrong == "not within 20 s", little
+    # It says so each time, with the reason or without.
+    assert _lines(little, "ivota: failed") or _lines(little, "ivota: no_heap"), little
     for outcome, resets in ((enough, 1), (little, 0)):
         assert len(_lines(outcome, "sim: reset")) == resets, outcome
         assert _lines(outcome, "ivota: died") == []
