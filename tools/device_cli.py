@@ -10,7 +10,7 @@ import typer
 from . import device_views as views
 from .client_api import ApiError, Client, Json
 from .fleet_views import health_line
-from .terminal import AsJson, err, out, print_json, show, warn
+from .terminal import AsJson, err, fail, out, print_json, show, warn
 
 DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or NAME alone.")]
 
@@ -138,10 +138,21 @@ def why(device: DeviceName, as_json: AsJson = False) -> None:
     show(found, as_json, "{device} {state}: {why}".format_map)
 
 
-def attempts(device: DeviceName, as_json: AsJson = False) -> None:
+def attempts(
+    device: DeviceName,
+    reports: Annotated[
+        int | None, typer.Option(min=1, metavar="#", help="What it said in one of them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List all that a device was ever given, and how each ended."""
     with Client() as client:
         found = client.attempts(client.device(device)["id"])
+        if reports is not None:
+            if reports > len(found):
+                fail(f"{device} has {len(found)} attempts: `ivota attempts {device}` lists them")
+            said = client.attempt_reports(found[reports - 1]["id"])
+            return show(said, as_json, views.report_table)
         versions = {each["id"]: each["version"] for each in client.firmware()}
     show(found, as_json, lambda found: views.attempt_table(found, versions))
 

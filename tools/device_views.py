@@ -38,11 +38,12 @@ def device_table(devices: list[Json]) -> Table:
 
 def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
     """`versions`: of each firmware, by its id."""
-    columns = "begun", "version", "campaign", "state", "pushes", "fails", "why"
+    columns = "#", "begun", "version", "campaign", "state", "pushes", "fails", "why"
     table = titled_table("attempts", *columns)
-    for each in attempts:
+    for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
         table.add_row(
+            str(number),
             time.strftime("%m-%d %H:%M:%S", time.localtime(each["created_at"])),
             Text(versions.get(each["firmware_id"], "?")),
             str(each["campaign_id"] or ""),

@@ -71,6 +71,10 @@ def test_a_campaign_from_the_command_line(cloud, ivota):
             2,
             None,
         ]
+        assert "done" in ivota("attempts", "one", "--reports", 1)
+        said = json.loads(ivota("attempts", "one", "--reports", 1, "--json"))
+        assert said[-1]["state"] == "done" and said[0]["state"] == "downloading"
+        assert "two has 2 attempts" in ivota("attempts", "two", "--reports", 3, code=1)
         assert "it takes in reports" in ivota("health")
         assert json.loads(ivota("health", "--json"))["counters"]["report_version"] >= 2
         ivota("campaign", "create", "0.2", "-q", "all", "--start-at", "+1d")
