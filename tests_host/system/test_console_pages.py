@@ -127,6 +127,8 @@ def first_board(page, cloud, board):
     expect(page.get_by_role("heading", name="No board has reported yet")).to_be_visible()
     expect(page.get_by_text(f'"port": {cloud.mqtt_port}')).to_be_visible()
     expect(page.get_by_text("ivota board install --config board.json")).to_be_visible()
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
     board.power_on()
     expect(page.get_by_role("link", name="P/kitchen")).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_role("row", name="P/kitchen")).to_contain_text("0.1")
@@ -166,7 +168,11 @@ def release(folder, version, app=None, pad_to=None):
 
 
 def upload(page, folder, version, app=None, pad_to=None):
-    page.get_by_role("link", name="Firmware", exact=True).click()
+    with page.expect_response(lambda answer: "x-live" in answer.request.headers):
+        page.get_by_role("link", name="Firmware", exact=True).click()
+    # There is a command as long as there is nothing else, and it stays one through a refresh.
+    for command in page.locator(".command").all():
+        expect(command.get_by_role("button", name="Copy")).to_be_visible()
     page.set_input_files("[type=file]", release(folder, version, app, pad_to))
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("heading", name=f"thermometer {version}")).to_be_visible()

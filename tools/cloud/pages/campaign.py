@@ -256,7 +256,7 @@ def create(visit: Visit) -> Response:
     if visit.said("look"):
         return _form(visit, given, "")
     try:
-        order = read(given)
+        order = read({**given, "name": given["name"] or _named(visit, given["firmware"])})
         with visit.database.writing() as session:
             campaign = api_campaigns.create(session, order, visit.who)
             number, words = campaign.id, f"{campaign.name} is made."
@@ -294,12 +294,17 @@ def _form(visit: Visit, given: dict[str, str], problem: str, status: int = 200) 
         )
 
 
+def _named(visit: Visit, number: str) -> str:
+    """A campaign that nobody has named is called as its firmware."""
+    with visit.database.reading() as session:
+        found = session.get(Firmware, int(number)) if number.isdigit() else None
+        return f"{found.application or ''} {found.version}".strip() if found else number
+
+
 def read(given: dict[str, str]) -> CampaignIn:
     """The form as the API's own order. Raises UserError, ValidationError."""
     if not given["firmware"].isdigit():
         raise UserError("choose a firmware")
-    if not given["name"]:
-        raise UserError("give the campaign a name")
     return CampaignIn(
         name=given["name"],
         firmware_id=int(given["firmware"]),
