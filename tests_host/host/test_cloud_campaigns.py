@@ -1,7 +1,7 @@
 """Campaigns over real MQTT and HTTP, on both databases: stages, limits, stops, operators."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import postgres_support
 import pytest
@@ -151,29 +151,41 @@ def test_reports_are_taken_in_while_many_are_tried_again(cloud, fleet, monkeypat
     wait_until(lambda: "queued" not in fleet.show(campaign)["states"], "targets for all")
     fleet.api.pause_campaign(campaign)
     mine = sa.select(models.Device.id).where(models.Device.device_name.startswith("m"))
-    with cloud.database.writing() as session:
-        session.execute(
-            sa.update(models.Assignment)
-            .where(models.Assignment.campaign_id == campaign)
-            .where(models.Assignment.device_id.in_(mine))
-            .values(state="failed", next_push_at=None)
-        )
+
+    def fail():
+        with cloud.database.writing() as session:
+            session.execute(
+                sa.update(models.Assignment)
+                .where(models.Assignment.campaign_id == campaign, models.Assignment.current)
+                .where(models.Assignment.device_id.in_(mine))
+                .values(state="failed", next_push_at=None)
+            )
+
+    def between(*happenings):
+        """These, one after the other, whenever the retry lets go; then nothing."""
+        waiting = list(happenings)
+        pause = SimpleNamespace(sleep=lambda _s: waiting.pop(0)() if waiting else None)
+        monkeypatch.setattr(campaigns, "time", pause)
+        return fleet.api.retry_campaign(campaign)["devices"]
+
+    fail()
     device.messages.queue.clear()
     monkeypatch.setattr(campaigns, "ASSIGNED_MOST", 10)
-    with ThreadPoolExecutor() as pool:
-        retry = pool.submit(fleet.api.retry_campaign, campaign)
-        for _ in range(3):
-            device.hello("0.1")
-            assert not retry.done()
-        # One of those that still wait is given something else meanwhile.
-        fleet.api.push(f"{fleet.product}/m{many - 1}", "0.3")
-        assert retry.result() == {"devices": many - 1}
+    last = f"{fleet.product}/m{many - 1}"
+    said = lambda: device.hello("0.1")  # noqa: E731
+    # One of those that still wait is given something else meanwhile.
+    assert between(said, said, lambda: fleet.api.push(last, "0.3")) == many - 1
     states = fleet.show(campaign)["states"]
     assert states["failed"] == 1 and states["waiting"] >= many - 1
     noted = [line for line in fleet.api.audit() if line["action"] == "campaign retry"]
     assert noted[-1]["detail"] == f'{{"devices": {many}}}'
     found = fleet.api.attempts(fleet.api.device(f"{fleet.product}/m0")["id"])
     assert [each["state"] for each in found] == ["failed", "waiting"]
+    # A cancel ends it, whatever was still to come.
+    fail()
+    assert between(said, lambda: fleet.api.cancel_campaign(campaign)) == 20
+    states = fleet.show(campaign)["states"]
+    assert states["cancelled"] == 21 and states["failed"] == many - 20
 
 
 def test_only_the_outdated(fleet):

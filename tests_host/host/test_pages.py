@@ -207,6 +207,13 @@ def test_an_operator_names_groups(console, viewer):
         assert f"first tag:beta version<0.3 {group['devices']}" in visitor.get(page)
         assert "first" in visitor.get("/campaigns/new")
         assert "Update …" not in viewer.get(page) and "first" in viewer.text
+        with Client(cloud.api_url, local_token(cloud.folder)) as api:
+            many = [api.put_group(f"g{n:02}", "tag:none")["id"] for n in range(25)]
+            text = visitor.get(f"{page}?page=2")
+            assert "27 groups" in text and "page 2 of 2" in text and "g24 tag:none 0" in text
+            for number in many:
+                api.remove_group(number)
+        visitor.get(page)
         assert "first is forgotten" in visitor.post(f"{page}/{group['id']}/remove")
         assert "gone already" in visitor.post(f"{page}/{group['id']}/remove")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -19,7 +19,7 @@ from . import looking
 from .frame import Setting, Visit, acting, route, sentence
 
 HERE = "/campaigns/groups"
-MOST = 200  # on the page
+PAGE = 25  # each is counted anew
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -45,11 +45,18 @@ def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 
                 matching = looking.count(session, query, now)
             except QueryError as error:
                 problem = sentence(str(error))
-        found = session.scalars(select(Group).order_by(Group.name).limit(MOST)).all()
+        total = session.scalar(select(func.count()).select_from(Group)) or 0
+        pages = max(-(-total // PAGE), 1)
+        page = min(visit.page(), pages)
+        some = select(Group).order_by(Group.name).limit(PAGE).offset((page - 1) * PAGE)
+        found = session.scalars(some).all()
         return visit.show(
             "groups.html",
             status,
             groups=[(each, looking.count(session, each.query, now)) for each in found],
+            count=total,
+            page=page,
+            pages=pages,
             given={"name": name, "query": query},
             matching=matching,
             problem_here=problem,
