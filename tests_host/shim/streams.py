@@ -61,11 +61,8 @@ def close(stream):
         stream.close()
 
 
-class FileIO:
-    """A binary file on the host. No truncate, no seekable, no name: boards have none."""
-
-    def __init__(self, raw):
-        self._raw = raw
+class _Lines:
+    """A stream is what it opens, and gives its lines one after the other."""
 
     def __enter__(self):
         return self
@@ -81,6 +78,13 @@ class FileIO:
         if not line:
             raise StopIteration
         return line
+
+
+class FileIO(_Lines):
+    """A binary file on the host. No truncate, no seekable, no name: boards have none."""
+
+    def __init__(self, raw):
+        self._raw = raw
 
     def __del__(self):
         self._raw.close()
@@ -160,7 +164,7 @@ class TextIOWrapper(FileIO):
         return FileIO.readline(self, n).decode()
 
 
-class BytesIO:
+class BytesIO(_Lines):
     """A stream in memory."""
 
     text = False
@@ -171,21 +175,6 @@ class BytesIO:
 
     def _out(self, data):
         return data.decode() if self.text else data
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        line = self.readline()
-        if not line:
-            raise StopIteration
-        return line
 
     def close(self):
         self._io.close()

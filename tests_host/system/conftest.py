@@ -85,32 +85,38 @@ MakeBoard = Callable[..., Board]
 
 
 @pytest.fixture
-def agent(broker: Broker, name: str, tmp_path: Path) -> Iterator[MakeBoard]:
-    """Makes 32-bit boards with the turnkey agent, formatted and off; stops them at the end.
+def boards() -> Iterator[list[Board]]:
+    """Whoever makes a board adds it: each is stopped at the end, and must not have failed."""
+    made: list[Board] = []
+    yield made
+    for board in made:
+        board.stop()
+        print(f"--- {board.folder.name}", *board.log, sep="\n")
+        assert board.failure is None, board.failure
+
+
+@pytest.fixture
+def agent(broker: Broker, name: str, tmp_path: Path, boards: list[Board]) -> MakeBoard:
+    """Makes 32-bit boards with the turnkey agent, formatted and off.
 
     `files` as Board takes them; `port`: the broker's, or a proxy's; the rest is configuration.
     """
-    made: list[Board] = []
 
     def make(
         files: Mapping[str, bytes | Path] | None = None, port: int | None = None, **changes: Any
     ) -> Board:
         board = Board(
-            tmp_path / f"board{len(made)}",
+            tmp_path / f"board{len(boards)}",
             bits=32,
             mpy=True,
             config=settings(name, port or broker.port, **changes),
             files=files,
         )
-        made.append(board)
+        boards.append(board)
         board.install()
         return board
 
-    yield make
-    for board in made:
-        board.stop()
-        print(f"--- {board.folder.name}", *board.log, sep="\n")
-        assert board.failure is None, board.failure
+    return make
 
 
 @pytest.fixture
