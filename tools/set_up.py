@@ -129,6 +129,10 @@ def main(arguments: Sequence[str]) -> int:
     except Trouble as trouble:
         print(f"set-up: {trouble}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # which pip, on the same terminal, was told as well
+        _show("")
+        print("set-up: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -6,8 +6,10 @@ The pip is the real one, and what it installs are wheels made here, so that no n
 import ast
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -72,6 +74,20 @@ def test_off_a_terminal_it_says_nothing(tmp_path, wheels):
         command(tmp_path / "env", wheels, "one"), capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_ctrl_c_leaves_no_traceback_and_what_can_be_gone_on_from(tmp_path, wheels):
+    words = command(tmp_path / "env", wheels, "one")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True) as process:
+        while not (tmp_path / "env").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert said == "set-up: stopped; the same command goes on from here\n"
+    subprocess.run(words, check=True)
+    subprocess.run([tmp_path / "env/bin/python", "-c", "import one, two"], check=True)
 
 
 def test_half_an_environment_is_made_again_and_a_whole_one_left_alone(tmp_path, wheels):
