@@ -247,7 +247,10 @@ class Client:
         push = self.next
         self.next = self.burning = self.job = None
         self.events = []
-        self.job = once("job").Job(self, push)
+        try:
+            self.job = once("job").Job(self, push)
+        except (MemoryError, ImportError):
+            return self._no_heap(push)
         self.log("info", "update", version=push.version, size=push.size)
 
     def _handed_over(self):
@@ -264,13 +267,19 @@ class Client:
                 self.burning = None
                 once("final").failed(self, job.push, final)
                 self.job = None
-        # Saying why does not fit beside what the update holds. A file of a bundle that can't be
-        # looked for, for want of heap, is a module that is not there.
+        # Saying why does not fit beside what the update holds.
         except (MemoryError, ImportError):
             self.burning = self.job = job.step = job.target = job.taker = None
             job.hang_up()
-            self.log("error", "no_heap")
-            try:
-                self.report("fail", job.push, _FAILED, "no heap left")
-            except MemoryError:  # the application runs on, and the cloud asks again
-                pass
+            self._no_heap(job.push)
+
+    def _no_heap(self, push):
+        """Tell the cloud that alone, for the client must not end of it.
+
+        Where a bundle is read by code, for want of heap a module of it seems not to be there.
+        """
+        self.log("error", "no_heap")
+        try:
+            self.report("fail", push, _FAILED, "no heap left")
+        except MemoryError:  # the cloud asks again
+            pass

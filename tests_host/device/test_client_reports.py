@@ -492,7 +492,7 @@ def test_no_memory_even_to_say_why_is_said_without_it():
     whole = client_module.once
 
     for fails in (MemoryError, ImportError):
-        for missing in ("faults", "final", "failure"):
+        for missing in ("job", "faults", "final", "failure"):
 
             def once(name, fails=fails, missing=missing):
                 if name == missing:
