@@ -31,7 +31,7 @@ from .names import own
 EXTRAS: dict[str, tuple[str, ...]] = {
     # Bundles that are installed, tried and taken back, with boot.py and main.py.
     "agent": (
-        *("agent", "filelist", "install", "kept", "startup", "turn", "ustar"),
+        *("agent", "examine", "filelist", "install", "kept", "startup", "turn"),
         *("watchdog", "wifi"),
     ),
     # An ESP32's image into its OTA slot.

@@ -9,7 +9,7 @@ import vfs
 from bundles import bundle, header, member
 
 import bundlefs
-from ivota import ustar
+from ivota import examine
 from support import raises, tmp_dir, write_file
 
 FILES = [
@@ -72,7 +72,7 @@ def members(member, path):
 def same_members(path):
     """What the examination reads is what will be mounted."""
     found = members(bundlefs.member, path)
-    assert found == members(ustar.member, path)
+    assert found == members(examine.member, path)
     return found
 
 

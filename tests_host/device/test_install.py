@@ -6,7 +6,8 @@ from bundles import bundle, entry, header, member
 
 from ivota import OtaError
 from ivota.codes import FAILED
-from ivota.install import Installer, examine_bundle
+from ivota.examine import examine_bundle
+from ivota.install import Installer
 from ivota.state import load
 from support import raises, tmp_dir, write_file
 

@@ -23,7 +23,9 @@ VERSION = "0.2"
 TIMEOUT_S = 120.0
 
 # Whatever else the board does with an error: in a heap that is large enough there is none.
-_WRONG = re.compile(r"MemoryError|memory allocation|Traceback|ivota: failed|sim: (?!heap|reset)")
+_WRONG = re.compile(
+    r"MemoryError|memory allocation|no_heap|Traceback|ivota: failed|sim: (?!heap|reset)"
+)
 _APP = b"def main():\n    pass\n"
 
 

@@ -6,8 +6,7 @@ import hashlib
 import room
 
 from bundlefs import Bundle, member
-from ivota import OtaError, ustar
-from ivota.install import examine_bundle
+from ivota import OtaError, examine
 
 
 def check(data):
@@ -15,7 +14,7 @@ def check(data):
     both(path, data)
     steps = 0
     try:
-        for _ in examine_bundle(path, "0.2"):
+        for _ in examine.examine_bundle(path, "0.2"):
             steps += 1
     except OtaError as error:
         assert error.code == -5 and not error.again
@@ -58,7 +57,7 @@ def both(path, data):
             if at and data[at + 257 : at + 262] != b"ustar":
                 continue
             said = []
-            for function in (member, ustar.member):
+            for function in (member, examine.member):
                 try:
                     said.append(function(file, at, bytearray(512)))
                 except ValueError:

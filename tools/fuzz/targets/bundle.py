@@ -80,9 +80,8 @@ def seeds() -> dict[str, bytes]:
 TARGET = Target(
     about="a bundle: ustar, file list, mount",
     code=(
-        "lib/ivota/install.py",
+        "lib/ivota/examine.py",
         "lib/ivota/filelist.py",
-        "lib/ivota/ustar.py",
         "lib/bundlefs.py",
     ),
     seeds=seeds,
@@ -91,12 +90,12 @@ TARGET = Target(
     lines=Bound(20_000, 40),
     words=("ustar\\x0000", "ivota.json", "app.py", '\\"path\\": ', "../", '\\"sha256\\": '),
     mistakes=(
-        Mistake("paths may lead out", (("lib/ivota/install.py", ' or ".." in parts', ""),)),
+        Mistake("paths may lead out", (("lib/ivota/examine.py", ' or ".." in parts', ""),)),
         Mistake(
             "contents are not compared",
             (
                 (
-                    "lib/ivota/install.py",
+                    "lib/ivota/examine.py",
                     'if binascii.hexlify(digest.digest()).decode() != entry["sha256"]:',
                     "if False:",
                 ),
@@ -104,7 +103,7 @@ TARGET = Target(
         ),
         Mistake(
             "what is not listed passes",
-            (("lib/ivota/install.py", "if found or count", "if count"),),
+            (("lib/ivota/examine.py", "if found or count", "if count"),),
         ),
     ),
 )
