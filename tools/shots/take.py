@@ -47,6 +47,7 @@ class Shown:
             "fleet": "/",
             "device": f"/devices/{self.scene.device}",
             "device-failed": f"/devices/{self.scene.failed}",
+            "device-new": "/devices/new",
             "reports": f"/devices/{self.scene.device}/reports",
             "firmware": "/firmware",
             "firmware-one": f"/firmware/{self.scene.firmware}",
