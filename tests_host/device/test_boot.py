@@ -167,6 +167,13 @@ class Board:
             return json.load(file)["version"]
 
 
+def test_it_is_short_and_takes_nothing_of_ours_but_bundlefs():
+    lines = read_file(BOOT).decode().rstrip().split("\n")
+    assert len(lines) < 60
+    imported = [line.split() for line in lines if line.lstrip().startswith(("import ", "from "))]
+    assert sorted(words[1] for words in imported) == ["bundlefs", "os", "sys"]
+
+
 def test_a_fresh_board_runs_the_factory_package():
     with Board() as board:
         assert board.boot() is None

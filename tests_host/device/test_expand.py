@@ -11,7 +11,7 @@ from doubles.fakeesp32 import FakeEsp32, image_of
 from patches import compressed, group, header, patch, stored
 from signed import KEYS
 
-from ivota import OtaError, delta, expand, jsonfile, once, prepare, staging
+from ivota import OtaError, delta, expand, jsonfile, net, once, prepare, staging
 from ivota.codes import FAILED
 from ivota.patch import MOST, parse
 from support import patched, raises, read_file, write_file
@@ -463,16 +463,23 @@ def test_a_cut_in_the_midst_of_it_begins_it_again():
 
 
 def test_the_steps_are_bounded():
+    """And in each the watchdog is fed, and the link has its turn."""
     big = bundle([("app.py", b"def main():\n    pass\n"), ("b", bytes(300000))], version="0.2")
-    with Board(compressed(big)) as board:
+    fed = []
+    with Board(compressed(big)) as board, patched(net, feed=lambda: fed.append(1)):
         client = board.start()
         board.push()
         board.spin(60, lambda: client.job and client.job.phase == "expand")
+        fed.clear()
+        heard = client.link.step
+        turns = []
+        client.link.step = lambda: turns.append(1) or heard()
         steps = 0
         while client.job and client.job.phase == "expand":
             client.step()
             steps += 1
         assert steps >= len(big) // 4096
+        assert len(fed) == len(turns) == steps
 
 
 def test_the_previous_bundle_goes_only_for_want_of_room():
