@@ -22,11 +22,12 @@ def load(path, ours=False):
                 continue
             with open(name, "rb") as file:
                 text = file.read()
-            head, mark, crc = text.rpartition(_CRC)
-            if crc != b'%08x"}' % crc32(head) if mark else ours:
-                continue
+            at = text.rfind(_CRC)
+            if at >= 0:
+                if text[at + len(_CRC) :] != b'%08x"}' % crc32(memoryview(text)[:at]):
+                    continue
             # Up to MicroPython 1.25 json takes an object without its end.
-            if text.rstrip()[-1:] != b"}":
+            elif ours or text.rstrip()[-1:] != b"}":
                 continue
             value = json.loads(text)
         except (OSError, ValueError, MemoryError):
@@ -40,9 +41,11 @@ def load(path, ours=False):
 def save(path, value):
     """Replace the file: after a power cut at any instant the old or the new one is read."""
     temporary = path + "~"
-    head = json.dumps(value).encode()[:-1] + (b", " if value else b"")
+    head = memoryview(json.dumps(value).encode())[:-1]  # the heap may not have it twice
+    comma = b", " if value else b""
     with open(temporary, "wb") as file:
-        file.write(b'%s%s%08x"}' % (head, _CRC, crc32(head)))
+        file.write(head)
+        file.write(b'%s%s%08x"}' % (comma, _CRC, crc32(comma, crc32(head))))
     os.rename(temporary, path)
 
 

@@ -1,12 +1,8 @@
-"""The trial of a version that was just installed, and the report of one that ended."""
+"""The trial of a version that was just installed."""
 
 import time
 
-from micropython import const
-
 from ivota import describe, once
-
-_FAILED = const(-5)
 
 
 class Trial:
@@ -21,29 +17,10 @@ class Trial:
         self._begun = time.ticks_ms()
         self.reached = False  # whether the cloud has acknowledged the version that runs
         try:
-            self._report_ended()
+            once("ended").begin(client)
         # What is not written stays as it was, for the next start; this one has to take an update.
         except OSError as error:
             client.log("error", "flash", why=describe(error))
-
-    def _report_ended(self):
-        """Put what became of a trial into the outbox, as one write."""
-        client = self._client
-        if (client.state.trial or client.state.ended).get("slot"):
-            once("image").begin(client)
-        ended = client.state.ended
-        if ended:
-            why = ended["why"]
-            if "died" in ended:
-                why += ", " + ended["died"]
-            once("state").post(
-                client.state,
-                client.dialect.report_progress(
-                    "fail", ended["version"], None, _FAILED, why, ended.get("echo")
-                ),
-                ended.get("md5sum"),
-                why if ended.get("reject") else None,
-            )
 
     def step(self, confirmed):
         """Confirm when all is well, go back when time is over; self while the trial goes on."""

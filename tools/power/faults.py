@@ -96,8 +96,8 @@ MISTAKES = (
             ("lib/ivota/jsonfile.py", 'temporary = path + "~"', "temporary = path"),
             (
                 "lib/ivota/jsonfile.py",
-                "        file.write(",
-                "        file.flush()\n        file.write(",
+                "        file.write(head)",
+                "        file.flush()\n        file.write(head)\n        file.flush()",
             ),
             ("lib/ivota/jsonfile.py", "    os.rename(temporary, path)\n", ""),
         ),

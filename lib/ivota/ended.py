@@ -1,0 +1,29 @@
+"""What became of a trial, looked at once, at the start after it; then it leaves the heap."""
+
+from micropython import const
+
+from ivota import once
+
+_FAILED = const(-5)
+
+
+def begin(client):
+    """Put what boot.py, or the boot loader, has ended into the outbox, as one write.
+
+    Raises OSError when the flash fails.
+    """
+    if (client.state.trial or client.state.ended).get("slot"):
+        once("image").begin(client)
+    ended = client.state.ended
+    if ended:
+        why = ended["why"]
+        if "died" in ended:
+            why += ", " + ended["died"]
+        once("state").post(
+            client.state,
+            client.dialect.report_progress(
+                "fail", ended["version"], None, _FAILED, why, ended.get("echo")
+            ),
+            ended.get("md5sum"),
+            why if ended.get("reject") else None,
+        )
