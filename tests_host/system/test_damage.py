@@ -250,14 +250,15 @@ def on_all(lanes: list[Lane], cases: list[object], check: Callable[[Lane, object
 def test_every_kind_of_damage_to_every_file(lanes):
     """The board connects and says which version runs, without one reset."""
     cases = [
-        (path, kind)
+        (path, number, kind)
         for path, data in files(lanes[0].whole).items()
-        for kind in damaged(path, data)
+        for number, kind in enumerate(damaged(path, data))
     ]
 
-    def check(lane: Lane, case: tuple[str, str]) -> None:
-        path, kind = case
-        lane.start({path: damaged(path, files(lane.whole)[path])[kind]})
+    def check(lane: Lane, case: tuple[str, int, str]) -> None:
+        path, number, _ = case
+        # A file may be a byte longer on another lane, where other bits are flipped then.
+        lane.start({path: list(damaged(path, files(lane.whole)[path]).values())[number]})
         assert lane.board.resets == 0
 
     on_all(lanes, cases, check)

@@ -80,8 +80,8 @@ TARGET = Target(
             (
                 (
                     "lib/ivota/jsonfile.py",
-                    "if crc != b'%08x\"}' % crc32(head) if mark else ours:",
-                    "if ours and not mark:",
+                    "if text[at + len(_CRC) :] != b'%08x\"}' % crc32(memoryview(text)[:at]):",
+                    "if text[-2:] != b'\"}':",
                 ),
             ),
         ),
