@@ -31,6 +31,7 @@ from .stage import Cloud, Origin, update_firmware
 
 SIZE = 708_482  # bytes, as in the vendor's own example
 DEVICE = Path(__file__).parents[1] / "device"
+ROOM = 112  # blocks of a board beside its firmware: the package has a file for each module
 LEAST_BLOCKS = 100
 SEGMENT = 1436  # bytes, what a board gets of one packet
 SEGMENT_RATE = 700_000  # bytes per second: a hundred blocks in less than a second
@@ -112,7 +113,7 @@ def erased(it: Stage, size: int, fat_sync: int = 0, **options: Any) -> int:
     data = firmware(size)
     it.origin.serve(data)
     if fat_sync:
-        options["fat_blocks"] = size // BLOCK + 80
+        options["fat_blocks"] = size // BLOCK + ROOM
         options["config"] = {"firmware_dir": "/fat/firmware"}
         options["files"] = {"/lib/ivota/firmware.mpy": _flushing_every(fat_sync)}
     with it.board("download.py", **options) as board, it.cloud(board) as cloud:
@@ -178,7 +179,7 @@ def cut_everywhere(it: Stage, size: int, seed: int = 1) -> Cuts:
     """
     data = firmware(size)
     it.origin.serve(data)
-    blocks = size // BLOCK + 80
+    blocks = size // BLOCK + ROOM
     with it.board("download.py", record=True, blocks=blocks) as board, it.cloud(board) as cloud:
         assert board.flash and board.record
         base = board.flash.path.read_bytes()
@@ -301,7 +302,7 @@ def locked(it: Stage, size: int, bits: int, rate: int) -> list[tuple[int, int]]:
     data = firmware(size)
     it.origin.serve(data)
     with (
-        it.board("locked.py", bits=bits, blocks=size // BLOCK + 80) as board,
+        it.board("locked.py", bits=bits, blocks=size // BLOCK + ROOM) as board,
         it.cloud(board) as cloud,
         Proxy("127.0.0.1", it.origin.port, buffer=8192) as proxy,
     ):
