@@ -20,7 +20,7 @@ from . import cost
 from .cases import CASES
 from .run import Run, broker, run
 from .table import Runs, costs, figures_of, outcomes
-from .ways import WAYS
+from .ways import WAYS, Way
 
 AREA = "peers"
 COMMAND = "make bench-peers"
@@ -35,13 +35,13 @@ def groups() -> list[Sequence[str]]:
     return [*TOGETHER, [case.name for case in CASES if case.name not in named]]
 
 
-def measure_cases(port: int, step: Callable[[str], None]) -> Runs:
-    """Every way in every case."""
+def measure_cases(port: int, ways: Sequence[Way], step: Callable[[str], None]) -> Runs:
+    """Each of these ways in every case."""
     by_name = {case.name: case for case in CASES}
     found = {}
     for names in groups():
         step(", ".join(by_name[name].title for name in names))
-        pairs = [(by_name[name], way) for name in names for way in WAYS]
+        pairs = [(by_name[name], way) for name in names for way in ways]
         with ThreadPoolExecutor(len(pairs)) as pool:
             done = pool.map(lambda pair: run(pair[1], pair[0], port), pairs)
             found.update({(each.case, each.way): each for each in done})
@@ -60,9 +60,11 @@ def kept() -> Runs:
     return {(each.case, each.way): each for each in entries}
 
 
-def measure_costs(listener: Broker, runs: Runs, step: Callable[[str], None]) -> dict[str, Figure]:
+def measure_costs(
+    listener: Broker, runs: Runs, ways: Sequence[Way], step: Callable[[str], None]
+) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
-    for way in WAYS:
+    for way in ways:
         step(f"what {way.label} costs")
         good = runs["good", way.name]
         found |= {
@@ -82,16 +84,23 @@ def main() -> None:
     parser.add_argument(
         "--draw", action="store_true", help="measure nothing: write what was measured last anew"
     )
+    parser.add_argument(
+        "--only",
+        choices=[way.name for way in WAYS],
+        action="append",
+        help="measure this way, and keep what was measured of the others",
+    )
     given = parser.parse_args()
     from . import plots  # needs matplotlib: it is missed before anything is measured
 
     console = Console()
-    if given.draw:
-        runs, figures = kept(), read(AREA)
-    else:
-        with broker() as listener, steps(console, len(groups()) + len(WAYS)) as step:
-            runs = measure_cases(listener.port, step)
-            figures = figures_of(runs) | measure_costs(listener, runs, step)
+    ways = [way for way in WAYS if not given.only or way.name in given.only]
+    again = given.draw or given.only
+    runs, figures = (kept(), read(AREA)) if again else ({}, {})
+    if not given.draw:
+        with broker() as listener, steps(console, len(groups()) + len(ways)) as step:
+            runs = {**runs, **measure_cases(listener.port, ways, step)}
+            figures |= figures_of(runs) | measure_costs(listener, runs, ways, step)
         keep(runs)
         write(AREA, COMMAND, figures)
     parts = [plots.flash(runs), outcomes(runs), plots.costs(figures), costs(figures)]
