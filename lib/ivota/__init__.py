@@ -22,7 +22,7 @@ def once(name):
     One that was imported before stays.
     """
     gc.collect()  # what comes to stay should lie close together
-    path = "ivota." + name
+    path = __name__ + "." + name
     known = path in sys.modules
     module = __import__(path, None, None, ("*",))
     if not known:

@@ -37,13 +37,13 @@ def check(found):
     for part in found if isinstance(found, tuple) else (found,):
         _merge(part, config, "")
     mqtt = config["mqtt"]
-    for name, value in (
-        ("product_id", config["product_id"]),
-        ("device_name", config["device_name"]),
-        ("mqtt.host", mqtt["host"]),
+    for needed, value in (  # bytes do not become names, which stay in the heap
+        (b"product_id", config["product_id"]),
+        (b"device_name", config["device_name"]),
+        (b"mqtt.host", mqtt["host"]),
     ):
         if not value:
-            raise ConfigError(name + " is missing in the configuration")
+            raise ConfigError(needed.decode() + " is missing in the configuration")
     if not mqtt["port"]:
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:
@@ -88,13 +88,14 @@ def _merge(found, config, where):
         # bool is an int in Python; in a configuration it is a mistake.
         fits = type(value) is kind or type(value) is float and key.encode()[-2:] == b"_s"
         if not fits:
-            raise ConfigError("%s must be %s" % (name, _kind(kind, key)))
+            raise ConfigError("%s must be %s" % (name, _kind(kind, key).decode()))
         if kind is int and not 0 <= value <= _MOST:
             raise ConfigError("%s must be from 0 to %d" % (name, _MOST))
         config[key] = value
 
 
 def _kind(kind, key):
+    # As bytes, for short texts would become names, which stay in the heap.
     if kind is int:
-        return "a number" if key.encode()[-2:] == b"_s" else "a whole number"
-    return {str: "a text", bool: "true or false", list: "a list"}[kind]
+        return b"a number" if key.encode()[-2:] == b"_s" else b"a whole number"
+    return {str: b"a text", bool: b"true or false", list: b"a list"}[kind]

@@ -36,9 +36,9 @@ def dial(config, topics, on_message):
         net.lend(stream, umqtt, client.connect)
         # With QoS 1. Up to 1.7.0 umqtt's own can't say a length beyond 127.
         client.pid += 1
-        body = client.pid.to_bytes(2, "big")
+        body = _short(client.pid)
         for topic in topics:
-            body += len(topic).to_bytes(2, "big") + topic + b"\x01"
+            body += _short(len(topic)) + topic + b"\x01"
         size = len(body)
         head = bytes([0x82, size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([0x82, size])
         stream.begin()
@@ -47,3 +47,8 @@ def dial(config, topics, on_message):
         stream.close()
         raise
     return stream, client
+
+
+def _short(number):
+    """Two bytes, the higher one first."""
+    return bytes([number >> 8, number & 255])

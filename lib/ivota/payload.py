@@ -58,7 +58,7 @@ def examine(firmware, header, target, confirmed):
         if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
             raise trailer.refusal(firmware, "the payload is not the one that was signed")
         # From here on the payload is its owner's.
-        if said["kind"] != _kind(trailer.read(file, 0, min(firmware.payload_size, 10))):
+        if said["kind"] != _kind(trailer.read(file, 0, min(firmware.payload_size, 10))).decode():
             raise trailer.refusal(firmware, "the payload is of another kind")
     firmware.sequence = said["sequence"]
     firmware.kind = said["kind"]
@@ -78,8 +78,9 @@ def _mismatch(said, firmware, target, confirmed):
 
 
 def _kind(head):
+    # As bytes, for short texts would become names, which stay in the heap.
     if head == b"ivota.json":
-        return "bundle"
+        return b"bundle"
     if head[:8] == b"IVOTADLT":
-        return "patch"
-    return "esp32-image" if head[:1] == b"\xe9" else "other"
+        return b"patch"
+    return b"esp32-image" if head[:1] == b"\xe9" else b"other"

@@ -10,6 +10,8 @@ from ivota import OtaError, again, describe, net, once
 _MISMATCH = const(-4)
 _FAILED = const(-5)
 _REDIRECTS = const(5)
+# Texts of up to ten characters would become names, which stay in the heap; bytes do not.
+_PLAIN = b"identity"
 _HEADERS = const(64)  # lines; an answer with more is not a file server's
 
 
@@ -88,23 +90,24 @@ class Transfer:
         if secure and not http["ca"]:
             raise OtaError(_FAILED, "https needs http.ca")
         # What is looked at, and what it is where the server does not say it.
+        plain = _PLAIN.decode()
         self._fields = {
             "content-length": size,
             "content-range": "",
             "content-type": "",
-            "content-encoding": "identity",
-            "transfer-encoding": "identity",
+            "content-encoding": plain,
+            "transfer-encoding": plain,
             "etag": "",
             "retry-after": "",
         }
         self._lines = 0
-        headers = {"Range": "bytes=%d-" % offset}
+        headers = {b"Range".decode(): (b"bytes=%d-" % offset).decode()}
         # Where TLS is due it is there already: requests speaks plainly into it.
         place = "http://%s:%d" % (host, port)
         if port != (443 if secure else 80):
             headers["Host"] = place[7:]  # requests leaves the port out
         if self.etag:
-            headers["If-Range"] = self.etag
+            headers[b"If-Range".decode()] = self.etag
         self.stream = stream = net.Stream(
             host, port, http["timeout_s"], http["ca"] if secure else None
         )
@@ -146,12 +149,13 @@ class Transfer:
         fields = self._fields
         if status not in (200, 206):
             raise once("answers").refusal(status, offset, fields["retry-after"])
-        if fields["transfer-encoding"] != "identity" or fields["content-encoding"] != "identity":
+        plain = _PLAIN.decode()
+        if fields["transfer-encoding"] != plain or fields["content-encoding"] != plain:
             raise again("an encoded answer")
         total = fields["content-length"]
         if status == 206:
             found = fields["content-range"]
-            if not found.startswith("bytes %d-" % offset):
+            if not found.encode().startswith(b"bytes %d-" % offset):
                 raise again("206 of '%s', asked for %d-" % (found[:40], offset))
             total = found.split("/")[-1]
         else:

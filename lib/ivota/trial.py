@@ -16,8 +16,10 @@ class Trial:
         self._limit_ms = int(limit_s * 1000)
         self._begun = time.ticks_ms()
         self.reached = False  # whether the cloud has acknowledged the version that runs
+        state = client.state
         try:
-            once("ended").begin(client)
+            if state.ended or "slot" in state.trial:
+                once("ended").begin(client)
         # What is not written stays as it was, for the next start; this one has to take an update.
         except OSError as error:
             client.log("error", "flash", why=describe(error))
@@ -25,22 +27,23 @@ class Trial:
     def step(self, confirmed):
         """Confirm when all is well, go back when time is over; self while the trial goes on."""
         client = self._client
-        trial = client.state.trial
+        state = client.state
+        trial = state.trial
         if not trial:
             return None
         if self.reached and confirmed or "provisional" in trial:
             text = client.dialect.report_progress("done", trial["version"], echo=trial.get("echo"))
             if trial.get("slot") and not once("image").confirm(client, text):
                 return self
-            path = client.state.active
+            path = state.active
             if path and path[-4:] == ".new":  # until now it could have been made again
                 once("jsonfile").remove(path[:-4] + ".bin")  # the patch that made it
-            once("state").confirm(client.state, text)
+            once("state").confirm(state, text)
             client.enqueue("final", text)
             client.log("info", "confirmed", version=trial["version"])
             return None
         if time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms:
-            once("state").roll_back(client.state, "the trial was not confirmed in time")
+            once("state").roll_back(state, "the trial was not confirmed in time")
             client.restart = True
             client.exit()
         return self

@@ -115,7 +115,7 @@ TARGET = Target(
         ),
         Mistake(
             "a secret in the error",
-            (("lib/ivota/config.py", "% (name, _kind(kind, key))", "% (name, found)"),),
+            (("lib/ivota/config.py", "% (name, _kind(kind, key).decode())", "% (name, found)"),),
         ),
     ),
 )

@@ -101,7 +101,7 @@ TARGET = Target(
             (
                 (
                     "lib/ivota/transfer.py",
-                    'if not found.startswith("bytes %d-" % offset):',
+                    'if not found.encode().startswith(b"bytes %d-" % offset):',
                     "if False:",
                 ),
             ),
