@@ -163,15 +163,17 @@ print("done")
 def test_a_leaked_file_is_written_without_a_word(tmp_path: Path, bits: int) -> None:
     main = """
 import gc
-def leak():
-    open("/leaked", "w").write("late")
-leak()
+def leak(n):
+    open("/leaked%d" % n, "w").write("late")
+for n in range(8):
+    leak(n)
 x = [[] for _ in range(50)]
 gc.collect()
 """
     board = _board(tmp_path, bits, main)
     assert _run(board) == []
-    assert board.read("/leaked") == b"late"
+    # One that something on the stack still seems to point at may stay.
+    assert b"late" in [board.read(f"/leaked{n}") for n in range(8)]
 
 
 WRITER = """

@@ -50,12 +50,12 @@ _CHECKPOINT = """    known = once("jsonfile").load(target.checkpoint)
     known["position"] = target.position
     once("jsonfile").save(target.checkpoint, known)
 """
-_CONFIRM = """            once("state").confirm(client.state, text)
+_CONFIRM = """            once("state").confirm(state, text)
             client.enqueue("final", text)
 """
 _CONFIRM_LATE = """            client.enqueue("final", text)
             client.send()
-            once("state").confirm(client.state, text)
+            once("state").confirm(state, text)
 """
 _PUBLISH = "        self.publish(self._sending[1], 1, self._sending[0])\n"
 _PHASE = '                job.phase = "signature"  # which leads back to here\n'
