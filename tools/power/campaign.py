@@ -11,8 +11,8 @@ import random
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
 from ..sim import Fault
@@ -20,6 +20,7 @@ from ..tree import CHECKOUT
 from .bench import Bench
 from .cuts import AFTER, KINDS, Cut, Known, Recording, record
 from .judge import judge
+from .processes import processes as started
 from .scenario import SIZE, Scenario, Stage, scenarios, stage, tree
 from .seen import Seen
 from .work import Played, Result, Task, Worker
@@ -257,28 +258,23 @@ class Campaign:
         self, todo: Iterable[tuple[int, Task]], processes: int = PROCESSES
     ) -> Iterator[tuple[int, list[Result]]]:
         """The number and the results of each task; they are taken from `todo` as they are due."""
-        context = multiprocessing.get_context("fork")
-        global _campaign
-        _campaign = self
-        with context.Pool(processes, _begin) as pool:
-            ahead: collections.deque[AsyncResult[tuple[int, list[Result]]]] = collections.deque()
+        with started(processes, _begin, self.folder, self.stages, self.seen) as pool:
+            ahead: collections.deque[Future[tuple[int, list[Result]]]] = collections.deque()
             for numbered in todo:
-                ahead.append(pool.apply_async(_do, (numbered,)))
+                ahead.append(pool.submit(_do, numbered))
                 if len(ahead) > 4 * processes:
-                    yield ahead.popleft().get()
+                    yield ahead.popleft().result()
             for each in ahead:
-                yield each.get()
+                yield each.result()
 
 
-_campaign: Campaign | None = None
 _worker: Worker | None = None
 
 
-def _begin() -> None:
+def _begin(folder: Path, stages: Path, seen: Seen) -> None:
     global _worker
-    assert _campaign
     name = multiprocessing.current_process().name
-    _worker = Worker(_campaign.folder / name, _campaign.stages, _campaign.seen)
+    _worker = Worker(folder / name, stages, seen)
 
 
 def _do(numbered: tuple[int, Task]) -> tuple[int, list[Result]]:

@@ -8,7 +8,6 @@ hold is that it starts and can be reached, and that only the right bytes are eve
 from __future__ import annotations
 
 import collections
-import multiprocessing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from rich.console import Console
 from ..sim import Operation
 from .bench import Bench, Said, is_final
 from .cuts import KINDS, Cut, Images, Known, Recording, after, record
+from .processes import processes
 from .scenario import Scenario, Stage, stage
 
 INTERVAL = 65_536  # bytes, after which a download is made durable on FAT
@@ -132,8 +132,8 @@ def everything(folder: Path) -> dict[str, Outcome]:
         (made, recording, folder / f"fat-{n}", [Cut(kind, at) for at in half for kind in KINDS])
         for n, half in enumerate(halves)
     ]
-    with multiprocessing.get_context("fork").Pool(len(shares)) as pool:
-        results = pool.starmap(_share, shares)
+    with processes(len(shares)) as pool:
+        results = list(pool.map(_share, *zip(*shares, strict=True)))
     whole: dict[str, Outcome] = {}
     for kind in KINDS:
         some = [result[kind] for result in results if kind in result]

@@ -5,7 +5,6 @@ Each is a replacement of text in the sources, made when a board's files are inst
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from ..tree import CHECKOUT
 from .bench import Bench
 from .campaign import PROCESSES, QUICK, play, singles
 from .cuts import Images
+from .processes import processes
 from .scenario import scenarios
 from .work import Played, Result, complete, flip, full, random_run
 
@@ -368,9 +368,7 @@ def catch_all(
     mistakes: Sequence[Mistake], good: Mapping[str, Played], folder: Path
 ) -> list[Caught]:
     """All of them, by as many processes as there are cores."""
-    context = multiprocessing.get_context("fork")
-    arguments = [
-        (each, good[each.scenario], folder / f"mistake-{n}") for n, each in enumerate(mistakes)
-    ]
-    with context.Pool(PROCESSES) as pool:
-        return pool.starmap(catch, arguments, chunksize=1)
+    goods = [good[each.scenario] for each in mistakes]
+    folders = [folder / f"mistake-{n}" for n in range(len(mistakes))]
+    with processes(PROCESSES) as pool:
+        return list(pool.map(catch, mistakes, goods, folders))

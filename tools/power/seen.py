@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import mmap
-import multiprocessing
 import struct
+from multiprocessing.synchronize import Lock
 from pathlib import Path
+
+from .processes import CONTEXT
 
 _SLOTS = 1 << 20
 _ENTRY = struct.Struct("<Q")
 
 
 class Seen:
-    """A set of 64-bit digests in a file; made before the processes that use it are forked."""
+    """A set of 64-bit digests in a file; a process that is started may be given it."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
             path.write_bytes(bytes(_SLOTS * _ENTRY.size))
+        self._open(path, CONTEXT.Lock())
+
+    def _open(self, path: Path, lock: Lock) -> None:
+        self._path = path
+        self._lock = lock
         with path.open("r+b") as file:
             self._table = mmap.mmap(file.fileno(), 0)
-        self._lock = multiprocessing.get_context("fork").Lock()
+
+    def __getstate__(self) -> tuple[Path, Lock]:
+        return self._path, self._lock
+
+    def __setstate__(self, state: tuple[Path, Lock]) -> None:
+        self._open(*state)
 
     def add(self, digest: bytes) -> bool:
         """Whether it was not there yet. Raises RuntimeError when the table is full."""
