@@ -1,5 +1,6 @@
 """Campaigns over real MQTT and HTTP, on both databases: stages, limits, stops, operators."""
 
+import threading
 import time
 from types import SimpleNamespace
 
@@ -138,54 +139,181 @@ def test_it_stops_by_itself_and_is_resumed_for_the_failed_alone(fleet):
     assert [r["result_code"] for r in reports if r["state"] == "fail"] == [-4, -5, -4]
 
 
-def test_reports_are_taken_in_while_many_are_tried_again(cloud, fleet, monkeypatch):
-    """Who writes holds up who takes in reports: a retry of thousands lets go again and again."""
-    (device,) = fleet.add(1)
-    many = 100
-    with cloud.database.writing() as session:
-        session.add_all(
-            models.Device(product_id=fleet.product, device_name=f"m{n}", version="0.1")
-            for n in range(many)
-        )
-    campaign = fleet.campaign(active_most=1)
-    wait_until(lambda: "queued" not in fleet.show(campaign)["states"], "targets for all")
-    fleet.api.pause_campaign(campaign)
-    mine = sa.select(models.Device.id).where(models.Device.device_name.startswith("m"))
+@pytest.fixture
+def between(monkeypatch):
+    """Takes what is to happen, in turn, whenever a long order lets go; then nothing."""
 
-    def fail():
-        with cloud.database.writing() as session:
-            session.execute(
-                sa.update(models.Assignment)
-                .where(models.Assignment.campaign_id == campaign, models.Assignment.current)
-                .where(models.Assignment.device_id.in_(mine))
-                .values(state="failed", next_push_at=None)
-            )
-
-    def between(*happenings):
-        """These, one after the other, whenever the retry lets go; then nothing."""
+    def happens(*happenings):
         waiting = list(happenings)
         pause = SimpleNamespace(sleep=lambda _s: waiting.pop(0)() if waiting else None)
         monkeypatch.setattr(campaigns, "time", pause)
-        return fleet.api.retry_campaign(campaign)["devices"]
+        return waiting
 
-    fail()
-    device.messages.queue.clear()
     monkeypatch.setattr(campaigns, "ASSIGNED_MOST", 10)
+    return happens
+
+
+class Crowd:
+    """Devices that only the database knows, in a campaign of the fleet, which is paused."""
+
+    def __init__(self, fleet, count, **rules):
+        self.database, self.product, self.count = fleet.cloud.database, fleet.product, count
+        with self.database.writing() as session:
+            session.add_all(
+                models.Device(product_id=fleet.product, device_name=f"m{n}", version="0.1")
+                for n in range(count)
+            )
+        self.campaign = fleet.campaign(active_most=1, **rules)
+        wait_until(lambda: "queued" not in fleet.show(self.campaign)["states"], "all targets")
+        fleet.api.pause_campaign(self.campaign)
+
+    def set(self, **values):
+        """What their attempts are in the midst of."""
+        mine = sa.select(models.Device.id).where(models.Device.product_id == self.product)
+        mine = mine.where(models.Device.device_name.startswith("m"))
+        with self.database.writing() as session:
+            session.execute(
+                sa.update(models.Assignment)
+                .where(models.Assignment.campaign_id == self.campaign, models.Assignment.current)
+                .where(models.Assignment.device_id.in_(mine))
+                .values(next_push_at=None, **values)
+            )
+
+
+def test_reports_are_taken_in_while_many_are_tried_again(fleet, between):
+    """Who writes holds up who takes in reports: a retry of thousands lets go again and again."""
+    (device,) = fleet.add(1)
+    many = 100
+    crowd = Crowd(fleet, many)
+    crowd.set(state="failed")
+    device.messages.queue.clear()
     last = f"{fleet.product}/m{many - 1}"
     said = lambda: device.hello("0.1")  # noqa: E731
     # One of those that still wait is given something else meanwhile.
-    assert between(said, said, lambda: fleet.api.push(last, "0.3")) == many - 1
-    states = fleet.show(campaign)["states"]
+    between(said, said, lambda: fleet.api.push(last, "0.3"))
+    assert fleet.api.retry_campaign(crowd.campaign)["devices"] == many - 1
+    states = fleet.show(crowd.campaign)["states"]
     assert states["failed"] == 1 and states["waiting"] >= many - 1
     noted = [line for line in fleet.api.audit() if line["action"] == "campaign retry"]
     assert noted[-1]["detail"] == f'{{"devices": {many}}}'
     found = fleet.api.attempts(fleet.api.device(f"{fleet.product}/m0")["id"])
     assert [each["state"] for each in found] == ["failed", "waiting"]
     # A cancel ends it, whatever was still to come.
-    fail()
-    assert between(said, lambda: fleet.api.cancel_campaign(campaign)) == 20
-    states = fleet.show(campaign)["states"]
+    crowd.set(state="failed")
+    between(said, lambda: fleet.api.cancel_campaign(crowd.campaign))
+    assert fleet.api.retry_campaign(crowd.campaign)["devices"] == 20
+    states = fleet.show(crowd.campaign)["states"]
     assert states["cancelled"] == 21 and states["failed"] == many - 20
+
+
+def test_reports_are_taken_in_while_many_are_cancelled(fleet, between):
+    """The campaign is cancelled at once, its devices a few at a time."""
+    (device,) = fleet.add(1)
+    many = 100
+    crowd = Crowd(fleet, many)
+    device.messages.queue.clear()
+    seen = []
+
+    def look():
+        device.hello("0.1")
+        seen.append(fleet.show(crowd.campaign))
+        name = f"{fleet.product}/m{many - 1}"
+        seen.append(fleet.api.why(fleet.api.device(name)["id"])["why"])
+
+    waiting = between(look)
+    fleet.api.cancel_campaign(crowd.campaign)
+    shown, why = seen
+    assert not waiting and shown["state"] == "cancelled"
+    assert why == "campaign 'c' is cancelled: no pushes any more" or not shown["states"]["waiting"]
+    shown = fleet.show(crowd.campaign)
+    assert shown["states"] == {"cancelled": many + 1} and shown["ended_at"]
+    noted = [line for line in fleet.api.audit() if line["action"] == "campaign cancel"]
+    assert len([line for line in noted if line["subject"] == f"{crowd.campaign} c"]) == 1
+
+
+def test_a_cancel_that_was_broken_off_is_ended_by_the_engine(cloud, fleet, between):
+    """The process may end between two transactions: nobody is left waiting for ever."""
+    (device,) = fleet.add(1)
+    crowd = Crowd(fleet, 100)
+    device.messages.queue.clear()
+
+    def killed():
+        raise SystemExit
+
+    between(killed)
+    with pytest.raises(SystemExit):
+        campaigns.cancel(cloud.database, crowd.campaign, time.time(), "maria")
+    wait_until(lambda: fleet.show(crowd.campaign)["ended_at"], "the end")
+    assert fleet.show(crowd.campaign)["states"] == {"cancelled": 101}
+
+
+def test_reports_are_taken_in_while_many_time_out(fleet, between, monkeypatch):
+    """Some in each transaction; whether the campaign stops is decided when all are counted."""
+    (device,) = fleet.add(1)
+    many = 100
+    crowd = Crowd(fleet, many, timeout_s=3600, stop_share=0.5, stop_least=2)
+    crowd.set(state="pushed", first_push_at=1.0)
+    device.messages.queue.clear()
+    begun, answered, tick = threading.Event(), threading.Event(), campaigns.tick
+
+    def once(session, now):
+        """Nothing more than the first step until the device has its answer."""
+        if begun.is_set() and not answered.is_set():
+            return True
+        more = tick(session, now)
+        mine = session.get_one(models.Campaign, crowd.campaign)
+        if campaigns.states(session, mine).get("failed"):
+            begun.set()
+        return more
+
+    between()
+    monkeypatch.setattr(campaigns, "tick", once)
+    fleet.api.resume_campaign(crowd.campaign)
+    assert begun.wait(30)
+    device.hello("0.1")
+    shown = fleet.show(crowd.campaign)
+    assert shown["states"]["failed"] == 10 and shown["state"] == "running"
+    answered.set()
+    shown = fleet.wait(crowd.campaign, "stopped")
+    assert shown["states"]["failed"] == many and shown["reason"] == f"{many} of {many} failed"
+
+
+def test_a_start_costs_the_same_statements_however_many_it_chooses(cloud, fleet):
+    """Reports wait for whoever writes: it is one transaction, and makes no object for each."""
+    asked = []
+
+    def note(_connection, _cursor, statement, *_):
+        if threading.current_thread() is threading.main_thread():
+            asked.append(statement)
+
+    sa.event.listen(cloud.database._engine, "before_cursor_execute", note)
+    made, counts = 0, []
+    for size in (10, 2000):
+        with cloud.database.writing() as session:
+            session.add_all(
+                models.Device(
+                    product_id=fleet.product,
+                    device_name=f"m{n}",
+                    tags=[models.DeviceTag(tag="beta")],
+                )
+                for n in range(made, size)
+            )
+        made = size
+        campaign = fleet.campaign(
+            query=f"product:{fleet.product} tag:beta",
+            stages=[{"count": 1}, {"percent": 10}],
+            start_at=time.time() + 3600,
+        )
+        with cloud.database.writing() as session:
+            found = session.get_one(models.Campaign, campaign)
+            asked.clear()
+            campaigns.start(session, found, time.time(), "maria")
+            counts.append((len(asked), len(session.identity_map)))
+        members = [stage["members"] for stage in fleet.show(campaign)["progress"]]
+        assert members == [1, size // 10 - 1, size - size // 10] if size > 10 else [1, 9]
+        fleet.api.cancel_campaign(campaign)
+    sa.event.remove(cloud.database._engine, "before_cursor_execute", note)
+    assert counts[0] == counts[1] and counts[0][1] < 10
 
 
 def test_only_the_outdated(fleet):

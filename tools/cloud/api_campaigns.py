@@ -85,10 +85,11 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     @router.post("/campaigns/{campaign_id}/cancel")
     def post_cancel(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
         """For good: no push any more, also for a device in mid-download."""
-        with database.writing() as session:
-            campaign = _campaign(session, campaign_id)
-            campaigns.cancel(session, campaign, time.time(), who)
-            return campaign_out(session, campaign)
+        with database.reading() as session:
+            _campaign(session, campaign_id)
+        campaigns.cancel(database, campaign_id, time.time(), who)
+        with database.reading() as session:
+            return campaign_out(session, _campaign(session, campaign_id))
 
     @router.post("/campaigns/{campaign_id}/retry")
     def post_retry(campaign_id: Number, who: str = Depends(may)) -> fleet.RetryOut:

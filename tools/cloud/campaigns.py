@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import random
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from . import audit, rollout, stages
 from .assign import assign, touch
 from .database import Database, next_revision
 from .models import Assignment, Campaign, Device, Member
-from .query import find
+from .query import versions
 from .stages import (
     CANCELLED,
     DRAFT,
@@ -31,7 +32,7 @@ from .stages import (
 )
 from .versions import is_older
 
-ASSIGNED_MOST = 500  # devices that get their target in one transaction
+ASSIGNED_MOST = 500  # devices that get or lose their target in one transaction
 # Between two of them: who waits for SQLite's write lock looks for it every 0.1 s.
 BREATH_S = 0.15
 QUEUED = "queued"  # a member whose stage has not begun
@@ -43,26 +44,31 @@ class CampaignError(ValueError):
 
 
 def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
-    """Chooses the devices and begins the first stage. Raises CampaignError, QueryError."""
+    """Chooses the devices and begins the first stage. Raises CampaignError, QueryError.
+
+    All in one transaction, so that nobody ever sees a part of them, and with no object for each.
+    """
     _expect(campaign, "start", DRAFT, SCHEDULED)
-    chosen = [device for device in find(session, campaign.query, now) if _wants(campaign, device)]
+    found = versions(session, campaign.query, now)
+    chosen = [number for number, version in found.items() if _wants(campaign, version)]
     # Who comes first is drawn, so that a first stage is a sample of all.
     random.Random(f"{campaign.id}").shuffle(chosen)
     ends = stages.bounds(campaign.stages, len(chosen))
-    stage = 0
-    for number, device in enumerate(chosen):
-        if number >= ends[stage]:
-            stage += 1
-        session.add(Member(campaign_id=campaign.id, device_id=device.id, stage=stage))
+    members = [
+        {"campaign_id": campaign.id, "device_id": number, "stage": bisect_right(ends, place)}
+        for place, number in enumerate(chosen)
+    ]
+    if members:
+        session.execute(insert(Member), members)
     campaign.state, campaign.started_at, campaign.stage = RUNNING, now, 0
     audit.note(session, who, "campaign start", _name(campaign), devices=len(chosen))
     session.flush()
 
 
-def _wants(campaign: Campaign, device: Device) -> bool:
-    if not campaign.only_outdated or device.version is None:
+def _wants(campaign: Campaign, version: str | None) -> bool:
+    if not campaign.only_outdated or version is None:
         return True
-    return is_older(device.version, campaign.firmware.version)
+    return is_older(version, campaign.firmware.version)
 
 
 def pause(session: Session, campaign: Campaign, who: str, reason: str = "") -> None:
@@ -83,18 +89,48 @@ def resume(session: Session, campaign: Campaign, who: str) -> None:
     audit.note(session, who, "campaign resume", _name(campaign))
 
 
-def cancel(session: Session, campaign: Campaign, now: float, who: str) -> None:
-    """For good: no push any more, also for a device in mid-download."""
-    if campaign.state in ENDED:
-        raise CampaignError(f"the campaign is {campaign.state} already")
-    campaign.state, campaign.ended_at = CANCELLED, now
-    query = select(Assignment).where(
-        Assignment.campaign_id == campaign.id, Assignment.state.not_in(rollout.CLOSED)
-    )
-    for assignment in session.scalars(query.options(joinedload(Assignment.device))):
+def cancel(database: Database, number: int, now: float, who: str) -> None:
+    """For good: no push any more, also for a device in mid-download.
+
+    The campaign at once, its devices in several transactions, between which reports are taken
+    in; should the process end in between, `tick` goes on. Raises CampaignError.
+    """
+    with database.writing() as session:
+        campaign = session.get_one(Campaign, number)
+        if campaign.state in ENDED:
+            raise CampaignError(f"the campaign is {campaign.state} already")
+        campaign.state = CANCELLED
+        audit.note(session, who, "campaign cancel", _name(campaign))
+        more = _cancel_open(session, campaign, now)
+    while more:
+        time.sleep(BREATH_S)
+        with database.writing() as session:
+            more = _cancel_open(session, session.get_one(Campaign, number), now)
+
+
+def _cancel_open(session: Session, campaign: Campaign, now: float) -> bool:
+    """Takes their target from devices that have not ended; True where more wait.
+
+    The campaign itself has ended when none is left.
+    """
+    found = _open(session, campaign)
+    for assignment in found:
         rollout.cancel(assignment, now)
         touch(session, assignment.device)
-    audit.note(session, who, "campaign cancel", _name(campaign))
+    if len(found) < ASSIGNED_MOST:
+        campaign.ended_at = campaign.ended_at or now
+    return campaign.ended_at is None
+
+
+def _open(
+    session: Session, campaign: Campaign, *which: ColumnElement[bool]
+) -> Sequence[Assignment]:
+    """Its attempts that have not ended, as many as one transaction takes."""
+    query = select(Assignment).where(
+        Assignment.campaign_id == campaign.id, Assignment.state.not_in(rollout.CLOSED), *which
+    )
+    query = query.options(joinedload(Assignment.device)).order_by(Assignment.id)
+    return session.scalars(query.limit(ASSIGNED_MOST)).all()
 
 
 def retry_failed(database: Database, number: int, now: float, who: str) -> int:
@@ -216,8 +252,15 @@ def _tally(by: Any) -> Select[Any]:
 
 
 def anything_to_do(session: Session) -> bool:
-    query = select(Campaign.id).where(Campaign.state.in_((SCHEDULED, RUNNING))).limit(1)
-    return session.scalar(query) is not None
+    query = select(Campaign.id).where(
+        or_(Campaign.state.in_((SCHEDULED, RUNNING)), _being_cancelled())
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def _being_cancelled() -> ColumnElement[bool]:
+    """Whether devices of a cancelled campaign have still to be told so."""
+    return and_(Campaign.state == CANCELLED, Campaign.ended_at.is_(None))
 
 
 def tick(session: Session, now: float) -> bool:
@@ -226,8 +269,12 @@ def tick(session: Session, now: float) -> bool:
     due = select(Campaign).where(Campaign.state == SCHEDULED, Campaign.start_at <= now)
     for campaign in session.scalars(due).all():
         start(session, campaign, now, audit.ENGINE)
+    for campaign in session.scalars(select(Campaign).where(_being_cancelled())).all():
+        more = _cancel_open(session, campaign, now) or more
     for campaign in session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all():
-        _time_out(session, campaign, now)
+        if _time_out(session, campaign, now):
+            more = True
+            continue  # whether it stops is decided when all of them have been counted
         session.flush()
         step = stages.decide(campaign, tally(session, campaign), now)
         if step and step.state:
@@ -298,17 +345,15 @@ def _chosen_at(assignment: Assignment) -> float:
     return campaign.started_at or 0 if campaign else assignment.created_at
 
 
-def _time_out(session: Session, campaign: Campaign, now: float) -> None:
+def _time_out(session: Session, campaign: Campaign, now: float) -> bool:
+    """Fails those that had their time; True where more wait."""
     if campaign.timeout_s is None:
-        return
-    query = select(Assignment).where(
-        Assignment.campaign_id == campaign.id,
-        Assignment.state.not_in(rollout.CLOSED),
-        Assignment.first_push_at <= now - campaign.timeout_s,
-    )
-    for assignment in session.scalars(query.options(joinedload(Assignment.device))):
+        return False
+    found = _open(session, campaign, Assignment.first_push_at <= now - campaign.timeout_s)
+    for assignment in found:
         rollout.time_out(assignment, now, f"not done {campaign.timeout_s:g} s after the push")
         touch(session, assignment.device)
+    return len(found) == ASSIGNED_MOST
 
 
 def _members(session: Session, campaign: Campaign):  # type: ignore[no-untyped-def]

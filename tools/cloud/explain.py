@@ -30,7 +30,8 @@ def why(session: Session, device: Device, now: float) -> str:
     campaign = assignment.campaign
     if campaign and campaign.state != stages.RUNNING:
         reason = f" ({campaign.reason})" if campaign.reason else ""
-        return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes until resumed"
+        until = "any more" if campaign.state == stages.CANCELLED else "until resumed"
+        return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
     if device.last_seen is None:
         return "it has never reported; the push waits for its first report"
     silent = now - device.last_seen

@@ -39,7 +39,8 @@ def routes(setting: Setting) -> list[BaseRoute]:
     back = "/campaigns/{id}"
 
     def post(action: str) -> BaseRoute:
-        handler = acting(back, retry if action == "retry" else lambda visit: act(visit, action))
+        long = {"cancel": cancel, "retry": retry}
+        handler = acting(back, long.get(action, lambda visit: act(visit, action)))
         path = f"/campaigns/{{id:int}}/{action}"
         return route(setting, path, handler, method="POST", needed=OPERATOR)
 
@@ -206,22 +207,26 @@ def retry(visit: Visit) -> str:
     return f"{counted(count, 'device')} will be tried again."
 
 
+def cancel(visit: Visit) -> str:
+    with visit.database.reading() as session:
+        campaign = find(session, visit.number("id"))
+    campaigns.cancel(visit.database, campaign.id, time.time(), visit.who)
+    visit.setting.wake()
+    return f"{campaign.name} is cancelled for good: no push goes out any more."
+
+
 def act(visit: Visit, action: str) -> str:
-    now = time.time()
     with visit.database.writing() as session:
         campaign = find(session, visit.number("id"))
         if action == "start":
-            campaigns.start(session, campaign, now, visit.who)
+            campaigns.start(session, campaign, time.time(), visit.who)
             words = f"{campaign.name} has begun."
         elif action == "pause":
             campaigns.pause(session, campaign, visit.who)
             words = f"{campaign.name} is paused: no push goes out until it is resumed."
-        elif action == "resume":
+        else:
             campaigns.resume(session, campaign, visit.who)
             words = f"{campaign.name} goes on."
-        else:
-            campaigns.cancel(session, campaign, now, visit.who)
-            words = f"{campaign.name} is cancelled for good: no push goes out any more."
     visit.setting.wake()
     return words
 
