@@ -192,7 +192,7 @@ class Client:
         self._queue.remove(entry)
         self._acked = time.ticks_ms()
         if entry[0] == "final" and self.state.outbox:
-            once("state").sent(self.state)
+            once("persist").sent(self.state)
         elif entry[0] == "version" and self.trial:
             self.trial.reached = True
 

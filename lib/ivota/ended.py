@@ -19,7 +19,7 @@ def begin(client):
         why = ended["why"]
         if "died" in ended:
             why += ", " + ended["died"]
-        once("state").post(
+        once("outcome").post(
             client.state,
             client.dialect.report_progress(
                 "fail", ended["version"], None, _FAILED, why, ended.get("echo")

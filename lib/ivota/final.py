@@ -35,6 +35,6 @@ def told(client, push, state, code, message):
 def _post(client, text, *about):
     """Keep a final report through a power cut; it goes out even if flash or heap fail."""
     try:
-        once("state").post(client.state, text, *about)
+        once("outcome").post(client.state, text, *about)
     except (OSError, MemoryError, ImportError) as error:
         client.log("error", "flash", why=describe(error))

@@ -51,15 +51,14 @@ def activate(state, _checkpoint, trial):
     state.tries = [md5, _tries(state, md5) + 1]
     slot = Partition(Partition.RUNNING).get_next_update()
     trial["slot"] = slot.info()[4]
-    states = once("state")
     previous = state.previous
-    states.activate(state, None, trial)
+    once("install").activate(state, None, trial)
     try:
         slot.set_boot()
     except OSError as error:
         state.active, state.previous, state.trial = state.previous, previous, None
         state.tries = []
-        states.save(state)
+        once("persist").save(state)
         raise OtaError(_FAILED, "the image can't be booted: " + describe(error))
 
 
@@ -67,16 +66,16 @@ def begin(client):
     """Look at the trial of an image at a start: which slot runs decides what is true."""
     state = client.state
     trial = state.trial
-    states = once("state")
+    outcome = once("outcome")
     state.tries = []  # it has run: from now on it is its failures that count
     if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
-        states.roll_back(state, "the boot loader went back to the image before")  # as boot.py has
+        outcome.roll_back(state, "the boot loader went back to the image before")  # as boot.py has
     elif trial and "provisional" not in trial and trial["version"] != client.version:
-        states.roll_back(state, "it says that it is version " + client.version, True)
+        outcome.roll_back(state, "it says that it is version " + client.version, True)
         client.restart = True
         client.exit()
     ended = state.ended
-    if ended and states.count(state, ended["md5sum"]) + 1 >= _TRIES:
+    if ended and once("state").count(state, ended["md5sum"]) + 1 >= _TRIES:
         ended["reject"] = True
 
 
@@ -93,7 +92,7 @@ def confirm(client, text):
             trial["provisional"] = text
             # What the boot loader has taken for valid can't be given up for its starts.
             trial["limits"] = [_NO_LIMIT, _NO_LIMIT]
-            once("state").save(state)
+            once("persist").save(state)
         Partition.mark_app_valid_cancel_rollback()
     except OSError as error:
         client.log("error", "flash", why=describe(error))

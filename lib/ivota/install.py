@@ -35,7 +35,28 @@ class Installer:
             trial["echo"] = firmware.echo
         if client.config["keys"]:
             trial["sequence"] = firmware.sequence
-        module = once("image" if firmware.slot else "state")
-        module.activate(client.state, firmware.path, trial)
+        into = once("image").activate if firmware.slot else activate
+        into(client.state, firmware.path, trial)
         client.restart = True
         client.exit()
+
+
+def activate(state, path, trial):
+    """Let `path` run from the next start on, as a trial; what ran becomes `previous`.
+
+    For an image, which mounts no bundle, it is None.
+    """
+    before = state.active, state.previous, None, state.sums
+    sums = {path: trial["md5sum"]} if path else {}
+    if state.active:
+        sums[state.active] = (state.sums or {}).get(state.active)
+    state.previous = state.active
+    state.active = path
+    state.trial = trial
+    state.sums = sums
+    state.starts = state.power_boots = 0
+    try:
+        once("persist").save(state)
+    except Exception:  # the report of this failure must not write what failed
+        state.active, state.previous, state.trial, state.sums = before
+        raise

@@ -95,7 +95,7 @@ class Job:
         try:
             if target:
                 once("checkpoint").commit(target)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self.client.log("error", "flash", why=describe(error))
 
     def hang_up(self):

@@ -14,7 +14,8 @@ def load(path, ours=False):
     """The dictionary kept at `path`, or None where none can be read.
 
     One with a CRC must be whole; with `ours` it must have one. On FAT a rename removes its
-    target first, so a cut can leave only the temporary: it is looked for too.
+    target first, so a cut can leave only the temporary: it is looked for too. Raises MemoryError:
+    what the heap has no room for is not missing, and must not be written anew as if it were.
     """
     for name in (path, path + "~"):
         try:
@@ -30,7 +31,7 @@ def load(path, ours=False):
             elif ours or text.rstrip()[-1:] != b"}":
                 continue
             value = json.loads(text)
-        except (OSError, ValueError, MemoryError):
+        except (OSError, ValueError):
             continue
         if isinstance(value, dict):
             value.pop("crc", None)
@@ -41,11 +42,15 @@ def load(path, ours=False):
 def save(path, value):
     """Replace the file: after a power cut at any instant the old or the new one is read."""
     temporary = path + "~"
-    head = memoryview(json.dumps(value).encode())[:-1]  # the heap may not have it twice
-    comma = b", " if value else b""
+    crc = 0
+    part = b"{"
     with open(temporary, "wb") as file:
-        file.write(head)
-        file.write(b'%s%s%08x"}' % (comma, _CRC, crc32(comma, crc32(head))))
+        for key in value:  # one after the other: the heap may have no room for all of them
+            part += json.dumps({key: value[key]}).encode()[1:-1]
+            crc = crc32(part, crc)
+            file.write(part)
+            part = b", "
+        file.write(b'%s%s%08x"}' % (part, _CRC, crc32(part, crc)))
     os.rename(temporary, path)
 
 

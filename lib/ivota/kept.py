@@ -16,9 +16,8 @@ def choose(log):
 
     Raises ConfigError when there is none.
     """
-    load = once("jsonfile").load
     mark = _mark()
-    known = (load(KEPT, True) or {}).get("mark")
+    known = (_load(KEPT, True) or {}).get("mark")
     if mark and mark == known:
         return [GIVEN], None
     paths = [GIVEN, KEPT] if known else [GIVEN]
@@ -42,14 +41,20 @@ def choose(log):
 
 def read(path):
     """The configuration at `path`, and the bundle's, whose keys override it."""
-    load = once("jsonfile").load
-    found = load(path, path == KEPT)
+    found = _load(path, path == KEPT)
     if found and path == KEPT:
         found = found["config"]
-    bundle = load(BUNDLE)
+    bundle = _load(BUNDLE)
     if found is None and bundle is None:
         raise once("config").ConfigError("%s is missing or is not JSON" % path)
     return tuple(part for part in (found, bundle) if part is not None)
+
+
+def _load(path, ours=False):
+    try:
+        return once("jsonfile").load(path, ours)
+    except MemoryError:  # no room for it: as if it were missing, for the other one may do
+        return None
 
 
 def _mark():
@@ -65,10 +70,10 @@ def keep(client, path, mark):
     """Keep /ivota.json, unless it is not the one that reached the cloud."""
     if path != GIVEN or mark != _mark():
         return
-    jsonfile = once("jsonfile")
     try:
+        jsonfile = once("jsonfile")
         jsonfile.save(KEPT, {"config": jsonfile.load(GIVEN), "mark": mark})
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         client.log("error", "flash", why=error)
 
 

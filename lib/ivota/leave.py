@@ -54,5 +54,5 @@ def died(client, error):
     if client.state.trial:
         import machine
 
-        once("state").died(client.state, error)
+        once("persist").died(client.state, error)
         machine.reset()

@@ -60,7 +60,7 @@ def _application(client):
         return app.main
     except Exception as error:
         if client.state.trial:
-            once("state").died(client.state, error)
+            once("persist").died(client.state, error)
             raise
         # Updates go on without it: one of them may be the cure.
         sys.print_exception(error)

@@ -12,7 +12,7 @@ import sys
 import vfs
 from bundles import bundle
 
-from ivota import jsonfile
+from ivota import install, jsonfile, outcome
 from ivota import state as states
 from ivota.state import load
 from support import installed, read_file, tmp_dir, write_file
@@ -115,7 +115,7 @@ class Board:
         state = load(self.path + "/state.json")
         state.active = previous and self.bin(previous)
         trial = {"version": "0.2", "md5sum": self.md5("0.2"), "limits": [3, 10]}
-        states.activate(state, self.bin("0.2"), trial)
+        install.activate(state, self.bin("0.2"), trial)
 
     def image(self, label="ota_1", **more):
         """On trial is an image, in a slot; a bundle ran before it."""
@@ -562,6 +562,6 @@ def test_what_the_client_makes_of_it():
         state = load(board.path + "/state.json")
         assert state.active == board.bin("0.1") and state.trial is None
         assert state.ended["version"] == "0.2"
-        states.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
+        outcome.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
         assert board.boot(2) == "0.1"
         assert states.reason(load(board.path + "/state.json"), board.md5("0.2"))

@@ -4,7 +4,7 @@ import os
 
 from clientworld import World, data_of, push_of
 
-from ivota import OtaError, jsonfile, transfer
+from ivota import OtaError, jsonfile, outcome, persist, transfer
 from ivota import firmware as firmware_module
 from ivota import state as states
 from ivota.client import Client
@@ -548,7 +548,7 @@ def test_a_rejected_firmware_is_answered_at_once():
     with World() as world:
         world.client()
         md5 = push_of(world.data).split(b'md5sum": "')[1][:32].decode()
-        states.post(world.state, "x", md5, "crashed in its trial")
+        outcome.post(world.state, "x", md5, "crashed in its trial")
         world.push(world.data, task_id=5)
         world.spin()
         assert ("fail", "-5", "crashed in its trial") in world.finals()
@@ -678,7 +678,7 @@ def test_a_resume_is_no_new_download():
         world.spin(1)
         world.made.close()
         world.state.worn_until = world.clock.time() + 86400
-        states.save(world.state)
+        persist.save(world.state)
         world.client(config={"retry": {}})
         world.push()
         world.spin(2)

@@ -8,6 +8,7 @@ from doubles.fakeesp32 import FakeEsp32, image_of
 
 from ivota import jsonfile
 from ivota import state as states
+from ivota import trial as trials
 from support import patched, read_file, write_file
 
 BACK = "the boot loader went back to the image before"
@@ -151,7 +152,7 @@ def test_a_cut_after_the_image_was_marked_is_a_success():
         board.boot()
         # Whatever comes: boot.py has nothing to give up any more.
         for _ in range(20):
-            with patched(states, confirm=cut):
+            with patched(trials, confirm=cut):
                 try:
                     board.spin(1)
                     raise AssertionError

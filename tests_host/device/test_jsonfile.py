@@ -211,6 +211,23 @@ def test_a_huge_one_is_not_read():
             assert jsonfile.load(path + "/s") is None
 
 
+class Full:
+    """`json` of a heap that is full."""
+
+    def loads(self, _text):
+        raise MemoryError
+
+
+def test_one_that_does_not_fit_the_heap_is_not_missing():
+    """Whoever wrote it anew would lose what it has."""
+    with tmp_dir() as path:
+        jsonfile.save(path + "/s", NEW)
+        write_file(path + "/s~", json.dumps(OLD).encode())
+        with patched(jsonfile, json=Full()), raises(MemoryError):
+            jsonfile.load(path + "/s")
+        assert jsonfile.load(path + "/s") == NEW
+
+
 def test_remove_takes_both():
     with tmp_dir() as path:
         jsonfile.save(path + "/s", OLD)

@@ -5,7 +5,7 @@ import os
 
 import vfs
 
-from ivota import kept
+from ivota import jsonfile, kept
 from support import Clock, patched, raises, read_file, tmp_dir, write_file
 
 GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
@@ -152,6 +152,32 @@ def test_one_that_cannot_be_used():
             assert host(board.kept) == "good"
             board.time -= 1
             assert board.choose()[0] == [board.kept]
+
+
+def test_one_that_does_not_fit_the_heap():
+    """The copy is used, and does not become what could not be read."""
+    with Board() as board:
+        board.reach()
+        whole = read_file(board.kept)
+        board.time += 1
+        board.write(dict(GOOD, mqtt={"host": "new"}))
+        real = jsonfile.load
+
+        def load(path, ours=False):
+            if path == board.config:
+                raise MemoryError
+            return real(path, ours)
+
+        with patched(jsonfile, load=load):
+            assert board.choose()[0] == [board.kept]
+            assert board.said == ["config_refused"]
+        client = FakeClient()
+        watch = board.watch(client)
+        watch.reached = True
+        with patched(jsonfile, load=load):
+            assert watch.step(True) is None
+        assert client.said == ["flash"]
+        assert read_file(board.kept) == whole
 
 
 def test_neither_can_be_used():

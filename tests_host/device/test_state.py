@@ -1,7 +1,10 @@
-"""The state file: each method is one atomic write, and junk in it harms nothing."""
+"""The state file: each change is one atomic write, and junk in it harms nothing."""
 
-from ivota import jsonfile
+import sys
+
+from ivota import install, jsonfile, outcome, persist
 from ivota import state as states
+from ivota import trial as trials
 from ivota.state import load
 from support import patched, raises, tmp_dir, write_file
 
@@ -46,7 +49,7 @@ def test_activate_is_one_write():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.active = "/firmware/0.1.bin"
-        value = one_write(states.activate, state, "/firmware/0.2.bin", TRIAL)
+        value = one_write(install.activate, state, "/firmware/0.2.bin", TRIAL)
         assert value["active"] == "/firmware/0.2.bin"
         assert value["previous"] == "/firmware/0.1.bin"
         assert value["trial"] == TRIAL
@@ -59,25 +62,25 @@ def test_activate_is_one_write():
 def test_the_md5_of_what_runs_stays_in_the_file():
     with tmp_dir() as path:
         state = load(path + "/s")
-        assert one_write(states.activate, state, "/a.bin", TRIAL)["sums"] == {"/a.bin": MD5S[0]}
-        states.confirm(state, "DONE")
+        assert one_write(install.activate, state, "/a.bin", TRIAL)["sums"] == {"/a.bin": MD5S[0]}
+        trials.confirm(state, "DONE")
         state = load(path + "/s")
-        assert one_write(states.sent, state)["sums"] == {"/a.bin": MD5S[0]}
+        assert one_write(persist.sent, state)["sums"] == {"/a.bin": MD5S[0]}
         both = {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
         trial = dict(TRIAL, md5sum=MD5S[1])
-        assert one_write(states.activate, state, "/b.bin", trial)["sums"] == both
-        assert one_write(states.roll_back, state, "why")["sums"] == both
-        value = one_write(states.activate, state, "/c.bin", dict(TRIAL, md5sum=MD5S[2]))
+        assert one_write(install.activate, state, "/b.bin", trial)["sums"] == both
+        assert one_write(outcome.roll_back, state, "why")["sums"] == both
+        value = one_write(install.activate, state, "/c.bin", dict(TRIAL, md5sum=MD5S[2]))
         assert value["sums"] == {"/a.bin": MD5S[0], "/c.bin": MD5S[2]}
 
 
 def test_confirm_is_one_write_with_done_in_the_outbox():
     with tmp_dir() as path:
         state = load(path + "/s")
-        states.post(state, "old", MD5S[1], "crashed")
-        states.post(state, "old", MD5S[2])
-        states.activate(state, "/firmware/0.2.bin", TRIAL)
-        value = one_write(states.confirm, state, "DONE")
+        outcome.post(state, "old", MD5S[1], "crashed")
+        outcome.post(state, "old", MD5S[2])
+        install.activate(state, "/firmware/0.2.bin", TRIAL)
+        value = one_write(trials.confirm, state, "DONE")
         assert value["outbox"] == "DONE"
         again = load(path + "/s")
         assert again.active == "/firmware/0.2.bin"
@@ -90,8 +93,8 @@ def test_roll_back_is_one_write():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.active = "/firmware/0.1.bin"
-        states.activate(state, "/firmware/0.2.bin", TRIAL)
-        one_write(states.roll_back, state, "not in time")
+        install.activate(state, "/firmware/0.2.bin", TRIAL)
+        one_write(outcome.roll_back, state, "not in time")
         again = load(path + "/s")
         assert (again.active, again.previous, again.trial) == ("/firmware/0.1.bin", None, None)
         assert again.ended == dict(TRIAL, why="not in time")
@@ -100,8 +103,8 @@ def test_roll_back_is_one_write():
 def test_rolling_back_to_the_factory_package():
     with tmp_dir() as path:
         state = load(path + "/s")
-        states.activate(state, "/firmware/0.2.bin", TRIAL)
-        states.roll_back(state, "x")
+        install.activate(state, "/firmware/0.2.bin", TRIAL)
+        outcome.roll_back(state, "x")
         again = load(path + "/s")
         assert again.active is None
         assert again.ended["version"] == "0.2"
@@ -111,11 +114,11 @@ def test_post_and_sent_are_one_write_each():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.ended = dict(TRIAL, why="x")
-        value = one_write(states.post, state, "FAIL", MD5S[0])
+        value = one_write(outcome.post, state, "FAIL", MD5S[0])
         assert value["outbox"] == "FAIL"
         assert "ended" not in value
         assert load(path + "/s").outbox == "FAIL"
-        value = one_write(states.sent, state)
+        value = one_write(persist.sent, state)
         assert "outbox" not in value
         assert load(path + "/s").outbox is None
 
@@ -125,10 +128,10 @@ def test_failures_count_for_one_firmware():
         state = load(path + "/s")
         assert states.count(state, MD5S[0]) == 0
         for n in (1, 2, 3):
-            states.post(state, "FAIL", MD5S[0])
+            outcome.post(state, "FAIL", MD5S[0])
             assert states.count(load(path + "/s"), MD5S[0]) == n
         assert states.count(state, MD5S[1]) == 0
-        states.post(state, "FAIL", MD5S[1])
+        outcome.post(state, "FAIL", MD5S[1])
         assert states.count(state, MD5S[1]) == 1
         assert states.count(state, MD5S[0]) == 0
 
@@ -136,7 +139,7 @@ def test_failures_count_for_one_firmware():
 def test_done_counts_no_failure():
     with tmp_dir() as path:
         state = load(path + "/s")
-        states.post(state, "DONE", None)
+        outcome.post(state, "DONE", None)
         assert state.failures == []
         assert state.rejected == []
 
@@ -145,7 +148,7 @@ def test_the_last_four_rejected_are_remembered():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in range(6):
-            one_write(states.post, state, "FAIL", MD5S[n], "reason %d" % n)
+            one_write(outcome.post, state, "FAIL", MD5S[n], "reason %d" % n)
         again = load(path + "/s")
         assert len(again.rejected) == 4
         for n in range(6):
@@ -156,9 +159,9 @@ def test_rejected_again_is_remembered_once_with_the_newest_reason():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in (0, 1, 2, 3, 1):
-            states.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
+            outcome.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
         assert [entry[0] for entry in state.rejected] == [MD5S[0], MD5S[2], MD5S[3], MD5S[1]]
-        states.post(state, "FAIL", MD5S[4], "x")
+        outcome.post(state, "FAIL", MD5S[4], "x")
         assert states.reason(state, MD5S[0]) is None
         assert states.reason(state, MD5S[1]) == "reason 4"
 
@@ -166,8 +169,8 @@ def test_rejected_again_is_remembered_once_with_the_newest_reason():
 def test_rejecting_ends_the_count():
     with tmp_dir() as path:
         state = load(path + "/s")
-        states.post(state, "FAIL", MD5S[0])
-        states.post(state, "FAIL", MD5S[0], "crashed")
+        outcome.post(state, "FAIL", MD5S[0])
+        outcome.post(state, "FAIL", MD5S[0], "crashed")
         assert states.count(load(path + "/s"), MD5S[0]) == 0
 
 
@@ -175,17 +178,17 @@ def test_starts_of_a_trial_survive_a_save():
     # Else a version that crashes after each report it sends would start for ever.
     with tmp_dir() as path:
         state = load(path + "/s")
-        states.activate(state, "/firmware/0.2.bin", TRIAL)
+        install.activate(state, "/firmware/0.2.bin", TRIAL)
         kept = jsonfile.load(path + "/s")
         kept.update(starts=2, power_boots=5, outbox="FAIL")
         jsonfile.save(path + "/s", kept)
-        value = one_write(states.sent, load(path + "/s"))
+        value = one_write(persist.sent, load(path + "/s"))
         assert (value["starts"], value["power_boots"]) == (2, 5)
-        value = one_write(states.confirm, load(path + "/s"), "DONE")
+        value = one_write(trials.confirm, load(path + "/s"), "DONE")
         assert "starts" not in value and "power_boots" not in value
         jsonfile.save(path + "/s", dict(value, starts=2, power_boots=5))
         state = load(path + "/s")
-        value = one_write(states.activate, state, "/firmware/0.3.bin", TRIAL)
+        value = one_write(install.activate, state, "/firmware/0.3.bin", TRIAL)
         assert "starts" not in value and "power_boots" not in value
 
 
@@ -193,7 +196,7 @@ def test_sequence_survives():
     with tmp_dir() as path:
         jsonfile.save(path + "/s", {"sequence": 41})
         state = load(path + "/s")
-        states.sent(state)
+        persist.sent(state)
         assert load(path + "/s").sequence == 41
 
 
@@ -206,6 +209,7 @@ def test_values_of_other_types_are_as_if_missing():
             "trial",
             "ended",
             "outbox",
+            "sums",
             "rejected",
             "failures",
             "sequence",
@@ -216,7 +220,7 @@ def test_values_of_other_types_are_as_if_missing():
                 found = getattr(state, key)
                 if key in ("active", "previous", "outbox"):
                     assert found is None or found == value == "x"
-                elif key in ("trial", "ended"):
+                elif key in ("trial", "ended", "sums"):
                     assert found is None or found == value == {"a": 1} or found == {}
                 elif key in ("rejected", "failures"):
                     assert found == (value if isinstance(value, list) else [])
@@ -224,8 +228,8 @@ def test_values_of_other_types_are_as_if_missing():
                     assert found in (0, 5)
                 assert states.count(state, MD5S[0]) == 0
                 assert states.reason(state, MD5S[0]) is None
-                states.post(state, "FAIL", MD5S[0], "why")
-                states.post(state, "FAIL", MD5S[0])
+                outcome.post(state, "FAIL", MD5S[0], "why")
+                outcome.post(state, "FAIL", MD5S[0])
 
 
 def test_a_count_is_a_number():
@@ -248,11 +252,48 @@ def test_junk_is_the_factory_state():
             assert load(path + "/s").active is None
 
 
+def test_one_that_does_not_fit_the_heap():
+    """It is there: a bundle's start must fail, and not write it anew without what it has."""
+
+    def load_none(_path, _ours):
+        raise MemoryError
+
+    with tmp_dir() as path:
+        outcome.post(load(path + "/s"), "FAIL", MD5S[0], "crashed")
+        with patched(jsonfile, load=load_none):
+            assert load(path + "/s").rejected == []  # of the factory package, the last there is
+            sys.path.append("/app")
+            try:
+                with raises(MemoryError):
+                    load(path + "/s")
+            finally:
+                sys.path.remove("/app")
+        assert load(path + "/s").rejected
+
+
+def test_nothing_is_read_to_write():
+    """What is in the file goes on in memory, so that a write never depends on a second look."""
+
+    def load_none(*_args):
+        raise MemoryError
+
+    with tmp_dir() as path:
+        state = load(path + "/s")
+        install.activate(state, "/a.bin", TRIAL)
+        state = load(path + "/s")
+        with patched(jsonfile, load=load_none):
+            value = one_write(trials.confirm, state, "DONE")
+            assert value["sums"] == {"/a.bin": MD5S[0]}
+            value = one_write(install.activate, state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
+        assert value["sums"] == {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
+        assert load(path + "/s").sums == value["sums"]
+
+
 def test_a_failing_flash_is_an_os_error():
     with tmp_dir() as path:
         state = load(path + "/none/s")
         with raises(OSError):
-            states.sent(state)
+            persist.sent(state)
 
 
 def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
@@ -264,11 +305,11 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
 
         with tmp_dir() as path:
             state = load(path + "/s")
-            states.activate(state, "/a.bin", TRIAL)
-            states.confirm(state, "DONE")
+            install.activate(state, "/a.bin", TRIAL)
+            trials.confirm(state, "DONE")
             with patched(jsonfile, save=save), raises(type(fails)):
-                states.activate(state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
-            value = one_write(states.post, state, "FAIL", MD5S[1])
+                install.activate(state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
+            value = one_write(outcome.post, state, "FAIL", MD5S[1])
             assert value["active"] == "/a.bin" and value["outbox"] == "FAIL"
             assert value["sums"] == {"/a.bin": MD5S[0]}
             assert "trial" not in value and "previous" not in value
@@ -277,8 +318,8 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
 def test_a_refusal_of_one_name_alone():
     with tmp_dir() as path:
         state = load(path + "/s")
-        one_write(states.post, state, "FAIL", MD5S[0], "of another version", "0.2")
-        one_write(states.post, state, "FAIL", MD5S[1], "crashed")
+        one_write(outcome.post, state, "FAIL", MD5S[0], "of another version", "0.2")
+        one_write(outcome.post, state, "FAIL", MD5S[1], "crashed")
         for each in (state, load(path + "/s")):
             assert states.reason(each, MD5S[0], "0.2") == "of another version"
             assert states.reason(each, MD5S[0], "0.3") is None
@@ -292,12 +333,12 @@ def test_a_refusal_of_one_name_alone():
 def test_the_number_rises_with_a_confirmation():
     with tmp_dir() as path:
         state = load(path + "/s")
-        states.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=5))
+        install.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=5))
         assert load(path + "/s").sequence == 0
-        states.roll_back(state, "no")
+        outcome.roll_back(state, "no")
         assert load(path + "/s").sequence == 0
-        states.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=4))
-        assert one_write(states.confirm, state, "DONE")["sequence"] == 4
+        install.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=4))
+        assert one_write(trials.confirm, state, "DONE")["sequence"] == 4
         # Without keys nothing has a number, and the one that was reached stays.
-        states.activate(state, "/firmware/0.3.bin", TRIAL)
-        assert one_write(states.confirm, state, "DONE")["sequence"] == 4
+        install.activate(state, "/firmware/0.3.bin", TRIAL)
+        assert one_write(trials.confirm, state, "DONE")["sequence"] == 4

@@ -2,7 +2,7 @@
 
 from clientworld import World
 
-from ivota import jsonfile
+from ivota import jsonfile, outcome, persist
 from ivota import state as states
 from support import patched
 
@@ -139,9 +139,9 @@ def test_a_full_flash_does_not_keep_the_client_from_its_start():
 def test_what_it_died_of_is_said_when_it_is_given_up():
     with World() as world:
         state = trial_client(world, connect=False).state
-        states.died(state, ValueError("broken"))
+        persist.died(state, ValueError("broken"))
         assert saved(world)["trial"]["died"] == "ValueError broken"
-        states.roll_back(state, "crashed in its trial", True)
+        outcome.roll_back(state, "crashed in its trial", True)
         world.client(version="0.1")
         world.spin(2)
         why = "crashed in its trial, ValueError broken"
@@ -155,8 +155,8 @@ def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
 
     with World() as world:
         state = trial_client(world, connect=False).state
-        with patched(states, save=save):
-            states.died(state, ValueError("broken"))
+        with patched(persist, save=save):
+            persist.died(state, ValueError("broken"))
 
 
 def test_what_lost_power_too_often_is_not_rejected():

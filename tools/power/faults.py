@@ -50,12 +50,12 @@ _CHECKPOINT = """    known = once("jsonfile").load(target.checkpoint)
     known["position"] = target.position
     once("jsonfile").save(target.checkpoint, known)
 """
-_CONFIRM = """            once("state").confirm(state, text)
+_CONFIRM = """            confirm(state, text)
             client.enqueue("final", text)
 """
 _CONFIRM_LATE = """            client.enqueue("final", text)
             client.send()
-            once("state").confirm(state, text)
+            confirm(state, text)
 """
 _PUBLISH = "        self.publish(self._sending[1], 1, self._sending[0])\n"
 _PHASE = '                job.phase = "signature"  # which leads back to here\n'
@@ -63,7 +63,7 @@ _EARLY = """                taker = once("install").Installer(client)
                 while not taker.check(push):
                     pass
 """
-_ACTIVATE = '        module = once("image" if firmware.slot else "state")\n'
+_ACTIVATE = '        into = once("image").activate if firmware.slot else activate\n'
 _TOO_EARLY = '        once("jsonfile").remove(firmware.path[:-4] + ".bin")\n'
 
 MISTAKES = (
@@ -96,8 +96,9 @@ MISTAKES = (
             ("lib/ivota/jsonfile.py", 'temporary = path + "~"', "temporary = path"),
             (
                 "lib/ivota/jsonfile.py",
-                "        file.write(head)",
-                "        file.flush()\n        file.write(head)\n        file.flush()",
+                "            file.write(part)\n",
+                "            file.flush()\n            file.write(part)\n"
+                "            file.flush()\n",
             ),
             ("lib/ivota/jsonfile.py", "    os.rename(temporary, path)\n", ""),
         ),
@@ -121,22 +122,22 @@ MISTAKES = (
     Mistake(
         "the version before is not kept",
         "crash",
-        (("lib/ivota/state.py", "state.previous = state.active", "state.previous = None"),),
+        (("lib/ivota/install.py", "state.previous = state.active", "state.previous = None"),),
     ),
     Mistake(
         "a new version runs without a trial",
         "limit",
-        (("lib/ivota/state.py", "    state.trial = trial\n", "    state.trial = None\n"),),
+        (("lib/ivota/install.py", "    state.trial = trial\n", "    state.trial = None\n"),),
     ),
     Mistake(
         "confirmation and report are two writes",
         "one",
         (
             (
-                "lib/ivota/state.py",
-                "    _set_trial(state, None)\n\n",
-                "    state.outbox = None\n    _set_trial(state, None)\n"
-                "    state.outbox = outbox\n    save(state)\n\n",
+                "lib/ivota/trial.py",
+                '    once("persist").save(state)\n',
+                '    state.outbox = None\n    once("persist").save(state)\n'
+                '    state.outbox = outbox\n    once("persist").save(state)\n',
             ),
         ),
     ),
@@ -153,22 +154,22 @@ MISTAKES = (
                 "lib/ivota/client.py",
                 _PUBLISH,
                 _PUBLISH + '        if self._sending[0] == "final":\n'
-                '            once("state").sent(self.state)\n',
+                '            once("persist").sent(self.state)\n',
             ),
         ),
     ),
     Mistake(
         "the outbox is never emptied",
         "one",
-        (("lib/ivota/state.py", "    state.outbox = None\n    save(state)\n", ""),),
+        (("lib/ivota/persist.py", "    state.outbox = None\n    save(state)\n", ""),),
     ),
     Mistake(
         "going back is not written",
         "limit",
         (
             (
-                "lib/ivota/state.py",
-                "state.previous, None, None\n    save(state)\n",
+                "lib/ivota/outcome.py",
+                'state.previous, None, None\n    once("persist").save(state)\n',
                 "state.previous, None, None\n",
             ),
         ),
@@ -201,13 +202,13 @@ MISTAKES = (
         (
             (
                 "lib/ivota/image.py",
-                "    states.activate(state, None, trial)\n    try:",
+                '    once("install").activate(state, None, trial)\n    try:',
                 "    try:",
             ),
             (
                 "lib/ivota/image.py",
                 ".set_boot()\n    except",
-                ".set_boot()\n        states.activate(state, None, trial)\n    except",
+                '.set_boot()\n        once("install").activate(state, None, trial)\n    except',
             ),
         ),
     ),
@@ -254,10 +255,10 @@ MISTAKES = (
         "signed crash",
         (
             (
-                "lib/ivota/state.py",
-                "        _set_trial(state, trial, sums)\n",
+                "lib/ivota/install.py",
+                '        once("persist").save(state)\n',
                 '        state.sequence = trial["sequence"]\n'
-                "        _set_trial(state, trial, sums)\n",
+                '        once("persist").save(state)\n',
             ),
         ),
     ),

@@ -2,7 +2,7 @@
 
 import room
 
-from ivota import jsonfile, state
+from ivota import jsonfile, outcome, persist, state
 
 KINDS = {
     "active": str,
@@ -10,6 +10,7 @@ KINDS = {
     "outbox": str,
     "trial": dict,
     "ended": dict,
+    "sums": dict,
     "rejected": list,
     "failures": list,
     "tries": list,
@@ -42,7 +43,7 @@ def check(data):
     assert type(count) is int
     state.reason(found, MD5, "0.2")
     try:
-        state.post(found, "{}", MD5, "why")
+        outcome.post(found, "{}", MD5, "why")
     except MemoryError:
         return "MemoryError"
     except RuntimeError:  # nested too deep to be written, which no message brings about
@@ -56,7 +57,7 @@ def check(data):
     # What was written once is read and written again as it is: only texts are keys by then.
     again = state.load(path)
     assert again.outbox == "{}" and again.rejected[-1] == [MD5, "why"]
-    state.save(again)
+    persist.save(again)
     last = state.load(path)
     for key in KINDS:
         assert getattr(last, key) == getattr(again, key), key

@@ -76,8 +76,8 @@ TARGET = Target(
             (
                 (
                     "lib/ivota/jsonfile.py",
-                    "except (OSError, ValueError, MemoryError):",
-                    "except (OSError, MemoryError):",
+                    "except (OSError, ValueError):",
+                    "except OSError:",
                 ),
             ),
         ),

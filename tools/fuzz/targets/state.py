@@ -58,7 +58,13 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="the state file",
-    code=("lib/ivota/state.py", "lib/ivota/jsonfile.py", "lib/bundlefs.py"),
+    code=(
+        "lib/ivota/state.py",
+        "lib/ivota/persist.py",
+        "lib/ivota/outcome.py",
+        "lib/ivota/jsonfile.py",
+        "lib/bundlefs.py",
+    ),
     seeds=seeds,
     mutate=mutate.sealed,
     most=1500,
@@ -70,8 +76,8 @@ TARGET = Target(
             (
                 (
                     "lib/ivota/state.py",
-                    "        if type(value) is not kind:\n",
-                    "        if value is None:\n",
+                    "            if type(value) is not kind:\n",
+                    "            if value is None:\n",
                 ),
             ),
         ),
