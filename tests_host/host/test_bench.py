@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from ivota_tools.bench import figures
+from ivota_tools.bench.console import __main__ as bench_console
 from ivota_tools.bench.download.heap import STEP, modules, smallest
 from ivota_tools.bench.download.instructions import Segments, count
 from ivota_tools.bench.figures import Figure, document, markdown, read, write
@@ -122,18 +125,18 @@ with open(sys.argv[3], "w") as got:
 
 def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read("area", tmp_path) == {}
-    figures = {"a": Figure(3, "<= 2", "bytes"), "b": Figure(1.5, "", "ratio")}
-    write("area", "make bench-area", figures, tmp_path)
-    assert read("area", tmp_path) == figures
+    found = {"a": Figure(3, "<= 2", "bytes"), "b": Figure(1.5, "", "ratio")}
+    write("area", "make bench-area", found, tmp_path)
+    assert read("area", tmp_path) == found
 
 
 def test_a_table_says_which_goals_are_missed() -> None:
-    figures = {
+    found = {
         "a": Figure(30_720, "<= 2", "bytes"),
         "b": Figure(1.0051, "<= 1.01", "ratio"),
         "c": Figure(5, "", "cuts"),
     }
-    assert markdown(figures).splitlines()[2:] == [
+    assert markdown(found).splitlines()[2:] == [
         "| `a` | 30,720 | ≤ 2 (missed) | bytes |",
         "| `b` | 1.0051 | ≤ 1.01 | ratio |",
         "| `c` | 5 |  | cuts |",
@@ -150,6 +153,33 @@ def test_a_document_gets_what_belongs_between_its_markers(tmp_path: Path) -> Non
         )
     with pytest.raises(ValueError, match="lacks the markers"):
         document(path, "other", "new")
+
+
+def test_a_part_that_is_measured_alone_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that only the document has: build/ is of this machine, the document of all."""
+    rows = ["| `campaign_s` | 75.1 |  | s |", "| `kills` | 50 |  | times |"]
+    path = tmp_path / "benchmarks.md"
+    path.write_text(
+        "before\n<!-- console: written by the command -->\n\n| figure | value | goal | unit |\n"
+        f"|---|---|---|---|\n{rows[0]}\n| `push_latency_ms_p50` | 1 | | ms |\n{rows[1]}\n\n"
+        "<!-- end of console -->\nafter\n"
+    )
+    monkeypatch.setattr(figures, "DOCUMENT", path)
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
+    # Older than what the document says.
+    write("console", "make bench-console", {"kills": Figure(3, "", "times")})
+    found = {"push_latency_ms_p50": Figure(60.4, "", "ms"), "new": Figure(2, "== 2", "")}
+    monkeypatch.setattr(bench_console.latency, "measure", lambda _folder: found)
+    monkeypatch.setattr(sys, "argv", ["bench", "latency"])
+    assert bench_console.main() == 0
+    assert path.read_text() == (
+        "before\n<!-- console: written by the command -->\n\n| figure | value | goal | unit |\n"
+        f"|---|---|---|---|\n{rows[0]}\n| `push_latency_ms_p50` | 60.4 |  | ms |\n{rows[1]}\n"
+        "| `new` | 2 | = 2 |  |\n\n<!-- end of console -->\nafter\n"
+    )
+    assert read("console") == {"kills": Figure(3, "", "times"), **found}
 
 
 @pytest.mark.parametrize("terminal", [False, True])

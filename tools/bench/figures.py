@@ -38,7 +38,7 @@ def write(
     area: str,
     command: str,
     figures: dict[str, Figure],
-    folder: Path = FOLDER,
+    folder: Path | None = None,
     *,
     keep: bool = False,
 ) -> Path:
@@ -46,6 +46,7 @@ def write(
 
     With `keep` what other commands have written there stays.
     """
+    folder = folder or FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{area}.json"
     known = json.loads(path.read_text()) if keep and path.exists() else {}
@@ -65,10 +66,10 @@ def write(
     return path
 
 
-def read(area: str, folder: Path = FOLDER) -> dict[str, Figure]:
+def read(area: str, folder: Path | None = None) -> dict[str, Figure]:
     """What was written last; nothing where nothing was."""
     try:
-        entries = json.loads((folder / f"{area}.json").read_text())
+        entries = json.loads(((folder or FOLDER) / f"{area}.json").read_text())
     except FileNotFoundError:
         return {}
     return {
@@ -77,15 +78,15 @@ def read(area: str, folder: Path = FOLDER) -> dict[str, Figure]:
     }
 
 
-def markdown(figures: dict[str, Figure]) -> str:
-    """The figures as a table for a document."""
-    lines = ["| figure | value | goal | unit |", "|---|---|---|---|"]
+def markdown(figures: dict[str, Figure], table: str = "") -> str:
+    """The figures as a table for a document; of another `table` the rest is kept as it stands."""
+    rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
     for name, figure in figures.items():
         goal = figure.goal.replace("<=", "≤").replace(">=", "≥").replace("==", "=")
         if goal and not figure.met:
             goal += " (missed)"
-        lines.append(f"| `{name}` | {_number(figure.value)} | {goal} | {figure.unit} |")
-    return "\n".join(lines)
+        rows[name] = f"| `{name}` | {_number(figure.value)} | {goal} | {figure.unit} |"
+    return "\n".join(["| figure | value | goal | unit |", "|---|---|---|---|", *rows.values()])
 
 
 def report(
@@ -95,23 +96,35 @@ def report(
     console: Console,
     *,
     keep: bool = False,
+    part: bool = False,
 ) -> int:
-    """Prints the figures, and writes them where they belong; the command's exit code."""
-    met = show(figures, console)
-    path = write(area, command, figures, keep=keep)
-    document(DOCUMENT, area, markdown(figures))
+    """Prints the figures, and writes them where they belong; the command's exit code.
+
+    `part`: they are some of the area's, and what was measured of the others before stays, in the
+    document also what was measured elsewhere.
+    """
+    known = read(area) | figures if part else figures
+    met = show(known, console)
+    path = write(area, command, known, keep=keep)
+    document(DOCUMENT, area, markdown(figures, _split(DOCUMENT, area)[1] if part else ""))
     console.print(f"written to {path} and {DOCUMENT}")
     return 0 if met else 1
 
 
 def document(path: Path, name: str, text: str) -> None:
     """Puts text between the two markers of that name. Raises ValueError where one is missing."""
+    before, _, after = _split(path, name)
+    path.write_text(f"{before}\n\n{text.strip()}\n\n{after}")
+
+
+def _split(path: Path, name: str) -> tuple[str, str, str]:
+    """A document up to the end of the first marker, between the two, and from the second on."""
     begin, end = f"<!-- {name}: written by the command -->", f"<!-- end of {name} -->"
     before, found, rest = path.read_text().partition(begin)
-    _, ended, after = rest.partition(end)
+    between, ended, after = rest.partition(end)
     if not found or not ended:
         raise ValueError(f"{path} lacks the markers {begin} and {end}")
-    path.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")
+    return before + begin, between, end + after
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Measures everything, or the parts that are named; `--devices N` for a smaller swarm."""
+"""Measures everything, or the parts that are named, and keeps the rest; see `--help`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ PARTS = ("latency", "flood", "kills", "fleet", "pages")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ivota_tools.bench.console")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
-    parser.add_argument("--devices", type=int, default=10_000)
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], help="measure these and keep the rest"
+    )
+    parser.add_argument("--devices", type=int, default=10_000, help="in the swarm")
     chosen = parser.parse_args()
     console = Console()
-    figures: dict[str, Figure] = read(AREA) if chosen.parts else {}
+    before = read(AREA) if chosen.parts else {}
+    figures: dict[str, Figure] = {}
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
         folder = Path(name)
         for part in chosen.parts or PARTS:
@@ -38,8 +41,9 @@ def main() -> int:
                 figures |= pages.measure(folder / part, chosen.devices, console)
             else:
                 figures |= fleet.measure(folder / part, chosen.devices, console)
-            write(AREA, COMMAND, figures)  # what is measured is measured, whatever comes next
-    return report(AREA, COMMAND, figures, console)
+            # What is measured is measured, whatever comes next.
+            write(AREA, COMMAND, before | figures)
+    return report(AREA, COMMAND, figures, console, part=bool(chosen.parts))
 
 
 if __name__ == "__main__":

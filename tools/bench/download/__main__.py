@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 
 from ...tree import CHECKOUT
-from ..figures import document, read, report
+from ..figures import Figure, document, report
 from ..steps import steps
 from . import budget, flash, heap, instructions, wire
 
@@ -31,7 +31,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     console = Console()
-    figures = read(AREA) if given.only else {}
+    figures: dict[str, Figure] = {}
     wanted = given.only or list(PARTS)
     with steps(console, len(wanted)) as step:
         for name in wanted:
@@ -39,7 +39,7 @@ def main() -> None:
             figures.update(PARTS[name]())
             if name == "heap":
                 document(DESIGN, "budget", budget.markdown(*budget.measure()))
-    sys.exit(report(AREA, COMMAND, figures, console))
+    sys.exit(report(AREA, COMMAND, figures, console, part=bool(given.only)))
 
 
 if __name__ == "__main__":
