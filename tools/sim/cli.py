@@ -55,14 +55,16 @@ def board(
     if heap and not re.fullmatch(r"\d+[kKmM]?", heap):
         fail(f"--heap is a number of bytes, as in 112k, not {heap!r}")
     chosen = _given(config) if config else _made(broker, product, device, version)
-    name = "-".join(str(chosen.get(key, "")) for key in ("product_id", "device_name"))
-    place = folder or default_data() / "sim" / re.sub(r"[^\w.-]", "_", name)
+    name = "/".join(str(chosen.get(key, "")) for key in ("product_id", "device_name"))
+    place = folder or default_data() / "sim" / re.sub(r"[^\w.-]", "_", name.replace("/", "-"))
+    show = _print_json if as_json else _print
     simulated = Board(
         place,
         bits=bits,
         heap=heap,
         config=chosen,
-        console=_print_json if as_json else lambda line: print(line, flush=True),
+        # What the simulator itself takes of the heap is for measurements.
+        console=lambda line: None if line.startswith("sim: heap ") else show(line),
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -74,6 +76,7 @@ def board(
         else:
             simulated.write("/ivota.json", json.dumps(chosen).encode())
         with simulated:
+            show(f"sim: {name} is on, with its flash in {place}; Ctrl-C takes its power away")
             simulated.power_on()
             while simulated.on and not stop.wait(0.2):
                 pass
@@ -103,6 +106,10 @@ def _made(broker: str, product: str, device: str, version: str) -> dict[str, Any
         "version": version,
         "mqtt": {"host": host, "port": int(port)},
     }
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 def _print_json(line: str) -> None:
