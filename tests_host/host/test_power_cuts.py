@@ -10,10 +10,11 @@ import pytest
 from ivota_tools.power import faults, judge
 from ivota_tools.power.bench import Run, Said
 from ivota_tools.power.cuts import AFTER, KINDS, Cut, Images, Known, Recording
-from ivota_tools.power.scenario import NEW, scenarios
+from ivota_tools.power.scenario import NEW
+from ivota_tools.power.scenarios import scenarios
 from ivota_tools.power.seen import Seen
 from ivota_tools.sim import Operation
-from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.filesystem import BLOCK
 
 SCENARIOS = scenarios()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ivota_tools.sim import Board, operations
-from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.filesystem import BLOCK
 
 WRITE = """
 import os, machine

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ivota_tools.sim import Board, BoardError, Fault, Flash, FlashError
-from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.filesystem import BLOCK
 
 # Scratch blocks at the end of the flash, which littlefs is far from using.
 FIRST = 500

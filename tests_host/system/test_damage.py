@@ -21,14 +21,14 @@ from queue import Queue
 import pytest
 from badserver import BadServer, Step
 from conftest import settings
-from littlefs import LittleFS
 from wire import Wire
 
 from ivota_tools import bundle
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.mpy import compile_mpy
 from ivota_tools.sim import Board
-from ivota_tools.sim.flash import GEOMETRY, Flash, Memory
+from ivota_tools.sim.filesystem import Memory, mounted, put
+from ivota_tools.sim.flash import Flash
 from ivota_tools.toolchain import umqtt
 
 ROOT = Path(__file__).parents[2]
@@ -73,14 +73,12 @@ def release(version: str, files: Mapping[str, bytes] | None = None) -> bytes:
 def change(flash: Flash, files: Mapping[str, bytes | None]) -> None:
     """Writes files from outside, for a board that is off; None removes one."""
     context = Memory(bytearray(flash.path.read_bytes()))
-    system = LittleFS(context=context, block_count=flash.blocks, mount=False, **GEOMETRY)
-    system.mount()
+    system = mounted(context, flash.blocks)
     for path, data in files.items():
         if data is None:
             system.remove(path)
         else:
-            with system.open(path, "wb") as file:
-                file.write(data)
+            put(system, {path: data})
     flash.path.write_bytes(context.buffer)
 
 

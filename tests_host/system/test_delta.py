@@ -22,7 +22,8 @@ from ivota_tools.client_api import Client
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.signing import split
 from ivota_tools.sim import Board
-from ivota_tools.sim.flash import BLOCK, Fault
+from ivota_tools.sim.filesystem import BLOCK
+from ivota_tools.sim.flash import Fault
 from ivota_tools.sim.image import make_image
 
 __all__ = ["esp32", "field", "keys", "make"]  # fixtures

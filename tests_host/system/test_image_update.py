@@ -18,7 +18,7 @@ from wire import Wire
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.release import pack
 from ivota_tools.sim import Board
-from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.image import make_image
 from ivota_tools.sim.otadata import ABORTED, VALID
 

@@ -14,11 +14,13 @@ from ivota_tools.power.cuts import AFTER, Cut, Images
 from ivota_tools.power.faults import MISTAKES, catch
 from ivota_tools.power.forkserver import ForkServer
 from ivota_tools.power.judge import loss_most
-from ivota_tools.power.scenario import CHECKOUT, scenarios, stage
+from ivota_tools.power.scenarios import scenarios
 from ivota_tools.power.soak import Soak
+from ivota_tools.power.stage import stage
 from ivota_tools.power.work import Played, Result, Task, replay
 from ivota_tools.sim.board import HARD_RESET, PWRON_RESET
-from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.filesystem import BLOCK
+from ivota_tools.tree import CHECKOUT
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ivota_tools.release import Signer, pack, sign
 from ivota_tools.signing import split
 from ivota_tools.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board
-from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.image import make_image
 
 TARGET = "thermometer"

@@ -24,7 +24,7 @@ from .. import bundle, patch
 from ..mpy import compile_mpy
 from ..names import compiled_names
 from ..sim import Board
-from ..sim.flash import BLOCK
+from ..sim.filesystem import BLOCK
 from ..toolchain import micropython, sources
 from . import patched
 from .download.heap import smallest

@@ -19,7 +19,7 @@ from . import fat, figures
 from .bench import Bench
 from .campaign import QUICK, Campaign, Tally, code, play, tasks, workplace
 from .faults import MISTAKES, Caught, catch_all
-from .scenario import scenarios
+from .scenarios import scenarios
 from .work import Result, replay
 
 AREA = "power"

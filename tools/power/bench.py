@@ -15,9 +15,10 @@ from typing import Any
 
 from ..sim import Death, Fault, Flash
 from ..sim.board import HARD_RESET, PWRON_RESET, SOFT_RESET, WDT_RESET
-from ..sim.flash import BLOCK
+from ..sim.filesystem import BLOCK
 from .forkserver import ForkServer
-from .scenario import FACTORY, NEW, Stage
+from .scenario import FACTORY, NEW
+from .stage import Stage
 
 HANG_S = 60
 LATE = "not finished in time"

@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..sim import Fault
+from ..sim.filesystem import tree
 from ..tree import CHECKOUT
 from .bench import Bench
 from .cuts import AFTER, KINDS, Cut, Known, Recording, record
 from .judge import judge
 from .processes import processes as started
-from .scenario import SIZE, Scenario, Stage, scenarios, stage, tree
+from .scenario import Scenario
+from .scenarios import SIZE, scenarios
 from .seen import Seen
+from .stage import Stage, stage
 from .work import Played, Result, Task, Worker
 
 PROCESSES = 2

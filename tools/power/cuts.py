@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..sim import Fault, Operation, operations
-from ..sim.flash import BLOCK
+from ..sim.filesystem import BLOCK
 from .bench import Bench, Run, Said, is_final
 from .scenario import Scenario
 

@@ -18,7 +18,8 @@ from ..sim import Operation
 from .bench import Bench, Said, is_final
 from .cuts import KINDS, Cut, Images, Known, Recording, after, record
 from .processes import processes
-from .scenario import Scenario, Stage, stage
+from .scenario import Scenario
+from .stage import Stage, stage
 
 INTERVAL = 65_536  # bytes, after which a download is made durable on FAT
 SCENARIO = Scenario(

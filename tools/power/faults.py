@@ -16,7 +16,7 @@ from .bench import Bench
 from .campaign import PROCESSES, QUICK, play, singles
 from .cuts import Images
 from .processes import processes
-from .scenario import scenarios
+from .scenarios import scenarios
 from .work import Played, Result, complete, flip, full, random_run
 
 SINGLES = 250  # cuts, at most, after which a fault has to be noticed

@@ -18,7 +18,7 @@ from .campaign import DOUBLE, Cell, Tally
 from .cuts import KINDS
 from .fat import INTERVAL, Outcome
 from .judge import LOSS_MOST, SORTS
-from .scenario import scenarios
+from .scenarios import scenarios
 
 DOCUMENT = CHECKOUT / "docs" / "power.md"
 _ZERO = tuple(sort for sort in SORTS if sort != "lost")

@@ -18,7 +18,7 @@ from typing import IO
 from ..mpy import compiled_folder
 from ..sim.board import DEVICE as SIM_DEVICE
 from ..toolchain import micropython
-from .scenario import DEVICE
+from .stage import DEVICE
 
 BITS = 32
 HEAP = "112k"  # what an ESP32 has once it has grown

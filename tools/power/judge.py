@@ -10,10 +10,11 @@ from typing import Any
 from littlefs import LittleFSError
 
 from ..sim import otadata
-from ..sim.flash import BLOCK, FlashError
+from ..sim.filesystem import BLOCK, FlashError, read, tree
 from .bench import LATE, Run, Said, is_final
 from .cuts import Known, after
-from .scenario import FACTORY, NEW, Scenario, Stage, read, tree
+from .scenario import FACTORY, NEW, Scenario
+from .stage import Stage
 
 # What a power cut may change in the state file: counters that say nothing of what runs.
 _FREE_KEYS = ("worn_until", "starts", "power_boots", "crc")

@@ -13,12 +13,12 @@ from pathlib import Path
 from littlefs import LittleFS, LittleFSError
 
 from ..sim import Fault
-from ..sim.flash import BLOCK
+from ..sim.filesystem import BLOCK, edited, tree
 from . import judge
 from .bench import HANG_S, Bench, Run, Said
 from .cuts import AFTER, KINDS, Cut, Images, Known, Recording, after, record
-from .scenario import Stage, edited, tree
 from .seen import Seen
+from .stage import Stage
 
 CUTS = 5  # of a random run
 _KEPT = ("/ivota-", "/firmware/")  # files that the package keeps

@@ -5,7 +5,8 @@ stall and pace.
 """
 
 from ivota_tools.sim.board import Board, BoardError
-from ivota_tools.sim.flash import Death, Fault, Flash, FlashError
+from ivota_tools.sim.filesystem import FlashError
+from ivota_tools.sim.flash import Death, Fault, Flash
 from ivota_tools.sim.proxy import Connection, Cut, CutRecord, Proxy
 from ivota_tools.sim.record import Operation, operations
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ivota_tools.mpy import compile_mpy, compiled_folder
-from ivota_tools.sim.flash import BLOCK, Death, Fault, Flash
+from ivota_tools.sim.filesystem import BLOCK
+from ivota_tools.sim.flash import Death, Fault, Flash
 from ivota_tools.toolchain import micropython, umqtt
 from ivota_tools.tree import root
 

@@ -48,7 +48,7 @@ def board(
 ) -> None:
     """Run a simulated board with its console shown; Ctrl-C takes its power away."""
     from ivota_tools.sim.board import Board, BoardError
-    from ivota_tools.sim.flash import FlashError
+    from ivota_tools.sim.filesystem import FlashError
 
     if bits not in (32, 64):
         fail(f"--bits is 32 or 64, not {bits}")

@@ -8,24 +8,10 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from littlefs import LittleFS, LittleFSError
-from littlefs.context import UserContext
-from littlefs.lfs import LFSConfig
-
-from ivota_tools.sim import otadata
+from ivota_tools.sim import filesystem, otadata
+from ivota_tools.sim.filesystem import BLOCK, FlashError, Memory
 from ivota_tools.sim.image import is_valid
-
-BLOCK = 4096
-# What MicroPython's VfsLfs2 uses unless told otherwise.
-GEOMETRY: dict[str, Any] = {
-    "block_size": BLOCK,
-    "read_size": 32,
-    "prog_size": 32,
-    "cache_size": 128,
-    "lookahead_size": 32,
-}
 
 # Words of the state file, in device/_sim_flash.py's order; the board has no use for the last two.
 _WORDS = (
@@ -39,10 +25,6 @@ _NEVER = (1 << 30) - 1  # the largest small integer of a 32-bit MicroPython
 _KINDS = {"program": 1, "erase": 2, "write": 3, "read": 4, "any": 7}
 _TEARS = ("", "part", "random")
 _PROGRAM_UNIT = 32
-
-
-class FlashError(RuntimeError):
-    """The flash was used as flash cannot be, or cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -118,53 +100,33 @@ class Flash:
 
         What else is on the flash is erased.
         """
-        context = Memory(bytearray(b"\xff" * (self.blocks * BLOCK)))
-        system = LittleFS(context=context, block_count=self.blocks, **GEOMETRY)
-        _put(system, files or {})
+        image = filesystem.formatted(self.blocks, files or {})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_bytes(context.buffer.ljust(self.size, b"\xff"))
+        self.path.write_bytes(image.ljust(self.size, b"\xff"))
         self.reset_state()
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Writes files from outside; for a board that is off. Not counted."""
         self.settle()
-        context = Memory(bytearray(self._read(0, self.blocks)))
-        _put(self._mounted(context), files)
+        context = self._content()
+        filesystem.put(filesystem.mounted(context, self.blocks, self.path.name), files)
         with self.path.open("r+b") as image:  # in place: the file may be mapped
             image.write(context.buffer)
 
-    def filesystem(self) -> LittleFS:
-        """The file system as it stands now, on a copy in memory. Raises FlashError."""
-        return self._mounted(Memory(bytearray(self._read(0, self.blocks))))
-
-    def _mounted(self, context: UserContext) -> LittleFS:
-        system = LittleFS(context=context, block_count=self.blocks, mount=False, **GEOMETRY)
-        try:
-            system.mount()
-        except LittleFSError as e:
-            raise FlashError(f"no littlefs on {self.path.name}: {e}") from e
-        return system
+    def _content(self) -> Memory:
+        return Memory(bytearray(self._read(0, self.blocks)))
 
     def read(self, path: str) -> bytes:
-        """A file's bytes. Raises FileNotFoundError."""
-        system = self.filesystem()  # held: its files do not keep it alive
-        with system.open(path, "rb") as file:
-            data: bytes = file.read()
-        return data
+        """A file's bytes. Raises FlashError, FileNotFoundError."""
+        return filesystem.read(self._read(0, self.blocks), self.blocks, path, self.path.name)
 
     def listdir(self, path: str = "/") -> list[str]:
-        return sorted(self.filesystem().listdir(path))
+        system = filesystem.mounted(self._content(), self.blocks, self.path.name)
+        return sorted(system.listdir(path))
 
     def tree(self) -> dict[str, bytes]:
-        """Every file, path → bytes."""
-        system = self.filesystem()
-        result = {}
-        for folder, _, names in system.walk("/"):
-            for name in names:
-                path = f"{folder.rstrip('/')}/{name}"
-                with system.open(path, "rb") as file:
-                    result[path] = file.read()
-        return result
+        """Every file, path → bytes. Raises FlashError."""
+        return filesystem.tree(self._read(0, self.blocks), self.blocks, self.path.name)
 
     def _read(self, block: int, blocks: int) -> bytes:
         with self.path.open("rb") as image:
@@ -317,33 +279,3 @@ class Flash:
         with self.state_path.open("r+b") as state:
             for name, value in words.items():
                 os.pwrite(state.fileno(), struct.pack("<I", value), 4 * _WORDS.index(name))
-
-
-class Memory(UserContext):
-    """littlefs-python's context over a given image, without its logging of every operation."""
-
-    def __init__(self, image: bytearray):
-        super().__init__(buffsize=0)
-        self.buffer = image
-
-    def read(self, cfg: LFSConfig, block: int, off: int, size: int) -> bytearray:
-        start = block * BLOCK + off
-        return self.buffer[start : start + size]
-
-    def prog(self, cfg: LFSConfig, block: int, off: int, data: bytes) -> int:
-        start = block * BLOCK + off
-        self.buffer[start : start + len(data)] = data
-        return 0
-
-    def erase(self, cfg: LFSConfig, block: int) -> int:
-        self.buffer[block * BLOCK : (block + 1) * BLOCK] = b"\xff" * BLOCK
-        return 0
-
-
-def _put(system: LittleFS, files: Mapping[str, bytes]) -> None:
-    for path, data in files.items():
-        folder = path.rpartition("/")[0]
-        if folder:
-            system.makedirs(folder, exist_ok=True)
-        with system.open(path, "wb") as file:
-            file.write(data)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivota_tools.sim.flash import BLOCK
+from ivota_tools.sim.filesystem import BLOCK
 
 _HEAD = struct.Struct("<5I")  # as device/_sim_record.py writes it
 _PROGRAM = 1

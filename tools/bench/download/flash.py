@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from littlefs import LittleFS
-
 from ...cloud.broker import Broker
 from ...mpy import compile_mpy
 from ...names import compiled_names
 from ...sim import Board, Flash, Operation, Proxy, operations
-from ...sim.flash import BLOCK, GEOMETRY, Memory
+from ...sim.filesystem import BLOCK, read
 from ...toolchain import micropython
 from ..device_run import LIBRARY
 from ..figures import Figure
@@ -220,12 +218,8 @@ def _offsets(*arguments: str) -> list[tuple[int, ...]]:
 
 def _compare(image: bytearray, offset: int, data: bytes) -> None:
     """Raises RuntimeError unless the firmware on the image goes as far, and is right so far."""
-    # What is cached is no part of the format: large reads make this fast.
-    geometry = {**GEOMETRY, "cache_size": BLOCK}
-    system = LittleFS(context=Memory(image), block_count=len(image) // BLOCK, **geometry)
     try:
-        with system.open("/firmware/0.2.bin", "rb") as file:
-            kept = file.read()
+        kept = read(image, len(image) // BLOCK, "/firmware/0.2.bin")
     except FileNotFoundError:
         kept = b""
     if len(kept) != offset or kept != data[:offset]:

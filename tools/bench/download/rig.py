@@ -10,7 +10,7 @@ from pathlib import Path
 from ...cloud.broker import Broker
 from ...release import pack
 from ...sim import Board, Fault, Proxy
-from ...sim.flash import FlashError
+from ...sim.filesystem import FlashError
 from ...tree import CHECKOUT
 from .plan import Plan, Result
 from .stage import Cloud, Origin, update_firmware

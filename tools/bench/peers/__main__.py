@@ -13,7 +13,7 @@ from dataclasses import asdict
 from rich.console import Console
 
 from ...cloud.broker import Broker
-from ...sim.flash import BLOCK
+from ...sim.filesystem import BLOCK
 from ..figures import DOCUMENT, FOLDER, Figure, document, read, write
 from ..steps import steps
 from . import cost

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from littlefs import LittleFS, LittleFSError
+from littlefs import LittleFSError
 
 from ...cloud.broker import Broker
 from ...sim import Board, Proxy
-from ...sim.flash import BLOCK, GEOMETRY, Memory
+from ...sim.filesystem import BLOCK, FlashError, read
 from ..download.stage import Cloud, update_firmware
 from ..download.wire import BUFFER, SEGMENT
 from ..traps.server import Peer, Server
@@ -199,11 +199,15 @@ def _sample(
 def safe(board: Board, way: Way, data: bytes) -> int:
     """How many bytes of the firmware a power cut at this moment would leave on the flash."""
     assert board.flash
-    image = bytearray(board.flash.path.read_bytes())
-    # What is cached is no part of the format: large reads make this fast.
-    geometry = {**GEOMETRY, "cache_size": BLOCK}
-    system = LittleFS(context=Memory(image), block_count=len(image) // BLOCK, **geometry)
-    return max(prefix(_read(system, place) or b"", data) for place in way.places)
+    image = board.flash.path.read_bytes()
+    return max(prefix(_safe(image, place), data) for place in way.places)
+
+
+def _safe(image: bytes, path: str) -> bytes:
+    try:
+        return read(image, len(image) // BLOCK, path)
+    except (FlashError, FileNotFoundError):
+        return b""
 
 
 def prefix(found: bytes, data: bytes) -> int:
@@ -217,19 +221,13 @@ def prefix(found: bytes, data: bytes) -> int:
 def _look(way: Way, board: Board, data: bytes, found: Run) -> None:
     """What lies there for the board to run, now that all is over."""
     assert board.flash
-    kept = _read(board.flash.filesystem(), way.installed)
+    try:
+        kept: bytes | None = board.flash.read(way.installed)
+    except FileNotFoundError:
+        kept = None
     found.length = None if kept is None else len(kept)
     found.right = prefix(kept or b"", data)
     found.old = kept == OLD
-
-
-def _read(system: LittleFS, path: str) -> bytes | None:
-    try:
-        with system.open(path, "rb") as file:
-            data: bytes = file.read()
-            return data
-    except FileNotFoundError:
-        return None
 
 
 def last_error(log: list[str]) -> str:
