@@ -16,7 +16,7 @@ from . import tree
 
 DOCUMENT = "docs/api.md"
 
-# Modules of the host and their names, in the order of the page.
+# Modules and packages of the host and their names, in the order of the page.
 HOST = {
     "client_api": ("Client", "ApiError"),
     "release": ("pack", "sign", "inspect", "Release"),
@@ -49,7 +49,14 @@ class _Module:
 
     @classmethod
     def read(cls, path: Path) -> _Module:
-        text = path.read_text()
+        """Of a package, all its modules; its own words."""
+        if path.is_dir():
+            first, *others = (cls.read(each) for each in sorted(path.glob("*.py")))
+            for each in others:
+                first.defined.update(each.defined)
+                first.lines.extend(each.lines)
+            return first
+        text = path.with_suffix(".py").read_text()
         module = ast.parse(text)
         defined = {
             node.name: node
@@ -73,14 +80,14 @@ def document() -> str:
     parts = [_HEAD, "## On boards\n\n"]
     for name in DEVICE:
         source, typed = (
-            _Module.read(lib / f"{name}.py"),
+            _Module.read(lib / name),
             ast.parse((stubs / f"{name}.pyi").read_text()),
         )
         title = "ivota" if name == "__init__" else f"ivota.{name}"
         parts += _module(title, source, typed.body)
     parts.append("## On the host\n\n")
     for name, wanted in HOST.items():
-        source = _Module.read(tree.HERE / (name.replace(".", "/") + ".py"))
+        source = _Module.read(tree.HERE / name.replace(".", "/"))
         nodes = [source.defined[each] for each in wanted]
         parts += _module(f"ivota_tools.{name}", source, nodes)
     return "".join(parts).rstrip("\n") + "\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ivota_tools import bundle, release, toolchain
-from ivota_tools.release import ReleaseError
+from ivota_tools.release import ReleaseError, packing
+from ivota_tools.tree import CHECKOUT
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def library(tmp_path, monkeypatch):
     (lib / "ivota").mkdir(parents=True)
     (lib / "ivota" / "__init__.py").write_text("VERSION = 1\n")
     (lib / "bundlefs.py").write_text("X = 1\n")
-    monkeypatch.setattr(release, "LIBRARY", lib)
+    monkeypatch.setattr(packing, "LIBRARY", lib)
     return lib
 
 
@@ -299,8 +300,7 @@ def test_the_default_file_name():
 
 def test_every_source_of_this_checkout_compiles(tmp_path, monkeypatch):
     """A release holds lib/ as it is: what mpy-cross refuses must not be found by a user."""
-    root = Path(release.__file__).resolve().parent.parent
-    monkeypatch.setattr(release, "LIBRARY", root / "lib")
+    monkeypatch.setattr(packing, "LIBRARY", CHECKOUT / "lib")
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "app.py").write_text("def main():\n    pass\n")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import operator
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from .. import atomic
 from ..tree import CHECKOUT
 
 FOLDER = CHECKOUT / "build" / "bench"
@@ -46,9 +46,7 @@ def write(
 
     With `keep` what other commands have written there stays.
     """
-    folder = folder or FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{area}.json"
+    path = (folder or FOLDER) / f"{area}.json"
     known = json.loads(path.read_text()) if keep and path.exists() else {}
     entries = {name: entry for name, entry in known.items() if entry["command"] != command}
     entries |= {
@@ -60,9 +58,7 @@ def write(
         }
         for name, figure in figures.items()
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(entries, indent=2) + "\n")
-    os.replace(temporary, path)
+    atomic.write(path, json.dumps(entries, indent=2) + "\n")
     return path
 
 

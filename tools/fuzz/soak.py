@@ -23,6 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
+from .. import atomic
 from ..bench import figures as bench
 from ..bench.figures import Figure
 from . import engine, measure, target
@@ -87,9 +88,7 @@ class Soak:
     def save(self) -> None:
         kept = json.loads(self._path.read_text()) if self._path.exists() else {}
         kept |= {name: asdict(each) for name, each in self.done.items()}
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(kept, indent=1))
-        os.replace(temporary, self._path)
+        atomic.write(self._path, json.dumps(kept, indent=1))
 
     def run(self, until: float) -> None:
         """Until all is done, or that time of `time.monotonic`."""
@@ -206,9 +205,7 @@ def write(found: dict[str, Figure], done: dict[str, Done], folder: Path = bench.
         "unit": "inputs by parser",
         "command": COMMAND,
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(entries, indent=2) + "\n")
-    os.replace(temporary, path)
+    atomic.write(path, json.dumps(entries, indent=2) + "\n")
     return path
 
 

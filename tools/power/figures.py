@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .. import atomic
 from ..bench import figures as bench
 from ..bench.figures import Figure
 from ..tree import CHECKOUT
@@ -72,9 +72,7 @@ def write(
     }
     for name, value in more.items():
         entries[name] = {"value": value, "goal": "", "unit": "", "command": command}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(entries, indent=2) + "\n")
-    os.replace(temporary, path)
+    atomic.write(path, json.dumps(entries, indent=2) + "\n")
     return path
 
 

@@ -10,7 +10,6 @@ import argparse
 import collections
 import datetime
 import json
-import os
 import shutil
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from .. import atomic
 from ..bench import figures as bench
 from ..tree import CHECKOUT
 from . import figures
@@ -66,7 +66,7 @@ class Soak:
         if code() != self.code:
             raise RuntimeError("the code has changed: this soak is over")
         # Digests first: those that the other file does not count are not looked at.
-        _replace(self._digests, b"".join(self.states))
+        atomic.write(self._digests, b"".join(self.states))
         tally = {**vars(self.tally), "cells": [[*each] for each in self.tally.cells.items()]}
         kept = {
             "code": self.code,
@@ -75,7 +75,7 @@ class Soak:
             "states": len(self.states),
             "tally": tally,
         }
-        _replace(self._path, json.dumps(kept).encode())
+        atomic.write(self._path, json.dumps(kept))
 
     def run(self, console: Console, states: int, minutes: float, processes: int) -> None:
         started = saved = time.monotonic()
@@ -114,12 +114,6 @@ class Soak:
                 if number not in self.done:
                     yield number, task
             first += len(found)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def main() -> None:

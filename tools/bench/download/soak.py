@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from queue import Empty, SimpleQueue
 
 from rich.console import Console
 
+from ... import atomic
 from ...cloud.broker import Broker
 from ...tree import CHECKOUT
 from ..figures import DOCUMENT, document
@@ -65,9 +65,7 @@ class Soak:
             self.results[result.number] = result
             results = [asdict(each) for _, each in sorted(self.results.items())]
             kept = {"run": self._run(), "results": results}
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(kept, indent=1))
-            os.replace(temporary, self._path)
+            atomic.write(self._path, json.dumps(kept, indent=1))
 
     def run(self, console: Console, boards: int, minutes: float) -> None:
         numbers: SimpleQueue[int] = SimpleQueue()

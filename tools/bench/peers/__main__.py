@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from ... import atomic
 from ...cloud.broker import Broker
 from ...sim.filesystem import BLOCK
 from ..figures import DOCUMENT, FOLDER, Figure, document, read, write
@@ -49,10 +49,7 @@ def measure_cases(port: int, ways: Sequence[Way], step: Callable[[str], None]) -
 
 
 def keep(runs: Runs) -> None:
-    RUNS.parent.mkdir(parents=True, exist_ok=True)
-    temporary = RUNS.with_suffix(".tmp")
-    temporary.write_text(json.dumps([asdict(each) for each in runs.values()]) + "\n")
-    os.replace(temporary, RUNS)
+    atomic.write(RUNS, json.dumps([asdict(each) for each in runs.values()]) + "\n")
 
 
 def kept() -> Runs:

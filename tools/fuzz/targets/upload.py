@@ -26,7 +26,12 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="an upload",
-    code=("tools/bundle.py", "tools/release.py", "tools/signing.py", "tools/patch.py"),
+    code=(
+        "tools/bundle.py",
+        "tools/release/inspection.py",
+        "tools/signing.py",
+        "tools/patch.py",
+    ),
     device=False,
     seeds=seeds,
     mutate=change,
