@@ -254,11 +254,14 @@ def _key(name):
 def load():
     """The state as a dictionary, empty where none is whole (ivota.jsonfile has the format)."""
     import json
+    import os
 
     for name in (_STATE, _STATE + "~"):
         try:
+            if os.stat(name)[6] > 16384:
+                continue
             with open(name, "rb") as file:
-                text = file.read(16384)
+                text = file.read()  # with a number so much would be taken from the heap at once
             head, _, crc = text.rpartition(b'"crc": "')
             if crc == b'%08x"}' % crc32(head):
                 return json.loads(text)
@@ -342,4 +345,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# f2397345
+# 16601501

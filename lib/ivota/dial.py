@@ -1,8 +1,14 @@
 """A session with the broker is opened: connected, and subscribed to."""
 
-import umqtt.simple as umqtt
+from sys import modules
 
 from ivota import net, once
+
+_shared = "umqtt.simple" in modules  # with the application
+import umqtt.simple as umqtt  # noqa: E402
+
+if not _shared:
+    del modules["umqtt.simple"], modules["umqtt"]  # this copy is the session's own
 
 
 def dial(config, topics, on_message):
@@ -36,9 +42,9 @@ def dial(config, topics, on_message):
         net.lend(stream, umqtt, client.connect)
         # With QoS 1. Up to 1.7.0 umqtt's own can't say a length beyond 127.
         client.pid += 1
-        body = _short(client.pid)
+        body = client.pid.to_bytes(2, "big")
         for topic in topics:
-            body += _short(len(topic)) + topic + b"\x01"
+            body += len(topic).to_bytes(2, "big") + topic + b"\x01"
         size = len(body)
         head = bytes([0x82, size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([0x82, size])
         stream.begin()
@@ -46,9 +52,8 @@ def dial(config, topics, on_message):
     except BaseException:
         stream.close()
         raise
+    if not _shared:
+        # What it needs no more, 800 bytes; the next session has a copy of its own.
+        for name in ("__init__", "connect", "subscribe", "set_last_will"):
+            setattr(umqtt.MQTTClient, name, None)
     return stream, client
-
-
-def _short(number):
-    """Two bytes, the higher one first."""
-    return bytes([number >> 8, number & 255])

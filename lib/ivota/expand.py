@@ -46,7 +46,7 @@ def _work(job):
         slot = prepare.next_slot(header.kind == patch.IMAGE)
         del patch
         md5 = hexlify(header.result_md5).decode()
-        why = client.state.rejected and once("state").reason(client.state, md5, push.version)
+        why = client.state.rejected and once("outcome").reason(client.state, md5, push.version)
         if why:
             raise prepare.refusal(why)
         client.log("info", "expand", base=header.base_version, size=header.result_size)

@@ -75,7 +75,7 @@ def begin(client):
         client.restart = True
         client.exit()
     ended = state.ended
-    if ended and once("state").count(state, ended["md5sum"]) + 1 >= _TRIES:
+    if ended and outcome.count(state, ended["md5sum"]) + 1 >= _TRIES:
         ended["reject"] = True
 
 

@@ -43,7 +43,7 @@ class Job:
         self.told = 0  # when progress was reported
         self.step = None  # does the next piece of the phase `loaded`; True for more at once
         self.loaded = None
-        failures = client.state.failures and once("state").count(client.state, push.md5)
+        failures = client.state.failures and once("outcome").count(client.state, push.md5)
         if failures:
             self.rest_s(min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"]))
 

@@ -1,8 +1,23 @@
-"""How an update ended, or a trial, in the state: each function is one atomic write."""
+"""What the state has of failures, and how an end gets there: each change is one atomic write."""
 
 from ivota import once
 
 _REJECTED = 4  # how many refused firmwares are remembered
+
+
+def count(state, md5):
+    """How often this firmware has failed in a row."""
+    failures = state.failures
+    return failures[-1] if failures[:1] == [md5] and type(failures[-1]) is int else 0
+
+
+def reason(state, md5, version=None):
+    """Why this firmware is refused, under this name, or None."""
+    for entry in state.rejected:
+        if isinstance(entry, list) and len(entry) > 1 and entry[0] == md5:
+            if entry[2:] in ([], [version]):
+                return entry[1]
+    return None
 
 
 def roll_back(state, why, reject=False):
@@ -30,5 +45,5 @@ def post(state, outbox, md5=None, reject=None, *version):
         state.rejected = others[1 - _REJECTED :] + [[md5, reject] + list(version)]
         state.failures = []
     elif md5:
-        state.failures = [md5, once("state").count(state, md5) + 1]
+        state.failures = [md5, count(state, md5) + 1]
     once("persist").save(state)

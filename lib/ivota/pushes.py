@@ -29,7 +29,7 @@ def take(client, payload):
     if not push or push.version == client.version:
         return
     rejected = client.state.rejected
-    why = rejected and once("state").reason(client.state, push.md5, push.version)
+    why = rejected and once("outcome").reason(client.state, push.md5, push.version)
     if why:
         client.report("fail", push, _FAILED, why)
     elif client.job and push.same_firmware(client.job.push):

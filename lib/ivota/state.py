@@ -44,18 +44,3 @@ def load(path=PATH):
                 value = kind() if kind in (int, list) else None
             setattr(state, key, value)
     return state
-
-
-def count(state, md5):
-    """How often this firmware has failed in a row."""
-    failures = state.failures
-    return failures[-1] if failures[:1] == [md5] and type(failures[-1]) is int else 0
-
-
-def reason(state, md5, version=None):
-    """Why this firmware is refused, under this name, or None."""
-    for entry in state.rejected:
-        if isinstance(entry, list) and len(entry) > 1 and entry[0] == md5:
-            if entry[2:] in ([], [version]):
-                return entry[1]
-    return None

@@ -13,7 +13,6 @@ import vfs
 from bundles import bundle
 
 from ivota import install, jsonfile, outcome
-from ivota import state as states
 from ivota.state import load
 from support import installed, read_file, tmp_dir, write_file
 
@@ -338,6 +337,34 @@ def test_a_trial_damaged_on_both_sides():
         assert board.state()["ended"]["version"] == "0.2"
 
 
+def test_the_state_takes_no_more_of_the_heap_than_it_has():
+    """A read of 16 KiB takes as much, in one piece: on a small heap none seemed to be there."""
+    spy = b"""
+_open = open
+class _State:
+    def __init__(self, file):
+        self._file = file
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        self._file.close()
+    def read(self, n=-1):
+        if n >= 0:
+            raise MemoryError
+        return self._file.read()
+    def write(self, data):
+        return self._file.write(data)
+def open(name, mode="r"):
+    return _State(_open(name, mode)) if ".json" in name else _open(name, mode)
+"""
+    with Board() as board:
+        board.trial()
+        board.copy("root", sealed(board.source + spy + b"\n# -"))
+        assert board.boot(2) == "0.2"
+        write_file(board.path + "/state.json", b" " * 16385)
+        assert board.boot(2) is None
+
+
 class Seen:
     starts = None
     dogs = None
@@ -564,4 +591,4 @@ def test_what_the_client_makes_of_it():
         assert state.ended["version"] == "0.2"
         outcome.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
         assert board.boot(2) == "0.1"
-        assert states.reason(load(board.path + "/state.json"), board.md5("0.2"))
+        assert outcome.reason(load(board.path + "/state.json"), board.md5("0.2"))

@@ -6,7 +6,6 @@ from clientworld import World, data_of, push_of
 
 from ivota import OtaError, jsonfile, outcome, persist, transfer
 from ivota import firmware as firmware_module
-from ivota import state as states
 from ivota.client import Client
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from ivota.config import ConfigError
@@ -631,7 +630,7 @@ def test_time_outs_that_brought_something_do_not_add_up():
             world.push()
             world.spin(80, pace_ms=50)
         assert len(world.failures) > 4
-        assert states.count(world.state, world.state.failures[0]) == 1
+        assert outcome.count(world.state, world.state.failures[0]) == 1
         offsets = [offset for _, offset, _ in world.requests]
         assert offsets == sorted(offsets)
 

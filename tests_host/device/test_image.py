@@ -6,8 +6,7 @@ from bundles import bundle
 from clientworld import World
 from doubles.fakeesp32 import FakeEsp32, image_of
 
-from ivota import jsonfile
-from ivota import state as states
+from ivota import jsonfile, outcome
 from ivota import trial as trials
 from support import patched, read_file, write_file
 
@@ -132,7 +131,7 @@ def test_a_cut_before_the_image_was_marked_is_a_failure():
         assert board.esp32.running == "ota_0"
         board.spin(1)
         assert board.finals() == [("fail", "-5", BACK)]
-        assert states.reason(board.state, board.saved()["failures"][0]) is None
+        assert outcome.reason(board.state, board.saved()["failures"][0]) is None
         # It is whole still, and does not come again.
         board.push()
         board.spin(30, lambda: board.made.exiting)

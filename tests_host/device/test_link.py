@@ -1,5 +1,7 @@
 """One MQTT session, on the real umqtt.simple, a scripted broker and a virtual clock."""
 
+import sys
+
 import umqtt.simple as umqtt
 from broker import Network, frame, message, text
 
@@ -578,6 +580,40 @@ def test_a_library_with_a_socket_of_its_own_is_refused():
         settle(link)
         assert not link.up and network.sock.closed
         assert network.sock.received == b""
+
+
+def test_a_session_has_a_umqtt_of_its_own_and_keeps_what_it_needs():
+    """Of one that the application has loaded nothing is missing afterwards."""
+    names = ("umqtt.simple", "umqtt", "ivota.dial")
+    before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    try:
+        with Network() as network:
+            link = up()
+            first = type(link._client)
+            assert first is not umqtt.MQTTClient and "umqtt.simple" not in sys.modules
+            assert not first.connect and not first.subscribe
+            assert link.publish("t", "x", 1)
+            network.sock.out += b"\x40\x02" + link.waiting.to_bytes(2, "big")
+            network.sock.out += message(TOPIC, b"{}") + b"\xd0\0"
+            settle(link)
+            assert link.owner.acks == 1 and link.owner.messages == [b"{}"]
+            run_for(network, link, 70)
+            assert network.sock.packets[-1][0] == 0xC0
+            link.close()
+            sys.modules.pop("ivota.dial", None)
+            settle(link)
+            assert link.up and type(link._client) is not first
+            link.close()
+            import umqtt.simple as application
+
+            sys.modules.pop("ivota.dial", None)
+            settle(link)
+            assert link.up and isinstance(link._client, application.MQTTClient)
+            assert application.MQTTClient.connect
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
 
 
 def test_secrets_are_not_logged():

@@ -3,7 +3,6 @@
 import sys
 
 from ivota import install, jsonfile, outcome, persist
-from ivota import state as states
 from ivota import trial as trials
 from ivota.state import load
 from support import patched, raises, tmp_dir, write_file
@@ -126,14 +125,14 @@ def test_post_and_sent_are_one_write_each():
 def test_failures_count_for_one_firmware():
     with tmp_dir() as path:
         state = load(path + "/s")
-        assert states.count(state, MD5S[0]) == 0
+        assert outcome.count(state, MD5S[0]) == 0
         for n in (1, 2, 3):
             outcome.post(state, "FAIL", MD5S[0])
-            assert states.count(load(path + "/s"), MD5S[0]) == n
-        assert states.count(state, MD5S[1]) == 0
+            assert outcome.count(load(path + "/s"), MD5S[0]) == n
+        assert outcome.count(state, MD5S[1]) == 0
         outcome.post(state, "FAIL", MD5S[1])
-        assert states.count(state, MD5S[1]) == 1
-        assert states.count(state, MD5S[0]) == 0
+        assert outcome.count(state, MD5S[1]) == 1
+        assert outcome.count(state, MD5S[0]) == 0
 
 
 def test_done_counts_no_failure():
@@ -152,7 +151,7 @@ def test_the_last_four_rejected_are_remembered():
         again = load(path + "/s")
         assert len(again.rejected) == 4
         for n in range(6):
-            assert states.reason(again, MD5S[n]) == ("reason %d" % n if n >= 2 else None)
+            assert outcome.reason(again, MD5S[n]) == ("reason %d" % n if n >= 2 else None)
 
 
 def test_rejected_again_is_remembered_once_with_the_newest_reason():
@@ -162,8 +161,8 @@ def test_rejected_again_is_remembered_once_with_the_newest_reason():
             outcome.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
         assert [entry[0] for entry in state.rejected] == [MD5S[0], MD5S[2], MD5S[3], MD5S[1]]
         outcome.post(state, "FAIL", MD5S[4], "x")
-        assert states.reason(state, MD5S[0]) is None
-        assert states.reason(state, MD5S[1]) == "reason 4"
+        assert outcome.reason(state, MD5S[0]) is None
+        assert outcome.reason(state, MD5S[1]) == "reason 4"
 
 
 def test_rejecting_ends_the_count():
@@ -171,7 +170,7 @@ def test_rejecting_ends_the_count():
         state = load(path + "/s")
         outcome.post(state, "FAIL", MD5S[0])
         outcome.post(state, "FAIL", MD5S[0], "crashed")
-        assert states.count(load(path + "/s"), MD5S[0]) == 0
+        assert outcome.count(load(path + "/s"), MD5S[0]) == 0
 
 
 def test_starts_of_a_trial_survive_a_save():
@@ -226,8 +225,8 @@ def test_values_of_other_types_are_as_if_missing():
                     assert found == (value if isinstance(value, list) else [])
                 else:
                     assert found in (0, 5)
-                assert states.count(state, MD5S[0]) == 0
-                assert states.reason(state, MD5S[0]) is None
+                assert outcome.count(state, MD5S[0]) == 0
+                assert outcome.reason(state, MD5S[0]) is None
                 outcome.post(state, "FAIL", MD5S[0], "why")
                 outcome.post(state, "FAIL", MD5S[0])
 
@@ -242,7 +241,7 @@ def test_a_count_is_a_number():
             ([MD5S[1], 3], 0),
         ):
             jsonfile.save(path + "/s", {"failures": failures})
-            assert states.count(load(path + "/s"), MD5S[0]) == number
+            assert outcome.count(load(path + "/s"), MD5S[0]) == number
 
 
 def test_junk_is_the_factory_state():
@@ -321,13 +320,13 @@ def test_a_refusal_of_one_name_alone():
         one_write(outcome.post, state, "FAIL", MD5S[0], "of another version", "0.2")
         one_write(outcome.post, state, "FAIL", MD5S[1], "crashed")
         for each in (state, load(path + "/s")):
-            assert states.reason(each, MD5S[0], "0.2") == "of another version"
-            assert states.reason(each, MD5S[0], "0.3") is None
-            assert states.reason(each, MD5S[0]) is None
-            assert states.reason(each, MD5S[1], "0.2") == "crashed"
+            assert outcome.reason(each, MD5S[0], "0.2") == "of another version"
+            assert outcome.reason(each, MD5S[0], "0.3") is None
+            assert outcome.reason(each, MD5S[0]) is None
+            assert outcome.reason(each, MD5S[1], "0.2") == "crashed"
         for junk in ([], [MD5S[2]], [MD5S[2], "why", "0.2", "more"], [MD5S[2], "why", 5], None):
             state.rejected = [junk]
-            assert states.reason(state, MD5S[2], "0.2") is None
+            assert outcome.reason(state, MD5S[2], "0.2") is None
 
 
 def test_the_number_rises_with_a_confirmation():

@@ -3,7 +3,6 @@
 from clientworld import World
 
 from ivota import jsonfile, outcome, persist
-from ivota import state as states
 from support import patched
 
 TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
@@ -80,6 +79,18 @@ def test_the_application_alone_is_not_enough():
         assert saved(world)["trial"]
 
 
+def test_only_the_version_on_trial_confirms_it():
+    """Where boot.py could not start the bundle another one runs, and reaches the cloud."""
+    with World() as world:
+        trial_client(world, trial={"limit_s": 60})
+        client = world.client(version="0", config={"trial": {"limit_s": 60}})
+        world.spin(59, pace_ms=100)
+        assert world.versions() and saved(world)["trial"] and world.finals() == []
+        world.spin(2, pace_ms=100)
+        assert client.restart and saved(world)["active"] == "/firmware/0.1.bin"
+        assert saved(world)["ended"]["why"] == "the trial was not confirmed in time"
+
+
 def test_the_cloud_is_not_reached_in_time():
     with World() as world:
         client = trial_client(world, False, trial={"limit_s": 60})
@@ -99,8 +110,8 @@ def test_a_given_up_version_is_not_rejected():
         world.client(version="0.1")
         world.spin(1)
         assert world.finals()[0][:2] == ("fail", "-5") and "in time" in world.finals()[0][2]
-        assert states.reason(world.state, "5" * 32) is None
-        assert states.count(world.state, "5" * 32) == 1
+        assert outcome.reason(world.state, "5" * 32) is None
+        assert outcome.count(world.state, "5" * 32) == 1
         assert "ended" not in saved(world)
 
 
@@ -117,7 +128,7 @@ def test_what_boot_ended_is_reported_and_rejected():
         assert world.finals() == [("fail", "-5", "crashed")]
         assert client.link.sent[-1][1]["report"]["version"] == "0.2"
         assert client.link.sent[-1][1]["report"]["task_id"] == 7
-        assert states.reason(world.state, "5" * 32) == "crashed"
+        assert outcome.reason(world.state, "5" * 32) == "crashed"
 
 
 def test_a_full_flash_does_not_keep_the_client_from_its_start():
@@ -168,7 +179,7 @@ def test_what_lost_power_too_often_is_not_rejected():
         world.client(version="0.1")
         world.spin(1)
         assert world.finals() == [("fail", "-5", "power")]
-        assert states.reason(world.state, "5" * 32) is None
+        assert outcome.reason(world.state, "5" * 32) is None
 
 
 def test_an_ended_trial_does_not_keep_updates_back():

@@ -29,7 +29,7 @@ def check(data):
     for key in KINDS:
         value = getattr(found, key)
         assert type(value) is KINDS[key] or value is None and KINDS[key] not in (int, list), key
-    if room.ram:  # boot.py reads 16 KiB at once: its heap is empty yet
+    if room.ram:  # boot.py does it while the heap is empty yet
         import bundlefs
 
         bundlefs._STATE = path
@@ -39,9 +39,9 @@ def check(data):
             assert started == whole
         else:
             assert not isinstance(started, dict) or started == {}
-    count = state.count(found, MD5)
+    count = outcome.count(found, MD5)
     assert type(count) is int
-    state.reason(found, MD5, "0.2")
+    outcome.reason(found, MD5, "0.2")
     try:
         outcome.post(found, "{}", MD5, "why")
     except MemoryError:
