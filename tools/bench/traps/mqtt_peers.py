@@ -5,66 +5,57 @@ from __future__ import annotations
 import itertools
 import socket
 
-from .server import TOPIC, Peer, Serve, message
+from .server import TOPIC, Peer, Serve, good_broker, message
 
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE = 0x10, 0x30, 0x40, 0x80
 GOOD = message(TOPIC, b"good")
 
 
-def connack_never(peer: Peer) -> None:
-    peer.packet()
-    peer.hold()
+def instead(wanted: int, data: bytes = b"") -> Serve:
+    """Answers up to the first packet of this kind; then says this, and nothing more."""
+
+    def serve(peer: Peer) -> None:
+        peer.until(wanted)
+        peer.send(data)
+        peer.hold()
+
+    return serve
 
 
-def connack_half(peer: Peer) -> None:
-    peer.packet()
-    peer.send(b"\x20\x02")
-    peer.hold()
+def puback(data: bytes = b"") -> Serve:
+    """Says this to each PUBLISH, and answers all else."""
+
+    def serve(peer: Peer) -> None:
+        while True:
+            head, body = peer.packet()
+            if head & 0xF0 == PUBLISH:
+                peer.send(data)
+            else:
+                peer.answer(head, body)
+
+    return serve
+
+
+connack_never = instead(CONNECT)
+connack_half = instead(CONNECT, b"\x20\x02")
+connack_other = instead(CONNECT, b"\xd0\0\0\0")
+suback_never = instead(SUBSCRIBE)
+puback_half = instead(PUBLISH, b"\x40\x02\0")
+puback_never = puback()
+puback_other = puback(b"\x40\x02\x12\x34")
 
 
 def connack_closed(peer: Peer) -> None:
     peer.packet()
 
 
-def connack_other(peer: Peer) -> None:
-    peer.packet()
-    peer.send(b"\xd0\0\0\0")
-    peer.hold()
-
-
 def silent(peer: Peer) -> None:
     peer.hold()
 
 
-def suback_never(peer: Peer) -> None:
-    peer.until(0x80)
-    peer.hold()
-
-
 def suback_half(peer: Peer) -> None:
-    body = peer.until(0x80)
+    body = peer.until(SUBSCRIBE)
     peer.send(b"\x90\x03" + body[:1])
-    peer.hold()
-
-
-def puback_never(peer: Peer) -> None:
-    while True:
-        head, body = peer.packet()
-        if head & 0xF0 != 0x30:
-            peer.answer(head, body)
-
-
-def puback_other(peer: Peer) -> None:
-    while True:
-        head, body = peer.packet()
-        if head & 0xF0 == 0x30:
-            peer.send(b"\x40\x02\x12\x34")
-        else:
-            peer.answer(head, body)
-
-
-def puback_half(peer: Peer) -> None:
-    peer.until(0x30)
-    peer.send(b"\x40\x02\0")
     peer.hold()
 
 
@@ -72,10 +63,7 @@ def puback_late(peer: Peer) -> None:
     """Half a second after the PUBLISH, before the next message."""
     peer.answer(*peer.packet())
     while True:
-        head, body = peer.packet()
-        if head & 0xF0 != 0x30:
-            peer.answer(head, body)
-            continue
+        body = peer.until(PUBLISH)
         ident = body[2 + len(TOPIC) : 4 + len(TOPIC)]
         peer.drip(b"\x40", 0.5)
         peer.send(b"\x02" + ident + GOOD)
@@ -83,10 +71,10 @@ def puback_late(peer: Peer) -> None:
 
 def suback_late(peer: Peer) -> None:
     """Half a second after the SUBSCRIBE, before the next message."""
-    body = peer.until(0x80)
+    body = peer.until(SUBSCRIBE)
     peer.drip(b"\x90", 0.5)
     peer.send(b"\x03" + body[:2] + b"\x01" + GOOD)
-    broker(peer)
+    good_broker(peer)
 
 
 def after_connect(data: bytes, then: Serve) -> Serve:
@@ -104,6 +92,10 @@ def after_connect(data: bytes, then: Serve) -> Serve:
         then(peer)
 
     return serve
+
+
+# A broker behind a router that has forgotten the connection.
+half_open = after_connect(b"", Peer.hold)
 
 
 def drip_for_ever(peer: Peer) -> None:
@@ -124,18 +116,6 @@ def deaf_after_connect(peer: Peer) -> None:
 
 def peek(peer: Peer) -> int:
     return peer.sock.recv(1, socket.MSG_PEEK)[0]
-
-
-def half_open(peer: Peer) -> None:
-    """A broker behind a router that has forgotten the connection."""
-    peer.answer(*peer.packet())
-    peer.sock.settimeout(0.2)
-    try:
-        while True:
-            peer.answer(*peer.packet())
-    except TimeoutError:
-        peer.sock.settimeout(None)
-    peer.hold()
 
 
 def keep_alive(peer: Peer) -> None:
@@ -159,21 +139,15 @@ def oversized(peer: Peer) -> None:
 
 def ask_at_once(peer: Peer) -> None:
     """A push with QoS 1, whose acknowledgement has to come before the download does."""
-    peer.until(0x80)
+    peer.until(SUBSCRIBE)
     peer.send(b"\x90\x03\0\x01\x01\x32\x09\0\x01t\0\x07good")
     peer.sock.settimeout(0.6)
     try:
-        peer.until(0x40)
+        peer.until(PUBACK)
     except TimeoutError:
         raise ValueError("the message was not acknowledged in time") from None
     peer.sock.settimeout(None)
-    while True:
-        peer.answer(*peer.packet())
-
-
-def broker(peer: Peer) -> None:
-    while True:
-        peer.answer(*peer.packet())
+    good_broker(peer)
 
 
 def report_lost(peer: Peer) -> None:
@@ -191,4 +165,4 @@ def report_lost(peer: Peer) -> None:
     except TimeoutError:
         raise ValueError("the report did not come again") from None
     peer.sock.settimeout(None)
-    broker(peer)
+    good_broker(peer)
