@@ -7,7 +7,6 @@ import re
 import time
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 from starlette.exceptions import HTTPException
@@ -22,7 +21,7 @@ from ..schemas_fleet import CampaignIn, StageIn
 from ..users import UserError
 from ..versions import key
 from . import looking
-from .frame import Setting, Visit, acting, route, sentence
+from .frame import Setting, Visit, acting, refusal, route, row, sentence
 from .looking import Wanted
 from .words import counted
 
@@ -74,7 +73,7 @@ def overview(visit: Visit) -> Response:
 
 
 def find(session: Session, number: int) -> Campaign:
-    found = session.get(Campaign, number) if 0 < number < 2**31 else None
+    found = row(session, Campaign, number)
     if found is None:
         raise HTTPException(404, "There is no such campaign.")
     return found
@@ -267,11 +266,8 @@ def create(visit: Visit) -> Response:
             number, words = campaign.id, f"{campaign.name} is made."
             if campaign.state == stages.RUNNING:
                 words = f"{campaign.name} has begun."
-    except ValidationError as error:
-        said = error.errors()[0]
-        return _form(visit, given, sentence(f"{said['loc'][0]}: {said['msg']}"), 422)
-    except (ValueError, campaigns.CampaignError) as error:  # ours are all of that kind
-        return _form(visit, given, sentence(str(error)), 422)
+    except ValueError as error:  # ours are all of that kind, and so is a ValidationError
+        return _form(visit, given, refusal(error), 422)
     visit.setting.wake()
     return visit.go(f"/campaigns/{number}", words)
 

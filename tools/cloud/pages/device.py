@@ -22,7 +22,7 @@ from ..roles import OPERATOR
 from ..users import UserError
 from ..versions import key
 from . import fleet, looking, words
-from .frame import Setting, Visit, acting, route
+from .frame import Setting, Visit, acting, route, row
 
 ATTEMPTS = 10  # on a page
 EVENTS = 400  # reports and pushes of one attempt that its story is made of
@@ -126,8 +126,7 @@ def reports(visit: Visit) -> Response:
 
 
 def find(session: Session, number: int) -> Device:
-    query = select(Device).where(Device.id == number).options(*WITH_TARGET)
-    found = session.scalar(query) if 0 < number < 2**31 else None
+    found = row(session, Device, number, WITH_TARGET)
     if found is None:
         raise HTTPException(404, "There is no such device.")
     return found

@@ -15,7 +15,7 @@ from ... import release
 from ..firmware import stored
 from ..models import Assignment, Campaign, Device, Firmware
 from ..versions import key
-from .frame import Setting, Visit, route
+from .frame import Setting, Visit, route, row
 
 SHOWN = 200
 LIBRARY = ("lib/ivota/", "lib/bundlefs.")
@@ -51,9 +51,8 @@ def overview(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    number = visit.number("id")
     with visit.database.reading() as session:
-        found = session.get(Firmware, number) if 0 < number < 2**31 else None
+        found = row(session, Firmware, visit.number("id"))
         if found is None:
             raise HTTPException(404, "There is no such firmware.")
         if found.whole_id is not None:  # a delta is shown with what it makes

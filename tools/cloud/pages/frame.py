@@ -8,12 +8,16 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.interfaces import ORMOption
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -26,11 +30,14 @@ from ..access import Signed
 from ..campaigns import CampaignError
 from ..database import Database
 from ..firmware import FirmwareError
+from ..models import Base
 from ..query import QueryError
 from ..roles import ADMIN, OPERATOR, VIEWER
 from ..users import UserError
 from . import words
 from .chart import Charts
+
+Row = TypeVar("Row", bound=Base)
 
 log = logging.getLogger("ivota.cloud")
 
@@ -299,6 +306,21 @@ def acting(url: str, act: Callable[[Visit], str]) -> Handler:
         return visit.go(back, note)
 
     return handler
+
+
+def row(
+    session: Session, kind: type[Row], number: int, options: Sequence[ORMOption] = ()
+) -> Row | None:
+    """By its id out of a path, which is as large as who asks likes; a database's has 31 bits."""
+    return session.get(kind, number, options=options) if 0 < number < 2**31 else None
+
+
+def refusal(error: Exception) -> str:
+    """What a form says that is not taken: our own words, or the field and what is wrong there."""
+    if isinstance(error, ValidationError):
+        said = error.errors()[0]
+        return sentence(f"{said['loc'][0]}: {said['msg']}")
+    return sentence(str(error))
 
 
 def sentence(text: str) -> str:

@@ -16,7 +16,7 @@ from ..roles import OPERATOR
 from ..schemas_fleet import GroupIn
 from ..users import UserError
 from . import looking
-from .frame import Setting, Visit, acting, route, sentence
+from .frame import Setting, Visit, acting, refusal, route, row, sentence
 
 HERE = "/campaigns/groups"
 PAGE = 25  # each is counted anew
@@ -72,18 +72,14 @@ def put(visit: Visit) -> Response:
         with visit.database.writing() as session:
             group = api_groups.put(session, GroupIn(name=name, query=query), visit.who)
             words = f"{group.name} is kept. Campaigns that have begun do not change."
-    except ValidationError as error:
-        said = error.errors()[0]
-        return _page(visit, name, query, sentence(f"{said['loc'][0]}: {said['msg']}"), 422)
-    except QueryError as error:
-        return _page(visit, name, query, sentence(str(error)), 422)
+    except (ValidationError, QueryError) as error:
+        return _page(visit, name, query, refusal(error), 422)
     return visit.go(HERE, words)
 
 
 def remove(visit: Visit) -> str:
-    number = visit.number("id")
     with visit.database.writing() as session:
-        group = session.get(Group, number) if 0 < number < 2**31 else None
+        group = row(session, Group, visit.number("id"))
         if group is None:
             raise UserError("that group is gone already", 404)
         api_groups.remove(session, group, visit.who)

@@ -14,7 +14,7 @@ from .. import access, audit, roles, throttle, users
 from ..models import SignIn, Token, User
 from ..roles import ADMIN, VIEWER
 from ..users import UserError
-from .frame import REFUSALS, Setting, Visit, acting, route, sentence
+from .frame import REFUSALS, Setting, Visit, acting, route, row, sentence
 
 TOKENS_MOST = 1000
 
@@ -67,7 +67,7 @@ def add_user(visit: Visit) -> str:
 
 
 def _user(session: Session, number: int) -> User:
-    found = session.get(User, number) if 0 < number < 2**31 else None
+    found = row(session, User, number)
     if found is None:
         raise HTTPException(404, "There is no such user.")
     return found
@@ -106,9 +106,8 @@ def add_token(visit: Visit) -> Response:
 
 
 def remove_token(visit: Visit) -> str:
-    number = visit.number("id")
     with visit.database.writing() as session:
-        token = session.get(Token, number) if 0 < number < 2**31 else None
+        token = row(session, Token, visit.number("id"))
         if token is None:
             raise UserError("that token is gone already", 404)
         session.delete(token)
