@@ -29,12 +29,6 @@ def cloud(tmp_path_factory):
 
 
 @pytest.fixture
-def api(cloud):
-    with Client(cloud.api_url) as client:
-        yield client
-
-
-@pytest.fixture
 def http(cloud):
     with httpx.Client(base_url=cloud.api_url + "/api/v1", timeout=10) as client:
         yield client

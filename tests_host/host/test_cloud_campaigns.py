@@ -27,12 +27,6 @@ def cloud(request, tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def api(cloud):
-    with Client(cloud.api_url) as client:
-        yield client
-
-
 class Fleet:
     """Devices of one product, which only this test's campaigns mean."""
 

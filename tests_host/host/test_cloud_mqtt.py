@@ -34,18 +34,6 @@ def cloud(tmp_path_factory, firmware):
         yield running
 
 
-@pytest.fixture
-def api(cloud):
-    with Client(cloud.api_url) as client:
-        yield client
-
-
-@pytest.fixture
-def device(cloud, request):
-    with Device(cloud.mqtt_port, "P", request.node.name[:100]) as double:
-        yield double
-
-
 def state(api, device):
     return api.device(device.name)["state"]
 

@@ -56,18 +56,6 @@ def cloud(tmp_path_factory, files):
         yield running
 
 
-@pytest.fixture
-def api(cloud):
-    with Client(cloud.api_url) as client:
-        yield client
-
-
-@pytest.fixture
-def device(cloud, request):
-    with Device(cloud.mqtt_port, "P", request.node.name[:100]) as double:
-        yield double
-
-
 def md5(data):
     return hashlib.md5(data).hexdigest()
 

@@ -2,9 +2,9 @@
 
 import json
 
-from fuzz_push import Nothing, a_version
+from fuzz_push import Nothing, taken
 
-from ivota import OtaError, aliyun, pushes
+from ivota import aliyun
 
 
 class Client(Nothing):
@@ -19,25 +19,8 @@ class Client(Nothing):
 
 def check(data):
     client = Client()
-    try:
-        push = pushes.parse(data, aliyun)
-    except OtaError as error:
-        assert error.code == -5 and not error.again
-        if error.version is not None:
-            a_version(error.version)
-        pushes.take(client, data)
-        assert client.next is None
-        return "refused"
-    except (ValueError, MemoryError) as error:
-        pushes.take(client, data)
-        assert client.said == ["message_ignored"] and client.next is None
-        return "ignored" if isinstance(error, ValueError) else "MemoryError"
-    pushes.take(client, data)
-    if push is None:
-        assert client.said == [] and client.next is None
-        return "not a push"
-    a_version(push.version)
-    assert type(push.url) is str and type(push.size) is int and push.size > 0
-    assert len(push.md5) == 32 and not push.echo
-    client.report("done", push)
-    return "push"
+    push, outcome = taken(client, data)
+    if push:
+        assert not push.echo
+        client.report("done", push)
+    return outcome

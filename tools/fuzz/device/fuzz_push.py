@@ -33,33 +33,40 @@ class Nothing:
 
 def check(data):
     client = Nothing()
+    push, outcome = taken(client, data)
+    if push:
+        for key in push.echo:
+            assert key in ("fw_type", "task_id") and type(push.echo[key]) in (int, str)
+        if client.next is None:
+            assert push.version == "0.1" or client.said == ["fail"]
+        client.report("done", push)
+    return outcome
+
+
+def taken(client, data):
+    """The push, if it is one, and in a word what the message was, in the client's dialect."""
     try:
-        push = pushes.parse(data)
+        push = pushes.parse(data, client.dialect)
     except OtaError as error:
         assert error.code == -5 and not error.again and not error.reject
         if error.version is not None:
             a_version(error.version)
         pushes.take(client, data)
         assert client.next is None
-        return "refused"
+        return None, "refused"
     except (ValueError, MemoryError) as error:
         pushes.take(client, data)
         assert client.said == ["message_ignored"] and client.next is None
-        return "ignored" if isinstance(error, ValueError) else "MemoryError"
+        return None, "ignored" if isinstance(error, ValueError) else "MemoryError"
     pushes.take(client, data)
     if push is None:
         assert client.said == [] and client.next is None
-        return "not a push"
+        return None, "not a push"
     a_version(push.version)
     assert type(push.url) is str
     assert type(push.size) is int and push.size > 0
     assert len(push.md5) == 32 and all(char in HEX for char in push.md5)
-    for key in push.echo:
-        assert key in ("fw_type", "task_id") and type(push.echo[key]) in (int, str)
-    if client.next is None:
-        assert push.version == "0.1" or client.said == ["fail"]
-    client.report("done", push)
-    return "push"
+    return push, "push"
 
 
 def a_version(version):

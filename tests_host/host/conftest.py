@@ -1,0 +1,20 @@
+"""What the tests of a cloud share, beside the cloud, which each module makes as it needs it."""
+
+import pytest
+from cloud_support import Device
+
+from ivota_tools.client_api import Client
+
+
+@pytest.fixture
+def api(cloud):
+    """The cloud's API, as an operator of its machine uses it."""
+    with Client(cloud.api_url) as client:
+        yield client
+
+
+@pytest.fixture
+def device(cloud, request):
+    """A device that is this test's alone."""
+    with Device(cloud.mqtt_port, "P", request.node.name[:100]) as double:
+        yield double
