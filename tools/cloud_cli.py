@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.logging import RichHandler
@@ -14,6 +15,9 @@ from rich.logging import RichHandler
 from .client_api import default_data
 from .spans import seconds
 from .terminal import AsJson, err, fail, out, print_json, warn
+
+if TYPE_CHECKING:
+    from .cloud.backup import Copied
 
 Data = Annotated[Path | None, typer.Option("--data", help="The folder that the cloud keeps.")]
 DatabaseUrl = Annotated[
@@ -147,18 +151,9 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy the cloud's database and firmware, also while it runs."""
-    from .cloud import CloudError
     from .cloud.backup import back_up
 
-    try:
-        with err.status("copying"):
-            done = back_up(data or default_data(), database, folder)
-    except CloudError as error:
-        fail(str(error))
-    if as_json:
-        print_json({"database": str(done.database), "firmware": done.firmware})
-    else:
-        out.print(f"{done.database}, and {done.firmware} new firmware files", markup=False)
+    _copy(lambda: back_up(data or default_data(), database, folder), "new firmware", as_json)
 
 
 def restore(
@@ -168,15 +163,20 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Put a backup back; the cloud must not run meanwhile."""
-    from .cloud import CloudError
     from .cloud.backup import restore as put_back
+
+    _copy(lambda: put_back(folder, data or default_data(), database), "firmware", as_json)
+
+
+def _copy(copy: Callable[[], Copied], what: str, as_json: bool) -> None:
+    from .cloud import CloudError
 
     try:
         with err.status("copying"):
-            done = put_back(folder, data or default_data(), database)
+            done = copy()
     except CloudError as error:
         fail(str(error))
     if as_json:
         print_json({"database": str(done.database), "firmware": done.firmware})
     else:
-        out.print(f"{done.database}, and {done.firmware} firmware files", markup=False)
+        out.print(f"{done.database}, and {done.firmware} {what} files", markup=False)

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -145,35 +146,37 @@ def test_no_path_reaches_the_disk(cloud, url, path):
     assert b"SQLite" not in answer.body and b"root" not in answer.body
 
 
+@contextmanager
+def pushed(tmp_path):
+    """A cloud, a device that it has just pushed to, and the URL that it has sent."""
+    path = tmp_path / "f.bin"
+    path.write_bytes(DATA)
+    with (
+        Cloud(tmp_path / "cloud") as cloud,
+        Client(cloud.api_url) as client,
+        Device(cloud.mqtt_port, "P", "d") as device,
+    ):
+        client.upload(path, "2")
+        device.hello("1")
+        client.push("P/d", "2")
+        yield cloud, device, device.expect("update_firmware")["url"]
+
+
 def test_an_expired_url(tmp_path):
-    with Cloud(tmp_path / "cloud") as cloud:
-        path = tmp_path / "f.bin"
-        path.write_bytes(DATA)
-        with Client(cloud.api_url) as client, Device(cloud.mqtt_port, "P", "d") as device:
-            client.upload(path, "2")
-            device.hello("1")
-            client.push("P/d", "2")
-            url = device.expect("update_firmware")["url"]
-            assert get(url).status == 200
-            cloud.url_ttl_s = 0.1
-            device.hello("1")
-            short = device.expect("update_firmware")["url"]
-            wait_until(lambda: get(short).status == 403, "the expiry")
-            cloud.url_ttl_s = 3600
-            device.hello("1")
-            fresh = device.expect("update_firmware")["url"]
-            assert fresh != url and get(fresh).status == 200
+    with pushed(tmp_path) as (cloud, device, url):
+        assert get(url).status == 200
+        cloud.url_ttl_s = 0.1
+        device.hello("1")
+        short = device.expect("update_firmware")["url"]
+        wait_until(lambda: get(short).status == 403, "the expiry")
+        cloud.url_ttl_s = 3600
+        device.hello("1")
+        fresh = device.expect("update_firmware")["url"]
+        assert fresh != url and get(fresh).status == 200
 
 
 def test_a_file_that_is_gone(tmp_path):
-    with Cloud(tmp_path / "cloud") as cloud:
-        path = tmp_path / "f.bin"
-        path.write_bytes(DATA)
-        with Client(cloud.api_url) as client, Device(cloud.mqtt_port, "P", "d") as device:
-            client.upload(path, "2")
-            device.hello("1")
-            client.push("P/d", "2")
-            url = device.expect("update_firmware")["url"]
+    with pushed(tmp_path) as (_, _, url):
         for stored in (tmp_path / "cloud" / "firmware").iterdir():
             stored.unlink()
         assert get(url).status == 404

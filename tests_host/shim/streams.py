@@ -53,6 +53,19 @@ def read_all(stream):
         out += buffer[:n]
 
 
+def read_line(read, n):
+    """Up to a newline, the end or `n` bytes, by `read(1)`; None where nothing has come yet."""
+    out = bytearray()
+    while n < 0 or len(out) < n:
+        byte = read(1)
+        if byte is None:
+            return bytes(out) or None
+        out += byte
+        if byte in (b"", b"\n"):
+            break
+    return bytes(out)
+
+
 def close(stream):
     """Close as the interpreter does: a stream written in Python is told by `ioctl`."""
     if isinstance(stream, IOBase):

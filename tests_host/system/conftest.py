@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from badserver import BadServer
+from board_support import CALLBACK_MAIN, MakeBoard, settings
 from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.sim import Board, Proxy
 
-CALLBACK_MAIN = Path(__file__).parent / "callback_main.py"
 _numbers = itertools.count()
 
 
@@ -23,10 +23,8 @@ _numbers = itertools.count()
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One mosquitto for all; each test has a device name of its own."""
     deaths: list[str] = []
-    result = Broker(tmp_path_factory.mktemp("mosquitto"), "127.0.0.1", 0, deaths.append)
-    result.start()
-    yield result
-    result.stop()
+    with Broker(tmp_path_factory.mktemp("mosquitto"), "127.0.0.1", 0, deaths.append) as result:
+        yield result
     assert not deaths
 
 
@@ -61,27 +59,6 @@ def proxy() -> Iterator[Callable[[int], Proxy]]:
     yield make
     for each in made:
         each.close()
-
-
-def settings(name: str, port: int, **changes: Any) -> dict[str, Any]:
-    """A configuration that retries fast; `changes` are merged into its sections."""
-    config: dict[str, Any] = {
-        "product_id": "P",
-        "device_name": name,
-        "version": "0.1",
-        "mqtt": {"host": "127.0.0.1", "port": port},
-        "http": {"timeout_s": 3, "deadline_s": 5},
-        "retry": {"first_s": 0.1, "most_s": 1},
-    }
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and key in config:
-            config[key] = {**config[key], **value}
-        else:
-            config[key] = value
-    return config
-
-
-MakeBoard = Callable[..., Board]
 
 
 @pytest.fixture

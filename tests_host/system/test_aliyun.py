@@ -18,7 +18,7 @@ import mosquittos
 import paho.mqtt.client as mqtt
 import pytest
 from badserver import BadServer, Step
-from conftest import MakeBoard
+from board_support import MakeBoard
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ivota_tools.cloud.broker import Broker

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import settings
+from board_support import settings
 from playwright.sync_api import expect
 
 from ivota_tools.client_api import Client

@@ -20,7 +20,7 @@ from queue import Queue
 
 import pytest
 from badserver import BadServer, Step
-from conftest import settings
+from board_support import settings
 from wire import Wire
 
 from ivota_tools import bundle

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from badserver import BadServer
-from conftest import MakeBoard, settings
+from board_support import MakeBoard, settings
 from test_signed import CRASHES, Field, Make, changed, esp32, field, keys, make
 from wire import Wire
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from badserver import BadServer, Step
-from conftest import MakeBoard
+from board_support import MakeBoard
 from wire import Wire
 
 ROOT = Path(__file__).parents[2]

@@ -22,8 +22,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from board_support import CALLBACK_MAIN, settings
 from certificates import Issued, issue
-from conftest import CALLBACK_MAIN, settings
 from faultserver import Exchange, Fault, FaultServer, good
 from wire import Wire, report_progress
 

@@ -114,31 +114,27 @@ def test_a_battery_device_goes_on_where_it_was(cloud: Cloud, tmp_path: Path) -> 
 def test_a_push_by_hand(tmp_path: Path) -> None:
     bundle = tmp_path / "greenhouse-0.3.bin"
     pack(ROOT / "examples" / "blink", "0.3", out=bundle)
-    broker = Broker(tmp_path / "broker", "127.0.0.1", 0, print)
-    broker.start()
-    try:
-        with (
-            Files(bundle.read_bytes()) as files,
-            Talk(broker.port, "d") as talk,
-            Board(tmp_path / "b", config=config(broker.port)) as board,
+    with (
+        Broker(tmp_path / "broker", "127.0.0.1", 0, print) as broker,
+        Files(bundle.read_bytes()) as files,
+        Talk(broker.port, "d") as talk,
+        Board(tmp_path / "b", config=config(broker.port)) as board,
+    ):
+        board.install()
+        board.power_on()
+        talk.wait_version("1.0")
+        script = block("Files from nginx or an object store")
+        for shown, here in (
+            ("greenhouse-0.3.bin", str(bundle)),
+            ("http://files.example/" + str(bundle), f"http://127.0.0.1:{files.port}/f"),
+            ("HOME/esp32-1", "P/d"),
+            ("192.168.1.20", "127.0.0.1"),
+            ("port=1883", f"port={broker.port}"),
         ):
-            board.install()
-            board.power_on()
-            talk.wait_version("1.0")
-            script = block("Files from nginx or an object store")
-            for shown, here in (
-                ("greenhouse-0.3.bin", str(bundle)),
-                ("http://files.example/" + str(bundle), f"http://127.0.0.1:{files.port}/f"),
-                ("HOME/esp32-1", "P/d"),
-                ("192.168.1.20", "127.0.0.1"),
-                ("port=1883", f"port={broker.port}"),
-            ):
-                assert shown in script
-                script = script.replace(shown, here)
-            exec(script, {})
-            assert talk.wait_end("0.3")["state"] == "done"
-    finally:
-        broker.stop()
+            assert shown in script
+            script = script.replace(shown, here)
+        exec(script, {})
+        assert talk.wait_end("0.3")["state"] == "done"
 
 
 @pytest.mark.slow

@@ -6,13 +6,12 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from badserver import BadServer, Step
-from conftest import settings
+from board_support import DIES_AFTER_BOOT_PY, DIES_AT_ONCE, MakeBoard, settings
 from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
@@ -28,18 +27,6 @@ SIZE = 708_482  # bytes, as in the vendor's own example; more than the whole fil
 SMALL = 150_000
 BACK = "the boot loader went back to the image before"
 ESP32_S3 = 9
-
-# boot.py runs, but the package does not.
-DIES_AFTER_BOOT_PY = """
-import sys, machine
-class _Broken:
-    def __getattr__(self, name):
-        machine.reset()
-sys.modules["ivota"] = _Broken()
-"""
-DIES_AT_ONCE = "import machine\nmachine.reset()\n"
-
-MakeBoard = Callable[..., Board]
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import mosquittos
 import paho.mqtt.client as mqtt
 import pytest
 from badserver import BadServer, Step
+from board_support import MakeBoard
 from fronts import LateAcks, Refusing
 from mosquittos import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
 from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
-from ivota_tools.sim import Board, Proxy
+from ivota_tools.sim import Proxy
 
-MakeBoard = Callable[..., Board]
 KEEPALIVE_S = 2
 
 
@@ -36,22 +36,18 @@ def test_a_broker_that_restarts(
     application: MakeBoard, tmp_path: Path, name: str, server: BadServer, firmware: Callable
 ) -> None:
     deaths: list[str] = []
-    first = Broker(tmp_path / "first", "127.0.0.1", 0, deaths.append)
-    first.start()
-    board = application(port=first.port)
-    with Wire(first.port, name) as wire:
-        board.power_on()
-        wire.wait_version("0.1")
-    first.stop()
-    board.wait_log("link_lost")
-    second = Broker(tmp_path / "second", "127.0.0.1", first.port, deaths.append)
-    second.start()
-    try:
-        with Wire(second.port, name) as wire:
+    with Broker(tmp_path / "first", "127.0.0.1", 0, deaths.append) as first:
+        board = application(port=first.port)
+        with Wire(first.port, name) as wire:
+            board.power_on()
             wire.wait_version("0.1")
-            updates(wire, server, firmware())
-    finally:
-        second.stop()
+    board.wait_log("link_lost")
+    with (
+        Broker(tmp_path / "second", "127.0.0.1", first.port, deaths.append) as second,
+        Wire(second.port, name) as wire,
+    ):
+        wire.wait_version("0.1")
+        updates(wire, server, firmware())
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from badserver import BadServer
-from conftest import MakeBoard, settings
+from board_support import DIES_AFTER_BOOT_PY, MakeBoard, settings
 from test_limits import HEAP_BYTES
 from wire import Message, Wire
 
@@ -26,14 +26,6 @@ from ivota_tools.sim.image import make_image
 
 TARGET = "thermometer"
 IDLE = "import asyncio\n\n\nasync def main():\n    while True:\n        await asyncio.sleep(1)\n"
-# boot.py runs, but the package does not.
-DIES_AFTER_BOOT_PY = """
-import sys, machine
-class _Broken:
-    def __getattr__(self, name):
-        machine.reset()
-sys.modules["ivota"] = _Broken()
-"""
 CRASHES = 'async def main():\n    raise ValueError("on purpose")\n'
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import settings
+from board_support import settings
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud

@@ -33,17 +33,15 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
         root = Path(folder)
-        broker = Broker(root / "broker", "127.0.0.1", 0, lambda reason: console.print(reason))
-        broker.start()
-        try:
-            with steps(console, len(CASES) + 2) as step:
-                figures, table = traps(step)
-                step(f"{ROUNDS:,} reconnects")
-                figures |= reconnections(root, broker)
-                step("the longest step")
-                figures |= longest_steps(root, broker)
-        finally:
-            broker.stop()
+        with (
+            Broker(root / "broker", "127.0.0.1", 0, console.print) as broker,
+            steps(console, len(CASES) + 2) as step,
+        ):
+            figures, table = traps(step)
+            step(f"{ROUNDS:,} reconnects")
+            figures |= reconnections(root, broker)
+            step("the longest step")
+            figures |= longest_steps(root, broker)
     console.print(table)
     met = show(figures, console)
     console.print(f"written to {write('link', COMMAND, figures)}")

@@ -96,6 +96,13 @@ class Broker:
         self._stopping = False
         self._watch: threading.Thread | None = None
 
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self) -> None:
         """Returns once connections are accepted; raises CloudError, or ToolchainError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ import secrets
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from ..toolchain import ToolchainError
@@ -309,12 +308,7 @@ class Cloud:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _url_of(self, firmware: Firmware) -> str:

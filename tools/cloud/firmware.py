@@ -8,7 +8,6 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -45,12 +44,7 @@ class Upload:
     def __enter__(self) -> Upload:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self.path.unlink(missing_ok=True)
 

@@ -4,7 +4,7 @@ import socket as host
 import struct
 
 from ..errors import EAGAIN, ETIMEDOUT, DeviceOSError, mapped
-from ..streams import data_of, part, room
+from ..streams import data_of, part, read_line, room
 
 NAMES = """
     AF_INET AF_INET6 AF_UNIX MSG_DONTROUTE MSG_DONTWAIT SOCK_DGRAM SOCK_RAW SOCK_STREAM
@@ -158,15 +158,7 @@ class socket:
         return bytes(out)
 
     def readline(self, n=-1):
-        out = bytearray()
-        while n < 0 or len(out) < n:
-            byte = self.read(1)
-            if byte is None:
-                return bytes(out) or None
-            out += byte
-            if byte in (b"", b"\n"):
-                break
-        return bytes(out)
+        return read_line(self.read, n)
 
     @mapped
     def write(self, data, *args):

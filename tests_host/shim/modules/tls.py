@@ -8,7 +8,7 @@ import ssl
 import tempfile
 
 from ..errors import DeviceOSError
-from ..streams import CLOSE, GET_FILENO, POLL, IOBase, close, data_of, part, room
+from ..streams import CLOSE, GET_FILENO, POLL, IOBase, close, data_of, part, read_line, room
 
 CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED = 0, 1, 2
 PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER = 0, 1
@@ -220,15 +220,7 @@ class SSLSocket(IOBase):
         return len(data)
 
     def readline(self, n=-1):
-        out = bytearray()
-        while n < 0 or len(out) < n:
-            byte = self._get(1)
-            if byte is None:
-                return bytes(out) or None
-            out += byte
-            if byte in (b"", b"\n"):
-                break
-        return bytes(out)
+        return read_line(self._get, n)
 
     def write(self, data, *args):
         view = part(data, args)

@@ -65,9 +65,7 @@ class Talkers:
 def measure(folder: Path, console: Console, kills: int = KILLS) -> dict[str, Figure]:
     folder.mkdir()
     draw = random.Random(4)
-    broker = Broker(folder / "broker", "127.0.0.1", 0, lambda reason: console.print(reason))
-    broker.start()
-    try:
+    with Broker(folder / "broker", "127.0.0.1", 0, console.print) as broker:
         words = folder / "data", "--broker", f"127.0.0.1:{broker.port}"
         cloud = CloudProcess(*words)
         # After each kill the port is another one, as is the URL; so is a download's fate.
@@ -93,8 +91,6 @@ def measure(folder: Path, console: Console, kills: int = KILLS) -> dict[str, Fig
             said = sum(last + 1 for last in talkers.sent.values())
             after_done = swarm.status()["pushes_after_done"]
         cloud.end()
-    finally:
-        broker.stop()
     return {
         "kills": Figure(kills, "", "times"),
         "reports_checked": Figure(said, "", "reports"),

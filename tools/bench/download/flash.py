@@ -74,13 +74,8 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
-    broker = Broker(folder / "broker", "127.0.0.1", 0, print)
-    broker.start()
-    try:
-        with Origin() as origin:
-            yield Stage(folder, broker, origin)
-    finally:
-        broker.stop()
+    with Broker(folder / "broker", "127.0.0.1", 0, print) as broker, Origin() as origin:
+        yield Stage(folder, broker, origin)
 
 
 def firmware(size: int) -> bytes:

@@ -7,6 +7,7 @@ written of the update in bulk, for callgrind_annotate.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...cloud.broker import Broker
@@ -196,16 +197,18 @@ class Counter:
             return (count(script, str(server.port), str(SIZE), path) - start_up) / SIZE
 
 
+@contextlib.contextmanager
+def _counter() -> Iterator[Counter]:
+    with (
+        tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder,
+        Broker(Path(folder, "broker"), "127.0.0.1", 0, print) as broker,
+    ):
+        yield Counter(Path(folder), broker)
+
+
 def figures() -> dict[str, Figure]:
-    with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
-        folder = Path(name)
-        broker = Broker(folder / "broker", "127.0.0.1", 0, print)
-        broker.start()
-        try:
-            counter = Counter(folder, broker)
-            found = counter.bulk(), counter.segments(), counter.bare(), *counter.apart()
-        finally:
-            broker.stop()
+    with _counter() as counter:
+        found = counter.bulk(), counter.segments(), counter.bare(), *counter.apart()
     bulk, segments, bare, least, more = (round(each, 2) for each in found)
     unit = "instructions/byte"
     return {
@@ -223,18 +226,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.profile:
         given.profile.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
-        folder = Path(name)
-        broker = Broker(folder / "broker", "127.0.0.1", 0, print)
-        broker.start()
-        try:
-            counter = Counter(folder, broker)
-            kept = given.profile
-            print(f"bulk {counter.bulk(kept and kept / 'bulk.callgrind'):.2f}")
-            print(f"segments {counter.segments(kept and kept / 'segments.callgrind'):.2f}")
-            print(f"bare {counter.bare():.2f}")
-        finally:
-            broker.stop()
+    with _counter() as counter:
+        kept = given.profile
+        print(f"bulk {counter.bulk(kept and kept / 'bulk.callgrind'):.2f}")
+        print(f"segments {counter.segments(kept and kept / 'segments.callgrind'):.2f}")
+        print(f"bare {counter.bare():.2f}")
 
 
 if __name__ == "__main__":

@@ -128,13 +128,11 @@ def attempt(rig: Rig, seed: int, it: Plan) -> Result:
 
 @contextlib.contextmanager
 def surroundings() -> Iterator[tuple[Path, Broker]]:
-    with tempfile.TemporaryDirectory(prefix="ivota-soak-") as folder:
-        broker = Broker(Path(folder, "broker"), "127.0.0.1", 0, print)
-        broker.start()
-        try:
-            yield Path(folder), broker
-        finally:
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="ivota-soak-") as folder,
+        Broker(Path(folder, "broker"), "127.0.0.1", 0, print) as broker,
+    ):
+        yield Path(folder), broker
 
 
 def show(console: Console, result: Result) -> None:

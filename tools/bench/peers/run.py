@@ -95,13 +95,11 @@ class Files:
 
 @contextlib.contextmanager
 def broker() -> Iterator[Broker]:
-    with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
-        found = Broker(Path(folder), "127.0.0.1", 0, print)
-        found.start()
-        try:
-            yield found
-        finally:
-            found.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder,
+        Broker(Path(folder), "127.0.0.1", 0, print) as found,
+    ):
+        yield found
 
 
 def run(way: Way, case: Case, broker_port: int, heap: str | None = None) -> Run:

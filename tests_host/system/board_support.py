@@ -1,0 +1,39 @@
+"""What the system tests put on boards: a configuration, an application, images that die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.sim import Board
+
+MakeBoard = Callable[..., Board]  # the fixtures `agent` and `application`
+CALLBACK_MAIN = Path(__file__).parent / "callback_main.py"
+# boot.py runs, but the package does not.
+DIES_AFTER_BOOT_PY = """
+import sys, machine
+class _Broken:
+    def __getattr__(self, name):
+        machine.reset()
+sys.modules["ivota"] = _Broken()
+"""
+DIES_AT_ONCE = "import machine\nmachine.reset()\n"
+
+
+def settings(name: str, port: int, **changes: Any) -> dict[str, Any]:
+    """A configuration that retries fast; `changes` are merged into its sections."""
+    config: dict[str, Any] = {
+        "product_id": "P",
+        "device_name": name,
+        "version": "0.1",
+        "mqtt": {"host": "127.0.0.1", "port": port},
+        "http": {"timeout_s": 3, "deadline_s": 5},
+        "retry": {"first_s": 0.1, "most_s": 1},
+    }
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and key in config:
+            config[key] = {**config[key], **value}
+        else:
+            config[key] = value
+    return config
