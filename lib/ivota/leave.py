@@ -1,11 +1,10 @@
-"""An end: reports sent, the download kept, the broker told; then the agent's restart."""
+"""The client's end: reports sent, the download kept, the broker told; then the restart."""
 
-import sys
 import time
 
 from micropython import const
 
-from ivota import describe, net, once
+from ivota import net, once
 
 _REST_S = const(10)  # before a client that died is started again
 _ACK_MS = const(5000)  # how long the last report's acknowledgement may take
@@ -43,16 +42,10 @@ def ended(client):
 def thread_ended(client, dead):
     """The client's thread is over; `dead` has what the application died of in its trial."""
     if dead:
-        died(client, dead[0])
+        # Also where the trial was confirmed meanwhile, or what it died of does not fit the heap.
+        client.restart = True
+        try:
+            once("died").died(client, dead[0])
+        except (MemoryError, ImportError):
+            pass
     ended(client)
-
-
-def died(client, error):
-    """The application ended with an error: its trial has failed; else updates go on without it."""
-    sys.print_exception(error)
-    client.log("error", "application_died", why=describe(error))
-    if client.state.trial:
-        import machine
-
-        once("persist").died(client.state, error)
-        machine.reset()

@@ -58,7 +58,7 @@ def run(client, application):
         application()
     except Exception as error:
         if not client.state.trial:
-            once("leave").died(client, error)
+            once("died").died(client, error)
         else:  # the thread that has the state is to write it
             dead.append(error)
             client.exit()

@@ -19,7 +19,7 @@ async def beside(client, application):
         try:
             await application()
         except Exception as error:
-            once("leave").died(client, error)
+            once("died").died(client, error)
 
     task = asyncio.create_task(guarded())
     await client.serve()

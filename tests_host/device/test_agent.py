@@ -323,6 +323,21 @@ def test_an_application_in_a_thread():
     assert order == ["client", "application"]
 
 
+def test_an_application_that_died_in_its_trial_is_a_reset():
+    class Trial:
+        trial = {"version": "0.2"}
+
+    def no_heap(name):
+        raise MemoryError
+
+    # Also where the cloud was reached in the moment of its death, or there is no heap to say why.
+    for state, load in ((FakeState, None), (Trial, no_heap)):
+        client = FakeClient(CONFIG, "0.2", state=state)
+        client.restart = False
+        with Board(state=state), patched(leave, once=load or leave.once), raises(Reset):
+            leave.thread_ended(client, [ValueError("broken")])
+
+
 def test_an_end_that_cannot_be_loaded_is_a_reset():
     with Board() as board, patched(agent, once=None):
         agent.once = lambda name: startup if name == "startup" else __import__("gone")
