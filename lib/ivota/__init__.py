@@ -39,15 +39,15 @@ class OtaError(Exception):
     again.
     """
 
-    reject = False
     version = None  # of a push that can't be used, where one could be read
 
-    def __init__(self, code, message, again=False, after_s=0):
+    def __init__(self, code, message, again=False, after_s=0, reject=False):
         super().__init__(message)
         self.code = code
         self.message = message
         self.again = again
         self.after_s = after_s
+        self.reject = reject
 
 
 def again(text, after_s=0):

@@ -48,7 +48,7 @@ def _work(job):
         md5 = hexlify(header.result_md5).decode()
         why = client.state.rejected and once("outcome").reason(client.state, md5, push.version)
         if why:
-            raise prepare.refusal(why)
+            raise OtaError(_FAILED, why, reject=True)
         client.log("info", "expand", base=header.base_version, size=header.result_size)
         base = prepare.open_base(client, header, slot)
         target = None

@@ -63,6 +63,4 @@ def parse(data):
 
 def damaged(why):
     """The error for a patch that no board can use; it is not to be fetched again."""
-    error = OtaError(_FAILED, "patch: " + why)
-    error.reject = True
-    return error
+    return OtaError(_FAILED, "patch: " + why, reject=True)

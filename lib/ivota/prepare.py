@@ -16,13 +16,6 @@ _CHUNKS = const(128)  # in a step: 64 KiB are read and digested in less time tha
 _BLOCK = const(4096)
 
 
-def refusal(why):
-    """The error for a patch that this board can't use; it is not to be fetched again."""
-    error = OtaError(_FAILED, why)
-    error.reject = True
-    return error
-
-
 def next_slot(is_image):
     """The partition for an image; None for what goes into a file."""
     if not is_image:
@@ -32,7 +25,7 @@ def next_slot(is_image):
     except ImportError:  # all ports but one
         slot = None
     if not slot:
-        raise refusal("this board has no slot for an ESP32 image")
+        raise OtaError(_FAILED, "this board has no slot for an ESP32 image", reject=True)
     return slot
 
 
@@ -51,7 +44,9 @@ def open_base(client, header, slot):
 
 
 def _wrong(header):
-    return refusal("wrong base: the patch is for version " + header.base_version)
+    return OtaError(
+        _FAILED, "wrong base: the patch is for version " + header.base_version, reject=True
+    )
 
 
 def compare(base, header):

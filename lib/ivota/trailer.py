@@ -46,6 +46,4 @@ def refusal(firmware, why, reject=True):
     """The error for a firmware that must not be used; `reject`: nor be fetched again."""
     if firmware.slot:
         once("slotfile").forget()
-    error = OtaError(_FAILED, "signature: " + why)
-    error.reject = reject
-    return error
+    return OtaError(_FAILED, "signature: " + why, reject=reject)

@@ -8,7 +8,12 @@ class OtaError(Exception):
     reject: bool
     version: str | None
     def __init__(
-        self, code: int, message: str, again: bool = False, after_s: float = 0
+        self,
+        code: int,
+        message: str,
+        again: bool = False,
+        after_s: float = 0,
+        reject: bool = False,
     ) -> None: ...
 
 def describe(error: BaseException) -> str: ...
