@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 from functools import cache
@@ -10,6 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from ivota_tools.names import Names, own, private
 from ivota_tools.toolchain import cache_dir, mpy_cross
+
+_CONST = b"from micropython import const\n"
 
 
 def compile_mpy(source: bytes, path: str, names: Names | None = None) -> bytes:
@@ -30,9 +33,18 @@ def compile_mpy(source: bytes, path: str, names: Names | None = None) -> bytes:
         else:
             names = private()
         source = names.rename(source.decode()).encode()
+        source = _without_const(source)
     except SyntaxError:
         pass  # the compiler says better what is wrong
     return _compiled(source, where.stem, ("-O3",)).read_bytes()
+
+
+def _without_const(source: bytes) -> bytes:
+    """Without the import of `const` where only the compiler needs it: less code, less heap."""
+    rest = source.replace(_CONST, b"")
+    if b"const" in re.sub(rb"^\w+ = const\(.*\)$", b"", rest, flags=re.M):
+        return source
+    return rest
 
 
 @cache

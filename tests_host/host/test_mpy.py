@@ -44,6 +44,16 @@ def test_the_package_is_compiled_shorter_than_an_application() -> None:
     assert b"_owner" in theirs and b"_owner" not in ours
 
 
+def test_const_is_imported_only_where_it_is_called() -> None:
+    head = b"from micropython import const\n_ANY = const(5)\nOTHER = const(6)\n"
+    for rest, there in ((b"", False), (b"def f():\n    return const(7)\n", True)):
+        made = compile_mpy(head + rest + b"print(_ANY, OTHER)\n", "/lib/ivota/mine.py")
+        short = compile_mpy(
+            (head + rest).split(b"\n", 1)[1] + b"print(5, OTHER)\n", "/lib/ivota/mine.py"
+        )
+        assert (made == short) is not there
+
+
 def test_an_application_keeps_its_assertions(tmp_path: Path) -> None:
     (tmp_path / "app.mpy").write_bytes(compile_mpy(b"assert 1 == 2", "app.py"))
     done = subprocess.run(
