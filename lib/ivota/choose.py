@@ -19,16 +19,16 @@ def step(job):
         return False
     if not n:
         raise again("the server closed early")
-    base = target.path[:-4]
     state = job.client.state
     slots = once("slots")
     if buffer == slots.IMAGE:
-        slots.begin(target, base, job.push, (state.active, state.previous))
+        slots.begin(target, job.push, (state.active, state.previous))
         target.gathered.write(buffer)
     else:
         # What may lie there goes on with another byte.
         once("checkpoint").discard(target)
-        once("staging").open_target(target, base, job.push, state.active, state.previous)
+        stem = once("files").stem_of(target.path)
+        once("staging").open_target(target, stem, job.push, state.active, state.previous)
         target.kind = "firmware"
         target.phase = "receive"
         target.file.write(buffer)

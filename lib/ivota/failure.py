@@ -18,8 +18,8 @@ def failed(job, error):
         once("checkpoint").discard(target)
         job.phase = "staging"
         return
-    if error.code == _EXPIRED and not job.asked:
-        job.asked = True
+    if error.code == _EXPIRED and not job.url_asked:
+        job.url_asked = True
         client.report_version()
         job.retry.rest(once("expired").FRESH_MS)
         job.phase = "expired"
@@ -38,8 +38,8 @@ def failed(job, error):
     elif job.firmware and job.firmware.path != client.state.active:
         jsonfile.remove(job.firmware.path)
         jsonfile.remove(job.push.path)  # the patch that it was made by
-    tried = sorted(job.tried.items(), key=lambda item: -item[1])
-    if tried:
-        counts = ", ".join("%dx %s" % (count, why) for why, count in tried)
+    reasons = sorted(job.reasons.items(), key=lambda item: -item[1])
+    if reasons:
+        counts = ", ".join("%dx %s" % (count, why) for why, count in reasons)
         error.message += " (after %s)" % counts[:200]
     raise error

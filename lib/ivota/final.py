@@ -24,7 +24,7 @@ def told(client, push, state, code, message):
     text = client.report(state, push, code, message)
     if state == "done":
         kept = client.state  # what was signed has a number
-        kept.sequence = max(kept.sequence, getattr(push, "sequence", 0))
+        kept.sequence = max(kept.sequence, push.sequence)
     if state != "burning":
         _post(client, text, push.md5 if state == "fail" else None)
     if state == "done":

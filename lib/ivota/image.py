@@ -99,8 +99,8 @@ def confirm(client, text):
         client.restart = True
         client.exit()
         return False
-    base = client.directory + "/" + once("staging").file_stem(trial["version"])
-    once("jsonfile").remove(base + ".json")
-    if state.previous != base + ".bin":
-        once("jsonfile").remove(base + ".bin")  # the patch that made it
+    stem = client.directory + "/" + once("files").file_stem(trial["version"])
+    once("jsonfile").remove(stem + ".json")
+    if state.previous != stem + ".bin":
+        once("jsonfile").remove(stem + ".bin")  # the patch that made it
     return True

@@ -13,8 +13,25 @@ _REASONS = const(8)  # kinds of failure that are counted
 class Job:
     """Works on `push` for `client`.
 
-    `phase` names the module whose `step(job)` does the next bounded piece: staging, transfer,
-    receive, finish; expired while a fresh URL is waited for; None after the last.
+    `phase` names the module whose `step(job)` does the next bounded piece; what ends it:
+
+    staging: the target is open → transfer
+    transfer: the server answers with the missing bytes → receive or choose, as the target says;
+        they are all there already → finish
+    choose: the first byte has said where the firmware goes → receive
+    receive: the last byte is on flash → finish
+    finish: the MD5 is right and there are `keys` → signature; it is a patch → expand; it was
+        handed over → None, which ends the update
+    signature: an owner's signature fits → payload
+    payload: it is what was signed → finish
+    expand: the result is on flash → signature where there are `keys`, else finish
+    expired: a fresh URL came, by `renew` → transfer
+
+    What a step raises leads back to transfer where it may pass, to staging for one more download
+    from the first byte, to expired for a URL that is no longer good, and else to None: `failed`.
+
+    Beside what is set here, transfer sets `deadline_ms`, how long a block may take, and signature
+    sets `signed`, the header for payload.
     """
 
     def __init__(self, client, push):
@@ -25,7 +42,9 @@ class Job:
         self.taker = None  # what gets the firmware
         self.burning = False  # whether the cloud was told that it is handed over
         self.target = None
-        self.verbs = None  # the module with what is done to the target
+        self.verbs = None  # the module with what is done to the target, in receive and finish
+        # What the phase has open, for `hang_up` to close: an answer's connection, or in payload
+        # and expand the generator that does their work.
         self.stream = None
         retry = client.config["retry"]
         self.retry = Backoff(retry["first_s"], retry["most_s"])
@@ -33,14 +52,14 @@ class Job:
         self.hops = 0
         self.etag = None  # the server's name for these bytes, still to be noted
         self.skip = 0  # bytes to come that are on flash already
-        self.durable_at = 0  # when a block last became durable
-        self.fresh = False  # whether the first block is still to come
-        self.worn_until = 0  # what the state is to have then
+        self.durable_at = 0  # when a block last became durable, in ticks
+        self.from_start = False  # whether it begins with byte 0, and no block has come yet
+        self.worn_until = 0  # what the state is to have once that block is there
         self.fetched = False  # whether a block came in
         self.restarted = False  # whether what lay on flash was given up
-        self.asked = False  # whether the URL expired since the last block
-        self.tried = {}  # how often for which reason
-        self.told = 0  # when progress was reported
+        self.url_asked = False  # whether a fresh URL was asked for since the last block
+        self.reasons = {}  # of the tries that failed, each with how often
+        self.reported_at = 0  # when progress was reported last
         self.step = None  # does the next piece of the phase `loaded`; True for more at once
         self.loaded = None
         failures = client.state.failures and once("outcome").count(client.state, push.md5)
@@ -76,8 +95,9 @@ class Job:
         else:
             once("failure").failed(self, error)
         why = error.message
-        if len(self.tried) < _REASONS or why in self.tried:
-            self.tried[why] = self.tried.get(why, 0) + 1
+        reasons = self.reasons
+        if len(reasons) < _REASONS or why in reasons:
+            reasons[why] = reasons.get(why, 0) + 1
         self.client.log("warning", "retry", why=why, again_ms=self.retry.left_ms())
 
     def renew(self, url):
@@ -99,7 +119,7 @@ class Job:
             self.client.log("error", "flash", why=describe(error))
 
     def hang_up(self):
-        """Close the connection to the server."""
+        """Close what the phase has open; more than once is fine."""
         self.client.link.paused = False  # `one_tls_session`
         self.verbs = self.url = None
         self.hops = 0
@@ -121,7 +141,7 @@ class Job:
 
     def progress(self):
         """Report how much is on flash."""
-        self.told = time.ticks_ms()
+        self.reported_at = time.ticks_ms()
         push = self.push
         percent = self.target.position * 100 // push.size
         client = self.client

@@ -4,7 +4,27 @@ import json
 
 
 class Push:
-    """One `update_firmware`: `version`, `url`, `md5` (lower case), `size` in bytes, `echo`."""
+    """One `update_firmware`, and once its bytes are verified the firmware itself.
+
+    Each field, and the modules that set it beside this one:
+
+    version: as the cloud names it
+    url: where it is; a fresh one takes its place (job)
+    md5: of all its bytes, in lower case
+    size: in bytes
+    echo: what each report of it has to say again; None or a dictionary
+
+    For a push that is all. These are there once its bytes are right:
+
+    path: of the file; for an image in a slot of its checkpoint (finish, expand)
+    slot: the label of the partition, None for a file (finish, expand)
+    payload_size: how many of the bytes are the application's, without a signature (finish,
+        expand, trailer)
+    sequence: the number by which it is signed, 0 where it is not (payload)
+    kind: what its owner says that it is, if it is signed: bundle, patch and so on (payload)
+    """
+
+    sequence = 0
 
     def __init__(self, version, url, md5, size, echo=None):
         self.version = version

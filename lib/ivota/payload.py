@@ -4,23 +4,18 @@ import binascii
 import hashlib
 import json
 
-from micropython import const
-
 from ivota import once
-
-_CHUNK = const(512)
-_CHUNKS = const(128)  # in a step: 64 KiB
 
 
 def step(job):
     """Do the next piece; after the last one the update goes on in `finish`."""
     client = job.client
-    if not job.verbs:
+    if not job.stream:
         state = client.state
-        job.verbs = examine(job.firmware, job.signed, client.config["target"], state.sequence)
-    for _ in job.verbs:
+        job.stream = examine(job.firmware, job.signed, client.config["target"], state.sequence)
+    for _ in job.stream:
         return True
-    job.verbs = job.signed = None
+    job.stream = job.signed = None
     job.phase = "finish"
     client.log("info", "signed", sequence=job.firmware.sequence)
     return True
@@ -45,16 +40,8 @@ def examine(firmware, header, target, confirmed):
         raise trailer.refusal(firmware, why)
     with trailer.opened(firmware) as file:
         digest = hashlib.sha256()
-        buffer = bytearray(_CHUNK)
-        left = firmware.payload_size
-        while left >= _CHUNK:
-            for _ in range(min(left // _CHUNK, _CHUNKS)):
-                if file.readinto(buffer) != _CHUNK:
-                    raise OSError("the file ends early")
-                digest.update(buffer)
-                left -= _CHUNK
-            yield
-        digest.update(trailer.read(file, firmware.payload_size - left, left))
+        if (yield from once("digest").update(digest, file, firmware.payload_size)):
+            raise OSError("the file ends early")
         if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
             raise trailer.refusal(firmware, "the payload is not the one that was signed")
         # From here on the payload is its owner's.

@@ -4,7 +4,6 @@ A module of its own, so that it has left the heap when the result is made.
 """
 
 import hashlib
-import os
 
 from micropython import const
 
@@ -12,8 +11,6 @@ from ivota import OtaError, once
 
 _FAILED = const(-5)
 _CHUNK = const(512)
-_CHUNKS = const(128)  # in a step: 64 KiB are read and digested in less time than an erase takes
-_BLOCK = const(4096)
 
 
 def next_slot(is_image):
@@ -52,22 +49,8 @@ def _wrong(header):
 def compare(base, header):
     """Digest as much of the base as the patch knows, a bounded piece at each step."""
     digest = hashlib.md5()
-    buffer = bytearray(_CHUNK)
-    left = header.base_size
-    while left:
-        chunks = min(left // _CHUNK, _CHUNKS)
-        for _ in range(chunks):
-            if base.readinto(buffer, _CHUNK) != _CHUNK:
-                raise _wrong(header)
-            digest.update(buffer)
-        left -= chunks * _CHUNK
-        if not chunks:
-            if base.readinto(buffer, left) != left:
-                raise _wrong(header)
-            digest.update(memoryview(buffer)[:left])
-            left = 0
-        yield
-    if header.base_size and digest.digest() != header.base_md5:
+    lacks = yield from once("digest").update(digest, base, header.base_size)
+    if lacks or header.base_size and digest.digest() != header.base_md5:
         raise _wrong(header)
 
 
@@ -75,27 +58,26 @@ def begin_slot(header, path, state, slot):
     """The slot, ready for the result; of what lay there no checkpoint is true any more."""
     slots = once("slots")
     slots.fits(slot, header.result_size)
-    staging = once("staging")
-    staging.clear(path.rpartition("/")[0], (state.active, state.previous, path))
-    target = staging.Target()
-    target.size = header.result_size
-    slots.open_slot(target, path[:-4], target, slot, {"slot": slot.info()[4]})
+    files = once("files")
+    target = once("staging").Target()
+    directory = files.place(target, files.stem_of(path), header.result_size)
+    files.clear(directory, (state.active, state.previous, path))
+    slots.open_slot(target, slot, {"slot": slot.info()[4]})
     target.path = path
     return target
 
 
 def begin(header, path, state, _slot):
     """The file for the result, begun anew whatever lies there, and room for all of it."""
-    staging = once("staging")
-    base = path[:-4]
-    target = staging.Target()
-    target.size = header.result_size
-    target.path = base + ".new"
+    files = once("files")
+    stem = files.stem_of(path)
+    target = once("staging").Target()
+    directory = files.place(target, stem, header.result_size)
+    target.path = files.made_by(path)
     spare = state.previous if state.previous != path else None
-    staging.make_room(target, base.rpartition("/")[0], (state.active, path), spare)
-    target.fat = staging.size_of(base + ".BIN") >= 0
-    target.block_size = _BLOCK if target.fat else os.statvfs(path)[0]
+    files.make_room(target, directory, (state.active, path), spare)
     target.file = open(target.path, "w+b")
+    files.set_blocks(target, stem)
     target.durable = target.checked = target.blocks = target.end = 0
     target.buffer = bytearray(_CHUNK)
     target.chunk = _CHUNK

@@ -48,16 +48,16 @@ def _advance(job, target):
     now = job.durable_at = time.ticks_ms()
     job.verbs.end_block(target)
     job.fetched = True
-    job.asked = False
+    job.url_asked = False
     if job.retry.tries:
         job.retry.reset()
-    if job.fresh:
+    if job.from_start:
         job.client.state.worn_until = job.worn_until
-        job.fresh = False
+        job.from_start = False
     job.verbs.check(target, _BLOCK)
     if target.position == target.size:
         job.progress()
         job.hang_up()
         job.phase = "finish"
-    elif time.ticks_diff(now, job.told) >= 1000:
+    elif time.ticks_diff(now, job.reported_at) >= 1000:
         job.progress()

@@ -49,7 +49,8 @@ class Running(SlotFile):
         self._view = memoryview(bytearray(_MOST))
         self._raw = io.BytesIO(_MOST)
 
-    def readinto(self, buffer, n=_MOST):
+    def readinto(self, buffer, n=0):
+        n = n or len(buffer)
         view = self._view[:n]
         SlotFile.readinto(self, view)
         raw = self._raw

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 
 from esp32 import Partition
 from micropython import const
@@ -32,17 +31,16 @@ def find(target, base, push):
     if slot is None:
         return
     staging = once("staging")
-    path = base + ".bin"
-    known = once("jsonfile").load(base + ".json") or {}
+    files = once("files")
+    files.place(target, base, push.size)
+    path = target.path
+    known = once("jsonfile").load(target.checkpoint) or {}
     mine = staging.is_of(known, push)
     if mine and known.get("slot") == slot.info()[4]:
-        open_slot(target, base, push, slot, known)
-    elif not (mine or staging.size_of(path) == push.size) or _first(path) in (b"", IMAGE):
+        open_slot(target, slot, known)
+    elif not (mine or files.size_of(path) == push.size) or _first(path) in (b"", IMAGE):
         target.kind = None
         target.phase = "choose"
-        target.path = path
-        target.checkpoint = base + ".json"
-        target.size = push.size
         target.etag = None
         target.buffer = bytearray(1)
 
@@ -62,35 +60,29 @@ def fits(slot, size):
         raise OtaError(_FAILED, "no room: a slot has %d KiB" % (most >> 10))
 
 
-def begin(target, base, push, kept):
+def begin(target, push, kept):
     """Make the slot ready for the first byte; `kept` are paths that are not removed.
 
     Raises OtaError(-5) when the image does not fit.
     """
     slot = next_slot()
     fits(slot, push.size)
-    directory = base.rpartition("/")[0]
-    try:
-        os.mkdir(directory)
-    except OSError:
-        pass
-    staging = once("staging")
     # What any checkpoint says of this slot is no longer true.
-    staging.clear(directory, kept)
-    known = dict(staging.identity(push), position=0, slot=slot.info()[4])
-    once("jsonfile").save(base + ".json", known)
-    open_slot(target, base, push, slot, known)
+    once("files").clear(target.path.rpartition("/")[0], kept)
+    known = dict(once("staging").identity(push), position=0, slot=slot.info()[4])
+    once("jsonfile").save(target.checkpoint, known)
+    open_slot(target, slot, known)
 
 
-def open_slot(target, base, push, slot, known):
+def open_slot(target, slot, known):
     """Go on where the checkpoint says; a block that was begun is erased and begun again."""
     target.kind = "partition"
     target.phase = "receive"
     target.part = slot
     target.slot = known["slot"]
-    target.path = target.checkpoint = base + ".json"  # all there is of it in the file system
+    target.path = target.checkpoint  # all there is of it in the file system
     target.etag = known.get("etag")
-    target.size = size = push.size
+    size = target.size
     position = known.get("position")
     if type(position) is not int or not 0 <= position <= size:
         position = 0

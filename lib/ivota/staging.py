@@ -1,9 +1,7 @@
-"""The first phase of an update: what of it is on flash, whose that is, and room for the rest."""
+"""The first phase of an update: what of it is on flash, whose that is, and where it goes on."""
 
-import binascii
 import gc
 import hashlib
-import os
 import time
 
 try:
@@ -20,8 +18,8 @@ _A_DAY = const(24)  # downloads from the first byte in `retry.rest_most_s`
 _CHUNK = const(512)
 _CHUNK_MOST = const(4096)  # a block
 _FREE = const(32768)  # bytes of heap that are plenty
-_FAT_BLOCK = const(4096)
-_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+_files = once("files")  # leaves the heap with this module
 
 
 def step(job):
@@ -30,15 +28,15 @@ def step(job):
     # A trial needs both bundles; what is pushed meanwhile waits for its end.
     if client.trial or job.deferred("download"):
         return False
-    stem = client.directory + "/" + file_stem(job.push.version)
-    if (client.state.active or "")[:-4] == stem:
+    stem = client.directory + "/" + _files.file_stem(job.push.version)
+    if _files.stem_of(client.state.active or "") == stem:
         raise OtaError(_FAILED, "a firmware of this name runs")
     target = job.target = Target()
     if esp32 and not client.on_firmware:
         once("slots").find(target, stem, job.push)
     if target.kind == "firmware":
         open_target(target, stem, job.push, client.state.active, client.state.previous)
-    job.fresh = not target.position
+    job.from_start = not target.position
     job.rest_s(_wear_s(job))
     client.log("info", "download", offset=target.position, rest_ms=job.retry.left_ms())
     job.progress()
@@ -60,38 +58,52 @@ def _wear_s(job):
         ahead = 0  # long ago, or before the clock was set
     ahead += day_s // _A_DAY
     job.worn_until = now + ahead
-    return max(ahead - day_s, 0) if job.fresh else 0
+    return max(ahead - day_s, 0) if job.from_start else 0
 
 
 # Without methods, so that it does not keep a module in the heap.
 class Target:
-    """A firmware that is being downloaded: where it lies, and how far it is.
+    """A firmware that is being downloaded, or made by a patch: where it lies, how far it is.
 
-    `kind` names the module with what is done to it: firmware for a file, partition for an OTA
-    slot; None while its first byte is yet to say. `phase` is what begins with a connection.
+    Each field, and the modules that set it. What opens a target sets all that its kind has:
+    `open_target` here and `prepare` for a file, `slots` for an OTA slot.
+
+    kind: the module with what is done to it, firmware for a file, partition for a slot; None
+        while its first byte is yet to say (staging, slots, choose)
+    phase: what begins with a connection: receive, or choose for that byte (staging, slots, choose)
+    path: the file; of a slot its checkpoint, which is all there is in the file system (files,
+        slots, prepare)
+    checkpoint: the path of what says whose bytes these are (files)
+    size: bytes of the whole firmware (files)
+    etag: the server's name for these bytes, or None (staging, slots, checkpoint)
+    position: bytes that have come (staging, slots, firmware, partition, choose, expand)
+    durable: how many of them a power cut leaves (staging, slots, prepare, firmware, partition)
+    checked: how many of those are in the digest (staging, slots, prepare, firmware, partition)
+    digest: of the whole: MD5 of a download, SHA-256 of what a patch makes (staging, slots, expand)
+    end: up to which position may be filled before `end_block` (staging, slots, prepare, firmware,
+        partition, expand)
+    buffer: for what comes in, and for what is digested (staging, slots, prepare)
+
+    Of a file alone, None or not there otherwise:
+
+    file: open for reading and writing until `checkpoint.close` (staging, prepare, checkpoint)
+    chunk: bytes in the buffer (staging, prepare)
+    fat: whether it lies on FAT (files)
+    block_size: bytes in a block of the file system (files)
+    blocks: how many are full (staging, prepare, firmware)
+
+    Of a slot alone:
+
+    slot: the label of the partition (staging, slots)
+    part: the partition (slots)
+    gathered: a BytesIO with what has come of the next chunk (slots)
     """
 
     kind = "firmware"
     phase = "receive"
-    slot = None  # the label of the partition
+    slot = None
     file = None
     position = 0
-
-
-def file_stem(version):
-    """The name under which a version is kept; one that is not a safe file name is hashed."""
-    name = version.encode()  # characters of the text would stay in the heap
-    if 0 < len(name) <= 32 and name[0] != 46 and all(char in _SAFE for char in name):
-        return version
-    return binascii.hexlify(hashlib.sha256(name).digest()[:8]).decode()
-
-
-def size_of(path):
-    """Bytes in the file, -1 where there is none."""
-    try:
-        return os.stat(path)[6]
-    except OSError:
-        return -1
 
 
 def identity(push):
@@ -112,16 +124,10 @@ def open_target(target, stem, push, keep=None, spare=None):
     `spare` one that goes only when the room is needed. Raises OtaError(-5) when there is no
     room, OSError when the flash fails.
     """
-    target.path = path = stem + ".bin"
-    target.checkpoint = stem + ".json"
-    target.size = push.size
-    directory = stem.rpartition("/")[0]
-    try:
-        os.mkdir(directory)
-    except OSError:
-        pass
+    directory = _files.place(target, stem, push.size)
+    path = target.path
     known = once("jsonfile").load(target.checkpoint)
-    length = size_of(path)
+    length = _files.size_of(path)
     # A whole file without a checkpoint was verified once: worth a look before a download.
     mine = length == push.size
     if known is not None:
@@ -131,12 +137,12 @@ def open_target(target, stem, push, keep=None, spare=None):
             once("checkpoint").discard(target)
         known = None
     if known is None:
-        make_room(target, directory, (keep, path), spare)
+        _files.make_room(target, directory, (keep, path), spare)
         known = dict(identity(push), position=0)
         once("jsonfile").save(target.checkpoint, known)
     target.etag = known.get("etag")
-    length = max(size_of(path), 0)
-    target.file = open(path, "r+b" if length else "w+b")
+    length = max(_files.size_of(path), 0)
+    target.file = open(path, (b"r+b" if length else b"w+b").decode())
     target.file.seek(length)
     target.position = target.durable = length
     target.checked = 0
@@ -147,14 +153,13 @@ def open_target(target, stem, push, keep=None, spare=None):
     except MemoryError:  # there is room, but not in one piece
         target.buffer = bytearray(_CHUNK)
     target.chunk = len(target.buffer)
-    # A name in capitals is the same name on FAT alone.
-    target.fat = fat = size_of(stem + ".JSON") >= 0
-    target.block_size = block_size = _FAT_BLOCK if fat else os.statvfs(directory)[0]
+    _files.set_blocks(target, stem)
+    block_size = target.block_size
     # Of whole blocks there are at least so many; the pointers in n of them are 2 n less the
     # ones in n's binary digits.
     target.blocks = n = length // block_size
     target.end = n * block_size
-    if n and not fat:
+    if n and not target.fat:
         n -= 1
         target.end -= 8 * n
         while n:
@@ -162,38 +167,3 @@ def open_target(target, stem, push, keep=None, spare=None):
             n >>= 1
     while target.end <= length and target.end < push.size:
         once("firmware").next_end(target)
-
-
-def make_room(target, directory, kept, spare):
-    """Remove what no one needs; OtaError(-5) when the firmware does not fit even so.
-
-    `kept` are paths that stay, `spare` one that goes only when the room is needed.
-    """
-    clear(directory, kept + (spare,))
-    if _lacks(target, directory) and spare and spare != target.path:
-        once("jsonfile").remove(spare)
-    lacks = _lacks(target, directory)
-    if lacks:
-        raise OtaError(_FAILED, "no room: %d KiB more are needed" % lacks)
-
-
-def clear(directory, kept):
-    """Remove what is not at one of these paths."""
-    for name in os.listdir(directory):
-        path = directory + "/" + name
-        if path not in kept:
-            try:
-                os.remove(path)
-            except OSError:
-                pass  # a folder: not ours; whether it stands in the way is seen later
-
-
-def _lacks(target, directory):
-    stat = os.statvfs(directory)
-    missing = target.size - max(size_of(target.path), 0)
-    if not missing:
-        return 0  # it is whole: some of what was kept free is in use by now
-    # One block in 500 for directories, and some for the small files that are replaced.
-    missing = missing // stat[0] + 4 - stat[3]
-    missing += target.size // (stat[0] * 500)
-    return missing * (stat[0] // 512) // 2 if missing > 0 else 0

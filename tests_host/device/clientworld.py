@@ -5,7 +5,7 @@ import hashlib
 import json
 
 import ivota
-from ivota import choose, net, receive, staging, trial
+from ivota import choose, files, net, receive, staging, trial  # noqa: F401
 from ivota import client as client_module
 from ivota import job as job_module
 from ivota import transfer as transfer_module

@@ -11,9 +11,8 @@ import os
 
 from doubles.fakeesp32 import FakeEsp32
 
-from ivota import checkpoint, firmware, jsonfile, once, staging
+from ivota import checkpoint, files, firmware, jsonfile, once, staging
 from ivota.messages import Push
-from ivota.staging import file_stem
 from support import installed, patched, read_file, tmp_dir, write_file
 
 
@@ -49,7 +48,7 @@ class Target(staging.Target):
     def open(self, push):
         directory, keep, spare = self._where
         self.md5 = push.md5
-        self._open(directory + "/" + file_stem(push.version), push, keep, spare)
+        self._open(directory + "/" + files.file_stem(push.version), push, keep, spare)
         return self.position
 
     def _open(self, base, push, keep, spare):
@@ -92,7 +91,7 @@ class SlotTarget(Target):
         slots = once("slots")
         slots.find(self, base, push)
         if self.kind != "partition":
-            slots.begin(self, base, push, (keep, spare))
+            slots.begin(self, push, (keep, spare))
         self.verbs = once("partition")
 
 

@@ -11,7 +11,7 @@ from doubles.fakeesp32 import FakeEsp32, image_of
 from patches import compressed, group, header, patch, stored
 from signed import KEYS
 
-from ivota import OtaError, delta, expand, jsonfile, net, once, prepare, staging
+from ivota import OtaError, delta, expand, files, jsonfile, net, once, prepare
 from ivota.codes import FAILED
 from ivota.patch import MOST, parse
 from support import patched, raises, read_file, write_file
@@ -248,7 +248,7 @@ def test_a_wrong_base_is_refused_before_anything_is_written():
     for base in (RESULT, BASE[:-1], b"", BASE[:700] + b"!" + BASE[701:]):
         with Board(patch(BASE, RESULT), base) as board:
             writes = []
-            with patched(staging, make_room=lambda *_, seen=writes: seen.append(1)):
+            with patched(files, make_room=lambda *_, seen=writes: seen.append(1)):
                 board.refused(WRONG)
             assert writes == [1]  # for the patch itself
 
@@ -491,14 +491,14 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
         board.push()
         board.spin(60, lambda: board.made.exiting)
         assert board.names() == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.new"]
-    real = staging.make_room
+    real = files.make_room
 
     def lacking(target, *args):
-        with patched(staging, _lacks=lambda *_: 0 if target.size < 20000 else 7):
+        with patched(files, _lacks=lambda *_: 0 if target.size < 20000 else 7):
             real(target, *args)
 
     with Board(patch(BASE, RESULT)) as board:
-        with patched(staging, make_room=lacking):
+        with patched(files, make_room=lacking):
             board.refused("no room: 7 KiB more are needed", reject=False)
 
 

@@ -6,10 +6,10 @@ import os
 
 from targets import STORES, Target, data_of, digest, fill, push_of, saves
 
-from ivota import OtaError, jsonfile, staging
+from ivota import OtaError, files, jsonfile, staging
 from ivota.codes import FAILED, MISMATCH
+from ivota.files import file_stem, size_of
 from ivota.messages import Push
-from ivota.staging import file_stem, size_of
 from support import patched, raises, read_file, tmp_dir, write_file
 
 
@@ -93,7 +93,7 @@ def test_the_folder_is_made():
 
 def test_blocks_end_where_littlefs_ends_them():
     data = data_of(120000)
-    with tmp_dir() as path, patched(staging, os=FakeOs()):
+    with tmp_dir() as path, patched(files, os=FakeOs()):
         target = Target(path)
         target.open(push_of(data))
         assert fill(target, data, chunk=1436) == littlefs_ends(120000)
@@ -103,7 +103,7 @@ def test_blocks_end_where_littlefs_ends_them():
 def test_block_ends_of_other_sizes():
     data = data_of(20000)
     for block in (512, 1024, 2048):
-        with tmp_dir() as path, patched(staging, os=FakeOs(block=block)):
+        with tmp_dir() as path, patched(files, os=FakeOs(block=block)):
             target = Target(path)
             target.open(push_of(data))
             assert fill(target, data) == littlefs_ends(20000, block)
@@ -114,13 +114,13 @@ class FakeFat(FakeOs):
     """Names in capitals are the same names."""
 
     def stat(self, path):
-        return os.stat(path[:-5] + ".json" if path.endswith(".JSON") else path)
+        return os.stat(path[:-4] + ".bin" if path.endswith(".BIN") else path)
 
 
 def test_on_fat_blocks_are_whole_and_flushed_every_64_kib():
     data = data_of(150000)
     for cluster in (512, 4096, 32768):
-        with tmp_dir() as path, patched(staging, os=FakeFat(block=cluster)):
+        with tmp_dir() as path, patched(files, os=FakeFat(block=cluster)):
             target = Target(path)
             target.open(push_of(data))
             ends = fill(target, data, 140000)
@@ -139,7 +139,7 @@ def test_block_ends_after_a_resume_anywhere():
     data = data_of(30000)
     ends = littlefs_ends(30000)
     for start in (1, 4095, 4096, 4097, ends[1] - 1, ends[1], ends[2], 17777, 29999):
-        with tmp_dir() as path, patched(staging, os=FakeOs()):
+        with tmp_dir() as path, patched(files, os=FakeOs()):
             target = Target(path)
             target.open(push_of(data))
             fill(target, data, start)
@@ -157,7 +157,7 @@ def test_where_a_long_file_goes_on():
     ends = littlefs_ends(300000)
     for number in (15, 16, 17, 31, 32, 62, 63, 64, 65):
         for length in (ends[number] - 1, ends[number], ends[number] + 1):
-            with tmp_dir() as path, patched(staging, os=FakeOs()):
+            with tmp_dir() as path, patched(files, os=FakeOs()):
                 push = Push("0.2", "u", "0" * 32, 300000)
                 write_file(path + "/0.2.bin", bytes(length))
                 known = {"version": "0.2", "md5sum": push.md5, "file_size": 300000}
@@ -171,7 +171,7 @@ def test_where_a_long_file_goes_on():
 def test_room_never_passes_block_or_file():
     data = data_of(5000)
     for Store in STORES:
-        with Store() as store, patched(staging, os=FakeOs()):
+        with Store() as store, patched(files, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             assert target.room() == 4096
@@ -187,7 +187,7 @@ def test_room_never_passes_block_or_file():
 def test_a_block_is_on_flash_when_write_says_so():
     data = data_of(10000)
     for Store in STORES:
-        with Store() as store, patched(staging, os=FakeOs()):
+        with Store() as store, patched(files, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             while target.position < len(data):
@@ -429,7 +429,7 @@ def test_stale_files_go_kept_ones_stay():
 
 def test_a_resume_removes_nothing():
     data = data_of(1000)
-    with tmp_dir() as path, patched(staging, os=FakeOs(free=0)) as module:
+    with tmp_dir() as path, patched(files, os=FakeOs(free=0)) as module:
         module.os.free = 100
         target = Target(path, path + "/0.1.bin")
         target.open(push_of(data))
@@ -452,7 +452,7 @@ def test_the_spare_goes_only_for_room():
 
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.1.bin", b"keep")
-        with patched(staging, os=Tight()):
+        with patched(files, os=Tight()):
             target = Target(path, path + "/0.1.bin", path + "/0.0.bin")
             target.open(Push("0.2", "u", "0" * 32, 400000))
             target.close()
@@ -462,7 +462,7 @@ def test_the_spare_goes_only_for_room():
 def test_no_room_says_how_much():
     data = data_of(100)
     push = Push("0.2", "u", "0" * 32, 708482)
-    with tmp_dir() as path, patched(staging, os=FakeOs(free=100)):
+    with tmp_dir() as path, patched(files, os=FakeOs(free=100)):
         write_file(path + "/0.1.bin", data)
         target = Target(path, path + "/0.1.bin")
         with raises(OtaError, "no room") as caught:
@@ -480,7 +480,7 @@ def test_no_room_says_how_much():
 def test_a_whole_file_needs_no_room_once_more():
     """The power went after the checkpoint was removed, before the firmware was handed over."""
     data = data_of(20000)
-    with tmp_dir() as path, patched(staging, os=FakeOs(free=1)):
+    with tmp_dir() as path, patched(files, os=FakeOs(free=1)):
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.2.bin", data)
         target = Target(path, None, path + "/0.0.bin")
@@ -506,7 +506,7 @@ class Gc:
 
 def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
-    with tmp_dir() as path, patched(staging, os=FakeOs(), gc=Gc(20000)):
+    with tmp_dir() as path, patched(files, os=FakeOs()), patched(staging, gc=Gc(20000)):
         target = Target(path)
         target.open(push_of(data))
         assert len(target.buffer) == 512
@@ -528,7 +528,7 @@ def test_check_takes_steps_and_only_what_is_durable():
 
 def test_where_the_heap_has_room_the_buffer_is_a_block():
     data = data_of(20000)
-    with tmp_dir() as path, patched(staging, os=FakeOs(), gc=Gc(60000)):
+    with tmp_dir() as path, patched(files, os=FakeOs()), patched(staging, gc=Gc(60000)):
         target = Target(path)
         target.open(push_of(data))
         assert len(target.buffer) == 4096

@@ -79,7 +79,7 @@ MISTAKES = (
             ("lib/ivota/receive.py", _ADVANCE, _CHECKPOINT + _ADVANCE),
             (
                 "lib/ivota/staging.py",
-                "    length = max(size_of(path), 0)\n    target.file",
+                "    length = max(_files.size_of(path), 0)\n    target.file",
                 '    length = known["position"]\n    target.file',
             ),
         ),
@@ -273,7 +273,7 @@ MISTAKES = (
         (
             (
                 "lib/ivota/prepare.py",
-                "if header.base_size and digest.digest()",
+                "if lacks or header.base_size and digest.digest()",
                 "if b'' and digest",
             ),
         ),

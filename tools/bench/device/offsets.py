@@ -12,7 +12,7 @@ import sys
 
 import vfs
 
-from ivota import checkpoint, staging
+from ivota import checkpoint, files, staging
 
 _BLOCK = 4096
 _HEAD = 20
@@ -55,7 +55,7 @@ class Image:
 
 def resume(image, push, directory):
     vfs.mount(vfs.VfsLfs2(image), "/flash")
-    base = "/flash" + directory + "/" + staging.file_stem(push.version)
+    base = "/flash" + directory + "/" + files.file_stem(push.version)
     target = staging.Target()
     staging.open_target(target, base, push)
     checkpoint.close(target)
