@@ -24,7 +24,7 @@ def note(target, etag):
         keep(target, "etag", etag)
 
 
-def commit(target):
+def drop(target):
     """Make all that was written durable, say so in the checkpoint, and close."""
     close(target)
     if target.kind:

@@ -2,6 +2,7 @@
 
 The files of a version share a stem, which is the folder and `file_stem`: `.bin` is what came,
 `.json` its checkpoint while that is unfinished, `.new` what a patch made, beside the patch.
+Most are bytes here, for short texts become names, which stay in the heap.
 """
 
 import binascii
@@ -35,7 +36,7 @@ def place(target, stem, size):
 
     Where it can't be made, the first file that is written says so.
     """
-    target.path = stem + ".bin"
+    target.path = stem + b".bin".decode()
     target.checkpoint = stem + ".json"
     target.size = size
     directory = stem.rpartition("/")[0]
@@ -48,7 +49,7 @@ def place(target, stem, size):
 
 def made_by(patch):
     """The path of what the patch at this path makes."""
-    return stem_of(patch) + b".new".decode()  # as a text it would be a name, which stays
+    return stem_of(patch) + b".new".decode()
 
 
 def size_of(path):

@@ -114,7 +114,7 @@ class Job:
         self.target = None
         try:
             if target:
-                once("checkpoint").commit(target)
+                once("checkpoint").drop(target)
         except (OSError, MemoryError) as error:
             self.client.log("error", "flash", why=describe(error))
 

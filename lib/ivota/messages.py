@@ -1,4 +1,4 @@
-"""What the cloud is told (docs/protocol.md), and a push as `pushes.parse` understood it."""
+"""What the cloud is told (docs/protocol.md), and a push as `pushes.read` returns it."""
 
 import json
 

@@ -16,7 +16,7 @@ _ECHOED = ("fw_type", "task_id")
 def take(client, payload):
     """Act on a message: refuse a push, renew the URL of what is under way, or have it next."""
     try:
-        push = parse(payload, client.dialect)
+        push = read(payload, client.dialect)
     except OtaError as error:
         client.log("warning", "push_refused", why=error.message)
         if error.version:
@@ -39,7 +39,7 @@ def take(client, payload):
         client.next = push
 
 
-def parse(payload, dialect=messages):
+def read(payload, dialect=messages):
     """A `Push` out of a message from the cloud, or None for one that is not about an update.
 
     What another dialect than `messages` says is put into its words first. Raises ValueError for

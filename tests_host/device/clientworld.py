@@ -5,6 +5,8 @@ import hashlib
 import json
 
 import ivota
+
+# `files` before `staging`, which is to have the copy that tests patch.
 from ivota import choose, files, net, receive, staging, trial  # noqa: F401
 from ivota import client as client_module
 from ivota import job as job_module

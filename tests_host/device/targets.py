@@ -72,7 +72,7 @@ class Target(staging.Target):
         checkpoint.note(self, etag)
 
     def commit(self):
-        checkpoint.commit(self)
+        checkpoint.drop(self)
 
     def finish(self):
         checkpoint.finish(self, self.md5, True)

@@ -43,7 +43,7 @@ def upgrade_of(data, version="0.2", url="http://h/f", code="1000", **more):
 
 
 def parse(message):
-    return pushes.parse(json.dumps(message), aliyun)
+    return pushes.read(json.dumps(message), aliyun)
 
 
 def steps(link):

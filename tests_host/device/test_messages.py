@@ -19,12 +19,12 @@ PUSH = {
 def push(**changed):
     message = dict(PUSH)
     message.update(changed)
-    return pushes.parse(json.dumps(message).encode())
+    return pushes.read(json.dumps(message).encode())
 
 
 def refused(payload, part):
     with raises(OtaError, part) as caught:
-        pushes.parse(payload)
+        pushes.read(payload)
     assert caught.value.code == FAILED
     assert not caught.value.again
     return caught.value
@@ -98,8 +98,8 @@ def test_a_push():
 
 
 def test_str_and_bytes_are_taken():
-    assert pushes.parse(json.dumps(PUSH)).version == "0.2"
-    assert pushes.parse(bytearray(json.dumps(PUSH).encode())).version == "0.2"
+    assert pushes.read(json.dumps(PUSH)).version == "0.2"
+    assert pushes.read(bytearray(json.dumps(PUSH).encode())).version == "0.2"
 
 
 def test_md5_may_be_upper_case():
@@ -109,7 +109,7 @@ def test_md5_may_be_upper_case():
 def test_user_defined_is_optional():
     message = dict(PUSH)
     del message["user_defined"]
-    assert pushes.parse(json.dumps(message)).size == 708482
+    assert pushes.read(json.dumps(message)).size == 708482
 
 
 def test_newer_fields_are_echoed_unknown_ones_not():
@@ -127,7 +127,7 @@ def test_half_a_surrogate_pair_is_not_echoed():
     payload = json.dumps(dict(PUSH, fw_type="A", task_id="B")).replace('"A"', '"x\\ud800"')
     for half in ("\\udfff", "\\ud800x"):
         try:
-            found = pushes.parse(payload.replace('"B"', '"%s"' % half))
+            found = pushes.read(payload.replace('"B"', '"%s"' % half))
         except ValueError:
             continue
         assert found.echo == {}
@@ -145,9 +145,9 @@ def test_identity_is_not_the_url():
 def test_other_messages_are_not_for_us():
     answer = {"type": "report_version_rsp", "result_code": 0, "result_msg": "success"}
     for message in (answer, {}, {"type": "other"}, {"type": None}, {"type": ["x"]}, {"type": 1}):
-        assert pushes.parse(json.dumps(message)) is None
+        assert pushes.read(json.dumps(message)) is None
     for payload in (b"[]", b"1", b'"update_firmware"', b"null", b"true", b"1.5"):
-        assert pushes.parse(payload) is None
+        assert pushes.read(payload) is None
 
 
 def test_not_json_is_a_value_error():
@@ -161,14 +161,14 @@ def test_not_json_is_a_value_error():
         b"\xff",
     ):
         with raises(ValueError):
-            pushes.parse(payload)
+            pushes.read(payload)
 
 
 def test_what_a_lenient_parser_takes_is_still_checked():
     # MicroPython's parser overlooks a missing colon or comma; that of 1.25 a missing end.
     for payload in (b"{", b"{]", b'{"type"}', b'{"type": "update_firmware" "version" "1"}'):
         try:
-            assert pushes.parse(payload) is None
+            assert pushes.read(payload) is None
         except (ValueError, OtaError):
             pass
 
@@ -215,7 +215,7 @@ def test_surrogates_go_no_further():
     for half in ("\\ud800", "\\udfff", "0.2\\udc80"):
         payload = json.dumps(PUSH).replace("0.2", half, 1).encode()
         try:
-            pushes.parse(payload)
+            pushes.read(payload)
         except (ValueError, OtaError):
             continue
         raise AssertionError("taken: " + half)
@@ -228,7 +228,7 @@ def test_deep_nesting_is_ignored_or_a_value_error():
             whole = json.dumps(PUSH).encode()[:-1] + b', "task_id": ' + nested + b"}"
             for payload in (nested, whole, opened * depth):
                 try:
-                    found = pushes.parse(payload)
+                    found = pushes.read(payload)
                 # MicroPython's parser needs no stack for it; CPython's gives up.
                 except (ValueError, RuntimeError, MemoryError):
                     continue

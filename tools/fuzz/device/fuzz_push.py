@@ -46,7 +46,7 @@ def check(data):
 def taken(client, data):
     """The push, if it is one, and in a word what the message was, in the client's dialect."""
     try:
-        push = pushes.parse(data, client.dialect)
+        push = pushes.read(data, client.dialect)
     except OtaError as error:
         assert error.code == -5 and not error.again and not error.reject
         if error.version is not None:
