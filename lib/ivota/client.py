@@ -53,7 +53,7 @@ class Client:
         self.link = Link(config, self)
         self._confirmed = config["trial"]["confirm"] == "cloud"
         self._said = None  # what the application reports, from whatever thread
-        self._queue = []  # (key, message) for QoS 1, the first to be sent first
+        self.queue = []  # (key, message) that the cloud has yet to get, the first to be sent first
         self._sending = None  # the entry of the queue that waits for its PUBACK
         self.job = None  # the update that is under way
         self.next = None  # a push that came in since
@@ -83,7 +83,7 @@ class Client:
             except Exception as error:
                 self._caught(error)
                 busy = True
-        if self._queue and link.up and not link.waiting:
+        if self.queue and link.up and not link.waiting:
             self.send()
         return busy
 
@@ -133,7 +133,7 @@ class Client:
         if (
             self.job
             or self.next
-            or self._queue
+            or self.queue
             or self.trial
             or self.burning
             or not self.link.up
@@ -187,9 +187,9 @@ class Client:
         entry = self._sending
         self._sending = None
         # What was queued since, under the same key, has yet to be sent.
-        if entry is None or entry not in self._queue:
+        if entry is None or entry not in self.queue:
             return
-        self._queue.remove(entry)
+        self.queue.remove(entry)
         self._acked = time.ticks_ms()
         if entry[0] == "final" and self.state.outbox:
             once("persist").sent(self.state)
@@ -209,12 +209,8 @@ class Client:
 
     def enqueue(self, key, message, first=False):
         """Queue for QoS 1; what a newer message of the same key says better is dropped."""
-        self._queue = [entry for entry in self._queue if entry[0] != key]
-        self._queue.insert(0 if first else len(self._queue), (key, message))
-
-    def unsent(self):
-        """Whether a report still waits for the cloud to have it."""
-        return bool(self._queue)
+        self.queue = [entry for entry in self.queue if entry[0] != key]
+        self.queue.insert(0 if first else len(self.queue), (key, message))
 
     def report_version(self, first=False):
         """Queue the version that runs; the cloud answers with a push when it wants another."""
@@ -235,7 +231,7 @@ class Client:
 
     def send(self):
         """Send what is first in the queue; the broker must not owe an acknowledgement."""
-        self._sending = self._queue[0]
+        self._sending = self.queue[0]
         self.publish(self._sending[1], 1, self._sending[0])
 
     # Updates

@@ -10,7 +10,7 @@ FRESH_MS = 30000  # how long a fresh URL may take
 
 def step(job):
     """Wait; `job.renew` ends it, or OtaError(-3)."""
-    if job.client.unsent():
+    if job.client.queue:
         job.retry.rest(FRESH_MS)  # the cloud does not know yet that one is needed
     elif not job.retry.left_ms():
         raise OtaError(_EXPIRED, "the URL has expired, and no fresh one came")

@@ -42,7 +42,7 @@ def step(job):
             job.retry.rest(_ACK_MS)
             job.burning = True
         return True
-    if client.unsent() and job.retry.left_ms():
+    if client.queue and job.retry.left_ms():
         return False
     job.phase = None
     client.log("info", "handed_over", version=push.version)

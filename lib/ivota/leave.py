@@ -14,7 +14,7 @@ def leave(client):
     """Leave the cloud, in a state that can be resumed."""
     link = client.link
     start = time.ticks_ms()
-    while client.unsent() and link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS:
+    while client.queue and link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS:
         if not link.step():
             if not link.waiting:
                 client.send()

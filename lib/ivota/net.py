@@ -16,7 +16,7 @@ from ivota import once
 _POLLIN = const(1)
 _POLLOUT = const(4)
 _LINE = const(1024)
-_PART = const(128)
+_PART = const(64)
 _SLICE_MS = const(500)  # between two calls of `feed` in a long wait
 
 lookups = 0  # name resolutions so far: no port can bound one, so each is done once and counted

@@ -1,11 +1,17 @@
 """One HTTP Range answer on `requests`: checked before its first byte is used."""
 
 import time
+from sys import modules
 
-import requests
 from micropython import const
 
 from ivota import OtaError, again, describe, net, once
+
+_shared = "requests" in modules  # with the application
+import requests  # noqa: E402
+
+if not _shared:
+    del modules["requests"]  # it leaves the heap with this module
 
 _MISMATCH = const(-4)
 _FAILED = const(-5)

@@ -232,7 +232,7 @@ def test_the_queue_stays_short_however_long_the_link_is_down():
         client.link.drop()
         client.update_progress("fail", -5, "x")
         world.spin(600, pace_ms=200)
-        assert len(client._queue) <= 3
+        assert len(client.queue) <= 3
 
 
 def test_echoes_are_in_every_report():
@@ -480,7 +480,7 @@ def test_a_report_goes_out_although_there_is_no_memory_to_keep_it():
             world.push()
             world.spin(5)
         assert world.finals() == [("fail", "-5", "MemoryError no room")]
-        assert client.job is None and not client.unsent() and not broken
+        assert client.job is None and not client.queue and not broken
         client.on_firmware = world.got.append
         world.push()
         world.spin(60)

@@ -66,7 +66,7 @@ class Board(World):
         """Pushed, refused for that reason; nothing of it is left."""
         self.start(**more)
         self.push()
-        self.spin(60, lambda: self.finals() and not self.made.unsent())
+        self.spin(60, lambda: self.finals() and not self.made.queue)
         assert self.finals() == [("fail", "-5", why)], self.finals()
         assert self.names() == ["0.1.bin"], self.names()
         assert read_file(self.path + "/fw/0.1.bin") == self.base

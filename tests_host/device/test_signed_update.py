@@ -43,7 +43,7 @@ class Board(World):
     def refused(self, why, **more):
         """Pushed, refused for that reason, with nothing left; its taker never saw it."""
         self.push(**more)
-        self.spin(10, lambda: self.finals() and not self.made.unsent())
+        self.spin(10, lambda: self.finals() and not self.made.queue)
         assert self.finals() == [("fail", "-5", why)]
         assert self.checks == [] and self.got == []
         assert "burning" not in [state for state, _ in self.states()]

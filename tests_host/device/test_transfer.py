@@ -1,9 +1,11 @@
 """One HTTP answer on the real `requests`: what is accepted, refused, tried again."""
 
+import sys
+
 from doubles import requests_0_9_1, requests_0_10_2, requests_1_1_1
 from webserver import WebNetwork, answer
 
-from ivota import OtaError, secure
+from ivota import OtaError, once, secure
 from ivota import transfer as transfer_module
 from ivota.answers import follow
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
@@ -527,3 +529,18 @@ def test_the_host_is_named_with_its_port_where_that_is_not_the_usual_one():
         get(network, url=url)
         lines = network.requests[0][1].split(b"\r\n")
         assert [line for line in lines if line.startswith(b"Host:")] == [b"Host: " + host]
+
+
+def test_requests_leaves_the_heap_with_it_unless_the_application_has_it():
+    names = ("requests", "ivota.transfer")
+    before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    try:
+        module = once("transfer")
+        assert module.requests.request and "requests" not in sys.modules
+        import requests
+
+        assert once("transfer").requests is requests is sys.modules["requests"]
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
