@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.power import faults, judge
+from ivota_tools.power import faults
 from ivota_tools.power.bench import Run, Said
 from ivota_tools.power.cuts import AFTER, KINDS, Cut, Images, Known, Recording
+from ivota_tools.power.reports import reports
 from ivota_tools.power.scenario import NEW
 from ivota_tools.power.scenarios import scenarios
 from ivota_tools.power.seen import Seen
@@ -104,7 +105,7 @@ FAIL = said("0.1", "fail", "-5", "crashed in its trial")
 
 
 def sorts(name: str, *events: str | Said) -> list[str]:
-    return [each.sort for each in judge.reports(SCENARIOS[name], Known(events))]
+    return [each.sort for each in reports(SCENARIOS[name], Known(events))]
 
 
 def test_a_true_end_is_right() -> None:

@@ -9,15 +9,19 @@ import pytest
 
 from ivota_tools.power import fat
 from ivota_tools.power.bench import Bench
-from ivota_tools.power.campaign import QUICK, Campaign, Tally, play, singles, workplace
+from ivota_tools.power.campaign import Campaign, workplace
+from ivota_tools.power.cases import Result, replay
 from ivota_tools.power.cuts import AFTER, Cut, Images
 from ivota_tools.power.faults import MISTAKES, catch
 from ivota_tools.power.forkserver import ForkServer
 from ivota_tools.power.judge import loss_most
+from ivota_tools.power.plan import QUICK, singles
+from ivota_tools.power.played import Played, play
 from ivota_tools.power.scenarios import scenarios
 from ivota_tools.power.soak import Soak
 from ivota_tools.power.stage import stage
-from ivota_tools.power.work import Played, Result, Task, replay
+from ivota_tools.power.tally import Tally
+from ivota_tools.power.work import Task
 from ivota_tools.sim.board import HARD_RESET, PWRON_RESET
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.tree import CHECKOUT

@@ -17,10 +17,13 @@ from ..bench import figures as bench
 from ..bench.figures import Figure
 from . import fat, figures
 from .bench import Bench
-from .campaign import QUICK, Campaign, Tally, code, play, tasks, workplace
+from .campaign import Campaign, code, workplace
+from .cases import Result, replay
 from .faults import MISTAKES, Caught, catch_all
+from .plan import QUICK, tasks
+from .played import play
 from .scenarios import scenarios
-from .work import Result, replay
+from .tally import Tally
 
 AREA = "power"
 COMMAND = "make power"

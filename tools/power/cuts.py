@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..sim import Fault, Operation, operations
 from ..sim.filesystem import BLOCK
+from ..sim.flash import tear_chance, torn
 from .bench import Bench, Run, Said, is_final
 from .scenario import Scenario
 
 KINDS = ("die", "part", "random")
 AFTER = "after"
-_UNIT = 32  # bytes that are programmed at once
 
 
 @dataclass(frozen=True)
@@ -97,25 +96,14 @@ def record(bench: Bench, image: bytes, known: Known) -> Recording:
     return Recording(image, known, list(operations(bench.log)), run, bench.image(), reads)
 
 
-def torn(image: bytearray, operation: Operation, cut: Cut) -> None:
+def tear(image: bytearray, operation: Operation, cut: Cut) -> None:
     """Does part of an operation, as sim's Flash does it when the board dies in it."""
-    chance = random.Random(f"{cut.seed} {cut.kind} {cut.at}")
     start = operation.block * BLOCK + operation.offset
-    erase = operation.data is None
     data = b"\xff" * BLOCK if operation.data is None else operation.data
-    size = len(data)
-    old = image[start : start + size]
-    if cut.kind == "part":
-        done = chance.randrange(1, size)
-        new = data[:done] + old[done:]
-    elif erase:
-        new = chance.randbytes(size)
-    else:
-        done = chance.randrange(0, size, _UNIT)
-        unit = data[done : done + _UNIT]
-        half = bytes(a | b for a, b in zip(unit, chance.randbytes(len(unit)), strict=True))
-        new = data[:done] + half + old[done + len(half) :]
-    image[start : start + size] = new
+    place = slice(start, start + len(data))
+    on = "erase" if operation.data is None else "program"
+    chance = tear_chance(cut.seed, cut.kind, cut.at)
+    image[place] = torn(bytes(image[place]), data, on, cut.kind, chance)
 
 
 class Images:
@@ -154,7 +142,7 @@ class Images:
         if cut.kind == AFTER:
             operation.apply(image)
         else:
-            torn(image, operation, cut)
+            tear(image, operation, cut)
         n = operation.block
         return image, self._sum ^ self._digests[n] ^ self._digest(n, image)
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from ..mpy import compile_mpy
 from ..tree import CHECKOUT
 from .bench import Bench
-from .campaign import PROCESSES, QUICK, play, singles
+from .campaign import PROCESSES
+from .cases import Result, complete, flip, full, random_run
 from .cuts import Images
+from .plan import QUICK, singles
+from .played import Played, play
 from .processes import processes
 from .scenarios import scenarios
-from .work import Played, Result, complete, flip, full, random_run
 
 SINGLES = 250  # cuts, at most, after which a fault has to be noticed
 RANDOMS = 60  # the same of random runs

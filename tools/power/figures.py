@@ -14,11 +14,13 @@ from .. import atomic
 from ..bench import figures as bench
 from ..bench.figures import Figure
 from ..tree import CHECKOUT
-from .campaign import DOUBLE, Cell, Tally
 from .cuts import KINDS
 from .fat import INTERVAL, Outcome
-from .judge import LOSS_MOST, SORTS
+from .judge import LOSS_MOST
+from .plan import DOUBLE
+from .reports import SORTS
 from .scenarios import scenarios
+from .tally import Cell, Tally
 
 DOCUMENT = CHECKOUT / "docs" / "power.md"
 _ZERO = tuple(sort for sort in SORTS if sort != "lost")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from littlefs import LittleFSError
 
 from ..sim import otadata
 from ..sim.filesystem import BLOCK, FlashError, read, tree
-from .bench import LATE, Run, Said, is_final
+from .bench import Run, Said, is_final
 from .cuts import Known, after
+from .reports import Finding, reports
 from .scenario import FACTORY, NEW, Scenario
 from .stage import Stage
 
@@ -23,21 +23,12 @@ _TRIES = ("failures", "tries")  # the same where an image was taken back
 LOSS_MOST = {"littlefs": BLOCK, "partition": 16 * BLOCK}
 _OLD_SLOT, _NEW_SLOT = otadata.LABELS
 _STATE = "/ivota-state.json"
-_NEW_STEM = f"/firmware/{NEW}."
-SORTS = ("bricks", "wrong_bytes", "false_reports", "unfinished", "lost")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that must not be: of which sort, and in words."""
-
-    sort: str
-    text: str
+NEW_STEM = f"/firmware/{NEW}."
 
 
 def judge(
     stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
-) -> list[Fault]:
+) -> list[Finding]:
     """All that is wrong with a run to the end after the last of its power cuts.
 
     `undisturbed`: the files as an update without a cut leaves them. `known`: what the cloud knew
@@ -46,14 +37,16 @@ def judge(
     return what_was_said(stage, known, run) + in_the_end(stage, undisturbed, run, image)
 
 
-def what_was_said(stage: Stage, known: Known, run: Run) -> list[Fault]:
+def what_was_said(stage: Stage, known: Known, run: Run) -> list[Finding]:
     """What is wrong with how a run ended, and with all that the cloud was told."""
     if run.ended != "settled":
-        return [Fault("bricks" if run.brick else "unfinished", run.ended)]
+        return [Finding("bricks" if run.brick else "unfinished", run.ended)]
     return reports(stage.scenario, after(known, run))
 
 
-def in_the_end(stage: Stage, undisturbed: dict[str, bytes], run: Run, image: bytes) -> list[Fault]:
+def in_the_end(
+    stage: Stage, undisturbed: dict[str, bytes], run: Run, image: bytes
+) -> list[Finding]:
     """What is wrong with the flash in the end, and with what runs then."""
     if run.ended != "settled":
         return []
@@ -64,25 +57,25 @@ def in_the_end(stage: Stage, undisturbed: dict[str, bytes], run: Run, image: byt
         found += _files(scenario, undisturbed, files)
         runs = scenario.new_file
         if scenario.last == NEW and not scenario.slots and files.get(runs) != stage.result:
-            found.append(Fault("wrong_bytes", f"{runs} is not what was pushed"))
+            found.append(Finding("wrong_bytes", f"{runs} is not what was pushed"))
     except (FlashError, LittleFSError) as error:
-        found.append(Fault("bricks", str(error)))
+        found.append(Finding("bricks", str(error)))
     return found + (_slots(stage, image) if scenario.slots else [])
 
 
-def _slots(stage: Stage, image: bytes) -> list[Fault]:
+def _slots(stage: Stage, image: bytes) -> list[Finding]:
     """What is wrong with an ESP32's slots."""
     done = stage.scenario.ends == "done"
     faults = []
     boots = _boots(stage, image)
     if boots != ((_NEW_SLOT if done else _OLD_SLOT), otadata.VALID):
-        faults.append(Fault("bricks", f"otadata has {boots}"))
+        faults.append(Finding("bricks", f"otadata has {boots}"))
     first = (stage.blocks + 2) * BLOCK
     second = first + stage.scenario.slots * BLOCK
     if image[first:second] != stage.image[first:second]:
-        faults.append(Fault("wrong_bytes", f"{_OLD_SLOT} has other bytes"))
+        faults.append(Finding("wrong_bytes", f"{_OLD_SLOT} has other bytes"))
     if done and image[second : second + len(stage.result)] != stage.result:
-        faults.append(Fault("wrong_bytes", f"{_NEW_SLOT} has other bytes"))
+        faults.append(Finding("wrong_bytes", f"{_NEW_SLOT} has other bytes"))
     return faults
 
 
@@ -103,7 +96,7 @@ def loss_most(scenario: Scenario) -> int | None:
     return None if again else LOSS_MOST[scenario.storage]
 
 
-def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
+def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Finding]:
     """What the flash does not hold in the instant of a cut although the cloud was told so."""
     said = {
         event.report["report"]["progress"]["state"]
@@ -115,148 +108,26 @@ def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Fault]:
     try:
         state = _state(read(image, stage.blocks, _STATE))
     except (FlashError, LittleFSError, FileNotFoundError):
-        return [Fault("bricks", "no state is left")]
+        return [Finding("bricks", "no state is left")]
     if state.get("trial"):
-        return [Fault("false_reports", f"{said} was said in a trial")]
+        return [Finding("false_reports", f"{said} was said in a trial")]
     if stage.scenario.slots:
         boots = _boots(stage, image)
         right = {"done": (_NEW_SLOT, otadata.VALID), "fail": (_OLD_SLOT, otadata.VALID)}
         return [
-            Fault("false_reports", f"{each} was said, otadata has {boots}")
+            Finding("false_reports", f"{each} was said, otadata has {boots}")
             for each in said
             if boots != right[each]
         ]
     runs = stage.scenario.new_file
     if "done" in said and state.get("active") != runs:
-        return [Fault("false_reports", f"done was said, {state.get('active')} is active")]
+        return [Finding("false_reports", f"done was said, {state.get('active')} is active")]
     if "fail" in said and state.get("active") == runs:
-        return [Fault("false_reports", f"fail was said, {runs} is active")]
+        return [Finding("false_reports", f"fail was said, {runs} is active")]
     return []
 
 
-def reports(scenario: Scenario, known: Known) -> list[Fault]:
-    """What the cloud was told and was not so, in the order of time."""
-    new, old = NEW, scenario.old
-    wrong: list[str] = []
-    last = ""
-    for event in known.events:
-        if isinstance(event, str):
-            if last == "done" and event != new or last == "fail" and event == new:
-                wrong.append(f"after {last} version {event} starts")
-            continue
-        kind, version = event.report["type"], event.report["report"]["version"]
-        if kind == "report_version":
-            if version != event.running:
-                wrong.append(f"version {version} is reported, {event.running} runs")
-            continue
-        progress: dict[str, Any] = event.report["report"]["progress"]
-        state = progress["state"]
-        if version != new:
-            wrong.append(f"{state} of {version}, which nobody pushed")
-        if state not in ("done", "fail"):
-            # What a patch makes is known from its header, so it is fetched to be refused again.
-            if last and not (scenario.patch and last == "fail"):
-                wrong.append(f"{state} after {last}")
-            continue
-        why = f"{state} {progress['result_code']} {progress['result_msg']}"
-        if scenario.again and scenario.again in why and not last:
-            if event.running == new or new not in known.events:
-                wrong.append(f"{why}, {event.running} runs")
-            continue
-        if last and state != last:
-            wrong.append(f"{why} after {last}")
-        last = state
-        if state == "done" and event.running != new:
-            wrong.append(f"done of {new}, {event.running} runs")
-        if state == "fail" and event.running != old:
-            wrong.append(f"fail of {new}, {event.running} runs")
-        if state != scenario.ends:
-            wrong.append(why)
-        elif state == "fail" and (
-            progress["result_code"] != "-5" or scenario.reason not in progress["result_msg"]
-        ):
-            wrong.append(why)
-    found = [Fault("false_reports", text) for text in wrong]
-    if not last:
-        found.append(Fault("unfinished", "the cloud has no final report"))
-    return found
-
-
-def after_errors(
-    stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
-) -> list[Fault]:
-    """All that is wrong once a flash that failed, or was full, for a while works again.
-
-    The update may have failed, with -5, or be made; a version that can't be read makes room for
-    the one before it, at last for the factory package.
-    """
-    if run.ended != "settled":
-        return [Fault("bricks" if run.brick else "unfinished", run.ended)]
-    found, last = _true(known, run, ("-5",))
-    runs = (_versions(run) or [FACTORY])[-1]
-    if (runs == NEW) != (last == "done"):
-        found.append(Fault("bricks", f"{runs} runs after {last}"))
-    try:
-        files = tree(image, stage.blocks)
-    except (FlashError, LittleFSError) as error:
-        return [*found, Fault("bricks", str(error))]
-    for path, data in files.items():
-        # What was begun may still lie there, where the flash could not remove it.
-        begun = last == "fail" and path.startswith(_NEW_STEM)
-        if (
-            path in undisturbed
-            and path[-5:] != ".json"
-            and not begun
-            and data != undisturbed[path]
-        ):
-            found.append(Fault("wrong_bytes", f"{path} has other bytes"))
-    return found
-
-
-def after_damage(stage: Stage, known: Known, run: Run, image: bytes) -> list[Fault]:
-    """All that is wrong where bits of a file that the package keeps were flipped.
-
-    Some version runs and the cloud knows which; the new one only if it is what was pushed. Where
-    the state is lost in a trial, there may be no other word of the new version than that it runs.
-    """
-    new = (_versions(run) or [FACTORY])[-1] == NEW
-    said = [event for event in (*known.events, *run.events) if isinstance(event, Said)]
-    heard = bool(said) and said[-1].report["report"]["version"] == NEW
-    if run.ended != "settled" and not (run.ended == LATE and new and heard):
-        return [Fault("bricks" if run.brick else "unfinished", run.ended)]
-    found, _ = _true(known, run, ("-5", "-4"))
-    try:
-        files = tree(image, stage.blocks)
-    except (FlashError, LittleFSError) as error:
-        return [*found, Fault("bricks", str(error))]
-    scenario = stage.scenario
-    if new and not scenario.slots and files.get(scenario.new_file) != stage.result:
-        found.append(Fault("wrong_bytes", f"{NEW} runs with other bytes"))
-    return found
-
-
-def _true(known: Known, run: Run, codes: Sequence[str]) -> tuple[list[Fault], str]:
-    """What of all reports was not so when it was said, and the last final state."""
-    found = []
-    last = ""
-    for event in (*known.events, *run.events):
-        if isinstance(event, str):
-            continue
-        version = event.report["report"]["version"]
-        if event.report["type"] == "report_version":
-            if version != event.running:
-                found.append(Fault("false_reports", f"{version} is reported"))
-        elif is_final(event.report, ""):
-            progress = event.report["report"]["progress"]
-            last = progress["state"]
-            if last == "done" and event.running != NEW:
-                found.append(Fault("false_reports", f"done, {event.running} runs"))
-            if last == "fail" and (progress["result_code"] not in codes or event.running == NEW):
-                found.append(Fault("false_reports", f"fail: {progress}, {event.running} runs"))
-    return found, last
-
-
-def _versions(run: Run) -> list[str]:
+def versions(run: Run) -> list[str]:
     """Those that the last start says it runs."""
     begin = max(n for n, line in enumerate(run.lines) if line.startswith("-- start"))
     return [
@@ -264,19 +135,21 @@ def _versions(run: Run) -> list[str]:
     ]
 
 
-def _last_start(scenario: Scenario, run: Run) -> list[Fault]:
+def _last_start(scenario: Scenario, run: Run) -> list[Finding]:
     begin = max(n for n, line in enumerate(run.lines) if line.startswith("-- start"))
     lines = run.lines[begin:]
     found = []
-    runs = _versions(run)
+    runs = versions(run)
     if (runs or [FACTORY]) != [scenario.last]:
-        found.append(Fault("bricks", f"in the end {runs} runs, not {scenario.last}"))
+        found.append(Finding("bricks", f"in the end {runs} runs, not {scenario.last}"))
     if scenario.proof and scenario.proof not in lines:
-        found.append(Fault("bricks", "the new version's package does not run"))
+        found.append(Finding("bricks", "the new version's package does not run"))
     return found
 
 
-def _files(scenario: Scenario, expected: dict[str, bytes], found: dict[str, bytes]) -> list[Fault]:
+def _files(
+    scenario: Scenario, expected: dict[str, bytes], found: dict[str, bytes]
+) -> list[Finding]:
     faults = []
     # A small file whose rename did not come about is read under this name, as if it had.
     found = {
@@ -288,24 +161,24 @@ def _files(scenario: Scenario, expected: dict[str, bytes], found: dict[str, byte
         # Pushed once more, the patch is fetched, refused too, and removed with what it had made.
         # If the power goes in that, the cloud has its word already and pushes no third time.
         free += ("rejected", "sums")
-        begun = _NEW_STEM, _STATE + "~"
+        begun = NEW_STEM, _STATE + "~"
         expected, found = (
             {path: data for path, data in each.items() if not path.startswith(begun)}
             for each in (expected, found)
         )
     for path in sorted(expected.keys() | found.keys()):
         if path not in found:
-            faults.append(Fault("wrong_bytes", f"{path} is missing"))
+            faults.append(Finding("wrong_bytes", f"{path} is missing"))
         elif path not in expected:
-            faults.append(Fault("wrong_bytes", f"{path} was left behind"))
+            faults.append(Finding("wrong_bytes", f"{path} was left behind"))
         elif path == _STATE:
             confirmed = _state(found[path]).get("sequence", 0)
             if confirmed != scenario.confirmed:
-                faults.append(Fault("wrong_bytes", f"number {confirmed} is confirmed"))
+                faults.append(Finding("wrong_bytes", f"number {confirmed} is confirmed"))
             if _state(found[path], free) != _state(expected[path], free):
-                faults.append(Fault("wrong_bytes", f"the state is {found[path].decode()}"))
+                faults.append(Finding("wrong_bytes", f"the state is {found[path].decode()}"))
         elif found[path] != expected[path]:
-            faults.append(Fault("wrong_bytes", f"{path} has other bytes"))
+            faults.append(Finding("wrong_bytes", f"{path} has other bytes"))
     return faults
 
 

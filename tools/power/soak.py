@@ -23,7 +23,9 @@ from ..bench import figures as bench
 from ..tree import CHECKOUT
 from . import figures
 from .__main__ import show_wrong
-from .campaign import PROCESSES, SOAK, Campaign, Tally, code, tasks, workplace
+from .campaign import PROCESSES, Campaign, code, workplace
+from .plan import SOAK, tasks
+from .tally import Tally
 from .work import Task
 
 AREA = "power-soak"

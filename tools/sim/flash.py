@@ -248,7 +248,7 @@ class Flash:
         return Death(on, words["operations"], words["block"], words["offset"], words["size"], tear)
 
     def _tear(self, on: str, words: dict[str, int], tear: str) -> None:
-        chance = random.Random(f"{words['seed']} {tear} {words['operations']}")
+        chance = tear_chance(words["seed"], tear, words["operations"])
         start = words["block"] * BLOCK + words["offset"]
         size = words["size"] if on == "program" else BLOCK
         with self.state_path.open("rb") as state:
@@ -256,18 +256,7 @@ class Flash:
             data = state.read(size) if on == "program" else b"\xff" * size
         with self.path.open("r+b") as image:
             image.seek(start)
-            old = image.read(size)
-            if tear == "part":
-                done = chance.randrange(1, size)
-                new = data[:done] + old[done:]
-            elif on == "erase":
-                new = chance.randbytes(size)
-            else:
-                done = chance.randrange(0, size, _PROGRAM_UNIT)
-                unit = data[done : done + _PROGRAM_UNIT]
-                # a program only clears bits: some of those it was to clear
-                half = bytes(a | b for a, b in zip(unit, chance.randbytes(len(unit)), strict=True))
-                new = data[:done] + half + old[done + len(half) :]
+            new = torn(image.read(size), data, on, tear, chance)
             image.seek(start)
             image.write(new)
 
@@ -279,3 +268,25 @@ class Flash:
         with self.state_path.open("r+b") as state:
             for name, value in words.items():
                 os.pwrite(state.fileno(), struct.pack("<I", value), 4 * _WORDS.index(name))
+
+
+def tear_chance(seed: int, tear: str, operation: int) -> random.Random:
+    """What draws how far a torn operation came: the same for the same cut."""
+    return random.Random(f"{seed} {tear} {operation}")
+
+
+def torn(old: bytes, data: bytes, on: str, tear: str, chance: random.Random) -> bytes:
+    """What lies there after a part of an operation: `data` is what it was to leave.
+
+    `on` and `tear` as a Fault has them, "program" or "erase", "part" or "random".
+    """
+    if tear == "part":
+        done = chance.randrange(1, len(data))
+        return data[:done] + old[done:]
+    if on == "erase":
+        return chance.randbytes(len(data))
+    done = chance.randrange(0, len(data), _PROGRAM_UNIT)
+    unit = data[done : done + _PROGRAM_UNIT]
+    # A program only clears bits: some of those it was to clear.
+    half = bytes(a | b for a, b in zip(unit, chance.randbytes(len(unit)), strict=True))
+    return data[:done] + half + old[done + len(half) :]

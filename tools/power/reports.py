@@ -1,0 +1,90 @@
+"""What the cloud was told of an update, and what of that was not so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .bench import Run, is_final
+from .cuts import Known
+from .scenario import NEW, Scenario
+
+SORTS = ("bricks", "wrong_bytes", "false_reports", "unfinished", "lost")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that must not be: of which sort, and in words."""
+
+    sort: str
+    text: str
+
+
+def reports(scenario: Scenario, known: Known) -> list[Finding]:
+    """What the cloud was told and was not so, in the order of time."""
+    new, old = NEW, scenario.old
+    wrong: list[str] = []
+    last = ""
+    for event in known.events:
+        if isinstance(event, str):
+            if last == "done" and event != new or last == "fail" and event == new:
+                wrong.append(f"after {last} version {event} starts")
+            continue
+        kind, version = event.report["type"], event.report["report"]["version"]
+        if kind == "report_version":
+            if version != event.running:
+                wrong.append(f"version {version} is reported, {event.running} runs")
+            continue
+        progress: dict[str, Any] = event.report["report"]["progress"]
+        state = progress["state"]
+        if version != new:
+            wrong.append(f"{state} of {version}, which nobody pushed")
+        if state not in ("done", "fail"):
+            # What a patch makes is known from its header, so it is fetched to be refused again.
+            if last and not (scenario.patch and last == "fail"):
+                wrong.append(f"{state} after {last}")
+            continue
+        why = f"{state} {progress['result_code']} {progress['result_msg']}"
+        if scenario.again and scenario.again in why and not last:
+            if event.running == new or new not in known.events:
+                wrong.append(f"{why}, {event.running} runs")
+            continue
+        if last and state != last:
+            wrong.append(f"{why} after {last}")
+        last = state
+        if state == "done" and event.running != new:
+            wrong.append(f"done of {new}, {event.running} runs")
+        if state == "fail" and event.running != old:
+            wrong.append(f"fail of {new}, {event.running} runs")
+        if state != scenario.ends:
+            wrong.append(why)
+        elif state == "fail" and (
+            progress["result_code"] != "-5" or scenario.reason not in progress["result_msg"]
+        ):
+            wrong.append(why)
+    found = [Finding("false_reports", text) for text in wrong]
+    if not last:
+        found.append(Finding("unfinished", "the cloud has no final report"))
+    return found
+
+
+def untrue(known: Known, run: Run, codes: Sequence[str]) -> tuple[list[Finding], str]:
+    """What of all reports was not so when it was said, and the last final state."""
+    found = []
+    last = ""
+    for event in (*known.events, *run.events):
+        if isinstance(event, str):
+            continue
+        version = event.report["report"]["version"]
+        if event.report["type"] == "report_version":
+            if version != event.running:
+                found.append(Finding("false_reports", f"{version} is reported"))
+        elif is_final(event.report, ""):
+            progress = event.report["report"]["progress"]
+            last = progress["state"]
+            if last == "done" and event.running != NEW:
+                found.append(Finding("false_reports", f"done, {event.running} runs"))
+            if last == "fail" and (progress["result_code"] not in codes or event.running == NEW):
+                found.append(Finding("false_reports", f"fail: {progress}, {event.running} runs"))
+    return found, last
