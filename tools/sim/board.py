@@ -1,6 +1,5 @@
 """A simulated board: MicroPython's unix port, a flash image, power."""
 
-import json
 import os
 import re
 import shutil
@@ -11,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ivota_tools.mpy import compile_mpy, compiled_folder
+from ivota_tools.mpy import compiled_folder
+from ivota_tools.sim.content import contents
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.flash import Death, Fault, Flash
-from ivota_tools.toolchain import micropython, umqtt
-from ivota_tools.tree import root
+from ivota_tools.toolchain import micropython
 
 DEVICE = Path(__file__).parent / "device"
 
@@ -108,7 +107,7 @@ class Board:
 
     def install(self) -> None:
         """Formats it and puts on it what it was made with. Counters start at 0."""
-        files = self._contents()
+        files = contents(self.factory, self.mpy, self.config, self.files)
         if self.fat:
             self.fat.blank()
         if self.record:
@@ -127,30 +126,6 @@ class Board:
             place = self._host_path(path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
-
-    def _contents(self) -> dict[str, bytes]:
-        result: dict[str, bytes] = {}
-        if self.factory:
-            for path in _factory_files():
-                name = "/" + path.relative_to(root()).as_posix()
-                result[name] = path.read_bytes()
-            result["/bundlefs.py"] = result["/lib/bundlefs.py"]
-            result["/lib/umqtt/simple.py"] = Path(umqtt(), "umqtt", "simple.py").read_bytes()
-        if self.mpy:
-            result = dict(_compiled(path, data) for path, data in result.items())
-        if self.config is not None:
-            result["/ivota.json"] = json.dumps(self.config).encode()
-        for name, given in self.files.items():
-            name = "/" + name.lstrip("/")
-            if isinstance(given, bytes):
-                result[name] = given
-            elif given.is_dir():
-                for path in sorted(p for p in given.rglob("*") if p.is_file()):
-                    inner = path.relative_to(given).as_posix()
-                    result[f"{name.rstrip('/')}/{inner}"] = path.read_bytes()
-            else:
-                result[name] = given.read_bytes()
-        return result
 
     def read(self, path: str) -> bytes:
         """A file's bytes, seen from outside. Raises FileNotFoundError."""
@@ -374,15 +349,3 @@ class Board:
     def tail(self, lines: int = 40) -> str:
         """The end of its log, for an error message."""
         return "\n".join(f"    {line}" for line in self.log[-lines:])
-
-
-def _factory_files() -> list[Path]:
-    tops = [root() / "boot.py", root() / "main.py"]
-    return tops + sorted((root() / "lib").rglob("*.py"))
-
-
-# boot.py and main.py are found by their names, so they stay source; all else is imported.
-def _compiled(path: str, data: bytes) -> tuple[str, bytes]:
-    if path in ("/boot.py", "/main.py"):
-        return path, data
-    return path.removesuffix(".py") + ".mpy", compile_mpy(data, path)
