@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from cloud_support import Device, wait_until
 
 from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import BackOff, Cloud, campaigns, models
+from ivota_tools.cloud import (
+    BackOff,
+    Cloud,
+    advance,
+    attempts,
+    campaigns,
+    counts,
+    models,
+)
 
 DATA = b"firmware" * 2000
 
@@ -143,7 +151,7 @@ def between(monkeypatch):
         monkeypatch.setattr(campaigns, "time", pause)
         return waiting
 
-    monkeypatch.setattr(campaigns, "ASSIGNED_MOST", 10)
+    monkeypatch.setattr(attempts, "MOST", 10)
     return happens
 
 
@@ -248,7 +256,7 @@ def test_reports_are_taken_in_while_many_time_out(fleet, between, monkeypatch):
     crowd = Crowd(fleet, many, timeout_s=3600, stop_share=0.5, stop_least=2)
     crowd.set(state="pushed", first_push_at=1.0)
     device.messages.queue.clear()
-    begun, answered, tick = threading.Event(), threading.Event(), campaigns.tick
+    begun, answered, tick = threading.Event(), threading.Event(), advance.tick
 
     def once(session, now):
         """Nothing more than the first step until the device has its answer."""
@@ -256,12 +264,12 @@ def test_reports_are_taken_in_while_many_time_out(fleet, between, monkeypatch):
             return True
         more = tick(session, now)
         mine = session.get_one(models.Campaign, crowd.campaign)
-        if campaigns.states(session, mine).get("failed"):
+        if counts.states(session, mine).get("failed"):
             begun.set()
         return more
 
     between()
-    monkeypatch.setattr(campaigns, "tick", once)
+    monkeypatch.setattr(advance, "tick", once)
     fleet.api.resume_campaign(crowd.campaign)
     assert begun.wait(30)
     device.hello("0.1")

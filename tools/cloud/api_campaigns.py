@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from . import audit, campaigns, firmware, query, schemas, stages
+from . import audit, campaigns, counts, firmware, query, schemas, stages
 from . import schemas_fleet as fleet
 from .access import Guard
 from .api import ERRORS, ID_MOST, After, Number, Page
@@ -136,7 +136,7 @@ _SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "timeout
 
 
 def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
-    tallies = campaigns.tally(session, campaign)
+    tallies = counts.tally(session, campaign)
     columns = set(fleet.CampaignOut.model_fields) - {"firmware", "progress", "states"}
     return fleet.CampaignOut(
         **{name: getattr(campaign, name) for name in columns},
@@ -146,7 +146,7 @@ def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
                            open=each.open, left_out=each.left_out)
             for each in tallies
         ],
-        states=campaigns.states(session, campaign),
+        states=counts.states(session, campaign),
     )  # fmt: skip
 
 

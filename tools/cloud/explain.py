@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from . import campaigns, pushing, rollout, stages
+from . import counts, pushing, rollout, stages
 from .models import Assignment, Campaign, Device, Member
 
 SILENT_S = 3600.0
@@ -64,7 +64,7 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
     if found is None:
         return None
     member, campaign = found
-    reached = sum(campaigns.tally(session, campaign)[: campaign.stage + 1], stages.Tally())
+    reached = sum(counts.tally(session, campaign)[: campaign.stage + 1], stages.Tally())
     return (
         f"it is in stage {member.stage + 1} of campaign {campaign.name!r}, which is "
         f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import campaigns, retention
+from . import advance, retention
 from .database import Database, add
 from .models import Firmware
 from .pushing import anything_due, push_due
@@ -130,7 +130,7 @@ class Intake:
             return []
         with self._database.writing() as session:
             if time.monotonic() >= self._next_tick:
-                more = campaigns.tick(session, now)
+                more = advance.tick(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
             outgoing = take_in(session, batch, now, self._back_off)
             dropped, self._dropped = self._dropped, 0
@@ -145,5 +145,5 @@ class Intake:
 
     def _anything_due(self, now: float) -> bool:
         with self._database.reading() as session:
-            ticks = time.monotonic() >= self._next_tick and campaigns.anything_to_do(session)
+            ticks = time.monotonic() >= self._next_tick and advance.anything_to_do(session)
             return ticks or anything_due(session, now)

@@ -115,7 +115,7 @@ class Firmware(Base):
 
 
 class Campaign(Base):
-    """One firmware for many devices, in stages (campaigns.py has the rules)."""
+    """One firmware for many devices, in stages (stages.py has the rules)."""
 
     __tablename__ = "campaigns"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from .. import api_campaigns, campaigns, rollout, stages
+from .. import api_campaigns, campaigns, counts, rollout, stages
 from ..models import Assignment, Campaign, Device, Firmware, Group, Member
 from ..query import QueryError
 from ..roles import OPERATOR
@@ -60,7 +60,7 @@ def overview(visit: Visit) -> Response:
         query = select(Campaign).options(joinedload(Campaign.firmware)).order_by(
             Campaign.id.desc()).limit(PAGE).offset((page - 1) * PAGE)  # fmt: skip
         found = session.scalars(query).all()
-        tallies = campaigns.tallies(session, [each.id for each in found])
+        tallies = counts.tallies(session, [each.id for each in found])
         has_firmware = session.scalar(select(Firmware.id).limit(1)) is not None
         return visit.show(
             "campaigns.html",
@@ -83,9 +83,9 @@ def one(visit: Visit) -> Response:
     now = time.time()
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
-        tallies = campaigns.tally(session, campaign)
+        tallies = counts.tally(session, campaign)
         total = sum(tallies, stages.Tally())
-        states = campaigns.states(session, campaign)
+        states = counts.states(session, campaign)
         return visit.show(
             "campaign.html",
             now=now,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from .. import campaigns, explain, rollout, stages
+from .. import counts, explain, rollout, stages
 from ..assign import assign
 from ..audit import note
 from ..firmware import FirmwareError
@@ -201,6 +201,6 @@ def _running(session: Session) -> list[dict[str, Any]]:
         .limit(RUNNING_SHOWN)
     )
     return [
-        {"campaign": each, "tally": sum(campaigns.tally(session, each), stages.Tally())}
+        {"campaign": each, "tally": sum(counts.tally(session, each), stages.Tally())}
         for each in session.scalars(query)
     ]
