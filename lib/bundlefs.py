@@ -1,7 +1,8 @@
 """A bundle mounted read-only: the uncompressed archive that was downloaded is the file system.
 
-boot.py needs this module, so it lies on a board twice. Its source ends in the CRC of all the lines
-before: a copy in which that is not right refuses to be imported, and boot.py takes the other.
+boot.py needs this module, and has in it all else that it needs of ours: one file can lie on a
+board twice. Its source ends in the CRC of all the lines before: a copy in which that is not right
+refuses to be imported, and boot.py takes the other.
 """
 
 import errno
@@ -345,4 +346,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 16601501
+# 6ac411d6

@@ -31,7 +31,7 @@ from .names import own
 EXTRAS: dict[str, tuple[str, ...]] = {
     # Bundles that are installed, tried and taken back, with boot.py and main.py.
     "agent": (
-        *("agent", "examine", "filelist", "install", "kept", "startup", "turn"),
+        *("agent", "examine", "filelist", "install", "kept", "startup", "switch"),
         *("watchdog", "wifi"),
     ),
     # An ESP32's image into its OTA slot.

@@ -52,13 +52,13 @@ class Client:
         self.dialect = once(config["dialect"])  # another than `messages` stays beside it
         self.link = Link(config, self)
         self._confirmed = config["trial"]["confirm"] == "cloud"
-        self._said = None  # what the application reports, from whatever thread
+        self._progress = None  # what `update_progress` was told, from whatever thread
         self.queue = []  # (key, message) that the cloud has yet to get, the first to be sent first
         self._sending = None  # the entry of the queue that waits for its PUBACK
         self.job = None  # the update that is under way
         self.next = None  # a push that came in since
         self.burning = None  # the firmware that the application has
-        self.trial = None  # while the version that runs is not confirmed yet
+        self.trial = None  # of the version, or of the configuration: until the cloud is reached
         if state.trial or state.ended:
             self.trial = once("trial").Trial(self, config["trial"]["limit_s"])
         if state.outbox:
@@ -70,7 +70,7 @@ class Client:
         net.feed()
         link = self.link
         busy = link.step()
-        if self._said or self.trial or self.next:
+        if self._progress or self.trial or self.next:
             self._look()
         job = self.job
         if job:
@@ -78,8 +78,9 @@ class Client:
                 if job.phase is not job.loaded:
                     job.load()
                 busy = job.step(job) or busy
-                if not job.phase:
-                    self._handed_over()
+                if not job.phase:  # handed over
+                    self.burning, self.job = job.firmware, None
+                    self._handed = time.ticks_ms()
             except Exception as error:
                 self._caught(error)
                 busy = True
@@ -88,8 +89,8 @@ class Client:
         return busy
 
     def _look(self):
-        if self._said:
-            said, self._said = self._said, None
+        if self._progress:
+            said, self._progress = self._progress, None
             push = self.burning
             if push:
                 if said[0] != "burning":
@@ -154,7 +155,7 @@ class Client:
         """Report "burning", "done" or "fail" for the firmware handed over; safe anywhere."""
         if state not in ("burning", "done", "fail"):
             raise ValueError("state is one of burning, done, fail")
-        self._said = (state, code, message)
+        self._progress = (state, code, message)
 
     def confirm(self):
         """End the trial of the version that runs, where `trial.confirm` is "application"."""
@@ -248,11 +249,6 @@ class Client:
         except (MemoryError, ImportError):
             return self._no_heap(push)
         self.log("info", "update", version=push.version, size=push.size)
-
-    def _handed_over(self):
-        self.burning = self.job.firmware
-        self.job = None
-        self._handed = time.ticks_ms()
 
     def _caught(self, error):
         job = self.job

@@ -54,7 +54,7 @@ def check(found):
     if config["trial"]["confirm"] not in ("cloud", "application"):
         raise ConfigError("trial.confirm must be one of cloud, application")
     if config["dialect"] != "messages":
-        once("dialect").choose(config, found, ConfigError)
+        once("dialect").set_topics(config, found, ConfigError)
     topics = config["topics"]
     for name in topics:
         topic = topics[name].replace("{product_id}", config["product_id"])

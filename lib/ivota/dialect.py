@@ -3,7 +3,7 @@
 from ivota import once
 
 
-def choose(config, found, error):
+def set_topics(config, found, error):
     """Give the checked `config` the topics of its dialect; what was `found` may override them.
 
     Raises `error` where there is no such dialect.

@@ -11,8 +11,10 @@ KEPT = "/ivota-kept.json"
 BUNDLE = "/app/config.json"
 
 
-def choose(log):
-    """(paths of the configurations that can be used, the best first; `Watch`'s arguments or None).
+def usable(log):
+    """(paths of the configurations that can be used, the best first; more for `ConfigTrial`).
+
+    The latter is None where nothing is to be tried or kept.
 
     Raises ConfigError when there is none.
     """
@@ -77,17 +79,18 @@ def keep(client, path, mark):
         client.log("error", "flash", why=error)
 
 
-class Watch:
-    """In the place of the client's trial until the cloud is reached: keeps what reached it.
+class ConfigTrial:
+    """The trial of a configuration, around the one of the version where there is one.
 
-    While it is not, the other one of `paths` is tried every `limit_s`. `mark` is None where
-    /ivota.json is not to be kept.
+    It is the client's `trial` until the cloud is reached, and the other one behind it. Then the
+    configuration that reached it is kept; `mark` is None where /ivota.json is not to be. Until
+    then the other one of `paths` is tried every `limit_s`.
     """
 
     def __init__(self, client, paths, mark, limit_s):
         self.reached = False  # whether the cloud has acknowledged the version that runs
         self._client = client
-        self._trial = client.trial
+        self._trial = client.trial  # of the version
         self._paths = paths
         self._mark = mark
         self._limit_ms = int(min(limit_s, 86400) * 1000)
@@ -110,5 +113,5 @@ class Watch:
         ):
             self._begun = time.ticks_ms()
             self._paths.reverse()
-            once("turn").turn(client, self._paths[0])
+            once("switch").switch(client, self._paths[0])
         return self

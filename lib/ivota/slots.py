@@ -40,7 +40,7 @@ def find(target, base, push):
         open_slot(target, slot, known)
     elif not (mine or files.size_of(path) == push.size) or _first(path) in (b"", IMAGE):
         target.kind = None
-        target.phase = "choose"
+        target.phase = "firstbyte"
         target.etag = None
         target.buffer = bytearray(1)
 

@@ -69,14 +69,15 @@ class Target:
     `open_target` here and `prepare` for a file, `slots` for an OTA slot.
 
     kind: the module with what is done to it, firmware for a file, partition for a slot; None
-        while its first byte is yet to say (staging, slots, choose)
-    phase: what begins with a connection: receive, or choose for that byte (staging, slots, choose)
+        while its first byte is yet to say (staging, slots, firstbyte)
+    phase: what begins with a connection: receive, or firstbyte for that byte (staging, slots,
+        firstbyte)
     path: the file; of a slot its checkpoint, which is all there is in the file system (files,
         slots, prepare)
     checkpoint: the path of what says whose bytes these are (files)
     size: bytes of the whole firmware (files)
     etag: the server's name for these bytes, or None (staging, slots, checkpoint)
-    position: bytes that have come (staging, slots, firmware, partition, choose, expand)
+    position: bytes that have come (staging, slots, firmware, partition, firstbyte, expand)
     durable: how many of them a power cut leaves (staging, slots, prepare, firmware, partition)
     checked: how many of those are in the digest (staging, slots, prepare, firmware, partition)
     digest: of the whole: MD5 of a download, SHA-256 of what a patch makes (staging, slots, expand)

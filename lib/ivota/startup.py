@@ -17,10 +17,10 @@ def start(log):
     """(client, the application's `main` or None where none runs)."""
     state = once("state").load()
     kept = once("kept")
-    paths, watch = kept.choose(log)
+    paths, more = kept.usable(log)
     client = Client(kept.read(paths[0]), running_version(), log=log, state=state)
-    if watch:
-        client.trial = kept.Watch(client, paths, *watch)
+    if more:
+        client.trial = kept.ConfigTrial(client, paths, *more)
     join(client)
     seconds = client.config["watchdog_s"] or (60 if state.trial else 0)
     if seconds:

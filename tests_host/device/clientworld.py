@@ -5,10 +5,10 @@ import hashlib
 import json
 
 import ivota
+from ivota import client as client_module
 
 # `files` before `staging`, which is to have the copy that tests patch.
-from ivota import choose, files, net, receive, staging, trial  # noqa: F401
-from ivota import client as client_module
+from ivota import files, firstbyte, net, receive, staging, trial  # noqa: F401
 from ivota import job as job_module
 from ivota import transfer as transfer_module
 from ivota.client import Client
@@ -150,7 +150,15 @@ class World:
         self._tmp = tmp_dir()
         self.path = self._tmp.__enter__()
         self.clock = Clock(ms=1000).put_into(
-            choose, client_module, job_module, net, receive, staging, ivota, transfer_module, trial
+            client_module,
+            firstbyte,
+            job_module,
+            net,
+            receive,
+            staging,
+            ivota,
+            transfer_module,
+            trial,
         )
         self._patches = [
             patched(client_module, Link=FakeLink),

@@ -29,7 +29,7 @@ class FakeLink:
 
 
 class FakeClient:
-    """What `Watch` needs of a client."""
+    """What `ConfigTrial` needs of a client."""
 
     trial = job = None
 
@@ -77,13 +77,13 @@ class Board:
     def log(self, level, event, **fields):
         self.said.append(event)
 
-    def choose(self):
+    def usable(self):
         self.said = []
-        return kept.choose(self.log)
+        return kept.usable(self.log)
 
     def watch(self, client=None):
-        paths, more = self.choose()
-        return kept.Watch(client or FakeClient(), paths, *more)
+        paths, more = self.usable()
+        return kept.ConfigTrial(client or FakeClient(), paths, *more)
 
     def reach(self):
         """The configuration that is there reaches the cloud."""
@@ -99,14 +99,14 @@ def host(path):
 
 def test_what_reached_the_cloud_is_kept():
     with Board() as board:
-        paths, watch = board.choose()
+        paths, watch = board.usable()
         assert paths == [board.config] and watch
         assert not board.said
         board.reach()
         assert kept.read(board.kept) == (GOOD,)
         # The same again costs nothing more.
         before = read_file(board.kept)
-        assert board.choose() == ([board.config], None)
+        assert board.usable() == ([board.config], None)
         assert read_file(board.kept) == before
 
 
@@ -147,11 +147,11 @@ def test_one_that_cannot_be_used():
             else:
                 board.time += 1
                 board.write(junk)
-            assert board.choose()[0] == [board.kept]
+            assert board.usable()[0] == [board.kept]
             assert board.said == ["config_refused"]
             assert host(board.kept) == "good"
             board.time -= 1
-            assert board.choose()[0] == [board.kept]
+            assert board.usable()[0] == [board.kept]
 
 
 def test_one_that_does_not_fit_the_heap():
@@ -169,7 +169,7 @@ def test_one_that_does_not_fit_the_heap():
             return real(path, ours)
 
         with patched(jsonfile, load=load):
-            assert board.choose()[0] == [board.kept]
+            assert board.usable()[0] == [board.kept]
             assert board.said == ["config_refused"]
         client = FakeClient()
         watch = board.watch(client)
@@ -186,7 +186,7 @@ def test_neither_can_be_used():
             if copy:
                 write_file(board.kept, copy)
             with raises(ValueError, "mqt"):
-                board.choose()
+                board.usable()
 
 
 def test_a_damaged_copy_is_none():
@@ -197,7 +197,7 @@ def test_a_damaged_copy_is_none():
         board.write(dict(GOOD, device_name="e"))
         for n in range(len(whole)):
             write_file(board.kept, whole[:n] + bytes([whole[n] ^ 8]) + whole[n + 1 :])
-            assert board.choose()[0] == [board.config]
+            assert board.usable()[0] == [board.config]
         board.reach()
         assert kept.read(board.kept) == (dict(GOOD, device_name="e"),)
 
@@ -208,17 +208,17 @@ def test_a_new_one_comes_first_and_is_kept_when_it_works():
         new = dict(GOOD, mqtt={"host": "new"})
         board.time += 60
         board.write(new)
-        assert board.choose()[0] == [board.config, board.kept]
+        assert board.usable()[0] == [board.config, board.kept]
         board.reach()
         assert kept.read(board.kept) == (new,)
-        assert board.choose() == ([board.config], None)
+        assert board.usable() == ([board.config], None)
 
 
 def test_other_bytes_that_nobody_wrote_come_second_and_are_never_kept():
     with Board() as board:
         board.reach()
         board.write(dict(GOOD, device_name="e"))
-        assert board.choose()[0] == [board.kept, board.config]
+        assert board.usable()[0] == [board.kept, board.config]
         assert board.said == ["config_damaged"]
         before = read_file(board.kept)
         for turned in (False, True):
@@ -234,7 +234,7 @@ def test_a_file_system_that_knows_no_times():
     with Board(time=0) as board:
         board.reach()
         board.write(dict(GOOD, device_name="e"))
-        assert board.choose()[0] == [board.config, board.kept]
+        assert board.usable()[0] == [board.config, board.kept]
 
 
 def turns(board, client, watch, clock, ms):

@@ -4,7 +4,7 @@ from ivota import once
 from ivota.link import Link
 
 
-def turn(client, path):
+def switch(client, path):
     """Leave the cloud, and look for it as the configuration at `path` says."""
     client.log("warning", "config", path=path)
     client.config = once("config").check(once("kept").read(path))
