@@ -21,39 +21,10 @@ import tty
 from collections.abc import Mapping
 from pathlib import Path
 
-from littlefs import LittleFS, UserContext
-
 from ivota_tools import toolchain
+from ivota_tools.sim import filesystem
 
-BLOCK = 4096
 EXIT_MODES = {90: "friendly", 91: "raw", 92: "friendly"}  # as in rawrepl_board.py
-
-
-class _ImageFile(UserContext):
-    """littlefs-python's storage: a flash image, in memory."""
-
-    def __init__(self, image: bytes) -> None:
-        super().__init__(len(image))
-        self.buffer = bytearray(image)
-
-
-def _mounted(image: bytes) -> tuple[LittleFS, _ImageFile]:
-    context = _ImageFile(image)
-    count = len(image) // BLOCK
-    return LittleFS(context, block_size=BLOCK, block_count=count, mount=False), context
-
-
-def make_image(files: Mapping[str, bytes], blocks: int) -> bytes:
-    """A flash image of that many blocks with these files on it."""
-    fs, context = _mounted(b"\xff" * BLOCK * blocks)
-    fs.format()
-    fs.mount()
-    for path, data in files.items():
-        fs.makedirs(os.path.dirname(path), exist_ok=True)
-        with fs.open(path, "wb") as file:
-            file.write(data)
-    fs.unmount()
-    return bytes(context.buffer)
 
 
 class RawReplBoard:
@@ -69,20 +40,19 @@ class RawReplBoard:
         raw_paste: bool = True,
     ) -> None:
         self.image = Path(folder, "flash.img")
-        self.image.write_bytes(make_image(files or {}, blocks))
+        self.image.write_bytes(filesystem.formatted(blocks, files or {}))
         self.blocks = blocks
         self.raw_paste = raw_paste
         self.interpreter = toolchain.micropython(bits)
-        self.received = bytearray()
-        """Every byte the host sent to the board."""
-        self.printed = bytearray()
-        """Every byte the board sent, whether anyone listened or not."""
+        self.received = bytearray()  # every byte that the host sent to the board
+        self.printed = bytearray()  # every byte that the board sent, whether anyone listened
+        # The mode of each start: "friendly" runs main.py, "raw" is a soft reset by mpremote.
         self.starts: list[str] = []
-        """The mode of each start: "friendly" runs main.py, "raw" is a soft reset by mpremote."""
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
-        self.port = self.tty = os.ttyname(self._slave)
+        self.tty = os.ttyname(self._slave)
+        self.port = self.tty  # what the host is told: a test may put a link in its place
         self._stop_read, self._stop_write = os.pipe()
         self._thread = threading.Thread(target=self._wire, daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,22 +90,11 @@ class RawReplBoard:
 
     def read(self, path: str) -> bytes:
         """A file's content, read off a copy of the flash image."""
-        fs = self._fs()
-        with fs.open(path, "rb") as file:
-            return bytes(file.read())
+        return filesystem.read(self.image.read_bytes(), self.blocks, path)
 
     def files(self) -> list[str]:
         """The paths of all files on the flash."""
-        found = []
-        fs = self._fs()
-        for folder, _, names in fs.walk("/"):
-            found += [os.path.join(folder, name) for name in names]
-        return sorted(found)
-
-    def _fs(self) -> LittleFS:
-        fs, _ = _mounted(self.image.read_bytes())
-        fs.mount()
-        return fs
+        return sorted(filesystem.tree(self.image.read_bytes(), self.blocks))
 
     def _start(self, mode: str) -> None:
         self.starts.append(mode)
