@@ -1,9 +1,9 @@
 """What the tests of a cloud share, beside the cloud, which each module makes as it needs it.
 
-    cloud_support     a device as the cloud sees one
-    pages_support     somebody with a browser, without one
-    postgres_support  a PostgreSQL of the tests' own
-    rawrepl           a board at a serial port, of which rawrepl_board is the board's side
+cloud_support     a device as the cloud sees one
+pages_support     somebody with a browser, without one; in the folder above
+postgres_support  a PostgreSQL of the tests' own
+rawrepl           a board at a serial port, of which rawrepl_board is the board's side
 """
 
 import pytest

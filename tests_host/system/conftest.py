@@ -1,11 +1,11 @@
 """What the system tests share: one broker, a scripted server, boards that are always stopped.
 
-    board_support   what is put on boards, such as callback_main, an application without slots
-    wire            the cloud's end of MQTT, message by message
-    badserver       HTTP whose requests are answered by a script: what a server may do wrong
-    faultserver     HTTP byte by byte, by a function of the test: what is no HTTP any more
-    fronts          what stands between a board and a server: late, refusing, TLS
-    mosquittos      a broker of one test's own; certificates: an authority, and what it issues
+board_support   what is put on boards, such as callback_main, an application without slots
+wire            the cloud's end of MQTT, message by message
+badserver       HTTP whose requests are answered by a script: what a server may do wrong
+faultserver     HTTP byte by byte, by a function of the test: what is no HTTP any more
+fronts          what stands between a board and a server: late, refusing, TLS
+mosquittos      a broker of one test's own; certificates: an authority, and what it issues
 """
 
 from __future__ import annotations
