@@ -1,8 +1,9 @@
 """The files of a firmware: their names in the folder where they lie, and the room there.
 
 The files of a version share a stem, which is the folder and `file_stem`: `.bin` is what came,
-`.json` its checkpoint while that is unfinished, `.new` what a patch made, beside the patch.
-Most are bytes here, for short texts become names, which stay in the heap.
+`.json` its checkpoint while that is unfinished, `.new` what a patch made, beside the patch: that
+one is for `prepare` and `trial` alone, and no code for it is loaded in a plain update. Endings are
+bytes where short texts would become names, which stay in the heap.
 """
 
 import binascii
@@ -45,11 +46,6 @@ def place(target, stem, size):
     except OSError:
         pass
     return directory
-
-
-def made_by(patch):
-    """The path of what the patch at this path makes."""
-    return stem_of(patch) + b".new".decode()
 
 
 def size_of(path):

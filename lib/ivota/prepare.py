@@ -73,7 +73,7 @@ def begin(header, path, state, _slot):
     stem = files.stem_of(path)
     target = once("staging").Target()
     directory = files.place(target, stem, header.result_size)
-    target.path = files.made_by(path)
+    target.path = stem + ".new"
     spare = state.previous if state.previous != path else None
     files.make_room(target, directory, (state.active, path), spare)
     target.file = open(target.path, "w+b")

@@ -18,6 +18,7 @@ _FAILED = const(-5)
 _REDIRECTS = const(5)
 # Texts of up to ten characters would become names, which stay in the heap; bytes do not.
 _PLAIN = b"identity"
+_DATE = b"date"
 _HEADERS = const(64)  # lines; an answer with more is not a file server's
 
 
@@ -105,6 +106,7 @@ class Transfer:
             "transfer-encoding": plain,
             "etag": "",
             "retry-after": "",
+            _DATE.decode(): "",
         }
         self._lines = 0
         headers = {b"Range".decode(): (b"bytes=%d-" % offset).decode()}
@@ -154,7 +156,7 @@ class Transfer:
         """Raise unless what follows are the bytes from `offset` on, or all of them."""
         fields = self._fields
         if status not in (200, 206):
-            raise once("answers").refusal(status, offset, fields["retry-after"])
+            raise once("answers").refusal(status, offset, fields)
         plain = _PLAIN.decode()
         if fields["transfer-encoding"] != plain or fields["content-encoding"] != plain:
             raise again("an encoded answer")

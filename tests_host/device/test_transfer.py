@@ -195,6 +195,27 @@ def test_retry_after():
         assert error.after_s == expected and error.again
 
 
+def test_retry_after_as_a_date_counts_from_the_answers_own():
+    for date, after, expected in (
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:05 GMT", 5),
+        ("Wed, 21 Oct 2026 07:28:05 GMT", "Wed, 21 Oct 2026 07:28:00 GMT", 0),
+        ("Thu, 31 Dec 2026 23:59:59 GMT", "Fri, 01 Jan 2027 00:00:01 GMT", 2),
+        ("Sat, 28 Feb 2026 23:59:59 GMT", "Sun, 01 Mar 2026 00:00:00 GMT", 1),
+        ("Tue, 29 Feb 2028 00:00:00 GMT", "Wed, 01 Mar 2028 00:00:00 GMT", 86400),
+        ("Sun, 28 Feb 2100 00:00:00 GMT", "Mon, 01 Mar 2100 00:00:00 GMT", 86400),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 01 Jan 2035 00:00:00 GMT", 2051222400),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wednesday, 21-Oct-26 07:28:05 GMT", 0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed Oct 21 07:28:05 2026", 0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Okt 2026 07:28:05 GMT", 0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28 GMT", 0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, x Oct 2026 07:28:05 GMT", 0),
+        ("now", "Wed, 21 Oct 2026 07:28:05 GMT", 0),
+        ("", "Wed, 21 Oct 2026 07:28:05 GMT", 0),
+    ):
+        error = refusal(answer("503 Busy", Date=date, Retry_After=after))
+        assert (error.message, error.after_s) == ("HTTP 503", expected), after
+
+
 def test_a_captive_portal():
     page = b"<html>sign in</html>"
     for kind in ("text/html", "text/html; charset=utf-8"):

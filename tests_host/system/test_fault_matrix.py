@@ -469,7 +469,10 @@ def no_fresh_url(bench: Bench, case: Case) -> None:
 
 
 def retry_after(bench: Bench, case: Case) -> None:
-    """Obeyed where it is longer than our own wait, up to `retry.most_s`; a date is not."""
+    """Obeyed where it is longer than our own wait, up to `retry.most_s`.
+
+    The server says no Date, from which a date would count.
+    """
     server = bench.server()
     wishes = iter(("Fri, 31 Dec 2049 23:59:59 GMT", "1", "9999"))
     came: list[float] = []

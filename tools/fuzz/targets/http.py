@@ -59,6 +59,11 @@ def seeds() -> dict[str, bytes]:
         "retry-after-huge": _answer("503 X", "Retry-After: " + "9" * 900),
         "retry-after-negative": _answer("429 X", "Retry-After: -1"),
         "retry-after-date": _answer("503 X", "Retry-After: Fri, 31 Dec 1999 23:59:59 GMT"),
+        "retry-after-dates": _answer(
+            "503 X",
+            "Date: Fri, 31 Dec 1999 23:59:59 GMT",
+            "Retry-After: Sat, 01 Jan 2000 00:01:00 GMT",
+        ),
         "retry-after-other-digits": _answer("503 X", "Retry-After: \u00b2"),
         "status-negative": _answer("-200 OK", whole),
         "status-fraction": _answer("200.0 OK", whole),
