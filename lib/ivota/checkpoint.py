@@ -10,7 +10,7 @@ _MISMATCH = const(-4)
 
 
 def keep(target, key, value):
-    """Have this in the checkpoint."""
+    """Have this in the checkpoint, which is written only for another value; OSError."""
     known = once("jsonfile").load(target.checkpoint) or {}
     if known.get(key) != value:
         known[key] = value
@@ -18,14 +18,14 @@ def keep(target, key, value):
 
 
 def note(target, etag):
-    """Keep the server's name for these bytes, for the next request's If-Range."""
+    """Keep the server's name for these bytes, for the next request's If-Range; OSError."""
     if etag and etag != target.etag:
         target.etag = etag
         keep(target, "etag", etag)
 
 
 def drop(target):
-    """Make all that was written durable, say so in the checkpoint, and close."""
+    """Make all that was written durable, say so in the checkpoint, and close; OSError."""
     close(target)
     if target.kind:
         keep(target, "position", target.position)

@@ -10,7 +10,10 @@ _MISMATCH = const(-4)
 
 
 def failed(job, error):
-    """Start afresh or ask for a fresh URL, once each; else clean up and raise `error`."""
+    """Start afresh or ask for a fresh URL, once each; else clean up and raise `error`.
+
+    Removed is before the failure is noted: on a full flash the note takes the room of what goes.
+    """
     client = job.client
     target = job.target
     if error.again and error.code == _MISMATCH and not job.restarted:

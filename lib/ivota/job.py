@@ -38,8 +38,8 @@ class Job:
         self.client = client
         self.push = push
         self.phase = "staging"
-        self.firmware = None  # the push, once verified: it has a `path` then
-        self.taker = None  # what gets the firmware
+        self.firmware = None  # once it is verified: the push, or what a patch made (expand)
+        self.taker = None  # what gets the firmware: `on_firmware`, or an Installer
         self.burning = False  # whether the cloud was told that it is handed over
         self.target = None
         self.verbs = None  # the module with what is done to the target, in receive and finish

@@ -22,7 +22,7 @@ def next_slot():
         return None
 
 
-def find(target, base, push):
+def find(target, stem, push):
     """Open the slot if the download of `push` goes on there, and leave what goes on in a file.
 
     Where nothing is known of it, its first byte is yet to be seen: `target.kind` is None.
@@ -32,7 +32,7 @@ def find(target, base, push):
         return
     staging = once("staging")
     files = once("files")
-    files.place(target, base, push.size)
+    files.place(target, stem, push.size)
     path = target.path
     known = once("jsonfile").load(target.checkpoint) or {}
     mine = staging.is_of(known, push)

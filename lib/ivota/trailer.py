@@ -5,7 +5,7 @@ from micropython import const
 from ivota import OtaError, once
 
 _FAILED = const(-5)
-_FOOTER = const(12)
+_FOOTER = const(12)  # bytes: two lengths, the magic
 _HEADER = const(512)  # bytes at most, so that a hostile one takes no more heap
 _SIGNATURE = const(384)  # bytes: RSA-3072, the only kind
 

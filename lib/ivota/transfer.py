@@ -32,6 +32,7 @@ def step(job):
         return False
     config = job.client.config
     link = job.client.link
+    # Where two TLS sessions do not fit: the broker's ends, and `job.hang_up` lets it come back.
     if (
         config["one_tls_session"]
         and config["mqtt"]["tls"]
