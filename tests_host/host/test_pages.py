@@ -298,6 +298,18 @@ def test_a_campaign_that_cannot_be(operator, console, changes, said):
     assert 'value="Fourth"' in operator.page.text
 
 
+@pytest.mark.parametrize("number", ["²", "9" * 10, "9" * 40])
+def test_a_number_that_is_none_of_ours(operator, console, number):
+    """Of a form that nobody has shown: no database is asked for what it could not hold."""
+    operator.get("/campaigns/new")
+    text = operator.post("/campaigns/new", 422, name="", firmware=number, start="draft")
+    assert "Choose a firmware" in text
+    device = f"/devices/{console[1].device}"
+    operator.get(device)
+    assert "That firmware is gone" in operator.post(f"{device}/push", firmware=number)
+    assert "to date" in operator.get(f"/?page={number}")
+
+
 def test_names_from_devices_are_text_and_no_markup(console, viewer):
     cloud = console[0]
     name = '<img src=x onerror="alert(1)">'

@@ -13,7 +13,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import access
-from . import campaign, device, enrol, firmware, fleet, groups, live, log, people, sign_in
+from . import (
+    campaign,
+    campaign_new,
+    device,
+    enrol,
+    firmware,
+    fleet,
+    groups,
+    live,
+    log,
+    people,
+    sign_in,
+)
 from .frame import Elsewhere, Setting, Visit, secure, static
 
 _log = logging.getLogger("ivota.cloud")
@@ -53,7 +65,8 @@ def make_pages(setting: Setting) -> Starlette:
         routes=[
             Route("/static/{name}", static),
             *(each for part in (
-                fleet, device, enrol, firmware, campaign, groups, log, people, sign_in, live
+                fleet, device, enrol, firmware, campaign, campaign_new, groups, log, people,
+                sign_in, live,
             ) for each in part.routes(setting)),
         ],
         exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},

@@ -18,7 +18,7 @@ from ..models import Assignment, Campaign, Device, Firmware
 from ..roles import OPERATOR
 from ..versions import is_older
 from . import chart, looking
-from .frame import Setting, Visit, acting, route
+from .frame import Setting, Visit, acting, route, row, whole
 from .looking import ATTENTION, STALLED, Wanted
 
 SHOWN = 6  # devices in a box above the table
@@ -102,10 +102,9 @@ def update(visit: Visit) -> str:
     """One click: the firmware that the button names, for one device."""
     from ..api import device_by_id
 
-    number = visit.said("firmware", 10)
     with visit.database.writing() as session:
         device = device_by_id(session, visit.number("id"))
-        firmware = session.get(Firmware, int(number)) if number.isdigit() else None
+        firmware = row(session, Firmware, whole(visit.said("firmware")))
         if firmware is None:
             raise FirmwareError(404, "that firmware is gone")
         assign(session, device, firmware, time.time(), None)

@@ -134,8 +134,7 @@ class Visit:
         return self.request.query_params.get(name, default)[:most].replace("\0", "")
 
     def page(self) -> int:
-        text = self.asked("page", "1", 9)
-        return max(int(text), 1) if text.isascii() and text.isdigit() else 1
+        return max(whole(self.asked("page", "1")), 1)
 
     def said(self, name: str, most: int = 1024) -> str:
         """A word of the form."""
@@ -306,6 +305,11 @@ def acting(url: str, act: Callable[[Visit], str]) -> Handler:
         return visit.go(back, note)
 
     return handler
+
+
+def whole(text: str) -> int:
+    """A number that a form or an address says; 0 where it is none, or longer than any of ours."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def row(

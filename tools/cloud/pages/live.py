@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from .. import access
 from ..models import Audit, Counter, Device
 from ..roles import VIEWER
-from .frame import Setting, entered
+from .frame import Setting, entered, whole
 
 LOOK_S = 0.5  # between two looks for changes
 CHECK_S = 10.0  # between two looks at whether the browser is still signed in
@@ -29,8 +29,7 @@ QUIET_S = 15.0  # a page whose link is dead learns it from the lack of what come
 def routes(setting: Setting) -> list[BaseRoute]:
     async def live(request: Request) -> Response:
         await run_in_threadpool(entered, setting, request, VIEWER, {})
-        device = request.query_params.get("device", "")[:9]
-        number = int(device) if device.isascii() and device.isdigit() else None
+        number = whole(request.query_params.get("device", "")) or None
         return StreamingResponse(
             events(setting, request, number),
             media_type="text/event-stream",
