@@ -327,7 +327,8 @@ def start(path, sums=None):
         raise OSError(path + " is not what was installed")
     vfs.mount(Bundle(path), "/app")
     sys.path[:0] = ["/app", "/app/lib"]
-    # Of this module only the bundle stays in the heap.
+    # Of this module only the bundle stays in the heap, without what it was made by.
+    Bundle.__init__ = Bundle._add = None  # type: ignore[method-assign]
     for name in ("load", "save", "crashed", "slot", "watch", "start", "md5_of"):
         globals().pop(name, None)
 
@@ -346,4 +347,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 6ac411d6
+# ee7e051a

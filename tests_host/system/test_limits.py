@@ -9,8 +9,8 @@ from __future__ import annotations
 from ivota_tools.bench import trust
 from ivota_tools.bench.download import heap
 
-HEAP_BYTES = 37_120  # 32 bits, in which a whole update must succeed
-SIGNED_HEAP_BYTES = 37_376  # the same of a board that takes only what is signed
+HEAP_BYTES = 35_328  # 32 bits, in which a whole update must succeed
+SIGNED_HEAP_BYTES = 35_840  # the same of a board that takes only what is signed
 MPY_BYTES = 33_400
 
 
