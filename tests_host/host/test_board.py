@@ -14,7 +14,7 @@ from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
 from ivota_tools import bundle, toolchain
-from ivota_tools.board import app, cli, files, mpremote, on_board, watch, work
+from ivota_tools.board import app, cli, files, found, install, mpremote, on_board, watch
 from ivota_tools.board.files import BoardError
 from ivota_tools.board.mpremote import Mpremote
 
@@ -216,13 +216,13 @@ def test_install_as_on_a_serial_port(board, tree, config, tmp_path):
 
 
 def test_what_counts_as_stock_and_as_ours():
-    assert work.is_stock(STOCK_BOOT)
-    assert work.is_stock(b"import uos, machine\n#uos.dupterm(None, 1)\nimport gc\n")
-    assert not work.is_stock(b"import app\n")
-    assert not work.is_stock(b"import gc; app()\n")
-    assert not work.is_stock(b"#" * 2048)  # cut off there: the rest is unknown
-    assert work.is_ours(b'"""One line."""\r\nolder', b'"""One line."""\nnewer')
-    assert not work.is_ours(b"import ivota\n", MAIN)
+    assert found.is_stock(STOCK_BOOT)
+    assert found.is_stock(b"import uos, machine\n#uos.dupterm(None, 1)\nimport gc\n")
+    assert not found.is_stock(b"import app\n")
+    assert not found.is_stock(b"import gc; app()\n")
+    assert not found.is_stock(b"#" * 2048)  # cut off there: the rest is unknown
+    assert found.is_ours(b'"""One line."""\r\nolder', b'"""One line."""\nnewer')
+    assert not found.is_ours(b"import ivota\n", MAIN)
 
 
 @pytest.mark.parametrize("name", ["boot.py", "main.py"])
@@ -230,7 +230,7 @@ def test_the_first_line_of_ours_names_no_one_else(name):
     """It is how `board install` knows its own files of whatever release."""
     first = (ROOT / name).read_text().splitlines()[0]
     assert len(first) > 20
-    assert not work.is_stock(first.encode())
+    assert not found.is_stock(first.encode())
 
 
 @pytest.mark.parametrize(
@@ -283,12 +283,12 @@ def test_install_needs_room(board, tree, config):
 
 @board_with()
 def test_bytes_lost_on_the_wire_change_nothing(board, tree, config, monkeypatch):
-    copy = work._copy
+    copy = install._copy
 
     def damaging(board, data, progress):
         copy(board, {**data, "/main.py": data["/main.py"][:-5]}, progress)
 
-    monkeypatch.setattr(work, "_copy", damaging)
+    monkeypatch.setattr(install, "_copy", damaging)
     result = ivota_board(board, "install", "--config", config, code=1)
     assert "/main.py did not arrive whole, so nothing was changed" in result["error"]
     assert [path for path in board.files() if not path.endswith("~")] == [

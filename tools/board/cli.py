@@ -14,9 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.text import Text
 
-from ivota_tools.board import work
 from ivota_tools.board.files import BoardError, read_config
+from ivota_tools.board.found import restarting
+from ivota_tools.board.install import Progress as CopyProgress
+from ivota_tools.board.install import install as install_on
 from ivota_tools.board.mpremote import Mpremote, find_port
+from ivota_tools.board.removal import removal
+from ivota_tools.board.removal import remove as remove_from
+from ivota_tools.board.status import status as status_of
 from ivota_tools.board.watch import lines, parse, printable
 from ivota_tools.terminal import print_json
 from ivota_tools.tree import root
@@ -49,7 +54,7 @@ def install(
     with _errors(as_json), _bars(as_json) as progress:
         # Before there is a board: whoever writes one need not plug it in to see it checked.
         given = None if config is None else read_config(config, root())
-        result = work.install(
+        result = install_on(
             Mpremote(find_port(port)),
             given,
             root=root(),
@@ -96,7 +101,7 @@ def status(
     was.
     """
     with _errors(as_json):
-        result = work.status(Mpremote(find_port(port)), root=root(), clear=clear)
+        result = status_of(Mpremote(find_port(port)), root=root(), clear=clear)
     if as_json:
         return print_json(result)
     board = result["board"]
@@ -158,15 +163,15 @@ def remove(
     """Delete ivota's own files from a board, and nothing else."""
     with _errors(as_json):
         board = Mpremote(find_port(port))
-        plan = work.removal(board, root=root(), keep_config=keep_config)
+        plan = removal(board, root=root(), keep_config=keep_config)
         if not yes:
-            with work.restarting(board):
+            with restarting(board):
                 for path in plan.files:
                     err.print(Text(f"  {printable(path)}"))
                 for old, new in plan.back:
                     err.print(Text(f"  {old} becomes {new} again"))
                 typer.confirm("Delete these from the board?", abort=True, err=True)
-        gone = work.remove(board, plan)
+        gone = remove_from(board, plan)
     if as_json:
         return print_json({"port": board.port, "removed": gone, "back": plan.back})
     if not gone:
@@ -190,7 +195,7 @@ def _fail(message: str, as_json: bool) -> NoReturn:
 
 
 @contextmanager
-def _bars(quiet: bool) -> Iterator[work.Progress | None]:
+def _bars(quiet: bool) -> Iterator[CopyProgress | None]:
     if quiet or not err.is_terminal:
         yield None if quiet else lambda path, _, __: _say(f"copying {path}") if path else None
         return
