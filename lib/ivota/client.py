@@ -128,7 +128,8 @@ class Client:
     def idle(self):
         """For how many milliseconds the board may sleep; 0 while something is under way.
 
-        After a report of the version the cloud gets two seconds for a push.
+        After a report of the version the cloud gets two seconds for a push. An update that rests
+        is under way, too: a board that starts anew would begin its rest again.
         """
         now = time.ticks_ms()
         if (
