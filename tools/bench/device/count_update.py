@@ -32,7 +32,7 @@ def until(done):
             hear(heard)
 
 
-until(lambda: client.link.up and not client.unsent())
+until(lambda: client.link.up and not client.queue)
 if len(sys.argv) > 3:
     client.on_message(sys.argv[3].encode())
-    until(lambda: client.version != "1" and not client.unsent())
+    until(lambda: client.version != "1" and not client.queue)

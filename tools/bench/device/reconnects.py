@@ -22,7 +22,7 @@ def sockets():
 
 def round():
     until = time.ticks_add(time.ticks_ms(), 20000)
-    while not client.link.up or client.unsent():
+    while not client.link.up or client.queue:
         client.step()
         assert time.ticks_diff(until, time.ticks_ms()) > 0, "no connection"
     client.link._lost(OSError("on purpose"))

@@ -29,7 +29,7 @@ def ours(config, folder, push):
 
     state = load(folder + "/state.json")
     client = Client(json.loads(config), "0.1", print, log=log, firmware_dir=folder, state=state)
-    while not client.link.up or client.unsent():
+    while not client.link.up or client.queue:
         if not client.step():
             time.sleep_ms(20)
     client.on_message(push.encode())

@@ -36,7 +36,7 @@ def longest(done):
     return most / 1000
 
 
-longest(lambda: client.link.up and not client.unsent())
+longest(lambda: client.link.up and not client.queue)
 end = time.ticks_add(time.ticks_ms(), IDLE_MS)
 idle = longest(lambda: time.ticks_diff(end, time.ticks_ms()) < 0)
 client.on_message(sys.argv[4].encode())
