@@ -15,6 +15,8 @@ import httpx
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ivota_tools.mqtt import end
+
 WAIT_S = 30.0  # a loaded machine is slow, and a test that passes never waits so long
 
 T = TypeVar("T")
@@ -54,8 +56,7 @@ class Device:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
     def _received(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         self.raw.append(message)

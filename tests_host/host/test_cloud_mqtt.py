@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import paho.mqtt.client as mqtt
@@ -14,6 +15,7 @@ from cloud_support import Device, wait_until
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud, CloudError
+from ivota_tools.mqtt import end
 
 DATA = os.urandom(200_000)
 
@@ -377,3 +379,22 @@ def test_a_flood_is_taken_in_whole(cloud, api, device):
     wait_until(lambda: api.device(device.name)["version"] == f"1.{count - 1}", "all", 30)
     reports = api.reports(api.device(device.name)["id"])
     assert [r["version"] for r in reports[1:]] == [f"1.{n}" for n in range(count)]
+
+
+def test_a_client_whose_thread_ends_first_is_ended_too(cloud, monkeypatch):
+    """On a busy machine the thread of a client that has left ends while it is looked for."""
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", cloud.mqtt_port)
+    client.loop_start()
+    me, current = threading.get_ident(), threading.current_thread
+    looked = []
+
+    def late():
+        # Between paho's look for its thread and its join.
+        if threading.get_ident() == me:
+            looked.append(wait_until(lambda: client._thread is None, "the end of the thread"))
+        return current()
+
+    monkeypatch.setattr(threading, "current_thread", late)
+    end(client)
+    assert looked and client._thread is None

@@ -22,6 +22,7 @@ from board_support import MakeBoard
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ivota_tools.cloud.broker import Broker
+from ivota_tools.mqtt import end
 from ivota_tools.release import pack
 
 WAIT_S = 30.0
@@ -54,8 +55,7 @@ class Aliyun:
         assert subscribed.wait(WAIT_S)
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
     def start(self, version: str, data: bytes, url: str) -> None:
         """What the console's button does: the device is online, and gets a push."""

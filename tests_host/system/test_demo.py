@@ -20,6 +20,7 @@ from rich.console import Console
 
 from ivota_tools.demo import delta, play, readme, roll_back, update
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
+from ivota_tools.mqtt import end
 from ivota_tools.sim.flash import Flash
 
 ROOT = Path(__file__).parents[2]
@@ -240,8 +241,7 @@ def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path
         while not stage.known() or not stage.progress("0.3"):
             assert time.monotonic() < until
             time.sleep(0.05)
-        board.disconnect()
-        board.loop_stop()
+        end(board)
         (state,) = stage.states("0.3", 0)
         assert (state.name, state.why) == ("fail", "-5 why")
 

@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
+from ivota_tools.mqtt import end
 from ivota_tools.sim import Proxy
 
 KEEPALIVE_S = 2
@@ -237,8 +238,7 @@ def test_a_takeover_by_the_same_client_id(
         thief.connect("127.0.0.1", broker.port)
         thief.loop_start()
         time.sleep(0.3)
-        thief.disconnect()
-        thief.loop_stop()
+        end(thief)
     board.wait_log("link_lost")
     updates(wire, server, firmware())
 
@@ -269,8 +269,7 @@ def test_retained_junk_is_ignored(
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
         client.publish(f"$ota/update/P/{name}", junk, 1, retain=True).wait_for_publish(5)
-        client.disconnect()
-        client.loop_stop()
+        end(client)
         board = application()
         board.power_on()
         wire.wait_version("0.1", after=len(wire.messages))

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ivota_tools.bench.download.stage import update_firmware
+from ivota_tools.mqtt import end
 
 WAIT_S = 15.0
 
@@ -79,8 +80,7 @@ class Wire:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
     def _received(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         found = Message(

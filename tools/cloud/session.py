@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ..mqtt import end
 from .errors import CloudError
 from .protocol import REPORT_FILTER
 
@@ -118,8 +119,7 @@ class MqttSession:
 
     def stop(self) -> None:
         self._subscribed.clear()
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
     def publish(self, topic: str, payload: bytes, qos: int) -> None:
         try:

@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.mqtt import end
 from ivota_tools.release import Signer
 from ivota_tools.signing_keys import generate, load_private
 from ivota_tools.sim import Board, BoardError, Proxy
@@ -64,8 +65,7 @@ class Ear:
             self.versions.append(said["report"]["version"])
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
 
 class Stage:

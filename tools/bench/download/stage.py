@@ -15,6 +15,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ...mqtt import end
 from ..traps.server import Peer, Server
 
 WAIT_S = 60.0
@@ -57,8 +58,7 @@ class Cloud:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
     def _heard(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         said = json.loads(message.payload)
