@@ -58,8 +58,8 @@ def begin_slot(header, path, state, slot):
     """The slot, ready for the result; of what lay there no checkpoint is true any more."""
     slots = once("slots")
     slots.fits(slot, header.result_size)
-    files = once("files")
     target = once("staging").Target()
+    files = once("files")  # after staging, which has one of its own, has left the heap
     directory = files.place(target, files.stem_of(path), header.result_size)
     files.clear(directory, (state.active, state.previous, path))
     slots.open_slot(target, slot, {"slot": slot.info()[4]})
@@ -69,9 +69,9 @@ def begin_slot(header, path, state, slot):
 
 def begin(header, path, state, _slot):
     """The file for the result, begun anew whatever lies there, and room for all of it."""
-    files = once("files")
-    stem = files.stem_of(path)
     target = once("staging").Target()
+    files = once("files")  # after staging, which has one of its own, has left the heap
+    stem = files.stem_of(path)
     directory = files.place(target, stem, header.result_size)
     target.path = stem + ".new"
     spare = state.previous if state.previous != path else None
