@@ -64,6 +64,7 @@ class Client:
         if state.outbox:
             self.enqueue("final", state.outbox)
         self._reported = self._acked = time.ticks_ms()
+        self._update = self._pieces()
 
     def step(self):
         """Do one bounded piece of work; True if there is more to do at once."""
@@ -72,21 +73,36 @@ class Client:
         busy = link.step()
         if self._progress or self.trial or self.next:
             self._look()
-        job = self.job
-        if job:
+        if self.job:
+            for more in self._update:
+                busy = more or busy
+                break
+            else:  # something that is not caught has ended it
+                self._update = self._pieces()
+        if self.queue and link.up and not link.waiting:
+            self.send()
+        return busy
+
+    def _pieces(self):
+        """A piece of the update at each resumption, for `step`; whether there is more at once.
+
+        The frame of a function with this `try` would be too large for the stack: it would come
+        from the heap at each step. That of a generator is there once.
+        """
+        while True:
+            job = self.job
+            more = True
             try:
                 if job.phase is not job.loaded:
                     job.load()
-                busy = job.step(job) or busy
+                more = job.step(job)
                 if not job.phase:  # handed over
                     self.burning, self.job = job.firmware, None
                     self._handed = time.ticks_ms()
             except Exception as error:
                 self._caught(error)
-                busy = True
-        if self.queue and link.up and not link.waiting:
-            self.send()
-        return busy
+            job = None  # it is not to be kept from here
+            yield more
 
     def _look(self):
         if self._progress:

@@ -67,16 +67,15 @@ def check(target, most):
     if most > 0:
         file = target.file
         buffer = target.buffer
-        digest = target.digest
         file.seek(target.checked)
-        for _ in range(most // chunk):
+        while most:
+            if most < chunk:
+                chunk = most
+                buffer = memoryview(buffer)[:most]
             file.readinto(buffer)
-            digest.update(buffer)
-        tail = most % chunk
-        if tail:
-            file.readinto(buffer, tail)
-            digest.update(memoryview(buffer)[:tail])
-        target.checked += most
+            target.digest.update(buffer)
+            target.checked += chunk
+            most -= chunk
         if file.tell() != target.checked:
             raise OSError("the file ends at %d" % file.tell())
         file.seek(target.position)

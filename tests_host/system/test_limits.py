@@ -6,12 +6,23 @@ is lowered with them.
 
 from __future__ import annotations
 
+import re
+import subprocess
+
+import pytest
+
 from ivota_tools.bench import trust
 from ivota_tools.bench.download import heap
+from ivota_tools.toolchain import micropython
+from ivota_tools.tree import CHECKOUT
 
 HEAP_BYTES = 35_328  # 32 bits, in which a whole update must succeed
 SIGNED_HEAP_BYTES = 35_840  # the same of a board that takes only what is signed
 MPY_BYTES = 33_400
+FRAME_WORDS = (
+    11  # of a larger one MicroPython takes the frame from the heap, while it is not locked
+)
+HANDLER_WORDS = 3  # of them, for each level of `try`
 
 
 def test_a_whole_update_in_a_small_heap():
@@ -31,3 +42,29 @@ def test_the_code_that_a_plain_update_loads():
     sizes = heap.loaded()
     assert "main.py" in sizes and "lib/ivota/client.py" in sizes
     assert sum(sizes.values()) <= MPY_BYTES, sizes
+
+
+@pytest.mark.parametrize(
+    ("module", "functions"),
+    (
+        ("client", {"step"}),
+        ("link", {"step"}),
+        ("receive", {"step", "_advance"}),
+        ("firmware", {"fill", "end_block", "next_end", "check"}),
+        ("partition", {"fill", "end_block", "check"}),
+    ),
+)
+def test_no_frame_of_what_receives_comes_from_the_heap(module, functions):
+    path = CHECKOUT / "lib" / "ivota" / f"{module}.py"
+    shown = subprocess.run(
+        [*micropython(64), "-v", "-v", "-O3", "-X", "compile-only", path],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.findall(
+        r"code block '(\w+)'.*?\(N_STATE (\d+)\)\s+\(N_EXC_STACK (\d+)\)", shown, re.DOTALL
+    )
+    words = {name: int(state) + HANDLER_WORDS * int(tries) for name, state, tries in found}
+    assert functions <= set(words)
+    assert {name for name in functions if words[name] > FRAME_WORDS} == set(), words
