@@ -267,6 +267,20 @@ def test_install_refuses_what_could_not_run(board, tree, config):
     assert board.files() == ["/boot.py", "/lib/umqtt/simple.py"]
 
 
+@pytest.mark.parametrize(
+    ("board", "said"),
+    [
+        ({}, "give one with --config"),
+        ({"files": {"/ivota.json": b'{"mqttt": {}}'}}, "the board's configuration: mqttt is unknown"),
+    ],
+    indirect=["board"],
+    ids=["no configuration", "a wrong one"],
+)
+def test_what_was_stopped_to_look_runs_again_where_nothing_can_be_installed(board, tree, said):
+    assert said in ivota_board(board, "install", code=1)["error"]
+    board.wait_starts("friendly", "friendly")
+
+
 @board_with(files={"/lib/umqtt/simple.py": b"raise ImportError\n"})
 def test_install_names_the_modules_that_the_firmware_lacks(board, tree, config):
     result = ivota_board(board, "install", "--config", config, code=1)
@@ -433,8 +447,9 @@ def test_remove_takes_only_its_own(board, tree, config):
     assert board.files() == sorted({*mine, "/ivota.json"} - {"/boot.py"})
     result = ivota_board(board, "remove", "--yes")
     assert result["removed"] == ["/ivota.json"]
-    said = ivota_board(board, "remove", "--yes", answer=False)
-    assert "There was nothing of ivota's" in said
+    # Nothing to delete, so there is nothing to ask, either.
+    said = ivota_board(board, "remove", answer=False)
+    assert "There was nothing of ivota's" in said and "Delete these" not in said
 
 
 @board_with(files={**RUNNING, "/firmware/app.bin": b"the application's own"})

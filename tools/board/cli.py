@@ -164,7 +164,7 @@ def remove(
     with _errors(as_json):
         board = Mpremote(find_port(port))
         plan = removal(board, root=root(), keep_config=keep_config)
-        if not yes:
+        if not yes and (plan.files or plan.back):
             with restarting(board):
                 for path in plan.files:
                     err.print(Text(f"  {printable(path)}"))

@@ -49,12 +49,12 @@ def install(
     own = {name: wanted[name] for name in f.STARTERS}
     if given is not None:
         wanted[f.CONFIG] = given
-    settings = json.loads(given) if given is not None else board.ask(on_board.load, path=f.CONFIG)
-    if settings is None:
-        raise BoardError("there is no configuration on the board yet: give one with --config")
-    f.check_config(json.dumps(settings).encode(), "the board's configuration", root)
-    # A soft reset first: it ends the application's threads and frees its memory.
     with restarting(board):
+        if given is not None:
+            settings = json.loads(given)
+        else:
+            settings = _its_own_configuration(board, root)
+        # A soft reset first: it ends the application's threads and frees its memory.
         found = _look(board, wanted, settings, resume=False)
         if not source and found["mpy"] != _mpy_generation(wanted):
             source = True
@@ -95,6 +95,13 @@ def install(
         "active": state.get("active"),
         "reset": reset,
     }
+
+
+def _its_own_configuration(board: Mpremote, root: Path) -> dict[str, Any]:
+    settings = board.ask(on_board.load, path=f.CONFIG)
+    if settings is None:
+        raise BoardError("there is no configuration on the board yet: give one with --config")
+    return f.check_config(json.dumps(settings).encode(), "the board's configuration", root)
 
 
 def _look(

@@ -23,17 +23,19 @@ class Removal:
 def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
     """Finds what on the board is ivota's own; the program on the board is stopped by this."""
     own = {name: (root / name[1:]).read_bytes() for name in f.STARTERS}
-    found = board.ask(
-        on_board.look,
-        resume=False,
-        paths=[],
-        folders=["/", "/lib", f.PACKAGE],
-        heads=list(f.STARTERS),
-        modules=[],
-    )
     with restarting(board):
+        found = board.ask(
+            on_board.look,
+            resume=False,
+            paths=[],
+            folders=["/", "/lib", f.PACKAGE],
+            heads=list(f.STARTERS),
+            modules=[],
+        )
         board.ask(on_board.calm, config=f.CONFIG, state=STATE)
         at_root = names_in(found, "/")
+        # main.py first: cut off in between, a board without a client is left, and not a client
+        # whose boot.py is gone.
         mine = [
             name
             for name in reversed(f.STARTERS)
