@@ -71,15 +71,17 @@ class RawReplBoard:
         for fd in (self._master, self._slave, self._stop_read, self._stop_write):
             os.close(fd)
 
-    def wait_printed(self, pattern: str, timeout_s: float = 15) -> str:
-        """The first match in what the board has printed so far or prints within the time."""
+    def wait_printed(self, pattern: str, timeout_s: float = 15, start: int = 0) -> str:
+        """The first match in what the board has printed from byte `start` on, or yet prints."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            match = re.search(pattern.encode(), bytes(self.printed))
+            match = re.search(pattern.encode(), bytes(self.printed[start:]))
             if match:
                 return match[0].decode(errors="replace")
             time.sleep(0.02)
-        raise AssertionError(f"the board never printed {pattern!r}: {bytes(self.printed)!r}")
+        raise AssertionError(
+            f"the board never printed {pattern!r}: {bytes(self.printed[start:])!r}"
+        )
 
     def wait_starts(self, *modes: str, timeout_s: float = 15) -> None:
         """Waits for the board to have started in just these modes, in order."""

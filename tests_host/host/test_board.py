@@ -14,8 +14,9 @@ from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
 from ivota_tools import bundle, toolchain
-from ivota_tools.board import app, cli, files, found, install, mpremote, on_board, watch
-from ivota_tools.board.files import BoardError
+from ivota_tools.board import app, cli, files, found, install, on_board, ports, watch
+from ivota_tools.board.config import read_config
+from ivota_tools.board.errors import BoardError
 from ivota_tools.board.mpremote import Mpremote
 
 ROOT = Path(__file__).parents[2]
@@ -251,10 +252,10 @@ def test_a_wrong_configuration_never_reaches_the_board(tree, config, change, sai
 
 def test_a_configuration_that_is_not_there_or_not_json(tree, tmp_path):
     with pytest.raises(BoardError, match="No such file"):
-        files.read_config(tmp_path / "none.json", tree)
+        read_config(tmp_path / "none.json", tree)
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(BoardError, match="is not JSON: .*line 1"):
-        files.read_config(tmp_path / "bad.json", tree)
+        read_config(tmp_path / "bad.json", tree)
 
 
 @board_with()
@@ -271,7 +272,7 @@ def test_install_refuses_what_could_not_run(board, tree, config):
     ("board", "said"),
     [
         ({}, "give one with --config"),
-        ({"files": {"/ivota.json": b'{"mqttt": {}}'}}, "the board's configuration: mqttt is unknown"),
+        ({"files": {"/ivota.json": b'{"mqttt": {}}'}}, "board's configuration: mqttt is unknown"),
     ],
     indirect=["board"],
     ids=["no configuration", "a wrong one"],
@@ -387,10 +388,7 @@ def test_status_during_a_trial_costs_no_start(board, tree):
     said = ivota_board(board, "status", answer=False)
     assert "on trial   0.2: 1 starts" in said
     board.wait_starts("friendly")
-    end = time.monotonic() + 10
-    while b"ivota: start" not in board.printed[seen:]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    board.wait_printed("ivota: start", start=seen)
 
 
 @board_with(
@@ -494,18 +492,17 @@ def test_watch_sends_nothing_and_ends_with_ctrl_c(board, tree):
     assert "progress         state=downloading percent=" in shown[-1]
     assert "url=http://x/a b" in shown[-1]
     assert board.received == b"" and board.starts == ["friendly"]
-    seen = len(board.printed)
-    time.sleep(0.5)
-    assert len(board.printed) > seen  # it has not been interrupted
+    board.wait_printed("progress", start=len(board.printed))  # it has not been interrupted
 
 
 @board_with(files=RUNNING)
 def test_watch_from_the_start_as_json(board, tree):
+    before = round(time.time(), 3)
     process = watching(board, "--reset", "--json")
     event = next(event for event in map(json.loads, process.stdout) if "percent" in event)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
-    assert event["url"] == "http://x/a b" and abs(event["time"] - time.time()) < 30
+    assert event["url"] == "http://x/a b" and before <= event["time"] <= time.time()
     board.wait_starts("friendly", "friendly")
 
 
@@ -560,18 +557,18 @@ def test_no_board_and_several_boards(monkeypatch):
     found = []
     monkeypatch.setattr(list_ports, "comports", lambda: found)
     with pytest.raises(BoardError, match="no board found on USB.*cable"):
-        mpremote.find_port(None)
+        ports.find_port(None)
     found.append(Info("/dev/ttyUSB1"))
-    assert mpremote.find_port(None) == "/dev/ttyUSB1"
+    assert ports.find_port(None) == "/dev/ttyUSB1"
     found.append(Info("/dev/ttyUSB0"))
     with pytest.raises(BoardError, match=r"ttyUSB0 \(CP2102\), /dev/ttyUSB1.*--port"):
-        mpremote.find_port(None)
-    assert mpremote.find_port("COM3") == "COM3"
+        ports.find_port(None)
+    assert ports.find_port("COM3") == "COM3"
 
 
 @board_with()
 def test_no_permission(board, monkeypatch):
-    monkeypatch.setattr(mpremote.os, "access", lambda *_: False)
+    monkeypatch.setattr(ports.os, "access", lambda *_: False)
     with pytest.raises(BoardError, match=r"no permission.*sudo usermod -aG \w+ \$USER"):
         Mpremote(board.port).run("exec", "1")
 
@@ -593,9 +590,9 @@ def test_port_in_use(board, tree):
 
 
 def test_mpremote_missing(monkeypatch):
-    monkeypatch.setattr(mpremote.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ports.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BoardError, match="python -m pip install mpremote"):
-        mpremote.find_port("/dev/ttyUSB0")
+        ports.find_port("/dev/ttyUSB0")
 
 
 @board_with(files={"/main.py": b"import time\ntry:\n print('running')\n"
@@ -607,7 +604,7 @@ def test_a_board_that_does_not_answer(board, tree):
         Mpremote(board.port, quiet_s=2).run("exec", "1")
 
 
-def test_what_is_not_micropython(tmp_path):
+def test_what_mpremote_complains_of_is_said_with_what_to_do():
     error = Mpremote("/dev/ttyUSB0")._error("", "…TransportError: could not enter raw repl\n")
     assert "does not answer as MicroPython" in str(error)
     error = Mpremote("/dev/ttyUSB0")._error("", "OSError: [Errno 5] Input/output error\n")
@@ -620,9 +617,21 @@ def test_the_boards_own_error_is_passed_on(board):
         Mpremote(board.port).run("exec", "1/0")
 
 
+def noisy(text):
+    """What an application's thread or a driver does to an answer: in front of it, or into it."""
+    print(text, end="")
+    return [1, 2]
+
+
 @board_with()
-def test_an_answer_amid_other_output(board):
-    found = Mpremote(board.port).ask(on_board.load, path="/none")
-    assert found is None
-    Mpremote(board.port).run("exec", "print('noise')\njson = None")
-    assert Mpremote(board.port).ask(on_board.is_bundle, path="/boot.py") is False
+def test_an_answer_amid_other_output(board, monkeypatch):
+    monkeypatch.setattr(on_board, "noisy", noisy, raising=False)
+    remote = Mpremote(board.port)
+    assert remote.ask(on_board.load, path="/none") is None
+    for text in ("noise\n", "noise", "noise\nnoise "):
+        assert remote.ask(noisy, text=text) == [1, 2]
+    with pytest.raises(BoardError, match="was not understood: .*printed into it: try again"):
+        remote.ask(noisy, text="ivota-answer: [1, noi\n")
+    # What the application has called `json` is not in the way.
+    remote.run("exec", "json = None")
+    assert remote.ask(on_board.is_bundle, path="/boot.py") is False

@@ -14,7 +14,7 @@ import pytest
 
 from ivota_tools.bench.download.stage import Cloud as Talk
 from ivota_tools.bench.peers.run import Files
-from ivota_tools.board.files import check_config
+from ivota_tools.board.config import parse_config
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.broker import Broker
@@ -218,11 +218,11 @@ def test_the_first_delta(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_the_vendors_configuration_is_one() -> None:
-    found = check_config(block("The vendor's cloud", "json").encode(), "guide.md", ROOT)
+    found = parse_config(block("The vendor's cloud", "json").encode(), "guide.md", ROOT)
     assert found["device_secret"] and found["mqtt"]["tls"]
 
 
 def test_the_boards_configuration_is_that_of_the_readme() -> None:
-    found = check_config(block("The board", "json").encode(), "guide.md", ROOT)
+    found = parse_config(block("The board", "json").encode(), "guide.md", ROOT)
     readme = re.findall(r"^ *```json\n(.*?)^ *```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert [found] == [json.loads(each) for each in readme]

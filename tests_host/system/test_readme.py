@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ivota_tools.board.files import check_config
+from ivota_tools.board.config import parse_config
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.release import inspect, pack
@@ -140,7 +140,7 @@ def readme_cloud(folder: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_commands_of_the_first_update(tmp_path: Path) -> None:
-    config = check_config(block("json").encode(), "README.md", ROOT)
+    config = parse_config(block("json").encode(), "README.md", ROOT)
     assert config["wifi"]
     with readme_cloud(tmp_path / "cloud") as cloud:
         environment = {**os.environ, "IVOTA_URL": cloud["api_url"], "IVOTA_PASSPHRASE": "x"}

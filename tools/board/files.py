@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
-import sys
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ivota_tools import tree
+from ivota_tools.board.errors import BoardError
 from ivota_tools.mpy import compile_mpy
 from ivota_tools.names import of_package
 
 CONFIG = "/ivota.json"
 KEPT = "/ivota-kept.json"
 """The board's own copy of the last configuration with which it reached the cloud."""
+STATE = "/ivota-state.json"
 
 STARTERS = ("/boot.py", "/main.py")
 """The files at the root that an application may have of its own."""
 
 PACKAGE = "/lib/ivota"
-
-
-class BoardError(RuntimeError):
-    """What is wrong with the board, its port or its configuration, and what to do."""
 
 
 def library(root: Path) -> list[str]:
@@ -69,50 +60,3 @@ def package_json(root: Path, base: str = "") -> str:
     lines = ",\n".join(f"    {json.dumps(url)}" for url in urls)
     head = f'  "version": {json.dumps(tree.version())},\n  "urls": [\n'
     return f'{{\n{head}{lines}\n  ],\n  "deps": []\n}}\n'
-
-
-def read_config(path: Path, root: Path) -> bytes:
-    """A configuration file that the board's own check accepts; raises BoardError."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BoardError(
-            f"the configuration {path} cannot be read ({error.strerror}): name the file that you "
-            "wrote with --config"
-        ) from None
-    check_config(data, str(path), root)
-    return data
-
-
-def check_config(data: bytes, name: str, root: Path) -> dict[str, Any]:
-    """The configuration in `data`, checked by the package's own table; raises BoardError."""
-    try:
-        config = json.loads(data)
-    except ValueError as error:
-        raise BoardError(f"{name} is not JSON: {error}") from None
-    with _device_modules(root):
-        check = importlib.import_module("ivota.config").check
-        try:
-            check(config)
-        except ValueError as error:
-            raise BoardError(f"{name}: {error}") from None
-    return dict(config)
-
-
-@contextmanager
-def _device_modules(root: Path) -> Iterator[None]:
-    """Lets the board's package be imported here, for as long as it is needed."""
-    before = set(sys.modules)
-    path = str(root / "lib")
-    sys.path.insert(0, path)
-    if importlib.util.find_spec("micropython") is None:
-        stub: Any = types.ModuleType("micropython")
-        stub.const = lambda value: value
-        sys.modules["micropython"] = stub
-    try:
-        yield
-    finally:
-        sys.path.remove(path)
-        for name in set(sys.modules) - before:
-            if name == "micropython" or name.split(".")[0] == "ivota":
-                del sys.modules[name]

@@ -1,34 +1,17 @@
-"""What was found on a board: whose files those are. Its program, which was stopped to look."""
+"""What `on_board.look` found on a board: whose files those are, and what to call the board."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
-from ivota_tools.board import files as f
-from ivota_tools.board.files import BoardError
-from ivota_tools.board.mpremote import Mpremote
-
-STATE = "/ivota-state.json"
+from ivota_tools.board.files import CONFIG, KEPT, PACKAGE, STARTERS
 
 # What the boot.py and main.py that ports put on a new file system consist of.
 _STOCK = re.compile(
     r"(#.*|import (u?os|machine|gc|pyb|esp|webrepl|network)(, *(u?os|machine|gc|pyb))*"
     r"|gc\.collect\(\))?"
 )
-
-
-@contextmanager
-def restarting(board: Mpremote) -> Iterator[None]:
-    """Lets the program that was stopped start again when the work fails or is given up."""
-    try:
-        yield
-    except BaseException:
-        with suppress(BoardError):
-            board.reset()
-        raise
 
 
 def is_ours(head: bytes, own: bytes) -> bool:
@@ -45,11 +28,16 @@ def is_stock(head: bytes) -> bool:
 def own_files(found: dict[str, Any]) -> list[str]:
     """What only ivota can have put there: its modules, its copy of the configuration, and
     temporaries of all its files."""
-    temporaries = [f.KEPT, *(f"{path}~" for path in (*f.STARTERS, f.CONFIG, f.KEPT))]
+    temporaries = [KEPT, *(f"{path}~" for path in (*STARTERS, CONFIG, KEPT))]
     top = [f"/{name}" for name in names_in(found, "/")]
     lib = [f"/lib/{name}" for name in names_in(found, "/lib") if _is_bundlefs(name)]
-    package = [f"{f.PACKAGE}/{name}" for name in names_in(found, f.PACKAGE) if _is_module(name)]
+    package = [f"{PACKAGE}/{name}" for name in names_in(found, PACKAGE) if _is_module(name)]
     return [path for path in top if path in temporaries or _is_bundlefs(path[1:])] + lib + package
+
+
+def heads(found: dict[str, Any]) -> dict[str, bytes]:
+    """How each starter begins that is there."""
+    return {path: bytes.fromhex(head) for path, head in found["heads"].items()}
 
 
 def names_in(found: dict[str, Any], folder: str) -> list[str]:

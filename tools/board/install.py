@@ -9,18 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ivota_tools.board import files as f
 from ivota_tools.board import on_board
-from ivota_tools.board.files import BoardError
-from ivota_tools.board.found import (
-    STATE,
-    about,
-    is_ours,
-    is_stock,
-    names_in,
-    own_files,
-    restarting,
-)
+from ivota_tools.board.config import check_config
+from ivota_tools.board.errors import BoardError
+from ivota_tools.board.files import CONFIG, KEPT, PACKAGE, STARTERS, STATE, board_files
+from ivota_tools.board.found import about, heads, is_ours, is_stock, names_in, own_files
 from ivota_tools.board.mpremote import Mpremote, call_source
 
 # Modules that most firmware brings along, and the package cannot do without.
@@ -45,11 +38,9 @@ def install(
     Where none is given the board keeps the one it has. Every file is copied beside its place and
     checked there; then all take their places. Raises BoardError.
     """
-    wanted = f.board_files(root, source)
-    own = {name: wanted[name] for name in f.STARTERS}
-    if given is not None:
-        wanted[f.CONFIG] = given
-    with restarting(board):
+    wanted = _wanted(root, source, given)
+    own = {name: wanted[name] for name in STARTERS}
+    with board.restart_on_failure():
         if given is not None:
             settings = json.loads(given)
         else:
@@ -58,9 +49,9 @@ def install(
         found = _look(board, wanted, settings, resume=False)
         if not source and found["mpy"] != _mpy_generation(wanted):
             source = True
-            wanted = {**f.board_files(root, source), **_only(wanted, f.CONFIG)}
+            wanted = _wanted(root, source, given)
             found = _look(board, wanted, settings, resume=True)
-        board.ask(on_board.calm, config=f.CONFIG, state=STATE)
+        board.ask(on_board.feed_watchdog, config=CONFIG, state=STATE)
         state = board.ask(on_board.load, path=STATE) or {}
         _check_missing(found, settings)
         aside = _foreign(found, own, force)
@@ -97,11 +88,19 @@ def install(
     }
 
 
+def _wanted(root: Path, source: bool, given: bytes | None) -> dict[str, bytes]:
+    """Path on the board → content, of all that is to lie there."""
+    files = board_files(root, source)
+    if given is not None:
+        files[CONFIG] = given
+    return files
+
+
 def _its_own_configuration(board: Mpremote, root: Path) -> dict[str, Any]:
-    settings = board.ask(on_board.load, path=f.CONFIG)
+    settings = board.ask(on_board.load, path=CONFIG)
     if settings is None:
         raise BoardError("there is no configuration on the board yet: give one with --config")
-    return f.check_config(json.dumps(settings).encode(), "the board's configuration", root)
+    return check_config(settings, "the board's configuration", root)
 
 
 def _look(
@@ -111,8 +110,8 @@ def _look(
         on_board.look,
         resume=resume,
         paths=[*wanted, *_referred(settings)],
-        folders=["/", "/lib", f.PACKAGE],
-        heads=list(f.STARTERS),
+        folders=["/", "/lib", PACKAGE],
+        heads=list(STARTERS),
         modules=list(NEEDED),
     )
     return dict(found)
@@ -141,9 +140,10 @@ def _check_missing(found: dict[str, Any], settings: dict[str, Any]) -> None:
 
 def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[list[str]]:
     """[from, to] for what has to be set aside; raises BoardError where that is not allowed."""
-    heads = {name: bytes.fromhex(head) for name, head in found["heads"].items()}
     foreign = [
-        name for name, head in heads.items() if not is_ours(head, own[name]) and not is_stock(head)
+        name
+        for name, head in heads(found).items()
+        if not is_ours(head, own[name]) and not is_stock(head)
     ]
     if foreign and not force:
         raise BoardError(
@@ -166,8 +166,8 @@ def _unwanted(found: dict[str, Any], wanted: dict[str, bytes], differ: list[str]
     copy of a configuration goes with it: a board without a clock might take the new one, which
     then has the same time, for the old one with damage."""
     kept = {*wanted, *(f"{path}~" for path in differ)}
-    if f.CONFIG not in differ:
-        kept.add(f.KEPT)
+    if CONFIG not in differ:
+        kept.add(KEPT)
     return [path for path in own_files(found) if path not in kept]
 
 
@@ -184,9 +184,9 @@ def _check_room(found: dict[str, Any], sizes: list[int]) -> None:
 def _copy(board: Mpremote, files: dict[str, bytes], progress: Progress | None) -> None:
     """Copies each file to its path with ~ added."""
     total = sum(map(len, files.values()))
-    folders = ["/lib", f.PACKAGE]
+    folders = ["/lib", PACKAGE]
     with tempfile.TemporaryDirectory() as place:
-        commands = ["exec", call_source(on_board.prepare, folders=folders)]
+        commands = ["exec", call_source(on_board.make_folders, folders=folders)]
         starts: dict[str, tuple[str, int]] = {}
         before = 0
         for number, (path, data) in enumerate(files.items()):
@@ -209,7 +209,3 @@ def _copy(board: Mpremote, files: dict[str, bytes], progress: Progress | None) -
 def _mpy_generation(files: dict[str, bytes]) -> int:
     """The second byte of every .mpy file; a board reads only its own generation."""
     return next(data[1] for path, data in files.items() if path.endswith(".mpy"))
-
-
-def _only(files: dict[str, bytes], name: str) -> dict[str, bytes]:
-    return {name: files[name]} if name in files else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import json
 import os
@@ -15,81 +14,19 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from ivota_tools.board import on_board
-from ivota_tools.board.files import BoardError
+from ivota_tools.board.errors import BoardError
+from ivota_tools.board.ports import check_port, in_use, need_mpremote
 
 ANSWER = "ivota-answer: "
 QUIET_S = 60
 """mpremote waits without limit for some answers; a board that is silent this long is stuck."""
 RESET_S = 0.5
 """A board that was told to reset has done it by then."""
-
-
-def find_port(port: str | None) -> str:
-    """The serial port to use: the one that was named, else the only board on USB."""
-    _need_mpremote()
-    from serial.tools import list_ports
-
-    if port:
-        return port
-    boards = [each for each in sorted(list_ports.comports()) if each.vid is not None]
-    if len(boards) == 1:
-        return str(boards[0].device)
-    if boards:
-        names = ", ".join(f"{each.device} ({each.description})" for each in boards)
-        raise BoardError(f"several boards are plugged in: {names}. Choose one with --port")
-    raise BoardError(
-        "no board found on USB. Plug it in with a cable that carries data (many only charge), "
-        "or name its port with --port"
-    )
-
-
-def check_port(port: str) -> None:
-    """Raises BoardError where the port cannot be opened, with the reason and what to do.
-
-    mpremote has one message for all of these ("failed to access").
-    """
-    if not port.startswith("/"):
-        return  # Windows, or a URL of pyserial's: nothing to look at beforehand
-    if not os.path.exists(port):
-        raise BoardError(
-            f"there is no port {port}. Is the board plugged in? `mpremote connect list` shows "
-            "the ports there are"
-        )
-    if not os.access(port, os.R_OK | os.W_OK):
-        group = Path(port).group()
-        raise BoardError(
-            f"no permission to use {port}. It belongs to the group {group}: run "
-            f"`sudo usermod -aG {group} $USER`, then log out and in again"
-        )
-
-
-def holders(port: str) -> list[str]:
-    """Programs that have the port open, as far as Linux shows them to this user."""
-    wanted = os.path.realpath(port)
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        try:
-            if any(os.path.realpath(fd) == wanted for fd in (process / "fd").iterdir()):
-                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
-        except OSError:
-            continue
-    return sorted(found)
-
-
-def in_use(port: str) -> BoardError:
-    """The error for a port that is there and allowed, and still cannot be opened."""
-    program = " and ".join(holders(port)) or "another program"
-    return BoardError(
-        f"{port} is in use by {program}. Close it (a serial monitor, an editor's board view, "
-        "another mpremote) and try again"
-    )
 
 
 def call_source(function: Callable[..., Any], **arguments: Any) -> str:
@@ -136,7 +73,7 @@ class Mpremote:
         With `resume` the program on the board is stopped but the board not soft-reset: boot.py
         does not run, so that nothing counts as a start. Raises BoardError.
         """
-        _need_mpremote()
+        need_mpremote()
         check_port(self.port)
         arguments = [sys.executable, "-m", "mpremote", "connect", self.port]
         arguments += ["resume", *command] if resume else command
@@ -198,6 +135,16 @@ class Mpremote:
         if settle:
             time.sleep(RESET_S)
 
+    @contextmanager
+    def restart_on_failure(self) -> Iterator[None]:
+        """Lets the program that was stopped start again when the work fails or is given up."""
+        try:
+            yield
+        except BaseException:
+            with suppress(BoardError):
+                self.reset()
+            raise
+
     def _follow(
         self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None
     ) -> tuple[list[str], bool]:
@@ -250,10 +197,3 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 def _last(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
-
-
-def _need_mpremote() -> None:
-    if importlib.util.find_spec("mpremote") is None:
-        raise BoardError(
-            "mpremote is not installed here. Install it with `python -m pip install mpremote`"
-        )

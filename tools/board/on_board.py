@@ -101,7 +101,7 @@ def look(
     return found
 
 
-def calm(config: str, state: str) -> bool:
+def feed_watchdog(config: str, state: str) -> bool:
     """Feeds a watchdog that the interrupted program may have left behind.
 
     A watchdog outlives the program and a soft reset, and would reset the board in the middle of
@@ -126,7 +126,7 @@ def calm(config: str, state: str) -> bool:
     return False
 
 
-def prepare(folders: list[str]) -> None:
+def make_folders(folders: list[str]) -> None:
     """Makes the folders that are not there."""
     import os
 
@@ -257,11 +257,11 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
     return found
 
 
-def ours(config: str, state: str) -> list[str]:
-    """The paths of what the package has written: its state, and firmware that is its own.
+def written(config: str, state: str) -> dict[str, Any]:
+    """The files that the package has written, its state and its firmware, and the firmware folder.
 
-    A firmware folder can be shared with an application, so only what is known there is listed:
-    bundles, what the state names, and unfinished downloads. The last path is the folder's.
+    That folder can be shared with an application, so only what is known there is listed: bundles,
+    what the state names, and unfinished downloads. It is empty where it is the root.
     """
     settings, status = load(config), load(state)
     folder = isinstance(settings, dict) and settings.get("firmware_dir") or "/firmware"
@@ -284,7 +284,7 @@ def ours(config: str, state: str) -> list[str]:
             found.append(path)
         elif unfinished and ending in ("bin", "new", "json", "json~"):
             found.append(path)
-    return found + [folder]
+    return {"files": found, "folder": folder}
 
 
 def erase(paths: list[str], folders: list[str], back: list[list[str]]) -> list[str]:

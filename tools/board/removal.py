@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivota_tools.board import files as f
 from ivota_tools.board import on_board
-from ivota_tools.board.found import STATE, is_ours, names_in, own_files, restarting
+from ivota_tools.board.files import CONFIG, PACKAGE, STARTERS, STATE
+from ivota_tools.board.found import heads, is_ours, names_in, own_files
 from ivota_tools.board.mpremote import Mpremote
 
 
@@ -22,40 +22,41 @@ class Removal:
 
 def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
     """Finds what on the board is ivota's own; the program on the board is stopped by this."""
-    own = {name: (root / name[1:]).read_bytes() for name in f.STARTERS}
-    with restarting(board):
+    own = {name: (root / name[1:]).read_bytes() for name in STARTERS}
+    with board.restart_on_failure():
         found = board.ask(
             on_board.look,
             resume=False,
             paths=[],
-            folders=["/", "/lib", f.PACKAGE],
-            heads=list(f.STARTERS),
+            folders=["/", "/lib", PACKAGE],
+            heads=list(STARTERS),
             modules=[],
         )
-        board.ask(on_board.calm, config=f.CONFIG, state=STATE)
-        at_root = names_in(found, "/")
+        board.ask(on_board.feed_watchdog, config=CONFIG, state=STATE)
+        at_root, there = names_in(found, "/"), heads(found)
         # main.py first: cut off in between, a board without a client is left, and not a client
         # whose boot.py is gone.
         mine = [
             name
-            for name in reversed(f.STARTERS)
-            if name in found["heads"] and is_ours(bytes.fromhex(found["heads"][name]), own[name])
+            for name in reversed(STARTERS)
+            if name in there and is_ours(there[name], own[name])
         ]
         back = [
             [f"{name}.bak", name]
-            for name in f.STARTERS
+            for name in STARTERS
             if f"{name[1:]}.bak" in at_root and (name in mine or name[1:] not in at_root)
         ]
-        *written, firmware = board.ask(on_board.ours, config=f.CONFIG, state=STATE)
+        written = board.ask(on_board.written, config=CONFIG, state=STATE)
         paths = mine + own_files(found)
-        if f.CONFIG[1:] in at_root and not keep_config:
-            paths.append(f.CONFIG)
-        return Removal(paths + written, [each for each in (f.PACKAGE, firmware) if each], back)
+        if CONFIG[1:] in at_root and not keep_config:
+            paths.append(CONFIG)
+        folders = [folder for folder in (PACKAGE, written["folder"]) if folder]
+        return Removal(paths + written["files"], folders, back)
 
 
 def remove(board: Mpremote, plan: Removal) -> list[str]:
     """Does it, and resets the board; returns what is gone."""
-    with restarting(board):
+    with board.restart_on_failure():
         gone = board.ask(on_board.erase, paths=plan.files, folders=plan.folders, back=plan.back)
     board.reset()
     return list(gone)

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ivota_tools.board import files as f
 from ivota_tools.board import on_board
-from ivota_tools.board.files import BoardError
-from ivota_tools.board.found import STATE, about
+from ivota_tools.board.errors import BoardError
+from ivota_tools.board.files import CONFIG, PACKAGE, STATE, board_files
+from ivota_tools.board.found import about
 from ivota_tools.board.mpremote import Mpremote
 
 
@@ -19,10 +19,10 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
     The program is stopped for this and started again: by a reset, or in a trial without one,
     unless the client has a thread of its own, which nothing but a reset ends.
     """
-    compiled, plain = f.board_files(root), f.board_files(root, source=True)
+    compiled, plain = board_files(root), board_files(root, source=True)
     wanted = {**compiled, **plain}
     arguments: dict[str, Any] = {
-        "config": f.CONFIG,
+        "config": CONFIG,
         "state": STATE,
         "paths": sorted(wanted),
         "clear": clear,
@@ -43,7 +43,7 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
         for path, digest in present.items()
         if digest == [len(wanted[path]), hashlib.sha256(wanted[path]).hexdigest()]
     ]
-    installed = any(path.startswith(f.PACKAGE) for path in present)
+    installed = any(path.startswith(PACKAGE) for path in present)
     complete = set(compiled) <= set(same) or set(plain) <= set(same)
     return {
         "port": board.port,

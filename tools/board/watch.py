@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ivota_tools.board.mpremote import check_port, in_use
+from ivota_tools.board.ports import check_port, in_use
 
 _EVENT = re.compile(r"ivota: (\S+)(.*)")
 _FIELD = re.compile(r"(\w+)=(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|.*?)(?= \w+=|$)")

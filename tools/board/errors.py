@@ -1,0 +1,5 @@
+"""What `ivota board` tells its user instead of a traceback."""
+
+
+class BoardError(RuntimeError):
+    """What is wrong with the board, its port or its configuration, and what to do."""

@@ -1,0 +1,80 @@
+"""Serial ports: which one a board is at, whether it can be used, and who else uses it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from ivota_tools.board.errors import BoardError
+
+
+def find_port(port: str | None) -> str:
+    """The serial port to use: the one that was named, else the only board on USB."""
+    need_mpremote()
+    from serial.tools import list_ports
+
+    if port:
+        return port
+    boards = [each for each in sorted(list_ports.comports()) if each.vid is not None]
+    if len(boards) == 1:
+        return str(boards[0].device)
+    if boards:
+        names = ", ".join(f"{each.device} ({each.description})" for each in boards)
+        raise BoardError(f"several boards are plugged in: {names}. Choose one with --port")
+    raise BoardError(
+        "no board found on USB. Plug it in with a cable that carries data (many only charge), "
+        "or name its port with --port"
+    )
+
+
+def need_mpremote() -> None:
+    """Raises BoardError where mpremote, which brings pyserial, is not installed."""
+    if importlib.util.find_spec("mpremote") is None:
+        raise BoardError(
+            "mpremote is not installed here. Install it with `python -m pip install mpremote`"
+        )
+
+
+def check_port(port: str) -> None:
+    """Raises BoardError where the port cannot be opened, with the reason and what to do.
+
+    mpremote has one message for all of these ("failed to access").
+    """
+    if not port.startswith("/"):
+        return  # Windows, or a URL of pyserial's: nothing to look at beforehand
+    if not os.path.exists(port):
+        raise BoardError(
+            f"there is no port {port}. Is the board plugged in? `mpremote connect list` shows "
+            "the ports there are"
+        )
+    if not os.access(port, os.R_OK | os.W_OK):
+        group = Path(port).group()
+        raise BoardError(
+            f"no permission to use {port}. It belongs to the group {group}: run "
+            f"`sudo usermod -aG {group} $USER`, then log out and in again"
+        )
+
+
+def holders(port: str) -> list[str]:
+    """Programs that have the port open, as far as Linux shows them to this user."""
+    wanted = os.path.realpath(port)
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        try:
+            if any(os.path.realpath(fd) == wanted for fd in (process / "fd").iterdir()):
+                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def in_use(port: str) -> BoardError:
+    """The error for a port that is there and allowed, and still cannot be opened."""
+    program = " and ".join(holders(port)) or "another program"
+    return BoardError(
+        f"{port} is in use by {program}. Close it (a serial monitor, an editor's board view, "
+        "another mpremote) and try again"
+    )
