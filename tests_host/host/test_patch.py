@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,9 @@ from shim.modules import deflate
 from shim.streams import BytesIO
 
 from ivota_tools import patch
-from ivota_tools.patch import GROUP, PIECE, PatchError, Record
+from ivota_tools.patch import PatchError, Record
+from ivota_tools.patch.format import GROUP, HEADER, PIECE
+from ivota_tools.patch.making import deflated
 
 
 @pytest.fixture(scope="module")
@@ -79,20 +82,24 @@ def test_any_two_byte_strings(base: bytes, result: bytes, times: int) -> None:
 
 
 def test_the_limits_of_records(pieces: Callable[..., Iterator[Any]]) -> None:
-    """Long copies and inserts, a piece in which all words differ, changes far apart."""
+    """Long copies and inserts, a piece in which all words differ, changes far apart, and more
+    records than a group has."""
     chance = random.Random(1)
     base = chance.randbytes(200_000)
     dense = bytes(b ^ 0x55 for b in base[70_000 : 70_000 + 3 * PIECE])
-    sparse = bytearray(base[80_000:90_000])
-    for at in range(0, 10_000, 511):
+    sparse = bytearray(base[80_000:130_000])
+    for at in range(0, 50_000, 601):
         sparse[at] ^= 1
     result = base[:150_001] + chance.randbytes(70_000) + dense + bytes(sparse)
     data = patch.make(base, result)
     assert on_a_board(pieces, base, data) == patch.apply(base, data) == result
     found = list(patch.records(data))
-    assert len(found) > GROUP or max(len(record.inserted) for record in found) <= 65_535
+    assert len(found) > GROUP
+    assert all(len(record.inserted) <= 65_535 for record in found)
     assert all(len(record.changes) <= 255 for record in found)
     assert all(record.copy <= 65_535 for record in found)
+    # Between changes that are more than 255 words apart is one that changes nothing.
+    assert any(added == 0 for record in found for _, added in record.changes)
 
 
 def test_what_a_patch_says() -> None:
@@ -145,20 +152,26 @@ def test_damage_is_noticed() -> None:
 
 
 def test_a_stream_is_not_unpacked_without_end() -> None:
-    """A megabyte of nothing in a kilobyte: more than the result can need is left."""
-    data = patch.make(b"", b"abc")
-    bomb = data[:84] + patch._deflated(bytes(1 << 22), 10)
-    with pytest.raises(PatchError):
-        patch.apply(b"", bomb)
+    """Four megabytes of nothing in four kilobytes: they are never in memory together."""
+    header = patch.make(b"", b"abc")[: HEADER.size]
+    bomb = header + deflated(bytes(1 << 22), 10)
+    assert len(bomb) < 5000
+    tracemalloc.start()
+    try:
+        with pytest.raises(PatchError):
+            patch.apply(b"", bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_records_of_a_byte_each_are_not_read_to_their_end() -> None:
     """Nine bytes of a stream for one of the result: 25 KB would keep a host at it for long."""
     groups = 20_000
-    header = bytearray(patch.make(b"", b"abc")[:84])
+    header = bytearray(patch.make(b"", b"abc")[: HEADER.size])
     header[32:36] = (32 * groups).to_bytes(4, "little")
     group = bytes([32]) + bytes([1, 0] * 32) + bytes(32 * 7)
-    bomb = bytes(header) + patch._deflated(group * groups, 10)
+    bomb = bytes(header) + deflated(group * groups, 10)
     assert len(bomb) < 30_000
     read: list[patch.Record] = []
     with pytest.raises(PatchError, match="more than its result needs"):

@@ -30,7 +30,7 @@ TARGET = Target(
         "tools/bundle.py",
         "tools/release/inspection.py",
         "tools/signing.py",
-        "tools/patch.py",
+        "tools/patch/reading.py",
     ),
     device=False,
     seeds=seeds,
@@ -51,7 +51,13 @@ TARGET = Target(
         ),
         Mistake(
             "a patch changes what it has not copied",
-            (("tools/patch.py", "if words and 2 * words[-1] >= min(copy, PIECE):", "if False:"),),
+            (
+                (
+                    "tools/patch/reading.py",
+                    "if words and 2 * words[-1] >= min(copy, PIECE):",
+                    "if False:",
+                ),
+            ),
         ),
         Mistake(
             "contents are not compared",
