@@ -76,7 +76,7 @@ class _Module:
 
 def document() -> str:
     """The whole page."""
-    lib, stubs = tree.root() / "lib" / "ivota", tree.CHECKOUT / "stubs" / "ivota-stubs"
+    lib, stubs = tree.LIBRARY / "ivota", tree.CHECKOUT / "stubs" / "ivota-stubs"
     parts = [_HEAD, "## On boards\n\n"]
     for name in DEVICE:
         source, typed = (

@@ -22,9 +22,9 @@ import tempfile
 from pathlib import Path
 
 from . import tree
-from .board.files import library
+from .board.files import library_files
 from .mpy import compile_mpy
-from .names import own
+from .names import own_names
 
 # What a board does without unless it wants it; a module in none of these is in package.json.
 # `once` finds a module that is not there when it is wanted: the update then fails, and says so.
@@ -52,20 +52,19 @@ def contents() -> dict[str, list[str]]:
     known = {f"ivota/{name}.py": extra for extra, names in EXTRAS.items() for name in names}
     known[BUNDLEFS] = "agent"
     found: dict[str, list[str]] = {"package": []}
-    for path in library(tree.root()):
+    for path in library_files(tree.root()):
         found.setdefault(known.get(path, "package"), []).append(path)
     return found
 
 
 def write_mip(folder: Path, base: str = "") -> None:
     """Writes the compiled package and its lists; raises ValueError where it does not compile."""
-    lib = tree.root() / "lib"
     for name, paths in contents().items():
         urls = []
         for path in paths:
-            data = (lib / path).read_bytes()
+            data = (tree.LIBRARY / path).read_bytes()
             if path != BUNDLEFS:
-                data = compile_mpy(data, path, own())
+                data = compile_mpy(data, path, own_names())
                 path = path.removesuffix(".py") + ".mpy"
             place = folder / "mpy" / path
             place.parent.mkdir(parents=True, exist_ok=True)

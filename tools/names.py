@@ -7,9 +7,9 @@ can stand for names that nobody outside of it uses.
 
 What is not proved to be the package's own keeps its name: what is bound nowhere in it, what
 stands in it as a text or as the keyword of a call, what the documentation names (`PUBLIC`), and
-what other libraries call by the same name (`FOREIGN`). No word that occurs in the package itself,
-and none that the interpreter or a library looks for, stands for another name, and in the whole
-package no word for two that could meet.
+what other libraries call by the same name (`FOREIGN`; both in words.py). No word that
+occurs in the package itself, and none that the interpreter or a library looks for, stands for
+another name, and in the whole package no word for two that could meet.
 
 `python -m ivota_tools.names` prints which word stands for which name; with `--read` it copies its
 input, a board's traceback, and puts the names back.
@@ -24,23 +24,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from ivota_tools import tree
-from ivota_tools.renaming import Names, parse
-from ivota_tools.words import FOREIGN, PUBLIC
-
-__all__ = [
-    "FOREIGN",
-    "LIBRARY",
-    "PUBLIC",
-    "Names",
-    "compiled_names",
-    "of_package",
-    "own",
-    "private",
-    "read_package",
-]
-
-LIBRARY = tree.root() / "lib"
+from ivota_tools.identifiers import parse
+from ivota_tools.renaming import Names
+from ivota_tools.tree import LIBRARY
 
 
 def read_package(folder: Path) -> dict[str, str]:
@@ -48,7 +34,7 @@ def read_package(folder: Path) -> dict[str, str]:
     return {path.stem: path.read_text() for path in sorted(folder.glob("*.py"))}
 
 
-def of_package(sources: Mapping[str, bytes]) -> Names:
+def names_of(sources: Mapping[str, bytes]) -> Names:
     """Those for `sources`, Python files of a board or bundle by their path.
 
     The package of this checkout gets all of its names. Any other one, of which nobody here has
@@ -60,40 +46,40 @@ def of_package(sources: Mapping[str, bytes]) -> Names:
         if folder.rpartition("/")[2] == "ivota":
             mine = LIBRARY / "ivota" / name
             if not mine.is_file() or mine.read_bytes() != source:
-                return private()
+                return private_names()
         elif _looks_inside(source):
-            return private()
-    return own()
+            return private_names()
+    return own_names()
 
 
 def _looks_inside(source: bytes) -> bool:
     try:
-        tree = parse(source)
+        module = parse(source)
     except (SyntaxError, ValueError):
         return False  # the compiler says what is wrong
     return any(
         isinstance(node, ast.ImportFrom)
         and (node.module or "").split(".")[0] == "ivota"
-        and any(each.name in own().public for each in node.names)
-        for node in ast.walk(tree)
+        and any(each.name in own_names().shared for each in node.names)
+        for node in ast.walk(module)
     )
 
 
-def compiled_names(script: Path) -> bytes:
+def renamed_script(script: Path) -> bytes:
     """A script that uses what is inside of the package, for a board that has it compiled."""
-    return own().rename_public(script.read_text()).encode()
+    return own_names().rename_shared(script.read_text()).encode()
 
 
 @cache
-def own() -> Names:
+def own_names() -> Names:
     """Those of this checkout's package, on which its tests run."""
     return Names(read_package(LIBRARY / "ivota"))
 
 
 @cache
-def private() -> Names:
+def private_names() -> Names:
     """Those of any other package: only what is private to a module becomes short."""
-    return Names({}, arguments=False, public=False)
+    return Names({}, arguments=False, shared_too=False)
 
 
 def main() -> None:
@@ -103,12 +89,12 @@ def main() -> None:
     sources = read_package(LIBRARY / "ivota")
     if given.read:
         for line in sys.stdin:
-            sys.stdout.write(own().read(line, sources))
+            sys.stdout.write(own_names().read(line, sources))
         return
-    for name, word in sorted(own().public.items()):
+    for name, word in sorted(own_names().shared.items()):
         print(f"{word:20} {name}")
     for module, source in sources.items():
-        for name, word in own().of_module(parse(source)).items():
+        for name, word in own_names().of_module(parse(source)).items():
             print(f"{word:20} {module}.{name}")
 
 

@@ -16,9 +16,12 @@ def root() -> Path:
     return brought if brought.is_dir() else CHECKOUT
 
 
+LIBRARY = root() / "lib"  # as it lies on boards: the package, and bundlefs beside it
+
+
 def version() -> str:
     """The package's version: lib/ivota/__init__.py is the one place that says it."""
-    text = (root() / "lib" / "ivota" / "__init__.py").read_text()
+    text = (LIBRARY / "ivota" / "__init__.py").read_text()
     found = re.search(r'^__version__ = "(.+)"', text, re.M)
     assert found
     return found[1]

@@ -17,7 +17,7 @@ from ivota_tools import toolchain
 from ivota_tools.board import files
 
 ROOT = Path(__file__).parents[2]
-LIBRARY = files.library(ROOT)
+FILES = files.library_files(ROOT)
 PACKAGE = (ROOT / "package.json").read_text()
 
 
@@ -40,7 +40,7 @@ def test_package_json_is_the_tree():
     """`python -m ivota_tools.board > package.json` writes it, after a file came or went."""
     assert written() == PACKAGE
     package = json.loads(PACKAGE)
-    assert [source for _, source in package["urls"]] == [f"lib/{path}" for path in LIBRARY]
+    assert [source for _, source in package["urls"]] == [f"lib/{path}" for path in FILES]
     assert {"bundlefs.py", "ivota/client.py"} <= {target for target, _ in package["urls"]}
     assert f'__version__ = "{package["version"]}"' in (ROOT / "lib/ivota/__init__.py").read_text()
 
@@ -100,8 +100,8 @@ def test_micropythons_own_mip_installs_it(url, bits, tmp_path):
     generation = [int(part) for part in run("import mip; print(mip.__version__)").split(".")[:2]]
     name = "package.json" if generation >= [0, 4] else "whole.json"
     assert "Done" in run(f"import mip; mip.install('{url}/{name}')")
-    assert files.library(tmp_path) == LIBRARY
-    for path in LIBRARY:
+    assert files.library_files(tmp_path) == FILES
+    for path in FILES:
         assert (lib / path).read_bytes() == (ROOT / "lib" / path).read_bytes()
     said = run("import ivota, bundlefs, ivota.config; print(ivota.__file__, bundlefs.__file__)")
     assert said.split() == [f"{lib}/ivota/__init__.py", f"{lib}/bundlefs.py"]
@@ -121,6 +121,6 @@ def test_mpremote_mip_installs_it(url, source, tmp_path):
             timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert board.files() == [f"/lib/{path}" for path in LIBRARY]
-        for path in LIBRARY:
+        assert board.files() == [f"/lib/{path}" for path in FILES]
+        for path in FILES:
             assert board.read(f"/lib/{path}") == (ROOT / "lib" / path).read_bytes()

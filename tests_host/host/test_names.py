@@ -9,8 +9,11 @@ import pytest
 
 from ivota_tools import names, toolchain
 from ivota_tools.mpy import compile_mpy
-from ivota_tools.names import FOREIGN, LIBRARY, PUBLIC, Names, of_package, own
+from ivota_tools.names import names_of, own_names
 from ivota_tools.release import pack
+from ivota_tools.renaming import Names
+from ivota_tools.tree import LIBRARY
+from ivota_tools.words import FOREIGN, PUBLIC
 
 CHECKOUT = LIBRARY.parent
 PACKAGE = sorted((LIBRARY / "ivota").glob("*.py"))
@@ -38,10 +41,10 @@ def begun(thing):
 
 def test_what_becomes_of_names() -> None:
     small = Names(SMALL)
-    assert {"shared", "work", "Thing", "begun"} <= set(small.public)
+    assert {"shared", "work", "Thing", "begun"} <= set(small.shared)
     # In a text, a keyword, of another library, or not bound here.
-    assert not {"named", "wanted", "theirs", "stack_size", "key"} & set(small.public)
-    words = [*small.public.values()]
+    assert not {"named", "wanted", "theirs", "stack_size", "key"} & set(small.shared)
+    words = [*small.shared.values()]
     assert len(words) == len(set(words))
     assert not set(words) & set(re.findall(r"\w+", SMALL["one"]))
     text = small.rename(SMALL["one"])
@@ -52,7 +55,7 @@ def test_what_becomes_of_names() -> None:
 
 def test_a_word_that_has_another_meaning_is_refused() -> None:
     small = Names(SMALL)
-    word = small.public["shared"]
+    word = small.shared["shared"]
     with pytest.raises(ValueError, match=f"{word} stands for another name"):
         small.rename(f"def f(x):\n    return x.{word}")
 
@@ -65,7 +68,7 @@ def test_only_names_change(path: Path) -> None:
     def texts(text: str) -> list[object]:
         return [n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant)]
 
-    renamed = own().rename(path.read_text())
+    renamed = own_names().rename(path.read_text())
     assert shape(renamed) == shape(path.read_text())
     assert texts(renamed) == texts(path.read_text())
 
@@ -83,7 +86,7 @@ def test_no_other_library_has_these_names() -> None:
                 theirs.add(ast.unparse(node.target).rpartition(".")[2])
             elif isinstance(node, ast.Assign):
                 theirs |= {ast.unparse(each).rpartition(".")[2] for each in node.targets}
-    assert not theirs & set(own().public), "these belong into FOREIGN"
+    assert not theirs & set(own_names().shared), "these belong into FOREIGN"
 
 
 def of_ours(text: str) -> set[str]:
@@ -101,14 +104,14 @@ def test_what_the_documentation_names_is_kept() -> None:
     programs = [*CHECKOUT.glob("examples/**/*.py"), CHECKOUT / "boot.py", CHECKOUT / "main.py"]
     used = set().union(*(of_ours(path.read_text()) for path in [*pages, *programs]))
     assert {"update_progress", "confirm", "run"} <= used
-    assert not used & set(own().public), "these belong into PUBLIC"
-    assert not (PUBLIC | FOREIGN) & set(own().public)
+    assert not used & set(own_names().shared), "these belong into PUBLIC"
+    assert not (PUBLIC | FOREIGN) & set(own_names().shared)
 
 
 @pytest.mark.parametrize("bits", [32, 64])
 def test_the_interpreter_knows_every_word(bits: int) -> None:
     """So none of them takes heap: the number of names stays what it was."""
-    words = [*own().public.values(), *own().words]
+    words = [*own_names().shared.values(), *own_names().words]
     script = (
         "import micropython\nclass A: pass\n"
         "micropython.qstr_info()\n"
@@ -134,21 +137,21 @@ def test_most_names_cost_nothing_in_a_file() -> None:
 
 def test_a_traceback_is_read_back() -> None:
     sources = names.read_package(LIBRARY / "ivota")
-    word = own().public["renew"]
-    private = own().of_module(ast.parse(sources["link"]))["_beat"]
+    word = own_names().shared["renew"]
+    private = own_names().of_module(ast.parse(sources["link"]))["_beat"]
     said = f'  File "job", in {word}\n  File "link.py", line 1, in {private}\n'
-    read = "".join(own().read(line, sources) for line in said.splitlines(keepends=True))
+    read = "".join(own_names().read(line, sources) for line in said.splitlines(keepends=True))
     assert read == '  File "job", in renew\n  File "link.py", line 1, in _beat\n'
     theirs = f'  File "app.py", line 3, in {word}\n'
-    assert own().read(theirs, sources) == theirs
+    assert own_names().read(theirs, sources) == theirs
 
 
 def test_another_package_keeps_what_its_modules_share(tmp_path: Path) -> None:
     ours = {f"lib/ivota/{path.name}": path.read_bytes() for path in PACKAGE}
-    assert of_package(ours) is own()
-    assert not of_package({**ours, "lib/ivota/link.py": b"pass"}).public
-    assert not of_package({**ours, "app.py": b"from ivota.wifi import Station"}).public
-    assert of_package({**ours, "app.py": b"from ivota.client import Client"}) is own()
+    assert names_of(ours) is own_names()
+    assert not names_of({**ours, "lib/ivota/link.py": b"pass"}).shared
+    assert not names_of({**ours, "app.py": b"from ivota.wifi import Station"}).shared
+    assert names_of({**ours, "app.py": b"from ivota.client import Client"}) is own_names()
     (tmp_path / "app.py").write_text("from ivota.wifi import Station\ndef main():\n    pass\n")
     out = tmp_path / "out.bin"
     pack(tmp_path, "1", out=out)

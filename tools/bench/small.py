@@ -22,7 +22,7 @@ from rich.console import Console
 
 from .. import bundle, patch
 from ..mpy import compile_mpy
-from ..names import compiled_names
+from ..names import renamed_script
 from ..sim import Board
 from ..sim.filesystem import BLOCK
 from ..toolchain import micropython, sources
@@ -141,7 +141,7 @@ class Work:
         self._numbers = iter(range(1 << 30))
         (folder / "0.1.bin").write_bytes(pair.base)
         (folder / "result").write_bytes(pair.result)
-        (folder / APPLY.name).write_bytes(compiled_names(APPLY))
+        (folder / APPLY.name).write_bytes(renamed_script(APPLY))
 
     def _fresh(self) -> Path:
         """A folder with the patch alone."""

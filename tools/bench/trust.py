@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..names import compiled_names
+from ..names import renamed_script
 from ..release import Signer, sign
 from ..signing_keys import PrivateKey, generate, load_private
 from ..toolchain import micropython
@@ -71,7 +71,7 @@ class Work:
             for size in SIZES:
                 firmware = signer.sign(random.Random(size).randbytes(size), "2", "other")
                 (folder / str(size)).write_bytes(firmware)
-            (folder / SCRIPT.name).write_bytes(compiled_names(SCRIPT))
+            (folder / SCRIPT.name).write_bytes(renamed_script(SCRIPT))
             yield cls(compiled_library(folder / "lib"), folder)
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from ivota_tools import tree
 from ivota_tools.board.errors import BoardError
 from ivota_tools.mpy import compile_mpy
-from ivota_tools.names import of_package
+from ivota_tools.names import names_of
 
 CONFIG = "/ivota.json"
 KEPT = "/ivota-kept.json"
@@ -21,7 +21,7 @@ STARTERS = ("/boot.py", "/main.py")
 PACKAGE = "/lib/ivota"
 
 
-def library(root: Path) -> list[str]:
+def library_files(root: Path) -> list[str]:
     """Every file under lib/, as a path below it: what `mip` installs."""
     lib = root / "lib"
     files = [path for path in lib.rglob("*") if path.is_file() and path.suffix != ".pyc"]
@@ -37,8 +37,8 @@ def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
     if not (root / "lib" / "ivota").is_dir():
         raise BoardError(f"{root}/lib/ivota is missing: run from a whole checkout of ivota")
     files: dict[str, bytes] = {}
-    contents = {path: (root / "lib" / path).read_bytes() for path in library(root)}
-    names = of_package({path: data for path, data in contents.items() if path[-3:] == ".py"})
+    contents = {path: (root / "lib" / path).read_bytes() for path in library_files(root)}
+    names = names_of({path: data for path, data in contents.items() if path[-3:] == ".py"})
     for path, content in contents.items():
         name = f"/lib/{path}"
         if not source and name.startswith(PACKAGE + "/") and name.endswith(".py"):
@@ -56,7 +56,7 @@ def package_json(root: Path, base: str = "") -> str:
     With `base`, a URL that ends in "/", the files' URLs are whole: mip 0.3 and older, frozen into
     MicroPython before 1.25 and into Debian's 1.26, take no relative ones.
     """
-    urls = [[path, f"{base}lib/{path}"] for path in library(root)]
+    urls = [[path, f"{base}lib/{path}"] for path in library_files(root)]
     lines = ",\n".join(f"    {json.dumps(url)}" for url in urls)
     head = f'  "version": {json.dumps(tree.version())},\n  "urls": [\n'
     return f'{{\n{head}{lines}\n  ],\n  "deps": []\n}}\n'

@@ -7,14 +7,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from .. import atomic, bundle, tree
+from .. import atomic, bundle
 from ..bundle import FILE_LIST, ReleaseError, check_path, check_version
 from ..mpy import compile_mpy
-from ..names import Names, of_package
+from ..names import names_of
+from ..renaming import Names
 from ..signing import Signer, split
+from ..tree import LIBRARY
 from .inspection import Release, inspect
 
-LIBRARY = tree.root() / "lib"
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")  # of a file, on any system
 _COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')
 
@@ -125,7 +126,7 @@ def _library(folder: Path) -> dict[str, Path]:
 def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     python = {name: path.read_bytes() for name, path in sources.items() if name[-3:] == ".py"}
-    names = of_package(python)
+    names = names_of(python)
     for name, source in sources.items():
         target = name
         if mpy and name.endswith(".py"):

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...cloud.broker import Broker
 from ...mpy import compile_mpy
-from ...names import compiled_names
+from ...names import renamed_script
 from ...sim import Board, Flash, Operation, Proxy, operations
 from ...sim.filesystem import BLOCK, read
 from ...toolchain import micropython
@@ -63,7 +63,7 @@ class Stage:
             "mqtt": {"host": "127.0.0.1", "port": self.broker.port},
             **options.pop("config", {}),
         }
-        contents = {"/main.py": compiled_names(DEVICE / main), **(files or {})}
+        contents = {"/main.py": renamed_script(DEVICE / main), **(files or {})}
         board = Board(self.folder / name, mpy=True, config=config, files=contents, **options)
         board.install()
         return board

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ...cloud.broker import Broker
 from ...mpy import compile_mpy
-from ...names import compiled_names
+from ...names import renamed_script
 from ...toolchain import micropython, umqtt, valgrind
 from ...tree import CHECKOUT
 from ..figures import Figure
@@ -59,7 +59,7 @@ def count(
         out = profile or Path(folder, "callgrind.out")
         if library:
             given, script = script, Path(folder, script.name)
-            script.write_bytes(compiled_names(given))
+            script.write_bytes(renamed_script(given))
         tool = [*valgrind(), "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
         process = subprocess.Popen(
             [*tool, *micropython(64), "-X", f"heapsize={heap}", str(script), *args],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mpy import compile_mpy
-from ...names import compiled_names
+from ...names import renamed_script
 from ...toolchain import micropython_ota
 from ...tree import CHECKOUT
 from ..download.wire import WINDOW
@@ -68,7 +68,7 @@ def board_options(
     """What a Board of that way is made with; `window`: with a board's TCP window."""
     head = WINDOW.encode() if window else b""
     if way is OURS:
-        main = compiled_names(DEVICE.parents[1] / "device" / "download.py")
+        main = renamed_script(DEVICE.parents[1] / "device" / "download.py")
         return {
             "mpy": True,
             "files": {"/boot.py": head + (CHECKOUT / "boot.py").read_bytes(), "/main.py": main},
