@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import access_cli, campaign_cli, cloud_cli, device_cli, firmware_cli, tree
+from . import access_cli, campaign_cli, cloud_cli, device_cli, firmware_cli, release_cli, tree
 from .board import app as board
 from .client_api import ApiError
 from .release import ReleaseError
@@ -38,7 +38,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "demo": demo,
         "cloud": cloud_cli.cloud,
         "board": board,
-        "release": firmware_cli.release,
+        "release": release_cli.release,
         "push": device_cli.push,
         "watch": device_cli.watch,
         "devices": device_cli.devices,

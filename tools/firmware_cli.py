@@ -1,9 +1,7 @@
-"""`ivota release`, `inspect`, `keygen`, `verify`, `firmware`: files to be pushed; wiring alone."""
+"""`ivota inspect`, `keygen`, `verify`, `firmware`: what a firmware file is, and whose."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,181 +9,8 @@ import typer
 
 from . import firmware_views as views
 from . import release as releases
-from .client_api import Client, Json
-from .terminal import AsJson, ask_secret, err, fail, out, print_json, show, warn
-
-
-def release(
-    source: Annotated[Path, typer.Argument(help="Folder with app.py, or a ready firmware file.")],
-    version: Annotated[
-        str | None, typer.Option(help="1 to 32 characters. A file that says its own needs none.")
-    ] = None,
-    out_file: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
-    application: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
-    pad_to: Annotated[int | None, typer.Option(help="Fill up to exactly N bytes.")] = None,
-    mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
-    key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
-    sequence: Annotated[
-        int | None, typer.Option(help="Of what is signed: above that of any release before.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Sign for boards whose configuration has this target.")
-    ] = None,
-    resign: Annotated[
-        bool, typer.Option("--resign", help="Sign a signed file again, so as to go back to it.")
-    ] = False,
-    base: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from",
-            help="Write a delta from this one as well: a VERSION whose file lies beside the new "
-            "one, a FILE, or VERSION=FILE. Repeatable.",
-        ),
-    ] = None,
-    compress: Annotated[
-        bool, typer.Option("--compress", help="Write it compressed as well.")
-    ] = False,
-    upload: Annotated[bool, typer.Option("--upload", help="Give all of it to the cloud.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a firmware file of an application folder, sign it, upload it.
-
-    With --from and --compress also what makes the same of less: the cloud gives
-    each device the smallest that it can use. The same input gives the same bytes;
-    the time that is signed is SOURCE_DATE_EPOCH, else none.
-    """
-    if version is not None:
-        for sentence in releases.check_version(version):
-            warn(sentence)
-    if key is None and (sequence is not None or target or resign):
-        fail("--sequence, --target and --resign are for signing: name a private key with --key")
-    if key is not None and sequence is None:
-        fail("--sequence is missing: a number above that of any release before")
-    if not source.exists():
-        fail(f"{source} does not exist; name the folder that holds app.py")
-    if source.is_dir():
-        if version is None:
-            fail("--version is missing: say which one this is, as in --version 0.2")
-        if resign:
-            fail("--resign is for a signed file, not for a folder")
-        name = application or source.resolve().name
-        signer = _signer(key, sequence, target)
-        made = releases.pack(
-            source,
-            version,
-            out=out_file or releases.default_out(name, version),
-            application=name,
-            pad_to=pad_to,
-            mpy=mpy,
-            signer=signer,
-        )
-    elif pad_to:
-        fail(f"{source} is a file already: it cannot be padded")
-    else:
-        signer = _signer(key, sequence, target)
-        made = _ready_file(source, out_file, version, signer, resign)
-        if not key and not upload and not base and not compress:
-            fail(
-                f"{source} is a file already: it can be signed with --key, given to --upload, "
-                "or be what --from and --compress write patches for"
-            )
-    patches = _patches(made, base or [], compress, signer, version)
-    shown = {**_release_json(made), "patches": [_release_json(each) for each in patches]}
-    if upload:
-        version = version or made.version
-        if not version:
-            fail(f"{source} does not say its version: name it with --version")
-        with Client() as client, views.bar(err) as bar:
-            for each, file in ((made, shown), *zip(patches, shown["patches"], strict=True)):
-                at = bar(f"uploading {each.path.name}")
-                given = client.upload(each.path, version, application, progress=at)
-                file["firmware_id"] = given["firmware"]["id"]
-    if as_json:
-        print_json(shown)
-        return
-    out.print(views.release_table(made))
-    out.print(f"file    {made.path}", markup=False, soft_wrap=True)
-    for each in patches:
-        out.print(views.patch_line(each, made), markup=False, soft_wrap=True)
-    if upload:
-        out.print(f"uploaded; next: ivota push {version} --device PRODUCT/NAME", markup=False)
-
-
-def _patches(
-    made: releases.Release,
-    bases: list[str],
-    compress: bool,
-    signer: releases.Signer | None,
-    version: str | None,
-) -> list[releases.Release]:
-    """What --from and --compress ask for, as files beside `made`; with a bar for each."""
-    if not bases and not compress:
-        return []
-    if made.signed and not signer:
-        fail(f"{made.path} is signed: a patch for it needs --key and --sequence as well")
-    wanted: list[tuple[str, Path | None, str | None]] = []
-    for base in bases:
-        said, _, named = base.rpartition("=")
-        file = Path(named)
-        if not said and not file.is_file():
-            said, file = named, releases.find_base(named, made)
-        elif not file.is_file():
-            fail(f"{file} is not a file: the base of a delta is one")
-        wanted.append((f"from {said or file.name}", file, said or None))
-    if compress:
-        wanted.append(("compressed", None, None))
-    found = []
-    with views.bar(err) as bar:
-        for what, base_file, base_version in wanted:
-            name = base_version
-            if base_file and not name:
-                name = _inspected(base_file).version
-            patch = releases.make_patch(
-                made,
-                base_file,
-                out=releases.patch_out(made.path, name),
-                signer=signer,
-                base_version=base_version,
-                version=version,
-                progress=bar(what),
-            )
-            if patch:
-                found.append(patch)
-            else:
-                warn(f"{what} it is no smaller than the full firmware: left out")
-    return found
-
-
-def _ready_file(
-    source: Path,
-    out_file: Path | None,
-    version: str | None,
-    signer: releases.Signer | None,
-    resign: bool,
-) -> releases.Release:
-    if signer is None:
-        if out_file:
-            fail(f"{source} is a file already: --out is for what is made of it, with --key")
-        return _inspected(source)
-    if out_file is None:
-        fail("--out is missing: the file to write")
-    return releases.sign(source, signer, out=out_file, version=version, again=resign)
-
-
-def _signer(key: Path | None, sequence: int | None, target: str | None) -> releases.Signer | None:
-    if key is None or sequence is None:
-        return None
-    from .signing_keys import load_private
-
-    try:
-        time = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
-    except ValueError:
-        fail("SOURCE_DATE_EPOCH is not a number of seconds")
-    return releases.Signer(load_private(key, _passphrase), sequence, target, time)
-
-
-def _passphrase(new: bool = False) -> str:
-    return ask_secret("Passphrase", "IVOTA_PASSPHRASE", new)
+from .client_api import Client
+from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, show
 
 
 def keygen(
@@ -202,7 +27,7 @@ def keygen(
     """
     from .signing_keys import generate, load_public
 
-    public = generate(file, None if no_passphrase else _passphrase(new=True))
+    public = generate(file, None if no_passphrase else ask_passphrase(new=True))
     made = load_public(public)
     if as_json:
         print_json({"private": str(file), "public": str(public), "key": made.id})
@@ -228,22 +53,24 @@ def verify(
     from . import signing
     from .signing_keys import load_public
 
-    made = _inspected(file)
-    keys = [load_public(path) for path in key]
-    signing.verify(file.read_bytes(), keys)
-    if base and not made.patch:
-        fail(f"{file} is no delta: --base is for those")
-    if made.patch and (base or not made.patch.base_size):
-        whole = releases.apply_patch(file, base)
-        inner = signing.verify(whole, keys).header
-        if (inner.version, inner.kind) != (made.version, made.patch.kind):
-            fail(f"{file} makes the {inner.kind} {inner.version}, and is signed for another")
+    with reading():
+        made = releases.inspect(file)
+        keys = [load_public(path) for path in key]
+        signing.verify(file.read_bytes(), keys)
+        if base and not made.patch:
+            fail(f"{file} is no delta: --base is for those")
+        result_too = bool(made.patch and (base or not made.patch.base_size))
+        if made.patch and result_too:
+            whole = releases.apply_patch(file, base)
+            inner = signing.verify(whole, keys).header
+            if (inner.version, inner.kind) != (made.version, made.patch.kind):
+                fail(f"{file} makes the {inner.kind} {inner.version}, and is signed for another")
     if as_json:
-        print_json(_release_json(made))
+        print_json(views.release_json(made))
         return
     out.print(views.release_table(made))
     out.print(f"good    {file} is signed by a key that is trusted", markup=False, soft_wrap=True)
-    if made.patch and (base or not made.patch.base_size):
+    if result_too:
         out.print("good    and so is what it makes", markup=False)
     elif made.patch:
         out.print("open    whether what it makes is, too: name its --base", markup=False)
@@ -254,9 +81,10 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show what a firmware file is."""
-    found = _inspected(file)
+    with reading():
+        found = releases.inspect(file)
     if as_json:
-        print_json(_release_json(found))
+        print_json(views.release_json(found))
     else:
         out.print(views.release_table(found, every=True))
 
@@ -265,14 +93,3 @@ def firmware(as_json: AsJson = False) -> None:
     """List the firmware that can be pushed."""
     with Client() as client:
         show(client.firmware(), as_json, views.firmware_table)
-
-
-def _inspected(file: Path) -> releases.Release:
-    try:
-        return releases.inspect(file)
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
-
-
-def _release_json(made: releases.Release) -> Json:
-    return {**dataclasses.asdict(made), "path": str(made.path)}

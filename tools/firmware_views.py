@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -67,12 +68,16 @@ def patch_line(made: Release, whole: Release) -> str:
     """Where a patch lies, and how much it spares."""
     assert made.patch
     what = f"from {made.patch.base_version}" if made.patch.base_size else "compressed"
-    return f"patch   {made.path}: {what}, {made.size:,} bytes, {percent(made, whole)} of the full"
+    return f"patch   {made.path}: {what}, {made.size:,} bytes, {_percent(made, whole)} of the full"
 
 
-def percent(made: Release, whole: Release) -> str:
+def _percent(made: Release, whole: Release) -> str:
     share = 100 * made.size / whole.size
     return f"{share:.2f} %" if share < 1 else f"{share:.1f} %"
+
+
+def release_json(release: Release) -> Json:
+    return {**dataclasses.asdict(release), "path": str(release.path)}
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -28,6 +29,15 @@ def fail(sentence: str) -> NoReturn:
 
 def warn(sentence: str) -> None:
     err.print("ivota: warning:", sentence, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """A file that was named and cannot be read ends the command with a sentence."""
+    try:
+        yield
+    except OSError as error:
+        fail(f"{error.filename} cannot be read: {error.strerror}")
 
 
 def show(found: Found, as_json: bool, view: Callable[[Found], RenderableType]) -> None:
@@ -60,3 +70,8 @@ def ask_secret(what: str, variable: str, new: bool) -> str:
         return str(typer.prompt(what, hide_input=True, confirmation_prompt=new, err=True))
     except typer.Abort:
         fail(f"no {what.lower()} was given: type one at a terminal, or give it in {variable}")
+
+
+def ask_passphrase(new: bool = False) -> str:
+    """Of a private key."""
+    return ask_secret("Passphrase", "IVOTA_PASSPHRASE", new)

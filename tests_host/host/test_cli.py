@@ -25,21 +25,12 @@ IVOTA = [sys.executable, "-m", "ivota_tools.cli"]
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    lib = tmp_path_factory.mktemp("library")
-    (lib / "ivota").mkdir()
-    (lib / "ivota" / "__init__.py").write_text("")
-    (lib / "bundlefs.py").write_text("")
-    return lib
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory, library):
+def app(tmp_path_factory):
     """An application that brings its own library: these tests do not depend on lib/."""
     folder = tmp_path_factory.mktemp("apps") / "blinky"
-    (folder / "lib").mkdir(parents=True)
-    (library / "ivota").rename(folder / "lib" / "ivota")
-    (library / "bundlefs.py").rename(folder / "lib" / "bundlefs.py")
+    (folder / "lib" / "ivota").mkdir(parents=True)
+    (folder / "lib" / "ivota" / "__init__.py").write_text("")
+    (folder / "lib" / "bundlefs.py").write_text("")
     (folder / "app.py").write_text("def main():\n    pass\n")
     return folder
 
@@ -241,6 +232,8 @@ def test_errors_say_what_to_do(app, tmp_path):
     assert "cannot be padded" in wrong("release", app, "--version", "1", "--pad-to", 10, *out)
     (tmp_path / "image.bin").write_bytes(b"\xe9" + bytes(100))
     assert "--upload" in wrong("release", tmp_path / "image.bin", "--version", "1")
+    nowhere = ["--out", tmp_path / "image.bin" / "x.bin"]
+    assert "x.bin cannot be written" in wrong("release", app, "--version", "1", *nowhere)
     assert "--device" in wrong("push", "1", code=2)
     assert "say which one this is" in wrong("release", app, *out)
     unasked = quick("keygen", tmp_path / "owner.key", code=1).stderr
@@ -394,6 +387,8 @@ def test_a_signed_patch_and_what_it_makes(app, tmp_path):
     assert found["signed"]["kind"] == "patch" and found["version"] == "2"
     why = refusal("verify", patch, "--key", public, "--base", tmp_path / "t-2.bin")
     assert "wrong base" in why
+    missing = refusal("verify", patch, "--key", public, "--base", tmp_path / "none")
+    assert "none cannot be read" in missing
     assert "no delta" in refusal("verify", tmp_path / "t-2.bin", "--key", public, "--base", base)
     # A board with keys takes no patch that is not signed, whatever it makes.
     assert "--key" in refusal("release", tmp_path / "t-2.bin", "--from", "1")

@@ -61,8 +61,7 @@ def pack(
                 f"the archive alone has {len(archive)} bytes: it cannot be padded to {pad_to}"
             )
         archive += hashlib.shake_256(b"ivota filler").digest(pad_to - len(archive))
-    atomic.write(out, signer.sign(archive, version, "bundle") if signer else archive)
-    return inspect(out)
+    return written(out, signer.sign(archive, version, "bundle") if signer else archive)
 
 
 def sign(
@@ -85,7 +84,15 @@ def sign(
         raise ReleaseError(f"{source} does not say its version: name it with --version")
     if made.signed and signer.target is None:
         signer = replace(signer, target=made.signed.target)
-    atomic.write(out, signer.sign(split(source.read_bytes())[0], version, made.kind))
+    return written(out, signer.sign(split(source.read_bytes())[0], version, made.kind))
+
+
+def written(out: Path, data: bytes) -> Release:
+    """Puts a firmware file there and returns what it is. Raises ReleaseError."""
+    try:
+        atomic.write(out, data)
+    except OSError as error:
+        raise ReleaseError(f"{out} cannot be written: {error.strerror}") from None
     return inspect(out)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import atomic, patch
+from .. import patch
 from ..bundle import ReleaseError
 from ..patch import PatchError
 from ..signing import Signer, split
 from .inspection import Release, inspect
-from .packing import SAFE_NAME
+from .packing import SAFE_NAME, written
 
 
 def make_patch(
@@ -56,8 +56,7 @@ def make_patch(
         data = signer.sign(data, version, "patch")
     if len(data) >= len(whole):
         return None
-    atomic.write(out, data)
-    return inspect(out)
+    return written(out, data)
 
 
 def apply_patch(file: Path, base: Path | None) -> bytes:
