@@ -1,4 +1,4 @@
-"""`ivota campaign …` and `ivota group …`: wiring between the client and the views."""
+"""`ivota campaign …`: what can be typed, and what it says when that is not understood."""
 
 from __future__ import annotations
 
@@ -8,54 +8,16 @@ from typing import Annotated
 
 import typer
 
-from . import fleet_views as views
+from . import campaign_views as views
 from .client_api import Client, Json
 from .device_views import device_table
-from .spans import seconds
-from .terminal import AsJson, fail, out, print_json, show
+from .terminal import AsJson, fail, out, print_json, show, span
 
-group = typer.Typer(no_args_is_help=True, help="Groups of devices, by query.")
 campaign = typer.Typer(no_args_is_help=True, help="One firmware for many devices, in stages.")
 
 Id = Annotated[int, typer.Argument(min=1, help="Its number, as `ivota campaign list` shows it.")]
 
 POLL_S = 1.0
-
-
-@group.command("set")
-def group_set(name: str, query: str, as_json: AsJson = False) -> None:
-    """Make a group of a query: tag:T product:P name:N* version<V seen<7d, - negates."""
-    with Client() as client:
-        show(client.put_group(name, query), as_json, "{name}: {devices} devices".format_map)
-
-
-@group.command("list")
-def group_list(as_json: AsJson = False) -> None:
-    """List the groups."""
-    with Client() as client:
-        show(client.groups(), as_json, views.group_table)
-
-
-@group.command("show")
-def group_show(query: str, as_json: AsJson = False) -> None:
-    """List the devices of a group, or of a query."""
-    with Client() as client:
-        known = {each["name"]: each["query"] for each in client.groups()}
-        found = client.query(known.get(query, query))
-    if as_json:
-        print_json(found)
-    else:
-        out.print(device_table(found))
-
-
-@group.command("remove")
-def group_remove(name: str) -> None:
-    """Forget a group; campaigns that have begun go on."""
-    with Client() as client:
-        for each in client.groups():
-            if each["name"] == name:
-                return client.remove_group(each["id"])
-    fail(f"there is no group {name!r}: `ivota group list` shows those that there are")
 
 
 @campaign.command("create")
@@ -102,10 +64,10 @@ def campaign_create(
             query=query,
             stages=[_stage(each) for each in stages.split(",")],
             success_share=_share(success),
-            soak_s=_span(soak),
+            soak_s=span(soak),
             stop_share=None if stop == "never" else _share(stop),
             stop_least=least,
-            timeout_s=_span(timeout) if timeout else None,
+            timeout_s=span(timeout) if timeout else None,
             active_most=at_once,
             starts_per_min=per_minute,
             only_outdated=only_outdated,
@@ -216,16 +178,9 @@ def _share(text: str) -> float:
         fail(f"{text!r} is no share: 90%, or 0.9")
 
 
-def _span(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        fail(str(error))
-
-
 def _time(text: str) -> float:
     if text.startswith("+"):
-        return time.time() + _span(text[1:])
+        return time.time() + span(text[1:])
     try:
         return datetime.datetime.fromisoformat(text).timestamp()
     except ValueError:

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import access_cli, campaign_cli, cloud_cli, device_cli, firmware_cli, release_cli, tree
+from . import (
+    access_cli,
+    campaign_cli,
+    cloud_cli,
+    device_cli,
+    firmware_cli,
+    group_cli,
+    release_cli,
+    tree,
+)
 from .board import app as board
 from .client_api import ApiError
 from .release import ReleaseError
@@ -57,7 +66,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "tag": device_cli.tag,
         "secret": device_cli.secret,
     },
-    "Many devices": {"group": campaign_cli.group, "campaign": campaign_cli.campaign},
+    "Many devices": {"group": group_cli.group, "campaign": campaign_cli.campaign},
     "The cloud itself": {
         "health": access_cli.health,
         "audit": access_cli.audit,

@@ -61,10 +61,7 @@ class Client:
 
     def devices(self) -> list[Json]:
         """All of them, by id."""
-        found: list[Json] = []
-        while page := self._list("devices", after=found[-1]["id"] if found else 0):
-            found += page
-        return found
+        return self._pages("devices")
 
     def device(self, name: str) -> Json:
         """By PRODUCT/NAME, or a NAME that only one device has."""
@@ -72,11 +69,7 @@ class Client:
 
     def reports(self, device_id: int) -> list[Json]:
         """All that a device said, oldest first."""
-        found: list[Json] = []
-        path = f"devices/{device_id}/reports"
-        while page := self._list(path, after=found[-1]["id"] if found else 0):
-            found += page
-        return found
+        return self._pages(f"devices/{device_id}/reports")
 
     def firmware(self) -> list[Json]:
         return self._list("firmware")
@@ -180,11 +173,7 @@ class Client:
 
     def campaign_devices(self, campaign_id: int) -> list[Json]:
         """All of them, by id."""
-        found: list[Json] = []
-        path = f"campaigns/{campaign_id}/devices"
-        while page := self._list(path, after=found[-1]["id"] if found else 0):
-            found += page
-        return found
+        return self._pages(f"campaigns/{campaign_id}/devices")
 
     def act_on_campaign(self, campaign_id: int, action: str) -> Json:
         """`action`: start, pause, resume, cancel or retry."""
@@ -220,10 +209,7 @@ class Client:
 
     def audit(self) -> list[Json]:
         """Who changed what, oldest first."""
-        found: list[Json] = []
-        while page := self._list("audit", after=found[-1]["id"] if found else 0):
-            found += page
-        return found
+        return self._pages("audit")
 
     def users(self) -> list[Json]:
         """Who may sign in to the console."""
@@ -286,6 +272,13 @@ class Client:
     def _list(self, path: str, **params: Any) -> list[Json]:
         answer: list[Json] = self._ask("GET", path, params=params)
         return answer
+
+    def _pages(self, path: str) -> list[Json]:
+        """All of a list that the cloud gives in pages, by id."""
+        found: list[Json] = []
+        while page := self._list(path, after=found[-1]["id"] if found else 0):
+            found += page
+        return found
 
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
         with self._errors():

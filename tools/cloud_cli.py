@@ -13,8 +13,7 @@ import typer
 from rich.logging import RichHandler
 
 from .client_api import default_data
-from .spans import seconds
-from .terminal import AsJson, err, fail, out, print_json, warn
+from .terminal import AsJson, err, fail, out, print_json, span, warn
 
 if TYPE_CHECKING:
     from .cloud.backup import Copied
@@ -89,10 +88,7 @@ def cloud(
         handlers=[RichHandler(console=err, show_path=False)],
     )
     logging.getLogger("ivota").setLevel(logging.INFO)
-    try:
-        keep_s = None if keep_reports is None else seconds(keep_reports)
-    except ValueError as error:
-        fail(str(error))
+    keep_s = None if keep_reports is None else span(keep_reports)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from typing import Annotated
 
 import typer
 
 from . import device_views as views
+from .access_views import health_line
 from .client_api import ApiError, Client, Json
-from .fleet_views import health_line
 from .terminal import AsJson, err, fail, out, print_json, show, warn
+
+REPORTS_SHOWN = 50  # of one device
+AGAIN_S = 2.0  # after which a lost link to the cloud is tried again
 
 DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or NAME alone.")]
 
@@ -63,23 +66,32 @@ def devices(
         health = client.health()
         if not health["ok"]:
             warn(health_line(health))
-        found = client.devices() if device is None else [client.device(device)]
-        reports = client.reports(found[0]["id"]) if device is not None else []
-        why = client.why(found[0]["id"])["why"] if device is not None else ""
+        if device is None:
+            _all_devices(client, as_json)
+        else:
+            _one_device(client, device, as_json)
+
+
+def _all_devices(client: Client, as_json: bool) -> None:
+    found = client.devices()
+    if found or as_json:
+        return show(found, as_json, views.device_table)
+    out.print(
+        "no device has reported yet: `ivota board install` sets a board up, "
+        "`ivota sim board` is a simulated one",
+        soft_wrap=True,
+    )
+
+
+def _one_device(client: Client, name: str, as_json: bool) -> None:
+    found = client.device(name)
+    why = client.why(found["id"])["why"]
+    reports = client.reports(found["id"])
     if as_json:
-        print_json(found if device is None else {**found[0], "why": why, "reports": reports})
-        return
-    if not found:
-        out.print(
-            "no device has reported yet: `ivota board install` sets a board up, "
-            "`ivota sim board` is a simulated one",
-            soft_wrap=True,
-        )
-        return
-    out.print(views.device_table(found))
-    if device is not None:
-        out.print(why, markup=False, soft_wrap=True)
-        out.print(views.report_table(reports[-50:]))
+        return print_json({**found, "why": why, "reports": reports})
+    out.print(views.device_table([found]))
+    out.print(why, markup=False, soft_wrap=True)
+    out.print(views.report_table(reports[-REPORTS_SHOWN:]))
 
 
 def watch(
@@ -91,23 +103,21 @@ def watch(
         only = None if device is None else client.device(device)["id"]
         tell = print_json if as_json else watcher.show
         after = 0
-        while True:
-            try:
-                for changed in client.events(after):
-                    after = changed["revision"]
-                    if only is None or changed["id"] == only:
-                        tell(changed)
-            except KeyboardInterrupt:
-                return
-            except ApiError as error:
-                if error.status or not after:
-                    raise
-                # Seen working before: the cloud is being restarted, or the link is bad.
-                warn(str(error))
+        try:
+            while True:
                 try:
-                    threading.Event().wait(2)
-                except KeyboardInterrupt:
-                    return
+                    for changed in client.events(after):
+                        after = changed["revision"]
+                        if only is None or changed["id"] == only:
+                            tell(changed)
+                except ApiError as error:
+                    if error.status or not after:
+                        raise
+                    # Seen working before: the cloud is being restarted, or the link is bad.
+                    warn(str(error))
+                    time.sleep(AGAIN_S)
+        except KeyboardInterrupt:
+            return
 
 
 def tag(

@@ -1,4 +1,4 @@
-"""What the commands share: where they print, what they ask for, and how they fail."""
+"""What the commands share: where they print, what they read and ask for, and how they fail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
+
+from .spans import seconds
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -59,6 +61,14 @@ def titled_table(title: str, *columns: str) -> Table:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def span(text: str) -> float:
+    """The seconds of a span as it was typed; what is none ends the command."""
+    try:
+        return seconds(text)
+    except ValueError as error:
+        fail(str(error))
 
 
 def ask_secret(what: str, variable: str, new: bool) -> str:

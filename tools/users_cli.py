@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import fleet_views as views
+from . import access_views as views
 from .client_api import Client, Json
 from .terminal import AsJson, ask_secret, fail, show
 

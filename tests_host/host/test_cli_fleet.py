@@ -1,6 +1,8 @@
 """`ivota campaign`, `group`, `token` and their like, as people and scripts use them."""
 
 import json
+import re
+from contextlib import ExitStack
 
 import pytest
 from cloud_support import Device
@@ -32,64 +34,104 @@ def ivota(cloud):
     return run
 
 
-def test_a_campaign_from_the_command_line(cloud, ivota):
-    with Device(cloud.mqtt_port, "P", "one") as one, Device(cloud.mqtt_port, "P", "two") as two:
-        one.hello("0.1")
-        two.hello("0.1")
-        assert "P/one beta" in ivota("tag", "P/one", "beta", "x", "--remove", "x")
-        assert "beta: 1 devices" in ivota("group", "set", "beta", "tag:beta version<0.2")
-        assert "tag:beta version<0.2" in ivota("group", "list")
-        assert "P/one" in ivota("group", "show", "beta")
-        assert "P/two" in ivota("group", "show", "version:0.1 -tag:beta")
-        shown = ivota("campaign", "create", "0.2", "--group", "beta", "--stages", "1,100%",
-                      "--soak", "1s", "--at-once", 5, "--timeout", "1h")  # fmt: skip
-        assert "campaign 1 0.2 → 0.2 running" in shown and "stage 1" in shown
-        push = one.expect("update_firmware")
-        assert "no pushes until resumed" in ivota_after_pause(ivota, "P/one")
-        one.update(push)
-        assert "1 of 1 done, 0 failed" in ivota("campaign", "watch", 1)
-        found = json.loads(ivota("campaign", "show", 1, "--devices", "--json"))
-        assert found["state"] == "finished" and found["devices"][0]["device"] == "P/one"
-        assert "finished" in ivota("campaign", "list")
-        assert "0 devices are tried again" in ivota("campaign", "retry", 1)
-        assert "P/one done: it runs 0.2" not in ivota("why", "P/two")
-        two.expect_nothing(0.1)
-        ivota("campaign", "create", "0.2", "-q", "name:two", "--draft")
-        assert "begins when it is started" in ivota("campaign", "show", 2)
-        ivota("campaign", "start", 2)
-        two.expect("update_firmware")
-        assert "cancelled" in ivota("campaign", "cancel", 2)
-        assert "is cancelled already" in ivota("campaign", "cancel", 2, code=1)
-        assert "P/two" in ivota("retry", "two")
-        two.expect("update_firmware")
-        assert "cancelled" in ivota("cancel", "two")
-        listed = ivota("attempts", "two")
-        assert listed.count("0.2") == 2 and listed.count("cancelled") == 2
-        assert [
-            each["campaign_id"] for each in json.loads(ivota("attempts", "two", "--json"))
-        ] == [
-            2,
-            None,
-        ]
-        assert "done" in ivota("attempts", "one", "--reports", 1)
-        said = json.loads(ivota("attempts", "one", "--reports", 1, "--json"))
-        assert said[-1]["state"] == "done" and said[0]["state"] == "downloading"
-        assert "two has 2 attempts" in ivota("attempts", "two", "--reports", 3, code=1)
-        assert "it takes in reports" in ivota("health")
-        assert json.loads(ivota("health", "--json"))["counters"]["report_version"] >= 2
-        ivota("campaign", "create", "0.2", "-q", "all", "--start-at", "+1d")
-        assert "begins at 20" in ivota("campaign", "show", 3)
-        assert "campaign pause" in ivota("audit")
-        assert "0.2" in ivota("firmware")
-        assert "why" in json.loads(ivota("devices", "one", "--json"))
+@pytest.fixture
+def device(cloud):
+    """Connects a device, which runs 0.1."""
+    with ExitStack() as connected:
+
+        def connect(name):
+            found = connected.enter_context(Device(cloud.mqtt_port, "P", name))
+            found.hello("0.1")
+            return found
+
+        yield connect
 
 
-def ivota_after_pause(ivota, device):
-    """What is said of a device while its campaign is paused; it is resumed afterwards."""
-    ivota("campaign", "pause", 1)
-    said = ivota("why", device)
-    ivota("campaign", "resume", 1)
-    return said
+def created(ivota, *options):
+    """The number of a new campaign of 0.2."""
+    return json.loads(ivota("campaign", "create", "0.2", *options, "--json"))["id"]
+
+
+def test_tags_make_a_group(device, ivota):
+    device("tagged")
+    device("plain")
+    assert "P/tagged beta" in ivota("tag", "P/tagged", "beta", "x", "--remove", "x")
+    assert "beta: 1 devices" in ivota("group", "set", "beta", "tag:beta version<0.2")
+    assert "tag:beta version<0.2" in ivota("group", "list")
+    shown = ivota("group", "show", "beta")
+    assert "P/tagged" in shown and "P/plain" not in shown
+    shown = ivota("group", "show", "version:0.1 -tag:beta")
+    assert "P/plain" in shown and "P/tagged" not in shown
+
+
+def test_a_campaign_from_its_start_to_its_end(device, ivota):
+    one, other = device("one"), device("other")
+    ivota("group", "set", "first", "name:one version<0.2")
+    shown = ivota("campaign", "create", "0.2", "--group", "first", "--stages", "1,100%",
+                  "--soak", "1s", "--at-once", 5, "--timeout", "1h")  # fmt: skip
+    number = re.match(r"campaign (\d+) 0\.2 → 0\.2 running", shown)[1]
+    assert "stage 1" in shown
+    push = one.expect("update_firmware")
+    ivota("campaign", "pause", number)
+    assert "no pushes until resumed" in ivota("why", "P/one")
+    ivota("campaign", "resume", number)
+    one.update(push)
+    assert "1 of 1 done, 0 failed" in ivota("campaign", "watch", number)
+    found = json.loads(ivota("campaign", "show", number, "--devices", "--json"))
+    assert found["state"] == "finished" and found["devices"][0]["device"] == "P/one"
+    assert "finished" in ivota("campaign", "list")
+    assert "0 devices are tried again" in ivota("campaign", "retry", number)
+    assert ivota("why", "P/other") == "P/other idle: no firmware has been given to it\n"
+    other.expect_nothing(0.1)
+    assert "campaign pause" in ivota("audit")
+
+
+def test_a_draft_is_started_and_cancelled_by_hand(device, ivota):
+    two = device("two")
+    number = created(ivota, "-q", "name:two", "--draft")
+    assert "begins when it is started" in ivota("campaign", "show", number)
+    ivota("campaign", "start", number)
+    two.expect("update_firmware")
+    assert "cancelled" in ivota("campaign", "cancel", number)
+    assert "is cancelled already" in ivota("campaign", "cancel", number, code=1)
+
+
+def test_a_campaign_waits_for_its_time(ivota):
+    number = created(ivota, "-q", "name:nobody", "--start-at", "+1d")
+    assert "begins at 20" in ivota("campaign", "show", number)
+
+
+def test_what_one_device_was_given(device, ivota):
+    three = device("three")
+    number = created(ivota, "-q", "name:three")
+    three.expect("update_firmware")
+    ivota("campaign", "cancel", number)
+    assert "P/three" in ivota("retry", "three")
+    three.update(three.expect("update_firmware"))
+    listed = ivota("attempts", "three")
+    assert listed.count("0.2") == 2 and "cancelled" in listed and "done" in listed
+    attempts = json.loads(ivota("attempts", "three", "--json"))
+    assert [each["campaign_id"] for each in attempts] == [number, None]
+    assert "done" in ivota("attempts", "three", "--reports", 2)
+    said = json.loads(ivota("attempts", "three", "--reports", 2, "--json"))
+    assert said[-1]["state"] == "done" and said[0]["state"] == "downloading"
+    assert "three has 2 attempts" in ivota("attempts", "three", "--reports", 3, code=1)
+    assert "why" in json.loads(ivota("devices", "three", "--json"))
+
+
+def test_an_update_is_taken_back(device, ivota):
+    four = device("four")
+    ivota("push", "0.2", "-d", "four")
+    four.expect("update_firmware")
+    assert "cancelled" in ivota("cancel", "four")
+    assert "cancelled" in ivota("attempts", "four")
+
+
+def test_health_counts_what_came_in(device, ivota):
+    device("five")
+    assert "it takes in reports" in ivota("health")
+    assert json.loads(ivota("health", "--json"))["counters"]["report_version"] >= 1
+    assert "0.2" in ivota("firmware")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +173,7 @@ def test_tokens_lock_the_rest_out(cloud, ivota):
             ivota("token", "remove", name, token=admin)
 
 
-def test_users_from_the_command_line(tmp_path):
+def test_users_come_and_go(tmp_path):
     with Cloud(tmp_path / "c") as cloud:
         token = local_token(cloud.folder)
         words = {"IVOTA_URL": cloud.api_url, "IVOTA_TOKEN": token, "COLUMNS": "200"}

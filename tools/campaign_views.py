@@ -1,4 +1,4 @@
-"""How the command line shows campaigns, groups, tokens and the audit log."""
+"""How the command line shows campaigns and groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from .client_api import Json
-from .device_views import ago
 from .terminal import titled_table
 
 STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled": "yellow"}
@@ -66,49 +65,6 @@ def group_table(groups: list[Json]) -> Table:
     table = titled_table("groups", "name", "query", "devices")
     for each in groups:
         table.add_row(Text(each["name"]), Text(each["query"]), str(each["devices"]))
-    return table
-
-
-def token_table(tokens: list[Json]) -> Table:
-    table = titled_table("tokens", "name", "role", "made")
-    for each in tokens:
-        table.add_row(Text(each["name"]), each["role"], ago(each["created_at"]))
-    return table
-
-
-def user_table(users: list[Json]) -> Table:
-    table = titled_table("users", "name", "role", "signed in")
-    for each in users:
-        table.add_row(Text(each["name"]), each["role"], ago(each["signed_in_at"]))
-    return table
-
-
-def audit_table(lines: list[Json]) -> Table:
-    table = titled_table("audit", "at", "who", "did", "to", "with")
-    for each in lines:
-        table.add_row(
-            time.strftime("%m-%d %H:%M:%S", time.localtime(each["at"])),
-            Text(each["who"]),
-            Text(each["action"]),
-            Text(each["subject"]),
-            Text(each["detail"]),
-        )
-    return table
-
-
-def health_line(health: Json) -> str:
-    if not health["ok"]:
-        return health["problem"] or "the cloud has lost its MQTT broker, no reports come in"
-    if health["standby"]:
-        return "well; it stands by, another process takes in the reports"
-    return "well; it takes in reports"
-
-
-def counter_table(counters: dict[str, int]) -> Table:
-    table = titled_table("since its first start", "what", "count")
-    for name, count in sorted(counters.items()):
-        if name != "revision":
-            table.add_row(Text(name), f"{count:,}")
     return table
 
 
