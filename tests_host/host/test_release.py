@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,6 @@ def test_the_same_folder_gives_the_same_bytes_anywhere(app, tmp_path):
 
 
 def test_padding_is_exact_and_does_not_compress(app, tmp_path):
-    import zlib
-
     plain = release.pack(app, "0.2", out=tmp_path / "plain.bin")
     made = release.pack(app, "0.2", out=tmp_path / "x.bin", pad_to=708482)
     raw = made.path.read_bytes()

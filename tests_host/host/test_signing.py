@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from ivota_tools import bundle, cli, release, signing
 from ivota_tools.release import ReleaseError, Signer
-from ivota_tools.signing_keys import PrivateKey, PublicKey, generate, load_private, load_public
+from ivota_tools.signing_keys import PrivateKey, generate, load_private, load_public
 
 PASSPHRASE = "correct horse"
 
@@ -178,7 +178,6 @@ def test_only_a_trusted_key_counts(owner, other):
         signing.verify(data, [other.public])
     with pytest.raises(ReleaseError, match="not signed"):
         signing.verify(b"x", [owner.public])
-    assert isinstance(owner.public, PublicKey)
 
 
 def framed(header: bytes, header_size=None, signature=bytes(384), size=None) -> bytes:
@@ -209,12 +208,13 @@ def test_a_frame_of_any_shape():
             signing.split(framed(header))
     for key in ("v", "version", "sequence", "target", "kind", "size", "sha256", "time", "key"):
         for value in ("left out", [], {}, 1.5, True, -1, 1 << 63, 10**400):
+            if key == "size" and value in (-1, 1 << 63):
+                continue
             with pytest.raises(ReleaseError, match="damaged"):
-                if key == "size" and value in (-1, 1 << 63, 10**400):
-                    payload, trailer = signing.split(framed(good_header(size=value)))
-                    assert not signing.fits(payload, trailer)
-                    raise ReleaseError("damaged")
                 signing.split(framed(good_header(**{key: value})))
+    # A size that is a number, however wrong, is told by the payload.
+    for size in (-1, 1 << 63):
+        assert not signing.fits(*signing.split(framed(good_header(size=size))))
     with pytest.raises(ReleaseError, match="damaged"):
         signing.split(framed(good_header(more=1)))
     for sizes in ((513, 384), (65535, 384), (300, 383), (300, 65535), (0, 0)):
@@ -390,7 +390,7 @@ def test_resign_and_sign_a_ready_file(app, tmp_path):
     assert "not for a folder" in wrong(app, "--version", "1", *sign, 1, "--resign", *out)
     assert "--out is missing" in wrong(one, *sign, 2, "--resign")
     assert "--resign" in wrong(one, *sign, 2, *out)
-    assert "not 2" in wrong(one, *sign, 2, "--resign", "--version", "2", *out).replace("'", "")
+    assert "not '2'" in wrong(one, *sign, 2, "--resign", "--version", "2", *out)
     assert "--out is for" in wrong(one, *out)
     assert "cannot be padded" in wrong(one, "--pad-to", 100_000, *sign, 2, *out)
     assert "cannot be read" in wrong(app, "--version", "1", "--key", tmp_path / "no",

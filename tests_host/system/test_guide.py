@@ -217,6 +217,18 @@ def test_the_first_delta(cloud: Cloud, tmp_path: Path) -> None:
     assert all(any(line.startswith(each) for line in said) for each in wanted), board.log[start:]
 
 
+def test_lines_that_are_shown_are_what_boards_print() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "lib" / "ivota").glob("*.py"))
+    shown = re.findall(r"^    (\w+)(?: {2,}(\w+=.*))?$", GUIDE, re.M)
+    shown += re.findall(r"^\| `(\w+)(?: (code=.*))?`", GUIDE, re.M)
+    assert len(shown) > 15
+    for event, fields in shown:
+        written = re.search(rf'log\(\s*"\w+",\s*"{event}"(.*)', sources)
+        assert written, event
+        for key in re.findall(r"(\w+)=", fields):
+            assert f" {key}=" in written[1], (event, key)
+
+
 def test_the_vendors_configuration_is_one() -> None:
     found = parse_config(block("The vendor's cloud", "json").encode(), "guide.md", ROOT)
     assert found["device_secret"] and found["mqtt"]["tls"]

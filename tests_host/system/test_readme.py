@@ -52,19 +52,6 @@ def test_example_is_shown_as_it_is() -> None:
     assert block("python") == EXAMPLE.read_text()
 
 
-def test_guide_shows_lines_that_boards_print() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "lib" / "ivota").glob("*.py"))
-    guide = (ROOT / "docs" / "guide.md").read_text()
-    shown = re.findall(r"^    (\w+)(?: {2,}(\w+=.*))?$", guide, re.M)
-    shown += re.findall(r"^\| `(\w+)(?: (code=.*))?`", guide, re.M)
-    assert len(shown) > 15
-    for event, fields in shown:
-        written = re.search(rf'log\(\s*"\w+",\s*"{event}"(.*)', sources)
-        assert written, event
-        for key in re.findall(r"(\w+)=", fields):
-            assert f" {key}=" in written[1], (event, key)
-
-
 @pytest.mark.slow
 def test_example_without_slots(tmp_path: Path) -> None:
     model = os.urandom(20_000)
