@@ -103,6 +103,21 @@ def test_signing_in_and_out(peopled):
         assert "Sign in" in visitor.get("/")
 
 
+def test_after_a_form_that_came_too_late_its_page_is_shown_again(peopled):
+    """The form's own address is no page: it would be answered with 405."""
+    with Visitor(peopled.api_url, "operator") as visitor:
+        visitor.get("/campaigns/groups?name=x")
+        with peopled.database.writing() as session:
+            session.execute(sa.delete(SignIn))
+        visitor.http.headers["referer"] = str(visitor.page.url)
+        assert "Sign in" in visitor.post("/campaigns/groups", name="x", query="")
+        (onward,) = re.findall(r'name="next" value="([^"]*)"', visitor.page.text)
+        assert onward == "/campaigns/groups?name=x"
+        visitor.http.headers["referer"] = "http://[evil"
+        visitor.post("/campaigns/groups", name="x", query="")
+        assert 'name="next" value="/"' in visitor.page.text
+
+
 @pytest.mark.parametrize(
     ("given", "safe"),
     [
@@ -330,6 +345,36 @@ def test_another_password(peopled):
         there.sign_in("viewer", new)
 
 
+def test_the_old_password_is_no_more_to_be_guessed_than_at_the_sign_in(peopled):
+    """What has the right one is no guess, whatever becomes of the new one."""
+    new = {"password": "quite another sentence", "again": "quite another sentence"}
+    weak = {"password": "viewer1234", "again": "viewer1234"}
+    with Visitor(peopled.api_url, "viewer") as visitor:
+        visitor.get("/account")
+        for _ in range(throttle.HERE_MOST + 1):
+            assert "little more than" in visitor.post("/account/password", old=PASSWORD, **weak)
+        for _ in range(throttle.HERE_MOST):
+            assert "password is wrong" in visitor.post("/account/password", old="guessed", **new)
+        assert "Too many tries" in visitor.post("/account/password", old=PASSWORD, **new)
+
+
+def test_a_try_is_counted_before_it_is_looked_at(peopled, monkeypatch):
+    """Many at once are not all let try."""
+    counted = []
+
+    def look(session, _name, _password):
+        counted.append(session.scalar(sa.select(sa.func.count(Refusal.id))))
+
+    with Visitor(peopled.api_url, "viewer") as visitor:
+        monkeypatch.setattr(users, "by_password", look)
+        visitor.get("/account")
+        new = "quite another sentence"
+        visitor.post("/account/password", old="guessed", password=new, again=new)
+        with Visitor(peopled.api_url) as guest:
+            guest.sign_in("viewer", "guessed", 401)
+    assert counted == [1, 2]
+
+
 def test_signing_out_everywhere_and_one_browser(peopled):
     with (
         Visitor(peopled.api_url, "operator") as one,
@@ -371,9 +416,8 @@ def test_an_admin_lets_others_in_and_out(peopled):
         for name, said in (("new.one", "already"), ("a b", "1 to 64 of"), ("engine", "audit log"),
                            ("", "1 to 64 of")):  # fmt: skip
             assert said in admin.post("/people/users", name=name, password=PASSWORD, role="viewer")
-        assert "a role is one of" in admin.post(
-            "/people/users", name="x", password=PASSWORD, role="god"
-        ).replace("A role", "a role")
+        text = admin.post("/people/users", name="x", password=PASSWORD, role="god")
+        assert "A role is one of" in text
         with peopled.database.reading() as session:
             ids = {user.name: user.id for user in session.scalars(sa.select(User))}
         with Visitor(peopled.api_url, "new.one") as theirs:

@@ -38,6 +38,16 @@ def wait_s(session: Session, name: str, address: str, now: float) -> float:
     return wait
 
 
+def attempt(session: Session, name: str, address: str, now: float) -> float:
+    """What `wait_s` says; where a try is welcome it is counted before anybody knows how it ends:
+    many at once shall not all be let try. `forget` takes it back.
+    """
+    wait = wait_s(session, name, address, now)
+    if not wait:
+        refused(session, name, address, now)
+    return wait
+
+
 def refused(session: Session, name: str, address: str, now: float) -> None:
     session.execute(delete(Refusal).where(Refusal.at <= now - WINDOW_S))
     # Not the name itself: people type their password there.
@@ -45,7 +55,7 @@ def refused(session: Session, name: str, address: str, now: float) -> None:
 
 
 def forget(session: Session, name: str, address: str) -> None:
-    """After a good sign-in, of this name from this address."""
+    """After the right password, of this name from this address."""
     session.execute(
         delete(Refusal).where(Refusal.name_sha256 == _key(name), Refusal.address == address)
     )

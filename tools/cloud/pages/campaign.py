@@ -104,12 +104,12 @@ def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
         .order_by(func.count().desc(), func.min(Member.device_id))
         .limit(FAILURES)
     ).tuples().all()  # fmt: skip
-    found: list[dict[str, Any]] = [
-        {"code": code, "message": message or "", "count": count, "devices": []}
+    found: dict[tuple[int | None, str | None], dict[str, Any]] = {
+        (code, message): {"code": code, "message": message, "count": count, "devices": []}
         for code, message, count, _ in reasons
-    ]
+    }
     if not found:
-        return found
+        return []
     number = (
         func.row_number()
         .over(partition_by=(Assignment.result_code, Assignment.result_msg),
@@ -130,10 +130,9 @@ def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
         .order_by(ranked.c.number)
     ).tuples()  # fmt: skip
     for device_id, product, name, code, message in rows:
-        for reason in found:
-            if reason["code"] == code and reason["message"] == (message or ""):
-                reason["devices"].append((device_id, f"{product}/{name}"))
-    return found
+        if (code, message) in found:
+            found[code, message]["devices"].append((device_id, f"{product}/{name}"))
+    return list(found.values())
 
 
 def _active(session: Session, campaign: Campaign) -> list[Any]:

@@ -139,8 +139,9 @@ def _stages(text: str) -> list[StageIn]:
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(%?)", part)
         if match is None or (not match[2] and "." in match[1]):
             raise UserError(f"{part!r} is no stage: write them like 1, 10 %, 100 %")
-        value = float(match[1])
-        found.append(StageIn(percent=value) if match[2] else StageIn(count=int(value)))
+        found.append(
+            StageIn(percent=float(match[1])) if match[2] else StageIn(count=int(match[1]))
+        )
     return found
 
 

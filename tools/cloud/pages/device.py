@@ -60,6 +60,10 @@ class Story:
         return (self.attempt.patch or self.attempt.firmware).size
 
     @property
+    def open(self) -> bool:
+        return self.attempt.state not in rollout.CLOSED
+
+    @property
     def took_s(self) -> float:
         begun = self.attempt.first_push_at or self.attempt.created_at
         return max(self.attempt.updated_at - begun, 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import func, select
 from starlette.exceptions import HTTPException
@@ -87,15 +86,15 @@ def one(visit: Visit) -> Response:
         )
 
 
-def inside(folder: Path, firmware: Firmware) -> Any:
-    """What the file is (release.Release), or None where it is gone or damaged."""
-    return _inspected(stored(folder, firmware.sha256))
-
-
-@functools.lru_cache(maxsize=256)
-def _inspected(path: Path) -> release.Release | None:
-    # A file of a digest never changes.
+def inside(folder: Path, firmware: Firmware) -> release.Release | None:
+    """What is in the file, or None as long as it is gone or damaged."""
     try:
-        return release.inspect(path)
+        return _inspected(stored(folder, firmware.sha256))
     except (OSError, release.ReleaseError):
         return None
+
+
+# A file of a digest never changes.
+@functools.lru_cache(maxsize=256)
+def _inspected(path: Path) -> release.Release:
+    return release.inspect(path)

@@ -139,7 +139,7 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
     """The figures above all else."""
     return {
         "total": total,
-        "fine": states.get(rollout.DONE, 0) + states.get(rollout.SKIPPED, 0),
+        "fine": sum(states.get(state, 0) for state in looking.FINE),
         "way": sum(states.get(state, 0) for state in looking.OPEN),
         "trouble": states.get(rollout.FAILED, 0) + states.get(rollout.RETRY, 0)
         + states.get(STALLED, 0),

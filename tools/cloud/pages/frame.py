@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
@@ -252,7 +252,7 @@ def entered(
                 known = users.any_user(session)
             if not known:
                 raise Elsewhere("/set-up")
-            here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            here = _seen(request)
             raise Elsewhere("/sign-in?" + urlencode({"next": here}) if here != "/" else "/sign-in")
     elif needed is not None and not signed.may(needed):
         raise HTTPException(
@@ -260,6 +260,16 @@ def entered(
             f"{signed.name} is {signed.role} here; this needs {needed}. An admin can change that.",
         )
     return visit
+
+
+def _seen(request: Request) -> str:
+    """The page that somebody looks at: for a form, whose own address is none, the one it is on."""
+    url = str(request.url) if request.method == "GET" else request.headers.get("referer", "/")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/"
+    return safe_next(parts.path + (f"?{parts.query}" if parts.query else ""))
 
 
 def _ours(visit: Visit) -> bool:

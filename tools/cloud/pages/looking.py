@@ -22,8 +22,9 @@ from ..versions import key
 PAGE = 50  # rows of a table
 _QUOTED = re.compile(r"[\s'\"\\]|^$")
 OPEN = (rollout.WAITING, rollout.PUSHED, rollout.DOWNLOADING, rollout.BURNING, rollout.CURRENT)
+FINE = (rollout.DONE, rollout.SKIPPED)
 IDLE = "idle"
-STALLED, ATTENTION = "stalled", "attention"
+STALLED, ATTENTION, ON_THE_WAY = "stalled", "attention", "on-the-way"
 FAILING = (rollout.FAILED, rollout.RETRY)
 TROUBLES = (*FAILING, *rollout.ACTIVE)
 RANKED = (*TROUBLES, rollout.WAITING, rollout.CURRENT)
@@ -43,7 +44,7 @@ class Wanted:
 SORTS = {
     ATTENTION: "what needs a look",
     "name": "name",
-    "seen": "last heard of",
+    "seen": "silent the longest",
 }
 
 
@@ -159,8 +160,10 @@ def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
         return [stalled(now)]
     if state == ATTENTION:
         return [or_(Assignment.state.in_((rollout.FAILED, rollout.RETRY)), stalled(now))]
-    if state == "active":
-        return [Assignment.state.in_(rollout.ACTIVE)]
+    if state == ON_THE_WAY:
+        return [Assignment.state.in_(OPEN), ~stalled(now)]
+    if state == rollout.DONE:
+        return [Assignment.state.in_(FINE)]
     return [Assignment.state == state]
 
 

@@ -139,19 +139,19 @@ def change_password(visit: Visit) -> str:
     password = visit.form.get("password", "")
     if password != visit.form.get("again", ""):
         raise UserError("the two new passwords are not the same")
-    with visit.database.reading() as session:
-        # Counted as a sign-in would be: a browser left open is no place to guess at leisure.
-        if throttle.wait_s(session, visit.who, visit.address, time.time()):
-            raise UserError("too many tries with a wrong password: wait some minutes", 429)
-        user = users.by_password(session, visit.who, visit.form.get("old", ""))
     with visit.database.writing() as session:
-        if user is None:
-            throttle.refused(session, visit.who, visit.address, time.time())
-        else:
-            user = session.merge(user)
-            users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
+        # Counted as a sign-in would be: a browser left open is no place to guess at leisure.
+        if throttle.attempt(session, visit.who, visit.address, time.time()):
+            raise UserError("too many tries with a wrong password: wait some minutes", 429)
+    with visit.database.reading() as session:
+        user = users.by_password(session, visit.who, visit.form.get("old", ""))
     if user is None:
         raise UserError("the old password is wrong")
+    with visit.database.writing() as session:
+        throttle.forget(session, visit.who, visit.address)
+    with visit.database.writing() as session:
+        user = session.merge(user)
+        users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
     return "Your password is changed. Other browsers are signed out."
 
 

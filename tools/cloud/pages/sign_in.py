@@ -43,16 +43,13 @@ def ask(visit: Visit) -> Response:
 def sign_in(visit: Visit) -> Response:
     """The same answer, as slowly, for a name that is unknown and for a password that is wrong."""
     name, password = visit.said("name", 256), visit.form.get("password", "")
-    onward, now = safe_next(visit.said("next") or "/"), time.time()
+    onward = safe_next(visit.said("next") or "/")
 
     def again(words: str, status: int) -> Response:
         return visit.show("sign_in.html", status, onward=onward, name=name, problem_here=words)
 
     with visit.database.writing() as session:
-        wait_s = throttle.wait_s(session, name, visit.address, now)
-        if not wait_s:
-            # Counted before it is known: many at once shall not all be let try.
-            throttle.refused(session, name, visit.address, now)
+        wait_s = throttle.attempt(session, name, visit.address, time.time())
     if wait_s:
         answer = again(f"Too many tries. The next one is possible in {span(wait_s)}.", 429)
         answer.headers["Retry-After"] = f"{wait_s:.0f}"
