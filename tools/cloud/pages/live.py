@@ -23,7 +23,7 @@ from .frame import Setting, entered, whole
 
 LOOK_S = 0.5  # between two looks for changes
 CHECK_S = 10.0  # between two looks at whether the browser is still signed in
-QUIET_S = 15.0  # a page whose link is dead learns it from the lack of what comes then
+QUIET_S = 15.0  # between two words where nothing changes: their lack tells a page of a dead link
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

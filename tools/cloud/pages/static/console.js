@@ -1,13 +1,15 @@
-// Keeps pages up to date, without moving anything under somebody's pointer; uploads; asks twice.
+// Keeps pages up to date, without moving anything under somebody's pointer; asks twice; copies.
 "use strict";
 
 const LEAST_MS = 1000; // between two fetches of the page
+const SILENT_MS = 40000; // a stream says something every 15 s, whether there is news or not
 
 // -- live -----------------------------------------------------------------------------------------
 
 const live = document.body.dataset.live;
 const state = document.querySelector("[data-link]");
 let source = null;
+let heard = 0; // when the stream said something
 let fetching = false;
 let again = false;
 let last = 0;
@@ -23,16 +25,33 @@ function tell(words, lost) {
 
 function listen() {
   if (!live || source) return;
+  heard = Date.now();
   source = new EventSource(live);
-  source.addEventListener("open", () => { tell("live", false); refresh(); });
-  source.addEventListener("change", refresh);
+  source.addEventListener("open", () => { hear(); tell("live", false); refresh(); });
+  source.addEventListener("change", () => { hear(); refresh(); });
+  source.addEventListener("quiet", hear);
   source.addEventListener("over", () => location.reload());
   source.addEventListener("error", () => tell("link lost", true));
+}
+
+function hear() {
+  heard = Date.now();
 }
 
 function hush() {
   if (source) source.close();
   source = null;
+}
+
+// A browser gives up a stream that was answered with anything else, such as a proxy's 502 while
+// the console restarts, and believes in one on which nothing comes any more.
+function listenAgain() {
+  if (!source) return;
+  if (source.readyState !== EventSource.CLOSED && Date.now() - heard < SILENT_MS) return;
+  tell("link lost", true);
+  hush();
+  listen();
+  refresh(); // who was signed out meanwhile is led to the sign-in
 }
 
 async function refresh() {
@@ -43,10 +62,13 @@ async function refresh() {
   again = false;
   last = Date.now();
   try {
-    const answer = await fetch(location.href, { headers: { "X-Live": "1" } });
+    const answer = await fetch(location.href, {
+      headers: { "X-Live": "1" }, signal: AbortSignal.timeout(SILENT_MS),
+    });
     if (answer.redirected || answer.status === 403) { location.reload(); return; }
-    if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    tell("live", false);
+    if (!answer.ok) throw new Error(`answered with ${answer.status}`);
+    put(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    if (source && source.readyState === EventSource.OPEN) tell("live", false);
   } catch {
     tell("link lost", true);
   } finally {
@@ -181,104 +203,8 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 });
 
-// -- uploading ------------------------------------------------------------------------------------
-
-function bytes(count) {
-  let number = count;
-  for (const unit of ["bytes", "kB", "MB"]) {
-    if (number < 1000) return unit === "bytes" ? `${number} bytes` : `${number.toPrecision(3)} ${unit}`;
-    number /= 1000;
-  }
-  return `${number.toPrecision(3)} GB`;
-}
-
-for (const form of document.querySelectorAll("[data-upload]")) uploads(form);
-
-function uploads(form) {
-  const input = form.querySelector("[type=file]");
-  const problem = form.querySelector(".problem");
-  const more = form.querySelector(".drop-more");
-  const bar = form.querySelector(".drop-bar");
-  const button = more.querySelector("button");
-  let file = null;
-  form.hidden = false;
-  form.parentElement.querySelector("[data-plain]").hidden = true;
-
-  function say(text) {
-    problem.textContent = text;
-    problem.hidden = !text;
-  }
-
-  function choose(chosen) {
-    if (!chosen) return;
-    say("");
-    if (chosen.size > Number(form.dataset.most)) {
-      say(`${chosen.name} has ${bytes(chosen.size)}; ${bytes(Number(form.dataset.most))} is the most.`);
-      return;
-    }
-    file = chosen;
-    form.querySelector("[data-file]").textContent = file.name;
-    form.querySelector("[data-size]").textContent = bytes(file.size);
-    more.hidden = false;
-    button.focus();
-  }
-
-  input.addEventListener("change", () => choose(input.files[0]));
-  for (const kind of ["dragenter", "dragover"]) {
-    form.addEventListener(kind, (event) => { event.preventDefault(); form.classList.add("over"); });
-  }
-  form.addEventListener("dragleave", (event) => {
-    if (!form.contains(event.relatedTarget)) form.classList.remove("over");
-  });
-  form.addEventListener("drop", (event) => {
-    event.preventDefault();
-    form.classList.remove("over");
-    choose(event.dataTransfer.files[0]);
-  });
-  form.addEventListener("submit", (event) => { event.preventDefault(); if (file) send(); });
-
-  function send() {
-    const query = new URLSearchParams();
-    for (const name of ["version", "application"]) {
-      const value = form.elements[name].value.trim();
-      if (value) query.set(name, value);
-    }
-    const request = new XMLHttpRequest();
-    request.open("POST", `/api/v1/firmware?${query}`);
-    request.setRequestHeader("Content-Type", "application/octet-stream");
-    request.setRequestHeader("X-CSRF-Token", document.body.dataset.csrf);
-    request.upload.addEventListener("progress", (event) => {
-      if (!event.lengthComputable) return;
-      const percent = Math.floor((100 * event.loaded) / event.total);
-      bar.querySelector("progress").value = percent;
-      bar.querySelector("[data-percent]").textContent =
-        percent < 100 ? `${percent} %` : "being checked";
-    });
-    request.addEventListener("load", () => {
-      let answer = {};
-      try { answer = JSON.parse(request.responseText); } catch { /* a proxy's own page */ }
-      if (request.status === 201) {
-        location.assign(`/firmware/${answer.firmware.id}`);
-        return;
-      }
-      failed(answer.detail || `The upload was answered with ${request.status}.`);
-    });
-    request.addEventListener("error", () => failed("The link was lost. Nothing was stored; try again."));
-    say("");
-    bar.hidden = false;
-    button.disabled = true;
-    request.send(file);
-  }
-
-  function failed(text) {
-    bar.hidden = true;
-    button.disabled = false;
-    say(text.charAt(0).toUpperCase() + text.slice(1));
-  }
-}
-
 words();
-setInterval(words, 5000);
+setInterval(() => { words(); listenAgain(); }, 5000);
 // A hidden tab needs no connection, of which a browser has few for each host.
 document.addEventListener("visibilitychange", () => { if (document.hidden) hush(); else listen(); });
 addEventListener("pagehide", hush);
