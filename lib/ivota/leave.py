@@ -15,6 +15,7 @@ def leave(client):
     link = client.link
     start = time.ticks_ms()
     while client.queue and link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS:
+        net.feed()
         if not link.step():
             if not link.waiting:
                 client.send()

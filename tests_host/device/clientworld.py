@@ -8,7 +8,7 @@ import ivota
 from ivota import client as client_module
 
 # `files` before `staging`, which is to have the copy that tests patch.
-from ivota import files, firstbyte, net, receive, staging, trial  # noqa: F401
+from ivota import files, firstbyte, leave, net, receive, staging, trial  # noqa: F401
 from ivota import job as job_module
 from ivota import transfer as transfer_module
 from ivota.client import Client
@@ -48,7 +48,6 @@ class FakeLink:
 
     def __init__(self, config, owner):
         self.owner = owner
-        self.topic = config["topics"]["update"]
         self.up = False
         self.waiting = 0
         self.acks = True
@@ -153,6 +152,7 @@ class World:
             client_module,
             firstbyte,
             job_module,
+            leave,
             net,
             receive,
             staging,
