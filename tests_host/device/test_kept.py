@@ -5,8 +5,9 @@ import os
 
 import vfs
 
-from ivota import jsonfile, kept
-from support import Clock, patched, raises, read_file, tmp_dir, write_file
+from ivota import aliyun, jsonfile, kept, messages, net, startup
+from ivota.config import check
+from support import Clock, installed, patched, raises, read_file, tmp_dir, write_file
 
 GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
 
@@ -33,7 +34,9 @@ class FakeClient:
 
     trial = job = None
 
-    def __init__(self):
+    def __init__(self, config=None):
+        self.config = config or check(GOOD)
+        self.dialect = messages
         self.link = FakeLink()
         self.said = []
 
@@ -264,6 +267,75 @@ def test_each_is_tried_in_turn():
         assert turns(board, client, watch, clock, 50000) == ["good", "wrong"] * 2
         assert link.closed
         assert client.directory == "/firmware"
+
+
+def test_what_is_tried_speaks_its_own_dialect():
+    with Board() as board, Clock().put_into(kept) as clock:
+        board.reach()
+        board.time += 1
+        board.write(dict(GOOD, dialect="aliyun"))
+        client = FakeClient()
+        client.dialect = aliyun
+        watch = board.watch(client)
+        spoken = []
+        for _ in range(2):
+            clock.advance_ms(600001)
+            watch.step(True)
+            spoken.append(client.dialect)
+        assert spoken == [messages, aliyun]
+
+
+class Radio:
+    """A `network` whose one station interface has joined something."""
+
+    STA_IF = 0
+
+    def __init__(self, joined):
+        self.joined = joined
+        self.on = joined is not None
+
+    def WLAN(self, _interface):
+        return self
+
+    def active(self, flag):
+        self.on = flag
+
+    def isconnected(self):
+        return self.joined is not None
+
+    def disconnect(self):
+        if not self.on:
+            raise OSError("not started")
+        self.joined = None
+
+    def connect(self, ssid, _password):
+        self.joined = ssid
+
+    def ifconfig(self):
+        return ("10.0.0.2", "", "", "")
+
+
+def test_what_is_tried_is_tried_on_its_own_network():
+    home = dict(GOOD, wifi={"ssid": "home"})
+    for given, joined, finally_on in (
+        (dict(GOOD, wifi={"ssid": "guests"}), "guests", "home"),
+        (dict(GOOD, wifi={"ssid": "guests"}), None, "home"),
+        (dict(home, mqtt={"host": "wrong"}), "home", "home"),
+    ):
+        with Board(home) as board, Clock().put_into(kept) as clock:
+            board.reach()
+            board.time += 1
+            board.write(given)
+            client = FakeClient(check(given))
+            watch = board.watch(client)
+            radio = Radio(joined)
+            clock.advance_ms(600001)
+            with installed("network", radio), patched(startup, network=radio):
+                with patched(net, online=net.online):
+                    watch.step(True)
+                    for _ in range(3):
+                        online = net.online()
+                    assert online and radio.joined == finally_on
 
 
 def test_the_one_that_is_tried_second_is_not_kept_again():
