@@ -6,7 +6,7 @@ from micropython import const
 
 from ivota import once
 
-_MOST = const(0x3FFFFFFF)  # no number is larger; 1e999 is infinite
+_MOST = const(500000)  # no number is larger: ticks can tell six days; 1e999 is infinite
 
 # A default shows of which kind a value must be; null is a text that may be missing. As a text
 # the table takes a third of the heap that it would take as code.

@@ -292,6 +292,14 @@ def test_no_number_is_endless():
                 assert path in error_of(with_key(path, value)), (path, value)
 
 
+def test_no_time_is_longer_than_ticks_can_tell():
+    # Their difference is good for 2**29 ms: what is longer would never be over.
+    for path, _ in keys():
+        if path.endswith("_s") and path != "mqtt.keepalive_s":
+            assert path in error_of(with_key(path, 1 << 20)), path
+            assert at(config.check(with_key(path, 500000)), path) == 500000
+
+
 def test_keys_that_are_no_texts():
     # To MicroPython's parser anything may be a key.
     for key in (5, None, True, 1.5):

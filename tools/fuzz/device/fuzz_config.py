@@ -94,5 +94,5 @@ def of_kind(kind, value, path):
     else:
         assert type(value) is int or kind == "number" and type(value) is float, path
         # What waits for so long is an integer number of milliseconds, and can be counted.
-        assert 0 <= value <= 0x3FFFFFFF, "%s is %s" % (path, value)
+        assert 0 <= value <= 500000, "%s is %s" % (path, value)
         assert int(value * 1000) >= 0
