@@ -100,9 +100,10 @@ class Job:
             reasons[why] = reasons.get(why, 0) + 1
         self.client.log("warning", "retry", why=why, again_ms=self.retry.left_ms())
 
-    def renew(self, url):
-        """Take a fresh URL for the same firmware."""
-        self.push.url = url
+    def renew(self, push):
+        """Take a later push of the same firmware in place of the first, until that is verified."""
+        if not self.firmware:
+            self.push = push
         if self.phase == "expired":
             self.retry.rest(0)
             self.phase = "transfer"

@@ -9,7 +9,7 @@ class Push:
     Each field, and the modules that set it beside this one:
 
     version: as the cloud names it
-    url: where it is; a fresh one takes its place (job)
+    url: where it is
     md5: of all its bytes, in lower case
     size: in bytes
     echo: what each report of it has to say again; None or a dictionary

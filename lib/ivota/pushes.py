@@ -33,7 +33,7 @@ def take(client, payload):
     if why:
         client.report("fail", push, _FAILED, why)
     elif client.job and push.same_firmware(client.job.push):
-        client.job.renew(push.url)
+        client.job.renew(push)
         client.next = None
     elif not push.same_firmware(client.burning):
         client.next = push

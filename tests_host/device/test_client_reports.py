@@ -252,6 +252,25 @@ def test_echoes_are_in_every_report():
             assert (report["fw_type"], report["task_id"]) == ("mcu", 77)
 
 
+def test_the_echo_is_the_last_pushs():
+    """Who pushes the same firmware in another task wants that one back."""
+    with World() as world:
+        client = world.client()
+        world.answers = [[world.data[:9000], 50, world.data[9000:]]]
+        world.push(world.data, task_id=1)
+        world.spin(1, lambda: world.requests)
+        world.push(world.data, task_id=2)
+        world.spin()
+        client.update_progress("done")
+        world.spin()
+        tasks = [
+            message["report"]["task_id"]
+            for _, message in client.link.sent
+            if message["type"] == "report_progress"
+        ]
+        assert tasks[0] == 1 and set(tasks[1:]) == {2}
+
+
 def test_a_push_that_cannot_be_followed_is_answered():
     with World() as world:
         world.client()
