@@ -165,8 +165,6 @@ class Network:
         self.suback = b"\x01"  # a return code for each topic
         self.acks = True  # whether PUBLISH with QoS 1 is acknowledged
         self.pongs = True
-        self.hang_up = None  # first byte of the packet that ends the connection
-        self.unacked = []  # packet ids
 
     def __enter__(self):
         self._patch = patched(net, socket=self, select=self)
@@ -193,21 +191,15 @@ class Network:
     # The broker
 
     def answer(self, sock, head, body):
-        if head == self.hang_up:
-            sock.ended = True
-        elif head == 0x10 and self.connack is not None:
+        if head == 0x10 and self.connack is not None:
             sock.out += self.connack
         elif head == 0x82 and self.suback is not None:
             sock.out += frame(0x90, body[:2] + self.suback)
         elif head == 0xC0 and self.pongs:
             sock.out += b"\xd0\0"
-        elif head & 0xF6 == 0x32:
+        elif head & 0xF6 == 0x32 and self.acks:
             topic = int.from_bytes(body[:2], "big")
-            ident = body[2 + topic : 4 + topic]
-            if self.acks:
-                sock.out += b"\x40\x02" + ident
-            else:
-                self.unacked.append(ident)
+            sock.out += b"\x40\x02" + body[2 + topic : 4 + topic]
 
     @property
     def sock(self):

@@ -4,7 +4,7 @@ import os
 
 from clientworld import World, data_of, push_of
 
-from ivota import OtaError, jsonfile, outcome, persist, transfer
+from ivota import OtaError, jsonfile, net, outcome, persist, transfer
 from ivota import firmware as firmware_module
 from ivota.client import Client
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
@@ -114,6 +114,17 @@ def test_a_stalled_download_costs_steps_no_time():
         world.spin(1, lambda: world.requests)
         assert not world.made.step()
         assert world.made.idle_ms() > 0
+
+
+def test_each_step_feeds_the_watchdog_and_says_whether_there_is_more():
+    with World() as world:
+        client = world.client()
+        world.spin(1)
+        fed = []
+        client.link.inbox += [b"{}", b"{}"]
+        with patched(net, feed=lambda: fed.append(1)):
+            assert [client.step() for _ in range(3)] == [True, True, False]
+        assert len(fed) == 3
 
 
 def test_resume_by_identity():

@@ -18,6 +18,7 @@ class Owner:
         self.messages = []
         self.ups = 0
         self.acks = 0
+        self.idles = 0
         self.log = Log()
 
     def on_message(self, payload):
@@ -27,7 +28,7 @@ class Owner:
         self.ups += 1
 
     def on_idle(self):
-        pass
+        self.idles += 1
 
     def on_acked(self):
         self.acks += 1
@@ -182,9 +183,24 @@ def test_publish_while_down():
     with Network() as network:
         link = make()
         assert not link.publish(UP, "x", 1)
-        link.step()
+        assert link.step()
         assert not link.publish(UP, "x", 1)  # connected, not subscribed yet
-        assert network.published() == []
+        assert network.published() == [] and not link.log.count("link_lost")
+
+
+def test_a_packet_may_take_its_time_however_long_the_link_was_quiet():
+    with Network() as network:
+        link = up()
+        run_for(network, link, 30)
+        real = network.sock.write
+        nothing = [None] * 3  # what the socket takes at first
+
+        def write(data):
+            return nothing.pop() if nothing else real(data)
+
+        network.sock.write = write
+        assert link.publish(UP, "x", 1) and not nothing
+        assert link.up and network.published() == [(1, UP, "x")]
 
 
 def test_publish_into_a_dead_connection():
@@ -267,6 +283,27 @@ def test_a_puback_that_never_comes_ends_the_session():
         assert network.sock.closed
 
 
+def test_the_time_for_a_puback_begins_with_the_message():
+    with Network() as network:
+        network.acks = False
+        link = up()
+        run_for(network, link, 100)
+        link.publish(UP, "x", 1)
+        run_for(network, link, 55)
+        assert link.up
+        run_for(network, link, 10)
+        assert not link.up
+
+
+def test_a_packet_that_was_not_asked_for_ends_the_session():
+    with Network() as network:
+        link = up()
+        network.sock.out += frame(0x50, b"\0\x01\x01")  # otherwise as a SUBACK
+        settle(link)
+        assert not link.up and link.owner.ups == 1
+        assert "packet 50" in link.log.lines[-1]
+
+
 def test_a_suback_that_never_comes_ends_the_session():
     with Network() as network:
         network.suback = None
@@ -298,6 +335,20 @@ def test_pings_keep_a_quiet_link_up():
         assert link.up and len(network.sockets) == 1
         pings = network.sock.packets.count((0xC0, b""))
         assert 10 <= pings <= 20
+
+
+def test_the_owner_is_asked_about_twice_a_second_while_it_is_up():
+    with Network() as network:
+        network.suback = None
+        link = make()
+        for _ in range(100):
+            link.step()
+            network.clock.advance_ms(20)
+        assert len(network.sockets) == 1 and link.owner.idles == 0
+    with Network() as network:
+        link = up()
+        run_for(network, link, 10, 20)
+        assert 18 <= link.owner.idles <= 21
 
 
 def test_messages_alone_do_not_stop_the_pings():
@@ -548,6 +599,14 @@ def test_leaving_politely():
         assert network.sock.closed and not link.up
 
 
+def test_leaving_without_a_word():
+    with Network() as network:
+        link = up()
+        link.close()
+        assert network.sock.packets.count((0xE0, b"")) == 0
+        assert network.sock.closed and not link.up
+
+
 def test_leaving_a_dead_connection():
     with Network() as network:
         link = up()
@@ -556,7 +615,7 @@ def test_leaving_a_dead_connection():
         assert network.sock.closed
 
 
-def test_memory_errors_of_the_library_are_a_lost_link():
+def test_whatever_the_library_raises_is_a_lost_link():
     for error in (MemoryError("x"), ValueError("x"), IndexError("x"), AssertionError("x")):
         with Network() as network:
             link = up()

@@ -200,7 +200,7 @@ def test_sizes():
 def test_versions():
     assert push(version="v" * 64).version == "v" * 64
     assert push(version="größer").version == "größer"
-    assert push(version="../../main").version == "../../main"  # FirmwareFile hashes it
+    assert push(version="../../main").version == "../../main"  # `files` hashes it
     for version in ("", "v" * 65, "a\0b", "a\nb", "\x1f"):
         assert refused(json.dumps(dict(PUSH, version=version)), "version").version is None
 

@@ -5,6 +5,7 @@ import sys
 import time
 
 from ivota import runners, tasks
+from ivota.client import Client
 from support import installed, raises, wait_until
 
 
@@ -38,6 +39,15 @@ class FakeClient:
             if not self.step():
                 time.sleep_ms(self.idle_ms())
         self.close()
+
+
+def test_the_clients_own_names_for_both():
+    client = FakeClient()
+    asyncio.run(Client.serve(client))
+    assert client.closed == 1
+    client = FakeClient()
+    Client.start(client)
+    wait_until(lambda: client.closed)
 
 
 def test_serve_lets_other_tasks_run():

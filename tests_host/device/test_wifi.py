@@ -48,15 +48,12 @@ class Network:
 
 def station():
     """(a Station over a fake radio, that radio, the list of what is logged)"""
-    import sys
-
-    sys.modules.pop("ivota.wifi", None)
     network = Network()
-    with installed("network", network):
-        from ivota.wifi import Station
-    sys.modules.pop("ivota.wifi", None)
     events = []
-    made = Station(WIFI, lambda level, event, **fields: events.append((event, fields)))
+    with installed("network", network):
+        made = ivota.once("wifi").Station(
+            WIFI, lambda level, event, **fields: events.append((event, fields))
+        )
     return made, network.wlan, events
 
 
