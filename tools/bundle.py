@@ -36,6 +36,16 @@ class BundleFile:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """What a bundle says of itself; `size` is where its archive ends, in bytes."""
+
+    size: int
+    application: str
+    version: str
+    files: tuple[BundleFile, ...]
+
+
 def check_version(version: str) -> list[str]:
     """Warnings about a version's name; raises ReleaseError where the protocol forbids it."""
     if not 1 <= len(version) <= VERSION_MOST:
@@ -81,18 +91,15 @@ def _member(name: str, data: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK)
 
 
-def read(data: bytes) -> tuple[int, str, str, tuple[BundleFile, ...]]:
-    """(archive's size in bytes, application, version, files), all checked against the file list.
-
-    Raises ReleaseError.
-    """
+def read(data: bytes) -> Bundle:
+    """What a bundle is, each file checked against its list. Raises ReleaseError."""
     try:
         return _read(data)
     except (KeyError, TypeError, ValueError, RecursionError, tarfile.TarError) as error:
         raise ReleaseError(f"the bundle is damaged: {str(error)[:_SAID_MOST]}") from None
 
 
-def _read(data: bytes) -> tuple[int, str, str, tuple[BundleFile, ...]]:
+def _read(data: bytes) -> Bundle:
     offset, listed = _read_member(data, 0)
     file_list = json.loads(listed[1])
     if file_list["format"] != FORMAT:
@@ -113,7 +120,7 @@ def _read(data: bytes) -> tuple[int, str, str, tuple[BundleFile, ...]]:
         files.append(BundleFile(name, len(content), sha256))
     if data[offset : offset + 2 * BLOCK] != bytes(2 * BLOCK):
         raise ValueError("the archive does not end where its file list does")
-    return offset + 2 * BLOCK, application, version, tuple(files)
+    return Bundle(offset + 2 * BLOCK, application, version, tuple(files))
 
 
 def _read_member(data: bytes, offset: int) -> tuple[int, tuple[str, bytes]]:

@@ -106,6 +106,18 @@ class Signer:
         ).encode()
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "version": (str,),
+    "sequence": (int,),
+    "target": (str, type(None)),
+    "kind": (str,),
+    "size": (int,),
+    "sha256": (str,),
+    "time": (int,),
+    "key": (str,),
+}
+
+
 def split(data: bytes) -> tuple[bytes, Trailer | None]:
     """(payload, trailer), or all of it and None where it is not signed.
 
@@ -129,25 +141,13 @@ def _split(data: bytes) -> tuple[bytes, Trailer]:
     if type(found["v"]) is not int or found.pop("v") != FORMAT:
         raise ValueError("a format that this version of ivota does not know")
     header = SignedHeader(**found)
-    for field, kinds in _KINDS.items():
-        if type(found[field]) not in kinds:
+    for field, types in _TYPES.items():
+        if type(found[field]) not in types:
             raise ValueError(f"{field} is {found[field]!r}")
     if not 1 <= header.sequence <= SEQUENCE_MOST or not 0 <= header.time <= _TIME_MOST:
         raise ValueError("a number that is out of range")
     trailer = Trailer(header, signed, data[start + header_size : -_FOOTER.size])
     return data[:start], trailer
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "version": (str,),
-    "sequence": (int,),
-    "target": (str, type(None)),
-    "kind": (str,),
-    "size": (int,),
-    "sha256": (str,),
-    "time": (int,),
-    "key": (str,),
-}
 
 
 def fits(payload: bytes, trailer: Trailer) -> bool:

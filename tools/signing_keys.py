@@ -34,7 +34,6 @@ from cryptography.hazmat.primitives.serialization import (
 from .bundle import ReleaseError
 
 BITS = 3072
-SIGNATURE_SIZE = BITS // 8  # bytes
 _EXPONENT = 65537
 _SUFFIX = ".pub"
 

@@ -14,7 +14,7 @@ from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
 from ivota_tools import bundle, toolchain
-from ivota_tools.board import app, cli, files, found, install, on_board, ports, watch
+from ivota_tools.board import app, cli, files, found, install, on_board, ports, views, watch
 from ivota_tools.board.config import read_config
 from ivota_tools.board.errors import BoardError
 from ivota_tools.board.mpremote import Mpremote
@@ -504,6 +504,17 @@ def test_watch_from_the_start_as_json(board, tree):
     process.communicate(timeout=20)
     assert event["url"] == "http://x/a b" and before <= event["time"] <= time.time()
     board.wait_starts("friendly", "friendly")
+
+
+@board_with()
+def test_watch_says_once_that_nothing_comes(board, capsys):
+    lines = watch.lines(board.port, silence_s=0.1)
+    assert next(lines) is None
+    views.show_line(None, as_json=False)
+    assert "If it waits at a prompt, --reset starts it" in capsys.readouterr().err
+    Path(board.tty).write_bytes(b"\r")  # and it answers with a prompt
+    assert next(lines) == ""
+    lines.close()
 
 
 def test_parsing_of_the_boards_lines():

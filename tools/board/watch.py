@@ -37,19 +37,19 @@ def printable(text: str) -> str:
 
 
 def lines(port: str, wait_s: float = 10, silence_s: float = 8) -> Iterator[str | None]:
-    """The board's lines, for ever; None where it has been silent for `silence_s`, once.
+    """The board's lines, for ever; None once, where nothing has come in the first `silence_s`.
 
     Nothing is sent to the board. A port that goes away, as a board's own USB does when it
     resets, may be away for `wait_s`. Raises BoardError.
     """
     line = b""
-    heard = time.monotonic()
-    told = False
+    begun = time.monotonic()
+    nothing_yet = True
     for chunk in _chunks(port, wait_s):
         if chunk:
-            heard, told = time.monotonic(), True
-        elif not told and time.monotonic() - heard > silence_s:
-            told = True
+            nothing_yet = False
+        elif nothing_yet and time.monotonic() - begun > silence_s:
+            nothing_yet = False
             yield None
         *whole, line = (line + chunk).split(b"\n")
         if len(line) > _LINE_MOST:

@@ -17,8 +17,8 @@ class Release:
     """What a firmware file is. Sizes in bytes; `application` and `files` of bundles only.
 
     `version` is a bundle's, or what was signed; `patch` and `does` are of patches, which make
-    another firmware. `archive_size` is where the archive ends and
-    filler begins; digests are of the whole file. `signed` is what the file says, by whomever.
+    another firmware. `archive_size` is where the archive ends and filler begins; digests are of
+    the whole file. `signed` is what the file says, by whomever.
     """
 
     path: Path
@@ -57,14 +57,12 @@ def inspect(path: Path) -> Release:
     payload, trailer = split(data)
     signed = trailer.header if trailer else None
     kind = kind_of(payload)
-    archive_size, application, version = None, None, None
-    files: tuple[BundleFile, ...] = ()
-    found, does = None, None
-    if kind == "bundle":
-        archive_size, application, version, files = bundle.read(payload)
-    elif kind == "patch":
+    packed = bundle.read(payload) if kind == "bundle" else None
+    version = packed.version if packed else None
+    makes, does = None, None
+    if kind == "patch":
         try:
-            found, does = patch.read(payload), patch.summarize(payload)
+            makes, does = patch.read(payload), patch.summarize(payload)
         except PatchError as error:
             raise ReleaseError(str(error)) from None
     if trailer and signed:
@@ -78,13 +76,13 @@ def inspect(path: Path) -> Release:
         kind=kind,
         size=len(data),
         payload_size=len(payload),
-        archive_size=archive_size,
+        archive_size=packed.size if packed else None,
         md5=hashlib.md5(data).hexdigest(),
         sha256=hashlib.sha256(data).hexdigest(),
-        application=application,
+        application=packed.application if packed else None,
         version=version,
-        files=files,
+        files=packed.files if packed else (),
         signed=signed,
-        patch=found,
+        patch=makes,
         does=does,
     )
