@@ -22,7 +22,6 @@ import tempfile
 from pathlib import Path
 
 from . import tree
-from .board.files import library_files
 from .mpy import compile_mpy
 from .names import own_names
 
@@ -52,7 +51,7 @@ def contents() -> dict[str, list[str]]:
     known = {f"ivota/{name}.py": extra for extra, names in EXTRAS.items() for name in names}
     known[BUNDLEFS] = "agent"
     found: dict[str, list[str]] = {"package": []}
-    for path in library_files(tree.root()):
+    for path in tree.library_files(tree.root()):
         found.setdefault(known.get(path, "package"), []).append(path)
     return found
 

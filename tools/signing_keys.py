@@ -112,6 +112,7 @@ def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
         try:
             key = load_pem_private_key(data, None)
         except TypeError:  # encrypted
+            # An empty passphrase would be taken for none: another that is wrong stands for it.
             key = load_pem_private_key(data, ask().encode() or b"\0")
     except (ValueError, UnsupportedAlgorithm):
         raise ReleaseError(

@@ -20,7 +20,7 @@ err = Console(stderr=True, highlight=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Found = TypeVar("Found")
 
-NUMBERS = "# % code devices failed good of pushes size".split()
+NUMBERS = "# % code count devices failed fails good of pushes size".split()
 
 
 def fail(sentence: str) -> NoReturn:

@@ -19,6 +19,13 @@ def root() -> Path:
 LIBRARY = root() / "lib"  # as it lies on boards: the package, and bundlefs beside it
 
 
+def library_files(root: Path) -> list[str]:
+    """Every file under `root`/lib, as a path below it: what mip installs."""
+    lib = root / "lib"
+    files = [path for path in lib.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return sorted(path.relative_to(lib).as_posix() for path in files)
+
+
 def version() -> str:
     """The package's version: lib/ivota/__init__.py is the one place that says it."""
     text = (LIBRARY / "ivota" / "__init__.py").read_text()

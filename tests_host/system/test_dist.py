@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ivota_tools import dist, toolchain, tree
-from ivota_tools.board.files import board_files, library_files
+from ivota_tools.board.files import board_files
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.release import pack
@@ -193,7 +193,7 @@ def starters() -> dict[str, Path]:
 def test_every_file_is_in_one_list() -> None:
     lists = dist.contents()
     assert set(lists) == {"package", *dist.EXTRAS}
-    assert sorted(sum(lists.values(), [])) == library_files(ROOT)
+    assert sorted(sum(lists.values(), [])) == tree.library_files(ROOT)
     for extra, names in dist.EXTRAS.items():
         for name in names:
             assert f"ivota/{name}.py" in lists[extra]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from ivota_tools import tree
 from ivota_tools.board.errors import BoardError
 from ivota_tools.mpy import compile_mpy
 from ivota_tools.names import names_of
+from ivota_tools.tree import library_files
 
 CONFIG = "/ivota.json"
 KEPT = "/ivota-kept.json"
@@ -19,13 +18,6 @@ STARTERS = ("/boot.py", "/main.py")
 """The files at the root that an application may have of its own."""
 
 PACKAGE = "/lib/ivota"
-
-
-def library_files(root: Path) -> list[str]:
-    """Every file under lib/, as a path below it: what `mip` installs."""
-    lib = root / "lib"
-    files = [path for path in lib.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    return sorted(path.relative_to(lib).as_posix() for path in files)
 
 
 def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
@@ -48,15 +40,3 @@ def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
     for name in STARTERS:
         files[name] = (root / name[1:]).read_bytes()
     return files
-
-
-def package_json(root: Path, base: str = "") -> str:
-    """The text of package.json, from which mip and `mpremote mip` install lib/.
-
-    With `base`, a URL that ends in "/", the files' URLs are whole: mip 0.3 and older, frozen into
-    MicroPython before 1.25 and into Debian's 1.26, take no relative ones.
-    """
-    urls = [[path, f"{base}lib/{path}"] for path in library_files(root)]
-    lines = ",\n".join(f"    {json.dumps(url)}" for url in urls)
-    head = f'  "version": {json.dumps(tree.version())},\n  "urls": [\n'
-    return f'{{\n{head}{lines}\n  ],\n  "deps": []\n}}\n'

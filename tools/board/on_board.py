@@ -140,7 +140,8 @@ def make_folders(folders: list[str]) -> None:
 def swap(files: list[list[str]], aside: list[list[str]], unwanted: list[str]) -> list[str]:
     """Lets the copied temporaries take their places, if every one of them arrived whole.
 
-    Returns the paths that did not; nothing was changed then.
+    `files` are [path, SHA-256], `aside` [from, to] of what is kept. Returns the paths that did
+    not arrive whole; nothing was changed then.
     """
     import os
 
@@ -288,7 +289,10 @@ def written(config: str, state: str) -> dict[str, Any]:
 
 
 def erase(paths: list[str], folders: list[str], back: list[list[str]]) -> list[str]:
-    """Removes files, then the folders that are empty; returns what is gone."""
+    """Removes files, then the folders that are empty; returns what is gone.
+
+    `back` are [from, to] of what takes its place again.
+    """
     import os
 
     gone = []

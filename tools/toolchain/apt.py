@@ -26,7 +26,7 @@ class Apt:
     @classmethod
     @contextlib.contextmanager
     def private(cls, mirror: str, suite: str, architecture: str) -> Iterator[Apt]:
-        """Downloads the suite's index. Raises AptError."""
+        """An apt-get that has the suite's index, for as long as it is needed. Raises AptError."""
         with tempfile.TemporaryDirectory(prefix="ivota-apt-") as name:
             state = Path(name)
             for needed in ("lists/partial", "cache/archives/partial", "debs"):

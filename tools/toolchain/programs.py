@@ -32,6 +32,7 @@ def probe(command: tuple[str, ...]) -> tuple[int, str] | None:
 
 
 def micropythons_on_path() -> dict[int, tuple[list[str], str]]:
+    """Width → (command line, version), of what PATH has."""
     found: dict[int, tuple[list[str], str]] = {}
     for name in ("micropython", "micropython32"):
         program = shutil.which(name)
@@ -42,6 +43,10 @@ def micropythons_on_path() -> dict[int, tuple[list[str], str]]:
 
 
 def expect(command: tuple[str, ...], bits: int, what: str) -> list[str]:
+    """The command, once it has shown that it starts MicroPython of this width.
+
+    Raises ToolchainError, which says `what` named it.
+    """
     probed = probe(command)
     if probed is None:
         hint = " (does this kernel run 32-bit programs?)" if bits == 32 else ""
