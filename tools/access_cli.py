@@ -8,7 +8,7 @@ import typer
 
 from . import access_views as views
 from .client_api import Client
-from .terminal import AsJson, fail, out, print_json, show
+from .terminal import AsJson, fail, out, print_json, say, show
 
 token = typer.Typer(no_args_is_help=True, help="Who may use the cloud's API.")
 
@@ -57,7 +57,7 @@ def health(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
     else:
-        out.print(views.health_line(found), markup=False, soft_wrap=True)
+        say(views.health_line(found))
         out.print(views.counter_table(found["counters"]))
     if not found["ok"]:
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ import typer
 from rich.logging import RichHandler
 
 from .client_api import default_data
-from .terminal import AsJson, err, fail, out, print_json, span, warn
+from .terminal import AsJson, err, fail, print_json, say, span, warn
 
 if TYPE_CHECKING:
     from .cloud.backup import Copied
@@ -126,14 +126,14 @@ def cloud(
                     }
                 )
             else:
-                out.print(f"MQTT   {running.mqtt_host}:{running.mqtt_port}", markup=False)
-                out.print(f"HTTP   {running.api_url}, for devices {running.public_url}")
-                out.print(f"data   {running.folder}", markup=False, soft_wrap=True)
+                say(f"MQTT   {running.mqtt_host}:{running.mqtt_port}")
+                say(f"HTTP   {running.api_url}, for devices {running.public_url}")
+                say(f"data   {running.folder}")
                 first = running.set_up_url
-                out.print(f"console  {first or running.api_url}", markup=False, soft_wrap=True)
+                say(f"console  {first or running.api_url}")
                 if first:
-                    out.print("         (good once: whoever opens it first makes its first user)")
-                out.print("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
+                    say("         (good once: whoever opens it first makes its first user)")
+                say("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
             while not stop.wait(0.2):
                 running.wait(0)
     except CloudError as error:
@@ -175,4 +175,4 @@ def _copy(copy: Callable[[], Copied], what: str, as_json: bool) -> None:
     if as_json:
         print_json({"database": str(done.database), "firmware": done.firmware})
     else:
-        out.print(f"{done.database}, and {done.firmware} {what} files", markup=False)
+        say(f"{done.database}, and {done.firmware} {what} files")

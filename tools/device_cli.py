@@ -10,7 +10,7 @@ import typer
 from . import device_views as views
 from .access_views import health_line
 from .client_api import ApiError, Client, Json
-from .terminal import AsJson, err, fail, out, print_json, show, warn
+from .terminal import AsJson, err, fail, out, print_json, say, show, warn
 
 REPORTS_SHOWN = 50  # of one device
 AGAIN_S = 2.0  # after which a lost link to the cloud is tried again
@@ -41,7 +41,7 @@ def push(
                 target = _wait(client, target["id"], timeout, quiet=as_json)
                 failed = failed or target["state"] != "done"
             elif not as_json:
-                out.print(views.line(target), markup=False, soft_wrap=True)
+                say(views.line(target))
             if as_json:
                 print_json(target)
     if failed:
@@ -76,10 +76,9 @@ def _all_devices(client: Client, as_json: bool) -> None:
     found = client.devices()
     if found or as_json:
         return show(found, as_json, views.device_table)
-    out.print(
+    say(
         "no device has reported yet: `ivota board install` sets a board up, "
-        "`ivota sim board` is a simulated one",
-        soft_wrap=True,
+        "`ivota sim board` is a simulated one"
     )
 
 
@@ -90,7 +89,7 @@ def _one_device(client: Client, name: str, as_json: bool) -> None:
     if as_json:
         return print_json({**found, "why": why, "reports": reports})
     out.print(views.device_table([found]))
-    out.print(why, markup=False, soft_wrap=True)
+    say(why)
     out.print(views.report_table(reports[-REPORTS_SHOWN:]))
 
 

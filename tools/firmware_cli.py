@@ -10,7 +10,7 @@ import typer
 from . import firmware_views as views
 from . import release as releases
 from .client_api import Client
-from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, show
+from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, say, show
 
 
 def keygen(
@@ -32,9 +32,9 @@ def keygen(
     if as_json:
         print_json({"private": str(file), "public": str(public), "key": made.id})
         return
-    out.print(f"private  {file}: keep it, and a copy, where no one else can read it", markup=False)
-    out.print(f"public   {public}: put it onto the boards, and into `keys` of /ivota.json")
-    out.print(f"key      {made.id}")
+    say(f"private  {file}: keep it, and a copy, where no one else can read it")
+    say(f"public   {public}: put it onto the boards, and into `keys` of /ivota.json")
+    say(f"key      {made.id}")
 
 
 def verify(
@@ -69,11 +69,11 @@ def verify(
         print_json(views.release_json(made))
         return
     out.print(views.release_table(made))
-    out.print(f"good    {file} is signed by a key that is trusted", markup=False, soft_wrap=True)
+    say(f"good    {file} is signed by a key that is trusted")
     if result_too:
-        out.print("good    and so is what it makes", markup=False)
+        say("good    and so is what it makes")
     elif made.patch:
-        out.print("open    whether what it makes is, too: name its --base", markup=False)
+        say("open    whether what it makes is, too: name its --base")
 
 
 def inspect(

@@ -11,7 +11,7 @@ import typer
 from . import firmware_views as views
 from . import release as releases
 from .client_api import Client
-from .terminal import AsJson, ask_passphrase, err, fail, out, print_json, reading, warn
+from .terminal import AsJson, ask_passphrase, err, fail, out, print_json, reading, say, warn
 
 
 def release(
@@ -104,11 +104,11 @@ def release(
         print_json(shown)
         return
     out.print(views.release_table(made))
-    out.print(f"file    {made.path}", markup=False, soft_wrap=True)
+    say(f"file    {made.path}")
     for each in patches:
-        out.print(views.patch_line(each, made), markup=False, soft_wrap=True)
+        say(views.patch_line(each, made))
     if upload:
-        out.print(f"uploaded; next: ivota push {version} --device PRODUCT/NAME", markup=False)
+        say(f"uploaded; next: ivota push {version} --device PRODUCT/NAME")
 
 
 def _patches(

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from .spans import seconds
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# A name like `:bug:` stays one.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Found = TypeVar("Found")
@@ -42,14 +43,21 @@ def reading() -> Iterator[None]:
         fail(f"{error.filename} cannot be read: {error.strerror}")
 
 
+def say(sentence: str) -> None:
+    """Prints a sentence as it is: names in it are no markup, and scripts get it in one line."""
+    out.print(sentence, markup=False, soft_wrap=True)
+
+
 def show(found: Found, as_json: bool, view: Callable[[Found], RenderableType]) -> None:
     """Prints it as JSON, or what `view` makes of it: a table, or a sentence."""
     if as_json:
         print_json(found)
         return
     shown = view(found)
-    # A sentence may have a device's own words, which are no markup, and is for scripts, too.
-    out.print(shown, markup=False, soft_wrap=isinstance(shown, str))
+    if isinstance(shown, str):
+        say(shown)
+    else:
+        out.print(shown, markup=False)
 
 
 def titled_table(title: str, *columns: str) -> Table:

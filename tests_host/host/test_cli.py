@@ -296,10 +296,10 @@ def test_the_cloud_as_a_command(tmp_path):
 
 
 @contextmanager
-def printed_by_the_cloud(folder):
+def printed_by_the_cloud(folder, *options):
     """What it says before it waits, by the first word of each line."""
     with subprocess.Popen(
-        [*IVOTA, "cloud", "--port", "0", "--mqtt-port", "0", "--data", str(folder)],
+        [*IVOTA, "cloud", "--port", "0", "--mqtt-port", "0", "--data", str(folder), *options],
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -328,6 +328,13 @@ def test_the_first_start_prints_the_set_up_link_and_no_later_one(tmp_path):
             assert "People and tokens" in visitor.get("/people")
     with printed_by_the_cloud(tmp_path) as said:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", said["console"]) and "(good" not in said
+
+
+def test_a_url_is_printed_as_it_is(tmp_path):
+    """Brackets are no markup, and what is copied has no line break in it."""
+    public = f"http://[fd00::1]:8123/{'a' * 140}"
+    with printed_by_the_cloud(tmp_path, "--public-url", public) as said:
+        assert said["HTTP"].endswith(f", for devices {public}")
 
 
 @pytest.mark.slow

@@ -351,6 +351,8 @@ def test_from_a_key_to_a_verified_release(app, tmp_path):
 
 def test_a_passphrase_from_the_environment_and_a_time(app, tmp_path):
     key = tmp_path / "mine.key"
+    said = run("keygen", tmp_path / "[red]:bug:.key", IVOTA_PASSPHRASE=PASSPHRASE).stdout
+    assert f"{tmp_path}/[red]:bug:.pub" in said
     found = json.loads(run("keygen", key, "--json", IVOTA_PASSPHRASE=PASSPHRASE).stdout)
     assert found["public"] == str(tmp_path / "mine.pub") and len(found["key"]) == 16
     signed = ("release", app, "--version", "1", "--key", key, "--sequence", 1, "--json", "--out")
