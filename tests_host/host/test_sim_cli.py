@@ -75,16 +75,40 @@ def test_runs_a_board_and_keeps_its_flash(tmp_path: Path) -> None:
     assert "kept" not in flash.listdir()
 
 
+def test_files_are_put_onto_its_flash(tmp_path: Path) -> None:
+    (tmp_path / "owner.pub").write_bytes(b"a key")
+    (tmp_path / "main.py").write_text("print('my own', open('/owner.pub').read())")
+    options = ["--folder", str(tmp_path), "--broker", "127.0.0.1:9"]
+    options += ["--put", f"{tmp_path / 'owner.pub'}:/owner.pub"]
+    process = _start(*options, "--put", f"{tmp_path / 'main.py'}:/main.py")
+    _until(process, "my own a key")
+    # Of a board that is on the flash is left alone.
+    assert "this board is on already" in _refused(options)
+    _ended(process, signal.SIGINT)
+
+    (tmp_path / "owner.pub").write_bytes(b"another")
+    process = _start(*options)
+    _until(process, "my own another")
+    _ended(process, signal.SIGINT)
+
+
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     folder = ["--folder", str(tmp_path)]
     assert "--broker is HOST:PORT, not 'here'" in _refused([*folder, "--broker", "here"])
     assert "--bits is 32 or 64, not 16" in _refused([*folder, "--bits", "16"])
     assert "--heap is a number of bytes" in _refused([*folder, "--heap", "lots"])
     wrong = tmp_path / "config.json"
+    assert "cannot be read" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("[]")
-    assert "is not a JSON object" in _refused([*folder, "--config", str(wrong)])
+    assert "must be an object" in _refused([*folder, "--config", str(wrong)])
+    wrong.write_text('{"product_id": "P", "devicename": "d"}')
+    assert "the nearest known key is device_name" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("{")
     assert "is not JSON" in _refused([*folder, "--config", str(wrong)])
+    for each in "owner.pub", "owner.pub:owner.pub", ":/x", "owner.pub:/lib/":
+        assert "--put is FILE:/PATH" in _refused([*folder, "--put", each])
+    assert "names a file" in _refused([*folder, "--put", f"{tmp_path}/none:/none"])
+    assert "choose another with --folder" in _refused(["--folder", f"{wrong}/x"])
     (tmp_path / "flash.img").write_bytes(b"\xff" * 4096 * 512)
     (tmp_path / "flash.state").write_bytes(bytes(3 * 4096))
     assert "no littlefs on flash.img" in _refused(folder)
