@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..terminal import fail, out
+from ..terminal import fail, out, warn
 
 if TYPE_CHECKING:
     from .swarm import Swarm
     from .swarm_boards import Boards
 
 
+PATIENCE_S = 5  # with a broker that does not answer, before that is said
+
+
 def swarm(
-    count: Annotated[int, typer.Option("-n", "--count", min=0, max=50_000)] = 100,
-    broker: Annotated[str, typer.Option(metavar="HOST:PORT")] = "127.0.0.1:1883",
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=0, max=50_000, help="How many.")
+    ] = 100,
+    broker: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")
+    ] = "127.0.0.1:1883",
     product: Annotated[str, typer.Option(help="product_id of all.")] = "SWARM",
     version: Annotated[str, typer.Option(help="What they run at first.")] = "0.1",
     failing: Annotated[
@@ -66,7 +73,7 @@ async def _run(
     loop.add_signal_handler(signal.SIGUSR1, made.mend)
     running = asyncio.ensure_future(made.run())
     end = None if seconds is None else loop.time() + seconds
-    last = ""
+    last, patience_s = "", PATIENCE_S
     while not (stop.is_set() or running.done()) and (end is None or loop.time() < end):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), 1 if end is None else min(1, end - loop.time()))
@@ -75,6 +82,9 @@ async def _run(
         if line != last:
             print(line, flush=True)
         last = line
+        patience_s -= 1
+        if patience_s == 0 and status["devices"] and not status["connected"]:
+            warn("none is connected: does a broker answer at --broker? `ivota cloud` brings one")
     status = made.status() | boards.status()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
