@@ -92,7 +92,9 @@ def written(out: Path, data: bytes) -> Release:
     try:
         atomic.write(out, data)
     except OSError as error:
-        raise ReleaseError(f"{out} cannot be written: {error.strerror}") from None
+        raise ReleaseError(
+            f"{out} cannot be written: {error.strerror}; choose another file with --out"
+        ) from None
     return inspect(out)
 
 
