@@ -26,7 +26,7 @@ def token_create(
 
 @token.command("list")
 def token_list(as_json: AsJson = False) -> None:
-    """List the tokens, without what they are."""
+    """List the tokens: names and roles; the tokens themselves are kept nowhere."""
     with Client() as client:
         show(client.tokens(), as_json, views.token_table)
 
@@ -42,7 +42,7 @@ def token_remove(name: str) -> None:
 
 
 def audit(
-    last: Annotated[int, typer.Option("--last", min=1, help="Lines.")] = 50,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many lines.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show who changed what."""

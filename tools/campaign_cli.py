@@ -22,36 +22,62 @@ POLL_S = 1.0
 
 @campaign.command("create")
 def campaign_create(
-    version: Annotated[str, typer.Argument(help="Of an uploaded firmware.")],
-    name: Annotated[str | None, typer.Option(help="Default: the version.")] = None,
+    version: Annotated[str, typer.Argument(help="The version of an uploaded firmware.")],
+    name: Annotated[
+        str | None, typer.Option(help="What to call it; default: the version.")
+    ] = None,
     group: Annotated[
         str | None, typer.Option("--group", "-g", help="For the devices of a group.")
     ] = None,
     query: Annotated[
-        str | None, typer.Option("--query", "-q", help="Or of a query, or `all`.")
+        str | None,
+        typer.Option("--query", "-q", help="For those that a query means; `all`: everyone."),
     ] = None,
     application: Annotated[
-        str | None, typer.Option(help="Where several have this version.")
+        str | None, typer.Option(help="Whose firmware, where several have this version.")
     ] = None,
     stages: Annotated[
-        str, typer.Option(help="How many devices are reached by each: 1,10%,50%,100%.")
+        str,
+        typer.Option(
+            help="How many devices are reached by the end of each, as in 1,10%,50%,100%."
+        ),
     ] = "100%",
     success: Annotated[
-        str, typer.Option(help="Share that is done before the next stage.")
+        str, typer.Option(help="Share of those reached that must be done before the next stage.")
     ] = "90%",
-    soak: Annotated[str, typer.Option(help="And how long after that: 30s, 10min, 2h, 1d.")] = "0s",
-    stop: Annotated[str, typer.Option(help="Share of failures that stops it; `never`.")] = "20%",
-    least: Annotated[int, typer.Option(min=1, help="Devices that ended before it may.")] = 10,
+    soak: Annotated[
+        str, typer.Option(help="How long to wait after that: 30s, 10min, 2h, 1d.")
+    ] = "0s",
+    stop: Annotated[
+        str, typer.Option(help="Share of failures that stops it, or `never`.")
+    ] = "20%",
+    least: Annotated[
+        int, typer.Option(min=1, help="How many devices must have ended before failures stop it.")
+    ] = 10,
     timeout: Annotated[
-        str | None, typer.Option(help="From a device's first push to its failure.")
+        str | None,
+        typer.Option(
+            help="A device that is not done so long after its first push has failed: 30min, 1d."
+        ),
     ] = None,
-    at_once: Annotated[int | None, typer.Option(min=1, help="Downloads at a time.")] = None,
-    per_minute: Annotated[int | None, typer.Option(min=1, help="Starts per minute.")] = None,
+    at_once: Annotated[int | None, typer.Option(min=1, help="Most downloads at a time.")] = None,
+    per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Most devices begun in a minute.")
+    ] = None,
     only_outdated: Annotated[
-        bool, typer.Option("--only-outdated", help="Leave what is as new or newer.")
+        bool,
+        typer.Option(
+            "--only-outdated", help="Leave out devices that run this version or a newer one."
+        ),
     ] = False,
-    start_at: Annotated[str | None, typer.Option(help="2026-05-01T03:00 (here), or +2h.")] = None,
-    draft: Annotated[bool, typer.Option("--draft", help="Start it later by hand.")] = False,
+    start_at: Annotated[
+        str | None,
+        typer.Option(help="Start later: 2026-05-01T03:00 (by this computer's clock), or +2h."),
+    ] = None,
+    draft: Annotated[
+        bool,
+        typer.Option("--draft", help="Make it, but do not start it: `ivota campaign start` does."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Update many devices, a stage after the other."""
@@ -87,7 +113,7 @@ def campaign_list(as_json: AsJson = False) -> None:
 @campaign.command("show")
 def campaign_show(
     number: Id,
-    devices: Annotated[bool, typer.Option("--devices", help="And each device.")] = False,
+    devices: Annotated[bool, typer.Option("--devices", help="List its devices, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show how far a campaign is."""
@@ -133,13 +159,13 @@ def campaign_start(number: Id, as_json: AsJson = False) -> None:
 
 @campaign.command("pause")
 def campaign_pause(number: Id, as_json: AsJson = False) -> None:
-    """No pushes until it is resumed; downloads that run may end."""
+    """Push no more until it is resumed; downloads that run may end."""
     _act(number, "pause", as_json)
 
 
 @campaign.command("resume")
 def campaign_resume(number: Id, as_json: AsJson = False) -> None:
-    """Go on, also where it has stopped by itself."""
+    """Go on after a pause, also where it has stopped by itself."""
     _act(number, "resume", as_json)
 
 
@@ -151,7 +177,7 @@ def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
 
 @campaign.command("retry")
 def campaign_retry(number: Id, as_json: AsJson = False) -> None:
-    """Try those again that failed, and no others."""
+    """Try the devices again that failed, and no others."""
     with Client() as client:
         found = client.retry_campaign(number)
     show(found, as_json, "{devices} devices are tried again".format_map)
@@ -173,9 +199,12 @@ def _stage(text: str) -> Json:
 
 def _share(text: str) -> float:
     try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        fail(f"{text!r} is no share: 90%, or 0.9")
+        share = -1
+    if not 0 <= share <= 1:
+        fail(f"{text!r} is no share: from 0% to 100%, as in 90% or 0.9")
+    return share
 
 
 def _time(text: str) -> float:

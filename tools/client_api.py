@@ -40,6 +40,10 @@ class Client:
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         self.url = (url or os.environ.get("IVOTA_URL") or DEFAULT_URL).rstrip("/")
         token = token or os.environ.get("IVOTA_TOKEN") or _local_token(self.url)
+        if token and not (token.isascii() and token.isprintable()):
+            raise ApiError(
+                "IVOTA_TOKEN is no token: copy it again, as `ivota token create` showed it"
+            )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(
@@ -49,6 +53,8 @@ class Client:
             raise ApiError(f"IVOTA_URL is not a URL: {self.url!r} ({error})") from None
         if self._http.base_url.scheme not in ("http", "https"):
             raise ApiError(f"IVOTA_URL={self.url} does not begin with http:// or https://")
+        if not self._http.base_url.host:
+            raise ApiError(f"IVOTA_URL={self.url} names no computer: write it as {DEFAULT_URL}")
 
     def __enter__(self) -> Client:
         return self
@@ -344,5 +350,6 @@ def _refusal(answer: httpx.Response) -> ApiError:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        detail = f"HTTP {answer.status_code} {answer.reason_phrase}"
+        what = f"HTTP {answer.status_code} {answer.reason_phrase}"
+        detail = f"{answer.url} answers {what}: is that an ivota cloud? IVOTA_URL says where it is"
     return ApiError(str(detail), answer.status_code)

@@ -18,7 +18,10 @@ from .terminal import AsJson, err, fail, print_json, say, span, warn
 if TYPE_CHECKING:
     from .cloud.backup import Copied
 
-Data = Annotated[Path | None, typer.Option("--data", help="The folder that the cloud keeps.")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="The cloud's data folder; default ~/.local/share/ivota."),
+]
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
@@ -28,10 +31,20 @@ DatabaseUrl = Annotated[
 
 
 def cloud(
-    host: Annotated[str, typer.Option(help="What to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="HTTP; 0: a free one.")] = 8123,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: every one that this computer has.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="HTTP; 0: a free one.")
+    ] = 8123,
     mqtt_port: Annotated[
-        int | None, typer.Option(help="MQTT; default 1883, with TLS 8883; 0: a free one.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="MQTT; default 1883, with TLS 8883; 0: a free one.",
+        ),
     ] = None,
     broker: Annotated[
         str | None,
@@ -54,14 +67,22 @@ def cloud(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="And its private key (PEM).")] = None,
     public_url: Annotated[
-        str | None, typer.Option(help="What devices reach the HTTP port as.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where devices reach the HTTP port, as in http://192.168.1.10:8123.",
+        ),
     ] = None,
-    url_ttl: Annotated[float, typer.Option(help="Seconds a download URL is good for.")] = 3600,
+    url_ttl: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="How long a download URL is good.")
+    ] = 3600,
     keep_reports: Annotated[
         str | None, typer.Option(help="Delete reports after so long, as in 90d; default: never.")
     ] = None,
     push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
-    max_upload: Annotated[int, typer.Option(help="Bytes of a firmware, at most.")] = 64 << 20,
+    max_upload: Annotated[
+        int, typer.Option(min=1, metavar="BYTES", help="Size of a firmware, at most.")
+    ] = 64 << 20,
     token: Annotated[
         str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
     ] = None,

@@ -19,13 +19,17 @@ DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or NAME alone.")]
 
 
 def push(
-    version: Annotated[str, typer.Argument(help="Of an uploaded firmware.")],
+    version: Annotated[str, typer.Argument(help="The version of an uploaded firmware.")],
     device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
     application: Annotated[
-        str | None, typer.Option(help="Where several have this version.")
+        str | None, typer.Option(help="Whose firmware, where several have this version.")
     ] = None,
-    new: Annotated[bool, typer.Option("--new", help="The device has not reported yet.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it is done.")] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="Also for a device that has not reported yet.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show how it goes; return when it is over.")
+    ] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,10 +62,12 @@ def _wait(client: Client, device_id: int, timeout_s: float | None, quiet: bool) 
 
 
 def devices(
-    device: Annotated[str | None, typer.Argument(help="One, with what it said.")] = None,
+    device: Annotated[
+        str | None, typer.Argument(help="Only this one, and what it has reported.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the devices, or show one and what it said."""
+    """List the devices, or show one and what it has reported."""
     with Client() as client:
         health = client.health()
         if not health["ok"]:
@@ -121,8 +127,10 @@ def watch(
 
 def tag(
     device: DeviceName,
-    add: Annotated[list[str] | None, typer.Argument(help="Tags to give.")] = None,
-    remove: Annotated[list[str] | None, typer.Option("--remove", "-r", help="To take.")] = None,
+    add: Annotated[list[str] | None, typer.Argument(help="Tags to give it.")] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", "-r", help="A tag to take; repeatable.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a device tags, or take them away."""
@@ -133,11 +141,16 @@ def tag(
 
 def secret(
     device: DeviceName,
-    value: Annotated[str | None, typer.Argument(help="Base64; without it, none.")] = None,
+    value: Annotated[
+        str | None,
+        typer.Argument(help="In base64. Left out: the device has none, and cannot sign in."),
+    ] = None,
 ) -> None:
     """Set what a device signs in with, for a cloud with --sign-in."""
     with Client() as client:
-        client.set_secret(client.device(device)["id"], value)
+        found = client.set_secret(client.device(device)["id"], value)
+    does = "signs in with this secret" if value else "has no secret, and cannot sign in"
+    out.print(f"{found['device']} {does}", markup=False, soft_wrap=True)
 
 
 def why(device: DeviceName, as_json: AsJson = False) -> None:
@@ -150,7 +163,8 @@ def why(device: DeviceName, as_json: AsJson = False) -> None:
 def attempts(
     device: DeviceName,
     reports: Annotated[
-        int | None, typer.Option(min=1, metavar="#", help="What it said in one of them.")
+        int | None,
+        typer.Option(min=1, metavar="#", help="What it reported in one of them, by its number."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from . import campaign_views as views
@@ -13,8 +15,16 @@ group = typer.Typer(no_args_is_help=True, help="Groups of devices, by query.")
 
 
 @group.command("set")
-def group_set(name: str, query: str, as_json: AsJson = False) -> None:
-    """Make a group of a query: tag:T product:P name:N* version<V seen<7d, - negates."""
+def group_set(
+    name: str,
+    query: Annotated[str, typer.Argument(help="As in 'tag:beta version<0.3'.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a group of a query, or give it another one.
+
+    The words of a query are tag:T, product:P, name:N*, version<0.3 and seen<7d (also with
+    <=, >, >=); a minus sign before one negates it; all must hold. Quote it for the shell.
+    """
     with Client() as client:
         show(client.put_group(name, query), as_json, "{name}: {devices} devices".format_map)
 
@@ -27,7 +37,10 @@ def group_list(as_json: AsJson = False) -> None:
 
 
 @group.command("show")
-def group_show(query: str, as_json: AsJson = False) -> None:
+def group_show(
+    query: Annotated[str, typer.Argument(help="A group's name, or a query.")],
+    as_json: AsJson = False,
+) -> None:
     """List the devices of a group, or of a query."""
     with Client() as client:
         known = {each["name"]: each["query"] for each in client.groups()}

@@ -17,21 +17,33 @@ from .terminal import AsJson, ask_passphrase, err, fail, out, print_json, readin
 def release(
     source: Annotated[Path, typer.Argument(help="Folder with app.py, or a ready firmware file.")],
     version: Annotated[
-        str | None, typer.Option(help="1 to 32 characters. A file that says its own needs none.")
+        str | None,
+        typer.Option(help="1 to 32 characters. A file that says its version itself needs none."),
     ] = None,
-    out_file: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
-    application: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
-    pad_to: Annotated[int | None, typer.Option(help="Fill up to exactly N bytes.")] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="The file to write; default: APPLICATION-VERSION.bin, here."),
+    ] = None,
+    application: Annotated[
+        str | None, typer.Option(help="Its name; default: the folder's.")
+    ] = None,
+    pad_to: Annotated[
+        int | None, typer.Option(metavar="BYTES", help="Fill the file up to exactly this size.")
+    ] = None,
     mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
     key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
     sequence: Annotated[
-        int | None, typer.Option(help="Of what is signed: above that of any release before.")
+        int | None,
+        typer.Option(help="The number that is signed: above that of any release before."),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="Sign for boards whose configuration has this target.")
     ] = None,
     resign: Annotated[
-        bool, typer.Option("--resign", help="Sign a signed file again, so as to go back to it.")
+        bool,
+        typer.Option(
+            "--resign", help="Sign a signed file again under a new number, to go back to it."
+        ),
     ] = False,
     base: Annotated[
         list[str] | None,

@@ -39,7 +39,7 @@ def role(name: str, role: Annotated[str, typer.Argument(help="viewer, operator, 
 
 @user.command("password")
 def password(name: str) -> None:
-    """Give a user another password, and sign them out everywhere: also for one that is lost."""
+    """Replace a user's password, as when it is lost, and sign them out everywhere."""
     with Client() as client:
         client.change_user(_found(client, name)["id"], password=_password())
 

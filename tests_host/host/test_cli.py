@@ -235,6 +235,16 @@ def test_errors_say_what_to_do(app, tmp_path):
     nowhere = ["--out", tmp_path / "image.bin" / "x.bin"]
     assert "x.bin cannot be written" in wrong("release", app, "--version", "1", *nowhere)
     assert "--device" in wrong("push", "1", code=2)
+    (tmp_path / "folder").mkdir()
+    nowhere = "release", app, "--version", "1", "--out"
+    assert "another file with --out" in wrong(*nowhere, tmp_path / "folder")
+    assert "another file with --out" in wrong(*nowhere, tmp_path / "image.bin" / "x.bin")
+    for option, least, most in ("--port", 0, 65535), ("--mqtt-port", 0, 65535):
+        for number in least - 1, most + 1:
+            assert option in wrong("cloud", option, number, code=2)
+    for option in "--url-ttl", "--max-upload":
+        assert option in wrong("cloud", option, 0, code=2)
+    assert "from 0% to 100%" in wrong("campaign", "create", "1", "-q", "all", "--success", "120%")
     assert "say which one this is" in wrong("release", app, *out)
     unasked = quick("keygen", tmp_path / "owner.key", code=1).stderr
     assert "give it in IVOTA_PASSPHRASE" in unasked
@@ -249,7 +259,14 @@ def test_a_wrong_address_of_the_cloud_says_what_to_do(cloud):
 
     assert "does not begin with http://" in wrong("127.0.0.1:8123")
     assert "does not begin with http://" in wrong("mqtt://127.0.0.1")
+    assert "names no computer" in wrong("http://")
+    assert "is that an ivota cloud?" in wrong(f"http://127.0.0.1:{cloud.http_port}/elsewhere")
     assert "and not that of MQTT" in wrong(f"http://127.0.0.1:{cloud.mqtt_port}")
+
+
+def test_a_token_that_can_be_none_says_what_to_do():
+    done = CliRunner(env={**environment(), "IVOTA_TOKEN": "wörd"}).invoke(cli.app, ["devices"])
+    assert done.exit_code == 1 and "copy it again" in done.stderr
 
 
 def test_an_upload_says_how_far_it_is(cloud, tmp_path):

@@ -87,7 +87,7 @@ def watch(
     reset: Annotated[bool, typer.Option("--reset", help="Reset the board first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a board prints, until ctrl-C; the board does not notice."""
+    """Show what a board prints, until Ctrl-C; the board does not notice."""
     with _errors(as_json):
         name = find_port(port)
         try:

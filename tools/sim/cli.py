@@ -139,7 +139,8 @@ def _files(put: Sequence[str]) -> dict[str, bytes]:
 
 def _given(path: Path) -> dict[str, Any]:
     from ivota_tools import tree
-    from ivota_tools.board.files import BoardError, read_config
+    from ivota_tools.board.config import read_config
+    from ivota_tools.board.errors import BoardError
 
     try:
         return dict(json.loads(read_config(path, tree.root())))
