@@ -115,8 +115,12 @@ def test_what_cannot_be_pushed(cloud, api, http, tmp_path):
         (tmp_path / "x.bin").write_bytes(b"x")
         api.upload(tmp_path / "x.bin", "p1")
         for name in ("P/nobody", "nobody", "", "/"):
-            with pytest.raises(ApiError, match="has reported yet"):
+            with pytest.raises(ApiError, match="has reported yet; .* --new gives a target"):
                 api.push(name, "p1")
+            with pytest.raises(ApiError, match="has reported yet; .* that have$"):
+                api.device(name)
+        with pytest.raises(ApiError, match="'p1' of the application 'other'"):
+            api.push("P/pushed", "p1", application="other")
         for name in ("nobody", "P/", "/d", "P/a+b", "P/#", "P/\x00", "P/" + "x" * 129):
             with pytest.raises(ApiError) as caught:
                 api.push(name, "p1", new=True)

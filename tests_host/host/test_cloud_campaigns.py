@@ -121,7 +121,10 @@ def test_it_stops_by_itself_and_is_resumed_for_the_failed_alone(fleet):
     shown = fleet.wait(campaign, "stopped")
     assert shown["reason"] == "2 of 2 failed" and shown["states"]["failed"] == 2
     why = fleet.api.why(fleet.api.device(rest[0].name)["id"])["why"]
-    assert why == "failed for good: -4 no good; it waits for a retry by an operator"
+    assert why == (
+        "failed for good: -4 no good; it stays so until somebody tries again (`ivota retry`) "
+        "or pushes another version"
+    )
     finish(good)  # what was under way may end
     rest[2].messages.queue.clear()
     rest[2].hello("0.1")

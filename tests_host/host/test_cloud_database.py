@@ -12,6 +12,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
 from ivota_tools.cloud import CloudError, migrations
+from ivota_tools.cloud.backup import back_up
 from ivota_tools.cloud.database import Database, add
 from ivota_tools.cloud.models import (
     Assignment,
@@ -169,7 +170,13 @@ def test_a_device_has_one_target(where):
 def test_urls_that_lead_nowhere(url, words):
     with pytest.raises(CloudError, match=words) as caught:
         Database(url)
-    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["mysql://u:s3cret@h/x", "nonsense"])
+def test_a_backup_of_no_postgresql(url, tmp_path):
+    with pytest.raises(CloudError, match="is not a postgresql://"):
+        back_up(tmp_path, url, tmp_path / "backup")
 
 
 def test_what_devices_ran_is_read_from_their_reports(where):

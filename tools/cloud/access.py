@@ -158,7 +158,11 @@ def create_token(session: Session, name: str, role: str, who: str) -> tuple[Toke
         raise UserError(f"there is a token {name!r} already", 409)
     locked = users.any_user(session) or session.scalar(select(Token.id).limit(1)) is not None
     if role != ADMIN and not locked:
-        raise UserError("the first token must be an admin's: it locks the rest", 409)
+        raise UserError(
+            "the first token must be an admin's (--role admin): from then on nothing is answered "
+            "without one, and only an admin lets others in",
+            409,
+        )
     word = new_token()
     token = Token(name=name, role=role, sha256=digest(word), created_at=time.time())
     session.add(token)

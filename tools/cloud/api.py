@@ -27,6 +27,7 @@ EVENT_S = 0.2  # between two looks for changed devices
 PAGE_MOST = 10_000
 ID_MOST = 2**31 - 1
 REVISION_MOST = 2**62
+STILL_TO_COME = ", and --new gives a target to one that is still to come"
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 409, 422)
@@ -130,7 +131,7 @@ def routes(
             raise HTTPException(422, "name the firmware by version or by firmware_id")
         with database.writing() as session:
             chosen = firmware.find(session, order.version, order.firmware_id, order.application)
-            device = find_device(session, order.device, new=order.new)
+            device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
             assign(session, device, chosen, time.time(), None)
             audit.note(session, who, "push", device.name, version=chosen.version)
             answer = schemas.PushOut(
@@ -190,8 +191,11 @@ def device_by_id(session: Session, device_id: int) -> Device:
     return device
 
 
-def find_device(session: Session, name: str, new: bool = False) -> Device:
-    """By PRODUCT/NAME, or by a NAME that only one product has."""
+def find_device(session: Session, name: str, new: bool = False, otherwise: str = "") -> Device:
+    """By PRODUCT/NAME, or by a NAME that only one product has; `new` makes one.
+
+    `otherwise` is added to what is said where there is none.
+    """
     product_id, _, device_name = name.partition("/")
     query = select(Device).where(
         Device.product_id == product_id, Device.device_name == device_name
@@ -208,8 +212,8 @@ def find_device(session: Session, name: str, new: bool = False) -> Device:
     if not new:
         raise HTTPException(
             404,
-            f"no device {name!r} has reported yet; `ivota devices` lists those that have, and "
-            "--new gives a target to one that is still to come",
+            f"no device {name!r} has reported yet; `ivota devices` lists those that have"
+            + otherwise,
         )
     if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
         raise HTTPException(422, f"{name!r} is not PRODUCT/NAME")

@@ -32,7 +32,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         if (given.version is None) == (given.firmware_id is None):
             raise HTTPException(422, "name the firmware by version or by firmware_id")
         if (given.group is None) == (given.query is None):
-            raise HTTPException(422, "name the devices by group or by query")
+            raise HTTPException(422, "name the devices by group or by query: one of them")
         with database.writing() as session:
             answer = campaign_out(session, create(session, given, who))
         wake()

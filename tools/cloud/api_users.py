@@ -30,7 +30,11 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
         """From the first user on, nothing is answered without a token or a sign-in."""
         with database.writing() as session:
             if given.role != "admin" and not users.any_user(session):
-                raise HTTPException(409, "the first user must be an admin: it locks the rest")
+                raise HTTPException(
+                    409,
+                    "the first user must be an admin (--role admin): from then on nothing is "
+                    "answered without signing in, and only an admin lets others in",
+                )
             user = users.create(session, given.name, given.password, given.role, time.time(), who)
             return fleet.UserOut.model_validate(user)
 

@@ -50,7 +50,11 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
     """Back to where a cloud starts from; it must not run meanwhile. Raises CloudError."""
     copy = folder / (SQLITE if database is None else DUMP)
     if not copy.is_file():
-        raise CloudError(f"{folder} holds no backup of this kind: {copy.name} is not there")
+        kept = "a file" if database is None else "PostgreSQL"
+        raise CloudError(
+            f"{folder} holds no backup of a database in {kept} ({copy.name} is not there): name "
+            "the folder that `ivota backup` was given"
+        )
     with _errors(data):
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if database is None:
@@ -102,7 +106,9 @@ def _postgresql(program: str, database: str, *options: str) -> None:
     try:
         url = make_url(database)
     except ArgumentError:
-        raise CloudError("what --database says is not a postgresql:// URL") from None
+        url = None
+    if url is None or url.get_backend_name() != "postgresql":
+        raise CloudError("what --database says is not a postgresql:// URL")
     # The password goes by the environment: everybody sees the words of a command.
     environment = {**os.environ, "PGPASSWORD": str(url.password)} if url.password else None
     where = url.set(drivername="postgresql", password=None).render_as_string()
@@ -129,4 +135,7 @@ def _errors(folder: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise CloudError(f"the database cannot be copied: {error}") from None
     except OSError as error:
-        raise CloudError(f"{error.filename or folder} cannot be used: {error.strerror}") from None
+        raise CloudError(
+            f"{error.filename or folder} cannot be used ({error.strerror}): choose another folder "
+            "or make room there"
+        ) from None

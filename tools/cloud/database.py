@@ -40,9 +40,13 @@ class Database:
                 migrations.upgrade(connection)
         except DBAPIError as error:
             self._engine.dispose()
+            said = " ".join(str(error.orig).split())
+            if isinstance(where, Path):
+                what = "choose another --data folder, or move that one away"
+            else:
+                what = "is the server running, and do address, user and password match?"
             raise CloudError(
-                f"{self.name} cannot be opened as the cloud's database ({error.orig}): choose "
-                "another --data folder or --database, or move that one away"
+                f"{self.name} cannot be opened as the cloud's database ({said}): {what}"
             ) from error
         except CloudError:
             self._engine.dispose()
@@ -107,11 +111,13 @@ def _postgresql(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "postgresql":
-            raise CloudError(f"{_hidden(url)} is not a postgresql:// URL")
+            raise CloudError(f"{_hidden(url)} is not a postgresql:// URL, as --database needs it")
         parsed = parsed.set(drivername="postgresql+psycopg")
         engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=30)
     except (ArgumentError, NoSuchModuleError):
-        raise CloudError(f"{_hidden(url)} is not a postgresql:// URL") from None
+        raise CloudError(
+            f"{_hidden(url)} is not a postgresql:// URL, as --database needs it"
+        ) from None
     except ImportError:
         raise CloudError(
             "PostgreSQL needs a library that is not installed: pip install 'psycopg[binary]'"

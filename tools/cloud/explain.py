@@ -22,7 +22,10 @@ def why(session: Session, device: Device, now: float) -> str:
             return f"done with {version}, but since then it has reported {device.version}"
         return waiting or f"it runs {version}"
     if state == rollout.FAILED:
-        return f"failed for good: {_words(assignment)}; it waits for a retry by an operator"
+        return (
+            f"failed for good: {_words(assignment)}; it stays so until somebody tries again "
+            "(`ivota retry`) or pushes another version"
+        )
     if state == rollout.CANCELLED:
         return waiting or f"its update to {version} was cancelled by an operator"
     if state == rollout.SKIPPED:

@@ -211,8 +211,11 @@ def find(
         query = query.where(Firmware.application == application)
     found = session.scalars(query).all()
     if not found:
+        whose = f" of the application {application!r}" if application is not None else ""
         raise FirmwareError(
-            404, f"there is no firmware {version!r}: upload it with `ivota release --upload`"
+            404,
+            f"there is no firmware {version!r}{whose}: `ivota firmware` lists those that there "
+            "are, `ivota release --upload` brings another",
         )
     names = sorted({firmware.application or "(none)" for firmware in found})
     if len(names) > 1:
