@@ -157,8 +157,8 @@ def test_an_application_with_a_callback_gets_what_was_pushed():
         assert read_file(board.got[0].path) == board.data
 
 
-def test_a_signed_patch_and_its_signed_result():
-    """`tests_host/system/test_delta.py` has the good ones; here what is looked at before."""
+def test_a_patch_is_not_looked_into_before_its_signature():
+    """`tests_host/system/test_delta.py` has the signed ones."""
     with Board(patch(BASE, RESULT)) as board:
         write_file(board.path + "/owner", KEYS["owner"])
         config = {"keys": [board.path + "/owner"]}

@@ -535,13 +535,12 @@ def test_a_hostile_url_opens_no_connection():
 
 
 def test_where_relative_redirects_lead():
-    follow = followed
     url = "http://h:81/a/b/f.bin?x=1"
-    assert follow(url, "g.bin?y=2") == "http://h:81/a/b/g.bin?y=2"
-    assert follow(url, "/g.bin") == "http://h:81/g.bin"
-    assert follow(url, "//other/g.bin") == "http://other/g.bin"
-    assert follow(url, "?y=http://z/") == "http://h:81/a/b/?y=http://z/"
-    assert follow("https://h/f.bin", "g.bin") == "https://h:443/g.bin"
+    assert followed(url, "g.bin?y=2") == "http://h:81/a/b/g.bin?y=2"
+    assert followed(url, "/g.bin") == "http://h:81/g.bin"
+    assert followed(url, "//other/g.bin") == "http://other/g.bin"
+    assert followed(url, "?y=http://z/") == "http://h:81/a/b/?y=http://z/"
+    assert followed("https://h/f.bin", "g.bin") == "https://h:443/g.bin"
 
 
 def test_the_host_is_named_with_its_port_where_that_is_not_the_usual_one():
