@@ -11,6 +11,7 @@ _FAILED = const(-5)
 
 # What a newer cloud adds to a push and wants back in every report of it.
 _ECHOED = ("fw_type", "task_id")
+_MOST = const(256)  # bytes of each: the state, which has a limit, may have it thrice, in escapes
 
 
 def take(client, payload):
@@ -81,22 +82,27 @@ def _push(message, version):
 
 
 def _is_version(version):
-    if not isinstance(version, str) or not 0 < len(version) <= 64 or not _can_be_sent(version):
-        return False
-    return min(version.encode()) >= 32
+    return (
+        isinstance(version, str)
+        and version
+        and len(version) <= 64
+        and _can_be_sent(version)
+        and min(version.encode()) >= 32
+    )
 
 
 def _can_be_sent(value):
-    """Whether it is a number, or a text that has UTF-8: half a surrogate pair has none."""
-    if isinstance(value, str):
-        # Each character of the text that is looked at would stay in the heap; its bytes do not.
-        try:
-            data = value.encode()
-        except ValueError:
+    """Whether it is a short number or text that has UTF-8: half a surrogate pair has none."""
+    if type(value) not in (int, str):
+        return False
+    # Each character of the text that is looked at would stay in the heap; its bytes do not.
+    try:
+        data = str(value).encode()
+    except ValueError:
+        return False
+    at = data.find(b"\xed")
+    while at >= 0:
+        if data[at + 1] > 0x9F:  # as MicroPython encodes it
             return False
-        at = data.find(b"\xed")
-        while at >= 0:
-            if data[at + 1] > 0x9F:  # as MicroPython encodes it
-                return False
-            at = data.find(b"\xed", at + 1)
-    return type(value) in (int, str)
+        at = data.find(b"\xed", at + 1)
+    return len(data) <= _MOST

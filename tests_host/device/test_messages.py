@@ -122,6 +122,14 @@ def test_fields_of_another_kind_are_not_echoed():
     assert found.echo == {}
 
 
+def test_fields_of_any_length_are_not_echoed():
+    # The state has them too: more than it can have would cost all else that is in it.
+    for longest in ("x" * 256, "\xfc" * 128, 10**255, -(10**254)):
+        assert push(task_id=longest).echo == {"task_id": longest}
+    for longer in ("x" * 257, "\xfc" * 128 + "x", "\1" * 3000, 10**256, -(10**255)):
+        assert push(task_id=longer).echo == {}
+
+
 def test_half_a_surrogate_pair_is_not_echoed():
     # It has no UTF-8: no cloud could read a report with it, and none would be told of the end.
     payload = json.dumps(dict(PUSH, fw_type="A", task_id="B")).replace('"A"', '"x\\ud800"')

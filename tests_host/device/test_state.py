@@ -2,7 +2,10 @@
 
 import sys
 
-from ivota import install, jsonfile, outcome, persist
+from bundles import bundle
+from clientworld import World, push_of
+
+from ivota import OtaError, install, jsonfile, outcome, persist
 from ivota import trial as trials
 from ivota.state import load
 from support import patched, raises, tmp_dir, write_file
@@ -191,12 +194,26 @@ def test_starts_of_a_trial_survive_a_save():
         assert "starts" not in value and "power_boots" not in value
 
 
-def test_sequence_survives():
+def test_all_that_is_known_survives_a_save():
+    known = {
+        "active": "/a.bin",
+        "previous": "/b.bin",
+        "outbox": "DONE",
+        "trial": TRIAL,
+        "ended": dict(TRIAL, why="x"),
+        "sums": {"/a.bin": MD5S[0]},
+        "rejected": [[MD5S[1], "crashed"]],
+        "failures": [MD5S[2], 3],
+        "tries": [MD5S[3], 4],
+        "sequence": 41,
+        "starts": 2,
+        "power_boots": 5,
+        "worn_until": 1700000000,
+    }
     with tmp_dir() as path:
-        jsonfile.save(path + "/s", {"sequence": 41})
-        state = load(path + "/s")
-        persist.sent(state)
-        assert load(path + "/s").sequence == 41
+        jsonfile.save(path + "/s", known)
+        persist.save(load(path + "/s"))
+        assert jsonfile.load(path + "/s") == known
 
 
 def test_values_of_other_types_are_as_if_missing():
@@ -211,7 +228,11 @@ def test_values_of_other_types_are_as_if_missing():
             "sums",
             "rejected",
             "failures",
+            "tries",
             "sequence",
+            "starts",
+            "power_boots",
+            "worn_until",
         ):
             for value in wrong:
                 jsonfile.save(path + "/s", {key: value})
@@ -221,7 +242,7 @@ def test_values_of_other_types_are_as_if_missing():
                     assert found is None or found == value == "x"
                 elif key in ("trial", "ended", "sums"):
                     assert found is None or found == value == {"a": 1} or found == {}
-                elif key in ("rejected", "failures"):
+                elif key in ("rejected", "failures", "tries"):
                     assert found == (value if isinstance(value, list) else [])
                 else:
                     assert found in (0, 5)
@@ -341,3 +362,53 @@ def test_the_number_rises_with_a_confirmation():
         # Without keys nothing has a number, and the one that was reached stays.
         install.activate(state, "/firmware/0.3.bin", TRIAL)
         assert one_write(trials.confirm, state, "DONE")["sequence"] == 4
+
+
+def test_no_push_makes_a_state_too_long_to_be_read():
+    """What is longer than a reader takes counts as missing, and with it the number confirmed."""
+    for text in (b"\1", b'\\"', b"\\u0001", "\xfc".encode(), b"7"):
+        with World() as world:
+            jsonfile.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
+            client = world.client()
+            world.answers = [OtaError(-2, "HTTP 404")]
+            payload = push_of(world.data, task_id="TASK")
+            room = 4000 - len(payload)  # all that the link takes is 4096, with the topic
+            payload = payload.replace(b"TASK", text * (room // len(text)))
+            if text == b"7":
+                payload = payload.replace(b'"7', b"7").replace(b'7"', b"7")
+            client.link.acks = False
+            client.link.inbox.append(payload)
+            world.spin(5)
+            again = load(world.path + "/state.json")
+            assert (again.active, again.sequence) == ("/a.bin", 7), text
+            # A parser may take none of it.
+            assert again.outbox or not world.requests, text
+
+
+def test_no_reason_makes_a_state_too_long_to_be_read():
+    name = "x" * 20000
+    data = bundle([("app.py", b"")], files=[{"path": "../" + name}])
+    with World(data=data) as world:
+        jsonfile.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
+        client = world.client()
+        client.on_firmware = None
+        client.link.acks = False
+        world.push()
+        world.spin(5)
+        again = load(world.path + "/state.json")
+        assert (again.active, again.sequence) == ("/a.bin", 7)
+        assert "the bundle can't be used: the path or the order of ../xxx" in again.outbox
+
+
+def test_no_message_of_an_application_makes_a_state_too_long_to_be_read():
+    with World() as world:
+        jsonfile.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
+        client = world.client()
+        world.push()
+        world.spin(5, lambda: world.got)
+        client.link.acks = False
+        client.update_progress("fail", -5, "the motor is jammed" + "!" * 20000)
+        world.spin(1)
+        again = load(world.path + "/state.json")
+        assert (again.active, again.sequence) == ("/a.bin", 7)
+        assert "the motor is jammed!!!" in again.outbox

@@ -37,6 +37,7 @@ def check(data):
     if push:
         for key in push.echo:
             assert key in ("fw_type", "task_id") and type(push.echo[key]) in (int, str)
+            assert len(str(push.echo[key]).encode()) <= 256
         if client.next is None:
             assert push.version == "0.1" or client.said == ["fail"]
         client.report("done", push)

@@ -24,6 +24,7 @@ def seeds() -> dict[str, bytes]:
     return {
         "good": whole,
         "good-echoed": _with(fw_type="mcu", task_id=4711),
+        "echo-long": _with(task_id="\1" * 600),
         "echo-nested": _with(task_id=[{"a": [1]}], fw_type={"b": None}),
         "upper-case-md5": _with(md5sum="36EB5951179DB14A631463A37A9322A2"),
         "runs-already": _with(version="0.1"),
@@ -104,7 +105,11 @@ TARGET = Target(
         ),
         Mistake(
             "anything is echoed",
-            (("lib/ivota/pushes.py", "in (int, str)\n", "in (int, str, list)\n"),),
+            (("lib/ivota/pushes.py", "in (int, str):", "in (int, str, list):"),),
+        ),
+        Mistake(
+            "as much as there is is echoed",
+            (("lib/ivota/pushes.py", "return len(data) <= _MOST", "return True"),),
         ),
     ),
 )
