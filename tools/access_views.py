@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from rich.table import Table
 from rich.text import Text
 
 from .client_api import Json
-from .device_views import ago
 from .terminal import titled_table
+from .times import ago, date
 
 
 def token_table(tokens: list[Json]) -> Table:
@@ -30,7 +28,7 @@ def audit_table(lines: list[Json]) -> Table:
     table = titled_table("audit", "at", "who", "did", "to", "with")
     for each in lines:
         table.add_row(
-            time.strftime("%m-%d %H:%M:%S", time.localtime(each["at"])),
+            date(each["at"]),
             Text(each["who"]),
             Text(each["action"]),
             Text(each["subject"]),

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from .client_api import Json
 from .terminal import titled_table
+from .times import ago, date
 
 STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
 
@@ -44,7 +45,7 @@ def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
         table.add_row(
             str(number),
-            time.strftime("%m-%d %H:%M:%S", time.localtime(each["created_at"])),
+            date(each["created_at"]),
             Text(versions.get(each["firmware_id"], "?")),
             str(each["campaign_id"] or ""),
             _state(each),
@@ -59,7 +60,7 @@ def report_table(reports: list[Json]) -> Table:
     table = titled_table("reports", "at", "what", "version", "%", "code", "words")
     for report in reports:
         table.add_row(
-            time.strftime("%m-%d %H:%M:%S", time.localtime(report["at"])),
+            date(report["at"]),
             Text(report["state"] or report["kind"]),
             Text(report["version"] or ""),
             "" if report["percent"] is None else str(report["percent"]),
@@ -67,17 +68,6 @@ def report_table(reports: list[Json]) -> Table:
             Text(report["result_msg"] or (report["raw"] if report["version"] is None else "")),
         )
     return table
-
-
-def ago(at: float | None) -> str:
-    """How long ago a Unix time is, in the largest unit that fits."""
-    if at is None:
-        return "never"
-    seconds = max(time.time() - at, 0)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
 
 
 def reason(device: Json) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import firmware_views as views
-from . import release as releases
+from . import release
 from .client_api import Client
 from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, say, show
 
@@ -54,14 +54,14 @@ def verify(
     from .signing_keys import load_public
 
     with reading():
-        made = releases.inspect(file)
+        made = release.inspect(file)
         keys = [load_public(path) for path in key]
         signing.verify(file.read_bytes(), keys)
         if base and not made.patch:
             fail(f"{file} is no delta: --base is for those")
         result_too = bool(made.patch and (base or not made.patch.base_size))
         if made.patch and result_too:
-            whole = releases.apply_patch(file, base)
+            whole = release.apply_patch(file, base)
             inner = signing.verify(whole, keys).header
             if (inner.version, inner.kind) != (made.version, made.patch.kind):
                 fail(f"{file} makes the {inner.kind} {inner.version}, and is signed for another")
@@ -82,7 +82,7 @@ def inspect(
 ) -> None:
     """Show what a firmware file is."""
     with reading():
-        found = releases.inspect(file)
+        found = release.inspect(file)
     if as_json:
         print_json(views.release_json(found))
     else:

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .client_api import Json
-from .device_views import ago
 from .release import Release
 from .terminal import titled_table
+from .times import ago
 
 _UPDATER = re.compile(r"lib/(ivota/|bundlefs\.)")
 

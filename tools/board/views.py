@@ -14,11 +14,11 @@ from rich.text import Text
 from ivota_tools.board.install import Progress as CopyProgress
 from ivota_tools.board.removal import Removal
 from ivota_tools.board.watch import parse, printable
-from ivota_tools.terminal import err, out
+from ivota_tools.terminal import err, out, say
 
 
 def _say(text: str) -> None:
-    out.print(Text(printable(text)), soft_wrap=True)
+    say(printable(text))
 
 
 def show_install(result: dict[str, Any]) -> None:
