@@ -48,11 +48,11 @@ BUNDLEFS = "bundlefs.py"
 
 def contents() -> dict[str, list[str]]:
     """The name of each package.json, without its ending, → what it installs, as in lib/."""
-    known = {f"ivota/{name}.py": extra for extra, names in EXTRAS.items() for name in names}
-    known[BUNDLEFS] = "agent"
+    extra_of = {f"ivota/{name}.py": extra for extra, names in EXTRAS.items() for name in names}
+    extra_of[BUNDLEFS] = "agent"
     found: dict[str, list[str]] = {"package": []}
     for path in tree.library_files(tree.root()):
-        found.setdefault(known.get(path, "package"), []).append(path)
+        found.setdefault(extra_of.get(path, "package"), []).append(path)
     return found
 
 

@@ -1,4 +1,4 @@
-"""How the command line shows firmware: a release, what spares bytes of it, and what there is."""
+"""How the command line shows firmware: a release, its patches, and what can be pushed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ivota release`: a firmware file made of an application, signed, spared bytes of, uploaded."""
+"""`ivota release`: a firmware file made of an application, signed, with patches, uploaded."""
 
 from __future__ import annotations
 

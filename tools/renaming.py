@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ivota_tools.identifiers import Found, Renamer, parse
 from ivota_tools.words import FOREIGN, MORE_WORDS, PUBLIC, WORDS
 
-_ARGUMENTS = 8  # words for arguments: the first of a function is one, the second another
+_ARGUMENTS = 8  # words for arguments: one for every first argument, another for every second
 _PRIVATE = 14  # words for what is private to a module
 
 

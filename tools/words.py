@@ -1,7 +1,7 @@
 """Which words a name of the package's own may become on a board, and which names keep theirs."""
 
-# What applications may use (README.md, docs/), and at last what a cloud's dialect brings and
-# uses, beyond what is kept for another reason.
+# What applications may use (README.md, docs/); in the last line what a cloud's dialect defines
+# and uses, and nothing else keeps.
 PUBLIC = frozenset(
     """Client ConfigError OtaError TIMED_OUT NOT_FOUND EXPIRED MISMATCH FAILED client config
     version state firmware_dir log run start serve step exit close idle idle_ms update_progress

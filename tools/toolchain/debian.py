@@ -121,7 +121,7 @@ def fetch_postgresql(new: Path) -> None:
     from_any_suite("postgresql", "POSTGRESQL=", new, attempt)
 
 
-_CHROMIUM = """\
+_CHROMIUM_SCRIPT = """\
 #!/bin/sh
 root=$(cd "$(dirname "$0")" && pwd)
 libraries=$root/usr/lib/x86_64-linux-gnu
@@ -129,7 +129,7 @@ export LD_LIBRARY_PATH="$libraries:$root/lib/x86_64-linux-gnu:$libraries/pulseau
 export FONTCONFIG_FILE="$root/fonts.conf"
 exec "$root/usr/lib/chromium/chromium" "$@"
 """
-_FONTS = """\
+_FONTCONFIG = """\
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
@@ -152,9 +152,9 @@ def fetch_chromium(new: Path) -> None:
         for part in root.iterdir():
             part.rename(new / part.name)
         root.rmdir()
-        (new / "fonts.conf").write_text(_FONTS)
+        (new / "fonts.conf").write_text(_FONTCONFIG)
         start = new / "chromium"
-        start.write_text(_CHROMIUM)
+        start.write_text(_CHROMIUM_SCRIPT)
         start.chmod(0o755)
         done = subprocess.run([str(start), "--version"], capture_output=True, text=True)
         if done.returncode:
