@@ -8,6 +8,8 @@ from ivota import once
 
 _APP = "12010126"  # sdkappid of MicroPython-class devices
 _DAYS = 30 * 86400
+_YEAR = 2025  # a clock that shows less was never set
+_LAST = 0x7FFFFFFF  # what SDKs write that have no clock
 
 
 def hmac(key, message, digest=hashlib.sha256):
@@ -26,7 +28,7 @@ def sign_in(config, connection="", expiry=None, method="sha256"):
     """(client id, user name, password) for one connection; another dialect than ours has its own.
 
     The configuration's `device_secret` is base64 text; `connection` is 5 characters that name
-    this connection; `expiry` is in seconds since 1970.
+    this connection; `expiry` is in seconds since 1970, a month ahead where it is None.
     """
     if config["dialect"] != "messages":
         return once(config["dialect"]).sign_in(config)
@@ -34,7 +36,7 @@ def sign_in(config, connection="", expiry=None, method="sha256"):
     if not connection:
         connection = "%05d" % (time.ticks_ms() % 100000)
     if expiry is None:
-        expiry = _unix_time() + _DAYS
+        expiry = _LAST if time.gmtime()[0] < _YEAR else _unix_time() + _DAYS
     user = "%s;%s;%s;%d" % (client_id, _APP, connection, expiry)
     digest = hashlib.sha1 if method == "sha1" else hashlib.sha256
     password = hmac(binascii.a2b_base64(config["device_secret"]), user.encode(), digest)

@@ -66,6 +66,23 @@ VECTORS = (
 )
 
 
+class Esp32Time:
+    """Seconds since 2000; a board without a battery begins there each time."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def time(self):
+        return self._seconds
+
+    def gmtime(self, seconds=None):
+        seconds = self._seconds if seconds is None else seconds
+        return (2000 + seconds // 31557600, 1, 1, 0, 0, 0, 5, 1)
+
+    def ticks_ms(self):
+        return 5
+
+
 def sign_in(*args, secret=SECRET, product="PROD123456", name="dev-1"):
     config = {"dialect": "messages", "product_id": product, "device_name": name}
     config["device_secret"] = secret
@@ -105,25 +122,22 @@ def test_a_connection_has_its_own_five_characters():
 
 
 def test_expiry_is_a_month_ahead():
-    with Clock(unix_time=1700000000).put_into(credentials):
+    with Clock(unix_time=1800000000).put_into(credentials):
         user = sign_in()[1]
-    assert user.split(";")[3] == str(1700000000 + 30 * 86400)
+    assert user.split(";")[3] == str(1800000000 + 30 * 86400)
 
 
 def test_boards_count_from_2000():
-    class Esp32Time:
-        def time(self):
-            return 1700000000 - 946684800
-
-        def gmtime(self, _seconds):
-            return (2000, 1, 1, 0, 0, 0, 5, 1)
-
-        def ticks_ms(self):
-            return 5
-
-    with patched(credentials, time=Esp32Time()):
+    with patched(credentials, time=Esp32Time(1800000000 - 946684800)):
         user = sign_in()[1]
-    assert user.split(";")[3] == str(1700000000 + 30 * 86400)
+    assert user.split(";")[3] == str(1800000000 + 30 * 86400)
+
+
+def test_a_clock_that_was_never_set_makes_no_password_of_the_past():
+    """Power came a minute ago: a month from then was over long ago, and the cloud refuses that."""
+    with patched(credentials, time=Esp32Time(60)):
+        user = sign_in()[1]
+    assert user.split(";")[3] == str((1 << 31) - 1)
 
 
 def test_a_secret_that_is_not_base64_is_a_value_error_without_it():
