@@ -115,10 +115,13 @@ def test_what_reached_the_cloud_is_kept():
 
 def test_nothing_is_kept_before_the_cloud_is_reached():
     with Board() as board, Clock().put_into(kept) as clock:
-        watch = board.watch()
+        client = FakeClient()
+        link = client.link
+        watch = board.watch(client)
         for _ in range(5):
             clock.advance_ms(600001)
             assert watch.step(True) is watch
+        assert client.link is link  # there is no other one to try
         assert sorted(os.listdir(board.path)) == ["ivota.json"]
 
 
@@ -200,7 +203,7 @@ def test_a_damaged_copy_is_none():
         board.write(dict(GOOD, device_name="e"))
         for n in range(len(whole)):
             write_file(board.kept, whole[:n] + bytes([whole[n] ^ 8]) + whole[n + 1 :])
-            assert board.usable()[0] == [board.config]
+            assert board.usable()[0] == [board.config] and not board.said
         board.reach()
         assert kept.read(board.kept) == (dict(GOOD, device_name="e"),)
 
@@ -267,6 +270,16 @@ def test_each_is_tried_in_turn():
         assert turns(board, client, watch, clock, 50000) == ["good", "wrong"] * 2
         assert link.closed
         assert client.directory == "/firmware"
+
+
+def test_the_other_one_is_tried_after_a_day_at_most():
+    with Board(dict(GOOD, trial={"limit_s": 500000})) as board, Clock().put_into(kept) as clock:
+        board.reach()
+        board.time += 1
+        board.write(dict(GOOD, mqtt={"host": "wrong"}))
+        client = FakeClient()
+        watch = board.watch(client)
+        assert turns(board, client, watch, clock, 86400000) == ["good", "wrong"] * 2
 
 
 def test_what_is_tried_speaks_its_own_dialect():

@@ -36,6 +36,9 @@ class FakePoll:
     def register(self, raw, _mask):
         self.raw = raw
 
+    def unregister(self, raw):
+        assert raw is self.raw
+
     def modify(self, raw, _mask):
         assert raw is self.raw
 
@@ -385,6 +388,52 @@ def test_the_first_line_is_kept():
         stream.readline()
         stream.readline()
         assert stream.first_line == b"HTTP/1.1 200 OK\r\n"
+        assert stream.line == b"A: b\r\n"
+
+
+def test_an_answers_lines_have_one_deadline_from_the_end_of_the_request():
+    with Virtual() as world:
+        stream, raw = world.connect()
+        world.clock.advance_ms(9000)
+        assert world.times_out(stream.readline) == 10000
+        stream, raw = world.connect()
+        raw.incoming = [b"HTTP/1.1 200 OK\r\n"]
+        stream.readline()
+        world.clock.advance_ms(6000)
+        assert world.times_out(stream.readline) == 4000
+
+
+def test_with_a_ca_what_is_read_and_written_is_tls():
+    asked = []
+    tls = Esp32Socket()
+    tls.setblocking(False)
+
+    class Secure:
+        @staticmethod
+        def wrap(*args):
+            asked.append(args)
+            return tls
+
+    with Virtual() as world, patched(net, once={"secure": Secure}.get):
+        world.poll.event = 4
+        stream = net.Stream("h", 1, 10, "/ca")
+        stream.begin()
+        stream.write(b"x")
+        assert asked == [(world.network.made, "h", "/ca")]
+        assert tls.sent == b"x" and world.network.made.sent == b""
+        stream.close()
+        assert tls.closed
+
+
+def test_a_handshake_that_cannot_begin_leaves_nothing_open():
+    def once(_name):
+        raise OSError("no such certificate")
+
+    with Virtual() as world, patched(net, once=once):
+        world.poll.event = 4
+        with raises(OSError, "no such certificate"):
+            net.Stream("h", 1, 10, "/ca")
+        assert world.network.made.closed
 
 
 def test_an_oversize_read_takes_small_pieces():
@@ -491,6 +540,20 @@ def test_lend_gives_back_after_an_error():
     library = Library()
     with raises(ValueError, "library"):
         net.lend(FakeStream(), library, library.connect, None)
+    assert library.socket is socket
+
+
+def test_lend_is_for_one_connection():
+    # `requests` would follow a redirect by itself, to wherever that leads.
+    library = Library()
+
+    def twice():
+        library.connect(5)
+        library.connect(5)
+
+    with raises(OSError) as caught:
+        net.lend(FakeStream(), library, twice)
+    assert caught.value.errno == errno.EALREADY
     assert library.socket is socket
 
 

@@ -1,7 +1,9 @@
-"""TLS needs the time: it is asked for, and nothing is trusted without it."""
+"""TLS trusts one authority, and needs the time: it is asked for, nothing goes without it."""
+
+import binascii
 
 from ivota import secure
-from support import installed, patched, raises
+from support import installed, patched, raises, tmp_dir, write_file
 
 
 class Time:
@@ -34,6 +36,54 @@ class Tls:
 
     def SSLContext(self, _protocol):
         raise Reached
+
+
+class Context:
+    """What `wrap` asks of `tls`; it is the module and its context in one."""
+
+    PROTOCOL_TLS_CLIENT = 1
+    CERT_REQUIRED = 2
+
+    def __init__(self):
+        self.verify_mode = self.protocol = None
+        self.trusted = []
+        self.wrapped = []
+
+    def SSLContext(self, protocol):
+        self.protocol = protocol
+        return self
+
+    def load_verify_locations(self, der):
+        self.trusted.append(der)
+
+    def wrap_socket(self, raw, server_hostname, do_handshake_on_connect):
+        assert self.verify_mode == self.CERT_REQUIRED and self.trusted
+        self.wrapped.append((raw, server_hostname, do_handshake_on_connect))
+        return "wrapped"
+
+
+def test_the_peer_is_verified_against_the_given_authority():
+    der = bytes(range(256)) * 3
+    pem = b"-----BEGIN CERTIFICATE-----\n%s-----END CERTIFICATE-----\n" % binascii.b2a_base64(der)
+    for data in (der, pem, b"Issuer: me\r\n\r\n" + pem.replace(b"\n", b"\r\n"), pem + pem):
+        context = Context()
+        clock = Time()
+        clock.year = 2026
+        with tmp_dir() as path, patched(secure, time=clock, tls=context):
+            write_file(path + "/ca", data)
+            assert secure.wrap("raw", "h", path + "/ca") == "wrapped"
+        assert context.trusted == [der] and context.protocol == 1
+        assert context.wrapped == [("raw", "h", False)]
+
+
+def test_without_an_authority_there_is_no_connection():
+    clock = Time()
+    clock.year = 2026
+    context = Context()
+    with tmp_dir() as path, patched(secure, time=clock, tls=context):
+        with raises(OSError):
+            secure.wrap("raw", "h", path + "/gone")
+        assert not context.wrapped
 
 
 def test_the_clock_is_set_first():
