@@ -53,8 +53,6 @@ class Job:
         self.etag = None  # the server's name for these bytes, still to be noted
         self.skip = 0  # bytes to come that are on flash already
         self.durable_at = 0  # when a block last became durable, in ticks
-        self.from_start = False  # whether it begins with byte 0, and no block has come yet
-        self.worn_until = 0  # what the state is to have once that block is there
         self.fetched = False  # whether a block came in
         self.restarted = False  # whether what lay on flash was given up
         self.url_asked = False  # whether a fresh URL was asked for since the last block

@@ -51,9 +51,6 @@ def _advance(job, target):
     job.url_asked = False
     if job.retry.tries:
         job.retry.reset()
-    if job.from_start:
-        job.client.state.worn_until = job.worn_until
-        job.from_start = False
     job.verbs.check(target, _BLOCK)
     if target.position == target.size:
         job.progress()

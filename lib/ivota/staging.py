@@ -31,34 +31,41 @@ def step(job):
     stem = client.directory + "/" + _files.file_stem(job.push.version)
     if _files.stem_of(client.state.active or "") == stem:
         raise OtaError(_FAILED, "a firmware of this name runs")
+    known = once("jsonfile").load(stem + ".json")
+    if not (known and is_of(known, job.push)):
+        rest_s = _wear_s(client)
+        if rest_s:
+            job.rest_s(rest_s)
+            client.log("info", "rest", again_ms=job.retry.left_ms())
+            return False
     target = job.target = Target()
     if esp32 and not client.on_firmware:
         once("slots").find(target, stem, job.push)
     if target.kind == "firmware":
         open_target(target, stem, job.push, client.state.active, client.state.previous)
-    job.from_start = not target.position
-    job.rest_s(_wear_s(job))
-    client.log("info", "download", offset=target.position, rest_ms=job.retry.left_ms())
+    client.log("info", "download", offset=target.position)
     job.progress()
     job.phase = "transfer"
     return True
 
 
-def _wear_s(job):
-    """Seconds that a download from its first byte must wait: no pushes wear out the flash.
+def _wear_s(client):
+    """Seconds that an update which begins must wait, 0 if it need not: it counts from now on.
 
-    Each is worth its share of a day, and at most a day's worth lies ahead of the clock; it counts
-    from its first block on.
+    No pushes wear out the flash, also none that end before a byte has come. Each is worth its
+    share of a day, and at most a day's worth lies ahead of the clock.
     """
-    state = job.client.state
-    day_s = int(job.client.config["retry"]["rest_most_s"])
+    state = client.state
+    day_s = int(client.config["retry"]["rest_most_s"])
     now = int(time.time())
     ahead = state.worn_until - now
     if not 0 < ahead <= day_s:
         ahead = 0  # long ago, or before the clock was set
     ahead += day_s // _A_DAY
-    job.worn_until = now + ahead
-    return max(ahead - day_s, 0) if job.from_start else 0
+    if ahead <= day_s:
+        state.worn_until = now + ahead
+        return 0
+    return ahead - day_s
 
 
 # Without methods, so that it does not keep a module in the heap.

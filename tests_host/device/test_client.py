@@ -680,6 +680,35 @@ def test_pushes_of_ever_new_firmware_do_not_wear_out_the_flash():
         assert sum(update(seed, 1) for seed in range(30, 35)) < 0.5
 
 
+def test_pushes_that_bring_no_byte_do_not_wear_out_the_flash_either():
+    """What fails at once, what has no room, what the next push takes the place of."""
+    writes = []
+    real = jsonfile.save
+
+    def save(path, value):
+        writes.append(path)
+        real(path, value)
+
+    for answer, more in (
+        (OtaError(NOT_FOUND, "HTTP 404"), {}),
+        (None, {"file_size": 1 << 60}),
+        ([1 << 30], {}),
+    ):
+        writes.clear()
+        with World() as world, patched(jsonfile, save=save):
+            world.client(config={"retry": {}})
+            for n in range(100):
+                world.answers = [answer] * 20
+                world.push(world.data, version="1.%d" % n, md5sum="%032d" % n, **more)
+                world.spin(1)
+            # A checkpoint, the report, and that it was acknowledged.
+            many = len(writes)
+            assert 24 <= many <= 24 * 3
+            assert "rest" in [event for _, event, _ in world.log]
+            world.spin(3600, pace_ms=1000)  # the last one's turn
+            assert many < len(writes) <= many + 3
+
+
 def test_a_resume_is_no_new_download():
     with World() as world:
         world.client(config={"retry": {}})
