@@ -338,6 +338,16 @@ def test_an_application_that_died_in_its_trial_is_a_reset():
             leave.thread_ended(client, [ValueError("broken")])
 
 
+def test_a_thread_that_was_told_to_end_resets_nothing():
+    client = FakeClient(CONFIG, "0.2", state=FakeState)
+    client.restart = False
+    with Board():
+        leave.thread_ended(client, [])
+        client.exiting = False  # nobody told it to
+        with Clock().put_into(leave), raises(Reset):
+            leave.thread_ended(client, [])
+
+
 def test_an_end_that_cannot_be_loaded_is_a_reset():
     with Board() as board, patched(agent, once=None):
         agent.once = lambda name: startup if name == "startup" else __import__("gone")
