@@ -16,7 +16,7 @@ from ivota import OtaError, once
 
 _FAILED = const(-5)
 _FAT_BLOCK = const(4096)
-_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+_SAFE = b"abcdefghijklmnopqrstuvwxyz0123456789._-"  # to FAT, V2 would be v2
 
 
 def file_stem(version):

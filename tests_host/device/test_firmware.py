@@ -4,6 +4,7 @@ import binascii
 import hashlib
 import os
 
+import vfs
 from targets import STORES, Target, data_of, digest, fill, push_of, saves
 
 from ivota import OtaError, files, jsonfile, staging
@@ -50,7 +51,7 @@ class FakeOs:
 
 
 def test_safe_names_are_kept():
-    for version in ("0.1", "v1.2.3-rc_4", "A", "x" * 32, "0..1"):
+    for version in ("0.1", "v1.2.3-rc_4", "a", "x" * 32, "0..1"):
         assert file_stem(version) == version
 
 
@@ -59,6 +60,35 @@ def test_others_are_hashed():
         stem = file_stem(version)
         assert len(stem) == 16
         assert stem == binascii.hexlify(hashlib.sha256(version.encode()).digest()).decode()[:16]
+
+
+def test_names_that_differ_in_their_case_are_two_files_on_fat_too():
+    """Else a push of V2 would take the place of v2, which runs."""
+    assert len(file_stem("V2")) == 16
+    if not hasattr(vfs, "VfsFat"):
+        return
+    sectors = bytearray(512 * 1000)
+
+    class Flash:
+        def readblocks(self, n, buf, offset=0):
+            buf[:] = sectors[n * 512 : n * 512 + len(buf)]
+
+        def writeblocks(self, n, buf, offset=0):
+            sectors[n * 512 : n * 512 + len(buf)] = buf
+
+        def ioctl(self, op, _arg):
+            return {4: 1000, 5: 512}.get(op, 0)
+
+    vfs.VfsFat.mkfs(Flash())
+    vfs.mount(Flash(), "/fat")
+    try:
+        write_file("/fat/v2.bin", b"it runs")
+        target = Target("/fat", "/fat/v2.bin")
+        target.open(push_of(data_of(20000), version="V2"))
+        target.commit()
+        assert read_file("/fat/v2.bin") == b"it runs"
+    finally:
+        vfs.umount("/fat")
 
 
 def test_size_of():

@@ -2,7 +2,7 @@
 
 from ivota.files import file_stem
 
-SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+SAFE = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 
 
 def check(data):
