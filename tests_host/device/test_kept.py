@@ -305,6 +305,7 @@ class Radio:
 
     def __init__(self, joined):
         self.joined = joined
+        self.joins = 0
         self.on = joined is not None
 
     def WLAN(self, _interface):
@@ -322,6 +323,7 @@ class Radio:
         self.joined = None
 
     def connect(self, ssid, _password):
+        self.joins += 1
         self.joined = ssid
 
     def ifconfig(self):
@@ -330,12 +332,14 @@ class Radio:
 
 def test_what_is_tried_is_tried_on_its_own_network():
     home = dict(GOOD, wifi={"ssid": "home"})
-    for given, joined, finally_on in (
-        (dict(GOOD, wifi={"ssid": "guests"}), "guests", "home"),
-        (dict(GOOD, wifi={"ssid": "guests"}), None, "home"),
-        (dict(home, mqtt={"host": "wrong"}), "home", "home"),
+    guests = dict(GOOD, wifi={"ssid": "guests"})
+    for before, given, joined, finally_on, joins in (
+        (home, guests, "guests", "home", 1),
+        (home, guests, None, "home", 1),
+        (home, dict(home, mqtt={"host": "wrong"}), "home", "home", 0),
+        (GOOD, guests, "guests", "guests", 0),  # whoever joins it, we do not
     ):
-        with Board(home) as board, Clock().put_into(kept) as clock:
+        with Board(before) as board, Clock().put_into(kept) as clock:
             board.reach()
             board.time += 1
             board.write(given)
@@ -348,7 +352,20 @@ def test_what_is_tried_is_tried_on_its_own_network():
                     watch.step(True)
                     for _ in range(3):
                         online = net.online()
-                    assert online and radio.joined == finally_on
+                    assert online and radio.joined == finally_on and radio.joins == joins
+
+
+def test_a_port_without_a_network_module_has_none_to_leave():
+    with Board(dict(GOOD, wifi={"ssid": "home"})) as board, Clock().put_into(kept) as clock:
+        board.reach()
+        board.time += 1
+        board.write(dict(GOOD, wifi={"ssid": "guests"}))
+        client = FakeClient(check(dict(GOOD, wifi={"ssid": "guests"})))
+        watch = board.watch(client)
+        clock.advance_ms(600001)
+        with patched(startup, network=None):
+            watch.step(True)
+        assert client.config["wifi"]["ssid"] == "home" and client.said == ["config"]
 
 
 def test_the_one_that_is_tried_second_is_not_kept_again():
