@@ -42,6 +42,8 @@ def campaign_view(campaign: Json) -> RenderableType:
         f" {campaign['reason']}" if campaign["reason"] else "",
     )
     if not campaign["progress"]:
+        if campaign["state"] not in ("draft", "scheduled"):
+            return Group(head, Text("it has no devices: its query meant none when it started"))
         when = campaign["start_at"]
         begins = "when it is started"
         if when:

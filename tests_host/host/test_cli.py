@@ -269,6 +269,22 @@ def test_a_token_that_can_be_none_says_what_to_do():
     assert done.exit_code == 1 and "copy it again" in done.stderr
 
 
+INTERRUPTED = """
+import sys
+from ivota_tools.__main__ import main
+class Interrupted:
+    def find_spec(self, *_):
+        raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+main()
+"""
+
+
+def test_ctrl_c_while_a_command_loads_is_no_traceback():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_an_upload_says_how_far_it_is(cloud, tmp_path):
     path = tmp_path / "image.bin"
     path.write_bytes(b"\xe9" + bytes(200_000))

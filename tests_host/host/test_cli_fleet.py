@@ -99,6 +99,8 @@ def test_a_draft_is_started_and_cancelled_by_hand(device, ivota):
 def test_a_campaign_waits_for_its_time(ivota):
     number = created(ivota, "-q", "name:nobody", "--start-at", "+1d")
     assert "begins at 20" in ivota("campaign", "show", number)
+    nobody = created(ivota, "--query", "tag:of-nobody")
+    assert "it has no devices" in ivota("campaign", "show", nobody)
 
 
 def test_what_one_device_was_given(device, ivota):
