@@ -150,7 +150,7 @@ def secret(
     with Client() as client:
         found = client.set_secret(client.device(device)["id"], value)
     does = "signs in with this secret" if value else "has no secret, and cannot sign in"
-    out.print(f"{found['device']} {does}", markup=False, soft_wrap=True)
+    say(f"{found['device']} {does}")
 
 
 def why(device: DeviceName, as_json: AsJson = False) -> None:

@@ -232,13 +232,11 @@ def test_errors_say_what_to_do(app, tmp_path):
     assert "cannot be padded" in wrong("release", app, "--version", "1", "--pad-to", 10, *out)
     (tmp_path / "image.bin").write_bytes(b"\xe9" + bytes(100))
     assert "--upload" in wrong("release", tmp_path / "image.bin", "--version", "1")
-    nowhere = ["--out", tmp_path / "image.bin" / "x.bin"]
-    assert "x.bin cannot be written" in wrong("release", app, "--version", "1", *nowhere)
     assert "--device" in wrong("push", "1", code=2)
     (tmp_path / "folder").mkdir()
-    nowhere = "release", app, "--version", "1", "--out"
-    assert "another file with --out" in wrong(*nowhere, tmp_path / "folder")
-    assert "another file with --out" in wrong(*nowhere, tmp_path / "image.bin" / "x.bin")
+    for nowhere in tmp_path / "folder", tmp_path / "image.bin" / "x.bin":
+        said = wrong("release", app, "--version", "1", "--out", nowhere)
+        assert f"{nowhere} cannot be written" in said and "another file with --out" in said
     for option, least, most in ("--port", 0, 65535), ("--mqtt-port", 0, 65535):
         for number in least - 1, most + 1:
             assert option in wrong("cloud", option, number, code=2)
