@@ -94,8 +94,9 @@ def cloud(
 ) -> None:
     """Run the cloud: MQTT broker, downloads, console, and their API."""
     # FastAPI and SQLAlchemy take their time; the other commands need neither.
-    from .cloud import Certificate, Cloud, CloudError
-    from .cloud.access import check_exposure
+    with err.status("starting"):
+        from .cloud import Certificate, Cloud, CloudError
+        from .cloud.access import check_exposure
 
     if (tls_cert is None) != (tls_key is None):
         fail("--tls-cert and --tls-key belong together: name both")
@@ -168,7 +169,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy the cloud's database and firmware, also while it runs."""
-    from .cloud.backup import back_up
+    with err.status("starting"):
+        from .cloud.backup import back_up
 
     _copy(lambda: back_up(data or default_data(), database, folder), "new firmware", as_json)
 
@@ -180,7 +182,8 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Put a backup back; the cloud must not run meanwhile."""
-    from .cloud.backup import restore as put_back
+    with err.status("starting"):
+        from .cloud.backup import restore as put_back
 
     _copy(lambda: put_back(folder, data or default_data(), database), "firmware", as_json)
 

@@ -82,7 +82,9 @@ def guard(
         if found:
             if not allows(found.role, role):
                 raise HTTPException(
-                    403, f"the token {found.name!r} is for {found.role}, this needs {role}"
+                    403,
+                    f"the token {found.name!r} is for {found.role}, this needs {role}: an admin "
+                    "gives you one",
                 )
             return found.name
         if not given and (signed := signed_in(request, database)):
@@ -155,7 +157,9 @@ def create_token(session: Session, name: str, role: str, who: str) -> tuple[Toke
     if role not in ROLES:
         raise UserError(f"a role is one of {', '.join(ROLES)}")
     if session.scalar(select(Token.id).where(Token.name == name)) is not None:
-        raise UserError(f"there is a token {name!r} already", 409)
+        raise UserError(
+            f"there is a token {name!r} already: choose another name, or remove that one", 409
+        )
     locked = users.any_user(session) or session.scalar(select(Token.id).limit(1)) is not None
     if role != ADMIN and not locked:
         raise UserError(

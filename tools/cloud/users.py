@@ -51,7 +51,7 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
     if name in RESERVED:
         raise UserError(f"the name {name!r} is the audit log's own")
     if session.scalar(select(User.id).where(User.name == name)) is not None:
-        raise UserError(f"there is a user {name!r} already", 409)
+        raise UserError(f"there is a user {name!r} already: choose another name", 409)
     _check_role(role)
     user = User(name=name, role=role, password=hashed(name, password), created_at=now)
     session.add(user)
