@@ -34,11 +34,15 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def demo() -> None:
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave console and board running until Ctrl-C.")
+    ] = False,
+) -> None:
     """Show whole updates of a simulated board, over a bad link."""
     from .demo.play import main
 
-    raise typer.Exit(main())
+    raise typer.Exit(main(keep=keep))
 
 
 # A table of contents: from a first update to a fleet and its cloud.

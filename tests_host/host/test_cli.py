@@ -20,6 +20,7 @@ from ivota_tools import cli
 from ivota_tools import release as releases
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
+from ivota_tools.demo import play
 
 IVOTA = [sys.executable, "-m", "ivota_tools.cli"]
 
@@ -281,6 +282,14 @@ main()
 def test_ctrl_c_while_a_command_loads_is_no_traceback():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("options, keep", [([], False), (["--keep"], True)])
+def test_the_demo_is_kept_on_where_that_is_asked_for(monkeypatch, options, keep):
+    played = []
+    monkeypatch.setattr(play, "main", lambda **given: played.append(given) or 3)
+    quick("demo", *options, code=3)
+    assert played == [{"keep": keep}]
 
 
 def test_an_upload_says_how_far_it_is(cloud, tmp_path):
