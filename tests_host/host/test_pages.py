@@ -28,9 +28,9 @@ from ivota_tools.cloud.models import (
     Member,
     Report,
 )
-from ivota_tools.cloud.pages import chart, looking, words
-from ivota_tools.cloud.pages.device import tell
+from ivota_tools.cloud.pages import chart, looking, search, words
 from ivota_tools.cloud.pages.looking import Wanted
+from ivota_tools.cloud.pages.story import tell
 from ivota_tools.release import pack
 from ivota_tools.shots import scene
 from ivota_tools.tree import CHECKOUT
@@ -479,7 +479,7 @@ def test_the_search_means_what_a_campaign_means(database):
                 part = looking.devices(session, Wanted(text, sort="name", page=page), NOW)
                 found |= {device.id for device in part.devices}
             assert found == wanted, text
-            assert part.total == len(wanted) == looking.count(session, text, NOW)
+            assert part.page.count == len(wanted) == search.count(session, text, NOW)
 
 
 def test_the_chart_counts_back_from_what_runs_now(database):

@@ -12,7 +12,7 @@ from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, throttle, users
 from ivota_tools.cloud.access import LOCAL_TOKEN, local_token
 from ivota_tools.cloud.models import Audit, Refusal, SignIn, User
-from ivota_tools.cloud.pages.frame import safe_next
+from ivota_tools.cloud.pages.routing import safe_next
 
 READING = ("/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account")
 OPERATING = ("/campaigns/new", "/devices/new")

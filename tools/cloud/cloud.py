@@ -33,7 +33,7 @@ from .intake import Intake
 from .leader import Leader
 from .models import Firmware
 from .pages.app import make_pages
-from .pages.frame import Setting
+from .pages.visit import Setting
 from .roles import ADMIN
 from .rollout import BackOff
 from .server import Server, Split, make_app

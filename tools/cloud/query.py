@@ -8,11 +8,13 @@ device that was heard of less than 7 days ago; units are s, min, h, d.
 
 from __future__ import annotations
 
+import operator
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -27,6 +29,15 @@ _TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.D
 # A set in the pattern of a name: letters, digits and a few signs, or one sign of the patterns
 # themselves. Databases do not agree on any other.
 _SET = re.compile(r"\[(!?)((?:[A-Za-z0-9_.](?:-[A-Za-z0-9_.])?)+|[\[*?])\]")
+
+
+# Of numbers and versions, and of columns, of which it makes a condition.
+COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 class QueryError(ValueError):
@@ -169,7 +180,7 @@ def _version(sign: str, value: str) -> Test:
     if sign == ":":
         return lambda facts: facts.version == value
     bound = key(value)
-    return lambda facts: facts.version is not None and _compare(sign, key(facts.version), bound)
+    return lambda facts: facts.version is not None and COMPARED[sign](key(facts.version), bound)
 
 
 def _seen(word: str, sign: str, value: str) -> Test:
@@ -177,16 +188,6 @@ def _seen(word: str, sign: str, value: str) -> Test:
     if not bound or sign == ":":
         raise QueryError(f"{word!r}: seen is asked for as seen<7d or seen>12h")
     # Who has never been heard of was last heard of longer ago than any time.
-    return lambda facts: _compare(
-        sign, float("inf") if facts.silent_s is None else facts.silent_s, bound
+    return lambda facts: COMPARED[sign](
+        float("inf") if facts.silent_s is None else facts.silent_s, bound
     )
-
-
-def _compare(sign: str, one: object, other: object) -> bool:
-    compared = {
-        "<": lambda a, b: a < b,
-        "<=": lambda a, b: a <= b,
-        ">": lambda a, b: a > b,
-        ">=": lambda a, b: a >= b,
-    }[sign](one, other)
-    return bool(compared)

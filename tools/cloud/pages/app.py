@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import access
 from . import (
+    account,
+    audit,
     campaign,
     campaign_new,
     device,
@@ -22,11 +22,14 @@ from . import (
     fleet,
     groups,
     live,
-    log,
     people,
+    set_up,
     sign_in,
 )
-from .frame import Elsewhere, Setting, Visit, secure, static
+from .headers import Secured
+from .rendering import static
+from .routing import Elsewhere
+from .visit import Setting, Visit
 
 _log = logging.getLogger("ivota.cloud")
 
@@ -65,26 +68,11 @@ def make_pages(setting: Setting) -> Starlette:
         routes=[
             Route("/static/{name}", static),
             *(each for part in (
-                fleet, device, enrol, firmware, campaign, campaign_new, groups, log, people,
-                sign_in, live,
+                fleet, device, enrol, firmware, campaign, campaign_new, groups, audit, people,
+                account, sign_in, set_up, live,
             ) for each in part.routes(setting)),
         ],
         exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},
     )  # fmt: skip
     app.add_middleware(Secured)
     return app
-
-
-class Secured:
-    """Gives every answer the headers that browsers look at."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_secured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                secure(MutableHeaders(scope=message), scope.get("scheme") == "https")
-            await send(message)
-
-        await self._app(scope, receive, send_secured)

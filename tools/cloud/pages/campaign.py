@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import func, select
@@ -14,8 +15,11 @@ from starlette.routing import BaseRoute
 from .. import campaigns, counts, rollout, stages
 from ..models import Assignment, Campaign, Device, Firmware, Member
 from ..roles import OPERATOR
-from .frame import Setting, Visit, acting, route, row
-from .words import counted
+from . import looking
+from .routing import acting, route
+from .rows import row
+from .visit import Setting, Visit
+from .words import counted, span
 
 PAGE = 25
 FAILURES = 20  # different reasons
@@ -23,37 +27,32 @@ SHOWN = 12  # devices of each
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
-    back = "/campaigns/{id}"
-
-    def post(action: str) -> BaseRoute:
-        long = {"cancel": cancel, "retry": retry}
-        handler = acting(back, long.get(action, lambda visit: act(visit, action)))
-        path = f"/campaigns/{{id:int}}/{action}"
+    def post(action: str, act: Callable[[Visit], str]) -> BaseRoute:
+        path, handler = f"/campaigns/{{id:int}}/{action}", acting("/campaigns/{id}", act)
         return route(setting, path, handler, method="POST", needed=OPERATOR)
 
     return [
         route(setting, "/campaigns", overview),
         route(setting, "/campaigns/{id:int}", one),
-        *(post(action) for action in ("start", "pause", "resume", "cancel", "retry")),
+        post("start", start),
+        post("pause", pause),
+        post("resume", resume),
+        post("retry", retry),
+        post("cancel", cancel),
     ]
 
 
 def overview(visit: Visit) -> Response:
     with visit.database.reading() as session:
-        count = session.scalar(select(func.count()).select_from(Campaign)) or 0
-        pages = max(-(-count // PAGE), 1)
-        page = min(visit.page(), pages)
-        query = select(Campaign).options(joinedload(Campaign.firmware)).order_by(
-            Campaign.id.desc()).limit(PAGE).offset((page - 1) * PAGE)  # fmt: skip
-        found = session.scalars(query).all()
+        page = visit.page(session.scalar(select(func.count()).select_from(Campaign)), PAGE)
+        query = select(Campaign).options(joinedload(Campaign.firmware))
+        found = session.scalars(page.of(query.order_by(Campaign.id.desc()))).all()
         tallies = counts.tallies(session, [each.id for each in found])
         has_firmware = session.scalar(select(Firmware.id).limit(1)) is not None
         return visit.show(
             "campaigns.html",
             campaigns=[(each, tallies.get(each.id, stages.Tally())) for each in found],
-            count=count,
             page=page,
-            pages=pages,
             has_firmware=has_firmware,
         )
 
@@ -82,6 +81,7 @@ def one(visit: Visit) -> Response:
             stage_words=[stage_words(each) for each in campaign.stages],
             failures=_failures(session, campaign),
             active=_active(session, campaign),
+            stalled=lambda attempt: looking.is_stalled(attempt, now),
             waits=waits(campaign, tallies, now),
             may_start=campaign.state in (stages.DRAFT, stages.SCHEDULED),
             may_pause=campaign.state == stages.RUNNING,
@@ -168,8 +168,6 @@ def waits(campaign: Campaign, tallies: list[stages.Tally], now: float) -> str:
     reached = sum(tallies[: campaign.stage + 1], stages.Tally())
     if campaign.stage_good_at is not None:
         left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
-        from .words import span
-
         return f"Stage {campaign.stage + 1} is good; the next begins in {span(left)}."
     return (
         f"Stage {campaign.stage + 1}: {reached.good:,} of {reached.counted:,} are done; the next "
@@ -183,10 +181,36 @@ def stage_words(stage: dict[str, Any]) -> str:
     return f"{stage['percent']:g} %"
 
 
+def start(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        campaign = find(session, visit.number("id"))
+        campaigns.start(session, campaign, time.time(), visit.who)
+        words = f"{campaign.name} has begun."
+    visit.setting.wake()
+    return words
+
+
+def pause(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        campaign = find(session, visit.number("id"))
+        campaigns.pause(session, campaign, visit.who)
+        return f"{campaign.name} is paused: no push goes out until it is resumed."
+
+
+def resume(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        campaign = find(session, visit.number("id"))
+        campaigns.resume(session, campaign, visit.who)
+        words = f"{campaign.name} goes on."
+    visit.setting.wake()
+    return words
+
+
 def retry(visit: Visit) -> str:
+    """In transactions of its own, as `cancel`: there may be thousands of devices."""
     with visit.database.reading() as session:
-        number = find(session, visit.number("id")).id
-    count = campaigns.retry_failed(visit.database, number, time.time(), visit.who)
+        campaign = find(session, visit.number("id"))
+    count = campaigns.retry_failed(visit.database, campaign.id, time.time(), visit.who)
     visit.setting.wake()
     return f"{counted(count, 'device')} will be tried again."
 
@@ -195,21 +219,4 @@ def cancel(visit: Visit) -> str:
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
     campaigns.cancel(visit.database, campaign.id, time.time(), visit.who)
-    visit.setting.wake()
     return f"{campaign.name} is cancelled for good: no push goes out any more."
-
-
-def act(visit: Visit, action: str) -> str:
-    with visit.database.writing() as session:
-        campaign = find(session, visit.number("id"))
-        if action == "start":
-            campaigns.start(session, campaign, time.time(), visit.who)
-            words = f"{campaign.name} has begun."
-        elif action == "pause":
-            campaigns.pause(session, campaign, visit.who)
-            words = f"{campaign.name} is paused: no push goes out until it is resumed."
-        else:
-            campaigns.resume(session, campaign, visit.who)
-            words = f"{campaign.name} goes on."
-    visit.setting.wake()
-    return words

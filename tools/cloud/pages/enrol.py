@@ -16,8 +16,9 @@ from ..audit import note
 from ..models import Device
 from ..roles import OPERATOR
 from .device import find
-from .fleet import first_steps
-from .frame import Setting, Visit, route, sentence
+from .routing import route
+from .visit import Setting, Visit
+from .words import sentence
 
 SECRET = 16  # bytes
 
@@ -31,20 +32,13 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 
 def new(visit: Visit) -> Response:
-    return _form(visit, "", "")
+    return _form(visit)
 
 
-def _form(visit: Visit, product: str, name: str, problem: str = "", status: int = 200
+def _form(visit: Visit, product: str = "", name: str = "", problem: str = "", status: int = 200
           ) -> Response:  # fmt: skip
-    return visit.show(
-        "device_new.html",
-        status,
-        given={"product": product, "name": name},
-        problem_here=problem,
-        device=None,
-        secret="",
-        **first_steps(visit),
-    )
+    given = {"product": product, "name": name}
+    return visit.show("device_new.html", status, given=given, problem=problem, device=None)
 
 
 def add(visit: Visit) -> Response:
@@ -78,11 +72,4 @@ def _give(visit: Visit, session: Session, device: Device, action: str) -> str:
 
 def _show(visit: Visit, device: Device, secret: str) -> Response:
     """This once: the page is not kept, and no other tells it."""
-    return visit.show(
-        "device_new.html",
-        given={"product": "", "name": ""},
-        problem_here="",
-        device=device,
-        secret=secret,
-        **first_steps(visit),
-    )
+    return visit.show("device_new.html", problem="", device=device, secret=secret)

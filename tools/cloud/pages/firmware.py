@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -14,7 +15,9 @@ from ... import release
 from ..firmware import stored
 from ..models import Assignment, Campaign, Device, Firmware
 from ..versions import key
-from .frame import Setting, Visit, route, row
+from .routing import route
+from .rows import row
+from .visit import Setting, Visit
 
 SHOWN = 200
 LIBRARY = ("lib/ivota/", "lib/bundlefs.")
@@ -29,24 +32,28 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 def overview(visit: Visit) -> Response:
     with visit.database.reading() as session:
-        whole = select(Firmware).where(Firmware.whole_id.is_(None))
-        found = session.scalars(whole.order_by(Firmware.id.desc()).limit(SHOWN)).all()
         deltas = select(Firmware.whole_id, func.count(), func.min(Firmware.size))
         deltas = deltas.where(Firmware.whole_id.is_not(None)).group_by(Firmware.whole_id)
-        smallest = {row[0]: row[1:] for row in session.execute(deltas).tuples()}
+        smallest = {each[0]: each[1:] for each in session.execute(deltas).tuples()}
         running = dict(
             session.execute(
                 select(Device.version, func.count()).group_by(Device.version)
             ).tuples().all()
         )  # fmt: skip
-        shown = sorted(found, key=lambda each: (key(each.version), each.id), reverse=True)
         return visit.show(
             "firmware.html",
-            firmware=[(each, inside(visit.setting.folder, each)) for each in shown],
+            firmware=[(each, inside(visit.setting.folder, each)) for each in uploaded(session)],
             running=running,
             deltas=smallest,
             upload_most=visit.setting.upload_most,
         )
+
+
+def uploaded(session: Session) -> list[Firmware]:
+    """Whole ones, newest version first; of very many, those that were uploaded last."""
+    query = select(Firmware).where(Firmware.whole_id.is_(None)).order_by(Firmware.id.desc())
+    found = session.scalars(query.limit(SHOWN))
+    return sorted(found, key=lambda each: (key(each.version), each.id), reverse=True)
 
 
 def one(visit: Visit) -> Response:

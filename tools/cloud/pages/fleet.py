@@ -11,15 +11,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from .. import counts, explain, rollout, stages
-from ..assign import assign
-from ..audit import note
-from ..firmware import FirmwareError
 from ..models import Assignment, Campaign, Device, Firmware
-from ..roles import OPERATOR
 from ..versions import is_older
-from . import chart, looking
-from .frame import Setting, Visit, acting, route, row, whole
+from . import chart, looking, search
 from .looking import ATTENTION, STALLED, Wanted
+from .routing import route
+from .visit import Setting, Visit, whole
+from .words import ago
+from .words import span as span_words
 
 SHOWN = 6  # devices in a box above the table
 GROUPS, NAMED = 5, 3  # of devices in trouble, and how many of each are named
@@ -27,11 +26,7 @@ RUNNING_SHOWN = 4
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
-    return [
-        route(setting, "/", fleet),
-        route(setting, "/devices/{id:int}/update", acting("/", update), method="POST",
-              needed=OPERATOR),
-    ]  # fmt: skip
+    return [route(setting, "/", fleet)]
 
 
 def fleet(visit: Visit) -> Response:
@@ -41,24 +36,22 @@ def fleet(visit: Visit) -> Response:
         visit.asked("state", most=16),
         visit.asked("version", most=128),
         visit.asked("sort", ATTENTION, 16),
-        visit.page(),
+        whole(visit.asked("page")),
     )
     span = visit.asked("range", chart.DEFAULT, 8)
     with visit.database.reading() as session:
-        counts = looking.by_version(session)
-        total = sum(count for _, count in counts)
+        versions = looking.by_version(session)
+        total = sum(count for _, count in versions)
         newest = looking.newest(session)
         if not total:
-            return visit.show("welcome.html", newest=newest, **first_steps(visit))
+            return visit.show("welcome.html", newest=newest)
         states = looking.by_state(session, now)
         found = looking.devices(session, wanted, now)
         return visit.show(
             "fleet.html",
             now=now,
             total=total,
-            versions=counts,
-            states=states,
-            idle=total - sum(states.values()),
+            versions=versions,
             summary=_summary(total, states),
             chart=visit.setting.charts.versions(session, span, now),
             span=span if span in chart.RANGES else chart.DEFAULT,
@@ -68,7 +61,7 @@ def fleet(visit: Visit) -> Response:
                              & ~looking.stalled(now), Assignment.device_id, SHOWN),
             troubled=_troubled(session, now),
             wanted=wanted,
-            query=looking.as_query(wanted),
+            query=search.as_query(wanted.text, wanted.version),
             sorts=looking.SORTS,
             found=found,
             newest=newest[0] if len(newest) == 1 else None,
@@ -76,16 +69,6 @@ def fleet(visit: Visit) -> Response:
             stalled=lambda device: looking.is_stalled(device.assignment, now),
             can_update=can_update,
         )  # fmt: skip
-
-
-def first_steps(visit: Visit) -> dict[str, Any]:
-    host, port = visit.setting.mqtt()
-    return {
-        "mqtt_host": host,
-        "mqtt_port": port,
-        "tls": visit.setting.tls,
-        "sign_in": visit.setting.sign_in,
-    }
 
 
 def can_update(device: Device, newest: Firmware | None) -> bool:
@@ -98,38 +81,18 @@ def can_update(device: Device, newest: Firmware | None) -> bool:
     return is_older(device.version, newest.version)
 
 
-def update(visit: Visit) -> str:
-    """One click: the firmware that the button names, for one device."""
-    from ..api import device_by_id
-
-    with visit.database.writing() as session:
-        device = device_by_id(session, visit.number("id"))
-        firmware = row(session, Firmware, whole(visit.said("firmware")))
-        if firmware is None:
-            raise FirmwareError(404, "that firmware is gone")
-        assign(session, device, firmware, time.time(), None)
-        note(session, visit.who, "push", device.name, version=firmware.version)
-        words = f"{device.name} is being updated to {firmware.version}."
-    visit.setting.wake()
-    return words
-
-
 def reason(device: Device, now: float) -> str:
     """Why a device is not there yet, in a few words; the device's page has the whole story."""
     assignment = device.assignment
     if assignment is None:
         return ""
-    if assignment.state in (rollout.FAILED, rollout.RETRY):
+    if assignment.state in looking.FAILING:
         words = explain.why_failed(assignment)
         if assignment.state == rollout.RETRY and assignment.next_push_at:
-            from .words import ago
-
             words += f"; next try {ago(assignment.next_push_at, now)}"
         return words
     if looking.is_stalled(assignment, now):
-        from .words import span
-
-        return f"nothing heard of it for {span(now - assignment.updated_at)}"
+        return f"nothing heard of it for {span_words(now - assignment.updated_at)}"
     if assignment.state == rollout.DONE and device.version != assignment.firmware.version:
         return f"done, but it reports {device.version}"
     return ""
@@ -141,9 +104,8 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
         "total": total,
         "fine": sum(states.get(state, 0) for state in looking.FINE),
         "way": sum(states.get(state, 0) for state in looking.OPEN),
-        "trouble": states.get(rollout.FAILED, 0) + states.get(rollout.RETRY, 0)
-        + states.get(STALLED, 0),
-    }  # fmt: skip
+        "trouble": sum(states.get(state, 0) for state in (*looking.FAILING, STALLED)),
+    }
 
 
 def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
@@ -152,7 +114,8 @@ def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
     columns = (Assignment.state, silent, Assignment.result_code, Assignment.result_msg)
     troubled = (
         select(*columns, func.count().label("number"), func.min(Assignment.id).label("first"))
-        .where(Assignment.current, Assignment.state.in_(looking.TROUBLES))
+        # The states are there for the index.
+        .where(Assignment.current, Assignment.state.in_((*looking.FAILING, *rollout.ACTIVE)))
         .where(or_(looking.stalled(now), Assignment.state.in_(looking.FAILING)))
         .group_by(*columns)
     )
@@ -178,7 +141,7 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
         .limit(NAMED)
     )
     found = session.execute(named).tuples().all()
-    reason = "in their download, but nothing was heard of them for a while"
+    reason = "in mid-update, but nothing was heard for a while"
     if row.state in looking.FAILING and found:
         reason = explain.why_failed(found[0][0])
     return {
@@ -190,16 +153,15 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
     }
 
 
-def _running(session: Session) -> list[dict[str, Any]]:
-    """Campaigns that are not over, newest first."""
+def _running(session: Session) -> list[tuple[Campaign, stages.Tally]]:
+    """Campaigns that are not over, newest first, and how far each is."""
     query = (
         select(Campaign)
-        .where(or_(Campaign.state.in_((stages.RUNNING, stages.PAUSED, stages.STOPPED))))
+        .where(Campaign.state.in_((stages.RUNNING, stages.PAUSED, stages.STOPPED)))
         .options(joinedload(Campaign.firmware))
         .order_by(Campaign.id.desc())
         .limit(RUNNING_SHOWN)
     )
-    return [
-        {"campaign": each, "tally": sum(counts.tally(session, each), stages.Tally())}
-        for each in session.scalars(query)
-    ]
+    found = session.scalars(query).all()
+    tallies = counts.tallies(session, [each.id for each in found])
+    return [(each, tallies.get(each.id, stages.Tally())) for each in found]

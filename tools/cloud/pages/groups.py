@@ -15,8 +15,11 @@ from ..query import QueryError
 from ..roles import OPERATOR
 from ..schemas_fleet import GroupIn
 from ..users import UserError
-from . import looking
-from .frame import Setting, Visit, acting, refusal, route, row, sentence
+from . import search
+from .routing import acting, route
+from .rows import row
+from .visit import Setting, Visit
+from .words import refusal, sentence
 
 HERE = "/campaigns/groups"
 PAGE = 25  # each is counted anew
@@ -42,24 +45,19 @@ def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 
         matching: int | None = None
         if query and not problem:
             try:
-                matching = looking.count(session, query, now)
+                matching = search.count(session, query, now)
             except QueryError as error:
                 problem = sentence(str(error))
-        total = session.scalar(select(func.count()).select_from(Group)) or 0
-        pages = max(-(-total // PAGE), 1)
-        page = min(visit.page(), pages)
-        some = select(Group).order_by(Group.name).limit(PAGE).offset((page - 1) * PAGE)
-        found = session.scalars(some).all()
+        page = visit.page(session.scalar(select(func.count()).select_from(Group)), PAGE)
+        found = session.scalars(page.of(select(Group).order_by(Group.name))).all()
         return visit.show(
             "groups.html",
             status,
-            groups=[(each, looking.count(session, each.query, now)) for each in found],
-            count=total,
+            groups=[(each, search.count(session, each.query, now)) for each in found],
             page=page,
-            pages=pages,
             given={"name": name, "query": query},
             matching=matching,
-            problem_here=problem,
+            problem=problem,
         )
 
 

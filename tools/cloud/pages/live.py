@@ -19,7 +19,8 @@ from starlette.routing import BaseRoute, Route
 from .. import access
 from ..models import Audit, Counter, Device
 from ..roles import VIEWER
-from .frame import Setting, entered, whole
+from .routing import entered
+from .visit import Setting, whole
 
 LOOK_S = 0.5  # between two looks for changes
 CHECK_S = 10.0  # between two looks at whether the browser is still signed in

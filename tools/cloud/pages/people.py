@@ -1,8 +1,9 @@
-"""Users, tokens, and one's own account."""
+"""Users and tokens, for admins."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,31 +11,30 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from .. import access, audit, roles, throttle, users
-from ..models import SignIn, Token, User
-from ..roles import ADMIN, VIEWER
+from .. import access, audit, roles, users
+from ..models import Token, User
+from ..roles import ADMIN
 from ..users import UserError
-from .frame import REFUSALS, Setting, Visit, acting, route, row, sentence
+from .routing import REFUSALS, acting, route
+from .rows import row
+from .visit import Setting, Visit
+from .words import sentence
 
 TOKENS_MOST = 1000
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
-    def post(path: str, act: object, back: str, needed: str) -> BaseRoute:
-        handler = acting(back, act)  # type: ignore[arg-type]
-        return route(setting, path, handler, method="POST", needed=needed)
+    def post(path: str, act: Callable[[Visit], str]) -> BaseRoute:
+        return route(setting, path, acting("/people", act), method="POST", needed=ADMIN)
 
     return [
         route(setting, "/people", people, needed=ADMIN),
-        post("/people/users", add_user, "/people", ADMIN),
-        post("/people/users/{id:int}/role", change_role, "/people", ADMIN),
-        post("/people/users/{id:int}/password", reset_password, "/people", ADMIN),
-        post("/people/users/{id:int}/remove", remove_user, "/people", ADMIN),
+        post("/people/users", add_user),
+        post("/people/users/{id:int}/role", change_role),
+        post("/people/users/{id:int}/password", reset_password),
+        post("/people/users/{id:int}/remove", remove_user),
         route(setting, "/people/tokens", add_token, method="POST", needed=ADMIN),
-        post("/people/tokens/{id:int}/remove", remove_token, "/people", ADMIN),
-        route(setting, "/account", account, needed=VIEWER),
-        post("/account/password", change_password, "/account", VIEWER),
-        post("/account/sign-ins/{id:int}/end", end_sign_in, "/account", VIEWER),
+        post("/people/tokens/{id:int}/remove", remove_token),
     ]
 
 
@@ -54,7 +54,7 @@ def _people(visit: Visit, status: int, made: str = "", token: str = "", problem:
             means=roles.MEANS,
             made=made,
             token=token,
-            problem_here=problem,
+            problem=problem,
             local_token=str(visit.setting.folder.parent / access.LOCAL_TOKEN),
         )
 
@@ -113,63 +113,3 @@ def remove_token(visit: Visit) -> str:
         session.delete(token)
         audit.note(session, visit.who, "token removed", token.name)
         return f"The token {token.name} is removed: nothing is answered to it any more."
-
-
-# -- one's own ------------------------------------------------------------------------------------
-
-
-def account(visit: Visit) -> Response:
-    assert visit.signed
-    with visit.database.reading() as session:
-        query = select(SignIn).where(SignIn.user_id == visit.signed.sign_in.user_id)
-        found = session.scalars(query.order_by(SignIn.seen_at.desc())).all()
-        return visit.show(
-            "account.html",
-            sign_ins=found,
-            here=visit.signed.sign_in.id,
-            means=roles.MEANS[visit.signed.role],
-            least=users.PASSWORD_LEAST,
-            browser=browser,
-        )
-
-
-def change_password(visit: Visit) -> str:
-    """Who does it must know the old one; every other browser is signed out."""
-    assert visit.signed
-    password = visit.form.get("password", "")
-    if password != visit.form.get("again", ""):
-        raise UserError("the two new passwords are not the same")
-    with visit.database.writing() as session:
-        # Counted as a sign-in would be: a browser left open is no place to guess at leisure.
-        if throttle.attempt(session, visit.who, visit.address, time.time()):
-            raise UserError("too many tries with a wrong password: wait some minutes", 429)
-    with visit.database.reading() as session:
-        user = users.by_password(session, visit.who, visit.form.get("old", ""))
-    if user is None:
-        raise UserError("the old password is wrong")
-    with visit.database.writing() as session:
-        throttle.forget(session, visit.who, visit.address)
-    with visit.database.writing() as session:
-        user = session.merge(user)
-        users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
-    return "Your password is changed. Other browsers are signed out."
-
-
-def end_sign_in(visit: Visit) -> str:
-    assert visit.signed
-    with visit.database.writing() as session:
-        user = session.merge(visit.signed.sign_in.user, load=False)
-        if not users.sign_out(session, user, visit.number("id")):
-            raise UserError("that browser is signed out already", 404)
-    return "That browser is signed out."
-
-
-def browser(agent: str) -> str:
-    """A browser and a system, out of what it calls itself."""
-    names = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
-             ("Safari/", "Safari"))  # fmt: skip
-    systems = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"),
-               ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux"))  # fmt: skip
-    name = next((shown for mark, shown in names if mark in agent), "")
-    system = next((shown for mark, shown in systems if mark in agent), "")
-    return " on ".join(filter(None, (name, system))) or agent[:40] or "unknown"

@@ -1,19 +1,17 @@
-"""Signing in and out, and the set-up of the first user."""
+"""Signing in and out."""
 
 from __future__ import annotations
 
-import hmac
 import time
 
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from .. import access, throttle, users
 from ..models import User
-from ..roles import ADMIN, VIEWER
-from ..users import UserError
-from .frame import Setting, Visit, route, safe_next, sentence
+from ..roles import VIEWER
+from .routing import route, safe_next
+from .visit import Setting, Visit
 from .words import span
 
 WRONG = "The name or the password is wrong."
@@ -24,9 +22,6 @@ def routes(setting: Setting) -> list[BaseRoute]:
         route(setting, "/sign-in", ask, needed=None),
         route(setting, "/sign-in", sign_in, method="POST", needed=None),
         route(setting, "/sign-out", sign_out, method="POST", needed=VIEWER),
-        route(setting, "/set-up", no_key, needed=None),
-        route(setting, "/set-up/{key}", set_up, needed=None),
-        route(setting, "/set-up/{key}", make_first, method="POST", needed=None),
     ]
 
 
@@ -37,7 +32,7 @@ def ask(visit: Visit) -> Response:
     with visit.database.reading() as session:
         if not users.any_user(session):
             return visit.go("/set-up")
-    return visit.show("sign_in.html", onward=onward, name="", problem_here="")
+    return visit.show("sign_in.html", onward=onward, name="", problem="")
 
 
 def sign_in(visit: Visit) -> Response:
@@ -46,7 +41,7 @@ def sign_in(visit: Visit) -> Response:
     onward = safe_next(visit.said("next") or "/")
 
     def again(words: str, status: int) -> Response:
-        return visit.show("sign_in.html", status, onward=onward, name=name, problem_here=words)
+        return visit.show("sign_in.html", status, onward=onward, name=name, problem=words)
 
     with visit.database.writing() as session:
         wait_s = throttle.attempt(session, name, visit.address, time.time())
@@ -58,10 +53,11 @@ def sign_in(visit: Visit) -> Response:
         user = users.by_password(session, name, password)
     if user is None:
         return again(WRONG, 401)
-    return _enter(visit, user, onward, "")
+    return enter(visit, user, onward)
 
 
-def _enter(visit: Visit, user: User, onward: str, words: str) -> Response:
+def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:
+    """Lets the browser in as this user, and leads it on."""
     browser = visit.request.headers.get("user-agent", "")
     with visit.database.writing() as session:
         throttle.forget(session, user.name, visit.address)
@@ -90,46 +86,3 @@ def sign_out(visit: Visit) -> Response:
         answer.delete_cookie(name, path="/", secure=visit.secure, httponly=True)
     answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
-
-
-# -- the first user -------------------------------------------------------------------------------
-
-
-def no_key(visit: Visit) -> Response:
-    with visit.database.reading() as session:
-        if users.any_user(session):
-            return visit.go("/sign-in")
-    return visit.show("set_up_wait.html")
-
-
-def set_up(visit: Visit) -> Response:
-    _expect(visit)
-    return visit.show("set_up.html", name="", problem_here="")
-
-
-def make_first(visit: Visit) -> Response:
-    name, password = visit.said("name", 256), visit.form.get("password", "")
-    _expect(visit)
-    try:
-        if password != visit.form.get("again", ""):
-            raise UserError("the two passwords are not the same")
-        with visit.database.writing() as session:
-            if users.any_user(session):  # two people, one link
-                raise HTTPException(404, "This console is set up already.")
-            user = users.create(session, name, password, ADMIN, time.time(), "set-up link")
-    except UserError as error:
-        problem = sentence(str(error))
-        return visit.show("set_up.html", 422, name=name, problem_here=problem)
-    return _enter(visit, user, "/", f"Welcome, {user.name}. The console is yours.")
-
-
-def _expect(visit: Visit) -> None:
-    """The link is good once: as long as there is no user."""
-    given = visit.request.path_params["key"].encode(errors="replace")
-    right = hmac.compare_digest(given, visit.setting.set_up_key().encode())
-    with visit.database.reading() as session:
-        if not right or users.any_user(session):
-            raise HTTPException(
-                404, "This set-up link is wrong or has been used. The command “ivota cloud” "
-                "prints a good one when it starts, as long as there is no user.",
-            )  # fmt: skip

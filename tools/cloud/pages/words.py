@@ -7,8 +7,10 @@ import time
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
+from pydantic import ValidationError
 
-from .. import rollout, stages
+from .. import counts, rollout, stages
+from ..schemas import IDLE
 
 
 class Look(NamedTuple):
@@ -19,7 +21,7 @@ class Look(NamedTuple):
 
 
 DEVICE = {
-    "idle": Look("no target", "calm"),
+    IDLE: Look("no target", "calm"),
     rollout.WAITING: Look("waiting", "info"),
     rollout.PUSHED: Look("pushed", "info"),
     rollout.DOWNLOADING: Look("downloading", "info"),
@@ -31,7 +33,7 @@ DEVICE = {
     rollout.CANCELLED: Look("cancelled", "calm"),
     rollout.SKIPPED: Look("newer already", "calm"),
     rollout.SUPERSEDED: Look("replaced", "calm"),
-    "queued": Look("later stage", "calm"),
+    counts.QUEUED: Look("later stage", "calm"),
 }
 
 CAMPAIGN = {
@@ -53,11 +55,12 @@ CODES = {
     -5: "the board could not use it, or its trial failed and it went back",
 }
 
-KINDS = {
-    "bundle": "MicroPython application",
-    "esp32-image": "ESP32 image",
-    "other": "other file",
-}
+KINDS = {"bundle": "application", "esp32-image": "ESP32 image"}
+
+
+def kind(name: str) -> str:
+    """What a firmware file is."""
+    return KINDS.get(name, "other file")
 
 
 def code(number: int | None) -> str:
@@ -114,10 +117,9 @@ def moment(at: float | None, both: bool = False) -> Markup:
 def clock(at: float) -> Markup:
     """The time of day, for lists of what happened one after the other."""
     iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-    day, hour = time.strftime("%Y-%m-%d", time.gmtime(at)), time.gmtime(at)
-    shown = time.strftime("%H:%M:%S", hour)
+    day, hour = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)).split()
     return Markup('<time datetime="{}" class="clock" title="{}"><span class="quiet">{}</span> {}'
-                  "</time>").format(iso, exact(at), day, shown)  # fmt: skip
+                  "</time>").format(iso, exact(at), day, hour)  # fmt: skip
 
 
 def size(count: float | None) -> str:
@@ -173,10 +175,10 @@ def detail(text: str) -> str:
     return "; ".join(parts)
 
 
-def badge(look: Look, extra: str = "") -> Markup:
+def badge(look: Look) -> Markup:
     """A state as a word with a mark before it."""
-    return Markup('<span class="badge {}"><span class="mark" aria-hidden="true"></span>{}{}</span>'
-                  ).format(look.tone, look.text, f" {extra}" if extra else "")  # fmt: skip
+    return Markup('<span class="badge {}"><span class="mark" aria-hidden="true"></span>{}</span>'
+                  ).format(look.tone, look.text)  # fmt: skip
 
 
 def device_badge(state: str, stalled: bool = False) -> Markup:
@@ -201,8 +203,22 @@ def breakable(text: str) -> Markup:
     return shown
 
 
+def refusal(error: Exception) -> str:
+    """What a form says that is not taken: our own words, or the field and what is wrong there."""
+    if isinstance(error, ValidationError):
+        said = error.errors()[0]
+        return sentence(f"{said['loc'][0]}: {said['msg']}")
+    return sentence(str(error))
+
+
+def sentence(text: str) -> str:
+    """As people write one."""
+    text = text[:1].upper() + text[1:]
+    return text if text[-1:] in ".!?" else text + "."
+
+
 _ORDER = (rollout.DONE, rollout.CURRENT, rollout.BURNING, rollout.DOWNLOADING, rollout.PUSHED,
-          rollout.WAITING, "queued", rollout.RETRY, rollout.FAILED)  # fmt: skip
+          rollout.WAITING, counts.QUEUED, rollout.RETRY, rollout.FAILED)  # fmt: skip
 
 
 def in_order(states: dict[str, int]) -> list[tuple[str, int]]:
@@ -218,7 +234,6 @@ def quoted(text: str) -> str:
 
 FILTERS = {
     each.__name__: each
-    for each in (ago, attempt_badge, badge, breakable, campaign_badge, clock, code, counted,
-                 detail, device_badge, exact, in_order, moment, number, percent, quoted, size,
-                 span)
+    for each in (attempt_badge, breakable, campaign_badge, clock, code, counted, detail,
+                 device_badge, exact, in_order, kind, moment, number, percent, quoted, size, span)
 }  # fmt: skip

@@ -7,7 +7,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..models import Audit
-from .frame import Setting, Visit, route
+from .routing import route
+from .visit import Setting, Visit
 
 PAGE = 50
 
@@ -22,24 +23,17 @@ def audit(visit: Visit) -> Response:
     if who:
         query = query.where(Audit.who == who)
     if text:
-        part = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         words = Audit.action + " " + Audit.subject + " " + Audit.detail
-        query = query.where(words.ilike(f"%{part}%", escape="\\"))
+        query = query.where(words.icontains(text, autoescape=True))
     with visit.database.reading() as session:
-        count = session.scalar(query.with_only_columns(func.count(Audit.id))) or 0
-        pages = max(-(-count // PAGE), 1)
-        page = min(visit.page(), pages)
-        rows = session.scalars(
-            query.order_by(Audit.id.desc()).limit(PAGE).offset((page - 1) * PAGE)
-        )
+        page = visit.page(session.scalar(query.with_only_columns(func.count(Audit.id))), PAGE)
+        lines = session.scalars(page.of(query.order_by(Audit.id.desc())))
         people = session.scalars(select(Audit.who).distinct().order_by(Audit.who).limit(200))
         return visit.show(
             "audit.html",
-            lines=rows.all(),
+            lines=lines.all(),
             people=people.all(),
             who=who,
             text=text,
-            count=count,
             page=page,
-            pages=pages,
         )

@@ -1,0 +1,60 @@
+"""Templates and what they load: the environment they are rendered in, and the static files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..users import PASSWORD_LEAST, PASSWORD_MOST
+from . import words
+
+_HERE = Path(__file__).parent
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def _assets() -> dict[str, tuple[bytes, str]]:
+    """By name: what each holds, and a digest of that."""
+    found = {}
+    for path in sorted((_HERE / "static").iterdir()):
+        data = path.read_bytes()
+        found[path.name] = data, hashlib.sha256(data).hexdigest()[:12]
+    return found
+
+
+_ASSETS = _assets()
+
+
+def asset(name: str) -> str:
+    """An asset's address, which changes with what it holds, so that it may be kept for long."""
+    return f"/static/{name}?{_ASSETS[name][1]}"
+
+
+async def static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _ASSETS:  # a name, never a path
+        raise HTTPException(404, "There is no such file.")
+    data, digest = _ASSETS[name]
+    kept = request.url.query == digest
+    headers = {"Cache-Control": "public, max-age=31536000, immutable" if kept else "no-cache"}
+    return Response(data, 200, headers, media_type=_TYPES[Path(name).suffix])
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(words.FILTERS)
+    made.globals.update(asset=asset, password_least=PASSWORD_LEAST, password_most=PASSWORD_MOST)
+    return made
+
+
+PAGES = _environment()
