@@ -34,7 +34,7 @@ def wait_until(look: Callable[[], T], what: str = "it", timeout_s: float = WAIT_
 
 
 class Device:
-    """Speaks the protocol with the types and qualities of service of PROTOCOL.md."""
+    """Speaks the protocol with the types and qualities of service of docs/protocol.md."""
 
     def __init__(self, port: int, product_id: str, device_name: str, **options: Any) -> None:
         self.name = f"{product_id}/{device_name}"

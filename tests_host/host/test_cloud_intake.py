@@ -14,7 +14,7 @@ from ivota_tools.bench.console import kills
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import BackOff, Cloud, retention
 from ivota_tools.cloud.database import Database
-from ivota_tools.cloud.models import Device, Report
+from ivota_tools.cloud.models import Change, Device, Report
 from ivota_tools.cloud.records import take_in
 from ivota_tools.cloud.session import Message
 
@@ -111,3 +111,17 @@ def test_the_cloud_forgets_by_itself(tmp_path):
             cloud._intake._next_forget = 0.0
             wait_until(lambda: api.reports(number) == [], "the end of what is old")
             assert api.device("P/d")["version"] == "0.1"
+
+
+def test_a_changed_version_is_kept(tmp_path):
+    with Cloud(tmp_path / "c") as cloud, Endpoint(cloud.mqtt_port, "P", "one") as device:
+        for version in ("0.1", "0.1", "0.2", "0.1"):
+            device.hello(version)
+
+        def changes():
+            with cloud.database.reading() as session:
+                rows = session.scalars(sa.select(Change).order_by(Change.id))
+                return [(row.before, row.after) for row in rows]
+
+        wait_until(lambda: len(changes()) == 3, "three changes")
+        assert changes() == [(None, "0.1"), ("0.1", "0.2"), ("0.2", "0.1")]

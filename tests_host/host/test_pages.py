@@ -2,37 +2,25 @@
 
 import html
 import json
-import random
 import re
-import threading
 import time
 
 import pytest
 import sqlalchemy as sa
-from cloud_support import Device as Speaker
-from cloud_support import wait_until
 from pages_support import Visitor, let_in
-from postgres_support import new_database
 
 from ivota_tools.client_api import Client
-from ivota_tools.cloud import Cloud, query
+from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.access import local_token
-from ivota_tools.cloud.database import Database
 from ivota_tools.cloud.models import (
     Assignment,
     Campaign,
-    Change,
     Device,
-    DeviceTag,
     Firmware,
     Member,
-    Report,
 )
-from ivota_tools.cloud.pages import chart, looking, search, words
-from ivota_tools.cloud.pages.looking import Wanted
-from ivota_tools.cloud.pages.story import tell
 from ivota_tools.release import pack
-from ivota_tools.shots import scene
+from ivota_tools.shots import releases, scene
 from ivota_tools.tree import CHECKOUT
 
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
@@ -45,7 +33,7 @@ def console(tmp_path_factory):
     folder = tmp_path_factory.mktemp("console")
     with Cloud(folder / "c") as cloud:
         let_in(cloud, "admin", "operator", "viewer")
-        firmware = scene.upload(folder / "made", cloud.api_url, local_token(cloud.folder))
+        firmware = releases.upload(folder / "made", cloud.api_url, local_token(cloud.folder))
         yield cloud, scene.fill(cloud.database, firmware, time.time())
 
 
@@ -401,202 +389,3 @@ def test_assets_may_be_kept_and_only_by_their_content(viewer):
     kept = viewer.http.get(f"/static/console.css?{address}")
     assert "immutable" in kept.headers["cache-control"]
     assert viewer.http.get("/static/console.css?old").headers["cache-control"] == "no-cache"
-
-
-# -- many devices ---------------------------------------------------------------------------------
-
-
-def crowd(database, count, seed=5):
-    """Devices in all states, with tags and changes."""
-    draw = random.Random(seed)
-    states = ("done", "failed", "retry", "downloading", "waiting", "cancelled")
-    with database.writing() as session:
-        firmware = [
-            Firmware(version=f"0.{n}", kind="other", size=1000, md5="m", sha256=f"{n}",
-                     uploaded_at=NOW)
-            for n in range(4)
-        ]  # fmt: skip
-        session.add_all(firmware)
-        session.flush()
-        for number in range(count):
-            version = draw.choice(("0.1", "0.2", "0.10", "1.0-rc1", None))
-            seen = NOW - draw.choice((1, 700, 90_000, 900_000)) if version else None
-            device = Device(product_id=draw.choice("PQ"), device_name=f"d-{number}",
-                            version=version, first_seen=seen, last_seen=seen, garbled=0,
-                            revision=number)  # fmt: skip
-            session.add(device)
-            session.flush()
-            if draw.random() < 0.3:
-                session.add(DeviceTag(device_id=device.id, tag=draw.choice(("beta", "hall"))))
-            if version:
-                session.add(Change(at=NOW - draw.uniform(0, 80_000), device_id=device.id,
-                                   after=version, before=draw.choice(("0.0", None))))  # fmt: skip
-            if draw.random() < 0.9:
-                session.add(Assignment(device_id=device.id, firmware_id=firmware[1].id,
-                                       state=draw.choice(states), pushes=1, created_at=NOW,
-                                       updated_at=NOW - draw.choice((5, 5000))))  # fmt: skip
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path):
-    made = Database(tmp_path / "ivota.db" if request.param == "sqlite" else new_database())
-    yield made
-    made.close()
-
-
-QUERIES = (
-    "",
-    "all",
-    "tag:beta",
-    "-tag:beta",
-    "product:P name:d-1*",
-    "name:d-[!1]*",
-    "name:*-*[0-27]",
-    "name:*d-[*]*",
-    "name:*-1*.",
-    "name:d-?",
-    "-name:d-[12]*",
-    "version:0.2",
-    "-version:0.2",
-    "version<0.10",
-    "version>=0.2",
-    "-version>0.1",
-    "seen<1h",
-    "seen>1d",
-    "-seen<7d",
-    "tag:hall -product:Q version>0.1 seen<30d",
-)
-
-
-def test_the_search_means_what_a_campaign_means(database):
-    """Its conditions are SQL, a campaign's a function: the same devices."""
-    crowd(database, 150)
-    with database.reading() as session:
-        for text in QUERIES:
-            wanted = {device.id for device in query.find(session, text, NOW)}
-            found: set[int] = set()
-            for page in range(1, 5):
-                part = looking.devices(session, Wanted(text, sort="name", page=page), NOW)
-                found |= {device.id for device in part.devices}
-            assert found == wanted, text
-            assert part.page.count == len(wanted) == search.count(session, text, NOW)
-
-
-def test_the_chart_counts_back_from_what_runs_now(database):
-    crowd(database, 200)
-    with database.reading() as session:
-        shown = chart.versions(session, "24h", NOW)
-        assert {layer.version for layer in shown.layers} <= {"0.1", "0.2", "0.10", "1.0-rc1",
-                                                             "0.0", "older"}  # fmt: skip
-        running = dict(
-            session.execute(
-                sa.select(Device.version, sa.func.count()).group_by(Device.version)
-            ).tuples().all()
-        )  # fmt: skip
-        for layer in shown.layers:
-            assert layer.now == running.get(layer.version, 0), layer.version
-        start = {layer.version: layer.counts[0] for layer in shown.layers}
-        before = session.scalar(sa.select(sa.func.count()).where(Change.before == "0.0"))
-        assert start["0.0"] == before  # all of them changed within the day
-        assert all(count >= 0 for layer in shown.layers for count in layer.counts)
-
-
-def test_pages_ask_a_fixed_number_of_questions(tmp_path):
-    """Ten times the devices, the same number of statements: no query for each row."""
-    counts = []
-    for size in (30, 300):
-        with Cloud(tmp_path / f"{size}") as cloud:
-            let_in(cloud, "admin")
-            crowd(cloud.database, size)
-            asked: list[str] = []
-
-            def note(_connection, _cursor, statement, *_, asked=asked):
-                if threading.current_thread().name != "intake":  # it looks for work all the time
-                    asked.append(statement)
-
-            sa.event.listen(cloud.database._engine, "before_cursor_execute", note)
-            with Visitor(cloud.api_url, "admin") as visitor:
-                found = {}
-                for path in (
-                    "/",
-                    "/?q=tag:beta&state=failed",
-                    "/firmware",
-                    "/campaigns",
-                    "/audit",
-                    "/devices/7",
-                    "/campaigns/new?query=version%3C9",
-                ):
-                    asked.clear()
-                    visitor.get(path)
-                    found[path] = len(asked)
-            counts.append(found)
-    assert all(counts[1][path] <= most for path, most in counts[0].items()), counts
-    assert max(counts[0].values()) <= 25, counts[0]
-
-
-# -- the life line --------------------------------------------------------------------------------
-
-
-def said(at, state, percent=None, code=None, message=None, version="0.2"):
-    kind = "report_progress" if state else "report_version"
-    return Report(at=at, kind=kind, version=version, state=state, percent=percent,
-                  result_code=code, result_msg=message)  # fmt: skip
-
-
-def attempt(size=1000):
-    return Assignment(
-        firmware=Firmware(version="0.2", size=size), created_at=0, updated_at=9, first_push_at=1
-    )
-
-
-def test_a_download_in_one_piece_has_no_resumes():
-    reports = [said(2 + n, "downloading", 10 * n) for n in range(11)]
-    story = tell(attempt(), [*reports, said(20, "burning"), said(21, "done")], [1])
-    assert (story.resumes, story.bytes, story.rolled_back) == (0, 1000, False)
-    assert [event.count for event in story.events] == [1, 11, 1, 1]
-
-
-def test_a_push_or_a_restart_in_mid_download_is_a_resume():
-    reports = [said(2, "downloading", 0), said(3, "downloading", 40), said(9, None, version="0.1"),
-               said(11, "downloading", 40), said(15, "downloading", 100)]  # fmt: skip
-    story = tell(attempt(), reports, [1, 10])
-    assert (story.resumes, story.bytes) == (1, 1000)
-
-
-def test_a_download_that_begins_anew_is_counted_twice():
-    reports = [said(2, "downloading", 0), said(3, "downloading", 60),
-               said(4, "fail", code=-4, message="another MD5"),
-               said(6, "downloading", 0), said(7, "downloading", 100)]  # fmt: skip
-    story = tell(attempt(), reports, [1, 5])
-    assert story.bytes == 1600 and not story.rolled_back
-    assert "not what was pushed" in story.events[2].text
-
-
-def test_words():
-    assert [words.span(s) for s in (0, 1.25, 59, 61, 3600, 3720, 90_000, 864_000)] == [
-        "0 s", "1.2 s", "59 s", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h", "10 d",
-    ]  # fmt: skip
-    assert [words.size(n) for n in (0, 1, 999, 1500, 708_482, 2_500_000)] == [
-        "0 bytes", "1 byte", "999 bytes", "1.5 kB", "708 kB", "2.5 MB",
-    ]  # fmt: skip
-    assert [words.percent(s) for s in (0, 0.001, 0.5, 0.999, 1)] == [
-        "0 %", "< 1 %", "50 %", "> 99 %", "100 %",
-    ]  # fmt: skip
-    assert words.ago(None) == "never" and words.ago(100, 90) == "in 10 s"
-    assert words.detail('{"size": 2000, "tags": [], "everywhere": true}') == (
-        "size 2.0 kB; tags none; everywhere"
-    )
-
-
-def test_a_changed_version_is_kept(tmp_path):
-    with Cloud(tmp_path / "c") as cloud, Speaker(cloud.mqtt_port, "P", "one") as device:
-        for version in ("0.1", "0.1", "0.2", "0.1"):
-            device.hello(version)
-
-        def changes():
-            with cloud.database.reading() as session:
-                rows = session.scalars(sa.select(Change).order_by(Change.id))
-                return [(row.before, row.after) for row in rows]
-
-        wait_until(lambda: len(changes()) == 3, "three changes")
-        assert changes() == [(None, "0.1"), ("0.1", "0.2"), ("0.2", "0.1")]

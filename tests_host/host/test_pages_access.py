@@ -12,6 +12,8 @@ from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, throttle, users
 from ivota_tools.cloud.access import LOCAL_TOKEN, local_token
 from ivota_tools.cloud.models import Audit, Refusal, SignIn, User
+from ivota_tools.cloud.pages import live
+from ivota_tools.cloud.pages.app import make_pages
 from ivota_tools.cloud.pages.routing import safe_next
 
 READING = ("/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account")
@@ -214,8 +216,6 @@ def test_roles_on_every_page_and_action(peopled, role):
 
 
 def test_every_action_is_in_the_list_above(peopled):
-    from ivota_tools.cloud.pages.app import make_pages
-
     known = set()
     for each in make_pages(peopled._pages).routes:
         if "POST" in (getattr(each, "methods", None) or ()):
@@ -499,8 +499,6 @@ def test_forms_have_a_limit(peopled):
 
 
 def test_a_page_is_told_that_its_reader_was_signed_out(peopled, monkeypatch):
-    from ivota_tools.cloud.pages import live
-
     monkeypatch.setattr(live, "CHECK_S", 0.1)
     with Visitor(peopled.api_url, "viewer") as visitor:
         with visitor.http.stream("GET", "/live") as stream:

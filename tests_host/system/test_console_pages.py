@@ -19,15 +19,18 @@ from playwright.sync_api import expect
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.access import local_token
-from ivota_tools.cloud.models import Device
+from ivota_tools.cloud.models import Device, Firmware
+from ivota_tools.cloud.pages import live
 from ivota_tools.cloud.rollout import BackOff
+from ivota_tools.cloud.users import create
 from ivota_tools.release import pack
-from ivota_tools.shots import take
 from ivota_tools.shots.browser import browser as chromium
+from ivota_tools.shots.browser import context, sign_in
+from ivota_tools.shots.consoles import NAME, PASSWORD, consoles
 from ivota_tools.sim import Board, Proxy
+from ivota_tools.tree import CHECKOUT
 
-EXAMPLE = take.CHECKOUT / "examples" / "thermometer"
-PASSWORD = take.PASSWORD
+EXAMPLE = CHECKOUT / "examples" / "thermometer"
 COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules that a scheme may break
 WAIT_MS = 60_000  # for what a board does on a machine that has other things to do
 
@@ -42,7 +45,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def shown():
-    with take.consoles() as found:
+    with consoles() as found:
         yield found
 
 
@@ -50,8 +53,8 @@ def shown():
 def page_of(browser, phone=False, javascript=True):
     """A page of its own browser session; it must have nothing to complain of."""
     complaints = []
-    with take.context(browser, False, phone, javascript) as context:
-        page = context.new_page()
+    with context(browser, False, phone, javascript) as opened:
+        page = opened.new_page()
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         page.on("console", lambda said: said.type == "error"
@@ -70,10 +73,25 @@ def signed_in(browser, shown):
     @contextmanager
     def make(phone=False):
         with page_of(browser, phone) as page:
-            take.sign_in(page, shown.url)
+            sign_in(page, shown.url)
             yield page
 
     return make
+
+
+def fill_few(cloud):
+    """Three devices, a firmware for them, and an admin."""
+    now = time.time()
+    with cloud.database.writing() as session:
+        create(session, NAME, PASSWORD, "admin", now, NAME)
+        session.add(
+            Firmware(version="0.2", kind="other", size=9, md5="0", sha256="0", uploaded_at=now)
+        )
+        for name in ("attic", "garage", "kitchen"):
+            session.add(
+                Device(product_id="HOME", device_name=name, version="0.1", first_seen=now,
+                       last_seen=now, garbled=0, revision=1)
+            )  # fmt: skip
 
 
 def wait_for(look, what):
@@ -260,7 +278,7 @@ def test_nothing_that_axe_finds_and_nothing_wider_than_the_screen(
                               ("wait", shown.set_up.rpartition("/")[0])):  # fmt: skip
             page.goto(address)
             check(page, name)
-        take.sign_in(page, shown.empty)
+        sign_in(page, shown.empty)
         check(page, "welcome")
     with signed_in(phone) as page:
         for name, path in shown.pages.items():
@@ -276,7 +294,7 @@ def test_by_keyboard_alone(browser, shown, signed_in):
     """Sign-in, the skip link, a search, a device, a retry: every stop is seen and in order."""
     with page_of(browser) as page:
         page.goto(f"{shown.url}/sign-in")
-        page.keyboard.type(take.NAME)
+        page.keyboard.type(NAME)
         page.keyboard.press("Tab")
         page.keyboard.type(PASSWORD)
         page.keyboard.press("Enter")
@@ -315,8 +333,8 @@ def tab_to(page, kind, text=""):
 def test_rows_stay_under_the_pointer_while_they_change(browser, tmp_path):
     """A device that fails belongs first; it gets there once the pointer has left the table."""
     with Cloud(tmp_path / "c") as cloud, page_of(browser) as page:
-        take.fill_few(cloud)
-        take.sign_in(page, cloud.api_url)
+        fill_few(cloud)
+        sign_in(page, cloud.api_url)
         names = page.locator("table.devices td.name a")
         before = names.all_inner_texts()
         row = page.get_by_role("row", name=before[-1])
@@ -336,9 +354,9 @@ def test_rows_stay_under_the_pointer_while_they_change(browser, tmp_path):
 def test_a_lost_link_is_said_and_found_again(browser, tmp_path):
     with page_of(browser) as page:
         with Cloud(tmp_path / "c") as cloud:
-            take.fill_few(cloud)
+            fill_few(cloud)
             port, mqtt = cloud.http_port, cloud.mqtt_port
-            take.sign_in(page, cloud.api_url)
+            sign_in(page, cloud.api_url)
             state = page.locator("[data-link]")
             expect(state).to_have_text("live")
         expect(state).to_have_text("link lost")
@@ -358,9 +376,9 @@ def test_a_silent_link_is_said_and_found_again(browser, tmp_path):
         Proxy("127.0.0.1", cloud.http_port) as link,
         page_of(browser) as page,
     ):
-        take.fill_few(cloud)
+        fill_few(cloud)
         page.clock.install()
-        take.sign_in(page, f"http://127.0.0.1:{link.port}")
+        sign_in(page, f"http://127.0.0.1:{link.port}")
         state = page.locator("[data-link]")
         expect(state).to_have_text("live")
         link.stall()
@@ -372,9 +390,9 @@ def test_a_silent_link_is_said_and_found_again(browser, tmp_path):
 
 def test_a_stream_that_a_proxy_refused_is_asked_for_again(browser, tmp_path):
     with Cloud(tmp_path / "c") as cloud, page_of(browser) as page:
-        take.fill_few(cloud)
+        fill_few(cloud)
         page.route("**/live", lambda route: route.fulfill(status=502))
-        take.sign_in(page, cloud.api_url)
+        sign_in(page, cloud.api_url)
         state = page.locator("[data-link]")
         expect(state).to_have_text("link lost")
         page.unroute("**/live")
@@ -405,8 +423,8 @@ def test_a_dropped_file_has_a_bar_and_its_long_version_a_warning(browser, tmp_pa
     version = "0.9-with-a-name-that-is-long"
     file = release(tmp_path, version, pad_to=400_000)
     with Cloud(tmp_path / "c") as cloud, page_of(browser) as page:
-        take.fill_few(cloud)
-        take.sign_in(page, cloud.api_url)
+        fill_few(cloud)
+        sign_in(page, cloud.api_url)
         page.goto(cloud.api_url + "/firmware")
         page.evaluate(
             """([name, text]) => {
@@ -437,7 +455,7 @@ def test_a_dropped_file_has_a_bar_and_its_long_version_a_warning(browser, tmp_pa
 
 def test_without_javascript_all_but_the_upload_works(browser, shown):
     with page_of(browser, javascript=False) as page:
-        take.sign_in(page, shown.url)
+        sign_in(page, shown.url)
         page.goto(f"{shown.url}/devices/{shown.scene.device}")
         page.get_by_label("Tags").fill("beta, plain")
         page.get_by_role("button", name="Save").click()
@@ -447,8 +465,6 @@ def test_without_javascript_all_but_the_upload_works(browser, shown):
 
 
 def test_signing_out_elsewhere_ends_an_open_page(browser, shown, signed_in, monkeypatch):
-    from ivota_tools.cloud.pages import live
-
     monkeypatch.setattr(live, "CHECK_S", 0.2)
     with signed_in() as page, signed_in() as other:
         expect(page.locator("[data-link].on")).to_be_visible()

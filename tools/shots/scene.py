@@ -1,6 +1,6 @@
 """A fleet as it might be on some afternoon: written into a console's database for its pictures.
 
-The same each time, but for the hour. Firmware and signatures are real files.
+The same each time, but for the hour.
 """
 
 from __future__ import annotations
@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from sqlalchemy.orm import Session
 
-from ..client_api import Client
 from ..cloud import rollout, stages
 from ..cloud.database import Database, next_revision
 from ..cloud.models import (
@@ -27,19 +24,16 @@ from ..cloud.models import (
     Group,
     Member,
     Push,
-    Report,
 )
-from ..release import Release, Signer, make_patch, pack
-from ..signing_keys import generate, load_private
-from ..tree import CHECKOUT
+from .lives import TRIAL, Life
+from .releases import BEFORE, NEW, OLD
 
 PRODUCT = "GREENHOUSE"
 ROWS, PER_ROW = 12, 18
-OLD, BEFORE, NEW = "0.1", "0.2", "0.3"
 MIN, HOUR, DAY = 60.0, 3600.0, 86400.0
 PLACES = ("bed", "fan", "light", "mist", "pump", "roof", "soil", "tank", "vent")
-TRIAL = "trial: ImportError no module named 'bme280'"
 RESUMED = "bed-01"  # whose life line is shown
+BETA = "tag:beta seen<1d"
 
 
 @dataclass
@@ -51,34 +45,6 @@ class Scene:
     firmware: int
     campaign: int
     stopped: int
-
-
-def upload(folder: Path, url: str, token: str | None = None) -> list[int]:
-    """Three signed releases of an example; their ids."""
-    folder.mkdir(parents=True, exist_ok=True)
-    generate(folder / "owner.key", None)
-    key = load_private(folder / "owner.key", str)
-    found = []
-    with Client(url, token) as client:
-        for number, version in enumerate((OLD, BEFORE, NEW), 1):
-            made = pack(
-                CHECKOUT / "examples" / "thermometer",
-                version,
-                out=folder / f"thermometer-{version}.bin",
-                signer=Signer(key, number, "thermometer"),
-                pad_to=180_000 + 12_000 * number,
-            )
-            found.append(client.upload(made.path)["firmware"]["id"])
-            if version == NEW:
-                _deltas(client, folder, made, Signer(key, number, "thermometer"))
-    return found
-
-
-def _deltas(client: Client, folder: Path, made: Release, signer: Signer) -> None:
-    for base in (folder / f"thermometer-{BEFORE}.bin", None):
-        out = folder / f"from-{base.stem if base else 'nothing'}.bin"
-        if make_patch(made, base, out=out, signer=signer):
-            client.upload(out)
 
 
 def fill(database: Database, firmware: list[int], now: float) -> Scene:
@@ -99,16 +65,15 @@ class _Filling:
     def fill(self) -> Scene:
         self._make_devices()
         finished = self._campaign("Autumn release", 1, 26 * HOUR, stages.FINISHED, 20 * HOUR)
-        stopped = self._campaign("Beta, first try", 2, 4 * HOUR, stages.STOPPED)
+        stopped = self._campaign("Beta, first try", 2, 4 * HOUR, stages.STOPPED, query=BETA)
         running = self._campaign("Winter release", 2, 75 * MIN, stages.RUNNING)
         beta = self._devices[:12]
         self._first(finished)
         self._stop(stopped, beta)
         failed = self._run(running, self._devices[12:])
-        shown = self._tell(beta[0])
-        self._session.add(
-            Group(name="beta", query="tag:beta seen<1d", created_at=self._now - 3 * DAY)
-        )
+        shown = beta[0]
+        self._tell(shown)
+        self._session.add(Group(name="beta", query=BETA, created_at=self._now - 3 * DAY))
         self._audit()
         for device in self._devices:
             device.revision = next_revision(self._session)
@@ -148,13 +113,19 @@ class _Filling:
         device.version = version
 
     def _campaign(
-        self, name: str, firmware: int, begun: float, state: str, took: float | None = None
+        self,
+        name: str,
+        firmware: int,
+        begun: float,
+        state: str,
+        took: float | None = None,
+        query: str = "",
     ) -> Campaign:
         started = self._now - begun
         campaign = Campaign(
             name=name,
             firmware=self._firmware[firmware],
-            query="" if "Beta" not in name else "tag:beta seen<1d",
+            query=query,
             state=state,
             reason="5 of 12 failed" if state == stages.STOPPED else "",
             stages=[{"percent": 5.0}, {"percent": 40.0}, {"percent": 100.0}],
@@ -302,114 +273,22 @@ class _Filling:
         query = self._session.query(Assignment).filter_by(device_id=device.id)
         query.update({"current": True})
 
-    def _tell(self, device: Device) -> Device:
-        """A life line with a bad link in it: resumes, a failure, a second push, a good end."""
+    def _tell(self, device: Device) -> None:
+        """The life lines that are shown: this device's, and of those whose trial failed."""
         self._session.flush()
+        attempts = self._session.query(Assignment)
         failed = (
-            self._session.query(Assignment)
-            .filter_by(state=rollout.FAILED, result_code=-5)
+            attempts.filter_by(state=rollout.FAILED, result_code=-5)
             .order_by(Assignment.id.desc())
-        ).all()
+            .all()
+        )
         ids = [device.id, *(each.device_id for each in failed)]
-        before = self._session.query(Assignment).filter_by(state=rollout.DONE, current=False)
+        before = attempts.filter_by(state=rollout.DONE, current=False)
         for each in before.filter(Assignment.device_id.in_(ids)):
-            self._go_well(each)
-        attempt = (
-            self._session.query(Assignment).filter_by(device_id=device.id, current=True).one()
-        )
-        start = attempt.first_push_at or self._now
-        self._report(device, None, start - 1, "report_version", version=BEFORE)
-        steps: list[tuple[float, str, dict[str, Any]]] = [
-            (1, "downloading", {"percent": p}) for p in (0, 6, 13, 19, 27, 33, 41)
-        ]
-        at = start + 2
-        for gap, state, more in steps:
-            at += gap
-            self._report(device, attempt, at, "report_progress", state=state, **more)
-        at += 95
-        self._report(device, attempt, at, "report_version", version=BEFORE)
-        self._session.add(Push(at=at + 0.2, assignment_id=attempt.id))
-        for percent in (41, 48, 55, 63):
-            at += 1.1
-            self._report(device, attempt, at, "report_progress", state="downloading",
-                         percent=percent)  # fmt: skip
-        at += 70
-        self._report(device, attempt, at, "report_progress", state="fail", result_code=-1,
-                     result_msg="time_out: reset 3, silence 2")  # fmt: skip
-        at += 12
-        self._report(device, attempt, at, "report_version", version=BEFORE)
-        self._session.add(Push(at=at + 0.2, assignment_id=attempt.id))
-        for percent in (63, 70, 78, 86, 94, 100):
-            at += 1.0
-            self._report(device, attempt, at, "report_progress", state="downloading",
-                         percent=percent)  # fmt: skip
-        at += 0.5
-        self._report(device, attempt, at, "report_progress", state="burning")
-        at += 9
-        self._report(device, attempt, at, "report_version", version=NEW)
-        self._report(device, attempt, at + 0.1, "report_progress", state="done", result_code=0)
-        attempt.pushes, attempt.soft_failures, attempt.updated_at = 3, 1, at + 0.1
-        self._session.flush()
+            Life(self._session, each).go_well()
+        Life(self._session, attempts.filter_by(device_id=device.id, current=True).one()).go_on()
         for each in failed:
-            self._fail(each)
-        return device
-
-    def _go_well(self, attempt: Assignment) -> None:
-        """Its campaign before, without a hitch."""
-        device = self._session.get_one(Device, attempt.device_id)
-        begun, ended = attempt.first_push_at or self._now, attempt.updated_at
-        for percent in range(0, 101, 10):
-            at = begun + 1 + (ended - begun - 12) * percent / 100
-            self._report(device, attempt, at, "report_progress", version=BEFORE,
-                         state="downloading", percent=percent)  # fmt: skip
-        self._report(device, attempt, ended - 10, "report_progress", version=BEFORE,
-                     state="burning")  # fmt: skip
-        self._report(device, attempt, ended - 0.1, "report_version", version=BEFORE)
-        self._report(device, attempt, ended, "report_progress", version=BEFORE, state="done",
-                     result_code=0)  # fmt: skip
-
-    def _fail(self, attempt: Assignment) -> None:
-        device = self._session.get_one(Device, attempt.device_id)
-        at = attempt.first_push_at or self._now
-        for number in range(3):
-            if number:  # what was refused once is answered from memory
-                self._session.add(Push(at=at, assignment_id=attempt.id))
-                at += 0.4
-            else:
-                for percent in (0, 38, 74, 100):
-                    at += 1
-                    self._report(device, attempt, at, "report_progress", state="downloading",
-                                 percent=percent)  # fmt: skip
-                self._report(device, attempt, at + 1, "report_progress", state="burning")
-                at += 40
-            self._report(device, attempt, at, "report_progress", state="fail", result_code=-5,
-                         result_msg=TRIAL)  # fmt: skip
-            self._report(device, attempt, at + 0.1, "report_version", version=BEFORE)
-            at += 10 * 2**number
-
-    def _report(
-        self, device: Device, attempt: Assignment | None, at: float, kind: str, **said: Any
-    ) -> None:
-        version = said.get("version", NEW)
-        progress = {key: str(value) for key, value in said.items() if key != "version"}
-        body = {"progress": progress, "version": version} if progress else {"version": version}
-        raw = json.dumps({"type": kind, "report": body}).encode()
-        self._session.add(
-            Report(
-                at=at,
-                device_id=device.id,
-                assignment_id=attempt.id if attempt else None,
-                topic=f"$ota/report/{device.name}",
-                kind=kind,
-                version=version,
-                state=said.get("state"),
-                percent=said.get("percent"),
-                result_code=said.get("result_code"),
-                result_msg=said.get("result_msg"),
-                raw=raw,
-                raw_size=len(raw),
-            )
-        )
+            Life(self._session, each).go_back()
 
     def _audit(self) -> None:
         now = self._now

@@ -1,0 +1,145 @@
+"""Pages of many devices: what a search means, what the chart counts, how much is asked."""
+
+import random
+import threading
+
+import pytest
+import sqlalchemy as sa
+from pages_support import Visitor, let_in
+from postgres_support import new_database
+
+from ivota_tools.cloud import Cloud, query
+from ivota_tools.cloud.database import Database
+from ivota_tools.cloud.models import Assignment, Change, Device, DeviceTag, Firmware
+from ivota_tools.cloud.pages import chart, looking, search
+from ivota_tools.cloud.pages.looking import Wanted
+
+NOW = 1_800_000_000.0
+
+
+def crowd(database, count, seed=5):
+    """Devices in all states, with tags and changes."""
+    draw = random.Random(seed)
+    states = ("done", "failed", "retry", "downloading", "waiting", "cancelled")
+    with database.writing() as session:
+        firmware = [
+            Firmware(version=f"0.{n}", kind="other", size=1000, md5="m", sha256=f"{n}",
+                     uploaded_at=NOW)
+            for n in range(4)
+        ]  # fmt: skip
+        session.add_all(firmware)
+        session.flush()
+        for number in range(count):
+            version = draw.choice(("0.1", "0.2", "0.10", "1.0-rc1", None))
+            seen = NOW - draw.choice((1, 700, 90_000, 900_000)) if version else None
+            device = Device(product_id=draw.choice("PQ"), device_name=f"d-{number}",
+                            version=version, first_seen=seen, last_seen=seen, garbled=0,
+                            revision=number)  # fmt: skip
+            session.add(device)
+            session.flush()
+            if draw.random() < 0.3:
+                session.add(DeviceTag(device_id=device.id, tag=draw.choice(("beta", "hall"))))
+            if version:
+                session.add(Change(at=NOW - draw.uniform(0, 80_000), device_id=device.id,
+                                   after=version, before=draw.choice(("0.0", None))))  # fmt: skip
+            if draw.random() < 0.9:
+                session.add(Assignment(device_id=device.id, firmware_id=firmware[1].id,
+                                       state=draw.choice(states), pushes=1, created_at=NOW,
+                                       updated_at=NOW - draw.choice((5, 5000))))  # fmt: skip
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    made = Database(tmp_path / "ivota.db" if request.param == "sqlite" else new_database())
+    yield made
+    made.close()
+
+
+QUERIES = (
+    "",
+    "all",
+    "tag:beta",
+    "-tag:beta",
+    "product:P name:d-1*",
+    "name:d-[!1]*",
+    "name:*-*[0-27]",
+    "name:*d-[*]*",
+    "name:*-1*.",
+    "name:d-?",
+    "-name:d-[12]*",
+    "version:0.2",
+    "-version:0.2",
+    "version<0.10",
+    "version>=0.2",
+    "-version>0.1",
+    "seen<1h",
+    "seen>1d",
+    "-seen<7d",
+    "tag:hall -product:Q version>0.1 seen<30d",
+)
+
+
+def test_the_search_means_what_a_campaign_means(database):
+    """Its conditions are SQL, a campaign's a function: the same devices."""
+    crowd(database, 150)
+    with database.reading() as session:
+        for text in QUERIES:
+            wanted = {device.id for device in query.find(session, text, NOW)}
+            found: set[int] = set()
+            for page in range(1, 5):
+                part = looking.devices(session, Wanted(text, sort="name", page=page), NOW)
+                found |= {device.id for device in part.devices}
+            assert found == wanted, text
+            assert part.page.count == len(wanted) == search.count(session, text, NOW)
+
+
+def test_the_chart_counts_back_from_what_runs_now(database):
+    crowd(database, 200)
+    with database.reading() as session:
+        shown = chart.versions(session, "24h", NOW)
+        assert {layer.version for layer in shown.layers} <= {"0.1", "0.2", "0.10", "1.0-rc1",
+                                                             "0.0", "older"}  # fmt: skip
+        running = dict(
+            session.execute(
+                sa.select(Device.version, sa.func.count()).group_by(Device.version)
+            ).tuples().all()
+        )  # fmt: skip
+        for layer in shown.layers:
+            assert layer.now == running.get(layer.version, 0), layer.version
+        start = {layer.version: layer.counts[0] for layer in shown.layers}
+        before = session.scalar(sa.select(sa.func.count()).where(Change.before == "0.0"))
+        assert start["0.0"] == before  # all of them changed within the day
+        assert all(count >= 0 for layer in shown.layers for count in layer.counts)
+
+
+def test_pages_ask_a_fixed_number_of_questions(tmp_path):
+    """Ten times the devices, the same number of statements: no query for each row."""
+    counts = []
+    for size in (30, 300):
+        with Cloud(tmp_path / f"{size}") as cloud:
+            let_in(cloud, "admin")
+            crowd(cloud.database, size)
+            asked: list[str] = []
+
+            def note(_connection, _cursor, statement, *_, asked=asked):
+                if threading.current_thread().name != "intake":  # it looks for work all the time
+                    asked.append(statement)
+
+            sa.event.listen(cloud.database._engine, "before_cursor_execute", note)
+            with Visitor(cloud.api_url, "admin") as visitor:
+                found = {}
+                for path in (
+                    "/",
+                    "/?q=tag:beta&state=failed",
+                    "/firmware",
+                    "/campaigns",
+                    "/audit",
+                    "/devices/7",
+                    "/campaigns/new?query=version%3C9",
+                ):
+                    asked.clear()
+                    visitor.get(path)
+                    found[path] = len(asked)
+            counts.append(found)
+    assert all(counts[1][path] <= most for path, most in counts[0].items()), counts
+    assert max(counts[0].values()) <= 25, counts[0]

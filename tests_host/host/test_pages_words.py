@@ -1,0 +1,64 @@
+"""What pages say in words: a device's life line, times, sizes, shares."""
+
+from ivota_tools.cloud.models import Assignment, Firmware, Report
+from ivota_tools.cloud.pages import words
+from ivota_tools.cloud.pages.story import tell
+
+
+def said(at, state, percent=None, code=None, message=None, version="0.2"):
+    kind = "report_progress" if state else "report_version"
+    return Report(at=at, kind=kind, version=version, state=state, percent=percent,
+                  result_code=code, result_msg=message)  # fmt: skip
+
+
+def attempt(size=1000):
+    return Assignment(
+        firmware=Firmware(version="0.2", size=size), created_at=0, updated_at=9, first_push_at=1
+    )
+
+
+def test_a_download_in_one_piece_has_no_resumes():
+    reports = [said(2 + n, "downloading", 10 * n) for n in range(11)]
+    story = tell(attempt(), [*reports, said(20, "burning"), said(21, "done")], [1])
+    assert (story.resumes, story.bytes, story.rolled_back) == (0, 1000, False)
+    assert [event.count for event in story.events] == [1, 11, 1, 1]
+
+
+def test_a_push_or_a_restart_in_mid_download_is_a_resume():
+    reports = [said(2, "downloading", 0), said(3, "downloading", 40), said(9, None, version="0.1"),
+               said(11, "downloading", 40), said(15, "downloading", 100)]  # fmt: skip
+    story = tell(attempt(), reports, [1, 10])
+    assert (story.resumes, story.bytes) == (1, 1000)
+
+
+def test_an_update_is_over_once_its_attempt_is_closed():
+    """Until then what has not happened may still happen, and the page says so."""
+    for state, is_open in (("waiting", True), ("retry", True), ("superseded", False)):
+        given = attempt()
+        given.state = state
+        assert tell(given, [], []).open is is_open
+
+
+def test_a_download_that_begins_anew_is_counted_twice():
+    reports = [said(2, "downloading", 0), said(3, "downloading", 60),
+               said(4, "fail", code=-4, message="another MD5"),
+               said(6, "downloading", 0), said(7, "downloading", 100)]  # fmt: skip
+    story = tell(attempt(), reports, [1, 5])
+    assert story.bytes == 1600 and not story.rolled_back
+    assert "not what was pushed" in story.events[2].text
+
+
+def test_times_sizes_and_shares_as_people_say_them():
+    assert [words.span(s) for s in (0, 1.25, 59, 61, 3600, 3720, 90_000, 864_000)] == [
+        "0 s", "1.2 s", "59 s", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h", "10 d",
+    ]  # fmt: skip
+    assert [words.size(n) for n in (0, 1, 999, 1500, 708_482, 2_500_000)] == [
+        "0 bytes", "1 byte", "999 bytes", "1.5 kB", "708 kB", "2.5 MB",
+    ]  # fmt: skip
+    assert [words.percent(s) for s in (0, 0.001, 0.5, 0.999, 1)] == [
+        "0 %", "< 1 %", "50 %", "> 99 %", "100 %",
+    ]  # fmt: skip
+    assert words.ago(None) == "never" and words.ago(100, 90) == "in 10 s"
+    assert words.detail('{"size": 2000, "tags": [], "everywhere": true}') == (
+        "size 2.0 kB; tags none; everywhere"
+    )
