@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import time
 
@@ -19,6 +20,7 @@ from ivota_tools.cloud.models import (
     Firmware,
     Member,
 )
+from ivota_tools.cloud.pages import rendering
 from ivota_tools.release import pack
 from ivota_tools.shots import releases, scene
 from ivota_tools.tree import CHECKOUT
@@ -389,3 +391,12 @@ def test_assets_may_be_kept_and_only_by_their_content(viewer):
     kept = viewer.http.get(f"/static/console.css?{address}")
     assert "immutable" in kept.headers["cache-control"]
     assert viewer.http.get("/static/console.css?old").headers["cache-control"] == "no-cache"
+
+
+def test_an_upgrade_on_the_disk_changes_no_page_of_what_runs(tmp_path):
+    """Also none that nobody has seen yet: its new template may ask for what the code lacks."""
+    (tmp_path / "page.html").write_text("old")
+    made = rendering.environment(tmp_path)
+    (tmp_path / "page.html").write_text("new")
+    os.utime(tmp_path / "page.html", (NOW, NOW))
+    assert made.get_template("page.html").render() == "old"

@@ -44,9 +44,11 @@ async def static(request: Request) -> Response:
     return Response(data, 200, headers, media_type=_TYPES[Path(name).suffix])
 
 
-def _environment() -> Environment:
+def environment(templates: Path) -> Environment:
+    """With all of them loaded: an upgrade on the disk, with other code, is for the next start."""
     made = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
+        loader=FileSystemLoader(templates),
+        auto_reload=False,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -54,7 +56,9 @@ def _environment() -> Environment:
     )
     made.filters.update(words.FILTERS)
     made.globals.update(asset=asset, password_least=PASSWORD_LEAST, password_most=PASSWORD_MOST)
+    for name in made.list_templates():
+        made.get_template(name)
     return made
 
 
-PAGES = _environment()
+PAGES = environment(_HERE / "templates")
