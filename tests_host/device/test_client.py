@@ -697,7 +697,7 @@ def test_pushes_that_bring_no_byte_do_not_wear_out_the_flash_either():
         writes.clear()
         with World() as world, patched(jsonfile, save=save):
             world.client(config={"retry": {}})
-            for n in range(100):
+            for n in range(40):
                 world.answers = [answer] * 20
                 world.push(world.data, version="1.%d" % n, md5sum="%032d" % n, **more)
                 world.spin(1)
@@ -934,6 +934,14 @@ def test_idle_says_when_it_is_safe_to_sleep_and_for_how_long():
         client.update_progress("done")
         world.spin(5)
         assert client.idle() > 0
+        client.link.acks = False
+        client.report_version()
+        world.spin(10)
+        assert client.idle() == 0  # it is not acknowledged
+        client.link.ack()
+        assert client.idle() == 0  # and may be answered from now on
+        world.spin(3)
+        assert client.idle() > 0
         client.link.drop()
         assert client.idle() == 0
 
@@ -952,7 +960,7 @@ def test_run_ends_at_exit():
 
         client.step = step
         client.run()
-        assert client.exiting and len(steps) == 10
+        assert client.exiting and not client.restart and len(steps) == 10
         assert client.link.closed == 1
 
 

@@ -23,10 +23,10 @@ class FakeTrial:
 
 class FakeLink:
     def __init__(self):
-        self.closed = False
+        self.left = False
 
     def close(self, politely):
-        self.closed = True
+        self.left = politely
 
 
 class FakeClient:
@@ -268,7 +268,7 @@ def test_each_is_tried_in_turn():
         link = client.link
         # The longer limit counts: the other may be what is damaged.
         assert turns(board, client, watch, clock, 50000) == ["good", "wrong"] * 2
-        assert link.closed
+        assert link.left
         assert client.directory == "/firmware"
 
 
