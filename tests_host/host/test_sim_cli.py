@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 COMMAND = (sys.executable, "-c", "from ivota_tools.sim.cli import app; app()", "board")
 
 
@@ -90,6 +92,12 @@ def test_files_are_put_onto_its_flash(tmp_path: Path) -> None:
     process = _start(*options)
     _until(process, "my own another")
     _ended(process, signal.SIGINT)
+
+
+def test_an_interpreter_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICROPYTHON32", "/none")
+    said = _refused(["--folder", str(tmp_path)])
+    assert "/none does not run as MicroPython" in said and "Traceback" not in said
 
 
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:

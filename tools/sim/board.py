@@ -14,7 +14,7 @@ from ivota_tools.mpy import compiled_folder
 from ivota_tools.sim.content import contents
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.flash import Death, Fault, Flash
-from ivota_tools.toolchain import micropython
+from ivota_tools.toolchain import ToolchainError, micropython
 
 DEVICE = Path(__file__).parent / "device"
 
@@ -240,6 +240,9 @@ class Board:
                     process = self._process = self._start(cause)
                 except OSError as e:
                     self._fail(f"the interpreter does not start: {e}")
+                    return
+                except ToolchainError as e:
+                    self._fail(str(e))
                     return
             assert process.stdout
             for line in process.stdout:
