@@ -266,9 +266,12 @@ class Client:
                 if answer.status_code != 200:
                     answer.read()
                     raise _refusal(answer)
-                for line in answer.iter_lines():
-                    if line.startswith("data: "):
-                        yield json.loads(line[6:])
+                try:
+                    for line in answer.iter_lines():
+                        if line.startswith("data: "):
+                            yield json.loads(line[6:])
+                except httpx.HTTPError:
+                    raise ApiError(f"the link to the cloud at {self.url} is lost") from None
         raise ApiError(f"the cloud at {self.url} has ended the stream of events")
 
     def _object(self, method: str, path: str, **arguments: Any) -> Json:

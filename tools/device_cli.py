@@ -107,19 +107,21 @@ def watch(
     with Client() as client, views.watcher(out) as watcher:
         only = None if device is None else client.device(device)["id"]
         tell = print_json if as_json else watcher.show
-        after = 0
+        after, warned = 0, ""
         try:
             while True:
                 try:
                     for changed in client.events(after):
-                        after = changed["revision"]
+                        after, warned = changed["revision"], ""
                         if only is None or changed["id"] == only:
                             tell(changed)
                 except ApiError as error:
                     if error.status or not after:
                         raise
                     # Seen working before: the cloud is being restarted, or the link is bad.
-                    warn(str(error))
+                    if warned != str(error):
+                        warned = str(error)
+                        warn(f"{warned}; trying again until Ctrl-C")
                     time.sleep(AGAIN_S)
         except KeyboardInterrupt:
             return

@@ -16,9 +16,9 @@ from cloud_support import Device, wait_until
 from pages_support import PASSWORD, Visitor
 from typer.testing import CliRunner
 
-from ivota_tools import cli
+from ivota_tools import cli, device_cli
 from ivota_tools import release as releases
-from ivota_tools.client_api import Client
+from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.demo import play
 
@@ -173,6 +173,26 @@ def test_watch_in_a_pipe(cloud, app, tmp_path, as_json):
         assert json.loads(lines[-1])["percent"] == 100
     else:
         assert f"P/{name} 0.1 → {version} done" in lines[-1]
+
+
+def test_watch_outlives_the_cloud(monkeypatch):
+    """Says so once, not at each try, until the cloud is back; says it again the next time."""
+    first, second = ({"revision": n, "id": 1, "device": "P/d", "state": "idle"} for n in (1, 2))
+    streams = [[first], [], [], [second], [], KeyboardInterrupt]
+
+    class Restarted(Client):
+        def events(self, after=0):
+            stream = streams.pop(0)
+            if stream is KeyboardInterrupt:
+                raise stream
+            yield from stream
+            raise ApiError("it is lost")
+
+    monkeypatch.setattr(device_cli, "Client", Restarted)
+    monkeypatch.setattr(device_cli, "AGAIN_S", 0)
+    done = quick("watch", "--json")
+    assert [json.loads(line)["revision"] for line in done.stdout.splitlines()] == [1, 2]
+    assert done.stderr.count("it is lost; trying again until Ctrl-C") == 2
 
 
 def test_watch_on_a_terminal(cloud, app, tmp_path):
