@@ -14,9 +14,20 @@ from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
 from ivota_tools import bundle, toolchain
-from ivota_tools.board import app, cli, files, found, install, on_board, ports, views, watch
+from ivota_tools.board import (
+    app,
+    cli,
+    files,
+    found,
+    install,
+    on_board,
+    ports,
+    status,
+    views,
+    watch,
+)
 from ivota_tools.board.config import read_config
-from ivota_tools.board.errors import BoardError
+from ivota_tools.board.errors import BoardError, SilentError
 from ivota_tools.board.mpremote import Mpremote
 
 ROOT = Path(__file__).parents[2]
@@ -402,6 +413,32 @@ def test_status_resets_where_a_thread_of_the_client_would_go_on_beside_a_second_
     board.wait_printed("progress")
     ivota_board(board, "status")
     board.wait_starts("friendly", "friendly")
+
+
+@board_with(files=RUNNING)
+def test_a_status_that_nobody_understood_lets_the_program_run_again(board, tree, monkeypatch):
+    ask = Mpremote.ask
+
+    def garbled(self, *function, **arguments):
+        ask(self, *function, **arguments)
+        raise BoardError("was not understood")
+
+    monkeypatch.setattr(Mpremote, "ask", garbled)
+    assert ivota_board(board, "status", code=1)["error"] == "was not understood"
+    board.wait_starts("friendly", "raw", "friendly")
+
+
+def test_a_silent_board_is_asked_once(tree, monkeypatch):
+    asked = []
+
+    def silent(self, function, **arguments):
+        asked.append(function)
+        raise SilentError("has not answered")
+
+    monkeypatch.setattr(Mpremote, "ask", silent)
+    with pytest.raises(SilentError):
+        status.status(Mpremote("/dev/ttyUSB0"), root=tree)
+    assert asked == [on_board.describe]
 
 
 ESP32 = b"""

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from ivota_tools.board import on_board
-from ivota_tools.board.errors import BoardError
+from ivota_tools.board.errors import BoardError, SilentError
 from ivota_tools.board.ports import check_port, in_use, need_mpremote
 
 ANSWER = "ivota-answer: "
@@ -93,7 +93,7 @@ class Mpremote:
             said = errors.read()
         output = "".join(lines)
         if stuck:
-            raise BoardError(
+            raise SilentError(
                 f"the board at {self.port} has not answered for {self.quiet_s:g} s. Press its "
                 "reset button and try again"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ivota_tools.board import on_board
-from ivota_tools.board.errors import BoardError
+from ivota_tools.board.errors import BoardError, SilentError
 from ivota_tools.board.files import CONFIG, PACKAGE, STATE, board_files
 from ivota_tools.board.found import about
 from ivota_tools.board.mpremote import Mpremote
@@ -29,9 +29,12 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
     }
     try:
         found = board.ask(on_board.describe, **arguments)
+    except SilentError:
+        raise
     except BoardError:
         # The stopped program may hold the memory, or a thread of it print into the answer.
-        found = board.ask(on_board.describe, resume=False, **arguments)
+        with board.restart_on_failure():
+            found = board.ask(on_board.describe, resume=False, **arguments)
     if found["state"].get("trial") and not found["threads"]:
         board.go_on()
     else:
