@@ -22,8 +22,9 @@ def group_set(
 ) -> None:
     """Make a group of a query, or give it another one.
 
-    The words of a query are tag:T, product:P, name:N*, version<0.3 and seen<7d (also with
-    <=, >, >=); a minus sign before one negates it; all must hold. Quote it for the shell.
+    The words of a query are tag:T, product:P, name:N*, version<0.3 and seen<7d
+    (also with <=, >, >=); a minus sign before one negates it; all must hold.
+    Quote it for the shell.
     """
     with Client() as client:
         show(client.put_group(name, query), as_json, "{name}: {devices} devices".format_map)

@@ -71,8 +71,8 @@ def status(
 ) -> None:
     """Show what runs on a board and how far it is.
 
-    The program on the board is stopped for this and started again; a download goes on where it
-    was.
+    The program on the board is stopped for this and started again; a download
+    goes on where it was.
     """
     with _errors(as_json):
         result = status_of(Mpremote(find_port(port)), root=root(), clear=clear)
