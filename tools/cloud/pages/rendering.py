@@ -11,10 +11,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..users import PASSWORD_LEAST, PASSWORD_MOST
-from . import words
+from . import badges, words
 
 _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FILTERS = (
+    badges.attempt_badge,
+    badges.campaign_badge,
+    badges.device_badge,
+    badges.in_order,
+    words.breakable,
+    words.clock,
+    words.code,
+    words.counted,
+    words.detail,
+    words.exact,
+    words.kind,
+    words.moment,
+    words.number,
+    words.percent,
+    words.quoted,
+    words.size,
+    words.span,
+)
 
 
 def _assets() -> dict[str, tuple[bytes, str]]:
@@ -54,7 +73,7 @@ def environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(words.FILTERS)
+    made.filters.update((each.__name__, each) for each in _FILTERS)
     made.globals.update(asset=asset, password_least=PASSWORD_LEAST, password_most=PASSWORD_MOST)
     for name in made.list_templates():
         made.get_template(name)
