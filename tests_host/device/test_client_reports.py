@@ -280,6 +280,7 @@ def test_a_push_that_cannot_be_followed_is_answered():
             world.spin(1)
             assert world.finals()[-1][:2] == ("fail", "-5") and part in world.finals()[-1][2]
         assert world.requests == [] and os.listdir(world.path) == []
+        assert [event for _, event, _ in world.log] == ["push_refused"] * 3
 
 
 def test_hostile_urls_end_in_fail_without_a_connection():
