@@ -1,5 +1,6 @@
 """The HTTP API: uploads, pushes, who may ask, and the stream of events."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -9,11 +10,12 @@ import threading
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from cloud_support import Answer, Device, exchange, wait_until
 
 from ivota_tools import bundle
 from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud import Cloud, CloudError, models
 from ivota_tools.cloud.access import check_exposure
 from ivota_tools.cloud.session import Address
 
@@ -181,6 +183,70 @@ def test_pages(cloud, api, http):
         rest = http.get(path, params={"after": first[-1]["id"]}).json()
         assert [report["version"] for report in rest] == ["2", "3", "4"]
     assert http.get("/devices", params={"after": found["id"]}).json() == []
+
+
+# -- ten thousand devices -------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def asked(cloud):
+    """The statements that requests make: what goes on besides them is left out."""
+    found = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        if threading.current_thread().name.startswith("AnyIO"):
+            found.append((statement, parameters))
+
+    sa.event.listen(cloud.database._engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        sa.event.remove(cloud.database._engine, "before_cursor_execute", note)
+
+
+def test_a_list_of_devices_takes_the_same_statements_however_many_they_are(cloud, api, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"x")
+    api.upload(tmp_path / "x.bin", "many")
+    counts = []
+    for product, size in (("few", 2), ("many", 40)):
+        with cloud.database.writing() as session:
+            session.add_all(
+                models.Device(product_id=product, device_name=f"m{n}", version="0.1")
+                for n in range(size)
+            )
+        text = f"product:{product}"
+        rules = {"version": "many", "query": text, "active_most": 1}
+        campaign = api.create_campaign(name=product, **rules)["id"]
+        wait_until(lambda c=campaign: "queued" not in api.campaign(c)["states"], "all targets")
+        group = api.put_group(product, text)["id"]
+        for path in (
+            f"/campaigns/{campaign}/devices",
+            f"/groups/{group}/devices",
+            f"/query?text={text}",
+        ):
+            with asked(cloud) as statements:
+                found = httpx.get(f"{cloud.api_url}/api/v1{path}", timeout=30).json()
+            assert [each["target"] for each in found] == ["many"] * size
+            counts.append(len(statements))
+        api.cancel_campaign(campaign)
+    assert counts[:3] == counts[3:]
+
+
+def test_the_reports_of_an_attempt_are_found_without_reading_all(cloud, api, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"x")
+    api.upload(tmp_path / "x.bin", "plan")
+    with Device(cloud.mqtt_port, "P", "planned") as device:
+        device.hello("0.1")
+        api.push("P/planned", "plan")
+        device.expect("update_firmware")
+        device.hello("0.1")
+    (attempt,) = api.attempts(api.device("P/planned")["id"])
+    with asked(cloud) as statements:
+        assert [each["version"] for each in api.attempt_reports(attempt["id"])] == ["0.1"]
+    (query,) = [each for each in statements if "FROM reports" in each[0]]
+    with cloud.database.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query[0]}", query[1]).all()
+    assert [step[3].split(" USING ")[0] for step in plan] == ["SEARCH reports"]
 
 
 # -- who may ask ----------------------------------------------------------------------------

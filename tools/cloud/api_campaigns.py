@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from . import audit, campaigns, counts, firmware, query, schemas, stages
 from . import schemas_fleet as fleet
@@ -15,6 +15,7 @@ from .access import Guard
 from .api import ERRORS, ID_MOST, After, Number, Page
 from .database import Database
 from .models import Campaign, Group, Member
+from .records import WITH_TARGET
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -53,6 +54,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             found = select(Member).where(
                 Member.campaign_id == campaign_id, Member.device_id > min(after, ID_MOST)
             )
+            found = found.options(joinedload(Member.device).options(*WITH_TARGET))
             rows = session.scalars(found.order_by(Member.device_id).limit(limit))
             return [schemas.device_out(each.device) for each in rows]
 

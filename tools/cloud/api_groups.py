@@ -20,7 +20,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     def shown(session: Session, group: Group) -> fleet.GroupOut:
-        count = len(query.find(session, group.query, time.time()))
+        count = len(query.versions(session, group.query, time.time()))
         return fleet.GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
 
     @router.get("/groups")

@@ -172,7 +172,6 @@ class Front:
         self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, broker_host: str, broker_port: int) -> None:
         self._broker = (broker_host, broker_port)

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from ..spans import seconds
 from .models import QUERY_MOST, Device, DeviceTag
+from .records import WITH_TARGET
 from .versions import key
 
 _TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.DOTALL)
@@ -73,10 +74,10 @@ def parse(text: str) -> Test:
 
 
 def find(session: Session, text: str, now: float) -> list[Device]:
-    """The devices a query means, by id. Raises QueryError."""
+    """The devices a query means with their targets, by id. Raises QueryError."""
     test = parse(text)
-    return [device for device in session.scalars(select(Device).order_by(Device.id))
-            if test(facts(device, now))]  # fmt: skip
+    query = select(Device).order_by(Device.id).options(*WITH_TARGET)
+    return [device for device in session.scalars(query) if test(facts(device, now))]
 
 
 def versions(session: Session, text: str, now: float) -> dict[int, str | None]:
