@@ -2,6 +2,7 @@
 
 import json
 
+import postgres_support
 import pytest
 import schemathesis
 from cloud_support import Device
@@ -25,11 +26,17 @@ CHECKS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory):
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
+def cloud(request, tmp_path_factory):
+    url = postgres_support.new_database() if request.param == "postgresql" else None
     folder = tmp_path_factory.mktemp("cloud")
     (folder / "f.bin").write_bytes(b"x" * 1000)
-    with Cloud(folder / "c", upload_most=10_000) as running, Client(running.api_url) as api:
+    with (
+        Cloud(folder / "c", database=url, upload_most=10_000) as running,
+        Client(running.api_url) as api,
+    ):
         api.upload(folder / "f.bin", "0.2")
         with Device(running.mqtt_port, "P", "d") as device:
             device.hello("0.1")

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .campaigns import CampaignError
@@ -54,6 +55,12 @@ def make_app(*routers: APIRouter) -> FastAPI:
     @app.exception_handler(QueryError)
     def no_query(_request: Request, error: QueryError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(DataError)
+    def cannot_be_held(request: Request, error: DataError) -> JSONResponse:
+        # Only PostgreSQL says so: of a text with a NUL, or one longer than its column.
+        log.warning("%s %s: %s", request.method, request.url.path, error.orig)
+        return JSONResponse({"detail": "a text has a NUL character or is too long"}, 422)
 
     @app.exception_handler(Exception)
     def failed(request: Request, error: Exception) -> JSONResponse:
