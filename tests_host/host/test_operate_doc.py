@@ -172,6 +172,13 @@ def test_a_restore_overwrites_nothing(tmp_path, cloud):
     cloud.stop()
     with pytest.raises(CloudError, match="is in the way"):
         restore(tmp_path / "backup", cloud.folder, None)
+    # Of a cloud that was killed the log remains: its frames would be taken for the backup's.
+    for name in ("ivota.db-wal", "ivota.db-shm"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+        with pytest.raises(CloudError, match=f"{name} is in the way"):
+            restore(tmp_path / "backup", tmp_path / name, None)
+        assert not (tmp_path / name / "ivota.db").exists()
     with pytest.raises(CloudError, match="holds no backup"):
         restore(tmp_path / "elsewhere", tmp_path / "new", None)
     with pytest.raises(CloudError, match="there is no database"):

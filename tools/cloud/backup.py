@@ -69,8 +69,13 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
 
 def _restore_sqlite(folder: Path, data: Path) -> Copied:
     there, part = data / SQLITE, data / "restore.part"
-    if there.exists():
-        raise CloudError(f"{there} is in the way: move it aside, with {SQLITE}-wal and -shm")
+    # What is left of another database in the log beside it, SQLite would write into this one.
+    for name in (SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm"):
+        if (data / name).exists():
+            raise CloudError(
+                f"{data / name} is in the way: move it aside, with all of {SQLITE}, {SQLITE}-wal "
+                f"and {SQLITE}-shm that is there"
+            )
     count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
