@@ -15,7 +15,7 @@ from cloud_support import Answer, Device, exchange, wait_until
 
 from ivota_tools import bundle
 from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import Cloud, CloudError, models
+from ivota_tools.cloud import Cloud, CloudError, firmware, models
 from ivota_tools.cloud.access import check_exposure
 from ivota_tools.cloud.session import Address
 
@@ -103,6 +103,23 @@ def test_an_upload_that_breaks_off_leaves_nothing(cloud):
         )
         wait_until(lambda: stored(cloud) != before, "the beginning")
     wait_until(lambda: stored(cloud) == before, "the tidying up")
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_an_upload_for_which_the_disk_is_too_full_leaves_nothing(cloud, http, monkeypatch, size):
+    """Also a small one, which is only written when it is whole."""
+    before = stored(cloud)
+
+    class Upload(firmware.Upload):
+        def __enter__(self):
+            self._file.close()
+            self._file = open("/dev/full", "wb")
+            return super().__enter__()
+
+    monkeypatch.setattr(firmware, "Upload", Upload)
+    answer = http.post("/firmware", params={"version": "1"}, content=bytes(size))
+    assert answer.status_code == 507 and "No space left" in answer.json()["detail"]
+    assert stored(cloud) == before
 
 
 # -- pushes ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import select
@@ -45,7 +46,8 @@ class Upload:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take is tried once more
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
@@ -53,27 +55,39 @@ class Upload:
         self.size += len(data)
         if self.size > self._size_most:
             raise too_large(self._size_most)
-        try:
+        with _storing():
             self._file.write(data)
-        except OSError as error:
-            raise FirmwareError(507, f"the file cannot be stored: {error.strerror}") from None
         self._md5.update(data)
         self._sha256.update(data)
 
     def keep(self, folder: Path) -> str:
-        """Moves the whole file to its lasting place and returns its SHA-256."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Moves the whole file to its lasting place and returns its SHA-256.
+
+        Raises FirmwareError where the disk is full.
+        """
+        self.flush()
         sha256 = self._sha256.hexdigest()
-        self.path.replace(stored(folder, sha256))
+        with _storing():
+            os.fsync(self._file.fileno())
+            self.path.replace(stored(folder, sha256))
         return sha256
 
     def flush(self) -> None:
-        self._file.flush()
+        """So that the file itself can be read. Raises FirmwareError where the disk is full."""
+        with _storing():
+            self._file.flush()
 
     @property
     def md5(self) -> str:
         return self._md5.hexdigest()
+
+
+@contextlib.contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FirmwareError(507, f"the file cannot be stored: {error.strerror}") from None
 
 
 def remove_leftovers(folder: Path, now: float) -> None:
