@@ -191,6 +191,18 @@ def test_what_was_waived_is_not_held_against_it_again():
     assert run.step() == Step("stopped", "2 of 4 failed")
 
 
+def test_a_failure_that_was_waived_and_is_tried_again_counts_anew():
+    run = Run(stop_least=1, success_share=0)
+    run.reach(0, failed=4)
+    assert run.step().state == "stopped"
+    run.campaign.waived_failed = 4
+    assert run.step() is None
+    run.reach(0, failed=3)  # an operator tries one of them again, or it reports `done` after all
+    assert run.step() is None
+    run.reach(0, failed=4)
+    assert run.step() == Step("stopped", "1 of 1 failed")
+
+
 def test_devices_that_are_left_out_hold_nothing_up():
     run = Run(soak_s=0)
     run.reach(0, good=1, left_out=9)

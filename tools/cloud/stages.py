@@ -76,6 +76,8 @@ def bounds(stages: Sequence[dict[str, Any]], total: int) -> list[int]:
 def decide(campaign: Campaign, tallies: Sequence[Tally], now: float) -> Step | None:
     """For a campaign that runs. Keeps since when the stage has been good (`stage_good_at`)."""
     total = sum(tallies, Tally())
+    # What was waived may be tried again or come right: from then on it hides no other failure.
+    campaign.waived_failed = min(campaign.waived_failed, total.failed)
     failed = total.failed - campaign.waived_failed
     ended = failed + total.good - campaign.waived_done
     if campaign.stop_share is not None and failed > 0 and ended >= campaign.stop_least:
