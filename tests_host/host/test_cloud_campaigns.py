@@ -336,6 +336,15 @@ def test_only_the_outdated(fleet):
         device.expect_nothing(0.2)
 
 
+def test_a_device_that_runs_the_target_already(fleet):
+    """Nothing is asked of it, so it waits for nothing, also when the campaign has ended."""
+    (device,) = fleet.add(1, "0.2")
+    campaign = fleet.campaign()
+    assert fleet.wait(campaign, "finished")["states"] == {"current": 1}
+    assert fleet.api.why(fleet.api.device(device.name)["id"])["why"] == "it runs 0.2"
+    device.expect_nothing(0.2)
+
+
 def test_cancelled_for_good(fleet):
     """Wish: cancel for good, also in mid-download, also for what was off meanwhile."""
     running, off, waiting = fleet.add(3)

@@ -30,10 +30,12 @@ def why(session: Session, device: Device, now: float) -> str:
         return waiting or f"its update to {version} was cancelled by an operator"
     if state == rollout.SKIPPED:
         return f"it runs {device.version}, which is not older than {version}"
+    if state == rollout.CURRENT and not assignment.pushes:
+        return f"it runs {version}"
     campaign = assignment.campaign
     if campaign and campaign.state != stages.RUNNING:
         reason = f" ({campaign.reason})" if campaign.reason else ""
-        until = "any more" if campaign.state == stages.CANCELLED else "until resumed"
+        until = "any more" if campaign.state in stages.ENDED else "until resumed"
         return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
     if device.last_seen is None:
         return "it has never reported; the push waits for its first report"
