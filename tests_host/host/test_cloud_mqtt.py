@@ -278,9 +278,11 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
 
     real = intake.take_in
     refusing = True
+    refused = []
 
     def take_in(*arguments):
         if refusing:
+            refused.extend(arguments[1])
             raise OperationalError("insert", {}, Exception("disk full"))
         return real(*arguments)
 
@@ -290,7 +292,7 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
         with Cloud(tmp_path / "c", broker=where):
             with Device(broker.mqtt_port, "P", "d") as device:
                 device.report_version("0.1")
-            time.sleep(0.5)
+            wait_until(lambda: refused, "the refusal")
         refusing = False
         with Cloud(tmp_path / "c", broker=where) as cloud, Client(cloud.api_url) as client:
             wait_until(client.devices, "the report")

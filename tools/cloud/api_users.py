@@ -14,6 +14,7 @@ from .access import Guard
 from .api import ERRORS, Number
 from .database import Database
 from .models import User
+from .roles import ADMIN
 
 
 def routes(database: Database, *, may_admin: Guard) -> APIRouter:
@@ -29,7 +30,7 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
     def post_user(given: fleet.UserIn, who: str = Depends(may_admin)) -> fleet.UserOut:
         """From the first user on, nothing is answered without a token or a sign-in."""
         with database.writing() as session:
-            if given.role != "admin" and not users.any_user(session):
+            if given.role != ADMIN and not users.any_user(session):
                 raise HTTPException(
                     409,
                     "the first user must be an admin (--role admin): from then on nothing is "

@@ -58,7 +58,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one moment and writes nothing."""
+        """A session that writes nothing. With SQLite it sees one moment, with PostgreSQL each
+        statement sees its own.
+        """
         with Session(self._engine, expire_on_commit=False) as session:
             yield session
 
