@@ -302,6 +302,13 @@ def test_with_a_token_nothing_else_counts(tmp_path):
         assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("token", ["", "  "])
+def test_an_empty_token_is_none(tmp_path, token):
+    """As from `--token "$UNSET"`: whoever sends none would be let in as its owner."""
+    with pytest.raises(CloudError, match="the token is empty"):
+        Cloud(tmp_path, token=token)
+
+
 def test_what_listening_elsewhere_needs():
     assert check_exposure("127.0.0.1", None, None, own_broker=True) == []
     assert check_exposure("localhost", None, None, own_broker=True) == []

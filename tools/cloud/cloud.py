@@ -100,6 +100,11 @@ class Cloud:
             self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
         if self._external and sign_in:
             raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
+        if token is not None and not token.strip():
+            # A request without a token carries this very word: everybody would be its owner.
+            raise CloudError(
+                "the token is empty, so anybody would have it: say one, or leave --token out"
+            )
         self._sign_in, self._database_url = sign_in, database
         self._public_url: str | None = None
         if public_url is not None:
