@@ -16,6 +16,7 @@ from cloud_support import Answer, Device, exchange, wait_until
 from ivota_tools import bundle
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError, firmware, models
+from ivota_tools.cloud import api as api_module
 from ivota_tools.cloud.access import check_exposure
 from ivota_tools.cloud.session import Address
 
@@ -430,6 +431,18 @@ def test_events_as_they_are_on_the_wire(cloud, api):
                 break
     assert lines[-3:-1] == [f"id: {revision}", "event: device"]
     assert json.loads(lines[-1][6:])["device"] == "P/wire"
+
+
+def test_events_end_for_whom_they_are_no_longer_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(api_module, "CHECK_S", 0.2)
+    with Cloud(tmp_path / "c", token="s3cret") as cloud, Client(cloud.api_url, "s3cret") as api:
+        made = api.create_token("eyes", "admin")
+        header = {"Authorization": f"Bearer {made['token']}"}
+        with httpx.stream("GET", f"{cloud.api_url}/api/v1/events", headers=header) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == ": devices follow"
+            api.remove_token(made["id"])
+            assert list(lines) == [""]
 
 
 # -- the client -----------------------------------------------------------------------------

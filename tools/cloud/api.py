@@ -24,6 +24,7 @@ from .protocol import NAME_MOST
 from .records import WITH_TARGET
 
 EVENT_S = 0.2  # between two looks for changed devices
+CHECK_S = 10.0  # between two looks at whether a watcher may still ask
 PAGE_MOST = 10_000
 ID_MOST = 2**31 - 1
 REVISION_MOST = 2**62
@@ -146,13 +147,13 @@ def routes(
         """Server-sent events: each device as it is now, and again whenever it has changed.
 
         An event's id is the device's `revision`; `after`, or the header Last-Event-ID, goes on
-        from there.
+        from there. It ends once whoever asked may not any more.
         """
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit() and len(last) <= 18:
             after = int(last)
         return StreamingResponse(
-            _events(database, after),
+            _events(database, after, lambda: may(request)),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
@@ -160,15 +161,24 @@ def routes(
     return router
 
 
-async def _events(database: Database, after: int) -> AsyncIterator[str]:
+async def _events(database: Database, after: int, check: Callable[[], str]) -> AsyncIterator[str]:
+    """`check` raises HTTPException once the watcher may not ask any more."""
+
     def changed(revision: int) -> Sequence[schemas.DeviceOut]:
         query = _devices().where(Device.revision > revision).order_by(Device.revision).limit(1000)
         with database.reading() as session:
             return [schemas.device_out(device) for device in session.scalars(query)]
 
     silent = 0.0
+    checked = time.monotonic()
     yield ": devices follow\n\n"
     while True:
+        if time.monotonic() - checked > CHECK_S:
+            checked = time.monotonic()
+            try:
+                await run_in_threadpool(check)
+            except HTTPException:
+                return
         devices = await run_in_threadpool(changed, after)
         for device in devices:
             after = device.revision
