@@ -13,7 +13,7 @@ from ivota import job as job_module
 from ivota import transfer as transfer_module
 from ivota.client import Client
 from ivota.state import load
-from support import Clock, installed, patched, remove_tree, tmp_dir
+from support import Clock, data_of, installed, patched, remove_tree, tmp_dir
 
 CONFIG = {
     "product_id": "P",
@@ -21,11 +21,6 @@ CONFIG = {
     "mqtt": {"host": "h", "password": "hunter2"},
     "retry": {"first_s": 1, "most_s": 60, "job_tries": 3, "rest_most_s": 1000},
 }
-
-
-def data_of(size, seed=1):
-    chunk = bytes((i * 7 + seed) & 0xFF for i in range(251))
-    return (chunk * (size // 251 + 1))[:size]
 
 
 def push_of(data, version="0.2", url="http://h/f", **more):

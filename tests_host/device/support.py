@@ -68,6 +68,19 @@ def read_file(path):
         return file.read()
 
 
+def data_of(size, seed=1):
+    """So many bytes, others for each seed up to 255."""
+    chunk = bytes((i * 7 + seed) & 0xFF for i in range(251))
+    return (chunk * (size // 251 + 1))[:size]
+
+
+def flipped(data, at):
+    """The same bytes but for a bit of the one at `at`."""
+    data = bytearray(data)
+    data[at] ^= 1
+    return bytes(data)
+
+
 class Clock:
     """A `time` module whose time passes only by `sleep` and `advance_ms`.
 

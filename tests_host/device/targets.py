@@ -16,11 +16,6 @@ from ivota.messages import Push
 from support import installed, patched, read_file, tmp_dir, write_file
 
 
-def data_of(size, seed=1):
-    chunk = bytes((i * 7 + seed) & 0xFF for i in range(251))
-    return (chunk * (size // 251 + 1))[:size]
-
-
 def push_of(data, version="0.2", url="http://a/"):
     return Push(version, url, binascii.hexlify(hashlib.md5(data).digest()).decode(), len(data))
 

@@ -125,6 +125,25 @@ def test_seek():
             assert file.read(1) == data[:1]
 
 
+def test_names_with_the_same_key():
+    """The index has three bytes of a name's CRC: others have them too, and what is beside them."""
+    same = ("f35.py", "f59500.py")
+    zero = "z18112260"  # as zero as the place of the first header, which stands before its key
+    files = [(name, name.encode()) for name in same + (zero,)]
+    with Mounted(bundle(files)) as point:
+        for name, data in files:
+            assert os.stat(point + "/" + name)[6] == len(data)
+            with open(point + "/" + name, "rb") as file:
+                assert file.read() == data
+    with Mounted(bundle(files[:1])) as point:
+        for missing in (same[1], zero):
+            with raises(OSError) as caught:
+                os.stat(point + "/" + missing)
+            assert caught.value.errno == errno.ENOENT
+    keys = [bundlefs._key(name.encode()) for name in same + (zero,)]
+    assert keys[0] == keys[1] and keys[2] == bytes(3)
+
+
 def test_text():
     with Mounted(bundle(FILES)) as point:
         with open(point + "/data/lines.txt") as file:

@@ -2,14 +2,14 @@
 
 import os
 
-from clientworld import World, data_of, push_of
+from clientworld import World, push_of
 
 from ivota import OtaError, jsonfile, net, outcome, persist, transfer
 from ivota import firmware as firmware_module
 from ivota.client import Client
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from ivota.config import ConfigError
-from support import patched, raises, read_file, write_file
+from support import data_of, patched, raises, read_file, write_file
 
 
 def lost(message="time_out"):

@@ -3,13 +3,13 @@
 import json
 import os
 
-from clientworld import World, data_of, push_of
+from clientworld import World, push_of
 
 from ivota import OtaError, jsonfile, net, transfer
 from ivota import client as client_module
 from ivota import job as job_module
 from ivota.codes import FAILED, TIMED_OUT
-from support import patched, raises
+from support import data_of, patched, raises
 
 
 def test_the_version_on_each_connection():

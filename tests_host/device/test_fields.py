@@ -1,11 +1,11 @@
 """What a target and a firmware have is what the docstring of their class lists."""
 
 from signed import firmware
-from targets import Slots, data_of, push_of
+from targets import Slots, push_of
 from test_signed_update import Board
 
 from ivota import messages, once, staging
-from support import tmp_dir
+from support import data_of, tmp_dir
 
 
 def listed(module, name):

@@ -5,13 +5,13 @@ import hashlib
 import os
 
 import vfs
-from targets import STORES, Target, data_of, digest, fill, push_of, saves
+from targets import STORES, Target, digest, fill, push_of, saves
 
 from ivota import OtaError, files, jsonfile, staging
 from ivota.codes import FAILED, MISMATCH
 from ivota.files import file_stem, size_of
 from ivota.messages import Push
-from support import patched, raises, read_file, tmp_dir, write_file
+from support import data_of, patched, raises, read_file, tmp_dir, write_file
 
 
 def littlefs_ends(size, block=4096):

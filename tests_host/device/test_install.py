@@ -93,6 +93,16 @@ def test_filler_behind_the_end_is_fine():
     steps_of(bundle(FILES) + b"\x55" * 10000)
 
 
+def test_texts_that_look_like_the_end_of_the_list():
+    """It is read in pieces, by its brackets: not by those in a text."""
+    names = ('b"]}', "c[{", "d]", "e}")
+    files = [("app.py", b"")] + [(name, name.encode()) for name in names]
+    for application in ('"}]', '\\"', '{"files": [', "\\"):
+        assert steps_of(bundle(files, application=application)) == len(names)
+        listed = [entry(name, data) for name, data in files]
+        refused(bundle(files, application=application, files=listed[:-1]), "e} is not listed")
+
+
 def test_compiled_applications():
     steps_of(bundle([("app.mpy", b"M\x06")]))
 

@@ -4,12 +4,12 @@ import io
 
 import micropython
 from doubles.fakeesp32 import FakeEsp32, image_of
-from targets import Raw, Slots, data_of, digest, fill, push_of, saves
+from targets import Raw, Slots, digest, fill, push_of, saves
 
 from ivota import OtaError, jsonfile, once
 from ivota.codes import FAILED, MISMATCH
 from ivota.staging import Target
-from support import installed, patched, raises, write_file
+from support import data_of, installed, patched, raises, write_file
 
 SKIP_ON = {
     "test_a_block_allocates_nothing": ("cpython", "its heap can't be locked"),

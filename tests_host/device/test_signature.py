@@ -6,7 +6,7 @@ from ivota import OtaError, net
 from ivota.codes import FAILED
 from ivota.payload import examine
 from ivota.signature import header
-from support import patched, raises, tmp_dir, write_file
+from support import flipped, patched, raises, tmp_dir, write_file
 
 
 class Firmware:
@@ -169,20 +169,14 @@ def test_a_changed_byte_anywhere():
     with Board() as board:
         places = list(range(0, SIZE, 9973)) + [SIZE - 1]
         for at in places:
-            board.refused(changed(good, at), "payload is not the one")
+            board.refused(flipped(good, at), "payload is not the one")
         header = len(CASES["good"][1])
         for at in range(SIZE, SIZE + header, 17):
-            board.refused(changed(good, at), "none of")
+            board.refused(flipped(good, at), "none of")
         for at in (0, 1, 200, 383):
-            board.refused(changed(good, SIZE + header + at), "none of")
+            board.refused(flipped(good, SIZE + header + at), "none of")
         for at in range(len(good) - 12, len(good)):
-            board.refused(changed(good, at))
-
-
-def changed(data, at):
-    data = bytearray(data)
-    data[at] ^= 1
-    return bytes(data)
+            board.refused(flipped(good, at))
 
 
 def test_another_version():

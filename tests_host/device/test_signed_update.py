@@ -9,7 +9,7 @@ from signed import KEYS, SIZE, firmware, payload
 from ivota import jsonfile
 from ivota import payload as payload_phase
 from ivota.codes import FAILED
-from support import patched, write_file
+from support import flipped, patched, write_file
 
 OTHER_KEY = "signature: by none of the trusted keys"
 ANOTHER_PAYLOAD = "signature: the payload is not the one that was signed"
@@ -48,12 +48,6 @@ class Board(World):
         assert self.checks == [] and self.got == []
         assert "burning" not in [state for state, _ in self.states()]
         assert os.listdir(self.path + "/fw") == []
-
-
-def changed(data, at):
-    data = bytearray(data)
-    data[at] ^= 1
-    return bytes(data)
 
 
 def test_the_taker_looks_after_the_signature():
@@ -189,7 +183,7 @@ def test_of_a_refused_image_nothing_can_be_started():
     """A boot loader whose own image is damaged starts what it finds in the other slot."""
     good = firmware("image")
     for data, why in (
-        (changed(good, SIZE - 1), ANOTHER_PAYLOAD),
+        (flipped(good, SIZE - 1), ANOTHER_PAYLOAD),
         (good[:SIZE], "signature: it is not signed"),
         (firmware("an image as a bundle"), "signature: the payload is of another kind"),
     ):
