@@ -233,6 +233,13 @@ def test_no_slot_for_an_image():
             board.refused("this board has no slot for an ESP32 image")
 
 
+def test_what_should_be_an_image_and_is_none():
+    esp32 = FakeEsp32(20)
+    with Board(compressed(b"\xe8" + image_of(20000)[1:], kind=1), esp32=esp32) as board:
+        board.refused("not an ESP32 image", reject=False)
+        assert esp32.boot == "ota_0"
+
+
 def test_an_image_that_came_out_wrong_can_not_be_started():
     esp32 = FakeEsp32(20)
     data = compressed(image_of(20000), kind=1, result_sha256=bytes(32))
@@ -500,6 +507,26 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
     with Board(patch(BASE, RESULT)) as board:
         with patched(files, make_room=lacking):
             board.refused("no room: 7 KiB more are needed", reject=False)
+
+
+def test_a_patch_in_the_place_of_the_previous_bundle_is_not_removed_for_room():
+    real = files.make_room
+    lacks = []
+
+    def lacking(target, *args):
+        if target.path[-4:] == ".new":
+            lacks.extend((0, 7))  # the last one first
+        with patched(files, _lacks=lambda *_: lacks.pop() if lacks else 0):
+            real(target, *args)
+
+    with Board(patch(BASE, RESULT)) as board:
+        board.start()
+        board.made.state.previous = board.path + "/fw/0.2.bin"
+        with patched(files, make_room=lacking):
+            board.push()
+            board.spin(60, lambda: board.made.exiting)
+        assert lacks == [] and board.names() == ["0.1.bin", "0.2.bin", "0.2.new"]
+        assert read_file(board.path + "/fw/0.2.bin") == board.data
 
 
 def test_a_module_is_loaded_for_it_and_dropped():

@@ -401,6 +401,18 @@ def test_a_checkpoint_that_says_complete_is_checked():
             assert store.names() == []
 
 
+def test_the_checkpoint_of_a_slot_is_no_files():
+    """What is in the slot is not in the file; and a slot must not go on where a file was."""
+    data = data_of(20000)
+    known = {"version": "0.2", "md5sum": push_of(data).md5, "file_size": 20000, "position": 8192}
+    with tmp_dir() as path:
+        jsonfile.save(path + "/0.2.json", dict(known, slot="ota_1"))
+        target = Target(path)
+        assert target.open(push_of(data)) == 0
+        target.close()
+        assert jsonfile.load(path + "/0.2.json") == dict(known, position=0)
+
+
 def test_longer_than_announced_starts_afresh():
     data = data_of(20000)
     with tmp_dir() as path:
@@ -505,6 +517,19 @@ def test_no_room_says_how_much():
         assert "KiB" in caught.value.message
         target.discard()
         assert os.listdir(path) == ["0.1.bin"]
+
+
+def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
+    for free, fits in ((1005, False), (1006, True)):
+        with tmp_dir() as path, patched(files, os=FakeOs(free)):
+            target = Target(path)
+            push = Push("0.2", "u", "0" * 32, 1000 * 4096)
+            if fits:
+                assert target.open(push) == 0
+                target.close()
+            else:
+                with raises(OtaError, "no room: 4 KiB more are needed"):
+                    target.open(push)
 
 
 def test_a_whole_file_needs_no_room_once_more():

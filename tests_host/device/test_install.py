@@ -251,6 +251,14 @@ def test_a_bundle_becomes_active_with_one_write():
         assert setup.client.restart and setup.client.exits == 1
 
 
+def test_without_an_echo_the_trial_has_none():
+    for echo in (None, {}):
+        with Setup(bundle(FILES)) as setup:
+            setup.firmware.echo = echo
+            setup.installer(setup.firmware)
+            assert sorted(setup.state.trial) == ["limits", "md5sum", "version"]
+
+
 def test_a_bad_bundle_changes_nothing():
     with Setup(bundle(FILES, version="9")) as setup:
         with raises(OtaError):

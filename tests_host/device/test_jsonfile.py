@@ -206,6 +206,20 @@ def test_a_huge_one_is_not_read():
             assert jsonfile.load(path + "/s") is None
 
 
+class Lenient:
+    """`json` as up to MicroPython 1.25: an object without its end is one."""
+
+    def loads(self, _text):
+        return {"a": 1}
+
+
+def test_a_truncated_one_without_a_crc_is_noticed():
+    with tmp_dir() as path, patched(jsonfile, json=Lenient()):
+        for text, found in ((b'{"a": 1} \n', {"a": 1}), (b'{"a": 1', None), (b"{", None)):
+            write_file(path + "/s", text)
+            assert jsonfile.load(path + "/s") == found, text
+
+
 class Full:
     """`json` of a heap that is full."""
 

@@ -150,6 +150,8 @@ def test_a_full_flash_does_not_keep_the_client_from_its_start():
 def test_what_it_died_of_is_said_when_it_is_given_up():
     with World() as world:
         state = trial_client(world, connect=False).state
+        persist.died(state, ValueError("long " * 50))
+        assert len(saved(world)["trial"]["died"]) == 100
         persist.died(state, ValueError("broken"))
         assert saved(world)["trial"]["died"] == "ValueError broken"
         outcome.roll_back(state, "crashed in its trial", True)
