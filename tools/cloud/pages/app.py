@@ -15,6 +15,7 @@ from . import (
     account,
     audit,
     campaign,
+    campaign_acts,
     campaign_new,
     device,
     enrol,
@@ -68,8 +69,8 @@ def make_pages(setting: Setting) -> Starlette:
         routes=[
             Route("/static/{name}", static),
             *(each for part in (
-                fleet, device, enrol, firmware, campaign, campaign_new, groups, audit, people,
-                account, sign_in, set_up, live,
+                fleet, device, enrol, firmware, campaign, campaign_acts, campaign_new, groups,
+                audit, people, account, sign_in, set_up, live,
             ) for each in part.routes(setting)),
         ],
         exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},

@@ -1,9 +1,8 @@
-"""Campaigns: all of them, one as it goes on, and what an operator may do to it."""
+"""Campaigns: all of them, and one as it goes on."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import func, select
@@ -12,11 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from .. import campaigns, counts, rollout, stages
+from .. import counts, rollout, stages
 from ..models import Assignment, Campaign, Device, Firmware, Member
-from ..roles import OPERATOR
 from . import looking
-from .routing import acting, route
+from .routing import route
 from .rows import row
 from .visit import Setting, Visit
 from .words import counted, span
@@ -27,18 +25,9 @@ SHOWN = 12  # devices of each
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
-    def post(action: str, act: Callable[[Visit], str]) -> BaseRoute:
-        path, handler = f"/campaigns/{{id:int}}/{action}", acting("/campaigns/{id}", act)
-        return route(setting, path, handler, method="POST", needed=OPERATOR)
-
     return [
         route(setting, "/campaigns", overview),
         route(setting, "/campaigns/{id:int}", one),
-        post("start", start),
-        post("pause", pause),
-        post("resume", resume),
-        post("retry", retry),
-        post("cancel", cancel),
     ]
 
 
@@ -179,44 +168,3 @@ def stage_words(stage: dict[str, Any]) -> str:
     if stage.get("count") is not None:
         return counted(int(stage["count"]), "device")
     return f"{stage['percent']:g} %"
-
-
-def start(visit: Visit) -> str:
-    with visit.database.writing() as session:
-        campaign = find(session, visit.number("id"))
-        campaigns.start(session, campaign, time.time(), visit.who)
-        words = f"{campaign.name} has begun."
-    visit.setting.wake()
-    return words
-
-
-def pause(visit: Visit) -> str:
-    with visit.database.writing() as session:
-        campaign = find(session, visit.number("id"))
-        campaigns.pause(session, campaign, visit.who)
-        return f"{campaign.name} is paused: no push goes out until it is resumed."
-
-
-def resume(visit: Visit) -> str:
-    with visit.database.writing() as session:
-        campaign = find(session, visit.number("id"))
-        campaigns.resume(session, campaign, visit.who)
-        words = f"{campaign.name} goes on."
-    visit.setting.wake()
-    return words
-
-
-def retry(visit: Visit) -> str:
-    """In transactions of its own, as `cancel`: there may be thousands of devices."""
-    with visit.database.reading() as session:
-        campaign = find(session, visit.number("id"))
-    count = campaigns.retry_failed(visit.database, campaign.id, time.time(), visit.who)
-    visit.setting.wake()
-    return f"{counted(count, 'device')} will be tried again."
-
-
-def cancel(visit: Visit) -> str:
-    with visit.database.reading() as session:
-        campaign = find(session, visit.number("id"))
-    campaigns.cancel(visit.database, campaign.id, time.time(), visit.who)
-    return f"{campaign.name} is cancelled for good: no push goes out any more."
