@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ivota_tools import cli
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.access import local_token
+from ivota_tools.cloud.tokens import local_token
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.access import local_token
+from ivota_tools.cloud.tokens import local_token
 
 CHECKS = [
     not_a_server_error,

@@ -12,7 +12,6 @@ from pages_support import Visitor, let_in
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.access import local_token
 from ivota_tools.cloud.models import (
     Assignment,
     Campaign,
@@ -21,6 +20,7 @@ from ivota_tools.cloud.models import (
     Member,
 )
 from ivota_tools.cloud.pages import rendering
+from ivota_tools.cloud.tokens import local_token
 from ivota_tools.release import pack
 from ivota_tools.shots import releases, scene
 from ivota_tools.tree import CHECKOUT

@@ -10,11 +10,11 @@ from pages_support import FRESH, PASSWORD, Visitor, let_in
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, throttle, users
-from ivota_tools.cloud.access import LOCAL_TOKEN, local_token
 from ivota_tools.cloud.models import Audit, Refusal, SignIn, User
 from ivota_tools.cloud.pages import live
 from ivota_tools.cloud.pages.app import make_pages
 from ivota_tools.cloud.pages.routing import safe_next
+from ivota_tools.cloud.tokens import LOCAL_TOKEN, local_token
 
 READING = ("/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account")
 OPERATING = ("/campaigns/new", "/devices/new")

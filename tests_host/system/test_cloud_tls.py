@@ -15,7 +15,7 @@ from pages_support import Visitor, let_in
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Certificate, Cloud, CloudError
-from ivota_tools.cloud.access import local_token
+from ivota_tools.cloud.tokens import local_token
 from ivota_tools.sim import Board
 
 

@@ -18,10 +18,10 @@ from playwright.sync_api import expect
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.access import local_token
 from ivota_tools.cloud.models import Device, Firmware
 from ivota_tools.cloud.pages import live
 from ivota_tools.cloud.rollout import BackOff
+from ivota_tools.cloud.tokens import local_token
 from ivota_tools.cloud.users import create
 from ivota_tools.release import pack
 from ivota_tools.shots.browser import browser as chromium

@@ -5,33 +5,25 @@ This machine without either only as long as there are no tokens and no users.
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import ipaddress
-import os
-import secrets
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from . import audit, users
+from . import users
 from .database import Database
 from .errors import CloudError
 from .models import SignIn, Token
-from .protocol import NAME_MOST
-from .roles import ADMIN, OPERATOR, ROLES, VIEWER, allows
-from .users import UserError, digest
+from .roles import OPERATOR, VIEWER, allows
+from .users import digest
 
 LOCAL = "local"  # who asks from this machine, without a token or with the one in the data folder
 OWNER = "owner"  # who has the token that the cloud was started with
-LOCAL_TOKEN = "api.token"  # the file in the data folder; tools/client_api.py reads it
 COOKIE = "ivota"
 SECURE_COOKIE = "__Host-ivota"  # over TLS, where browsers hold it to this host and path
 
@@ -132,51 +124,6 @@ def _by_browser(request: Request, signed: Signed, role: str) -> str:
 
 def _only_reads(request: Request) -> bool:
     return request.method in ("GET", "HEAD")
-
-
-def local_token(folder: Path) -> str:
-    """A token that whoever owns the data folder can read, and nobody else; made once."""
-    path = folder / LOCAL_TOKEN
-    handle, name = tempfile.mkstemp(dir=folder, prefix="token-")  # for the owner's eyes alone
-    with os.fdopen(handle, "w") as file:
-        file.write(new_token() + "\n")
-    # The first of several processes wins, and none ever sees half a token.
-    with contextlib.suppress(FileExistsError):
-        os.link(name, path)
-    os.unlink(name)
-    word = path.read_text().strip()
-    if len(word) < 32:
-        raise CloudError(f"{path} holds no token: delete it, then another is made")
-    return word
-
-
-def create_token(session: Session, name: str, role: str, who: str) -> tuple[Token, str]:
-    """With the word itself, which is kept nowhere. Raises UserError."""
-    if not (0 < len(name) <= NAME_MOST and name.isprintable()):
-        raise UserError(f"a token's name has 1 to {NAME_MOST} characters")
-    if role not in ROLES:
-        raise UserError(f"a role is one of {', '.join(ROLES)}")
-    if session.scalar(select(Token.id).where(Token.name == name)) is not None:
-        raise UserError(
-            f"there is a token {name!r} already: choose another name, or remove that one", 409
-        )
-    locked = users.any_user(session) or session.scalar(select(Token.id).limit(1)) is not None
-    if role != ADMIN and not locked:
-        raise UserError(
-            "the first token must be an admin's (--role admin): from then on nothing is answered "
-            "without one, and only an admin lets others in",
-            409,
-        )
-    word = new_token()
-    token = Token(name=name, role=role, sha256=digest(word), created_at=time.time())
-    session.add(token)
-    session.flush()
-    audit.note(session, who, "token", name, role=role)
-    return token, word
-
-
-def new_token() -> str:
-    return f"ivota_{secrets.token_urlsafe(24)}"
 
 
 def is_local(request: Request) -> bool:

@@ -7,10 +7,11 @@ from sqlalchemy import select
 
 from . import audit
 from . import schemas_fleet as fleet
-from .access import Guard, create_token
+from .access import Guard
 from .api import ERRORS, ID_MOST, After, Number, Page
 from .database import Database
 from .models import Audit, Token
+from .tokens import create_token
 
 
 def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:

@@ -22,7 +22,7 @@ from . import (
     signing,
     users,
 )
-from .access import guard, local_token
+from .access import guard
 from .alone import Alone
 from .broker import Broker
 from .database import Database
@@ -39,6 +39,7 @@ from .rollout import BackOff
 from .server import Server, Split, make_app
 from .session import Address, MqttSession
 from .tls import Certificate
+from .tokens import local_token
 
 log = logging.getLogger("ivota.cloud")
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from ivota_tools import tree
 from ivota_tools.client_api import ApiError
 from ivota_tools.cloud import CloudError
-from ivota_tools.cloud.access import LOCAL_TOKEN
+from ivota_tools.cloud.tokens import LOCAL_TOKEN
 from ivota_tools.demo import delta, readme, roll_back, update
 from ivota_tools.demo.show import print_table, showing
 from ivota_tools.demo.stage import Stage

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..client_api import Client
 from ..cloud import Cloud
-from ..cloud.access import local_token
+from ..cloud.tokens import local_token
 from ..cloud.users import create
 from . import scene
 from .releases import upload

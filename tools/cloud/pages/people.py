@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from .. import access, audit, roles, users
+from .. import audit, roles, tokens, users
 from ..models import Token, User
 from ..roles import ADMIN
 from ..users import UserError
@@ -55,7 +55,7 @@ def _people(visit: Visit, status: int, made: str = "", token: str = "", problem:
             made=made,
             token=token,
             problem=problem,
-            local_token=str(visit.setting.folder.parent / access.LOCAL_TOKEN),
+            local_token=str(visit.setting.folder.parent / tokens.LOCAL_TOKEN),
         )
 
 
@@ -99,7 +99,7 @@ def add_token(visit: Visit) -> Response:
     name = visit.said("name", 256)
     try:
         with visit.database.writing() as session:
-            _, word = access.create_token(session, name, visit.said("role", 16), visit.who)
+            _, word = tokens.create_token(session, name, visit.said("role", 16), visit.who)
     except REFUSALS as error:
         return _people(visit, 422, problem=sentence(str(error)))
     return _people(visit, 200, made=name, token=word)
