@@ -368,6 +368,12 @@ def test_records_that_lead_elsewhere():
         run(group((0, 10, [], b"")), base, left=9)
 
 
+def test_a_base_that_became_shorter_is_no_verdict():
+    """It was compared, so it is the flash that fails."""
+    with raises(OSError, "the base ends early"):
+        run(group((0, 10, [], b"")), base=bytes(5), size=10, left=10)
+
+
 def test_a_place_in_no_base():
     """A compressed firmware has none to go to another place in."""
     for move in (1, -1, 0x7FFFFFFF):

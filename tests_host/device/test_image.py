@@ -1,9 +1,10 @@
 """An ESP32 image, from the push to its confirmation: what is where at which instant."""
 
+import json
 import os
 
 from bundles import bundle
-from clientworld import World
+from clientworld import World, push_of
 from doubles.fakeesp32 import FakeEsp32, image_of
 
 from ivota import jsonfile, outcome
@@ -353,6 +354,19 @@ def test_a_bundle_resumes_as_a_file():
         client.close()
         board.install()
         assert [offset for _, offset, _ in board.requests] == [0, 6000]
+        assert read_file(board.path + "/fw/0.2.bin") == data
+
+
+def test_a_file_that_began_as_an_image_is_begun_anew_by_what_is_none():
+    data = bundle([("app.py", b"x" * 9000)])
+    with Board(data=data) as board:
+        os.mkdir(board.path + "/fw")
+        write_file(board.path + "/fw/0.2.bin", b"\xe9\1\2")
+        push = json.loads(push_of(data))
+        known = {key: push[key] for key in ("version", "md5sum", "file_size")}
+        jsonfile.save(board.path + "/fw/0.2.json", known)
+        board.install()
+        assert [offset for _, offset, _ in board.requests] == [0]
         assert read_file(board.path + "/fw/0.2.bin") == data
 
 
