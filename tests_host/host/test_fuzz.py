@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ivota_tools.fuzz import engine, measure, mutate, on_micropython, soak, target, worlds
+from ivota_tools.tree import CHECKOUT
 
 NAMES = target.names()
 BOARDS = [name for name in NAMES if target.load(name).device]
@@ -20,7 +21,7 @@ RUNS_OF_A_FAULT = 200_000
 
 def test_each_parser_that_strangers_reach_has_a_target():
     """Those of docs/security.md, by name."""
-    text = (target.CHECKOUT / "docs" / "security.md").read_text()
+    text = (CHECKOUT / "docs" / "security.md").read_text()
     assert {name for name in NAMES if f"`{name}`" in text} == set(NAMES)
 
 
@@ -31,7 +32,7 @@ def test_every_parser_has_a_planted_fault_that_fits_the_code():
             files = {file for file, _, _ in mistake.changes}
             assert files <= set(found.code), (name, mistake.name)
             for file in files:
-                source = (target.CHECKOUT / file).read_text()
+                source = (CHECKOUT / file).read_text()
                 changed = mistake.apply(f"/{file}", source)
                 compile(changed, file, "exec")
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ..tree import CHECKOUT
 from . import engine, target, worlds
 
-FOLDER = target.CHECKOUT / "build" / "fuzz"
+FOLDER = CHECKOUT / "build" / "fuzz"
 
 
 def make_corpus(names: list[str]) -> int:

@@ -25,8 +25,9 @@ from pathlib import Path
 from random import Random as Chance
 from typing import Any
 
+from ..tree import CHECKOUT
 from . import mutate, target, worlds
-from .target import CHECKOUT, Mistake, Target
+from .target import Mistake, Target
 
 TIMEOUT_S = 20  # of one input: a net for what hangs; work is bounded in lines
 MEMORY_MB = 2048

@@ -145,7 +145,7 @@ def _dumps(value: Any) -> str:
 def seal(data: bytes) -> bytes:
     """A JSON object with the CRC that the board's files end in (docs/formats.md)."""
     head = data.rstrip()[:-1] + (b", " if len(data) > 2 else b"")
-    return head + b'"crc": "%08x"}' % binascii.crc32(head + b"")
+    return head + b'"crc": "%08x"}' % binascii.crc32(head)
 
 
 def sealed(data: bytes, chance: random.Random) -> bytes:

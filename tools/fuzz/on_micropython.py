@@ -11,8 +11,9 @@ from pathlib import Path
 
 from ..mpy import compile_mpy, compiled_folder
 from ..toolchain import micropython, umqtt
+from ..tree import CHECKOUT
 from . import target
-from .target import CHECKOUT, HERE
+from .target import HERE
 
 HEAP_BYTES = 32 * 1024
 TIMEOUT_S = 120

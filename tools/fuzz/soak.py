@@ -26,13 +26,13 @@ from rich.console import Console
 from .. import atomic
 from ..bench import figures as bench
 from ..bench.figures import Figure
+from ..tree import CHECKOUT
 from . import engine, measure, target
-from .target import CHECKOUT, HERE
+from .target import HERE
 
 AREA = "trust"
 SECTION = "fuzz"
 COMMAND = "make soak-fuzz"
-DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
 FOLDER = CHECKOUT / "build" / "soak-fuzz"
 INPUTS = 500_000
 SHARE = 125_000
@@ -251,8 +251,8 @@ def main() -> None:
         path = write(found, soak.done)
         today = datetime.date.today().isoformat()
         text = f"On {today}:\n\n{markdown(found, soak.done, costs)}"
-        bench.document(DOCUMENT, SECTION, text)
-        console.print(f"written to {path} and {DOCUMENT}")
+        bench.document(bench.DOCUMENT, SECTION, text)
+        console.print(f"written to {path} and {bench.DOCUMENT}")
     sys.exit(0 if met else 1)
 
 

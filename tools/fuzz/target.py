@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"
 

@@ -11,8 +11,9 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..tree import CHECKOUT
 from .ram import Ram
-from .target import CHECKOUT, HERE, Mistake, Target
+from .target import HERE, Mistake, Target
 
 Patch = Callable[[types.CodeType], types.CodeType]
 Check = Callable[[bytes], "str | None"]

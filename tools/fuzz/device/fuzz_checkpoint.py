@@ -1,6 +1,7 @@
 """A checkpoint beside a file of any length, or one of a slot: where a download goes on.
 
-The first character says how many KiB of firmware lie there, the second whether it is a slot's.
+The first byte says how many times 500 bytes of firmware lie there, the second whether it is a
+slot's.
 """
 
 import os

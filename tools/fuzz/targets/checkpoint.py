@@ -10,17 +10,18 @@ from ..target import Bound, Mistake, Target
 _KNOWN = {"version": "0.2", "md5sum": "0" * 32, "file_size": 6000, "position": 4096}
 
 
-def _file(kib: int = 9, **changed: object) -> bytes:
+def _file(pieces: int = 9, **changed: object) -> bytes:
+    """`pieces` of 500 bytes each lie there."""
     return (
-        b"0123456789:;<=>?"[kib : kib + 1]
+        b"0123456789:;<=>?"[pieces : pieces + 1]
         + b"f"
         + seal(json.dumps({**_KNOWN, **changed}).encode())
     )
 
 
-def _slot(kib: int = 0, **changed: object) -> bytes:
+def _slot(pieces: int = 0, **changed: object) -> bytes:
     values = {**_KNOWN, "slot": "ota_1", **changed}
-    return b"0123456789:;<=>?"[kib : kib + 1] + b"s" + seal(json.dumps(values).encode())
+    return b"0123456789:;<=>?"[pieces : pieces + 1] + b"s" + seal(json.dumps(values).encode())
 
 
 def seeds() -> dict[str, bytes]:

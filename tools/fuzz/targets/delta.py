@@ -4,7 +4,7 @@ import struct
 
 from ..target import Bound, Mistake, Target
 
-_BASE = bytes((i * 7 + i // 251) & 0xFF for i in range(3000))
+BASE = bytes((i * 7 + i // 251) & 0xFF for i in range(3000))
 _PIECE, _RECORDS = 1024, 32
 
 Record = tuple[int, int, tuple[tuple[int, int], ...], bytes]  # move, copy, changes, inserted

@@ -8,14 +8,13 @@ import zlib
 from .. import mutate
 from ..target import Bound, Mistake, Target
 from . import delta
+from .delta import BASE
 
-_BASE = bytes((i * 7 + i // 251) & 0xFF for i in range(3000))
 
-
-def _header(result: int, base: int = len(_BASE), name: bytes = b"0.1", **changed: int) -> bytes:
+def _header(result: int, base: int = len(BASE), name: bytes = b"0.1", **changed: int) -> bytes:
     values = {"format": 1, "kind": 0, "window": 10, "length": len(name), **changed}
     head = b"IVOTADLT" + bytes(values[key] for key in ("format", "kind", "window", "length"))
-    head += struct.pack("<I", base) + hashlib.md5(_BASE[:base]).digest()
+    head += struct.pack("<I", base) + hashlib.md5(BASE[:base]).digest()
     return head + struct.pack("<I", result) + bytes(48) + name
 
 
@@ -26,7 +25,7 @@ def _packed(stream: bytes, window: int = 10) -> bytes:
 
 def _patch(seed: bytes, **changed: int) -> bytes:
     size = int.from_bytes(seed[:2], "little") + 1
-    return _header(size, len(_BASE), b"0.1", **changed) + _packed(seed[2:])
+    return _header(size, len(BASE), b"0.1", **changed) + _packed(seed[2:])
 
 
 def seeds() -> dict[str, bytes]:

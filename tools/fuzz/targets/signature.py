@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from ..target import CHECKOUT, Mistake, Target
+from ...tree import CHECKOUT
+from ..target import Mistake, Target
 
 
 @cache
