@@ -44,7 +44,7 @@ class Outcome(scene.Outcome):
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What is to be known of it, for show.table()."""
+        """What is to be known of it, for show.print_table()."""
         return [
             self.states_seen,
             ("firmware", f"{self.firmware_bytes:,} bytes, as a delta {self.delta_bytes:,}"),

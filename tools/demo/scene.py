@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def states_seen(self) -> tuple[str, str]:
-        """A row for show.table()."""
+        """A row for show.print_table()."""
         return "the cloud saw", "\n".join(str(state) for state in self.states)
 
     def json(self) -> dict[str, Any]:

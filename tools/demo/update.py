@@ -53,7 +53,7 @@ class Outcome(scene.Outcome):
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What is to be known of it, for show.table()."""
+        """What is to be known of it, for show.print_table()."""
         more = self.received_bytes - self.firmware_bytes
         return [
             self.states_seen,

@@ -24,12 +24,11 @@ from ...cloud.broker import Broker
 from ...mpy import compile_mpy
 from ...names import renamed_script
 from ...toolchain import micropython, umqtt, valgrind
-from ...tree import CHECKOUT
+from ..device_run import LIBRARY
 from ..figures import Figure
 from ..traps.server import Peer, Server, serve_file
 from .stage import update_firmware
 
-LIBRARY = CHECKOUT / "lib"
 DEVICE = Path(__file__).parents[1] / "device"
 SIZE = 708_482  # bytes, as in the vendor's own example
 BLOCK = 4096

@@ -75,7 +75,7 @@ def body_pauses(peer: Peer) -> None:
     _, first = peer.request()
     peer.partial(first)
     peer.send(FIRMWARE[first : first + 700])
-    if not peer._closing.wait(0.4):
+    if peer.pause(0.4):
         peer.send(FIRMWARE[first + 700 :])
 
 
@@ -93,7 +93,7 @@ def redirect_stalls(peer: Peer) -> None:
 
 def redirect_loops(peer: Peer) -> None:
     peer.request()
-    if not peer._closing.wait(0.05):
+    if peer.pause(0.05):
         redirect(peer, f"http://127.0.0.1:{peer.port}/f")
 
 

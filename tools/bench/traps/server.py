@@ -44,10 +44,14 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
+    def pause(self, seconds: float) -> bool:
+        """Say nothing for so long; whether the server still stands then."""
+        return not self._closing.wait(seconds)
+
     def drip(self, data: Iterable[int], every_s: float = 0.15) -> None:
         """One byte at a time, for as long as the client takes them."""
         for byte in data:
-            if self._closing.wait(every_s):
+            if not self.pause(every_s):
                 return
             self.send(bytes([byte]))
 
