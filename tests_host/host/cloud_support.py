@@ -6,31 +6,15 @@ import hashlib
 import json
 import queue
 import socket
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from waiting import WAIT_S
 
 from ivota_tools.mqtt import end
-
-WAIT_S = 30.0  # a loaded machine is slow, and a test that passes never waits so long
-
-T = TypeVar("T")
-
-
-def wait_until(look: Callable[[], T], what: str = "it", timeout_s: float = WAIT_S) -> T:
-    """What `look()` returns once that is true; AssertionError if it never is."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
-        time.sleep(0.02)
 
 
 class Device:

@@ -12,9 +12,10 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from cloud_support import Device, wait_until
+from cloud_support import Device
 from pages_support import PASSWORD, Visitor
 from typer.testing import CliRunner
+from waiting import wait_until
 
 from ivota_tools import cli, device_cli
 from ivota_tools import release as releases

@@ -11,7 +11,8 @@ import threading
 import httpx
 import pytest
 import sqlalchemy as sa
-from cloud_support import Answer, Device, exchange, wait_until
+from cloud_support import Answer, Device, exchange
+from waiting import wait_until
 
 from ivota_tools import bundle
 from ivota_tools.client_api import ApiError, Client

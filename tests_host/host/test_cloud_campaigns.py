@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import postgres_support
 import pytest
 import sqlalchemy as sa
-from cloud_support import Device, wait_until
+from cloud_support import Device
+from waiting import wait_until
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import (

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from cloud_support import Answer, Device, exchange, wait_until
+from cloud_support import Answer, Device, exchange
+from waiting import wait_until
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud

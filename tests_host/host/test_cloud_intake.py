@@ -7,8 +7,8 @@ import postgres_support
 import pytest
 import sqlalchemy as sa
 from cloud_support import Device as Endpoint
-from cloud_support import wait_until
 from rich.console import Console
+from waiting import wait_until
 
 from ivota_tools.bench.console import kills
 from ivota_tools.client_api import Client

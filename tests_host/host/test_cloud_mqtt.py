@@ -11,7 +11,8 @@ import time
 
 import paho.mqtt.client as mqtt
 import pytest
-from cloud_support import Device, wait_until
+from cloud_support import Device
+from waiting import wait_until
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud, CloudError

@@ -4,7 +4,8 @@ import hashlib
 import random
 
 import pytest
-from cloud_support import Device, wait_until
+from cloud_support import Device
+from waiting import wait_until
 
 from ivota_tools import patch, release
 from ivota_tools.client_api import ApiError, Client

@@ -8,7 +8,8 @@ import sys
 
 import postgres_support
 import pytest
-from cloud_support import Device, wait_until
+from cloud_support import Device
+from waiting import wait_until
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud, CloudError

@@ -9,8 +9,9 @@ import time
 
 import paho.mqtt.client as mqtt
 import pytest
-from cloud_support import Device, wait_until
+from cloud_support import Device
 from paho.mqtt.enums import CallbackAPIVersion
+from waiting import wait_until
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError, front

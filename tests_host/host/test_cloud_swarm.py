@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from cloud_support import wait_until
+from waiting import wait_until
 
 from ivota_tools import release
 from ivota_tools.client_api import Client

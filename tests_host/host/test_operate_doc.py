@@ -12,8 +12,9 @@ from pathlib import Path
 import postgres_support
 import pytest
 import typer
-from cloud_support import Device, wait_until
+from cloud_support import Device
 from typer.testing import CliRunner
+from waiting import wait_until
 
 from ivota_tools import cli, toolchain
 from ivota_tools.client_api import Client

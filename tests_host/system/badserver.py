@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from waiting import wait_until
+
 _PIECE = 4096
-HOLD_S = 30.0  # no test waits longer
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,13 @@ class BadServer:
         """The requests of one file, without its query, the oldest first."""
         return [each for each in self.requests if each.path.partition("?")[0] == path]
 
-    def wait_sent(self, path: str, size: int, timeout_s: float = 10) -> None:
-        """Waits until the newest request of `path` has that many bytes of its body."""
-        until = time.monotonic() + timeout_s
-        while not (self.asked(path) and self.asked(path)[-1].sent >= size):
-            assert time.monotonic() < until, f"no {size} bytes of {path}: {self.asked(path)}"
-            time.sleep(0.005)
+    def wait_sent(self, path: str, size: int, number: int = 1) -> None:
+        """Waits until the newest request of `path`, of at least `number`, has that many bytes of
+        its body."""
+        wait_until(
+            lambda: len(asked := self.asked(path)) >= number and asked[-1].sent >= size,
+            f"{size} bytes of {path} by request {number}",
+        )
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         request = Request(
@@ -186,7 +188,7 @@ class BadServer:
             request.sent += len(piece)
             at += len(piece)
             if at == step.hold_at:
-                self._released.wait(HOLD_S)
+                self._released.wait()
                 step = GOOD
             if self.rate:
                 time.sleep(len(piece) / self.rate)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ivota_tools.sim import Board
+from littlefs import LittleFSError
+from waiting import wait_until
+
+from ivota_tools.sim import Board, FlashError
 
 MakeBoard = Callable[..., Board]  # the fixtures `agent` and `application`
 CALLBACK_MAIN = Path(__file__).parent / "callback_main.py"
@@ -19,6 +23,26 @@ class _Broken:
 sys.modules["ivota"] = _Broken()
 """
 DIES_AT_ONCE = "import machine\nmachine.reset()\n"
+
+
+def seen(board: Board, path: str) -> bytes:
+    """A file of a board that may be on, seen from outside: nothing where there is none, or where
+    the copy of its flash is half old and half new. For who looks again."""
+    try:
+        return board.read(path)
+    except (FileNotFoundError, FlashError, LittleFSError):
+        return b""
+
+
+def wait_noted(board: Board) -> None:
+    """Waits until the board has noted that its last word was acknowledged: else it says that again
+    when it starts after a power cut."""
+
+    def noted() -> bool:
+        state = seen(board, "/ivota-state.json")
+        return bool(state) and not json.loads(state).get("outbox")
+
+    wait_until(noted, "an acknowledgement that is noted")
 
 
 def settings(name: str, port: int, **changes: Any) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A board's main.py for tests: an application that burns its firmware itself, without slots.
 
-/app.json may hold `exit_s`, `report` (the arguments of update_progress, else "done"), `raises`
-(a text that on_firmware raises), `burn_s` (how long burning takes, the client stepping on) and
-`fills` (once a download has begun, it takes all the room there is, until the next start).
+/app.json may hold `exit_s` (how long it runs), `downloads` (so many are begun before `exit_s`
+counts), `report` (the arguments of update_progress, else "done"), `raises` (a text that
+on_firmware raises), `burn_s` (how long burning takes, the client stepping on) and `fills` (once
+a download has begun, it takes all the room there is, until the next start).
 """
 
 import json
@@ -15,6 +16,7 @@ config = jsonfile.load("/ivota.json")
 script = jsonfile.load("/app.json") or {}
 burnt = jsonfile.load("/burnt.json") or {}
 begun = time.ticks_ms()
+downloads = 0
 due = None
 jsonfile.remove("/full")
 
@@ -29,9 +31,20 @@ def fill():
 
 
 def log(_level, event, **fields):
+    global begun, downloads
     print("ivota:", event, json.dumps(fields))
-    if event == "download" and "fills" in script:
-        fill()
+    if event == "download":
+        downloads += 1
+        if downloads == script.get("downloads"):
+            begun = time.ticks_ms()
+        if "fills" in script:
+            fill()
+
+
+def ends():
+    if "exit_s" not in script or downloads < script.get("downloads", 0):
+        return False
+    return time.ticks_diff(time.ticks_ms(), begun) > script["exit_s"] * 1000
 
 
 def on_firmware(firmware):
@@ -66,7 +79,7 @@ while not client.exiting:
         if said[0] == "done":
             jsonfile.save("/burnt.json", burnt)
         client.update_progress(*said)
-    if "exit_s" in script and time.ticks_diff(time.ticks_ms(), begun) > script["exit_s"] * 1000:
+    if ends():
         client.exit()
 client.close()
 print("app: ended")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from certificates import Issued
+from waiting import WAIT_S
 
 AnyFront = TypeVar("AnyFront", bound="Front")
 
@@ -102,9 +103,9 @@ class Tap(Front):
 
         return keep
 
-    def wait_closed(self, timeout_s: float = 5) -> None:
+    def wait_closed(self) -> None:
         """Waits until all that the board said on its last connection is here."""
-        assert self._ended[-1].wait(timeout_s)
+        assert self._ended[-1].wait(WAIT_S)
 
     def packets(self, connection: int = -1) -> list[tuple[int, bytes]]:
         """The MQTT packets of the board so far: (first byte, what follows the length)."""
@@ -113,12 +114,23 @@ class Tap(Front):
 
 
 class LateAcks(Front):
-    """Passes all but PUBACKs to the board at once, and those `late_s` later; None: never."""
+    """Passes all to the board at once but PUBACKs: those are held, until `pass_on`."""
 
-    def __init__(self, target: int, late_s: float | None) -> None:
-        self.late_s = late_s
-        self.held = 0
+    def __init__(self, target: int) -> None:
+        self._late_s: float | None = None
+        self._held: list[tuple[socket.socket, bytes]] = []
         super().__init__(target)
+
+    @property
+    def held(self) -> int:
+        """How many PUBACKs are held."""
+        return len(self._held)
+
+    def pass_on(self, late_s: float) -> None:
+        """Passes on what is held, and from now on each one `late_s` after it came."""
+        self._late_s = late_s
+        while self._held:
+            _send(*self._held.pop(0))
 
     def _carrier(self, sink: socket.socket, up: bool) -> Callable[[bytes], object]:
         if up:
@@ -132,9 +144,10 @@ class LateAcks(Front):
                 if packet[0] != 0x40:
                     sink.sendall(packet)
                     continue
-                self.held += 1
-                if self.late_s is not None:
-                    threading.Timer(self.late_s, _send, (sink, packet)).start()
+                if self._late_s is None:
+                    self._held.append((sink, packet))
+                else:
+                    threading.Timer(self._late_s, _send, (sink, packet)).start()
 
         return hold_back
 
@@ -174,7 +187,7 @@ class TlsFront(Front):
 
     def _join(self, board: socket.socket) -> None:
         # A TLS session must not be read and written by two threads at once.
-        board.settimeout(10)
+        board.settimeout(WAIT_S)
         with (
             self._context.wrap_socket(board, server_side=True) as secure,
             socket.create_connection(("127.0.0.1", self._target)) as server,

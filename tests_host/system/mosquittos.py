@@ -8,10 +8,11 @@ import hashlib
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.toolchain import mosquitto
 
@@ -46,11 +47,12 @@ def running(folder: Path, *settings: str) -> Iterator[Mosquitto]:
     config.write_text("\n".join(lines) + "\n")
     process = subprocess.Popen([*mosquitto(), "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
-        _wait_accepting(open_port)
+        wait_until(lambda: process.poll() is not None or _accepts(open_port), "mosquitto's start")
+        assert process.poll() is None, f"mosquitto ended with {process.returncode}"
         yield Mosquitto(port, open_port, process)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(WAIT_S)
 
 
 def password_line(user: str, password: str) -> str:
@@ -61,12 +63,9 @@ def password_line(user: str, password: str) -> str:
     return f"{user}:$7$101${'$'.join(parts)}\n"
 
 
-def _wait_accepting(port: int) -> None:
-    until = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < until, "mosquitto did not start"
-            time.sleep(0.05)
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -20,12 +20,12 @@ import pytest
 from badserver import BadServer, Step
 from board_support import MakeBoard
 from paho.mqtt.enums import CallbackAPIVersion
+from waiting import WAIT_S
 
 from ivota_tools.cloud.broker import Broker
 from ivota_tools.mqtt import end
 from ivota_tools.release import pack
 
-WAIT_S = 30.0
 EXAMPLE = Path(__file__).parents[2] / "examples" / "thermometer"
 
 

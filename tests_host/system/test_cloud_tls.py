@@ -12,6 +12,7 @@ import mosquittos
 import pytest
 from certificates import Issued, issue
 from pages_support import Visitor, let_in
+from waiting import WAIT_S
 
 from ivota_tools.client_api import ApiError, Client
 from ivota_tools.cloud import Certificate, Cloud, CloudError
@@ -78,7 +79,7 @@ def test_a_board_is_updated_over_tls_alone(
                 device_secret=shown.get("device_secret"),
             )
             board.power_on()
-            *_, device = api.wait(device["id"], 30)
+            *_, device = api.wait(device["id"], WAIT_S)
             assert device["state"] == "done"
             assert board.read("/firmware/0.2.bin") == data
     finally:
@@ -96,7 +97,7 @@ def test_who_does_not_trust_the_authority_is_told(
         with Client(cloud.public_url.replace("https", "http")) as api, pytest.raises(ApiError):
             api.health()
         # Nor does its broker talk with who speaks no TLS.
-        with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=5) as link:
+        with socket.create_connection(("127.0.0.1", cloud.mqtt_port), timeout=WAIT_S) as link:
             link.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x")
             with contextlib.suppress(ConnectionResetError):
                 assert link.recv(100)[:1] != b"\x20"  # no CONNACK

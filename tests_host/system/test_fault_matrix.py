@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,9 +23,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from board_support import CALLBACK_MAIN, settings
+from board_support import CALLBACK_MAIN, seen, settings, wait_noted
 from certificates import Issued, issue
 from faultserver import Exchange, Fault, FaultServer, good
+from waiting import WAIT_S, wait_until
 from wire import Wire, report_progress
 
 from ivota_tools.cloud.broker import Broker
@@ -93,7 +95,7 @@ class Bench:
         self.device = self._stack.enter_context(board)
         board.install()
         board.power_on()
-        self.wire.wait_version("0.1", 40)
+        self.wire.wait_version("0.1")
         return board
 
     def push(self, url: str, data: bytes = DATA) -> int:
@@ -102,10 +104,10 @@ class Bench:
         self.wire.push("0.2", url, data)
         return heard
 
-    def failed(self, code: str, after: int, timeout_s: float = 60) -> str:
+    def failed(self, code: str, after: int) -> str:
         """Waits for the failure that is reported, and returns its words."""
         said = self.wire.wait(
-            lambda message: message.state in ("done", "fail"), "an end", timeout_s, after
+            lambda message: message.state in ("done", "fail"), "an end", after=after
         )
         text = str(said.json["report"]["progress"]["result_msg"])
         assert said.json == report_progress("fail", "0.2", code=code, message=text)
@@ -114,17 +116,13 @@ class Bench:
         self.device.wait_log(f"app: failure {code} ")
         return text
 
-    def done(
-        self, data: bytes = DATA, after: int = 0, timeout_s: float = 60, link: bool = True
-    ) -> None:
+    def done(self, data: bytes = DATA, after: int = 0, link: bool = True) -> None:
         """Waits for `done` and the new version; then the flash has these bytes and no others.
 
         Without a `link` all the time, what is said with QoS 0 may be lost.
         """
         wire = self.wire
-        said = wire.wait(
-            lambda message: message.state in ("done", "fail"), "an end", timeout_s, after
-        )
+        said = wire.wait(lambda message: message.state in ("done", "fail"), "an end", after=after)
         assert said.json == report_progress("done", "0.2"), said.json
         wire.wait_version("0.2", after=after)
         states = [message.state for message in wire.messages[after:] if message.qos]
@@ -139,7 +137,6 @@ class Bench:
 
     def left(self) -> bytes | None:
         """What is on flash of the firmware, None for nothing at all."""
-        time.sleep(0.1)
         if not (found := self.device.listdir("/firmware")):
             return None
         assert found == ["0.2.bin", "0.2.json"]
@@ -374,7 +371,7 @@ def is_borne(bench: Bench, case: Case) -> None:
     server.fail(case.fault())
     bench.board(case.seed, **case.config)
     heard = bench.push(server.url(), case.data)
-    bench.done(case.data, heard, 120)
+    bench.done(case.data, heard)
     assert server.asked == [case.seed] * case.asks
     assert not bench.wire.of("fail")
 
@@ -441,11 +438,9 @@ def a_fresh_url(bench: Bench, case: Case) -> None:
     server = bench.server()
     server.fail(in_turn(some(9_000, nothing), says("403 Forbidden")), 2)
     bench.board()
-    bench.wire.push("0.2", server.url("/old"), DATA)
-    heard = len(bench.wire.messages)
-    bench.wire.wait_version("0.1", 20, heard)
-    bench.wire.push("0.2", server.url("/fresh"), DATA)
-    bench.done(after=len(bench.wire.messages))
+    heard = bench.push(server.url("/old"))
+    bench.wire.wait_version("0.1", after=heard)
+    bench.done(after=bench.push(server.url("/fresh")))
     assert server.asked == [0, 9_000, 9_000]
     assert [request.path for request in server.requests] == ["/old", "/old", "/fresh"]
     assert not bench.wire.of("fail")
@@ -456,9 +451,8 @@ def no_fresh_url(bench: Bench, case: Case) -> None:
     server = bench.server()
     server.fail(case.fault(), 2)
     bench.board()
-    bench.wire.push("0.2", server.url(), DATA)
-    heard = len(bench.wire.messages)
-    bench.wire.wait_version("0.1", 20, heard)
+    heard = bench.push(server.url())
+    bench.wire.wait_version("0.1", after=heard)
     assert server.asked == [0] and not bench.wire.of("fail")
     heard = bench.push(server.url("/fresh"))
     assert bench.failed("-3", heard).startswith("HTTP 40")
@@ -585,15 +579,15 @@ def no_such_name(bench: Bench, case: Case) -> None:
     assert len(bench.wire.of("fail")) == 1
 
 
-def silenced(bench: Bench) -> tuple[FaultServer, Proxy, Proxy, Board, int]:
-    """Both connections are silent, 9,000 bytes into a download: the server, the proxies of broker
-    and server, the board, and what was heard by then.
+def silenced(bench: Bench, tries: int) -> tuple[FaultServer, Proxy, Proxy, Board, int]:
+    """Both connections are silent, 9,000 bytes into a download, for which there are so many tries:
+    the server, the proxies of broker and server, the board, and what was heard by then.
     """
     server = bench.server()
     broker, link = bench.proxy(), bench.proxy(server.port)
     server.fail(some(9_000, Exchange.hold), 1)
-    config = {"http": SLOW, "mqtt": {"host": "127.0.0.1", "port": broker.port, "keepalive_s": 2}}
-    board = bench.board(port=broker.port, **config)
+    config = {"http": SLOW, "retry": {**RETRY, "job_tries": tries}}
+    board = bench.board(port=broker.port, mqtt={"keepalive_s": 2}, **config)
     heard = bench.push(server.url(port=link.port))
     link.wait_received(9_000)
     broker.stall()
@@ -602,10 +596,10 @@ def silenced(bench: Bench) -> tuple[FaultServer, Proxy, Proxy, Board, int]:
 
 
 def link_down(bench: Bench, case: Case) -> None:
-    """Both connections silent for longer than the keep-alive, then for ever for the server's."""
-    server, broker, link, board, heard = silenced(bench)
-    board.wait_log("ivota: link_lost", 20)
-    time.sleep(1)
+    """Both connections are silent for longer than the keep-alive."""
+    server, broker, link, board, heard = silenced(bench, 100)
+    board.wait_log("ivota: link_lost")
+    board.wait_log("ivota: retry")
     link.resume()
     broker.resume()
     bench.done(after=heard, link=False)
@@ -615,8 +609,8 @@ def link_down(bench: Bench, case: Case) -> None:
 
 def link_down_for_ever(bench: Bench, case: Case) -> None:
     """The budget is spent while nobody can be told; told when the broker is there, once."""
-    server, broker, link, board, heard = silenced(bench)
-    board.wait_log("app: failure -1 ", 40)
+    server, broker, link, board, heard = silenced(bench, TRIES)
+    board.wait_log("app: failure -1 ")
     assert not bench.wire.of("fail")
     broker.resume()
     bench.failed("-1", heard)
@@ -646,11 +640,12 @@ def flash_fills(bench: Bench, case: Case) -> None:
     assert "flash: OSError" in bench.failed("-5", heard)
     assert server.asked == [0]
     assert bench.left() is None
+    wait_noted(board)
     board.power_cut()
     board.write("/app.json", b"{}")
     heard = len(bench.wire.messages)
     board.power_on()
-    bench.wire.wait_version("0.1", 40, heard)
+    bench.wire.wait_version("0.1", after=heard)
     bench.done(after=bench.push(server.url()))
     assert server.asked == [0, 0]
 
@@ -658,16 +653,15 @@ def flash_fills(bench: Bench, case: Case) -> None:
 def flash_fails(bench: Bench, case: Case) -> None:
     """Every write from the middle of the download on, until it is mended."""
     server = bench.server()
-    server.fail(some(9_000, lambda exchange: exchange.hold(1)), 1)
-    board = bench.board()
+    armed = threading.Event()
+    server.fail(some(9_000, lambda _: armed.wait(WAIT_S)), 1)
+    board = bench.board(http={"timeout_s": WAIT_S, "deadline_s": WAIT_S})
     heard = bench.push(server.url())
-    board.wait_log("ivota: download", 20)
-    until = time.monotonic() + 20
-    while len(board.read(PATH)) < 8_000:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    board.wait_log("ivota: download")
+    wait_until(lambda: len(seen(board, PATH)) >= 8_000, "8,000 bytes on flash")
     board.arm(FlashFault("error", board.flash_counts()["operations"]))
-    board.wait_log("app: failure -5 flash: OSError", 20)
+    armed.set()
+    board.wait_log("app: failure -5 flash: OSError")
     bench.failed("-5", heard)
     board.power_cut()
     assert board.flash
@@ -675,7 +669,7 @@ def flash_fails(bench: Bench, case: Case) -> None:
     # What could not be removed is resumed like any download: the MD5 is of what is on flash.
     heard = len(bench.wire.messages)
     board.power_on()
-    bench.wire.wait_version("0.1", 40, heard)
+    bench.wire.wait_version("0.1", after=heard)
     bench.done(after=bench.push(server.url()))
     assert server.asked[:2] == [0, 9_000] and len(server.asked) == 3
     assert server.asked[2] in (0, 8_188, 9_000)

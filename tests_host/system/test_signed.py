@@ -97,8 +97,7 @@ class Field:
                 message.state in ("done", "fail") and message.json["report"]["version"] == version
             ),
             f"the end of {version}",
-            30,
-            said,
+            after=said,
         )
 
     def fetched(self, data: bytes) -> int:

@@ -13,6 +13,7 @@ from badserver import BadServer, Step
 from certificates import Issued, issue
 from fronts import Tap, TlsFront
 from mosquittos import Mosquitto
+from waiting import WAIT_S
 from wire import Wire
 
 from ivota_tools.cloud.broker import Broker
@@ -224,7 +225,7 @@ def test_a_pause_ends_a_bare_tls_session_and_not_ours(
         [*micropython(32), str(script), str(tls.port)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=WAIT_S,
         check=True,
     )
     # The bytes are there a second later; the error of the first wait sticks to every later one.

@@ -73,7 +73,7 @@ def _ca(path: Path) -> dict[str, str]:
 
 
 def _refusing(path: Path) -> dict[str, str]:
-    return {**_ca(path), "limit": "1500"}
+    return {**_ca(path), "limit": "4000"}
 
 
 def test_bare_requests_takes_any_certificate_and_ours_only_a_verified_one(

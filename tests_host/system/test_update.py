@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from board_support import settings
+from waiting import WAIT_S
 
 from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
@@ -39,10 +40,10 @@ def release(api: Client, folder: Path, version: str, size: int | None = None) ->
     return out.read_bytes()
 
 
-def update(api: Client, name: str, version: str, timeout_s: float = 60) -> None:
+def update(api: Client, name: str, version: str) -> None:
     """Pushes, and returns once the cloud says that the update is done."""
     device = api.push(f"P/{name}", version, new=True)["device"]
-    *_, device = api.wait(device["id"], timeout_s)
+    *_, device = api.wait(device["id"], WAIT_S)
     assert (device["state"], device["version"], device["result_code"]) == ("done", version, 0)
 
 
@@ -88,9 +89,9 @@ def test_a_bad_link_on_both_sides(agent, cloud, api, broker, name, wire, proxy, 
     wire.wait_version("0.1")
     device = api.push(f"P/{name}", "0.2", new=True)["device"]
     for at in (50_000, 150_000, 250_000):
-        http.wait_received(at, 20)
+        http.wait_received(at)
         mqtt.cut_now("rst")
-    *_, device = api.wait(device["id"], 40)
+    *_, device = api.wait(device["id"], WAIT_S)
     assert (device["state"], device["version"]) == ("done", "0.2")
     assert [cut.kind for cut in http.cuts] == kinds
     # Each cut costs its answer's header and what was on its way, no more.
@@ -112,10 +113,10 @@ def test_urls_that_expire_during_the_download(agent, cloud, api, name, wire, pro
     board.power_on()
     wire.wait_version("0.1")
     device = api.push(f"P/{name}", "0.2", new=True)["device"]
-    http.wait_received(130_000, 20)
+    http.wait_received(130_000)
     time.sleep(0.1)
     http.cut_now("rst")
-    *_, device = api.wait(device["id"], 40)
+    *_, device = api.wait(device["id"], WAIT_S)
     assert (device["state"], device["version"]) == ("done", "0.2")
     urls = {each.json["url"] for each in wire.from_cloud if each.kind == "update_firmware"}
     assert len(urls) == 2
@@ -157,7 +158,7 @@ def test_an_update_without_a_second_look_at_the_cloud(agent, api, cloud, name, w
         mqtt.cut_now("rst")
         time.sleep(1)
         mqtt.accept()
-        *_, device = api.wait(device["id"], 30)
+        *_, device = api.wait(device["id"], WAIT_S)
         assert (device["state"], device["version"]) == ("done", "0.2")
         board.stop()
     assert board.read("/firmware/0.2.bin") == data

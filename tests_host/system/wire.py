@@ -12,11 +12,11 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from waiting import WAIT_S
 
 from ivota_tools.bench.download.stage import update_firmware
 from ivota_tools.mqtt import end
-
-WAIT_S = 15.0
+from ivota_tools.sim import Board
 
 Json = dict[str, Any]
 
@@ -105,17 +105,22 @@ class Wire:
         message = {**update_firmware(version, url, data), **fields}
         self.send({key: value for key, value in message.items() if value is not None}, qos)
 
+    def wait_taken(self, board: Board) -> None:
+        """Waits until the board has taken in what was sent: it logs what is no JSON, in turn."""
+        start = len(board.log)
+        self.send(b"?")
+        board.wait_log("message_ignored", WAIT_S, start)
+
     # --- from the device
 
     def wait(
         self,
         wanted: Callable[[Message], object],
         what: str = "the message",
-        timeout_s: float = WAIT_S,
         after: int = 0,
     ) -> Message:
         """The first message from number `after` on that is wanted."""
-        until = time.monotonic() + timeout_s
+        until = time.monotonic() + WAIT_S
         with self._changed:
             while True:
                 for message in self.messages[after:]:
@@ -123,20 +128,31 @@ class Wire:
                         return message
                 left = until - time.monotonic()
                 said = b"\n".join(message.raw for message in self.messages).decode()
-                assert left > 0, f"{what} did not come in {timeout_s:g} s:\n{said}"
+                assert left > 0, f"{what} did not come in {WAIT_S:g} s:\n{said}"
                 self._changed.wait(left)
 
-    def wait_state(self, state: str, timeout_s: float = WAIT_S, after: int = 0) -> Message:
-        return self.wait(lambda message: message.state == state, state, timeout_s, after)
+    def wait_state(self, state: str, after: int = 0) -> Message:
+        return self.wait(lambda message: message.state == state, state, after)
 
-    def wait_version(self, version: str, timeout_s: float = WAIT_S, after: int = 0) -> Message:
+    def wait_version(self, version: str, after: int = 0) -> Message:
         """Waits for a `report_version` of that version."""
         return self.wait(
             lambda message: message.json == report_version(version),
             f"version {version}",
-            timeout_s,
             after,
         )
+
+    def start(self, board: Board, version: str = "0.1") -> Message:
+        """Switches the board on, and waits until it says that it runs this version."""
+        heard = len(self.messages)
+        board.power_on()
+        return self.wait_version(version, after=heard)
+
+    def settle(self, seconds: float = 0.6) -> list[Json]:
+        """What comes within so many seconds more, where nothing is to come or what is left."""
+        heard = len(self.messages)
+        time.sleep(seconds)
+        return [message.json for message in self.messages[heard:]]
 
     def of(self, state: str) -> list[Message]:
         """All messages of a state, or of "version"."""

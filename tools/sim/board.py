@@ -318,7 +318,7 @@ class Board:
 
     # --- waiting
 
-    def wait_log(self, pattern: str, timeout_s: float = 10, start: int = 0) -> "re.Match[str]":
+    def wait_log(self, pattern: str, timeout_s: float = 60, start: int = 0) -> "re.Match[str]":
         """Waits for a line of the log, from line `start` on, in which `pattern` is found.
 
         Raises BoardError with the end of the log: after `timeout_s`, or as soon as the board is
@@ -341,7 +341,7 @@ class Board:
             what = "the board is off" if not on else f"not within {timeout_s:g} s"
             raise BoardError(f"no {pattern!r} on the console: {what}\n" + self.tail())
 
-    def wait_off(self, timeout_s: float = 10) -> None:
+    def wait_off(self, timeout_s: float = 60) -> None:
         """Waits until its power is gone, as an armed fault does it. Raises BoardError."""
         with self._changed:
             if not self._changed.wait_for(lambda: not self._on, timeout_s):

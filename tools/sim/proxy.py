@@ -199,7 +199,7 @@ class Proxy:
         """How many connections pass bytes."""
         return len(self._links)
 
-    def wait_received(self, size: int, timeout_s: float = 10) -> None:
+    def wait_received(self, size: int, timeout_s: float = 60) -> None:
         """Waits until that many bytes in all went towards the board. Raises TimeoutError."""
         until = time.monotonic() + timeout_s
         while self.received < size:
