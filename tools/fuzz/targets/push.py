@@ -98,8 +98,8 @@ TARGET = Target(
             (
                 (
                     "lib/ivota/pushes.py",
-                    "ValueError:\n            return False",
-                    "ValueError:\n            pass",
+                    "ValueError:\n        return False",
+                    "ValueError:\n        pass",
                 ),
             ),
         ),
