@@ -21,6 +21,7 @@ from ivota_tools.cloud.models import (
     Counter,
     Device,
     Firmware,
+    Report,
     Token,
 )
 
@@ -214,4 +215,28 @@ def test_what_devices_ran_is_read_from_their_reports(where):
         ]  # fmt: skip
         roles = session.scalars(sa.select(Token.role).order_by(Token.name)).all()
         assert roles == ["viewer", "operator", "admin"]
+    database.close()
+
+
+def test_reports_do_not_end_where_32_bits_do(where):
+    """Ten thousand devices that report every five minutes are there in two years."""
+    most = 2**31 - 1
+    with raw(where).begin() as connection:
+        command.upgrade(migrations._config(connection), "0004")
+        connection.execute(
+            sa.text(
+                "INSERT INTO reports (id, at, topic, kind, raw, raw_size)"
+                " VALUES (:id, 1, 't', 'k', :raw, 0)"
+            ),
+            {"id": most, "raw": b""},
+        )
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text(f"SELECT setval('reports_id_seq', {most})"))
+    database = Database(where)
+    with database.writing() as session:
+        session.execute(
+            sa.insert(Report), [{"at": 2.0, "topic": "t", "kind": "k", "raw": b"", "raw_size": 0}]
+        )
+    with database.reading() as session:
+        assert session.scalars(sa.select(Report.id).order_by(Report.id)).all() == [most, most + 1]
     database.close()

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     String,
     Text,
@@ -23,6 +24,9 @@ from .protocol import MESSAGE_MOST, NAME_MOST, VERSION_MOST
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024
 USER_MOST = 64
+# The key of a table that devices fill for ever. SQLite counts on by itself only in an INTEGER,
+# which has 64 bits there.
+_Large = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -209,7 +213,7 @@ class Report(Base):
     """One message from the topic `$ota/report/#`, as it came, in the order in which it came."""
 
     __tablename__ = "reports"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
     at: Mapped[float]
     device_id: Mapped[int | None] = mapped_column(ForeignKey("devices.id"), index=True)
     assignment_id: Mapped[int | None] = mapped_column(ForeignKey("assignments.id"))
@@ -228,7 +232,7 @@ class Push(Base):
     """One `update_firmware` that was sent."""
 
     __tablename__ = "pushes"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
     at: Mapped[float]
     assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"), index=True)
 
@@ -284,7 +288,7 @@ class Change(Base):
     """A device reported another version than before: what the chart of versions is made of."""
 
     __tablename__ = "changes"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
     at: Mapped[float] = mapped_column(index=True)
     device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
     before: Mapped[str | None] = mapped_column(String(VERSION_MOST))
