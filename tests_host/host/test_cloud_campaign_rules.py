@@ -75,6 +75,8 @@ def test_a_device_that_was_never_heard_of():
         "seen:1d",
         "seen<x",
         "seen<1y",
+        "version<<3",
+        "version:<=0.3",
         "'",
         "x" * 1025,
         "name:[",

@@ -158,7 +158,7 @@ def _term(word: str) -> Test:
         )
     minus, what, sign, value = term
     if what == "version":
-        test = _version(sign, value)
+        test = _version(word, sign, value)
     elif what == "seen":
         test = _seen(word, sign, value)
     elif sign != ":":
@@ -177,7 +177,9 @@ def _text(what: str, value: str) -> Test:
     return lambda facts: fnmatchcase(facts.name, value)
 
 
-def _version(sign: str, value: str) -> Test:
+def _version(word: str, sign: str, value: str) -> Test:
+    if value[0] in "<>=:":
+        raise QueryError(f"{word!r}: versions are compared by <, <=, > or >=")
     if sign == ":":
         return lambda facts: facts.version == value
     bound = key(value)
