@@ -113,8 +113,7 @@ def test_a_session_on_every_umqtt():
             settle(made)
             assert made.up and made._stream.used and made._client.sock is made._stream
             sock = network.sockets[0]
-            expected = b"\x10\x14\0\x04MQTT\x04\xc2\0\x3c\0\x01d\0\x01u\0\x01p"
-            expected = b"\x10\x13" + expected[2:]
+            expected = b"\x10\x13\0\x04MQTT\x04\xc2\0\x3c\0\x01d\0\x01u\0\x01p"
             expected += b"\x82\x80\x01\0\x01" + NAME + b"\x01"
             assert sock.sent == expected
             assert made.publish("r", "x", 1)

@@ -10,10 +10,10 @@ from support import installed, raises, wait_until
 
 
 class FakeClient:
-    """Downloads for ever: 10 blocks, then nothing for a while."""
+    """Has work for nine steps of ten, and exits by itself at the step `last`."""
 
-    def __init__(self, blocks=50):
-        self.blocks = blocks
+    def __init__(self, last=50):
+        self.last = last
         self.steps = 0
         self.exiting = False
         self.closed = 0
@@ -24,7 +24,7 @@ class FakeClient:
 
     def step(self):
         self.steps += 1
-        if self.steps >= self.blocks:
+        if self.steps >= self.last:
             self.exiting = True
         return bool(self.steps % 10)
 

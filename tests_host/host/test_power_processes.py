@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+from waiting import is_running, wait_until
 
 from ivota_tools.power.processes import processes
 from ivota_tools.power.seen import Seen
@@ -60,22 +60,10 @@ def test_processes_end_with_their_parent() -> None:
     ) as parent:
         assert parent.stdin and parent.stdout
         child = int(parent.stdout.readline())
-        assert is_there(child)
+        assert is_running(child)
         parent.stdin.close()
         parent.wait(60)
-    until = time.monotonic() + 60
-    while is_there(child):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def is_there(process: int) -> bool:
-    """Whether it runs; what has ended and waits for whoever adopted it does not."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    wait_until(lambda: not is_running(child), "the child's end")
 
 
 def test_a_state_that_another_process_met_is_known(tmp_path: Path) -> None:

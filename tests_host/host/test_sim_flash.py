@@ -455,7 +455,7 @@ print(open("/fat/x").read() == "fat" * 4000)
     assert _run(board) == ["True"]
 
 
-def test_a_whole_firmware_is_written_fast(tmp_path: Path, bits: int) -> None:
+def test_a_whole_firmware_erases_each_block_once(tmp_path: Path, bits: int) -> None:
     main = """
 import time
 buf = bytes(range(256)) * 2
@@ -479,10 +479,8 @@ print("ms", time.ticks_diff(time.ticks_ms(), start))
 """
     board = _board(tmp_path, bits, main)
     printed = _run(board)
-    took_ms = int(printed[0].split()[1])
     counts = board.flash_counts()
-    print(f"{bits} bits: 708,482 bytes in {took_ms} ms; {counts}; heap {board.sim_heap}")
-    assert took_ms < 3000
+    print(f"{bits} bits: 708,482 bytes, {printed[0]}; {counts}; heap {board.sim_heap}")
     assert len(board.read("/x")) == 708482
     assert counts["erases"] < 1.03 * 173
 

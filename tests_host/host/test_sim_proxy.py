@@ -5,9 +5,10 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from waiting import wait_until
 
 from ivota_tools.sim import Cut, Proxy
 
@@ -79,13 +80,6 @@ def _all(sock: socket.socket) -> tuple[bytes, str]:
         return got, "timeout"
 
 
-def _until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_passes_bytes_and_counts_them(proxy: Proxy, server: _Server) -> None:
     with _ask(proxy) as sock:
         assert _all(sock) == (DATA, "eof")
@@ -94,7 +88,7 @@ def test_passes_bytes_and_counts_them(proxy: Proxy, server: _Server) -> None:
         assert sock.recv(100) == b"hello"
     assert server.heard == b"get\nhello"
     assert (proxy.received, proxy.sent) == (len(DATA) + 5, 9)
-    _until(lambda: proxy.open_connections == 0)
+    wait_until(lambda: proxy.open_connections == 0)
     first, second = proxy.connections
     assert (first.number, first.received, first.sent) == (0, len(DATA), 4)
     assert (first.ended_by, second.ended_by) == ("server", "board")
@@ -108,7 +102,7 @@ def test_passes_on_the_end_of_each_direction(proxy: Proxy, server: _Server) -> N
         sock.sendall(b"last words")
         sock.shutdown(socket.SHUT_WR)
         assert _all(sock) == (b"last words", "eof")
-    _until(lambda: server.ends == ["eof"])
+    wait_until(lambda: server.ends == ["eof"])
 
 
 @pytest.mark.parametrize("after", [0, 1, 1000, len(DATA) - 1, len(DATA)])
@@ -132,7 +126,7 @@ def test_rst_is_a_reset_at_both_ends(proxy: Proxy, server: _Server) -> None:
         got, end = _all(sock)
     assert end == "reset" and b"hel".startswith(got)
     assert proxy.received == 3
-    _until(lambda: server.ends == ["reset"])
+    wait_until(lambda: server.ends == ["reset"])
 
 
 def test_silence_keeps_the_connection_and_passes_nothing(proxy: Proxy, server: _Server) -> None:
@@ -191,14 +185,14 @@ def test_a_cut_in_what_the_board_sends(proxy: Proxy, server: _Server) -> None:
         assert sock.recv(10) == b"hello"
         sock.sendall(b"world")
         assert _all(sock)[1] == "eof"
-    _until(lambda: len(server.ends) == 1)
+    wait_until(lambda: len(server.ends) == 1)
     assert server.heard in (b"hellowo", b"hello")  # a reset may overtake the last bytes
     assert proxy.sent == 7
 
 
 def test_cut_now(proxy: Proxy) -> None:
     with _open(proxy) as first, _open(proxy) as second:
-        _until(lambda: proxy.open_connections == 2)
+        wait_until(lambda: proxy.open_connections == 2)
         assert proxy.cut_now("rst") == 2
         assert _all(first) == (b"", "reset")
         assert _all(second) == (b"", "reset")
@@ -225,15 +219,17 @@ def test_stall_loses_nothing(proxy: Proxy) -> None:
 
 def test_delay_is_latency_and_not_a_limit(proxy: Proxy) -> None:
     proxy.delay(0.1)
+    proxy.segment(1436)
     with _open(proxy) as sock:
         start = time.monotonic()
         sock.sendall(b"hello")
         assert sock.recv(10) == b"hello"
-        assert 0.2 <= time.monotonic() - start < 1.5
+        assert time.monotonic() - start >= 0.2
     with _ask(proxy) as sock:
         start = time.monotonic()
         assert _all(sock) == (DATA, "eof")
-        assert 0.2 <= time.monotonic() - start < 1.5
+        # One segment after the other, with a delay each, would be more than seven seconds.
+        assert 0.2 <= time.monotonic() - start < 7
 
 
 @pytest.mark.parametrize("segment", [None, 1436])
@@ -243,7 +239,7 @@ def test_pace(proxy: Proxy, segment: int | None) -> None:
     start = time.monotonic()
     with _ask(proxy) as sock:
         assert _all(sock) == (DATA, "eof")
-    assert 0.48 < time.monotonic() - start < 2
+    assert time.monotonic() - start > 0.48
 
 
 def test_one_byte_at_a_time(proxy: Proxy) -> None:
@@ -300,10 +296,10 @@ def test_the_servers_reset_reaches_the_board() -> None:
         with Proxy("127.0.0.1", listener.getsockname()[1]) as proxy, _open(proxy) as sock:
             peer, _ = listener.accept()
             sock.sendall(b"unread")
-            _until(lambda: proxy.sent == 6)
+            wait_until(lambda: proxy.sent == 6)
             peer.close()  # with bytes unread: a reset
             assert _all(sock) == (b"", "reset")
-            _until(lambda: proxy.connections[0].ended_by == "server")
+            wait_until(lambda: proxy.connections[0].ended_by == "server")
 
 
 def test_small_buffers_keep_few_bytes_on_their_way(server: _Server) -> None:
@@ -321,10 +317,10 @@ def test_small_buffers_keep_few_bytes_on_their_way(server: _Server) -> None:
 def test_close_ends_everything_and_frees_the_port(server: _Server) -> None:
     proxy = Proxy("127.0.0.1", server.server_address[1])
     with _open(proxy) as sock:
-        _until(lambda: proxy.open_connections == 1)
+        wait_until(lambda: proxy.open_connections == 1)
         proxy.schedule([Cut(0, "silence")])
         other = _ask(proxy)
-        _until(lambda: len(proxy.cuts) == 1)
+        wait_until(lambda: len(proxy.cuts) == 1)
         proxy.close()
         proxy.close()
         assert _all(sock) == (b"", "reset")

@@ -26,7 +26,7 @@ _SOURCE_AT = 24 + 8 + 256  # behind the header, the first segment's, and the des
 
 
 def mount(args):
-    """Boot a slot, and mount its file system as `_sim_run` does."""
+    """Boot a slot, and mount its file system as `_sim_place` does."""
     image, state_path, blocks, slots, record = args[1:6]
     fat = args[6:]
     kind = None
