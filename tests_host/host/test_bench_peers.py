@@ -97,7 +97,7 @@ def test_a_heap_that_is_too_small_ends_it(name: str, listener: Broker) -> None:
     case = dataclasses.replace(CASE, rate=0, tries=1)
     heap = 24_576 if name == "ours" else 16_384
     found = run(BY_NAME[name], case, listener.port, str(heap))
-    assert found.says == GIVES_UP and found.seconds < 5
+    assert found.says == GIVES_UP
 
 
 def test_instructions_are_per_byte(listener: Broker) -> None:
