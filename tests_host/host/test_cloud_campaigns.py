@@ -433,6 +433,19 @@ def test_a_schedule(fleet):
     fleet.wait(campaign, "finished")
 
 
+def test_a_query_that_is_none_any_more_ends_its_campaign_alone(fleet):
+    """An older version may have taken it for one; reports are taken in all the same."""
+    (device,) = fleet.add(1)
+    begins = time.time() + 1.5
+    wrong = fleet.campaign(start_at=begins)
+    with fleet.cloud.database.writing() as session:
+        session.get(models.Campaign, wrong).query = "version<<0.3"
+    campaign = fleet.campaign(start_at=begins)
+    finish(device)
+    fleet.wait(campaign, "finished")
+    assert "version<<0.3" in fleet.wait(wrong, "cancelled")["reason"]
+
+
 def test_a_draft_is_started_by_hand(fleet):
     (device,) = fleet.add(1)
     campaign = fleet.campaign(draft=True)

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session
 from . import attempts, audit, campaigns, counts, rollout, stages
 from .assign import touch
 from .models import Assignment, Campaign, Member
+from .protocol import MESSAGE_MOST
+from .query import QueryError
 from .stages import CANCELLED, ENDED, RUNNING, SCHEDULED
 
 
@@ -29,7 +31,10 @@ def tick(session: Session, now: float) -> bool:
     more = False
     due = select(Campaign).where(Campaign.state == SCHEDULED, Campaign.start_at <= now)
     for campaign in session.scalars(due).all():
-        campaigns.start(session, campaign, now, audit.ENGINE)
+        try:
+            campaigns.start(session, campaign, now, audit.ENGINE)
+        except QueryError as error:  # kept by a version of ours that took more for one
+            _end(session, campaign, stages.Step(CANCELLED, str(error)[:MESSAGE_MOST]), now)
     for campaign in session.scalars(select(Campaign).where(_being_cancelled())).all():
         more = campaigns.cancel_some(session, campaign, now) or more
     for campaign in session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all():
