@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ivota_tools.client_api import Client
-from ivota_tools.cloud import Cloud, front, signing
+from ivota_tools.cloud import Cloud, credentials, signing
 
 NOW = 1_700_000_000.0
 
@@ -51,7 +51,7 @@ def test_a_url_is_compared_in_constant_time(compared: Compared):
 def test_a_sign_in_is_compared_in_constant_time(compared: Compared):
     user = f"Pd;12010126;12345;{int(NOW) + 9}"
     for digest in ("0" * 64, "", "x"):
-        found = front.is_signed("Pd", user, f"{digest};hmacsha256", "c2VjcmV0", NOW)
+        found = credentials.is_signed("Pd", user, f"{digest};hmacsha256", "c2VjcmV0", NOW)
         assert found is compared(b"", b"")
 
 

@@ -25,10 +25,11 @@ from . import (
 from .access import guard
 from .alone import Alone
 from .broker import Broker
+from .credentials import by_database
 from .database import Database
 from .errors import CloudError
 from .firmware import remove_leftovers
-from .front import Front, by_database
+from .front import Front
 from .intake import Intake
 from .leader import Leader
 from .models import Firmware

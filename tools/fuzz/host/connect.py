@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 
-from ivota_tools.cloud import front
+from ivota_tools.cloud import connect, credentials
 
 SECRET = "c2VjcmV0"  # secret
 SEEN = "Pd;12010126;12345;2000000000"
@@ -15,7 +15,7 @@ async def _packet(data: bytes) -> bytes:
     reader = asyncio.StreamReader()
     reader.feed_data(data)
     reader.feed_eof()
-    return await front._read_first(reader)
+    return await connect.read_first(reader)
 
 
 def _right(user: str, method: str) -> str:
@@ -28,23 +28,23 @@ _loop = asyncio.new_event_loop()
 def check(data: bytes) -> str:
     try:
         body = _loop.run_until_complete(_packet(data))
-        found = front.read_connect(body)
-    except front.Refused as refused:
-        assert refused.code in (None, front.BAD_VERSION)
+        found = connect.read_connect(body)
+    except connect.Refused as refused:
+        assert refused.code in (None, connect.BAD_VERSION)
         return "refused"
     except asyncio.IncompleteReadError:
         return "cut"
-    assert len(body) <= front.CONNECT_MOST
+    assert len(body) <= connect.CONNECT_MOST
     # Told on, it is the same but for who it is: and that is what was found to be right.
     told = found.as_user("P/d")
-    again = front.read_connect(_loop.run_until_complete(_packet(told)))
+    again = connect.read_connect(_loop.run_until_complete(_packet(told)))
     assert again.client_id == found.client_id and again.middle == found.middle
     assert again.user == "P/d" and again.password == "" and not again.flags & 0x40
     assert again.protocol == found.protocol and again.keepalive == found.keepalive
     assert len(again.keepalive) == 2, "cut in the keep-alive"
     assert again.flags & 0x3F == found.flags & 0x3F
     words = found.client_id, found.user, found.password
-    signed = front.is_signed(*words, SECRET, 1_700_000_000)
+    signed = credentials.is_signed(*words, SECRET, 1_700_000_000)
     if signed:
         # Whoever has no secret has only what was once seen: the seeds have it for this one user.
         assert found.user == SEEN and found.client_id == "Pd", "signed by nobody"

@@ -72,7 +72,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="a CONNECT, and its sign-in",
-    code=("tools/cloud/front.py",),
+    code=("tools/cloud/connect.py", "tools/cloud/credentials.py"),
     device=False,
     seeds=seeds,
     lines=Bound(3_000, 20),
@@ -80,17 +80,17 @@ TARGET = Target(
     mistakes=(
         Mistake(
             "the signature's user is not compared",
-            (("tools/cloud/front.py", " or parts[0] != client_id or", " or"),),
+            (("tools/cloud/credentials.py", " or parts[0] != client_id or", " or"),),
         ),
         Mistake(
             "any expiry",
-            (("tools/cloud/front.py", "if _expired(parts[3], now):", "if False:"),),
+            (("tools/cloud/credentials.py", "if _expired(parts[3], now):", "if False:"),),
         ),
         Mistake(
             "a will is lost",
             (
                 (
-                    "tools/cloud/front.py",
+                    "tools/cloud/connect.py",
                     "middle = start[: len(start) - len(rest)]",
                     'middle = b""',
                 ),
@@ -100,7 +100,7 @@ TARGET = Target(
             "half of the digest",
             (
                 (
-                    "tools/cloud/front.py",
+                    "tools/cloud/credentials.py",
                     "hmac.compare_digest(digest.lower().encode(), right.encode())",
                     "digest.lower()[:8] == right[:8]",
                 ),

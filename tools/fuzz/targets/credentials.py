@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from ...cloud.front import is_signed
+from ...cloud.credentials import is_signed
 from ..target import Mistake, Target
 
 
