@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 # On a terminal with a line that says how far it is.
-INSTALL := $(PYTHON) tools/set_up.py $(VENV)
+INSTALL := $(PYTHON) tools/ivota_workshop/set_up.py $(VENV)
 # More words for pytest: make test-fast TESTS=tests_host/device PYTEST="-k resume"
 TESTS ?= tests_host
 PYTEST ?=
@@ -18,7 +18,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 # The core is what the demo needs; `dev` adds what tests and lint need.
-$(VENV)/core.stamp: pyproject.toml setup.py
+$(VENV)/core.stamp: pyproject.toml
 	@echo "setting up $(VENV), once: this takes a minute or so"
 	@$(INSTALL) --editable .
 	@touch $@
@@ -26,7 +26,7 @@ $(VENV)/core.stamp: pyproject.toml setup.py
 $(VENV)/dev.stamp: $(VENV)/core.stamp
 	@echo "setting up what tests and lint need, once"
 	@$(INSTALL) --editable '.[dev]'
-	@$(PY) -m ivota_tools.lint_device --setup
+	@$(PY) -m ivota_workshop.device_lint --setup
 	@touch $@
 
 $(VENV)/plots.stamp: $(VENV)/core.stamp
@@ -50,7 +50,7 @@ demo: $(VENV)/core.stamp  ## whole updates of a simulated board over a bad link;
 
 test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bits
 	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml --numprocesses=$(WORKERS) $(PYTEST)
-	$(PY) -m ivota_tools.power
+	$(PY) -m ivota_workshop.power
 	@echo "make test: everything passed"
 
 test-fast: $(VENV)/dev.stamp  ## the inner loop: no lint, no slow tests, many at once
@@ -59,48 +59,46 @@ test-fast: $(VENV)/dev.stamp  ## the inner loop: no lint, no slow tests, many at
 lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the boards'
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	@# mypy must find the folder tools/ under the package's name.
-	@mkdir -p build/types && ln -sfn ../../tools build/types/ivota_tools
-	MYPYPATH=build/types $(PY) -m mypy -p ivota_tools
-	$(PY) -m ivota_tools.lint_device
+	MYPYPATH=tools $(PY) -m mypy -p ivota_tools -p ivota_workshop
+	$(PY) -m ivota_workshop.device_lint
 
 bench: bench-link bench-download bench-peers bench-small bench-trust  ## every measurement, into build/bench/
 
 bench-link: $(VENV)/core.stamp  ## hangs of the bare libraries and their cures, 1,000 reconnects
-	$(PY) -m ivota_tools.bench.link
+	$(PY) -m ivota_workshop.bench.link
 
 bench-download: $(VENV)/core.stamp  ## heap, code, instructions, wear and bytes of a whole download
-	$(PY) -m ivota_tools.bench.download
+	$(PY) -m ivota_workshop.bench.download
 
 bench-peers: $(VENV)/plots.stamp  ## other ways to download beside ours; tables and plots
-	$(PY) -m ivota_tools.bench.peers
+	$(PY) -m ivota_workshop.bench.peers
 
 bench-small: $(VENV)/small.stamp  ## deltas and compressed firmware: sizes, heap, instructions, wear
-	$(PY) -m ivota_tools.bench.small
+	$(PY) -m ivota_workshop.bench.small
 
 bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and instructions
-	$(PY) -m ivota_tools.bench.trust
+	$(PY) -m ivota_workshop.bench.trust
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
-	$(PY) -m ivota_tools.bench.console
+	$(PY) -m ivota_workshop.bench.console
 
 soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on where it ended
-	$(PY) -m ivota_tools.fuzz.soak
+	$(PY) -m ivota_workshop.fuzz.soak
 
 soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
-	$(PY) -m ivota_tools.bench.download.soak
+	$(PY) -m ivota_workshop.bench.download.soak
 
 power: $(VENV)/core.stamp  ## power cuts at every operation of updates; CASE=few/part@17 replays one
-	$(PY) -m ivota_tools.power --document $(if $(CASE),--case "$(CASE)")
+	$(PY) -m ivota_workshop.power --document $(if $(CASE),--case "$(CASE)")
 
 soak-power: $(VENV)/core.stamp  ## 100,000 power cuts and more; goes on where it ended
-	$(PY) -m ivota_tools.power.soak
+	$(PY) -m ivota_workshop.power.soak
 
 dist: $(VENV)/core.stamp  ## a wheel of the commands, and the package compiled for mip, into dist/
-	$(PY) -m ivota_tools.dist
+	$(PY) -m ivota_workshop.distribution
 
 screenshots: $(VENV)/dev.stamp  ## every page of the console, into docs/images/console; look at each
-	$(PY) -m ivota_tools.shots
+	$(PY) -m ivota_workshop.screenshots
 
 clean:  ## forget the environment and all that was built
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,8 @@ import time
 import argon2
 import httpx
 
-from ivota_tools.cloud import Cloud, users
+from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.accounts import users
 
 # Hashes at their real price would take most of the time of these tests.
 users._HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)

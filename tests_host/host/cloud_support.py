@@ -14,7 +14,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import WAIT_S
 
-from ivota_tools.mqtt import end
+from ivota_tools.common.mqtt_client import end
 
 
 class Device:

@@ -9,7 +9,7 @@ rawrepl           a board at a serial port, of which rawrepl_board is the board'
 import pytest
 from cloud_support import Device
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ivota_tools.bench import figures
-from ivota_tools.bench.console import __main__ as bench_console
-from ivota_tools.bench.download.heap import STEP, modules, smallest
-from ivota_tools.bench.download.instructions import Segments, count
-from ivota_tools.bench.figures import Figure, document, markdown, read, write
-from ivota_tools.bench.steps import steps
-from ivota_tools.bench.traps.server import Peer, Server
+from ivota_workshop.bench import figures
+from ivota_workshop.bench.console import __main__ as bench_console
+from ivota_workshop.bench.download.heap import STEP, modules, smallest
+from ivota_workshop.bench.download.instructions import Segments, count
+from ivota_workshop.bench.figures import Figure, document, markdown, read, write
+from ivota_workshop.bench.steps import steps
+from ivota_workshop.bench.traps.server import Peer, Server
 
 LIBRARY = Path(__file__).parents[2] / "lib"
 

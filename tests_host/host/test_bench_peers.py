@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.bench.figures import Figure
-from ivota_tools.bench.peers import cost
-from ivota_tools.bench.peers.cases import CASES, Case
-from ivota_tools.bench.peers.run import (
+from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.sim import Cut
+from ivota_workshop.bench.figures import Figure
+from ivota_workshop.bench.peers import cost
+from ivota_workshop.bench.peers.cases import CASES, Case
+from ivota_workshop.bench.peers.run import (
     DONE,
     GIVES_UP,
     WAITS,
@@ -24,10 +26,8 @@ from ivota_tools.bench.peers.run import (
     prefix,
     run,
 )
-from ivota_tools.bench.peers.table import costs, figures_of, outcome, outcomes
-from ivota_tools.bench.peers.ways import OLD, OURS, WAYS, firmware
-from ivota_tools.cloud.broker import Broker
-from ivota_tools.sim import Cut
+from ivota_workshop.bench.peers.table import costs, figures_of, outcome, outcomes
+from ivota_workshop.bench.peers.ways import OLD, OURS, WAYS, firmware
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SIZE = 20_000

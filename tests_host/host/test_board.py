@@ -13,22 +13,23 @@ import pytest
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
-from ivota_tools import bundle, toolchain
+from ivota_tools import toolchain
 from ivota_tools.board import (
-    app,
-    cli,
-    files,
-    found,
+    board_files,
+    identity,
     install,
     on_board,
-    ports,
+    serial_output,
+    serial_ports,
     status,
-    views,
-    watch,
 )
 from ivota_tools.board.config import read_config
 from ivota_tools.board.errors import BoardError, SilentError
 from ivota_tools.board.mpremote import Mpremote
+from ivota_tools.cli import board as cli
+from ivota_tools.cli import board_views
+from ivota_tools.cli.board import app
+from ivota_tools.firmware import bundle
 
 ROOT = Path(__file__).parents[2]
 STOCK_BOOT = b"# This file is executed on every boot\n#import esp\nimport gc\ngc.collect()\n"
@@ -116,7 +117,7 @@ def test_install_then_install_again(board, tree, config):
     board.wait_printed("boot\r\nivota: start")
     board.wait_starts("friendly", "raw", "friendly")
     assert board.files() == sorted([*INSTALLED, "/lib/umqtt/simple.py"])
-    for path, data in files.board_files(tree).items():
+    for path, data in board_files.board_files(tree).items():
         assert board.read(path) == data
     assert board.read("/ivota.json") == config.read_bytes()
     # Only what differs, and the program that was stopped for it runs again.
@@ -171,8 +172,8 @@ def test_install_removes_what_an_older_one_left(board, tree, config):
 @board_with()
 def test_ctrl_c_during_install_changes_nothing(board, tree, config):
     (tree / "lib" / "ivota" / "big.py").write_text("DATA = %r\n" % ("x" * 300_000))
-    code = "import pathlib; from ivota_tools.board import app, cli; "
-    code += f"cli.root = lambda: pathlib.Path({str(tree)!r}); app()"
+    code = "import pathlib; from ivota_tools.cli import board as cli; "
+    code += f"cli.root = lambda: pathlib.Path({str(tree)!r}); cli.app()"
     command = [sys.executable, "-c", code, "install", "--port", board.port, "--source"]
     process = subprocess.Popen(
         [*command, "--config", str(config)], stdout=subprocess.PIPE, text=True
@@ -228,13 +229,13 @@ def test_install_as_on_a_serial_port(board, tree, config, tmp_path):
 
 
 def test_what_counts_as_stock_and_as_ours():
-    assert found.is_stock(STOCK_BOOT)
-    assert found.is_stock(b"import uos, machine\n#uos.dupterm(None, 1)\nimport gc\n")
-    assert not found.is_stock(b"import app\n")
-    assert not found.is_stock(b"import gc; app()\n")
-    assert not found.is_stock(b"#" * 2048)  # cut off there: the rest is unknown
-    assert found.is_ours(b'"""One line."""\r\nolder', b'"""One line."""\nnewer')
-    assert not found.is_ours(b"import ivota\n", MAIN)
+    assert identity.is_stock(STOCK_BOOT)
+    assert identity.is_stock(b"import uos, machine\n#uos.dupterm(None, 1)\nimport gc\n")
+    assert not identity.is_stock(b"import app\n")
+    assert not identity.is_stock(b"import gc; app()\n")
+    assert not identity.is_stock(b"#" * 2048)  # cut off there: the rest is unknown
+    assert identity.is_ours(b'"""One line."""\r\nolder', b'"""One line."""\nnewer')
+    assert not identity.is_ours(b"import ivota\n", MAIN)
 
 
 @pytest.mark.parametrize("name", ["boot.py", "main.py"])
@@ -242,7 +243,7 @@ def test_the_first_line_of_ours_names_no_one_else(name):
     """It is how `board install` knows its own files of whatever release."""
     first = (ROOT / name).read_text().splitlines()[0]
     assert len(first) > 20
-    assert not found.is_stock(first.encode())
+    assert not identity.is_stock(first.encode())
 
 
 @pytest.mark.parametrize(
@@ -510,7 +511,7 @@ def test_remove_takes_what_a_patch_made_and_the_patch(board, tree):
 
 def watching(board, *flags):
     """`ivota board watch` in a process of its own, for a minute and a half at most."""
-    code = "from ivota_tools.board import app; app()"
+    code = "from ivota_tools.cli.board import app; app()"
     command = [sys.executable, "-c", code, "watch", "--port", board.port, *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = threading.Timer(90, process.kill)
@@ -545,9 +546,9 @@ def test_watch_from_the_start_as_json(board, tree):
 
 @board_with()
 def test_watch_says_once_that_nothing_comes(board, capsys):
-    lines = watch.lines(board.port, silence_s=0.1)
+    lines = serial_output.lines(board.port, silence_s=0.1)
     assert next(lines) is None
-    views.show_line(None, as_json=False)
+    board_views.show_line(None, as_json=False)
     assert "If it waits at a prompt, --reset starts it" in capsys.readouterr().err
     Path(board.tty).write_bytes(b"\r")  # and it answers with a prompt
     assert next(lines) == ""
@@ -555,13 +556,13 @@ def test_watch_says_once_that_nothing_comes(board, capsys):
 
 
 def test_parsing_of_the_boards_lines():
-    event = watch.parse('ivota: fail code=-4 message="the MD5 is \\"x\\"" version=0.2')
+    event = serial_output.parse('ivota: fail code=-4 message="the MD5 is \\"x\\"" version=0.2')
     assert event.name == "fail"
     assert event.fields == {"code": "-4", "message": 'the MD5 is \\"x\\"', "version": "0.2"}
-    assert watch.parse("ivota: start").fields == {}
-    assert watch.parse("ivota: wifi ssid=my net channel=1").fields["ssid"] == "my net"
-    assert watch.parse("Traceback (most recent call last):") is None
-    assert watch.printable("a\x1b[31m\tü") == "a\\x1b[31m\\x09ü"
+    assert serial_output.parse("ivota: start").fields == {}
+    assert serial_output.parse("ivota: wifi ssid=my net channel=1").fields["ssid"] == "my net"
+    assert serial_output.parse("Traceback (most recent call last):") is None
+    assert serial_output.printable("a\x1b[31m\tü") == "a\\x1b[31m\\x09ü"
 
 
 @pytest.mark.slow
@@ -605,18 +606,18 @@ def test_no_board_and_several_boards(monkeypatch):
     found = []
     monkeypatch.setattr(list_ports, "comports", lambda: found)
     with pytest.raises(BoardError, match="no board found on USB.*cable"):
-        ports.find_port(None)
+        serial_ports.find_port(None)
     found.append(Info("/dev/ttyUSB1"))
-    assert ports.find_port(None) == "/dev/ttyUSB1"
+    assert serial_ports.find_port(None) == "/dev/ttyUSB1"
     found.append(Info("/dev/ttyUSB0"))
     with pytest.raises(BoardError, match=r"ttyUSB0 \(CP2102\), /dev/ttyUSB1.*--port"):
-        ports.find_port(None)
-    assert ports.find_port("COM3") == "COM3"
+        serial_ports.find_port(None)
+    assert serial_ports.find_port("COM3") == "COM3"
 
 
 @board_with()
 def test_no_permission(board, monkeypatch):
-    monkeypatch.setattr(ports.os, "access", lambda *_: False)
+    monkeypatch.setattr(serial_ports.os, "access", lambda *_: False)
     with pytest.raises(BoardError, match=r"no permission.*sudo usermod -aG \w+ \$USER"):
         Mpremote(board.port).run("exec", "1")
 
@@ -638,9 +639,9 @@ def test_port_in_use(board, tree):
 
 
 def test_mpremote_missing(monkeypatch):
-    monkeypatch.setattr(ports.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(serial_ports.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BoardError, match="python -m pip install mpremote"):
-        ports.find_port("/dev/ttyUSB0")
+        serial_ports.find_port("/dev/ttyUSB0")
 
 
 @board_with(files={"/main.py": b"import time\ntry:\n print('running')\n"

@@ -17,13 +17,14 @@ from pages_support import PASSWORD, Visitor
 from typer.testing import CliRunner
 from waiting import wait_until
 
-from ivota_tools import cli, device_cli
-from ivota_tools import release as releases
-from ivota_tools.client_api import ApiError, Client
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cli import app as cli
+from ivota_tools.cli import devices
 from ivota_tools.cloud import Cloud
-from ivota_tools.demo import play
+from ivota_tools.demo import command as play
+from ivota_tools.firmware import release as releases
 
-IVOTA = [sys.executable, "-m", "ivota_tools.cli"]
+IVOTA = [sys.executable, "-m", "ivota_tools"]
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +190,8 @@ def test_watch_outlives_the_cloud(monkeypatch):
             yield from stream
             raise ApiError("it is lost")
 
-    monkeypatch.setattr(device_cli, "Client", Restarted)
-    monkeypatch.setattr(device_cli, "AGAIN_S", 0)
+    monkeypatch.setattr(devices, "Client", Restarted)
+    monkeypatch.setattr(devices, "AGAIN_S", 0)
     done = quick("watch", "--json")
     assert [json.loads(line)["revision"] for line in done.stdout.splitlines()] == [1, 2]
     assert done.stderr.count("it is lost; trying again until Ctrl-C") == 2

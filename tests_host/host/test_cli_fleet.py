@@ -8,10 +8,10 @@ import pytest
 from cloud_support import Device
 from typer.testing import CliRunner
 
-from ivota_tools import cli
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
+from ivota_tools.cli import app
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.tokens import local_token
+from ivota_tools.cloud.accounts.tokens import local_token
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def cloud(tmp_path_factory):
 def ivota(cloud):
     def run(*words, code=0, token=None):
         variables = {"IVOTA_URL": cloud.api_url, "IVOTA_TOKEN": token, "COLUMNS": "200"}
-        done = CliRunner(env=variables).invoke(cli.app, [str(word) for word in words])
+        done = CliRunner(env=variables).invoke(app.app, [str(word) for word in words])
         assert done.exit_code == code, (done.output, done.exception)
         return done.output
 
@@ -182,7 +182,7 @@ def test_users_come_and_go(tmp_path):
 
         def run(*arguments, code=0, password=None):
             runner = CliRunner(env={**words, "IVOTA_PASSWORD": password})
-            done = runner.invoke(cli.app, ["user", *arguments])
+            done = runner.invoke(app.app, ["user", *arguments])
             assert done.exit_code == code, (done.output, done.exception)
             return done.output
 

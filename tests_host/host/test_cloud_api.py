@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from cloud_support import Answer, Device, exchange
 from waiting import wait_until
 
-from ivota_tools import bundle
-from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import Cloud, CloudError, firmware, models
-from ivota_tools.cloud import api as api_module
-from ivota_tools.cloud.access import check_exposure
-from ivota_tools.cloud.session import Address
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.accounts.authorization import check_exposure
+from ivota_tools.cloud.api import routes as api_module
+from ivota_tools.cloud.mqtt.session import Address
+from ivota_tools.cloud.store import firmware_store, models
+from ivota_tools.firmware import bundle
 
 
 def make_bundle(version="0.2", application="blinky"):
@@ -112,13 +113,13 @@ def test_an_upload_for_which_the_disk_is_too_full_leaves_nothing(cloud, http, mo
     """Also a small one, which is only written when it is whole."""
     before = stored(cloud)
 
-    class Upload(firmware.Upload):
+    class Upload(firmware_store.Upload):
         def __enter__(self):
             self._file.close()
             self._file = open("/dev/full", "wb")
             return super().__enter__()
 
-    monkeypatch.setattr(firmware, "Upload", Upload)
+    monkeypatch.setattr(firmware_store, "Upload", Upload)
     answer = http.post("/firmware", params={"version": "1"}, content=bytes(size))
     assert answer.status_code == 507 and "No space left" in answer.json()["detail"]
     assert stored(cloud) == before

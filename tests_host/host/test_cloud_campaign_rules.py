@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivota_tools.cloud import query, rollout, stages
-from ivota_tools.cloud.models import Assignment, Campaign, Firmware
-from ivota_tools.cloud.query import Facts, QueryError
-from ivota_tools.cloud.stages import Step, Tally
-from ivota_tools.cloud.versions import is_older, key
+from ivota_tools.cloud.rollout import assignment_rules, campaign_rules, device_query
+from ivota_tools.cloud.rollout.campaign_rules import Step, Tally
+from ivota_tools.cloud.rollout.device_query import Facts, QueryError
+from ivota_tools.cloud.rollout.version_order import is_older, key
+from ivota_tools.cloud.store.models import Assignment, Campaign, Firmware
 
 # -- versions -------------------------------------------------------------------------------
 
@@ -56,12 +56,12 @@ BOARD = Facts("P", "lab-3", frozenset({"beta", "two words"}), "0.10", 7200.0)
     ],
 )
 def test_queries(text, expected):
-    assert query.parse(text)(BOARD) is expected
+    assert device_query.parse(text)(BOARD) is expected
 
 
 def test_a_device_that_was_never_heard_of():
     silent = Facts("P", "d", frozenset(), None, None)
-    assert query.parse("seen>999d -seen<999d -version<9 -version>0")(silent)
+    assert device_query.parse("seen>999d -seen<999d -version<9 -version>0")(silent)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_a_device_that_was_never_heard_of():
 )
 def test_what_is_no_query(text):
     with pytest.raises(QueryError):
-        query.parse(text)
+        device_query.parse(text)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="tagversionseenname:<>=-'\" 0129dh\\[]!*", max_size=60))
 def test_any_text_is_a_query_or_refused(text):
     try:
-        query.parse(text)(BOARD)
+        device_query.parse(text)(BOARD)
     except QueryError:
         pass
 
@@ -116,7 +116,7 @@ def test_any_text_is_a_query_or_refused(text):
     ],
 )
 def test_bounds(given_stages, total, expected):
-    assert stages.bounds(given_stages, total) == expected
+    assert campaign_rules.bounds(given_stages, total) == expected
 
 
 class Run:
@@ -132,7 +132,7 @@ class Run:
 
     def step(self, seconds=0.0):
         self.now += seconds
-        return stages.decide(self.campaign, self.tallies, self.now)
+        return campaign_rules.decide(self.campaign, self.tallies, self.now)
 
     def reach(self, stage, good=0, failed=0, left_out=0):
         members = self.tallies[stage].members
@@ -236,17 +236,17 @@ def test_a_campaign_without_devices_is_finished():
 def attempt(running="1", only_outdated=False):
     made = Assignment(firmware=Firmware(version="2"), pushes=0, soft_failures=0, hard_failures=0,
                       state="", only_outdated=only_outdated)  # fmt: skip
-    rollout.begin(made, running, 0)
+    assignment_rules.begin(made, running, 0)
     return made
 
 
 def test_cancelled_is_for_good_also_in_mid_download():
     made = attempt()
-    rollout.on_pushed(made, 1)
-    made.state = rollout.DOWNLOADING
-    rollout.cancel(made, 2)
+    assignment_rules.on_pushed(made, 1)
+    made.state = assignment_rules.DOWNLOADING
+    assignment_rules.cancel(made, 2)
     for _ in range(3):
-        rollout.on_version(made, "1", 3)
+        assignment_rules.on_version(made, "1", 3)
         assert (made.state, made.next_push_at) == ("cancelled", None)
 
 
@@ -255,25 +255,25 @@ def test_only_outdated_leaves_the_newer_alone():
     assert (attempt("3", True).state, attempt("3", True).next_push_at) == ("skipped", None)
     assert attempt("1", True).next_push_at == 0
     late = attempt(None, True)  # was off, comes back with something newer
-    rollout.on_version(late, "10", 5)
+    assignment_rules.on_version(late, "10", 5)
     assert (late.state, late.next_push_at) == ("skipped", None)
 
 
 def test_a_timeout_fails_unless_the_target_runs():
     made = attempt()
-    rollout.on_pushed(made, 1)
-    rollout.time_out(made, 9, "too slow")
+    assignment_rules.on_pushed(made, 1)
+    assignment_rules.time_out(made, 9, "too slow")
     assert (made.state, made.result_msg, made.next_push_at) == ("failed", "too slow", None)
     quiet = attempt()
-    rollout.on_pushed(quiet, 1)
-    rollout.on_version(quiet, "2", 2)
-    rollout.time_out(quiet, 9, "too slow")
+    assignment_rules.on_pushed(quiet, 1)
+    assignment_rules.on_version(quiet, "2", 2)
+    assignment_rules.time_out(quiet, 9, "too slow")
     assert quiet.state == "done"
 
 
 def test_a_place_is_taken_once_per_download():
     made = attempt()
-    rollout.on_pushed(made, 1)
-    rollout.on_version(made, "1", 5)
-    rollout.on_pushed(made, 6)
+    assignment_rules.on_pushed(made, 1)
+    assignment_rules.on_version(made, "1", 5)
+    assignment_rules.on_pushed(made, 6)
     assert (made.started_at, made.first_push_at, made.pushes) == (1, 1, 2)

@@ -10,16 +10,15 @@ import sqlalchemy as sa
 from cloud_support import Device
 from waiting import wait_until
 
-from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import (
-    BackOff,
-    Cloud,
-    advance,
-    attempts,
-    campaigns,
-    counts,
-    models,
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud.rollout import (
+    campaign_actions,
+    campaign_assignments,
+    campaign_counts,
+    campaign_progress,
 )
+from ivota_tools.cloud.store import models
 
 DATA = b"firmware" * 2000
 
@@ -152,10 +151,10 @@ def between(monkeypatch):
     def happens(*happenings):
         waiting = list(happenings)
         pause = SimpleNamespace(sleep=lambda _s: waiting.pop(0)() if waiting else None)
-        monkeypatch.setattr(campaigns, "time", pause)
+        monkeypatch.setattr(campaign_actions, "time", pause)
         return waiting
 
-    monkeypatch.setattr(attempts, "MOST", 10)
+    monkeypatch.setattr(campaign_assignments, "MOST", 10)
     return happens
 
 
@@ -248,7 +247,7 @@ def test_a_cancel_that_was_broken_off_is_ended_by_the_engine(cloud, fleet, betwe
 
     between(killed)
     with pytest.raises(SystemExit):
-        campaigns.cancel(cloud.database, crowd.campaign, time.time(), "maria")
+        campaign_actions.cancel(cloud.database, crowd.campaign, time.time(), "maria")
     wait_until(lambda: fleet.show(crowd.campaign)["ended_at"], "the end")
     assert fleet.show(crowd.campaign)["states"] == {"cancelled": 101}
 
@@ -260,7 +259,7 @@ def test_reports_are_taken_in_while_many_time_out(fleet, between, monkeypatch):
     crowd = Crowd(fleet, many, timeout_s=3600, stop_share=0.5, stop_least=2)
     crowd.set(state="pushed", first_push_at=1.0)
     device.messages.queue.clear()
-    begun, answered, tick = threading.Event(), threading.Event(), advance.tick
+    begun, answered, tick = threading.Event(), threading.Event(), campaign_progress.tick
 
     def once(session, now):
         """Nothing more than the first step until the device has its answer."""
@@ -268,12 +267,12 @@ def test_reports_are_taken_in_while_many_time_out(fleet, between, monkeypatch):
             return True
         more = tick(session, now)
         mine = session.get_one(models.Campaign, crowd.campaign)
-        if counts.states(session, mine).get("failed"):
+        if campaign_counts.states(session, mine).get("failed"):
             begun.set()
         return more
 
     between()
-    monkeypatch.setattr(advance, "tick", once)
+    monkeypatch.setattr(campaign_progress, "tick", once)
     fleet.api.resume_campaign(crowd.campaign)
     assert begun.wait(30)
     device.hello("0.1")
@@ -313,7 +312,7 @@ def test_a_start_costs_the_same_statements_however_many_it_chooses(cloud, fleet)
         with cloud.database.writing() as session:
             found = session.get_one(models.Campaign, campaign)
             asked.clear()
-            campaigns.start(session, found, time.time(), "maria")
+            campaign_actions.start(session, found, time.time(), "maria")
             counts.append((len(asked), len(session.identity_map)))
         members = [stage["members"] for stage in fleet.show(campaign)["progress"]]
         assert members == [1, size // 10 - 1, size - size // 10] if size > 10 else [1, 9]

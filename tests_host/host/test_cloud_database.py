@@ -11,10 +11,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
-from ivota_tools.cloud import CloudError, migrations
-from ivota_tools.cloud.backup import back_up
-from ivota_tools.cloud.database import Database, add
-from ivota_tools.cloud.models import (
+from ivota_tools.cloud import CloudError
+from ivota_tools.cloud.store import migrations
+from ivota_tools.cloud.store.backup import back_up
+from ivota_tools.cloud.store.database import Database, add
+from ivota_tools.cloud.store.models import (
     Assignment,
     Base,
     Change,
@@ -25,7 +26,7 @@ from ivota_tools.cloud.models import (
     Token,
 )
 
-first = importlib.import_module("ivota_tools.cloud.migrations.versions.0001_first")
+first = importlib.import_module("ivota_tools.cloud.store.migrations.versions.0001_first")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

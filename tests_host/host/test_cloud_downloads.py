@@ -10,7 +10,7 @@ import pytest
 from cloud_support import Answer, Device, exchange
 from waiting import wait_until
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 
 DATA = bytes(os.urandom(1000)) * 300  # 300,000 bytes

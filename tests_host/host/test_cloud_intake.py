@@ -10,13 +10,14 @@ from cloud_support import Device as Endpoint
 from rich.console import Console
 from waiting import wait_until
 
-from ivota_tools.bench.console import kills
-from ivota_tools.client_api import Client
-from ivota_tools.cloud import BackOff, Cloud, retention
-from ivota_tools.cloud.database import Database
-from ivota_tools.cloud.models import Change, Device, Report
-from ivota_tools.cloud.records import take_in
-from ivota_tools.cloud.session import Message
+from ivota_tools.api_client import Client
+from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud.mqtt.report_ingestion import take_in
+from ivota_tools.cloud.mqtt.session import Message
+from ivota_tools.cloud.store import retention
+from ivota_tools.cloud.store.database import Database
+from ivota_tools.cloud.store.models import Change, Device, Report
+from ivota_workshop.bench.console import kills
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

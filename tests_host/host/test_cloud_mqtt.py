@@ -14,9 +14,9 @@ import pytest
 from cloud_support import Device
 from waiting import wait_until
 
-from ivota_tools.client_api import ApiError, Client
+from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud, CloudError
-from ivota_tools.mqtt import end
+from ivota_tools.common.mqtt_client import end
 
 DATA = os.urandom(200_000)
 
@@ -275,9 +275,9 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
     """While the database refuses, the broker keeps the report; then it is stored, once."""
     from sqlalchemy.exc import OperationalError
 
-    from ivota_tools.cloud import intake
+    from ivota_tools.cloud.mqtt import report_worker
 
-    real = intake.take_in
+    real = report_worker.take_in
     refusing = True
     refused = []
 
@@ -287,7 +287,7 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
             raise OperationalError("insert", {}, Exception("disk full"))
         return real(*arguments)
 
-    monkeypatch.setattr(intake, "take_in", take_in)
+    monkeypatch.setattr(report_worker, "take_in", take_in)
     with Cloud(tmp_path / "host") as broker:
         where = f"127.0.0.1:{broker.mqtt_port}"
         with Cloud(tmp_path / "c", broker=where):

@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.tokens import local_token
+from ivota_tools.cloud.accounts.tokens import local_token
 
 CHECKS = [
     not_a_server_error,

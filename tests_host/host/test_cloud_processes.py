@@ -11,7 +11,7 @@ import pytest
 from cloud_support import Device
 from waiting import wait_until
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud, CloudError
 
 
@@ -19,7 +19,7 @@ class Process:
     """`ivota cloud` in a process of its own."""
 
     def __init__(self, url, broker, data):
-        command = [sys.executable, "-m", "ivota_tools.cli", "cloud", "--json", "--port", "0"]
+        command = [sys.executable, "-m", "ivota_tools", "cloud", "--json", "--port", "0"]
         environment = {**os.environ, "IVOTA_DATABASE": url}
         self.process = subprocess.Popen(
             [*command, "--broker", broker, "--data", str(data)],

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivota_tools.cloud import protocol, ranges, rollout, signing
-from ivota_tools.cloud.models import Assignment, Firmware
-from ivota_tools.cloud.protocol import Report, read_report
-from ivota_tools.cloud.ranges import Slice
+from ivota_tools.cloud.downloads import http_range, signed_urls
+from ivota_tools.cloud.downloads.http_range import Slice
+from ivota_tools.cloud.mqtt import protocol
+from ivota_tools.cloud.mqtt.protocol import Report, read_report
+from ivota_tools.cloud.rollout import assignment_rules
+from ivota_tools.cloud.store.models import Assignment, Firmware
 
 # -- messages -------------------------------------------------------------------------------
 
@@ -164,13 +166,13 @@ def test_what_the_cloud_says_is_exact():
     ],
 )
 def test_ranges(header, expected):
-    assert ranges.choose(header, 100) == expected
+    assert http_range.choose(header, 100) == expected
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="bytes=0123456789-, ", max_size=30), st.integers(1, 10**9))
 def test_a_slice_is_always_inside_the_file(header, size):
-    part = ranges.choose(header, size)
+    part = http_range.choose(header, size)
     assert part is None or (part.length > 0 and 0 <= part.start <= size - part.length)
 
 
@@ -179,23 +181,23 @@ def test_a_slice_is_always_inside_the_file(header, size):
 
 def test_a_signature_is_for_one_file_and_one_time():
     secret = b"s" * 32
-    url = signing.make_url("http://h", secret, 7, 2000)
+    url = signed_urls.make_url("http://h", secret, 7, 2000)
     sign = url.partition("sign=")[2]
     assert url == f"http://h/files/7?expires=2000&sign={sign}" and len(sign) == 64
-    assert signing.is_valid(secret, 7, "2000", sign, 1999.9)
-    assert not signing.is_valid(secret, 7, "2000", sign, 2000)
-    assert not signing.is_valid(secret, 8, "2000", sign, 1)
-    assert not signing.is_valid(secret, 7, "2001", sign, 1)
-    assert not signing.is_valid(b"t" * 32, 7, "2000", sign, 1)
+    assert signed_urls.is_valid(secret, 7, "2000", sign, 1999.9)
+    assert not signed_urls.is_valid(secret, 7, "2000", sign, 2000)
+    assert not signed_urls.is_valid(secret, 8, "2000", sign, 1)
+    assert not signed_urls.is_valid(secret, 7, "2001", sign, 1)
+    assert not signed_urls.is_valid(b"t" * 32, 7, "2000", sign, 1)
     for expires in ("", "-1", "2000.0", "٢٠٠٠", "9" * 5000, "1e9", " 2000"):
-        assert not signing.is_valid(secret, 7, expires, sign, 1)
+        assert not signed_urls.is_valid(secret, 7, expires, sign, 1)
     for wrong in ("", sign[:-1], sign + "0", sign.upper(), "ü" * 64, "\ud800"):
-        assert not signing.is_valid(secret, 7, "2000", wrong, 1)
+        assert not signed_urls.is_valid(secret, 7, "2000", wrong, 1)
 
 
 # -- when a device is pushed ----------------------------------------------------------------
 
-BACK_OFF = rollout.BackOff(first_s=10, most_s=100)
+BACK_OFF = assignment_rules.BackOff(first_s=10, most_s=100)
 
 
 class Rollout:
@@ -206,7 +208,7 @@ class Rollout:
         self.a = Assignment(
             firmware=Firmware(version="2"), pushes=0, soft_failures=0, hard_failures=0, state=""
         )
-        rollout.begin(self.a, running, self.now)
+        assignment_rules.begin(self.a, running, self.now)
 
     @property
     def due(self):
@@ -214,14 +216,14 @@ class Rollout:
 
     def push(self):
         assert self.due
-        rollout.on_pushed(self.a, self.now)
+        assignment_rules.on_pushed(self.a, self.now)
 
     def runs(self, version):
-        rollout.on_version(self.a, version, self.now)
+        assignment_rules.on_version(self.a, version, self.now)
 
     def says(self, state, code=0, percent=None, version="2"):
         report = Report("report_progress", version, state, percent, code, "words")
-        rollout.on_progress(self.a, report, self.now, BACK_OFF)
+        assignment_rules.on_progress(self.a, report, self.now, BACK_OFF)
 
 
 def test_a_whole_update():
@@ -332,14 +334,14 @@ def test_reports_about_another_version_change_nothing():
 
 def test_a_superseded_target_is_over():
     r = Rollout()
-    rollout.supersede(r.a, r.now)
+    assignment_rules.supersede(r.a, r.now)
     assert (r.a.state, r.a.current, r.due) == ("superseded", False, False)
     r.runs("1")
     r.says("done")
     assert (r.a.state, r.due) == ("superseded", False)
     finished = Rollout()
     finished.says("done")
-    rollout.supersede(finished.a, finished.now)
+    assignment_rules.supersede(finished.a, finished.now)
     assert (finished.a.state, finished.a.current) == ("done", False)
 
 

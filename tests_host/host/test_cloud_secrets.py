@@ -9,8 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ivota_tools.client_api import Client
-from ivota_tools.cloud import Cloud, credentials, signing
+from ivota_tools.api_client import Client
+from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.downloads import signed_urls
+from ivota_tools.cloud.mqtt import device_credentials
 
 NOW = 1_700_000_000.0
 
@@ -36,22 +38,22 @@ def compared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_url_is_compared_in_constant_time(compared: Compared):
     """Nothing but that comparison says whether a signature is right."""
-    right = signing.signature(b"secret", 7, int(NOW) + 9)
+    right = signed_urls.signature(b"secret", 7, int(NOW) + 9)
     for sign in (right, "x", "", right[:-1], right.upper(), "\udcff"):
-        found = signing.is_valid(b"secret", 7, str(int(NOW) + 9), sign, NOW)
+        found = signed_urls.is_valid(b"secret", 7, str(int(NOW) + 9), sign, NOW)
         assert found is compared("", "")
     wanted = right.encode()
     assert all(known == wanted for given, known in compared.asked if known)
     # Also of one that has expired, so that the answer's time says nothing of the signature.
     asked = len(compared.asked)
-    assert not signing.is_valid(b"secret", 7, str(int(NOW) - 9), right, NOW)
+    assert not signed_urls.is_valid(b"secret", 7, str(int(NOW) - 9), right, NOW)
     assert len(compared.asked) == asked + 1
 
 
 def test_a_sign_in_is_compared_in_constant_time(compared: Compared):
     user = f"Pd;12010126;12345;{int(NOW) + 9}"
     for digest in ("0" * 64, "", "x"):
-        found = credentials.is_signed("Pd", user, f"{digest};hmacsha256", "c2VjcmV0", NOW)
+        found = device_credentials.is_signed("Pd", user, f"{digest};hmacsha256", "c2VjcmV0", NOW)
         assert found is compared(b"", b"")
 
 

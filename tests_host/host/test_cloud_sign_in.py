@@ -13,8 +13,9 @@ from cloud_support import Device
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import wait_until
 
-from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import Cloud, CloudError, credentials
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.mqtt import device_credentials
 
 BAD_PASSWORD = 134
 SECRET = base64.b64encode(b"the device's secret").decode()
@@ -201,8 +202,8 @@ def test_a_signature_is_good_until_its_expiry():
     user, password = signed("PRODdev", expiry=2000000000)
     digest, _, method = password.partition(";")
     for words in (password, f"{digest.upper()};{method}"):
-        assert credentials.is_signed("PRODdev", user, words, SECRET, 1999999999.9)
-    assert not credentials.is_signed("PRODdev", user, password, SECRET, 2000000000)
+        assert device_credentials.is_signed("PRODdev", user, words, SECRET, 1999999999.9)
+    assert not device_credentials.is_signed("PRODdev", user, password, SECRET, 2000000000)
 
 
 def test_our_broker_only(tmp_path):

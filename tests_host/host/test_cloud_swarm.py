@@ -11,9 +11,9 @@ import threading
 import pytest
 from waiting import wait_until
 
-from ivota_tools import release
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.firmware import release
 from ivota_tools.sim.swarm import Options, Swarm
 
 COUNT, BAD = 1000, 50
@@ -31,7 +31,7 @@ class Running:
     """`ivota sim swarm` in a process of its own, and the last that it said."""
 
     def __init__(self, port, *options):
-        command = [sys.executable, "-m", "ivota_tools.cli", "sim", "swarm", "--json"]
+        command = [sys.executable, "-m", "ivota_tools", "sim", "swarm", "--json"]
         self.status = {}
         self.process = subprocess.Popen(
             [*command, "--broker", f"127.0.0.1:{port}", *map(str, options)],
@@ -165,7 +165,7 @@ def test_a_swarm_ends_however_its_devices_take_it():
 
 
 def test_who_finds_no_broker_is_not_connected():
-    command = [sys.executable, "-m", "ivota_tools.cli", "sim", "swarm", "--json", "-n", "3"]
+    command = [sys.executable, "-m", "ivota_tools", "sim", "swarm", "--json", "-n", "3"]
     command += ["--broker", "127.0.0.1:1", "--seconds", "1"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert json.loads(said.splitlines()[-1])["connected"] == 0

@@ -19,7 +19,7 @@ import pytest
 from rawrepl import RawReplBoard
 
 from ivota_tools import toolchain
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.sim import Board
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.fuzz import engine, measure, mutate, on_micropython, soak, target, worlds
-from ivota_tools.tree import CHECKOUT
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_workshop.fuzz import engine, measure, mutate, on_micropython, soak, target, worlds
 
 NAMES = target.names()
 BOARDS = [name for name in NAMES if target.load(name).device]
@@ -39,7 +39,7 @@ def test_every_parser_has_a_planted_fault_that_fits_the_code():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_corpus_is_what_its_command_makes(name: str):
-    """`python -m ivota_tools.fuzz --corpus`; what was found besides is called found-…"""
+    """`python -m ivota_workshop.fuzz --corpus`; what was found besides is called found-…"""
     seeds = target.load(name).seeds()
     kept = target.corpus(name)
     assert {file: data for file, data in kept.items() if not file.startswith("found-")} == seeds

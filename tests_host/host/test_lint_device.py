@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools import lint_device
+from ivota_workshop import device_lint
 
 GOOD = """\
 import hashlib, machine, os, time
@@ -42,14 +42,14 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_runs_on_a_board_passes(folder: Path) -> None:
     (folder / "main.py").write_text(GOOD)
-    assert lint_device.check(["lib", "main.py"], folder=folder) == []
+    assert device_lint.check(["lib", "main.py"], folder=folder) == []
 
 
 def test_what_no_board_has_is_an_error(folder: Path) -> None:
     head = "import errno, hashlib, machine, os\nfrom ours import number\n\n\ndef work(x):\n"
     for name, lines in (("good.py", PLANTED.keys()), ("bad.py", PLANTED.values())):
         (folder / name).write_text(head + "".join(f"    print({line})\n" for line in lines))
-    errors = lint_device.check(["good.py", "bad.py"], folder=folder)
+    errors = device_lint.check(["good.py", "bad.py"], folder=folder)
     assert [error.partition(": ")[0] for error in errors] == [
         f"bad.py:{line}" for line in range(6, 6 + len(PLANTED))
     ]
@@ -58,4 +58,4 @@ def test_what_no_board_has_is_an_error(folder: Path) -> None:
 def test_a_run_that_fails_is_not_taken_for_a_clean_one(folder: Path) -> None:
     (folder / "main.py").write_text("def :\n")
     with pytest.raises(RuntimeError, match="main.py:1"):
-        lint_device.check(["main.py"], folder=folder)
+        device_lint.check(["main.py"], folder=folder)

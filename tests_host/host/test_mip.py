@@ -13,10 +13,11 @@ from urllib.parse import urljoin
 import pytest
 from rawrepl import RawReplBoard
 
-from ivota_tools import toolchain, tree
+from ivota_tools import toolchain
+from ivota_tools.common import project_files
 
 ROOT = Path(__file__).parents[2]
-FILES = tree.library_files(ROOT)
+FILES = project_files.library_files(ROOT)
 PACKAGE = (ROOT / "package.json").read_text()
 
 
@@ -30,13 +31,13 @@ def whole(base):
 
 
 def written(*base):
-    """What `python -m ivota_tools.mip` prints."""
-    command = [sys.executable, "-m", "ivota_tools.mip", *base]
+    """What `python -m ivota_workshop.mip_manifest` prints."""
+    command = [sys.executable, "-m", "ivota_workshop.mip_manifest", *base]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_package_json_is_the_tree():
-    """`python -m ivota_tools.mip > package.json` writes it, after a file came or went."""
+    """`python -m ivota_workshop.mip_manifest > package.json`, after a file came or went."""
     assert written() == PACKAGE
     package = json.loads(PACKAGE)
     assert [source for _, source in package["urls"]] == [f"lib/{path}" for path in FILES]
@@ -99,7 +100,7 @@ def test_micropythons_own_mip_installs_it(url, bits, tmp_path):
     generation = [int(part) for part in run("import mip; print(mip.__version__)").split(".")[:2]]
     name = "package.json" if generation >= [0, 4] else "whole.json"
     assert "Done" in run(f"import mip; mip.install('{url}/{name}')")
-    assert tree.library_files(tmp_path) == FILES
+    assert project_files.library_files(tmp_path) == FILES
     for path in FILES:
         assert (lib / path).read_bytes() == (ROOT / "lib" / path).read_bytes()
     said = run("import ivota, bundlefs, ivota.config; print(ivota.__file__, bundlefs.__file__)")

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from ivota_tools import toolchain
-from ivota_tools.mpy import compile_mpy
+from ivota_tools.firmware.mpy_compiler import compile_mpy
 
 LIBRARY = Path(__file__).parents[2] / "lib"
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools import names, toolchain
-from ivota_tools.mpy import compile_mpy
-from ivota_tools.names import names_of, own_names
-from ivota_tools.release import pack
-from ivota_tools.renaming import Names
-from ivota_tools.tree import LIBRARY
-from ivota_tools.words import FOREIGN, PUBLIC
+from ivota_tools import toolchain
+from ivota_tools.common.project_files import LIBRARY
+from ivota_tools.firmware import names
+from ivota_tools.firmware.mpy_compiler import compile_mpy
+from ivota_tools.firmware.names import names_of, own_names
+from ivota_tools.firmware.release import pack
+from ivota_tools.firmware.renaming import Names
+from ivota_tools.firmware.words import FOREIGN, PUBLIC
 
 CHECKOUT = LIBRARY.parent
 PACKAGE = sorted((LIBRARY / "ivota").glob("*.py"))

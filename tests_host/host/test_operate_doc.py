@@ -16,10 +16,11 @@ from cloud_support import Device
 from typer.testing import CliRunner
 from waiting import wait_until
 
-from ivota_tools import cli, toolchain
-from ivota_tools.client_api import Client
+from ivota_tools import toolchain
+from ivota_tools.api_client import Client
+from ivota_tools.cli import app
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.cloud.backup import back_up, restore
+from ivota_tools.cloud.store.backup import back_up, restore
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
 
@@ -50,7 +51,7 @@ def words_of(command):
 
 def check(words):
     """That the command line takes these words; nothing is run."""
-    command = typer.main.get_command(cli.app)
+    command = typer.main.get_command(app.app)
     context = None
     while hasattr(command, "resolve_command"):
         context = command.make_context("ivota", [], parent=context, resilient_parsing=True)
@@ -107,10 +108,10 @@ def test_many_devices(cloud):
         device.hello("0.2")
         *commands, watch = console(section("Many devices"))
         for command in commands:
-            done = CliRunner(env=variables).invoke(cli.app, words_of(command))
+            done = CliRunner(env=variables).invoke(app.app, words_of(command))
             assert done.exit_code == 0, (command, done.output, done.exception)
         device.update(device.expect("update_firmware"))
-        done = CliRunner(env=variables).invoke(cli.app, words_of(watch))
+        done = CliRunner(env=variables).invoke(app.app, words_of(watch))
         assert "1 of 1 done" in done.output and done.exit_code == 0
 
 
@@ -132,7 +133,7 @@ def test_backup_and_restore(tmp_path):
 
     def run(command):
         if words := words_of(command):
-            done = CliRunner().invoke(cli.app, words)
+            done = CliRunner().invoke(app.app, words)
             assert done.exit_code == 0, (done.output, done.exception)
         else:
             subprocess.run(command, shell=True, check=True)
@@ -226,7 +227,7 @@ def test_a_fleet_server_says_so_when_its_broker_is_away():
             "postgresql://ivota:PASSWORD@db/ivota": "postgresql://127.0.0.1:1/x",
         }
         done = CliRunner().invoke(
-            cli.app, ["cloud", "--port", "0", *(swapped.get(each, each) for each in words[1:])]
+            app.app, ["cloud", "--port", "0", *(swapped.get(each, each) for each in words[1:])]
         )
     assert done.exit_code == 1 and "cannot be opened" in done.output
     assert "PASSWORD" not in json.dumps(done.output)

@@ -10,20 +10,14 @@ import pytest
 import sqlalchemy as sa
 from pages_support import Visitor, let_in
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.models import (
-    Assignment,
-    Campaign,
-    Device,
-    Firmware,
-    Member,
-)
+from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.pages import rendering
-from ivota_tools.cloud.tokens import local_token
-from ivota_tools.release import pack
-from ivota_tools.shots import releases, scene
-from ivota_tools.tree import CHECKOUT
+from ivota_tools.cloud.store.models import Assignment, Campaign, Device, Firmware, Member
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.firmware.release import pack
+from ivota_workshop.screenshots import releases, scene
 
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
 NOW = 1_800_000_000.0

@@ -8,13 +8,14 @@ import pytest
 import sqlalchemy as sa
 from pages_support import FRESH, PASSWORD, Visitor, let_in
 
-from ivota_tools.client_api import ApiError, Client
-from ivota_tools.cloud import Cloud, throttle, users
-from ivota_tools.cloud.models import Audit, Refusal, SignIn, User
-from ivota_tools.cloud.pages import live
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.accounts import sign_in_throttle, users
+from ivota_tools.cloud.accounts.tokens import LOCAL_TOKEN, local_token
+from ivota_tools.cloud.pages import live_events
 from ivota_tools.cloud.pages.app import make_pages
 from ivota_tools.cloud.pages.routing import safe_next
-from ivota_tools.cloud.tokens import LOCAL_TOKEN, local_token
+from ivota_tools.cloud.store.models import Audit, Refusal, SignIn, User
 
 READING = ("/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account")
 OPERATING = ("/campaigns/new", "/devices/new")
@@ -268,14 +269,14 @@ def test_no_other_site_signs_somebody_in(peopled):
 
 def test_guessing_is_slowed_down(peopled):
     with Visitor(peopled.api_url) as visitor:
-        for _ in range(throttle.HERE_MOST):
+        for _ in range(sign_in_throttle.HERE_MOST):
             assert "is wrong" in visitor.sign_in("admin", "wrong password", 401)
         text = visitor.sign_in("admin", PASSWORD, 429)
         assert "Too many tries" in text
-        assert 0 < int(visitor.page.headers["retry-after"]) <= throttle.WINDOW_S
+        assert 0 < int(visitor.page.headers["retry-after"]) <= sign_in_throttle.WINDOW_S
         visitor.sign_in("viewer")  # another name is not kept out
     with peopled.database.writing() as session:
-        session.execute(sa.update(Refusal).values(at=Refusal.at - throttle.WINDOW_S))
+        session.execute(sa.update(Refusal).values(at=Refusal.at - sign_in_throttle.WINDOW_S))
     with Visitor(peopled.api_url, "admin"):
         pass
 
@@ -283,14 +284,19 @@ def test_guessing_is_slowed_down(peopled):
 def test_one_address_and_one_name_have_limits_of_their_own(peopled):
     now = time.time()
     with peopled.database.writing() as session:
-        for number in range(throttle.ADDRESS_MOST):
-            throttle.refused(session, f"name{number}", "192.0.2.1", now)
-        assert throttle.wait_s(session, "somebody", "192.0.2.1", now) > 0
-        assert throttle.wait_s(session, "somebody", "192.0.2.2", now) == 0
-        for number in range(throttle.NAME_MOST):
-            throttle.refused(session, "admin", f"198.51.100.{number}", now)
-        assert throttle.wait_s(session, "ADMIN ", "203.0.113.1", now) > 0
-        assert throttle.wait_s(session, "ADMIN ", "203.0.113.1", now + throttle.WINDOW_S) == 0
+        for number in range(sign_in_throttle.ADDRESS_MOST):
+            sign_in_throttle.refused(session, f"name{number}", "192.0.2.1", now)
+        assert sign_in_throttle.wait_s(session, "somebody", "192.0.2.1", now) > 0
+        assert sign_in_throttle.wait_s(session, "somebody", "192.0.2.2", now) == 0
+        for number in range(sign_in_throttle.NAME_MOST):
+            sign_in_throttle.refused(session, "admin", f"198.51.100.{number}", now)
+        assert sign_in_throttle.wait_s(session, "ADMIN ", "203.0.113.1", now) > 0
+        assert (
+            sign_in_throttle.wait_s(
+                session, "ADMIN ", "203.0.113.1", now + sign_in_throttle.WINDOW_S
+            )
+            == 0
+        )
 
 
 def test_an_unknown_name_is_answered_like_a_wrong_password(peopled, monkeypatch):
@@ -351,9 +357,9 @@ def test_the_old_password_is_no_more_to_be_guessed_than_at_the_sign_in(peopled):
     weak = {"password": "viewer1234", "again": "viewer1234"}
     with Visitor(peopled.api_url, "viewer") as visitor:
         visitor.get("/account")
-        for _ in range(throttle.HERE_MOST + 1):
+        for _ in range(sign_in_throttle.HERE_MOST + 1):
             assert "little more than" in visitor.post("/account/password", old=PASSWORD, **weak)
-        for _ in range(throttle.HERE_MOST):
+        for _ in range(sign_in_throttle.HERE_MOST):
             assert "password is wrong" in visitor.post("/account/password", old="guessed", **new)
         assert "Too many tries" in visitor.post("/account/password", old=PASSWORD, **new)
 
@@ -499,7 +505,7 @@ def test_forms_have_a_limit(peopled):
 
 
 def test_a_page_is_told_that_its_reader_was_signed_out(peopled, monkeypatch):
-    monkeypatch.setattr(live, "CHECK_S", 0.1)
+    monkeypatch.setattr(live_events, "CHECK_S", 0.1)
     with Visitor(peopled.api_url, "viewer") as visitor:
         with visitor.http.stream("GET", "/live") as stream:
             lines = stream.iter_lines()

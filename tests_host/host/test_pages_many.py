@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from pages_support import Visitor, let_in
 from postgres_support import new_database
 
-from ivota_tools.cloud import Cloud, query
-from ivota_tools.cloud.database import Database
-from ivota_tools.cloud.models import Assignment, Change, Device, DeviceTag, Firmware
-from ivota_tools.cloud.pages import chart, looking, search
-from ivota_tools.cloud.pages.looking import Wanted
+from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.pages import device_search, fleet_queries, version_chart
+from ivota_tools.cloud.pages.fleet_queries import Wanted
+from ivota_tools.cloud.rollout import device_query
+from ivota_tools.cloud.store.database import Database
+from ivota_tools.cloud.store.models import Assignment, Change, Device, DeviceTag, Firmware
 
 NOW = 1_800_000_000.0
 
@@ -84,19 +85,19 @@ def test_the_search_means_what_a_campaign_means(database):
     crowd(database, 150)
     with database.reading() as session:
         for text in QUERIES:
-            wanted = {device.id for device in query.find(session, text, NOW)}
+            wanted = {device.id for device in device_query.find(session, text, NOW)}
             found: set[int] = set()
             for page in range(1, 5):
-                part = looking.devices(session, Wanted(text, sort="name", page=page), NOW)
+                part = fleet_queries.devices(session, Wanted(text, sort="name", page=page), NOW)
                 found |= {device.id for device in part.devices}
             assert found == wanted, text
-            assert part.page.count == len(wanted) == search.count(session, text, NOW)
+            assert part.page.count == len(wanted) == device_search.count(session, text, NOW)
 
 
 def test_the_chart_counts_back_from_what_runs_now(database):
     crowd(database, 200)
     with database.reading() as session:
-        shown = chart.versions(session, "24h", NOW)
+        shown = version_chart.versions(session, "24h", NOW)
         assert {layer.version for layer in shown.layers} <= {"0.1", "0.2", "0.10", "1.0-rc1",
                                                              "0.0", "older"}  # fmt: skip
         running = dict(

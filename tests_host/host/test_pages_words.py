@@ -1,8 +1,8 @@
 """What pages say in words: a device's life line, times, sizes, shares."""
 
-from ivota_tools.cloud.models import Assignment, Firmware, Report
-from ivota_tools.cloud.pages import words
-from ivota_tools.cloud.pages.story import tell
+from ivota_tools.cloud.pages import formatting
+from ivota_tools.cloud.pages.update_history import tell
+from ivota_tools.cloud.store.models import Assignment, Firmware, Report
 
 
 def said(at, state, percent=None, code=None, message=None, version="0.2"):
@@ -49,16 +49,16 @@ def test_a_download_that_begins_anew_is_counted_twice():
 
 
 def test_times_sizes_and_shares_as_people_say_them():
-    assert [words.span(s) for s in (0, 1.25, 59, 61, 3600, 3720, 90_000, 864_000)] == [
+    assert [formatting.span(s) for s in (0, 1.25, 59, 61, 3600, 3720, 90_000, 864_000)] == [
         "0 s", "1.2 s", "59 s", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h", "10 d",
     ]  # fmt: skip
-    assert [words.size(n) for n in (0, 1, 999, 1500, 708_482, 2_500_000)] == [
+    assert [formatting.size(n) for n in (0, 1, 999, 1500, 708_482, 2_500_000)] == [
         "0 bytes", "1 byte", "999 bytes", "1.5 kB", "708 kB", "2.5 MB",
     ]  # fmt: skip
-    assert [words.percent(s) for s in (0, 0.001, 0.5, 0.999, 1)] == [
+    assert [formatting.percent(s) for s in (0, 0.001, 0.5, 0.999, 1)] == [
         "0 %", "< 1 %", "50 %", "> 99 %", "100 %",
     ]  # fmt: skip
-    assert words.ago(None) == "never" and words.ago(100, 90) == "in 10 s"
-    assert words.detail('{"size": 2000, "tags": [], "everywhere": true}') == (
+    assert formatting.ago(None) == "never" and formatting.ago(100, 90) == "in 10 s"
+    assert formatting.detail('{"size": 2000, "tags": [], "everywhere": true}') == (
         "size 2.0 kB; tags none; everywhere"
     )

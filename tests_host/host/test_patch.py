@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from shim.modules import deflate
 from shim.streams import BytesIO
 
-from ivota_tools import patch
-from ivota_tools.patch import PatchError, Record
-from ivota_tools.patch.format import GROUP, HEADER, PIECE
-from ivota_tools.patch.making import deflated
+from ivota_tools.firmware import patch
+from ivota_tools.firmware.patch import PatchError, Record
+from ivota_tools.firmware.patch.format import GROUP, HEADER, PIECE
+from ivota_tools.firmware.patch.writer import deflated
 
 
 @pytest.fixture(scope="module")

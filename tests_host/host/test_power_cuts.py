@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.power import faults
-from ivota_tools.power.bench import Run, Said
-from ivota_tools.power.cuts import AFTER, KINDS, Cut, Images, Known, Recording
-from ivota_tools.power.reports import reports
-from ivota_tools.power.scenario import NEW
-from ivota_tools.power.scenarios import scenarios
-from ivota_tools.power.seen import Seen
 from ivota_tools.sim import Operation
 from ivota_tools.sim.filesystem import BLOCK
+from ivota_workshop.power import faults
+from ivota_workshop.power.bench import Run, Said
+from ivota_workshop.power.cuts import AFTER, KINDS, Cut, Images, Known, Recording
+from ivota_workshop.power.reports import reports
+from ivota_workshop.power.scenario import NEW
+from ivota_workshop.power.scenarios import scenarios
+from ivota_workshop.power.seen import Seen
 
 SCENARIOS = scenarios()
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from waiting import is_running, wait_until
 
-from ivota_tools.power.processes import processes
-from ivota_tools.power.seen import Seen
+from ivota_workshop.power.processes import processes
+from ivota_workshop.power.seen import Seen
 
 _PARENT = """
 import os, sys
-from ivota_tools.power.processes import processes
+from ivota_workshop.power.processes import processes
 if __name__ == "__main__":
     with processes(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)

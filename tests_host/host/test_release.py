@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools import bundle, release, toolchain
-from ivota_tools.release import ReleaseError, packing
-from ivota_tools.tree import CHECKOUT
+from ivota_tools import toolchain
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.firmware import bundle, release
+from ivota_tools.firmware.release import ReleaseError, packing
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools import set_up
+from ivota_workshop import set_up
 
 SCRIPT = Path(set_up.__file__)
 

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from typer.testing import CliRunner
 
-from ivota_tools import bundle, cli, release, signing
-from ivota_tools.release import ReleaseError, Signer
-from ivota_tools.signing_keys import PrivateKey, generate, load_private, load_public
+from ivota_tools.cli import app as cli
+from ivota_tools.firmware import bundle, release, signed_file
+from ivota_tools.firmware.release import ReleaseError, Signer
+from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private, load_public
 
 PASSPHRASE = "correct horse"
 
@@ -145,7 +146,7 @@ def test_the_bytes_of_a_signed_firmware(owner):
 
 def test_openssl_agrees(tmp_path, owner, keys):
     data = Signer(owner, 1).sign(b"payload", "1", "other")
-    payload, trailer = signing.split(data)
+    payload, trailer = signed_file.split(data)
     assert payload == b"payload"
     (tmp_path / "signed").write_bytes(trailer.signed)
     (tmp_path / "signature").write_bytes(trailer.signature)
@@ -160,24 +161,24 @@ def test_openssl_agrees(tmp_path, owner, keys):
 
 def test_every_changed_byte_is_found(owner):
     data = Signer(owner, 1, "t").sign(bytes(64), "1", "other")
-    assert signing.verify(data, [owner.public]).header.sequence == 1
+    assert signed_file.verify(data, [owner.public]).header.sequence == 1
     for at in range(len(data)):
         changed = bytearray(data)
         changed[at] ^= 1 << at % 8
         with pytest.raises(ReleaseError):
-            signing.verify(bytes(changed), [owner.public])
-    for wrong in (data[:-1], data[1:], data + b"\0", data[:-12], b"", signing.MAGIC):
+            signed_file.verify(bytes(changed), [owner.public])
+    for wrong in (data[:-1], data[1:], data + b"\0", data[:-12], b"", signed_file.MAGIC):
         with pytest.raises(ReleaseError):
-            signing.verify(wrong, [owner.public])
+            signed_file.verify(wrong, [owner.public])
 
 
 def test_only_a_trusted_key_counts(owner, other):
     data = Signer(owner, 1).sign(b"x", "1", "other")
-    assert signing.verify(data, [other.public, owner.public])
+    assert signed_file.verify(data, [other.public, owner.public])
     with pytest.raises(ReleaseError, match=f"says the key {owner.public.id}"):
-        signing.verify(data, [other.public])
+        signed_file.verify(data, [other.public])
     with pytest.raises(ReleaseError, match="not signed"):
-        signing.verify(b"x", [owner.public])
+        signed_file.verify(b"x", [owner.public])
 
 
 def framed(header: bytes, header_size=None, signature=bytes(384), size=None) -> bytes:
@@ -202,24 +203,24 @@ def good_header(**changes) -> bytes:
 
 
 def test_a_frame_of_any_shape():
-    assert signing.split(framed(good_header()))[0] == b"payload"
+    assert signed_file.split(framed(good_header()))[0] == b"payload"
     for header in (b"", b"{}", b"[]", b"5", b"null", b"\xff", b"{" * 500, b"[" * 512):
         with pytest.raises(ReleaseError, match="damaged"):
-            signing.split(framed(header))
+            signed_file.split(framed(header))
     for key in ("v", "version", "sequence", "target", "kind", "size", "sha256", "time", "key"):
         for value in ("left out", [], {}, 1.5, True, -1, 1 << 63, 10**400):
             if key == "size" and value in (-1, 1 << 63):
                 continue
             with pytest.raises(ReleaseError, match="damaged"):
-                signing.split(framed(good_header(**{key: value})))
+                signed_file.split(framed(good_header(**{key: value})))
     # A size that is a number, however wrong, is told by the payload.
     for size in (-1, 1 << 63):
-        assert not signing.fits(*signing.split(framed(good_header(size=size))))
+        assert not signed_file.fits(*signed_file.split(framed(good_header(size=size))))
     with pytest.raises(ReleaseError, match="damaged"):
-        signing.split(framed(good_header(more=1)))
+        signed_file.split(framed(good_header(more=1)))
     for sizes in ((513, 384), (65535, 384), (300, 383), (300, 65535), (0, 0)):
         with pytest.raises(ReleaseError, match="damaged"):
-            signing.split(framed(b" " * 300, *sizes[:1], bytes(384), sizes[1]))
+            signed_file.split(framed(b" " * 300, *sizes[:1], bytes(384), sizes[1]))
 
 
 def test_what_is_signed_has_its_limits(owner):
@@ -235,7 +236,7 @@ def test_what_is_signed_has_its_limits(owner):
         Signer(owner, 1).sign(b"x", "x" * 33, "other")
     longest = Signer(owner, (1 << 32) - 1, "\U0001f600" * 32, 1 << 40)
     data = longest.sign(b"x", "\U0001f600" * 32, "esp32-image")
-    assert len(signing.verify(data, [owner.public]).signed) > 450
+    assert len(signed_file.verify(data, [owner.public]).signed) > 450
 
 
 # --- releases
@@ -253,7 +254,7 @@ def test_a_signed_bundle(app, tmp_path, owner):
         hashlib.md5(data).hexdigest(),
         hashlib.sha256(data).hexdigest(),
     )
-    assert made.signed == signing.verify(data, [owner.public]).header
+    assert made.signed == signed_file.verify(data, [owner.public]).header
     assert (made.signed.version, made.signed.sequence) == ("0.2", 5)
     assert (made.signed.target, made.signed.time) == ("blinky", 0)
     again = release.pack(app, "0.2", out=tmp_path / "y.bin", pad_to=20_000, signer=signer)
@@ -294,8 +295,8 @@ def test_a_payload_that_was_not_signed_is_no_release(app, tmp_path, owner):
 def test_going_back_on_purpose(app, tmp_path, owner, other):
     old = release.pack(app, "0.1", out=tmp_path / "1.bin", signer=Signer(owner, 1, "t", 5))
     made = release.sign(old.path, Signer(other, 3), out=tmp_path / "3.bin", again=True)
-    payload, trailer = signing.split(made.path.read_bytes())
-    assert payload == signing.split(old.path.read_bytes())[0]
+    payload, trailer = signed_file.split(made.path.read_bytes())
+    assert payload == signed_file.split(old.path.read_bytes())[0]
     assert trailer.header.sequence == 3 and trailer.header.key == other.public.id
     assert (made.signed.target, made.signed.version, made.signed.time) == ("t", "0.1", 0)
     moved = release.sign(old.path, Signer(other, 3, "u"), out=tmp_path / "3.bin", again=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import is_running, wait_until
 
-from ivota_tools.mpy import compile_mpy
+from ivota_tools.firmware.mpy_compiler import compile_mpy
 from ivota_tools.sim import Board, BoardError
 
 CHECKOUT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = (sys.executable, "-c", "from ivota_tools.sim.cli import app; app()", "board")
+COMMAND = (sys.executable, "-c", "from ivota_tools.cli.sim import app; app()", "board")
 
 
 def _start(*options: str) -> "subprocess.Popen[str]":

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ivota_tools.sim import Board, BoardError, Fault, Flash, FlashError, operations
+from ivota_tools.sim.esp32_image import SOURCE_MAGIC, is_valid, make_image
 from ivota_tools.sim.filesystem import BLOCK
-from ivota_tools.sim.image import SOURCE_MAGIC, is_valid, make_image
 from ivota_tools.sim.otadata import (
     ABORTED,
     INVALID,

@@ -21,7 +21,7 @@ from badserver import BadServer
 from board_support import CALLBACK_MAIN, MakeBoard, settings
 from wire import Wire
 
-from ivota_tools.cloud.broker import Broker
+from ivota_tools.cloud.mqtt.broker import Broker
 from ivota_tools.sim import Board, Proxy
 
 _numbers = itertools.count()

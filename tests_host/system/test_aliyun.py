@@ -22,9 +22,9 @@ from board_support import MakeBoard
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import WAIT_S
 
-from ivota_tools.cloud.broker import Broker
-from ivota_tools.mqtt import end
-from ivota_tools.release import pack
+from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.common.mqtt_client import end
+from ivota_tools.firmware.release import pack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "thermometer"
 

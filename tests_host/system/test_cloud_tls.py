@@ -14,9 +14,9 @@ from certificates import Issued, issue
 from pages_support import Visitor, let_in
 from waiting import WAIT_S
 
-from ivota_tools.client_api import ApiError, Client
+from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Certificate, Cloud, CloudError
-from ivota_tools.cloud.tokens import local_token
+from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.sim import Board
 
 

@@ -16,19 +16,19 @@ from axe_playwright_python.sync_playwright import Axe
 from board_support import settings
 from playwright.sync_api import expect
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.models import Device, Firmware
-from ivota_tools.cloud.pages import live
-from ivota_tools.cloud.rollout import BackOff
-from ivota_tools.cloud.tokens import local_token
-from ivota_tools.cloud.users import create
-from ivota_tools.release import pack
-from ivota_tools.shots.browser import browser as chromium
-from ivota_tools.shots.browser import context, sign_in
-from ivota_tools.shots.consoles import NAME, PASSWORD, consoles
+from ivota_tools.cloud.accounts.tokens import local_token
+from ivota_tools.cloud.accounts.users import create
+from ivota_tools.cloud.pages import live_events
+from ivota_tools.cloud.rollout.assignment_rules import BackOff
+from ivota_tools.cloud.store.models import Device, Firmware
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board, Proxy
-from ivota_tools.tree import CHECKOUT
+from ivota_workshop.screenshots.browser import browser as chromium
+from ivota_workshop.screenshots.browser import context, sign_in
+from ivota_workshop.screenshots.consoles import NAME, PASSWORD, consoles
 
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
 COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules that a scheme may break
@@ -465,7 +465,7 @@ def test_without_javascript_all_but_the_upload_works(browser, shown):
 
 
 def test_signing_out_elsewhere_ends_an_open_page(browser, shown, signed_in, monkeypatch):
-    monkeypatch.setattr(live, "CHECK_S", 0.2)
+    monkeypatch.setattr(live_events, "CHECK_S", 0.2)
     with signed_in() as page, signed_in() as other:
         expect(page.locator("[data-link].on")).to_be_visible()
         other.goto(f"{shown.url}/account")

@@ -24,9 +24,9 @@ from board_support import seen, settings
 from waiting import wait_until
 from wire import Wire
 
-from ivota_tools import bundle
-from ivota_tools.cloud.broker import Broker
-from ivota_tools.mpy import compile_mpy
+from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.firmware import bundle
+from ivota_tools.firmware.mpy_compiler import compile_mpy
 from ivota_tools.sim import Board
 from ivota_tools.sim.filesystem import Memory, mounted, put
 from ivota_tools.sim.flash import Flash

@@ -15,16 +15,16 @@ from test_signed import CRASHES, Field, Make, changed, esp32, field, keys, make
 from waiting import WAIT_S, wait_until
 from wire import Wire
 
-from ivota_tools import patch
-from ivota_tools.bench import patched
-from ivota_tools.bench.download.lane import Outcome
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
-from ivota_tools.signing import split
+from ivota_tools.firmware import patch
+from ivota_tools.firmware.signed_file import split
 from ivota_tools.sim import Board
+from ivota_tools.sim.esp32_image import make_image
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.flash import Fault
-from ivota_tools.sim.image import make_image
+from ivota_workshop.bench import patched
+from ivota_workshop.bench.download.lane import Outcome
 
 __all__ = ["esp32", "field", "keys", "make"]  # fixtures
 

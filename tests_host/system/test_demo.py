@@ -18,15 +18,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from waiting import WAIT_S, wait_until
 
-from ivota_tools.demo import delta, play, readme, roll_back, update
+from ivota_tools.common.mqtt_client import end
+from ivota_tools.demo import command, delta_scene, readme_output, rollback_scene, update_scene
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
-from ivota_tools.mqtt import end
 from ivota_tools.sim.flash import Flash
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "ivota_tools.demo", "--build"]
 
-GOOD = update.Outcome(
+GOOD = update_scene.Outcome(
     version_before="0.1",
     version_after="0.2",
     cloud_state="done",
@@ -42,7 +42,7 @@ GOOD = update.Outcome(
     states=[State("downloading", 0.1, [0, 100]), State("done", 20.0, [])],
 )
 
-GOOD_ROLL_BACK = roll_back.Outcome(
+GOOD_ROLL_BACK = rollback_scene.Outcome(
     version_before="0.2",
     version_pushed="0.3",
     version_after="0.2",
@@ -58,7 +58,7 @@ GOOD_ROLL_BACK = roll_back.Outcome(
     states=[State("downloading", 0.1, [0, 100]), State("fail", 2.0, [], "-5 crashed")],
 )
 
-GOOD_DELTA = delta.Outcome(
+GOOD_DELTA = delta_scene.Outcome(
     version_before="0.2",
     version_after="0.4",
     cloud_state="done",
@@ -151,7 +151,7 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert state["active"] == "/firmware/0.4.new"
     assert "trial" not in state
 
-    assert shape(done.stdout) == shape(readme.read(ROOT / "README.md"))
+    assert shape(done.stdout) == shape(readme_output.read(ROOT / "README.md"))
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_everything_of_the_delta_counts() -> None:
 
 def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path) -> None:
     board = mqtt.Client(CallbackAPIVersion.VERSION2)
-    with Stage(tmp_path / "demo", update.CONFIG) as stage:
+    with Stage(tmp_path / "demo", update_scene.CONFIG) as stage:
         board.connect("127.0.0.1", stage.cloud.mqtt_port)
         board.loop_start()
         for version, state, code in (("0.2", "done", "0"), ("0.3", "fail", "-5")):
@@ -242,16 +242,18 @@ def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path
 
 def test_readme_gets_what_was_printed(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"before\n\n{readme.BEGIN}\nold\n{readme.END}\n\nafter\n")
-    readme.write(path, "0.2\n  1.0 s a line\n\n0.2\n╭─────╮\n│ MD5 │\n╰─────╯\n")
-    shown = readme.read(path)
-    assert path.read_text() == f"before\n\n{readme.BEGIN}{shown}{readme.END}\n\nafter\n"
+    path.write_text(f"before\n\n{readme_output.BEGIN}\nold\n{readme_output.END}\n\nafter\n")
+    readme_output.write(path, "0.2\n  1.0 s a line\n\n0.2\n╭─────╮\n│ MD5 │\n╰─────╯\n")
+    shown = readme_output.read(path)
+    assert (
+        path.read_text() == f"before\n\n{readme_output.BEGIN}{shown}{readme_output.END}\n\nafter\n"
+    )
     tables, folded = re.findall(r"```text\n(.*?)\n```", shown, re.S)
     assert tables == "0.2\n╭─────╮\n│ MD5 │\n╰─────╯"
     assert folded == "0.2\n  1.0 s a line"
     path.write_text("no markers")
     with pytest.raises(ValueError, match="markers"):
-        readme.read(path)
+        readme_output.read(path)
 
 
 def test_kept_it_says_where_the_console_is(
@@ -259,7 +261,7 @@ def test_kept_it_says_where_the_console_is(
 ) -> None:
     """Until Ctrl-C: the link makes the first user, the board is on, commands are told the way."""
     seen: list[str] = []
-    with play.Stage(tmp_path, update.CONFIG, True) as stage:
+    with command.Stage(tmp_path, update_scene.CONFIG, True) as stage:
 
         def look(_timeout_s: float) -> None:
             link = stage.cloud.set_up_url
@@ -268,7 +270,7 @@ def test_kept_it_says_where_the_console_is(
             raise KeyboardInterrupt
 
         monkeypatch.setattr(stage.cloud, "wait", look)
-        play._keep(Console(width=80), stage)
+        command._keep(Console(width=80), stage)
         printed = capsys.readouterr().out
         assert stage.cloud.set_up_url in printed
         assert f"IVOTA_URL={stage.cloud.api_url}" in printed

@@ -17,12 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools import dist, toolchain, tree
-from ivota_tools.board.files import board_files
-from ivota_tools.client_api import Client
+from ivota_tools import toolchain
+from ivota_tools.api_client import Client
+from ivota_tools.board.board_files import board_files
 from ivota_tools.cloud import Cloud
-from ivota_tools.release import pack
+from ivota_tools.common import project_files
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
+from ivota_workshop import distribution
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "thermometer"
@@ -32,7 +34,7 @@ EXAMPLE = ROOT / "examples" / "thermometer"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return dist.write_wheel(tmp_path_factory.mktemp("dist"))
+    return distribution.write_wheel(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,12 @@ def run(command: list[object], cwd: Path) -> str:
 def test_the_commands_of_the_wheel(installed: Path, tmp_path: Path) -> None:
     """Nothing of the checkout is needed: not for a release, a board's files, a cloud, a device."""
     where = run(
-        [installed / "python", "-c", "from ivota_tools import tree; print(tree.root())"], tmp_path
+        [
+            installed / "python",
+            "-c",
+            "from ivota_tools.common import project_files; print(project_files.root())",
+        ],
+        tmp_path,
     )
     assert where.strip().endswith("site-packages/ivota_tools/_device")
     said = run([installed / "ivota", "--help"], tmp_path)
@@ -81,8 +88,9 @@ def test_the_commands_of_the_wheel(installed: Path, tmp_path: Path) -> None:
     made = json.loads(run([installed / "ivota", *words], tmp_path))
     pack(tmp_path / "app", "0.2", out=tmp_path / "here.bin")
     assert Path(tmp_path, made["path"]).read_bytes() == (tmp_path / "here.bin").read_bytes()
-    files = "from ivota_tools.board.files import board_files; from ivota_tools import tree; "
-    files += "print(len(board_files(tree.root())))"
+    files = "from ivota_tools.board.board_files import board_files; "
+    files += "from ivota_tools.common import project_files; "
+    files += "print(len(board_files(project_files.root())))"
     assert run([installed / "python", "-c", files], tmp_path).strip() == str(
         len(board_files(ROOT))
     )
@@ -133,8 +141,8 @@ def test_an_application_is_type_checked(installed: Path, tmp_path: Path) -> None
 
 
 def test_the_wheel_says_the_one_version(wheel: Path) -> None:
-    assert wheel.name == f"ivota-{tree.version()}-py3-none-any.whl"
-    assert json.loads((ROOT / "package.json").read_text())["version"] == tree.version()
+    assert wheel.name == f"ivota-{project_files.version()}-py3-none-any.whl"
+    assert json.loads((ROOT / "package.json").read_text())["version"] == project_files.version()
     assert not re.search(r'^version = "', (ROOT / "pyproject.toml").read_text(), re.M)
 
 
@@ -153,7 +161,7 @@ def mip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         base = f"http://127.0.0.1:{server.server_port}/"
-        dist.write_mip(folder, base)
+        distribution.write_mip(folder, base)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield base
@@ -191,10 +199,10 @@ def starters() -> dict[str, Path]:
 
 
 def test_every_file_is_in_one_list() -> None:
-    lists = dist.contents()
-    assert set(lists) == {"package", *dist.EXTRAS}
-    assert sorted(sum(lists.values(), [])) == tree.library_files(ROOT)
-    for extra, names in dist.EXTRAS.items():
+    lists = distribution.contents()
+    assert set(lists) == {"package", *distribution.EXTRAS}
+    assert sorted(sum(lists.values(), [])) == project_files.library_files(ROOT)
+    for extra, names in distribution.EXTRAS.items():
         for name in names:
             assert f"ivota/{name}.py" in lists[extra]
 
@@ -273,8 +281,8 @@ def test_what_is_not_there_is_said(
         assert fetched == []
 
 
-@pytest.mark.parametrize("extra", sorted(dist.EXTRAS))
+@pytest.mark.parametrize("extra", sorted(distribution.EXTRAS))
 def test_an_extra_is_what_it_says(mip: str, tmp_path: Path, extra: str) -> None:
     lib = install(mip, tmp_path, extra)
     names = {path.stem for path in (lib / "ivota").glob("*.mpy")}
-    assert names == set(dist.EXTRAS[extra])
+    assert names == set(distribution.EXTRAS[extra])

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ivota_tools.bench.download import flash, soak
-from ivota_tools.bench.download.flash import SEGMENT_RATE, SIZE, Stage, stage
-from ivota_tools.bench.download.plan import KINDS, plan
-from ivota_tools.bench.download.stage import Answer, update_firmware
+from ivota_workshop.bench.download import flash, soak
+from ivota_workshop.bench.download.flash import SEGMENT_RATE, SIZE, Stage, stage
+from ivota_workshop.bench.download.plan import KINDS, plan
+from ivota_workshop.bench.download.stage import Answer, update_firmware
 
 BLOCKS = -(-SIZE // 4096)
 

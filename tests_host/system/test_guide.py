@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.bench.download.stage import Cloud as Talk
-from ivota_tools.bench.peers.run import Files
+from ivota_tools.api_client import Client
 from ivota_tools.board.config import parse_config
-from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.broker import Broker
-from ivota_tools.release import pack
+from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board, Proxy
+from ivota_workshop.bench.download.stage import Cloud as Talk
+from ivota_workshop.bench.peers.run import Files
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
@@ -194,7 +194,7 @@ def test_the_first_delta(cloud: Cloud, tmp_path: Path) -> None:
         assert device["state"] == "done"
         (app / "app.py").write_text("async def main():\n    print('more')\n")
         subprocess.run(
-            [sys.executable, "-m", "ivota_tools.cli", *release.split()],
+            [sys.executable, "-m", "ivota_tools", *release.split()],
             cwd=tmp_path,
             env={**os.environ, "IVOTA_URL": cloud.api_url},
             check=True,

@@ -13,11 +13,11 @@ from badserver import BadServer, Step
 from board_support import DIES_AFTER_BOOT_PY, DIES_AT_ONCE, MakeBoard, settings
 from wire import Wire
 
-from ivota_tools.cloud.broker import Broker
-from ivota_tools.release import pack
+from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
+from ivota_tools.sim.esp32_image import make_image
 from ivota_tools.sim.filesystem import BLOCK
-from ivota_tools.sim.image import make_image
 from ivota_tools.sim.otadata import ABORTED, VALID
 
 BLOCKS = 128  # of the file system: the package and little more

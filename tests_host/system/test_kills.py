@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 from waiting import WAIT_S
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.release import pack
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Proxy
 
 KILLS = 20

@@ -11,10 +11,10 @@ import subprocess
 
 import pytest
 
-from ivota_tools.bench import trust
-from ivota_tools.bench.download import heap
+from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.toolchain import micropython
-from ivota_tools.tree import CHECKOUT
+from ivota_workshop.bench import trust
+from ivota_workshop.bench.download import heap
 
 HEAP_BYTES = 35_328  # 32 bits, in which a whole update must succeed
 SIGNED_HEAP_BYTES = 35_840  # the same of a board that takes only what is signed

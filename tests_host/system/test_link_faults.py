@@ -20,8 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from waiting import WAIT_S
 from wire import Wire
 
-from ivota_tools.cloud.broker import Broker
-from ivota_tools.mqtt import end
+from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.common.mqtt_client import end
 from ivota_tools.sim import Proxy
 
 KEEPALIVE_S = 2
@@ -312,7 +312,7 @@ def test_without_acknowledgements_reports_are_sent_again(
 def test_reconnecting_costs_neither_heap_nor_sockets(
     broker: Broker, name: str, tmp_path: Path, proxy: Callable[[int], Proxy]
 ) -> None:
-    from ivota_tools.bench.reconnects import run
+    from ivota_workshop.bench.reconnects import run
 
     found = run(tmp_path, broker.port, name, rounds=60)
     assert found["reconnects"] == 60

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.power import fat
-from ivota_tools.power.bench import Bench
-from ivota_tools.power.campaign import Campaign, workplace
-from ivota_tools.power.cases import Result, replay
-from ivota_tools.power.cuts import AFTER, Cut, Images
-from ivota_tools.power.faults import MISTAKES, catch
-from ivota_tools.power.forkserver import ForkServer
-from ivota_tools.power.judge import loss_most
-from ivota_tools.power.plan import QUICK, singles
-from ivota_tools.power.played import Played, play
-from ivota_tools.power.scenarios import scenarios
-from ivota_tools.power.soak import Soak
-from ivota_tools.power.stage import stage
-from ivota_tools.power.tally import Tally
-from ivota_tools.power.work import Task
+from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.sim.board import HARD_RESET, PWRON_RESET
 from ivota_tools.sim.filesystem import BLOCK
-from ivota_tools.tree import CHECKOUT
+from ivota_workshop.power import fat
+from ivota_workshop.power.bench import Bench
+from ivota_workshop.power.campaign import Campaign, workplace
+from ivota_workshop.power.cases import Result, replay
+from ivota_workshop.power.cuts import AFTER, Cut, Images
+from ivota_workshop.power.faults import MISTAKES, catch
+from ivota_workshop.power.forkserver import ForkServer
+from ivota_workshop.power.judge import loss_most
+from ivota_workshop.power.plan import QUICK, singles
+from ivota_workshop.power.played import Played, play
+from ivota_workshop.power.scenarios import scenarios
+from ivota_workshop.power.soak import Soak
+from ivota_workshop.power.stage import stage
+from ivota_workshop.power.tally import Tally
+from ivota_workshop.power.work import Task
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_soak_goes_on_and_ends_when_the_code_changes(
     again = Soak(folder / "soak")
     assert again.done == soak.done and again.states == soak.states
     assert again.tally == soak.tally and again.tally.states == 2
-    monkeypatch.setattr("ivota_tools.power.soak.code", lambda: "other")
+    monkeypatch.setattr("ivota_workshop.power.soak.code", lambda: "other")
     with pytest.raises(RuntimeError, match="code has changed"):
         again.save()
     assert Soak(folder / "soak").tally.states == 0

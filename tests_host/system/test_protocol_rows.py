@@ -17,7 +17,7 @@ from board_support import seen
 from waiting import wait_until
 from wire import report_progress
 
-from ivota_tools.release import pack
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
 
 FILE = "/f.bin"

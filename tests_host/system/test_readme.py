@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from ivota_tools.api_client import Client
 from ivota_tools.board.config import parse_config
-from ivota_tools.client_api import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.release import inspect, pack
+from ivota_tools.firmware.release import inspect, pack
 from ivota_tools.sim import Board
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,9 @@ def commands() -> list[list[str]]:
 
 def test_named_tests_exist() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests_host").glob("*/test_*.py"))
-    cases = "".join(path.read_text() for path in (ROOT / "tools/bench/traps").glob("*.py"))
+    cases = "".join(
+        path.read_text() for path in (ROOT / "tools/ivota_workshop/bench/traps").glob("*.py")
+    )
     names = re.findall(r"`(?:\w+\.py::)?(test_\w+)(?:\[(\w+)\])?`", README)
     assert len(set(names)) == len(names) > 60
     for name, case in names:

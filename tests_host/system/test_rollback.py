@@ -10,7 +10,7 @@ import pytest
 from badserver import BadServer
 from wire import Wire
 
-from ivota_tools.release import pack
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
 
 APPLICATIONS = {

@@ -15,14 +15,14 @@ from board_support import DIES_AFTER_BOOT_PY, MakeBoard, settings
 from test_limits import HEAP_BYTES
 from wire import Message, Wire
 
-from ivota_tools.bench import trust
-from ivota_tools.cloud.broker import Broker
-from ivota_tools.release import Signer, pack, sign
-from ivota_tools.signing import split
-from ivota_tools.signing_keys import PrivateKey, generate, load_private
+from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.firmware.release import Signer, pack, sign
+from ivota_tools.firmware.signed_file import split
+from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board
+from ivota_tools.sim.esp32_image import make_image
 from ivota_tools.sim.filesystem import BLOCK
-from ivota_tools.sim.image import make_image
+from ivota_workshop.bench import trust
 
 TARGET = "thermometer"
 IDLE = "import asyncio\n\n\nasync def main():\n    while True:\n        await asyncio.sleep(1)\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.bench import small
-from ivota_tools.bench.small import Work
+from ivota_workshop.bench import small
+from ivota_workshop.bench.small import Work
 
 
 @pytest.fixture(scope="module")

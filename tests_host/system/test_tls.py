@@ -16,7 +16,7 @@ from mosquittos import Mosquitto
 from waiting import WAIT_S
 from wire import Wire
 
-from ivota_tools.cloud.broker import Broker
+from ivota_tools.cloud.mqtt.broker import Broker
 from ivota_tools.sim import Board
 from ivota_tools.toolchain import micropython
 

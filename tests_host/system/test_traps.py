@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from certificates import Issued, issue
 
-from ivota_tools.bench.traps import (
+from ivota_workshop.bench.traps import (
     CASES,
     FAULT,
     HANG,
@@ -21,7 +21,7 @@ from ivota_tools.bench.traps import (
     run_bare,
     run_ours,
 )
-from ivota_tools.bench.traps.server import Peer, Server
+from ivota_workshop.bench.traps.server import Peer, Server
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -11,9 +11,9 @@ import pytest
 from board_support import settings
 from waiting import WAIT_S
 
-from ivota_tools.client_api import Client
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.release import pack
+from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board, Cut, Proxy
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "thermometer"

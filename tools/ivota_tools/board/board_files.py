@@ -1,0 +1,42 @@
+"""What belongs on a board: the files of this checkout or wheel, as they lie on its flash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ivota_tools.board.errors import BoardError
+from ivota_tools.common.project_files import library_files
+from ivota_tools.firmware.mpy_compiler import compile_mpy
+from ivota_tools.firmware.names import names_of
+
+CONFIG = "/ivota.json"
+KEPT = "/ivota-kept.json"
+"""The board's own copy of the last configuration with which it reached the cloud."""
+STATE = "/ivota-state.json"
+
+STARTERS = ("/boot.py", "/main.py")
+"""The files at the root that an application may have of its own."""
+
+PACKAGE = "/lib/ivota"
+
+
+def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
+    """Path on the board → content. The package is compiled unless `source`.
+
+    boot.py, main.py and bundlefs.py stay source: they must still start when an update has
+    brought an interpreter that reads another generation of .mpy.
+    """
+    if not (root / "lib" / "ivota").is_dir():
+        raise BoardError(f"{root}/lib/ivota is missing: run from a whole checkout of ivota")
+    files: dict[str, bytes] = {}
+    contents = {path: (root / "lib" / path).read_bytes() for path in library_files(root)}
+    names = names_of({path: data for path, data in contents.items() if path[-3:] == ".py"})
+    for path, content in contents.items():
+        name = f"/lib/{path}"
+        if not source and name.startswith(PACKAGE + "/") and name.endswith(".py"):
+            name, content = name[:-3] + ".mpy", compile_mpy(content, path, names)
+        files[name] = content
+    files["/bundlefs.py"] = (root / "lib" / "bundlefs.py").read_bytes()
+    for name in STARTERS:
+        files[name] = (root / name[1:]).read_bytes()
+    return files

@@ -1,0 +1,211 @@
+"""`ivota board install`, step by step; no printing here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.board import on_board
+from ivota_tools.board.board_files import CONFIG, KEPT, PACKAGE, STARTERS, STATE, board_files
+from ivota_tools.board.config import check_config
+from ivota_tools.board.errors import BoardError
+from ivota_tools.board.identity import about, heads, is_ours, is_stock, names_in, own_files
+from ivota_tools.board.mpremote import Mpremote, call_source
+
+# Modules that most firmware brings along, and the package cannot do without.
+NEEDED = ("umqtt.simple", "requests")
+
+# Called with a file's path, the bytes copied so far, and the bytes there are to copy.
+Progress = Callable[[str, int, int], None]
+
+
+def install(
+    board: Mpremote,
+    given: bytes | None,
+    *,
+    root: Path,
+    source: bool = False,
+    force: bool = False,
+    reset: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Puts ivota and a configuration that was checked on the board; only what differs is copied.
+
+    Where none is given the board keeps the one it has. Every file is copied beside its place and
+    checked there; then all take their places. Raises BoardError.
+    """
+    wanted = _wanted(root, source, given)
+    own = {name: wanted[name] for name in STARTERS}
+    with board.restart_on_failure():
+        if given is not None:
+            settings = json.loads(given)
+        else:
+            settings = _its_own_configuration(board, root)
+        # A soft reset first: it ends the application's threads and frees its memory.
+        found = _look(board, wanted, settings, resume=False)
+        if not source and found["mpy"] != _mpy_generation(wanted):
+            source = True
+            wanted = _wanted(root, source, given)
+            found = _look(board, wanted, settings, resume=True)
+        board.ask(on_board.feed_watchdog, config=CONFIG, state=STATE)
+        state = board.ask(on_board.load, path=STATE) or {}
+        _check_missing(found, settings)
+        aside = _foreign(found, own, force)
+        differ = [
+            path
+            for path, data in wanted.items()
+            if found["files"][path] != [len(data), hashlib.sha256(data).hexdigest()]
+        ]
+        unwanted = _unwanted(found, wanted, differ)
+        _check_room(found, [len(wanted[path]) for path in differ])
+        if differ:
+            _copy(board, {path: wanted[path] for path in differ}, progress)
+        if differ or unwanted:
+            digests = [[path, hashlib.sha256(wanted[path]).hexdigest()] for path in differ]
+            damaged = board.ask(on_board.swap, files=digests, aside=aside, unwanted=unwanted)
+            if damaged:
+                raise BoardError(
+                    f"{', '.join(damaged)} did not arrive whole, so nothing was changed. Check "
+                    "the cable and try again"
+                )
+        if reset:
+            board.reset()
+    return {
+        "port": board.port,
+        "board": about(found),
+        "device": f"{settings['product_id']}/{settings['device_name']}",
+        "copied": differ,
+        "unchanged": len(wanted) - len(differ),
+        "removed": unwanted,
+        "kept": [new for _, new in aside],
+        "source": source,
+        "active": state.get("active"),
+        "reset": reset,
+    }
+
+
+def _wanted(root: Path, source: bool, given: bytes | None) -> dict[str, bytes]:
+    """Path on the board → content, of all that is to lie there."""
+    files = board_files(root, source)
+    if given is not None:
+        files[CONFIG] = given
+    return files
+
+
+def _its_own_configuration(board: Mpremote, root: Path) -> dict[str, Any]:
+    settings = board.ask(on_board.load, path=CONFIG)
+    if settings is None:
+        raise BoardError("there is no configuration on the board yet: give one with --config")
+    return check_config(settings, "the board's configuration", root)
+
+
+def _look(
+    board: Mpremote, wanted: dict[str, bytes], settings: dict[str, Any], *, resume: bool
+) -> dict[str, Any]:
+    found = board.ask(
+        on_board.look,
+        resume=resume,
+        paths=[*wanted, *_referred(settings)],
+        folders=["/", "/lib", PACKAGE],
+        heads=list(STARTERS),
+        modules=list(NEEDED),
+    )
+    return dict(found)
+
+
+def _referred(settings: dict[str, Any]) -> dict[str, str]:
+    """Path → key, for each file on the board that the configuration names."""
+    named = {f"{part}.ca": (settings.get(part) or {}).get("ca") for part in ("mqtt", "http")}
+    files = {path: key for key, path in named.items() if path}
+    return files | dict.fromkeys(settings.get("keys") or (), "keys")
+
+
+def _check_missing(found: dict[str, Any], settings: dict[str, Any]) -> None:
+    for path, key in _referred(settings).items():
+        if not found["files"][path]:
+            raise BoardError(
+                f"{key} names {path}, which is not on the board. Put it there: "
+                f"`mpremote fs cp FILE :{path}`"
+            )
+    if found["missing"]:
+        raise BoardError(
+            f"the board's firmware lacks {' and '.join(found['missing'])}. Install first: "
+            f"`mpremote mip install {' '.join(found['missing'])}`"
+        )
+
+
+def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[list[str]]:
+    """[from, to] for what has to be set aside; raises BoardError where that is not allowed."""
+    foreign = [
+        name
+        for name, head in heads(found).items()
+        if not is_ours(head, own[name]) and not is_stock(head)
+    ]
+    if foreign and not force:
+        raise BoardError(
+            f"{' and '.join(foreign)} on the board is not ivota's. Nothing was changed. --force "
+            "keeps it with .bak added to its name and puts ivota's in its place; to keep using "
+            "it, install only the package: `mpremote mip install ./package.json`"
+        )
+    taken = [f"{name}.bak" for name in foreign if f"{name[1:]}.bak" in names_in(found, "/")]
+    if taken:
+        raise BoardError(
+            f"{' and '.join(taken)} is on the board already, and would be lost. Copy it away and "
+            f"delete it: `mpremote fs rm :{taken[0]}`"
+        )
+    return [[name, f"{name}.bak"] for name in foreign]
+
+
+def _unwanted(found: dict[str, Any], wanted: dict[str, bytes], differ: list[str]) -> list[str]:
+    """Older modules, because MicroPython prefers a .py to the .mpy beside it, and temporaries
+    that an install left which was broken off; those in `differ` will be overwritten. The board's
+    copy of a configuration goes with it: a board without a clock might take the new one, which
+    then has the same time, for the old one with damage."""
+    kept = {*wanted, *(f"{path}~" for path in differ)}
+    if CONFIG not in differ:
+        kept.add(KEPT)
+    return [path for path in own_files(found) if path not in kept]
+
+
+def _check_room(found: dict[str, Any], sizes: list[int]) -> None:
+    block = found["block"]
+    need = sum(size // block + 1 for size in sizes) * block
+    if need > found["free"]:
+        raise BoardError(
+            f"the board has {found['free'] // 1024} KiB free, and {need // 1024} KiB are needed. "
+            "Delete files that you do not need: `mpremote fs tree`"
+        )
+
+
+def _copy(board: Mpremote, files: dict[str, bytes], progress: Progress | None) -> None:
+    """Copies each file to its path with ~ added."""
+    total = sum(map(len, files.values()))
+    folders = ["/lib", PACKAGE]
+    with tempfile.TemporaryDirectory() as place:
+        commands = ["exec", call_source(on_board.make_folders, folders=folders)]
+        starts: dict[str, tuple[str, int]] = {}
+        before = 0
+        for number, (path, data) in enumerate(files.items()):
+            local = Path(place, str(number))
+            local.write_bytes(data)
+            commands += ["+", "fs", "cp", "-f", local.as_posix(), f":{path}~"]
+            starts[f"cp {local.as_posix()} :{path}~"] = (path, before)
+            before += len(data)
+
+        def on_line(line: str) -> None:
+            if progress and line in starts:
+                path, done = starts[line]
+                progress(path, done, total)
+
+        board.run(*commands, on_line=on_line)
+    if progress:
+        progress("", total, total)
+
+
+def _mpy_generation(files: dict[str, bytes]) -> int:
+    """The second byte of every .mpy file; a board reads only its own generation."""
+    return next(data[1] for path, data in files.items() if path.endswith(".mpy"))

@@ -1,0 +1,199 @@
+"""The board at a serial port, reached through the real mpremote as its own process."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+from ivota_tools.board import on_board
+from ivota_tools.board.errors import BoardError, SilentError
+from ivota_tools.board.serial_ports import check_port, in_use, need_mpremote
+
+ANSWER = "ivota-answer: "
+QUIET_S = 60
+"""mpremote waits without limit for some answers; a board that is silent this long is stuck."""
+RESET_S = 0.5
+"""A board that was told to reset has done it by then."""
+
+
+def call_source(function: Callable[..., Any], **arguments: Any) -> str:
+    """The code that calls a function of on_board.py on the board and prints its answer."""
+    names = [function.__name__]
+    parts: list[str] = []
+    for name in names:
+        source = _bare(inspect.getsource(getattr(on_board, name)))
+        parts.insert(0, source)
+        for called in re.findall(r"\b(\w+)\(", source):
+            if called not in names and inspect.isfunction(getattr(on_board, called, None)):
+                names.append(called)
+    call = f"{function.__name__}(**{arguments!r})"
+    # The program that was stopped may still hold most of the heap.
+    first = "import gc\ngc.collect()"
+    return "\n".join([first, *parts, "import json", f"print({ANSWER!r}+json.dumps({call}))"])
+
+
+def _bare(source: str) -> str:
+    """Source without comments, docstring and annotations: the board compiles it in its heap."""
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            if ast.get_docstring(node):
+                del node.body[0]
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.unparse(tree)
+
+
+class Mpremote:
+    """Runs mpremote's commands on the board at `port`."""
+
+    def __init__(self, port: str, quiet_s: float = QUIET_S) -> None:
+        self.port = port
+        self.quiet_s = quiet_s
+
+    def run(
+        self, *command: str, resume: bool = True, on_line: Callable[[str], None] | None = None
+    ) -> str:
+        """Runs one command (or several, joined by "+") and returns what it printed.
+
+        With `resume` the program on the board is stopped but the board not soft-reset: boot.py
+        does not run, so that nothing counts as a start. Raises BoardError.
+        """
+        need_mpremote()
+        check_port(self.port)
+        arguments = [sys.executable, "-m", "mpremote", "connect", self.port]
+        arguments += ["resume", *command] if resume else command
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                encoding="utf-8",
+                errors="replace",
+            )
+            lines, stuck = self._follow(process, on_line)
+            errors.seek(0)
+            said = errors.read()
+        output = "".join(lines)
+        if stuck:
+            raise SilentError(
+                f"the board at {self.port} has not answered for {self.quiet_s:g} s. Press its "
+                "reset button and try again"
+            )
+        if process.returncode:
+            raise self._error(output, said)
+        return output
+
+    def ask(self, function: Callable[..., Any], *, resume: bool = True, **arguments: Any) -> Any:
+        """Calls a function of on_board.py on the board and returns its answer."""
+        output = self.run("exec", call_source(function, **arguments), resume=resume)
+        # Something else may print into the middle: a thread of the application, a driver.
+        for line in output.splitlines():
+            if ANSWER in line:
+                try:
+                    return json.loads(line.partition(ANSWER)[2])
+                except ValueError:
+                    break
+        raise BoardError(
+            f"the answer of the board at {self.port} was not understood: {_last(output)!r}. Its "
+            "program may have printed into it: try again"
+        )
+
+    def go_on(self) -> None:
+        """Starts main.py again without a reset: in a trial, a reset would count as a start."""
+        self.run("exec", "--no-follow", "exec(open('/main.py').read(), {'__name__': '__main__'})")
+
+    def reset(self, settle: bool = True) -> None:
+        """Resets the board: boot.py and main.py start, and nobody waits for their end.
+
+        What is sent to a board that is about to reset is lost, and mpremote then waits for an
+        answer. With `settle` this returns once the board hears what comes next.
+        """
+        # The pause lets mpremote leave before the port of a board with USB of its own goes; and,
+        # where nobody settles, whoever wants the first lines open the port, which drops what
+        # came before.
+        pause_ms = 100 if settle else 1000
+        code = f"import time, machine\ntime.sleep_ms({pause_ms})\nmachine.reset()"
+        self.run("exec", "--no-follow", code)
+        if settle:
+            time.sleep(RESET_S)
+
+    @contextmanager
+    def restart_on_failure(self) -> Iterator[None]:
+        """Lets the program that was stopped start again when the work fails or is given up."""
+        try:
+            yield
+        except BaseException:
+            with suppress(BoardError):
+                self.reset()
+            raise
+
+    def _follow(
+        self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None
+    ) -> tuple[list[str], bool]:
+        """The lines that the process printed, and whether it had to be ended for its silence."""
+        assert process.stdout
+        arriving: queue.Queue[str | None] = queue.Queue()
+        reader = threading.Thread(target=_read, args=(process.stdout, arriving), daemon=True)
+        reader.start()
+        lines = []
+        stuck = False
+        try:
+            while (line := arriving.get(timeout=self.quiet_s)) is not None:
+                lines.append(line)
+                if on_line:
+                    on_line(line.rstrip())
+            process.wait(timeout=self.quiet_s)
+        except (queue.Empty, subprocess.TimeoutExpired):
+            stuck = True
+        finally:
+            process.kill()
+            process.wait()
+            reader.join()
+            process.stdout.close()
+        return lines, stuck
+
+    def _error(self, output: str, said: str) -> BoardError:
+        if "failed to access" in said or "multiple access" in said:
+            return in_use(self.port)
+        if "could not enter raw repl" in said:
+            return BoardError(
+                f"what is at {self.port} does not answer as MicroPython. Is MicroPython on the "
+                "board? If it is, press its reset button and try again"
+            )
+        if re.search(r"Errno 5\b|device disconnected|device reports readiness", said, re.I):
+            return BoardError(
+                f"the board at {self.port} went away. Check the cable; if the board resets by "
+                "itself, try again"
+            )
+        if "MemoryError" in output:
+            return BoardError("the board has no memory left. Press its reset button and try again")
+        return BoardError(f"mpremote failed: {_last(said) or _last(output) or 'no message'}")
+
+
+def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,1 @@
+"""The command `ivota`: its subcommands, and how each shows its results."""

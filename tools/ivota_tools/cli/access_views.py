@@ -1,0 +1,53 @@
+"""How the command line shows who may use the cloud, who did, and whether it is well."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from ..api_client import Json
+from .terminal import titled_table
+from .times import ago, date
+
+
+def token_table(tokens: list[Json]) -> Table:
+    table = titled_table("tokens", "name", "role", "made")
+    for each in tokens:
+        table.add_row(Text(each["name"]), each["role"], ago(each["created_at"]))
+    return table
+
+
+def user_table(users: list[Json]) -> Table:
+    table = titled_table("users", "name", "role", "signed in")
+    for each in users:
+        table.add_row(Text(each["name"]), each["role"], ago(each["signed_in_at"]))
+    return table
+
+
+def audit_table(lines: list[Json]) -> Table:
+    table = titled_table("audit", "at", "who", "did", "to", "with")
+    for each in lines:
+        table.add_row(
+            date(each["at"]),
+            Text(each["who"]),
+            Text(each["action"]),
+            Text(each["subject"]),
+            Text(each["detail"]),
+        )
+    return table
+
+
+def health_line(health: Json) -> str:
+    if not health["ok"]:
+        return health["problem"] or "the cloud has lost its MQTT broker, no reports come in"
+    if health["standby"]:
+        return "well; it stands by, another process takes in the reports"
+    return "well; it takes in reports"
+
+
+def counter_table(counters: dict[str, int]) -> Table:
+    table = titled_table("since its first start", "what", "count")
+    for name, count in sorted(counters.items()):
+        if name != "revision":
+            table.add_row(Text(name), f"{count:,}")
+    return table

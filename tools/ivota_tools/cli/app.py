@@ -1,0 +1,119 @@
+"""The command `ivota`: which commands there are, and in what order `--help` shows them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..api_client import ApiError
+from ..common import project_files
+from ..firmware.release import ReleaseError
+from . import access, campaigns, cloud, devices, firmware, groups, release
+from .board import app as board
+from .sim import app as sim
+from .swarm import swarm
+from .terminal import fail, out
+from .users import user
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"ivota {project_files.version()}")
+        raise typer.Exit
+
+
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave console and board running until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Show whole updates of a simulated board, over a bad link."""
+    from ..demo.command import main
+
+    raise typer.Exit(main(keep=keep))
+
+
+# A table of contents: from a first update to a fleet and its cloud.
+CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "First steps": {
+        "demo": demo,
+        "cloud": cloud.cloud,
+        "board": board,
+        "release": release.release,
+        "push": devices.push,
+        "watch": devices.watch,
+        "devices": devices.devices,
+    },
+    "Firmware": {
+        "firmware": firmware.firmware,
+        "inspect": firmware.inspect,
+        "keygen": firmware.keygen,
+        "verify": firmware.verify,
+    },
+    "One device": {
+        "why": devices.why,
+        "attempts": devices.attempts,
+        "retry": devices.retry,
+        "cancel": devices.cancel,
+        "tag": devices.tag,
+        "secret": devices.secret,
+    },
+    "Many devices": {"group": groups.group, "campaign": campaigns.campaign},
+    "The cloud itself": {
+        "health": access.health,
+        "audit": access.audit,
+        "token": access.token,
+        "user": user,
+        "backup": cloud.backup,
+        "restore": cloud.restore,
+    },
+    "Without boards": {"sim": sim},
+}
+
+
+class _Group(TyperGroup):
+    """Known errors are a sentence and exit code 1; anything else is a bug and shows itself."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for commands in CONTENTS.values() for name in commands]
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ApiError, ReleaseError) as error:
+            fail(str(error))
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which this is."),
+    ] = False,
+) -> None:
+    """Firmware updates for MicroPython boards."""
+
+
+sim.command()(swarm)
+for panel, commands in CONTENTS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(command)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,171 @@
+"""How `ivota board` shows what it found and did: sentences, rows, a board's lines, a bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.text import Text
+
+from ivota_tools.board.install import Progress as CopyProgress
+from ivota_tools.board.removal import Removal
+from ivota_tools.board.serial_output import parse, printable
+from ivota_tools.cli.terminal import err, out, say
+
+
+def _say(text: str) -> None:
+    say(printable(text))
+
+
+def show_install(result: dict[str, Any]) -> None:
+    _say(f"{_about(result['board'])} at {result['port']}")
+    copied, kept = result["copied"], result["kept"]
+    if copied:
+        rest = f"; {_files(result['unchanged'])} are as they were" if result["unchanged"] else ""
+        _say(f"Copied {_files(len(copied))}{rest}.")
+    else:
+        _say(f"Nothing to copy: {_files(result['unchanged'])} are there already.")
+    for name in result["removed"]:
+        _say(f"Removed {name}, of an older installation.")
+    for name in kept:
+        _say(f"Your own file is kept as {name}.")
+    if result["active"]:
+        _say(f"The update {result['active']} goes on running; this is what it falls back to.")
+    _warn_of_fat(result["board"])
+    if not result["reset"]:
+        return _say("The board is stopped. Reset it to start ivota.")
+    _say(
+        f"The board starts now. Look for {result['device']} in the cloud, or watch it connect "
+        f"here: ivota board watch --port {result['port']}"
+    )
+
+
+def show_status(result: dict[str, Any]) -> None:
+    board = result["board"]
+    package = {
+        "current": "as it is here",
+        "other": "another release than the one here",
+        "none": "not installed",
+    }
+    rows = [("board", _about(board)), ("port", result["port"])]
+    rows += [("flash", f"{_kib(board['free'])} free of {_kib(board['size'])}")]
+    rows += [("ivota", package[result["package"]])]
+    if result["version"] is not None:
+        rows += [("runs", f"{result['version']} (from the {result['version_from']})")]
+    rows += [("device", result["device"] or "no configuration")]
+    if result["broker"]:
+        rows += [("broker", result["broker"])]
+    rows += _state_rows(result["state"], result["cleared"])
+    for each in result["checkpoints"]:
+        at, size = each["position"], each["file_size"] or 1
+        share = f"{at} of {size} bytes ({100 * at // size} %)"
+        rows += [("download", f"{each['version']}: {share}")]
+    for each in result["partitions"]:
+        marks = [word for word in ("running", "boot") if each[word]]
+        rows += [("partition", " ".join([f"{each['label']} {_kib(each['size'])}", *marks]))]
+    for name, value in rows:
+        _say(f"{name:<11}{value}")
+    _warn_of_fat(board)
+
+
+def show_removal(plan: Removal) -> None:
+    """What is about to go, for a question; so not among the output."""
+    for path in plan.files:
+        err.print(Text(f"  {printable(path)}"), soft_wrap=True)
+    for old, new in plan.back:
+        err.print(Text(f"  {old} becomes {new} again"), soft_wrap=True)
+
+
+def show_removed(gone: list[str]) -> None:
+    if not gone:
+        return _say("There was nothing of ivota's on the board.")
+    _say(f"Removed {_files(len(gone))}. The board runs without ivota now.")
+
+
+def show_line(line: str | None, as_json: bool) -> None:
+    """A line as it came; None where there has been none for a while."""
+    if line is None:
+        nothing = "Nothing from the board yet. If it waits at a prompt, --reset starts it."
+        err.print(Text(nothing, "dim"), soft_wrap=True)
+        return
+    event = parse(line)
+    now = time.time()
+    if as_json:
+        found: dict[str, Any] = {"time": round(now, 3)}
+        found |= {"event": event.name, **event.fields} if event else {"line": line}
+        print(json.dumps(found), flush=True)
+        return
+    text = Text()
+    text.append(time.strftime("%H:%M:%S  ", time.localtime(now)), style="dim")
+    if event is None:
+        text.append(line, style="dim")
+    else:
+        bad = any(word in event.name for word in ("fail", "lost", "error", "refused"))
+        text.append(f"{event.name:<16}", style="bold red" if bad else "bold green")
+        for key, value in event.fields.items():
+            text.append(f" {key}=", style="dim")
+            text.append(value)
+    out.print(text, soft_wrap=True)
+
+
+@contextmanager
+def bar(quiet: bool) -> Iterator[CopyProgress | None]:
+    """Gives what `install` tells how far it is; lines where there is no terminal."""
+    if quiet or not err.is_terminal:
+        yield None if quiet else lambda path, _, __: _say(f"copying {path}") if path else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=err, transient=True) as drawn:
+        task = drawn.add_task("looking at the board", total=None)
+
+        def progress(path: str, done: int, total: int) -> None:
+            drawn.update(task, description=path or "checking", completed=done, total=total)
+
+        yield progress
+
+
+def _state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:
+    rows = []
+    for key in ("active", "previous"):
+        if state.get(key):
+            rows.append((key, state[key]))
+    trial = state.get("trial")
+    if trial:
+        rows.append(
+            (
+                "on trial",
+                f"{trial.get('version', '?')}: {state.get('starts', 0)} starts, "
+                f"{state.get('power_boots', 0)} after power-on",
+            )
+        )
+    if state.get("outbox"):
+        rows.append(("unsent", str(state["outbox"])))
+    for entry in state.get("rejected") or ():
+        rows.append(("refused", " ".join(str(part) for part in entry)))
+    if cleared:
+        rows.append(("refused", "nothing any more"))
+    return rows
+
+
+def _about(board: dict[str, Any]) -> str:
+    return f"MicroPython {board['version']} on {board['machine']}"
+
+
+def _warn_of_fat(board: dict[str, Any]) -> None:
+    if "Fat" in board["file_system"]:
+        _say(
+            "Warning: this board's file system is FAT, which a power cut during a write can "
+            "destroy as a whole. ivota is safe on littlefs."
+        )
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
+def _kib(size: int) -> str:
+    return f"{size // 1024} KiB"

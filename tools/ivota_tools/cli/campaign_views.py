@@ -1,0 +1,97 @@
+"""How the command line shows campaigns and groups."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..api_client import Json
+from .terminal import titled_table
+
+STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled": "yellow"}
+
+
+def campaign_table(campaigns: list[Json]) -> Table:
+    columns = "#", "name", "version", "state", "stage", "good", "failed", "of"
+    table = titled_table("campaigns", *columns)
+    for each in campaigns:
+        totals = _totals(each)
+        table.add_row(
+            str(each["id"]),
+            Text(each["name"]),
+            Text(each["firmware"]["version"]),
+            _state(each),
+            f"{each['stage'] + 1}/{len(each['progress'])}" if each["progress"] else "",
+            *(str(totals[name]) for name in ("good", "failed", "members")),
+        )
+    return table
+
+
+def campaign_view(campaign: Json) -> RenderableType:
+    """One campaign with a bar for each stage."""
+    head = Text.assemble(
+        f"campaign {campaign['id']} {campaign['name']} → {campaign['firmware']['version']} ",
+        _state(campaign),
+        f" {campaign['reason']}" if campaign["reason"] else "",
+    )
+    if not campaign["progress"]:
+        if campaign["state"] not in ("draft", "scheduled"):
+            return Group(head, Text("it has no devices: its query meant none when it started"))
+        when = campaign["start_at"]
+        begins = "when it is started"
+        if when:
+            begins = time.strftime("at %Y-%m-%d %H:%M:%S", time.localtime(when))
+        return Group(head, Text(f"begins {begins}"))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for number, stage in enumerate(campaign["progress"]):
+        marker = "▶" if number == campaign["stage"] and campaign["state"] == "running" else " "
+        counted = max(stage["members"] - stage["left_out"], 1)
+        table.add_row(
+            f"{marker} stage {number + 1}",
+            ProgressBar(total=counted, completed=stage["good"], width=30),
+            f"{stage['good']} of {stage['members']}",
+            Text(f"{stage['failed']} failed", style="red" if stage["failed"] else "dim"),
+        )
+    words = ", ".join(f"{count} {state}" for state, count in sorted(campaign["states"].items()))
+    return Group(head, table, Text(words))
+
+
+def group_table(groups: list[Json]) -> Table:
+    table = titled_table("groups", "name", "query", "devices")
+    for each in groups:
+        table.add_row(Text(each["name"]), Text(each["query"]), str(each["devices"]))
+    return table
+
+
+@contextmanager
+def live(console: Console) -> Iterator[Callable[[Json], None]]:
+    """Gives a function that shows a campaign: in place on a terminal, a line each elsewhere."""
+    if not console.is_terminal:
+        yield lambda campaign: console.print(_line(campaign), markup=False, soft_wrap=True)
+        return
+    with Live(console=console) as shown:
+        yield lambda campaign: shown.update(campaign_view(campaign))
+
+
+def _line(campaign: Json) -> str:
+    totals = _totals(campaign)
+    words = f"{totals['good']} of {totals['members']} done, {totals['failed']} failed"
+    stage = f"stage {campaign['stage'] + 1} of {len(campaign['progress'])}"
+    parts = [time.strftime("%H:%M:%S"), campaign["state"], f"{stage}:", words, campaign["reason"]]
+    return " ".join(part for part in parts if part)
+
+
+def _totals(campaign: Json) -> dict[str, int]:
+    names = ("members", "good", "failed")
+    return {name: sum(stage[name] for stage in campaign["progress"]) for name in names}
+
+
+def _state(campaign: Json) -> Text:
+    return Text(campaign["state"], style=STYLES.get(campaign["state"], ""))

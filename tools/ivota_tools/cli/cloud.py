@@ -1,0 +1,202 @@
+"""`ivota cloud`, `backup` and `restore`: wiring between the command line and the cloud itself."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from ..api_client import default_data
+from .terminal import AsJson, err, fail, print_json, say, span, warn
+
+if TYPE_CHECKING:
+    from ..cloud.store.backup import Copied
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="The cloud's data folder; default ~/.local/share/ivota."),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database", envvar="IVOTA_DATABASE", help="postgresql://… instead of a file in --data."
+    ),
+]
+
+
+def cloud(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: every one that this computer has.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="HTTP; 0: a free one.")
+    ] = 8123,
+    mqtt_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="MQTT; default 1883, with TLS 8883; 0: a free one.",
+        ),
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A broker to use instead of our own, also USER:PASSWORD@HOST:PORT, "
+            "or with TLS mqtts://….",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder for all that is kept; default ~/.local/share/ivota."),
+    ] = None,
+    database: DatabaseUrl = None,
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="And its private key (PEM).")] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where devices reach the HTTP port, as in http://192.168.1.10:8123.",
+        ),
+    ] = None,
+    url_ttl: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="How long a download URL is good.")
+    ] = 3600,
+    keep_reports: Annotated[
+        str | None, typer.Option(help="Delete reports after so long, as in 90d; default: never.")
+    ] = None,
+    push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
+    max_upload: Annotated[
+        int, typer.Option(min=1, metavar="BYTES", help="Size of a firmware, at most.")
+    ] = 64 << 20,
+    token: Annotated[
+        str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
+    ] = None,
+    plain_console: Annotated[
+        bool,
+        typer.Option("--plain-console", help="Show the console beyond this machine without TLS."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the cloud: MQTT broker, downloads, console, and their API."""
+    # FastAPI and SQLAlchemy take their time; the other commands need neither.
+    with err.status("starting"):
+        from ..cloud import Certificate, Cloud, CloudError
+        from ..cloud.accounts.authorization import check_exposure
+
+    if (tls_cert is None) != (tls_key is None):
+        fail("--tls-cert and --tls-key belong together: name both")
+    certificate = Certificate(tls_cert, tls_key) if tls_cert and tls_key else None
+    if mqtt_port is None:
+        mqtt_port = 8883 if certificate else 1883
+
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False)],
+    )
+    logging.getLogger("ivota").setLevel(logging.INFO)
+    keep_s = None if keep_reports is None else span(keep_reports)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        for sentence in check_exposure(
+            host, public_url, token, own_broker=broker is None and not sign_in
+        ):
+            warn(sentence)
+        with Cloud(
+            data or default_data(),
+            mqtt_port=mqtt_port,
+            http_port=port,
+            host=host,
+            broker=broker,
+            database=database,
+            sign_in=sign_in,
+            certificate=certificate,
+            public_url=public_url,
+            url_ttl_s=url_ttl,
+            keep_s=keep_s,
+            push_qos=push_qos,
+            token=token,
+            upload_most=max_upload,
+            plain_console=plain_console,
+        ) as running:
+            if as_json:
+                print_json(
+                    {
+                        "api_url": running.api_url,
+                        "public_url": running.public_url,
+                        "mqtt_host": running.mqtt_host,
+                        "mqtt_port": running.mqtt_port,
+                        "data": str(running.folder),
+                        "set_up_url": running.set_up_url,
+                    }
+                )
+            else:
+                say(f"MQTT   {running.mqtt_host}:{running.mqtt_port}")
+                say(f"HTTP   {running.api_url}, for devices {running.public_url}")
+                say(f"data   {running.folder}")
+                first = running.set_up_url
+                say(f"console  {first or running.api_url}")
+                if first:
+                    say("         (good once: whoever opens it first makes its first user)")
+                say("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
+            while not stop.wait(0.2):
+                running.wait(0)
+    except CloudError as error:
+        fail(str(error))
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where to; may hold an older backup.")],
+    data: Data = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the cloud's database and firmware, also while it runs."""
+    with err.status("starting"):
+        from ..cloud.store.backup import back_up
+
+    _copy(lambda: back_up(data or default_data(), database, folder), "new firmware", as_json)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `ivota backup` has written.")],
+    data: Data = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup back; the cloud must not run meanwhile."""
+    with err.status("starting"):
+        from ..cloud.store.backup import restore as put_back
+
+    _copy(lambda: put_back(folder, data or default_data(), database), "firmware", as_json)
+
+
+def _copy(copy: Callable[[], Copied], what: str, as_json: bool) -> None:
+    from ..cloud import CloudError
+
+    try:
+        with err.status("copying"):
+            done = copy()
+    except CloudError as error:
+        fail(str(error))
+    if as_json:
+        print_json({"database": str(done.database), "firmware": done.firmware})
+    else:
+        say(f"{done.database}, and {done.firmware} {what} files")

@@ -1,0 +1,101 @@
+"""`ivota sim swarm`: the swarm on the command line, with real simulated boards among it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .terminal import fail, out, warn
+
+if TYPE_CHECKING:
+    from ..sim.swarm import Swarm
+    from ..sim.swarm_boards import Boards
+
+
+PATIENCE_S = 5  # with a broker that does not answer, before that is said
+
+
+def swarm(
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=0, max=50_000, help="How many.")
+    ] = 100,
+    broker: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")
+    ] = "127.0.0.1:1883",
+    product: Annotated[str, typer.Option(help="product_id of all.")] = "SWARM",
+    version: Annotated[str, typer.Option(help="What they run at first.")] = "0.1",
+    failing: Annotated[
+        float, typer.Option(min=0, max=1, help="Share that fails its trial, until SIGUSR1.")
+    ] = 0.0,
+    slow: Annotated[float, typer.Option(min=0, max=1, help="Share that downloads slowly.")] = 0.0,
+    interval: Annotated[
+        float, typer.Option(min=1, max=100, help="Seconds between reports.")
+    ] = 60.0,
+    boards: Annotated[
+        int, typer.Option(min=0, max=50, help="Real simulated boards among them.")
+    ] = 0,
+    seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object per second.")] = False,
+) -> None:
+    """Run many lightweight devices until Ctrl-C; SIGUSR1 mends those that fail."""
+    from ..sim.board import BoardError
+    from ..sim.swarm import Options, Swarm
+    from ..sim.swarm_boards import Boards
+    from ..toolchain import ToolchainError
+
+    host, colon, port = broker.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        fail(f"--broker is HOST:PORT, not {broker!r}")
+    options = Options(
+        count, host, int(port), product, version, failing=failing, slow=slow, interval_s=interval
+    )
+    try:
+        with Boards(boards, options) as real:
+            status = asyncio.run(_run(Swarm(options), real, seconds, as_json))
+    except (BoardError, ToolchainError) as error:
+        fail(str(error))
+    if not as_json:
+        out.print(_line(status), markup=False)
+
+
+async def _run(
+    made: Swarm, boards: Boards, seconds: float | None, as_json: bool
+) -> dict[str, Any]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, made.mend)
+    running = asyncio.ensure_future(made.run())
+    end = None if seconds is None else loop.time() + seconds
+    last, patience_s = "", PATIENCE_S
+    while not (stop.is_set() or running.done()) and (end is None or loop.time() < end):
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1 if end is None else min(1, end - loop.time()))
+        status = made.status() | boards.status()
+        line = json.dumps(status) if as_json else _line(status)
+        if line != last:
+            print(line, flush=True)
+        last = line
+        patience_s -= 1
+        if patience_s == 0 and status["devices"] and not status["connected"]:
+            warn("none is connected: does a broker answer at --broker? `ivota cloud` brings one")
+    status = made.status() | boards.status()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running  # raises what it has ended by
+    return status
+
+
+def _line(status: dict[str, Any]) -> str:
+    versions = ", ".join(f"{count} run {version}" for version, count in status["versions"].items())
+    boards = f", {status['boards']} boards are on" if "boards" in status else ""
+    return (
+        f"{status['connected']} of {status['devices']} connected, {status['updating']} updating, "
+        f"{versions or 'none run'}; {status['reports']} reports{boards}"
+    )

@@ -1,0 +1,1 @@
+"""Users, API tokens, their roles, and the audit log."""

@@ -1,0 +1,67 @@
+"""Tokens of the HTTP API: those of operators and their scripts, and this machine's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..cloud_error import CloudError
+from ..mqtt.protocol import NAME_MOST
+from ..store.models import Token
+from . import audit_log, users
+from .roles import ADMIN, ROLES
+from .users import UserError, digest
+
+LOCAL_TOKEN = "api.token"  # the file in the data folder; tools/ivota_tools/api_client.py reads it
+
+
+def local_token(folder: Path) -> str:
+    """A token that whoever owns the data folder can read, and nobody else; made once."""
+    path = folder / LOCAL_TOKEN
+    handle, name = tempfile.mkstemp(dir=folder, prefix="token-")  # for the owner's eyes alone
+    with os.fdopen(handle, "w") as file:
+        file.write(new_token() + "\n")
+    # The first of several processes wins, and none ever sees half a token.
+    with contextlib.suppress(FileExistsError):
+        os.link(name, path)
+    os.unlink(name)
+    word = path.read_text().strip()
+    if len(word) < 32:
+        raise CloudError(f"{path} holds no token: delete it, then another is made")
+    return word
+
+
+def create_token(session: Session, name: str, role: str, who: str) -> tuple[Token, str]:
+    """With the word itself, which is kept nowhere. Raises UserError."""
+    if not (0 < len(name) <= NAME_MOST and name.isprintable()):
+        raise UserError(f"a token's name has 1 to {NAME_MOST} characters")
+    if role not in ROLES:
+        raise UserError(f"a role is one of {', '.join(ROLES)}")
+    if session.scalar(select(Token.id).where(Token.name == name)) is not None:
+        raise UserError(
+            f"there is a token {name!r} already: choose another name, or remove that one", 409
+        )
+    locked = users.any_user(session) or session.scalar(select(Token.id).limit(1)) is not None
+    if role != ADMIN and not locked:
+        raise UserError(
+            "the first token must be an admin's (--role admin): from then on nothing is answered "
+            "without one, and only an admin lets others in",
+            409,
+        )
+    word = new_token()
+    token = Token(name=name, role=role, sha256=digest(word), created_at=time.time())
+    session.add(token)
+    session.flush()
+    audit_log.note(session, who, "token", name, role=role)
+    return token, word
+
+
+def new_token() -> str:
+    return f"ivota_{secrets.token_urlsafe(24)}"

@@ -1,0 +1,180 @@
+"""Who signs in to the console: users, their passwords (argon2id), and browsers signed in."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from ..store.database import Database
+from ..store.models import USER_MOST, SignIn, User
+from . import audit_log
+from .roles import ADMIN, ROLES
+
+PASSWORD_LEAST, PASSWORD_MOST = 10, 256  # characters
+IDLE_S = 24 * 3600.0  # a browser that asks for nothing so long is signed out
+LIFE_S = 14 * 86400.0  # and any browser after so long
+SEEN_S = 60.0  # how exactly it is kept when a browser was last seen
+RESERVED = ("engine", "local", "owner")  # words of the audit log that are no user's
+
+_NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
+_HASHER = PasswordHasher()
+# Each hash takes 64 MiB and a good part of a core: more at once would serve nobody.
+_ROOM = threading.Semaphore(2)
+# What a sign-in with an unknown name is checked against, so that it takes as long as any other.
+_NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
+
+
+class UserError(ValueError):
+    """A user cannot be made or changed like this; says why. `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def create(session: Session, name: str, password: str, role: str, now: float, who: str) -> User:
+    """Raises UserError."""
+    name = tidy(name)
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"a user's name has 1 to {USER_MOST} of a-z, 0-9 and . _ @ -, and begins with a "
+            "letter or digit"
+        )
+    if name in RESERVED:
+        raise UserError(f"the name {name!r} is the audit log's own")
+    if session.scalar(select(User.id).where(User.name == name)) is not None:
+        raise UserError(f"there is a user {name!r} already: choose another name", 409)
+    _check_role(role)
+    user = User(name=name, role=role, password=hashed(name, password), created_at=now)
+    session.add(user)
+    session.flush()
+    audit_log.note(session, who, "user", name, role=role)
+    return user
+
+
+def set_password(session: Session, user: User, password: str, who: str, keep: int = 0) -> None:
+    """Also signs out every browser but the sign-in `keep`. Raises UserError."""
+    user.password = hashed(user.name, password)
+    session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.id != keep))
+    audit_log.note(session, who, "user password", user.name)
+
+
+def set_role(session: Session, user: User, role: str, who: str) -> None:
+    """Raises UserError, also where no admin would be left."""
+    _check_role(role)
+    if role != ADMIN:
+        _keep_an_admin(session, user)
+    user.role = role
+    audit_log.note(session, who, "user role", user.name, role=role)
+
+
+def remove(session: Session, user: User, who: str) -> None:
+    """Raises UserError where no admin would be left."""
+    _keep_an_admin(session, user)
+    session.execute(delete(SignIn).where(SignIn.user_id == user.id))
+    session.delete(user)
+    audit_log.note(session, who, "user removed", user.name)
+
+
+def any_user(session: Session) -> bool:
+    return session.scalar(select(User.id).limit(1)) is not None
+
+
+def by_password(session: Session, name: str, password: str) -> User | None:
+    """The user whom both belong to. As slow for a name that nobody has as for a wrong password."""
+    user = session.scalar(select(User).where(User.name == tidy(name)))
+    with _ROOM:
+        try:
+            _HASHER.verify(user.password if user else _NOBODY, password[:PASSWORD_MOST])
+        except (VerificationError, InvalidHashError):
+            return None
+    return user
+
+
+def hashed(name: str, password: str) -> str:
+    """Raises UserError where the password is too weak."""
+    if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
+        raise UserError(f"a password has {PASSWORD_LEAST} to {PASSWORD_MOST} characters")
+    if name in password.lower() and len(password) < len(name) + PASSWORD_LEAST // 2:
+        raise UserError("the password is little more than the user's name")
+    if len(set(password)) < 4:
+        raise UserError("the password is too simple: it has fewer than 4 different characters")
+    with _ROOM:
+        return _HASHER.hash(password)
+
+
+def tidy(name: str) -> str:
+    return name.strip().lower()
+
+
+# -- browsers ---------------------------------------------------------------------------------
+
+
+def sign_in(session: Session, user: User, now: float, address: str, browser: str) -> str:
+    """The word for the browser's cookie."""
+    word = secrets.token_urlsafe(32)
+    session.execute(delete(SignIn).where(_over(now)))
+    session.add(
+        SignIn(
+            user_id=user.id,
+            sha256=digest(word),
+            created_at=now,
+            seen_at=now,
+            address=address[:64],
+            browser="".join(c for c in browser if c.isprintable())[:256],
+        )
+    )
+    session.execute(update(User).where(User.id == user.id).values(signed_in_at=now))
+    audit_log.note(session, user.name, "sign in", user.name, address=address[:64])
+    return word
+
+
+def signed_in(database: Database, word: str, now: float) -> SignIn | None:
+    """With its user; None once it is over."""
+    query = select(SignIn).where(SignIn.sha256 == digest(word)).options(joinedload(SignIn.user))
+    with database.reading() as session:
+        found = session.scalar(query.where(~_over(now)))
+    if found and now - found.seen_at > SEEN_S:
+        with database.writing() as session:
+            session.execute(update(SignIn).where(SignIn.id == found.id).values(seen_at=now))
+    return found
+
+
+def sign_out(session: Session, user: User, only: int | None = None) -> int:
+    """Everywhere, or one sign-in of this user; how many those were."""
+    query = delete(SignIn).where(SignIn.user_id == user.id)
+    done = session.execute(query if only is None else query.where(SignIn.id == only))
+    audit_log.note(session, user.name, "sign out", user.name, everywhere=only is None or None)
+    return int(getattr(done, "rowcount", 0))
+
+
+def csrf(word: str) -> str:
+    """What a form must carry along with the cookie: another site cannot know it."""
+    return hmac.new(word.encode(errors="replace"), b"form", hashlib.sha256).hexdigest()
+
+
+def digest(word: str) -> str:
+    return hashlib.sha256(word.encode(errors="replace")).hexdigest()
+
+
+def _over(now: float):  # type: ignore[no-untyped-def]
+    return (SignIn.seen_at < now - IDLE_S) | (SignIn.created_at < now - LIFE_S)
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise UserError(f"a role is one of {', '.join(ROLES)}, not {role!r}")
+
+
+def _keep_an_admin(session: Session, user: User) -> None:
+    others = select(func.count()).where(User.role == ADMIN, User.id != user.id)
+    if user.role == ADMIN and not session.scalar(others):
+        raise UserError(f"{user.name} is the last admin: make another one first", 409)

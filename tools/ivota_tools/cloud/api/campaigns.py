@@ -1,0 +1,164 @@
+"""The HTTP API of campaigns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fastapi import APIRouter, Depends, HTTPException
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from ..accounts import audit_log
+from ..accounts.authorization import Guard
+from ..mqtt.report_ingestion import WITH_TARGET
+from ..rollout import campaign_actions, campaign_counts, campaign_rules, device_query
+from ..store import firmware_store
+from ..store.database import Database
+from ..store.models import Campaign, Group, Member
+from . import fleet_schemas as fleet
+from . import schemas
+from .routes import ERRORS, ID_MOST, After, Number, Page
+
+
+def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
+    """`wake` is called when a push may be due."""
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.get("/campaigns")
+    def get_campaigns() -> list[fleet.CampaignOut]:
+        with database.reading() as session:
+            found = session.scalars(select(Campaign).order_by(Campaign.id))
+            return [campaign_out(session, each) for each in found]
+
+    @router.post("/campaigns", status_code=201)
+    def post_campaign(given: fleet.CampaignIn, who: str = Depends(may)) -> fleet.CampaignOut:
+        if (given.version is None) == (given.firmware_id is None):
+            raise HTTPException(422, "name the firmware by version or by firmware_id")
+        if (given.group is None) == (given.query is None):
+            raise HTTPException(422, "name the devices by group or by query: one of them")
+        with database.writing() as session:
+            answer = campaign_out(session, create(session, given, who))
+        wake()
+        return answer
+
+    @router.get("/campaigns/{campaign_id}")
+    def get_campaign(campaign_id: Number) -> fleet.CampaignOut:
+        with database.reading() as session:
+            return campaign_out(session, _campaign(session, campaign_id))
+
+    @router.get("/campaigns/{campaign_id}/devices")
+    def get_campaign_devices(
+        campaign_id: Number, after: After = 0, limit: Page = 1000
+    ) -> list[schemas.DeviceOut]:
+        """Its devices by id, as they are now; `after` is the id of the last one already seen."""
+        with database.reading() as session:
+            _campaign(session, campaign_id)
+            found = select(Member).where(
+                Member.campaign_id == campaign_id, Member.device_id > min(after, ID_MOST)
+            )
+            found = found.options(joinedload(Member.device).options(*WITH_TARGET))
+            rows = session.scalars(found.order_by(Member.device_id).limit(limit))
+            return [schemas.device_out(each.device) for each in rows]
+
+    @router.post("/campaigns/{campaign_id}/start")
+    def post_start(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+        with database.writing() as session:
+            campaign = _campaign(session, campaign_id)
+            campaign_actions.start(session, campaign, time.time(), who)
+            answer = campaign_out(session, campaign)
+        wake()
+        return answer
+
+    @router.post("/campaigns/{campaign_id}/pause")
+    def post_pause(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+        with database.writing() as session:
+            campaign = _campaign(session, campaign_id)
+            campaign_actions.pause(session, campaign, who)
+            return campaign_out(session, campaign)
+
+    @router.post("/campaigns/{campaign_id}/resume")
+    def post_resume(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+        """Goes on, also after it has stopped by itself."""
+        with database.writing() as session:
+            campaign = _campaign(session, campaign_id)
+            campaign_actions.resume(session, campaign, who)
+            answer = campaign_out(session, campaign)
+        wake()
+        return answer
+
+    @router.post("/campaigns/{campaign_id}/cancel")
+    def post_cancel(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+        """For good: no push any more, also for a device in mid-download."""
+        with database.reading() as session:
+            _campaign(session, campaign_id)
+        campaign_actions.cancel(database, campaign_id, time.time(), who)
+        with database.reading() as session:
+            return campaign_out(session, _campaign(session, campaign_id))
+
+    @router.post("/campaigns/{campaign_id}/retry")
+    def post_retry(campaign_id: Number, who: str = Depends(may)) -> fleet.RetryOut:
+        """Another attempt for each device that stands as failed, and for no other."""
+        with database.reading() as session:
+            _campaign(session, campaign_id)
+        count = campaign_actions.retry_failed(database, campaign_id, time.time(), who)
+        wake()
+        return fleet.RetryOut(devices=count)
+
+    return router
+
+
+def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
+    """Also starts it where nothing else is said. Raises what the parts of the order raise."""
+    chosen = firmware_store.find(session, given.version, given.firmware_id, given.application)
+    text = given.query
+    if given.group is not None:
+        group = session.scalar(select(Group).where(Group.name == given.group))
+        if group is None:
+            raise HTTPException(404, f"there is no group {given.group!r}: `ivota group list`")
+        text = group.query
+    device_query.parse(text or "")
+    same = {name: getattr(given, name) for name in _SAME}
+    campaign = Campaign(
+        **same,
+        firmware=chosen,
+        query=text or "",
+        stages=[each.model_dump(exclude_none=True) for each in given.stages],
+        state=campaign_rules.SCHEDULED if given.start_at is not None else campaign_rules.DRAFT,
+        created_at=time.time(),
+    )
+    session.add(campaign)
+    session.flush()
+    audit_log.note(session, who, "campaign create", f"{campaign.id} {campaign.name}",
+               version=chosen.version, query=campaign.query)  # fmt: skip
+    if given.start_at is None and not given.draft:
+        campaign_actions.start(session, campaign, campaign.created_at, who)
+    return campaign
+
+
+_SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "timeout_s",
+         "active_most", "starts_per_min", "only_outdated", "start_at")  # fmt: skip
+
+
+def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
+    tallies = campaign_counts.tally(session, campaign)
+    columns = set(fleet.CampaignOut.model_fields) - {"firmware", "progress", "states"}
+    return fleet.CampaignOut(
+        **{name: getattr(campaign, name) for name in columns},
+        firmware=schemas.FirmwareOut.model_validate(campaign.firmware),
+        progress=[
+            fleet.StageOut(members=each.members, good=each.good, failed=each.failed,
+                           open=each.open, left_out=each.left_out)
+            for each in tallies
+        ],
+        states=campaign_counts.states(session, campaign),
+    )  # fmt: skip
+
+
+def _campaign(session: Session, campaign_id: int) -> Campaign:
+    campaign = session.get(Campaign, campaign_id)
+    if campaign is None:
+        raise HTTPException(
+            404, f"there is no campaign with the id {campaign_id}: `ivota campaign list`"
+        )
+    return campaign

@@ -1,0 +1,86 @@
+"""The HTTP API of groups, and of the queries that they are."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Depends, HTTPException
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..accounts.authorization import Guard
+from ..rollout import device_query
+from ..store.database import Database
+from ..store.models import Group
+from . import fleet_schemas as fleet
+from . import schemas
+from .routes import ERRORS, Number
+
+
+def routes(database: Database, *, may: Guard) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    def shown(session: Session, group: Group) -> fleet.GroupOut:
+        count = len(device_query.versions(session, group.query, time.time()))
+        return fleet.GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
+
+    @router.get("/groups")
+    def get_groups() -> list[fleet.GroupOut]:
+        with database.reading() as session:
+            return [shown(session, each) for each in session.scalars(select(Group))]
+
+    @router.put("/groups")
+    def put_group(given: fleet.GroupIn, who: str = Depends(may)) -> fleet.GroupOut:
+        """Makes a group, or gives one another query; campaigns that have begun do not change."""
+        with database.writing() as session:
+            return shown(session, put(session, given, who))
+
+    @router.get("/groups/{group_id}/devices")
+    def get_group_devices(group_id: Number) -> list[schemas.DeviceOut]:
+        with database.reading() as session:
+            group = _group(session, group_id)
+            return [
+                schemas.device_out(d) for d in device_query.find(session, group.query, time.time())
+            ]
+
+    @router.delete("/groups/{group_id}", status_code=204)
+    def delete_group(group_id: Number, who: str = Depends(may)) -> None:
+        with database.writing() as session:
+            remove(session, _group(session, group_id), who)
+
+    @router.get("/query")
+    def get_query(text: str = "") -> list[schemas.DeviceOut]:
+        """The devices that a query means now, such as `tag:beta version<0.2 -name:lab-*`."""
+        with database.reading() as session:
+            return [
+                schemas.device_out(device)
+                for device in device_query.find(session, text, time.time())
+            ]
+
+    return router
+
+
+def put(session: Session, given: fleet.GroupIn, who: str) -> Group:
+    """Raises QueryError."""
+    device_query.parse(given.query)
+    group = session.scalar(select(Group).where(Group.name == given.name))
+    if group is None:
+        group = Group(name=given.name, query=given.query, created_at=time.time())
+        session.add(group)
+    group.query = given.query
+    audit_log.note(session, who, "group", given.name, query=given.query)
+    session.flush()
+    return group
+
+
+def remove(session: Session, group: Group, who: str) -> None:
+    session.delete(group)
+    audit_log.note(session, who, "group removed", group.name)
+
+
+def _group(session: Session, group_id: int) -> Group:
+    group = session.get(Group, group_id)
+    if group is None:
+        raise HTTPException(404, f"there is no group with the id {group_id}")
+    return group

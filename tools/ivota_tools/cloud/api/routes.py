@@ -1,0 +1,239 @@
+"""The HTTP API under `/api/v1`: devices, reports, firmware, pushes, and events for watchers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..accounts.authorization import Guard
+from ..mqtt.protocol import NAME_MOST
+from ..mqtt.report_ingestion import WITH_TARGET
+from ..rollout.assignment import assign
+from ..store import firmware_store
+from ..store.database import Database
+from ..store.models import Counter, Device, Firmware, Report
+from . import schemas
+
+EVENT_S = 0.2  # between two looks for changed devices
+CHECK_S = 10.0  # between two looks at whether a watcher may still ask
+PAGE_MOST = 10_000
+ID_MOST = 2**31 - 1
+REVISION_MOST = 2**62
+STILL_TO_COME = ", and --new gives a target to one that is still to come"
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 409, 422)
+}
+
+Number = Annotated[int, PathParameter(ge=1, le=ID_MOST)]
+Page = Annotated[int, Query(ge=1, le=PAGE_MOST)]
+After = Annotated[int, Query(ge=0, le=REVISION_MOST)]
+
+
+def routes(
+    database: Database,
+    folder: Path,
+    *,
+    wake: Callable[[], None],
+    health: Callable[[], tuple[str | None, bool, bool]],
+    may: Guard,
+    upload_most: int,
+) -> APIRouter:
+    """`wake` is called when a push is due; `health` gives (problem or None, MQTT, standby)."""
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.get("/health")
+    def get_health() -> schemas.HealthOut:
+        problem, connected, standby = health()
+        with database.reading() as session:
+            counters = {row.name: row.value for row in session.scalars(select(Counter))}
+        return schemas.HealthOut(
+            ok=problem is None and (connected or standby),
+            problem=problem,
+            mqtt_connected=connected,
+            standby=standby,
+            counters=counters,
+        )
+
+    @router.get("/devices")
+    def get_devices(
+        device: str | None = None, after: After = 0, limit: Page = PAGE_MOST
+    ) -> list[schemas.DeviceOut]:
+        """All devices, or the one of this name; `after` is the id of the last one already seen."""
+        with database.reading() as session:
+            if device is not None:
+                return [schemas.device_out(find_device(session, device))]
+            query = _devices().where(Device.id > after).order_by(Device.id).limit(limit)
+            return [schemas.device_out(found) for found in session.scalars(query)]
+
+    @router.get("/devices/{device_id}")
+    def get_device(device_id: int) -> schemas.DeviceOut:
+        with database.reading() as session:
+            return schemas.device_out(device_by_id(session, device_id))
+
+    @router.get("/devices/{device_id}/reports")
+    def get_reports(
+        device_id: int, after: After = 0, limit: Page = 1000
+    ) -> list[schemas.ReportOut]:
+        """What the device said, oldest first; `after` is the id of the last one already seen."""
+        with database.reading() as session:
+            device_by_id(session, device_id)
+            query = select(Report).where(Report.device_id == device_id, Report.id > after)
+            found = session.scalars(query.order_by(Report.id).limit(limit))
+            return [schemas.report_out(report) for report in found]
+
+    @router.get("/firmware")
+    def get_firmware() -> list[schemas.FirmwareOut]:
+        with database.reading() as session:
+            found = session.scalars(select(Firmware).order_by(Firmware.id))
+            return [schemas.FirmwareOut.model_validate(each) for each in found]
+
+    @router.post(
+        "/firmware",
+        status_code=201,
+        responses={code: {"model": schemas.ErrorOut} for code in (413, 507)},
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/octet-stream": {}}}
+        },
+    )
+    async def post_firmware(
+        request: Request,
+        who: str = Depends(may),
+        version: str | None = None,
+        application: str | None = None,
+    ) -> schemas.UploadOut:
+        """The body is the firmware file itself; a bundle's version need not be named."""
+        announced = request.headers.get("content-length", "")
+        if announced.isdigit() and int(announced[:18]) > upload_most:
+            raise firmware_store.too_large(upload_most)
+        with firmware_store.Upload(folder, upload_most) as upload:
+            async for chunk in request.stream():
+                upload.write(chunk)
+            found, warnings = await run_in_threadpool(
+                firmware_store.register, database, folder, upload, version, application, who
+            )
+        return schemas.UploadOut(
+            firmware=schemas.FirmwareOut.model_validate(found), warnings=warnings
+        )
+
+    @router.post("/push")
+    def post_push(order: schemas.PushIn, who: str = Depends(may)) -> schemas.PushOut:
+        """Gives a device its target; also the way to try again after a failure."""
+        if (order.version is None) == (order.firmware_id is None):
+            raise HTTPException(422, "name the firmware by version or by firmware_id")
+        with database.writing() as session:
+            chosen = firmware_store.find(
+                session, order.version, order.firmware_id, order.application
+            )
+            device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
+            assign(session, device, chosen, time.time(), None)
+            audit_log.note(session, who, "push", device.name, version=chosen.version)
+            answer = schemas.PushOut(
+                device=schemas.device_out(device),
+                firmware=schemas.FirmwareOut.model_validate(chosen),
+            )
+        wake()
+        return answer
+
+    @router.get("/events", response_class=StreamingResponse)
+    async def get_events(request: Request, after: After = 0) -> StreamingResponse:
+        """Server-sent events: each device as it is now, and again whenever it has changed.
+
+        An event's id is the device's `revision`; `after`, or the header Last-Event-ID, goes on
+        from there. It ends once whoever asked may not any more.
+        """
+        last = request.headers.get("last-event-id", "")
+        if last.isascii() and last.isdigit() and len(last) <= 18:
+            after = int(last)
+        return StreamingResponse(
+            _events(database, after, lambda: may(request)),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    return router
+
+
+async def _events(database: Database, after: int, check: Callable[[], str]) -> AsyncIterator[str]:
+    """`check` raises HTTPException once the watcher may not ask any more."""
+
+    def changed(revision: int) -> Sequence[schemas.DeviceOut]:
+        query = _devices().where(Device.revision > revision).order_by(Device.revision).limit(1000)
+        with database.reading() as session:
+            return [schemas.device_out(device) for device in session.scalars(query)]
+
+    silent = 0.0
+    checked = time.monotonic()
+    yield ": devices follow\n\n"
+    while True:
+        if time.monotonic() - checked > CHECK_S:
+            checked = time.monotonic()
+            try:
+                await run_in_threadpool(check)
+            except HTTPException:
+                return
+        devices = await run_in_threadpool(changed, after)
+        for device in devices:
+            after = device.revision
+            yield f"id: {after}\nevent: device\ndata: {device.model_dump_json()}\n\n"
+        silent = 0.0 if devices else silent + EVENT_S
+        if silent > 10:
+            silent = 0.0
+            yield ": still here\n\n"  # a watcher whose link is dead learns it from the lack of it
+        await asyncio.sleep(EVENT_S)
+
+
+def _devices() -> Select[tuple[Device]]:
+    return select(Device).options(*WITH_TARGET)
+
+
+def device_by_id(session: Session, device_id: int) -> Device:
+    device = session.get(Device, device_id) if 0 < device_id <= ID_MOST else None
+    if device is None:
+        raise HTTPException(404, f"there is no device with the id {device_id}")
+    return device
+
+
+def find_device(session: Session, name: str, new: bool = False, otherwise: str = "") -> Device:
+    """By PRODUCT/NAME, or by a NAME that only one product has; `new` makes one.
+
+    `otherwise` is added to what is said where there is none.
+    """
+    product_id, _, device_name = name.partition("/")
+    query = select(Device).where(
+        Device.product_id == product_id, Device.device_name == device_name
+    )
+    device = session.scalar(query)
+    if device:
+        return device
+    found = session.scalars(select(Device).where(Device.device_name == name).limit(3)).all()
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        raise HTTPException(409, f"several devices are called {name!r}, name one of {names}")
+    if found:
+        return found[0]
+    if not new:
+        raise HTTPException(
+            404,
+            f"no device {name!r} has reported yet; `ivota devices` lists those that have"
+            + otherwise,
+        )
+    if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
+        raise HTTPException(422, f"{name!r} is not PRODUCT/NAME")
+    if any(c in "+#" for c in name) or not name.isprintable():
+        raise HTTPException(422, f"{name!r} cannot be part of an MQTT topic")
+    device = Device(product_id=product_id, device_name=device_name)
+    session.add(device)
+    session.flush()
+    return device

@@ -1,0 +1,187 @@
+"""What the HTTP API says and is told. Times are Unix seconds, sizes are bytes."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..store import models
+
+IDLE = "idle"
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class FirmwareOut(_Row):
+    """A firmware that can be pushed, or a patch that is pushed in its place."""
+
+    id: int
+    version: str
+    application: str | None
+    kind: str
+    size: int
+    md5: str
+    sha256: str
+    uploaded_at: float
+    whole_id: int | None = Field(description="A patch's: which firmware it makes.")
+    base_version: str | None = Field(description='Out of which version; "" of none.')
+
+
+class UploadOut(BaseModel):
+    """A firmware that was just uploaded."""
+
+    firmware: FirmwareOut
+    warnings: list[str]
+
+
+class DeviceOut(BaseModel):
+    """A device, and how far it is on the way to its target.
+
+    `state` is "idle" without a target, else waiting, pushed, downloading, burning, current (runs
+    the target, `done` is still to come), retry, done, failed, cancelled or skipped (runs something
+    newer).
+    """
+
+    id: int
+    device: str
+    product_id: str
+    device_name: str
+    tags: list[str]
+    campaign_id: int | None
+    version: str | None
+    state: str
+    target: str | None
+    firmware_id: int | None
+    percent: int | None
+    result_code: int | None
+    result_msg: str | None
+    pushes: int
+    failures: int
+    next_push_at: float | None
+    first_seen: float | None
+    last_seen: float | None
+    garbled: int
+    revision: int
+
+
+class ReportOut(_Row):
+    """A message from a device, as understood; `raw` as it came (the first 4,096 bytes)."""
+
+    id: int
+    at: float
+    kind: str
+    version: str | None
+    state: str | None
+    percent: int | None
+    result_code: int | None
+    result_msg: str | None
+    raw: str
+
+
+class PushIn(BaseModel):
+    """Which firmware goes to which device (PRODUCT/NAME, or a NAME that only one has).
+
+    `new` allows a device that has never reported: it gets the push when it first does.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    device: str
+    version: str | None = None
+    firmware_id: int | None = Field(default=None, ge=1, lt=2**31)
+    application: str | None = None
+    new: bool = False
+
+
+class PushOut(BaseModel):
+    """The device with its new target."""
+
+    device: DeviceOut
+    firmware: FirmwareOut
+
+
+class AttemptOut(_Row):
+    """One try to bring one firmware to a device, and how it ended."""
+
+    id: int
+    device_id: int
+    firmware_id: int
+    campaign_id: int | None
+    current: bool
+    state: str
+    percent: int | None
+    result_code: int | None
+    result_msg: str | None
+    pushes: int
+    soft_failures: int
+    hard_failures: int
+    next_push_at: float | None
+    created_at: float
+    updated_at: float
+
+
+class WhyOut(BaseModel):
+    """Where a device stands, in a sentence that says what it waits for."""
+
+    device: str
+    state: str
+    why: str
+
+
+class HealthOut(BaseModel):
+    """Whether reports come in, and how many messages of each kind have.
+
+    `standby`: another process takes in the reports, this one would take over.
+    """
+
+    ok: bool
+    problem: str | None
+    mqtt_connected: bool
+    standby: bool
+    counters: dict[str, int]
+
+
+class ErrorOut(BaseModel):
+    """A sentence that says what is wrong and what to do."""
+
+    detail: str
+
+
+def device_out(device: models.Device) -> DeviceOut:
+    assignment = device.assignment
+    return DeviceOut(
+        id=device.id,
+        device=device.name,
+        product_id=device.product_id,
+        device_name=device.device_name,
+        tags=[each.tag for each in device.tags],
+        campaign_id=assignment.campaign_id if assignment else None,
+        version=device.version,
+        state=assignment.state if assignment else IDLE,
+        target=assignment.firmware.version if assignment else None,
+        firmware_id=assignment.firmware_id if assignment else None,
+        percent=assignment.percent if assignment else None,
+        result_code=assignment.result_code if assignment else None,
+        result_msg=assignment.result_msg if assignment else None,
+        pushes=assignment.pushes if assignment else 0,
+        failures=assignment.soft_failures + assignment.hard_failures if assignment else 0,
+        next_push_at=assignment.next_push_at if assignment else None,
+        first_seen=device.first_seen,
+        last_seen=device.last_seen,
+        garbled=device.garbled,
+        revision=device.revision,
+    )
+
+
+def report_out(report: models.Report) -> ReportOut:
+    return ReportOut(
+        id=report.id,
+        at=report.at,
+        kind=report.kind,
+        version=report.version,
+        state=report.state,
+        percent=report.percent,
+        result_code=report.result_code,
+        result_msg=report.result_msg,
+        raw=report.raw.decode(errors="backslashreplace"),
+    )

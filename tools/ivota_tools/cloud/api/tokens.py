@@ -1,0 +1,51 @@
+"""The HTTP API of tokens, and of the audit log."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, HTTPException
+from sqlalchemy import select
+
+from ..accounts import audit_log
+from ..accounts.authorization import Guard
+from ..accounts.tokens import create_token
+from ..store.database import Database
+from ..store.models import Audit, Token
+from . import fleet_schemas as fleet
+from .routes import ERRORS, ID_MOST, After, Number, Page
+
+
+def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.get("/tokens")
+    def get_tokens(who: str = Depends(may_admin)) -> list[fleet.TokenOut]:
+        with database.reading() as session:
+            found = session.scalars(select(Token).order_by(Token.id))
+            return [fleet.TokenOut.model_validate(each) for each in found]
+
+    @router.post("/tokens", status_code=201)
+    def post_token(given: fleet.TokenIn, who: str = Depends(may_admin)) -> fleet.NewTokenOut:
+        """From the first token on, nothing is answered without one; so the first is an admin's."""
+        with database.writing() as session:
+            token, word = create_token(session, given.name, given.role, who)
+            shown = fleet.TokenOut.model_validate(token)
+        return fleet.NewTokenOut(**shown.model_dump(), token=word)
+
+    @router.delete("/tokens/{token_id}", status_code=204)
+    def delete_token(token_id: Number, who: str = Depends(may_admin)) -> None:
+        with database.writing() as session:
+            token = session.get(Token, token_id)
+            if token is None:
+                raise HTTPException(404, f"there is no token with the id {token_id}")
+            session.delete(token)
+            audit_log.note(session, who, "token removed", token.name)
+
+    @router.get("/audit")
+    def get_audit(after: After = 0, limit: Page = 1000) -> list[fleet.AuditOut]:
+        """Who changed what, oldest first; `after` is the id of the last line already seen."""
+        with database.reading() as session:
+            query = select(Audit).where(Audit.id > min(after, ID_MOST))
+            rows = session.scalars(query.order_by(Audit.id).limit(limit))
+            return [fleet.AuditOut.model_validate(each) for each in rows]
+
+    return router

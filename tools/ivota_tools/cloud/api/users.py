@@ -1,0 +1,67 @@
+"""The HTTP API of the console's users."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Depends, HTTPException
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..accounts import users
+from ..accounts.authorization import Guard
+from ..accounts.roles import ADMIN
+from ..store.database import Database
+from ..store.models import User
+from . import fleet_schemas as fleet
+from .routes import ERRORS, Number
+
+
+def routes(database: Database, *, may_admin: Guard) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_admin)], responses=ERRORS)
+
+    @router.get("/users")
+    def get_users() -> list[fleet.UserOut]:
+        with database.reading() as session:
+            found = session.scalars(select(User).order_by(User.id))
+            return [fleet.UserOut.model_validate(each) for each in found]
+
+    @router.post("/users", status_code=201)
+    def post_user(given: fleet.UserIn, who: str = Depends(may_admin)) -> fleet.UserOut:
+        """From the first user on, nothing is answered without a token or a sign-in."""
+        with database.writing() as session:
+            if given.role != ADMIN and not users.any_user(session):
+                raise HTTPException(
+                    409,
+                    "the first user must be an admin (--role admin): from then on nothing is "
+                    "answered without signing in, and only an admin lets others in",
+                )
+            user = users.create(session, given.name, given.password, given.role, time.time(), who)
+            return fleet.UserOut.model_validate(user)
+
+    @router.put("/users/{user_id}")
+    def put_user(
+        user_id: Number, given: fleet.UserChange, who: str = Depends(may_admin)
+    ) -> fleet.UserOut:
+        """Another password also signs out every browser of theirs."""
+        with database.writing() as session:
+            user = _user(session, user_id)
+            if given.role is not None:
+                users.set_role(session, user, given.role, who)
+            if given.password is not None:
+                users.set_password(session, user, given.password, who)
+            return fleet.UserOut.model_validate(user)
+
+    @router.delete("/users/{user_id}", status_code=204)
+    def delete_user(user_id: Number, who: str = Depends(may_admin)) -> None:
+        with database.writing() as session:
+            users.remove(session, _user(session, user_id), who)
+
+    return router
+
+
+def _user(session: Session, user_id: int) -> User:
+    user = session.get(User, user_id)
+    if user is None:
+        raise HTTPException(404, f"there is no user with the id {user_id}")
+    return user

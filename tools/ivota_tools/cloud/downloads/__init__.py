@@ -1,0 +1,1 @@
+"""Firmware downloads: signed URLs and byte ranges."""

@@ -1,0 +1,116 @@
+"""Serving firmware to devices: `GET` and `HEAD /files/{id}` with ranges, from pre-signed URLs.
+
+Always a Content-Length and the bytes as they are, never chunked, never compressed: a board has no
+code for either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from ..store.database import Database
+from ..store.firmware_store import stored
+from ..store.models import Firmware
+from . import http_range, signed_urls
+
+log = logging.getLogger("ivota.cloud")
+
+CHUNK = 65536  # bytes
+SEND_S = 120.0  # a peer that takes nothing for so long is gone
+
+
+class FileSlice(Response):
+    """Part of a file. Sends no more than is asked for, and holds one chunk in memory."""
+
+    def __init__(self, path: Path, part: http_range.Slice, headers: Mapping[str, str]) -> None:
+        super().__init__(status_code=206 if part.partial else 200, headers=headers)
+        self.headers["Content-Length"] = str(part.length)
+        self.headers["Content-Type"] = "application/octet-stream"
+        self._path, self._part = path, part
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        gone = asyncio.ensure_future(_until_gone(receive))
+        left = self._part.length
+        try:
+            # The reads are of one chunk, mostly from memory: a thread for each would cost more.
+            with self._path.open("rb") as file:
+                file.seek(self._part.start)
+                while left and not gone.done():
+                    data = file.read(min(CHUNK, left))
+                    if not data:
+                        raise RuntimeError(f"{self._path} is shorter than it was")
+                    left -= len(data)
+                    message = {"type": "http.response.body", "body": data, "more_body": left > 0}
+                    await asyncio.wait_for(send(message), SEND_S)
+        except (TimeoutError, asyncio.TimeoutError):
+            log.info("a download stood still for %.0f s and was dropped", SEND_S)
+        finally:
+            gone.cancel()
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Ends when the peer has closed: what is sent after that goes nowhere, without an error."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
+    router = APIRouter()
+    # What a firmware is never changes, and a download in pieces asks for it hundreds of times.
+    known: dict[int, Firmware] = {}
+
+    def look_up(number: int) -> Firmware | None:
+        with database.reading() as session:
+            firmware = session.get(Firmware, number)
+        if firmware is not None:
+            known[number] = firmware
+        return firmware
+
+    async def find(firmware_id: str, expires: str, sign: str) -> Firmware | Response:
+        number = int(firmware_id) if firmware_id.isascii() and firmware_id.isdigit() else -1
+        if not signed_urls.is_valid(secret, number, expires, sign, time.time()):
+            return PlainTextResponse("the signature has expired or is wrong\n", 403)
+        firmware = known.get(number) or await run_in_threadpool(look_up, number)
+        if firmware is None or not stored(folder, firmware.sha256).is_file():
+            return PlainTextResponse("this firmware is gone\n", 404)
+        return firmware
+
+    @router.api_route("/files/{firmware_id}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def download(
+        request: Request, firmware_id: str, expires: str = "", sign: str = ""
+    ) -> Response:
+        firmware = await find(firmware_id[:18], expires, sign)
+        if isinstance(firmware, Response):
+            return firmware
+        headers = {
+            "ETag": f'"{firmware.sha256}"',
+            "Accept-Ranges": "bytes",
+            "Cache-Control": "private, no-transform",
+        }
+        header = request.headers.get("range")
+        if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+            header = None
+        part = http_range.choose(header, firmware.size)
+        if part is None:
+            headers["Content-Range"] = f"bytes */{firmware.size}"
+            return PlainTextResponse("nothing of this range is there\n", 416, headers)
+        if part.partial:
+            end = part.start + part.length - 1
+            headers["Content-Range"] = f"bytes {part.start}-{end}/{firmware.size}"
+        return FileSlice(stored(folder, firmware.sha256), part, headers)
+
+    return router

@@ -1,0 +1,145 @@
+"""The HTTP server: uvicorn on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .accounts.users import UserError
+from .cloud_error import CloudError
+from .rollout.campaign_actions import CampaignError
+from .rollout.device_query import QueryError
+from .store.firmware_store import FirmwareError
+from .tls_certificate import Certificate
+
+log = logging.getLogger("ivota.cloud")
+
+START_S = 15.0
+KEEP_ALIVE_S = 75  # some clients fetch in 50 KiB pieces on one connection, at a board's pace
+
+
+def make_app(*routers: APIRouter) -> FastAPI:
+    # The pages that show the API load scripts from elsewhere, so there are none.
+    app = FastAPI(title="ivota", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    for router in routers:
+        app.include_router(router)
+
+    @app.exception_handler(FirmwareError)
+    def refused(_request: Request, error: FirmwareError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    def not_understood(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # FastAPI's own list would hold the input, which may be what no JSON can carry.
+        wrong = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
+        detail = "; ".join(wrong).encode(errors="replace").decode()
+        return JSONResponse({"detail": detail}, 422)
+
+    @app.exception_handler(UserError)
+    def no_user(_request: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, error.status)
+
+    @app.exception_handler(CampaignError)
+    def conflicts(_request: Request, error: CampaignError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(QueryError)
+    def no_query(_request: Request, error: QueryError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(DataError)
+    def cannot_be_held(request: Request, error: DataError) -> JSONResponse:
+        # Only PostgreSQL says so: of a text with a NUL, or one longer than its column.
+        log.warning("%s %s: %s", request.method, request.url.path, error.orig)
+        return JSONResponse({"detail": "a text has a NUL character or is too long"}, 422)
+
+    @app.exception_handler(Exception)
+    def failed(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return JSONResponse({"detail": "the cloud failed; its log says why"}, 500)
+
+    return app
+
+
+class Split:
+    """Hands the console's pages what is not the API's or a download."""
+
+    def __init__(self, api: ASGIApp, pages: ASGIApp) -> None:
+        self._api, self._pages = api, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] != "http" or scope["path"].startswith(("/api/", "/files/"))
+        await (self._api if ours else self._pages)(scope, receive, send)
+
+
+class Server:
+    """Listens at once, so that `port` (0: a free one) is known; serves from `start()`.
+
+    With a `certificate` it speaks https, and nothing else.
+    """
+
+    def __init__(self, host: str, port: int, certificate: Certificate | None = None) -> None:
+        self._certificate = certificate
+        if certificate:
+            certificate.context()  # raises CloudError, which uvicorn's thread would keep
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # With its protocol by name: asyncio looks for it, and else leaves Nagle's delay in place.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise CloudError(
+                f"HTTP port {port} on {host} cannot be used ({error.strerror}): choose another "
+                "with --port"
+            ) from None
+        self.port: int = self._socket.getsockname()[1]
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, app: ASGIApp) -> None:
+        """Returns once requests are answered; raises CloudError."""
+        files = self._certificate
+        config = uvicorn.Config(
+            app,
+            ssl_certfile=files.chain if files else None,
+            ssl_keyfile=files.key if files else None,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            # Its errors are ours to report (see make_app), or are links that were cut.
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            # Downloads and watchers may last: they are cut when the cloud stops.
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + START_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise CloudError("the HTTP server did not start")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Cuts what is still open and returns once the port is free."""
+        if self._server and self._thread:
+            self._server.should_exit = True
+            self._thread.join()
+        self._socket.close()

@@ -1,0 +1,1 @@
+"""Everything between the cloud and MQTT: broker, sign-in, session, reports."""

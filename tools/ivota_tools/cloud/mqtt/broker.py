@@ -1,0 +1,217 @@
+"""The embedded MQTT broker: mosquitto as a child process that cannot outlive us."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ...toolchain import mosquitto
+from ..cloud_error import CloudError
+from ..tls_certificate import Certificate
+
+START_S = 15.0
+STOP_S = 5.0
+
+# mosquitto runs below a shell that ends it when our end of the pipe closes, which it does however
+# we end, by signal 9 too: an orphan would keep the port. (Linux's parent-death signal is tied to
+# the thread that started the child.) The broker gets neither the pipe nor our standard input.
+_SUPERVISE = """
+exec 3<&0
+"$@" </dev/null 3<&- & broker=$!
+{ cat <&3 >/dev/null; kill "$broker" 2>/dev/null; } & watch=$!
+wait "$broker"; status=$?
+kill "$watch" 2>/dev/null
+exit $status
+"""
+
+_CONFIG = """\
+{listeners}
+allow_anonymous true
+{user}{rules}persistence true
+persistence_location {folder}/
+autosave_interval 60
+# Reports that came while nobody took them in wait here; the default drops all beyond 1,000.
+max_queued_messages 200000
+max_queued_bytes 0
+# Reports are acknowledged in batches, once they are stored: the default of 20 would pace them.
+max_inflight_messages 1000
+message_size_limit 65536
+set_tcp_nodelay true
+connection_messages false
+log_dest stderr
+log_type error
+log_type warning
+log_type notice
+"""
+
+_LISTENER = "listener {port} {host}"
+_TLS_LISTENER = """\
+listener {port} {host}
+certfile {certificate.chain}
+keyfile {certificate.key}
+listener {plain_port} 127.0.0.1"""
+
+_RULES = """\
+user {console}
+topic readwrite $ota/#
+
+pattern write $ota/report/%u
+pattern read $ota/update/%u
+"""
+
+
+class Broker:
+    """`console`: only this user name may use all topics, others those that end in their own.
+
+    `certificate`: `port` speaks TLS; on this machine `plain_port` speaks without.
+
+    `folder` holds its configuration, log and stored sessions. `port` 0 takes a free one.
+
+    `on_death(reason)` is called from another thread when the broker ends without `stop()`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        host: str,
+        port: int,
+        on_death: Callable[[str], None],
+        console: str | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port or _free_port(host)
+        self.plain_host, self.plain_port = _within(host), self.port
+        self._certificate = certificate
+        self._folder = folder
+        self._log = folder / "mosquitto.log"
+        self._on_death = on_death
+        self._console = console
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+        self._watch: threading.Thread | None = None
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns once connections are accepted; raises CloudError, or ToolchainError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        listeners = _LISTENER.format(port=self.port, host=self.host)
+        if self._certificate:
+            self._certificate.context()  # says what is wrong with it in plainer words
+            self.plain_host, self.plain_port = "127.0.0.1", _free_port("127.0.0.1")
+            listeners = _TLS_LISTENER.format(
+                port=self.port,
+                host=self.host,
+                certificate=self._certificate,
+                plain_port=self.plain_port,
+            )
+        config = self._folder / "mosquitto.conf"
+        # Started as root, mosquitto becomes a user who may not read a private folder.
+        user = "user root\n" if os.geteuid() == 0 else ""
+        rules = ""
+        if self._console is not None:
+            file = self._folder / "rules"
+            file.touch(mode=0o600)
+            file.write_text(_RULES.format(console=self._console))
+            rules = f"acl_file {file}\n"
+        config.write_text(
+            _CONFIG.format(listeners=listeners, user=user, rules=rules, folder=self._folder)
+        )
+        argv = [*mosquitto(), "-c", str(config)]
+        self._refuse_taken_port()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _SUPERVISE, "ivota-broker", *argv],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in a terminal reaches the whole group: the broker ends when we say so.
+                start_new_session=True,
+            )
+        self._wait_accepting()
+        self._watch = threading.Thread(target=self._wait_death, name="broker", daemon=True)
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Ends it and waits, so that the port is free afterwards."""
+        self._stopping = True
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+        if self._watch:
+            self._watch.join()
+
+    def _refuse_taken_port(self) -> None:
+        # Without this the wait below would be answered by whoever has the port.
+        with socket.socket(_family(self.host)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port))
+            except OSError as error:
+                raise CloudError(
+                    f"MQTT port {self.port} on {self.host} cannot be used ({error.strerror}): "
+                    "choose another with --mqtt-port, or use the broker there with --broker"
+                ) from None
+
+    def _wait_accepting(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_S
+        while True:
+            if self._process.poll() is not None:
+                raise CloudError(f"mosquitto did not start: {self._last_words()}")
+            try:
+                socket.create_connection((self.plain_host, self.plain_port), timeout=1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise CloudError(
+                        f"mosquitto does not accept connections on {self.plain_host}:"
+                        f"{self.plain_port} after {START_S:.0f} s: {self._last_words()}"
+                    ) from None
+            time.sleep(0.02)
+
+    def _wait_death(self) -> None:
+        assert self._process is not None
+        code = self._process.wait()
+        if not self._stopping:
+            how = f"by signal {code - 128}" if code > 128 else f"with exit code {code}"
+            self._on_death(f"mosquitto ended {how}: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()[-3:]
+        return " | ".join(lines) or "it said nothing"
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(_family(host)) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _within(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,172 @@
+"""What a message from a device changes: inside one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence, Set
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session, joinedload, lazyload
+
+from ..rollout import assignment_rules
+from ..store.database import add, next_revision
+from ..store.models import Assignment, Change, Device, Report
+from . import protocol
+from .session import Message
+
+log = logging.getLogger("ivota.cloud")
+
+RAW_MOST = 4096  # bytes kept of a message
+JUNK_MOST = 1000  # messages kept of those that are not the protocol's
+DEVICES_MOST = 100_000
+
+RETAINED, STRAY = "retained", "stray"
+JUNK = (protocol.UNKNOWN, protocol.GARBLED, RETAINED, STRAY)
+
+WITH_TARGET = (joinedload(Device.assignment).joinedload(Assignment.firmware),)
+
+
+class Outgoing(NamedTuple):
+    """A message to publish once the transaction that made it is committed."""
+
+    topic: str
+    payload: bytes
+    qos: int
+
+
+def take_in(
+    session: Session, messages: Sequence[Message], now: float, back_off: assignment_rules.BackOff
+) -> list[Outgoing]:
+    """Stores messages, moves their devices' assignments on, and returns what they are answered."""
+    if not messages:
+        return []
+    # Without it, every query would first write what the messages before it have changed.
+    with session.no_autoflush:
+        return _take_in(session, [_hear(message) for message in messages], now, back_off)
+
+
+class _Heard(NamedTuple):
+    """A message and what it says: `kind` is what it counts as, `names` who sent it."""
+
+    message: Message
+    report: protocol.Report
+    kind: str
+    names: tuple[str, str] | None
+
+
+def _hear(message: Message) -> _Heard:
+    report = protocol.read_report(message.payload)
+    if message.retained:
+        # The protocol retains nothing: a replay, told again whenever we subscribe.
+        return _Heard(message, report, RETAINED, None)
+    names = protocol.device_of(message.topic)
+    return _Heard(message, report, report.kind if names else STRAY, names)
+
+
+def _take_in(
+    session: Session, heard: Sequence[_Heard], now: float, back_off: assignment_rules.BackOff
+) -> list[Outgoing]:
+    devices = _devices(session, heard)
+    answers: list[Outgoing] = []
+    rows: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
+    kinds: Counter[str] = Counter()
+    changed: set[Device] = set()
+    for message, report, kind, names in heard:
+        device = devices.get(names) if names else None
+        if device is None and kind not in JUNK:
+            kind = STRAY
+        kinds[kind] += 1
+        rows.append(_row(message, report, kind, device, now))
+        if device is None:
+            continue
+        if kind in JUNK:
+            device.garbled += kind == protocol.GARBLED
+            continue
+        changed.add(device)
+        if kind == protocol.REPORT_VERSION:
+            if report.version != device.version:
+                changes.append(_change(device, report.version or "", now))
+            answers.append(_on_version(device, report.version or "", now))
+        elif device.assignment:
+            assignment_rules.on_progress(device.assignment, report, now, back_off)
+    for device in changed:
+        device.first_seen = device.first_seen or now
+        device.last_seen = now
+        device.revision = next_revision(session)
+    for kind, count in kinds.items():
+        add(session, kind, count)
+    # By its table, not its class: rows of which nobody here needs an object.
+    session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
+    if changes:
+        session.execute(insert(Change.__table__), changes)  # type: ignore[arg-type]
+    if not kinds.keys().isdisjoint(JUNK):
+        _prune_junk(session)
+    return answers
+
+
+def _on_version(device: Device, version: str, now: float) -> Outgoing:
+    device.version = version
+    if device.assignment:
+        assignment_rules.on_version(device.assignment, version, now)
+    topic = protocol.update_topic(device.product_id, device.device_name)
+    # With QoS 0: no device needs it, and its acknowledgement would cost us as much as a report.
+    return Outgoing(topic, protocol.version_answer(version), 0)
+
+
+def _devices(session: Session, heard: Sequence[_Heard]) -> dict[tuple[str, str], Device]:
+    """Those that spoke and are known by now: new ones are added, while there is room."""
+    found = _known(session, {each.names for each in heard if each.names})
+    new = [each.names for each in heard if each.names and each.kind not in JUNK]
+    new = [names for names in dict.fromkeys(new) if names not in found]
+    if not new:
+        return found
+    known = session.scalar(select(func.count()).select_from(Device)) or 0
+    room = max(DEVICES_MOST - known, 0)
+    if room < len(new):
+        log.warning("%d devices are known, no more are added", DEVICES_MOST)
+        new = new[:room]
+    rows = [{"product_id": product_id, "device_name": name} for product_id, name in new]
+    if rows:
+        session.execute(insert(Device.__table__), rows)  # type: ignore[arg-type]
+    return found | _known(session, set(new))
+
+
+def _known(session: Session, names: Set[tuple[str, str]]) -> dict[tuple[str, str], Device]:
+    # By the name alone, which tells nearly all apart; a few too many do no harm.
+    query = select(Device).where(Device.device_name.in_({name for _, name in names}))
+    query = query.options(*WITH_TARGET, lazyload(Device.tags))
+    return {(device.product_id, device.device_name): device for device in session.scalars(query)}
+
+
+def _row(
+    message: Message, report: protocol.Report, kind: str, device: Device | None, now: float
+) -> dict[str, Any]:
+    return {
+        "at": now,
+        "device_id": device.id if device else None,
+        "assignment_id": device.assignment.id if device and device.assignment else None,
+        "topic": message.topic[:512].replace("\0", "?"),
+        "kind": kind,
+        "version": report.version,
+        "state": report.state,
+        "percent": report.percent,
+        "result_code": report.result_code,
+        "result_msg": report.result_msg,
+        "raw": message.payload[:RAW_MOST],
+        "raw_size": len(message.payload),
+    }
+
+
+def _change(device: Device, version: str, now: float) -> dict[str, Any]:
+    return {"at": now, "device_id": device.id, "before": device.version, "after": version}
+
+
+def _prune_junk(session: Session) -> None:
+    oldest = session.scalar(
+        select(Report.id).where(Report.kind.in_(JUNK)).order_by(Report.id.desc()).offset(JUNK_MOST)
+    )
+    if oldest is not None:
+        session.execute(delete(Report).where(Report.kind.in_(JUNK), Report.id <= oldest))

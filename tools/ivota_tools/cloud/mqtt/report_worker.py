@@ -1,0 +1,152 @@
+"""Reports in, answers and pushes out: one thread, in batches, nothing acknowledged before stored.
+
+The order for a batch is: commit, publish, acknowledge. Whoever kills us in between finds every
+report in the database or, unacknowledged, with the broker, which delivers it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..rollout import campaign_progress
+from ..rollout.assignment_rules import BackOff
+from ..rollout.push_sender import anything_due, push_due
+from ..store import retention
+from ..store.database import Database, add
+from ..store.models import Firmware
+from .report_ingestion import Outgoing, take_in
+from .session import Message, MqttSession
+
+log = logging.getLogger("ivota.cloud")
+
+BATCH_MOST = 500
+IDLE_S = 0.25  # how late the end of a back-off may be seen
+TICK_S = 0.5  # between two looks at the campaigns
+FORGET_S = 60.0  # between two looks for what is kept no longer; 1 s while there is more of it
+BACKLOG_MOST = 20000  # beyond it QoS 0 messages (percents) are dropped; QoS 1 the broker bounds
+
+
+class Intake:
+    """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of pushes.
+
+    Reports older than `keep_s` are deleted; None keeps them all.
+
+    `on_death(reason)` is called from its thread should that ever end by an error.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        url_of: Callable[[Firmware], str],
+        back_off: BackOff,
+        push_qos: int,
+        on_death: Callable[[str], None],
+        keep_s: float | None = None,
+    ) -> None:
+        self._on_death = on_death
+        self._database = database
+        self._url_of = url_of
+        self._back_off = back_off
+        self._push_qos = push_qos
+        self._keep_s = keep_s
+        self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._dropped = 0
+        self._next_tick = 0.0
+        self._next_forget = 0.0
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, message: Message) -> None:
+        """For the MQTT session's thread: never blocks, never fails."""
+        if message.qos == 0 and self._queue.qsize() > BACKLOG_MOST:
+            self._dropped += 1
+        else:
+            self._queue.put(message)
+
+    def wake(self) -> None:
+        """Pushes may be due now."""
+        self._queue.put(None)
+
+    def start(self, session: MqttSession) -> None:
+        self._thread = threading.Thread(
+            target=self._run, args=(session,), name="intake", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finishes the batch at hand; what waits is not acknowledged and so comes again."""
+        self._stopping = True
+        self.wake()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self, session: MqttSession) -> None:
+        try:
+            self._work(session)
+        except Exception as error:
+            log.exception("taking in reports has ended")
+            self._on_death(f"taking in reports has ended: {error!r}")
+
+    def _work(self, session: MqttSession) -> None:
+        while not self._stopping:
+            batch = self._next_batch()
+            while not self._stopping:
+                try:
+                    outgoing = self._process(batch, session.connected)
+                    break
+                except SQLAlchemyError:
+                    # A full disk, a locked file: the reports stay with the broker meanwhile.
+                    log.exception("the database refuses %d reports, trying again", len(batch))
+                    time.sleep(1)
+            else:
+                return
+            for message in outgoing:
+                session.publish(message.topic, message.payload, message.qos)
+            for taken in batch:
+                session.acknowledge(taken)
+
+    def _next_batch(self) -> list[Message]:
+        batch: list[Message] = []
+        timeout: float | None = IDLE_S
+        try:
+            while len(batch) < BATCH_MOST:
+                message = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+                timeout = None
+                if message is not None:
+                    batch.append(message)
+        except queue.Empty:
+            pass
+        return batch
+
+    def _process(self, batch: list[Message], online: bool) -> list[Outgoing]:
+        now = time.time()
+        forget = self._keep_s is not None and time.monotonic() >= self._next_forget
+        if not batch and not forget and not (online and self._anything_due(now)):
+            return []
+        with self._database.writing() as session:
+            if time.monotonic() >= self._next_tick:
+                more = campaign_progress.tick(session, now)
+                self._next_tick = 0.0 if more else time.monotonic() + TICK_S
+            outgoing = take_in(session, batch, now, self._back_off)
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                add(session, "dropped", dropped)
+            if forget and self._keep_s is not None:
+                more = retention.forget(session, now - self._keep_s)
+                self._next_forget = time.monotonic() + (1.0 if more else FORGET_S)
+            if online:
+                outgoing += push_due(session, now, self._url_of, self._push_qos)
+            return outgoing
+
+    def _anything_due(self, now: float) -> bool:
+        with self._database.reading() as session:
+            ticks = time.monotonic() >= self._next_tick and campaign_progress.anything_to_do(
+                session
+            )
+            return ticks or anything_due(session, now)

@@ -1,0 +1,177 @@
+"""One persistent MQTT session: every report handed on, none acknowledged before we are told to."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from ...common.mqtt_client import end
+from ..cloud_error import CloudError
+from .protocol import REPORT_FILTER
+
+log = logging.getLogger("ivota.cloud")
+
+KEEPALIVE_S = 30
+PAYLOAD_MOST = 65536  # bytes; an external broker may let more through
+
+
+class Message(NamedTuple):
+    """A message as it came. `connection` tells of which connection `mid` is an id."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retained: bool
+    mid: int
+    connection: int
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a broker is, and as whom it is entered. `tls`: verified as the machine verifies."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+    tls: bool = False
+
+    @staticmethod
+    def read(text: str) -> Address:
+        """Of `[mqtt[s]://][USER[:PASSWORD]@]HOST[:PORT]`. Raises CloudError."""
+        scheme, found, rest = text.partition("://")
+        signed, _, where = (rest if found else text).rpartition("@")
+        host, colon, port = where.rpartition(":")
+        tls = scheme == "mqtts" and bool(found)
+        if not colon or where.endswith("]"):
+            host, port = where, "8883" if tls else "1883"
+        if found and scheme not in ("mqtt", "mqtts"):
+            raise CloudError(f"{scheme}:// is not of an MQTT broker: mqtt:// or mqtts://")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            raise CloudError(f"{where!r} is not HOST:PORT of an MQTT broker")
+        user, colon, password = signed.partition(":")
+        return Address(host.strip("[]"), int(port), user or None, password if colon else None, tls)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class MqttSession:
+    """`client_id` names the session at the broker, which keeps reports for it while we are away.
+
+    `on_message` is called from the network's thread and must not block.
+    """
+
+    def __init__(
+        self,
+        broker: Address,
+        client_id: str,
+        on_message: Callable[[Message], None],
+    ) -> None:
+        self._broker = broker
+        self._on_message = on_message
+        self._connection = 0
+        self._subscribed = threading.Event()
+        self._refused: str | None = None
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
+        )
+        if broker.user is not None:
+            self._client.username_pw_set(broker.user, broker.password)
+        if broker.tls:
+            self._client.tls_set()
+        self._client.reconnect_delay_set(1, 30)
+        # What cannot be sent now is not worth much later: URLs expire, and reports come again.
+        self._client.max_queued_messages_set(10000)
+        self._client.max_inflight_messages_set(1000)
+        self._client.on_socket_open = _send_at_once
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_subscribe = self._answered
+        self._client.on_message = self._received
+
+    @property
+    def connected(self) -> bool:
+        """Subscribed, so that reports come in."""
+        return self._subscribed.is_set()
+
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Returns once subscribed; then the session repairs itself. Raises CloudError."""
+        broker = self._broker
+        try:
+            self._client.connect(broker.host, broker.port, KEEPALIVE_S)
+        except (OSError, ValueError) as error:
+            raise CloudError(
+                f"no MQTT broker answers at {broker} ({error}): start it, name another with "
+                "--broker HOST:PORT, or leave that out for one of our own"
+            ) from None
+        self._client.loop_start()
+        if not self._subscribed.wait(timeout_s):
+            self.stop()
+            raise CloudError(f"the MQTT broker at {broker} {self._refused or 'does not answer'}")
+
+    def stop(self) -> None:
+        self._subscribed.clear()
+        end(self._client)
+
+    def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        try:
+            self._client.publish(topic, payload, qos)
+        except ValueError as error:
+            log.warning("cannot publish to %r: %s", topic, error)
+
+    def acknowledge(self, message: Message) -> None:
+        # An id belongs to its connection; in a later one it may name another message, which the
+        # broker would then take for delivered. What is not acknowledged comes again.
+        if message.qos and message.connection == self._connection:
+            self._client.ack(message.mid, message.qos)
+
+    def _connected(self, client: mqtt.Client, _d: Any, _flags: Any, reason: Any, _p: Any) -> None:
+        if reason.is_failure:
+            self._refused = f"refuses the connection ({reason})"
+            log.error("the MQTT broker %s", self._refused)
+            return
+        self._connection += 1
+        client.subscribe(REPORT_FILTER, 1)
+
+    def _answered(self, _c: mqtt.Client, _d: Any, _mid: int, reasons: Any, _p: Any) -> None:
+        if reasons[0].is_failure:
+            self._refused = f"refuses the subscription to {REPORT_FILTER} ({reasons[0]})"
+            log.error("the MQTT broker %s", self._refused)
+            return
+        log.info("MQTT connected, %s", self._broker)
+        self._subscribed.set()
+
+    def _disconnected(self, _c: mqtt.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
+        if self._subscribed.is_set():
+            log.warning("MQTT connection lost (%s), connecting again", reason)
+        self._subscribed.clear()
+
+    def _received(self, _c: mqtt.Client, _d: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        self._on_message(
+            Message(
+                topic,
+                bytes(message.payload[:PAYLOAD_MOST]),
+                message.qos,
+                bool(message.retain),
+                message.mid,
+                self._connection,
+            )
+        )
+
+
+def _send_at_once(_client: mqtt.Client, _data: Any, link: Any) -> None:
+    # An answer and an acknowledgement are two small packets: without this the kernel holds the
+    # second back until the first is acknowledged, which takes the peer's kernel 40 ms.
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

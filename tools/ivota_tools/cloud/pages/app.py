@@ -1,0 +1,79 @@
+"""All pages as one application, which the server hands what is not the API's or a download."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from ..accounts import authorization
+from . import (
+    audit_log,
+    campaign_actions,
+    campaigns,
+    device,
+    enrollment,
+    firmware,
+    first_user,
+    fleet,
+    groups,
+    live_events,
+    new_campaign,
+    own_account,
+    sign_in,
+    users_and_tokens,
+)
+from .rendering import static
+from .request_context import Setting, Visit
+from .routing import Elsewhere
+from .security_headers import Secured
+
+_log = logging.getLogger("ivota.cloud")
+
+_TITLES = {
+    400: "That was not understood",
+    403: "Not allowed",
+    404: "Nothing is here",
+    405: "Not like this",
+    413: "Too much",
+    500: "The console failed",
+}
+
+
+def make_pages(setting: Setting) -> Starlette:
+    def sent_on(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Elsewhere)
+        return RedirectResponse(error.url, 303)
+
+    def refused(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        words = error.detail if isinstance(error, HTTPException) else ""
+        if status == 500:
+            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+            words = "Its log says why. What you were about to do may not have happened."
+        elif words in ("Not Found", "Method Not Allowed"):
+            words = "There is no such page in this console."
+        try:
+            signed = authorization.signed_in(request, setting.database)
+        except Exception:  # the database itself may be what fails
+            signed = None
+        visit = Visit(setting, request, signed)
+        title = _TITLES.get(status, "That did not work")
+        return visit.show("error.html", status, title=title, words=words)
+
+    app = Starlette(
+        routes=[
+            Route("/static/{name}", static),
+            *(each for part in (
+                fleet, device, enrollment, firmware, campaigns, campaign_actions, new_campaign,
+                groups, audit_log, users_and_tokens, own_account, sign_in, first_user, live_events,
+            ) for each in part.routes(setting)),
+        ],
+        exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},
+    )  # fmt: skip
+    app.add_middleware(Secured)
+    return app

@@ -1,0 +1,39 @@
+"""The audit log: who changed what."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..store.models import Audit
+from .request_context import Setting, Visit
+from .routing import route
+
+PAGE = 50
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [route(setting, "/audit", audit)]
+
+
+def audit(visit: Visit) -> Response:
+    who, text = visit.asked("who", most=128), visit.asked("q", most=128)
+    query = select(Audit)
+    if who:
+        query = query.where(Audit.who == who)
+    if text:
+        words = Audit.action + " " + Audit.subject + " " + Audit.detail
+        query = query.where(words.icontains(text, autoescape=True))
+    with visit.database.reading() as session:
+        page = visit.page(session.scalar(query.with_only_columns(func.count(Audit.id))), PAGE)
+        lines = session.scalars(page.of(query.order_by(Audit.id.desc())))
+        people = session.scalars(select(Audit.who).distinct().order_by(Audit.who).limit(200))
+        return visit.show(
+            "audit.html",
+            lines=lines.all(),
+            people=people.all(),
+            who=who,
+            text=text,
+            page=page,
+        )

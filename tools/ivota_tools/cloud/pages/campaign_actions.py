@@ -1,0 +1,70 @@
+"""What an operator may do to a campaign."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from starlette.routing import BaseRoute
+
+from ..accounts.roles import OPERATOR
+from ..rollout import campaign_actions
+from .campaigns import find
+from .formatting import counted
+from .request_context import Setting, Visit
+from .routing import acting, route
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    def post(action: str, act: Callable[[Visit], str]) -> BaseRoute:
+        path, handler = f"/campaigns/{{id:int}}/{action}", acting("/campaigns/{id}", act)
+        return route(setting, path, handler, method="POST", needed=OPERATOR)
+
+    return [
+        post("start", start),
+        post("pause", pause),
+        post("resume", resume),
+        post("retry", retry),
+        post("cancel", cancel),
+    ]
+
+
+def start(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        campaign = find(session, visit.number("id"))
+        campaign_actions.start(session, campaign, time.time(), visit.who)
+        words = f"{campaign.name} has begun."
+    visit.setting.wake()
+    return words
+
+
+def pause(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        campaign = find(session, visit.number("id"))
+        campaign_actions.pause(session, campaign, visit.who)
+        return f"{campaign.name} is paused: no push goes out until it is resumed."
+
+
+def resume(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        campaign = find(session, visit.number("id"))
+        campaign_actions.resume(session, campaign, visit.who)
+        words = f"{campaign.name} goes on."
+    visit.setting.wake()
+    return words
+
+
+def retry(visit: Visit) -> str:
+    """In transactions of its own, as `cancel`: there may be thousands of devices."""
+    with visit.database.reading() as session:
+        campaign = find(session, visit.number("id"))
+    count = campaign_actions.retry_failed(visit.database, campaign.id, time.time(), visit.who)
+    visit.setting.wake()
+    return f"{counted(count, 'device')} will be tried again."
+
+
+def cancel(visit: Visit) -> str:
+    with visit.database.reading() as session:
+        campaign = find(session, visit.number("id"))
+    campaign_actions.cancel(visit.database, campaign.id, time.time(), visit.who)
+    return f"{campaign.name} is cancelled for good: no push goes out any more."

@@ -1,0 +1,173 @@
+"""Campaigns: all of them, and one as it goes on."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..rollout import assignment_rules, campaign_counts, campaign_rules
+from ..store.models import Assignment, Campaign, Device, Firmware, Member
+from . import fleet_queries
+from .formatting import counted, span
+from .pagination import row
+from .request_context import Setting, Visit
+from .routing import route
+
+PAGE = 25
+FAILURES = 20  # different reasons
+SHOWN = 12  # devices of each
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/campaigns", overview),
+        route(setting, "/campaigns/{id:int}", one),
+    ]
+
+
+def overview(visit: Visit) -> Response:
+    with visit.database.reading() as session:
+        page = visit.page(session.scalar(select(func.count()).select_from(Campaign)), PAGE)
+        query = select(Campaign).options(joinedload(Campaign.firmware))
+        found = session.scalars(page.of(query.order_by(Campaign.id.desc()))).all()
+        tallies = campaign_counts.tallies(session, [each.id for each in found])
+        has_firmware = session.scalar(select(Firmware.id).limit(1)) is not None
+        return visit.show(
+            "campaigns.html",
+            campaigns=[(each, tallies.get(each.id, campaign_rules.Tally())) for each in found],
+            page=page,
+            has_firmware=has_firmware,
+        )
+
+
+def find(session: Session, number: int) -> Campaign:
+    found = row(session, Campaign, number)
+    if found is None:
+        raise HTTPException(404, "There is no such campaign.")
+    return found
+
+
+def one(visit: Visit) -> Response:
+    now = time.time()
+    with visit.database.reading() as session:
+        campaign = find(session, visit.number("id"))
+        tallies = campaign_counts.tally(session, campaign)
+        total = sum(tallies, campaign_rules.Tally())
+        states = campaign_counts.states(session, campaign)
+        return visit.show(
+            "campaign.html",
+            now=now,
+            campaign=campaign,
+            tallies=tallies,
+            total=total,
+            states=states,
+            stage_words=[stage_words(each) for each in campaign.stages],
+            failures=_failures(session, campaign),
+            active=_active(session, campaign),
+            stalled=lambda attempt: fleet_queries.is_stalled(attempt, now),
+            waits=waits(campaign, tallies, now),
+            may_start=campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED),
+            may_pause=campaign.state == campaign_rules.RUNNING,
+            may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED),
+            may_cancel=campaign.state not in campaign_rules.ENDED,
+            may_retry=total.failed > 0 and campaign.state != campaign_rules.CANCELLED,
+        )
+
+
+def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
+    """By reason, the most frequent first, each with some of its devices."""
+    failed = (Member.campaign_id == campaign.id, Assignment.state == assignment_rules.FAILED)
+    reasons = session.execute(
+        select(Assignment.result_code, Assignment.result_msg, func.count(),
+               func.min(Member.device_id))
+        .select_from(Member)
+        .join(Member.assignment)
+        .where(*failed)
+        .group_by(Assignment.result_code, Assignment.result_msg)
+        .order_by(func.count().desc(), func.min(Member.device_id))
+        .limit(FAILURES)
+    ).tuples().all()  # fmt: skip
+    found: dict[tuple[int | None, str | None], dict[str, Any]] = {
+        (code, message): {"code": code, "message": message, "count": count, "devices": []}
+        for code, message, count, _ in reasons
+    }
+    if not found:
+        return []
+    number = (
+        func.row_number()
+        .over(partition_by=(Assignment.result_code, Assignment.result_msg),
+              order_by=Member.device_id)
+        .label("number")
+    )  # fmt: skip
+    ranked = (
+        select(Member.device_id, Assignment.result_code, Assignment.result_msg, number)
+        .join(Member.assignment)
+        .where(*failed)
+        .subquery()
+    )
+    rows = session.execute(
+        select(Device.id, Device.product_id, Device.device_name, ranked.c.result_code,
+               ranked.c.result_msg)
+        .join(ranked, ranked.c.device_id == Device.id)
+        .where(ranked.c.number <= SHOWN)
+        .order_by(ranked.c.number)
+    ).tuples()  # fmt: skip
+    for device_id, product, name, code, message in rows:
+        if (code, message) in found:
+            found[code, message]["devices"].append((device_id, f"{product}/{name}"))
+    return list(found.values())
+
+
+def _active(session: Session, campaign: Campaign) -> list[Any]:
+    query = (
+        select(Assignment)
+        .where(
+            Assignment.campaign_id == campaign.id,
+            Assignment.state.in_(assignment_rules.ACTIVE),
+            Assignment.current,
+        )
+        .order_by(Assignment.device_id)
+        .options(joinedload(Assignment.device))
+        .limit(SHOWN)
+    )  # fmt: skip
+    return list(session.scalars(query))
+
+
+def waits(campaign: Campaign, tallies: list[campaign_rules.Tally], now: float) -> str:
+    """What a campaign that runs is waiting for, in a sentence."""
+    if campaign.state == campaign_rules.SCHEDULED:
+        return "It starts by itself at the time below."
+    if campaign.state == campaign_rules.DRAFT:
+        return "Nothing goes out until it is started; who belongs to it is found then."
+    if campaign.state == campaign_rules.PAUSED:
+        return "No push goes out until it is resumed; downloads that run may end."
+    if campaign.state == campaign_rules.STOPPED:
+        return (
+            f"It stopped itself: {campaign.reason}. Look at the failures, mend what is broken, "
+            "then resume it: it counts afresh from there."
+        )
+    if campaign.state != campaign_rules.RUNNING or not tallies:
+        return ""
+    total = sum(tallies, campaign_rules.Tally())
+    if campaign.stage >= len(tallies) - 1:
+        return f"{counted(total.open, 'device')} still to end." if total.open else "Ending."
+    reached = sum(tallies[: campaign.stage + 1], campaign_rules.Tally())
+    if campaign.stage_good_at is not None:
+        left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
+        return f"Stage {campaign.stage + 1} is good; the next begins in {span(left)}."
+    return (
+        f"Stage {campaign.stage + 1}: {reached.good:,} of {reached.counted:,} are done; the next "
+        f"begins at {100 * campaign.success_share:g} %."
+    )
+
+
+def stage_words(stage: dict[str, Any]) -> str:
+    if stage.get("count") is not None:
+        return counted(int(stage["count"]), "device")
+    return f"{stage['percent']:g} %"

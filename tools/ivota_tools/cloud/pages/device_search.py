@@ -1,0 +1,106 @@
+"""The search for devices: words of a query (query.py), or parts of a name, as conditions in SQL.
+
+So a search means what a campaign's query means, and no row is read that is not shown.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import shlex
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from ..rollout.device_query import COMPARED, parse, pattern, span_s, split
+from ..rollout.version_order import key
+from ..store.models import Device, DeviceTag
+
+_QUOTED = re.compile(r"[\s'\"\\]|^$")
+
+
+def count(session: Session, text: str, now: float) -> int:
+    """How many devices a query means. Raises QueryError."""
+    parse(text)
+    query = select(func.count(Device.id)).where(*conditions(session, text, now))
+    return session.scalar(query) or 0
+
+
+def as_query(text: str, version: str) -> str:
+    """A search as a campaign asks for it: parts of names become patterns."""
+    found: list[str] = []
+    for word in _words(text):
+        product, slash, name = word.rpartition("/")
+        if word == "all" or split(word):
+            found.append(word)
+            continue
+        if slash:
+            found.append(f"product:{product}")
+        found.append(f"name:*{glob.escape(name)}*")
+    if version:
+        found.append(f"version:{version}")
+    # `<` and `*` need no quotes here, as they would in a shell.
+    return " ".join(shlex.quote(word) if _QUOTED.search(word) else word for word in found)
+
+
+def conditions(session: Session, text: str, now: float) -> list[ColumnElement[bool]]:
+    """That must all hold. Raises QueryError."""
+    found: list[ColumnElement[bool]] = []
+    for word in _words(text):
+        if word == "all":
+            continue
+        term = split(word)
+        if term is None:
+            name = Device.product_id + "/" + Device.device_name
+            found.append(name.icontains(word, autoescape=True))
+            continue
+        parse(word)  # says what is wrong with it
+        minus, what, sign, value = term
+        condition = _term(session, what, sign, value, now)
+        found.append(~condition if minus else condition)
+    return found
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _term(session: Session, what: str, sign: str, value: str, now: float) -> ColumnElement[bool]:
+    if what == "tag":
+        with_tag = select(DeviceTag.device_id).where(DeviceTag.tag == value)
+        return Device.id.in_(with_tag)
+    if what == "product":
+        return Device.product_id == value
+    if what == "name":
+        return _matches(session, value)
+    if what == "seen":
+        silent = now - func.coalesce(Device.last_seen, -1e12)
+        older: ColumnElement[bool] = COMPARED[sign](silent, span_s(value))
+        return older
+    if sign == ":":
+        return func.coalesce(Device.version == value, False)
+    # There are few versions, whatever the number of devices.
+    known = session.scalars(select(Device.version).where(Device.version.isnot(None)).distinct())
+    fitting = [each for each in known if each and COMPARED[sign](key(each), key(value))]
+    return func.coalesce(Device.version.in_(fitting), False)
+
+
+def _matches(session: Session, text: str) -> ColumnElement[bool]:
+    if session.get_bind().dialect.name == "sqlite":
+        # Its sets negate by another sign.
+        parts = (f"[{rest.replace('!', '^')}]" if sign == "[" else sign or rest
+                 for sign, rest in pattern(text))  # fmt: skip
+        return Device.device_name.op("GLOB")("".join(parts))
+    signs = {"*": ".*", "?": "."}
+    made = ""
+    for sign, rest in pattern(text):
+        if sign == "[":
+            no = rest[:1] == "!"
+            inside = rest[no:]
+            made += f"[{'^' * no}{inside if inside not in '[*?' else chr(92) + inside}]"
+        else:
+            made += signs.get(sign) or re.escape(rest)
+    return Device.device_name.op("~")(f"^(?:{made})$")

@@ -1,0 +1,107 @@
+"""Firmware: uploading it, what is inside, whose signature it has, what deltas save."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ...firmware import release
+from ..rollout.version_order import key
+from ..store.firmware_store import stored
+from ..store.models import Assignment, Campaign, Device, Firmware
+from .pagination import row
+from .request_context import Setting, Visit
+from .routing import route
+
+SHOWN = 200
+LIBRARY = ("lib/ivota/", "lib/bundlefs.")
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/firmware", overview),
+        route(setting, "/firmware/{id:int}", one),
+    ]
+
+
+def overview(visit: Visit) -> Response:
+    with visit.database.reading() as session:
+        deltas = select(Firmware.whole_id, func.count(), func.min(Firmware.size))
+        deltas = deltas.where(Firmware.whole_id.is_not(None)).group_by(Firmware.whole_id)
+        smallest = {each[0]: each[1:] for each in session.execute(deltas).tuples()}
+        running = dict(
+            session.execute(
+                select(Device.version, func.count()).group_by(Device.version)
+            ).tuples().all()
+        )  # fmt: skip
+        return visit.show(
+            "firmware.html",
+            firmware=[(each, inside(visit.setting.folder, each)) for each in uploaded(session)],
+            running=running,
+            deltas=smallest,
+            upload_most=visit.setting.upload_most,
+        )
+
+
+def uploaded(session: Session) -> list[Firmware]:
+    """Whole ones, newest version first; of very many, those that were uploaded last."""
+    query = select(Firmware).where(Firmware.whole_id.is_(None)).order_by(Firmware.id.desc())
+    found = session.scalars(query.limit(SHOWN))
+    return sorted(found, key=lambda each: (key(each.version), each.id), reverse=True)
+
+
+def one(visit: Visit) -> Response:
+    with visit.database.reading() as session:
+        found = row(session, Firmware, visit.number("id"))
+        if found is None:
+            raise HTTPException(404, "There is no such firmware.")
+        if found.whole_id is not None:  # a delta is shown with what it makes
+            return visit.go(f"/firmware/{found.whole_id}")
+        running = session.scalar(
+            select(func.count()).select_from(Device).where(Device.version == found.version)
+        )
+        states = session.execute(
+            select(Assignment.state, func.count())
+            .where(Assignment.current, Assignment.firmware_id == found.id)
+            .group_by(Assignment.state)
+        )
+        held = inside(visit.setting.folder, found)
+        files = held.files if held else ()
+        patches = session.scalars(
+            select(Firmware).where(Firmware.whole_id == found.id).order_by(Firmware.size)
+        ).all()
+        used = session.scalars(
+            select(Campaign).where(Campaign.firmware_id == found.id).order_by(Campaign.id.desc())
+        ).all()
+        return visit.show(
+            "firmware_one.html",
+            firmware=found,
+            inside=held,
+            warnings=release.check_version(found.version),
+            own=[each for each in files if not each.path.startswith(LIBRARY)],
+            library=[each for each in files if each.path.startswith(LIBRARY)],
+            running=running,
+            states=dict(states.tuples().all()),
+            campaigns=used,
+            patches=patches,
+        )
+
+
+def inside(folder: Path, firmware: Firmware) -> release.Release | None:
+    """What is in the file, or None as long as it is gone or damaged."""
+    try:
+        return _inspected(stored(folder, firmware.sha256))
+    except (OSError, release.ReleaseError):
+        return None
+
+
+# A file of a digest never changes.
+@functools.lru_cache(maxsize=256)
+def _inspected(path: Path) -> release.Release:
+    return release.inspect(path)

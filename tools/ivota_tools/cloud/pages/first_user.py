@@ -1,0 +1,66 @@
+"""The console's first user, made by whoever opens the link that `ivota cloud` prints."""
+
+from __future__ import annotations
+
+import hmac
+import time
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..accounts import users
+from ..accounts.roles import ADMIN
+from ..accounts.users import UserError
+from .formatting import sentence
+from .request_context import Setting, Visit
+from .routing import route
+from .sign_in import enter
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/set-up", no_key, needed=None),
+        route(setting, "/set-up/{key}", set_up, needed=None),
+        route(setting, "/set-up/{key}", make_first, method="POST", needed=None),
+    ]
+
+
+def no_key(visit: Visit) -> Response:
+    with visit.database.reading() as session:
+        if users.any_user(session):
+            return visit.go("/sign-in")
+    return visit.show("set_up_wait.html")
+
+
+def set_up(visit: Visit) -> Response:
+    _expect(visit)
+    return visit.show("set_up.html", name="", problem="")
+
+
+def make_first(visit: Visit) -> Response:
+    name, password = visit.said("name", 256), visit.form.get("password", "")
+    _expect(visit)
+    try:
+        if password != visit.form.get("again", ""):
+            raise UserError("the two passwords are not the same")
+        with visit.database.writing() as session:
+            if users.any_user(session):  # two people, one link
+                raise HTTPException(404, "This console is set up already.")
+            user = users.create(session, name, password, ADMIN, time.time(), "set-up link")
+    except UserError as error:
+        problem = sentence(str(error))
+        return visit.show("set_up.html", 422, name=name, problem=problem)
+    return enter(visit, user, "/", f"Welcome, {user.name}. The console is yours.")
+
+
+def _expect(visit: Visit) -> None:
+    """The link is good once: as long as there is no user."""
+    given = visit.request.path_params["key"].encode(errors="replace")
+    right = hmac.compare_digest(given, visit.setting.set_up_key().encode())
+    with visit.database.reading() as session:
+        if not right or users.any_user(session):
+            raise HTTPException(
+                404, "This set-up link is wrong or has been used. The command “ivota cloud” "
+                "prints a good one when it starts, as long as there is no user.",
+            )  # fmt: skip

@@ -1,0 +1,174 @@
+"""The fleet: versions over time, what is happening, what needs a look, and every device."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import case, func, or_, select, true
+from sqlalchemy.orm import Session, joinedload
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..rollout import assignment_rules, campaign_counts, campaign_rules, wait_reason
+from ..rollout.version_order import is_older
+from ..store.models import Assignment, Campaign, Device, Firmware
+from . import device_search, fleet_queries, version_chart
+from .fleet_queries import ATTENTION, STALLED, Wanted
+from .formatting import ago
+from .formatting import span as span_words
+from .request_context import Setting, Visit, whole
+from .routing import route
+
+SHOWN = 6  # devices in a box above the table
+GROUPS, NAMED = 5, 3  # of devices in trouble, and how many of each are named
+RUNNING_SHOWN = 4
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [route(setting, "/", fleet)]
+
+
+def fleet(visit: Visit) -> Response:
+    now = time.time()
+    wanted = Wanted(
+        visit.asked("q"),
+        visit.asked("state", most=16),
+        visit.asked("version", most=128),
+        visit.asked("sort", ATTENTION, 16),
+        whole(visit.asked("page")),
+    )
+    span = visit.asked("range", version_chart.DEFAULT, 8)
+    with visit.database.reading() as session:
+        versions = fleet_queries.by_version(session)
+        total = sum(count for _, count in versions)
+        newest = fleet_queries.newest(session)
+        if not total:
+            return visit.show("welcome.html", newest=newest)
+        states = fleet_queries.by_state(session, now)
+        found = fleet_queries.devices(session, wanted, now)
+        return visit.show(
+            "fleet.html",
+            now=now,
+            total=total,
+            versions=versions,
+            summary=_summary(total, states),
+            chart=visit.setting.charts.versions(session, span, now),
+            span=span if span in version_chart.RANGES else version_chart.DEFAULT,
+            ranges=version_chart.RANGES,
+            running=_running(session),
+            busy=fleet_queries.few(session, Assignment.state.in_(assignment_rules.ACTIVE)
+                             & ~fleet_queries.stalled(now), Assignment.device_id, SHOWN),
+            troubled=_troubled(session, now),
+            wanted=wanted,
+            query=device_search.as_query(wanted.text, wanted.version),
+            sorts=fleet_queries.SORTS,
+            found=found,
+            newest=newest[0] if len(newest) == 1 else None,
+            reason=lambda device: reason(device, now),
+            stalled=lambda device: fleet_queries.is_stalled(device.assignment, now),
+            can_update=can_update,
+        )  # fmt: skip
+
+
+def can_update(device: Device, newest: Firmware | None) -> bool:
+    """Whether one click brings it something newer."""
+    if newest is None or device.version is None:
+        return False
+    assignment = device.assignment
+    if assignment and assignment.state not in assignment_rules.CLOSED:
+        return False
+    return is_older(device.version, newest.version)
+
+
+def reason(device: Device, now: float) -> str:
+    """Why a device is not there yet, in a few words; the device's page has the whole story."""
+    assignment = device.assignment
+    if assignment is None:
+        return ""
+    if assignment.state in fleet_queries.FAILING:
+        words = wait_reason.why_failed(assignment)
+        if assignment.state == assignment_rules.RETRY and assignment.next_push_at:
+            words += f"; next try {ago(assignment.next_push_at, now)}"
+        return words
+    if fleet_queries.is_stalled(assignment, now):
+        return f"nothing heard of it for {span_words(now - assignment.updated_at)}"
+    if assignment.state == assignment_rules.DONE and device.version != assignment.firmware.version:
+        return f"done, but it reports {device.version}"
+    return ""
+
+
+def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
+    """The figures above all else."""
+    return {
+        "total": total,
+        "fine": sum(states.get(state, 0) for state in fleet_queries.FINE),
+        "way": sum(states.get(state, 0) for state in fleet_queries.OPEN),
+        "trouble": sum(states.get(state, 0) for state in (*fleet_queries.FAILING, STALLED)),
+    }
+
+
+def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
+    """Failed ones first, then the silent, then those that are tried again; by their reason."""
+    silent = case((fleet_queries.stalled(now), 1), else_=0).label("silent")
+    columns = (Assignment.state, silent, Assignment.result_code, Assignment.result_msg)
+    troubled = (
+        select(*columns, func.count().label("number"), func.min(Assignment.id).label("first"))
+        # The states are there for the index.
+        .where(
+            Assignment.current,
+            Assignment.state.in_((*fleet_queries.FAILING, *assignment_rules.ACTIVE)),
+        )
+        .where(or_(fleet_queries.stalled(now), Assignment.state.in_(fleet_queries.FAILING)))
+        .group_by(*columns)
+    )
+    rows: list[Any] = list(session.execute(troubled))
+    rank = {assignment_rules.FAILED: 0, assignment_rules.RETRY: 2}
+    rows = sorted(rows, key=lambda row: (rank.get(row.state, 1), -row.number, row.first))[:GROUPS]
+    return [_group(session, row, now) for row in rows]
+
+
+def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
+    """Some of its devices by name, and why they are there."""
+    same = (
+        Assignment.current,
+        Assignment.state == row.state,
+        Assignment.result_code.is_not_distinct_from(row.result_code),
+        Assignment.result_msg.is_not_distinct_from(row.result_msg),
+    )
+    named = (
+        select(Assignment, Device.device_name)
+        .join(Device, Device.id == Assignment.device_id)
+        .where(*same, fleet_queries.stalled(now) if row.silent else true())
+        .order_by(Assignment.id)
+        .limit(NAMED)
+    )
+    found = session.execute(named).tuples().all()
+    reason = "in mid-update, but nothing was heard for a while"
+    if row.state in fleet_queries.FAILING and found:
+        reason = wait_reason.why_failed(found[0][0])
+    return {
+        "state": row.state,
+        "stalled": bool(row.silent),
+        "count": row.number,
+        "reason": reason,
+        "devices": [(attempt.device_id, name) for attempt, name in found],
+    }
+
+
+def _running(session: Session) -> list[tuple[Campaign, campaign_rules.Tally]]:
+    """Campaigns that are not over, newest first, and how far each is."""
+    query = (
+        select(Campaign)
+        .where(
+            Campaign.state.in_(
+                (campaign_rules.RUNNING, campaign_rules.PAUSED, campaign_rules.STOPPED)
+            )
+        )
+        .options(joinedload(Campaign.firmware))
+        .order_by(Campaign.id.desc())
+        .limit(RUNNING_SHOWN)
+    )
+    found = session.scalars(query).all()
+    tallies = campaign_counts.tallies(session, [each.id for each in found])
+    return [(each, tallies.get(each.id, campaign_rules.Tally())) for each in found]

@@ -1,0 +1,185 @@
+"""What the fleet's page asks the database: few queries, whatever the number of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.orm import Session
+
+from ..api.schemas import IDLE
+from ..mqtt.report_ingestion import WITH_TARGET
+from ..rollout import assignment_rules
+from ..rollout.device_query import QueryError
+from ..rollout.push_sender import SILENT_S
+from ..rollout.version_order import key
+from ..store.models import Assignment, Device, Firmware
+from . import device_search
+from .pagination import Page, page
+
+PAGE = 50  # rows of a table
+FINE = (assignment_rules.DONE, assignment_rules.SKIPPED)
+OPEN = (*assignment_rules.ACTIVE, assignment_rules.WAITING, assignment_rules.CURRENT)
+FAILING = (assignment_rules.FAILED, assignment_rules.RETRY)
+# States that are no assignment's own: an active one of which nothing is heard, and several in one.
+STALLED, ATTENTION, ON_THE_WAY = "stalled", "attention", "on-the-way"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the page was asked for."""
+
+    text: str = ""
+    state: str = ""
+    version: str = ""
+    sort: str = ATTENTION
+    page: int = 1
+
+
+SORTS = {
+    ATTENTION: "what needs a look",
+    "name": "name",
+    "seen": "silent the longest",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One page of devices, or what is wrong with the question."""
+
+    devices: Sequence[Device]
+    page: Page
+    problem: str = ""
+
+
+def devices(session: Session, wanted: Wanted, now: float) -> Found:
+    try:
+        conditions = device_search.conditions(session, wanted.text, now) + _of_state(
+            wanted.state, now
+        )
+    except QueryError as error:
+        return Found([], page(0, 1, PAGE), str(error))
+    if wanted.version:
+        conditions.append(Device.version == wanted.version)
+    # Without a word about the state, the devices alone are counted: that is an index.
+    counted = _joined() if wanted.state else select(Device)
+    total = session.scalar(counted.where(*conditions).with_only_columns(func.count(Device.id)))
+    part = page(total, wanted.page, PAGE)
+    chosen = _ids(session, conditions, wanted.sort, part.start, now)
+    return Found(_with_targets(session, chosen), part)
+
+
+def _ids(
+    session: Session, conditions: list[ColumnElement[bool]], sort: str, start: int, now: float
+) -> list[int]:
+    """Of one page, in order."""
+    by_name = (Device.product_id, Device.device_name)
+
+    def some(query: Select[Any], order: Any, offset: int, most: int) -> list[int]:
+        ids = query.with_only_columns(Device.id).order_by(*order)
+        return list(session.scalars(ids.limit(most).offset(offset)))
+
+    if sort != ATTENTION:
+        order = (func.coalesce(Device.last_seen, 0), *by_name) if sort == "seen" else by_name
+        return some(_joined().where(*conditions), order, start, PAGE)
+    # Those of which something is to be said are few, and sorted; the rest comes by its name, for
+    # which there is an index.
+    first = _joined().where(*conditions, Assignment.state.in_((*FAILING, *OPEN)))
+    rank = case(
+        (Assignment.state == assignment_rules.FAILED, 0),
+        (stalled(now), 1),
+        (Assignment.state == assignment_rules.RETRY, 2),
+        (Assignment.state.in_(assignment_rules.ACTIVE), 3),
+        else_=4,
+    )
+    found = some(first, (rank, *by_name), start, PAGE)
+    if len(found) < PAGE:
+        ranked = session.scalar(first.with_only_columns(func.count(Device.id))) or 0
+        other = or_(Assignment.id.is_(None), Assignment.state.not_in((*FAILING, *OPEN)))
+        rest = _joined().where(*conditions, other)
+        found += some(rest, by_name, max(start - ranked, 0), PAGE - len(found))
+    return found
+
+
+def _joined() -> Select[tuple[Device]]:
+    current = and_(Assignment.device_id == Device.id, Assignment.current)
+    return select(Device).outerjoin(Assignment, current)
+
+
+def is_stalled(assignment: Assignment | None, now: float) -> bool:
+    """In its download, but nothing was heard of it for a while."""
+    return (
+        assignment is not None
+        and assignment.state in assignment_rules.ACTIVE
+        and assignment.updated_at < now - SILENT_S
+    )
+
+
+def stalled(now: float) -> ColumnElement[bool]:
+    """The same, as a condition."""
+    return and_(
+        Assignment.state.in_(assignment_rules.ACTIVE), Assignment.updated_at < now - SILENT_S
+    )
+
+
+def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
+    if not state:
+        return []
+    if state == IDLE:
+        return [Assignment.id.is_(None)]
+    if state == STALLED:
+        return [stalled(now)]
+    if state == ATTENTION:
+        return [or_(Assignment.state.in_(FAILING), stalled(now))]
+    if state == ON_THE_WAY:
+        return [Assignment.state.in_(OPEN), ~stalled(now)]
+    if state == assignment_rules.DONE:
+        return [Assignment.state.in_(FINE)]
+    return [Assignment.state == state]
+
+
+def by_version(session: Session) -> list[tuple[str | None, int]]:
+    """How many devices run what, newest version first."""
+    query = select(Device.version, func.count()).group_by(Device.version)
+    rows = session.execute(query).tuples().all()
+    return sorted(rows, key=lambda row: ([], "") if row[0] is None else (key(row[0]), row[0]),
+                  reverse=True)  # fmt: skip
+
+
+def by_state(session: Session, now: float) -> dict[str, int]:
+    """Devices with a target by its state, those that are stalled apart."""
+    current = select(Assignment.state, func.count()).where(Assignment.current)
+    found = dict(session.execute(current.group_by(Assignment.state)).tuples().all())
+    silent = current.where(stalled(now)).group_by(Assignment.state)
+    for state, count in session.execute(silent).tuples():
+        found[state] -= count
+        found[STALLED] = found.get(STALLED, 0) + count
+    return found
+
+
+def few(
+    session: Session, condition: ColumnElement[bool], order: Any, most: int
+) -> Sequence[Device]:
+    """Some devices by their target, with it."""
+    query = select(Assignment.device_id).where(Assignment.current, condition)
+    return _with_targets(session, session.scalars(query.order_by(order).limit(most)).all())
+
+
+def _with_targets(session: Session, ids: Sequence[int]) -> list[Device]:
+    """In this order."""
+    query = select(Device).where(Device.id.in_(ids)).options(*WITH_TARGET)
+    by_id = {device.id: device for device in session.scalars(query)}
+    return [by_id[each] for each in ids if each in by_id]
+
+
+def newest(session: Session) -> list[Firmware]:
+    """The newest firmware by version, one for each application."""
+    found: dict[str | None, Firmware] = {}
+    whole = select(Firmware).where(Firmware.whole_id.is_(None))
+    for firmware in session.scalars(whole.order_by(Firmware.id)):
+        held = found.get(firmware.application)
+        if held is None or key(held.version) <= key(firmware.version):
+            found[firmware.application] = firmware
+    return list(found.values())

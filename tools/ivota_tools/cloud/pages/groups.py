@@ -1,0 +1,84 @@
+"""Groups: names for queries, from which campaigns are made."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..accounts.roles import OPERATOR
+from ..accounts.users import UserError
+from ..api import groups as api_groups
+from ..api.fleet_schemas import GroupIn
+from ..rollout.device_query import QueryError
+from ..store.models import Group
+from . import device_search
+from .formatting import refusal, sentence
+from .pagination import row
+from .request_context import Setting, Visit
+from .routing import acting, route
+
+HERE = "/campaigns/groups"
+PAGE = 25  # each is counted anew
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, HERE, groups),
+        route(setting, HERE, put, method="POST", needed=OPERATOR),
+        route(setting, HERE + "/{id:int}/remove", acting(HERE, remove), method="POST",
+              needed=OPERATOR),
+    ]  # fmt: skip
+
+
+def groups(visit: Visit) -> Response:
+    return _page(visit, visit.asked("name"), visit.asked("query"))
+
+
+def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 200) -> Response:
+    """`name` and `query` are what stands in the form."""
+    now = time.time()
+    with visit.database.reading() as session:
+        matching: int | None = None
+        if query and not problem:
+            try:
+                matching = device_search.count(session, query, now)
+            except QueryError as error:
+                problem = sentence(str(error))
+        page = visit.page(session.scalar(select(func.count()).select_from(Group)), PAGE)
+        found = session.scalars(page.of(select(Group).order_by(Group.name))).all()
+        return visit.show(
+            "groups.html",
+            status,
+            groups=[(each, device_search.count(session, each.query, now)) for each in found],
+            page=page,
+            given={"name": name, "query": query},
+            matching=matching,
+            problem=problem,
+        )
+
+
+def put(visit: Visit) -> Response:
+    """Makes one, or gives the one of that name another query."""
+    name, query = visit.said("name"), visit.said("query")
+    if visit.said("look"):
+        return _page(visit, name, query)
+    try:
+        with visit.database.writing() as session:
+            group = api_groups.put(session, GroupIn(name=name, query=query), visit.who)
+            words = f"{group.name} is kept. Campaigns that have begun do not change."
+    except (ValidationError, QueryError) as error:
+        return _page(visit, name, query, refusal(error), 422)
+    return visit.go(HERE, words)
+
+
+def remove(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        group = row(session, Group, visit.number("id"))
+        if group is None:
+            raise UserError("that group is gone already", 404)
+        api_groups.remove(session, group, visit.who)
+        return f"{group.name} is forgotten. Its devices, and campaigns that have begun, stay."

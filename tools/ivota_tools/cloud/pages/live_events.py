@@ -1,0 +1,74 @@
+"""Tells a page that something it shows has changed: server-sent events without content.
+
+The page then fetches itself and puts the new parts in the old ones' place (static/console.js). So
+what is shown live is what a reload shows, and there is one way to render it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from sqlalchemy import func, select
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from ..accounts import authorization
+from ..accounts.roles import VIEWER
+from ..store.models import Audit, Counter, Device
+from .request_context import Setting, whole
+from .routing import entered
+
+LOOK_S = 0.5  # between two looks for changes
+CHECK_S = 10.0  # between two looks at whether the browser is still signed in
+QUIET_S = 15.0  # between two words where nothing changes: their lack tells a page of a dead link
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    async def live(request: Request) -> Response:
+        await run_in_threadpool(entered, setting, request, VIEWER, {})
+        number = whole(request.query_params.get("device", "")) or None
+        return StreamingResponse(
+            events(setting, request, number),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    return [Route("/live", live)]
+
+
+async def events(setting: Setting, request: Request, device: int | None) -> AsyncIterator[str]:
+    def state() -> str:
+        """Another text whenever something has changed."""
+        with setting.database.reading() as session:
+            last = session.scalar(select(func.max(Audit.id)))
+            if device is not None:
+                revision = session.scalar(select(Device.revision).where(Device.id == device))
+            else:
+                revision = session.scalar(select(Counter.value).where(Counter.name == "revision"))
+        return f"{revision}-{last}-{setting.health()}"
+
+    def signed_in() -> bool:
+        return authorization.signed_in(request, setting.database) is not None
+
+    last = await run_in_threadpool(state)
+    said = checked = time.monotonic()
+    yield "retry: 3000\n: changes follow\n\n"
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now = time.monotonic()
+        if now - checked > CHECK_S:
+            checked = now
+            if not await run_in_threadpool(signed_in):
+                yield "event: over\ndata: signed out\n\n"
+                return
+        found = await run_in_threadpool(state)
+        if found != last:
+            last, said = found, now
+            yield "event: change\ndata: .\n\n"
+        elif now - said > QUIET_S:
+            said = now
+            yield "event: quiet\ndata: .\n\n"

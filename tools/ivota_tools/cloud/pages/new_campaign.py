@@ -1,0 +1,84 @@
+"""A new campaign: its form, with the devices that it would reach, and what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import select
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..accounts.roles import OPERATOR
+from ..accounts.users import UserError
+from ..api import campaigns
+from ..rollout import campaign_rules
+from ..store.models import Firmware, Group
+from . import fleet_queries
+from .campaign_form import DEFAULTS, read, terms
+from .firmware import uploaded
+from .fleet_queries import Wanted
+from .formatting import refusal, sentence
+from .pagination import row
+from .request_context import Setting, Visit, whole
+from .routing import route
+
+PREVIEW = 5
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/campaigns/new", new, needed=OPERATOR),
+        route(setting, "/campaigns/new", create, method="POST", needed=OPERATOR),
+    ]
+
+
+def new(visit: Visit) -> Response:
+    given = {name: visit.asked(name, default) for name, default in DEFAULTS.items()}
+    return _form(visit, given)
+
+
+def create(visit: Visit) -> Response:
+    given = {name: visit.said(name) for name in DEFAULTS}
+    if visit.said("look"):
+        return _form(visit, given)
+    try:
+        order = read({**given, "name": given["name"] or _named(visit, given["firmware"])})
+        with visit.database.writing() as session:
+            campaign = campaigns.create(session, order, visit.who)
+            number, words = campaign.id, f"{campaign.name} is made."
+            if campaign.state == campaign_rules.RUNNING:
+                words = f"{campaign.name} has begun."
+    except ValueError as error:  # ours are all of that kind, and so is a ValidationError
+        return _form(visit, given, refusal(error), 422)
+    visit.setting.wake()
+    return visit.go(f"/campaigns/{number}", words)
+
+
+def _form(visit: Visit, given: dict[str, str], problem: str = "", status: int = 200) -> Response:
+    now = time.time()
+    with visit.database.reading() as session:
+        try:
+            wanted = Wanted(terms(given["query"]), sort="name")
+            found = fleet_queries.devices(session, wanted, now)
+            matching, some = found.page.count, found.devices[:PREVIEW]
+        except UserError as error:
+            problem = problem or sentence(str(error))
+            matching, some = 0, []
+        groups = session.scalars(select(Group).order_by(Group.name)).all()
+        return visit.show(
+            "campaign_new.html",
+            status,
+            given=given,
+            problem=problem,
+            matching=matching,
+            some=some,
+            firmware=uploaded(session),
+            groups=groups,
+        )
+
+
+def _named(visit: Visit, number: str) -> str:
+    """A campaign that nobody has named is called as its firmware."""
+    with visit.database.reading() as session:
+        found = row(session, Firmware, whole(number))
+        return f"{found.application or ''} {found.version}".strip() if found else number

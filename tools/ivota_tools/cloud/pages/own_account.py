@@ -1,0 +1,82 @@
+"""One's own account: the password, and the browsers that are signed in."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import select
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..accounts import roles, sign_in_throttle, users
+from ..accounts.roles import VIEWER
+from ..accounts.users import UserError
+from ..store.models import SignIn
+from .request_context import Setting, Visit
+from .routing import acting, route
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/account", account, needed=VIEWER),
+        route(setting, "/account/password", acting("/account", change_password), method="POST",
+              needed=VIEWER),
+        route(setting, "/account/sign-ins/{id:int}/end", acting("/account", end_sign_in),
+              method="POST", needed=VIEWER),
+    ]  # fmt: skip
+
+
+def account(visit: Visit) -> Response:
+    assert visit.signed
+    with visit.database.reading() as session:
+        query = select(SignIn).where(SignIn.user_id == visit.signed.sign_in.user_id)
+        found = session.scalars(query.order_by(SignIn.seen_at.desc())).all()
+        return visit.show(
+            "account.html",
+            sign_ins=found,
+            here=visit.signed.sign_in.id,
+            means=roles.MEANS[visit.signed.role],
+            browser=browser,
+        )
+
+
+def change_password(visit: Visit) -> str:
+    """Who does it must know the old one; every other browser is signed out."""
+    assert visit.signed
+    password = visit.form.get("password", "")
+    if password != visit.form.get("again", ""):
+        raise UserError("the two new passwords are not the same")
+    with visit.database.writing() as session:
+        # Counted as a sign-in would be: a browser left open is no place to guess at leisure.
+        if sign_in_throttle.attempt(session, visit.who, visit.address, time.time()):
+            raise UserError("too many tries with a wrong password: wait some minutes", 429)
+    with visit.database.reading() as session:
+        user = users.by_password(session, visit.who, visit.form.get("old", ""))
+    if user is None:
+        raise UserError("the old password is wrong")
+    with visit.database.writing() as session:
+        sign_in_throttle.forget(session, visit.who, visit.address)
+    with visit.database.writing() as session:
+        user = session.merge(user)
+        users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
+    return "Your password is changed. Other browsers are signed out."
+
+
+def end_sign_in(visit: Visit) -> str:
+    assert visit.signed
+    with visit.database.writing() as session:
+        user = session.merge(visit.signed.sign_in.user, load=False)
+        if not users.sign_out(session, user, visit.number("id")):
+            raise UserError("that browser is signed out already", 404)
+    return "That browser is signed out."
+
+
+def browser(agent: str) -> str:
+    """A browser and a system, out of what it calls itself."""
+    names = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
+             ("Safari/", "Safari"))  # fmt: skip
+    systems = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"),
+               ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux"))  # fmt: skip
+    name = next((shown for mark, shown in names if mark in agent), "")
+    system = next((shown for mark, shown in systems if mark in agent), "")
+    return " on ".join(filter(None, (name, system))) or agent[:40] or "unknown"

@@ -1,0 +1,46 @@
+"""Rows of the database for a page: one by the number in its address, or one page of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.interfaces import ORMOption
+
+from ..store.models import Base
+
+Row = TypeVar("Row", bound=Base)
+Query = TypeVar("Query", bound=Select[Any])
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a table is shown: page `number` of `last`, of `count` rows in all."""
+
+    count: int
+    number: int
+    last: int
+    length: int
+
+    @property
+    def start(self) -> int:
+        return (self.number - 1) * self.length
+
+    def of(self, query: Query) -> Query:
+        return query.limit(self.length).offset(self.start)
+
+
+def page(count: int | None, asked: int, length: int) -> Page:
+    """The page that was asked for, or the last one there is."""
+    last = max(-(-(count or 0) // length), 1)
+    return Page(count or 0, min(max(asked, 1), last), last, length)
+
+
+def row(
+    session: Session, kind: type[Row], number: int, options: Sequence[ORMOption] = ()
+) -> Row | None:
+    """By its id out of a path, which is as large as who asks likes; a database's has 31 bits."""
+    return session.get(kind, number, options=options) if 0 < number < 2**31 else None

@@ -1,0 +1,83 @@
+"""Templates and what they load: the environment they are rendered in, and the static files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..accounts.users import PASSWORD_LEAST, PASSWORD_MOST
+from . import badges, formatting
+
+_HERE = Path(__file__).parent
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FILTERS = (
+    badges.attempt_badge,
+    badges.campaign_badge,
+    badges.device_badge,
+    badges.in_order,
+    formatting.breakable,
+    formatting.clock,
+    formatting.code,
+    formatting.counted,
+    formatting.detail,
+    formatting.exact,
+    formatting.kind,
+    formatting.moment,
+    formatting.number,
+    formatting.percent,
+    formatting.quoted,
+    formatting.size,
+    formatting.span,
+)
+
+
+def _assets() -> dict[str, tuple[bytes, str]]:
+    """By name: what each holds, and a digest of that."""
+    found = {}
+    for path in sorted((_HERE / "static").iterdir()):
+        data = path.read_bytes()
+        found[path.name] = data, hashlib.sha256(data).hexdigest()[:12]
+    return found
+
+
+_ASSETS = _assets()
+
+
+def asset(name: str) -> str:
+    """An asset's address, which changes with what it holds, so that it may be kept for long."""
+    return f"/static/{name}?{_ASSETS[name][1]}"
+
+
+async def static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _ASSETS:  # a name, never a path
+        raise HTTPException(404, "There is no such file.")
+    data, digest = _ASSETS[name]
+    kept = request.url.query == digest
+    headers = {"Cache-Control": "public, max-age=31536000, immutable" if kept else "no-cache"}
+    return Response(data, 200, headers, media_type=_TYPES[Path(name).suffix])
+
+
+def environment(templates: Path) -> Environment:
+    """With all of them loaded: an upgrade on the disk, with other code, is for the next start."""
+    made = Environment(
+        loader=FileSystemLoader(templates),
+        auto_reload=False,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update((each.__name__, each) for each in _FILTERS)
+    made.globals.update(asset=asset, password_least=PASSWORD_LEAST, password_most=PASSWORD_MOST)
+    for name in made.list_templates():
+        made.get_template(name)
+    return made
+
+
+PAGES = environment(_HERE / "templates")

@@ -1,0 +1,145 @@
+"""From a request to its page: who may see it, and whether a form is one of ours."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..accounts import authorization, users
+from ..accounts.roles import VIEWER
+from ..accounts.users import UserError
+from ..rollout.campaign_actions import CampaignError
+from ..rollout.device_query import QueryError
+from ..store.firmware_store import FirmwareError
+from .formatting import sentence
+from .request_context import FORM, Setting, Visit
+
+FORM_MOST = 64 * 1024  # bytes
+REFUSALS = (CampaignError, FirmwareError, QueryError, UserError)
+
+Handler = Callable[[Visit], Response]
+
+
+class Elsewhere(Exception):
+    """Ends a request by sending the browser to another page of ours."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+def route(
+    setting: Setting,
+    path: str,
+    handler: Handler,
+    *,
+    method: str = "GET",
+    needed: str | None = VIEWER,
+) -> Route:
+    """`needed` is the role that is asked for; None lets in everybody."""
+
+    async def endpoint(request: Request) -> Response:
+        form = await _form(request) if method == "POST" else {}
+        return await run_in_threadpool(answer, request, form)
+
+    def answer(request: Request, form: dict[str, str]) -> Response:
+        visit = entered(setting, request, needed, form)
+        if method == "POST" and not _ours(visit):
+            raise HTTPException(
+                403, "This form was too old, or not from this page. Load it again, then try once "
+                "more."
+            )  # fmt: skip
+        return handler(visit)
+
+    return Route(path, endpoint, methods=[method])
+
+
+def entered(
+    setting: Setting, request: Request, needed: str | None, form: Mapping[str, str]
+) -> Visit:
+    """Raises Elsewhere or HTTPException where nobody who may is there."""
+    if not (request.url.scheme == "https" or setting.plain or authorization.is_local(request)):
+        raise HTTPException(
+            403,
+            "Without TLS the console's pages are for the machine that it runs on, at 127.0.0.1. "
+            "Put a proxy with a certificate before it, or start it with --plain-console.",
+        )
+    signed = authorization.signed_in(request, setting.database)
+    visit = Visit(setting, request, signed, form)
+    if signed is None:
+        if not request.cookies.get(FORM):
+            visit.fresh = secrets.token_urlsafe(24)
+        if needed is not None:
+            with setting.database.reading() as session:
+                known = users.any_user(session)
+            if not known:
+                raise Elsewhere("/set-up")
+            here = _seen(request)
+            raise Elsewhere("/sign-in?" + urlencode({"next": here}) if here != "/" else "/sign-in")
+    elif needed is not None and not signed.may(needed):
+        raise HTTPException(
+            403,
+            f"{signed.name} is {signed.role} here; this needs {needed}. An admin can change that.",
+        )
+    return visit
+
+
+def _seen(request: Request) -> str:
+    """The page that somebody looks at: for a form, whose own address is none, the one it is on."""
+    url = str(request.url) if request.method == "GET" else request.headers.get("referer", "/")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/"
+    return safe_next(parts.path + (f"?{parts.query}" if parts.query else ""))
+
+
+def _ours(visit: Visit) -> bool:
+    given = visit.form.get("csrf", "")
+    if visit.signed:
+        return authorization.from_our_page(visit.request, visit.signed, given)
+    right = hmac.compare_digest(given.encode(errors="replace"), visit.csrf.encode())
+    return right and not visit.fresh and authorization.same_site(visit.request)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_MOST:
+            raise HTTPException(413, "That is more than any form of this console sends.")
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=200))
+    except ValueError:
+        raise HTTPException(400, "That is not a form of this console.") from None
+
+
+def acting(url: str, act: Callable[[Visit], str]) -> Handler:
+    """Runs what changes something, and goes back to `url` (with the path's numbers put in) with
+    the sentence that it returns, or with what refuses it.
+    """
+
+    def handler(visit: Visit) -> Response:
+        back = url.format(**visit.request.path_params)
+        try:
+            note = act(visit)
+        except REFUSALS as error:
+            return visit.go(back, sentence(str(error)), True)
+        return visit.go(back, note)
+
+    return handler
+
+
+def safe_next(url: str) -> str:
+    """A page of ours, whatever somebody has put into the link."""
+    if not url.startswith("/") or url[1:2] in ("/", "\\") or not url.isprintable() or "\\" in url:
+        return "/"
+    return url

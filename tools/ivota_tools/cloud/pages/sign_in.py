@@ -1,0 +1,88 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..accounts import authorization, sign_in_throttle, users
+from ..accounts.roles import VIEWER
+from ..store.models import User
+from .formatting import span
+from .request_context import Setting, Visit
+from .routing import route, safe_next
+
+WRONG = "The name or the password is wrong."
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    return [
+        route(setting, "/sign-in", ask, needed=None),
+        route(setting, "/sign-in", sign_in, method="POST", needed=None),
+        route(setting, "/sign-out", sign_out, method="POST", needed=VIEWER),
+    ]
+
+
+def ask(visit: Visit) -> Response:
+    onward = safe_next(visit.asked("next", "/"))
+    if visit.signed:
+        return visit.go(onward)
+    with visit.database.reading() as session:
+        if not users.any_user(session):
+            return visit.go("/set-up")
+    return visit.show("sign_in.html", onward=onward, name="", problem="")
+
+
+def sign_in(visit: Visit) -> Response:
+    """The same answer, as slowly, for a name that is unknown and for a password that is wrong."""
+    name, password = visit.said("name", 256), visit.form.get("password", "")
+    onward = safe_next(visit.said("next") or "/")
+
+    def again(words: str, status: int) -> Response:
+        return visit.show("sign_in.html", status, onward=onward, name=name, problem=words)
+
+    with visit.database.writing() as session:
+        wait_s = sign_in_throttle.attempt(session, name, visit.address, time.time())
+    if wait_s:
+        answer = again(f"Too many tries. The next one is possible in {span(wait_s)}.", 429)
+        answer.headers["Retry-After"] = f"{wait_s:.0f}"
+        return answer
+    with visit.database.reading() as session:
+        user = users.by_password(session, name, password)
+    if user is None:
+        return again(WRONG, 401)
+    return enter(visit, user, onward)
+
+
+def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:
+    """Lets the browser in as this user, and leads it on."""
+    browser = visit.request.headers.get("user-agent", "")
+    with visit.database.writing() as session:
+        sign_in_throttle.forget(session, user.name, visit.address)
+        word = users.sign_in(session, user, time.time(), visit.address, browser)
+    answer = visit.go(onward, words)
+    answer.set_cookie(
+        authorization.SECURE_COOKIE if visit.secure else authorization.COOKIE,
+        word,
+        path="/",
+        max_age=int(users.LIFE_S),
+        httponly=True,
+        samesite="lax",  # a link in a mail leads to the page, no other site's form does anything
+        secure=visit.secure,
+    )
+    return answer
+
+
+def sign_out(visit: Visit) -> Response:
+    assert visit.signed
+    everywhere = bool(visit.said("everywhere"))
+    with visit.database.writing() as session:
+        user = session.merge(visit.signed.sign_in.user, load=False)
+        users.sign_out(session, user, None if everywhere else visit.signed.sign_in.id)
+    answer = visit.go("/sign-in", "You are signed out" + (" everywhere." if everywhere else "."))
+    for name in (authorization.COOKIE, authorization.SECURE_COOKIE):
+        answer.delete_cookie(name, path="/", secure=visit.secure, httponly=True)
+    answer.headers["Clear-Site-Data"] = '"cache"'
+    return answer

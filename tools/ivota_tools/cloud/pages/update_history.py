@@ -1,0 +1,177 @@
+"""A device's life line: each update, told from what was sent and what was reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from ..mqtt.protocol import REPORT_PROGRESS, REPORT_VERSION
+from ..rollout import assignment_rules
+from ..store.models import Assignment, Device, Push, Report
+from . import formatting
+from .pagination import Page
+
+EVENTS = 400  # reports of one attempt that its story is made of
+
+
+@dataclass
+class Event:
+    """Something in a device's life, in words. `at` and `until` are Unix seconds."""
+
+    at: float
+    text: str
+    tone: str = "calm"
+    detail: str = ""
+    until: float = 0.0
+    count: int = 1
+    percent: int | None = None
+
+
+@dataclass
+class Story:
+    """One attempt with all that happened in it."""
+
+    attempt: Assignment
+    events: list[Event] = field(default_factory=list)
+    resumes: int = 0
+    bytes: float = 0.0  # received, as far as the reported percentages say
+    rolled_back: bool = False
+    left_out: int = 0
+
+    @property
+    def size(self) -> int:
+        """What a device fetches: a patch, where there is one for it, or the firmware."""
+        return (self.attempt.patch or self.attempt.firmware).size
+
+    @property
+    def open(self) -> bool:
+        return self.attempt.state not in assignment_rules.CLOSED
+
+    @property
+    def took_s(self) -> float:
+        begun = self.attempt.first_push_at or self.attempt.created_at
+        return max(self.attempt.updated_at - begun, 0.0)
+
+
+def stories(session: Session, device: Device, page: Page) -> list[Story]:
+    """Of its attempts, the newest first, each told in order."""
+    query = (
+        select(Assignment)
+        .where(Assignment.device_id == device.id)
+        .order_by(Assignment.id.desc())
+        .options(
+            joinedload(Assignment.firmware),
+            joinedload(Assignment.patch),
+            joinedload(Assignment.campaign),
+        )
+    )
+    attempts = session.scalars(page.of(query)).all()
+    ids = [each.id for each in attempts]
+    pushes: dict[int, list[float]] = {each: [] for each in ids}
+    for at, number in session.execute(
+        select(Push.at, Push.assignment_id).where(Push.assignment_id.in_(ids)).order_by(Push.id)
+    ).tuples():
+        pushes[number].append(at)
+    said: dict[int, list[Report]] = {each: [] for each in ids}
+    newest = (
+        select(Report)
+        .where(Report.device_id == device.id, Report.assignment_id.in_(ids))
+        .order_by(Report.id.desc())
+        .limit(page.length * EVENTS)
+    )
+    for report in reversed(session.scalars(newest).all()):
+        if report.assignment_id is not None:
+            said[report.assignment_id].append(report)
+    return [tell(each, said[each.id], pushes[each.id]) for each in attempts]
+
+
+def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]) -> Story:
+    """An attempt from what was sent and what was reported."""
+    left_out = max(len(reports) - EVENTS, 0)
+    telling = _Telling(Story(attempt, left_out=left_out))
+    order = [(at, None) for at in pushes] + [(each.at, each) for each in reports[left_out:]]
+    order.sort(key=lambda pair: pair[0])
+    for at, report in order:
+        if report is None:
+            telling.on_push(at)
+        elif report.kind == REPORT_VERSION:
+            telling.on_version(report)
+        elif report.kind == REPORT_PROGRESS and report.version == attempt.firmware.version:
+            telling.on_progress(report)
+    return telling.story
+
+
+class _Telling:
+    """A story as it grows, and what has to be known of it for the next event."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self._percent = 0  # that have arrived
+        self._downloading = False
+        self._broken = False  # something came between two pieces of the download
+        self._installed = False  # it is in its trial
+        self._version: str | None = None  # that it said last
+
+    def _add(self, at: float, text: str, tone: str, **more: Any) -> None:
+        self.story.events.append(Event(at, text, tone, until=at, **more))
+
+    def on_push(self, at: float) -> None:
+        self._broken = self._broken or self._downloading
+        events = self.story.events
+        if events and events[-1].text == "pushed":
+            events[-1].count += 1
+            events[-1].until = at
+        else:
+            self._add(at, "pushed", "info")
+
+    def on_version(self, report: Report) -> None:
+        self._broken = self._broken or self._downloading
+        if report.version != self._version:
+            arrived = report.version == self.story.attempt.firmware.version
+            self._add(
+                report.at, f"says that it runs {report.version}", "good" if arrived else "calm"
+            )
+        self._version = report.version
+
+    def on_progress(self, report: Report) -> None:
+        if report.state == "downloading":
+            self._on_piece(report.at, report.percent or 0)
+        elif report.state == "burning":
+            text = "has the whole file, its MD5 is right; installs it"
+            self._add(report.at, text, "info")
+            self._downloading, self._installed = False, True
+        elif report.state == "done":
+            # A device may say it twice, with its version in between.
+            if not any(event.text.startswith("done") for event in self.story.events[-2:]):
+                self._add(report.at, "done: the trial is over, it stays", "good")
+            self._downloading = False
+        elif report.state == "fail":
+            self._on_fail(report)
+
+    def _on_piece(self, at: float, percent: int) -> None:
+        last = self.story.events[-1] if self.story.events else None
+        if self._downloading and self._broken and percent:
+            self.story.resumes += 1
+            self._add(at, f"went on with the download at {percent} %", "info", percent=percent)
+        elif last is None or not self._downloading or percent < self._percent:
+            text = "began the download" + (f" at {percent} %" if percent else "")
+            self._add(at, text, "info", percent=percent)
+        else:
+            last.until, last.percent = at, percent
+            last.count += 1
+        self.story.bytes += max(percent - self._percent, 0) / 100 * self.story.size
+        self._percent = percent
+        self._downloading, self._broken, self._installed = True, False, False
+
+    def _on_fail(self, report: Report) -> None:
+        text = f"failed: {formatting.code(report.result_code)}"
+        if self._installed and report.result_code == -5:
+            self.story.rolled_back = True
+            text = "the trial failed; it went back to what it ran before"
+        detail = f"{report.result_code} {report.result_msg or ''}".strip()
+        self._add(report.at, text, "bad", detail=detail)
+        self._broken, self._installed = self._downloading, False

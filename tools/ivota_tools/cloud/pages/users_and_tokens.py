@@ -1,0 +1,115 @@
+"""Users and tokens, for admins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from ..accounts import audit_log, roles, tokens, users
+from ..accounts.roles import ADMIN
+from ..accounts.users import UserError
+from ..store.models import Token, User
+from .formatting import sentence
+from .pagination import row
+from .request_context import Setting, Visit
+from .routing import REFUSALS, acting, route
+
+TOKENS_MOST = 1000
+
+
+def routes(setting: Setting) -> list[BaseRoute]:
+    def post(path: str, act: Callable[[Visit], str]) -> BaseRoute:
+        return route(setting, path, acting("/people", act), method="POST", needed=ADMIN)
+
+    return [
+        route(setting, "/people", people, needed=ADMIN),
+        post("/people/users", add_user),
+        post("/people/users/{id:int}/role", change_role),
+        post("/people/users/{id:int}/password", reset_password),
+        post("/people/users/{id:int}/remove", remove_user),
+        route(setting, "/people/tokens", add_token, method="POST", needed=ADMIN),
+        post("/people/tokens/{id:int}/remove", remove_token),
+    ]
+
+
+def people(visit: Visit) -> Response:
+    return _people(visit, 200)
+
+
+def _people(visit: Visit, status: int, made: str = "", token: str = "", problem: str = ""
+            ) -> Response:  # fmt: skip
+    with visit.database.reading() as session:
+        return visit.show(
+            "people.html",
+            status,
+            users=session.scalars(select(User).order_by(User.name)).all(),
+            tokens=session.scalars(select(Token).order_by(Token.name).limit(TOKENS_MOST)).all(),
+            roles=roles.ROLES,
+            means=roles.MEANS,
+            made=made,
+            token=token,
+            problem=problem,
+            local_token=str(visit.setting.folder.parent / tokens.LOCAL_TOKEN),
+        )
+
+
+def add_user(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        user = users.create(session, visit.said("name", 256), visit.form.get("password", ""),
+                            visit.said("role", 16), time.time(), visit.who)  # fmt: skip
+        return f"{user.name} may sign in, as {user.role}."
+
+
+def _user(session: Session, number: int) -> User:
+    found = row(session, User, number)
+    if found is None:
+        raise HTTPException(404, "There is no such user.")
+    return found
+
+
+def change_role(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        user = _user(session, visit.number("id"))
+        users.set_role(session, user, visit.said("role", 16), visit.who)
+        return f"{user.name} is {user.role} now: {roles.MEANS[user.role]}."
+
+
+def reset_password(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        user = _user(session, visit.number("id"))
+        users.set_password(session, user, visit.form.get("password", ""), visit.who)
+        return f"{user.name} has a new password and is signed out everywhere."
+
+
+def remove_user(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        user = _user(session, visit.number("id"))
+        users.remove(session, user, visit.who)
+        return f"{user.name} is removed and signed out."
+
+
+def add_token(visit: Visit) -> Response:
+    """Shows the token, this once: so there is no way back before it is shown."""
+    name = visit.said("name", 256)
+    try:
+        with visit.database.writing() as session:
+            _, word = tokens.create_token(session, name, visit.said("role", 16), visit.who)
+    except REFUSALS as error:
+        return _people(visit, 422, problem=sentence(str(error)))
+    return _people(visit, 200, made=name, token=word)
+
+
+def remove_token(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        token = row(session, Token, visit.number("id"))
+        if token is None:
+            raise UserError("that token is gone already", 404)
+        session.delete(token)
+        audit_log.note(session, visit.who, "token removed", token.name)
+        return f"The token {token.name} is removed: nothing is answered to it any more."

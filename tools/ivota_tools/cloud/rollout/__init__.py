@@ -1,0 +1,1 @@
+"""Which device gets which firmware, and when: assignments and campaigns."""

@@ -1,0 +1,37 @@
+"""Giving a device its target, and taking it away: inside one transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from ..store.database import next_revision
+from ..store.models import Assignment, Campaign, Device, Firmware
+from . import assignment_rules
+
+
+def assign(
+    session: Session, device: Device, firmware: Firmware, now: float, campaign: Campaign | None
+) -> Assignment:
+    """A new attempt; the push goes out as soon as whoever takes in reports sees it."""
+    if device.assignment:
+        assignment_rules.supersede(device.assignment, now)
+        session.flush()
+    assignment = Assignment(
+        device=device,
+        firmware=firmware,
+        campaign=campaign,
+        only_outdated=campaign is not None and campaign.only_outdated,
+        state="",
+        created_at=now,
+    )
+    assignment_rules.begin(assignment, device.version, now)
+    session.add(assignment)
+    touch(session, device)
+    session.flush()
+    session.expire(device, ["assignment"])
+    return assignment
+
+
+def touch(session: Session, device: Device) -> None:
+    """Watchers are shown the device anew."""
+    device.revision = next_revision(session)

@@ -1,0 +1,161 @@
+"""When a device gets a push: the rules for one assignment. No database, no network, no clock.
+
+    waiting ─push→ pushed → downloading → burning → done
+       ↑             └────────── fail ──────┘
+       └─ back-off ─ retry ←──────┴──→ failed     (current: runs it, `done` is still to come)
+
+Out of any of these, by an operator: superseded, cancelled; skipped is what runs something newer.
+`next_push_at` is the only order to push there is: whoever publishes takes what is due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..mqtt.protocol import Report
+from ..store.models import Assignment
+from .version_order import is_older
+
+WAITING, PUSHED, DOWNLOADING, BURNING = "waiting", "pushed", "downloading", "burning"
+CURRENT, RETRY, DONE, FAILED, SUPERSEDED = "current", "retry", "done", "failed", "superseded"
+CANCELLED, SKIPPED = "cancelled", "skipped"
+CLOSED = (DONE, FAILED, SUPERSEDED, CANCELLED, SKIPPED)
+ACTIVE = (PUSHED, DOWNLOADING, BURNING)
+
+SOFT_CODES = (-1, -2, -3)  # the download's: time, no file, signature expired
+TIMED_OUT = -1
+HARD_MOST = 3  # times in all for -4, -5 and codes that nobody defined
+
+
+@dataclass(frozen=True)
+class BackOff:
+    """Seconds until a failed device is pushed again: `first_s`, doubled each time, to `most_s`."""
+
+    first_s: float = 10.0
+    most_s: float = 3600.0
+
+    def after(self, failures: int) -> float:
+        # The exponent is bounded: a float overflows at 2**1024.
+        return min(self.first_s * 2.0 ** min(failures - 1, 60), self.most_s)
+
+
+def begin(assignment: Assignment, running: str | None, now: float) -> None:
+    """An operator has just chosen the target; `running` is None before the first report."""
+    assignment.state = WAITING
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    if running == assignment.firmware.version:
+        assignment.state = CURRENT
+    elif running is not None and not _skip(assignment, running):
+        assignment.next_push_at = now
+
+
+def on_version(assignment: Assignment, running: str, now: float) -> None:
+    """The device said which version it runs: up to date, or a push is due."""
+    if assignment.state in CLOSED:
+        return
+    assignment.updated_at = now
+    if running == assignment.firmware.version:
+        assignment.state, assignment.next_push_at = CURRENT, None
+    elif _skip(assignment, running):
+        return
+    elif assignment.state != RETRY:
+        assignment.next_push_at = now
+    # In RETRY the back-off's end is already the next push.
+
+
+def _skip(assignment: Assignment, running: str) -> bool:
+    """Leaves a device as it is that runs something newer, where the order is to update only."""
+    if not assignment.only_outdated or is_older(running, assignment.firmware.version):
+        return False
+    assignment.state, assignment.next_push_at = SKIPPED, None
+    return True
+
+
+def on_progress(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
+    """The device said how far it is. A report for another version than the target's is ignored."""
+    if report.version != assignment.firmware.version or assignment.state == SUPERSEDED:
+        return
+    if report.state == "done":
+        # Also after FAILED or CANCELLED: the device is where it was meant to be, whatever came
+        # before.
+        _set(assignment, DONE, report, now)
+        assignment.percent = 100
+    elif assignment.state in CLOSED:
+        return
+    elif report.state == "fail":
+        _on_fail(assignment, report, now, back_off)
+    else:
+        _set(assignment, DOWNLOADING if report.state == "downloading" else BURNING, report, now)
+        assignment.percent = 100 if report.percent is None else report.percent
+
+
+def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
+    # A failure counts once per push: the same report may be delivered twice (QoS 1).
+    if assignment.state == RETRY:
+        return
+    if assignment.patch_id is not None and report.result_code not in SOFT_CODES:
+        # No fault of the firmware's yet: the device is given all of it, and at once.
+        assignment.patch_id, assignment.whole_only = None, True
+        _set(assignment, RETRY, report, now)
+        assignment.next_push_at = now
+        return
+    if report.result_code in SOFT_CODES:
+        assignment.soft_failures += 1
+        failures = assignment.soft_failures
+    else:
+        assignment.hard_failures += 1
+        failures = assignment.hard_failures
+    if assignment.hard_failures >= HARD_MOST:
+        _set(assignment, FAILED, report, now)
+    else:
+        _set(assignment, RETRY, report, now)
+        assignment.next_push_at = now + back_off.after(failures)
+
+
+def _set(assignment: Assignment, state: str, report: Report, now: float) -> None:
+    assignment.state = state
+    assignment.next_push_at = None
+    assignment.result_code = report.result_code
+    assignment.result_msg = report.result_msg
+    assignment.updated_at = now
+
+
+def on_pushed(assignment: Assignment, now: float) -> None:
+    """The push is on its way. A device in mid-download is shown as that all the same."""
+    assignment.pushes += 1
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    assignment.first_push_at = assignment.first_push_at or now
+    if assignment.state not in ACTIVE:
+        assignment.started_at = now
+    if assignment.state not in (DOWNLOADING, BURNING):
+        assignment.state = PUSHED
+
+
+def cancel(assignment: Assignment, now: float) -> None:
+    """No push any more, also for a device in mid-download. What has ended stays as it ended."""
+    assignment.next_push_at = None
+    if assignment.state not in CLOSED:
+        assignment.state = CANCELLED
+        assignment.updated_at = now
+
+
+def time_out(assignment: Assignment, now: float, words: str) -> None:
+    """The device had its time. One that runs the target has only kept quiet about it."""
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    if assignment.state == CURRENT:
+        assignment.state = DONE
+    else:
+        assignment.state = FAILED
+        assignment.result_code, assignment.result_msg = TIMED_OUT, words
+
+
+def supersede(assignment: Assignment, now: float) -> None:
+    """Another target takes this one's place; a finished one keeps how it ended."""
+    assignment.current = False
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    if assignment.state not in CLOSED:
+        assignment.state = SUPERSEDED

@@ -1,0 +1,209 @@
+"""What an operator may do to a campaign, and to one of its devices.
+
+Inside one transaction, but for what takes long: reports wait for whoever writes.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from sqlalchemy import Select, insert, select, update
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..store.database import Database
+from ..store.models import Assignment, Campaign, Device, Member
+from . import assignment_rules, campaign_assignments, campaign_counts, campaign_rules
+from .assignment import assign, touch
+from .campaign_rules import (
+    CANCELLED,
+    DRAFT,
+    ENDED,
+    FINISHED,
+    PAUSED,
+    RUNNING,
+    SCHEDULED,
+    STOPPED,
+    Tally,
+)
+from .device_query import versions
+from .version_order import is_older
+
+# Between two transactions: who waits for SQLite's write lock looks for it every 0.1 s.
+BREATH_S = 0.15
+_RETRIED = (RUNNING, PAUSED, STOPPED, FINISHED)
+
+
+class CampaignError(ValueError):
+    """A campaign is not in a state for this; the message says which it is in."""
+
+
+def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
+    """Chooses the devices and begins the first stage. Raises CampaignError, QueryError.
+
+    All in one transaction, so that nobody ever sees a part of them, and with no object for each.
+    """
+    _expect(campaign, "start", DRAFT, SCHEDULED)
+    found = versions(session, campaign.query, now)
+    chosen = [number for number, version in found.items() if _wants(campaign, version)]
+    # Who comes first is drawn, so that a first stage is a sample of all.
+    random.Random(f"{campaign.id}").shuffle(chosen)
+    ends = campaign_rules.bounds(campaign.stages, len(chosen))
+    members = [
+        {"campaign_id": campaign.id, "device_id": number, "stage": bisect_right(ends, place)}
+        for place, number in enumerate(chosen)
+    ]
+    if members:
+        session.execute(insert(Member), members)
+    campaign.state, campaign.started_at, campaign.stage = RUNNING, now, 0
+    audit_log.note(session, who, "campaign start", name(campaign), devices=len(chosen))
+    session.flush()
+
+
+def _wants(campaign: Campaign, version: str | None) -> bool:
+    if not campaign.only_outdated or version is None:
+        return True
+    return is_older(version, campaign.firmware.version)
+
+
+def pause(session: Session, campaign: Campaign, who: str, reason: str = "") -> None:
+    """No device gets a push until it is resumed; a download that runs may end."""
+    _expect(campaign, "pause", RUNNING)
+    campaign.state, campaign.reason = PAUSED, reason
+    audit_log.note(session, who, "campaign pause", name(campaign), reason=reason or None)
+
+
+def resume(session: Session, campaign: Campaign, who: str) -> None:
+    """Goes on, also past what stopped it: the stop rule counts afresh from here."""
+    _expect(campaign, "resume", PAUSED, STOPPED)
+    if campaign.state == STOPPED:
+        total = sum(campaign_counts.tally(session, campaign), Tally())
+        campaign.waived_done, campaign.waived_failed = total.good, total.failed
+        campaign.waived_stage = campaign.stage
+    campaign.state, campaign.reason = RUNNING, ""
+    audit_log.note(session, who, "campaign resume", name(campaign))
+
+
+def cancel(database: Database, number: int, now: float, who: str) -> None:
+    """For good: no push any more, also for a device in mid-download.
+
+    The campaign at once, its devices in several transactions, between which reports are taken
+    in; should the process end in between, `advance.tick` goes on. Raises CampaignError.
+    """
+    with database.writing() as session:
+        campaign = session.get_one(Campaign, number)
+        if campaign.state in ENDED:
+            raise CampaignError(f"the campaign is {campaign.state} already")
+        campaign.state = CANCELLED
+        audit_log.note(session, who, "campaign cancel", name(campaign))
+        more = cancel_some(session, campaign, now)
+    while more:
+        time.sleep(BREATH_S)
+        with database.writing() as session:
+            more = cancel_some(session, session.get_one(Campaign, number), now)
+
+
+def cancel_some(session: Session, campaign: Campaign, now: float) -> bool:
+    """Takes their target from devices that have not ended; True where more wait.
+
+    The campaign itself has ended when none is left.
+    """
+    found = campaign_assignments.unended(session, campaign)
+    for assignment in found:
+        assignment_rules.cancel(assignment, now)
+        touch(session, assignment.device)
+    if len(found) < campaign_assignments.MOST:
+        campaign.ended_at = campaign.ended_at or now
+    return campaign.ended_at is None
+
+
+def retry_failed(database: Database, number: int, now: float, who: str) -> int:
+    """Another attempt for each device that stands as failed, and how many those are.
+
+    In several transactions, between which reports are taken in. A finished campaign runs again
+    until they have ended. Raises CampaignError.
+    """
+    with database.writing() as session:
+        campaign = session.get_one(Campaign, number)
+        if campaign.state not in _RETRIED:
+            raise CampaignError(f"the campaign is {campaign.state}: nothing can be tried again")
+        waiting = session.scalars(_failed(campaign)).all()
+        if waiting:
+            total = sum(campaign_counts.tally(session, campaign), Tally())
+            campaign.waived_done, campaign.waived_failed = total.good, total.failed
+            campaign.stage_good_at = None
+        audit_log.note(session, who, "campaign retry", name(campaign), devices=len(waiting))
+        count = _retry(session, campaign, waiting[: campaign_assignments.MOST], now)
+    for at in range(campaign_assignments.MOST, len(waiting), campaign_assignments.MOST):
+        time.sleep(BREATH_S)
+        with database.writing() as session:
+            campaign = session.get_one(Campaign, number)
+            if campaign.state not in _RETRIED:
+                break  # somebody has cancelled it meanwhile
+            count += _retry(session, campaign, waiting[at : at + campaign_assignments.MOST], now)
+    return count
+
+
+def _failed(campaign: Campaign) -> Select[tuple[int]]:
+    """Its devices that stand as failed, unless they were given another target since."""
+    query = select(Member.device_id).where(Member.campaign_id == campaign.id)
+    query = query.join(Member.assignment).order_by(Member.stage, Member.device_id)
+    return query.where(Assignment.state == assignment_rules.FAILED, Assignment.current)
+
+
+def _retry(session: Session, campaign: Campaign, ids: Sequence[int], now: float) -> int:
+    # Looked at again: any of them may have been given something else since they were counted.
+    still = session.scalars(_failed(campaign).where(Member.device_id.in_(ids))).all()
+    members = campaign_assignments.members(campaign).where(Member.device_id.in_(still))
+    campaign_assignments.give(session, campaign, session.scalars(members).all(), now)
+    campaign.waived_failed -= len(still)  # they may fail anew, and are counted when they do
+    if still and campaign.state == FINISHED:
+        campaign.state, campaign.ended_at = RUNNING, None
+    return len(still)
+
+
+def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
+    """Another attempt with the same target, in the same campaign. Raises CampaignError."""
+    old = device.assignment
+    if old is None or old.state not in (
+        assignment_rules.FAILED,
+        assignment_rules.RETRY,
+        assignment_rules.CANCELLED,
+    ):
+        state = old.state if old else "idle"
+        raise CampaignError(f"{device.name} is {state}: there is nothing to try again")
+    campaign = old.campaign if old.campaign and old.campaign.state != CANCELLED else None
+    attempt = assign(session, device, old.firmware, now, campaign)
+    if campaign:
+        session.execute(
+            update(Member)
+            .where(Member.campaign_id == campaign.id, Member.device_id == device.id)
+            .values(assignment_id=attempt.id)
+        )
+        if campaign.state == FINISHED:
+            campaign.state, campaign.ended_at = RUNNING, None
+    audit_log.note(session, who, "device retry", device.name, version=old.firmware.version)
+    return attempt
+
+
+def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
+    """Raises CampaignError where nothing is under way."""
+    assignment = device.assignment
+    if assignment is None or assignment.state in assignment_rules.CLOSED:
+        state = assignment.state if assignment else "idle"
+        raise CampaignError(f"{device.name} is {state}: there is nothing to cancel")
+    assignment_rules.cancel(assignment, now)
+    touch(session, device)
+    audit_log.note(session, who, "device cancel", device.name, version=assignment.firmware.version)
+
+
+def _expect(campaign: Campaign, what: str, *states: str) -> None:
+    if campaign.state not in states:
+        raise CampaignError(f"cannot {what}: the campaign is {campaign.state}")
+
+
+def name(campaign: Campaign) -> str:
+    return f"{campaign.id} {campaign.name}"

@@ -1,0 +1,74 @@
+"""A campaign's attempts, as many as one transaction takes: given to devices, looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Session, joinedload
+
+from ..store.database import next_revision
+from ..store.models import Assignment, Campaign, Device, Member
+from . import assignment_rules
+
+MOST = 500  # devices that get or lose their target in one transaction
+
+
+def give(session: Session, campaign: Campaign, members: Sequence[Member], now: float) -> None:
+    """Gives these the campaign's firmware as their target, all in a few statements."""
+    made: list[tuple[Member, Assignment]] = []
+    for member in members:
+        device = member.device
+        attempt = Assignment(
+            device_id=device.id,
+            firmware=campaign.firmware,
+            campaign_id=campaign.id,
+            only_outdated=campaign.only_outdated,
+            pushes=0,
+            created_at=now,
+            state="",
+        )
+        assignment_rules.begin(attempt, device.version, now)
+        old = device.assignment
+        if old and _chosen_at(old) > (campaign.started_at or 0):
+            assignment_rules.supersede(attempt, now)  # somebody has chosen another target since
+        elif old:
+            assignment_rules.supersede(old, now)
+        device.revision = next_revision(session)
+        made.append((member, attempt))
+    # What is superseded must be written first: a device has one target at any time.
+    session.flush()
+    session.add_all(attempt for _, attempt in made)
+    session.flush()
+    for member, attempt in made:
+        member.assignment_id = attempt.id
+        session.expire(member.device, ["assignment"])
+
+
+def _chosen_at(assignment: Assignment) -> float:
+    """When an operator decided on this target."""
+    campaign = assignment.campaign
+    return campaign.started_at or 0 if campaign else assignment.created_at
+
+
+def unended(
+    session: Session, campaign: Campaign, *which: ColumnElement[bool]
+) -> Sequence[Assignment]:
+    """Its attempts that have not ended, as many as one transaction takes."""
+    query = select(Assignment).where(
+        Assignment.campaign_id == campaign.id,
+        Assignment.state.not_in(assignment_rules.CLOSED),
+        *which,
+    )
+    query = query.options(joinedload(Assignment.device)).order_by(Assignment.id)
+    return session.scalars(query.limit(MOST)).all()
+
+
+def members(campaign: Campaign) -> Select[tuple[Member]]:
+    """Its devices with their targets, in the order of its stages."""
+    return (
+        select(Member)
+        .where(Member.campaign_id == campaign.id)
+        .order_by(Member.stage, Member.device_id)
+        .options(joinedload(Member.device).joinedload(Device.assignment))
+    )

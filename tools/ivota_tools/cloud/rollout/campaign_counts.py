@@ -1,0 +1,57 @@
+"""How many of a campaign's devices are where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from ..store.models import Assignment, Campaign, Member
+from . import assignment_rules
+from .campaign_rules import Tally
+
+QUEUED = "queued"  # a member whose stage has not begun
+
+
+def tally(session: Session, campaign: Campaign) -> list[Tally]:
+    """By stage."""
+    query = _tally(Member.stage).where(Member.campaign_id == campaign.id)
+    rows = session.execute(query.group_by(Member.stage).order_by(Member.stage))
+    return [Tally(*row[1:]) for row in rows.tuples()]
+
+
+def tallies(session: Session, ids: Sequence[int]) -> dict[int, Tally]:
+    """Of several campaigns, over all stages; one without members is left out."""
+    query = _tally(Member.campaign_id).where(Member.campaign_id.in_(ids))
+    rows = session.execute(query.group_by(Member.campaign_id))
+    return {row[0]: Tally(*row[1:]) for row in rows.tuples()}
+
+
+def states(session: Session, campaign: Campaign) -> dict[str, int]:
+    """How many of its devices are in each state; QUEUED are those whose stage has not begun."""
+    query = (
+        select(Assignment.state, func.count())
+        .select_from(Member)
+        .outerjoin(Member.assignment)
+        .where(Member.campaign_id == campaign.id)
+        .group_by(Assignment.state)
+    )
+    return {state or QUEUED: count for state, count in session.execute(query).tuples()}
+
+
+def _tally(by: Any) -> Select[Any]:
+    good = or_(
+        Assignment.state == assignment_rules.DONE,
+        # It ran the target before it was asked to.
+        and_(Assignment.state == assignment_rules.CURRENT, Assignment.pushes == 0),
+    )
+    left_out = (assignment_rules.SUPERSEDED, assignment_rules.SKIPPED, assignment_rules.CANCELLED)
+    return select(
+        by,
+        func.count(),
+        func.count(1).filter(good),
+        func.count(1).filter(Assignment.state == assignment_rules.FAILED),
+        func.count(1).filter(Assignment.state.in_(left_out)),
+    ).outerjoin(Member.assignment)

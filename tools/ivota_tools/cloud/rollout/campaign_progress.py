@@ -1,0 +1,106 @@
+"""What becomes of campaigns by themselves: begun in time, moved on, stopped, ended."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..mqtt.protocol import MESSAGE_MOST
+from ..store.models import Assignment, Campaign, Member
+from . import (
+    assignment_rules,
+    campaign_actions,
+    campaign_assignments,
+    campaign_counts,
+    campaign_rules,
+)
+from .assignment import touch
+from .campaign_rules import CANCELLED, ENDED, RUNNING, SCHEDULED
+from .device_query import QueryError
+
+
+def anything_to_do(session: Session) -> bool:
+    """Whether `tick` may find something: asked again and again where nothing else happens."""
+    query = select(Campaign.id).where(
+        or_(Campaign.state.in_((SCHEDULED, RUNNING)), _being_cancelled())
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def _being_cancelled() -> ColumnElement[bool]:
+    """Whether devices of a cancelled campaign have still to be told so."""
+    return and_(Campaign.state == CANCELLED, Campaign.ended_at.is_(None))
+
+
+def tick(session: Session, now: float) -> bool:
+    """Moves every campaign on; True where there is more to do at once."""
+    more = False
+    due = select(Campaign).where(Campaign.state == SCHEDULED, Campaign.start_at <= now)
+    for campaign in session.scalars(due).all():
+        try:
+            campaign_actions.start(session, campaign, now, audit_log.ENGINE)
+        except QueryError as error:  # kept by a version of ours that took more for one
+            _end(session, campaign, campaign_rules.Step(CANCELLED, str(error)[:MESSAGE_MOST]), now)
+    for campaign in session.scalars(select(Campaign).where(_being_cancelled())).all():
+        more = campaign_actions.cancel_some(session, campaign, now) or more
+    for campaign in session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all():
+        if _time_out(session, campaign, now):
+            more = True
+            continue  # whether it stops is decided when all of them have been counted
+        session.flush()
+        step = campaign_rules.decide(campaign, campaign_counts.tally(session, campaign), now)
+        if step and step.state:
+            _end(session, campaign, step, now)
+            continue
+        if step and step.next_stage:
+            campaign.stage += 1
+            campaign.stage_good_at = None
+            audit_log.note(
+                session,
+                audit_log.ENGINE,
+                "campaign stage",
+                campaign_actions.name(campaign),
+                stage=campaign.stage + 1,
+            )
+            more = True
+        more = _assign_stage(session, campaign, now) or more
+    return more
+
+
+def _end(session: Session, campaign: Campaign, step: campaign_rules.Step, now: float) -> None:
+    campaign.state, campaign.reason = step.state or campaign.state, step.reason
+    if campaign.state in ENDED:
+        campaign.ended_at = now
+    audit_log.note(
+        session,
+        audit_log.ENGINE,
+        f"campaign {campaign.state}",
+        campaign_actions.name(campaign),
+        reason=step.reason or None,
+    )
+
+
+def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
+    """Gives the members of the stages that have begun their target; True where more wait."""
+    query = campaign_assignments.members(campaign).where(
+        Member.assignment_id.is_(None), Member.stage <= campaign.stage
+    )
+    waiting = session.scalars(query.limit(campaign_assignments.MOST)).all()
+    campaign_assignments.give(session, campaign, waiting, now)
+    return len(waiting) == campaign_assignments.MOST
+
+
+def _time_out(session: Session, campaign: Campaign, now: float) -> bool:
+    """Fails those that had their time; True where more wait."""
+    if campaign.timeout_s is None:
+        return False
+    found = campaign_assignments.unended(
+        session, campaign, Assignment.first_push_at <= now - campaign.timeout_s
+    )
+    for assignment in found:
+        assignment_rules.time_out(
+            assignment, now, f"not done {campaign.timeout_s:g} s after the push"
+        )
+        touch(session, assignment.device)
+    return len(found) == campaign_assignments.MOST

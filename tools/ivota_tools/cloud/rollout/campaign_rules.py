@@ -1,0 +1,100 @@
+"""What a campaign does next: pure rules over how many of its devices are where.
+
+draft/scheduled → running ⇄ paused        (by an operator)
+                  running → stopped       (by the stop rule, or a stage that missed its share)
+                  running → finished      (every device has ended)
+                  any of these → cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..store.models import Campaign
+
+DRAFT, SCHEDULED, RUNNING, PAUSED = "draft", "scheduled", "running", "paused"
+STOPPED, FINISHED, CANCELLED = "stopped", "finished", "cancelled"
+ENDED = (FINISHED, CANCELLED)
+
+
+@dataclass
+class Tally:
+    """Of one stage, or of all: `left_out` are those that the campaign no longer concerns."""
+
+    members: int = 0
+    good: int = 0
+    failed: int = 0
+    left_out: int = 0
+
+    @property
+    def counted(self) -> int:
+        return self.members - self.left_out
+
+    @property
+    def open(self) -> int:
+        return self.counted - self.good - self.failed
+
+    @property
+    def success(self) -> float:
+        return self.good / self.counted if self.counted else 1.0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.members + other.members,
+            self.good + other.good,
+            self.failed + other.failed,
+            self.left_out + other.left_out,
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is due: another state with its reason, or the next stage."""
+
+    state: str | None = None
+    reason: str = ""
+    next_stage: bool = False
+
+
+def bounds(stages: Sequence[dict[str, Any]], total: int) -> list[int]:
+    """How many devices are reached by the end of each stage; the last one reaches all."""
+    ends: list[int] = []
+    for stage in stages:
+        count = stage.get("count")
+        if count is None:
+            count = -(-total * stage["percent"] // 100)  # upwards: one per cent is someone
+        count = min(int(count), total)
+        if count > (ends[-1] if ends else 0):
+            ends.append(count)
+    if total and (not ends or ends[-1] < total):
+        ends.append(total)
+    return ends
+
+
+def decide(campaign: Campaign, tallies: Sequence[Tally], now: float) -> Step | None:
+    """For a campaign that runs. Keeps since when the stage has been good (`stage_good_at`)."""
+    total = sum(tallies, Tally())
+    # What was waived may be tried again or come right: from then on it hides no other failure.
+    campaign.waived_failed = min(campaign.waived_failed, total.failed)
+    failed = total.failed - campaign.waived_failed
+    ended = failed + total.good - campaign.waived_done
+    if campaign.stop_share is not None and failed > 0 and ended >= campaign.stop_least:
+        if failed / ended >= campaign.stop_share:
+            return Step(STOPPED, f"{failed} of {ended} failed")
+    # Only the last stage's devices can keep a campaign open that has begun all stages.
+    if campaign.stage >= len(tallies) - 1:
+        return Step(FINISHED) if total.open == 0 else None
+    reached = sum(tallies[: campaign.stage + 1], Tally())
+    if reached.success < campaign.success_share and campaign.waived_stage < campaign.stage:
+        campaign.stage_good_at = None
+        if reached.open == 0:
+            words = f"stage {campaign.stage + 1} ended with {reached.good} of {reached.counted}"
+            return Step(STOPPED, f"{words}, less than {100 * campaign.success_share:g} %")
+        return None
+    if campaign.stage_good_at is None:
+        campaign.stage_good_at = now
+    if now - campaign.stage_good_at >= campaign.soak_s:
+        return Step(next_stage=True)
+    return None

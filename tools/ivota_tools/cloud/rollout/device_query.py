@@ -1,0 +1,196 @@
+"""Which devices a group has: words that must all be true of a device.
+
+    tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
+
+A minus sign before a word turns it round; without words all devices are meant. `seen<7d` is a
+device that was heard of less than 7 days ago; units are s, min, h, d.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ...common.durations import seconds
+from ..mqtt.report_ingestion import WITH_TARGET
+from ..store.models import QUERY_MOST, Device, DeviceTag
+from .version_order import key
+
+_TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.DOTALL)
+
+
+# A set in the pattern of a name: letters, digits and a few signs, or one sign of the patterns
+# themselves. Databases do not agree on any other.
+_SET = re.compile(r"\[(!?)((?:[A-Za-z0-9_.](?:-[A-Za-z0-9_.])?)+|[\[*?])\]")
+
+
+# Of numbers and versions, and of columns, of which it makes a condition.
+COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class QueryError(ValueError):
+    """A query is none; says which word and why."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a query may ask of a device; `silent_s` is None where it has never reported."""
+
+    product: str
+    name: str
+    tags: frozenset[str]
+    version: str | None
+    silent_s: float | None
+
+
+Test = Callable[[Facts], bool]
+
+
+def parse(text: str) -> Test:
+    """The query as a function. Raises QueryError."""
+    if len(text) > QUERY_MOST:
+        raise QueryError(f"a query has at most {QUERY_MOST} characters")
+    if "\0" in text:
+        raise QueryError("a query has no NUL characters")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise QueryError(f"{text!r} is not a query: {error}") from None
+    tests = [_term(word) for word in words if word != "all"]
+    return lambda facts: all(test(facts) for test in tests)
+
+
+def find(session: Session, text: str, now: float) -> list[Device]:
+    """The devices a query means with their targets, by id. Raises QueryError."""
+    test = parse(text)
+    query = select(Device).order_by(Device.id).options(*WITH_TARGET)
+    return [device for device in session.scalars(query) if test(facts(device, now))]
+
+
+def versions(session: Session, text: str, now: float) -> dict[int, str | None]:
+    """The same by their ids, and what each runs: rows alone, of which ten thousand are soon read.
+
+    Raises QueryError.
+    """
+    test = parse(text)
+    tags: dict[int, set[str]] = {}
+    for number, tag in session.execute(select(DeviceTag.device_id, DeviceTag.tag)).tuples():
+        tags.setdefault(number, set()).add(tag)
+    query = select(
+        Device.id, Device.product_id, Device.device_name, Device.version, Device.last_seen
+    )
+    return {
+        number: version
+        for number, product, name, version, seen in session.execute(query.order_by(Device.id))
+        if test(_facts(product, name, tags.get(number, ()), version, seen, now))
+    }
+
+
+def facts(device: Device, now: float) -> Facts:
+    tags = [each.tag for each in device.tags]
+    name = device.device_name
+    return _facts(device.product_id, name, tags, device.version, device.last_seen, now)
+
+
+def _facts(
+    product: str,
+    name: str,
+    tags: Iterable[str],
+    version: str | None,
+    last_seen: float | None,
+    now: float,
+) -> Facts:
+    silent = None if last_seen is None else max(now - last_seen, 0)
+    return Facts(product, name, frozenset(tags), version, silent)
+
+
+def split(word: str) -> tuple[str, str, str, str] | None:
+    """(minus or nothing, what is asked for, sign, value); None where it is no word of a query."""
+    match = _TERM.fullmatch(word)
+    return (match[1], match[2], match[3], match[4]) if match else None
+
+
+def pattern(value: str) -> Iterator[tuple[str, str]]:
+    """The parts of a name's pattern: ("*", ""), ("?", ""), ("[", "!a-z") or ("", a letter).
+
+    Raises QueryError.
+    """
+    at = 0
+    while at < len(value):
+        found = _SET.match(value, at)
+        if found:
+            if any(low > high for low, high in re.findall(r"(.)-(.)", found[2])):
+                raise QueryError(f"{value!r}: {found[0]} goes from a later letter to an earlier")
+            yield "[", found[1] + found[2]
+        elif value[at] == "[":
+            raise QueryError(f"{value!r}: a set is written like [abc], [a-z] or [!0-9]")
+        else:
+            yield (value[at], "") if value[at] in "*?" else ("", value[at])
+        at = found.end() if found else at + 1
+
+
+def span_s(value: str) -> float:
+    """Of what `parse` has taken as a span, in seconds."""
+    try:
+        return seconds(value)
+    except ValueError:
+        return 0.0
+
+
+def _term(word: str) -> Test:
+    term = split(word)
+    if term is None:
+        raise QueryError(
+            f"{word!r} is not part of a query: tag:T, product:P, name:N*, version<V, seen<7d"
+        )
+    minus, what, sign, value = term
+    if what == "version":
+        test = _version(word, sign, value)
+    elif what == "seen":
+        test = _seen(word, sign, value)
+    elif sign != ":":
+        raise QueryError(f"{word!r}: {what} is asked for with a colon")
+    else:
+        test = _text(what, value)
+    return (lambda facts: not test(facts)) if minus else test
+
+
+def _text(what: str, value: str) -> Test:
+    if what == "tag":
+        return lambda facts: value in facts.tags
+    if what == "product":
+        return lambda facts: facts.product == value
+    list(pattern(value))
+    return lambda facts: fnmatchcase(facts.name, value)
+
+
+def _version(word: str, sign: str, value: str) -> Test:
+    if value[0] in "<>=:":
+        raise QueryError(f"{word!r}: versions are compared by <, <=, > or >=")
+    if sign == ":":
+        return lambda facts: facts.version == value
+    bound = key(value)
+    return lambda facts: facts.version is not None and COMPARED[sign](key(facts.version), bound)
+
+
+def _seen(word: str, sign: str, value: str) -> Test:
+    bound = span_s(value)
+    if not bound or sign == ":":
+        raise QueryError(f"{word!r}: seen is asked for as seen<7d or seen>12h")
+    # Who has never been heard of was last heard of longer ago than any time.
+    return lambda facts: COMPARED[sign](
+        float("inf") if facts.silent_s is None else facts.silent_s, bound
+    )

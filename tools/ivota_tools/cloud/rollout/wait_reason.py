@@ -1,0 +1,106 @@
+"""Why a device is where it is: one sentence that says what it waits for."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..store.models import Assignment, Campaign, Device, Member
+from . import assignment_rules, campaign_counts, campaign_rules, push_sender
+
+SILENT_S = 3600.0
+
+
+def why(session: Session, device: Device, now: float) -> str:
+    assignment = device.assignment
+    waiting = _waits_for_stage(session, device)
+    if assignment is None:
+        return waiting or "no firmware has been given to it"
+    state, version = assignment.state, assignment.firmware.version
+    if state == assignment_rules.DONE:
+        if device.version != version:
+            return f"done with {version}, but since then it has reported {device.version}"
+        return waiting or f"it runs {version}"
+    if state == assignment_rules.FAILED:
+        return (
+            f"failed for good: {_words(assignment)}; it stays so until somebody tries again "
+            "(`ivota retry`) or pushes another version"
+        )
+    if state == assignment_rules.CANCELLED:
+        return waiting or f"its update to {version} was cancelled by an operator"
+    if state == assignment_rules.SKIPPED:
+        return f"it runs {device.version}, which is not older than {version}"
+    if state == assignment_rules.CURRENT and not assignment.pushes:
+        return f"it runs {version}"
+    campaign = assignment.campaign
+    if campaign and campaign.state != campaign_rules.RUNNING:
+        reason = f" ({campaign.reason})" if campaign.reason else ""
+        until = "any more" if campaign.state in campaign_rules.ENDED else "until resumed"
+        return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
+    if device.last_seen is None:
+        return "it has never reported; the push waits for its first report"
+    silent = now - device.last_seen
+    quiet = f"; nothing was heard of it for {_span(silent)}" if silent > SILENT_S else ""
+    if state == assignment_rules.RETRY:
+        wait = max((assignment.next_push_at or now) - now, 0)
+        what = " with the whole firmware" if assignment.whole_only else ""
+        return f"tried again{what} in {_span(wait)} after {_words(assignment)}{quiet}"
+    if state == assignment_rules.CURRENT:
+        return f"it runs {version} but has not said that it is done{quiet}"
+    if state == assignment_rules.WAITING and campaign and assignment.next_push_at is not None:
+        if push_sender.places(session, campaign, now) == 0:
+            return f"it waits for its turn: the limits of campaign {campaign.name!r} are reached"
+    if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
+        return f"{state}, {assignment.percent or 0} %{quiet}"
+    if state == assignment_rules.PUSHED:
+        return f"pushed {assignment.pushes} times, it has not begun to download{quiet}"
+    return f"the push goes out with its next report{quiet}"
+
+
+def _waits_for_stage(session: Session, device: Device) -> str | None:
+    query = (
+        select(Member, Campaign)
+        .join(Campaign, Campaign.id == Member.campaign_id)
+        .where(Member.device_id == device.id, Member.assignment_id.is_(None))
+        .where(Campaign.state.not_in(campaign_rules.ENDED))
+        .order_by(Campaign.id.desc())
+    )
+    found = session.execute(query).first()
+    if found is None:
+        return None
+    member, campaign = found
+    reached = sum(
+        campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_rules.Tally()
+    )
+    return (
+        f"it is in stage {member.stage + 1} of campaign {campaign.name!r}, which is "
+        f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "
+        f"{100 * campaign.success_share:g} % done"
+    )
+
+
+def _words(assignment: Assignment) -> str:
+    return f"{assignment.result_code} {assignment.result_msg or ''}".strip()
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def why_failed(assignment: Assignment) -> str:
+    """The last failure in words: the device's own where it has some, else what its code means."""
+    meanings = {
+        -1: "the download took too long",
+        -2: "the firmware was not found",
+        -3: "the download's address had expired",
+        -4: "what arrived is not what was pushed",
+        -5: "the board could not use it",
+    }
+    code, said = assignment.result_code, assignment.result_msg or ""
+    meaning = meanings.get(code or 0, f"code {code}")
+    if code == -5 and said:
+        return said  # what the application or the installer said leaves nothing to explain
+    return f"{meaning}: {said}" if said else meaning

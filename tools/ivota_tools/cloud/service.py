@@ -1,0 +1,341 @@
+"""The whole cloud in one object: broker, MQTT session, intake, database, HTTP."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..toolchain import ToolchainError
+from .accounts import users
+from .accounts.authorization import guard
+from .accounts.roles import ADMIN
+from .accounts.tokens import local_token
+from .api import campaigns, devices, groups, tokens
+from .api import routes as core_routes
+from .api import users as api_users
+from .cloud_error import CloudError
+from .downloads import endpoint, signed_urls
+from .http_server import Server, Split, make_app
+from .mqtt.broker import Broker
+from .mqtt.device_credentials import by_database
+from .mqtt.report_worker import Intake
+from .mqtt.session import Address, MqttSession
+from .mqtt.sign_in_proxy import Front
+from .pages.app import make_pages
+from .pages.request_context import Setting
+from .rollout.assignment_rules import BackOff
+from .store.database import Database
+from .store.firmware_store import remove_leftovers
+from .store.folder_lock import Alone
+from .store.leader_lock import Leader
+from .store.models import Firmware
+from .tls_certificate import Certificate
+
+log = logging.getLogger("ivota.cloud")
+
+HOST = "127.0.0.1"
+URL_TTL_S = 3600.0
+UPLOAD_MOST = 64 * 1024 * 1024  # bytes
+PUBLIC_URL_MOST = 800  # characters; clients keep URLs of less than 1,000
+
+
+class Cloud:
+    """`with Cloud(folder) as cloud: …`, or `start()` and `stop()`.
+
+    folder        everything it keeps; made where it is missing
+    database      postgresql://… instead of a file in the folder; several processes may share it,
+                  and then the folder too: one takes in reports, the others stand by
+    mqtt_port, http_port   0 takes a free one, which the attribute of that name then says
+    host          what broker and HTTP listen on
+    broker        of another broker than a mosquitto of its own: "host:port", or with all that
+                  it may need, "mqtts://user:password@host:port"
+    sign_in       devices must sign in with their secret, at our own broker
+    certificate   HTTP and our own broker speak TLS, and only that
+    public_url    what devices reach `http_port` as; may be set while running
+    url_ttl_s     how long a pre-signed URL is good for
+    keep_s        reports older than this are deleted; None keeps them all
+    push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
+    token         what API requests must carry; without it only this machine may ask
+    plain_console  the console's pages also beyond this machine without TLS
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        mqtt_port: int = 0,
+        http_port: int = 0,
+        host: str = HOST,
+        broker: str | None = None,
+        database: str | None = None,
+        sign_in: bool = False,
+        certificate: Certificate | None = None,
+        public_url: str | None = None,
+        url_ttl_s: float = URL_TTL_S,
+        keep_s: float | None = None,
+        push_qos: int = 1,
+        back_off: BackOff = BackOff(),  # noqa: B008 (immutable)
+        token: str | None = None,
+        upload_most: int = UPLOAD_MOST,
+        plain_console: bool = False,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.host = host
+        self.mqtt_host, self.mqtt_port = host, mqtt_port
+        self.http_port = http_port
+        self._certificate = certificate
+        self.url_ttl_s = url_ttl_s
+        self.failure: str | None = None
+        self._external = None if broker is None else Address.read(broker)
+        if self._external:
+            self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
+        if self._external and sign_in:
+            raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
+        if token is not None and not token.strip():
+            # A request without a token carries this very word: everybody would be its owner.
+            raise CloudError(
+                "the token is empty, so anybody would have it: say one, or leave --token out"
+            )
+        self._sign_in, self._database_url = sign_in, database
+        self._public_url: str | None = None
+        if public_url is not None:
+            self.public_url = public_url
+        self._push_qos, self._back_off, self._keep_s = push_qos, back_off, keep_s
+        self._token, self._upload_most = token, upload_most
+        self._plain_console = plain_console
+        self._pages: Setting | None = None
+        self._failed = threading.Event()
+        self._secret = b""
+        self._alone: Alone | None = None
+        self._broker: Broker | None = None
+        self._console: str | None = None  # our user name behind the front
+        self._database: Database | None = None
+        self._server: Server | None = None
+        self._session: MqttSession | None = None
+        self._intake: Intake | None = None
+        self._front: Front | None = None
+        self._leader: Leader | None = None
+        self._client_id = ""
+
+    @property
+    def api_url(self) -> str:
+        """Where this machine reaches the API."""
+        scheme = "https" if self._certificate else "http"
+        return f"{scheme}://{HOST if _is_any(self.host) else _bracket(self.host)}:{self.http_port}"
+
+    @property
+    def public_url(self) -> str:
+        """What devices reach the HTTP side as: the start of every firmware URL."""
+        return self._public_url or self.api_url
+
+    @public_url.setter
+    def public_url(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
+            raise CloudError(f"{url!r} is not a URL like http://192.168.1.10:8123")
+        if len(url) > PUBLIC_URL_MOST or not url.isascii() or not url.isprintable() or " " in url:
+            raise CloudError(f"a public URL has at most {PUBLIC_URL_MOST} plain characters")
+        if self._certificate and parts.scheme == "http":
+            raise CloudError(f"with a certificate devices need an https:// URL, not {url!r}")
+        self._public_url = url.rstrip("/")
+
+    @property
+    def database(self) -> Database:
+        """While it runs."""
+        if self._database is None:
+            raise CloudError("the cloud does not run")
+        return self._database
+
+    @property
+    def set_up_url(self) -> str | None:
+        """Where the console's first user is made; None once there is one."""
+        if self._database is None or self._pages is None:
+            return None
+        with self._database.reading() as session:
+            if users.any_user(session):
+                return None
+        return f"{self.api_url}/set-up/{self._pages.set_up_key()}"
+
+    def start(self) -> None:
+        """Returns once devices and operators are served. Raises CloudError and leaves nothing."""
+        try:
+            self._start()
+        except ToolchainError as error:
+            self.stop()
+            raise CloudError(str(error)) from error
+        except OSError as error:
+            self.stop()
+            raise CloudError(
+                f"the cloud cannot keep its data in {self.folder} ({error}): choose another "
+                "folder with --data"
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._database_url is None:
+            self._alone = Alone(self.folder)
+        firmware = self.folder / "firmware"
+        firmware.mkdir(mode=0o700, exist_ok=True)
+        remove_leftovers(firmware, time.time())
+        self._database = database = Database(self._database_url or self.folder / "ivota.db")
+        self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
+        self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
+        self._server = Server(self.host, self.http_port, self._certificate)
+        self.http_port = self._server.port
+        if not self._external:
+            self._start_broker(database)
+        self._leader = Leader(database, self._take_in, self._let_go)
+        self._leader.start()
+        if not self._leader.leads and not self._external:
+            raise CloudError(
+                "another process takes in the reports of this database: both need the same "
+                "--broker"
+            )
+        local = local_token(self.folder)
+        may = guard(self._token, database, local=local)
+        may_admin = guard(self._token, database, ADMIN, local)
+        self._pages = Setting(
+            database=database,
+            folder=firmware,
+            secret=self._secret,
+            wake=self._wake,
+            health=self._health,
+            mqtt=self._mqtt_for_boards,
+            plain=self._plain_console,
+            tls=self._certificate is not None,
+            sign_in=self._sign_in,
+            upload_most=self._upload_most,
+        )
+        programme = make_app(
+            endpoint.routes(database, firmware, self._secret),
+            core_routes.routes(
+                database,
+                firmware,
+                wake=self._wake,
+                health=self._health,
+                may=may,
+                upload_most=self._upload_most,
+            ),
+            devices.routes(database, wake=self._wake, may=may),
+            groups.routes(database, may=may),
+            campaigns.routes(database, wake=self._wake, may=may),
+            tokens.routes(database, may=may, may_admin=may_admin),
+            api_users.routes(database, may_admin=may_admin),
+        )
+        self._server.start(Split(programme, make_pages(self._pages)))
+
+    def _start_broker(self, database: Database) -> None:
+        place = self.folder / "mosquitto"
+        if not self._sign_in:
+            self._broker = Broker(
+                place, self.host, self.mqtt_port, self._fail, certificate=self._certificate
+            )
+            self._broker.start()
+            self.mqtt_port = self._broker.port
+            return
+        # The broker itself asks nobody: it listens on loopback, where the front passes on.
+        self._console = f"console-{secrets.token_hex(16)}"
+        tls = self._certificate.context() if self._certificate else None
+        self._front = Front(self.host, self.mqtt_port, by_database(database), tls)
+        self.mqtt_port = self._front.port
+        self._broker = Broker(place, HOST, 0, self._fail, console=self._console)
+        self._broker.start()
+        self._front.start(HOST, self._broker.port)
+
+    def _take_in(self) -> None:
+        """Begins to take in reports and to push. Raises CloudError."""
+        assert self._database
+        where = self._external
+        if where is None:
+            assert self._broker
+            where = Address(self._broker.plain_host, self._broker.plain_port, self._console)
+        self._intake = Intake(
+            self._database,
+            self._url_of,
+            self._back_off,
+            self._push_qos,
+            self._fail,
+            self._keep_s,
+        )
+        self._session = MqttSession(where, self._client_id, self._intake.put)
+        self._intake.start(self._session)
+        self._session.start()
+
+    def _let_go(self) -> None:
+        """What was not acknowledged stays with the broker, for whoever comes next."""
+        intake, session = self._intake, self._session
+        self._intake = self._session = None
+        if intake:
+            intake.stop()
+        if session:
+            session.stop()
+
+    def _wake(self) -> None:
+        if intake := self._intake:  # another process sees it by itself
+            intake.wake()
+
+    def stop(self) -> None:
+        """Ends everything and waits for it; may be called again."""
+        if self._leader:
+            self._leader.stop()
+        self._let_go()
+        if self._front:
+            self._front.stop()
+        if self._broker:
+            self._broker.stop()
+        if self._server:
+            self._server.stop()
+        if self._database:
+            self._database.close()
+        if self._alone:
+            self._alone.close()
+        self._front = self._broker = self._server = self._database = self._leader = None
+        self._alone = None
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Returns after `timeout_s`; raises CloudError as soon as a part of it fails."""
+        if self._failed.wait(timeout_s):
+            raise CloudError(self.failure or "the cloud has failed")
+
+    def __enter__(self) -> Cloud:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _url_of(self, firmware: Firmware) -> str:
+        expires = math.ceil(time.time() + self.url_ttl_s)
+        return signed_urls.make_url(self.public_url, self._secret, firmware.id, expires)
+
+    def _mqtt_for_boards(self) -> tuple[str, int]:
+        """What a board's configuration must name."""
+        if self._external and not _is_any(self.mqtt_host):
+            return self.mqtt_host, self.mqtt_port
+        return urlsplit(self.public_url).hostname or self.mqtt_host, self.mqtt_port
+
+    def _health(self) -> tuple[str | None, bool, bool]:
+        session, leader = self._session, self._leader
+        standby = leader is not None and not leader.leads
+        return self.failure, session is not None and session.connected, standby
+
+    def _fail(self, reason: str) -> None:
+        log.error("%s", reason)
+        self.failure = reason
+        self._failed.set()
+
+
+def _is_any(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "")
+
+
+def _bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

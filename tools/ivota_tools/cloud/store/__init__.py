@@ -1,0 +1,1 @@
+"""What the cloud keeps: the database, its migrations, firmware files, backups."""

@@ -1,0 +1,243 @@
+"""Firmware files: taken in, kept by their SHA-256, found by version."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ...firmware import patch, release
+from ...firmware.patch import Patch
+from ..accounts import audit_log
+from ..mqtt.protocol import NAME_MOST
+from .database import Database
+from .models import Firmware
+
+LEFTOVER_S = 86400.0
+
+
+class FirmwareError(ValueError):
+    """A firmware cannot be taken in or found; `status` is the HTTP status that says so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Upload:
+    """A file while it comes in: written to disk piece by piece, gone unless it was kept."""
+
+    def __init__(self, folder: Path, size_most: int) -> None:
+        self._size_most = size_most
+        self.size = 0
+        self._md5, self._sha256 = hashlib.md5(), hashlib.sha256()
+        handle, name = tempfile.mkstemp(prefix="upload-", suffix=".part", dir=folder)
+        self.path = Path(name)
+        self._file = os.fdopen(handle, "wb")
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # what a full disk did not take is tried once more
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        """Raises FirmwareError beyond the limit or where the disk is full."""
+        self.size += len(data)
+        if self.size > self._size_most:
+            raise too_large(self._size_most)
+        with _storing():
+            self._file.write(data)
+        self._md5.update(data)
+        self._sha256.update(data)
+
+    def keep(self, folder: Path) -> str:
+        """Moves the whole file to its lasting place and returns its SHA-256.
+
+        Raises FirmwareError where the disk is full.
+        """
+        self.flush()
+        sha256 = self._sha256.hexdigest()
+        with _storing():
+            os.fsync(self._file.fileno())
+            self.path.replace(stored(folder, sha256))
+        return sha256
+
+    def flush(self) -> None:
+        """So that the file itself can be read. Raises FirmwareError where the disk is full."""
+        with _storing():
+            self._file.flush()
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+
+@contextlib.contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FirmwareError(507, f"the file cannot be stored: {error.strerror}") from None
+
+
+def remove_leftovers(folder: Path, now: float) -> None:
+    """Of uploads that a crash has cut; younger ones may be another process's, and under way."""
+    for path in folder.glob("upload-*.part"):
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            if now - path.stat().st_mtime > LEFTOVER_S:
+                path.unlink()
+
+
+def too_large(size_most: int) -> FirmwareError:
+    return FirmwareError(
+        413, f"a firmware has at most {size_most} bytes here; raise it with --max-upload"
+    )
+
+
+def stored(folder: Path, sha256: str) -> Path:
+    """Where a file of this digest lies. No name that came from outside is ever part of a path."""
+    return folder / f"{sha256}.bin"
+
+
+def register(
+    database: Database,
+    folder: Path,
+    upload: Upload,
+    version: str | None,
+    application: str | None,
+    who: str,
+) -> tuple[Firmware, list[str]]:
+    """Keeps an upload and returns its record, with warnings. Raises FirmwareError.
+
+    A bundle says itself what it is; of anything else the uploader must name the version. The same
+    file under the same version is one firmware, however often it is uploaded.
+    """
+    upload.flush()
+    if upload.size == 0:
+        raise FirmwareError(422, "the upload is empty")
+    try:
+        # Asked before it is unpacked: what a known firmware's size bounds ends soon.
+        promised = _promised(upload.path)
+        if promised:
+            _whole(database, promised, version)
+        release_ = release.inspect(upload.path)
+        version = _agree("version", version, release_.version)
+        application = _agree("application", application, release_.application)
+        whole = _whole(database, release_.patch, version) if release_.patch else None
+        if whole:
+            version = whole.version
+            application = _agree("application", application, whole.application)
+        if version is None:
+            raise FirmwareError(422, "this file does not say its version: name it with --version")
+        warnings = release.check_version(version)
+    except release.ReleaseError as error:
+        raise FirmwareError(422, str(error)) from None
+    if application is not None and not 0 < len(application) <= NAME_MOST:
+        raise FirmwareError(422, f"an application's name has 1 to {NAME_MOST} characters")
+    sha256 = upload.keep(folder)
+    with database.writing() as session:
+        firmware = session.scalar(
+            select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
+        )
+        if firmware is None:
+            firmware = Firmware(
+                version=version,
+                application=application,
+                kind=release_.kind,
+                size=upload.size,
+                md5=upload.md5,
+                sha256=sha256,
+                uploaded_at=time.time(),
+                whole_id=whole and whole.id,
+                base_version=release_.patch and release_.patch.base_version,
+            )
+            session.add(firmware)
+            audit_log.note(
+                session, who, "firmware upload", version, size=upload.size, sha256=sha256
+            )
+    return firmware, warnings
+
+
+def _promised(path: Path) -> Patch | None:
+    """What a patch's header says; None for any other file. Raises ReleaseError."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if release.kind_of(head) != "patch":
+        return None
+    try:
+        return patch.read(head)
+    except patch.PatchError as error:
+        raise release.ReleaseError(str(error)) from None
+
+
+def _whole(database: Database, made: Patch, version: str | None) -> Firmware:
+    """The firmware that a patch makes, which must be here before it."""
+    query = select(Firmware).where(
+        Firmware.sha256 == made.result_sha256, Firmware.whole_id.is_(None)
+    )
+    if version is not None:
+        query = query.where(Firmware.version == version)
+    with database.reading() as session:
+        found = session.scalar(query.order_by(Firmware.id.desc()).limit(1))
+    if found is None:
+        raise FirmwareError(
+            422, "this patch makes a firmware that is not here: upload that one before it"
+        )
+    if found.size != made.result_size:
+        raise FirmwareError(
+            422, f"this patch promises {made.result_size} bytes of a firmware of {found.size}"
+        )
+    return found
+
+
+def _agree(what: str, said: str | None, inside: str | None) -> str | None:
+    if said is not None and inside is not None and said != inside:
+        raise FirmwareError(422, f"the file says {what} {inside!r}, the request {said!r}")
+    return inside if said is None else said
+
+
+def find(
+    session: Session, version: str | None, firmware_id: int | None, application: str | None
+) -> Firmware:
+    """By id, or the newest upload of a version. Raises FirmwareError."""
+    if firmware_id is not None:
+        firmware = session.get(Firmware, firmware_id)
+        if firmware is None:
+            raise FirmwareError(404, f"there is no firmware with the id {firmware_id}")
+        if firmware.whole_id is not None:
+            raise FirmwareError(
+                409,
+                f"{firmware_id} is a patch: push {firmware.whole_id}, which it makes, and devices "
+                "that can use the patch are given it",
+            )
+        return firmware
+    query = select(Firmware).order_by(Firmware.id.desc())
+    query = query.where(Firmware.version == version, Firmware.whole_id.is_(None))
+    if application is not None:
+        query = query.where(Firmware.application == application)
+    found = session.scalars(query).all()
+    if not found:
+        whose = f" of the application {application!r}" if application is not None else ""
+        raise FirmwareError(
+            404,
+            f"there is no firmware {version!r}{whose}: `ivota firmware` lists those that there "
+            "are, `ivota release --upload` brings another",
+        )
+    names = sorted({firmware.application or "(none)" for firmware in found})
+    if len(names) > 1:
+        raise FirmwareError(
+            409,
+            f"several applications have a version {version!r} ({', '.join(names)}): "
+            "choose with --application",
+        )
+    return found[0]

@@ -1,0 +1,28 @@
+"""One process at a time in a data folder with SQLite: a lock that ends with its process."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+from ..cloud_error import CloudError
+
+NAME = "lock"
+
+
+class Alone:
+    """Holds the folder from its making to `close()`. Raises CloudError where another has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / NAME).open("a")
+        try:
+            # The kernel lets go of it however the process ends; the file itself stays.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise CloudError(
+                f"another ivota cloud uses {folder}: stop it first, or choose another --data"
+            ) from None
+
+    def close(self) -> None:
+        self._file.close()

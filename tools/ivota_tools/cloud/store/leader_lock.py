@@ -1,0 +1,98 @@
+"""Who of several processes takes in reports: the one that holds a lock in the database.
+
+On PostgreSQL it is an advisory lock of a connection that lives as long as its process: when that
+is killed, the lock is free, and another takes over within about a second. SQLite has one process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..cloud_error import CloudError
+from .database import Database
+
+log = logging.getLogger("ivota.cloud")
+
+LOCK = 0x69766F7402
+LOOK_S = 0.5  # between two tries to get the lock, and two looks whether it is still held
+
+
+class Leader:
+    """`take_over` begins to take in reports, `let_go` ends that; both may be called many times.
+
+    Each is called from one thread at a time. `take_over` may raise CloudError.
+    """
+
+    def __init__(
+        self, database: Database, take_over: Callable[[], None], let_go: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._take_over, self._let_go = take_over, let_go
+        self._connection: Connection | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.leads = False
+
+    def start(self) -> None:
+        """Returns leading, or standing by. Raises CloudError where it should lead and cannot."""
+        if not self._database.is_postgresql:
+            self.leads = True
+            self._take_over()
+            return
+        try:
+            if self._lock():
+                self._begin()
+        except SQLAlchemyError as error:
+            raise CloudError(f"{self._database.name} gives no lock: {error}") from None
+        self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends leading, then lets another process lead."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+        self._end()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_S):
+            try:
+                if self.leads:
+                    assert self._connection
+                    self._connection.execute(text("SELECT 1"))
+                elif self._lock():
+                    log.info("takes in reports from now on")
+                    self._begin()
+            except (SQLAlchemyError, CloudError) as error:
+                log.warning("does not take in reports: %s", error)
+                self._end()
+
+    def _begin(self) -> None:
+        self.leads = True
+        try:
+            self._take_over()
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self.leads:
+            self.leads = False
+            self._let_go()
+        if self._connection is not None:
+            # Never back into the pool: the lock belongs to the connection.
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _lock(self) -> bool:
+        if self._connection is None:
+            connection = self._database.connect()
+            # Without a transaction, which would keep old rows from being cleaned up for weeks.
+            self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        return bool(self._connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")))

@@ -1,0 +1,307 @@
+"""The cloud's tables. Times are Unix seconds (UTC) as floats, sizes are bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from ..mqtt.protocol import MESSAGE_MOST, NAME_MOST, VERSION_MOST
+
+TAG_MOST = 64  # characters
+QUERY_MOST = 1024
+USER_MOST = 64
+# The key of a table that devices fill for ever. SQLite counts on by itself only in an INTEGER,
+# which has 64 bits there.
+_Large = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Base(DeclarativeBase):
+    """What all tables have in common."""
+
+    type_annotation_map = {float: Float(53)}
+
+
+class Setting(Base):
+    """A value that belongs to this database for life: the URL secret, the MQTT session's name."""
+
+    __tablename__ = "settings"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(256))
+
+
+class Counter(Base):
+    """A number that only grows, such as how many messages of a kind came in."""
+
+    __tablename__ = "counters"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+class Device(Base):
+    """A device that has reported, or that somebody expects."""
+
+    __tablename__ = "devices"
+    __table_args__ = (UniqueConstraint("product_id", "device_name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    product_id: Mapped[str] = mapped_column(String(NAME_MOST))
+    device_name: Mapped[str] = mapped_column(String(NAME_MOST))
+    version: Mapped[str | None] = mapped_column(String(VERSION_MOST), index=True)
+    first_seen: Mapped[float | None]
+    last_seen: Mapped[float | None]
+    garbled: Mapped[int] = mapped_column(default=0)
+    # Base64, as the vendor's cloud gives it to a device; only a broker with sign-in asks for it.
+    secret: Mapped[str | None] = mapped_column(String(256))
+    # The value of the counter "revision" when this device last changed: lets a watcher ask for
+    # what is new, from whichever process it happens to be served.
+    revision: Mapped[int] = mapped_column(BigInteger, index=True, default=0)
+    assignment: Mapped[Assignment | None] = relationship(
+        primaryjoin="and_(Assignment.device_id == Device.id, Assignment.current)",
+        viewonly=True,
+        uselist=False,
+    )
+    tags: Mapped[list[DeviceTag]] = relationship(order_by="DeviceTag.tag", lazy="selectin")
+
+    @property
+    def name(self) -> str:
+        """PRODUCT/NAME, as operators write it."""
+        return f"{self.product_id}/{self.device_name}"
+
+
+class DeviceTag(Base):
+    """A word that an operator has given a device, for groups to ask for."""
+
+    __tablename__ = "device_tags"
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(TAG_MOST), primary_key=True, index=True)
+
+
+class Group(Base):
+    """A name for a query (query.py): who belongs to it is found anew each time."""
+
+    __tablename__ = "groups"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_MOST), unique=True)
+    query: Mapped[str] = mapped_column(String(QUERY_MOST))
+    created_at: Mapped[float]
+
+
+class Firmware(Base):
+    """An uploaded firmware; the file itself lies in the data folder, by its SHA-256."""
+
+    __tablename__ = "firmware"
+    __table_args__ = (UniqueConstraint("sha256", "version"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(String(32), index=True)
+    application: Mapped[str | None] = mapped_column(String(NAME_MOST))
+    kind: Mapped[str] = mapped_column(String(16))
+    size: Mapped[int] = mapped_column(BigInteger)
+    md5: Mapped[str] = mapped_column(String(32))
+    sha256: Mapped[str] = mapped_column(String(64))
+    uploaded_at: Mapped[float]
+    # A patch: of which firmware it makes a device's, and out of which version; "" of none, where
+    # it is that firmware compressed. No target of anybody: pushing.py sends it in its place.
+    whole_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"), index=True)
+    base_version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
+
+
+class Campaign(Base):
+    """One firmware for many devices, in stages (stages.py has the rules)."""
+
+    __tablename__ = "campaigns"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_MOST))
+    firmware_id: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    query: Mapped[str] = mapped_column(String(QUERY_MOST))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[str] = mapped_column(String(MESSAGE_MOST), default="")
+    # Each {"count": n} or {"percent": n}: how many devices are reached by then, in all.
+    stages: Mapped[list[Any]] = mapped_column(JSON)
+    stage: Mapped[int] = mapped_column(default=0)
+    success_share: Mapped[float]
+    soak_s: Mapped[float]
+    stop_share: Mapped[float | None]
+    stop_least: Mapped[int]
+    timeout_s: Mapped[float | None]
+    active_most: Mapped[int | None]
+    starts_per_min: Mapped[int | None]
+    only_outdated: Mapped[bool]
+    start_at: Mapped[float | None]
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    # Since when the stage has had its success share: the soak time counts from there.
+    stage_good_at: Mapped[float | None]
+    # What an operator has seen and gone on from: the stop rule counts what came after.
+    waived_done: Mapped[int] = mapped_column(default=0)
+    waived_failed: Mapped[int] = mapped_column(default=0)
+    waived_stage: Mapped[int] = mapped_column(default=-1)
+    firmware: Mapped[Firmware] = relationship()
+
+
+class Member(Base):
+    """A device of a campaign; without an assignment its stage has not begun."""
+
+    __tablename__ = "members"
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id"), primary_key=True)
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    stage: Mapped[int]
+    assignment_id: Mapped[int | None] = mapped_column(ForeignKey("assignments.id"), index=True)
+    assignment: Mapped[Assignment | None] = relationship()
+    device: Mapped[Device] = relationship()
+
+
+class Assignment(Base):
+    """One attempt to bring one firmware to one device, and how far that has come.
+
+    One per device is current; a retry is another attempt. Each report belongs to one.
+    """
+
+    __tablename__ = "assignments"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
+    firmware_id: Mapped[int] = mapped_column(ForeignKey("firmware.id"))
+    current: Mapped[bool] = mapped_column(default=True)
+    state: Mapped[str] = mapped_column(String(16))
+    percent: Mapped[int | None]
+    result_code: Mapped[int | None]
+    result_msg: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
+    pushes: Mapped[int] = mapped_column(default=0)
+    soft_failures: Mapped[int] = mapped_column(default=0)
+    hard_failures: Mapped[int] = mapped_column(default=0)
+    next_push_at: Mapped[float | None] = mapped_column(index=True)
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+    campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"), index=True)
+    # A device that runs this version or a newer one by the time it reports is left as it is.
+    only_outdated: Mapped[bool] = mapped_column(default=False, server_default=false())
+    first_push_at: Mapped[float | None]
+    # The last push that took up a place among the campaign's simultaneous downloads.
+    started_at: Mapped[float | None]
+    # The patch that was pushed last in the firmware's place, and whether one has failed: then
+    # the firmware itself is.
+    patch_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"))
+    whole_only: Mapped[bool] = mapped_column(default=False, server_default=false())
+    firmware: Mapped[Firmware] = relationship(foreign_keys=firmware_id)
+    patch: Mapped[Firmware | None] = relationship(foreign_keys=patch_id)
+    device: Mapped[Device] = relationship()
+    campaign: Mapped[Campaign | None] = relationship()
+
+
+# The database itself sees to it that a device has one target.
+Index("one_current", Assignment.device_id, unique=True, sqlite_where=Assignment.current,
+      postgresql_where=Assignment.current)  # fmt: skip
+# The console counts and shows devices by their state.
+Index("by_state", Assignment.state, sqlite_where=Assignment.current,
+      postgresql_where=Assignment.current)  # fmt: skip
+
+
+class Report(Base):
+    """One message from the topic `$ota/report/#`, as it came, in the order in which it came."""
+
+    __tablename__ = "reports"
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
+    at: Mapped[float]
+    device_id: Mapped[int | None] = mapped_column(ForeignKey("devices.id"), index=True)
+    assignment_id: Mapped[int | None] = mapped_column(ForeignKey("assignments.id"))
+    topic: Mapped[str] = mapped_column(String(512))
+    kind: Mapped[str] = mapped_column(String(16), index=True)
+    version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
+    state: Mapped[str | None] = mapped_column(String(16))
+    percent: Mapped[int | None]
+    result_code: Mapped[int | None]
+    result_msg: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
+    raw: Mapped[bytes] = mapped_column(LargeBinary)
+    raw_size: Mapped[int]
+
+
+class Push(Base):
+    """One `update_firmware` that was sent."""
+
+    __tablename__ = "pushes"
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
+    at: Mapped[float]
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"), index=True)
+
+
+class Token(Base):
+    """A key to the HTTP API; the token itself is shown once and kept nowhere."""
+
+    __tablename__ = "tokens"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_MOST), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float]
+
+
+class User(Base):
+    """A person who signs in to the console. Names are in lower case."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(USER_MOST), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password: Mapped[str] = mapped_column(String(256))  # argon2's own format, salt and all
+    created_at: Mapped[float]
+    signed_in_at: Mapped[float | None]
+
+
+class SignIn(Base):
+    """A browser that is signed in; the cookie's word itself is kept nowhere."""
+
+    __tablename__ = "sign_ins"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float]
+    seen_at: Mapped[float]
+    address: Mapped[str] = mapped_column(String(64))
+    browser: Mapped[str] = mapped_column(String(256))
+    user: Mapped[User] = relationship()
+
+
+class Refusal(Base):
+    """A sign-in that failed; throttle.py counts them."""
+
+    __tablename__ = "refusals"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    name_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    address: Mapped[str] = mapped_column(String(64), index=True)
+
+
+class Change(Base):
+    """A device reported another version than before: what the chart of versions is made of."""
+
+    __tablename__ = "changes"
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
+    before: Mapped[str | None] = mapped_column(String(VERSION_MOST))
+    after: Mapped[str] = mapped_column(String(VERSION_MOST))
+
+
+class Audit(Base):
+    """Who changed what: a line for each action of an operator or of the engine itself."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    who: Mapped[str] = mapped_column(String(NAME_MOST))
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(MESSAGE_MOST))
+    detail: Mapped[str] = mapped_column(Text)

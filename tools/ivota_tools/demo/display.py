@@ -1,0 +1,114 @@
+"""How scenes are shown: bars on a terminal, lines elsewhere, tables at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ivota_tools.cli.device_views import reason
+
+_NAMES, _VALUES = 13, 52  # widths at least, for the tables stand one above the other
+
+
+class Show(Protocol):
+    """What is shown of a scene while it is played."""
+
+    def say(self, sentence: str) -> None: ...
+
+    def begin(self, size: int) -> None:
+        """A download of `size` bytes starts."""
+
+    def update(self, device: dict[str, Any], received: int) -> None:
+        """The board as the cloud sees it, and bytes that passed the proxy towards it."""
+
+
+class Lines:
+    """For pipes and logs: a line for every event, state, and quarter of a download."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._start = time.monotonic()
+        self._shown: tuple[object, ...] = ()
+
+    def say(self, sentence: str) -> None:
+        at = f"{time.monotonic() - self._start:5.1f} s"
+        self._console.print(at, sentence, markup=False, soft_wrap=True)
+
+    def begin(self, size: int) -> None:
+        pass
+
+    def update(self, device: dict[str, Any], received: int) -> None:
+        percent = device["percent"] if device["state"] == "downloading" else None
+        quarter = None if percent is None else percent // 25
+        if self._shown == (device["state"], quarter):
+            return
+        self._shown = device["state"], quarter
+        how = device["state"] if percent is None else f"{device['state']} {percent} %"
+        why = reason(device)
+        self.say(f"the cloud sees: {how}{why and f' ({why})'}")
+
+
+class Bars(Lines):
+    """For a terminal: the same lines but for the cloud's states and percents, which are a bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(progress.console)
+        self._progress = progress
+
+    def begin(self, size: int) -> None:
+        self._cloud = self._progress.add_task("the cloud sees", total=100, words="")
+        self._proxy = self._progress.add_task("bytes at the proxy", total=size, words="")
+
+    def update(self, device: dict[str, Any], received: int) -> None:
+        percent = 100 if device["state"] == "done" else device["percent"] or 0
+        words = f"{device['state']} {percent} %"
+        if device["state"] in ("retry", "failed"):  # why is too long for a bar
+            words = device["state"]
+            super().update(device, received)
+        self._progress.update(self._cloud, completed=percent, words=words)
+        self._progress.update(self._proxy, completed=received, words=f"{received:,}")
+
+
+@contextmanager
+def showing(console: Console, title: str) -> Iterator[Show]:
+    """A heading; then bars on a terminal, lines elsewhere."""
+    console.print(title, style="bold")
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bars(progress)
+
+
+def print_table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+    """What is to be known of a scene."""
+    table = Table(show_header=False, box=box.ROUNDED)
+    table.add_column(style="cyan", min_width=_NAMES)
+    # Beside the words: four blanks and three lines. A narrow terminal folds them.
+    table.add_column(min_width=min(_VALUES, console.width - _NAMES - 7), overflow="fold")
+    for name, value in rows:
+        words = Text(value)
+        words.highlight_words([judged(True)], "bold green")
+        words.highlight_words([judged(False), "fail"], "bold red")
+        table.add_row(name, words)
+    console.print()
+    console.print(title, style="bold")
+    console.print(table)
+
+
+def judged(right: bool) -> str:
+    """How a table says that a sum is right."""
+    return "right" if right else "WRONG"

@@ -1,0 +1,87 @@
+"""What the scenes have in common: how one is followed to its end, and what is known of it then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ivota_tools.demo.display import Show, judged
+from ivota_tools.demo.stage import Stage, State
+
+MOST_S = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How it went. Bytes at the proxy include HTTP's headers."""
+
+    version_before: str
+    version_after: str  # the board's last report_version at the broker
+    cloud_state: str
+    md5: str  # of what is to be on the flash
+    md5_on_flash: str | None  # read off the flash image from outside; None: no such file
+    seconds: float  # from the push
+    states: list[State]
+
+    @property
+    def md5_judged(self) -> str:
+        return f"{self.md5_on_flash}, {judged(self.md5_on_flash == self.md5)}"
+
+    @property
+    def states_seen(self) -> tuple[str, str]:
+        """A row for show.print_table()."""
+        return "the cloud saw", "\n".join(str(state) for state in self.states)
+
+    def json(self) -> dict[str, Any]:
+        shown = asdict(self)
+        shown["states"] = [state.name for state in self.states]
+        shown["md5_ok"] = shown.pop("md5_on_flash") == self.md5
+        return shown
+
+    def not_arrived(self, version: str) -> list[str]:
+        """What an update to that version lacks, in sentences; nothing if all is there."""
+        found = []
+        if self.version_after != version:
+            found.append(f"the board says that it runs {self.version_after}, not {version}")
+        if self.cloud_state != "done":
+            found.append(f"the cloud says {self.cloud_state}, not done")
+        if self.md5_on_flash is None:
+            found.append(f"the board's flash has no firmware {version}")
+        elif self.md5_on_flash != self.md5:
+            found.append(f"the file on flash has the MD5 {self.md5_on_flash}, not {self.md5}")
+        return found
+
+
+def arrived(stage: Stage, device: dict[str, Any]) -> bool:
+    """Whether an update is over: it has failed, or the cloud and the board say that it is done."""
+    state, runs = device["state"], stage.ear.versions[-1]
+    return state == "failed" or (state == "done" and bool(runs == device["version"]))
+
+
+def follow(
+    stage: Stage,
+    show: Show,
+    until: float,
+    *,
+    lines: int = 0,
+    received: int = 0,
+    over: Callable[[Stage, dict[str, Any]], bool] = arrived,
+) -> Iterator[list[str]]:
+    """Shows an update until it is over; gives what the board has printed, again and again.
+
+    `lines` and `received`: how many there were of the board's log and of bytes before the push.
+    `until`, a time.monotonic(), ends it as well. Raises CloudError and BoardError when waiting
+    is vain.
+    """
+    while time.monotonic() < until:
+        log = stage.board.log[lines:]
+        lines += len(log)
+        yield log
+        device = stage.device
+        show.update(device, stage.proxy.received - received)
+        if over(stage, device):
+            return
+        stage.look()
+        time.sleep(0.05)

@@ -1,0 +1,1 @@
+"""Firmware files: releases, bundles, patches, signatures and compiled code."""

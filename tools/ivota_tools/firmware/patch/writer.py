@@ -1,0 +1,115 @@
+"""A patch made: its header, and the records that bsdiff finds, packed as small as they can be."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+from ..signed_file import MAGIC as SIGNED
+from .diff import diff
+from .format import (
+    FORMAT,
+    GROUP,
+    HEADER,
+    KINDS,
+    MAGIC,
+    RUN_MOST,
+    SIZE_MOST,
+    WINDOW,
+    WINDOWS,
+    PatchError,
+    Record,
+)
+
+
+def make(
+    base: bytes,
+    result: bytes,
+    *,
+    base_version: str = "",
+    kind: str = "bundle",
+    window: int = WINDOW,
+    progress: Callable[[float], object] = lambda share: None,
+) -> bytes:
+    """The patch that makes the firmware file `result` of `base`, the payload of another.
+
+    With an empty `base` it is the compressed firmware. `progress` is told the share that is done,
+    0 to 1. Raises PatchError.
+    """
+    if kind not in KINDS:
+        raise PatchError(f"a patch makes a bundle or an ESP32 image, not {kind!r}")
+    if window not in WINDOWS:
+        raise PatchError(f"a window has 9 to 12 bits, not {window}")
+    name = base_version.encode()
+    if len(name) > 255:
+        raise PatchError("the base's version has more than 255 bytes")
+    if not 0 < len(result) <= SIZE_MOST or len(base) > SIZE_MOST:
+        raise PatchError("a result has 1 to 4,294,967,295 bytes, and a base no more")
+    header = HEADER.pack(
+        MAGIC,
+        FORMAT,
+        KINDS.index(kind),
+        window,
+        len(name),
+        len(base),
+        hashlib.md5(base).digest(),
+        len(result),
+        hashlib.sha256(result).digest(),
+        hashlib.md5(result).digest(),
+    )
+    made = 0
+    found = []
+    for record in diff(base, result):
+        found.append(record)
+        made += record.copy + len(record.inserted)
+        progress(0.6 * made / len(result))
+    data = header + name + deflated(_encoded(found), window, progress)
+    # A signed result, stored as it is at the stream's end, is not to look like the patch's own.
+    return data + b"\0" if data.endswith(SIGNED) else data
+
+
+def _encoded(records: Iterable[Record]) -> bytes:
+    """Groups of records: the heads of a group, column by column, then what belongs to each."""
+    out = bytearray()
+    short = list(_shortened(records))
+    for start in range(0, len(short), GROUP):
+        group = short[start : start + GROUP]
+        n = len(group)
+        out.append(n)
+        out += struct.pack(f"<{n}H", *(record.copy for record in group))
+        out += struct.pack(f"<{n}H", *(len(record.inserted) for record in group))
+        out += struct.pack(f"<{n}i", *(record.move for record in group))
+        out += bytes(len(record.changes) for record in group)
+        for record in group:
+            words = [word for word, _ in record.changes]
+            out += bytes(word - before for word, before in zip(words, [0, *words], strict=False))
+            out += struct.pack(f"<{len(words)}H", *(added for _, added in record.changes))
+            out += record.inserted
+    return bytes(out)
+
+
+def _shortened(records: Iterable[Record]) -> Iterator[Record]:
+    """None that copies or inserts more than 16 bits can say."""
+    for record in records:
+        move, copy, inserted = record.move, record.copy, record.inserted
+        while copy > RUN_MOST:
+            yield Record(move, RUN_MOST, (), b"")
+            move, copy = 0, copy - RUN_MOST
+        while len(inserted) > RUN_MOST:
+            yield Record(move, copy, record.changes, inserted[:RUN_MOST])
+            move, copy, inserted = 0, 0, inserted[RUN_MOST:]
+        yield Record(move, copy, record.changes, inserted)
+
+
+def deflated(
+    stream: bytes, window: int, progress: Callable[[float], object] = lambda share: None
+) -> bytes:
+    """The smallest that zlib makes of it: how often it begins a new code depends on its memory."""
+    found = []
+    for memory in range(1, 10):
+        packer = zlib.compressobj(9, zlib.DEFLATED, -window, memory)
+        found.append(packer.compress(stream) + packer.flush())
+        progress(0.6 + 0.4 * memory / 9)
+    return min(found, key=len)

@@ -1,0 +1,24 @@
+"""Firmware files: packed of application folders, signed, inspected, made of less by patches."""
+
+from ..bundle import BundleFile, ReleaseError, check_version
+from ..signed_file import Signer
+from .inspection import Release, inspect, kind_of
+from .packing import default_out, pack, sign
+from .patch_files import apply_patch, find_base, make_patch, patch_out
+
+__all__ = [
+    "BundleFile",
+    "Release",
+    "ReleaseError",
+    "Signer",
+    "apply_patch",
+    "check_version",
+    "default_out",
+    "find_base",
+    "inspect",
+    "kind_of",
+    "make_patch",
+    "pack",
+    "patch_out",
+    "sign",
+]

@@ -1,0 +1,103 @@
+"""Deltas and compressed firmware, as files beside the firmware that a board makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import patch
+from ..bundle import ReleaseError
+from ..patch import PatchError
+from ..signed_file import Signer, split
+from .inspection import Release, inspect
+from .packing import SAFE_NAME, written
+
+
+def make_patch(
+    made: Release,
+    base: Path | None,
+    *,
+    out: Path,
+    signer: Signer | None = None,
+    base_version: str | None = None,
+    version: str | None = None,
+    progress: Callable[[float], object] = lambda share: None,
+) -> Release | None:
+    """Writes into `out` what a board makes `made` of: a delta from the firmware file `base`, or,
+    where that is None, the compressed firmware. None where it would be no smaller than `made`.
+
+    A signed patch needs a signer; it is signed as `version`, by default that of `made`. Raises
+    ReleaseError, OSError where a file cannot be read.
+    """
+    old, name = b"", ""
+    if base:
+        found = inspect(base)
+        if found.kind != made.kind:
+            raise ReleaseError(f"{base} is of another kind than {made.path}: no delta leads there")
+        if found.application != made.application:
+            raise ReleaseError(
+                f"{base} is of the application {found.application!r}, not {made.application!r}"
+            )
+        if base_version and found.version and base_version != found.version:
+            raise ReleaseError(f"{base} is version {found.version!r}, not {base_version!r}")
+        name = base_version or found.version or ""
+        if not name:
+            raise ReleaseError(f"{base} does not say its version: write VERSION=FILE")
+        old = split(base.read_bytes())[0]
+    whole = made.path.read_bytes()
+    try:
+        data = patch.make(old, whole, base_version=name, kind=made.kind, progress=progress)
+    except PatchError as error:
+        raise ReleaseError(str(error)) from None
+    version = version or made.version
+    if signer:
+        if not version:
+            raise ReleaseError(f"{made.path} does not say its version: name it with --version")
+        data = signer.sign(data, version, "patch")
+    if len(data) >= len(whole):
+        return None
+    return written(out, data)
+
+
+def apply_patch(file: Path, base: Path | None) -> bytes:
+    """The firmware file that a board makes of a patch, `base` being what runs there.
+
+    Raises ReleaseError, OSError where a file cannot be read.
+    """
+    try:
+        old = split(base.read_bytes())[0] if base else b""
+        return patch.apply(old, split(file.read_bytes())[0])
+    except PatchError as error:
+        raise ReleaseError(f"{file}: {error}") from None
+
+
+def patch_out(whole: Path, base_version: str | None) -> Path:
+    """`<name>-from-<base>.bin` beside the full firmware, or `<name>-compressed.bin`."""
+    name = f"{whole.stem}-{f'from-{base_version}' if base_version else 'compressed'}.bin"
+    if not SAFE_NAME.fullmatch(name):
+        raise ReleaseError(f"{name!r} is not a good file name: the base's version stands in it")
+    return whole.with_name(name)
+
+
+def find_base(version: str, like: Release) -> Path:
+    """The full firmware of that version beside `like`. Raises ReleaseError unless there is one."""
+    folder = like.path.parent
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.bin")):
+        if path.resolve() == like.path.resolve():
+            continue
+        try:
+            made = inspect(path)
+        except (ReleaseError, OSError):
+            continue  # some other file; what is asked for is missed below
+        same = made.kind == like.kind and made.application == like.application
+        if same and made.version == version:
+            found.setdefault(made.sha256, path)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        names = ", ".join(str(path) for path in found.values())
+        raise ReleaseError(f"several files are version {version}: {names}; name one of them")
+    raise ReleaseError(
+        f"no firmware {version} beside {like.path}: name its file, as in --from {version}=FILE"
+    )

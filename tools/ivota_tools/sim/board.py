@@ -1,0 +1,354 @@
+"""A simulated board: MicroPython's unix port, a flash image, power."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ivota_tools.firmware.mpy_compiler import compiled_folder
+from ivota_tools.sim.filesystem import BLOCK
+from ivota_tools.sim.flash import Death, Fault, Flash
+from ivota_tools.sim.initial_files import contents
+from ivota_tools.toolchain import ToolchainError, micropython
+
+DEVICE = Path(__file__).parent / "device"
+
+# machine.reset_cause() of the esp32 port; a process that resets ends with its cause + 80.
+PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5
+_RESETS = {80 + HARD_RESET: HARD_RESET, 80 + SOFT_RESET: SOFT_RESET, -signal.SIGALRM: WDT_RESET}
+_RESET_NAMES = {HARD_RESET: "reset", SOFT_RESET: "soft reset", WDT_RESET: "watchdog reset"}
+
+
+class BoardError(RuntimeError):
+    """The board did something that no board can do, or not what was waited for."""
+
+
+class Board:
+    """One simulated board, its files in `folder`.
+
+    `bits`: 32 as on a real board, or 64. `heap`: as `-X heapsize` takes it ("48k"), None for the
+    interpreter's own choice. `blocks`: of 4096 bytes. `config`: becomes /ivota.json. `files`: path
+    on the board → bytes, or a file or folder to copy; they come last, so they may replace others.
+    `factory`: put this checkout's boot.py, main.py and lib there, and umqtt. `mpy`: compile what
+    is in lib. `fs`: "flash", or "host": the files lie in `folder`/root, and there is no flash.
+    `fat_blocks`: of a second flash, beside the first, with a FAT in sectors of `fat_sector` bytes
+    on it that is mounted at /fat. `record`: keep every operation of the flash (record.py).
+    `slots`: makes it an ESP32 with two OTA slots of so many blocks on the same flash, of which
+    ota_0 holds `image` (image.py makes one) and otadata is blank.
+    `console` is called with every line of the log, from another thread.
+
+    One process after another runs on the same flash. `log` has what they printed and, as lines
+    that start with "sim: ", what happened to them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bits: int = 32,
+        heap: str | None = None,
+        blocks: int = 512,
+        config: Mapping[str, object] | None = None,
+        files: Mapping[str, bytes | Path] | None = None,
+        env: Mapping[str, str] | None = None,
+        factory: bool = True,
+        mpy: bool = False,
+        fs: str = "flash",
+        fat_blocks: int = 0,
+        fat_sector: int = BLOCK,
+        record: bool = False,
+        slots: int = 0,
+        image: bytes | None = None,
+        console: Callable[[str], None] | None = None,
+    ):
+        if fs not in ("flash", "host"):
+            raise ValueError(f"fs is flash or host, not {fs}")
+        if fs == "host" and (fat_blocks or record or slots):
+            raise ValueError("a board on the host's file system has no flash")
+        if bool(slots) != bool(image):
+            raise ValueError("slots need an image, and an image needs slots")
+        self.folder = folder
+        self.bits = bits
+        self.heap = heap
+        self.config = config
+        self.files = dict(files or {})
+        self.env = dict(env or {})
+        self.factory = factory
+        self.mpy = mpy
+        self.flash = Flash(folder / "flash.img", blocks, slots) if fs == "flash" else None
+        self.root = folder / "root" if fs == "host" else None
+        self.fat = Flash(folder / "fat.img", fat_blocks) if fat_blocks else None
+        self.fat_sector = fat_sector
+        self.image = image
+        self.record = folder / "flash.log" if record else None
+        self.log: list[str] = []
+        self.power_cuts = 0  # processes ended by signal 9, save those that stop() ended
+        self.resets = 0  # of every kind but power-on
+        self.starts = 0  # processes
+        self.reset_cause = PWRON_RESET
+        self.deaths: list[Death] = []
+        self.failure: str | None = None
+        self.booted: str | None = None  # the slot that its boot loader started last
+        self.sim_heap = 0  # bytes of the board's heap in use before boot.py, the simulator's own
+        self._console = console
+        self._changed = threading.Condition()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._session: threading.Thread | None = None
+        self._on = False
+        self._powered = False
+        self._stopping = False
+
+    # --- what is on it
+
+    def install(self) -> None:
+        """Formats it and puts on it what it was made with. Counters start at 0."""
+        files = contents(self.factory, self.mpy, self.config, self.files)
+        if self.fat:
+            self.fat.blank()
+        if self.record:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.record.write_bytes(b"")
+        if self.flash:
+            self.flash.format(files)
+            if self.image:
+                self.flash.write_slot("ota_0", self.image)
+            return
+        assert self.root
+        if self.root.exists():
+            shutil.rmtree(self.root)
+        self.root.mkdir(parents=True)
+        for path, data in files.items():
+            place = self._host_path(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes, seen from outside. Raises FileNotFoundError."""
+        return self.flash.read(path) if self.flash else self._host_path(path).read_bytes()
+
+    def listdir(self, path: str = "/") -> list[str]:
+        if self.flash:
+            return self.flash.listdir(path)
+        return sorted(p.name for p in self._host_path(path).iterdir())
+
+    def write(self, path: str, data: bytes) -> None:
+        """Writes a file from outside. The board must be off."""
+        if self.on:
+            raise BoardError("the board is on")
+        if self.flash:
+            self.flash.write({path: data})
+            return
+        place = self._host_path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+
+    def _host_path(self, path: str) -> Path:
+        assert self.root
+        return self.root / path.lstrip("/")
+
+    def flash_counts(self) -> dict[str, int]:
+        """`operations`, `programs`, `erases`, `reads`, …: Flash.counts()."""
+        return self._flash().counts()
+
+    def arm(self, fault: Fault) -> None:
+        """Makes the flash fail: see Fault. May be called while the board runs."""
+        self._flash().arm(fault)
+
+    def _flashes(self) -> list[Flash]:
+        return [flash for flash in (self.flash, self.fat) if flash]
+
+    def _flash(self) -> Flash:
+        if not self.flash:
+            raise BoardError("this board has no flash: its files lie on the host")
+        return self.flash
+
+    # --- power
+
+    @property
+    def on(self) -> bool:
+        """Whether it has power: from power_on() until its power was cut, or its flash died."""
+        return self._on
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return process.pid if process else None
+
+    def power_on(self) -> None:
+        """Starts it, as from a cold start. Returns at once."""
+        if self.on:
+            raise BoardError("the board is on")
+        if self.failure:
+            raise BoardError(self.failure)
+        for flash in self._flashes():
+            flash.settle()
+        if self._session:
+            self._session.join()
+        self._on = self._powered = True
+        self._stopping = False
+        self._session = threading.Thread(target=self._run, name="board", daemon=True)
+        self._session.start()
+
+    def power_cut(self) -> None:
+        """Takes its power away now: signal 9. It stays off until power_on()."""
+        self._end()
+
+    def stop(self) -> None:
+        """As a power cut, but not counted: the end of a test."""
+        self._stopping = True
+        self._end()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._powered = False
+            if self._process:
+                self._process.kill()
+        session = self._session
+        if session and session is not threading.current_thread():
+            session.join()
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # One thread starts the processes of one power-on, for the board asks the kernel to be ended
+    # with the thread that started it.
+    def _run(self) -> None:
+        try:
+            self._run_processes()
+        finally:
+            with self._changed:
+                self._on = False
+                self._changed.notify_all()
+
+    def _run_processes(self) -> None:
+        cause = PWRON_RESET
+        while cause:
+            with self._changed:
+                if not self._powered:
+                    return
+                self.reset_cause = cause
+                self.starts += 1
+                try:
+                    process = self._process = self._start(cause)
+                except OSError as e:
+                    self._fail(f"the interpreter does not start: {e}")
+                    return
+                except ToolchainError as e:
+                    self._fail(str(e))
+                    return
+            assert process.stdout
+            for line in process.stdout:
+                self._line(line.decode(errors="replace").rstrip("\r\n"))
+            process.stdout.close()
+            code = process.wait()
+            with self._changed:
+                self._process = None
+            cause = self._ended(code)
+
+    def _start(self, cause: int) -> "subprocess.Popen[bytes]":
+        argv = micropython(self.bits)
+        if self.heap:
+            argv = [*argv, "-X", f"heapsize={self.heap}"]
+        if self.flash:
+            place = [*self.flash.arguments(), str(self.record.resolve()) if self.record else ""]
+            if self.fat:
+                place += [*self.fat.arguments(), str(self.fat_sector)]
+        else:
+            place = [str(self.root.resolve())] if self.root else []
+        return subprocess.Popen(
+            [*argv, "-c", "import _sim_run", str(cause), self.folder.name[-8:], *place],
+            # The simulator's own modules are found here by their bare names: a path would take
+            # heap, more or less of it by where this machine has its folders.
+            env={**os.environ, **self.env, "MICROPYPATH": ""},
+            cwd=compiled_folder(DEVICE),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def _ended(self, code: int) -> int:
+        """What follows the end of a process: the cause of the next start, or 0."""
+        if code in _RESETS:
+            cause = _RESETS[code]
+            self.resets += 1
+            self._line(f"sim: {_RESET_NAMES[cause]}")
+            return cause
+        found = (flash.violation() for flash in self._flashes())
+        violation = next((each for each in found if each), None)
+        if code != -signal.SIGKILL or violation:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            self._fail(violation or f"the interpreter ended with {how}")
+            return 0
+        settled = [flash.settle() for flash in self._flashes()]
+        death = next((each for each in settled if each), None)
+        if death:
+            self.deaths.append(death)
+            self._line(f"sim: power cut in {death}")
+        if self._stopping and not death:
+            self._line("sim: stopped")
+            return 0
+        self.power_cuts += 1
+        if not death:
+            self._line("sim: power cut")
+        return 0
+
+    def _fail(self, failure: str) -> None:
+        self.failure = failure
+        self._line(f"sim: {failure}")
+
+    def _line(self, line: str) -> None:
+        if line.startswith("sim: heap "):
+            self.sim_heap = int(line.split()[2])
+        elif line.startswith("sim: boots "):
+            self.booted = line.split()[2]
+        with self._changed:
+            self.log.append(line)
+            self._changed.notify_all()
+        if self._console:
+            self._console(line)
+
+    # --- waiting
+
+    def wait_log(self, pattern: str, timeout_s: float = 60, start: int = 0) -> "re.Match[str]":
+        """Waits for a line of the log, from line `start` on, in which `pattern` is found.
+
+        Raises BoardError with the end of the log: after `timeout_s`, or as soon as the board is
+        off for good.
+        """
+        wanted = re.compile(pattern)
+        until = time.monotonic() + timeout_s
+        while True:
+            with self._changed:
+                on = self._on
+                for line in self.log[start:]:
+                    match = wanted.search(line)
+                    if match:
+                        return match
+                start = max(start, len(self.log))
+                left = until - time.monotonic()
+                if on and left > 0:
+                    self._changed.wait(left)
+                    continue
+            what = "the board is off" if not on else f"not within {timeout_s:g} s"
+            raise BoardError(f"no {pattern!r} on the console: {what}\n" + self.tail())
+
+    def wait_off(self, timeout_s: float = 60) -> None:
+        """Waits until its power is gone, as an armed fault does it. Raises BoardError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._on, timeout_s):
+                raise BoardError(f"still on after {timeout_s:g} s\n" + self.tail())
+        if self.failure:
+            raise BoardError(f"{self.failure}\n" + self.tail())
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of its log, for an error message."""
+        return "\n".join(f"    {line}" for line in self.log[-lines:])

@@ -1,0 +1,42 @@
+"""Runs a script on 32-bit MicroPython with ivota and umqtt in its path."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.toolchain import micropython, umqtt
+
+LIBRARY = CHECKOUT / "lib"
+
+
+def start(script: Path, *args: str, heap: str | None = None) -> subprocess.Popen[str]:
+    """`heap` as `-X heapsize` takes it."""
+    command = micropython(32)
+    if heap:
+        command = [*command, "-X", f"heapsize={heap}"]
+    return subprocess.Popen(
+        [*command, str(script), *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "MICROPYPATH": f".frozen:{LIBRARY}:{umqtt()}"},
+    )
+
+
+def measure(name: str, *args: str, timeout_s: float) -> dict[str, Any]:
+    """What the script device/NAME prints in its last line. Raises RuntimeError when it fails."""
+    with start(Path(__file__).parent / "device" / name, *args) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise RuntimeError(f"{name} was still running after {timeout_s:g} s") from None
+    if process.returncode:
+        raise RuntimeError(f"{name} failed:\n{output}")
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found

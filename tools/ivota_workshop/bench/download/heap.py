@@ -1,0 +1,257 @@
+"""The smallest heap in which a whole update succeeds, and the code that the update loads.
+
+`python -m ivota_workshop.bench.download.heap` finds the smallest heap; `--at BYTES` tries one size
+and prints what the board said, `--scan` tries many, `--all` is with every module loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.firmware.mpy_compiler import compile_mpy
+from ivota_tools.sim import Cut
+
+from ..figures import Figure
+from .lane import SIZE, Lane, Outcome, lane, make_firmware
+
+STEP = 256  # bytes, to which the smallest heap is found
+CONFIRMATIONS = 3  # the collector's luck differs from run to run
+MARGIN = 8192  # bytes above the smallest heap that are looked through for sizes that fail
+LANES = 4  # updates at once: most of each is waiting
+
+# Modules that do not run on this port: wifi needs a radio.
+NOT_HERE = ("wifi",)
+
+# What a chip of one slot says: the code for slots is loaded, and finds none.
+_ESP32 = b"""
+class Partition:
+    RUNNING = 1
+
+    def __init__(self, *_args):
+        raise OSError
+"""
+
+# In front of boot.py: names each file that an import has brought in, dropped since or not.
+_RECORDER = """
+import builtins, sys
+def _record(known, given):
+    def record(*args):
+        # asyncio brings in its parts relative to the frame that calls, which is now this one.
+        if len(args) == 5 and args[1] is None and args[4]:
+            args = (args[0], sys.modules["asyncio"].__dict__) + args[2:]
+        result = given(*args)
+        for name in sys.modules:
+            if name not in known:
+                known.add(name)
+                print("loaded:", getattr(sys.modules[name], "__file__", ""))
+        return result
+    return record
+builtins.__import__ = _record(set(), builtins.__import__)
+"""
+
+
+class Lanes:
+    """Several lanes for one firmware, so that several heaps are tried at once.
+
+    `files` and `config` are what each board gets besides.
+    """
+
+    def __init__(
+        self,
+        lanes: list[Lane],
+        size: int,
+        files: Mapping[str, bytes | Path],
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._free: Queue[Lane] = Queue()
+        for each in lanes:
+            self._free.put(each)
+        self._cut = Cut(size // 2 + 1000)  # in the midst of a block
+        self._files, self._config = files, config
+        self._pool = ThreadPoolExecutor(len(lanes))
+
+    @classmethod
+    @contextmanager
+    def open(cls, size: int, everything: bool = False, number: int = LANES) -> Iterator[Lanes]:
+        """`everything`: the board has loaded whatever there is before it starts."""
+        with ExitStack() as stack:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ivota-bench-")))
+            firmware = make_firmware(root, size)
+            folders = [root / f"lane{n}" for n in range(number)]
+            lanes = [stack.enter_context(lane(folder, firmware)) for folder in folders]
+            yield cls(lanes, size, loading_all() if everything else {})
+
+    def update(self, heap: int | None, files: Mapping[str, bytes | Path] | None = None) -> Outcome:
+        """A whole update over a link that is cut once. Raises RuntimeError if it was not."""
+        each = self._free.get()
+        try:
+            files = {**self._files, **(files or {})}
+            outcome = each.update([self._cut], heap=heap, files=files, config=self._config)
+        finally:
+            self._free.put(each)
+        if not outcome.wrong and outcome.cuts != 1:
+            raise RuntimeError("the link was not cut")
+        return outcome
+
+    def to_the_end(self, heap: int, patience_s: float) -> Outcome:
+        """As `update`, whatever the board says on the way, for so long at most."""
+        each = self._free.get()
+        try:
+            return each.update(
+                [self._cut],
+                heap=heap,
+                files=self._files,
+                config=self._config,
+                patience_s=patience_s,
+            )
+        finally:
+            self._free.put(each)
+
+    def succeed(self, heaps: list[int]) -> list[bool]:
+        """Which of these heaps are enough."""
+        return [not outcome.wrong for outcome in self._pool.map(self.update, heaps)]
+
+
+def loading_all() -> dict[str, bytes | Path]:
+    """A main.py that holds every module before it starts the real one."""
+    lines = "".join(f"import {name}\n" for name in modules())
+    main = lines.encode() + (CHECKOUT / "main.py").read_bytes()
+    return {"/main.py": main, "/lib/esp32.py": _ESP32}
+
+
+def modules() -> list[str]:
+    """Every module that a board may come to hold, on this port."""
+    package = [path.stem for path in (CHECKOUT / "lib" / "ivota").glob("*.py")]
+    ours = [f"ivota.{name}" for name in sorted(package) if name not in (*NOT_HERE, "__init__")]
+    return ["bundlefs", "tls", *ours]
+
+
+def smallest(
+    succeed: Callable[[list[int]], list[bool]], low: int, high: int, ways: int = LANES
+) -> int:
+    """A multiple of STEP in (low, high] that succeeds, again and again, with none below it.
+
+    By where things come to lie a size may fail though a smaller one does not: halving finds one
+    that succeeds, from which all are tried downwards until there is none for MARGIN bytes. Tries
+    `ways` sizes at once. Raises RuntimeError when none was found up to `high`.
+    """
+    found = _halve(succeed, low, high, ways)
+    while True:
+        below = list(range(max(low, found - MARGIN), found, STEP))
+        good = [size for size, ok in zip(below, succeed(below), strict=True) if ok]
+        least = next((size for size in good if _sure(succeed, size)), None)
+        if least is None:
+            return found
+        found = least
+
+
+def _halve(succeed: Callable[[list[int]], list[bool]], low: int, high: int, ways: int) -> int:
+    """As `smallest`, for sizes that succeed where any smaller one does."""
+    low, high = low // STEP, high // STEP + 1  # high: known to succeed, or never tried
+    most = high
+    while high - low > 1:
+        count = min(ways, high - low - 1)
+        tried = [low + (high - low) * n // (count + 1) for n in range(1, count + 1)]
+        for size, good in zip(tried, succeed([size * STEP for size in tried]), strict=True):
+            if good:
+                high = size
+                break
+            low = size
+    while high < most:
+        if _sure(succeed, high * STEP):
+            return high * STEP
+        high += 1
+    raise RuntimeError(f"no heap up to {(most - 1) * STEP} bytes is enough")
+
+
+def _sure(succeed: Callable[[list[int]], list[bool]], size: int) -> bool:
+    return all(succeed([size] * CONFIRMATIONS))
+
+
+def find(size: int = SIZE, everything: bool = False) -> int:
+    """The smallest heap for an update of that many bytes."""
+    with Lanes.open(size, everything) as lanes:
+        return smallest(lanes.succeed, 8192, 131_072)
+
+
+def scan(low: int, high: int, everything: bool = False) -> dict[int, bool]:
+    """Which sizes from `low` to `high` are enough: by where things lie, a larger one may fail."""
+    heaps = list(range(low, high + 1, STEP))
+    with Lanes.open(SIZE, everything) as lanes:
+        return dict(zip(heaps, lanes.succeed(heaps), strict=True))
+
+
+def loaded() -> dict[str, int]:
+    """Bytes of .mpy, by file, of main.py and of each file of ours that a plain update loads."""
+    with Lanes.open(SIZE, number=1) as lanes:
+        boot = _RECORDER.encode() + (CHECKOUT / "boot.py").read_bytes()
+        outcome = lanes.update(None, {"/boot.py": boot})
+    if outcome.wrong:
+        raise RuntimeError("\n".join([outcome.wrong, *outcome.log]))
+    names = {line.partition(" ")[2] for line in outcome.log if line.startswith("loaded: ")}
+    # What the bundle brings is the same file, loaded again.
+    ours = (re.search(r"(bundlefs|ivota/\w+)\.mpy$", name) for name in names)
+    paths = {"main.py", *(f"lib/{found[1]}.py" for found in ours if found)}
+    return {
+        path: len(compile_mpy((CHECKOUT / path).read_bytes(), "/" + path))
+        for path in sorted(paths)
+    }
+
+
+def figures() -> dict[str, Figure]:
+    least = find()
+    failed = [heap for heap, good in scan(least, least + MARGIN).items() if not good]
+    return {
+        "heap_bytes_min_32bit": Figure(least, "<= 30720", "bytes"),
+        "heap_bytes_sure_32bit": Figure(max(failed, default=least - STEP) + STEP, "", "bytes"),
+        "heap_bytes_min_32bit_double": Figure(find(2 * SIZE), f"<= {least + STEP}", "bytes"),
+        "heap_bytes_all_32bit": Figure(find(everything=True), "<= 40960", "bytes"),
+    }
+
+
+def code_figures() -> dict[str, Figure]:
+    files = (name.replace(".", "/") for name in modules() if name != "tls")
+    sources = {f"/lib/{name}.py": (CHECKOUT / "lib" / f"{name}.py").read_bytes() for name in files}
+    every = sum(len(compile_mpy(source, path)) for path, source in sources.items())
+    return {
+        "mpy_bytes_core": Figure(sum(loaded().values()), "<= 11264", "bytes"),
+        "mpy_bytes_all": Figure(every, "", "bytes"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m ivota_workshop.bench.download.heap")
+    parser.add_argument("--at", type=int, help="try this heap only, and print the board's log")
+    parser.add_argument("--all", action="store_true", help="with every module loaded")
+    parser.add_argument("--size", type=int, default=SIZE, help="of the firmware, in bytes")
+    parser.add_argument("--loaded", action="store_true", help="what a plain update loads")
+    parser.add_argument("--scan", type=int, nargs=2, help="try each heap from one to the other")
+    given = parser.parse_args()
+    if given.loaded:
+        sizes = loaded()
+        for name, size in sizes.items():
+            print(f"{size:6} {name}")
+        print(f"{sum(sizes.values()):6} in all")
+    elif given.scan:
+        for heap, good in scan(given.scan[0], given.scan[1], given.all).items():
+            print(f"{heap} {'done' if good else 'fails'}")
+    elif given.at:
+        with Lanes.open(given.size, given.all, number=1) as lanes:
+            outcome = lanes.update(given.at)
+        print("\n".join(outcome.log))
+        print(f"{given.at}: {outcome.wrong or 'done'}")
+    else:
+        print(find(given.size, given.all))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A cloud of its own behind a bad link, and whole updates of one board after another on it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.api_client import Client
+from ivota_tools.cloud import Cloud
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.firmware.mpy_compiler import compile_mpy
+from ivota_tools.firmware.release import pack
+from ivota_tools.sim import Board, Cut, Proxy
+
+SIZE = 708_482  # bytes, as in the vendor's own example
+VERSION = "0.2"
+TIMEOUT_S = 120.0
+
+# Whatever else the board does with an error: in a heap that is large enough there is none.
+_WRONG = re.compile(
+    r"MemoryError|memory allocation|no_heap|Traceback|ivota: failed|sim: (?!heap|reset)"
+)
+_APP = b"def main():\n    pass\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an update went: `wrong` says what stopped it, "" for nothing.
+
+    `received` is what went over the link towards the board, in bytes, `cuts` how often it was cut.
+    """
+
+    wrong: str
+    log: list[str]
+    received: int
+    cuts: int
+
+
+class Lane:
+    """Made by `lane()`. `proxy` is the link between the board and the files, not the broker."""
+
+    def __init__(self, folder: Path, cloud: Cloud, proxy: Proxy, api: Client) -> None:
+        self.proxy = proxy
+        self._folder, self._cloud, self._api = folder, cloud, api
+        self._number = 0
+
+    def upload(self, firmware: Path) -> None:
+        """Another file that the cloud may send."""
+        self._api.upload(firmware)
+
+    def update(
+        self,
+        cuts: Iterable[Cut] = (),
+        *,
+        heap: int | None = None,
+        files: Mapping[str, bytes | Path] | None = None,
+        config: Mapping[str, Any] | None = None,
+        patience_s: float | None = None,
+    ) -> Outcome:
+        """A whole update of a new board, from its push to its `done`.
+
+        `heap` is in bytes, `config` what its configuration has beside host and name. With
+        `patience_s` nothing that is not `done` ends it but the time.
+        """
+        self._number += 1
+        name = f"d{self._number:05}"
+        proxy = self.proxy
+        received, so_many = proxy.received, len(proxy.cuts)
+        proxy.schedule(cuts)
+        self._api.push(f"P/{name}", VERSION, new=True)
+        board = Board(
+            self._folder / name,
+            heap=str(heap) if heap else None,
+            mpy=True,
+            fs="host",
+            files=files,
+            config={
+                "product_id": "P",
+                "device_name": name,
+                "mqtt": {"host": "127.0.0.1", "port": self._cloud.mqtt_port},
+                **(config or {}),
+            },
+        )
+        board.install()
+        with board:
+            board.power_on()
+            wrong = self._watch(board, f"P/{name}", patience_s)
+        shutil.rmtree(board.folder)
+        return Outcome(wrong, board.log, proxy.received - received, len(proxy.cuts) - so_many)
+
+    def _watch(self, board: Board, name: str, patience_s: float | None) -> str:
+        """Waits for `done`; what went wrong, "" for nothing."""
+        limit_s = TIMEOUT_S if patience_s is None else patience_s
+        until = time.monotonic() + limit_s
+        while time.monotonic() < until:
+            if patience_s is not None:
+                if self._api.device(name)["state"] == "done":
+                    return ""
+                time.sleep(0.1)
+                continue
+            # main.py ends before the first restart only where it fails.
+            lost = board.resets > 1 or not board.resets and "REPL" in board.log
+            for line in list(board.log):
+                if _WRONG.search(line):
+                    return line
+            if lost:
+                return "the board stopped or was reset"
+            device = self._api.device(name)
+            if device["state"] == "done":
+                return ""
+            if device["state"] == "failed":
+                return f"fail {device['result_code']}: {device['result_msg']}"
+            time.sleep(0.1)
+        return f"not within {limit_s:g} s"
+
+
+@contextmanager
+def lane(folder: Path, firmware: Path, buffer: int | None = None) -> Iterator[Lane]:
+    """`buffer` is the size of the link's own buffers, in bytes."""
+    with (
+        Cloud(folder / "cloud") as cloud,
+        Proxy("127.0.0.1", cloud.http_port, buffer=buffer) as proxy,
+        Client(cloud.api_url) as api,
+    ):
+        cloud.public_url = f"http://127.0.0.1:{proxy.port}"
+        api.upload(firmware)
+        yield Lane(folder, cloud, proxy, api)
+
+
+def make_firmware(folder: Path, size: int = SIZE) -> Path:
+    """A bundle of exactly that many bytes, with an application that does nothing."""
+    source = folder / "minimal"
+    (source / "lib" / "ivota").mkdir(parents=True)
+    (source / "app.py").write_bytes(_APP)
+    library = CHECKOUT / "lib"
+    for path in [library / "bundlefs.py", *sorted((library / "ivota").glob("*.py"))]:
+        place = source / path.relative_to(CHECKOUT).with_suffix(".mpy")
+        place.write_bytes(compile_mpy(path.read_bytes(), str(path.relative_to(CHECKOUT))))
+    out = folder / f"{VERSION}.bin"
+    pack(source, VERSION, out=out, pad_to=size)
+    return out

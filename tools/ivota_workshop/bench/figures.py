@@ -1,0 +1,137 @@
+"""Writes measured figures with their goals to build/bench/AREA.json (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+import operator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ivota_tools.common import atomic_write
+from ivota_tools.common.project_files import CHECKOUT
+
+FOLDER = CHECKOUT / "build" / "bench"
+DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
+_COMPARE = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value; `goal` is like "<= 5", or "" for one that is only reported."""
+
+    value: float
+    goal: str
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        if not self.goal:
+            return True
+        sign, limit = self.goal.split()
+        return bool(_COMPARE[sign](self.value, float(limit)))
+
+
+def write(
+    area: str,
+    command: str,
+    figures: dict[str, Figure],
+    folder: Path | None = None,
+    *,
+    keep: bool = False,
+) -> Path:
+    """Replaces the area's file whole: a reader finds the old figures or the new.
+
+    With `keep` what other commands have written there stays.
+    """
+    path = (folder or FOLDER) / f"{area}.json"
+    known = json.loads(path.read_text()) if keep and path.exists() else {}
+    entries = {name: entry for name, entry in known.items() if entry["command"] != command}
+    entries |= {
+        name: {
+            "value": figure.value,
+            "goal": figure.goal,
+            "unit": figure.unit,
+            "command": command,
+        }
+        for name, figure in figures.items()
+    }
+    atomic_write.write(path, json.dumps(entries, indent=2) + "\n")
+    return path
+
+
+def read(area: str, folder: Path | None = None) -> dict[str, Figure]:
+    """What was written last; nothing where nothing was."""
+    try:
+        entries = json.loads(((folder or FOLDER) / f"{area}.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return {
+        name: Figure(entry["value"], entry["goal"], entry["unit"])
+        for name, entry in entries.items()
+    }
+
+
+def markdown(figures: dict[str, Figure], table: str = "") -> str:
+    """The figures as a table for a document; of another `table` the rest is kept as it stands."""
+    rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
+    for name, figure in figures.items():
+        goal = figure.goal.replace("<=", "≤").replace(">=", "≥").replace("==", "=")
+        if goal and not figure.met:
+            goal += " (missed)"
+        rows[name] = f"| `{name}` | {_number(figure.value)} | {goal} | {figure.unit} |"
+    return "\n".join(["| figure | value | goal | unit |", "|---|---|---|---|", *rows.values()])
+
+
+def report(
+    area: str,
+    command: str,
+    figures: dict[str, Figure],
+    console: Console,
+    *,
+    keep: bool = False,
+    part: bool = False,
+) -> int:
+    """Prints the figures, and writes them where they belong; the command's exit code.
+
+    `part`: they are some of the area's, and what was measured of the others before stays, in the
+    document also what was measured elsewhere.
+    """
+    known = read(area) | figures if part else figures
+    met = show(known, console)
+    path = write(area, command, known, keep=keep)
+    document(DOCUMENT, area, markdown(figures, _split(DOCUMENT, area)[1] if part else ""))
+    console.print(f"written to {path} and {DOCUMENT}")
+    return 0 if met else 1
+
+
+def document(path: Path, name: str, text: str) -> None:
+    """Puts text between the two markers of that name. Raises ValueError where one is missing."""
+    before, _, after = _split(path, name)
+    path.write_text(f"{before}\n\n{text.strip()}\n\n{after}")
+
+
+def _split(path: Path, name: str) -> tuple[str, str, str]:
+    """A document up to the end of the first marker, between the two, and from the second on."""
+    begin, end = f"<!-- {name}: written by the command -->", f"<!-- end of {name} -->"
+    before, found, rest = path.read_text().partition(begin)
+    between, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{path} lacks the markers {begin} and {end}")
+    return before + begin, between, end + after
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if value == int(value) else f"{value:,.6g}"
+
+
+def show(figures: dict[str, Figure], console: Console) -> bool:
+    """Prints the figures as a table; whether every goal was met."""
+    table = Table("figure", "value", "unit", "goal", "met")
+    for name, figure in figures.items():
+        met = "" if not figure.goal else "yes" if figure.met else "NO"
+        table.add_row(name, f"{figure.value:g}", figure.unit, figure.goal, met)
+    console.print(table)
+    return all(figure.met for figure in figures.values())

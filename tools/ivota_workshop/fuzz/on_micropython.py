@@ -1,0 +1,63 @@
+"""A target's corpus on MicroPython with 32 bits, in a heap as small as a board's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.firmware.mpy_compiler import compile_mpy, compiled_folder
+from ivota_tools.toolchain import micropython, umqtt
+
+from . import target
+from .target import HERE
+
+HEAP_BYTES = 32 * 1024
+TIMEOUT_S = 120
+_LIBRARY = CHECKOUT / "lib"
+
+
+@cache
+def library() -> tempfile.TemporaryDirectory[str]:
+    """A folder with the package, the checks, and what those share with the device tests."""
+    folder = tempfile.TemporaryDirectory(prefix="ivota-fuzz-")
+    files = {path.name: path for path in (HERE / "device").glob("*.py")}
+    for name, path in files.items():
+        place = Path(folder.name, name).with_suffix(".mpy")
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(compile_mpy(path.read_bytes(), name))
+    # As on a board, but for the names, which stay as the checks call them.
+    for where, modules in {
+        "": _LIBRARY,
+        "ivota": _LIBRARY / "ivota",
+        "umqtt": umqtt() / "umqtt",
+    }.items():
+        shutil.copytree(compiled_folder(modules), Path(folder.name, where), dirs_exist_ok=True)
+    return folder
+
+
+def outcomes(name: str, heap_bytes: int = HEAP_BYTES, bits: int = 32) -> dict[str, str]:
+    """How each kept input ended, by its name. Raises RuntimeError where a check has raised."""
+    with tempfile.TemporaryDirectory(prefix="ivota-fuzz-") as flash:
+        for place, data in target.load(name).files().items():
+            Path(flash, place).write_bytes(data)
+        root = library().name
+        # A string of the module's own: the interpreter compiles nothing in this heap.
+        command = [*micropython(bits), "-X", f"heapsize={heap_bytes}", "-m", "run_corpus"]
+        done = subprocess.run(
+            [*command, name, str(target.CORPUS / name), flash],
+            env={**os.environ, "MICROPYPATH": f"{root}:.frozen"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT_S,
+            text=True,
+            errors="replace",
+        )
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.returncode}\n{done.stdout[-3000:]}")
+    found = (line.partition(": ") for line in done.stdout.splitlines() if ": " in line)
+    return {file: outcome for file, _, outcome in found}

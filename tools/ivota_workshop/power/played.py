@@ -1,0 +1,38 @@
+"""A scenario played undisturbed: what its cuts are made of, and what they are compared with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivota_tools.sim.filesystem import tree
+
+from .bench import Bench
+from .cuts import Known, Recording, record
+from .judge import judge
+from .scenario import Scenario
+from .stage import Stage, stage
+
+
+@dataclass
+class Played:
+    """A stage and its undisturbed run."""
+
+    stage: Stage
+    recording: Recording
+    files: dict[str, bytes]  # on the flash in the end
+
+
+def play(
+    scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None = None
+) -> tuple[Played, list[str]]:
+    """A scenario undisturbed, and what is wrong with that already."""
+    made = stage(scenario, folder / "making", replaced)
+    with Bench(folder / "bench", made) as bench:
+        recording = record(bench, made.image, Known())
+    shutil.rmtree(folder / "bench")
+    files = tree(recording.final, made.blocks) if recording.run.ended == "settled" else {}
+    wrong = judge(made, files, Known(), recording.run, recording.final)
+    return Played(made, recording, files), [each.text for each in wrong]
