@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-# On a terminal with a line that says how far it is.
-INSTALL := $(PYTHON) tools/ivota_workshop/set_up.py $(VENV)
+# pip shows its progress on a terminal, and elsewhere only what went wrong.
+INSTALL := $(PY) -m pip install --disable-pip-version-check $(shell test -t 2 || echo --quiet)
 # More words for pytest: make test-fast TESTS=tests_host/device PYTEST="-k resume"
 TESTS ?= tests_host
 PYTEST ?=
@@ -20,6 +20,7 @@ help:  ## this list
 # The core is what the demo needs; `dev` adds what tests and lint need.
 $(VENV)/core.stamp: pyproject.toml
 	@echo "setting up $(VENV), once: this takes a minute or so"
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --editable .
 	@touch $@
 

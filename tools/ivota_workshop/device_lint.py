@@ -16,8 +16,6 @@ from pathlib import Path
 
 from ivota_tools.common.project_files import CHECKOUT
 
-from .set_up import Trouble, install
-
 STUBS = Path(sys.prefix) / "stubs"
 
 OPTIONS = (
@@ -47,7 +45,7 @@ STUB_GAPS = {
 def stubs() -> Path:
     """The folder of stubs, in the versions that pyproject.toml pins; installed when missing.
 
-    Raises Trouble where they can't be.
+    Raises CalledProcessError where pip fails; pip has said why.
     """
     required = [
         line.partition(";")[0].strip()
@@ -58,7 +56,8 @@ def stubs() -> Path:
     wanted = "\n".join(sorted(required))
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(STUBS, ignore_errors=True)
-        install(Path(sys.executable), ["--no-deps", "--target", str(STUBS), *required])
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", "--target", STUBS, *required], check=True)
         stamp.write_text(wanted)
     return STUBS
 
@@ -91,8 +90,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Checks lib/, boot.py, main.py and each example; `--setup` only installs the stubs."""
     try:
         stubs()
-    except Trouble as trouble:
-        print(f"lint: {trouble}", file=sys.stderr)
+    except subprocess.CalledProcessError as error:
+        print(f"lint: the stubs of a board's modules are missing: {error}", file=sys.stderr)
         return 1
     if "--setup" in arguments:
         return 0
