@@ -2,5 +2,5 @@
 
 A parser's target is a small file in targets/ that says what it is, and its check: for what runs on
 boards in device/ (on CPython through tests_host/shim, and on MicroPython), for the host's own in
-host/. What is kept of its inputs is in corpus/.
+host/. Its corpus is made from the seeds in targets/.
 """

@@ -1,4 +1,4 @@
-"""`python -m ivota_workshop.fuzz push`: fuzzes one parser, or what is named; makes the corpus.
+"""`python -m ivota_workshop.fuzz push`: fuzzes the named parsers, or all of them.
 
 A crash is kept in build/fuzz/NAME/, and `--input FILE` replays it.
 """
@@ -19,22 +19,6 @@ from . import engine, target, worlds
 FOLDER = CHECKOUT / "build" / "fuzz"
 
 
-def make_corpus(names: list[str]) -> int:
-    """Writes the seeds of these targets, and forgets what is no seed any more."""
-    count = 0
-    for name in names:
-        folder = target.CORPUS / name
-        folder.mkdir(parents=True, exist_ok=True)
-        seeds = target.load(name).seeds()
-        for path in folder.iterdir():
-            if path.name not in seeds and not path.name.startswith("found-"):
-                path.unlink()
-        for seed, data in seeds.items():
-            (folder / seed).write_bytes(data)
-            count += 1
-    return count
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ivota_workshop.fuzz")
     parser.add_argument("names", nargs="*", metavar="NAME", help="all of them without one")
@@ -44,7 +28,6 @@ def main() -> None:
     parser.add_argument("--mistake", type=int, help="with this planted fault in the code")
     parser.add_argument("--input", type=Path, help="this one input, and nothing more")
     parser.add_argument("--list", action="store_true", help="what there is")
-    parser.add_argument("--corpus", action="store_true", help="write the corpus anew")
     given = parser.parse_args()
     console = Console(highlight=False)
     unknown = sorted(set(given.names) - set(target.names()))
@@ -57,9 +40,6 @@ def main() -> None:
             where = "board" if found.device else "host"
             table.add_row(name, where, found.about, "; ".join(m.name for m in found.mistakes))
         console.print(table)
-        return
-    if given.corpus:
-        console.print(f"{make_corpus(names)} inputs written to {target.CORPUS}")
         return
     if given.input:
         found = target.load(names[0])

@@ -41,15 +41,20 @@ def library() -> tempfile.TemporaryDirectory[str]:
 
 
 def outcomes(name: str, heap_bytes: int = HEAP_BYTES, bits: int = 32) -> dict[str, str]:
-    """How each kept input ended, by its name. Raises RuntimeError where a check has raised."""
-    with tempfile.TemporaryDirectory(prefix="ivota-fuzz-") as flash:
+    """How each input of the corpus ended, by its name. Raises RuntimeError if a check raised."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ivota-fuzz-") as flash,
+        tempfile.TemporaryDirectory(prefix="ivota-fuzz-") as inputs,
+    ):
+        for file, data in target.corpus(name).items():
+            Path(inputs, file).write_bytes(data)
         for place, data in target.load(name).files().items():
             Path(flash, place).write_bytes(data)
         root = library().name
         # A string of the module's own: the interpreter compiles nothing in this heap.
         command = [*micropython(bits), "-X", f"heapsize={heap_bytes}", "-m", "run_corpus"]
         done = subprocess.run(
-            [*command, name, str(target.CORPUS / name), flash],
+            [*command, name, inputs, flash],
             env={**os.environ, "MICROPYPATH": f"{root}:.frozen"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-CORPUS = HERE / "corpus"
 
 Mutate = Callable[[bytes, random.Random], bytes]
 
@@ -94,9 +93,8 @@ def targets() -> dict[str, Target]:
 
 
 def corpus(name: str) -> dict[str, bytes]:
-    """The inputs that are kept of a target, by their names."""
-    folder = CORPUS / name
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*")) if path.is_file()}
+    """The inputs that a target's runs start from, by their names: made anew from its seeds."""
+    return dict(load(name).seeds())
 
 
 def mistakes() -> Iterator[tuple[str, int, Mistake]]:

@@ -1,35 +1,18 @@
 """Signed firmware, as the host verifies it."""
 
 import random
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from .. import mutate
-from ..target import CORPUS, Mistake, Target
+from ..target import HERE, Mistake, Target
 from . import signature
 
-KEY = CORPUS / "verify.pub"  # the public half of a key that has signed `good`, and is forgotten
-_GOOD = CORPUS / "verify" / "good"
-
-
-def _good() -> bytes:
-    """As it was kept, else anew with another key."""
-    if not KEY.exists() or not _GOOD.exists():
-        # Here, for it is among what is examined, and has to be loaded by the one who does that.
-        from ivota_tools.firmware.signed_file import Signer
-        from ivota_tools.firmware.signing_keys import generate, load_private
-
-        with TemporaryDirectory() as folder:
-            made = Path(folder, "owner.key")
-            generate(made, None)
-            signer = Signer(load_private(made, str), 7, "t")
-            KEY.write_bytes(made.with_suffix(".pub").read_bytes())
-            _GOOD.write_bytes(signer.sign(b"payload" * 9, "0.2", "other"))
-    return _GOOD.read_bytes()
+# A signed firmware, and the public half of its key; nobody has kept the private one.
+KEY = HERE / "samples" / "signer.pub"
+_GOOD = HERE / "samples" / "signed.bin"
 
 
 def seeds() -> dict[str, bytes]:
-    good = _good()
+    good = _GOOD.read_bytes()
     return {
         "good": good,
         "by-another-key": signature.seeds()["good"],
