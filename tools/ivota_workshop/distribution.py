@@ -23,7 +23,6 @@ from pathlib import Path
 
 from ivota_tools.common import project_files
 from ivota_tools.firmware.mpy_compiler import compile_mpy
-from ivota_tools.firmware.names import own_names
 
 # What a board does without unless it wants it; a module in none of these is in package.json.
 # `once` finds a module that is not there when it is wanted: the update then fails, and says so.
@@ -63,7 +62,7 @@ def write_mip(folder: Path, base: str = "") -> None:
         for path in paths:
             data = (project_files.LIBRARY / path).read_bytes()
             if path != BUNDLEFS:
-                data = compile_mpy(data, path, own_names())
+                data = compile_mpy(data, path)
                 path = path.removesuffix(".py") + ".mpy"
             place = folder / "mpy" / path
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from ivota_tools.board.errors import BoardError
 from ivota_tools.common.project_files import library_files
 from ivota_tools.firmware.mpy_compiler import compile_mpy
-from ivota_tools.firmware.names import names_of
 
 CONFIG = "/ivota.json"
 KEPT = "/ivota-kept.json"
@@ -30,11 +29,10 @@ def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
         raise BoardError(f"{root}/lib/ivota is missing: run from a whole checkout of ivota")
     files: dict[str, bytes] = {}
     contents = {path: (root / "lib" / path).read_bytes() for path in library_files(root)}
-    names = names_of({path: data for path, data in contents.items() if path[-3:] == ".py"})
     for path, content in contents.items():
         name = f"/lib/{path}"
         if not source and name.startswith(PACKAGE + "/") and name.endswith(".py"):
-            name, content = name[:-3] + ".mpy", compile_mpy(content, path, names)
+            name, content = name[:-3] + ".mpy", compile_mpy(content, path)
         files[name] = content
     files["/bundlefs.py"] = (root / "lib" / "bundlefs.py").read_bytes()
     for name in STARTERS:

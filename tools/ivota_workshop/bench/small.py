@@ -22,7 +22,6 @@ from rich.console import Console
 
 from ivota_tools.firmware import bundle, patch
 from ivota_tools.firmware.mpy_compiler import compile_mpy
-from ivota_tools.firmware.names import renamed_script
 from ivota_tools.sim import Board
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.toolchain import micropython, sources
@@ -142,7 +141,6 @@ class Work:
         self._numbers = iter(range(1 << 30))
         (folder / "0.1.bin").write_bytes(pair.base)
         (folder / "result").write_bytes(pair.result)
-        (folder / APPLY.name).write_bytes(renamed_script(APPLY))
 
     def _fresh(self) -> Path:
         """A folder with the patch alone."""
@@ -154,7 +152,7 @@ class Work:
     def runs(self, heap: int) -> bool:
         """Whether all of it is made in so large a heap, on 32 bits."""
         folder = self._fresh()
-        command = [*micropython(32), "-X", f"heapsize={heap}", str(self._folder / APPLY.name)]
+        command = [*micropython(32), "-X", f"heapsize={heap}", str(APPLY)]
         done = subprocess.run(
             [*command, str(folder), str(self._folder / "0.1.bin")],
             env={**os.environ, "MICROPYPATH": f".frozen:{self.library}"},
@@ -184,7 +182,7 @@ class Work:
     def erased(self) -> float:
         """Erases for each block of the result, on a board's littlefs."""
         files = {"/firmware/0.1.bin": self._pair.base, "/firmware/2.bin": self._data}
-        main = (self._folder / APPLY.name).read_bytes()
+        main = APPLY.read_bytes()
         with Board(
             self._folder / "board", mpy=True, files={**files, "/main.py": main}, blocks=640
         ) as board:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ivota_tools.firmware.names import renamed_script
 from ivota_tools.firmware.release import Signer, sign
 from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.toolchain import micropython
@@ -72,13 +71,7 @@ class Work:
             for size in SIZES:
                 firmware = signer.sign(random.Random(size).randbytes(size), "2", "other")
                 (folder / str(size)).write_bytes(firmware)
-            (folder / SCRIPT.name).write_bytes(renamed_script(SCRIPT))
             yield cls(compiled_library(folder / "lib"), folder)
-
-    @property
-    def script(self) -> Path:
-        """It calls the package by the names of its .mpy files."""
-        return self.folder / SCRIPT.name
 
     def arguments(self, size: int, times: int) -> list[str]:
         return [str(self.folder / "owner.pub"), str(self.folder / str(size)), str(times)]
@@ -95,7 +88,7 @@ class Work:
         return smallest(lambda heaps: [self._runs(times, each) for each in heaps], 2048, 65_536)
 
     def _runs(self, times: int, heap_bytes: int) -> bool:
-        command = [*micropython(32), "-X", f"heapsize={heap_bytes}", str(self.script)]
+        command = [*micropython(32), "-X", f"heapsize={heap_bytes}", str(SCRIPT)]
         environment = {**os.environ, "MICROPYPATH": f".frozen:{self.library}"}
         done = subprocess.run(
             [*command, *self.arguments(SIZES[0], times)],

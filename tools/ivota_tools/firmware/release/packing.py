@@ -12,8 +12,6 @@ from ...common.project_files import LIBRARY
 from .. import bundle
 from ..bundle import FILE_LIST, ReleaseError, check_path, check_version
 from ..mpy_compiler import compile_mpy
-from ..names import names_of
-from ..renaming import Names
 from ..signed_file import Signer, split
 from .inspection import Release, inspect
 
@@ -135,8 +133,6 @@ def _library(folder: Path) -> dict[str, Path]:
 
 def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
-    python = {name: path.read_bytes() for name, path in sources.items() if name[-3:] == ".py"}
-    names = names_of(python)
     for name, source in sources.items():
         target = name
         if mpy and name.endswith(".py"):
@@ -144,14 +140,14 @@ def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
             if target in sources:
                 raise ReleaseError(f"the folder holds both {name} and {target}; remove one")
         check_path(target)
-        contents[target] = _compile(name, source, names) if target != name else source.read_bytes()
+        contents[target] = _compile(name, source) if target != name else source.read_bytes()
     return contents
 
 
-def _compile(name: str, source: Path, names: Names) -> bytes:
+def _compile(name: str, source: Path) -> bytes:
     """The .mpy of one source; the name inside it is the bundle's, so that it is reproducible."""
     try:
-        return compile_mpy(source.read_bytes(), name, names)
+        return compile_mpy(source.read_bytes(), name)
     except ValueError as error:
         said = str(error)
         place = _COMPILE_PLACE.findall(said)

@@ -18,7 +18,6 @@ from typing import Any
 
 from ivota_tools.cloud.mqtt.broker import Broker
 from ivota_tools.firmware.mpy_compiler import compile_mpy
-from ivota_tools.firmware.names import renamed_script
 from ivota_tools.sim import Board, Flash, Operation, Proxy, operations
 from ivota_tools.sim.filesystem import BLOCK, read
 from ivota_tools.toolchain import micropython
@@ -64,7 +63,7 @@ class Stage:
             "mqtt": {"host": "127.0.0.1", "port": self.broker.port},
             **options.pop("config", {}),
         }
-        contents = {"/main.py": renamed_script(DEVICE / main), **(files or {})}
+        contents = {"/main.py": (DEVICE / main).read_bytes(), **(files or {})}
         board = Board(self.folder / name, mpy=True, config=config, files=contents, **options)
         board.install()
         return board

@@ -22,7 +22,6 @@ from pathlib import Path
 
 from ivota_tools.cloud.mqtt.broker import Broker
 from ivota_tools.firmware.mpy_compiler import compile_mpy
-from ivota_tools.firmware.names import renamed_script
 from ivota_tools.toolchain import micropython, umqtt, valgrind
 
 from ..device_run import LIBRARY
@@ -57,9 +56,6 @@ def count(
     """
     with tempfile.TemporaryDirectory(prefix="ivota-count-") as folder:
         out = profile or Path(folder, "callgrind.out")
-        if library:
-            given, script = script, Path(folder, script.name)
-            script.write_bytes(renamed_script(given))
         tool = [*valgrind(), "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
         process = subprocess.Popen(
             [*tool, *micropython(64), "-X", f"heapsize={heap}", str(script), *args],

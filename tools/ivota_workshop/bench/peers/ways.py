@@ -11,7 +11,6 @@ from typing import Any
 
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.mpy_compiler import compile_mpy
-from ivota_tools.firmware.names import renamed_script
 from ivota_tools.toolchain import micropython_ota
 
 from ..download.wire import WINDOW
@@ -69,7 +68,7 @@ def board_options(
     """What a Board of that way is made with; `window`: with a board's TCP window."""
     head = WINDOW.encode() if window else b""
     if way is OURS:
-        main = renamed_script(DEVICE.parents[1] / "device" / "download.py")
+        main = (DEVICE.parents[1] / "device" / "download.py").read_bytes()
         return {
             "mpy": True,
             "files": {"/boot.py": head + (CHECKOUT / "boot.py").read_bytes(), "/main.py": main},
