@@ -39,6 +39,7 @@ class Client:
         state=None,
     ):
         self.config = config = once("config").check(config)
+        net.ntp_host = config["ntp_host"]
         self.version = version or config["version"]
         self.on_firmware = on_firmware
         self.on_failure = on_failure

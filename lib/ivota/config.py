@@ -8,6 +8,9 @@ from ivota import once
 
 _MOST = const(500000)  # no number is larger: ticks can tell six days; 1e999 is infinite
 
+_NAME = const(64)  # characters; a vendor's cloud takes 48 or fewer
+_PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 # A default shows of which kind a value must be; null is a text that may be missing. As a text
 # the table takes a third of the heap that it would take as code.
 _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
@@ -15,7 +18,7 @@ _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
 "http":{"ca":null,"timeout_s":10,"deadline_s":60},
-"wifi":{"ssid":null,"password":null},
+"network":null,"hostname":null,"wifi":null,"lan":null,"ppp":null,"ntp_host":null,
 "topics":{"report":"$ota/report/{product_id}/{device_name}",
 "update":"$ota/update/{product_id}/{device_name}"},
 "firmware_dir":"/firmware","report_interval_s":300,
@@ -36,6 +39,10 @@ def check(found):
     config = json.loads(_DEFAULTS)
     for part in found if isinstance(found, tuple) else (found,):
         _merge(part, config, "")
+    for name in ("network", "hostname", "wifi", "lan", "ppp"):
+        if config[name] is not None:
+            once("netconfig").check(config, _merge, ConfigError)
+            break
     mqtt = config["mqtt"]
     for needed, value in (  # bytes do not become names, which stay in the heap
         (b"product_id", config["product_id"]),
@@ -44,6 +51,11 @@ def check(found):
     ):
         if not value:
             raise ConfigError(needed.decode() + " is missing in the configuration")
+    for name in ("product_id", "device_name"):
+        config[name] = _name(config[name], name)
+    # A colon is in an address of IPv6 as well, but never alone.
+    if set(mqtt["host"].encode()) - set(_PLAIN + b"_.-:") or mqtt["host"].count(":") == 1:
+        raise ConfigError("mqtt.host must be a name or an address: no scheme, port or blank")
     if not mqtt["port"]:
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:
@@ -66,6 +78,17 @@ def check(found):
     return config
 
 
+def _name(text, key):
+    """The name of a board as topics, sign-ins and files can have it; {mac} is its MAC address."""
+    if "{mac}" in text:
+        text = text.replace("{mac}", once("mac").mac(ConfigError))
+    if set(text.encode()) - set(_PLAIN + b"_.-:@") or len(text) > _NAME:
+        raise ConfigError(
+            "%s must be at most %d characters: letters, digits and _ . - : @" % (key, _NAME)
+        )
+    return text
+
+
 def _merge(found, config, where):
     """Put what was found in place of the defaults."""
     if not isinstance(found, dict):
@@ -80,6 +103,9 @@ def _merge(found, config, where):
             )
         default = config[key]
         if value is None:
+            continue
+        if not where and key in ("wifi", "lan", "ppp"):
+            config[key] = value  # netconfig looks at it
             continue
         if isinstance(default, dict):
             _merge(value, default, name + ".")

@@ -34,7 +34,8 @@ def examine_bundle(path, version):
 
     The list and the archive are gone through side by side, so neither is held whole. Raises
     OtaError(-5) for a bundle of another version, with a file that is damaged, missing or not
-    listed, with a path that leaves it, with another order, or with too many files.
+    listed, with a path that leaves it, with another order, with too many files, or with a
+    configuration that says who the board is.
     """
     buffer = bytearray(_CHUNK)
     count = 0
@@ -69,6 +70,9 @@ def examine_bundle(path, version):
                 count += 1
                 last = name
                 runs = runs or name in ("app.py", "app.mpy")
+                if name == "config.json":
+                    once("overrides").check(data, size)
+                    data.seek(at + _CHUNK)
                 digest = hashlib.sha256()
                 while size > 0:
                     n = data.readinto(buffer, min(size, _CHUNK))

@@ -41,12 +41,14 @@ def usable(log):
     return paths, (mark, max(limits)) if mark or paths[1:] else None
 
 
-def read(path):
-    """The configuration at `path`, and the bundle's, whose keys override it."""
+def read(path, log=None):
+    """The configuration at `path`, and the bundle's, whose keys but the identity override it."""
     found = _load(path, path == KEPT)
     if found and path == KEPT:
         found = found["config"]
     bundle = _load(BUNDLE)
+    if bundle:
+        once("overrides").drop_identity(bundle, log)
     if found is None and bundle is None:
         raise once("config").ConfigError("%s is missing or is not JSON" % path)
     return tuple(part for part in (found, bundle) if part is not None)

@@ -5,6 +5,8 @@ import time
 
 import tls
 
+from ivota import net
+
 _YEAR = 2025  # a clock that shows less was never set
 
 
@@ -25,9 +27,13 @@ def wrap(raw, host, ca):
 
 def _set_clock():
     """Certificates are good for a time, so the time must be known; OSError when it is not."""
+    if net.ntp_host == "":
+        raise OSError("the clock is not set, and ntp_host names nobody to ask")
     try:
         import ntptime
 
+        if net.ntp_host:
+            ntptime.host = net.ntp_host
         ntptime.settime()
     except (ImportError, OSError) as error:
         raise OSError("the clock is not set, and NTP did not answer: %s" % error)

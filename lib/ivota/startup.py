@@ -18,7 +18,7 @@ def start(log):
     state = once("state").load()
     kept = once("kept")
     paths, more = kept.usable(log)
-    client = Client(kept.read(paths[0]), running_version(), log=log, state=state)
+    client = Client(kept.read(paths[0], log), running_version(), log=log, state=state)
     if more:
         client.trial = kept.ConfigTrial(client, paths, *more)
     join(client)
@@ -30,9 +30,13 @@ def start(log):
 
 
 def join(client):
-    """Have the board join the network that the client's configuration names."""
-    if network and client.config["wifi"]["ssid"]:
-        net.online = once("wifi").Station(client.config["wifi"], client.log)
+    """Have the board come onto the network that the client's configuration names."""
+    config = client.config
+    name = config["network"]
+    if network and config["hostname"]:
+        network.hostname(config["hostname"])
+    if network and name or name == "own":
+        net.online = once(name).Nic(config, client.log)
 
 
 def running_version():

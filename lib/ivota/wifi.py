@@ -1,41 +1,52 @@
-"""The network interface of a board: station mode, joined again whenever it is lost."""
+"""Wi-Fi: the first network of the list that can be joined, and none that is not in it."""
 
 import network
 
-from ivota import Backoff
+from ivota.interface import TRY_S, Interface
 
 
-class Station:
-    """Called before each connection: True while the board is on the network.
+class Nic(Interface):
+    """Station mode. Each network gets its time in turn; after a loss the first comes first."""
 
-    While it is not, joining is tried again with back-off; nothing waits here, nothing resets.
-    """
+    def __init__(self, config, log):
+        super().__init__(config, log)
+        self._next = 0
+        self._ours = False  # whether the radio was told what to join by us
 
-    def __init__(self, wifi, log):
-        self._ssid = wifi["ssid"]
-        self._password = wifi.get("password")
-        self._log = log
-        self._retry = Backoff(10, 60)  # joining takes seconds: no sooner again than that
-        self._up = False
-        self._wlan = network.WLAN(network.STA_IF)
-
-    def __call__(self):
-        if self._wlan.isconnected():
-            if not self._up:
-                self._up = True
-                self._retry.reset()
-                self._log("info", "wifi_up", address=self._wlan.ifconfig()[0])
-            return True
-        if self._up:
-            self._up = False
-            self._log("warning", "wifi_lost")
-        if not self._retry.left_ms():
-            self._retry.failed()
-            self._log("info", "wifi_join", ssid=self._ssid)
+    def connected(self):
+        if self.nic is None:
+            self.nic = network.WLAN(network.STA_IF)
+        nic = self.nic
+        if not nic.isconnected():
+            return False
+        if not self._ours:
+            # Joined by boot.py, before a soft reset, or out of a radio's own flash.
             try:
-                self._wlan.active(True)
-                self._wlan.disconnect()
-                self._wlan.connect(self._ssid, self._password)
-            except OSError as error:
-                self._log("warning", "wifi_refused", why=error)
-        return False
+                ssid = nic.config("ssid")
+            except (ValueError, OSError):  # a port that does not say
+                ssid = None
+            if ssid and ssid not in [each["ssid"] for each in self.config["wifi"]]:
+                nic.disconnect()
+                return False
+            self._ours = True
+        return True
+
+    def on_up(self):
+        self._next = 0
+        super().on_up()
+
+    def bring_up(self):
+        networks = self.config["wifi"]
+        chosen = networks[self._next]
+        self._next = (self._next + 1) % len(networks)
+        if self._next:  # back-off is between two rounds
+            self.retry.rest(1000 * TRY_S)
+        else:
+            self.retry.failed(TRY_S)
+        self.log("info", "network_join", ssid=chosen["ssid"])
+        nic = self.nic
+        nic.active(True)
+        nic.disconnect()
+        self.set_address(chosen["static"])
+        nic.connect(chosen["ssid"], chosen["password"])
+        self._ours = True

@@ -27,9 +27,9 @@ def write_json(path, value):
 # The configuration
 
 
-def loaded(path):
+def loaded(path, log=None):
     with patched(kept, BUNDLE=path + "/config.json"):
-        return kept.read(path + "/a")
+        return kept.read(path + "/a", log)
 
 
 def test_the_bundles_keys_come_last_and_decide():
@@ -39,7 +39,7 @@ def test_the_bundles_keys_come_last_and_decide():
         config = check(loaded(path))
         assert config["product_id"] == "P"
         assert config["mqtt"]["host"] == "new" and config["mqtt"]["keepalive_s"] == 120
-        assert config["wifi"]["ssid"] == "s"
+        assert config["wifi"][0]["ssid"] == "s" and config["network"] == "wifi"
 
 
 def test_one_of_them_is_enough():
@@ -47,8 +47,24 @@ def test_one_of_them_is_enough():
         write_json(path + "/a", {"product_id": "P"})
         assert loaded(path) == ({"product_id": "P"},)
     with tmp_dir() as path:
-        write_json(path + "/config.json", {"product_id": "P"})
-        assert loaded(path) == ({"product_id": "P"},)
+        write_json(path + "/config.json", {"version": "2"})
+        assert loaded(path) == ({"version": "2"},)
+
+
+def test_a_bundle_does_not_say_who_the_board_is():
+    board = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
+    said = []
+    with tmp_dir() as path:
+        write_json(path + "/a", board)
+        others = {"product_id": "Q", "device_name": 5, "device_secret": "c2VjcmV0", "version": "2"}
+        write_json(path + "/config.json", others)
+        found = loaded(path, lambda level, event, **fields: said.append((event, fields)))
+        assert found == (board, {"version": "2"})
+        config = check(found)
+        assert config["device_name"] == "d" and config["device_secret"] is None
+        assert loaded(path) == found  # nobody to tell
+    keys = ("product_id", "device_name", "device_secret")
+    assert said == [("identity_ignored", {"key": key}) for key in keys]
 
 
 def test_no_configuration_is_a_clear_error():

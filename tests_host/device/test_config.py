@@ -2,7 +2,7 @@
 
 from ivota import config
 from ivota.config import ConfigError
-from support import raises
+from support import installed, raises
 
 LEAST = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
 
@@ -23,7 +23,40 @@ ALL = {
         "max_message_bytes": 2048,
     },
     "http": {"ca": "/ca2.pem", "timeout_s": 5, "deadline_s": 30.5},
-    "wifi": {"ssid": "s", "password": "w"},
+    "network": "wifi",
+    "hostname": "board-1",
+    "wifi": {"ssid": "s", "password": "password"},
+    "lan": {
+        "phy_type": "LAN8720",
+        "phy_addr": 1,
+        "mdc": 23,
+        "mdio": 18,
+        "power": 12,
+        "reset": 5,
+        "ref_clk": 17,
+        "ref_clk_mode": "out",
+        "spi": 1,
+        "sck": 2,
+        "mosi": 3,
+        "miso": 4,
+        "cs": 6,
+        "int": 7,
+    },
+    "ppp": {
+        "uart": 2,
+        "baudrate": 9600,
+        "tx": 17,
+        "rx": 16,
+        "rts": 18,
+        "cts": 19,
+        "apn": "internet",
+        "commands": ["AT+CPIN=1234"],
+        "number": "*98#",
+        "auth": "chap",
+        "user": "u",
+        "password": "p",
+    },
+    "ntp_host": "time.example",
     "topics": {"report": "a/{product_id}", "update": "b/{device_name}"},
     "firmware_dir": "/fw",
     "report_interval_s": 1.5,
@@ -92,7 +125,12 @@ def test_defaults():
             "max_message_bytes": 4096,
         },
         "http": {"ca": None, "timeout_s": 10, "deadline_s": 60},
-        "wifi": {"ssid": None, "password": None},
+        "network": None,
+        "hostname": None,
+        "wifi": None,
+        "lan": None,
+        "ppp": None,
+        "ntp_host": None,
         "topics": {"report": "$ota/report/P/d", "update": "$ota/update/P/d"},
         "dialect": "messages",
         "firmware_dir": "/firmware",
@@ -110,6 +148,8 @@ def test_every_key_is_taken_as_given():
     expected = copy(ALL)
     expected["topics"] = {"report": "a/PROD", "update": "b/dev"}
     expected["dialect"] = "messages"
+    expected["wifi"] = [dict(ALL["wifi"], static=None)]
+    expected["lan"]["static"] = None
     assert config.check(ALL) == expected
 
 
@@ -213,9 +253,9 @@ def test_negative_numbers():
 def test_each_section_must_be_an_object():
     for key in ALL:
         if isinstance(ALL[key], dict):
-            for value in (1, "x", [], True):
+            for value in (1, 0, "x", "", [], [1], True, False):
                 text = error_of(with_key(key, value))
-                assert key in text and "object" in text, text
+                assert key in text and ("object" in text or value == []), text
 
 
 def test_not_an_object_at_all():
@@ -233,6 +273,9 @@ def test_an_unknown_key_names_the_nearest():
         ("mqtt.pasword", "password"),
         ("http.timeout", "timeout_s"),
         ("wifi.sid", "ssid"),
+        ("lan.phytype", "phy_type"),
+        ("ppp.api", "apn"),
+        ("ntp", "ntp_host"),
         ("topics.updates", "update"),
         ("firmwaredir", "firmware_dir"),
         ("report_interval", "report_interval_s"),
@@ -323,3 +366,169 @@ def test_secrets_are_in_no_message():
             inner[mistake.split(".")[-1]] = 5
             assert "hunter2" not in error_of(found)
         assert "7777" not in error_of(with_key(path, 7777))
+
+
+# Who a board is
+
+
+class Machine:
+    def __init__(self, address):
+        self._address = address
+
+    def unique_id(self):
+        return self._address
+
+
+class Radio:
+    """A `network` whose station knows its address once it is active, as cyw43's."""
+
+    STA_IF = 0
+
+    def __init__(self):
+        self._active = False
+
+    def WLAN(self, _interface):
+        return self
+
+    def active(self, flag):
+        self._active = flag
+
+    def config(self, _key):
+        return b"\x28\xcd\xc1\x00\x00\x0a" if self._active else bytes(6)
+
+
+def test_a_name_that_topics_and_sign_ins_can_have():
+    for name in ("esp32-1", "A.b_c:d@e", "x" * 64):
+        for key in ("product_id", "device_name"):
+            assert config.check(with_key(key, name))[key] == name
+    for name in ("a+", "#", "a/b", "a b", "a\n", "\0", "\x7f", "\u00e9", "\U0001f600", "x" * 65):
+        for key in ("product_id", "device_name"):
+            assert key in error_of(with_key(key, name)), name
+    for name in ("{mac", "{MAC}", "{device_name}", "mac}"):
+        assert "device_name" in error_of(with_key("device_name", name)), name
+
+
+def test_one_configuration_for_many_boards():
+    found = with_key("device_name", "pump-{mac}")
+    found["hostname"] = "p{mac}"
+    with installed("machine", Machine(b"\x24\x6f\x28\xae\x01\xfc")):
+        made = config.check(found)
+    assert made["device_name"] == "pump-246f28ae01fc" and made["hostname"] == "p246f28ae01fc"
+    assert made["topics"]["update"] == "$ota/update/P/pump-246f28ae01fc"
+    # Elsewhere than on esp32 the number of the chip is another one.
+    with installed("machine", Machine(b"12345678")), installed("network", Radio()):
+        assert config.check(found)["device_name"] == "pump-28cdc100000a"
+
+
+def test_a_board_without_an_address_has_no_name_made_of_it():
+    class NoRadio:
+        pass
+
+    for address in (b"", b"12345678"):
+        with installed("machine", Machine(address)), installed("network", NoRadio()):
+            assert "{mac}" in error_of(with_key("device_name", "{mac}"))
+    with installed("machine", Machine(bytes(6))):
+        assert "{mac}" in error_of(with_key("device_name", "{mac}"))
+
+
+def test_the_broker_is_a_name_or_an_address():
+    for host in ("h", "10.0.0.1", "broker.example.org", "my_pc", "fe80::1", "::1"):
+        assert config.check(with_key("mqtt.host", host))["mqtt"]["host"] == host
+    for host in ("mqtt://h", "h:1883", "h/", " h", "h h", "h\n", "h\0", "u@h", "\u00e9"):
+        assert "mqtt.host" in error_of(with_key("mqtt.host", host)), host
+
+
+# The network
+
+
+def test_networks_in_order():
+    one = {"ssid": "a", "password": "password"}
+    made = config.check(with_key("wifi", one))
+    assert made["network"] == "wifi"
+    assert made["wifi"] == [{"ssid": "a", "password": "password", "static": None}]
+    made = config.check(with_key("wifi", [one, {"ssid": "b"}]))
+    assert [each["ssid"] for each in made["wifi"]] == ["a", "b"]
+    assert made["wifi"][1]["password"] is None
+    # The bundle's list is in place of the board's.
+    made = config.check((with_key("wifi", one), {"wifi": {"ssid": "c"}}))
+    assert [each["ssid"] for each in made["wifi"]] == ["c"]
+    assert "wifi[1].ssid" in error_of(with_key("wifi", [one, {}]))
+    assert "wifi[1].key" in error_of(with_key("wifi", [one, {"key": "x"}]))
+    assert "wifi.ssid" in error_of((with_key("wifi", one), {"wifi": {"password": "password"}}))
+
+
+def test_names_and_passwords_that_a_radio_takes():
+    umlauts = "\u00fc" * 16
+    for ssid in ("a", "x" * 32, umlauts, "with a blank"):
+        assert config.check(with_key("wifi.ssid", ssid))["wifi"][0]["ssid"] == ssid
+    for ssid in ("", "x" * 33, umlauts + "x"):
+        assert "wifi.ssid" in error_of(with_key("wifi.ssid", ssid))
+    for password in ("12345678", "x" * 63, "0123456789abcdefABCDEF" * 2 + "0" * 20):
+        found = {"ssid": "a", "password": password}
+        assert config.check(with_key("wifi", found))["wifi"][0]["password"] == password
+    for password in ("", "abc", "x" * 7, "x" * 64, "0x" + "0" * 62, "x" * 65):
+        text = error_of(with_key("wifi", {"ssid": "a", "password": password}))
+        assert "wifi.password" in text and (not password or password not in text), text
+
+
+def test_an_address_of_its_own():
+    static = {"address": "192.168.1.50/24", "gateway": "192.168.1.1", "dns": "9.9.9.9"}
+    found = {"ssid": "a", "static": static}
+    made = config.check(with_key("wifi", found))["wifi"][0]
+    assert made["static"] == ("192.168.1.50", "255.255.255.0", "192.168.1.1", "9.9.9.9")
+    assert found["static"] is static
+    del static["dns"]
+    made = config.check(with_key("lan", {"static": dict(static, address="10.1.2.3/13")}))["lan"]
+    assert made["static"] == ("10.1.2.3", "255.248.0.0", "192.168.1.1", "192.168.1.1")
+    for key, wrong in (
+        ("address", ("10.0.0.1", "10.0.0.1/", "10.0.0.1/0", "10.0.0.1/31", "10.0.0.1/024", "/24")),
+        ("address", ("10.0.0/24", "10.0.0.256/24", "10.0.0.01/24", "a.b.c.d/24", "1.1.1.1.1/8")),
+        ("address", ("10.0.0.1/24/24", "-1.0.0.1/24", "\u00b2.0.0.1/24", "", 5)),
+        ("gateway", ("", "router", "10.0.0.1/24", None)),
+        ("dns", ("dns.example", "10.0.0")),
+    ):
+        for value in wrong:
+            text = error_of(
+                with_key("wifi", {"ssid": "a", "static": dict(static, **{key: value})})
+            )
+            assert "wifi.static" in text, (key, value, text)
+    assert "wifi.static" in error_of(with_key("wifi", {"ssid": "a", "static": {}}))
+    assert "wifi.static.mask" in error_of(with_key("wifi", {"ssid": "a", "static": {"mask": 5}}))
+
+
+def test_which_network():
+    assert config.check(LEAST)["network"] is None
+    assert config.check(with_key("lan", {}))["network"] == "lan"
+    assert config.check(with_key("ppp", {}))["network"] == "ppp"
+    for name in ("lan", "own"):
+        assert config.check(with_key("network", name))["network"] == name
+    for name in ("wifi", "ppp"):
+        assert name + " is missing" in error_of(with_key("network", name))
+    for name in ("", "agent", "WIFI", "none"):
+        assert "network must be one of wifi, lan, ppp, own" in error_of(with_key("network", name))
+    both = with_key("lan", {})
+    both["wifi"] = {"ssid": "s"}
+    assert "network is missing" in error_of(both)
+    both["network"] = "lan"
+    assert config.check(both)["network"] == "lan"
+
+
+def test_what_a_cable_and_a_modem_are_told():
+    assert "lan.ref_clk_mode" in error_of(with_key("lan.ref_clk_mode", "both"))
+    assert "ppp.auth" in error_of(with_key("ppp.auth", "none"))
+    for key in ("apn", "number"):
+        assert "ppp." in error_of(with_key("ppp." + key, "a\rAT+CFUN=0"))
+    assert "ppp.apn" in error_of(with_key("ppp.apn", 'a"'))
+    for commands in ([5], [""], ["AT\n"], [None], [[]]):
+        assert "ppp.commands" in error_of(with_key("ppp.commands", commands))
+
+
+def test_a_host_name():
+    for name in ("a", "board-1", "x" * 32, "A1"):
+        assert config.check(with_key("hostname", name))["hostname"] == name
+    for name in ("", "-a", "a-", "x" * 33, "a.b", "a_b", "a b", "\u00e9", "{name}"):
+        assert "hostname" in error_of(with_key("hostname", name)), name
+
+
+def test_no_time_server_is_an_empty_name():
+    assert config.check(with_key("ntp_host", ""))["ntp_host"] == ""

@@ -259,6 +259,33 @@ def test_without_an_echo_the_trial_has_none():
             assert sorted(setup.state.trial) == ["limits", "md5sum", "version"]
 
 
+def test_a_bundle_that_says_who_the_board_is():
+    for config, part in (
+        (b'{"product_id": "Q"}', "sets product_id"),
+        (b'{"version": "1", "device_name": ""}', "sets device_name"),
+        (b'{"device\\u005fsecret": "c2VjcmV0"}', "sets device_secret"),
+        (b"[1]", "not an object"),
+        (b"nonsense", "not an object"),
+        (b"", "not an object"),
+        (b"\xff", "not an object"),
+    ):
+        files = [FILES[0], ("config.json", config)] + FILES[1:]
+        with Setup(bundle(files)) as setup:
+            with raises(OtaError, part) as caught:
+                setup.check()
+            assert caught.value.code == FAILED and not caught.value.again
+            assert not os.listdir(setup.path).count("state.json")
+            assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_a_bundle_that_configures_something_else():
+    # Also what only the code in the bundle knows, and a null, which says nothing.
+    for config in (b"{}", b'{"mqtt": {"host": "h"}, "device_name": null}', b'{"a_new_key": 5}'):
+        files = [FILES[0], ("config.json", config), ("data/config.json", b'{"product_id": "x"}')]
+        with Setup(bundle(files)) as setup:
+            assert setup.check()
+
+
 def test_a_bad_bundle_changes_nothing():
     with Setup(bundle(FILES, version="9")) as setup:
         with raises(OtaError):

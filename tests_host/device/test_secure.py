@@ -2,7 +2,7 @@
 
 import binascii
 
-from ivota import secure
+from ivota import net, secure
 from support import installed, patched, raises, tmp_dir, write_file
 
 
@@ -17,6 +17,8 @@ class Time:
 
 
 class Ntp:
+    host = "the port's own"
+
     def __init__(self, clock, error=None):
         self.clock = clock
         self.error = error
@@ -109,3 +111,21 @@ def test_without_an_answer_there_is_no_connection_and_a_clear_word():
         with installed("ntptime", Ntp(clock, OSError("ETIMEDOUT"))):
             with raises(OSError, "the clock is not set, and NTP did not answer"):
                 secure.wrap(None, "h", "/ca")
+
+
+def test_the_time_comes_from_the_configured_server_or_from_nobody():
+    for host, asked in ((None, "the port's own"), ("time.example", "time.example")):
+        clock = Time()
+        ntp = Ntp(clock)
+        with patched(secure, time=clock, tls=Tls()), patched(net, ntp_host=host):
+            with installed("ntptime", ntp), raises(Reached):
+                secure.wrap(None, "h", "/ca")
+        assert ntp.host == asked
+    clock = Time()
+    with patched(secure, time=clock, tls=Tls()), patched(net, ntp_host=""):
+        with installed("ntptime", Ntp(clock, OSError("asked"))):
+            with raises(OSError, "ntp_host names nobody to ask"):
+                secure.wrap(None, "h", "/ca")
+    clock.year = 2026
+    with patched(secure, time=clock, tls=Tls()), patched(net, ntp_host=""), raises(Reached):
+        secure.wrap(None, "h", "/ca")

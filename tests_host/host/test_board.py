@@ -55,8 +55,9 @@ def tree(tmp_path, monkeypatch):
     (tree / "boot.py").write_bytes(b'"""A stand-in for ivota\'s boot.py."""\nprint("boot")\n')
     (tree / "main.py").write_bytes(MAIN)
     (tree / "lib" / "bundlefs.py").write_bytes(b"FORMAT = 1\n" * 400)
-    for name in ("__init__.py", "codes.py", "config.py", "nearest.py"):
-        (package / name).write_bytes((ROOT / "lib" / "ivota" / name).read_bytes())
+    for name in ("__init__", "codes", "config", "mac", "nearest", "netconfig"):
+        file = f"{name}.py"
+        (package / file).write_bytes((ROOT / "lib" / "ivota" / file).read_bytes())
     monkeypatch.setattr(cli, "root", lambda: tree)
     return tree
 
@@ -97,7 +98,9 @@ INSTALLED = [
     "/lib/ivota/__init__.mpy",
     "/lib/ivota/codes.mpy",
     "/lib/ivota/config.mpy",
+    "/lib/ivota/mac.mpy",
     "/lib/ivota/nearest.mpy",
+    "/lib/ivota/netconfig.mpy",
     "/bundlefs.py",
     "/boot.py",
     "/main.py",
@@ -135,7 +138,7 @@ def test_install_then_install_again(board, tree, config):
 def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config):
     said = ivota_board(board, "install", "--config", config, "--source", answer=False)
     assert "copying /lib/ivota/config.py" in said
-    assert "Copied 9 files" in said
+    assert "Copied 11 files" in said
     assert "Look for P/d1 in the cloud" in said
     assert f"ivota board watch --port {board.port}" in said
     assert board.read("/lib/ivota/config.py") == (tree / "lib/ivota/config.py").read_bytes()
@@ -252,6 +255,18 @@ def test_the_first_line_of_ours_names_no_one_else(name):
         ({"mqttt": {}}, "mqttt is unknown; the nearest known key is mqtt"),
         ({"mqtt": {}}, "mqtt.host is missing"),
         ({"watchdog_s": "8"}, "watchdog_s must be a number"),
+        ({"mqtt": {"host": "mqtt://h"}}, "mqtt.host must be a name or an address"),
+        ({"mqtt": {"host": "h:1883"}}, "mqtt.host must be a name or an address"),
+        ({"device_name": "a+b"}, "device_name must be at most 64 characters"),
+        ({"device_name": "a\n"}, "device_name must be at most 64 characters"),
+        ({"device_name": "\U0001f600"}, "device_name must be at most 64 characters"),
+        ({"wifi": {"ssid": "x" * 33}}, "wifi.ssid must have 1 to 32 bytes"),
+        ({"wifi": [{"ssid": "a"}, {"ssid": "b", "password": "abc"}]}, "wifi[1].password must"),
+        ({"wifi": {"ssid": "a", "static": {"address": "10.0.0.1"}}}, "wifi.static must be like"),
+        ({"lan": {"phy": 1}}, "lan.phy is unknown; the nearest known key is phy_"),
+        ({"ppp": {"apn": 5}}, "ppp.apn must be a text"),
+        ({"network": "cable"}, "network must be one of wifi, lan, ppp, own"),
+        ({"hostname": "a_b"}, "hostname must be 1 to 32 letters"),
     ],
 )
 def test_a_wrong_configuration_never_reaches_the_board(tree, config, change, said):
@@ -260,6 +275,15 @@ def test_a_wrong_configuration_never_reaches_the_board(tree, config, change, sai
     done = CliRunner().invoke(app, ["install", "--port", "/dev/none", "--config", str(config)])
     assert done.exit_code == 1 and said in done.stderr
     assert "ivota" not in sys.modules
+
+
+def test_a_name_made_of_the_address_is_checked_without_a_board(tree, tmp_path):
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({**CONFIG, "device_name": "pump-{mac}", "hostname": "pump-{mac}"}))
+    assert b"{mac}" in read_config(path, tree)
+    path.write_text(json.dumps({**CONFIG, "hostname": "x" * 21 + "{mac}"}))
+    with pytest.raises(BoardError, match="hostname must be 1 to 32"):
+        read_config(path, tree)
 
 
 def test_a_configuration_that_is_not_there_or_not_json(tree, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from ivota_tools.board.config import check_config
 from ivota_tools.cli import app
 from ivota_workshop import api_reference
 
@@ -37,6 +39,21 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     documented = (CHECKOUT / "docs" / "formats.md").read_text()
     for key in re.findall(r'"(\w+)":', keys):
         assert re.search(rf"`(\w+\.)?{key}`", documented) or f"{key}." in documented, key
+
+
+def test_every_example_of_a_network_is_accepted() -> None:
+    text = (CHECKOUT / "docs" / "formats.md").read_text().partition("### The network")[2]
+    chapter = text.partition("\n## ")[0]
+    found = re.findall(r"^```json\n(.*?)^```", chapter, re.M | re.S)
+    assert len(found) == 3
+    board = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
+    for example in found:
+        check_config({**board, **json.loads("{" + example + "}")}, "formats.md", CHECKOUT)
+    for code in re.findall(r"^```python\n(.*?)^```", chapter, re.M | re.S):
+        ast.parse(code)
+    sections = (CHECKOUT / "lib" / "ivota" / "netconfig.py").read_text()
+    for key in re.findall(r'"(\w+)":', sections.split('_SECTIONS = """')[1].split('"""')[0]):
+        assert f"`{key}`" in chapter or f'"{key}"' in chapter, key
 
 
 # --- links

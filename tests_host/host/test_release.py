@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ivota_tools import toolchain
-from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.common.project_files import CHECKOUT, LIBRARY
 from ivota_tools.firmware import bundle, release
 from ivota_tools.firmware.release import ReleaseError, packing
 
@@ -144,6 +144,51 @@ def test_files_that_have_no_place_in_a_bundle_stay_out(app, tmp_path):
     (app / ".hidden").write_bytes(b"x")
     names = members(release.pack(app, "1", out=tmp_path / "x.bin").path)[0]
     assert not [name for name in names if "pyc" in name or "/." in name or name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"device_name": "d"}, "config.json sets device_name: every board .* /ivota.json"),
+        ({"product_id": "P"}, "config.json sets product_id"),
+        ({"device_secret": "c2VjcmV0"}, "config.json sets device_secret"),
+        ({"topic": {}}, "topic is unknown; the nearest known key is topics"),
+        ({"mqtt": {"host": "h:1883"}}, "mqtt.host must be a name or an address"),
+        ({"wifi": {"password": "password"}}, "wifi.ssid must have"),
+        ({"trial": {"limit_s": "10"}}, "trial.limit_s must be a number"),
+        ([], "must be an object"),
+        ("{", "is not JSON"),
+        ("\xff", "is not JSON"),
+    ],
+)
+def test_a_configuration_that_a_board_would_refuse_is_not_released(
+    app, tmp_path, config, said, monkeypatch
+):
+    monkeypatch.setattr(packing, "LIBRARY", LIBRARY)
+    text = config.encode("latin-1") if isinstance(config, str) else json.dumps(config).encode()
+    (app / "config.json").write_bytes(text)
+    with pytest.raises(ReleaseError, match=said) as caught:
+        packing.pack(app, "1", out=tmp_path / "out.bin")
+    assert "c2VjcmV0" not in str(caught.value)
+    assert not (tmp_path / "out.bin").exists()
+
+
+def test_what_a_bundle_may_configure(app, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "LIBRARY", LIBRARY)
+    # The board has the rest: who it is, its broker, its certificate.
+    for config in ({}, {"mqtt": {"tls": True}}, {"wifi": [{"ssid": "a"}]}, {"device_name": None}):
+        (app / "config.json").write_text(json.dumps(config))
+        packing.pack(app, "1", out=tmp_path / "out.bin", mpy=False)
+
+
+def test_a_folders_own_library_decides_on_its_keys(app, tmp_path):
+    (app / "lib" / "ivota").mkdir(parents=True)
+    (app / "lib" / "ivota" / "config.py").write_text("raise SystemExit\n")  # is not run here
+    (app / "config.json").write_text('{"a_new_key": 5}')
+    packing.pack(app, "1", out=tmp_path / "out.bin")
+    (app / "config.json").write_text('{"device_name": "d"}')
+    with pytest.raises(ReleaseError, match="sets device_name"):
+        packing.pack(app, "1", out=tmp_path / "out.bin")
 
 
 def test_what_cannot_be_packed_is_refused(app, tmp_path):

@@ -13,7 +13,7 @@ SOURCES = [CHECKOUT / "boot.py", *sorted((CHECKOUT / "lib").rglob("*.py"))]
 # Parts of texts, and of a request.
 PARTS = {"(after …)", "a whole number", "true or false", "bytes …-"}
 # Said when all is well.
-GOOD = {"running", "wifi_up", "connected", "update", "verified", "handed_over", "confirmed"}
+GOOD = {"running", "network_up", "connected", "update", "verified", "handed_over", "confirmed"}
 
 
 def text_of(node: ast.expr) -> str:

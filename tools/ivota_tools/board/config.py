@@ -14,6 +14,13 @@ from typing import Any
 
 from ivota_tools.board.errors import BoardError
 
+# What a bundle's config.json must not have: it is for many boards (lib/ivota/overrides.py).
+IDENTITY = ("product_id", "device_name", "device_secret")
+# What stands for the configuration of a board when one that overrides it is checked.
+_BOARD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h", "ca": "/ca.pem"}}
+# Stands for the MAC address of a board that is not at hand.
+NO_MAC = b"\xff" * 6
+
 
 def read_config(path: Path, root: Path) -> bytes:
     """A configuration file that the board's own check accepts; raises BoardError."""
@@ -34,10 +41,33 @@ def parse_config(data: bytes, name: str, root: Path) -> dict[str, Any]:
         config = json.loads(data)
     except ValueError as error:
         raise BoardError(f"{name} is not JSON: {error}") from None
-    return check_config(config, name, root)
+    return dict(check_config(config, name, root))
 
 
-def check_config(config: Any, name: str, root: Path) -> dict[str, Any]:
+def check_bundle_config(data: bytes, root: Path | None) -> None:
+    """Checks a bundle's config.json as a board will; raises BoardError.
+
+    What it leaves out, the board's own configuration has to have. Without `root`, where the
+    package is that the board will run, only what no version of it allows is refused.
+    """
+    name = "config.json"
+    try:
+        config = json.loads(data)
+    except ValueError as error:
+        raise BoardError(f"{name} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise BoardError(f"{name} must be an object with keys")
+    for key in IDENTITY:
+        if config.get(key) is not None:
+            raise BoardError(
+                f"{name} sets {key}: every board with this version would become the same device. "
+                f"Set it in the board's own /ivota.json, with `ivota board install --config`"
+            )
+    if root is not None:
+        check_config((_BOARD, config), name, root)
+
+
+def check_config(config: Any, name: str, root: Path) -> Any:
     """The configuration as it was given, not filled with defaults; raises BoardError."""
     with _device_modules(root):
         check = importlib.import_module("ivota.config").check
@@ -45,7 +75,7 @@ def check_config(config: Any, name: str, root: Path) -> dict[str, Any]:
             check(config)
         except ValueError as error:
             raise BoardError(f"{name}: {error}") from None
-    return dict(config)
+    return config
 
 
 @contextmanager
@@ -54,14 +84,17 @@ def _device_modules(root: Path) -> Iterator[None]:
     before = set(sys.modules)
     path = str(root / "lib")
     sys.path.insert(0, path)
-    if importlib.util.find_spec("micropython") is None:
-        stub: Any = types.ModuleType("micropython")
-        stub.const = lambda value: value
-        sys.modules["micropython"] = stub
+    micropython: Any = types.ModuleType("micropython")
+    micropython.const = lambda value: value
+    machine: Any = types.ModuleType("machine")
+    machine.unique_id = lambda: NO_MAC  # any board has one of its own
+    for stub in (micropython, machine):
+        if importlib.util.find_spec(stub.__name__) is None:
+            sys.modules[stub.__name__] = stub
     try:
         yield
     finally:
         sys.path.remove(path)
         for name in set(sys.modules) - before:
-            if name == "micropython" or name.split(".")[0] == "ivota":
+            if name in ("micropython", "machine") or name.split(".")[0] == "ivota":
                 del sys.modules[name]

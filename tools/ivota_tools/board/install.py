@@ -100,7 +100,7 @@ def _its_own_configuration(board: Mpremote, root: Path) -> dict[str, Any]:
     settings = board.ask(on_board.load, path=CONFIG)
     if settings is None:
         raise BoardError("there is no configuration on the board yet: give one with --config")
-    return check_config(settings, "the board's configuration", root)
+    return dict(check_config(settings, "the board's configuration", root))
 
 
 def _look(

@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from ...board.config import check_bundle_config
+from ...board.errors import BoardError
 from ...common import atomic_write
 from ...common.project_files import LIBRARY
 from .. import bundle
@@ -48,6 +50,8 @@ def pack(
     if not folder.is_dir():
         raise ReleaseError(f"{folder} is not a folder; name the one that holds app.py")
     sources = _collect(folder) | _library(folder)
+    if "config.json" in sources:
+        _check_config(sources["config.json"], folder)
     contents = _contents(sources, mpy)
     if "app.py" not in contents and "app.mpy" not in contents:
         raise ReleaseError(f"{folder} has no app.py; the board starts main() of that file")
@@ -142,6 +146,16 @@ def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
         check_path(target)
         contents[target] = _compile(name, source) if target != name else source.read_bytes()
     return contents
+
+
+def _check_config(source: Path, folder: Path) -> None:
+    """What overrides the board's configuration, checked by the code that the board will have."""
+    # A package of the folder's own may know other keys, and is not run here.
+    library = None if (folder / "lib" / "ivota").is_dir() else LIBRARY.parent
+    try:
+        check_bundle_config(source.read_bytes(), library)
+    except BoardError as error:
+        raise ReleaseError(f"{error} (in {source})") from None
 
 
 def _compile(name: str, source: Path) -> bytes:

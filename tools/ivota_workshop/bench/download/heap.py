@@ -28,8 +28,8 @@ CONFIRMATIONS = 3  # the collector's luck differs from run to run
 MARGIN = 8192  # bytes above the smallest heap that are looked through for sizes that fail
 LANES = 4  # updates at once: most of each is waiting
 
-# Modules that do not run on this port: wifi needs a radio.
-NOT_HERE = ("wifi",)
+# Modules that do not run on this port: each needs a network of the board's.
+NOT_HERE = ("interface", "lan", "own", "ppp", "wifi")
 
 # What a chip of one slot says: the code for slots is loaded, and finds none.
 _ESP32 = b"""

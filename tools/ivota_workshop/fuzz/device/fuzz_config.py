@@ -21,8 +21,9 @@ SHAPE = {
     "http.ca": "text?",
     "http.timeout_s": "number",
     "http.deadline_s": "number",
-    "wifi.ssid": "text?",
-    "wifi.password": "text?",
+    "network": "text?",
+    "hostname": "text?",
+    "ntp_host": "text?",
     "topics.report": "text",
     "topics.update": "text",
     "firmware_dir": "text",
@@ -72,14 +73,44 @@ def check(data):
     assert 0 < made["mqtt"]["port"] < 65536, "no port"
     assert 1 <= made["mqtt"]["keepalive_s"] <= 65535
     assert made["trial"]["confirm"] in ("cloud", "application")
-    assert len(made) == 17 and len(made["mqtt"]) == 8
+    for name in ("product_id", "device_name"):
+        assert len(made[name]) <= 64 and not set("+/# {}\n") & set(made[name])
+    assert not set("/ \n") & set(made["mqtt"]["host"])
+    network(made)
+    assert len(made) == 22 and len(made["mqtt"]) == 8
     return "accepted"
+
+
+def network(made):
+    """What the sections of the network become, whatever they were."""
+    assert made["network"] in (None, "wifi", "lan", "ppp", "own")
+    sections = [made["lan"]] if made["lan"] else []
+    for each in made["wifi"] or ():
+        assert 1 <= len(each["ssid"].encode()) <= 32
+        assert each["password"] is None or 8 <= len(each["password"].encode()) <= 64
+        sections.append(each)
+    for each in sections:
+        of_kind("text?", each.get("phy_type"), "phy_type")
+        if each["static"]:
+            for address in each["static"]:
+                parts = [int(part) for part in address.split(".")]
+                assert len(parts) == 4 and 0 <= min(parts) and max(parts) <= 255
+    if made["ppp"]:
+        for text in made["ppp"]["commands"] + [made["ppp"]["number"], made["ppp"]["apn"] or "a"]:
+            assert type(text) is str and min(text.encode()) >= 32
+    if made["network"] in ("wifi", "ppp"):
+        assert made[made["network"]]
 
 
 def secrets(found):
     """How many stand where they belong."""
-    sections = [found.get(name) for name in ("mqtt", "wifi")] if isinstance(found, dict) else []
-    return sum(isinstance(each, dict) and each.get("password") == SECRET for each in sections)
+    if not isinstance(found, dict):
+        return 0
+    networks = found.get("wifi")
+    sections = [found.get("mqtt"), found.get("ppp")]
+    sections += networks if isinstance(networks, list) else [networks]
+    passwords = [each.get("password") for each in sections if isinstance(each, dict)]
+    return sum(each.count(SECRET) for each in passwords if isinstance(each, str))
 
 
 def of_kind(kind, value, path):

@@ -23,7 +23,12 @@ ALL: dict[str, Any] = {
         "max_message_bytes": 2048,
     },
     "http": {"ca": "/ca.pem", "timeout_s": 5, "deadline_s": 30.5},
-    "wifi": {"ssid": "s", "password": "hunter2"},
+    "network": "wifi",
+    "hostname": "n",
+    "wifi": {"ssid": "s", "password": "hunter2hunter2"},
+    "lan": {"phy_type": "LAN8720", "phy_addr": 1, "mdc": 23, "ref_clk_mode": "in"},
+    "ppp": {"uart": 1, "apn": "internet", "commands": ["AT+CPIN=1234"], "user": "u"},
+    "ntp_host": "t",
     "topics": {"report": "a/{product_id}", "update": "b/{device_name}"},
     "firmware_dir": "/fw",
     "report_interval_s": 1.5,
@@ -34,6 +39,7 @@ ALL: dict[str, Any] = {
     "one_tls_session": True,
     "watchdog_s": 8,
 }
+STATIC = {"address": "10.0.0.2/8", "gateway": "10.0.0.1", "dns": "10.0.0.1"}
 LEAST: dict[str, Any] = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
 
 
@@ -55,6 +61,26 @@ def seeds() -> dict[str, bytes]:
         "dialect-path": _with(dialect="../boot"),
         "dialect-dots": _with(dialect="doubles.pki"),
         "good-nulls": _with(version=None, http=None, wifi={"ssid": None}),
+        "good-lan": _with(lan={"static": STATIC}),
+        "good-networks": _with(wifi=[{"ssid": "a", "static": STATIC}, {"ssid": "b"}]),
+        "good-own": _with(network="own"),
+        "good-ppp": _with(ppp={}),
+        "networks-none": _with(wifi=[]),
+        "networks-of-anything": _with(wifi=[1, None, [], {}]),
+        "networks-without-a-choice": _with(wifi={"ssid": "a"}, lan={}),
+        "network-another-module": _with(network="agent"),
+        "ssid-long": _with(wifi={"ssid": "\u00fc" * 17}),
+        "password-short": _with(wifi={"ssid": "a", "password": "hunter2"}),
+        "address-wrong": _with(lan={"static": dict(STATIC, address="10.0.0.256/8")}),
+        "address-huge": _with(lan={"static": dict(STATIC, address="9" * 2000 + "/8")}),
+        "netmask-huge": _with(lan={"static": dict(STATIC, address="1.1.1.1/" + "9" * 999)}),
+        "modem-two-lines": _with(ppp={"apn": "a\rATD112"}),
+        "modem-commands": _with(ppp={"commands": [1, None, "", []]}),
+        "host-a-url": _with(mqtt={"host": "mqtt://h:1883/"}),
+        "host-with-port": _with(mqtt={"host": "h:1883"}),
+        "name-a-topic": _with(device_name="+/#"),
+        "name-emoji": _with(device_name="\U0001f600"),
+        "name-mac": _with(device_name="{mac}", hostname="{mac}"),
         "infinite": whole.replace(b"30.5", b"1e999"),
         "interval-infinite": _with(report_interval_s=0).replace(b": 0}", b": 1e999}"),
         "number-huge": _with(watchdog_s=10**300),
@@ -94,10 +120,17 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="the configuration",
-    code=("lib/ivota/config.py", "lib/ivota/nearest.py", "lib/ivota/dialect.py"),
+    code=(
+        *("lib/ivota/config.py", "lib/ivota/netconfig.py", "lib/ivota/mac.py"),
+        *("lib/ivota/nearest.py", "lib/ivota/dialect.py"),
+    ),
     seeds=seeds,
     mutate=mutate.a_json,
-    words=tuple(f'"{key}": ' for section in (ALL, ALL["mqtt"]) for key in section),
+    words=tuple(
+        f'"{key}": '
+        for section in (ALL, ALL["mqtt"], ALL["lan"], ALL["ppp"], STATIC)
+        for key in section
+    ),
     mistakes=(
         Mistake(
             "true is a number",
@@ -112,6 +145,20 @@ TARGET = Target(
         Mistake(
             "TLS that verifies nothing",
             (("lib/ivota/config.py", 'if mqtt["tls"] and not mqtt["ca"]:', "if False:"),),
+        ),
+        Mistake(
+            "a name that subscribes to others",
+            (("lib/ivota/config.py", 'set(_PLAIN + b"_.-:@")', 'set(_PLAIN + b"_.-:@+/#")'),),
+        ),
+        Mistake(
+            "a module that is no network",
+            (
+                (
+                    "lib/ivota/netconfig.py",
+                    'if network not in ("wifi", "lan", "ppp", "own"):',
+                    "if not network:",
+                ),
+            ),
         ),
         Mistake(
             "a secret in the error",

@@ -1,0 +1,23 @@
+"""A board's MAC address, for names that one configuration gives to many boards."""
+
+from binascii import hexlify
+
+
+def mac(error):
+    """The address as 12 hexadecimal digits; raises `error` on a board without one."""
+    address = b""
+    try:
+        import machine
+
+        address = machine.unique_id()  # an ESP32's is its MAC address
+        if len(address) != 6:
+            import network
+
+            station = network.WLAN(network.STA_IF)
+            station.active(True)  # before that some radios say zeros
+            address = station.config("mac")
+    except (ImportError, AttributeError, OSError):
+        pass
+    if len(address) != 6 or not any(address):
+        raise error("{mac} cannot be used: this board has no MAC address")
+    return hexlify(address).decode()
