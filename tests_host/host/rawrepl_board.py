@@ -62,7 +62,7 @@ class Machine:
         return self.HARD_RESET
 
     def unique_id(self):
-        return b"rawrepl"
+        return b"\x24\x6f\x28\xae\x01\xfc"
 
     # Watchdogs and timers are recorded, not run: `machine.calls` shows them to a test.
     def WDT(self, id=0, timeout=5000):

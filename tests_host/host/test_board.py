@@ -393,6 +393,14 @@ RUNNING = {
 }
 
 
+@board_with()
+def test_a_name_made_of_the_address_is_shown_as_the_cloud_sees_it(board, tree, config):
+    config.write_text(json.dumps({**CONFIG, "device_name": "d-{mac}"}))
+    result = ivota_board(board, "install", "--config", config, "--no-reset")
+    assert result["device"] == "P/d-246f28ae01fc"
+    assert ivota_board(board, "status")["device"] == "P/d-246f28ae01fc"
+
+
 @board_with(files=RUNNING)
 def test_status_and_clear(board, tree):
     found = ivota_board(board, "status")

@@ -42,7 +42,7 @@ def test_starts_as_a_board_does(tmp_path: Path, bits: int, fs: str) -> None:
     main = """
 import sys, os, machine, helper
 print("main", os.getcwd(), sys.path, sorted(os.listdir()), helper.x, left_by_boot, sys.argv)
-print(machine.reset_cause() == machine.PWRON_RESET, len(machine.unique_id()) > 0, __name__)
+print(machine.reset_cause() == machine.PWRON_RESET, len(machine.unique_id()) == 6, __name__)
 with open("/made", "w") as f: f.write("1")
 os.mkdir("/d"); os.rename("/made", "/d/made"); os.rename("d/made", "d/moved")
 try:

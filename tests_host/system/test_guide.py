@@ -223,10 +223,9 @@ def test_lines_that_are_shown_are_what_boards_print() -> None:
     shown += re.findall(r"^\| `(\w+)(?: (code=.*))?`", GUIDE, re.M)
     assert len(shown) > 15
     for event, fields in shown:
-        written = re.search(rf'log\(\s*"\w+",\s*"{event}"(.*)', sources)
-        assert written, event
-        for key in re.findall(r"(\w+)=", fields):
-            assert f" {key}=" in written[1], (event, key)
+        written = re.findall(rf'log\(\s*"\w+",\s*"{event}"(.*)', sources)
+        keys = re.findall(r"(\w+)=", fields)
+        assert any(all(f" {key}=" in call for key in keys) for call in written), (event, keys)
 
 
 def test_the_vendors_configuration_is_one() -> None:

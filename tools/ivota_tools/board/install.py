@@ -77,7 +77,9 @@ def install(
     return {
         "port": board.port,
         "board": about(found),
-        "device": f"{settings['product_id']}/{settings['device_name']}",
+        "device": f"{settings['product_id']}/{settings['device_name']}".replace(
+            "{mac}", found["mac"]
+        ),
         "copied": differ,
         "unchanged": len(wanted) - len(differ),
         "removed": unwanted,

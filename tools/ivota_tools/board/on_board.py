@@ -73,7 +73,19 @@ def identify() -> dict[str, Any]:
         "block": stat[0],
         "size": stat[1] * stat[2],
         "free": stat[0] * stat[3],
+        "mac": mac(),
     }
+
+
+def mac() -> str:
+    """What {mac} in a name becomes, where the board's number is its MAC address; else {mac}."""
+    import binascii
+
+    try:
+        number = __import__("machine").unique_id()
+    except (ImportError, AttributeError):
+        return "{mac}"
+    return binascii.hexlify(number).decode() if len(number) == 6 else "{mac}"
 
 
 def look(
@@ -238,7 +250,8 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
     broker = settings.get("mqtt") or {}
     found["device"] = None
     if settings:
-        found["device"] = "{}/{}".format(settings.get("product_id"), settings.get("device_name"))
+        name = str(settings.get("device_name")).replace("{mac}", found["mac"])
+        found["device"] = "{}/{}".format(settings.get("product_id"), name)
     found["broker"] = broker.get("host")
     found["state"] = status
     folder = settings.get("firmware_dir") or "/firmware"

@@ -1,5 +1,6 @@
 """A simulated board: MicroPython's unix port, a flash image, power."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -253,6 +254,10 @@ class Board:
                 self._process = None
             cause = self._ended(code)
 
+    def _mac(self) -> str:
+        """The address of a simulated radio: the same at each start, another for each folder."""
+        return "02" + hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:10]
+
     def _start(self, cause: int) -> "subprocess.Popen[bytes]":
         argv = micropython(self.bits)
         if self.heap:
@@ -264,7 +269,7 @@ class Board:
         else:
             place = [str(self.root.resolve())] if self.root else []
         return subprocess.Popen(
-            [*argv, "-c", "import _sim_run", str(cause), self.folder.name[-8:], *place],
+            [*argv, "-c", "import _sim_run", str(cause), self._mac(), *place],
             # The simulator's own modules are found here by their bare names: a path would take
             # heap, more or less of it by where this machine has its folders.
             env={**os.environ, **self.env, "MICROPYPATH": ""},

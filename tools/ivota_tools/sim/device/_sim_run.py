@@ -2,6 +2,7 @@
 
 # Arguments: reset cause, unique id, folder — or those of _sim_place, for a flash.
 
+import binascii
 import gc
 import os
 import sys
@@ -15,7 +16,7 @@ def start():
     machine._libc.func("i", "prctl", "ii")(1, 9)  # no board outlives the host that watches over it
     args = sys.argv[1:]
     machine._cause = int(args[0])
-    machine._id = args[1].encode()
+    machine._id = binascii.unhexlify(args[1])
     place = args[2:]
     try:
         if len(place) == 1:

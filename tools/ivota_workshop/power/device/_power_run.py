@@ -184,7 +184,7 @@ def _begin(satisfied, cause, recorded):
     _clock = _power_net.clock = _power_clock.Clock(watch.passed)
     random.seed(1)
     sys.modules["time"] = _clock
-    sys.argv[1:] = [cause, "board"] + place
+    sys.argv[1:] = [cause, "020000000001"] + place
 
 
 def _serve():
