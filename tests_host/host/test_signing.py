@@ -418,3 +418,16 @@ def test_verify_has_no_good_word_for_anything_else(keys, owner, tmp_path):
     run("verify", path, "--key", keys / "other.pub", *public)
     assert "cannot be read" in run("verify", tmp_path / "no", *public, code=1).stderr
     assert run("verify", path, code=2)
+
+
+def test_a_ready_bundle_that_says_who_a_board_is_gets_no_signature(owner, tmp_path):
+    source, out = tmp_path / "a.bin", tmp_path / "b.bin"
+    for config, good in (('{"device_name": "d"}', False), ('{"a_new_key": 5}', True)):
+        files = {"app.py": b"", "config.json": config.encode()}
+        source.write_bytes(bundle.build(files, "a", "1") + b"filler")
+        if good:
+            assert release.sign(source, Signer(owner, 1), out=out).version == "1"
+        else:
+            with pytest.raises(ReleaseError, match="config.json sets device_name"):
+                release.sign(source, Signer(owner, 1), out=out)
+            assert not out.exists()

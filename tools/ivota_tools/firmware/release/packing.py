@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +89,10 @@ def sign(
         raise ReleaseError(f"{source} does not say its version: name it with --version")
     if made.signed and signer.target is None:
         signer = replace(signer, target=made.signed.target)
-    return written(out, signer.sign(split(source.read_bytes())[0], version, made.kind))
+    payload = split(source.read_bytes())[0]
+    if made.kind == "bundle":
+        _check_packed_config(payload, source)
+    return written(out, signer.sign(payload, version, made.kind))
 
 
 def written(out: Path, data: bytes) -> Release:
@@ -152,8 +157,21 @@ def _check_config(source: Path, folder: Path) -> None:
     """What overrides the board's configuration, checked by the code that the board will have."""
     # A package of the folder's own may know other keys, and is not run here.
     library = None if (folder / "lib" / "ivota").is_dir() else LIBRARY.parent
+    _refuse_config(source.read_bytes(), library, source)
+
+
+def _check_packed_config(archive: bytes, source: Path) -> None:
+    """The same of a ready bundle, which brings a package that may know other keys."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        for member in members:
+            file = members.extractfile(member) if member.name == "config.json" else None
+            if file:
+                _refuse_config(file.read(), None, source)
+
+
+def _refuse_config(data: bytes, library: Path | None, source: Path) -> None:
     try:
-        check_bundle_config(source.read_bytes(), library)
+        check_bundle_config(data, library)
     except BoardError as error:
         raise ReleaseError(f"{error} (in {source})") from None
 
