@@ -1,5 +1,7 @@
 """How a board comes onto its network: Wi-Fi, a cable, a modem, or by code of its own."""
 
+import sys
+
 from doubles.fakenetwork import Machine, Network
 
 import ivota
@@ -330,6 +332,15 @@ def test_it_needs_no_network_module():
 
 
 # None, and another one
+
+
+def test_only_what_is_used_is_loaded():
+    modules = ["ivota." + name for name in "interface lan mac netconfig own ppp wifi".split()]
+    for keys, wanted in (({}, []), ({"wifi": HOME}, ["ivota.interface"])):
+        for name in modules:
+            sys.modules.pop(name, None)
+        with Board(**keys):
+            assert [name for name in modules if name in sys.modules] == wanted
 
 
 def test_nothing_is_joined_where_no_network_is_configured():

@@ -2,6 +2,7 @@
 
 import binascii
 import hashlib
+import json
 
 import room
 
@@ -33,6 +34,10 @@ def check(data):
         digest = binascii.hexlify(hashlib.sha256(content).digest())
         assert digest in data, "not what was listed: " + name
         assert len(content) == mounted.stat("/" + name)[6]
+        if name == "config.json" and len(content) <= 16384:
+            config = json.loads(content)
+            for key in ("product_id", "device_name", "device_secret"):
+                assert config.get(key) is None, "it says who the board is"
     room.inside(room.FOLDER + "/fw.bin")
     return "bundle of %d" % len(names)
 

@@ -72,6 +72,19 @@ def seeds() -> dict[str, bytes]:
         "list-nul": bundle(FILES, listed(FILES).replace(b"app.py", b"app.py\\u0000")),
         "cut-in-the-list": whole[:600],
         "cut-in-a-file": whole[:1600],
+        **{
+            "config-" + name: bundle({**FILES, "config.json": config})
+            for name, config in (
+                ("good", b'{"mqtt": {"host": "h"}, "device_name": null, "new": [1]}'),
+                ("identity", b'{"device_name": "d"}'),
+                ("identity-escaped", b'{"product\\u005fid": "P"}'),
+                ("identity-twice", b'{"device_secret": null, "device_secret": "x"}'),
+                ("a-list", b"[]"),
+                ("deep", b'{"device_name": ' + b"[" * 600 + b"]" * 600 + b"}"),
+                ("long", b'{"x": "' + b"x" * 2000 + b'"}'),
+                ("nothing", b""),
+            )
+        },
         "zeros": bytes(2048),
         "nothing": b"",
     }
@@ -82,6 +95,7 @@ TARGET = Target(
     code=(
         "lib/ivota/examine.py",
         "lib/ivota/filelist.py",
+        "lib/ivota/overrides.py",
         "lib/bundlefs.py",
     ),
     seeds=seeds,
@@ -100,6 +114,10 @@ TARGET = Target(
                     "if False:",
                 ),
             ),
+        ),
+        Mistake(
+            "a bundle may say who the board is",
+            (("lib/ivota/overrides.py", "if config.get(key) is not None:", "if False:"),),
         ),
         Mistake(
             "what is not listed passes",
