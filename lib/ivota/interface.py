@@ -21,6 +21,7 @@ class Interface:
         self._up = False
 
     def __call__(self):
+        is_due = not self.retry.left_ms()
         try:
             if self.connected():
                 if not self._up:
@@ -31,14 +32,15 @@ class Interface:
             if self._up:
                 self._up = False
                 self.log("warning", "network_lost")
-            if not self.retry.left_ms():
+            if is_due:
                 self.bring_up()
         # Besides OSError drivers raise RuntimeError, ValueError and, for what a port has not,
         # AttributeError; a board whose network fails has to stay up for the next try.
         except Exception as error:
-            self.log("warning", "network_refused", why=describe(error))
-            if not self.retry.left_ms():
-                self.retry.failed(TRY_S)
+            if is_due:
+                self.log("warning", "network_refused", why=describe(error))
+                if not self.retry.left_ms():
+                    self.retry.failed(TRY_S)
         return False
 
     def connected(self):
@@ -57,7 +59,7 @@ class Interface:
             return
         try:
             # What was set before a soft reset, or for another network, stays there.
-            if not self.nic.ipconfig("dhcp4"):
+            if self.nic.ifconfig()[0] != "0.0.0.0" and not self.nic.ipconfig("dhcp4"):
                 self.nic.ipconfig(dhcp4=True)
         except (AttributeError, ValueError, OSError, RuntimeError):  # not on each port
             pass

@@ -6,6 +6,7 @@ import machine
 import network
 from micropython import const
 
+from ivota import describe
 from ivota.interface import Interface
 
 _TRY_S = const(60)  # a modem looks for its network, then dials
@@ -27,8 +28,11 @@ class Nic(Interface):
 
     def connected(self):
         if self._talk:
-            for _ in self._talk:
-                return False
+            try:
+                for _ in self._talk:
+                    return False
+            except Exception as error:  # the modem's, or whatever a driver raises
+                self.log("warning", "network_refused", why=describe(error))
             self._talk = None
         return super().connected()
 

@@ -118,6 +118,19 @@ def test_whatever_a_radio_raises_is_tried_again():
             assert "home-password" not in repr(board.client.events)
 
 
+def test_a_driver_that_always_fails_does_not_fill_the_log():
+    def broken(_interface):
+        raise RuntimeError("Wifi Unknown Error 0x0101")
+
+    with Board(wifi=HOME) as board:
+        board.network.WLAN = broken
+        for _ in range(1000):
+            board.step()
+        assert board.client.names() == ["network_refused"]
+        board.step(120)
+        assert 3 <= len(board.client.names()) <= 8
+
+
 def test_networks_are_tried_in_order_each_for_its_time():
     with Board(wifi=[HOME, CABIN, OPEN]) as board:
         board.network.wlan.air = {"office": None}

@@ -12,6 +12,8 @@ class Interface:
 
     def ifconfig(self, value=None):
         if value is None:
+            if self.dhcp and not self.isconnected():
+                return ("0.0.0.0",) * 4
             return self.address
         address, netmask, gateway, dns = value
         self.calls.append(("static", address))
