@@ -10,6 +10,7 @@ import pytest
 from badserver import BadServer
 from wire import Wire
 
+from ivota_tools.firmware import bundle
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
 
@@ -112,3 +113,21 @@ def test_the_application_confirms_its_own_trial(
     wire.wait_state("done")
     lines = [line for line in board.log if line.startswith(("app: confirms", "ivota: confirmed"))]
     assert lines == ["app: confirms", "ivota: confirmed version=0.2"]
+
+
+def test_a_bundle_that_says_who_the_board_is_never_starts(
+    agent: Callable[..., Board], wire: Wire, server: BadServer
+) -> None:
+    files = {"app.py": b"def main():\n    pass\n", "config.json": b'{"device_name": "another"}'}
+    # The network of the board's own comes up at the third time that it is asked for.
+    own = b"asked = []\ndef online():\n    asked.append(1)\n    return len(asked) > 2\n"
+    board = agent(files={"/own_network.py": own}, network="own")
+    board.power_on()
+    wire.wait_version("0.1")
+    assert any("network_up by=own_network" in line for line in board.log)
+    push(wire, server, "0.2", bundle.build(files, "a", "0.2"))
+    failure = wire.wait_state("fail").json["report"]["progress"]
+    assert failure["result_code"] == "-5"
+    assert failure["result_msg"] == "the bundle's config.json sets device_name of the board"
+    board.stop()
+    assert json.loads(board.read("/ivota-state.json")).get("active") is None
