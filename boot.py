@@ -28,14 +28,16 @@ def leave(state, why, reject):
 
 def count(state, trial):
     """Count this start of a trial, and end a trial that has had its chances."""
+    started = state.get("starts") or state.get("power_boots")
     if trial.get("slot") and trial["slot"] != slot():
-        starts = state.get("starts") or state.get("power_boots")
-        return leave(state, starts and "the boot loader went back to the image before", False)
-    reset = crashed()
-    key = "starts" if reset else "power_boots"
+        return leave(state, started and "the boot loader went back to the image before", False)
+    crash = crashed(trial) and started
+    key = "starts" if crash else "power_boots"
     state[key] = state.get(key, 0) + 1
-    if state[key] > trial["limits"][0 if reset else 1]:
-        return leave(state, "crashed in its trial" if reset else "lost power in its trial", reset)
+    if crash and state[key] >= trial["limits"][0]:
+        return leave(state, "crashed in its trial", "death" in trial)
+    if not crash and state[key] > trial["limits"][1]:
+        return leave(state, "restarted too often in its trial", False)
     save(state)
     watch()
 

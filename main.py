@@ -22,6 +22,19 @@ def _state():
         return {}
 
 
+def _record(state, error):
+    """Record what the version on trial died of, unless it did so itself."""
+    try:
+        if "died" not in state["trial"]:
+            _leave()
+            from bundlefs import save
+
+            state["trial"]["died"] = ("%s %s" % (type(error).__name__, error))[:100]
+            save(state)
+    except Exception as error:  # boot.py ends the trial in any case, only later
+        sys.print_exception(error)
+
+
 def _leave():
     """Forget the bundle that is mounted."""
     import vfs
@@ -43,6 +56,7 @@ except Exception as error:
         raise
     state = _state()
     if state.get("trial"):
+        _record(state, error)
         machine.reset()
     for path in (state.get("previous"), None):
         try:

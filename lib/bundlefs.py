@@ -12,15 +12,22 @@ from binascii import crc32
 
 if __file__[-3:] == ".py":
     _crc = _next = 0
-    with open(__file__, "rb") as _copy:
-        for _line in _copy:
-            # Line ends may have been changed on the way to the board.
-            _crc, _next = _next, crc32(_line.rstrip(), _next)
-    if _line.rstrip() != b"# %08x" % _crc:
-        raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
-    del _crc, _next, _copy, _line
+    try:
+        with open(__file__, "rb") as _copy:
+            for _line in _copy:
+                # Line ends may have been changed on the way to the board.
+                _crc, _next = _next, crc32(_line.rstrip(), _next)
+        if _line.rstrip() != b"# %08x" % _crc:
+            raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
+        del _copy, _line
+    except OSError as _error:
+        if _error.errno != errno.ENOENT:
+            raise
+        # Frozen into the firmware: there is no such file, and the boot loader verifies the image.
+    del _crc, _next
 
 _STATE = "/ivota-state.json"
+_FOR_BOOT = "load", "save", "reset", "crashed", "disarm", "slot", "watch", "start", "md5_of"
 _DIR = 0x4000
 _FILE = 0x8000
 
@@ -265,7 +272,9 @@ def load():
                 text = file.read()  # with a number so much would be taken from the heap at once
             head, _, crc = text.rpartition(b'"crc": "')
             if crc == b'%08x"}' % crc32(head):
-                return json.loads(text)
+                state = json.loads(text)
+                disarm(state)
+                return state
         except Exception:  # missing, or damaged in whatever way
             pass
     return {}
@@ -283,13 +292,34 @@ def save(state):
     os.rename(_STATE + "~", _STATE)
 
 
-def crashed():
-    """Whether the board was reset, or reset itself, rather than being given power."""
+def reset(kind):
+    """Whether this start follows a reset of that kind; False where the port has no such kind."""
     import machine
 
-    # Some ports do not know of deep sleep.
-    power = (machine.PWRON_RESET, getattr(machine, "DEEPSLEEP_RESET", None))
-    return machine.reset_cause() not in power
+    return machine.reset_cause() == getattr(machine, kind + "_RESET", None)
+
+
+def crashed(trial):
+    """Whether the version on trial crashed when it ran last.
+
+    The watchdog's reset always counts. A hard reset counts only with a recorded death, because
+    the cause of a panic and of `machine.reset()` is the same. No other reset counts: those of a
+    USB port, a debugger or a weak supply are not the version's fault.
+    """
+    died = trial.pop("died", None)  # evidence of one crash alone; the report takes the text
+    if died:
+        trial["death"] = died
+    return reset("WDT") or bool(died) and reset("HARD")
+
+
+def disarm(state):
+    """Delete the note about a trial's watchdog: only a soft reset leaves that armed."""
+    try:
+        if state.get("armed") == 1 and not reset("SOFT"):
+            state["armed"] = 0
+            save(state)
+    except Exception:  # the active version starts even if the flash can't be written
+        pass
 
 
 def slot():
@@ -303,9 +333,14 @@ def slot():
 
 
 def watch():
-    """Have the board reset if it hangs before ivota.startup takes the watchdog over."""
+    """Have the board reset if it hangs before ivota.startup takes the watchdog over.
+
+    Not after a soft reset: a person at the prompt may be who made it, and nobody would feed it.
+    """
     import machine
 
+    if reset("SOFT"):
+        return
     for timeout in (60000, 8000):  # some ports take no more than eight seconds
         try:
             machine.WDT(timeout=timeout)
@@ -329,7 +364,7 @@ def start(path, sums=None):
     sys.path[:0] = ["/app", "/app/lib"]
     # Of this module only the bundle stays in the heap, without what it was made by.
     Bundle.__init__ = Bundle._add = None  # type: ignore[method-assign]
-    for name in ("load", "save", "crashed", "slot", "watch", "start", "md5_of"):
+    for name in _FOR_BOOT:
         globals().pop(name, None)
 
 
@@ -347,4 +382,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# ee7e051a
+# 2a9f8920

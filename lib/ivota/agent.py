@@ -16,6 +16,7 @@ def run():
     # What comes to stay should lie close together: a small heap must not be cut into pieces.
     gc.threshold(1024)
     client, application = once("startup").start(log)
+    died = None
     try:
         if application is None:
             client.run()
@@ -24,11 +25,12 @@ def run():
     # Whatever it is, a board that can be updated is better than one that shows it.
     except Exception as error:
         sys.print_exception(error)
+        died = error
     try:
         ended = once("leave").ended
     except Exception:  # not even that fits the heap, or can be read
         machine.reset()
-    ended(client)
+    ended(client, died)
 
 
 def log(level, event, **fields):

@@ -17,8 +17,9 @@ def begin(client):
     ended = client.state.ended
     if ended:
         why = ended["why"]
-        if "died" in ended:
-            why += ", " + ended["died"]
+        death = ended.get("died") or ended.get("death")  # the latter once boot.py has counted it
+        if death:
+            why += ", " + death
         once("outcome").post(
             client.state,
             client.dialect.report_progress(

@@ -26,8 +26,16 @@ def leave(client):
     link.close(True)
 
 
-def ended(client):
-    """Reset the board for a new version, and for a client that ended without being told to."""
+def ended(client, error=None):
+    """Reset the board for a new version, and for a client that ended without being told to.
+
+    What the client died of in a trial is recorded: boot.py counts no other reset as a crash.
+    """
+    if error and client.state.trial:
+        try:
+            once("persist").died(client.state, error)
+        except Exception:  # the board has to start again in any case
+            pass
     if client.restart or not client.exiting:
         import machine
 
@@ -40,7 +48,7 @@ def ended(client):
         machine.reset()
 
 
-def thread_ended(client, dead):
+def thread_ended(client, dead, error=None):
     """The client's thread is over; `dead` has what the application died of in its trial."""
     if dead:
         # Also where the trial was confirmed meanwhile, or what it died of does not fit the heap.
@@ -49,4 +57,4 @@ def thread_ended(client, dead):
             once("died").died(client, dead[0])
         except (MemoryError, ImportError):
             pass
-    ended(client)
+    ended(client, error)

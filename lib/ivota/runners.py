@@ -3,15 +3,27 @@
 Its code stays in the heap for as long as they run.
 """
 
+import sys
+
+from micropython import const
+
 from ivota import describe, once
 
-# Bytes. An update's modules are imported in this thread: with 24 KiB that overflowed, unseen, into
-# what lay beside it. The unix port keeps 8 KiB of it back; its frames are larger than a board's.
-_STACK = 40 * 1024
+# Bytes, on esp32 in one piece of the RAM that TLS needs too. An update's modules are imported in
+# this thread: at most 6.3 KiB of stack without TLS.
+_STACK = const(16384)
+# On the unix port an import takes 4.9 KiB for each level, since a path may have 4 KiB there, and
+# 8 KiB are kept back: with 24 KiB a thread overflowed, unseen, into what lay beside it.
+_STACK_UNIX = const(40960)
+
+
+def stack_size(platform):
+    """Bytes of the thread's stack on the port that `sys.platform` names."""
+    return _STACK_UNIX if platform in ("linux", "darwin") else _STACK
 
 
 def start(client, then=None):
-    """Run the client in a thread, and call `then` when it has ended, in whatever way.
+    """Run the client in a thread, and call `then` with what it died of, or None, at its end.
 
     Raises RuntimeError on a port without threads.
     """
@@ -21,15 +33,17 @@ def start(client, then=None):
         raise RuntimeError("this port has no threads: use run(), step() or serve()")
 
     def body():
+        died = None
         try:
             client.run()
         # Nobody above this would hear of it, and the board could never be updated again.
         except Exception as error:
             client.log("error", "died", why=describe(error))
+            died = error
         if then:
-            then()
+            then(died)
 
-    before = _thread.stack_size(_STACK)
+    before = _thread.stack_size(stack_size(sys.platform))
     _thread.start_new_thread(body, ())
     _thread.stack_size(before or 0)
 
@@ -44,14 +58,14 @@ def run(client, application):
         return False
     dead = []
 
-    def then():
+    def then(died):
         try:
             ended = once("leave").thread_ended
         except Exception:  # not even that fits the heap, or can be read
             import machine
 
             machine.reset()
-        ended(client, dead)
+        ended(client, dead, died)
 
     start(client, then)
     try:

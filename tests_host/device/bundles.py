@@ -44,3 +44,12 @@ def bundle(members, version="0.2", end=bytes(1024), **changed):
     parts += [member(name, data) for name, data in members]
     parts.append(end)
     return b"".join(parts)
+
+
+def sealed(source):
+    """The source of bundlefs with the right last line in place of its own."""
+    lines = source.decode().rstrip().split("\n")[:-1]
+    crc = 0
+    for line in lines:
+        crc = binascii.crc32(line.rstrip().encode(), crc)
+    return ("\n".join(lines) + "\n# %08x\n" % crc).encode()

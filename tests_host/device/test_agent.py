@@ -233,6 +233,7 @@ def test_a_client_that_died_rests_before_it_is_started_again():
 
     class Trial:
         trial = {"version": "0.2"}
+        path = "/no-such-folder/state"  # it resets the board even if nothing can be recorded
 
     for state, rest_ms in ((FakeState, 10000), (Trial, 0)):
         with Board(client=Client, state=state), Clock().put_into(leave) as clock:
@@ -240,6 +241,18 @@ def test_a_client_that_died_rests_before_it_is_started_again():
                 agent.run()
             assert clock.now_ms() == rest_ms
             assert not rest_ms or max(clock.sleeps) <= 500  # the watchdog is fed in between
+
+
+def test_what_the_client_died_of_in_a_trial_is_recorded():
+    """boot.py counts no other hard reset as a crash."""
+    client = FakeClient(CONFIG, "0.2")
+    for end in (leave.ended, lambda client, error: leave.thread_ended(client, [], error)):
+        with tmp_dir() as path:
+            client.state = state = states.load(path + "/state.json")
+            state.trial = {"version": "0.2"}
+            with Board(), raises(Reset):
+                end(client, ValueError("broken"))
+            assert states.load(state.path).trial["died"] == "ValueError broken"
 
 
 def application_of(source, state):

@@ -8,12 +8,14 @@ import os
 import sys
 
 import vfs
-from bundles import bundle
+from bundles import bundle, sealed
 
 from ivota import jsonfile
 from support import installed, raises, read_file, tmp_dir, write_file
 
-MAIN = __file__.rsplit("/", 1)[0] + "/../../main.py"
+HERE = __file__.rsplit("/", 1)[0]
+MAIN = HERE + "/../../main.py"
+BUNDLEFS = HERE + "/../../lib/bundlefs.py"
 
 AGENT = """
 import ran
@@ -79,6 +81,10 @@ def start(
             kept["previous"] = folder + "/b.bin"
             kept["sums"] = {folder + "/b.bin": sum}
         jsonfile.save(folder + "/state", kept)
+        source = read_file(BUNDLEFS)
+        assert source.count(b'"/ivota-state.json"') == 1
+        source = source.replace(b'"/ivota-state.json"', repr(folder + "/state").encode())
+        write_file(folder + "/bundlefs.py", sealed(source))
         if state is not None:
             write_file(folder + "/state", state)
         sys.path.insert(0, folder)
@@ -96,10 +102,12 @@ def start(
         except Reset:
             ran.names.append("reset")
         finally:
+            ran.trial = (jsonfile.load(folder + "/state") or {}).get("trial")
             forget()
             if "/app" in sys.path:
                 vfs.umount("/app")
             sys.path[:] = path
+    Ran.trial = ran.trial
     return ran.names
 
 
@@ -114,10 +122,18 @@ def test_without_a_bundle_the_factorys():
 def test_a_version_that_dies_in_its_trial_resets_the_board():
     for error in ("ValueError('x')", "ImportError('x')", "MemoryError()", "OSError(5)"):
         assert start("raise " + error, trial={"version": "0.2"}) == ["bundle", "reset"]
+        # On record, for boot.py counts no other hard reset as a crash.
+        assert Ran.trial["died"].startswith(error.split("(")[0])
+
+
+def test_what_is_on_record_stays():
+    start("raise ValueError", trial={"version": "0.2", "died": "KeyError x"})
+    assert Ran.trial["died"] == "KeyError x"
 
 
 def test_an_agent_that_cannot_be_imported_in_its_trial():
     assert start(None, trial={"version": "0.2"}) == ["reset"]
+    assert Ran.trial["died"].startswith("SyntaxError")
 
 
 def test_a_confirmed_version_that_cannot_start_leaves_its_place():

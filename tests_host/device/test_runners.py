@@ -97,15 +97,15 @@ def test_serve_ends_at_exit():
 def test_a_thread():
     client = FakeClient()
     done = []
-    runners.start(client, lambda: done.append(1))
+    runners.start(client, done.append)
     wait_until(lambda: done)
-    assert client.steps == 50 and client.closed == 1 and done == [1]
+    assert client.steps == 50 and client.closed == 1 and done == [None]
 
 
 def test_exit_from_another_thread():
     client = FakeClient(10**9)
     done = []
-    runners.start(client, lambda: done.append(1))
+    runners.start(client, done.append)
     wait_until(lambda: client.steps > 20)
     client.exiting = True
     wait_until(lambda: done)
@@ -119,9 +119,15 @@ def test_a_client_that_dies_is_told_of():
 
     client = Dying()
     done = []
-    runners.start(client, lambda: done.append(1))
+    runners.start(client, done.append)
     wait_until(lambda: done)
-    assert client.log_lines == [("error", "died")]
+    assert client.log_lines == [("error", "died")] and type(done[0]) is ValueError
+
+
+def test_the_stack_is_a_boards_or_the_unix_ports():
+    """A board has it in one piece of RAM; the unix port's frames and its paths are larger."""
+    assert runners.stack_size("esp32") == runners.stack_size("rp2") == 16384
+    assert runners.stack_size("linux") == runners.stack_size("darwin") == 40960
 
 
 def test_the_stack_is_set_for_that_thread_alone():

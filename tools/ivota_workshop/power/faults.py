@@ -240,7 +240,13 @@ MISTAKES = (
     Mistake(
         "power-on counts as a crash",
         "one",
-        (("lib/bundlefs.py", "return machine.reset_cause() not in power", "return True"),),
+        (
+            (
+                "lib/bundlefs.py",
+                'return reset("WDT") or bool(died) and reset("HARD")',
+                "return True",
+            ),
+        ),
         by="random",
     ),
     Mistake(
