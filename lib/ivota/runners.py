@@ -17,7 +17,7 @@ _STACK = const(16384)
 _STACK_UNIX = const(40960)
 
 
-def stack_size(platform):
+def stack_bytes(platform):
     """Bytes of the thread's stack on the port that `sys.platform` names."""
     return _STACK_UNIX if platform in ("linux", "darwin") else _STACK
 
@@ -43,7 +43,7 @@ def start(client, then=None):
         if then:
             then(died)
 
-    before = _thread.stack_size(stack_size(sys.platform))
+    before = _thread.stack_size(stack_bytes(sys.platform))
     _thread.start_new_thread(body, ())
     _thread.stack_size(before or 0)
 

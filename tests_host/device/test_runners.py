@@ -126,8 +126,8 @@ def test_a_client_that_dies_is_told_of():
 
 def test_the_stack_is_a_boards_or_the_unix_ports():
     """A board has it in one piece of RAM; the unix port's frames and its paths are larger."""
-    assert runners.stack_size("esp32") == runners.stack_size("rp2") == 16384
-    assert runners.stack_size("linux") == runners.stack_size("darwin") == 40960
+    assert runners.stack_bytes("esp32") == runners.stack_bytes("rp2") == 16384
+    assert runners.stack_bytes("linux") == runners.stack_bytes("darwin") == 40960
 
 
 def test_the_stack_is_set_for_that_thread_alone():
