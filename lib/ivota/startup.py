@@ -7,10 +7,15 @@ try:
 except ImportError:  # the unix port is on the network already
     network = None
 
-from ivota import net, once
+from micropython import const
+
+from ivota import describe, net, once
 from ivota.client import Client
 
 _APP = "/app"  # where boot.py mounts the bundle
+# What the state notes as armed: the watchdog of a trial, or that of the configuration.
+_TRIALS = const(1)
+_CONFIGURED = const(2)
 
 
 def start(log):
@@ -22,11 +27,33 @@ def start(log):
     if more:
         client.trial = kept.ConfigTrial(client, paths, *more)
     join(client)
-    seconds = client.config["watchdog_s"] or (60 if state.trial else 0)
-    if seconds:
-        net.feed = once("watchdog").feeder(seconds) or net.feed
+    _arm(client)
     log("info", "running", version=client.version, trial=bool(state.trial))
     return client, _application(client)
+
+
+def _arm(client):
+    """Arm the watchdog, or take over the one that is armed, and note which: `ivota board` reads it.
+
+    A watchdog can't be stopped: one of a trial stays armed after the confirmation, and over soft
+    resets. The write that confirms the trial has the note; boot.py deletes it after a hard reset.
+    """
+    state = client.state
+    seconds = client.config["watchdog_s"]
+    armed = _CONFIGURED if seconds else 0
+    if not armed and (state.trial or state.armed == _TRIALS):
+        armed = _TRIALS
+    feed = once("watchdog").feeder(seconds or 60) if armed else None
+    if feed:
+        net.feed = feed
+    else:
+        armed = 0
+    noted, state.armed = state.armed, armed
+    if armed != noted and armed != _TRIALS:
+        try:
+            once("persist").save(state)
+        except OSError as error:
+            client.log("error", "flash", why=describe(error))
 
 
 def join(client):

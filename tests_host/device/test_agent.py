@@ -3,7 +3,7 @@
 import json
 import sys
 
-from ivota import agent, kept, leave, net, startup
+from ivota import agent, jsonfile, kept, leave, net, startup, trial
 from ivota import state as states
 from ivota.config import ConfigError, check
 from support import Clock, installed, patched, raises, tmp_dir, write_file
@@ -125,7 +125,11 @@ class FakeMachine:
     def reset(self):
         raise Reset
 
+    most = 1 << 30
+
     def WDT(self, timeout):
+        if timeout > self.most:
+            raise ValueError("timeout")
         self.watchdogs.append(timeout)
         return self
 
@@ -135,6 +139,7 @@ class FakeMachine:
 
 class FakeState:
     trial = None
+    armed = 0
 
 
 class FakeClient:
@@ -231,7 +236,7 @@ def test_a_client_that_died_rests_before_it_is_started_again():
         def run(self):
             raise ValueError("died")
 
-    class Trial:
+    class Trial(FakeState):
         trial = {"version": "0.2"}
         path = "/no-such-folder/state"  # it resets the board even if nothing can be recorded
 
@@ -270,7 +275,7 @@ def application_of(source, state):
 
 
 def test_an_application_that_cannot_be_imported():
-    class Trial:
+    class Trial(FakeState):
         trial = {"version": "0.2"}
 
     for source in (b"import gone", b"raise ValueError", b"def (", b"mian = 1"):
@@ -294,27 +299,53 @@ def test_bad_configurations_are_errors_that_name_the_key():
                 agent.run()
 
 
-def test_a_trial_has_a_watchdog():
-    class Trial:
-        trial = {"version": "0.2"}
+def armed(watchdog_s=0, machine=None, **kept):
+    """Start the agent on a state: the watchdogs that it arms, its state, and what is on flash."""
+    with tmp_dir() as path:
+        path += "/state.json"
+        jsonfile.save(path, dict(kept, active="/a.bin"))
+        state = states.load(path)
+        with Board(config=dict(CONFIG, watchdog_s=watchdog_s), state=lambda: state) as board:
+            board.machine.most = 0 if machine else 1 << 30
+            with raises(Reset):
+                agent.run()
+            net.feed()
+            assert bool(board.machine.watchdogs) == bool(board.machine.feeds)
+        return board.machine.watchdogs, state, states.load(path)
 
-    with Board(state=Trial) as board:
-        with raises(Reset):
-            agent.run()
-        assert board.machine.watchdogs == [60000]
-        net.feed()
-        assert board.machine.feeds >= 1
+
+def test_a_trial_has_a_watchdog_and_its_confirmation_notes_it():
+    dogs, state, flash = armed(trial={"version": "0.2", "limits": [3, 10]})
+    assert dogs == [60000] and state.armed == 1
+    assert not flash.armed  # the trial says so itself
+    with tmp_dir() as path:
+        state.path = path + "/state.json"
+        trial.confirm(state, "DONE")
+        assert states.load(state.path).armed == 1
+
+
+def test_a_trials_watchdog_that_a_soft_reset_left_armed_is_fed_on():
+    dogs, state, flash = armed(armed=1)
+    assert dogs == [60000] and state.armed == flash.armed == 1
 
 
 def test_no_watchdog_of_its_own_otherwise():
-    with Board() as board:
-        with raises(Reset):
-            agent.run()
-        assert board.machine.watchdogs == []
-    with Board(config=dict(CONFIG, watchdog_s=8)) as board:
-        with raises(Reset):
-            agent.run()
-        assert board.machine.watchdogs == [8000]
+    dogs, state, flash = armed()
+    assert dogs == [] and not state.armed and not flash.armed
+
+
+def test_the_configurations_watchdog_is_noted_for_as_long_as_there_is_one():
+    for kept in (0, 1, 2):
+        dogs, state, flash = armed(8, armed=kept)
+        assert dogs == [8000] and state.armed == flash.armed == 2
+    dogs, state, flash = armed(armed=2)
+    assert dogs == [] and not flash.armed
+
+
+def test_a_port_without_a_watchdog_notes_none():
+    for kept in ({"trial": {"version": "0.2"}}, {"armed": 1}):
+        dogs, state, flash = armed(machine="none", **kept)
+        assert dogs == [] and not state.armed and not flash.armed
 
 
 ran = []
@@ -353,7 +384,7 @@ def test_an_application_in_a_thread():
 
 
 def test_an_application_that_died_in_its_trial_is_a_reset():
-    class Trial:
+    class Trial(FakeState):
         trial = {"version": "0.2"}
 
     def no_heap(name):

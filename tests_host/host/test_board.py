@@ -349,19 +349,6 @@ def test_bytes_lost_on_the_wire_change_nothing(board, tree, config, monkeypatch)
     assert board.read("/boot.py") == STOCK_BOOT
 
 
-@board_with(files={"/ivota.json": json.dumps({**CONFIG, "watchdog_s": 30}).encode()})
-def test_a_watchdog_that_was_left_running_is_fed(board, tree):
-    ivota_board(board, "install", "--no-reset")
-    calls = Mpremote(board.port).run("exec", "import machine\nprint(machine.calls)")
-    assert "('WDT', 8000), ('Timer', 1000), ('feed',)" in calls
-
-
-@board_with()
-def test_no_watchdog_is_started_where_none_can_run(board, tree, config):
-    ivota_board(board, "install", "--config", config, "--no-reset")
-    assert Mpremote(board.port).run("exec", "import machine\nprint(machine.calls)").strip() == "[]"
-
-
 STATE = {
     "active": "/firmware/0.2.bin",
     "previous": "/firmware/0.1.bin",
@@ -375,6 +362,64 @@ def sealed(value):
     """As ivota.jsonfile writes it."""
     head = json.dumps(value)[:-1] + ", "
     return f'{head}"crc": "{binascii.crc32(head.encode()):08x}"}}'.encode()
+
+
+WATCHDOG = {**CONFIG, "watchdog_s": 30}
+CALLS = "import machine\nprint(machine.calls)"
+
+
+def with_state(config=CONFIG, **state):
+    """A board with a configuration and, where one is given, the agent's state."""
+    files = {"/ivota.json": json.dumps(config).encode()}
+    if state:
+        files["/ivota-state.json"] = sealed({"active": "/firmware/0.2.bin", **state})
+    return {"files": files}
+
+
+@pytest.mark.parametrize(
+    "board",
+    (with_state(armed=1), with_state(WATCHDOG, armed=2), with_state(trial={"version": "0.2"})),
+    indirect=True,
+    ids=("a trial's, confirmed", "the configuration's", "a trial's"),
+)
+def test_a_watchdog_that_was_left_armed_is_fed(board, tree):
+    ivota_board(board, "install", "--no-reset")
+    calls = Mpremote(board.port).run("exec", CALLS)
+    assert "('WDT', 8000), ('Timer', 1000), ('feed',)" in calls
+
+
+@board_with(**with_state(armed=1))
+def test_an_esp32_takes_its_longest_watchdog(board, tree):
+    remote = Mpremote(board.port)
+    remote.run(
+        "exec", "import sys\nclass Esp32:\n    platform = 'esp32'\n    modules = sys.modules"
+    )
+    remote.run("exec", "sys.modules['sys'] = Esp32")
+    assert remote.ask(on_board.feed_watchdog, state="/ivota-state.json")
+    assert remote.run("exec", CALLS).strip() == f"[('WDT', {1 << 28})]"
+
+
+@pytest.mark.parametrize("command", ("install", "status", "remove"))
+@pytest.mark.parametrize(
+    "board",
+    ({}, with_state(), with_state(WATCHDOG), with_state(armed=0, starts=1)),
+    indirect=True,
+    ids=("no configuration", "no state", "one that is configured, and never ran", "none"),
+)
+def test_no_session_arms_a_watchdog_on_a_board_that_had_none(
+    board, tree, config, command, monkeypatch
+):
+    remote = Mpremote(board.port)
+    calls = []
+
+    def reset(self, *_args, **_more):
+        calls.append(remote.run("exec", CALLS).strip())
+
+    monkeypatch.setattr(Mpremote, "reset", reset)
+    arguments = {"install": ("--config", config), "status": (), "remove": ("--yes",)}[command]
+    CliRunner().invoke(app, [command, "--port", board.port, *map(str, arguments)])
+    calls.append(remote.run("exec", CALLS).strip())
+    assert set(calls) == {"[]"}
 
 
 CHECKPOINT = {"version": "0.3", "md5sum": "ab", "file_size": 1000, "position": 0}

@@ -51,7 +51,7 @@ def install(
             source = True
             wanted = _wanted(root, source, given)
             found = _look(board, wanted, settings, resume=True)
-        board.ask(on_board.feed_watchdog, config=CONFIG, state=STATE)
+        board.ask(on_board.feed_watchdog, state=STATE)
         state = board.ask(on_board.load, path=STATE) or {}
         _check_missing(found, settings)
         aside = _foreign(found, own, force)

@@ -32,7 +32,7 @@ def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
             heads=list(STARTERS),
             modules=[],
         )
-        board.ask(on_board.feed_watchdog, config=CONFIG, state=STATE)
+        board.ask(on_board.feed_watchdog, state=STATE)
         at_root, there = names_in(found, "/"), heads(found)
         # main.py first: cut off in between, a board without a client is left, and not a client
         # whose boot.py is gone.

@@ -18,7 +18,7 @@ from .scenario import FACTORY, NEW, Scenario
 from .stage import Stage
 
 # What a power cut may change in the state file: counters that say nothing of what runs.
-_FREE_KEYS = ("worn_until", "starts", "power_boots", "crc")
+_FREE_KEYS = ("worn_until", "starts", "power_boots", "armed", "crc")
 _TRIES = ("failures", "tries")  # the same where an image was taken back
 # Bytes that are fetched again after a cut: one block, one interval.
 LOSS_MOST = {"littlefs": BLOCK, "partition": 16 * BLOCK}

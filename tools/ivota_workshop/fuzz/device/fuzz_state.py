@@ -18,6 +18,7 @@ KINDS = {
     "starts": int,
     "power_boots": int,
     "worn_until": int,
+    "armed": int,
 }
 MD5 = "0" * 32
 
