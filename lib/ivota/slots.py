@@ -15,11 +15,16 @@ IMAGE = b"\xe9"  # the first byte of every ESP32 image, and of nothing else that
 
 
 def next_slot():
-    """The partition that the next image goes to; None on a board without OTA slots."""
+    """The partition that the next image goes to; None on a board that has no slot for it.
+
+    With a factory image and one slot, ESP-IDF names the running slot once that runs.
+    """
+    running = Partition(Partition.RUNNING)
     try:
-        return Partition(Partition.RUNNING).get_next_update()
-    except OSError:
+        slot = running.get_next_update()
+    except OSError:  # ENOENT: there is no OTA slot
         return None
+    return slot if slot.info()[4] != running.info()[4] else None
 
 
 def find(target, stem, push):

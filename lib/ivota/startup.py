@@ -33,7 +33,7 @@ def start(log):
 
 
 def _arm(client):
-    """Arm the watchdog, or take over the one that is armed, and note which: `ivota board` reads it.
+    """Arm the watchdog, or take over the one that is armed, and note which for `ivota board`.
 
     A watchdog can't be stopped: one of a trial stays armed after the confirmation, and over soft
     resets. The write that confirms the trial has the note; boot.py deletes it after a hard reset.

@@ -20,7 +20,8 @@ class State:
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
     `outbox` a final report that the cloud has not acknowledged, `sums` the MD5 of bundles by
-    their path, for boot.py, `armed` which watchdog is armed (startup). What is not set, or junk, is None; numbers are 0, lists empty.
+    their path, for boot.py, `armed` which watchdog is armed (startup). What is not set, or junk,
+    is None; numbers are 0, lists empty.
     """
 
     path = PATH

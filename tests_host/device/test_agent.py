@@ -335,16 +335,16 @@ def test_no_watchdog_of_its_own_otherwise():
 
 
 def test_the_configurations_watchdog_is_noted_for_as_long_as_there_is_one():
-    for kept in (0, 1, 2):
-        dogs, state, flash = armed(8, armed=kept)
+    for noted in (0, 1, 2):
+        dogs, state, flash = armed(8, armed=noted)
         assert dogs == [8000] and state.armed == flash.armed == 2
     dogs, state, flash = armed(armed=2)
     assert dogs == [] and not flash.armed
 
 
 def test_a_port_without_a_watchdog_notes_none():
-    for kept in ({"trial": {"version": "0.2"}}, {"armed": 1}):
-        dogs, state, flash = armed(machine="none", **kept)
+    for found in ({"trial": {"version": "0.2"}}, {"armed": 1}):
+        dogs, state, flash = armed(machine="none", **found)
         assert dogs == [] and not state.armed and not flash.armed
 
 

@@ -7,7 +7,7 @@ from binascii import hexlify, unhexlify
 
 from bundles import bundle
 from clientworld import World
-from doubles.fakeesp32 import FakeEsp32, image_of
+from doubles.fakeesp32 import PLAIN, FakeEsp32, image_of
 from patches import compressed, group, header, patch, stored
 from signed import KEYS
 
@@ -228,7 +228,7 @@ def test_an_image_that_does_not_fit():
 
 
 def test_no_slot_for_an_image():
-    for esp32 in (None, FakeEsp32(0)):
+    for esp32 in (None, FakeEsp32(layout=PLAIN)):
         with Board(compressed(image_of(20000), kind=1), esp32=esp32) as board:
             board.refused("this board has no slot for an ESP32 image")
 

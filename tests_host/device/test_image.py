@@ -5,7 +5,7 @@ import os
 
 from bundles import bundle
 from clientworld import World, push_of
-from doubles.fakeesp32 import FakeEsp32, image_of
+from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 
 from ivota import jsonfile, outcome
 from ivota import trial as trials
@@ -18,8 +18,9 @@ CHIP_C3 = 5
 class Board(World):
     """A `World` on an ESP32 that runs image 0.1 from ota_0."""
 
-    def __init__(self, size=20000, data=None, blocks=16, chip=0):
-        esp32 = FakeEsp32(blocks, chip)
+    def __init__(self, size=20000, data=None, blocks=16, chip=0, layout=OTA):
+        esp32 = FakeEsp32(blocks, chip, layout)
+        self.first = esp32.running
         World.__init__(self, esp32=esp32, data=data or image_of(size, chip))
 
     def saved(self):
@@ -47,7 +48,7 @@ class Board(World):
                 state["trial"] = None
             jsonfile.save(self.path + "/state.json", state)
         if booted:
-            version = "0.1" if self.esp32.running == "ota_0" else "0.2"
+            version = "0.1" if self.esp32.running == self.first else "0.2"
             return self.client(**dict({"version": version}, **more))
         return None
 
@@ -316,12 +317,30 @@ def test_an_image_larger_than_a_slot_is_refused_at_its_first_byte():
 
 
 def test_a_board_without_slots_refuses_it_before_it_is_burned():
-    with Board(blocks=0) as board:
-        board.client()
-        board.push()
+    for layout, running in ((PLAIN, "factory"), (ONE_SLOT, "ota_0")):
+        with Board(layout=layout) as board:
+            board.esp32.running = running
+            board.client()
+            board.push()
+            board.spin(30, lambda: board.finals())
+            assert board.finals() == [("fail", "-5", "this board has no slot for an ESP32 image")]
+            assert "burning" not in [state for state, _ in board.states()]
+            assert board.esp32.erases == 0
+
+
+def test_a_single_slot_beside_a_factory_image_takes_one():
+    with Board(layout=ONE_SLOT) as board:
+        board.install()
+        assert board.boot() and board.esp32.running == "ota_0"
         board.spin(30, lambda: board.finals())
-        assert board.finals() == [("fail", "-5", "this board has no slot for an ESP32 image")]
-        assert "burning" not in [state for state, _ in board.states()]
+        assert [final[0] for final in board.finals()] == ["done"]
+        assert board.esp32.states["ota_0"] == "valid"
+    with Board(layout=ONE_SLOT) as board:
+        board.install()
+        board.boot()  # and once more, before it is confirmed
+        assert board.boot() and board.esp32.running == "factory"
+        board.spin(30, lambda: board.finals())
+        assert board.finals() == [("fail", "-5", BACK)]
 
 
 def test_a_callback_gets_an_image_as_a_file():

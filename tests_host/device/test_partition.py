@@ -3,7 +3,7 @@
 import io
 
 import micropython
-from doubles.fakeesp32 import FakeEsp32, image_of
+from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 from targets import Raw, Slots, digest, fill, push_of, saves
 
 from ivota import OtaError, jsonfile, once
@@ -228,18 +228,22 @@ def test_where_a_download_goes_on_or_begins():
     known = {"version": "0.2", "md5sum": push.md5, "file_size": 5000}
     with Slots() as store:
 
-        def kind(blocks=16):
-            with installed("esp32", FakeEsp32(blocks)):
+        def kind(layout=OTA, running=None):
+            esp32 = FakeEsp32(layout=layout)
+            esp32.running = running or esp32.running
+            with installed("esp32", esp32):
                 target = Target()
                 once("slots").find(target, store.path + "/0.2", push)
                 return target.kind
 
         assert kind() is None
-        assert kind(0) == "firmware"  # no OTA slots: as it always was
+        assert kind(PLAIN) == "firmware"  # no OTA slots: as it always was
+        assert kind(ONE_SLOT) is None  # there is one, while the factory image runs
+        assert kind(ONE_SLOT, "ota_0") == "firmware"
         assert store.names() == []
         jsonfile.save(store.path + "/0.2.json", dict(known, slot="ota_1"))
         assert kind() == "partition"
-        assert kind(0) == "firmware"
+        assert kind(PLAIN) == "firmware"
         # A file that was begun is gone on with, unless it is an image's.
         jsonfile.save(store.path + "/0.2.json", known)
         assert kind() is None

@@ -546,6 +546,23 @@ def test_status_of_an_esp32_without_ivota(board, tree):
     assert "partition  ota_0 1536 KiB running" in ivota_board(board, "status", answer=False)
 
 
+PLAIN_ESP32 = (
+    (ROOT / "tests_host/device/doubles/fakeesp32.py").read_bytes()
+    + b"""
+Partition = FakeEsp32(layout=PLAIN).Partition
+Partition.find = lambda kind: [Partition("factory")]
+"""
+)
+
+
+@board_with(files={"/lib/esp32.py": PLAIN_ESP32})
+def test_status_of_an_esp32_without_ota_slots(board, tree):
+    """The variant that most people flash: nothing there names the partition that boots."""
+    assert ivota_board(board, "status")["partitions"] == [
+        {"label": "factory", "size": 65536, "ota": False, "running": True, "boot": True},
+    ]
+
+
 @pytest.mark.slow
 @board_with(files={"/lib/umqtt/robust.py": b"", "/data.txt": b"mine"})
 def test_remove_takes_only_its_own(board, tree, config):

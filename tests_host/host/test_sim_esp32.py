@@ -659,11 +659,32 @@ def test_images() -> None:
     assert is_valid(make_image("0.1", size=368))
 
 
+def test_an_esp32_without_slots(tmp_path: Path) -> None:
+    """As MicroPython's plain variant on a real one: nothing names what boots, or comes next."""
+    main = """
+from esp32 import Partition
+running = Partition(Partition.RUNNING)
+print(running.info()[0:2], running.info()[4], len(Partition.find(Partition.TYPE_APP)))
+boot, slot = lambda: Partition(Partition.BOOT), lambda: Partition("ota_0")
+for call in (boot, running.get_next_update, slot):
+    try:
+        call()
+    except OSError as error:
+        print(error.errno)
+"""
+    board = Board(tmp_path, plain=True, factory=False, files={"/main.py": main.encode()})
+    board.install()
+    assert _run(board) == ["(0, 0) factory 1", "2", "2", "2"]
+
+
 def test_slots_that_can_not_be(tmp_path: Path) -> None:
     for options in ({"slots": 4}, {"image": OLD}):
         with pytest.raises(ValueError, match="slots need an image"):
             Board(tmp_path, **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no flash"):
-        Board(tmp_path, fs="host", slots=4, image=OLD)
+    for options in ({"slots": 4, "image": OLD}, {"plain": True}):
+        with pytest.raises(ValueError, match="no flash"):
+            Board(tmp_path, fs="host", **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no slots"):
+        Board(tmp_path, plain=True, slots=4, image=OLD)
     with pytest.raises(ValueError, match="do not fit a slot of 4096"):
         Board(tmp_path, slots=1, image=OTHER).install()

@@ -1,4 +1,4 @@
-"""An `esp32` module for tests: two OTA slots of NOR flash, and what the boot loader makes of them.
+"""An `esp32` module for tests: OTA slots of NOR flash, and what the boot loader makes of them.
 
 with installed("esp32", FakeEsp32()) as esp32:
     ...
@@ -8,6 +8,9 @@ assert esp32.running == "ota_0"
 
 BLOCK = 4096
 TYPE_APP, TYPE_DATA = 0, 1
+ENOENT = 2
+# Partition tables: the OTA variant's, the plain variant's, and one with a single slot.
+OTA, PLAIN, ONE_SLOT = ("ota_0", "ota_1"), ("factory",), ("factory", "ota_0")
 IMAGE = b"\xe9\x01\0\0" + bytes(8)  # and the chip's id in two bytes
 
 
@@ -19,14 +22,15 @@ def image_of(size, chip=0, seed=1):
 
 
 class FakeEsp32:
-    """`blocks`: of each slot, 0 for a board without OTA. `fail`: a name, or a part of one, of an
-    operation that raises OSError: erase, program, read, set_boot, mark."""
+    """`blocks`: of each partition for an application. `layout`: which of them there are; the first
+    one runs. `fail`: a name, or a part of one, of an operation that raises OSError: erase,
+    program, read, set_boot, mark."""
 
-    def __init__(self, blocks=16, chip=0):
+    def __init__(self, blocks=16, chip=0, layout=OTA):
         self.slots = {}
-        for label in ("ota_0", "ota_1") if blocks else ("factory",):
-            self.slots[label] = bytearray(b"\xff" * (BLOCK * (blocks or 2)))
-        self.running = "ota_0" if blocks else "factory"
+        for label in layout:
+            self.slots[label] = bytearray(b"\xff" * (BLOCK * blocks))
+        self.running = layout[0]
         self.boot = self.running
         self.slots[self.running][:256] = image_of(256, chip)
         self.states = {self.running: "valid"}
@@ -38,8 +42,12 @@ class FakeEsp32:
 
         self.Partition = Partition
 
-    def other(self):
-        return "ota_1" if self.running == "ota_0" else "ota_0"
+    def other(self, label):
+        """The label that ESP-IDF names as the next after this one; a single slot's own."""
+        found = sorted(each for each in self.slots if each[:3] == "ota")
+        if not found:
+            raise OSError(ENOENT)
+        return found[(found.index(label) + 1) % len(found)] if label in found else found[0]
 
     def check(self, operation):
         if operation in self.fail:
@@ -49,7 +57,7 @@ class FakeEsp32:
         """What the boot loader does before anything runs."""
         if self.states.get(self.boot) == "pending":
             self.states[self.boot] = "aborted"
-            self.boot = "ota_1" if self.boot == "ota_0" else "ota_0"
+            self.boot = "factory" if "factory" in self.slots else self.other(self.boot)
         elif self.states.get(self.boot) == "new":
             self.states[self.boot] = "pending"
         self.running = self.boot
@@ -65,20 +73,25 @@ class _Partition:
     def __init__(self, id, block_size=BLOCK):
         chip = self.chip
         label = chip.boot if id == 0 else chip.running if id == 1 else id
-        if label not in chip.slots or block_size != BLOCK:
-            raise OSError(2)
+        # Without OTA slots nothing says which one boots.
+        if (
+            label not in chip.slots
+            or block_size != BLOCK
+            or id == 0
+            and chip.slots.keys() == {"factory"}
+        ):
+            raise OSError(ENOENT)
         self._label = label
         self._data = chip.slots[label]
 
     def info(self):
         number = sorted(self.chip.slots).index(self._label)
         size = len(self._data)
-        return (TYPE_APP, 16 + number, 0x10000 + number * size, size, self._label, False)
+        kind = 0 if self._label == "factory" else 16 + int(self._label[4:])
+        return (TYPE_APP, kind, 0x10000 + number * size, size, self._label, False)
 
     def get_next_update(self):
-        if "ota_1" not in self.chip.slots:
-            raise OSError(-261, "ESP_ERR_NOT_FOUND")
-        return type(self)(self.chip.other())
+        return type(self)(self.chip.other(self._label))
 
     def readblocks(self, block, buf, offset=0):
         self.chip.check("read")

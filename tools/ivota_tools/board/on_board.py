@@ -217,7 +217,10 @@ def partitions() -> list[Any]:
     except ImportError:
         return []
     running = Partition(Partition.RUNNING).info()[4]
-    boot = Partition(Partition.BOOT).info()[4]
+    try:
+        boot = Partition(Partition.BOOT).info()[4]
+    except OSError:  # ENOENT without OTA slots: the only image boots
+        boot = running
     return [
         {
             "label": info[4],

@@ -40,7 +40,8 @@ class Board:
     `fat_blocks`: of a second flash, beside the first, with a FAT in sectors of `fat_sector` bytes
     on it that is mounted at /fat. `record`: keep every operation of the flash (record.py).
     `slots`: makes it an ESP32 with two OTA slots of so many blocks on the same flash, of which
-    ota_0 holds `image` (image.py makes one) and otadata is blank.
+    ota_0 holds `image` (image.py makes one) and otadata is blank. `plain`: makes it an ESP32
+    without OTA slots, as most are.
     `console` is called with every line of the log, from another thread.
 
     One process after another runs on the same flash. `log` has what they printed and, as lines
@@ -65,14 +66,17 @@ class Board:
         record: bool = False,
         slots: int = 0,
         image: bytes | None = None,
+        plain: bool = False,
         console: Callable[[str], None] | None = None,
     ):
         if fs not in ("flash", "host"):
             raise ValueError(f"fs is flash or host, not {fs}")
-        if fs == "host" and (fat_blocks or record or slots):
+        if fs == "host" and (fat_blocks or record or slots or plain):
             raise ValueError("a board on the host's file system has no flash")
         if bool(slots) != bool(image):
             raise ValueError("slots need an image, and an image needs slots")
+        if plain and slots:
+            raise ValueError("a plain ESP32 has no slots")
         self.folder = folder
         self.bits = bits
         self.heap = heap
@@ -86,6 +90,7 @@ class Board:
         self.fat = Flash(folder / "fat.img", fat_blocks) if fat_blocks else None
         self.fat_sector = fat_sector
         self.image = image
+        self.plain = plain
         self.record = folder / "flash.log" if record else None
         self.log: list[str] = []
         self.power_cuts = 0  # processes ended by signal 9, save those that stop() ended
@@ -263,7 +268,10 @@ class Board:
         if self.heap:
             argv = [*argv, "-X", f"heapsize={self.heap}"]
         if self.flash:
-            place = [*self.flash.arguments(), str(self.record.resolve()) if self.record else ""]
+            place = self.flash.arguments()
+            if self.plain:
+                place = ["+", *place, "0"]
+            place = [*place, str(self.record.resolve()) if self.record else ""]
             if self.fat:
                 place += [*self.fat.arguments(), str(self.fat_sector)]
         else:

@@ -1,4 +1,4 @@
-"""The boot loader of a simulated ESP32, before the file system is there."""
+"""The boot loader of a simulated ESP32, before the file system is there; it may have no slots."""
 
 # As esp-idf's with rollback enabled, and no factory partition.
 
@@ -37,12 +37,13 @@ def mount(args):
     if fat:
         import _sim_fat
     blocks, slots = int(blocks), int(slots)
-    flash = _sim_flash.attach(image, state_path, blocks + 2 + 2 * slots, 0, kind)
+    blocks_of_all = blocks + 2 + 2 * slots if slots else blocks
+    flash = _sim_flash.attach(image, state_path, blocks_of_all, 0, kind)
     system = type(flash)(flash._base, blocks, flash._state, flash._words)
     if record:
         flash.record(record)
         system.record(record)
-    slot = _boot(flash, blocks, slots)
+    slot = _boot(flash, blocks, slots) if slots else 0
     if slot is None:
         print("sim: no bootable app")
         while True:  # a chip would reset again and again
@@ -53,7 +54,8 @@ def mount(args):
     vfs.mount(system, "/")
     if fat:
         _sim_fat.mount(fat[0], fat[1], int(fat[2]), int(fat[3]))
-    _run_image()
+    if slots:
+        _run_image()
 
 
 def _boot(flash, at, slots):

@@ -1,4 +1,4 @@
-"""`esp32` of a simulated board that has OTA slots: its partitions."""
+"""`esp32` of a simulated board: its partitions, with two OTA slots or without any."""
 
 # What is done seldom is loaded for it, since on a real board none of this is in the heap.
 
@@ -9,6 +9,7 @@ import machine
 from micropython import const
 
 # Of esp-idf; negative they are what MicroPython raises OSError with.
+_ENOENT = const(2)
 _INVALID_ARG = const(-0x102)
 _INVALID_SIZE = const(-0x104)
 _FLASH_OP_FAIL = const(-0x6001)
@@ -22,12 +23,15 @@ _path = None  # of the module that is loaded
 def _set(flash, blocks, slots, slot, path):
     global _flash, _running, _rows, _path
     _flash = flash
-    _rows = (
-        (0, 0x10, blocks + 2, slots, "ota_0"),
-        (0, 0x11, blocks + 2 + slots, slots, "ota_1"),
-        (1, 0x00, blocks, 2, "otadata"),
-        (1, 0x81, 0, blocks, "vfs"),
-    )
+    if slots:
+        _rows = (
+            (0, 0x10, blocks + 2, slots, "ota_0"),
+            (0, 0x11, blocks + 2 + slots, slots, "ota_1"),
+            (1, 0x00, blocks, 2, "otadata"),
+            (1, 0x81, 0, blocks, "vfs"),
+        )
+    else:  # the plain variant's table; its image is not on the flash here
+        _rows = (0, 0x00, blocks, 0, "factory"), (1, 0x81, 0, blocks, "vfs")
     _running = _rows[slot]
     _path = path.rpartition("/")[0] or "."
 
@@ -45,6 +49,10 @@ def _idf(name, *args):
     return getattr(module, name)(_flash, _rows[2][2], *args)
 
 
+def _ota():
+    return [row[4] for row in _rows if row[0] == 0 and row[1] >> 4 == 1]
+
+
 def _failed(error):
     if error:
         raise OSError(_FLASH_OP_FAIL)
@@ -60,13 +68,15 @@ class Partition:
         if block_size != 4096:
             raise ValueError("blocks of 4096 bytes only")
         if id == 0:
+            if not _ota():
+                raise OSError(_ENOENT)
             self._row = _rows[_idf("boot_slot")]
         elif id == 1:
             self._row = _running
         else:
             found = [row for row in _rows if row[4] == id]
             if not found:
-                raise OSError(2)
+                raise OSError(_ENOENT)
             self._row = found[0]
 
     @staticmethod
@@ -125,7 +135,12 @@ class Partition:
         _idf("set_boot", subtype & 15, first, blocks)
 
     def get_next_update(self):
-        return Partition("ota_1" if self._row[4] == "ota_0" else "ota_0")
+        found = _ota()
+        if not found:
+            raise OSError(_ENOENT)
+        # The one behind it, round and round; a single slot follows itself.
+        at = found.index(self._row[4]) + 1 if self._row[4] in found else 0
+        return Partition(found[at % len(found)])
 
     @classmethod
     def mark_app_valid_cancel_rollback(cls):
