@@ -55,11 +55,14 @@ def _work(job):
         try:
             yield from prepare.compare(base, header)
             begin = prepare.begin_slot if slot else prepare.begin
+            # From littlefs 2.11.3 on statvfs counts a file once more for each handle that is open
+            # while another one is closed; and modules are read from the bundle that is the base.
+            if base:
+                base.close()
             target = begin(header, push.path, client.state, slot)
+            base = prepare.open_base(client, header, slot)
             del prepare, begin  # leaves the heap to what is made
             target.digest = hashlib.sha256()
-            if base:
-                base.seek(0)
             file.seek(header.size)
             stream = DeflateIO(file, RAW, header.window)
             pieces = once("delta").pieces(stream, base, header.base_size, target.size)

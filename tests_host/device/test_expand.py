@@ -1,10 +1,13 @@
 """A delta or a compressed firmware on a board: what it becomes, what is refused, what is left."""
 
+import builtins
 import hashlib
 import io
 import os
 from binascii import hexlify, unhexlify
 
+import clientworld
+import vfs
 from bundles import bundle
 from clientworld import World
 from doubles.fakeesp32 import PLAIN, FakeEsp32, image_of
@@ -16,6 +19,9 @@ from ivota.codes import FAILED
 from ivota.patch import MOST, parse
 from support import patched, raises, read_file, write_file
 
+SKIP_ON = {
+    "test_a_delta_fits_beside_its_base_on_a_real_littlefs": ("cpython", "it has no littlefs"),
+}
 APP = [("app.py", b"def main():\n    pass\n"), ("data.bin", bytes(range(256)) * 60)]
 BASE = bundle(APP, version="0.1")
 RESULT = bundle(APP + [("more.py", b"x = 1\n" * 200)], version="0.2")
@@ -493,6 +499,140 @@ def test_the_steps_are_bounded():
             steps += 1
         assert steps >= len(big) // 4096
         assert len(fed) == len(turns) == steps
+
+
+class Handles:
+    """`open` and `os` of littlefs 2.11.3, for the file at `path`.
+
+    A handle that is closed makes the file's other handles dirty, and `statvfs` counts the blocks
+    of each of those once more.
+    """
+
+    BLOCK = 4096
+
+    def __init__(self, path, free):
+        self._path = path
+        self._free = free  # blocks
+        self._open = builtins.open
+        self.handles = []
+        self.asked = 0
+
+    def __enter__(self):
+        builtins.open = self.open
+        return self
+
+    def __exit__(self, *_error):
+        builtins.open = self._open
+
+    def open(self, path, *mode):
+        file = self._open(path, *mode)
+        return Handle(self, file) if path == self._path else file
+
+    def closed(self, handle):
+        if handle in self.handles:
+            self.handles.remove(handle)
+        for other in self.handles:
+            other.dirty = True
+
+    def statvfs(self, _path):
+        self.asked += 1
+        dirty = sum(handle.dirty for handle in self.handles)
+        free = max(0, self._free - dirty * (os.stat(self._path)[6] // self.BLOCK + 1))
+        return (self.BLOCK, self.BLOCK, 999, free, free, 0, 0, 0, 0, 255)
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+class Handle:
+    def __init__(self, owner, file):
+        self._owner = owner
+        self._file = file
+        self.dirty = False
+        owner.handles.append(self)
+
+    def close(self):
+        self._file.close()
+        self._owner.closed(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.close()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+def importing(path):
+    """`once` of a board that runs the bundle at `path`: each module is read from that file."""
+
+    def once_(name):
+        with open(path, "rb") as file:
+            file.read(1)
+        return once(name)
+
+    return once_
+
+
+def test_room_is_asked_for_while_the_base_is_closed():
+    """From littlefs 2.11.3 on a second handle makes the base count twice."""
+    with Board(patch(BASE, RESULT)) as board:
+        board.start()
+        board.push()
+        active = board.path + "/fw/0.1.bin"
+        free = len(RESULT) // 4096 + 4
+        with Handles(active, free) as handles, patched(files, os=handles):
+            with patched(expand, once=importing(active)):
+                with patched(prepare, once=importing(active)):
+                    board.spin(60, lambda: board.made.exiting or board.finals())
+        assert board.finals() == [] and read_file(board.path + "/fw/0.2.new") == RESULT
+        assert handles.asked >= 2 and handles.handles == []
+
+
+class Littlefs:
+    """A temporary folder on a littlefs in memory, of so many blocks."""
+
+    def __init__(self, blocks):
+        self._count = blocks
+        self._blocks = bytearray(4096 * blocks)
+
+    def readblocks(self, n, buf, offset=0):
+        at = n * 4096 + offset
+        buf[:] = self._blocks[at : at + len(buf)]
+
+    def writeblocks(self, n, buf, offset=0):
+        at = n * 4096 + offset
+        self._blocks[at : at + len(buf)] = buf
+
+    def ioctl(self, op, arg):
+        return {4: self._count, 5: 4096}.get(op, 0)
+
+    def __enter__(self):
+        vfs.VfsLfs2.mkfs(self)
+        vfs.mount(self, "/lfs")
+        return "/lfs"
+
+    def __exit__(self, *_error):
+        vfs.umount("/lfs")
+
+
+def test_a_delta_fits_beside_its_base_on_a_real_littlefs():
+    base = bundle(APP + [("large.bin", bytes(range(256)) * 400)], version="0.1")
+    result = bundle(APP + [("large.bin", bytes(range(256)) * 401)], version="0.2")
+    delta = patch(base, result)
+    # Both, the patch, small files and their folders: too few for the base twice.
+    blocks = (len(base) + len(result) + len(delta)) // 4096 + 20
+    with patched(clientworld, tmp_dir=lambda: Littlefs(blocks)):
+        with Board(delta, base) as board:
+            board.start()
+            board.push()
+            active = board.path + "/fw/0.1.bin"
+            with patched(expand, once=importing(active)), patched(prepare, once=importing(active)):
+                board.spin(60, lambda: board.made.exiting or board.finals())
+            assert board.finals() == [], board.finals()
+            assert read_file(board.path + "/fw/0.2.new") == result
 
 
 def test_the_previous_bundle_goes_only_for_want_of_room():
