@@ -35,7 +35,7 @@ def count(state, trial):
     key = "starts" if crash else "power_boots"
     state[key] = state.get(key, 0) + 1
     if crash and state[key] >= trial["limits"][0]:
-        return leave(state, "crashed in its trial", "death" in trial)
+        return leave(state, "crashed in its trial", "died" in trial)
     if not crash and state[key] > trial["limits"][1]:
         return leave(state, "restarted too often in its trial", False)
     save(state)

@@ -22,19 +22,6 @@ def _state():
         return {}
 
 
-def _record(state, error):
-    """Record what the version on trial died of, unless it did so itself."""
-    try:
-        if "died" not in state["trial"]:
-            _leave()
-            from bundlefs import save
-
-            state["trial"]["died"] = ("%s %s" % (type(error).__name__, error))[:100]
-            save(state)
-    except Exception as error:  # boot.py ends the trial in any case, only later
-        sys.print_exception(error)
-
-
 def _leave():
     """Forget the bundle that is mounted."""
     import vfs
@@ -55,8 +42,17 @@ except Exception as error:
     if "/app" not in sys.path:
         raise
     state = _state()
-    if state.get("trial"):
-        _record(state, error)
+    trial = state.get("trial")
+    if trial:
+        try:
+            if not isinstance(trial.get("died"), str):  # it has not recorded its death itself
+                _leave()
+                from bundlefs import save
+
+                trial["died"] = (type(error).__name__ + " " + str(error))[:100]
+                save(state)
+        except Exception as error:  # boot.py ends the trial in any case, only later
+            sys.print_exception(error)
         machine.reset()
     for path in (state.get("previous"), None):
         try:

@@ -20,14 +20,13 @@ if __file__[-3:] == ".py":
         if _line.rstrip() != b"# %08x" % _crc:
             raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
         del _copy, _line
-    except OSError as _error:
-        if _error.errno != errno.ENOENT:
+    except OSError as error:
+        if error.errno != errno.ENOENT:
             raise
         # Frozen into the firmware: there is no such file, and the boot loader verifies the image.
     del _crc, _next
 
 _STATE = "/ivota-state.json"
-_FOR_BOOT = "load", "save", "reset", "crashed", "disarm", "slot", "watch", "start", "md5_of"
 _DIR = 0x4000
 _FILE = 0x8000
 
@@ -273,11 +272,19 @@ def load():
             head, _, crc = text.rpartition(b'"crc": "')
             if crc == b'%08x"}' % crc32(head):
                 state = json.loads(text)
-                disarm(state)
-                return state
+                break
         except Exception:  # missing, or damaged in whatever way
             pass
-    return {}
+    else:
+        return {}
+    try:
+        # The note about a trial's watchdog (of ivota.startup): all but a soft reset stop that.
+        if state.get("armed") == 1 and not reset("SOFT_RESET"):
+            state["armed"] = 0
+            save(state)
+    except Exception:  # the active version starts even if the flash can't be written
+        pass
+    return state
 
 
 def save(state):
@@ -292,11 +299,11 @@ def save(state):
     os.rename(_STATE + "~", _STATE)
 
 
-def reset(kind):
-    """Whether this start follows a reset of that kind; False where the port has no such kind."""
+def reset(name):
+    """Whether this start follows a reset with the cause of that name; False if there is none."""
     import machine
 
-    return machine.reset_cause() == getattr(machine, kind + "_RESET", None)
+    return machine.reset_cause() == getattr(machine, name, None)
 
 
 def crashed(trial):
@@ -306,20 +313,11 @@ def crashed(trial):
     the cause of a panic and of `machine.reset()` is the same. No other reset counts: those of a
     USB port, a debugger or a weak supply are not the version's fault.
     """
-    died = trial.pop("died", None)  # evidence of one crash alone; the report takes the text
-    if died:
-        trial["death"] = died
-    return reset("WDT") or bool(died) and reset("HARD")
-
-
-def disarm(state):
-    """Delete the note about a trial's watchdog: only a soft reset leaves that armed."""
-    try:
-        if state.get("armed") == 1 and not reset("SOFT"):
-            state["armed"] = 0
-            save(state)
-    except Exception:  # the active version starts even if the flash can't be written
-        pass
+    died = trial.get("died")
+    if isinstance(died, str):  # evidence of one crash: in a list it was counted
+        trial["died"] = [died]
+        return reset("WDT_RESET") or reset("HARD_RESET")
+    return reset("WDT_RESET")
 
 
 def slot():
@@ -339,7 +337,7 @@ def watch():
     """
     import machine
 
-    if reset("SOFT"):
+    if reset("SOFT_RESET"):
         return
     for timeout in (60000, 8000):  # some ports take no more than eight seconds
         try:
@@ -364,7 +362,7 @@ def start(path, sums=None):
     sys.path[:0] = ["/app", "/app/lib"]
     # Of this module only the bundle stays in the heap, without what it was made by.
     Bundle.__init__ = Bundle._add = None  # type: ignore[method-assign]
-    for name in _FOR_BOOT:
+    for name in ("load", "save", "reset", "crashed", "slot", "watch", "start", "md5_of"):
         globals().pop(name, None)
 
 
@@ -382,4 +380,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 2a9f8920
+# 28a56e97

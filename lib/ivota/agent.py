@@ -4,8 +4,11 @@ import gc
 import sys
 
 import machine
+from micropython import const
 
 from ivota import line, once
+
+_SHARE = const(8)  # of the free heap is allocated between two collections
 
 client = None  # the application's way to it: `from ivota import agent`, then `agent.client`
 
@@ -13,9 +16,12 @@ client = None  # the application's way to it: `from ivota import agent`, then `a
 def run():
     """Run the client, and the application where a bundle brings one; restart when due."""
     global client
-    # What comes to stay should lie close together: a small heap must not be cut into pieces.
-    gc.threshold(1024)
+    # What comes to stay should lie close together: a small heap must not be cut into pieces. A
+    # collection takes as long as the heap is large, so it is due by the room there is.
+    gc.threshold(gc.mem_free() // _SHARE)
     client, application = once("startup").start(log)
+    gc.collect()
+    gc.threshold(gc.mem_free() // _SHARE)
     died = None
     try:
         if application is None:

@@ -17,9 +17,9 @@ def begin(client):
     ended = client.state.ended
     if ended:
         why = ended["why"]
-        death = ended.get("died") or ended.get("death")  # the latter once boot.py has counted it
-        if death:
-            why += ", " + death
+        if "died" in ended:
+            died = ended["died"]
+            why += ", " + (died[0] if isinstance(died, list) else died)  # in a list once counted
         once("outcome").post(
             client.state,
             client.dialect.report_progress(

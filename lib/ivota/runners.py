@@ -14,12 +14,7 @@ from ivota import describe, once
 _STACK = const(16384)
 # On the unix port an import takes 4.9 KiB for each level, since a path may have 4 KiB there, and
 # 8 KiB are kept back: with 24 KiB a thread overflowed, unseen, into what lay beside it.
-_STACK_UNIX = const(40960)
-
-
-def stack_bytes(platform):
-    """Bytes of the thread's stack on the port that `sys.platform` names."""
-    return _STACK_UNIX if platform in ("linux", "darwin") else _STACK
+_STACK_ELSEWHERE = const(40960)
 
 
 def start(client, then=None):
@@ -43,7 +38,7 @@ def start(client, then=None):
         if then:
             then(died)
 
-    before = _thread.stack_size(stack_bytes(sys.platform))
+    before = _thread.stack_size(_STACK if sys.platform == "esp32" else _STACK_ELSEWHERE)
     _thread.start_new_thread(body, ())
     _thread.stack_size(before or 0)
 

@@ -220,6 +220,30 @@ def test_without_an_application():
         assert FakeClient.made.ran == 1 and FakeClient.made.version == "0.1"
 
 
+def test_collections_are_due_by_the_room_there_is():
+    """One takes as long as the heap is large: every KiB, an application runs 12 times slower."""
+
+    class Gc:
+        def __init__(self, free):
+            self.free = free
+            self.thresholds = []
+
+        def mem_free(self):
+            return self.free
+
+        def threshold(self, size):
+            self.thresholds.append(size)
+
+        def collect(self):
+            pass
+
+    for free in (30_000, 80_000, 4_000_000):
+        gc = Gc(free)
+        with Board(), patched(agent, gc=gc), raises(Reset):
+            agent.run()
+        assert gc.thresholds and min(gc.thresholds) == free // 8
+
+
 def test_an_exit_without_restart_ends_quietly():
     class Client(FakeClient):
         restart = False

@@ -275,7 +275,7 @@ def test_the_third_recorded_death_is_the_end_and_rejects():
         assert [board.boot(FakeMachine.HARD_RESET) for _ in range(2)] == ["0.1"] * 2
         ended = board.state()["ended"]
         assert ended["version"] == "0.2" and ended["reject"] and "crash" in ended["why"]
-        assert ended["death"] == "ValueError 2"
+        assert ended["died"] == ["ValueError 2"]
         assert board.state()["trial"] is None and board.state()["previous"] is None
         assert board.state()["active"] == board.bin("0.1")
 
@@ -598,7 +598,7 @@ def test_nothing_is_left_in_the_heap():
             left = {name for name in board.left if name[:2] != "__"}
             assert left <= {"os", "sys", "folder", "name", "error"}, left
         kept = dir(sys.modules["bundlefs"])
-        for name in ("load", "save", "start", "slot", "watch", "crashed", "reset", "disarm"):
+        for name in ("load", "save", "start", "slot", "watch", "crashed", "reset"):
             assert name not in kept
 
 

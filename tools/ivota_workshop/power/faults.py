@@ -243,8 +243,8 @@ MISTAKES = (
         (
             (
                 "lib/bundlefs.py",
-                'return reset("WDT") or bool(died) and reset("HARD")',
-                "return True",
+                '    return reset("WDT_RESET")\n',
+                "    return True\n",
             ),
         ),
         by="random",
