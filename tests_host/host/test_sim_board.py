@@ -140,6 +140,85 @@ if "mark" not in os.listdir():
         assert board.read("/leaked") == b""
 
 
+IMPORTS = """
+import _thread, sys
+def imports(name):
+    for n in range(300):
+        for module in ("m%d" % n for n in range(8)):
+            __import__(module)
+            sys.modules.pop(module, None)
+    print(name, "is done")
+"""
+THREADS = {
+    "both import": f"{IMPORTS}_thread.start_new_thread(imports, ('thread',))\nimports('main')\n",
+    "a loop without a wait": f"""{IMPORTS}
+done = []
+_thread.start_new_thread(lambda: (imports("thread"), done.append(1)), ())
+while not done:
+    pass
+print("main is done")
+""",
+    "a wait in the system": f"""{IMPORTS}
+import socket
+server = socket.socket()
+server.bind(socket.getaddrinfo("127.0.0.1", 0)[0][-1])
+server.listen(1)
+server.settimeout(3)
+_thread.start_new_thread(imports, ("thread",))
+try:
+    server.accept()
+except OSError:
+    print("main is done")
+""",
+    "a lock": f"""{IMPORTS}
+lock = _thread.allocate_lock()
+lock.acquire()
+_thread.start_new_thread(lambda: (imports("thread"), lock.release()), ())
+with lock:
+    print("main is done")
+""",
+    "poll": f"""{IMPORTS}
+import select
+_thread.start_new_thread(imports, ("thread",))
+for n in range(100):
+    select.poll().poll(10)
+print("main is done")
+""",
+}
+
+
+@pytest.mark.parametrize("what", THREADS)
+def test_threads_take_turns(tmp_path: Path, what: str) -> None:
+    """The unix port has no lock between them: two that import would crash it."""
+    modules = {f"/m{n}.py": f"X{n} = {{'a': [{n}]}}\n".encode() for n in range(8)}
+    files: dict[str, bytes | Path] = {"/main.py": THREADS[what].encode(), **modules}
+    board = Board(tmp_path, factory=False, files=files, turns=True)
+    board.install()
+    with board:
+        board.power_on()
+        board.wait_log("thread is done")
+        board.wait_log("main is done")
+        board.wait_log("^REPL$")
+    assert sorted(_said(board)) == ["REPL", "main is done", "sim: stopped", "thread is done"]
+    assert board.crashes == 0 and not board.failure
+
+
+def test_a_crash_of_the_interpreter_is_no_end_of_a_board(tmp_path: Path) -> None:
+    main = """
+import machine
+if machine.reset_cause() == machine.PWRON_RESET:
+    machine._libc.func("i", "raise", "i")(11)
+print("cause", machine.reset_cause())
+"""
+    board = Board(tmp_path, factory=False, files={"/main.py": main.encode()}, turns=True)
+    board.install()
+    with board:
+        board.power_on()
+        board.wait_log("^cause 2$")
+    assert board.crashes == 1
+    assert "sim: the interpreter crashed (signal 11): not the board's fault; reset" in board.log
+
+
 @pytest.mark.parametrize("how", ["raise SystemExit", "import sys; sys.exit()", "soft_reset()"])
 def test_soft_reset(tmp_path: Path, bits: int, how: str) -> None:
     main = f"""

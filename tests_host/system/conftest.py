@@ -96,6 +96,7 @@ def agent(broker: Broker, name: str, tmp_path: Path, boards: list[Board]) -> Mak
             mpy=True,
             config=settings(name, port or broker.port, **changes),
             files=files,
+            turns=True,
         )
         boards.append(board)
         board.install()

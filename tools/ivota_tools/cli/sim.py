@@ -78,6 +78,7 @@ def board(
         bits=bits,
         heap=heap,
         config=chosen,
+        turns=True,
         # What the simulator itself takes of the heap is for measurements.
         console=lambda line: None if line.startswith("sim: heap ") else show(line),
     )

@@ -126,6 +126,7 @@ class Stage:
             config=config,
             files={"/owner.pub": self._public},
             mpy=True,
+            turns=True,
             console=lambda line: print(line, file=log),
         )
 

@@ -22,6 +22,9 @@ DEVICE = Path(__file__).parent / "device"
 # machine.reset_cause() of the esp32 port; a process that resets ends with its cause + 80.
 PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5
 _RESETS = {80 + HARD_RESET: HARD_RESET, 80 + SOFT_RESET: SOFT_RESET, -signal.SIGALRM: WDT_RESET}
+# What an interpreter dies of that has no lock between its threads, and how often it may.
+_CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE)
+_CRASHES_MOST = 20
 _RESET_NAMES = {HARD_RESET: "reset", SOFT_RESET: "soft reset", WDT_RESET: "watchdog reset"}
 
 
@@ -42,6 +45,8 @@ class Board:
     `slots`: makes it an ESP32 with two OTA slots of so many blocks on the same flash, of which
     ota_0 holds `image` (image.py makes one) and otadata is blank. `plain`: makes it an ESP32
     without OTA slots, as most are.
+    `turns`: its threads take turns (_sim_turns.py), for programs that have some; if the
+    interpreter crashes even so, the board says so and starts again, as after a panic.
     `console` is called with every line of the log, from another thread.
 
     One process after another runs on the same flash. `log` has what they printed and, as lines
@@ -67,6 +72,7 @@ class Board:
         slots: int = 0,
         image: bytes | None = None,
         plain: bool = False,
+        turns: bool = False,
         console: Callable[[str], None] | None = None,
     ):
         if fs not in ("flash", "host"):
@@ -91,11 +97,13 @@ class Board:
         self.fat_sector = fat_sector
         self.image = image
         self.plain = plain
+        self.turns = turns
         self.record = folder / "flash.log" if record else None
         self.log: list[str] = []
         self.power_cuts = 0  # processes ended by signal 9, save those that stop() ended
         self.resets = 0  # of every kind but power-on
         self.starts = 0  # processes
+        self.crashes = 0  # of the interpreter itself, after which it was started again
         self.reset_cause = PWRON_RESET
         self.deaths: list[Death] = []
         self.failure: str | None = None
@@ -267,6 +275,8 @@ class Board:
         argv = micropython(self.bits)
         if self.heap:
             argv = [*argv, "-X", f"heapsize={self.heap}"]
+        # Alone it takes nothing of a heap that is measured.
+        modules = "import _sim_turns, _sim_run" if self.turns else "import _sim_run"
         if self.flash:
             place = self.flash.arguments()
             if self.plain:
@@ -277,7 +287,7 @@ class Board:
         else:
             place = [str(self.root.resolve())] if self.root else []
         return subprocess.Popen(
-            [*argv, "-c", "import _sim_run", str(cause), self._mac(), *place],
+            [*argv, "-c", modules, str(cause), self._mac(), *place],
             # The simulator's own modules are found here by their bare names: a path would take
             # heap, more or less of it by where this machine has its folders.
             env={**os.environ, **self.env, "MICROPYPATH": ""},
@@ -295,6 +305,12 @@ class Board:
             self.resets += 1
             self._line(f"sim: {_RESET_NAMES[cause]}")
             return cause
+        if self.turns and code in _CRASHES and self.crashes < _CRASHES_MOST:
+            self.crashes += 1
+            self._line(
+                f"sim: the interpreter crashed (signal {-code}): not the board's fault; reset"
+            )
+            return HARD_RESET
         found = (flash.violation() for flash in self._flashes())
         violation = next((each for each in found if each), None)
         if code != -signal.SIGKILL or violation:

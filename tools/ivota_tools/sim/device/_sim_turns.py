@@ -1,0 +1,168 @@
+"""Threads that take turns, as on a board: the unix port has no lock around its interpreter.
+
+Without one, two threads that import destroy each other's dictionaries. So whoever runs Python
+holds the turn, and gives it away to sleep, to poll and to wait for a lock. A thread that wants
+the turn has the main thread give it away at its next jump back.
+"""
+
+import _thread
+import select
+import sys
+import time
+
+import micropython
+from _sim_flash import Flash
+from micropython import const
+
+_PAUSE_US = const(100)
+_PATIENCE = const(3000)  # pauses, until whoever holds the turn must be waiting in the system
+
+_turn = _thread.allocate_lock()
+_owner = None
+_asked = False
+_others = 0  # threads besides the main one
+_inside = 0  # 1 in a call of the flash: the file system around it must not be entered twice
+_main = _thread.get_ident()
+
+
+def take():
+    """Wait for the turn; from a thread that waits in a system call it is taken away."""
+    global _owner, _asked
+    me = _thread.get_ident()
+    left = _PATIENCE
+    while not _turn.acquire(0):
+        if not _asked and me != _main:
+            _asked = True
+            micropython.schedule(_pass_on, None)
+        time.sleep_us(_PAUSE_US)
+        left -= 1
+        if not left:
+            break
+    _owner = me
+
+
+def give():
+    """Give the turn away; a thread from which it was taken has none to give."""
+    global _owner
+    if _owner == _thread.get_ident():
+        _owner = None
+        _turn.release()
+
+
+def _pass_on(_):
+    global _asked
+    if _owner == _main and not _inside:
+        give()
+        time.sleep_us(5 * _PAUSE_US)
+        take()
+    _asked = False
+
+
+# Without `*args`, which takes heap: a finaliser may call this while the heap is locked.
+def _whole(method, default):
+    """The same method of a flash, in which the turn is not given away."""
+
+    def whole(flash, block, data, offset=default):
+        global _inside
+        _inside += 1
+        try:
+            return method(flash, block, data, offset)
+        finally:
+            _inside -= 1
+
+    return whole
+
+
+def _waiting(wait):
+    """The same function, which waits without the turn."""
+
+    def waits(*args):
+        if not _others:
+            return wait(*args)
+        give()
+        try:
+            return wait(*args)
+        finally:
+            take()
+
+    return waits
+
+
+class _Module:
+    """A module with some of its names replaced."""
+
+    def __init__(self, module, **names):
+        self._module = module
+        for name, value in names.items():
+            setattr(self, name, value)
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+
+class _Poll:
+    def __init__(self):
+        self._poll = select.poll()
+        for name in ("register", "unregister", "modify"):
+            setattr(self, name, getattr(self._poll, name))
+        for name in ("poll", "ipoll"):
+            setattr(self, name, _waiting(getattr(self._poll, name)))
+
+
+class _Lock:
+    def __init__(self):
+        self._lock = _thread.allocate_lock()
+        self.release = self._lock.release
+        self.locked = self._lock.locked
+
+    def acquire(self, wait=1, timeout=-1):
+        while not self._lock.acquire(0):
+            if not wait:
+                return False
+            give()
+            time.sleep_us(_PAUSE_US)
+            take()
+        return True
+
+    def __enter__(self):
+        self.acquire()
+
+    def __exit__(self, *_error):
+        self.release()
+
+
+def _start(body, args, *more):
+    global _others
+    if not _others:
+        take()
+    _others += 1
+
+    def run():
+        global _others
+        take()
+        try:
+            body(*args, *more)
+        except SystemExit:
+            pass
+        except BaseException as error:
+            sys.print_exception(error)
+        finally:
+            _others -= 1
+            give()
+
+    return _thread.start_new_thread(run, ())
+
+
+def _install():
+    """Have all that is imported from now on take turns."""
+    Flash.readblocks = _whole(Flash.readblocks, 0)
+    Flash.writeblocks = _whole(Flash.writeblocks, -1)
+    sleeps = {name: _waiting(getattr(time, name)) for name in ("sleep", "sleep_ms", "sleep_us")}
+    sys.modules["time"] = _Module(time, **sleeps)
+    sys.modules["select"] = _Module(select, poll=_Poll)
+    sys.modules["_thread"] = _Module(
+        _thread, start_new_thread=_start, allocate_lock=_Lock, LockType=_Lock
+    )
+
+
+_install()
