@@ -475,7 +475,7 @@ def test_status_during_a_trial_costs_no_start(board, tree):
     board.wait_printed("progress")
     seen = len(board.printed)
     said = ivota_board(board, "status", answer=False)
-    assert "on trial   0.2: 1 starts" in said
+    assert "on trial   0.2: 1 after a crash, 0 other starts" in said
     board.wait_starts("friendly")
     board.wait_printed("ivota: start", start=seen)
 

@@ -138,8 +138,8 @@ def _state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:
         rows.append(
             (
                 "on trial",
-                f"{trial.get('version', '?')}: {state.get('starts', 0)} starts, "
-                f"{state.get('power_boots', 0)} after power-on",
+                f"{trial.get('version', '?')}: {state.get('starts', 0)} after a crash, "
+                f"{state.get('power_boots', 0)} other starts",
             )
         )
     if state.get("outbox"):
