@@ -68,6 +68,8 @@ def examine_bundle(path, version):
                 if size != entry["size"]:
                     raise ValueError("the length of " + name)
                 count += 1
+                if count > _FILES:
+                    raise ValueError("more than %d files" % _FILES)
                 last = name
                 runs = runs or name in ("app.py", "app.mpy")
                 if name == "config.json":
@@ -86,8 +88,8 @@ def examine_bundle(path, version):
                 at = data.tell() + 511 & ~511
         if entry["format"] != 1 or entry["version"] != version:
             raise ValueError("version %s, format %s" % (entry["version"], entry["format"]))
-        if found or count > _FILES:
-            raise ValueError("%d files, %s is not listed" % (count, found))
+        if found:
+            raise ValueError("%s is not listed" % found)
         if not runs:
             raise ValueError("no app.py in it")
     # A list of any shape may stand in the file: whatever does not fit is the bundle's fault.

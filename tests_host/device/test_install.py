@@ -160,16 +160,26 @@ def test_files_that_are_not_in_order():
     refused(bundle(FILES[1:] + FILES[:1]), "order")
 
 
-def test_too_many_files():
-    with tmp_dir() as path:
-        with open(path + "/b.bin", "wb") as file:
-            names = ["app.py"] + ["f%03d" % n for n in range(299)]
-            file.write(bundle([], end=b"", files=[entry(name, b"") for name in names]))
-            for name in names:
-                file.write(member(name, b""))
-        with raises(OtaError, "300 files"):
-            for _ in examine_bundle(path + "/b.bin", "0.2"):
-                pass
+def test_how_many_files_a_board_takes():
+    for count, kind in ((256, None), (257, OtaError)):
+        with tmp_dir() as path:
+            with open(path + "/b.bin", "wb") as file:
+                names = ["app.py"] + ["f%03d" % n for n in range(count - 1)]
+                file.write(bundle([], end=b"", files=[entry(name, b"") for name in names]))
+                for name in names:
+                    file.write(member(name, b""))
+            try:
+                for _ in examine_bundle(path + "/b.bin", "0.2"):
+                    pass
+                assert kind is None
+            except OtaError as error:
+                assert kind and "more than 256 files" in error.message, error.message
+
+
+def test_names_that_littlefs_takes():
+    names = ["app.py", "data/\u65e5\u672c.txt", "logo (1).png", "M\u00fcller.txt", "\U0001f600"]
+    files = [(name, name.encode()) for name in sorted(names)]
+    assert steps_of(bundle(files)) == len(names)
 
 
 def test_no_application():

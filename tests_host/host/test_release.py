@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import re
 import subprocess
 import tarfile
 import zlib
@@ -12,8 +14,10 @@ import pytest
 
 from ivota_tools import toolchain
 from ivota_tools.common.project_files import CHECKOUT, LIBRARY
-from ivota_tools.firmware import bundle, release
+from ivota_tools.firmware import board_limits, bundle, mpy_file, release
 from ivota_tools.firmware.release import ReleaseError, packing
+
+MPY = b"M\x06\x00\x1f"
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +125,7 @@ def test_sources_stay_sources_when_asked(app, tmp_path):
 def test_a_folders_own_library_is_kept(app, tmp_path):
     (app / "lib" / "ivota").mkdir(parents=True)
     (app / "lib" / "ivota" / "mine.py").write_text("")
-    (app / "lib" / "bundlefs.mpy").write_bytes(b"M")
+    (app / "lib" / "bundlefs.mpy").write_bytes(MPY)
     names = members(release.pack(app, "1", out=tmp_path / "x.bin").path)[0]
     assert [name for name in names if name.startswith("lib/")] == [
         "lib/bundlefs.mpy",
@@ -202,21 +206,221 @@ def test_what_cannot_be_packed_is_refused(app, tmp_path):
     (app / "ivota.json").write_text("{}")
     refused("ivota.json is the name of a bundle's own file list")
     (app / "ivota.json").unlink()
-    (app / "é.txt").write_text("")
-    refused("letters, digits")
-    (app / "é.txt").unlink()
-    deep = app / ("d" * 60)
-    deep.mkdir()
-    (deep / ("f" * 60)).write_text("")
-    refused("at most 100")
-    (deep / ("f" * 60)).unlink()
-    (app / "app.mpy").write_bytes(b"M")
+    (app / "a\\b").write_text("")
+    refused("neither backslashes")
+    (app / "a\\b").unlink()
+    (app / "...x").mkdir()
+    (app / "...").mkdir()
+    (app / ".ivotaignore").write_text("!...\n")
+    (app / "..." / "x").write_text("")
+    refused("more in it than dots")
+    (app / "..." / "x").unlink()
+    (app / ("f" * 101)).write_text("")
+    refused("at most 100 bytes")
+    (app / ("f" * 101)).unlink()
+    (app / os.fsdecode(b"\xff")).write_text("")
+    refused("is UTF-8")
+    (app / os.fsdecode(b"\xff")).unlink()
+    refused("an application's name", application="x" * 129)
+    (app / "config.json").write_text('{"x": "%s"}' % ("y" * 16384))
+    refused("at most 16,384 bytes")
+    (app / "config.json").unlink()
+    (app / "app.mpy").write_bytes(MPY)
     refused("both app.py and app.mpy")
     (app / "app.mpy").unlink()
     (app / "app.py").unlink()
     refused("no app.py")
     with pytest.raises(ReleaseError, match="not a folder"):
         release.pack(tmp_path / "missing", "1", out=tmp_path / "x.bin")
+
+
+def test_limits_are_those_of_the_board():
+    """Each is a constant of lib/: what the tool lets through, a board takes."""
+
+    def constant(module, name):
+        source = (CHECKOUT / "lib" / "ivota" / f"{module}.py").read_text()
+        return int(re.search(rf"^{name} = const\((\w+)\)", source, re.M)[1], 0)
+
+    assert constant("examine", "_FILES") == board_limits.FILES
+    assert constant("jsonfile", "_MOST") == board_limits.JSON_SIZE
+    assert constant("trailer", "_HEADER") == board_limits.SIGNED_HEADER
+    assert constant("trailer", "_SIGNATURE") == board_limits.SIGNATURE
+    assert constant("patch", "MOST") - constant("patch", "_SIZE") == board_limits.BASE_VERSION
+    for path, text in (
+        ("lib/ivota/pushes.py", f"len(version) <= {board_limits.PUSHED_VERSION}"),
+        ("lib/ivota/examine.py", "size >> 30"),
+        ("lib/bundlefs.py", "size >> 30"),
+    ):
+        assert text in (CHECKOUT / path).read_text()
+    assert board_limits.FILE_SIZE >> 30 == 0 and (board_limits.FILE_SIZE + 1) >> 30
+    assert bundle.VERSION_MOST <= board_limits.PUSHED_VERSION
+    assert 4 * bundle.VERSION_MOST <= board_limits.BASE_VERSION
+
+
+def test_more_files_than_a_board_takes_are_refused(app, tmp_path):
+    for n in range(256 - 4 - 1):
+        (app / f"f{n:03d}").write_text("")
+    made = release.pack(app, "1", out=tmp_path / "x.bin")
+    assert len(made.files) == 256
+    (app / "one-more").write_text("")
+    with pytest.raises(ReleaseError, match="at most 256 files, and this one has 257, 2 of them"):
+        release.pack(app, "1", out=tmp_path / "x.bin")
+    with pytest.raises(ReleaseError, match="at most 256 files"):
+        bundle.read(as_the_cloud_may_get_it({f"f{n:03d}": b"" for n in range(257)}))
+
+
+def as_the_cloud_may_get_it(contents):
+    """A bundle that was not made by these tools."""
+    checks = bundle.check_contents
+    bundle.check_contents = lambda sizes: None
+    try:
+        return bundle.build(contents, "a", "1")
+    finally:
+        bundle.check_contents = checks
+
+
+HARD_NAMES = (
+    *(
+        "logo (1).png",
+        "Müller.txt",
+        "日本/設定.json",
+        "😀.txt",
+        'say "hi" {[].txt',
+        "a'b&c=#%.txt",
+    ),
+    *("no\u00a0break.txt", "d" * 99 + "/" + "f" * 100, "ü" * 50, "...x"),
+)
+
+
+def test_any_name_is_found_on_a_board(app, tmp_path):
+    """What the board's own code examines and mounts, on MicroPython."""
+    for name in HARD_NAMES:
+        (app / name).parent.mkdir(exist_ok=True)
+        (app / name).write_text(name, encoding="utf-8")
+    (app / ".ivotaignore").write_text("!...x\n")
+    made = release.pack(app, "1", out=tmp_path / "x.bin")
+    assert set(HARD_NAMES) < {file.path for file in release.inspect(made.path).files}
+    (tmp_path / "names.json").write_text(json.dumps(HARD_NAMES, ensure_ascii=False))
+    (tmp_path / "read.py").write_text(
+        "import json, vfs, bundlefs\n"
+        "from ivota.examine import examine_bundle\n"
+        "for _ in examine_bundle('x.bin', '1'): pass\n"
+        "vfs.mount(bundlefs.Bundle('x.bin'), '/b')\n"
+        "for name in json.load(open('names.json')):\n"
+        "    assert open('/b/' + name).read() == name, name\n"
+        "print('all')\n"
+    )
+    for bits in (64, 32):
+        ran = subprocess.run(
+            [*toolchain.micropython(bits), "read.py"],
+            cwd=tmp_path,
+            env={**os.environ, "MICROPYPATH": str(CHECKOUT / "lib") + ":.frozen"},
+            capture_output=True,
+            text=True,
+        )
+        assert ran.stdout == "all\n", ran.stdout + ran.stderr
+
+
+def test_what_the_ignore_file_and_its_defaults_leave_out(app, tmp_path):
+    for name in ("tests/test_app.py", "venv/bin/python", "lib/x/tests/y.py", "a~", "notes.md"):
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).write_text("this is no Python (")
+    (app / "venv" / "link").symlink_to("/")
+    (app / "pages" / "raw").mkdir()
+    (app / "pages" / "raw" / "index.psd").write_bytes(b"x")
+
+    def packed():
+        notes = []
+        made = release.pack(app, "1", out=tmp_path / "x.bin", note=notes.append)
+        own = {file.path for file in made.files if not file.path.startswith(bundle.UPDATER)}
+        return own - {"app.mpy", "empty.txt", "pages/index.html"}, notes
+
+    assert packed() == (
+        {"notes.md", "pages/raw/index.psd"},
+        [
+            "left out: a~, lib/x/tests/, tests/, venv/; a line such as !a~ in .ivotaignore takes "
+            "one back"
+        ],
+    )
+    # A byte order mark and Windows' line ends, as an editor may leave them.
+    (app / ".ivotaignore").write_bytes(b"\xef\xbb\xbf# mine\r\n*.md\r\n/pages/raw\r\n!a~\r\n")
+    assert packed()[0] == {"a~"}
+    (app / "tests" / "test_app.py").write_text("")
+    (app / ".ivotaignore").write_text("*\n!*/\n!*.py\n")
+    with pytest.raises(ReleaseError, match="in .*lib/x/tests/y.py"):
+        packed()
+
+
+def test_a_byte_order_mark_does_not_reach_the_board(app, tmp_path):
+    mark = b"\xef\xbb\xbf"
+    for name, text in (("app.py", b"def main():\n    pass\n"), ("x.json", b"{}"), ("x.txt", b"y")):
+        (app / name).write_bytes(mark + text)
+    for mpy in (True, False):
+        made = release.pack(app, "1", out=tmp_path / "x.bin", mpy=mpy)
+        contents = members(made.path)[2]
+        assert contents["x.json"] == b"{}" and contents["x.txt"] == mark + b"y"
+        assert contents.get("app.py") in (None, b"def main():\n    pass\n")
+    (app / "app.py").write_bytes(b"def main():\n    pass\n")
+    assert members(release.pack(app, "1", out=tmp_path / "y.bin").path)[2]["app.mpy"]
+
+
+VIPER = "import micropython\n@micropython.viper\ndef f(x: int) -> int:\n    return x\n"
+
+
+def test_native_code_stays_source_or_is_for_one_architecture(app, tmp_path):
+    for name, kind in (("fast", "viper"), ("faster", "native"), ("lib/fastest", "viper")):
+        (app / name).parent.mkdir(exist_ok=True)
+        (app / f"{name}.py").write_text(VIPER.replace("viper", kind))
+    notes = []
+    made = release.pack(app, "1", out=tmp_path / "x.bin", note=notes.append)
+    names = {file.path for file in made.files}
+    assert {"app.mpy", "fast.py", "faster.py", "lib/fastest.py"} < names
+    assert len(notes) == 3 and notes[0].startswith("fast.py stays source")
+    made = release.pack(app, "1", out=tmp_path / "x.bin", march="xtensawin", note=notes.append)
+    contents = members(made.path)[2]
+    assert contents["fast.mpy"][:4] == b"M\x06\x2b\x1f" and contents["app.mpy"][2] == 0
+    assert len(notes) == 3
+    assert mpy_file.architecture("ESP32-C3") == "rv32imc"
+    assert mpy_file.architecture("armv6m") == "armv6m"
+    with pytest.raises(ValueError, match="neither an architecture"):
+        mpy_file.architecture("z80")
+
+
+def test_compiled_files_that_no_board_imports(app, tmp_path):
+    for head, why in (
+        (b"M\x05\x02\x1f", "another MicroPython"),
+        (b"M\x06\x00\x3f", "63 bits"),
+        (b"M\x06\x2a\x1f", "version 6.2"),
+        (b"M", "not a .mpy file"),
+        (b"\x7fELF", "not a .mpy file"),
+        (b"M\x06\x17\x1f", "for armv7m, and --march says xtensawin"),
+    ):
+        (app / "old.mpy").write_bytes(head)
+        with pytest.raises(ReleaseError, match=f"^old.mpy: .*{why}"):
+            release.pack(app, "1", out=tmp_path / "x.bin", march="xtensawin")
+
+
+def test_an_application_without_main(app, tmp_path):
+    for source in ("", "def Main(): pass\n", "class A:\n    def main(self): pass\n", "main\n"):
+        (app / "app.py").write_text(source)
+        with pytest.raises(ReleaseError, match=r"app.py has no main\(\)"):
+            release.pack(app, "1", out=tmp_path / "x.bin")
+    for source in (
+        "async def main():\n    pass\n",
+        "from lib.x import main\n",
+        "from lib.x import *\n",
+        "import y as main\n",
+        "try:\n    from a import b as main\nexcept ImportError:\n    main = None\n",
+        "main = lambda: 1\n",
+    ):
+        (app / "app.py").write_text(source)
+        release.pack(app, "1", out=tmp_path / "x.bin")
+
+
+def test_sources_that_stay_sources_are_checked_too(app, tmp_path):
+    (app / "bad.py").write_text("def f(:\n")
+    with pytest.raises(ReleaseError, match="bad.py:1: SyntaxError"):
+        release.pack(app, "1", out=tmp_path / "x.bin", mpy=False)
 
 
 def test_a_checkout_without_its_library_says_so(app, tmp_path, library):

@@ -378,7 +378,9 @@ def test_resign_and_sign_a_ready_file(app, tmp_path):
     run("release", one, "--out", two, *sign, 2, "--resign")
     assert release.inspect(two).signed.sequence == 2
     (tmp_path / "image").write_bytes(b"\xe9" + bytes(100))
-    run("release", tmp_path / "image", "--version", "9", "--out", two, *sign, 3)
+    image = (tmp_path / "image", "--version", "9", "--out", two, *sign, 3)
+    assert "a version is released once" in run("release", *image, code=1).stderr
+    run("release", *image, "--overwrite")
     assert release.inspect(two).version == "9"
 
     def wrong(*arguments):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import importlib.util
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ivota_tools.board.errors import BoardError
+from ivota_tools.firmware.board_limits import config_problem
 
 # What a bundle's config.json must not have: it is for many boards (lib/ivota/overrides.py).
 IDENTITY = ("product_id", "device_name", "device_secret")
@@ -31,7 +33,10 @@ def read_config(path: Path, root: Path) -> bytes:
             f"the configuration {path} cannot be read ({error.strerror}): name the file that you "
             "wrote with --config"
         ) from None
-    parse_config(data, str(path), root)
+    data = data.removeprefix(codecs.BOM_UTF8)  # which the board's parser does not take
+    problem = config_problem(data, parse_config(data, str(path), root))
+    if problem:
+        raise BoardError(f"{path}: {problem}")
     return data
 
 

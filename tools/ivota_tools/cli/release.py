@@ -10,6 +10,7 @@ import typer
 
 from ..api_client import Client
 from ..firmware import release as releases
+from ..firmware.mpy_file import architecture
 from . import firmware_views as views
 from .terminal import AsJson, ask_passphrase, err, fail, out, print_json, reading, say, warn
 
@@ -31,6 +32,17 @@ def release(
         int | None, typer.Option(metavar="BYTES", help="Fill the file up to exactly this size.")
     ] = None,
     mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
+    march: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="Compile native and viper functions for this architecture or chip, such as "
+            "xtensawin or esp32. Default: their files stay source.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist with other bytes.")
+    ] = False,
     key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
     sequence: Annotated[
         int | None,
@@ -63,8 +75,11 @@ def release(
 
     With --from and --compress also what makes the same of less: the cloud gives
     each device the smallest that it can use. The same input gives the same bytes;
-    the time that is signed is SOURCE_DATE_EPOCH, else none.
+    the time that is signed is SOURCE_DATE_EPOCH, else none. A file .ivotaignore in
+    the folder names what stays out of the release, by the rules of .gitignore.
     """
+    if march is not None:
+        march = architecture(march)
     if version is not None:
         for sentence in releases.check_version(version):
             warn(sentence)
@@ -89,19 +104,22 @@ def release(
                 application=name,
                 pad_to=pad_to,
                 mpy=mpy,
+                march=march,
                 signer=signer,
+                replace=overwrite,
+                note=warn,
             )
         elif pad_to:
             fail(f"{source} is a file already: it cannot be padded")
         else:
             signer = _signer(key, sequence, target)
-            made = _ready_file(source, out_file, version, signer, resign)
+            made = _ready_file(source, out_file, version, signer, resign, overwrite)
             if not key and not upload and not base and not compress:
                 fail(
                     f"{source} is a file already: it can be signed with --key, given to --upload, "
                     "or be what --from and --compress write patches for"
                 )
-        patches = _patches(made, base or [], compress, signer, version)
+        patches = _patches(made, base or [], compress, signer, version, overwrite)
     shown = {**views.release_json(made), "patches": [views.release_json(each) for each in patches]}
     if upload:
         version = version or made.version
@@ -129,6 +147,7 @@ def _patches(
     compress: bool,
     signer: releases.Signer | None,
     version: str | None,
+    overwrite: bool,
 ) -> list[releases.Release]:
     """What --from and --compress ask for, as files beside `made`; with a bar for each."""
     if not bases and not compress:
@@ -159,6 +178,7 @@ def _patches(
                 signer=signer,
                 base_version=base_version,
                 version=version,
+                replace=overwrite,
                 progress=bar(what),
             )
             if patch:
@@ -174,6 +194,7 @@ def _ready_file(
     version: str | None,
     signer: releases.Signer | None,
     resign: bool,
+    overwrite: bool,
 ) -> releases.Release:
     if signer is None:
         if out_file:
@@ -181,7 +202,9 @@ def _ready_file(
         return releases.inspect(source)
     if out_file is None:
         fail("--out is missing: the file to write")
-    return releases.sign(source, signer, out=out_file, version=version, again=resign)
+    return releases.sign(
+        source, signer, out=out_file, version=version, again=resign, replace=overwrite
+    )
 
 
 def _signer(key: Path | None, sequence: int | None, target: str | None) -> releases.Signer | None:

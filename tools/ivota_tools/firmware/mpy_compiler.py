@@ -14,15 +14,21 @@ from ivota_tools.toolchain import cache_dir, mpy_cross
 _PACKAGE = ("-O2",)
 
 
-def compile_mpy(source: bytes, path: str) -> bytes:
+class NativeCodeError(ValueError):
+    """A function is `native`, `viper` or assembler, and nobody says for which processor."""
+
+
+def compile_mpy(source: bytes, path: str, march: str | None = None) -> bytes:
     """The .mpy of `source`, for the file `path` on a board, which its tracebacks name.
 
-    An application keeps its assertions; the updater's package and umqtt have none. Raises
+    An application keeps its assertions; the updater's package and umqtt have none. `march` is the
+    architecture for functions that are native code; without it they raise NativeCodeError. Raises
     ValueError with the compiler's own words if the source does not compile.
     """
     where = PurePosixPath(path)
-    ours = {where.stem, where.parent.name} & {"ivota", "bundlefs", "umqtt"}
-    return _compiled(source, path.lstrip("/"), _PACKAGE if ours else ())
+    if {where.stem, where.parent.name} & {"ivota", "bundlefs", "umqtt"}:
+        return _compiled(source, path.lstrip("/"), _PACKAGE)
+    return _compiled(source, path.lstrip("/"), (f"-march={march}",) if march else ())
 
 
 @cache
@@ -41,6 +47,8 @@ def _compiled(source: bytes, name: str, options: tuple[str, ...]) -> bytes:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
             said = done.stdout.decode(errors="replace").strip().replace(str(given), name)
+            if said.endswith("SyntaxError: invalid arch"):
+                raise NativeCodeError(f"{name} has native code")
             raise ValueError(f"{name} does not compile: {said}")
         os.replace(made, path)
     return path.read_bytes()

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .board_limits import SIGNATURE as SIGNATURE_SIZE
+from .board_limits import SIGNED_HEADER as HEADER_MOST
 from .bundle import ReleaseError, check_version
 
 if TYPE_CHECKING:  # cryptography takes its time, and only those who sign and verify need it
@@ -17,8 +19,6 @@ if TYPE_CHECKING:  # cryptography takes its time, and only those who sign and ve
 
 FORMAT = 1
 MAGIC = b"IVOTASIG"
-HEADER_MOST = 512  # bytes; a board reads no more
-SIGNATURE_SIZE = 384  # bytes: RSA-3072
 SEQUENCE_MOST = 0xFFFF_FFFF  # so that a Unix time may be one
 TARGET_MOST = 32  # characters
 _TIME_MOST = 1 << 40  # seconds
@@ -94,7 +94,7 @@ class Signer:
         raise ReleaseError(f"no signed firmware has exactly {size} bytes; try one more")
 
     def _header(self, size: int, sha256: str, version: str, kind: str) -> bytes:
-        return SignedHeader(
+        header = SignedHeader(
             version=version,
             sequence=self.sequence,
             target=self.target,
@@ -104,6 +104,12 @@ class Signer:
             time=self.time,
             key=self.key.public.id,
         ).encode()
+        if len(header) > HEADER_MOST:
+            raise ReleaseError(
+                f"the signed header takes {len(header)} bytes, and a board reads {HEADER_MOST}: "
+                "choose a shorter version or target"
+            )
+        return header
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import codecs
+import dataclasses
 import hashlib
 import io
 import re
 import tarfile
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...board.config import check_bundle_config
 from ...board.errors import BoardError
 from ...common import atomic_write
 from ...common.project_files import LIBRARY
-from .. import bundle
-from ..bundle import FILE_LIST, ReleaseError, check_path, check_version
-from ..mpy_compiler import compile_mpy
+from .. import bundle, mpy_file
+from ..bundle import ReleaseError, check_version
+from ..mpy_compiler import NativeCodeError, compile_mpy
 from ..signed_file import Signer, split
 from .inspection import Release, inspect
+from .source_folder import collect
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")  # of a file, on any system
 _COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')
@@ -39,22 +43,32 @@ def pack(
     application: str | None = None,
     pad_to: int | None = None,
     mpy: bool = True,
+    march: str | None = None,
     signer: Signer | None = None,
+    replace: bool = True,
+    note: Callable[[str], object] = lambda sentence: None,
 ) -> Release:
     """Packs `folder` into the bundle `out`, signs it if asked to, and returns what it is.
 
-    Adds `lib/ivota` and `lib/bundlefs` of this checkout unless the folder has its own. Hidden
-    files and `__pycache__` stay out. `.py` is compiled to `.mpy` unless `mpy` is false. `pad_to`
-    fills the file up behind the archive's end to exactly that many bytes, which do not compress.
-    `application` defaults to the folder's name. Raises ReleaseError.
+    Adds `lib/ivota` and `lib/bundlefs` of this checkout unless the folder has its own. What
+    `.ivotaignore` and its defaults name stays out. `.py` is compiled to `.mpy` unless `mpy` is
+    false; a file with native code only if `march` names the boards' architecture. `pad_to` fills
+    the file up behind the archive's end to exactly that many bytes, which do not compress.
+    `application` defaults to the folder's name. `replace`: also an `out` with other bytes. `note`
+    is told what else the caller should know. Raises ReleaseError.
     """
     check_version(version)
     if not folder.is_dir():
         raise ReleaseError(f"{folder} is not a folder; name the one that holds app.py")
-    sources = _collect(folder) | _library(folder)
-    if "config.json" in sources:
-        _check_config(sources["config.json"], folder)
-    contents = _contents(sources, mpy)
+    sources, left_out = collect(folder)
+    if left_out:
+        note(
+            f"left out: {', '.join(left_out)}; a line such as !{left_out[0]} in .ivotaignore "
+            "takes one back"
+        )
+    contents = _contents(sources | _library(folder), mpy, march, note)
+    if "config.json" in contents:
+        _check_config(contents["config.json"], sources["config.json"], folder)
     if "app.py" not in contents and "app.mpy" not in contents:
         raise ReleaseError(f"{folder} has no app.py; the board starts main() of that file")
     archive = bundle.build(contents, application or folder.resolve().name, version)
@@ -66,11 +80,18 @@ def pack(
                 f"the archive alone has {len(archive)} bytes: it cannot be padded to {pad_to}"
             )
         archive += hashlib.shake_256(b"ivota filler").digest(pad_to - len(archive))
-    return written(out, signer.sign(archive, version, "bundle") if signer else archive)
+    data = signer.sign(archive, version, "bundle") if signer else archive
+    return written(out, data, replace)
 
 
 def sign(
-    source: Path, signer: Signer, *, out: Path, version: str | None = None, again: bool = False
+    source: Path,
+    signer: Signer,
+    *,
+    out: Path,
+    version: str | None = None,
+    again: bool = False,
+    replace: bool = True,
 ) -> Release:
     """Signs the ready firmware file `source` into `out` and returns what that is.
 
@@ -88,16 +109,24 @@ def sign(
     if not version:
         raise ReleaseError(f"{source} does not say its version: name it with --version")
     if made.signed and signer.target is None:
-        signer = replace(signer, target=made.signed.target)
+        signer = dataclasses.replace(signer, target=made.signed.target)
     payload = split(source.read_bytes())[0]
     if made.kind == "bundle":
         _check_packed_config(payload, source)
-    return written(out, signer.sign(payload, version, made.kind))
+    return written(out, signer.sign(payload, version, made.kind), replace)
 
 
-def written(out: Path, data: bytes) -> Release:
-    """Puts a firmware file there and returns what it is. Raises ReleaseError."""
+def written(out: Path, data: bytes, replace: bool = True) -> Release:
+    """Puts a firmware file there and returns what it is.
+
+    `replace`: also where other bytes are. Raises ReleaseError.
+    """
     try:
+        if not replace and out.exists() and out.read_bytes() != data:
+            raise ReleaseError(
+                f"{out} exists with other bytes: a version is released once. Choose another "
+                "--version or --out, or replace the file with --overwrite"
+            )
         atomic_write.write(out, data)
     except OSError as error:
         raise ReleaseError(
@@ -106,33 +135,14 @@ def written(out: Path, data: bytes) -> Release:
     return inspect(out)
 
 
-def _collect(folder: Path, prefix: str = "") -> dict[str, Path]:
-    """Path in the bundle → file, of everything below `folder` that belongs into a bundle."""
-    found: dict[str, Path] = {}
-    for entry in sorted(folder.iterdir()):
-        name = prefix + entry.name
-        if entry.name.startswith(".") or entry.name == "__pycache__" or entry.suffix == ".pyc":
-            continue
-        if entry.is_symlink():
-            raise ReleaseError(f"{name} is a link; put the file itself in its place")
-        if entry.is_dir():
-            found |= _collect(entry, name + "/")
-        elif not entry.is_file():
-            raise ReleaseError(f"{name} is neither a file nor a folder")
-        elif name == FILE_LIST:
-            raise ReleaseError(f"{name} is the name of a bundle's own file list; rename it")
-        else:
-            found[name] = entry
-    return found
-
-
 def _library(folder: Path) -> dict[str, Path]:
     """The updater's own files, for a folder that does not bring them."""
     found: dict[str, Path] = {}
     if not (folder / "lib" / "ivota").is_dir():
         if not (LIBRARY / "ivota").is_dir():
             raise ReleaseError(f"{LIBRARY / 'ivota'} is missing; run from a whole checkout")
-        found |= _collect(LIBRARY / "ivota", "lib/ivota/")
+        modules = collect(LIBRARY / "ivota")[0]
+        found |= {f"lib/ivota/{name}": path for name, path in modules.items()}
     if not any((folder / "lib" / f"bundlefs{suffix}").exists() for suffix in (".py", ".mpy")):
         if not (LIBRARY / "bundlefs.py").is_file():
             raise ReleaseError(f"{LIBRARY / 'bundlefs.py'} is missing; run from a whole checkout")
@@ -140,24 +150,47 @@ def _library(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _contents(sources: dict[str, Path], mpy: bool) -> dict[str, bytes]:
+def _contents(
+    sources: dict[str, Path], mpy: bool, march: str | None, note: Callable[[str], object]
+) -> dict[str, bytes]:
+    """Path in the bundle → bytes, as a board is to have them. Raises ReleaseError."""
+    data = {name: path.read_bytes() for name, path in sources.items()}
+    for name in data:
+        # An editor's byte order mark: it is no JSON on a board, and not in every Python either.
+        if name.endswith((".py", ".json")):
+            data[name] = data[name].removeprefix(codecs.BOM_UTF8)
+    python = {name: source for name, source in data.items() if name.endswith(".py")}
+    if "app.py" in python:
+        _check_main(python["app.py"], sources["app.py"])
     contents: dict[str, bytes] = {}
-    for name, source in sources.items():
-        target = name
-        if mpy and name.endswith(".py"):
-            target = name[:-3] + ".mpy"
-            if target in sources:
-                raise ReleaseError(f"the folder holds both {name} and {target}; remove one")
-        check_path(target)
-        contents[target] = _compile(name, source) if target != name else source.read_bytes()
+    for name, source in data.items():
+        if name.endswith(".mpy"):
+            problem = mpy_file.problem(source, march)
+            if problem:
+                raise ReleaseError(f"{name}: {problem}")
+        elif name in python:
+            if f"{name[:-3]}.mpy" in data:
+                raise ReleaseError(f"the folder holds both {name} and {name[:-3]}.mpy; remove one")
+            try:
+                compiled = _compile(name, source, sources[name], march)
+            except NativeCodeError:
+                if mpy:
+                    note(
+                        f"{name} stays source, for the board to compile: it has native code. "
+                        "--march compiles it, for one architecture or chip"
+                    )
+            else:
+                if mpy:
+                    name, source = f"{name[:-3]}.mpy", compiled
+        contents[name] = source
     return contents
 
 
-def _check_config(source: Path, folder: Path) -> None:
+def _check_config(data: bytes, source: Path, folder: Path) -> None:
     """What overrides the board's configuration, checked by the code that the board will have."""
     # A package of the folder's own may know other keys, and is not run here.
     library = None if (folder / "lib" / "ivota").is_dir() else LIBRARY.parent
-    _refuse_config(source.read_bytes(), library, source)
+    _refuse_config(data, library, source)
 
 
 def _check_packed_config(archive: bytes, source: Path) -> None:
@@ -176,12 +209,44 @@ def _refuse_config(data: bytes, library: Path | None, source: Path) -> None:
         raise ReleaseError(f"{error} (in {source})") from None
 
 
-def _compile(name: str, source: Path) -> bytes:
+def _compile(name: str, source: bytes, place: Path, march: str | None) -> bytes:
     """The .mpy of one source; the name inside it is the bundle's, so that it is reproducible."""
     try:
-        return compile_mpy(source.read_bytes(), name)
+        return compile_mpy(source, name, march)
+    except NativeCodeError:
+        raise
     except ValueError as error:
         said = str(error)
-        place = _COMPILE_PLACE.findall(said)
-        where = f"{name}:{place[-1]}" if place else name
-        raise ReleaseError(f"{where}: {said.splitlines()[-1]} (in {source})") from None
+        found = _COMPILE_PLACE.findall(said)
+        where = f"{name}:{found[-1]}" if found else name
+        raise ReleaseError(f"{where}: {said.splitlines()[-1]} (in {place})") from None
+
+
+def _check_main(source: bytes, place: Path) -> None:
+    """Raises ReleaseError for an app.py in which nothing binds `main`."""
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return  # the compiler says what is wrong
+    if not any(_binds_main(node) for node in _at_the_top(module)):
+        raise ReleaseError(f"{place} has no main(), which the board starts")
+
+
+def _at_the_top(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module, without those in functions and classes."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(
+            child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+        ):
+            yield from _at_the_top(child)
+
+
+def _binds_main(node: ast.AST) -> bool:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name == "main"
+    if isinstance(node, ast.Name):
+        return node.id == "main" and isinstance(node.ctx, ast.Store)
+    if isinstance(node, ast.alias):
+        return node.name == "*" or (node.asname or node.name) == "main"
+    return False

@@ -21,13 +21,14 @@ def make_patch(
     signer: Signer | None = None,
     base_version: str | None = None,
     version: str | None = None,
+    replace: bool = True,
     progress: Callable[[float], object] = lambda share: None,
 ) -> Release | None:
     """Writes into `out` what a board makes `made` of: a delta from the firmware file `base`, or,
     where that is None, the compressed firmware. None where it would be no smaller than `made`.
 
-    A signed patch needs a signer; it is signed as `version`, by default that of `made`. Raises
-    ReleaseError, OSError where a file cannot be read.
+    A signed patch needs a signer; it is signed as `version`, by default that of `made`. `replace`:
+    also an `out` with other bytes. Raises ReleaseError, OSError where a file cannot be read.
     """
     old, name = b"", ""
     if base:
@@ -56,7 +57,7 @@ def make_patch(
         data = signer.sign(data, version, "patch")
     if len(data) >= len(whole):
         return None
-    return written(out, data)
+    return written(out, data, replace)
 
 
 def apply_patch(file: Path, base: Path | None) -> bytes:

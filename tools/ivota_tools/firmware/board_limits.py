@@ -1,0 +1,34 @@
+"""The limits of a board that a firmware or a configuration can exceed: here, and nowhere else.
+
+Each is a constant of `lib/`, and a test compares the two. Whatever makes or accepts a file for a
+board checks it against these, so that no board downloads what it must reject.
+"""
+
+from __future__ import annotations
+
+import json
+
+FILES = 256  # in a bundle, without its file list
+FILE_SIZE = (1 << 30) - 1  # bytes: more does not fit into a board's small integers
+JSON_SIZE = 16384  # bytes of config.json and of /ivota.json
+PUSHED_VERSION = 64  # characters
+BASE_VERSION = 255  # bytes, in a patch
+SIGNED_HEADER = 512  # bytes
+SIGNATURE = 384  # bytes: RSA-3072
+
+# Of MicroPython 1.25 and newer.
+MPY_VERSION = 6
+MPY_NATIVE_VERSION = 3  # the sub-version, which only native code has to match
+SMALL_INT_BITS = 31
+
+# What the board adds when it keeps a copy of /ivota.json.
+_KEPT = ', "mark": [4294967295, 4294967295], "crc": "00000000"}'
+
+
+def config_problem(data: bytes, settings: object) -> str | None:
+    """Why a board cannot read the configuration `data`, or keep a copy of its `settings`."""
+    kept = json.dumps({"config": settings}, ensure_ascii=False)[:-1] + _KEPT
+    size = max(len(data), len(kept.encode(errors="replace")))
+    if size > JSON_SIZE:
+        return f"it takes {size:,} bytes, and a board reads at most {JSON_SIZE:,}"
+    return None
