@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import contextmanager
 
+import esp32_images
 import pytest
 from cloud_support import Device
 from pages_support import PASSWORD, Visitor
@@ -23,6 +24,7 @@ from ivota_tools.cli import devices
 from ivota_tools.cloud import Cloud
 from ivota_tools.demo import command as play
 from ivota_tools.firmware import release as releases
+from ivota_tools.sim.esp32_image import make_image
 
 IVOTA = [sys.executable, "-m", "ivota_tools"]
 
@@ -321,6 +323,25 @@ def test_an_upload_says_how_far_it_is(cloud, tmp_path):
     with Client(cloud.api_url) as client:
         client.upload(path, "slow", progress=shares.append)
     assert shares == sorted(shares) and len(shares) > 3 and shares[-1] == 1.0
+
+
+def test_the_application_is_cut_out_of_a_whole_flash(cloud, tmp_path):
+    application = make_image("1.1", chip=5, size=20_000)
+    (tmp_path / "board.bin").write_bytes(esp32_images.combined(application, 5))
+    whole = quick("inspect", tmp_path / "board.bin").stdout
+    for part in ("esp32-flash", "boot loader, partition table", "esp32c3", "itself as ivota 1.1"):
+        assert part in whole
+    done = run(
+        *("release", tmp_path / "board.bin", "--version", "cut", "--upload", "--json"), cloud=cloud
+    )
+    assert "its application alone" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["kind"], found["size"], found["image"]["chip"]) == (
+        *("esp32-image", 20_000, "esp32c3"),
+    )
+    assert (tmp_path / "board-app.bin").read_bytes() == application
+    quick("release", tmp_path / "board.bin", "--out", tmp_path / "y.bin")
+    assert (tmp_path / "y.bin").read_bytes() == application
 
 
 def test_an_image_is_uploaded_as_it_is(cloud, tmp_path):

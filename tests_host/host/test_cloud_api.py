@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 
+import esp32_images
 import httpx
 import pytest
 import sqlalchemy as sa
@@ -21,6 +22,9 @@ from ivota_tools.cloud.api import routes as api_module
 from ivota_tools.cloud.mqtt.session import Address
 from ivota_tools.cloud.store import firmware_store, models
 from ivota_tools.firmware import bundle
+from ivota_tools.firmware.signed_file import Signer
+from ivota_tools.firmware.signing_keys import generate, load_private
+from ivota_tools.sim.esp32_image import make_image
 
 
 def make_bundle(version="0.2", application="blinky"):
@@ -78,6 +82,10 @@ def test_a_long_version_is_warned_of(api, tmp_path):
         (make_bundle("0.2"), "0.3", 422, "'0.2'"),
         (make_bundle("0.2")[:-1500], "0.2", 422, "damaged"),
         (b"x" * 1_000_001, "1", 413, "at most 1000000 bytes"),
+        (b"\x1f\x8b" + bytes(100), "1", 422, ".gz file: unpack it"),
+        (b"PK\x03\x04" + bytes(100), "1", 422, ".zip file: unpack it"),
+        (esp32_images.combined(make_image("1")), "1", 422, "the application alone"),
+        (make_image("1", size=9_000)[:-100], "1", 422, "cut off"),
     ],
 )
 def test_refused_uploads_leave_nothing(cloud, http, data, version, status, words):
@@ -164,11 +172,42 @@ def test_a_name_that_only_one_product_has_is_enough(cloud, api):
             api.device("same")
 
 
+def test_another_content_under_a_version_is_refused(cloud, api, tmp_path):
+    path = tmp_path / "x.bin"
+    image = make_image("1", size=9_000)
+    for first, other, version in (
+        (make_bundle("t1"), make_bundle("t1"), None),
+        (image, make_image("1", size=9_000, like="2"), "t2"),
+        (b"a model", b"another", "t3"),
+    ):
+        path.write_bytes(first)
+        found = api.upload(path, version)["firmware"]["id"]
+        before = stored(cloud)
+        path.write_bytes(other)
+        with pytest.raises(
+            ApiError, match=f"another content .number {found}.*new version"
+        ) as caught:
+            api.upload(path, version)
+        assert caught.value.status == 409 and stored(cloud) == before
+        path.write_bytes(first)
+        assert api.upload(path, version)["firmware"]["id"] == found
+    path.write_bytes(image)
+    assert api.upload(path, "t3", "another")["firmware"]["id"] > found
+
+
+def test_an_image_without_a_description_is_warned_of(api, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"\xe9" + bytes(1000))
+    assert "OTA slot" in api.upload(tmp_path / "x.bin", "w1")["warnings"][0]
+
+
 def test_the_newest_upload_of_a_version_is_meant(cloud, api, tmp_path):
     path = tmp_path / "x.bin"
+    generate(tmp_path / "owner.key", None)
+    key = load_private(tmp_path / "owner.key", lambda: "")
     ids = []
-    for data in (make_bundle("n1"), make_bundle("n1")):
-        path.write_bytes(data)
+    data = make_bundle("n1")
+    for sequence in (1, 2):  # signed again, it is the same content
+        path.write_bytes(Signer(key, sequence).sign(data, "n1", "bundle"))
         ids.append(api.upload(path)["firmware"]["id"])
     with Device(cloud.mqtt_port, "P", "newest") as device:
         device.hello("0.1")

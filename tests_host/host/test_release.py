@@ -1,21 +1,27 @@
 """Bundles: their bytes, what may be in them, and what damaged ones are answered."""
 
+import bz2
+import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import subprocess
 import tarfile
+import zipfile
 import zlib
 from pathlib import Path
 
+import esp32_images
 import pytest
 
 from ivota_tools import toolchain
 from ivota_tools.common.project_files import CHECKOUT, LIBRARY
 from ivota_tools.firmware import board_limits, bundle, mpy_file, release
 from ivota_tools.firmware.release import ReleaseError, packing
+from ivota_tools.sim.esp32_image import make_image
 
 MPY = b"M\x06\x00\x1f"
 
@@ -454,7 +460,84 @@ def test_inspecting_an_image(tmp_path):
     path.write_bytes(b"\xe9" + bytes(99))
     found = release.inspect(path)
     assert (found.kind, found.size, found.payload_size) == ("esp32-image", 100, 100)
-    assert (found.version, found.application, found.files) == (None, None, ())
+    assert (found.version, found.application, found.files, found.image) == (None, None, (), None)
+    assert "does not describe its application" in release.warnings(found)[0]
+    path.write_bytes(make_image("1.1", chip=5, size=20_000))
+    found = release.inspect(path)
+    assert release.warnings(found) == [] and found.kind == "esp32-image"
+    image = found.image
+    assert (image.chip, image.version, image.project) == ("esp32c3", "1.1", "ivota")
+    assert (image.esp_idf, image.compiled, image.size) == ("v5.4", "Jan  1 2025 00:00:00", 20_000)
+
+
+def test_a_damaged_image_is_refused(tmp_path):
+    path = tmp_path / "firmware.bin"
+    good = make_image("1.1", size=20_000)
+    path.write_bytes(good + b"what follows is nobody's")
+    assert release.inspect(path).image.size == 20_000
+    flipped = bytearray(good)
+    flipped[9_000] ^= 1
+    for data, why in (
+        (good[:-1], "cut off"),
+        (good[:300], "cut off"),
+        (good[:1] + b"\0" + good[2:], "segments"),
+        (flipped, "not those that were built"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ReleaseError, match=f"image is damaged: .*{why}"):
+            release.inspect(path)
+    # Without a digest it is the checksum that is right or wrong.
+    plain = bytearray(good[:-32])
+    plain[23] = 0
+    path.write_bytes(plain)
+    assert release.inspect(path).image.size == 20_000 - 32
+    plain[9_000] ^= 1
+    path.write_bytes(plain)
+    with pytest.raises(ReleaseError, match="damaged"):
+        release.inspect(path)
+
+
+@pytest.mark.parametrize("start", (None, 0))
+@pytest.mark.parametrize("chip", esp32_images.STARTS)
+def test_an_image_of_a_whole_flash_is_told_apart_and_cut(chip, start, tmp_path):
+    application = make_image("1.1", chip=chip, size=30_000)
+    path = tmp_path / "whole.bin"
+    path.write_bytes(esp32_images.combined(application, chip, start=start) + b"\xff" * 100)
+    found = release.inspect(path)
+    assert found.kind == "esp32-flash" and found.image.version == "1.1"
+    with pytest.raises(ReleaseError, match="app-bin"):
+        release.check_usable(found)
+    made = release.cut_application(found, out=tmp_path / "app.bin")
+    assert made.kind == "esp32-image" and made.path.read_bytes() == application
+    release.check_usable(made)
+
+
+def test_a_whole_flash_without_an_application(tmp_path):
+    path = tmp_path / "whole.bin"
+    data = esp32_images.combined(b"")
+    path.write_bytes(data)
+    with pytest.raises(ReleaseError, match="without an application"):
+        release.inspect(path)
+    # And a boot loader alone is an image that no slot takes.
+    path.write_bytes(esp32_images.boot_loader(0))
+    assert release.warnings(release.inspect(path))
+
+
+@pytest.mark.parametrize(
+    "pack, name",
+    [(gzip.compress, ".gz"), (bz2.compress, ".bz2"), (lzma.compress, ".xz"), (None, ".zip")],
+)
+def test_compressed_files_are_told_apart(pack, name, tmp_path):
+    path = tmp_path / "x"
+    if pack:
+        path.write_bytes(pack(b"firmware" * 1000))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("firmware.bin", "x")
+    found = release.inspect(path)
+    assert found.kind == "compressed"
+    with pytest.raises(ReleaseError, match=f"{name} file: unpack it"):
+        release.check_usable(found)
 
 
 def test_a_damaged_bundle_is_refused(app, tmp_path):

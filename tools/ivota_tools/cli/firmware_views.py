@@ -39,6 +39,15 @@ def release_table(release: Release, every: bool = False) -> Table:
         table.add_row("archive", f"{release.archive_size:,} bytes")
     elif release.version:
         table.add_row("version", Text(release.version))
+    if release.image:
+        found_image = release.image
+        if release.kind == "esp32-flash":
+            table.add_row("inside", "boot loader, partition table, and an application of")
+        table.add_row("image", f"{found_image.size:,} bytes")
+        table.add_row("chip", found_image.chip)
+        about = f"{found_image.project} {found_image.version}".strip()
+        table.add_row("describes", Text(f"itself as {about}" if about else "nothing"))
+        table.add_row("built", Text(f"{found_image.compiled}, with ESP-IDF {found_image.esp_idf}"))
     if release.patch and release.does:
         found, does = release.patch, release.does
         table.add_row("makes", f"a {found.kind} of {found.result_size:,} bytes")

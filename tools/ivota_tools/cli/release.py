@@ -113,8 +113,13 @@ def release(
             fail(f"{source} is a file already: it cannot be padded")
         else:
             signer = _signer(key, sequence, target)
+            cut = _without_boot_loader(source, out_file, signer is None, overwrite)
+            if cut:
+                source, out_file = cut, out_file if signer else None
             made = _ready_file(source, out_file, version, signer, resign, overwrite)
-            if not key and not upload and not base and not compress:
+            for sentence in releases.warnings(made):
+                warn(sentence)
+            if not key and not upload and not base and not compress and not cut:
                 fail(
                     f"{source} is a file already: it can be signed with --key, given to --upload, "
                     "or be what --from and --compress write patches for"
@@ -186,6 +191,26 @@ def _patches(
             else:
                 warn(f"{what} it is no smaller than the full firmware: left out")
     return found
+
+
+def _without_boot_loader(
+    source: Path, out_file: Path | None, last: bool, overwrite: bool
+) -> Path | None:
+    """The file with the application of an image of a whole flash; None where it is none.
+
+    `last`: nothing else is made of it, so that `out_file` is for it.
+    """
+    found = releases.inspect(source)
+    if found.kind != "esp32-flash":
+        releases.check_usable(found)
+        return None
+    place = out_file if last and out_file else source.with_name(f"{source.stem}-app.bin")
+    made = releases.cut_application(found, out=place, replace=overwrite)
+    warn(
+        f"{source} is an image of a whole flash; an update is its application alone, which is in "
+        f"{place} now ({made.size:,} bytes)"
+    )
+    return place
 
 
 def _ready_file(

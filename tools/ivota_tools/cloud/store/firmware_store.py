@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from ...firmware import patch, release
 from ...firmware.patch import Patch
+from ...firmware.signed_file import split
 from ..accounts import audit_log
 from ..mqtt.protocol import NAME_MOST
 from .database import Database
@@ -60,17 +61,15 @@ class Upload:
         self._md5.update(data)
         self._sha256.update(data)
 
-    def keep(self, folder: Path) -> str:
-        """Moves the whole file to its lasting place and returns its SHA-256.
+    def keep(self, folder: Path) -> None:
+        """Moves the whole file to its lasting place.
 
         Raises FirmwareError where the disk is full.
         """
         self.flush()
-        sha256 = self._sha256.hexdigest()
         with _storing():
             os.fsync(self._file.fileno())
-            self.path.replace(stored(folder, sha256))
-        return sha256
+            self.path.replace(stored(folder, self.sha256))
 
     def flush(self) -> None:
         """So that the file itself can be read. Raises FirmwareError where the disk is full."""
@@ -80,6 +79,10 @@ class Upload:
     @property
     def md5(self) -> str:
         return self._md5.hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
 
 
 @contextlib.contextmanager
@@ -120,7 +123,8 @@ def register(
     """Keeps an upload and returns its record, with warnings. Raises FirmwareError.
 
     A bundle says itself what it is; of anything else the uploader must name the version. The same
-    file under the same version is one firmware, however often it is uploaded.
+    file under the same version is one firmware, however often it is uploaded; another content
+    under an application and version that is here is refused, with status 409.
     """
     upload.flush()
     if upload.size == 0:
@@ -131,6 +135,7 @@ def register(
         if promised:
             _whole(database, promised, version)
         release_ = release.inspect(upload.path)
+        release.check_usable(release_)
         version = _agree("version", version, release_.version)
         application = _agree("application", application, release_.application)
         whole = _whole(database, release_.patch, version) if release_.patch else None
@@ -139,13 +144,18 @@ def register(
             application = _agree("application", application, whole.application)
         if version is None:
             raise FirmwareError(422, "this file does not say its version: name it with --version")
-        warnings = release.check_version(version)
+        warnings = release.check_version(version) + release.warnings(release_)
     except release.ReleaseError as error:
         raise FirmwareError(422, str(error)) from None
     if application is not None and not 0 < len(application) <= NAME_MOST:
         raise FirmwareError(422, f"an application's name has 1 to {NAME_MOST} characters")
-    sha256 = upload.keep(folder)
+    sha256 = upload.sha256
+    payload = None if release_.patch else _payload(upload.path)
+    with database.reading() as session:
+        _check_same(session, folder, version, application, sha256, payload)
+    upload.keep(folder)
     with database.writing() as session:
+        _check_same(session, folder, version, application, sha256, payload)  # another was faster
         firmware = session.scalar(
             select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
         )
@@ -166,6 +176,41 @@ def register(
                 session, who, "firmware upload", version, size=upload.size, sha256=sha256
             )
     return firmware, warnings
+
+
+def _payload(path: Path) -> bytes:
+    """The digest of a firmware without its signature."""
+    return hashlib.sha256(split(path.read_bytes())[0]).digest()
+
+
+def _check_same(
+    session: Session,
+    folder: Path,
+    version: str,
+    application: str | None,
+    sha256: str,
+    payload: bytes | None,
+) -> None:
+    """Raises FirmwareError where another content is here under that name; None is a patch's.
+
+    Signed again, the same content is another file, and welcome: so a board is led back to it.
+    """
+    if payload is None:
+        return
+    query = select(Firmware).where(Firmware.version == version, Firmware.whole_id.is_(None))
+    query = query.where(Firmware.application == application)
+    for known in session.scalars(query):
+        if known.sha256 == sha256:
+            continue
+        with contextlib.suppress(OSError, release.ReleaseError):
+            if _payload(stored(folder, known.sha256)) == payload:
+                continue
+        what = f"{application} {version}" if application else version
+        raise FirmwareError(
+            409,
+            f"{what} is here already with another content (number {known.id}): boards that run it "
+            "would not fetch this one. Upload it under a new version, or another application",
+        )
 
 
 def _promised(path: Path) -> Patch | None:

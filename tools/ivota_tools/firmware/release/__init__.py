@@ -2,8 +2,8 @@
 
 from ..bundle import BundleFile, ReleaseError, check_version
 from ..signed_file import Signer
-from .inspection import Release, inspect, kind_of
-from .packing import default_out, pack, sign
+from .inspection import Release, check_usable, inspect, kind_of, warnings
+from .packing import cut_application, default_out, pack, sign
 from .patch_files import apply_patch, find_base, make_patch, patch_out
 
 __all__ = [
@@ -12,7 +12,9 @@ __all__ = [
     "ReleaseError",
     "Signer",
     "apply_patch",
+    "check_usable",
     "check_version",
+    "cut_application",
     "default_out",
     "find_base",
     "inspect",
@@ -21,4 +23,5 @@ __all__ = [
     "pack",
     "patch_out",
     "sign",
+    "warnings",
 ]

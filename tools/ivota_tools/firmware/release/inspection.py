@@ -6,10 +6,22 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import bundle, patch
+from .. import bundle, esp32_image, patch
 from ..bundle import FILE_LIST, BundleFile, ReleaseError
+from ..esp32_image import Image
 from ..patch import Patch, PatchError, Summary
 from ..signed_file import SignedHeader, fits, split
+
+# What a compressed file begins with, and what it is.
+_COMPRESSED = {
+    b"\x1f\x8b": "a .gz file",
+    b"PK\x03\x04": "a .zip file",
+    b"PK\x05\x06": "a .zip file",
+    b"\xfd7zXZ\0": "an .xz file",
+    b"BZh": "a .bz2 file",
+    b"7z\xbc\xaf\x27\x1c": "a .7z file",
+    b"\x28\xb5\x2f\xfd": "a .zst file",
+}
 
 
 @dataclass(frozen=True)
@@ -17,7 +29,8 @@ class Release:
     """What a firmware file is. Sizes in bytes; `application` and `files` of bundles only.
 
     `version` is a bundle's, or what was signed; `patch` and `does` are of patches, which make
-    another firmware. `archive_size` is where the archive ends and filler begins; digests are of
+    another firmware; `image` is of ESP32 images, also of the application inside one of the whole
+    flash. `archive_size` is where the archive ends and filler begins; digests are of
     the whole file. `signed` is what the file says, by whomever.
     """
 
@@ -34,17 +47,48 @@ class Release:
     signed: SignedHeader | None = None
     patch: Patch | None = None
     does: Summary | None = None
+    image: Image | None = None
 
 
 def kind_of(head: bytes) -> str:
-    """ "bundle", "esp32-image", "patch" or "other", by a firmware's first 512 bytes (or more)."""
+    """ "bundle", "esp32-image", "patch", "compressed" or "other", by a firmware's first 512 bytes.
+
+    These do not tell an image of a whole flash, "esp32-flash", from an application's.
+    """
     if head[257:262] == b"ustar" and head[:100].rstrip(b"\0") == FILE_LIST.encode():
         return "bundle"
     if head[:1] == b"\xe9":
         return "esp32-image"
     if head[:8] == patch.MAGIC:
         return "patch"
+    if head.startswith(tuple(_COMPRESSED)):
+        return "compressed"
     return "other"
+
+
+def check_usable(made: Release) -> None:
+    """Raises ReleaseError for a file that has a firmware inside; says how to get it out."""
+    if made.kind == "compressed":
+        with made.path.open("rb") as file:
+            head = file.read(8)
+        what = next(name for start, name in _COMPRESSED.items() if head.startswith(start))
+        raise ReleaseError(f"it is {what}: unpack it, and take the firmware that is inside")
+    if made.kind == "esp32-flash":
+        raise ReleaseError(
+            "it is an image of a whole flash, with boot loader and partition table, and an update "
+            "is the application alone: take the file that ends in .app-bin (micropython.bin of a "
+            "build of your own), or let `ivota release` cut it out of this one"
+        )
+
+
+def warnings(made: Release) -> list[str]:
+    """What may be wrong with a firmware, in sentences."""
+    if made.kind == "esp32-image" and not made.image:
+        return [
+            "it begins as an ESP32 image and does not describe its application: a board rejects "
+            "it for an OTA slot"
+        ]
+    return []
 
 
 def inspect(path: Path) -> Release:
@@ -59,7 +103,11 @@ def inspect(path: Path) -> Release:
     kind = kind_of(payload)
     packed = bundle.read(payload) if kind == "bundle" else None
     version = packed.version if packed else None
-    makes, does = None, None
+    makes, does, image = None, None, None
+    if kind in ("esp32-image", "other"):
+        inside = esp32_image.application_in(payload)
+        kind = "esp32-flash" if inside else kind
+        image = inside[1] if inside else esp32_image.read(payload)
     if kind == "patch":
         try:
             makes, does = patch.read(payload), patch.summarize(payload)
@@ -85,4 +133,5 @@ def inspect(path: Path) -> Release:
         signed=signed,
         patch=makes,
         does=does,
+        image=image,
     )

@@ -16,11 +16,11 @@ from ...board.config import check_bundle_config
 from ...board.errors import BoardError
 from ...common import atomic_write
 from ...common.project_files import LIBRARY
-from .. import bundle, mpy_file
+from .. import bundle, esp32_image, mpy_file
 from ..bundle import ReleaseError, check_version
 from ..mpy_compiler import NativeCodeError, compile_mpy
 from ..signed_file import Signer, split
-from .inspection import Release, inspect
+from .inspection import Release, check_usable, inspect
 from .source_folder import collect
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")  # of a file, on any system
@@ -84,6 +84,20 @@ def pack(
     return written(out, data, replace)
 
 
+def cut_application(made: Release, *, out: Path, replace: bool = True) -> Release:
+    """Writes the application in the image of a whole flash `made` into `out`.
+
+    `replace`: also an `out` with other bytes. Raises ReleaseError, OSError where `made` cannot be
+    read.
+    """
+    data = made.path.read_bytes()
+    found = esp32_image.application_in(data)
+    if not found:
+        raise ReleaseError(f"{made.path} has no application to cut out")
+    start, image = found
+    return written(out, data[start : start + image.size], replace)
+
+
 def sign(
     source: Path,
     signer: Signer,
@@ -100,6 +114,7 @@ def sign(
     Raises ReleaseError, OSError where `source` cannot be read.
     """
     made = inspect(source)
+    check_usable(made)
     if bool(made.signed) is not again:
         was = "is signed; --resign signs its payload again" if made.signed else "is not signed yet"
         raise ReleaseError(f"{source} {was}")

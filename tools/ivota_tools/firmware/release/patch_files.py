@@ -9,7 +9,7 @@ from .. import patch
 from ..bundle import ReleaseError
 from ..patch import PatchError
 from ..signed_file import Signer, split
-from .inspection import Release, inspect
+from .inspection import Release, check_usable, inspect
 from .packing import SAFE_NAME, written
 
 
@@ -33,6 +33,7 @@ def make_patch(
     old, name = b"", ""
     if base:
         found = inspect(base)
+        check_usable(found)
         if found.kind != made.kind:
             raise ReleaseError(f"{base} is of another kind than {made.path}: no delta leads there")
         if found.application != made.application:

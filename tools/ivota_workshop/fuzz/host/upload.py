@@ -24,7 +24,7 @@ def check(data: bytes) -> str:
         return "refused"
     assert found.size == len(data) and found.sha256 == hashlib.sha256(data).hexdigest()
     assert 0 <= found.payload_size <= len(data)
-    assert found.kind in ("bundle", "esp32-image", "patch", "other")
+    assert found.kind in ("bundle", "esp32-image", "esp32-flash", "patch", "compressed", "other")
     payload = data[: found.payload_size]
     if found.signed:
         assert found.signed.sha256 == hashlib.sha256(payload).hexdigest()
