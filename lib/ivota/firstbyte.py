@@ -1,29 +1,44 @@
-"""The phase in which the first byte says where a firmware goes: into an OTA slot, or a file."""
+"""The phase in which the first bytes say where a firmware goes: into an OTA slot, or a file."""
 
 import time
 
+from micropython import const
+
 from ivota import again, describe, once
+
+_HEAD = const(36)  # bytes of an image, up to the start of its description
 
 
 def step(job):
-    """Wait for the byte, and open what it asks for."""
+    """Take one byte; open what they ask for as soon as they have said it.
+
+    What begins as an image is looked at first: nothing is erased for one that can't be started.
+    """
     target = job.target
-    buffer = target.buffer
+    head = target.head
+    target.head = b""  # for whatever ends this connection
     try:
-        n = job.stream.raw.readinto(buffer, 1)
+        n = job.stream.raw.readinto(target.buffer, 1)
     except OSError as error:
         raise again(describe(error))
     if n is None:
         if time.ticks_diff(time.ticks_ms(), job.durable_at) > job.deadline_ms:
             raise again("no byte in %d s" % (job.deadline_ms // 1000))
+        target.head = head
         return False
     if not n:
         raise again("the server closed early")
-    state = job.client.state
+    head += target.buffer
     slots = once("slots")
-    if buffer == slots.IMAGE:
+    image = head[:1] == slots.IMAGE
+    if image and len(head) < min(_HEAD, job.push.size):
+        target.head = head
+        return True
+    state = job.client.state
+    if image:
+        once("image").check(head)
         slots.begin(target, job.push, (state.active, state.previous))
-        target.gathered.write(buffer)
+        target.gathered.write(head)
     else:
         # What may lie there goes on with another byte.
         once("checkpoint").discard(target)
@@ -31,7 +46,7 @@ def step(job):
         once("staging").open_target(target, stem, job.push, state.active, state.previous)
         target.kind = "firmware"
         target.phase = "receive"
-        target.file.write(buffer)
-    target.position = 1
+        target.file.write(head)
+    target.position = len(head)
     job.phase = "receive"
     return True

@@ -11,6 +11,8 @@ from ivota import OtaError, describe, once
 
 _FAILED = const(-5)
 _HEADER = const(24)
+_HEAD = const(36)  # with the header of its first segment, and how a description begins
+_DESCRIPTION = b"\x32\x54\xcd\xab"  # esp_app_desc_t's magic; a boot loader has none
 _TRIES = const(10)  # how often one image is given to the boot loader; it may not be to blame
 _NO_LIMIT = const(0x3FFFFFFF)
 
@@ -20,16 +22,22 @@ def examine(state, md5):
     if _tries(state, md5) >= _TRIES:
         state.tries = []
         raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
-    running = Partition(Partition.RUNNING)
+    found = bytearray(_HEAD)
+    Partition(Partition.RUNNING).get_next_update().readblocks(0, found, 0)
+    check(found)
+
+
+def check(found):
+    """Raise OtaError(-5) for an image, by its first 36 bytes, that no slot of this chip starts."""
     own = bytearray(_HEADER)
-    found = bytearray(_HEADER)
-    running.readblocks(0, own, 0)
-    running.get_next_update().readblocks(0, found, 0)
+    Partition(Partition.RUNNING).readblocks(0, own, 0)
     if found[0] != own[0]:
         raise OtaError(_FAILED, "not an ESP32 image")
     if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id
         chips = _chip(found), _chip(own)
         raise OtaError(_FAILED, "an image for chip %d, this is chip %d" % chips)
+    if bytes(found[32:]) != _DESCRIPTION:
+        raise OtaError(_FAILED, "an image of the whole flash, or of no application")
 
 
 def _chip(header):

@@ -18,7 +18,7 @@ class Job:
     staging: the target is open → transfer
     transfer: the server answers with the missing bytes → receive or firstbyte, as the target says;
         they are all there already → finish
-    firstbyte: the first byte has said where the firmware goes → receive
+    firstbyte: the first bytes have said where the firmware goes → receive
     receive: the last byte is on flash → finish
     finish: the MD5 is right and there are `keys` → signature; it is a patch → expand; it was
         handed over → None, which ends the update

@@ -48,6 +48,7 @@ def find(target, stem, push):
         target.phase = "firstbyte"
         target.etag = None
         target.buffer = bytearray(1)
+        target.head = b""
 
 
 def _first(path):

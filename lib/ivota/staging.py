@@ -76,8 +76,8 @@ class Target:
     `open_target` here and `prepare` for a file, `slots` for an OTA slot.
 
     kind: the module with what is done to it, firmware for a file, partition for a slot; None
-        while its first byte is yet to say (staging, slots, firstbyte)
-    phase: what begins with a connection: receive, or firstbyte for that byte (staging, slots,
+        while its first bytes are yet to say (staging, slots, firstbyte)
+    phase: what begins with a connection: receive, or firstbyte for those bytes (staging, slots,
         firstbyte)
     path: the file; of a slot its checkpoint, which is all there is in the file system (files,
         slots, prepare)
@@ -102,6 +102,7 @@ class Target:
 
     Of a slot alone:
 
+    head: what has come while `kind` is None (slots, firstbyte)
     slot: the label of the partition (staging, slots)
     part: the partition (slots)
     gathered: a BytesIO with what has come of the next chunk (slots)

@@ -27,23 +27,23 @@ def footer(header_size, signature_size=384, magic=b"IVOTASIG"):
 
 KEYS = {
     "owner": a2b_base64(
-        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAvY/TFoZZ1iEMoYCrBHey9oLAOTF+YNBvy16i"
-        "bQdfyHSxMQ1zBRtvyCH+4gFO93h6sKMfeoJaBaCYHWa0rkYdfKcDZgDP4iROKGS6lfv03d94zWZsYZTm"
-        "j20kB+m4tn/ePyGlKj/58dEFyrBUo0WmHjDomWF0x32BmGRo0K1giX8W85ZBvBBpNYcUr6HeXqpxRg5Z"
-        "AUZTwEHD6g5ERu/8NI8/2uIId6A4x4qwuFIFCQQNCbtyaorKucbHp9+/K0oSBBNhy54EKT/U6fkJdrLh"
-        "TArIDBZ9qUetA7f4EYUO8E5YhOIwa1Rl/2CKtbKqp4oavR4dRvFq6OOi1GAcBVutq/aMun6lnhO7lbL5"
-        "Z6imujDG2XvfFlxtNEfoo2wVPcP1qua6AuQEqdCTvWDGwYmDwnh5pOlc+hJsjUxVNyEQRBh6U6/H8chs"
-        "/BwRg8MOX4n1Wp5SiFFX3FF3aFPHENoTRS0Kv0+n36fBmL4cD1Sgz1ZDZjde5eppzJBIQAAS/qXxAgMB"
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAk8tjsdl6h2sGrZrMT+bgPCDeb/QBtGz8LiRw"
+        "2g08GFtO5kHGEVK5XoxLppRPK4m5bNbt8o43edewxkuJ7pI7kwhaKbpP+cbRFxhlWIx+ZOTTUHolT8Nh"
+        "mM8BrqXyheaDBO2u+NR1p66BbV3H4o69syVjJCeLcgJKr2AAUt3u12ewz16TsGio0mJKknQlAZWi4/X6"
+        "EqJ6SXkmbeKXRUgc1p2OLnydJEIuN6ADjuAZb/9fac61CJ+6pMT74K4yCu+Fb4sMGpp6MaFhJhm1luYH"
+        "tSafBrf5I4bI+ssCV+BNMX9W/NUCB5aG98qu5RNdovQ6ADfwIquXENuuVdvwBLgvoRi6iEe5V1gBK/YF"
+        "nbZYGLWfTXAMol1RmhapNkmOuTjcWJZBWH72r+mkb966fuMTPiM/xVWwNqSrq4lEwjkw8VdjnpXDQsb0"
+        "G/EjsqN3/DDdMYy+fAqYYcS/rfnD22eri9qaNOQ39YLiPRJ3JlVgO8o6E3h60IqpHpFaU+axxOyZAgMB"
         "AAE="
     ),
     "other": a2b_base64(
-        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAm1OIOAc1JDRB/o3CwIvtN6Q84tsjc4Cpsw1c"
-        "H7Voa+VCfD10LbLIzY/W4FZyrODW0p8cQtaZDjtXsvvfTKa8ROqOHnhITaNCDaNarI+TYPgQxYujen5r"
-        "I7wQyC27MnxQxSVUWktER2bA5jT/U9rrpotmAIsAOjqJv6l9rMwEuehyiZ69Gt2/iGGoo22DrWOQ/Qcq"
-        "j+F8HKWzwQie9iw9Ub86/xjOAJt4NQJhsTLA78ehBeP4Hv60KloyYv20oFiJEhWyzxVI/G+EDEG7BAlK"
-        "cUVXpaNTujz1S3K2D/V0yG55Dfbx16oaWpC8iH8hW0ifX2DtGPfe5axVgrkDp6E5b2stjXIieHPh1fLv"
-        "YXarVzkR1dJVN8JWSHID55AMyM8Nj+hRXmd81AopclKj552BYc391A4Jj47cu39qf75xCucPwYCPw7Wk"
-        "k4eVsZlgd2gBqZdiqnmYuFjcBH4nVbdz+aw5SqD5mZT1IhY5E6uqyUCKASgXPJpnbUonXPnKB/7tAgMB"
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAtYXBbUiirRDNy+pX5mtOyPWUGwtubqcAomEg"
+        "kXTKyevUEAeM6wkS4+Ivl3v+x9FOkb22WIZ4Bb2a9FwSJy3S1C/AZPjLYKcvS61YN2eMPNiGSQfHcu0c"
+        "uZAmlDsspMwvt/cNJzzzVym7ETHA1zJ+aC4q6L5rfuCot12ahGju7G1MD/3tIE+hGcqOc75E0WyS2xyJ"
+        "kQYyddxy16RNX+JcZYloEgofb2Gk6FvHq6RWOsBpLpmm+1uH4a0fiWwP+sY0VhNY/wzQ8ah9PiAja3Xt"
+        "dOrP1JvxRuoPzIb33VPh+6y4IRZe8VkJ0J6vZOeYZIfo+5gZpSPWoviDwTyvLvtZwwqqhwniEd8HfsWY"
+        "XZnPsbP69/EmcgslrrLO4dsrm2TcPB4DTrm/7h9hemEIZzlSrU5GugRtjy+M9toOAx6+PXlI+Qracd9Z"
+        "aQ9hKNSmN9DtoaRVqX5mOCwdejJ1Q1CkXaF2qzjT4LYktPPX/ry4dSGgHyEk6XDGacteQY0Sxmp/AgMB"
         "AAE="
     ),
 }
@@ -58,13 +58,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "erWJF9/Y8wSlc6ILPD+N/61VWUVgKKQA9T2cmTa0lC2Y9lZwaRSR5j9nFx4H63jFqkRfB8Wh3YbZR/NA"
-            "yvHM7BKocxX9HWIpraTsakvxS2ZPPMV1ip2U0s1lOkqXUg5ulC0KMPJILvcCs5qSKLrDo7pR/bwKBhKD"
-            "MwCAojfoB35Mw65efckQJ+vWUfAC/uHKhWapMLg+0y/aJyAbugYznLuiB/iqb5fPHrj6CSUJO0BmFRuK"
-            "Nxd6JelrkxCrLhsloVkI7cQhtgGm5jdagfOCfOt+uBGh0ShhtTkJfgWvxTxdVYpN/kC6W6BfGVP2WSmI"
-            "WF3+x4EOBOZhPL/+Eo2pKniE/yxsWTOgdi1VI93Qs4vOnMhbgwSiDQPn5pKYHeR7HgIkkvzTL0cDl0Ju"
-            "LSIPaGtNlXbEob+YS06rfgsGC8ZTA1yjKftO6d2SbvI75pL4AQg7jf7kq1RlKTFMmhFfqXJetj1IfAfk"
-            "3xhs7bWZ63dmUlOfp6hkBKskgcEgxWtp"
+            "FlgKvyrlHGyNHuOynLHWbOOGn0PqmBDdWQ6pHOJaORzCOgKGZj9kpEdLponN/uIx1ENLTz/ZGbVZLUzz"
+            "9jK/w7YMVjHtm1+UPOf1MOpa0eHJIvMtz+ARUxqlQdE4hek8FzNfQkeyW2zWyjIXybFwqUR8ilajwIvc"
+            "PtDfWVXshqVDGsb9XqpF5vRsBILk3JXYwnslVJK3Rdc52Co6FCJawuv5tj/2pIlWQ1QTJw60L1adNCi+"
+            "PW1dwznU/n46alBUcOLQrIDE02BNy39OrVHnodpKBWzBbAyJQKh0X0jwoGdsxxnfTK66GtVG5oOVzQ52"
+            "k3ta2TkJAsk3RVC5Y8n/GpIQs2i0jJkVhFPRooSB5Hw0RyX7Wm5Jd6ceQeNoLDYpTBtUVSnJJ6JiBonZ"
+            "Aun/vLyRjtXcrlj8xeD+kCMOWbM2Dau8ne2Wmb0mNe7ak8d0gUA3Jttj6HPzyzAkhE/6bPOkj5vrUpkM"
+            "44MjcMbJsYEYJPVGctItja/hh16vNsoZ"
         ),
     ),
     "bundle": (
@@ -75,30 +75,30 @@ CASES = {
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "HabaZeM5VhkwdWrq8sytd2Q/XZtLTPChOD7jbjUOoVrB/0eJ/3YZXMwQrkJa+MEEau7/JqCvVNYa1XuG"
-            "t8sfVfRLnDw5Dr4mBYz+Lnl8zqEaMi/oNr9bdjGWvcFm1Tpme1pVNV1eL6bC4UN6ZTe9/bpnBV7wAE+C"
-            "1TuhXoSqSCbTJQsnQOsFmsNrkWTPdwobOApuLHpZiEpZTdzMzqLdjhplkw8JUac0Hhqffs6D+cqduLKw"
-            "47Hb/N2bVV5J592PFQQDBEMgv36QtHFA84jQf/074eT4wGTD8E178ihr9uBfkwDvk87Visq0y8XcJ7xU"
-            "f+7KUEKg4LnXXgCuwri3OhV9p9zuxIiJiiZU43sdQrzhxc/zCPh4+yAOwQ4aAq18doD22RKOneZXSg86"
-            "61HH9OZvxbJL3FO8rj3SerQxPKebG5TVOMoYsiLoJS3ku7OwFGprChiW8sXV+eM/eN7zM8zIxLiBziVp"
-            "a6b5vVoMwy+Vq6BUFIT7NGcc7h27reH9"
+            "THS+VxsPNlSKqA/gZPT4nHKmDOfDF/jBPtnOU8Lqny8NMDqcn+fhgpBIOAskLmoNKKXCHb1ulMA5TCp9"
+            "NBC9DpN9dfdnfFPrasmOPpGfIgYUFL9zGCAPnyaHhIuBXrRAUkLvQCM0TY1DUfgqkox0Hus5D0I71Gos"
+            "kn+P7iIQblAp4hsvuk9KzgPp9V8b6lT1bCh9zzBbNhw4KND40eQa7QvpYdAhzEisghePav0/xISZkEfL"
+            "1sTSH5vzC8NlDie6/2s7V38MQff1pr7/44liHCaWQE42Ceojx+KOU1fm9DeThP9WQcZhyVhfspi/67S7"
+            "EiNRk0V+8w0bgPo4GNhxqoUb2C0c8NSoH1q4BzOvSU370iEL32hdMLBYPVYG7EEzCfxjtd6yHR3Br+CT"
+            "Z7x1kIZamecjbSOXESn1UkNzLUUANQ2jPkF4me6ih0Tm6p72effDESmyWHqeV8Gg+dH+cHGEUMBLoknd"
+            "x47SlnrF0ySpsO9PbFbKqYYDUHUEu1MV"
         ),
     ),
     "image": (
-        b"\xe9\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\xe9\x01\x00\x00........\x00\x00..................2T\xcd\xab",
         (
-            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"d9a51e1931'
-            b'8a212f590f2d42602b7e9377bc688d972cfa0c8d162b90d5a486b6","size":70123,"target":"t'
+            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"5109b94327'
+            b'459dda0bfbcbb495f77788cfab8c55496774608403e94b513bc61a","size":70123,"target":"t'
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "ma0la+o9NFUNV4jxBroZ70Mw1LKZq0s7sGNAj/tbZO0uW9HbliFYrVIduilhSoDpvL14Yciq4xoiEDod"
-            "uMWShn9FQ/XY65mpgVowy1GOB2ReK7cDNQTK1BGofyuwtEoLntS35WTOzpE0mv0akRvdFB9H7vNTtWZz"
-            "4pMtRv69zItw2RMw6krXbMXsa3dsX4qs5wgeHeTPXN7+TdCBxkeeExS+1fPzPyu1xcrxEpfHoa4FW2I4"
-            "nCFtY3p/ChL+no7Uyt8kbH6Ki/YfPrkZH6ZMzYEEnAsQq/SBAf2I8/Dn/2fYNSajH8J0Kc7O1JCUSN9l"
-            "+T1FCxFro8tIxIUJALMwKT+GO+4Wviiy3+MeaaIlLiXFeApCFiy09QrgrAOA67HeLRA0o/2Ycl9b5LgY"
-            "p+FMpp7xkcIcbPUU6r8fdMwiCnKFLWz2ROWT3gS6IcWrUrAFduKJMhdjvR9lu376ba+0kz2G/zHQQDXG"
-            "ipzPHoq/zUhR6N/O+km87wpXFj2QrxWY"
+            "J8J5W5Yiy+cANACdR1kupQgmDI4mOKjaFpGOeZ9Kzei89VwvApKhxYAVS91H6s/sRrLrP28x5x6t4hLV"
+            "WidylKyOC3Nm6HEOc7SBMGFzDiW26dpi14hde0pVZiXs7aTswiGCiRfFerVwQ7JU9nx2P71TyRWK2oo/"
+            "iN8n/3lapA8YlnkVzOjMiOIGmGkh8zQNnrtsvrF3/wh5j9nD3BY1eenxnC9Zsy9V0FjBX09/uPa3BpC3"
+            "ZAMEaIAB7nq23DjdHeJrpg2uT1NByIP7B++6kixTER95MA/u+vZ3nY0GTZZ2y+2CIwSQBIAO+hF3C5IG"
+            "GPC/7NwC0h1MjTVxCzP3qsz6fPOIt1rVlUh6AUpIvTOHd0NhaXt9dYeY5dwDVmM+jncHwYa4+2nuo76k"
+            "ApKIuioCeLpMCBD1xwxgPnbtW2N5NTmJXDLg6mcDzjd1Nf4TsfviP8xDnQEBLwc5pwNnvreIR3fizkoU"
+            "oP0bFQCioiTBOh1qXJ6Tcu2fIbI4d6fF"
         ),
     ),
     "no target": (
@@ -109,13 +109,13 @@ CASES = {
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "JnvucDqNYCv4131XP3xcBRsgczn3bVesKB+bgRJffY/zUV+FVQM82QsngjTyqcKqB+Snr7NuiTtFgxrh"
-            "RQ+7CYHsuMsiCbEhh3RhU6X7dQRGk8vQWkzQuqUeVKMa0e33mgRt/P+nTLNLjG5LE7cxm8egEdZ6i7mA"
-            "yuUxwZ4dnvDM4DzxN+01+T8Rt/JP+db3tVP9IJfbVrlog+4BQK3hdQNz5trN01uCffqef9pbwoYXONQZ"
-            "VP2Oo9Nv1IoQwkQLcA08TCU28Msdjr3OXxJU6aNiY2O8m8ZnxleMsNQ3Gwcu1ai60le8U9e+BTN6kw6p"
-            "7RF9kxUzikP/na1shyII9+o2s6qrfXKILRLbD/K1SVsmWcVc1lWYZxCVojes0R0V2V5V5TBLvL1pUvV4"
-            "KWzlRdXGqUzT+gN4391Zrd8yz6iOz/BWw0nTjPB7ue9YtddAZ04lUQ1oA7C8Gdyd9UnJC91BDGronSIu"
-            "cS7HSVwgfhdlZ4gjgmkgi1IUnyv6THpg"
+            "EXV74sFWmrNJOns+9E+eEsQli+uD4SndYCx8+5XzjGgJh97KyQn6GCBF/QLIaX4xNmiNvD2oEKu08kDD"
+            "YpW5Hjd25sSChBRvE/eh/o4E/g+KJ1Cm9DkEfNFnQu4hUpztuVcFWA7jVKn/UIvDqYgBZXA8xpAggRIM"
+            "9NmmykA3AdgzIdgWe/g/YmsgQLtEKJU5i1e1cLlzav52DHYJjekYoMdC6UpcrTdYbLzArvlS6WL/Uizr"
+            "rf9usJG9X4pCsTLzVLxOhVUhKg/ynN+vg1jWgrdNh8sYOd7griYIMryg4SOrNvRIlrf9YcrAcxL1L9rt"
+            "4U58yCGuoKWYWbCkTzmbbe609jn3FtuXP6pcO6VuBsBzSkhXVT1vKal5bNNQ6Os9FlOaMlkbL5L2JPuE"
+            "nMTKTtll8qUDqjobGkCQbBtnJ+0U60H23yCQovw7uyHSZse7iBgtzI25IJtcne6bsXEw+1VmI9U6K7DA"
+            "A33j32d4O13RB5Dx6QHjqZkOwJXlmVKv"
         ),
     ),
     "newer": (
@@ -126,13 +126,13 @@ CASES = {
             b'e":1700000000,"v":1,"version":"0.2"}'
         ),
         (
-            "WVpCh4S+0Au6GHyX2nJNpdyJkoQwtqNJrllhWDLhf5IWROAZ1SsEi9sbQSANwOY6EDTYDAar9lihWTbk"
-            "hgzcdgu/6YYNYFwd4pYQKw93UzerRI+0SYAS1yYWrU4kdKRdL13ZJL6ViwS9QiPHst0H0PDR88DmlDUx"
-            "r7DJxZm9LRZB8lvQKDGGL3Kc5H9OJuYUI7p9gLrmulshDVX28yTAMSmI7A8jOhcmrT7KW9PHG45PHgR3"
-            "ZMcXn1tKnaYU9H569ph06G/pCaO02E7O8NUfH0CWyq19qNC3etGiak6SEq84nhpemHD+6LbK7hll6r7/"
-            "K74zWwx3zUtzakOJEwMdByK16xGu4jcYS6P5tsD8kgGjsoGpgQNkE/ET2nFd6xgQz17AswCXWjCj+PNd"
-            "6NhyGcXneQIWLS5zAvTr1uK0gLB7lJUC3Nosk07bxp1CnzXilgayk7ujWk5j2xwTlFPFcpsTh8KjSZAg"
-            "Fxf7a9mBYYVA6tCWR5g6EnVUIDTLLtNP"
+            "XeGcdoWsdmyz4voeIH4JPKNfeyTuhb5TXwMjixJM/HEHxQPaEO/MQUJJYyTieuLkOlUidhTS/Y6IySW8"
+            "jDFL4umaOv0+5XOwSJSaFyYAgTqMzEyrfOcEvV8K6+bxOQMLrZhwQZocARTwI+Xd/dFvZ8mSdXZn/FcZ"
+            "7G9zJp5mX50ZnoRFEi92mrqW+C5Ky1eYDfj/k8327sItT4quU5ogDqrLLLJ9grW4/wv8UIbcESblgps4"
+            "e4vPzc8BzMk6Tv0Sj9OZgwXhMWNFWX4S5BZLUXTztiTqflr4eCmMOBSlMSHtqY2p16LJXavvfRdBYWUF"
+            "DCv42JUpszSWdcmRYm5AMyxVpbKMVdpVAomyVK3vCWOmpaghPmZRYvZoyLgvXYw8DpxuCkXmQUToX8Xh"
+            "vJ4h2tPzeXjgA02EEq0Za6WWMY82NzCgu0je+c7y43ucCQWCowRhAFrqDQrsMOOcDmrchCBOXGeOWhYi"
+            "Yby9zRj/5789Z/Hu+RYTM5j97VyeCvsX"
         ),
     ),
     "unicode": (
@@ -143,13 +143,13 @@ CASES = {
             b'me":0,"v":1,"version":"0.2 \xc3\xa4\xf0\x9f\x98\x80"}'
         ),
         (
-            "bVqKmDNcrDTMc8AbN643Vo/ic34+6WfRLQOG5NOC8f4PE5lJLyiMT2irtBETQdHOvClwOs0Vptwu1EtX"
-            "7fHwU4Tdeam0V3PuVy9J74tgoi+ktKnWqbuOC2aMgyYKobt25ObyvK3wAGoTXRUqVlLqa1lbslgYf/FF"
-            "FUs8AbRXb45JDkoRvTkvCVWbK8KODNeZdku5xGC60v4+nX7V+U3LG8TluW3oeg9Et+SLi+85mL2jHPPG"
-            "iQvFh7/p3iAixXBjmm/yKQUGFOUzAq5jqfiHEYo9H7y3nvN3Z1S87HokhrN4LDChblDkXhdq6bQ/dUY1"
-            "37PUXUTHaArtTAGVHpg6lYh+9cfy3vSspI0Dg1Bhh1PNkj5DUQHezejZ7NPhk/KuBnuv+M6hPbOao435"
-            "JOAInkWi0HA0UKLS50hL592vAVB/Tvz9cr4LH9ylQ6Q7qyJqjzDqeUUxXvWcX6bx8TXozFc3MbyTKob7"
-            "IzCc+mbpZOBIv8lolVIyZ1xgxOiTeVBn"
+            "JWCw45I1nrWhD2D+ixiBZV9M9HtsxP08MSA7mTNdgkt5O0/R96IZm9uHxNMp0c0nVeXR5uwJmFWBujUi"
+            "kXtIPqOeMjc5ARiawZICK4agBZWR5NwW78U/yF6SALU8z8y8drF60w9LfB/aDPkx4J1e3XfIA3wsowof"
+            "IJWMH2bqJI6TCstTuHnVmSs0H6irkqQYNTgRAj3W7E8ErR+E18MXRbCv7+H9NsX/3FrDHB/vRz/x9WiM"
+            "hTk5pDve62xydwlqUcFmhXG8+1alJaLbHMQfIimO4wubXiEVeICy1qU+egq94jwGkArKCiqACaDVJX9n"
+            "Zim5jhBgQ2qQ6AOvdGJI3+JYLwWGbi+SLRJepjc5Zormr2OZjZdqlkfy4K+Ra538TMymd4irEvcfT/gH"
+            "+hIeqF0SWFxorK+PY+uCEyRO3O5u27ssUEwu44FJu20EQsJN6Wq2hCQ7PL/PEGfk3II9lrSZZhMdWPF4"
+            "ddx6FLwXCcNaCf4I/ItkUUCVErMW5ipK"
         ),
     ),
     "longest": (
@@ -164,13 +164,13 @@ CASES = {
             b',"time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "WeKnnVvg7TZEuRLb3t8jd8/anwOvr7ZoMZ2qtFJa92L02NPDJJQYrXhTr1MgHcp136iwHnKLs1T4ycfP"
-            "6wC+bFngxIWYbfkdhY9EKlHj7tk8HkZuz4VizzCNc4xTe3XkVoB/8wNJJ7648bdXguNx7M2hhlVLdpvl"
-            "teQLw568swIJbxclZNwJjnK4hEfT7muNpTovWv0095BnyOF1bVI/jpkOZCI7DNI1pXp9h47/Z4QAhvOB"
-            "b5cg6xjSjnNJTUGZaQ/32jyjAP74bhgrC77vOeanYoPfcqZLy7Zfr9no0EUShH+55kK6Wr4clQ1CNJ7b"
-            "UoOug4K6mig5dKBzvlUx+OP7LGp8RVyhpko/Z5NyyAbcVxUEixEDmnHdqciG96BlM0ExS2PcnQlaUiPj"
-            "Ksf2PgzuJU9vwdrboMJ24rBy2BO70yks/zyI+e4g69s9IP5OEbNeh2x2JzNeujAFfVXD0BQ1+OMyH20X"
-            "USuYtATXyjz1smPxmlgflw2wH6pDFHpL"
+            "NcGCj/AuwiHYjCbBvjPJgKg/4t6hqjzGJBES02eqjuGziMmuZ462G3YRuQLTwuYNIV0r+0mL2V41JKBi"
+            "ZhKYR3JheUxuYTpi6tGEQydSju15JINrbOH67c1JqvtMj938Hd+N6Qzd8VwF9RYpVi3wZewkVh+didTv"
+            "VpHJ+DCslVVV1Z9qCzI+4IdJW42alrWHPdMqZlDbexRcj1ZY6Gad5reGSteP4CKgcCgXMivpNBh+FksU"
+            "Bj3L+gf9Jn+goU5r4SasuDi8PLWkwP2gBOB4L1Nm636aIJxyrvlETbSQq/rN7zUwH+PVEX2lhw+Rfl9A"
+            "IlSqoI/5pLKSk/Wnkt9kwkgdRLXzyjRBUPLaD29LxrDrn4t6L14lVhXv4HHG4i1pYTe0Rc7JeEUKgzT1"
+            "mgQhS5i+7umV4fiayZcGd1G5ugZC1Bf4w+DDJ8K69kmm4OOHoCKTye8gTVmBMKMYDjrh7wmOM8sTTjAw"
+            "MML9gw0Y5Hd5uiAg8U3ZAjDmrtz19O2f"
         ),
     ),
     "too long": (
@@ -185,30 +185,30 @@ CASES = {
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "aAYt3yhx/pja22qqQu6Jo+M2M0RMzicbiguAkF8aj1Q1Jx/4CkxuFx74EUncgMiXZSlikc0pnB219v5O"
-            "ZHx1sWRVVb3h77Q8MafXFOO84okCAK5S/WSTIzyE7dUGIOTIlH9zIW9AJFo5hJNMULuFotIXmdlcLmbi"
-            "FHIq+OqsbOCCQifhIrous8HsCXYq7fH6XhlJFA9HxvIXlXlUggvpi5QNMM+vvmu4lmQl2cPy+GxmVjOl"
-            "45PtRUU45R53TTdzaf//92uDgQajwBKoVkFQIJH1CRR/fcJM5GxTRMTD0uo0MLTndyqlB6qCa3pCOqf6"
-            "vbgDdTzEBOFOTIlQ670tZvrxK+Qtf4RBnLgbeOEze5muM6epjtPaD6ZuBpFB1oKkJbN16SJ4eCDKrSzR"
-            "1MIRFx3uoscjI/IzfrmP0D651vhGCrgJuQG/2lkDmn+/8yKiCxSTVse7HUqgnQP2ftNUNDV3FS8tUGO5"
-            "ywnODvwSDeZqWd2vptzBwEiPAtsoL2ic"
+            "StZWJhj9dwsoU89Y68pFAnW8e/5QsrOSZVmifvPPM+rPPi0ep8b6CKhkaWpsb50qYbsZE5LF/dQmuTBc"
+            "AxR+95ulhsW7yBW/l2ZukjhfvQiwxBhkgbUyY3mGsuSQ9Q12Tg1mww9PfCsw0+HlK90Ca8h95bIx8PI/"
+            "aWW95cQArOeICyoYkQV24CBPJlcJL0f4cx46jEYLsJh1qakpDWIakr28WUhyrRGRbnWlMgBt8v8f+HWU"
+            "f68XhN1GZ2ZqdTo6EHte6VI6CMlSGEzaPKo0JpOXDB3Xo9STwz3ihjY0c0uRBTDoiKa2uKS4ezUHVxA2"
+            "GbocgxE+pty5YY7LgQttA96iq9v7tbq0fTtnYzg8q/qHssdQmIS8G7ghG46JQl+tcadKkVI144ZhuDFB"
+            "UsgxX9q1OTsH0SzoPnIFOmBcEocyTy/iGhow/NwGRaxHpNJLscbO0PIerAnnTzUBtOApajLDTsdFQQq9"
+            "0dUKAKsktSLoKVX1qM5i8fzBdv9x4sY2"
         ),
     ),
     "an image as a bundle": (
-        b"\xe9\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\xe9\x01\x00\x00........\x00\x00..................2T\xcd\xab",
         (
-            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"d9a51e19318a212'
-            b'f590f2d42602b7e9377bc688d972cfa0c8d162b90d5a486b6","size":70123,"target":"t","ti'
+            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"5109b94327459dd'
+            b'a0bfbcbb495f77788cfab8c55496774608403e94b513bc61a","size":70123,"target":"t","ti'
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "A7IgjusjDMe22OQRj5dS6l9EB4rKZmgIPJbm4QYJwFmOKH1sXYzWvUhQE8ed5rNzOA1z6L4UDyJe4FcH"
-            "HzuI78D5G/EvQruqRSYRPFE81TsmbZzkspM5ae3rz6t5OUv7hnFQpjoEmpSb0gJ7nGp7oGud/pAQjUwP"
-            "bZmkfC0DhOOH3SFCkKG733JmIz3yHnozeuUE8+mijrhcaLxW+2UUgZp3PH6x9YmNJOcC8i1eVJOG+m+v"
-            "kFqw3YxJL+4x84nx34DjPnbFxp35tl05IKw/5LwxN08Vj5T5CvVgrHvslBOuV7yDvB934W1Uhm1Zi7GL"
-            "eqzS6M6L93cknP6AE90iyiLHcsgoSUBNDOV90ElTQQUF/PYaDGwozWB7O2kYO8YXAY+jSeI3ZE3+A2te"
-            "Fuoi7NZd8ds1vPgsSNwrCIQHWhoW2Zy/ZzKV7S49NGuP8TVnP2Un2MHB2MERjNV6ma2357Sl/4yH+CFE"
-            "7RewUrQU2TR8+2cTe1EBgFeOWIcEeGPg"
+            "GKYtV840ozhCvx7RxnfMJRXF3+r8yXmIUEwLAE9bAqS0f3ZKJ/TJV6QgLtp2hw5yXb0kN6NLHQ9aOHUd"
+            "wcKCcZbtSR2k33WOZuN9R8m/63fpWvYTUTU5qEMKovEcXEhGG2f5YcUOI024qUlgoEhn6apcXSGN1QMK"
+            "aA3N9vVxnN3VhyocWZ8Ot8z/yd5MVN9nHZ7dATTh3jz3yQ1IxhnZXq4WaYbH+iIQRpToWEF5hQr6ywhd"
+            "trP02Eb1ucYMvLCG5M/LBT3/qGl7J+keKIyAkF77OHRmxT1Ww5/ZJwrL/qJmJb1+GwX6VsHjnb5IW1tK"
+            "gTNYpwiWVPC1WcC2wJvBsGDsRZyTPyUj3fC7NCMaOso5abxq/wk/jxxRk93sx8gsrmyoMIIZVVkqA7tB"
+            "NJ8Iw5CAJbW0QPdlPnXjIruxoDlcEcmX6IER/VqVmPEfmV0ShhCc2yfsodqr2+FmjeA3U2XpAVQGvsYX"
+            "fiid+pXc+fgWCGVnhl2Z6ZgLS2pTxgtd"
         ),
     ),
     "a bundle as an image": (
@@ -219,13 +219,13 @@ CASES = {
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "LkhWtJYeK/jY+1EdYybR+jnGFBmq+RAqK3Iej6xafAdKyFEb6vuiQXezjxUugTAQYqOWC8hpCiCsWQRK"
-            "SiToWUa5P7s87zMSNDdnKdNjsT+RTbcyMeCEPqsdCMHa5mMZYetIaWWhwx4+bgl2F1uAtuhwYG2l5KrR"
-            "DC6j4PlqG6QQceBbXeVuq4hUrJjmHDVKvAcb8DfL7hRCkL4INX4NssU9UcD9TVor3wIUz1bXGWUXeBhj"
-            "0iS6ufezQyLcG1zyY18tv6cJzJwpFyHBODD1HWQp1XiISJLG5Tvgd1m9li6HrxX8BA0VWx7Fj/4VvwSR"
-            "XJ29bXw5vuYPVFQ4qdYsniUjbF+uaPTE10mdyp1FYZ9RqiivclNzypfeDuVANvcDc2WqQkNHcIWYkfJU"
-            "sj5J+GVdj5QvobmATfSs0QTeK4p5TzyxyFWOkMQ8oi1jxXlCxswAuYmxX8Y+ZMSG343kyrLk16VFje/S"
-            "NV2aKiVJvlw8Ypzpnr2s44w4SnePUSE/"
+            "FrPSAgWoMH+ExIv9ZXxBLml2/+vUCHaAS4ms3skh3lBwiUsxHtNMW/i3wVEMef1YMFt6htCQGIEIiVaL"
+            "ehu1HX8EpVUQzqcolSUnULPh0H0DxtjpbVxKaMmMBDOTthyM3ZyrdLoGHZZi5g9feQRD/fwauWG4sRfk"
+            "jf33/IlIRm+TCrGzJEADlOQ6K4qL2yKpDNgbz1INrbegEaZQX2lZfMBL9ToVBaiSu3eGhp6lgVwvg2Uk"
+            "Z2EQAkV0KDMEHrp8GaHTU3Qi+7jw21KaUxXNzsXWWIvkZKfVzmJjDA/Xj2fykaGPC7uz4A5L4hD3sCjN"
+            "dmVwiF3XMBvog2NuxfwvJZBCNsAsqzqfNCgbmYwdbtSovCWd3YX+5PEOHf3D6HHQw3uAWSRbU5Hy2oIn"
+            "J6ZJxsBqZfcGAUMAXyJbdL1ZZb/XPwzyYUM1JUqBXrF/VPQ0JOl7RLfPeidM3LwLO6k2l33DebvB0oB1"
+            "1ky7Q9+knE4lZGblSq/kB8jxTML7mgfS"
         ),
     ),
     "another kind": (
@@ -236,13 +236,13 @@ CASES = {
             b'time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "MlueKjfxOc2jYt3kZ32iNgTm/qSYseqT0ooOIXQDSJucYJVrspRaa6NGJMjj+BniMKuBHln8mh69s8lm"
-            "k2ImBWH69mG0JsMOTa/558jHT9cOqfVcNbEi9qJ9SToMRD/EDGU2YmZ2orm30jY18talreASHQOfcTWc"
-            "lYzJlXDoC/XdyNEsa4DAEvqKRCVfkBxNTHzpO6qVavVYU49N5PniiB3npvXV1b2UyloVMpBK+pKcrLeG"
-            "7xVGqlePagpkOEBJ7CHs2m9A/ok64VQQaiFIM6bEQBtPBkAFQs6pOWazkUssuLYqapaOX2GZaAFsE2ha"
-            "DtYoPGhid2VW6+GBBEIzxc8Z3+ucEdrfHJhAXqfUrrb6SYpYFwnq/E9qwWo7qeyzfbO9ND0SSVlMB4E2"
-            "ewgf1CpqCvNKhXzNS+OFRtZjqk+HeDAl/jzKk8iWUhd/jQoXKakX0MSspLMWpbIBio4UuWpratsiSrZM"
-            "XB+xTM8TAjwU8t4BnwstEUYOykFionuK"
+            "G87gku7wbjSCZ/w/0blI+f6vUowZKvhJi8LVY/BIwSqWKM70EgUBiNQW8ZFh5gYYZisWzAoup8aT8Fx4"
+            "jC9RU/cRvqrvznEu8gnRjYl38B94X2VzWOx5zgT7APeL+V1QUHUmmW7QSH6iQoLMXUKFJ0mgRaK3pY8r"
+            "ymbEi/QNmWuxm4yyHzqOWw9VnTlVaXLZDz91KOVbJt2dDoSqKMLQbPc07jMX+V8tA2K8L70QT7JKVTU0"
+            "6ybzD7CR1qfVrRwO85N4qDW4BZiioZiZzDO4rxYGfN9aDyvjWG59zHmog5/qJFM5jZfqQkziDi0D0OdR"
+            "96bONGruMlDkQzTrfoDSAmCWTEt1RGHicLFnJfIB4DbHaode1tKw3f3rHA66DuGUiG5748p2lAorWmU4"
+            "2pRgzTEbJPh0X9FzEpCZpBPmKx1/hzvUIl1UbDIc8kcGOqmozZERF7bAI457sz3sRuWM5tyD5cI4rEF8"
+            "OBbpOR8JBdjtJsg16LrGRncxS+J7hXR1"
         ),
     ),
     "shorter": (
@@ -253,13 +253,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "qgHRKJG7J7bxTwljjtKxqWW5zsRXphrIkrAiFsPC0wQx/n/edKtVsmgWvO9f72FshNQhuCMaZzFkUfpD"
-            "tGyWMCicojEQ6zsevc+lIF6ckQgXUslk0/45P5mEPUcHfxt9lBSNH+Oqd1EYgOE6NYPXDW6042jMEQqW"
-            "fZn7zp/I4GxRrRQBPzB0009/SvN89s0h/xLh7kLzYvmqw5/XVSZgmJVQXRXd3eMVjnX/fiDGvD2zZnZ8"
-            "yTGlJ7/PhjYx/wvglYb4S4bOf8s2Cc5g6YgGvTlnV2nXyfIjnxftLbCsovGjm6zsf3+mC2BQ7CWfe5ya"
-            "cT/BKuXzbvkcR86mEO5zKx0hNhBJD6RlBsVvwgO0ZjxDGPiCoXst9b8WnT0OSeMMkR9iki+IMVS/ZJJ2"
-            "AXEqDuVpK/5axG/Vkbi8WNpIz7sRUS+WbInSCDkMByHl/Kr4lHNMthdc4Sd40lUoSKCxLOlL7LK/HxUv"
-            "bjUTLICtRGfbZNV7ToZYzJAf6H+JwYY8"
+            "bBYLQW950NWyJRxwOx9npQDkoBi0KYzV7QWxkPcjbcb85k3pxq860M4AuZXWfVJVLzZml8LKTpLgi/RY"
+            "ejUMkYxAqj9gBOTn/3cypA/lap3I563B3JxrEFDYTwGb9ND1VnOypLcbdVt1+9/M16x6r2x/IHNyznV/"
+            "pUCssIb1r9VyjRrNDS48HqdqWvzobHllTE4lJ7IvYPMowkcPL74puRSBoc/75J5qQXwzXi0hl09KMTFq"
+            "JXycC01SSdywx1lZXkeyYIOS/OmGDuKml+ZdWf/tRZzuFt7mQkBKrrO6iGnGrzJIex67ATD3UU26yalt"
+            "RE8gB+/66hJL4fXS+WjPwwze0mF3yr/uAbt6diLpblB995iJV2r4XtRs8evTp4HtbEt/kvw/xJKmuEx6"
+            "EgZgHUA3ihP4zov4aqjLCtbUCF0TjElqS+o+JRu2LrN0Kd+Xzz9D/JQkdPHRLgtjQXvHzSBIaQghLPk5"
+            "FjqZiBXlM9kVEzjc+ZumkRZsg7RoNNq9"
         ),
     ),
     "longer": (
@@ -270,13 +270,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Kj2nI96LVcxl/AU9fzF0d9F2bA7Qf8PPC0hjPbwvETnsDPYBZ+QQzsOpR8wMJLZqIMWRFt3uF/g/HHkd"
-            "jDOTDgkeUjVsnpTOiItEdKEKtDYNu66OFrOy+bCG+1eHT35ch4TLC4BrG1xqdkRV2Csm9zC6W/wEJqLr"
-            "/bOSbT1Yq0Jv617eQSSxItuAGNXej/LDNDi/xBFmerhGKnYxDRmS3zT/Rg+n1Ty0s32QuTrJB9cNyi6D"
-            "ev0QoEiFkon7pQVtyex77n6rqqUUQQaKs17Fh/ekwaew8S1CfFyYMoTeAHDKJZb2/lw2HzVzcZtOMO3w"
-            "gfqRTfLa2LMpAHNxkBeHZiXvCsZZbi0HXFdDphqFcJ4UuLFj5AdlEEZZO2WISWBsqFKzwKsVnX1X2ybl"
-            "TXGU8fEMkWrOMxI8gYR2A/BAbYCMJZ1LVA9zahcwhCYd+apWdaD9pRncUwljnUmSPdtLv3oHzGzfUBKq"
-            "bYwThoXo451MMWTN+Gpra0EtvgHs6+Ct"
+            "iwEx3wQRqJKI9cadJ+v7DzsoDnAED9XFBvhrxPRnwWnLwV10quBP+sHoPQwuiStqsru4aQ3siffmsd6k"
+            "Zsnh6SDVj8whVk7jFsP5Xgz+sBld4Y8fwt831iBGt0LO3iz1Fcadj8KIW+skbTaNyeyCEUEf1WUvXucz"
+            "taVKcqPfSpsZvQ97jUMAs959TvDFmH/VmirpGvJMH4oAYVTgEyk9ohdy5jjF5CnGOLKe4DEOcgIvSl6F"
+            "OBRquIGDHjJ2Z893dsETQ9PIed+bZuv7QzHn7vFC3WnZ/BJ36St68yxXWLkIj2NfjXiWd8ucjEBRw0ge"
+            "+WwXMaGvwSDQt62k2NsbfY2F7+OIAdRPRbDVfABHW5nEvGdU8kD22Aedvdq6iwxfXl8h83HBuVTnjKuc"
+            "bvFG1DPg95i4ZiuMQDbM0IhR3fCPKKHFoVMX9EjpF5iE1wJ0lzcGo1XIsuFVukyrjvPneDfv1O5iLvqH"
+            "GyzdKKKFgGoVSMZZtaFMareBP1/1FTDJ"
         ),
     ),
     "size as text": (
@@ -287,13 +287,13 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "TBYO6VQnuqgSloOSf5zZICUwyPjtSrTr0iyPZP4gAv1jexrKwnT09iC0glDqVEbpdnE3Ic7W0D3f5KCa"
-            "rk5A98dDtUkw8Jxej+zMO5bgqkIlkfzao1zfHthdJ+JFMsi6bv8Jd5zy9IO/8JqYJbT3OiaoOB5jDYQI"
-            "Oy9ND63t8pbJiBbOpiYlTylq4HMT4ba6cbcvdJZjhvwrTW9OkFyxorA7nH4WP51FeH3Gt7mSsmPEyZtd"
-            "dmcIXrXsKKsMoFDZJcLZ7sEd5cK09+0mBuZPyvqvW5C6PU6FXaXTXqx6YIf2JuYIXIlok14O+rg5+rtR"
-            "ATtuNbHlGHJLkBWrbVgIszXfdzLqjvN7izH40j3ykeNQxijbpp1EwGf0DFTQpS/x/An56DN1BTU21coq"
-            "AQdyl2jysEqC7wJTkpXh/SnH2MJvIOUV7UBU9MQZeogiOjCh4rJI5CL3bJceeXm1Uc1Xk4USgLG/jHxW"
-            "/D3yg+Atfqj09IVpfDq4yhOFvTefeSPt"
+            "T8GtYajK3Za7d/3AqBcQ5J+2jitrXGSWLlrErPgkEk5BLg+tbJ9/1/0F69FQViZsQcoDJcKuioRFIGGy"
+            "oCDP+JvweXlHSEKqku+Vf+2x9aW+PuY/TY4IEeL9ZfTVngvXKZ6LXAjp8vFA2i3MiJUubseTaUZtVTMC"
+            "9eg3ncJoQcIuRYW59VipOaPBgvmYHdWaw6r4wByuJsjqFbASE0AGwuV9xEjoJZIfIe5YBKsBMMW+9pJw"
+            "ZF853lNeUq2ycpYkYEPvFp5w5s++M+eacIXgA8H201GF9bcKck4q0JWXgkFdFYWDYREGRV102xN5EUIV"
+            "REGMnH3DBwuQjg3TWP1mhAItZtwz9n+fSh+PwQumee5bd77d1kD8IVDK7DOR/tk6fotZULcjh7/8HTTT"
+            "8OHoLBwy2EkdTnp3zqfCd4BHU03/vB4p5nGYSdqgypwmlU31JtBuVxZU0WXQ+36rrLuRyjQlhZpEErwR"
+            "jyiTP9PJ7RRagjDHIyzLXmG0B/gujngz"
         ),
     ),
     "another payload": (
@@ -304,13 +304,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "seNfZZhUZBiqLPn9TPa9ncMdLqbjs9j9QGE0XdOzFjOD5MWDAIdNsTDJm4mWn90S3uz3Xwk+qe5HxQJR"
-            "s960L9beg7cYkYeNxITd4qbYQ8OGvAMQqFttkJY4EXo2BHpDEozVGwtnK21WRXJ2M3q6zIOOUGY0Z48+"
-            "D00pEdqoWIctZ3PWXs8Fr2xESvn8R7iugbmBx0ryWejmtk7C/W+eK+GjXTKjp+jEjyWQRD/3lyifus9U"
-            "s/7RccRHRUok5BjLrkn0QFKeUiPhH72r6SZrSL59B/JOdcgZefmFGUFBLvX7zXLPzCEaCp99LuoNfFGD"
-            "oi+fgy+VKfK3rHRfQj9/3QAQ0rLbL4Vfoz9If087MqFpoqEl2DK6IkM9PYWliE/jDoM0Hhtt1EZz/n58"
-            "Im2y6PzfLJfva/ijURKJYTlaSjmFl3XMYz2NOQlhxdnJvXbsDRAMkiEjZp8vBrwzHsGqcQCGeLFQzCkG"
-            "EJiz/rapZYRC8Sfs/Tmkr0xQmhG592W8"
+            "Y2f5M8hNknYJ4ppcXQyCJDrcleWFyHgkWMvpVWY+1c62j0/STXOP+5URJ8fESezeVv8mJqOCjyAwtCip"
+            "Yz0iPbnna01ECgIRdK91/aVS4GMEk/rWqH1VpyPNLql8qTXhPMMz2A6Twrp/+B6eUrDA7unnq2+JzeW2"
+            "/EHGFLvjsPMn92KlHvwgq5+2b2liqqHu/QM3X62FAJzYCGHaOXNEgwBhm6b6ZLROEhRhvlZk6DKq8ego"
+            "/2eY3CeyX21YJjb+h4rFXETa7ggSSpf5SWVdMwhJsNVPRochMCBn5CV2fZjFL3MvloAaxugda7dVowNO"
+            "VEMh3nNZD5sLjVeg05DN01D2W9Q5KF9/M7rMz3cy0MqEiIIT9lI02HWRKQ3naYJU13RczRGGMZ7coFLJ"
+            "5mipDOhkTrWqgZCFZhJ9ygucHdmiKouqv57ZFbh+gKEvnJC0/0gcPxNPM5mmpKMMwyHSpRwARdErOXpY"
+            "vRv9wAFoFQxqOEkwI5zxuAPPiVxzbNSb"
         ),
     ),
     "no digest": (
@@ -320,13 +320,13 @@ CASES = {
             b',"target":"t","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Tfw4t1zhgFbgc6nS+UBKrb7xuuTPzcqHLxrP8zH+lYL2x7hWG/8nEV1j4PWtmCAjUJ3oWReOeG7zF6YU"
-            "tzquCOltFl6cmxE5xsaY59m1C6cic8v6MQEMEiRG4x5AOiKe0gqcrIXt0u+FQedgJxoT6xJbKH7yrLTc"
-            "WL+Acndno5PS/C13yY1vOlHCptppBnpagEOlz5khrW5EQbFRnTRk/GORhO8Wm9Cvv5VcxPIXm5gV8mBL"
-            "aJoV/pWzsG9nj3r741ZJil8O/hHlrpcoPO0E0Zyb80FPfW92i1CJOdn02oONeYco8BpN3OHdoSMZSI6V"
-            "GeUzVjBzUPUncJ0RoY9OQrHgmsR51fLKxzlTQxHdWZXQ/tBti751mATznQdTGhpskaX2eMWVH+eW+3J6"
-            "fQ2ZRfO0VxoTC98fQMt3k/U/B+5DwhRzli7g+47CSElJwZf11BuYFy4Mr8p3WCMiy2eVuTCKZ76Xkevh"
-            "Np89zx7fel8NxdAC9RhjWdgjxggndXuT"
+            "fj1y952f+JSy8xPBzZzJTiK20V4uUq5fZxr5d6hlk2CsogaPtkwWghIZY+EZlyQ+4r09kNeY1Dx3CMnW"
+            "zLmMc6U7tGSuC5Hl9dBZ4/3kvz+ww3p1YAYmbm7twByUZ7B7zev4P7X+d93RqCfqDRA0X+bBASMRAYWO"
+            "oEdgoMZ/JsQPhQSJR9/UPJsrXYojXxSUrKK+ftVK3izL1R6DW0ICCrftUFSClJG36Nfz4gnfm06qPcGp"
+            "BcFJZ1V6u5yHbFho1BCTIJvVjVI4Kk4z+wGeD0tVa5YdFof3wy+2XLy/RDO6NtKv0pZntsAJdBprU1ZR"
+            "/IlbzmuTE81LzQHi0Y+DBL7B5/S7dtJXCADEC1gNUulUrkKTPjpwHHVwmiePve9DchaWsK0wRNd4KzfX"
+            "cbX4zgf4cRsPhXwVMH2ef/dlQkLuKXCB54Kzma2FDfO+oigcPpidj6yCsF1i9HQdanRqzdWm59d4IUcv"
+            "sNMoULBU0NpS+zliUygwrCZj7WBcCNSK"
         ),
     ),
     "another format": (
@@ -337,13 +337,13 @@ CASES = {
             b'e":0,"v":2,"version":"0.2"}'
         ),
         (
-            "cb7wyEPopTfigsDnp8D3E7DOnYqGac84CT+FqDSTAAikZFWi49MyY+C1XRrVSK7BtofmjEIceqh0wauu"
-            "kOFUpheDL3r5nRTQMc7AgZKNo5PvXpkjdJ8SGNlAoS+jLaT2ZY8gbsJSEzFyUr9I/D6pQe25J/zr4LeN"
-            "iBvik5P8VsvIFEw2VxOa4Ftxgdl4oBtXxcqJe9sfTZ5xXM9t52KSpIQs0Rdp0HzZ0uqNfOTp0IiZjGDs"
-            "GEZ74IZohMcAEuTGbxmDS+D+yv8p/obAfQ6hgE7wMdTCONGl3ebFMeKtqh9y3EX0ydz2sS64Vh58x4zX"
-            "FLNs3wQjX9XJgSFyyHtM0pyopmB8JMVyJQRi89Lme3LKg7PThe4HQADUWt7RRV7IEXD0ArI6enUUp+Z5"
-            "QrnoaS6d92atImTSxO+vPTm+PRI7gDq/Ggl09XcnW1BNB8jB9uVSneayDufBjegJC3waXOM2speS030g"
-            "u/1fKnebnfwWzMwyl0jgRHRJs9M6O76C"
+            "UXgZxiZHDZo5/TRJBNFAYWwiPEPQqNUyEKLqev7K/FCNvl/ywRa3+S8dlWyAFwEz+Hcu1aMtx9NHoJ7O"
+            "aY29WxQzK16tYbhOmJXjfNhFNLyMvP8AeSPpaSboLDZXcdPlpfq+mmOSP5p+QFa8rsfgEc7URYe+kvch"
+            "n3JVbj3G+QEN6D/gtT/sG8UtqAHxLXaX9r365whboLAFjSFHUsRayyYUQzsOjAan04bdk01jG8PkioTW"
+            "ncSFuYs3e2+NlDj8hvrgoiQFX6+UVGoCtwRtDqoAEJVh7EmT2U3agi4Db3i0XCWi41P6lHtGCFsckLzI"
+            "mA2BJJYExB26ossIE1mVSJBt70atDh9lOAJ5VxAaF0DK1+/228GbsJUV7N6CjP5BBe2UKp5IpHe6MUKr"
+            "GYaMbQNhdaUzeRPJnX+TfSuJ0E7yjPD7WFY+7zqeWLdGRyg7iWgjfIym4EhsvBADdc5HXcgG5dE20so1"
+            "UzAVe4mcyDqXQNLFNxrlbVy2EyzbRt9Y"
         ),
     ),
     "no format": (
@@ -354,13 +354,13 @@ CASES = {
             b'e":0,"version":"0.2"}'
         ),
         (
-            "lQnLnGTt73Qjcxe5AvykltXU7yDiYT2dua8viJR8S2woDScnbj5/fdUoxzFMG7yqKKOKqZxO9aaUEZlS"
-            "NBekIpUBIfE10PWNELo0B+FpCk0/HEp9KjfwAH4WT0JxrFF1No1Xop9Kk8IfnX37XsOxcDdCwbe72bVW"
-            "Nd9HZBmgpZ0wZibdy6sni1UbvHinztmU2UKZWc1Pw4Jp5QQwqB/8osGdC1jz/YWMaa96cIpp+tz2fO+l"
-            "J1HbQ4T/zJOe58nr4PAoofkluqomm1qr8FfsBHY6bDQlHLQ3tkREMM28IWApuYEmMbpHMz4tdbVsZlJH"
-            "AMO9CoPXMZHPU1KiEdswDFgXUeM2XTP7R6OnfF31KFtNGFYot3WCL3towxp5YknKj2wHT7FmX8KiFllg"
-            "8UROWn2U93YfoHqZNuU0C0MGlT5vH2Mu2sMzeWAfHuTKjS6L+g86GkaEqmVQgAXRzHXXtQvfo262EWL2"
-            "Z0QNUZ87kdDVdjU4ByH5zDvGqvm+J5C7"
+            "AoDRrnoHggZ9L8dPN9m9s/0GRl7Hf85bPvJhABBwVyldEYkFYhLm8if1hPueP9jxQPd7i6xarf/7QT+J"
+            "n95GB8M7hht1JCaUL/Tk2hGBYYPcordETJTW41mInce2Z6yZPXV/jsrUr9Y6nft3meBATDjqkfTOv3SR"
+            "uwY2ix3Ab9Ywd9aShe6wcmpGUKGzKI/9vhudQzdC63bNvGAoMhCASxhkv21QTkcRoEBd378WARFcnStV"
+            "rD7JiS2FWIRgvEFlTbkw/QeWsob6ws3SYw0GKCmcstLtyz+6zMzor874QK/LAJRTdDADfQRkyYYPi32Z"
+            "RzWMhGRLoSTqN16cHnxMyKI014A8rbbMA6RoYkrHyM/W1yMZFT6c0qhs+TNMNhySXdkteznqamqpEuJq"
+            "YWg/BksoU7f3mQnoDV/0ABW9D87YPxgPcseYNiPrm9wnUFtoa5VrtaJtdGRkgvNDSQ4qxSvPJWM9djjF"
+            "/vEcMr9ggHkjogUJtkp2hpeIe4Z9Ucp6"
         ),
     ),
     "no version": (
@@ -371,13 +371,13 @@ CASES = {
             b'e":0,"v":1}'
         ),
         (
-            "KlzhSCB/Bju4mtZrmLUIu+9rJmxr+5vq3umt/QY1SVbi+jaSfIiPa0Zi5p5qEUp+wl3f52mNJ4hgqljJ"
-            "peMAJn8c14mpp+LLDMn8ubzF/BpJW6Qxl3xkJA53K02R91nRb6GqdqbuqQ3DfjeSZ9K4ZoUKA08zbDhw"
-            "P04X7hYyqn97NjnKYlYNQQ4WBOKVRQnbSzFe/sF5Y9OB5Wx24dAPpRLw091Jc9fcViJNGjIcX+pRS0Yc"
-            "cPMwC0Z454Tq1E5Kq8bCwCNLEIfBUWQXymOGbUABgIDRigZdxgTGdwT9zCGuqlIyypgYaMa2m+fgxa/U"
-            "rUt2VX1xKSXdUbnSWihyZ4OZKf2HGxxNPMmHB+Qy2ssWU413HS504fJL/lMewyBwvULbsAyYdC27Tigk"
-            "iXXgHYoggjrWQE4au9bPejuF1Pu9NWzVCwxDsklpIOE16ENEw/3EFK67kUT6uodOUnUWM4W6P9jJWKqw"
-            "kai2QXYtgPYfCOPv+0yorqp+sFYpuF0N"
+            "KLy6n4eRoR0KJduCsBi29TkqJl5KNVWhv1TiuQEFYv1REcqPG0CvmAFvdXRMmibkNNZSp2nI70bAp1/c"
+            "6q6bfNupUg7ji25sGdWgRlNAF0W/BwbUhhgYsbOn7piWKyv9Vb6kUDRPp+pCKURONTEFrn1FIHGVvd+G"
+            "Me8bjR48oF0RPUdpOfF5rnY68pg50GAs5r+Dz8z2pRmpyJh3nHrWVn1GV2e0GmBwEPsjV0V+fQgwKnVD"
+            "PNI/LUswy7dlCAGOTnJp4IY5iaSQmW6KfCAJbvRekuoA0P6kRjK5HnJu+5t2MLGXLRzQy4B5KQ22V3x1"
+            "9W929eaFLJ2KFijJoO5cv/TmM6g18d5NDQHcgaXsNH4qqwprclkbJT4jWxp9UaTAmC7R+VI7uTLccaW9"
+            "u/QQ7AZ1wHKmlv6xPPW5UA9BGzry8UoEtt6R/LTV65YvBQUDOxDgv95TyRaz2E14BgfK74051kWvF9ku"
+            "E/kQzjpBcn5+EKa8Sb2G7lzN6ailo8Bn"
         ),
     ),
     "no kind": (
@@ -388,13 +388,13 @@ CASES = {
             b'sion":"0.2"}'
         ),
         (
-            "JQeS7gcEsK7CL9ImMFe8Y7vexhWibF+XnSdcZe359KTicqpKTeMEeAXSyjjN1kvfvUuAKPjhmcOKuoUJ"
-            "gBpMqDjMM7YPmSKXXCI9P1kyFfczjCyBqv2KRtsS1C+lw91tq+1hT4Rwwxvg9DIMI0EyQPEZuI+gqdDY"
-            "dQ9xVyJs4KjUUbPGa1FPIzjKG/nyl38y2asHKSnyvUE0PFqTNWY8oOInKinmk/1HktBsLPYrPLK7C2kX"
-            "CHDSnqp8aKwg5MCsVJ/0I91C1nGlzqbiB3iP//dcRSzagQ80KcQUJ4lCDZTVVuGLPejDEIzxxa/F+uaZ"
-            "+LDp22FdQwrQPsfRs/PSf7XOpWQ8GxzOSDytTQldE+2q+IKjOd3qoXUx4tti1T0kEnEh21wGATjtbBEV"
-            "bspltRBgg2mb+KceSvR1FRk+cRqPANxIv/QoMp75a70eAc9ZRrRed56w1xmoS+XPqwDd56vH9ml1a8oU"
-            "gbucwoyzo1fK96LXATcaxs66Ro4MBXGQ"
+            "hjk/FSaBup5GMgg7b2dx8UWzsvl/jTV6vgD//AZ8XnGuauuBetRrn/c8vt/fxESZjhKb7kvWKvj34LU/"
+            "kP0/U+rni9rj8UDIBhwuO51sN94zOpBNnlwvPr/jou5WFaWMNVWr2cYxxy/C8suj/eTdTQuboc+fJUyh"
+            "G4sCal0LXc4HWFBCgzEPZgsBI1VJZnLYa0ptCJwQjKdM1PxUxiB+y0G9bPn2RvUCwx5nbdYMb1vorHad"
+            "zFQLLNc+gFPFZRjHoD5PdjL3M2Fx70CF5t0pMdfX26rHNJCu2seUFK/PpPV/kPYWYaTejH1EyAPbvpQg"
+            "a4DM5e8kvPAT4rB8pCfhkRExRA9NaDKDeUABHOYlc8t6iwPpOM1QYjurP/MHBqzf0NPKd2sxvsTaM1Zm"
+            "q2POsOlpxUdI4cfY+/Zx4kVsHngi1k4eonLgj3d3KNaHSNLjxKDR2tAbybKqX5OtCmNtTZ/JZie+pNgQ"
+            "Nn/xOlnBWXSRsd/WZcJiV88Oh4nY7kbz"
         ),
     ),
     "target left out": (
@@ -405,13 +405,13 @@ CASES = {
             b'ersion":"0.2"}'
         ),
         (
-            "KmVXV8/g3Q84rjaonNsdXlaj/n1c09FivdZIKTu5LolLY6ADEHLTn6k4eWfPTcGKomGgjj/C/Btwfcdt"
-            "EHQQwdAy7dAO/03YaLPFB5jmKRVm1yGjCOy4DSdhhPX1v0mfstMcNktDx/L202m6tPHtowkC3LiNlb64"
-            "5Q8aaPbTPJWToVkybutxUBBPSP9X5/orOJzd65eolj84HIvrppPSV/pmKJwDVZhEV7jqLp5EMFE3R5xj"
-            "fxN7+Kt+USRKv2i+2Y8JjKaFNJTVeQ9mzw3gsnEF6Y89Q5D+M9Lst/kTpbL4UzZ80kpOCgqM490CEVDA"
-            "XIoz/wrkxO17ye6mN5am4lJcgiypBaVctOhI5t3LTnyParmUjuy2VVAFd09u7AclXfChySUC21NpRhJP"
-            "FVVGLbXwLTigk0wd7p/4VwGi0a9K3kRZSUuvndhEW0N7wRh0Z5laqv/+90KmmKkK8ySPqon69GQO5nDx"
-            "1uYKhojiqyuTb/M//XVZOf4zU/TRcYPT"
+            "cHdZ7hqdTUIY1BddOoUuKQCtYmRLsY72A9oV/Tb+42RcGkHbBY3Zxd7N3VW+8PoTAbDWRuncq/SbC3Hk"
+            "2StQBq3SaNbypCTCfOkJTlZEFKDlFrrOZjXrTnODoqTzoWkL548U5isFkhGDM99x7DRJGUpWrKuR4RCA"
+            "5xXA67tkOG1vbnvmOxNSlmCyr01h4M+6rOeFz5Jk5dOrnYpUHHE/BOXk7PGTW3Z6v3H3prdoFcfVpD4Q"
+            "yKeNi2jmpvGe6BF030dWRMz+fkjA/4kPpNEcE3SBuUEMo8Ar4zjqdT3LFEP4RoJUSqH+gEBotTOc7iXe"
+            "8TXyy4CIMqhe6sOHu57xJ5Zhro/rljVF6hyLOAZgIdb1fbHVDn26Hy85ZNb9hdYpW8KRfxv46dVFRftK"
+            "CIZRrpHCnMuuTbyDV6cdQ31CvKVkoitT/gpe3YldWWmSzj/U/YLE3xUMCGnCUlCbLvanqAT34Bmwrra4"
+            "H55EMJoT7sFQ5aQEgkxQBwVl1WLLKp5/"
         ),
     ),
     "number left out": (
@@ -422,13 +422,13 @@ CASES = {
             b'ersion":"0.2"}'
         ),
         (
-            "tGpvN4lN2LRGK1MVqYo+TooAvTffOi/17rbCXCNHub0vR/B1tdUjHMIdBO7oUApx0lXUzlfPq3Y/khlR"
-            "47iTe7+6TIy0GISJ++Uj/d1Nx+30r6DQ0E8+iI8wbl0pS7LuI4YaDGBEWY+/OWPgLw8oeVISt/H8Tz7q"
-            "1FYA3fVUH5CKs1CidXnpsSPrdpcEw03bM4CTAyAsR0SOMr6O6W0Hkf2z91qaE36oLpcbOuW/N+DBDMpm"
-            "I0dUScJz9pFTpKQkPEvU05GEzjzo/tppe45S2ehKzLzhkXcNsbIx3lnSTdSyc7PWUligUjJq82IQotdz"
-            "NWDLUPpvs9/ohV2QYycCCzWH05GaZ2FOT6oyoHzHeHVI4hYjQOOk6Px7ZksCZKqwRm+9cvFVmV2paaqL"
-            "bc82AgS1YLp6ATDqw7aFqPDhAeoe3CNugXQ+1In5qAh1tc2BEwaz9gm6vf2LzXj5kyrK3imjFqrq23pv"
-            "rnA8oXPfc0PaG0uMEIX7ms6JVtL8RPR1"
+            "KLG9fuAjv0RuGX2WMt3LZcq409pphLA2qEZJdFYS+a0eWMTNHNIeGgn2Tmiqh98fAbd0O1pjJYKHIZRT"
+            "LO+f/7bXjbTqPh7ooUCgNtSlWvgzr0DACcfOjs4sGnKL9wBH1TeaN6vyeHBCp2yhQODivHDCZPbxSmcx"
+            "atrwLs6gmxV9Kkkw6BE8+KFUH3EhQzrck7Njj6C8wV1h/ItZs/h6IfkpBqk7F9Redf/IefGs5ChNAa/b"
+            "06kxgeqcQBHW90oSdpVInvH2yVzs/eYwROe2ABgfcjsaujz/DFSb4cG+dZ/AYbVfxU8jWwz4JGlLy8E6"
+            "khnUrReVdprmdNA2KOnj8ig57utkIXUU2tV8WYWnyZsepYpfNohmuMKVq4QAgULI2jF580Kg9tMN/B+q"
+            "txPXms3QdAe7hZREvE1EYloqMgO/LzYCyVaf1LEejAn5Yt+7E+JVetXuQEBKWc8qben2vs1njYyG8cBZ"
+            "YEvrakXOLHNwNQWUQjgalZI1Y/uJ3aim"
         ),
     ),
     "number as text": (
@@ -439,13 +439,13 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "PnaRGeMj6Zgy+SAaZ6p/5du2Clwz0AC06D3b6uujx4Tet8R/aD2+mZu5bMz2k4JJr2UDQcx2O0Lidxyz"
-            "rNQky7AgJMIVLc23+cEeFIP4X6AXQJYhKHBQzqpYjpjrA1tFvcCr5cSPvc4B1cYEFhDIolGVjft/GCO1"
-            "5yENmUwiNF1ZWCSJpZpC73/2NrjtJKEsgQB/+52P/MSqMUVwAX/izoJknj1HPVVXri1fQAgACm3PxRLU"
-            "KKX0WWH93O3QA2K0XUgoTnQl6yCPXUzLYVFiZkX6ZHYf9UiFx+R6PGRMdzKUddmvy2RtMUZmPRE3HAlr"
-            "pVBqWVw4FZv2hDR31j0zuSwe+aU5P9AObiKEBCpN7+w/xtP9TspJxbwuS2skXkdijkN97AHtTtmFb0+F"
-            "Vu/sU6bR+RByynRf9d6GFBDH8K5Z9pVultGgW3YYtsQG9v2aBiY8C1/equdpDTwS3vcyzvD0dTM8cqcQ"
-            "DEr3pFYlm9X2D92zdx+S0tHi2Bp6kxhY"
+            "gWj37fFjRn3lE6BN+G0/nQ05dI/FF/H9SF14RLy3g9aKCJ16RDZ3Tzf6viTAI1oEhCNINzDldckJZPSB"
+            "gnWK2MZxO+Bo3bjGQ/Y+d2IVNQxMJDoB4bAy5qCUyLf5dDPpE0blR5X9UEDnvyQlNA1IuF8l1ICStDRG"
+            "H2C4R1eWKcd8SeTxfJUMwdynJXycyzmvB2Wm23mcFU6Gugl/hnnvWsQpIH1ADu2Mhdkc9dx/0/wGI2vn"
+            "9QkHrFwedGhUvGuL94Qn9wK98i4M5hZUDWsWGGonH9e/DWzlSBHXiQB0W8++akubNHnuGPTiU+8TFY5x"
+            "YdZEF3cIqr3tmYFGYMHfsRIKfI8wK8JXXxh20tXlpEi6Mxtb4mCgThbH8GDUki6yFP3RaiGcJgHruoJi"
+            "NjIlg1yeql3WgJD5E6uF2NNFCl87HvlXjr9YsbZPAf7glNnm2Sgqo7ZdY6caqH9fzh/8Hk64aI9mJkpL"
+            "XnWFjbAjUI0+ZD3PEqMCtCGSu2Op1mcV"
         ),
     ),
     "number true": (
@@ -456,13 +456,13 @@ CASES = {
             b'time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "AuIq7CLNAfL+Ld5bzWhu6Dw0U2juOw5+mWJ+27Jnyqz/OCUMJzII0q7c0dlXJBPp/uUey/RfVnUZQWYS"
-            "TeKTJTcSaP/6g8aeDIkMBSrtmeaOdeuX+bF8RMDrr2uI8FLBSfGbJNjpk6YtQdLqz3JQVRbeUhDrbdJp"
-            "acs8MoSfILQbX/Kim4B8NZsKj2vd2V8gFGxrUbinaqtki8vg9pcQea7rtcqjhzEIzZ5GKA+I1JeQGVBZ"
-            "6RSPWkcHrPb+mZTwXXxVu3XzSBCt4SIitlBASUR7Uuwfa9eqQ1npT0dV3JjYFW/yl/j49nQXy8MOO/op"
-            "7Km1G8qH6FwV9wYTXrBjMel6RnEY+XKkbNG+c0PLFpURm/XEEHkUkrniE44QJVGQinKcfQSMFGMqXlBN"
-            "L8O7DXceR6IPp8pvgiaeCQMXIdi6HO/YvZ6EAtqbXGgV34kYn3ujlorUoyhAJbUS0gQNKpfJP9GcRbja"
-            "vQ5PK6bNcMgABGy1431J/3/zNeFOLsoA"
+            "hetssVqwUhK71dBmrcnjJ8gbOfmeBgIp6aqhEzbyrmuvhES5j8OPARYiDgHbQ0IGwCtAy28FLv4529oJ"
+            "+P+9FE2DbyFa7bZpvREC0jg7q6wTGRqol2wLPim/cyYHpplSMBzsHzMNLWPdcbv6r1lkrx/Ueay4kn5+"
+            "G/5EEi1hu+Wf/fwJkZYf9tfOs/RLJBJGncIqbRYk7jccc6rQl01bBLAEpv6ujc6t9OFgtL8W/PKHxM+r"
+            "G48pkeVNCzyJxy/7Amgwh2otI541TvhjCE/BeJveW4Lxn83FWK/WRuXvC+289aeJQWLCd3cZCvBrTQJ/"
+            "qBqWz49/qqjQTY51Z8gzdO6XkG7Yn/Z5bFa2Gu7ogMYeyy1eoiXrfN7g8X/b6h5gzLUKS7nyCxihtUyM"
+            "o3ngs70WPo45BZDtcLHcwsdcrSs8XCFPqM0eZjNfcKlm59TlDyXfR4A6vX1TVjNzRqaDQnlRPwJ87cQA"
+            "N9oE3+4UXCiGbHmQ9diIqOeBu0AH6boz"
         ),
     ),
     "number huge": (
@@ -477,13 +477,13 @@ CASES = {
             b':"0.2"}'
         ),
         (
-            "RbkSeW847ln/8vuhTg5hG3VQbiwouCRt/fs31Ty9X5tjp/7eFiP6eF5c6i5KhybUMTPm08Q1VjyuR5Vw"
-            "frPtKwMWBrP/WJnzxWnVUQ1DEhN1fSDavLWZ4t8WEcVQnM7PEane0eT5/i0OPQB7Nm7k1ioi5UyEXSwf"
-            "cBmxR6Dfs+273vuHeRYnspiN72OlZD06PwP5nJKkLDhu8VSTWaHjONYU0+w126HjH3VAG16NIyx6pXr5"
-            "cgtU7sD3QKxT3TwjCGib0rgUBfzyRFmwctkQ2tULohNoCYVPl4CiRIFGg5Z97NKNbrYivZdEtCNgeKJB"
-            "uSPCWChkV2NT7U6ROe3taiDrInUXXCi1WxHzYw2rtPT2FBmUBLrlElDsm5bVxJAnRs7a1CQequ/tsPVc"
-            "Tehx7X7UI7Uzu0Z9/tzoMqdUXOMAOBXjMRL/0tBqAhNl4D7uRbduibnPNxmH90lRHu4+4cRJxPS3dIgg"
-            "2H3JO2eKALYnfxhy79NmIWznFqywj46q"
+            "JUkLDqtbvhQMW8xW2iXEsnspuutC3qK42suE+5O2n/Uovvnut6HavyavII2Y9CfAHM593EKNATrVsnBj"
+            "TWXK/eAAlcEZQUS99juFGY1R/TNMJnWWo3ksBw06RGswuQpx94k6rAOCqxJasJtElyUzKaDekV6jgGEI"
+            "lNOmStau/BqPYs3CAhezL4y24e+GWev9LdCi4l5DbAtTUzONSXONqDOiZHlhpra3GHSsL0RK1RzoWQcN"
+            "fXCVc94GiKhudMij2xLXvUgSPi9oZYaYp+xKEk+Qghs771PKFYp4keY3XclA82xYPrE2PCfTXkRqHTzk"
+            "MBmk4iuqpwyFxhOBj5eRI6GGywdRRTMhhJOnOMbYzIX304wGcar8k9gk3dgYdqWo6xKvsntZg4gYNq//"
+            "x0i4SuHuda7qDYkWiIb4efLMZ2s3PvGN8CstOMQo8+Rz2D0H0f3qideOGWSdrLhwpWCFWrF/r9Z81vcu"
+            "3qyn31XjeH9jtwtT8eYnwaYwFIFf9Z5J"
         ),
     ),
     "number a fraction": (
@@ -494,52 +494,52 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "bAU8WobdtO/pzXd+FSuRK70vksskx2n+RtiFiJCinQUm6rwSdXrsMtRjSD5MlqQnCA+OtqAE7r4jg41W"
-            "65GXpg42B+0h+DjFY4kKCnkAsXtoIqoyq0G+vV5lDmOUiRerz0sTu5X+SUfsJk/aonpbWG4f93PyiNFn"
-            "hm60rOY0Ol3mrGSzPx3XQYOg/FY+LrbYLrb0lX7XzvndAm/l7MURjLoOJ+og+k+OR4ojE6OAsui4tM1w"
-            "3sAZwS+qecxWUwRgQHSk+b3hvw8+X9iFqjGjOzB+K95q3AYbzIjCdA3n8ddGj40mY67CMhoF+xcw0gSb"
-            "zDBvA+3KOWnIlO2Syo8CKhLIorFnj6NM97DrURvLBKvcuqWQnimPq8ahk7C21A23AWoCiq84y0pW7j9x"
-            "+hdWjZEdWG12BELi9H0sYdRVXwj5buIYpQU689jXAqqZky5eUz4jgbmsOwCttLF9Qa1jsxwPv2KfUSYs"
-            "jTfToghMUqExZYKnVgXa+qDOtZCMfU+N"
+            "Y5gRDOLmP9QWFkjGeic6W2fxwdu3jTeEZ28NTI1GSFUc/Pn1WXOHS3AOGtkevX2qqqu5a5749wxOqGNy"
+            "IG0TAHTIR/CEpSjVEgAxzXKbJDpRtiv6Ig8/fDPfQ/oplV7T1RmpyZvqZngHXSH+fSTiXxdJN3YllNdV"
+            "D6CTOzdYGIV/FmrTnrevmMYhG6wQWwmP+T7Gxrml41znt4TNUaLSnt0F8IAwAF6gyHNMrS1DrC8ootGl"
+            "AGdlwjXOf5PJbYTUG35XM7UFXclbyyOQ6u1vGrnIWBTL69b3fuWSkIWNaTJ4nkh5dNVqUk6GGUpGW/g5"
+            "sV1iy0akLq9rB9bKCPOeJyeBRT9UcHT//u5pTC2Pj+0msn4abYqv3iDlTr2H0EmNUdUgIWSvpCQaMTVn"
+            "ShoniJZvo0QOkuh1UDfS0Y/NcOZj+y8p4DMnHgpVbstCXORUp4CAOZeyuww3G+fqRVDbcbinelaAynmb"
+            "mmJCD50x5gUB0MiE6DyZPbRb4jaYHl0o"
         ),
     ),
     "a list": (
         b"",
         b"[1]",
         (
-            "C6ctw2e97Rrk4STRG+vP8TCSSg6e4RdsBSTIXzCqYBe34TRkjxgcxnPEX7tKq5L4AJ4cwfpZ+k79iEPF"
-            "lcn+UFc3YfV0uZEzc+uJfsHL26xEVYKURSCtOfNjdDP6AY0V9buD5QIPob2P4tfVsQi3ucTi0mmgtdSZ"
-            "icuB4JdiVzRzOI73o17LD8oQd9MsXxcEFguT2zqRayeOgoA49wO065PcQmAFCRwtJO99pYcpBET6Ra9z"
-            "I7WlMOvWf5c+LohU4JBGDGREPfpyAOo/XgCVsjPqNI9E0s+1VSYs0/+BkEC2XJ9AMhxgZ+rV7KJCKaEC"
-            "GcSBLzFL/w0COr0aGk7KkAKZNZdb94RhrHXebcJgmU2oR1zC/1jnk/00VfrHUAhj8ur4r1mFhdm5dsIA"
-            "63qWsmWDUKJebvzyfsOSQ58F0sGt28iYR2BcqqgOZyeRxkMmeTuFk9RbQayybgXrUQLRwcjjNwwc4l/R"
-            "U34GaEJ02R8PyB3gvaBEJTMh65DA1w33"
+            "A+a0oAiW0S/HZe6Zy+ZD7EOvBRHj4UyNRXpgAyGTWqE+f/x1V+wzIWUMlhZxrnrN7Dx9VT2CJJqXTiNP"
+            "H8bfvuX3AMy0pWUHhVYHtlznx2H9UfQNsygQyCTcl3IJm4LwoMpA0QjQaxeKeGy6jb/M9etcjyZ4ZqJb"
+            "lz1Dmn1fc/RNSnlEl9gPjq0TIhj8BT3OC5/Eb9Ykk+EJQspXG4kbaS3vcCiua4KvuB3XmEVE4SZyMAa/"
+            "1hnaRsBdomnOo6lTMLbBdyDSHxiAcCv5o1NTNZovH5yj3PxteQ6WkScRp5NLg0X3rMdY4dHlEUcsaPcc"
+            "uMZWVx3jsWYgZ0nk1pN+2crfYEj40SH93A4nH3/3DPgNrljSJZcjM5lhcm94MPm1ta2QpkPOpKwZ6WqJ"
+            "gu+J+emR0357JkQ4c4fgysKPp55S9NaxoA8F4mhs4QFqajMRCcVZgRvTOZ8nR64Do1jrUWNqLEwSta35"
+            "OBQ2JEt3mozpMZVmia1LsspPKmxDBQao"
         ),
     ),
     "a number": (
         b"",
         b"7",
         (
-            "EkTG4/PspErLxaY9W5Y9TbYscnRvbJv7FCXclJWF0oWvpe1tIWChjbTF+D5t3k8BmU52jTLDMT9qY3Nd"
-            "yasjFOeQumGGjNcrCBMOp4eJBMc6V7C5ew5xyk4gzKEIX0+ZbzkyTCUOpy2h5emRhBBXayEkCUq7LIjq"
-            "WJfG/5aiOQX1QU7Ao80EnEP/Ubg0gi6OSMBDl6cavmO1gl/ZvAr71JHfbx8Pk2iOa2s7OUjzP0g5L1Km"
-            "92hmoyGWEDjJ8wOITpAcIIJ0mj0dzBYO58ADdTJAVQsnGC77YUTkUl6aSQJJY76ADKV/Mj6fI+ZJ6mS3"
-            "HUwXTSAQ7p3rhz5NPUA7i6H7sZnWkuafXt0vK0piFjfBdgRj81lLkQWd6SC2qVjHAngN9s54oBv0MBQd"
-            "iCiW77YMoumB1+ySm4s+h8oRMi+k/QXFm46KyZN6FXEuxxNe6eOQ+CY8xFpAPcQLppimLvee85jzgHEf"
-            "J5O13s9FodFceKXjFuItdWPpqKMTTyYk"
+            "gGfymsyEoFLlO9i6lwVfzS1tpFym93NiHPTv3NoKNIxzWEO9V1ruHIrC4mmZuetQwcVSUpPdHLNAXgqx"
+            "KOe9sOKkBiKNCyFntr5PwvE3z5JI4ZW2fyq1l+SgceplsUcfQf16ryhFvXblvxpXMnsKalu4lXbSAvZN"
+            "jOvb0jsXW8lIUwjiV6+Q/bgif9Sy0EU+WlAoL+vDiOonIJkmxeT7RcaLmSWu0hWQ6MfKiVu6HqSIjcpi"
+            "sxAErk6m42GjlyRffLGdEl1URafkBXXFByfYJUUi3WsekBIP7FU5Y96y/MaQFZywvOQP3V/buGzxzgNI"
+            "n1RLJBhG154fSOmxINtHCbT+w5pHz0YWO7OHb/H2qvpxtMKl8LwEtDv/0wvuEbZZQYrayrudWed8KW5T"
+            "sVv8UyZub5JX5A34ecyFYqQw6O2/XgzX+T6jeqy83fwmo66tgOaUWXrG4vdE1xIaDCs/2TtMQ4AW+8YB"
+            "jQZm7EU4F4J74EJwghaoGC2zECGXMb3D"
         ),
     ),
     "no JSON": (
         b"",
         b"\xff{",
         (
-            "e/wibhhb/URbtH8wz4Rx6begvnegg4GE++M8WZjjFVnDxCfVsyUUKc795X2uqDyqqh02g01JJwaFo8w+"
-            "y5gAx5asBHJzNba00rHTd+bk+Ebt9qBjqxvHWJieAkQgi5A4aPKwEbbDXhF7OCmm4ZhUcFCtFORSdd9P"
-            "5bkQH3UVSvl+A3By2LPmi4jOlueiDMwsXi+ZFjm0sKwbETuPb9xNFe0RjmpQr/gQYnVaOVnoE4SOGl9F"
-            "AlXHcCjjIpk8S5DVRD9hfOYcBmVf1xVtOI3aj8rPRchk6mRoYtF8PQPxuYFroP+HGovzuoZ11nBt79wQ"
-            "cnZotrcVG7FSm3GVEAxxiI8r16sTSAVbgSbAHURoW/322k+kzB/VkOdtvxOTrdTSMl/61oREfRwhf1ET"
-            "B9dnIPXyPVmFmVWch/sXr5aRuY3td8q2QvFRQ6kFR5UX6iFipxJH0GYDiAzrxbrKFyVf8T8ZPxSbD7wW"
-            "ZQA4ravCIRECKastmjwSLqfmSXDfiu+M"
+            "gVvy0W5K/kuQ67dj2LAgau3E9esl8p4JeKX8y+kRoXCBH3KuMXdpmEki24dqS39k/gFV2WfFEa1JuGIR"
+            "+q3ObkRHpWAi7XwBc432Ol1rtlFn1uUHNpdp4UuFqfZEKBP2DW27RoJmgXqxNBJCLd+3WqaByC6v9tQp"
+            "iIBL0z+ZzfO0O9fipx0tvv4gbkZDlYPS00/MS4hF6zAHzMr9hPS0IWdH6ippPQzQi5VOTQCoiXNoO1JS"
+            "X4h/zRfYnDKHHElgrQlRiUNLWG9idjFtOIIZyODy4p3RAlik9mQxK7SPI59j4HMIReXSNjsT91RwS3wV"
+            "xMQEP0++XehFBxDNaYJIccETxMvO/S/L/FLu+MBnyXBPNdBYA2iRgCX7s0fna0ZJSuR5cROS2aDdKNvY"
+            "9PAg1Tb3A9Wmmun56uYvadHrMjBFipvvPrqkbhSuNv2L7w0JRMxTUBroTXV4B4yGUaNeLz/9y9vs3qNO"
+            "iHn8yZN3D5XxQ6lr8PBBg+Oa3g0UVrJM"
         ),
     ),
     "deep": (
@@ -554,13 +554,13 @@ CASES = {
             b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
         ),
         (
-            "Ngs1SIX7wc0PWmj2zIZo0heiIk9cJ0zNYwakqyn1EDsv/VCLcS+tup6tZpZGYZoJYKu9J50yb2owIELU"
-            "3FZiagLZuBj+kZ62qGMyCMbYrghJ80LajToPaASnKmPmc3t8ZT+BiHbjIgNdtFuODd20eUv3EO8dhUbW"
-            "5/LRMwGkMueUcCQ3fxzXIKi+VNfBCQYS3OJ3LfJL/iCh88Cu/a0mmkibQEOws06PysFRLCJWMysg7ysH"
-            "QcpLAYoqpkjFp46mcnITQzQNXDxUwsYayXgO2fXuakMOGgyYHq95k9gI2bQFPHkhkE/OKsZkpOyhlgK7"
-            "GluC5A4mlRACRCYNJ80WSfNXNfEzDXEuDzEJjNtCrrdD3UXsWjTiCx1h/qBOYeywNHT02xBtfTLcQrIt"
-            "tuC83PW9tXxjcsGEm9yYNNHYqvxu4MQiOjS7iCMCJApeUtd8EEDPEN0mQuaxfJcRMX7XsCyA9QxY3ZHg"
-            "Mjrz9UovLlrb0GnXD+wUa2gX35Xk2ysd"
+            "hTxsmhz1IfZr6PAcNOjMg62SWsjRUSHjfCu/sxCUmz5hYlPaWPmz615K/hyvCn0v52mCWB5pM/dryCF+"
+            "JrEJk9LE8Ic1J5hCXUAC+BVXQAnDC6Oib1Ze+kILohEQay+ShHw2ODBTmvCv/f8OnDA89VYxJ2mebJt7"
+            "zfbhnpQi6PVIum9Qm4dnwsN9U6dgjgC5xO2P5kO6zi1FO9rNFypn1+/5rCgAZ7HN6r357Cx2v29JeZSd"
+            "DyhVFzWuAXx24LN1kqJryPFnWBHzc5XvBYjXmi4W9l7IKHpZAPyjcxWulAGUvr8gfVsrndLNb1uatcBr"
+            "MB0LV9jDeBEndjblBxXvkmmF7z+zy0ytLi0sXEmF10PrssCLBseRuXnrzXgafrUWyOHpNS8Z50Qx2oE5"
+            "jhpFSN0q/mvUX9bCqFqEq3k/LgEoZiIPQ+Y+MY9VoB9FCPG8mVlA/iFjdPF3ac7UL/JS0cuSUhSbWZiJ"
+            "LNR6OhyENmeZ00FAv5wSvu/HPzcEJmTz"
         ),
     ),
     "by another key": (
@@ -571,13 +571,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "T7SoA1KzZIXJJuW9z9cGByAnoI3zS1VYb8wCOn5N6aNww3hNrCMBJwwjuPYdY/FUh5zvbJAjstpcDCo2"
-            "eQHjKN/GCE5PJ3e0nhfA2G5Pd6s0diYesRJb83rCpM076TDOUsHgCBiUba4U8RoW0tZK4Z2GSXHBmO5u"
-            "UeYepIhgDOKDhp9AWoKYnzWSp5n66wV+K4HDHyhga3njNsS/n2aPoidMVL480C0DbvVwa5q+wnAMbzL7"
-            "fl/e/Gqsn7T0qHuLoywej6XlgijedU8o0cO0tPVQLKLI6rlIdtQWx0lGKN8CyNpU05ycBYTRwY/7Wy65"
-            "/wrXvUBBma3QkU4sAmAHtQuaxqJptrbshWkZSHr2+4xhCT7wOZc4rGneBZCONSvXa55+FL2vxqa/HccN"
-            "ZCPkBnPqX7ywX7j2JbSG/moKyQel1ItBXHBUDtWRDYMyksIuW45LtVhFtbgVCGb2Lk3CTX4qbeXI1atT"
-            "SaTu4kzEuRAOgqfnUilNENZBW8/TG5gJ"
+            "q6BHFJLc5dvnlPJeFuWWijU7Pf1invKvndCRAo0x7dMhMaFDMjinGQ9CYCsGCjzrvdwPJOsTvgWqLMFu"
+            "L1dXfn+llEdc2xXRKlJC0TwdizTxq5D1NX1ynD8QvuYfCWcMbUuHUjYSuSI86TYUm4dhLo9dku+v0lzk"
+            "tviW/3hvCN7vo7ZcuCihF3XEx4TtSZ6X7MfHeADFNB6OBLry5vnRH1sJky/N5FUNjnARkklBxDBYZsVT"
+            "hScp3yk3kPF7jdn4ZxKiUTjbxw0JPY17VhhxuvAbg0yU6Rm0+e3NlMEOTsa3Vw6DtvJ99kg/YiNiFd1U"
+            "Ofbi2xeT6hpUyIFg5d6FQxhTPot85/oGGZwh9UY338iTqutOrya9KjoqYwPlPS0oDzywnTlNjgrIgSOM"
+            "WGsoFaVkEl7GE3BTXQSjtWy4HflL8adDFjJbCaLyGA7bULIR5qOVsSaNCc4s0+6PKGCRmVGUy1G/VYPQ"
+            "4yXPGuNua7dLDAn8ggVQqyTt+YeRi0eG"
         ),
     ),
     "of another header": (
@@ -588,13 +588,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Qo+U06wr7w6NxCn8WlY4M0BS3uS+ui/Hp3Yq1sD5swCc23KoE3UhVAz9cifCGwoKfeHPzMZc3icw6WCF"
-            "DERMW6yiopLblhHFewp+TzZo5bz1o/dQPIYDiqdo4zDiRj7co3ms2kDs0Oi79eYJu9+JX4ETpTD6RqTp"
-            "u2KfI82hxEQDNGu0dTi7ADrQuYw0Ue6GHU+64l6bFv+nQ2H1SmX1FN/vI4Nj3d+/7eDF9Tk/mBrahPcl"
-            "PC53ZERFjoaoNN/gs5bVXK8RLyxmLnBg08HPDSbSdcyk+q+fJuMfLwIn81DGeE3EfgI2AopEcOL+H2np"
-            "AaOGLDqilzLxbiDaEZqSbkAfH4ILa0ixS2e+lI8sF2SXJDXvpKBysSnEdu49p5qo9uHD2pm//VjwZNMp"
-            "I1oUvIFJrrFIvSrHxl2/Dii2fcza7hEGA5CQUvIJAyNU/9tnJ7u/w/Mui7v/lReoYSyAqEkR27Zh96lw"
-            "ilAVfz8VStiJGkoM41kgyHussDrG9Ihx"
+            "ayXze0swIs3SpbzoXmTAi14qbN48H8qcM84yNIhVZJzuHnIZETiVTCg/xzDQ4W1J9w0vjQ/+wSbRYRRY"
+            "Qes3l6ayGvp4K01BPAhxePVM3W0Xn/ad4jM8tS2NVqhS0A9iTIoe/I7TVVx1OTrIMyBA6SwHZmK9E0i4"
+            "ldM4DBzRsgXXXueGtrrtMe5KqohctWX7jNrBFHld30xBZ18Gje4WYhRxTqfhg9a1eOBji0w1Jg3z+NQX"
+            "oh6h0WfzrDP7OWWeFzJn1khydNVFVQ7fg35hqzCvqPK0yOvGrj64fFeIE850tVphQt8Isr87zjG9xbdk"
+            "l9gIm47V7ou9DzigFlKWXxl/q6KrL9w84Cr2ZdagPwG6phSwHnV5wkFbZM/Jwf93DAG3JT6k2TXZRXfs"
+            "eZ9Uyeg9cvnDSLUbTIWfX+yP2QfaQQsWTxyuci++hwFsf1bV6izgxbaDYUUgZ3OHzC0nALyzWyxl/4li"
+            "CmXavOGhyRVU/82Mrq8BDzYt9zE1ZxMq"
         ),
     ),
     "short padding": (
@@ -605,13 +605,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "j72106BLu7p4124LT8Rzre3ZbahNq/o2i6SWg2byA/kxthS0MEx8V6ExBEs1TNQqnZCcpjOGTFH/Cvzc"
-            "yoAsE7XKfTyqWgOP+dYA6ElieOPL7qNhhhxowb6/i7HyzGRCOzyry1cUMaf0DJyapb5LXjksw+BpgloF"
-            "/41U2A0NKACuQKpjcOjWtCZbJeCNhMyJHAQOJy1YOvO8U8aCFAT5wNbEqMGqvjmRoCmH7OYx3DS9+uiH"
-            "k7G4aolZlQ46/CoUWEDj2gf3hYc+JGe9h9n3FqV1XXH8eO9tSdEOUlnX1OGanQQ4vnS/uxXfHgyXAB53"
-            "vkMsE0VNeUHnsRd8GmPyXTw4eFyacSeYklBp50KsOIFfjXTKq+hi4PE2PKPRXiyKgXYhdru7c+swfmXT"
-            "S7qnDdK94JZts9wcGK3PaLytj+YWV+RIftkrlQjLXvtSVkD9z3Z4qpZkd89EFoLx7hLkWtTUOflq3B0K"
-            "Y06CozZDHOo7hoEK5MOjHaztwYt+H2lN"
+            "YgeqRBaOdRhFNoiYI4q6aFcViG7J8MH1c1JhNhSSvuMkvEY04B4tqEP4zKanHr36hUh4qEM0iPjDJ7wp"
+            "Fs1GtjQyNW2UTSNm+Om2vnuRVTx9NS/T+1rya73gLJ8I+Rd6ts+cEzax2WgvlktrfGEZIuYLda13Qlad"
+            "OYT5T9UAgiKbxSYK6+PfP3o47FMMBPkTCD/KA0O2nfksBEzezS/SqCtheCS99LJA/PKh6NMBh7gulQ/4"
+            "pETX76iQh2d/wgeGgXMo0yeB1mzLIrl27qPxjGmZegKl5iuAA1PiQ6I7WsLW+YhIWxGfhIPg2RFLIsLg"
+            "doejcxBW9DqVfk8iBsxdZ2+r6ubaJP/iwJ63zVzhRJ//IcA4a0nuUIlCZEaILMGgb9jXT+/+XgOJeeFe"
+            "/KDd5FpYuL7sOWX5CE5ZS1VP/kPt+SmNo4Z3HDTJU2jbr4edO3n9W4PmpjpSGulvBTt2arZo1sSI/0pI"
+            "+eE3gvVvzZJuj6pGBl/LpkNNDFObFNwa"
         ),
     ),
     "garbage in the padding": (
@@ -622,13 +622,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "qJex+WIZFjhOtJ1QIR4zqs2AXBiu0tvt642832LtrUuv1RGdfN+eb/SLCnps74Dl5q/YHa5dQnaeQbf4"
-            "K4QkOsNzP1tc4IqLN+jtDdpCG8zrlFEZRm8eWgPqN74pKvT6QZmWQ1GXhQT5Tm3Cck3QLBjVuKIFFF57"
-            "tOPEA0MTk4OHfqQtdnRMptGrDLSnLTQ7B4rRe0uLnYBDGb0JsBahL04nIjTKxhoJPMT08BI1FtygpJRC"
-            "6sS/vUpX9ubQf8vmgvECSkd/+VtGbswZCguAUtQrHEbqK4QrIwgoR2wDkuxrleDAI+4cAErq4zKkitW7"
-            "jCh+rJujhIy7rI8XfPQtRM6FbeMMXpPiMLsCF3Er9EIzVVZpcnIk6TvXfH4xC6L9r4ylY3TqrGwp2Asd"
-            "2IoVgzS2FFeJI3v1oHfqYzb02dV18RObB2uHiCEuk7WjvyiZD40d8gH82P/CQw74YX5bLKZ3+sbR/bi2"
-            "o2Plo8gMk3b3KvnGy8QLUPmOdCl5P41v"
+            "SQ1npsZefXFXCZew11YcxX6vfMRVDE0Sy1kmOtI1ajp2RxbyF2Ryv7c9aQB/QTsrbubi/YNZIz5xDBw9"
+            "cbVH1BiGrcscVphddn0iEw8oDoSmJDmPWtLDIIqtV0Tlc1mDfQ7MhOmR3wTcXcAG/X3R4I9JAaMy2g3d"
+            "hM0fNggYneDbtrPxSdRPwt5ePGrIeLZhfBFxImu2y+n96BzZyM7QN/CljMLs3yDVtKUNM2YkAgK61fU3"
+            "OR9jn/Y1a/YcdTl4lzOcxXzfgxBholSDynr+F2ikvStnAHF9oRGRSj53brEsPj6m51iPp7DPpOF7aqmo"
+            "cpHZ7FxDBo8V+3bohP5FbR/CgAiowpDMc+9x15e1Ml48N1LOtBkRdZ2vBPeElHjc9SJEi1ldGzL5rZ+W"
+            "Wj/PLVF+Tgok5cd90G68W8PyCQpRABaRR2te1qb2Rjtnj5efn3Pd8s5fE5DHDPba//hdvt0H5VJYYgni"
+            "hqg/SijjT+E3rugemPNmjr1UQm3SULp9"
         ),
     ),
     "another block type": (
@@ -639,13 +639,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "fIusi88BMO8bwVJgh0rHqTACqjVfPIq7jvqWbzIOhNfAyXdZ36nAmGjsSBenopxx4YUakaHdPnbV3saE"
-            "1l4ibkrCE6ZQnoF2fAYx9GcUev4RrmA28kB8E2O7jg8u+BDPqD+W8ORsfyhiNbGMzXrQnh/q2ka7p2M3"
-            "cwjSQUsv5xIqXa99SGUsu/i/+2/d7Mv4AcqefxliaxJiJw6NiegDH9BimTXNllLCCcayKTxaJeeMwSTL"
-            "oG8yO9uKhzVAYU9hZzoZd+pXJiEMkm7CjAPylSJZhei65U7k6hIZpcj86yR3n0yhorrcjkUBxla0Fp9O"
-            "i6iWYhyI03+vp0ewJ67lHx2+8aRExRtbyi6ZbopBN3ObZE0/PNV2pU5X50N6N+saWjg63qClHAsJSkQY"
-            "FRP+DrSZtGwY346cUO0r0hrJiFwNwtnPzhrfzfwevqQbFiLDp5J+AeC59fovsNGCL0KxGKNggxWH9gUT"
-            "lGMavyxQUUebMfRM1NAOV+wJvwBA4mK2"
+            "PlTN+s6Nopk1VVAHHJ4y2ZVdpJEzey71ADRkPVjZfoFFgskM+b8cClXjQ6Orqk6Qm0lYVZItbjdMC/ci"
+            "yoaoSYS7/lVmbT9xRhMqv1K+Swt3D57PZbrGm+LEfd29fgXOT2/P8WfBBnc251Q7i/64eKEnsK0jgMkM"
+            "84obOpwxBIlARvAY9lwRp9qlcAb2upy3C4QMzOGh2cExpEmrenNKkEWvIQWYynb4ipI/vLz2DfZwXF3s"
+            "0Vo/hhL/N4xdaOz0N1QiUP0vPBNgg96FK1BPrrnGTefYwAM56DbIkX5iru4Mq0/nnpyujn41vlxhVYcN"
+            "N1ILhT9F3MV1pgAvaka8qBV00R5ql3y+l9jVxoXJtQ3dLzftxM2P4av3/pPmFneD1vSZsCB3t3tWPWGg"
+            "gnJliebJjLlUq/do08JSkVowPfopuWCsfJQLHsmz2QJ1+cIs9RVcN2aBqdTYikNdmklZD3+5d5V0lstq"
+            "367oR1nlIfueo+C1E/2BGikIpKQ3SGP8"
         ),
     ),
     "without NULL": (
@@ -656,13 +656,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "NaDOKCHcdW/UbjpkYBTnqrT33ac5pg+mCibZdt7nXpUOb/MQ4N3P43KdD/YTr9ou6kQO4D1fje2np72Q"
-            "X8qFbds3xZoL8ot+nJegyvMVcQZ7Xd0eYamGjCWfWGxUNHW055hFeroKaWAhli1+Vsg5LsBc6b4gKJwd"
-            "OWxaW+Kg8BA5+kNDi7rxtI7BMQgCZb/k+27uHQJ2h6VQwgR/VzQQX5sN54Bjp3MPy7PbABl12rlbwHH6"
-            "ZL+L1e7h+gKpO3RPeENTSywsdGgs7s/nWtfXbkFrVdWgCqvYApyipe+KS6m+WTacuhUVIinBfHMyAAt3"
-            "B8VeWMRFWF6mvwNzh4c9eVLd7QCVsbJCKHCB2c9NDIAKdgmj84E9YWwWD7+tf5qrFvOKgt+SupVtEghc"
-            "U6vkqL1PuGCAdDqMsX33NJr8k+v2EeGFdW/RVZU/9MrUGBD7zRa7RsL0BZzon49rQFyGViK6J/zCI3kJ"
-            "ruZB6UYW+HbKnuLgMfylzIbFDPerXwGD"
+            "Nle2o0nfDlgIHf8Rg7jBTW8BCfVyfmT8/XWQT6Q2bvQj5JIUHYIzqOJg3/4GP41T5JYx0YLJn+B0eVfA"
+            "+TiF9mSbVqEsvAqaiuZJonPR9cmso9gvKAKNGPCjBI/Rle+q3qUDual8MXN5yp+XVajEdlaO4dFfgjlZ"
+            "xnVXTJSv88HQHmQ+aJWvoYq1VU3hR3vtcCmK+6W4mfB14GxX0VjkkopEGGZKAnN7NUDxnssxR+V6zKu6"
+            "RLD0NkZDun4EdGyS6IYX4/RinseSC/ic87UstUP2ej09tAMzIvX8FrKcvaMAP+wd20a8rseige0lydop"
+            "YPkADNAeuJ+VPyYnlbBjAyClyLQLSU6FWUltOICJDf2YSyxehDtKLbxL5k+CHilOUSOB96lDbHNANl1H"
+            "JXuEjiwP3irNUV3/sI2Y/GodBluNIHVl9eHOvyCKkzyWcxFV2kCe3oIe3RLexTB2MBfqkyLDk+W+fn9M"
+            "Vx+ej8Dq5yqgvbTU3P1EGJYu7d8qYhw6"
         ),
     ),
     "SHA-1": (
@@ -673,13 +673,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "IimRrtEvR3rnymT6UcaqnUVWElaCBPtmSxg8Zb79JqwA6Y0947mZnXwpy4Io612gGvChtIja92A6a0IQ"
-            "f29s2dXXawna+87bYWGIvnX8qv/96zlvQ822/arhsmWASmxJ/4dd//kCrUh93J3rWwD6w2pfyV5xANpn"
-            "caxdOtygG0lNPMJDveJ0PXMli3KMF09b9n2hvbMtu7uZBeTmXdRFE9GBUM8Gbkb8ZPfAUJervcrAeA76"
-            "ygT/TJVd7XVdazweucJALNemYjjLYYc411y0KvDpp9HaxjfmdjAhaxJZLpB+QfK2eThb+6/5cyNlu4Ev"
-            "q/Qv1oB3dEbyX2Ca5sknz+Z5jYNLNyA/083uk3Qdfdu0H+FwUkE0fCB5RobgbCJeWhXnaaV17upgISJs"
-            "0HYPSU+LiJfz2b10Re1xeI9iuiIWeY4IysX56EWaWX3vvil+urv4bvZ7uxrv74SBW/+LxI1tm9AcO9de"
-            "5XEGNBYHPVUpaeFd6/w7K2//o/KZ75/s"
+            "S1YIoJETrdkau4rXV23S0njtNlQ8zxuuu6gHW0dZ1UrBQlPOVcO0WCa2Dh+feAR3tOC3wptrT5Q8DgUI"
+            "Tb4uPFawBCsRMOdw/GXmKK/v9reqlSwdVLaFauFyhBUJQBqxqHsgEUbYDoBzh+VtmTJygfteZg6MbPVz"
+            "yZ4ltBeGfRc48lvhHkidCSjlG/UbIQsl6eovvpaROUHstyWUP8L7W52uNPZJpnE16tdeqVhzn2weP16r"
+            "dcTMe7cR7puREbkjOKlxcEcqwWfKQ8Eo4przgIgalOoWDDqq+8MLntiQhJYMPf31jzaPnNSwwr+Q35wD"
+            "UG0EZkOaOXkOgQPnbTA9DWZqZby7QP9wYz5rJjBVq24PwO1Ni04nyXH0ADey0rMum/5Y49smhcumdSL7"
+            "BThyZ+K2UYhtfUhTp1MFZzirHuUvY60CRHyXeYTZEgG+oBQ+80gjWwSsNiCCP3JlNfgJ9I8Lmwms5ucS"
+            "JGJElYZM/1o236MOtzdgHb5Wfsv1VrDw"
         ),
     ),
     "no DigestInfo": (
@@ -690,13 +690,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "RuSsCOAcb1Egl5WJnNe/eOyhwK+icEPTom/RQ5jTptVFHOdTM2JzDm5JrVt60z8pMQRwkjN+XpSnKBb2"
-            "plVFVAmXhtHsaoJEkZ4SAtAIvtoE6QJXNkXjpvOTwVa9h8SAKa6BvTox9PaZK4m462GZCiVKFPM8FRO3"
-            "hl8q1uYIvsF8CQrcUHnih2EfrC1VF/iAbt/nPF+cUJMaGWqFzyiGgUqTP8Ue0usXcEIMB3RXM4iu3NyD"
-            "fE2VqWbYgoeq8LUH9c3uAHOxEZTN2ZbfZOIdi3Y3Pmh7gjIHV3tPZ9euWqwsA0fCoJmVjzrk7p3iZBfO"
-            "IseIfqZ7/ZxQteAl/csP2fbOfvCllvYHNdYB0NCZxgS2KCCur71r9DqhmWhGDAQu6VIbcQtxz+UrOrMr"
-            "kBNHZ9npt4KlXGdVJiuIgG9ifMnwUYvw74Y/vnKFqHflIg81JrUKfU2TlT0h7dJfez/ZF6PrDaimHjjV"
-            "QpGseq/4DC8rlb9ulq4y+Djv1azFm//M"
+            "O62DEYSKXttflLIHVNQb+z1uFjRh6AYaqjso/N59X49ILu6hRIG3k0xOEGWzubIUmuI1IMYVtjXwonHP"
+            "WVjwCVYnSwF+35wSZlhHHJ/9LcSa9mVwlH04VTb1F6qUaccUSBq0J2Xv+jAf+GWjc+1LVyEOCiKcmJbw"
+            "CgPsKmmNymVBVKWUGSmDwuNFRhL8Q/XHGFm4VyolyQzP7xkO8HzMwVB3RzqESwhVUDno09if4dpDe7ZE"
+            "NZDlVHCEAPQGWIoD+yyAgGm1Nmmc45eAjHPtxaBxi6AM/uxXvkiNAHosObmQRsn465xuU9Kd39WsD52I"
+            "KzT7B5aWTZCoJ6F0B0JYWMvsvJaWe18bc5v6G7GTJOI7nX7yDflOihop0YcRT1DLEvOY7bq++qbzwINm"
+            "S3Jzu+n4ERrRkiwicP285w4acfMGSgGZ3dFw9XZgOTqxJhVXyZHeVsRC7CAC4x7dAfvWeXKtgTEnl0tw"
+            "xwKYDDvFGcLkCpAwxqnk92yYqox1kHv1"
         ),
     ),
     "zero": (
@@ -755,16 +755,16 @@ CASES = {
         (
             b'{"key":"0000000000000000","kind":"other","sequence":7,"sha256":"d18fce545856fdca'
             b'3bf70add394f2e5d349fa339265e6c1cea963c44c56311b2","size":70123,"target":"t","tim'
-            b'e":1,"v":1,"version":"0.2"}'
+            b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "xONwUvCTTZ/Zd68lucFMoPBNl8jrgXS4c4MK1UdcFXnkrOqRTj0MjQz86pUvxuax1pQJ/yjZtLb/KGI8"
-            "FgNc65NZanxSJltkzcH4czepO9lV63KkIKtXDng7bJ2hJWESSt5hb/MluAo1x167ZvZ1X8eoz1HYSyks"
-            "H4hRLuI8FixbF0wcL1QEUmT0vQ69SwHjTeGDnhUNDodnpnxPCJdwEOSq7oS01rGE1J6FJBMFq+l53Xcj"
-            "V33qTzI9oplWLl7p1k0morCCVdooVhdxopwR16h2uk8Y2xRaroHHesrvL4QSmrB6a+nlfoeHI64kRc5V"
-            "Rx3w3Qm51FkeOCb4LJCPMIT9fBuj17Ctzj2/K6vE73lBstiouEduTMjaFr1JryjMpMesLhxLqjObNocf"
-            "2EvtcHXCGhRJugtrrLxiYqSkU1lqFNbw5gjQveU/wQB4GD4RNYr9KL0xmKY8d+SgBkYPe69BrPI9U3Cw"
-            "qyMbtdpZRbwIGr5EIp14ldC5eKGxmPJA"
+            "qiNucQRfo9eTzH5+7Ji2qQRlDzfsTH3ZhzMZ9u+WUXgRIERMd5IeAtOXTR4dKmvrQRo5Qc4Qk40J85h9"
+            "5MT7Vr5mf+w9lSZlVABaiXbZNsacc21TH6Ny6+mm8HcrC8+/HCEOOxwoAxtYN4/frEAuXGnfrn4vMo4m"
+            "7jDfrDPbXgzz6iWRDxLuuVa2lvcJ3it7pnEfZzUxj1BgRgzRWWp3mYmH5LyTyMuEevQWte7Nn1X8nfdz"
+            "Rg0YZ/7Q3yxsdT/Z4G3cxxs/BQGu8ZkERDfvVwDpDCS6j5NSO3N2tyk90ebDw+7hVEVBEp/1y5bzcAKw"
+            "k7NK++SgE6TlmyypaIIuu6rLO7Bt4/EWsEnXQDrZ/THTlJYH/MubEb3HeCz25W8FpLGVrai/14wGdmiT"
+            "gc0S+t/RVCuM5P2ocWpDUlw/SwqZrEF/4LSKta5J6JJSj/hRssz1ouX8SjizeSnoX7el+M4+xIAjSBvv"
+            "IJWalxwp7UtSOG3BQ1zWrEE720Vg+7ay"
         ),
     ),
 }

@@ -7,9 +7,9 @@ from bundles import bundle
 from clientworld import World, push_of
 from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 
-from ivota import jsonfile, outcome
+from ivota import OtaError, jsonfile, once, outcome
 from ivota import trial as trials
-from support import patched, read_file, write_file
+from support import patched, raises, read_file, write_file
 
 BACK = "the boot loader went back to the image before"
 CHIP_C3 = 5
@@ -291,14 +291,45 @@ def test_an_image_that_can_not_be_booted_changes_nothing():
         assert board.esp32.boot == "ota_0" and board.names() == []
 
 
-def test_an_image_for_another_chip_is_refused_before_it_is_burned():
-    with Board(data=image_of(20000, CHIP_C3)) as board:
-        board.client()
-        board.push()
-        board.spin(30, lambda: board.finals())
-        assert board.finals() == [("fail", "-5", "an image for chip 5, this is chip 0")]
-        assert "burning" not in [state for state, _ in board.states()]
-        assert board.esp32.boot == "ota_0" and board.names() == []
+def test_an_image_that_no_slot_starts_is_refused_by_its_first_bytes():
+    loader = image_of(20000)
+    loader = loader[:32] + b"\x50\0\0\0" + loader[36:]
+    for data, why in (
+        (image_of(20000, CHIP_C3), "an image for chip 5, this is chip 0"),
+        (loader, "an image of the whole flash, or of no application"),
+        (image_of(30), "an image of the whole flash, or of no application"),
+    ):
+        with Board(data=data) as board:
+            board.answers = [[data[:36], 1 << 30]]  # nothing behind them is waited for
+            board.client()
+            board.push()
+            board.spin(30, lambda: board.finals())
+            assert board.finals() == [("fail", "-5", why)]
+            assert "burning" not in [state for state, _ in board.states()]
+            assert board.esp32.boot == "ota_0" and board.names() == []
+            assert board.esp32.erases == 0, "what lay in the slot is gone"
+
+
+def test_the_first_bytes_may_come_one_by_one_and_be_cut_off():
+    data = image_of(20000)
+    with Board(data=data) as board:
+        board.answers = [
+            [data[:20]],
+            [data[:7], OSError(104)],
+            [piece for n in range(40) for piece in (data[n : n + 1], 10)] + [data[40:]],
+        ]
+        board.install()
+        assert [offset for _, offset, _ in board.requests] == [0, 0, 0]
+        assert bytes(board.esp32.slots["ota_1"][:20000]) == data
+
+
+def test_a_delta_makes_no_image_that_no_slot_starts():
+    """What did not come as its own first bytes is looked at when it is whole."""
+    with Board(data=image_of(20000)) as board:
+        board.install()
+        board.esp32.slots["ota_1"][32] = 0
+        with raises(OtaError, "whole flash"):
+            once("image").examine(board.state, "0" * 32)
 
 
 def test_on_a_board_of_that_chip_it_is_fine():
@@ -424,13 +455,13 @@ def test_link_cuts_lose_nothing():
     data = image_of(20000)
     with Board(data=data) as board:
         board.answers = [
-            [data[:1]],
-            [data[1:5000]],
+            [data[:36]],
+            [data[36:5000]],
             [data[5000:8192], OSError(104)],
             [data[8192:9001]],
         ]
         board.install()
-        assert [offset for _, offset, _ in board.requests] == [0, 1, 5000, 8192, 9001]
+        assert [offset for _, offset, _ in board.requests] == [0, 36, 5000, 8192, 9001]
         assert bytes(board.esp32.slots["ota_1"][:20000]) == data
 
 

@@ -12,11 +12,12 @@ ENOENT = 2
 # Partition tables: the OTA variant's, the plain variant's, and one with a single slot.
 OTA, PLAIN, ONE_SLOT = ("ota_0", "ota_1"), ("factory",), ("factory", "ota_0")
 IMAGE = b"\xe9\x01\0\0" + bytes(8)  # and the chip's id in two bytes
+DESCRIPTION = b"\x32\x54\xcd\xab"  # how an application's begins, at 32
 
 
 def image_of(size, chip=0, seed=1):
     """So many bytes that begin as an image does; `set_boot` looks at no more of them."""
-    head = IMAGE + bytes((chip, 0))
+    head = IMAGE + bytes((chip, 0)) + bytes(18) + DESCRIPTION
     body = bytes((i * 7 + seed) & 0xFF for i in range(251))
     return (head + body * (size // 251 + 1))[:size]
 

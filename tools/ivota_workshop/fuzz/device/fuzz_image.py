@@ -28,4 +28,5 @@ def check(data):
             assert len(error.message) < 100
             return "refused"
     assert image[:1] == b"\xe9" and image[12:14] == bytes((CHIP, 0))
+    assert image[32:36] == b"\x32\x54\xcd\xab"
     return "image"

@@ -2,7 +2,7 @@
 
 from ..target import Mistake, Target
 
-_HEAD = b"\xe9\x01\0\0" + bytes(8) + b"\x09\0"
+_HEAD = b"\xe9\x01\0\0" + bytes(8) + b"\x09\0" + bytes(18) + b"\x32\x54\xcd\xab"
 
 
 def seeds() -> dict[str, bytes]:
@@ -11,8 +11,9 @@ def seeds() -> dict[str, bytes]:
         "good-tried": b"4" + _HEAD + b"\xff" * 100,
         "tried-ten-times": b":" + _HEAD,
         "other-chip": b"0" + _HEAD[:12] + b"\0\0" + b"x" * 10,
-        "other-chip-high-byte": b"0" + _HEAD[:12] + b"\x09\x09",
+        "other-chip-high-byte": b"0" + _HEAD[:13] + b"\x09" + _HEAD[14:],
         "chip-largest": b"0" + _HEAD[:12] + b"\xff\xff",
+        "boot-loader": b"0" + _HEAD[:32] + b"\x50\0\0\0" + bytes(20),
         "no-image": b"0\x7fELF" + bytes(20),
         "erased": b"0" + b"\xff" * 64,
         "zeros": b"0" + bytes(64),
@@ -38,6 +39,10 @@ TARGET = Target(
                     "if found[12] != own[12]:",
                 ),
             ),
+        ),
+        Mistake(
+            "any image",
+            (("lib/ivota/image.py", "if bytes(found[32:]) != _DESCRIPTION:", "if False:"),),
         ),
         Mistake(
             "any first byte", (("lib/ivota/image.py", "if found[0] != own[0]:", "if False:"),)
