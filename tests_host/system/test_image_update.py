@@ -171,7 +171,8 @@ def test_link_cuts_lose_nothing(esp32: MakeBoard, wire: Wire, server: BadServer)
     wire.push("0.2", url, image)
     confirmed(board, wire, image)
     firsts = [request.first for request in server.asked("/f")]
-    assert firsts == [0, *itertools.accumulate(cuts)]
+    # One byte says nothing of an image yet: its first ones come again.
+    assert firsts == [0, 0, *itertools.accumulate(cuts[1:])]
 
 
 @pytest.mark.slow
