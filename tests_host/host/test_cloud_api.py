@@ -200,6 +200,29 @@ def test_an_image_without_a_description_is_warned_of(api, tmp_path):
     assert "OTA slot" in api.upload(tmp_path / "x.bin", "w1")["warnings"][0]
 
 
+def test_an_image_is_not_pushed_to_a_device_of_another_chip(cloud, api, tmp_path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(make_image("c", chip=5, size=9_000))
+    api.upload(path, "c3")
+    path.write_bytes(make_bundle("c-bundle"))
+    api.upload(path)
+    with Device(cloud.mqtt_port, "P", "chips") as device:
+        device.hello("0.1")
+        number = api.device("P/chips")["id"]
+        api.tag(number, ["esp32", "chip-esp32s3"])  # the first says nothing
+        api.push("P/chips", "c3")
+        wait_until(lambda: api.device("P/chips")["state"] == "failed", "the refusal")
+        words = "an image for esp32c3, and the device has the tag chip-esp32s3"
+        found = api.device("P/chips")
+        assert (found["result_code"], found["result_msg"]) == (-5, words)
+        device.expect_nothing(0.3)
+        api.push("P/chips", "c-bundle")  # a bundle is for any chip
+        assert device.expect("update_firmware")["version"] == "c-bundle"
+        api.tag(number, ["chip-esp32c3"], ["chip-esp32s3"])
+        api.push("P/chips", "c3")
+        assert device.expect("update_firmware")["version"] == "c3"
+
+
 def test_the_newest_upload_of_a_version_is_meant(cloud, api, tmp_path):
     path = tmp_path / "x.bin"
     generate(tmp_path / "owner.key", None)

@@ -30,7 +30,7 @@ from .pages.app import make_pages
 from .pages.request_context import Setting
 from .rollout.assignment_rules import BackOff
 from .store.database import Database
-from .store.firmware_store import remove_leftovers
+from .store.firmware_store import chip_of, remove_leftovers, stored
 from .store.folder_lock import Alone
 from .store.leader_lock import Leader
 from .store.models import Firmware
@@ -264,6 +264,7 @@ class Cloud:
             self._push_qos,
             self._fail,
             self._keep_s,
+            self._chip_of,
         )
         self._session = MqttSession(where, self._client_id, self._intake.put)
         self._intake.start(self._session)
@@ -315,6 +316,11 @@ class Cloud:
     def _url_of(self, firmware: Firmware) -> str:
         expires = math.ceil(time.time() + self.url_ttl_s)
         return signed_urls.make_url(self.public_url, self._secret, firmware.id, expires)
+
+    def _chip_of(self, firmware: Firmware) -> str | None:
+        if firmware.kind != "esp32-image":
+            return None
+        return chip_of(stored(self.folder / "firmware", firmware.sha256))
 
     def _mqtt_for_boards(self) -> tuple[str, int]:
         """What a board's configuration must name."""

@@ -73,15 +73,22 @@ def read(data: bytes) -> Image | None:
         return None
     fields = _DESCRIPTION.unpack_from(data, _DESCRIPTION_AT)
     version, project, time, date, esp_idf = map(_text, fields[3:8])
-    chip = _HEADER.unpack_from(data)[9]
     return Image(
-        chip=CHIPS.get(chip, f"chip {chip}"),
+        chip=chip_of(data) or "",
         size=_checked_size(data),
         version=version,
         project=project,
         esp_idf=esp_idf,
         compiled=f"{date} {time}".strip(),
     )
+
+
+def chip_of(head: bytes) -> str | None:
+    """The chip that an application's image is for, by its first 512 bytes; None for others."""
+    if not has_description(head):
+        return None
+    chip = _HEADER.unpack_from(head)[9]
+    return CHIPS.get(chip, f"chip {chip}")
 
 
 def has_description(data: bytes) -> bool:

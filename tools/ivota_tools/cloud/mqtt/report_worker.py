@@ -34,6 +34,7 @@ BACKLOG_MOST = 20000  # beyond it QoS 0 messages (percents) are dropped; QoS 1 t
 
 class Intake:
     """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of pushes.
+    `chip_of(firmware)` is the chip that it is an image for, None for other firmware.
 
     Reports older than `keep_s` are deleted; None keeps them all.
 
@@ -48,10 +49,12 @@ class Intake:
         push_qos: int,
         on_death: Callable[[str], None],
         keep_s: float | None = None,
+        chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
     ) -> None:
         self._on_death = on_death
         self._database = database
         self._url_of = url_of
+        self._chip_of = chip_of
         self._back_off = back_off
         self._push_qos = push_qos
         self._keep_s = keep_s
@@ -141,7 +144,7 @@ class Intake:
                 more = retention.forget(session, now - self._keep_s)
                 self._next_forget = time.monotonic() + (1.0 if more else FORGET_S)
             if online:
-                outgoing += push_due(session, now, self._url_of, self._push_qos)
+                outgoing += push_due(session, now, self._url_of, self._push_qos, self._chip_of)
             return outgoing
 
     def _anything_due(self, now: float) -> bool:

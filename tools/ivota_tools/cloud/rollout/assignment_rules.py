@@ -24,6 +24,7 @@ ACTIVE = (PUSHED, DOWNLOADING, BURNING)
 
 SOFT_CODES = (-1, -2, -3)  # the download's: time, no file, signature expired
 TIMED_OUT = -1
+UNUSABLE = -5
 HARD_MOST = 3  # times in all for -4, -5 and codes that nobody defined
 
 
@@ -150,6 +151,14 @@ def time_out(assignment: Assignment, now: float, words: str) -> None:
     else:
         assignment.state = FAILED
         assignment.result_code, assignment.result_msg = TIMED_OUT, words
+
+
+def reject(assignment: Assignment, now: float, words: str) -> None:
+    """The device cannot use this firmware, so it is not even pushed."""
+    assignment.state = FAILED
+    assignment.next_push_at = None
+    assignment.updated_at = now
+    assignment.result_code, assignment.result_msg = UNUSABLE, words
 
 
 def supersede(assignment: Assignment, now: float) -> None:

@@ -15,21 +15,30 @@ from sqlalchemy.orm import Session, joinedload
 from ..mqtt import protocol
 from ..mqtt.report_ingestion import Outgoing
 from ..store.database import next_revision
-from ..store.models import Assignment, Campaign, Firmware, Push
+from ..store.models import Assignment, Campaign, Device, Firmware, Push
 from . import assignment_rules
 from .campaign_rules import RUNNING
 
 log = logging.getLogger("ivota.cloud")
 
+CHIP_TAG = "chip-"  # a device's tag that begins so says its chip, as in chip-esp32c3
 PUSHES_MOST = 500  # in one transaction
 NAMED_MOST = 5  # in the log
 SILENT_S = 600.0  # a device that says nothing for so long in its download gives up its place
 
 
 def push_due(
-    session: Session, now: float, url_of: Callable[[Firmware], str], qos: int
+    session: Session,
+    now: float,
+    url_of: Callable[[Firmware], str],
+    qos: int,
+    chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
 ) -> list[Outgoing]:
-    """The pushes that are due, marked as sent."""
+    """The pushes that are due, marked as sent.
+
+    A device whose tags name another chip than the firmware is an image for gets none: its
+    assignment has failed.
+    """
     outgoing = []
     urls: dict[int, str] = {}
     pushed: dict[str, list[str]] = {}
@@ -38,6 +47,11 @@ def push_due(
         query = query.options(joinedload(Assignment.device), joinedload(Assignment.firmware))
         for assignment in session.scalars(query.order_by(Assignment.next_push_at).limit(most)):
             firmware, device = assignment.firmware, assignment.device
+            other = _other_chip(chip_of(firmware), device)
+            if other:
+                assignment_rules.reject(assignment, now, other)
+                device.revision = next_revision(session)
+                continue
             if firmware.id not in patches:
                 patches[firmware.id] = _patches(session, firmware)
             sent = _choose(assignment, patches[firmware.id]) or firmware
@@ -58,6 +72,14 @@ def push_due(
         whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
         log.info("push %s to %s", version, whom)
     return outgoing
+
+
+def _other_chip(chip: str | None, device: Device) -> str | None:
+    """Why a device cannot start an image for `chip`, as far as its tags say; None if it may."""
+    known = [each.tag for each in device.tags if each.tag.startswith(CHIP_TAG)] if chip else []
+    if not known or f"{CHIP_TAG}{chip}" in known:
+        return None
+    return f"an image for {chip}, and the device has the tag {' '.join(known)}"
 
 
 def _patches(session: Session, firmware: Firmware) -> list[Firmware]:

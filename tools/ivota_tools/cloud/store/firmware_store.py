@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ...firmware import patch, release
+from ...firmware import esp32_image, patch, release
 from ...firmware.patch import Patch
 from ...firmware.signed_file import split
 from ..accounts import audit_log
@@ -110,6 +111,16 @@ def too_large(size_most: int) -> FirmwareError:
 def stored(folder: Path, sha256: str) -> Path:
     """Where a file of this digest lies. No name that came from outside is ever part of a path."""
     return folder / f"{sha256}.bin"
+
+
+@functools.lru_cache(maxsize=256)
+def chip_of(path: Path) -> str | None:
+    """The chip that a stored firmware is an image for; None for others. A digest's file stays."""
+    try:
+        with path.open("rb") as file:
+            return esp32_image.chip_of(file.read(512))
+    except OSError:
+        return None
 
 
 def register(
