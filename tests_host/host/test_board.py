@@ -286,6 +286,22 @@ def test_a_name_made_of_the_address_is_checked_without_a_board(tree, tmp_path):
         read_config(path, tree)
 
 
+def test_a_configuration_that_a_board_could_not_read_or_keep(tree, config):
+    """Its parser takes no byte order mark, and no more than 16 KiB; its copy has more in it."""
+    plain = config.read_bytes()
+    config.write_bytes(b"\xef\xbb\xbf" + plain)
+    assert read_config(config, tree) == plain
+    settings = json.loads(plain)
+    size = len(json.dumps({"config": {**settings, "target": ""}}))
+    for length, taken in ((16384 - 61 - size, True), (16384 - size, False), (17000, False)):
+        config.write_text(json.dumps({**settings, "target": "t" * length}))
+        if taken:
+            read_config(config, tree)
+        else:
+            with pytest.raises(BoardError, match="a board reads at most 16,384"):
+                read_config(config, tree)
+
+
 def test_a_configuration_that_is_not_there_or_not_json(tree, tmp_path):
     with pytest.raises(BoardError, match="No such file"):
         read_config(tmp_path / "none.json", tree)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import ast
-import codecs
 import dataclasses
 import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from ...board.config import check_bundle_config
 from ...board.errors import BoardError
 from ...common import atomic_write
 from ...common.project_files import LIBRARY
-from .. import bundle, esp32_image, mpy_file
+from .. import bundle, esp32_image
 from ..bundle import ReleaseError, check_version
-from ..mpy_compiler import NativeCodeError, compile_mpy
 from ..signed_file import Signer, split
+from .board_files import as_on_a_board
 from .inspection import Release, check_usable, inspect
 from .source_folder import collect
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")  # of a file, on any system
-_COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')
 
 
 def default_out(application: str, version: str) -> Path:
@@ -66,7 +63,7 @@ def pack(
             f"left out: {', '.join(left_out)}; a line such as !{left_out[0]} in .ivotaignore "
             "takes one back"
         )
-    contents = _contents(sources | _library(folder), mpy, march, note)
+    contents = as_on_a_board(sources | _library(folder), mpy, march, note)
     if "config.json" in contents:
         _check_config(contents["config.json"], sources["config.json"], folder)
     if "app.py" not in contents and "app.mpy" not in contents:
@@ -165,42 +162,6 @@ def _library(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _contents(
-    sources: dict[str, Path], mpy: bool, march: str | None, note: Callable[[str], object]
-) -> dict[str, bytes]:
-    """Path in the bundle → bytes, as a board is to have them. Raises ReleaseError."""
-    data = {name: path.read_bytes() for name, path in sources.items()}
-    for name in data:
-        # An editor's byte order mark: it is no JSON on a board, and not in every Python either.
-        if name.endswith((".py", ".json")):
-            data[name] = data[name].removeprefix(codecs.BOM_UTF8)
-    python = {name: source for name, source in data.items() if name.endswith(".py")}
-    if "app.py" in python:
-        _check_main(python["app.py"], sources["app.py"])
-    contents: dict[str, bytes] = {}
-    for name, source in data.items():
-        if name.endswith(".mpy"):
-            problem = mpy_file.problem(source, march)
-            if problem:
-                raise ReleaseError(f"{name}: {problem}")
-        elif name in python:
-            if f"{name[:-3]}.mpy" in data:
-                raise ReleaseError(f"the folder holds both {name} and {name[:-3]}.mpy; remove one")
-            try:
-                compiled = _compile(name, source, sources[name], march)
-            except NativeCodeError:
-                if mpy:
-                    note(
-                        f"{name} stays source, for the board to compile: it has native code. "
-                        "--march compiles it, for one architecture or chip"
-                    )
-            else:
-                if mpy:
-                    name, source = f"{name[:-3]}.mpy", compiled
-        contents[name] = source
-    return contents
-
-
 def _check_config(data: bytes, source: Path, folder: Path) -> None:
     """What overrides the board's configuration, checked by the code that the board will have."""
     # A package of the folder's own may know other keys, and is not run here.
@@ -222,46 +183,3 @@ def _refuse_config(data: bytes, library: Path | None, source: Path) -> None:
         check_bundle_config(data, library)
     except BoardError as error:
         raise ReleaseError(f"{error} (in {source})") from None
-
-
-def _compile(name: str, source: bytes, place: Path, march: str | None) -> bytes:
-    """The .mpy of one source; the name inside it is the bundle's, so that it is reproducible."""
-    try:
-        return compile_mpy(source, name, march)
-    except NativeCodeError:
-        raise
-    except ValueError as error:
-        said = str(error)
-        found = _COMPILE_PLACE.findall(said)
-        where = f"{name}:{found[-1]}" if found else name
-        raise ReleaseError(f"{where}: {said.splitlines()[-1]} (in {place})") from None
-
-
-def _check_main(source: bytes, place: Path) -> None:
-    """Raises ReleaseError for an app.py in which nothing binds `main`."""
-    try:
-        module = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return  # the compiler says what is wrong
-    if not any(_binds_main(node) for node in _at_the_top(module)):
-        raise ReleaseError(f"{place} has no main(), which the board starts")
-
-
-def _at_the_top(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module, without those in functions and classes."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(
-            child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-        ):
-            yield from _at_the_top(child)
-
-
-def _binds_main(node: ast.AST) -> bool:
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return node.name == "main"
-    if isinstance(node, ast.Name):
-        return node.id == "main" and isinstance(node.ctx, ast.Store)
-    if isinstance(node, ast.alias):
-        return node.name == "*" or (node.asname or node.name) == "main"
-    return False

@@ -1,0 +1,94 @@
+"""The files of a bundle as a board is to have them: compiled, and checked for what it imports."""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .. import mpy_file
+from ..bundle import ReleaseError
+from ..mpy_compiler import NativeCodeError, compile_mpy
+
+_COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')
+
+
+def as_on_a_board(
+    sources: dict[str, Path], mpy: bool, march: str | None, note: Callable[[str], object]
+) -> dict[str, bytes]:
+    """Path in the bundle → bytes, as a board is to have them. Raises ReleaseError."""
+    data = {name: path.read_bytes() for name, path in sources.items()}
+    for name in data:
+        # An editor's byte order mark: it is no JSON on a board, and not in every Python either.
+        if name.endswith((".py", ".json")):
+            data[name] = data[name].removeprefix(codecs.BOM_UTF8)
+    python = {name: source for name, source in data.items() if name.endswith(".py")}
+    if "app.py" in python:
+        _check_main(python["app.py"], sources["app.py"])
+    contents: dict[str, bytes] = {}
+    for name, source in data.items():
+        if name.endswith(".mpy"):
+            problem = mpy_file.problem(source, march)
+            if problem:
+                raise ReleaseError(f"{name}: {problem}")
+        elif name in python:
+            if f"{name[:-3]}.mpy" in data:
+                raise ReleaseError(f"the folder holds both {name} and {name[:-3]}.mpy; remove one")
+            try:
+                compiled = _compile(name, source, sources[name], march)
+            except NativeCodeError:
+                if mpy:
+                    note(
+                        f"{name} stays source, for the board to compile: it has native code. "
+                        "--march compiles it, for one architecture or chip"
+                    )
+            else:
+                if mpy:
+                    name, source = f"{name[:-3]}.mpy", compiled
+        contents[name] = source
+    return contents
+
+
+def _compile(name: str, source: bytes, place: Path, march: str | None) -> bytes:
+    """The .mpy of one source; the name inside it is the bundle's, so that it is reproducible."""
+    try:
+        return compile_mpy(source, name, march)
+    except NativeCodeError:
+        raise
+    except ValueError as error:
+        said = str(error)
+        found = _COMPILE_PLACE.findall(said)
+        where = f"{name}:{found[-1]}" if found else name
+        raise ReleaseError(f"{where}: {said.splitlines()[-1]} (in {place})") from None
+
+
+def _check_main(source: bytes, place: Path) -> None:
+    """Raises ReleaseError for an app.py in which nothing binds `main`."""
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return  # the compiler says what is wrong
+    if not any(_binds_main(node) for node in _at_the_top(module)):
+        raise ReleaseError(f"{place} has no main(), which the board starts")
+
+
+def _at_the_top(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module, without those in functions and classes."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(
+            child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+        ):
+            yield from _at_the_top(child)
+
+
+def _binds_main(node: ast.AST) -> bool:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name == "main"
+    if isinstance(node, ast.Name):
+        return node.id == "main" and isinstance(node.ctx, ast.Store)
+    if isinstance(node, ast.alias):
+        return node.name == "*" or (node.asname or node.name) == "main"
+    return False
