@@ -1,4 +1,4 @@
-"""A bundle mounted read-only: the uncompressed archive that was downloaded is the file system.
+"""A bundle mounted read-only: the ROMFS image that was downloaded is the file system.
 
 boot.py needs this module, and has in it all else that it needs of ours: one file can lie on a
 board twice. Its source ends in the CRC of all the lines before: a copy in which that is not right
@@ -26,79 +26,75 @@ if __file__[-3:] == ".py":
         # Frozen into the firmware: there is no such file, and the boot loader verifies the image.
     del _crc, _next
 
+FORMATS = (2,)  # of the bundles that this module starts (docs/formats.md)
+
 _STATE = "/ivota-state.json"
 _DIR = 0x4000
 _FILE = 0x8000
 
+_MAGIC = b"\xd2\xcd\x31"
+# Kinds of ROMFS records:
+_PADDING = 1
+_VERBATIM = 2
+_FOLDER = 4
+_PLAIN = 5
+_DEPTH = 8  # folders in each other
+
 
 class Bundle:
-    """A VFS over the ustar archive at `path`.
+    """A VFS over the ROMFS image at `path`, without the bytes that follow the image.
 
-    Raises ValueError for what is not an archive of plain files, OSError when it can't be read.
+    Raises ValueError if it is not an image of plain files, OSError if it can't be read.
     """
 
     def __init__(self, path):
         self._path = path
         self._cwd = "/"
-        # Of each file and folder six bytes, for names would fill the heap: three of its name's
-        # CRC, and three that say in which block its header lies, or that of its first file.
+        # Eight bytes for each file and folder, since their names would fill the heap: the CRC of
+        # the whole path, and where its record begins.
         self._index = b""
-        header = bytearray(512)
-        at = 0
-        last = b""
         with open(path, "rb") as file:
-            while True:
-                name, size = member(file, at, header)
-                if not name:
-                    break
-                folder = name.rpartition(b"/")[0]
-                while folder and folder != last and not self._find(folder):
-                    self._add(folder, at)
-                    folder = folder.rpartition(b"/")[0]
-                last = name.rpartition(b"/")[0]
-                if self._find(name):
-                    raise ValueError("twice in the bundle: " + str(name, "utf-8"))
-                self._add(name, at)
-                at += 512 + (size + 511) // 512 * 512
-        if at == 0:
-            raise ValueError("an empty bundle")
+            if file.read(3) != _MAGIC:
+                raise ValueError("not a bundle")
+            size = integer(file)
+            start = file.tell()
+            self._root = _FOLDER, start, start + size
+            self._add(file, b"", start, start + size)
+            if file.seek(0, 2) < start + size or not self._index:
+                raise ValueError("not a bundle")
 
-    def _add(self, name, at):
-        self._index += _key(name) + (at // 512).to_bytes(3, "little")
+    def _add(self, file, folder, first, end):
+        if folder.count(b"/") > _DEPTH:
+            raise ValueError("not a bundle")
+        for kind, name, at, start, stop in records(file, first, end):
+            path = folder + name
+            if self._find(path):
+                raise ValueError("twice in the bundle: " + str(path, "utf-8"))
+            self._index += _key(path) + at.to_bytes(4, "little")
+            if kind == _FOLDER:
+                self._add(file, path + b"/", start, stop)
+            else:
+                content(file, start, stop)
 
-    def _find(self, name):
-        """(where it begins, its size) of a file, a size of -1 for a folder, or None."""
+    def _find(self, path):
+        """(kind, where it begins, where it ends) of a file's content or a folder, or None."""
+        if not path:
+            return self._root
         index = self._index
-        key = _key(name)
+        key = _key(path)
         at = index.find(key)
         while at >= 0:
-            if not at % 6:
-                start = int.from_bytes(index[at + 3 : at + 6], "little") * 512
+            if not at % 8:
+                place = int.from_bytes(index[at + 4 : at + 8], "little")
                 with open(self._path, "rb") as file:
-                    file.seek(start)
-                    header = file.read(136)
-                    file.seek(start + 345)
-                    found = _name(header, file.read(155))
-                if found == name:
-                    return start + 512, int(header[124:].partition(b"\0")[0], 8)
-                if found[: len(name) + 1] == name + b"/":
-                    return start, -1
+                    kind, name, _, start, stop = next(records(file, place, self._root[2]))
+                    # Another path with the same CRC would also need the same last name.
+                    if name == path.rpartition(b"/")[2]:
+                        if kind == _PLAIN:
+                            start = content(file, start, stop)
+                        return kind, start, stop
             at = index.find(key, at + 1)
         return None
-
-    def _below(self, name):
-        """The names and sizes of what lies in a folder and below it; the root's is ""."""
-        base = name + b"/" if name else b""
-        header = bytearray(512)
-        at = 0
-        with open(self._path, "rb") as file:
-            while True:
-                found, size = member(file, at, header)
-                if not found:
-                    return
-                if found[: len(base)] == base:
-                    yield str(found[len(base) :], "utf-8"), size
-                at += 512 + (size + 511) // 512 * 512
 
     def mount(self, _readonly, _mkfs):
         pass
@@ -119,31 +115,33 @@ class Bundle:
 
     def open(self, path, mode="r"):
         found = self._find(self._name(path))
-        if not found or found[1] < 0:
+        if not found or found[0] == _FOLDER:
             raise OSError(errno.ENOENT)
         if set(b"wa+") & set(mode.encode()):
             raise OSError(errno.EACCES)
-        return (_File if b"b" in mode.encode() else _Text)(self._path, *found)
+        return (_File if b"b" in mode.encode() else _Text)(self._path, *found[1:])
 
     def stat(self, path):
-        name = self._name(path)
-        found = self._find(name) if name else (0, -1)
+        found = self._find(self._name(path))
         if not found:
             raise OSError(errno.ENOENT)
-        if found[1] < 0:
+        if found[0] == _FOLDER:
             return (_DIR, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        return (_FILE, 0, 0, 0, 0, 0, found[1], 0, 0, 0)
+        return (_FILE, 0, 0, 0, 0, 0, found[2] - found[1], 0, 0, 0)
 
     def ilistdir(self, path):
-        seen = set()
-        for known, size in self._below(self._name(path)):
-            entry, _, below = known.partition("/")
-            if entry not in seen:
-                seen.add(entry)
-                yield (entry, _DIR if below else _FILE, 0, size)
+        found = self._find(self._name(path))
+        if not found or found[0] != _FOLDER:
+            raise OSError(errno.ENOENT)
+        with open(self._path, "rb") as file:
+            for kind, name, _, start, stop in records(file, found[1], found[2]):
+                if kind == _PLAIN:
+                    start = content(file, start, stop)
+                name = str(name, "utf-8")
+                yield (name, _FILE, 0, stop - start) if kind == _PLAIN else (name, _DIR, 0, 0)
 
     def statvfs(self, _path):
-        return (512, 512, 0, 0, 0, 0, 0, 0, 1, 255)
+        return (1, 1, 0, 0, 0, 0, 0, 0, 1, 255)
 
     def _refuse(self, *_args):
         raise OSError(errno.EACCES)
@@ -154,10 +152,10 @@ class Bundle:
 class _File(io.IOBase):
     """One file of the bundle, as bytes."""
 
-    def __init__(self, path, start, size):
+    def __init__(self, path, start, stop):
         self._file = open(path, "rb")
         self._start = start
-        self.size = size
+        self.size = stop - start
         self.seek(0)
 
     def seek(self, offset, whence=0):
@@ -186,8 +184,10 @@ class _File(io.IOBase):
         return line
 
     def ioctl(self, request, _arg):
-        # The interpreter closes through 4 (MP_STREAM_CLOSE); to all else it is told that there is
-        # no such thing: no buffer size of our own (11), and no file number (10), where 0 is one.
+        # The interpreter imports through a buffer of its own, whose size it asks for (11), and
+        # closes through 4. Nothing else is there: a file number (10) of 0 would be one.
+        if request == 11:
+            return 240
         if request != 4:
             return -1
         self._file.close()
@@ -222,37 +222,58 @@ class _Text(_File):
         return str(_File.readline(self), "utf-8")
 
 
-def member(file, at, header):
-    """(name, size) of the plain file whose header lies at `at`; an empty name at the end.
+def integer(file):
+    """The next integer: seven bits in each byte, the most significant first."""
+    value = 0
+    for _ in range(5):
+        byte = file.read(1)
+        if not byte:
+            break
+        value = value << 7 | byte[0] & 127
+        if byte[0] < 128 and not value >> 28:  # behind more no place is a small integer
+            return value
+    raise ValueError("not a bundle")
 
-    `header` is a buffer of 512 bytes. Raises ValueError for any other kind of member, and for one
-    of a GiB or more, behind which no place would fit into a small integer.
+
+def records(file, at, end):
+    """Each file and folder from `at` to `end`: (kind, name, its place, where it begins, its end).
+
+    Raises ValueError for any other record.
     """
-    file.seek(at)
-    if file.readinto(header) != 512 or not header[0]:
-        return b"", 0
-    checksum = int(_text(header, 148, 8).strip() or b"0", 8)
-    header[148:156] = b"        "
-    size = int(_text(header, 124, 12).strip(), 8)
-    plain = header[257:262] == b"ustar" and header[156] in b"0\0"
-    name = _name(header, header[345:500])
-    if checksum != sum(header) or not plain or size >> 30 or min(name) < 32:
+    while at < end:
+        file.seek(at)
+        kind = integer(file)
+        size = integer(file)
+        start = file.tell()
+        stop = start + size
+        if kind != _PADDING:
+            size = integer(file)
+            name = file.read(min(size, 256))
+            start = file.tell()
+            if (
+                kind not in (_FOLDER, _PLAIN)
+                or not 0 < size == len(name) < 256
+                or 47 in name  # a slash
+                or min(name) < 32
+            ):
+                raise ValueError("not a bundle")
+        if not start <= stop <= end:
+            raise ValueError("not a bundle")
+        if kind != _PADDING:
+            yield kind, name, at, start, stop
+        at = stop
+
+
+def content(file, start, stop):
+    """Where a file's content begins, which is to end at `stop`."""
+    file.seek(start)
+    if integer(file) != _VERBATIM or integer(file) != stop - file.tell():
         raise ValueError("not a bundle")
-    return name, size
+    return file.tell()
 
 
-def _text(header, start, length):
-    return bytes(header[start : start + length]).partition(b"\0")[0]
-
-
-def _name(header, prefix):
-    name = _text(header, 0, 100)
-    prefix = _text(prefix, 0, 155)
-    return prefix + b"/" + name if prefix else name
-
-
-def _key(name):
-    return crc32(name).to_bytes(4, "little")[:3]
+def _key(path):
+    return crc32(path).to_bytes(4, "little")
 
 
 # What boot.py needs besides, in the order in which it does.
@@ -380,4 +401,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 28a56e97
+# 59c873b2

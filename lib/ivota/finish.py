@@ -51,5 +51,6 @@ def step(job):
 
 
 def _is_patch(firmware):
+    kinds = once("firmware_kind")
     with open(firmware.path, "rb") as file:
-        return file.read(8) == b"IVOTADLT"
+        return kinds.kind_of(file.read(kinds.HEAD)) == "patch"

@@ -30,7 +30,7 @@ def step(job):
         raise again("the server closed early")
     head += target.buffer
     slots = once("slots")
-    image = head[:1] == slots.IMAGE
+    image = head[:1] == once("firmware_kind").IMAGE
     if image and len(head) < min(_HEAD, job.push.size):
         target.head = head
         return True

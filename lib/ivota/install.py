@@ -16,7 +16,7 @@ class Installer:
         Raises OtaError(-5) for what must not be started.
         """
         if self._work is None:
-            self._work = once("examine").examine(self._client.state, firmware)
+            self._work = once("bundle_check").examine(self._client.state, firmware)
         for _ in self._work:
             return False
         self._work = ()  # what has examined leaves the heap

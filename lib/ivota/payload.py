@@ -45,7 +45,9 @@ def examine(firmware, header, target, confirmed):
         if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
             raise trailer.refusal(firmware, "the payload is not the one that was signed")
         # From here on the payload is its owner's.
-        if said["kind"] != _kind(trailer.read(file, 0, min(firmware.payload_size, 10))).decode():
+        kinds = once("firmware_kind")
+        head = trailer.read(file, 0, min(firmware.payload_size, kinds.HEAD))
+        if said["kind"] != kinds.kind_of(head):
             raise trailer.refusal(firmware, "the payload is of another kind")
     firmware.sequence = said["sequence"]
     firmware.kind = said["kind"]
@@ -62,12 +64,3 @@ def _mismatch(said, firmware, target, confirmed):
     if said["size"] != firmware.payload_size:
         return "of %s bytes, and here are %d" % (said["size"], firmware.payload_size)
     return None
-
-
-def _kind(head):
-    # As bytes, for short texts would become names, which stay in the heap.
-    if head == b"ivota.json":
-        return b"bundle"
-    if head[:8] == b"IVOTADLT":
-        return b"patch"
-    return b"esp32-image" if head[:1] == b"\xe9" else b"other"

@@ -11,7 +11,6 @@ from ivota import OtaError, once
 _FAILED = const(-5)
 _CHUNK = const(512)
 _BLOCK = const(4096)
-IMAGE = b"\xe9"  # the first byte of every ESP32 image, and of nothing else that is installed
 
 
 def next_slot():
@@ -43,7 +42,10 @@ def find(target, stem, push):
     mine = staging.is_of(known, push)
     if mine and known.get("slot") == slot.info()[4]:
         open_slot(target, slot, known)
-    elif not (mine or files.size_of(path) == push.size) or _first(path) in (b"", IMAGE):
+    elif not (mine or files.size_of(path) == push.size) or _first(path) in (
+        b"",
+        once("firmware_kind").IMAGE,
+    ):
         target.kind = None
         target.phase = "firstbyte"
         target.etag = None

@@ -1,5 +1,6 @@
 """What the agent does once: configuration, version, network, watchdog, application."""
 
+import json
 import sys
 
 try:
@@ -69,10 +70,8 @@ def join(client):
 def running_version():
     """The mounted bundle's version, else the frozen image's, else None: the configuration's."""
     try:
-        with open(_APP + "/ivota.json", "rb") as file:
-            for entry in once("filelist").entries(file, 1 << 20):
-                version = entry.get("version")
-            return version
+        with open(_APP + "/ivota.json") as file:
+            return json.load(file)["version"]
     except OSError:
         pass
     try:

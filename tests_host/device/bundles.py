@@ -1,49 +1,69 @@
-"""Archives made in memory, for the tests of what mounts and examines them."""
+"""ROMFS images made in memory, for the tests of what mounts and examines them."""
 
 import binascii
-import hashlib
 import json
 
-
-def header(name, size, kind=b"0", prefix="", magic=b"ustar\x0000"):
-    """One header of a ustar archive."""
-    name = name.encode()
-    block = bytearray(512)
-    block[: len(name)] = name
-    block[100:107] = b"0000644"
-    block[108:115] = block[116:123] = b"0000000"
-    block[124:135] = size if isinstance(size, bytes) else b"%011o" % size
-    block[136:147] = b"00000000000"
-    block[156:157] = kind
-    block[257:265] = magic
-    block[345 : 345 + len(prefix)] = prefix.encode()
-    block[148:156] = b"        "
-    block[148:155] = b"%06o\0" % sum(block)
-    return bytes(block)
+MAGIC = b"\xd2\xcd\x31"
+PADDING = 1
+VERBATIM = 2
+POINTER = 3
+FOLDER = 4
+FILE = 5
 
 
-def member(name, data, **more):
-    return header(name, len(data), **more) + data + bytes(-len(data) % 512)
+def integer(value):
+    encoded = bytes([value & 127])
+    value >>= 7
+    while value:
+        encoded = bytes([128 | value & 127]) + encoded
+        value >>= 7
+    return encoded
 
 
-def entry(name, data):
-    digest = binascii.hexlify(hashlib.sha256(data).digest()).decode()
-    return {"path": name, "size": len(data), "sha256": digest}
+def record(kind, payload, length=None):
+    return integer(kind) + integer(len(payload) if length is None else length) + payload
 
 
-def bundle(members, version="0.2", end=bytes(1024), **changed):
-    """A whole bundle; `members` are (name, bytes) pairs, `changed` values of its head."""
-    head = {
-        "format": 1,
-        "application": "app",
-        "version": version,
-        "files": [entry(name, data) for name, data in members],
-    }
-    head.update(changed)
-    parts = [member("ivota.json", json.dumps(head).encode())]
-    parts += [member(name, data) for name, data in members]
-    parts.append(end)
-    return b"".join(parts)
+def named(kind, name, payload):
+    name = name if isinstance(name, bytes) else name.encode()
+    return record(kind, integer(len(name)) + name + payload)
+
+
+def file(name, data):
+    return named(FILE, name, record(VERBATIM, data))
+
+
+def image(payload, length=None):
+    return MAGIC + integer(len(payload) if length is None else length) + payload
+
+
+def tree(members):
+    """The records of (path, bytes) pairs, folders where their first file comes."""
+    found = []
+    for path, data in members:
+        name, slash, rest = path.partition("/")
+        if not slash:
+            found.append((name, data))
+        elif found and found[-1][0] == name and isinstance(found[-1][1], list):
+            found[-1][1].append((rest, data))
+        else:
+            found.append((name, [(rest, data)]))
+    return b"".join(
+        named(FOLDER, name, tree(data)) if isinstance(data, list) else file(name, data)
+        for name, data in found
+    )
+
+
+def facts(version="0.2", **changed):
+    """The content of a bundle's ivota.json."""
+    value = {"format": 2, "application": "app", "version": version}
+    value.update(changed)
+    return json.dumps(value).encode()
+
+
+def bundle(members, version="0.2", **changed):
+    """A whole bundle; `members` are (path, bytes) pairs, `changed` values of its ivota.json."""
+    return image(tree([("ivota.json", facts(version, **changed))] + list(members)))
 
 
 def sealed(source):

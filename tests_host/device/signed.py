@@ -27,23 +27,23 @@ def footer(header_size, signature_size=384, magic=b"IVOTASIG"):
 
 KEYS = {
     "owner": a2b_base64(
-        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAk8tjsdl6h2sGrZrMT+bgPCDeb/QBtGz8LiRw"
-        "2g08GFtO5kHGEVK5XoxLppRPK4m5bNbt8o43edewxkuJ7pI7kwhaKbpP+cbRFxhlWIx+ZOTTUHolT8Nh"
-        "mM8BrqXyheaDBO2u+NR1p66BbV3H4o69syVjJCeLcgJKr2AAUt3u12ewz16TsGio0mJKknQlAZWi4/X6"
-        "EqJ6SXkmbeKXRUgc1p2OLnydJEIuN6ADjuAZb/9fac61CJ+6pMT74K4yCu+Fb4sMGpp6MaFhJhm1luYH"
-        "tSafBrf5I4bI+ssCV+BNMX9W/NUCB5aG98qu5RNdovQ6ADfwIquXENuuVdvwBLgvoRi6iEe5V1gBK/YF"
-        "nbZYGLWfTXAMol1RmhapNkmOuTjcWJZBWH72r+mkb966fuMTPiM/xVWwNqSrq4lEwjkw8VdjnpXDQsb0"
-        "G/EjsqN3/DDdMYy+fAqYYcS/rfnD22eri9qaNOQ39YLiPRJ3JlVgO8o6E3h60IqpHpFaU+axxOyZAgMB"
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAskS84XmGOns31x9Rugz/i/Y6ZLQtKSRD8wWp"
+        "6G2D06zP7UeBoyyu05KkGxCnP0yp5LjxkuqEf7sF2zwYsibTW8U0t9oWfGrzSz4MW5fPAEYPVPNhHNDx"
+        "S1maitGSh9j3YA/PWqwO/pxBRmzFkjEmX65dVK+oQIx65pRoVRHHWCU3KAb+AKuOdzbFnMgHfBAvgHm0"
+        "D0a4uAuJYdM1VqOuzD8fOyXvO8rGtmJYZ6q5slNlFShWGO2CMtbwT6x3005a0e7JYK+Loq73kVtxAglm"
+        "j0veFgjd2J0m3jKIAn3bG/stANeTSg79F4fH9R/ndI2fCvWIqpjOZXlXHZwYS64ANuVWPR4u9jA/d5u4"
+        "8Ipa66/xds7hL03C19C/1L8spiW9RvLQu724Mr9MYbmNb3yvWucAM12Gxh2wumzyLNfYvRN7QLlXfpsk"
+        "Wwm5hR/uHQEf1Hxnecb0yvd//T1VCzFil+xNu1eDRbGn04uh9DnWpaW3uBezG1FkxXjEpEphQLnbAgMB"
         "AAE="
     ),
     "other": a2b_base64(
-        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAtYXBbUiirRDNy+pX5mtOyPWUGwtubqcAomEg"
-        "kXTKyevUEAeM6wkS4+Ivl3v+x9FOkb22WIZ4Bb2a9FwSJy3S1C/AZPjLYKcvS61YN2eMPNiGSQfHcu0c"
-        "uZAmlDsspMwvt/cNJzzzVym7ETHA1zJ+aC4q6L5rfuCot12ahGju7G1MD/3tIE+hGcqOc75E0WyS2xyJ"
-        "kQYyddxy16RNX+JcZYloEgofb2Gk6FvHq6RWOsBpLpmm+1uH4a0fiWwP+sY0VhNY/wzQ8ah9PiAja3Xt"
-        "dOrP1JvxRuoPzIb33VPh+6y4IRZe8VkJ0J6vZOeYZIfo+5gZpSPWoviDwTyvLvtZwwqqhwniEd8HfsWY"
-        "XZnPsbP69/EmcgslrrLO4dsrm2TcPB4DTrm/7h9hemEIZzlSrU5GugRtjy+M9toOAx6+PXlI+Qracd9Z"
-        "aQ9hKNSmN9DtoaRVqX5mOCwdejJ1Q1CkXaF2qzjT4LYktPPX/ry4dSGgHyEk6XDGacteQY0Sxmp/AgMB"
+        "MIIBojANBgkqhkiG9w0BAQEFAAOCAY8AMIIBigKCAYEAr4Ls24Ea5Bg/qgIlK9JP7ujK3BXNOOOavqVn"
+        "QfoW5yPMqT6WkW5HEBjEAEwp7hq3BzvqDYdGyudiiq+GlyuxSNnujvLDRMzWFpBNSmM2YpzZZZiLxa/E"
+        "/KhKTB/SbYd7TKULcLu5OX0AhFXIfUJSdiBdlGWypheJMCodWgrbqK86oNtb4zZj0lMulwhA3tU9heLB"
+        "xyir6So/tc5P+xhBsUR2/VnLStsJCVAjOY8sW3is/xn8lCg/Bb9e4eQlZT/t8pZiVevNtF6diXdZeP2R"
+        "04/gTKp8QXSncKI+UoJv0Qe3X2oq9RWA9Skxz/tc/qXu6L8e4caV6OsTqMdlaVsgm/FabWUr9+LV7oF8"
+        "SK5BauFiEr6jZXRXro4n0z5XTzjk5YML72KiAP0aOMncaB6eXKFYP4RqPN61nNKoN9lbEpIlgEJahqs/"
+        "aMYgezSAb5Vn55i5SXy80fvCRpn/hlSd23s41EVxV3oN7nVmlJaQwZPx43BzMQS3dAeZxof5q9MFAgMB"
         "AAE="
     ),
 }
@@ -58,30 +58,30 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "FlgKvyrlHGyNHuOynLHWbOOGn0PqmBDdWQ6pHOJaORzCOgKGZj9kpEdLponN/uIx1ENLTz/ZGbVZLUzz"
-            "9jK/w7YMVjHtm1+UPOf1MOpa0eHJIvMtz+ARUxqlQdE4hek8FzNfQkeyW2zWyjIXybFwqUR8ilajwIvc"
-            "PtDfWVXshqVDGsb9XqpF5vRsBILk3JXYwnslVJK3Rdc52Co6FCJawuv5tj/2pIlWQ1QTJw60L1adNCi+"
-            "PW1dwznU/n46alBUcOLQrIDE02BNy39OrVHnodpKBWzBbAyJQKh0X0jwoGdsxxnfTK66GtVG5oOVzQ52"
-            "k3ta2TkJAsk3RVC5Y8n/GpIQs2i0jJkVhFPRooSB5Hw0RyX7Wm5Jd6ceQeNoLDYpTBtUVSnJJ6JiBonZ"
-            "Aun/vLyRjtXcrlj8xeD+kCMOWbM2Dau8ne2Wmb0mNe7ak8d0gUA3Jttj6HPzyzAkhE/6bPOkj5vrUpkM"
-            "44MjcMbJsYEYJPVGctItja/hh16vNsoZ"
+            "CtQVrWNAVp/cBtvQxHMsRvMHcRQTMa3FW98auzmUf1WG231H5NKFF+pX5albs4TtdSid5qGDENbUf16d"
+            "FOxV1Elm56D6Z7yCk1qSPKli2rszvSVt4jOGA9qT7cXBPDBaeDym/ClieMSbLt2+dKIQw8/ZU4gyY9Dl"
+            "Kdyisb8Ej7uvSrBkejV1fAwvjqwPZyp4BrRmoUdM1Yy37g2655V2BrC+7GXmBdSlD7/+m89ocoZLR81w"
+            "yukMB7jkIMuaqg344zs6AI5f40v8KYXU2aLI/SmK4nVcxmB7w2OemeVKgyI7Bs2c8rshuDwJNa+2xDy7"
+            "0A2HjQY+j4rZIqiYTiBr4D/HuNaGKVC0o5pu8UX2p644sC5zT6TuzcZANaH+NZTN7eA3OTZl/XJuRDGM"
+            "N+JbTyCF3NzjR8G2qFmmUMAeE1n9s+w77c0Khphpp0UibjEbEvuA0rfWgn0oMqBIG6TGjQ6K0xkOKD0t"
+            "r4sIYOXMkeRzjKOdv6H5nGVcQBpgCqmN"
         ),
     ),
     "bundle": (
-        b"ivota.json",
+        b"\xd2\xcd1",
         (
-            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"c01597bba9fbcaa'
-            b'6cfc77dcad90d08c89674ab8faea4c9f5d1c7647839579bbb","size":70123,"target":"t","ti'
+            b'{"key":"0000000000000000","kind":"bundle","sequence":7,"sha256":"ef7aa7749460395'
+            b'c37e9652ff1db6f376900fa79047a27d4210f02eddabb1a5f","size":70123,"target":"t","ti'
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "THS+VxsPNlSKqA/gZPT4nHKmDOfDF/jBPtnOU8Lqny8NMDqcn+fhgpBIOAskLmoNKKXCHb1ulMA5TCp9"
-            "NBC9DpN9dfdnfFPrasmOPpGfIgYUFL9zGCAPnyaHhIuBXrRAUkLvQCM0TY1DUfgqkox0Hus5D0I71Gos"
-            "kn+P7iIQblAp4hsvuk9KzgPp9V8b6lT1bCh9zzBbNhw4KND40eQa7QvpYdAhzEisghePav0/xISZkEfL"
-            "1sTSH5vzC8NlDie6/2s7V38MQff1pr7/44liHCaWQE42Ceojx+KOU1fm9DeThP9WQcZhyVhfspi/67S7"
-            "EiNRk0V+8w0bgPo4GNhxqoUb2C0c8NSoH1q4BzOvSU370iEL32hdMLBYPVYG7EEzCfxjtd6yHR3Br+CT"
-            "Z7x1kIZamecjbSOXESn1UkNzLUUANQ2jPkF4me6ih0Tm6p72effDESmyWHqeV8Gg+dH+cHGEUMBLoknd"
-            "x47SlnrF0ySpsO9PbFbKqYYDUHUEu1MV"
+            "gZV2XV8ZoMfYhyH3dX8IcGBmNNrfn2AzFMsgiE879JJ4jIQxh9xEr41ofbRLHqWtXXs/ae1yoq8SKDRT"
+            "Yl7UYbZb1VQTdwWyyuDr3ixcBddRHDDow+R5AovRyyMs7cS+Ydss98nitpZNS4QYZTXUbYLmsqVbQYY6"
+            "Sr9fviKSwgHBTV2hGspRM3YENXXDzIYkOVZSusfQI48meUeVlOSW0Jo7gaGTzWC1rj34J5CqxS7/IvXa"
+            "HK41OSwUgO4N6LV4r/K6X9fN6iHiR9/Pt8DtghAls75czM+sr61J1vXj+28bejcN94YFqtis3qmKksA5"
+            "pXFemLHK3ow3pUzvzoCb54rbhA3BoH7cmmYv6VJrDmWqmw/JOFMZxPCzCYiZH647RN+QzGwmm3zvHxqE"
+            "gY9RSoIs0b4AAxTMVtkRcMYdxwKEKYn8AMxNkEjVWxBXdJblumkwrwbgEn6aDtnK9IGROht3EKuJg9/s"
+            "enj6BHpRsfw4jOcSFcbNO8u5kiaQFvt6"
         ),
     ),
     "image": (
@@ -92,13 +92,13 @@ CASES = {
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "J8J5W5Yiy+cANACdR1kupQgmDI4mOKjaFpGOeZ9Kzei89VwvApKhxYAVS91H6s/sRrLrP28x5x6t4hLV"
-            "WidylKyOC3Nm6HEOc7SBMGFzDiW26dpi14hde0pVZiXs7aTswiGCiRfFerVwQ7JU9nx2P71TyRWK2oo/"
-            "iN8n/3lapA8YlnkVzOjMiOIGmGkh8zQNnrtsvrF3/wh5j9nD3BY1eenxnC9Zsy9V0FjBX09/uPa3BpC3"
-            "ZAMEaIAB7nq23DjdHeJrpg2uT1NByIP7B++6kixTER95MA/u+vZ3nY0GTZZ2y+2CIwSQBIAO+hF3C5IG"
-            "GPC/7NwC0h1MjTVxCzP3qsz6fPOIt1rVlUh6AUpIvTOHd0NhaXt9dYeY5dwDVmM+jncHwYa4+2nuo76k"
-            "ApKIuioCeLpMCBD1xwxgPnbtW2N5NTmJXDLg6mcDzjd1Nf4TsfviP8xDnQEBLwc5pwNnvreIR3fizkoU"
-            "oP0bFQCioiTBOh1qXJ6Tcu2fIbI4d6fF"
+            "cKkggSM1/wExJGxGPPIK0bcEfe9p7DNvca7rnP7eXkiHuIoxnr/iSKgo0JTyspjP3XqDBeN63UqvyZsX"
+            "lkMQ3FNW+FIvtI55StFFf3x/8qauJxi9n6R75Ey/pPXD9lpZ6YCPKUBGqt+fOnRjV0gUICN8t7gDlS5B"
+            "jzpyCTWwpleyqLYWvYjnpc9wt5oq9aHi1K6PhoGdFa9Tmlo5RbyJVlSYdq2fgYguDdVt7mIxu2GmSaAR"
+            "mW5TxrZBl7k5XSnQkmVa9+JHfuB1sdNLz0EsU+crxkl9HBKKSYKmH8QiFKM+Cp7OAtus37D01CWwCMt4"
+            "k+0d2mCnOEuRvcLfHdjsYs15jwn0yi50s21ZfWG0UeEkYNNn/U3Vf4Cmn2zImR6Qi4440Xq0U6NJ8PMF"
+            "PX3JcvX8/kopgMzfYvpkMDlHW6tLeaF5OwQoUE+/ADvVA6A8Jg1BtBn9YY8fWN08ZRkgubzEGZ8sy4Gm"
+            "G++Ei00vjlSVqElKwB3BYFyItWPk+usV"
         ),
     ),
     "no target": (
@@ -109,13 +109,13 @@ CASES = {
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "EXV74sFWmrNJOns+9E+eEsQli+uD4SndYCx8+5XzjGgJh97KyQn6GCBF/QLIaX4xNmiNvD2oEKu08kDD"
-            "YpW5Hjd25sSChBRvE/eh/o4E/g+KJ1Cm9DkEfNFnQu4hUpztuVcFWA7jVKn/UIvDqYgBZXA8xpAggRIM"
-            "9NmmykA3AdgzIdgWe/g/YmsgQLtEKJU5i1e1cLlzav52DHYJjekYoMdC6UpcrTdYbLzArvlS6WL/Uizr"
-            "rf9usJG9X4pCsTLzVLxOhVUhKg/ynN+vg1jWgrdNh8sYOd7griYIMryg4SOrNvRIlrf9YcrAcxL1L9rt"
-            "4U58yCGuoKWYWbCkTzmbbe609jn3FtuXP6pcO6VuBsBzSkhXVT1vKal5bNNQ6Os9FlOaMlkbL5L2JPuE"
-            "nMTKTtll8qUDqjobGkCQbBtnJ+0U60H23yCQovw7uyHSZse7iBgtzI25IJtcne6bsXEw+1VmI9U6K7DA"
-            "A33j32d4O13RB5Dx6QHjqZkOwJXlmVKv"
+            "GucoGK97mAgIIQ2UaEFI4pIJ519aya4xY/GtaSZtVdo8o8XY257PcgWnyK0R2dBgKnUlvrEERSFZckmG"
+            "tbhnPDfBmxZ0B9rnBUQZO5/tjsvXQ9bhNE+KzHLWh0t11NScedrOWLM5pNg2seNMMg1ZRmuFnkvlrCV8"
+            "fE+gu/+oRA74vEw/N40aZE71hQtYlRc9iIMXddT+DCRHjxXQeL+pujUFEzO9Fms5UbBw3tkUbW6HopFa"
+            "XdVhOvZzaET+P+o5QxoeHKn8v1nlycgsMAfmSgCzEshHmi4LwrkLS5OWBW5T6+UuN5Zw0tM1EliEKen9"
+            "N62J2ZnyUrfTrKUkEDzLJIbYboW2DdzQ3TBMoFdRHHY5pimjOqcDeWv75B1xU93wC0YyohWTOCzmH8Og"
+            "8a9oiz1uRd8hgCenrzPvAbe1ftYTH4VrFVetRn3XH1h8psqmN177V5iQskZfTbt9zv12QkwAVZtATYeL"
+            "qMO0zc6wX/QRsJ0nnllN0VOLTi+X94j5"
         ),
     ),
     "newer": (
@@ -126,13 +126,13 @@ CASES = {
             b'e":1700000000,"v":1,"version":"0.2"}'
         ),
         (
-            "XeGcdoWsdmyz4voeIH4JPKNfeyTuhb5TXwMjixJM/HEHxQPaEO/MQUJJYyTieuLkOlUidhTS/Y6IySW8"
-            "jDFL4umaOv0+5XOwSJSaFyYAgTqMzEyrfOcEvV8K6+bxOQMLrZhwQZocARTwI+Xd/dFvZ8mSdXZn/FcZ"
-            "7G9zJp5mX50ZnoRFEi92mrqW+C5Ky1eYDfj/k8327sItT4quU5ogDqrLLLJ9grW4/wv8UIbcESblgps4"
-            "e4vPzc8BzMk6Tv0Sj9OZgwXhMWNFWX4S5BZLUXTztiTqflr4eCmMOBSlMSHtqY2p16LJXavvfRdBYWUF"
-            "DCv42JUpszSWdcmRYm5AMyxVpbKMVdpVAomyVK3vCWOmpaghPmZRYvZoyLgvXYw8DpxuCkXmQUToX8Xh"
-            "vJ4h2tPzeXjgA02EEq0Za6WWMY82NzCgu0je+c7y43ucCQWCowRhAFrqDQrsMOOcDmrchCBOXGeOWhYi"
-            "Yby9zRj/5789Z/Hu+RYTM5j97VyeCvsX"
+            "OQmiRNp95+gZo+7DSUcBjrR05NiJV9DSjUB1res1V0CaehLMLGfQXyHnyfhVqEmxRAB51CnqxOLE07GV"
+            "viFQxxbvgYhp6NEHb7OWZRSPIVMm7cWUuOooQemidN0TJ2og4XdMJ3iCqgZzlvPPEk+2FKSDZDwr2P5P"
+            "dQghhC6DLKSuZd7mpyVVdGHTY2QvCAqegf0WaR6PpVVlcimshUC8hz5q2MbJQ8MIahkCNVShcaoP61Sv"
+            "QjNrjcaIdfUYl4m4D8ujnHS2vI7FsQVnS0g4SUujoNAu6cZYg/dwrVsymFx844Uoy7l2tBfOv3sBuao4"
+            "jfkBwu918uNw8DJC8cmMyRe9ZHNAblRZldBdHkhyb4yXKJMDCTpIf+XybUVh/tzxp0NM89LVLaGW3L5+"
+            "OHF4+Bzo0qpJ9nBlvYEYvDhk9yVlIJsEonBZd5c4ugu4joVjeINI3B6Jl5EG2MBgNWzDfYfhRjD6sCOl"
+            "Dj6+VXMj9FRRYGYCd5FCiSKaRqQoj9nZ"
         ),
     ),
     "unicode": (
@@ -143,13 +143,13 @@ CASES = {
             b'me":0,"v":1,"version":"0.2 \xc3\xa4\xf0\x9f\x98\x80"}'
         ),
         (
-            "JWCw45I1nrWhD2D+ixiBZV9M9HtsxP08MSA7mTNdgkt5O0/R96IZm9uHxNMp0c0nVeXR5uwJmFWBujUi"
-            "kXtIPqOeMjc5ARiawZICK4agBZWR5NwW78U/yF6SALU8z8y8drF60w9LfB/aDPkx4J1e3XfIA3wsowof"
-            "IJWMH2bqJI6TCstTuHnVmSs0H6irkqQYNTgRAj3W7E8ErR+E18MXRbCv7+H9NsX/3FrDHB/vRz/x9WiM"
-            "hTk5pDve62xydwlqUcFmhXG8+1alJaLbHMQfIimO4wubXiEVeICy1qU+egq94jwGkArKCiqACaDVJX9n"
-            "Zim5jhBgQ2qQ6AOvdGJI3+JYLwWGbi+SLRJepjc5Zormr2OZjZdqlkfy4K+Ra538TMymd4irEvcfT/gH"
-            "+hIeqF0SWFxorK+PY+uCEyRO3O5u27ssUEwu44FJu20EQsJN6Wq2hCQ7PL/PEGfk3II9lrSZZhMdWPF4"
-            "ddx6FLwXCcNaCf4I/ItkUUCVErMW5ipK"
+            "PxUl0WpOiYxHgUgjqzv/iSkPHXnsQth2Tm2siDBTj4Bmq1AB46zgbyI+gm7u/perdLj7U2miT/KIwEhn"
+            "e1GZX9cUdVi16nMZA2yPbGNC0s+8Y5BtQiXpvuSgU7jftaQhb9b/vbV4+wv5AIBQYDM9mUbIBpzi3ICf"
+            "5XSwnO4aezKnldeSSC8Zo8+/PSUNTmqLQAWq4rPSJQylXlyjSbDb3m4MG9mA+bP7CDzy5MMhFdRiVZ0n"
+            "dRovlTwAlJsWT/CO6/aLoIkwXyTO2aoOoZ0ys+P36tMgawPjoQfOuGcvwHFjG82TRYVW0PaQ4OjrCVAr"
+            "48H00nr4+j27BAH4SoFxwnTLPM7PVYP83cbGUov9IrU1eUo59/mpNL2FyAhC+yUv0MGbRUctMqTfPqDW"
+            "MonJMGtioFygbwCcgTJKsEfH6RxE9YfxyVHSBEXpN79HUbea5pel7WIdZuhmeYy1Nz4lcnw21JdV8wgj"
+            "owIDHEKoXDt5s30qsopk51iRsJgbm6ag"
         ),
     ),
     "longest": (
@@ -164,13 +164,13 @@ CASES = {
             b',"time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "NcGCj/AuwiHYjCbBvjPJgKg/4t6hqjzGJBES02eqjuGziMmuZ462G3YRuQLTwuYNIV0r+0mL2V41JKBi"
-            "ZhKYR3JheUxuYTpi6tGEQydSju15JINrbOH67c1JqvtMj938Hd+N6Qzd8VwF9RYpVi3wZewkVh+didTv"
-            "VpHJ+DCslVVV1Z9qCzI+4IdJW42alrWHPdMqZlDbexRcj1ZY6Gad5reGSteP4CKgcCgXMivpNBh+FksU"
-            "Bj3L+gf9Jn+goU5r4SasuDi8PLWkwP2gBOB4L1Nm636aIJxyrvlETbSQq/rN7zUwH+PVEX2lhw+Rfl9A"
-            "IlSqoI/5pLKSk/Wnkt9kwkgdRLXzyjRBUPLaD29LxrDrn4t6L14lVhXv4HHG4i1pYTe0Rc7JeEUKgzT1"
-            "mgQhS5i+7umV4fiayZcGd1G5ugZC1Bf4w+DDJ8K69kmm4OOHoCKTye8gTVmBMKMYDjrh7wmOM8sTTjAw"
-            "MML9gw0Y5Hd5uiAg8U3ZAjDmrtz19O2f"
+            "iqouWRZ6jXtv3XR8V3hQy3C83IIhBSuzutnYzVGtfx8iCsFhvJtFOcViggdHr4BZKyjF2p8tmvtQfFdF"
+            "DI8glIE2I65difknQma4RXOouap43lzOcusJO1MriENImHjuYZNP+Ka+LopSPFgp/BhH7oPoBd882ZUG"
+            "4qe9RALGXmTK0ksKG+4qC2/EA1+2uYQqE8mtp50wVYovS2bA1CVjtSdj35KUUCY13YodMXJEXP1CZRYU"
+            "HjKncA2fQUcu6VV50qOWUwwEzFSXafgnGcJc+8h96AMiekRv54qUoF4ahpUPcVhGEec5NZcTNWCJ3gks"
+            "7lGiwE+77oBqL6kEwosKrNmf6iBR3ypGub4maBGejLQIdYZ2FiCiriZkJmRmQoLhnFEorlPZRvRSk2gT"
+            "OOoQyEsV8IE3qvMeyiHPRdV1CdgHKr/G2STyhZWEHhfYkKAEoyT0w4RiyYFYnSCCvV+QAkrEcpnJd4uK"
+            "mQL6Lvpn5VRi04DFjp3puiMXS2OvkbJa"
         ),
     ),
     "too long": (
@@ -185,13 +185,13 @@ CASES = {
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "StZWJhj9dwsoU89Y68pFAnW8e/5QsrOSZVmifvPPM+rPPi0ep8b6CKhkaWpsb50qYbsZE5LF/dQmuTBc"
-            "AxR+95ulhsW7yBW/l2ZukjhfvQiwxBhkgbUyY3mGsuSQ9Q12Tg1mww9PfCsw0+HlK90Ca8h95bIx8PI/"
-            "aWW95cQArOeICyoYkQV24CBPJlcJL0f4cx46jEYLsJh1qakpDWIakr28WUhyrRGRbnWlMgBt8v8f+HWU"
-            "f68XhN1GZ2ZqdTo6EHte6VI6CMlSGEzaPKo0JpOXDB3Xo9STwz3ihjY0c0uRBTDoiKa2uKS4ezUHVxA2"
-            "GbocgxE+pty5YY7LgQttA96iq9v7tbq0fTtnYzg8q/qHssdQmIS8G7ghG46JQl+tcadKkVI144ZhuDFB"
-            "UsgxX9q1OTsH0SzoPnIFOmBcEocyTy/iGhow/NwGRaxHpNJLscbO0PIerAnnTzUBtOApajLDTsdFQQq9"
-            "0dUKAKsktSLoKVX1qM5i8fzBdv9x4sY2"
+            "U+MJXBdPMN+QcRVAS3NYHbCBKwU+AzQRtVxzX0DrA+AdgYLjIBUB3EGmtXpRfwjTHclHziVTq4nV6wGz"
+            "GpiZXx6l1a1+n4voUn+eWoKv3z8fpkgKKG54PRgxB4mghcP7xWiBKww+s5FgmV1YKYmNmLtb+FJesn92"
+            "9KOMSTu5QmAmMfMoLinXCXihFpm0Q1W+afWeiO3gb60xIRqMQa2xy/B7jzHxTvh5/AQN4ehZWyAeWcF2"
+            "ayH7KhUohyEmiXx3iYuQCN2Yt7d/tsc5bYLz/YKrkYsEka27h5Vw+UJte4HV7VA2W4K59VebzHTUcmLI"
+            "6fYMnx1mLw+TsjhshWJTcMgCS/2rzPoRI86UaVcD0c8mUiVJeKeiPw2gzLpslhDUv835gbLwEACQgwW6"
+            "g5Y/U2FPjKJHCHGMK7fxMSamf02STgWj6g0MBXGoTX0Z4joxXU5cn0cL4bTMyE3jQGeSRBabJXKxWSKT"
+            "AYU+0dLzqqvb3PBWdVlXlaBz/p1m/tlZ"
         ),
     ),
     "an image as a bundle": (
@@ -202,30 +202,30 @@ CASES = {
             b'me":0,"v":1,"version":"0.2"}'
         ),
         (
-            "GKYtV840ozhCvx7RxnfMJRXF3+r8yXmIUEwLAE9bAqS0f3ZKJ/TJV6QgLtp2hw5yXb0kN6NLHQ9aOHUd"
-            "wcKCcZbtSR2k33WOZuN9R8m/63fpWvYTUTU5qEMKovEcXEhGG2f5YcUOI024qUlgoEhn6apcXSGN1QMK"
-            "aA3N9vVxnN3VhyocWZ8Ot8z/yd5MVN9nHZ7dATTh3jz3yQ1IxhnZXq4WaYbH+iIQRpToWEF5hQr6ywhd"
-            "trP02Eb1ucYMvLCG5M/LBT3/qGl7J+keKIyAkF77OHRmxT1Ww5/ZJwrL/qJmJb1+GwX6VsHjnb5IW1tK"
-            "gTNYpwiWVPC1WcC2wJvBsGDsRZyTPyUj3fC7NCMaOso5abxq/wk/jxxRk93sx8gsrmyoMIIZVVkqA7tB"
-            "NJ8Iw5CAJbW0QPdlPnXjIruxoDlcEcmX6IER/VqVmPEfmV0ShhCc2yfsodqr2+FmjeA3U2XpAVQGvsYX"
-            "fiid+pXc+fgWCGVnhl2Z6ZgLS2pTxgtd"
+            "WYVBpBOkBp9ynpjY5bU34xVzuh6OJhCxxXhX20ZPONeIO/Jkkghki4sM3a/2Suw9d4AaASnfpS+/lIG3"
+            "0WbaWTJBeh5g73yUkYvHznbPzuVWfqeikSlM4+BOSZ//xqo0SkF/jlQJcMYIjR82wI+t+F/X8hIMBhxQ"
+            "ExO8gTi2NKu5tyrzCBggoBXI73yk2ct0m+9l88U/gcJoSFwci/inv1n8jC4wPFdLNYQmmU5qSJpGYU4i"
+            "DlNElkBZAGbbFogmC3hLz9y2FWhiFGS76CZfKI82dsp4rAScCj74M1/nyZIyPwCKfcd4W1I0u/AIx7U9"
+            "Ha6lIJJEebE3gAhQ/Y8Tfrw+zhcIfvf6uGQUHFi57ZQc3t0bU8LBbtfTbf//CLyRsDFiuvq9CXbeBiBT"
+            "X02Hyltbje0mVUclmEAjVK37OJ+LCxWfkh219I3Gfb77gNj9k4lm8QFaMGI+r+QLXFDvD+OyLJh43SJ8"
+            "bmUFj+I4rC7pigeUwIC0j0gnEHaRSGqG"
         ),
     ),
     "a bundle as an image": (
-        b"ivota.json",
+        b"\xd2\xcd1",
         (
-            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"c01597bba9'
-            b'fbcaa6cfc77dcad90d08c89674ab8faea4c9f5d1c7647839579bbb","size":70123,"target":"t'
+            b'{"key":"0000000000000000","kind":"esp32-image","sequence":7,"sha256":"ef7aa77494'
+            b'60395c37e9652ff1db6f376900fa79047a27d4210f02eddabb1a5f","size":70123,"target":"t'
             b'","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "FrPSAgWoMH+ExIv9ZXxBLml2/+vUCHaAS4ms3skh3lBwiUsxHtNMW/i3wVEMef1YMFt6htCQGIEIiVaL"
-            "ehu1HX8EpVUQzqcolSUnULPh0H0DxtjpbVxKaMmMBDOTthyM3ZyrdLoGHZZi5g9feQRD/fwauWG4sRfk"
-            "jf33/IlIRm+TCrGzJEADlOQ6K4qL2yKpDNgbz1INrbegEaZQX2lZfMBL9ToVBaiSu3eGhp6lgVwvg2Uk"
-            "Z2EQAkV0KDMEHrp8GaHTU3Qi+7jw21KaUxXNzsXWWIvkZKfVzmJjDA/Xj2fykaGPC7uz4A5L4hD3sCjN"
-            "dmVwiF3XMBvog2NuxfwvJZBCNsAsqzqfNCgbmYwdbtSovCWd3YX+5PEOHf3D6HHQw3uAWSRbU5Hy2oIn"
-            "J6ZJxsBqZfcGAUMAXyJbdL1ZZb/XPwzyYUM1JUqBXrF/VPQ0JOl7RLfPeidM3LwLO6k2l33DebvB0oB1"
-            "1ky7Q9+knE4lZGblSq/kB8jxTML7mgfS"
+            "KTCWGxLhKeYab3XQeVUim+dDGJ7d/1F9T9JoMzw7E/ldMpYeun3IdKw7hQWn3KtfSSuUHhx/kVFheKME"
+            "cgQ1CbEyojYZSwkDqHpshyxyEYaURl3kWcxok/byou26/OAPlLfhjU0H3kerH6cLs8zanCSmoFb3Uqab"
+            "bsNGxzO2QJy5NM07nG9P2RsVYmigjJgY85EF/YlfF7VAHhZErerAs8FSeohKJRITNgb1CklEI3nuT+1i"
+            "OqpjCLGMLwyPdOoyZrdfwBdefykRA2jQisA2oFmCtST6kiTI/wzwDIEf1sUUe0J7ZVfV5hmqwnefTTNC"
+            "z+cbXzi6cjoLI1YLZ68rjrvtTODQMYzVEtonLAj1RfXxd4nXEV3cxmecJgxnwGSfzjznRpNyEl9lMa1g"
+            "lYTR7Tfk6zHkXISyKBKn206y0BDs9mMDQNIm5ct+EBa0qlGoWlGZ3tySZocht5qOWz+RDkKIyXraBx0+"
+            "MI/B/FTgfAJa1G3D2wlzMDibIaQI59mB"
         ),
     ),
     "another kind": (
@@ -236,13 +236,13 @@ CASES = {
             b'time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "G87gku7wbjSCZ/w/0blI+f6vUowZKvhJi8LVY/BIwSqWKM70EgUBiNQW8ZFh5gYYZisWzAoup8aT8Fx4"
-            "jC9RU/cRvqrvznEu8gnRjYl38B94X2VzWOx5zgT7APeL+V1QUHUmmW7QSH6iQoLMXUKFJ0mgRaK3pY8r"
-            "ymbEi/QNmWuxm4yyHzqOWw9VnTlVaXLZDz91KOVbJt2dDoSqKMLQbPc07jMX+V8tA2K8L70QT7JKVTU0"
-            "6ybzD7CR1qfVrRwO85N4qDW4BZiioZiZzDO4rxYGfN9aDyvjWG59zHmog5/qJFM5jZfqQkziDi0D0OdR"
-            "96bONGruMlDkQzTrfoDSAmCWTEt1RGHicLFnJfIB4DbHaode1tKw3f3rHA66DuGUiG5748p2lAorWmU4"
-            "2pRgzTEbJPh0X9FzEpCZpBPmKx1/hzvUIl1UbDIc8kcGOqmozZERF7bAI457sz3sRuWM5tyD5cI4rEF8"
-            "OBbpOR8JBdjtJsg16LrGRncxS+J7hXR1"
+            "m7jjjkpJBUr+3mZmoR9RqKNLSRBJ3/0reRbXoKLRvvBhWMPLeDK5xPaj6qWOckeSTxQy5YInIzt0QwVd"
+            "CFDjh77AMvTfpibn2LVwb6wYr/RA/3gyDIyJhjGE9UvlxFD8Xp3HB4xUrj+LNgMg//R9tWNc+eeXhD0o"
+            "K4FZmzg81RDTDnPDzjzT4CwJX001z72iVGf4ZpkyFCp1N8nvllZYNYcPyn2MJIOiq5tYIgaiItf5Un/+"
+            "JggLEg32qJ/wDlRaeC0eFiAvcF2ddO1K5e6Jr+3DB4sBEhH2A8PJWg40uI3q5EXj2wIvYE0Vxb0v3TuN"
+            "dZPw8jtK2O8i98yOJn0xp0sq43w26p4UGSDfsg7d0NI90BrbpzyJ0KiGcRSxFB5VZaOpaKSqvnmH3wl8"
+            "teee4UNx7YvE+IFY34JLyWoJqh86HSgbECgN8wEvpZMLUprM9BCMs88NLp4pqdSNzy2x17OTZaYt1E/x"
+            "S+71MUOWA+6IJaMiNpGsd32+kTzdqNOt"
         ),
     ),
     "shorter": (
@@ -253,13 +253,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "bBYLQW950NWyJRxwOx9npQDkoBi0KYzV7QWxkPcjbcb85k3pxq860M4AuZXWfVJVLzZml8LKTpLgi/RY"
-            "ejUMkYxAqj9gBOTn/3cypA/lap3I563B3JxrEFDYTwGb9ND1VnOypLcbdVt1+9/M16x6r2x/IHNyznV/"
-            "pUCssIb1r9VyjRrNDS48HqdqWvzobHllTE4lJ7IvYPMowkcPL74puRSBoc/75J5qQXwzXi0hl09KMTFq"
-            "JXycC01SSdywx1lZXkeyYIOS/OmGDuKml+ZdWf/tRZzuFt7mQkBKrrO6iGnGrzJIex67ATD3UU26yalt"
-            "RE8gB+/66hJL4fXS+WjPwwze0mF3yr/uAbt6diLpblB995iJV2r4XtRs8evTp4HtbEt/kvw/xJKmuEx6"
-            "EgZgHUA3ihP4zov4aqjLCtbUCF0TjElqS+o+JRu2LrN0Kd+Xzz9D/JQkdPHRLgtjQXvHzSBIaQghLPk5"
-            "FjqZiBXlM9kVEzjc+ZumkRZsg7RoNNq9"
+            "aKnAm5+1n3sB024EHR6BUS1z0fuDYKk95bZnKTSJ6njrZNG84FSEXU9jo/E59LAr80pfBdessYw5xz0l"
+            "uWOluFOEfwudOBPXCn47BZ9ZOtKDUcaUxEvCv/tQKjd7ZYRe5+K42wHT34aYH37TxIvkLlhK0E/Uirqr"
+            "nMw6NVh6nCq/aKeI0/nUt6fXfoMggrCXxNjqMLb+OHd2zmvFL0QAu9/qCKNPwnIN5no3ly3ZhZIXupCh"
+            "M2q6PQ+WkxG5RFuMgY5M/bvnWXiL6snqT8YwEEVH7VTb1KjjQj93pnP26uYFN6jN1X8DjkleYBUEXA8f"
+            "BdvohaKJV9iWl7weJnS6hm0Mo1leGlV8jMeFx+kK0Pzg8zEWjZNukfFJ3eYWB8PyFhVu0lzU+HjQLT6T"
+            "aiR+03yHidj4+dRa3R0yY5yiWiWlCa4JfH/kMksw2EV5D1R0NIKA0kWaRAEEeI8f8QNX6Ft2p/nWVPx3"
+            "Yn2qoVXocEGkI8b1KOQqDC7Ql74SeyK3"
         ),
     ),
     "longer": (
@@ -270,13 +270,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "iwEx3wQRqJKI9cadJ+v7DzsoDnAED9XFBvhrxPRnwWnLwV10quBP+sHoPQwuiStqsru4aQ3siffmsd6k"
-            "Zsnh6SDVj8whVk7jFsP5Xgz+sBld4Y8fwt831iBGt0LO3iz1Fcadj8KIW+skbTaNyeyCEUEf1WUvXucz"
-            "taVKcqPfSpsZvQ97jUMAs959TvDFmH/VmirpGvJMH4oAYVTgEyk9ohdy5jjF5CnGOLKe4DEOcgIvSl6F"
-            "OBRquIGDHjJ2Z893dsETQ9PIed+bZuv7QzHn7vFC3WnZ/BJ36St68yxXWLkIj2NfjXiWd8ucjEBRw0ge"
-            "+WwXMaGvwSDQt62k2NsbfY2F7+OIAdRPRbDVfABHW5nEvGdU8kD22Aedvdq6iwxfXl8h83HBuVTnjKuc"
-            "bvFG1DPg95i4ZiuMQDbM0IhR3fCPKKHFoVMX9EjpF5iE1wJ0lzcGo1XIsuFVukyrjvPneDfv1O5iLvqH"
-            "GyzdKKKFgGoVSMZZtaFMareBP1/1FTDJ"
+            "bqogt0FXEsaRfS1MIek0ny/I8ieoVemhsIb73f2IUMupZL1QoUTOp6kCxyTS67AlxDn07xaTgeKXrREW"
+            "MunNE/oXscZYjfmz1CRb96nSh/NmvRZH/kHj82OD2LyyUACloWvUSK+eeX7XcpNUqte9lJjfgglLguzM"
+            "uvFeYtEdmR7ZjT3MwryOz1b7PCVBFk+gv6Q2YkADJ572z2Sn5Ac3IVCsY8uWbqhb+4yFHVsjT9lQEPUL"
+            "zVJrE0RmLAf0piLz6HNgesI7lfpUtIOpPsHkPptMFWfj/U+jh0O+el6ht0kiOVNgpkFzUbBERkSoM571"
+            "0GZNlBxfBTQyhBg4R+sGh287ukgwVAykr1LQkn52cLO6c7+Qnj2OTdkZAWn7rYtGTtSZp8VbCRNdwFT9"
+            "qmITzE7meQhc9X5IL9UVL+6QP2q6eIV+L1hasoXINuVPgKr+6JeCoSFAkzF74XgUyfQGB/LGRflNuS1B"
+            "MKF/nHH/V2X4I8zZgHRbZPUeml9MOmpJ"
         ),
     ),
     "size as text": (
@@ -287,13 +287,13 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "T8GtYajK3Za7d/3AqBcQ5J+2jitrXGSWLlrErPgkEk5BLg+tbJ9/1/0F69FQViZsQcoDJcKuioRFIGGy"
-            "oCDP+JvweXlHSEKqku+Vf+2x9aW+PuY/TY4IEeL9ZfTVngvXKZ6LXAjp8vFA2i3MiJUubseTaUZtVTMC"
-            "9eg3ncJoQcIuRYW59VipOaPBgvmYHdWaw6r4wByuJsjqFbASE0AGwuV9xEjoJZIfIe5YBKsBMMW+9pJw"
-            "ZF853lNeUq2ycpYkYEPvFp5w5s++M+eacIXgA8H201GF9bcKck4q0JWXgkFdFYWDYREGRV102xN5EUIV"
-            "REGMnH3DBwuQjg3TWP1mhAItZtwz9n+fSh+PwQumee5bd77d1kD8IVDK7DOR/tk6fotZULcjh7/8HTTT"
-            "8OHoLBwy2EkdTnp3zqfCd4BHU03/vB4p5nGYSdqgypwmlU31JtBuVxZU0WXQ+36rrLuRyjQlhZpEErwR"
-            "jyiTP9PJ7RRagjDHIyzLXmG0B/gujngz"
+            "Xe7PxCTBZq9kTpq4OWz7yxnh+uv0QvrrH85tPTIfUdw1n5FqphcxBkkn/8eX8Dsb2tcHzypSqUocQWg6"
+            "/JfmZ9o7AlvnLc2l2EIEWYpw5y53H8V0fa+CUt37KnmtV8fFuYC1x27B7gO1O3f6F838ZkQTrbDvsb44"
+            "SXQEI6YGKIA73WjPniJkVerZeaGx+jhT1/6/ElN5NPP+u0eHhStPvDIh7C1dslPd29f4xkNJb1DQzXGJ"
+            "Z+MlsXL/vqgnj3zNKoOSBaDP+WcaGB/LvnihoBk7JX2yquLy0SLoKbzfrLkcPJvrqjv46JKmejiv1c02"
+            "spdHWtvZQduF4hQDARJynaPHDl4OrzcaGSKLJPY8ggB9j55s2EG6Vo5ZzRoQ1h/qbcktu5gg5BUPRqg3"
+            "F7xCBR4zTlRbHmSNLmXPaFWupi46u9PvmrzeMXo7QS3DC9YoKz4tEKp1SLRtK8E7F3s38IfZPOmEe70/"
+            "hCEtqzU+nJZzRodHFlMpJOcvcWQrGhr9"
         ),
     ),
     "another payload": (
@@ -304,13 +304,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Y2f5M8hNknYJ4ppcXQyCJDrcleWFyHgkWMvpVWY+1c62j0/STXOP+5URJ8fESezeVv8mJqOCjyAwtCip"
-            "Yz0iPbnna01ECgIRdK91/aVS4GMEk/rWqH1VpyPNLql8qTXhPMMz2A6Twrp/+B6eUrDA7unnq2+JzeW2"
-            "/EHGFLvjsPMn92KlHvwgq5+2b2liqqHu/QM3X62FAJzYCGHaOXNEgwBhm6b6ZLROEhRhvlZk6DKq8ego"
-            "/2eY3CeyX21YJjb+h4rFXETa7ggSSpf5SWVdMwhJsNVPRochMCBn5CV2fZjFL3MvloAaxugda7dVowNO"
-            "VEMh3nNZD5sLjVeg05DN01D2W9Q5KF9/M7rMz3cy0MqEiIIT9lI02HWRKQ3naYJU13RczRGGMZ7coFLJ"
-            "5mipDOhkTrWqgZCFZhJ9ygucHdmiKouqv57ZFbh+gKEvnJC0/0gcPxNPM5mmpKMMwyHSpRwARdErOXpY"
-            "vRv9wAFoFQxqOEkwI5zxuAPPiVxzbNSb"
+            "LgVoeYWryLXYx7VWdRjPBrP8TZvtiVJqcjeBOQ2KRLrGW5w+cUup+YcHwcJguU6pblU4XiPxCsWprP4r"
+            "rTCraV96/43a60eud+P+R+QsD8dCvbGCnYKc20tuQajKazARNk0y8n3NRenmuZYngjA7dpmjQxh5Pobg"
+            "Kx6ZAa5Ix8kU+kQmoddBVWaF5St4RBdYaRW7Q+I4BSEx4MVTbcYKv2HV7b33GBGpbqXHUSovXaHLm7Hx"
+            "XOXqyztHiTTYcRwBDAWr+J8XNxErpp1ldbIfrzrVfBdjnxfMTuLmgxmSJwpqEVPIfwDHZhVY0sQ6Rxl/"
+            "dH1s6bWXXRu9DbYp6FRGOxu9veXqB+WO2cHago3gCt3ww/Qd/cndcXz3m1cDR4PqGH63qJ+iWOF5EWW/"
+            "BuNynxqEUQphg3gHCLKG0c1S5eJdInPHGta0M3kpm5BX9qnq24ehsqBcCgfJ7FFc5FokZRKNqM84RCLc"
+            "FlD6SMgXIiXEl6dJQcU+NLDS7lZshnZj"
         ),
     ),
     "no digest": (
@@ -320,13 +320,13 @@ CASES = {
             b',"target":"t","time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "fj1y952f+JSy8xPBzZzJTiK20V4uUq5fZxr5d6hlk2CsogaPtkwWghIZY+EZlyQ+4r09kNeY1Dx3CMnW"
-            "zLmMc6U7tGSuC5Hl9dBZ4/3kvz+ww3p1YAYmbm7twByUZ7B7zev4P7X+d93RqCfqDRA0X+bBASMRAYWO"
-            "oEdgoMZ/JsQPhQSJR9/UPJsrXYojXxSUrKK+ftVK3izL1R6DW0ICCrftUFSClJG36Nfz4gnfm06qPcGp"
-            "BcFJZ1V6u5yHbFho1BCTIJvVjVI4Kk4z+wGeD0tVa5YdFof3wy+2XLy/RDO6NtKv0pZntsAJdBprU1ZR"
-            "/IlbzmuTE81LzQHi0Y+DBL7B5/S7dtJXCADEC1gNUulUrkKTPjpwHHVwmiePve9DchaWsK0wRNd4KzfX"
-            "cbX4zgf4cRsPhXwVMH2ef/dlQkLuKXCB54Kzma2FDfO+oigcPpidj6yCsF1i9HQdanRqzdWm59d4IUcv"
-            "sNMoULBU0NpS+zliUygwrCZj7WBcCNSK"
+            "ddhZvjafwQNEzcUivjWdgrTnUQrmLVHsityuttBeK2chVD2mwkW3PiMblHwDkEVa5jhk3MtRhXTII7X2"
+            "F3rYO22AfE6q1iOHfOwnDkCCNtnnPQl/cmaquR9NDt0o4LIQlO8pnp0uSLPOjZlIqDHag2NqQAjFKhw+"
+            "/br4GwIPBsyFt5FDYTcSie9Vx8OvzS3fyzpcEO3DAlfcEEVUa3ngKF9917RqvNC8V11ShbgJlIb/tPJp"
+            "ZFEXoaNwDU/EciWqKIzVYGPHIgXpVU51ZipgibI6G2x+3ap4QWjPkgQwYO7EeKowVBCeTaUGVOhWECl9"
+            "qKhjkcHzKKS5hEbMxidLRGLjzgWG1Vh55efjoRRlwK9ydgjy65WppHlKNQDFQ2lR3AuKCfZu4dNJJcNv"
+            "ghwykOsQ7NmtfnkvT5BW+92C+dzskQbtZW0/YprWMPQ5FZQH16Xpju9q4zBWIDcEsOfdbWLkj6sqwp9H"
+            "vZL/oW4umxU93A7a+TPNGGcvrDFa+Myr"
         ),
     ),
     "another format": (
@@ -337,13 +337,13 @@ CASES = {
             b'e":0,"v":2,"version":"0.2"}'
         ),
         (
-            "UXgZxiZHDZo5/TRJBNFAYWwiPEPQqNUyEKLqev7K/FCNvl/ywRa3+S8dlWyAFwEz+Hcu1aMtx9NHoJ7O"
-            "aY29WxQzK16tYbhOmJXjfNhFNLyMvP8AeSPpaSboLDZXcdPlpfq+mmOSP5p+QFa8rsfgEc7URYe+kvch"
-            "n3JVbj3G+QEN6D/gtT/sG8UtqAHxLXaX9r365whboLAFjSFHUsRayyYUQzsOjAan04bdk01jG8PkioTW"
-            "ncSFuYs3e2+NlDj8hvrgoiQFX6+UVGoCtwRtDqoAEJVh7EmT2U3agi4Db3i0XCWi41P6lHtGCFsckLzI"
-            "mA2BJJYExB26ossIE1mVSJBt70atDh9lOAJ5VxAaF0DK1+/228GbsJUV7N6CjP5BBe2UKp5IpHe6MUKr"
-            "GYaMbQNhdaUzeRPJnX+TfSuJ0E7yjPD7WFY+7zqeWLdGRyg7iWgjfIym4EhsvBADdc5HXcgG5dE20so1"
-            "UzAVe4mcyDqXQNLFNxrlbVy2EyzbRt9Y"
+            "d9Vt2OITcEd2eKmp9QKvJLUMIYCcE9euud8vqkoEjZt5s0koiycoy6teMH92r+CCdlLe6DDTZyUhfMxF"
+            "HDIziucuqCkZN3S6L6E0O2nvRqhZh+4S0Y7KO4MStX2aSkj236bjci5dZCLur5Rt2yqRKlRgYOnFM/uK"
+            "J++1lTPtzWGBbyVcWg8fgYStbACKFZarlOmZaqqf6AxX4/yOpxr+953iyQ1uWy3MwBwyUkf4t854VSF0"
+            "cJi+RuWQ2ecT8t6IJfjC+keSqPwTRn/EFIBxEI4YIiXj08qvkM9l0CtLNEipmZk441ShdnnXqncOSqYO"
+            "+xhf8sXQxB1CTfe/Kzw9c5vkCdRSB3qJux9bFB+2tOeVrvsqd6I2XuNnHnLiKHkpcighezgf6an6+m/Z"
+            "VKdfVrBpzBm12U6bxyILnY5BkqC743kP26gKV3nSDAZBrd9hyiywq8MOejFwIVBeISv7N7VBw5uSTK2w"
+            "KnnwAaiuT8SEa1kKE3pMxO1PS0vUdMsQ"
         ),
     ),
     "no format": (
@@ -354,13 +354,13 @@ CASES = {
             b'e":0,"version":"0.2"}'
         ),
         (
-            "AoDRrnoHggZ9L8dPN9m9s/0GRl7Hf85bPvJhABBwVyldEYkFYhLm8if1hPueP9jxQPd7i6xarf/7QT+J"
-            "n95GB8M7hht1JCaUL/Tk2hGBYYPcordETJTW41mInce2Z6yZPXV/jsrUr9Y6nft3meBATDjqkfTOv3SR"
-            "uwY2ix3Ab9Ywd9aShe6wcmpGUKGzKI/9vhudQzdC63bNvGAoMhCASxhkv21QTkcRoEBd378WARFcnStV"
-            "rD7JiS2FWIRgvEFlTbkw/QeWsob6ws3SYw0GKCmcstLtyz+6zMzor874QK/LAJRTdDADfQRkyYYPi32Z"
-            "RzWMhGRLoSTqN16cHnxMyKI014A8rbbMA6RoYkrHyM/W1yMZFT6c0qhs+TNMNhySXdkteznqamqpEuJq"
-            "YWg/BksoU7f3mQnoDV/0ABW9D87YPxgPcseYNiPrm9wnUFtoa5VrtaJtdGRkgvNDSQ4qxSvPJWM9djjF"
-            "/vEcMr9ggHkjogUJtkp2hpeIe4Z9Ucp6"
+            "gvP4upCC3kbSlMmkqFk4AQDNabn2qmSy7Z5QsUbkJLlYmGgrDXtjJt3RsXoDVq/US6oAgBvb47ZeRfHN"
+            "giW818PwoVTXTz9/Ev7Gdsq0+P9etYJigqELYvykz3L4cCpszEO5W/jtkzCdqMTKyHPR4+Dk5aEJvVCK"
+            "MyyyU9cOHF+ptoaPHNbE4K+nOqms/+0jwUS/45uu5rkUDwesoNpiOEBSZ0gMfjgdcYHlU7YCW+qY/4Wq"
+            "jZ8Zlec4lbpvFQv6o+wwbD78jw4/Fp/YIgJq+tdoaZ3X6cbryfAR7HXVwm6rQ8qdhJdlNcDc4hbrCULB"
+            "QML1bLAs2bkO5Soh5KSorVpBgHEdcXeDF1HRdQJHq+IdaqiznoqhwGd/AeMv0ZeKVpHhuunQProC3gPK"
+            "aSao5dxmBMidkSPcMNYqfRzjsru0D1dtccHmH/CQ5kKlZ5NQDapqTkxyl4oSyyCxlEsbvSX9++gWWE3y"
+            "Pn7XZcQ8uctQaHlSh3TTIMU8oM2QIO9E"
         ),
     ),
     "no version": (
@@ -371,13 +371,13 @@ CASES = {
             b'e":0,"v":1}'
         ),
         (
-            "KLy6n4eRoR0KJduCsBi29TkqJl5KNVWhv1TiuQEFYv1REcqPG0CvmAFvdXRMmibkNNZSp2nI70bAp1/c"
-            "6q6bfNupUg7ji25sGdWgRlNAF0W/BwbUhhgYsbOn7piWKyv9Vb6kUDRPp+pCKURONTEFrn1FIHGVvd+G"
-            "Me8bjR48oF0RPUdpOfF5rnY68pg50GAs5r+Dz8z2pRmpyJh3nHrWVn1GV2e0GmBwEPsjV0V+fQgwKnVD"
-            "PNI/LUswy7dlCAGOTnJp4IY5iaSQmW6KfCAJbvRekuoA0P6kRjK5HnJu+5t2MLGXLRzQy4B5KQ22V3x1"
-            "9W929eaFLJ2KFijJoO5cv/TmM6g18d5NDQHcgaXsNH4qqwprclkbJT4jWxp9UaTAmC7R+VI7uTLccaW9"
-            "u/QQ7AZ1wHKmlv6xPPW5UA9BGzry8UoEtt6R/LTV65YvBQUDOxDgv95TyRaz2E14BgfK74051kWvF9ku"
-            "E/kQzjpBcn5+EKa8Sb2G7lzN6ailo8Bn"
+            "JAIE/VMcL4apsxEAy6hewgkdAG6MaGSBFKj9HnB82s8TTcGT9vPwuKViHT9/tbIHwHX+wb8NjtR6SCT9"
+            "I8ipJj9NL0YpnAdwupq8F1wGRGTcwmBrYrm9hyvX4UP+qpNJuXI80dlrCJeKuQlfk35DPG+SckzkDTW7"
+            "2MulfPs6Z/BsTCIr6m2LqGWw6tcoKOpgwGScoYVpcHw98rN7KX46gotjoxYZajCzF7CnMAyKWzvy2b+u"
+            "hDDUb9rBnAuKA6q3s4M5SrS6hP0m696U0S9LpkFRFUw6I6sed0z5TDngyEOU+G64bepKkrNgazvBq6ir"
+            "zec+xTdZODikzigOIC/5EUWxOwGk6mzrtbgVST2NsjMTe0gl6IQVtOrElrQIJZRPoTCBwqUd3XEm/qOT"
+            "9A4t5LHo7DDBJoasVRm8Fz4lSNnvW8OVDw6UVXppRugxL/Q/BqV1EuNHBGpcDH7lURGuzTI67pYN3ZYu"
+            "1bFnGJesZXoQldnuwbmJvIOy6OLl9nj2"
         ),
     ),
     "no kind": (
@@ -388,13 +388,13 @@ CASES = {
             b'sion":"0.2"}'
         ),
         (
-            "hjk/FSaBup5GMgg7b2dx8UWzsvl/jTV6vgD//AZ8XnGuauuBetRrn/c8vt/fxESZjhKb7kvWKvj34LU/"
-            "kP0/U+rni9rj8UDIBhwuO51sN94zOpBNnlwvPr/jou5WFaWMNVWr2cYxxy/C8suj/eTdTQuboc+fJUyh"
-            "G4sCal0LXc4HWFBCgzEPZgsBI1VJZnLYa0ptCJwQjKdM1PxUxiB+y0G9bPn2RvUCwx5nbdYMb1vorHad"
-            "zFQLLNc+gFPFZRjHoD5PdjL3M2Fx70CF5t0pMdfX26rHNJCu2seUFK/PpPV/kPYWYaTejH1EyAPbvpQg"
-            "a4DM5e8kvPAT4rB8pCfhkRExRA9NaDKDeUABHOYlc8t6iwPpOM1QYjurP/MHBqzf0NPKd2sxvsTaM1Zm"
-            "q2POsOlpxUdI4cfY+/Zx4kVsHngi1k4eonLgj3d3KNaHSNLjxKDR2tAbybKqX5OtCmNtTZ/JZie+pNgQ"
-            "Nn/xOlnBWXSRsd/WZcJiV88Oh4nY7kbz"
+            "GTz66K2VJ8JCPIFS7uGU6m7+y4koqY6rWv8RuikwqJJGKkwN2RT9IeVjQJ+Sk0pK686X60liAxZtZ1CN"
+            "vbtjneGz4waWnH5yvHqEXEaXwR1nH3PuoEGXac+KMsbe+P1MrUUqnpSoIuVvGbREc2cq5REHIhTPPryA"
+            "ZznOqW8MtphhNfcnyfttmIrYfuG8l6Lfthr2z/PuaXcZuPm5aMT8Qor3VY3TAkCmVcvEUX87iG5MlvOe"
+            "OOgfbYfNbcS819y8Yix6J60qcjNTm/t4rp4FKQPz7pgaEy+LbHBIb/xC1vp/rnT+cObKYaxPSjqlnrVf"
+            "WuyDfaxhe3FdLqW0hmUqWf9K7NkV9sc+PyHN88dygCwDrlsek/oGo3i+9/kUVp8dN+hClAb0pHXEgO7/"
+            "iq3YYGLBQetiA6tP2Ero5yQJbLP/T3eb1uTERIKM6C8dfrcE9DzCYgyIRHNE+b2QNZLhL54jPZP7RSI2"
+            "nfZj+N6maQQJ1w2To3S17gTmL8rbZKld"
         ),
     ),
     "target left out": (
@@ -405,13 +405,13 @@ CASES = {
             b'ersion":"0.2"}'
         ),
         (
-            "cHdZ7hqdTUIY1BddOoUuKQCtYmRLsY72A9oV/Tb+42RcGkHbBY3Zxd7N3VW+8PoTAbDWRuncq/SbC3Hk"
-            "2StQBq3SaNbypCTCfOkJTlZEFKDlFrrOZjXrTnODoqTzoWkL548U5isFkhGDM99x7DRJGUpWrKuR4RCA"
-            "5xXA67tkOG1vbnvmOxNSlmCyr01h4M+6rOeFz5Jk5dOrnYpUHHE/BOXk7PGTW3Z6v3H3prdoFcfVpD4Q"
-            "yKeNi2jmpvGe6BF030dWRMz+fkjA/4kPpNEcE3SBuUEMo8Ar4zjqdT3LFEP4RoJUSqH+gEBotTOc7iXe"
-            "8TXyy4CIMqhe6sOHu57xJ5Zhro/rljVF6hyLOAZgIdb1fbHVDn26Hy85ZNb9hdYpW8KRfxv46dVFRftK"
-            "CIZRrpHCnMuuTbyDV6cdQ31CvKVkoitT/gpe3YldWWmSzj/U/YLE3xUMCGnCUlCbLvanqAT34Bmwrra4"
-            "H55EMJoT7sFQ5aQEgkxQBwVl1WLLKp5/"
+            "ma83WAy53XVpIpwKdrIc0AQvFwRoyePBzfWhXrSnvG3jb/6uGkgTKrg4WPTMyyoUSMql0IiWhua8AMAc"
+            "SiIDYfSH2iSHTToWWgq1HGMfkHsrAwvt84Ntmd4sFCDeMefGcc4R55UDjlRT+X2CPlyV7rQD7XLwLqhl"
+            "76pigP2lN6zDMLmw+rb5vpigNN5dCVU5c73/KYt9ttXSmAMEdKlGAFYxED2WzzvJ3Y8UG/sazjB7THbV"
+            "5ONJTVgfYjn903YZpG3vPrqvFBgbwtxd2t1CS1MXXMCJUKf1WYN4cqlSwIs+WHCEXkTq8agulWLc/LPS"
+            "OjyG+UrhWf/RHbAhZ9vwNbQCBnyxop1KIILy8+u/NmekV5dgGDoTH7FCV2RhbxLBfgREsBmzzW/05fZo"
+            "PD1ZUz6N/x/xgulMWlYg6v5VrO7ja3/+VQbGBTMs7FsWyer8gsvGm+j4iwNqkDh2PBpS69HeHlEep6Q+"
+            "gRp5Kl2zFEdCaQvzMzsBJaB8TTIEUFvQ"
         ),
     ),
     "number left out": (
@@ -422,13 +422,13 @@ CASES = {
             b'ersion":"0.2"}'
         ),
         (
-            "KLG9fuAjv0RuGX2WMt3LZcq409pphLA2qEZJdFYS+a0eWMTNHNIeGgn2Tmiqh98fAbd0O1pjJYKHIZRT"
-            "LO+f/7bXjbTqPh7ooUCgNtSlWvgzr0DACcfOjs4sGnKL9wBH1TeaN6vyeHBCp2yhQODivHDCZPbxSmcx"
-            "atrwLs6gmxV9Kkkw6BE8+KFUH3EhQzrck7Njj6C8wV1h/ItZs/h6IfkpBqk7F9Redf/IefGs5ChNAa/b"
-            "06kxgeqcQBHW90oSdpVInvH2yVzs/eYwROe2ABgfcjsaujz/DFSb4cG+dZ/AYbVfxU8jWwz4JGlLy8E6"
-            "khnUrReVdprmdNA2KOnj8ig57utkIXUU2tV8WYWnyZsepYpfNohmuMKVq4QAgULI2jF580Kg9tMN/B+q"
-            "txPXms3QdAe7hZREvE1EYloqMgO/LzYCyVaf1LEejAn5Yt+7E+JVetXuQEBKWc8qben2vs1njYyG8cBZ"
-            "YEvrakXOLHNwNQWUQjgalZI1Y/uJ3aim"
+            "nYKZUQHJ0ua8KgF4+0AqJIzQ1aj7pBBEivMW9VhTonTkByjjUNU2gDrFY4QgK5+QKAkf5kWARuElD7+T"
+            "TzgXuegMdMPEjgiE0RrYJP7JfI7MGvfPNHPcnXBna/fPZRAQwar7OGJcDB2LBvSKhLfQ34yM8EBpKPqH"
+            "hPGFUwlXc3LhLNJiWeELWHTOOGlRTH33zwRzvlt7xFsFvBiS2WpJcd5M0eHVtxBMu4WjjiwzAbYhMYPm"
+            "6PvqGsfLsQDWN3VdxINvnRdzLl8H5/ZPn4bwlBNU/NjiUgTRnD222tfaBAQraWgOwnnDypemvfY5eS0l"
+            "rikVnlqgXjcAbTpHGs4kYbt05cHRa00I65qz/h23nsv6OGB7rHDdWRS4BUiubGWCbMGs/1XYNGuu0OXp"
+            "bnV/uHJkL+OQBZWvM1mdYUPPhGgp964fXbVVjlIxouQ/EBFpw23MYX7mGFuwRyNoOIOQyRL4b3IxFx6q"
+            "JknmkQjN6hsQhGLDk5EygvOCvGhhPQ0w"
         ),
     ),
     "number as text": (
@@ -439,13 +439,13 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "gWj37fFjRn3lE6BN+G0/nQ05dI/FF/H9SF14RLy3g9aKCJ16RDZ3Tzf6viTAI1oEhCNINzDldckJZPSB"
-            "gnWK2MZxO+Bo3bjGQ/Y+d2IVNQxMJDoB4bAy5qCUyLf5dDPpE0blR5X9UEDnvyQlNA1IuF8l1ICStDRG"
-            "H2C4R1eWKcd8SeTxfJUMwdynJXycyzmvB2Wm23mcFU6Gugl/hnnvWsQpIH1ADu2Mhdkc9dx/0/wGI2vn"
-            "9QkHrFwedGhUvGuL94Qn9wK98i4M5hZUDWsWGGonH9e/DWzlSBHXiQB0W8++akubNHnuGPTiU+8TFY5x"
-            "YdZEF3cIqr3tmYFGYMHfsRIKfI8wK8JXXxh20tXlpEi6Mxtb4mCgThbH8GDUki6yFP3RaiGcJgHruoJi"
-            "NjIlg1yeql3WgJD5E6uF2NNFCl87HvlXjr9YsbZPAf7glNnm2Sgqo7ZdY6caqH9fzh/8Hk64aI9mJkpL"
-            "XnWFjbAjUI0+ZD3PEqMCtCGSu2Op1mcV"
+            "dN+pcwN0wRemJpSiNX+SQ7uEAvnCRgtOS0azPVnOapY8nNyhGnhpXg83ANEbCAiX+uc6ZjvZRzyJbRKs"
+            "Jn41K3nIipPCLftTJML5O2GoNsuSxXIUJqyxJ299qPnvWWhtU6iFWdfMs2Y9c2lqpgD7QyjYcBEteHAg"
+            "rbCGuzEm3gv3s9063ioE0M2htj3aNHbADsjs+Woqh4mLeHXFfrKxzTq5tAi8AObrt+3XAqQ154F4C1KK"
+            "UFrBrkfFW45D4/vx/gx/6O/u1HCAB6lkcXsYXKashmyoGjCryoIXa3wAFkUZvexTPBr94yx+inmWSc1l"
+            "VXPynxj/rhodi6uqNa/IHj/9h8rtYoISVaIYI+cQTDve0pxHwtyYN4JUzXG9NdRutcuTA7WRIiLVDixe"
+            "IbfMluYeB9S5cjSK6nfQtzWBtN6m83Se+2zxhvpXm0sfrC7BCMkkxojAlOuKtghjZZC/1SVDh10Lqw7Y"
+            "BZWdWKql31w6WpJC1b78Cpvs5cH2ViGa"
         ),
     ),
     "number true": (
@@ -456,13 +456,13 @@ CASES = {
             b'time":0,"v":1,"version":"0.2"}'
         ),
         (
-            "hetssVqwUhK71dBmrcnjJ8gbOfmeBgIp6aqhEzbyrmuvhES5j8OPARYiDgHbQ0IGwCtAy28FLv4529oJ"
-            "+P+9FE2DbyFa7bZpvREC0jg7q6wTGRqol2wLPim/cyYHpplSMBzsHzMNLWPdcbv6r1lkrx/Ueay4kn5+"
-            "G/5EEi1hu+Wf/fwJkZYf9tfOs/RLJBJGncIqbRYk7jccc6rQl01bBLAEpv6ujc6t9OFgtL8W/PKHxM+r"
-            "G48pkeVNCzyJxy/7Amgwh2otI541TvhjCE/BeJveW4Lxn83FWK/WRuXvC+289aeJQWLCd3cZCvBrTQJ/"
-            "qBqWz49/qqjQTY51Z8gzdO6XkG7Yn/Z5bFa2Gu7ogMYeyy1eoiXrfN7g8X/b6h5gzLUKS7nyCxihtUyM"
-            "o3ngs70WPo45BZDtcLHcwsdcrSs8XCFPqM0eZjNfcKlm59TlDyXfR4A6vX1TVjNzRqaDQnlRPwJ87cQA"
-            "N9oE3+4UXCiGbHmQ9diIqOeBu0AH6boz"
+            "iJvheH7gP6kUxGZYiGzQ4jfW7KSQpRpx6hY+8W4oVBvSXrD/az+/RpIWjtT9XQCGpAASOKCGN2X129d7"
+            "/6EML0jBsRYHXo1Z0DfAI7qE4TU6kilvYYUnTcCFeCpuAmlp+Re9cdOS7QTrjsovCgm5aJserg+DrGGD"
+            "Hlfu0Ci42jo0w4juPB3YMrq0Jk56+gn5G1PQe0G5D1kAa61ODx8UfUZ1MlYoviyNi8s0clqU6+Z173u3"
+            "cHtTTrpzAS1TqL688r4Q7yEP1h4HT82PQRdbLlqn9HswNABpRR/NNEGhFHZZEqO9QmzAjZqkICEEDRhP"
+            "87Tixh8J0ROOncBku7vFxlRkR43aIxYqC06Jf5GxvlLDA8NcMvhr3sPwGHzQmUlrRPdEUiia+JbFcBwb"
+            "W88PoH13hqj/NPp7P5ukpk7U1GCS3hw0O0toyOa5mRp2WO27YwBWTnvi1UuJRMHS4epTQaWX3PSnlrb1"
+            "y9HkUk3CaWmB4aEI82cgO+gCEoljKMST"
         ),
     ),
     "number huge": (
@@ -477,13 +477,13 @@ CASES = {
             b':"0.2"}'
         ),
         (
-            "JUkLDqtbvhQMW8xW2iXEsnspuutC3qK42suE+5O2n/Uovvnut6HavyavII2Y9CfAHM593EKNATrVsnBj"
-            "TWXK/eAAlcEZQUS99juFGY1R/TNMJnWWo3ksBw06RGswuQpx94k6rAOCqxJasJtElyUzKaDekV6jgGEI"
-            "lNOmStau/BqPYs3CAhezL4y24e+GWev9LdCi4l5DbAtTUzONSXONqDOiZHlhpra3GHSsL0RK1RzoWQcN"
-            "fXCVc94GiKhudMij2xLXvUgSPi9oZYaYp+xKEk+Qghs771PKFYp4keY3XclA82xYPrE2PCfTXkRqHTzk"
-            "MBmk4iuqpwyFxhOBj5eRI6GGywdRRTMhhJOnOMbYzIX304wGcar8k9gk3dgYdqWo6xKvsntZg4gYNq//"
-            "x0i4SuHuda7qDYkWiIb4efLMZ2s3PvGN8CstOMQo8+Rz2D0H0f3qideOGWSdrLhwpWCFWrF/r9Z81vcu"
-            "3qyn31XjeH9jtwtT8eYnwaYwFIFf9Z5J"
+            "Ttq9cLDZMxVWg7Su7u7F9RLFochbUbRkLbZ9C43O2eNbkO/Kz637tGHLGO19ai80gWnXGKvhbXCGxTil"
+            "8QtfI/ojnPL2cPJW/oQqkh7Rgju2+E7XKsq1omtLK8QhEpyMFngGl5PzsKChv926xuVaKzt0Bi4WllFe"
+            "27kdPN8WPvCIADV6JgPmHLm0PmergJHIOXBm6XXCAZggbf87mk7QRiDhWrLsekzCpDGSgB25BxuyD58b"
+            "cfWRehMvzV/CB7d5acWJUYqv6z8h84eR0GAoC2mbUdTitRL6f8syKcAw8ZL2qMKL9HNVjYnGFaPcnWA4"
+            "vWWKY6rHvBQ3nvrOM2MTy8W1ZIfkZJ3siPQm0PEktlN+z6k/5NrEPwCRtl+U8c2xQb5TKky3JgjiAG+G"
+            "+Z3QnLxjIQQ5YtmvQOFIVQhrPhLUutmaWGnWcHeDFdTg2IXNP+HsjPjvSm+Jt19uzTGBiNmNWjWQsu6g"
+            "G9ylhgPC9EAqmZ7cVZC+BPeY9NTAsayW"
         ),
     ),
     "number a fraction": (
@@ -494,52 +494,52 @@ CASES = {
             b'ime":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Y5gRDOLmP9QWFkjGeic6W2fxwdu3jTeEZ28NTI1GSFUc/Pn1WXOHS3AOGtkevX2qqqu5a5749wxOqGNy"
-            "IG0TAHTIR/CEpSjVEgAxzXKbJDpRtiv6Ig8/fDPfQ/oplV7T1RmpyZvqZngHXSH+fSTiXxdJN3YllNdV"
-            "D6CTOzdYGIV/FmrTnrevmMYhG6wQWwmP+T7Gxrml41znt4TNUaLSnt0F8IAwAF6gyHNMrS1DrC8ootGl"
-            "AGdlwjXOf5PJbYTUG35XM7UFXclbyyOQ6u1vGrnIWBTL69b3fuWSkIWNaTJ4nkh5dNVqUk6GGUpGW/g5"
-            "sV1iy0akLq9rB9bKCPOeJyeBRT9UcHT//u5pTC2Pj+0msn4abYqv3iDlTr2H0EmNUdUgIWSvpCQaMTVn"
-            "ShoniJZvo0QOkuh1UDfS0Y/NcOZj+y8p4DMnHgpVbstCXORUp4CAOZeyuww3G+fqRVDbcbinelaAynmb"
-            "mmJCD50x5gUB0MiE6DyZPbRb4jaYHl0o"
+            "EpheH0vp+n02JPXDRZmiVfwG6EG+EmtaJNkhG4wDhI8QcwLOvDu4DAGw9KWZj3m9YZPZmQLNlag+BdyT"
+            "fBLrPYQ2uj/PGcr2eTx6J5xnM0xaYCdPhkr1N3Vl26gaoQpMWbWivBAxyxyRsA7DdCq0Pquw+HCeMkj3"
+            "4/o6ZIq90v8tGUFJGq1uiF+IlDlEwFdoHPYmLtlA+MUNp4srYMO1KlR8TybYWqVgvhmI9MXXpJ+4MQst"
+            "Ru0WGXqS1lTqnqvVYwlRiRBfqiVBB5qb5Ti6qwIqDbA0Gq95vJEXwyqtgYCkKpLIjbgM8uXHFGwbYD9p"
+            "3P0ZTE4hnf2PsWSX8iLajz1yUAAO4ZmQQAVU2vDRn4P3XRgdWBEaQJwu0ygZPiQ41F2XU3kz94xaVxh+"
+            "CqV1g3EMmv3J5s1lmkS0LxS8Iv4/zon8A8OGmHZiPdh6HLPKHHdYiI+pRFxEumHqr/AprKzo46FIO0Cr"
+            "QQxz37A5HY0pTLYcMTNCKAnMDusWNy6+"
         ),
     ),
     "a list": (
         b"",
         b"[1]",
         (
-            "A+a0oAiW0S/HZe6Zy+ZD7EOvBRHj4UyNRXpgAyGTWqE+f/x1V+wzIWUMlhZxrnrN7Dx9VT2CJJqXTiNP"
-            "H8bfvuX3AMy0pWUHhVYHtlznx2H9UfQNsygQyCTcl3IJm4LwoMpA0QjQaxeKeGy6jb/M9etcjyZ4ZqJb"
-            "lz1Dmn1fc/RNSnlEl9gPjq0TIhj8BT3OC5/Eb9Ykk+EJQspXG4kbaS3vcCiua4KvuB3XmEVE4SZyMAa/"
-            "1hnaRsBdomnOo6lTMLbBdyDSHxiAcCv5o1NTNZovH5yj3PxteQ6WkScRp5NLg0X3rMdY4dHlEUcsaPcc"
-            "uMZWVx3jsWYgZ0nk1pN+2crfYEj40SH93A4nH3/3DPgNrljSJZcjM5lhcm94MPm1ta2QpkPOpKwZ6WqJ"
-            "gu+J+emR0357JkQ4c4fgysKPp55S9NaxoA8F4mhs4QFqajMRCcVZgRvTOZ8nR64Do1jrUWNqLEwSta35"
-            "OBQ2JEt3mozpMZVmia1LsspPKmxDBQao"
+            "RSCpiZkU+5nCS6IHR+4f8NguxLfShxbTqluGlz8wtMIBzOpzgEmptM1OTsQAsaatXXQwodNNKDRUQCFM"
+            "F731mbA+0Xw5iTVNqy9NAVJUHkGkEg516XwaACtcqoSA0eZkWPmJ5Oso0JCGovND542ic2HyxpYvK8Jk"
+            "jddzjL5Kusg/AjGRU3eaANi5BzQyVAIwrmi1PizGqjNrKtQ52s4WT+D29Kta/BxKEwjbCEXPu6d7lg/A"
+            "sV+349eurinqHusB+pmYdVZ8FXrYZ2808J2mVyDSdd+xl0zlgc+E0cFL5UVi2ZJXXp4P5fXRi0/riXtL"
+            "ZS7fRdkOlJY1g3Re9OY3bDVLGEaefZ44A+4hwV5IzBtfBs3QNQYoF+TSSwAgcvFmU+3Ax3tkJXFf/aaz"
+            "S9lqkW29w8oQaxEwsMYDl/3AdGd5IGQX+StfTddGm4tDTJ70XJrbb4k8miI5DJ5tbb0pcsOr+2y/m84B"
+            "A9qub6S5aEkiMtXv5X0Nbbo8ewN2Te86"
         ),
     ),
     "a number": (
         b"",
         b"7",
         (
-            "gGfymsyEoFLlO9i6lwVfzS1tpFym93NiHPTv3NoKNIxzWEO9V1ruHIrC4mmZuetQwcVSUpPdHLNAXgqx"
-            "KOe9sOKkBiKNCyFntr5PwvE3z5JI4ZW2fyq1l+SgceplsUcfQf16ryhFvXblvxpXMnsKalu4lXbSAvZN"
-            "jOvb0jsXW8lIUwjiV6+Q/bgif9Sy0EU+WlAoL+vDiOonIJkmxeT7RcaLmSWu0hWQ6MfKiVu6HqSIjcpi"
-            "sxAErk6m42GjlyRffLGdEl1URafkBXXFByfYJUUi3WsekBIP7FU5Y96y/MaQFZywvOQP3V/buGzxzgNI"
-            "n1RLJBhG154fSOmxINtHCbT+w5pHz0YWO7OHb/H2qvpxtMKl8LwEtDv/0wvuEbZZQYrayrudWed8KW5T"
-            "sVv8UyZub5JX5A34ecyFYqQw6O2/XgzX+T6jeqy83fwmo66tgOaUWXrG4vdE1xIaDCs/2TtMQ4AW+8YB"
-            "jQZm7EU4F4J74EJwghaoGC2zECGXMb3D"
+            "Nebs8puNJwLo45p8ZkFxO2dGTJUd/HEEF+c1woOS8pHBYb4kVulPaF1npk5oL7bXUB1ndeSWqnNgKZ0P"
+            "aE++th58Y61CFXTeln6PLFr0j9coJY9YHNOOJ0DUE76NF/uNDHYo62TCHhypWbWK1KHFyhHI6pS2BHd8"
+            "EM1jWK52xQuQtrZn2nYspR4w94ELybsXiH/PAzVCpGBmQfP+buAHL8fkJXn/4PvFr8lHR+dy46iTSCps"
+            "pV/2HVt6wGGMbNTx0H51HVT3nAs1XXBzkX78inSX7bxe2bXOADgeOUOr4bmUXS1SY0NNj3AgAXPcpzSS"
+            "LGJ3qLh9iY4IZCt/ziLDNpYMjma2Zu+iP8IccH8ASzsdUR1KrB2DIfSgLlMEZ6mqUVoQaoSrkGK56lWn"
+            "uYh+BUtlRwp4fQlETsDVC+HzukMM4Q55Mq0Rh4+vOsw54RvnPJUVsL1oXhq3oHPl2Ophmepci6s11BYv"
+            "+gzY/UCOuu1u5nB4r6P0OnjU7izehVVV"
         ),
     ),
     "no JSON": (
         b"",
         b"\xff{",
         (
-            "gVvy0W5K/kuQ67dj2LAgau3E9esl8p4JeKX8y+kRoXCBH3KuMXdpmEki24dqS39k/gFV2WfFEa1JuGIR"
-            "+q3ObkRHpWAi7XwBc432Ol1rtlFn1uUHNpdp4UuFqfZEKBP2DW27RoJmgXqxNBJCLd+3WqaByC6v9tQp"
-            "iIBL0z+ZzfO0O9fipx0tvv4gbkZDlYPS00/MS4hF6zAHzMr9hPS0IWdH6ippPQzQi5VOTQCoiXNoO1JS"
-            "X4h/zRfYnDKHHElgrQlRiUNLWG9idjFtOIIZyODy4p3RAlik9mQxK7SPI59j4HMIReXSNjsT91RwS3wV"
-            "xMQEP0++XehFBxDNaYJIccETxMvO/S/L/FLu+MBnyXBPNdBYA2iRgCX7s0fna0ZJSuR5cROS2aDdKNvY"
-            "9PAg1Tb3A9Wmmun56uYvadHrMjBFipvvPrqkbhSuNv2L7w0JRMxTUBroTXV4B4yGUaNeLz/9y9vs3qNO"
-            "iHn8yZN3D5XxQ6lr8PBBg+Oa3g0UVrJM"
+            "cMpdTXIMvZ8668wAkrIlL33AK7Ds1A9rCuKNaSfIA7HxIXQzDraTwdnDHv1I7zq3G7ScaJmkXEXijI4f"
+            "E1pGZj0yriC8s/5HwvbU7S1zG3cwcpMOoDobip3Cu5sYvQkvEj3qnLTDWVDKys8YO8aB4zwZsKoJudqh"
+            "RQZ9zfvFCAhUW9ifyKuGsnpw4CeJV6UA+0KwPYm5pHTatvLutM65cJeH0nLO2IUx4mKEUNtuoOoU2fdd"
+            "uKJPIfqBDKtlaLHBqBMZ65XdaAaD5bJZNZFM+i5N397iWI2tzx5plWjyGMAcdU8bwC5/hpGfPW6dgNXV"
+            "ekNPtRvuwPbi/C+bixGyv3xY8DphCFZkjpe3zNE1kUrZD7UQiDNabrLnAOO9e9zxqnJDArXvpfjEzAJi"
+            "YuuHpbritfURI5NiHZRkcYmQbeiRUvhIy1bzC5B/XFiau7mewoc/RaQJAEqbfC5txMcBrImdmQmNWLwU"
+            "53EIGdg1ChjAikcEvXGAuauLv/BbxT0D"
         ),
     ),
     "deep": (
@@ -554,13 +554,13 @@ CASES = {
             b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
         ),
         (
-            "hTxsmhz1IfZr6PAcNOjMg62SWsjRUSHjfCu/sxCUmz5hYlPaWPmz615K/hyvCn0v52mCWB5pM/dryCF+"
-            "JrEJk9LE8Ic1J5hCXUAC+BVXQAnDC6Oib1Ze+kILohEQay+ShHw2ODBTmvCv/f8OnDA89VYxJ2mebJt7"
-            "zfbhnpQi6PVIum9Qm4dnwsN9U6dgjgC5xO2P5kO6zi1FO9rNFypn1+/5rCgAZ7HN6r357Cx2v29JeZSd"
-            "DyhVFzWuAXx24LN1kqJryPFnWBHzc5XvBYjXmi4W9l7IKHpZAPyjcxWulAGUvr8gfVsrndLNb1uatcBr"
-            "MB0LV9jDeBEndjblBxXvkmmF7z+zy0ytLi0sXEmF10PrssCLBseRuXnrzXgafrUWyOHpNS8Z50Qx2oE5"
-            "jhpFSN0q/mvUX9bCqFqEq3k/LgEoZiIPQ+Y+MY9VoB9FCPG8mVlA/iFjdPF3ac7UL/JS0cuSUhSbWZiJ"
-            "LNR6OhyENmeZ00FAv5wSvu/HPzcEJmTz"
+            "qQfRQ7biRWBerp7N8FiNG876qNJp/bdN3LF+KFhS0+Agna4Dr+/IstV+sz74FJG3tPsJoB9CKDazjmXM"
+            "8UNWnyEN/k88oESkPMBzAqOUoYcpPc4UsNMVffOnadcVzaYmI7c7J32tD4CRCGzitm4hR2V/A+oV8xv0"
+            "nBnHRy8GR2Z8audW774pYhcnBA47KXd37g6SEA0pD2C6Amr2zRKy/M3/Z13CYlHNs4FV8MYsg0tzdKct"
+            "mX/vkBKAJlbzeGdtI5uWWFf2i8HgaDLQS14kErsAXCIy8tGXTSxIIAZs8jbgiRNhD8R07qR1PpXUAE1G"
+            "2NhiqjHgh61AMFalOk4e7/qf82Q9tRJetmDYXFUYyE7ScjjGybsXHEGs+G3KpGgLf1ymUojKJWPps7bq"
+            "7blsp9N/frXnyecq1ako9W8EINE13Xab5wmZhV5+LuAZJV2MSY6lmuuYuDNfVVSPlGYD5yobUuzoiy/f"
+            "NDXxz33RmAPkszkc2NzqUnv4Ox+phYzF"
         ),
     ),
     "by another key": (
@@ -571,13 +571,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "q6BHFJLc5dvnlPJeFuWWijU7Pf1invKvndCRAo0x7dMhMaFDMjinGQ9CYCsGCjzrvdwPJOsTvgWqLMFu"
-            "L1dXfn+llEdc2xXRKlJC0TwdizTxq5D1NX1ynD8QvuYfCWcMbUuHUjYSuSI86TYUm4dhLo9dku+v0lzk"
-            "tviW/3hvCN7vo7ZcuCihF3XEx4TtSZ6X7MfHeADFNB6OBLry5vnRH1sJky/N5FUNjnARkklBxDBYZsVT"
-            "hScp3yk3kPF7jdn4ZxKiUTjbxw0JPY17VhhxuvAbg0yU6Rm0+e3NlMEOTsa3Vw6DtvJ99kg/YiNiFd1U"
-            "Ofbi2xeT6hpUyIFg5d6FQxhTPot85/oGGZwh9UY338iTqutOrya9KjoqYwPlPS0oDzywnTlNjgrIgSOM"
-            "WGsoFaVkEl7GE3BTXQSjtWy4HflL8adDFjJbCaLyGA7bULIR5qOVsSaNCc4s0+6PKGCRmVGUy1G/VYPQ"
-            "4yXPGuNua7dLDAn8ggVQqyTt+YeRi0eG"
+            "n/OB1G41XGe5iOkM5TahWVYoYpgnBW68YS3NzRNXeBEH+gAPMRMFrkfkhwiQEC8c6eNRNIYOk+VG0v6I"
+            "p0xZ5rBdX6p5rTawAzKTBlSGobTihalFSpAbyJs4IGF5DH77ECR8cFR2C9lBnuibpoQv4Qig02yrVzXS"
+            "JpQgK7nKfaVPt4EWKMfPtYywYmOHDLVO1SjqUtc4VDv7cr/1m+ytNmQYw/hSpWGfqBEDpgqqkhjUg1ir"
+            "cjPJUtlNVvVuf4VPwyr1y4MIfjrBh6Tt+ZO6J2pKIPuO5z1S+Ar3uY0deirjHeO6OmIhWB/qR/QQM/cE"
+            "Mmtpsof3EumlywjJTzLHeC3vLut3kZNMwIsJ7jmvW876tyQqfhpjvo6gVwahXT+YXrBLGtVWt/yU+2Rr"
+            "THlkjWlxxzmHKawYvHHdKkDFZPpudbI8AyYsmiiOn4G8S4cigkirp9q2B6EWYM4AIG2TDyOk9Cjv2usv"
+            "xp2QM7HIcgEGMOrpF8YNrVzPEFqmpjb2"
         ),
     ),
     "of another header": (
@@ -588,13 +588,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "ayXze0swIs3SpbzoXmTAi14qbN48H8qcM84yNIhVZJzuHnIZETiVTCg/xzDQ4W1J9w0vjQ/+wSbRYRRY"
-            "Qes3l6ayGvp4K01BPAhxePVM3W0Xn/ad4jM8tS2NVqhS0A9iTIoe/I7TVVx1OTrIMyBA6SwHZmK9E0i4"
-            "ldM4DBzRsgXXXueGtrrtMe5KqohctWX7jNrBFHld30xBZ18Gje4WYhRxTqfhg9a1eOBji0w1Jg3z+NQX"
-            "oh6h0WfzrDP7OWWeFzJn1khydNVFVQ7fg35hqzCvqPK0yOvGrj64fFeIE850tVphQt8Isr87zjG9xbdk"
-            "l9gIm47V7ou9DzigFlKWXxl/q6KrL9w84Cr2ZdagPwG6phSwHnV5wkFbZM/Jwf93DAG3JT6k2TXZRXfs"
-            "eZ9Uyeg9cvnDSLUbTIWfX+yP2QfaQQsWTxyuci++hwFsf1bV6izgxbaDYUUgZ3OHzC0nALyzWyxl/4li"
-            "CmXavOGhyRVU/82Mrq8BDzYt9zE1ZxMq"
+            "ZR0JlUpgpZqTYTbhZX5uhyhpvkw7d43Uis++AsJEwSP94QgcPG1UrqBDmUdnhs9VrX9KTIUhjtl2JZhz"
+            "JV88s+HFap30IZfIfvnDvMjTLvWMN0BThYfvdAfdxGwfAWlFnkkHMU+xAAiA5V7E2Ms5ulA8c2iD0pzO"
+            "tVzpWOuLrX2E3AsNr5VpnNZgDNng4lcWj0VoIC+8q7innii8TQ0p9aEcSDK16sEPqqlroLK+YcIbaw/i"
+            "lKtVvld6erz8fdbFv+iSVVxpgLYP3ZGgw7BIIWeP+9fYeJa5fNOFJlpNBhoeVkgOBbjAEU0rC0U8V+X5"
+            "KwhuV0uzu377uRsRXIYbiIZBwMyvCfc/3VJEQDMWAtVKN6MwYMXvcNlgyeLvPKg9xsULOz9WnfGyS6mi"
+            "7OtyEotErpo6oEubcZHxVQBOO6JKFA4FVlABu7nd21VUhgWQ3bg2zcECBn39A6oN7MgZCDTJDwZLvs1P"
+            "JJ3iMLoIG5ycR3/mM/xqYvhHDEYcuqJ4"
         ),
     ),
     "short padding": (
@@ -605,13 +605,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "YgeqRBaOdRhFNoiYI4q6aFcViG7J8MH1c1JhNhSSvuMkvEY04B4tqEP4zKanHr36hUh4qEM0iPjDJ7wp"
-            "Fs1GtjQyNW2UTSNm+Om2vnuRVTx9NS/T+1rya73gLJ8I+Rd6ts+cEzax2WgvlktrfGEZIuYLda13Qlad"
-            "OYT5T9UAgiKbxSYK6+PfP3o47FMMBPkTCD/KA0O2nfksBEzezS/SqCtheCS99LJA/PKh6NMBh7gulQ/4"
-            "pETX76iQh2d/wgeGgXMo0yeB1mzLIrl27qPxjGmZegKl5iuAA1PiQ6I7WsLW+YhIWxGfhIPg2RFLIsLg"
-            "doejcxBW9DqVfk8iBsxdZ2+r6ubaJP/iwJ63zVzhRJ//IcA4a0nuUIlCZEaILMGgb9jXT+/+XgOJeeFe"
-            "/KDd5FpYuL7sOWX5CE5ZS1VP/kPt+SmNo4Z3HDTJU2jbr4edO3n9W4PmpjpSGulvBTt2arZo1sSI/0pI"
-            "+eE3gvVvzZJuj6pGBl/LpkNNDFObFNwa"
+            "cb+ira+QNntZJp7iHINQUMMrSd4zccHTcQhQnUJ13EhvvPe6KI/ldAGp3Krg6bQyejwoLM5bgRjfhWLV"
+            "33FPh76Y/z4BlbPTYLeaMuS0kXaJlpKAwu6egNtx4Mf53mSl8IubAgumdoGAiaFsb/Ejopttic/ttsRY"
+            "cHPsnpshdpWpvJ9Swqzy18uORz2C++ACJdJnNB5fZHIhNkuGE+nSNI7SllWOi6R8srYSmsN/tsGGYOds"
+            "OUDyBmxePwe2zTn8PoxgwdZqr9UcwZDWcyC1y5O7jeurVJ/jVZTdYqPF42XUvfZOO7XvcQX9y7WgkVWp"
+            "uM6MeMmrcV7ut4uelh8i8sk8thabUvHdBRgRDGwT0qrm7ASDYCtpv7I4i7Au8EMgW7wrV9v0fCC3za5Z"
+            "T+WKqVEMSLsr9hpTS6whf+HBox6jCe1OK+IhsfAjr4Zmbr3L5iTxBM71hkAncgOexZp9iVeOr0Wymzw8"
+            "yfOMuzIOvV40oDBvl0u8aYpZcmo3c17u"
         ),
     ),
     "garbage in the padding": (
@@ -622,13 +622,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "SQ1npsZefXFXCZew11YcxX6vfMRVDE0Sy1kmOtI1ajp2RxbyF2Ryv7c9aQB/QTsrbubi/YNZIz5xDBw9"
-            "cbVH1BiGrcscVphddn0iEw8oDoSmJDmPWtLDIIqtV0Tlc1mDfQ7MhOmR3wTcXcAG/X3R4I9JAaMy2g3d"
-            "hM0fNggYneDbtrPxSdRPwt5ePGrIeLZhfBFxImu2y+n96BzZyM7QN/CljMLs3yDVtKUNM2YkAgK61fU3"
-            "OR9jn/Y1a/YcdTl4lzOcxXzfgxBholSDynr+F2ikvStnAHF9oRGRSj53brEsPj6m51iPp7DPpOF7aqmo"
-            "cpHZ7FxDBo8V+3bohP5FbR/CgAiowpDMc+9x15e1Ml48N1LOtBkRdZ2vBPeElHjc9SJEi1ldGzL5rZ+W"
-            "Wj/PLVF+Tgok5cd90G68W8PyCQpRABaRR2te1qb2Rjtnj5efn3Pd8s5fE5DHDPba//hdvt0H5VJYYgni"
-            "hqg/SijjT+E3rugemPNmjr1UQm3SULp9"
+            "dj+6ZyPkRMvcXj7spbGHfSY8BhY8SKjUdGWGbHbezA2aDCkTwXeFKqxzJkxAcK1EYlOVTf678wz8kk3K"
+            "qlabmQwmwEcQ8BYhJWmlpWzhQDNYHa/1SeEN0ECuJHg4incfBNCTfMj58vEv4GsXxnn3VS2dO5sxQSJB"
+            "tmPkbQy7PhpeGzjJcG/vzpnrJ49G7lVd2oyk2V3C7FGZXUKM94n5aBU7iYf6zf+SVl3hC9S3HnzU5DPF"
+            "VVIECE2+QDdWqG+XnhniMfW7pJ3aDcB/vv+Z0GqgZ4tF7b6VlWqBSJFRhScj3FZ+zvr6Lybc4LSqtZZx"
+            "m2HDIrAnocYGJtpusg4zHpBsfCaFqaKdoIr3Dq7015ZSPXsGo1UMt4W1nra8N0EKGNJE9Z1QzhuR0Sad"
+            "wQJ6gxhYniDLILrBguuQCgNtG3Nu1DGNgUDFL3h10CQY693n+0j0+iiB20Q7UtZ5zkEu2XQjzEf+aM0d"
+            "c8LQEA7N/NxCq3sIA87AwQKzhKW7X2jI"
         ),
     ),
     "another block type": (
@@ -639,13 +639,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "PlTN+s6Nopk1VVAHHJ4y2ZVdpJEzey71ADRkPVjZfoFFgskM+b8cClXjQ6Orqk6Qm0lYVZItbjdMC/ci"
-            "yoaoSYS7/lVmbT9xRhMqv1K+Swt3D57PZbrGm+LEfd29fgXOT2/P8WfBBnc251Q7i/64eKEnsK0jgMkM"
-            "84obOpwxBIlARvAY9lwRp9qlcAb2upy3C4QMzOGh2cExpEmrenNKkEWvIQWYynb4ipI/vLz2DfZwXF3s"
-            "0Vo/hhL/N4xdaOz0N1QiUP0vPBNgg96FK1BPrrnGTefYwAM56DbIkX5iru4Mq0/nnpyujn41vlxhVYcN"
-            "N1ILhT9F3MV1pgAvaka8qBV00R5ql3y+l9jVxoXJtQ3dLzftxM2P4av3/pPmFneD1vSZsCB3t3tWPWGg"
-            "gnJliebJjLlUq/do08JSkVowPfopuWCsfJQLHsmz2QJ1+cIs9RVcN2aBqdTYikNdmklZD3+5d5V0lstq"
-            "367oR1nlIfueo+C1E/2BGikIpKQ3SGP8"
+            "Bq8zVXxPO+1rIRgJiWUU5DiqkysL7hbcO7OJgIWWsUESABPqfEobRqcBDmx4MtfX1jp5xdQPaHsL2DdJ"
+            "TG6NYVMVKeBeZudJWJ/aCdtsX7R8fthkJHHtPzNiYtu40tfN8mjxhx505VJdFd/9rRCvJ6r0zzCm74Uj"
+            "7PWLFoGiBudwaaWcXhbAWzVshT67ZCFQcPco0vYft6q/vS7X1wLrBRfziV5VdkuJo+1b6wvmao2Z7OHb"
+            "WeJvvFiwNOrce83yI53SBC8biRYLrcPNwybI0VxNq5IaDCO3Sq7w878wpfXeUQURuIN5UEJkwVhA4l/p"
+            "Bni6Tn0UkZpkr5k9170rZ8uT+2oKcMBC7lZlSNyddh0hNHJgj/eauMmFfj7HKB8RTasnTODgfORDo+cr"
+            "2A8Ld2XJbVEA5uulLXBMPGxR1dIFkQNzOPGoxJoEF6w5QIwBrJIWLmuWKxIWxEZ6DJR8oIARQT3OkRbV"
+            "BO2Z9CLkCzglpBhhl1R5QQGkHhe+16vv"
         ),
     ),
     "without NULL": (
@@ -656,13 +656,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "Nle2o0nfDlgIHf8Rg7jBTW8BCfVyfmT8/XWQT6Q2bvQj5JIUHYIzqOJg3/4GP41T5JYx0YLJn+B0eVfA"
-            "+TiF9mSbVqEsvAqaiuZJonPR9cmso9gvKAKNGPCjBI/Rle+q3qUDual8MXN5yp+XVajEdlaO4dFfgjlZ"
-            "xnVXTJSv88HQHmQ+aJWvoYq1VU3hR3vtcCmK+6W4mfB14GxX0VjkkopEGGZKAnN7NUDxnssxR+V6zKu6"
-            "RLD0NkZDun4EdGyS6IYX4/RinseSC/ic87UstUP2ej09tAMzIvX8FrKcvaMAP+wd20a8rseige0lydop"
-            "YPkADNAeuJ+VPyYnlbBjAyClyLQLSU6FWUltOICJDf2YSyxehDtKLbxL5k+CHilOUSOB96lDbHNANl1H"
-            "JXuEjiwP3irNUV3/sI2Y/GodBluNIHVl9eHOvyCKkzyWcxFV2kCe3oIe3RLexTB2MBfqkyLDk+W+fn9M"
-            "Vx+ej8Dq5yqgvbTU3P1EGJYu7d8qYhw6"
+            "FacJiGROv10//R+MC+N4VCDnTvBswPCJdK88+ijEDIHrMcZqx4eDMM0oGIu151uKIpF8jODMA65pl2g/"
+            "qSJ8J5lVAS1rOJhuioUonqFKix+VaHFyHUxnCXNclSyM+WLI3liYMwcN+FGernQTvMWVZmGMui4t4vvi"
+            "sd1HxAutg8HrOrm+c0FcP3cNzTleMP2nnAbMGfZJNaRKFVL2lpX6IFt6FZm+QGK+OsfnvC3ifVXlZlc2"
+            "/y37BIDk8srjyih2EM0OJ4n9HjylbcMNSSnKUzaVGQI0EPVbuiHlOVDi53XprKa9xEOmZceCM8wOwlmF"
+            "W4YCiuOVswkBXuVNs85rhD5m2GKOPHEBuICBIouMmO0TDdiQyGqr1u17WrOnUPCLOx9SIO6RLgheas/T"
+            "ASWnO5GLBl+SyXKC/kQepDDehlccNE4zzDmu1zqCASIYrVQ8gwEulh2CG+IqB2Gcy3BBz9f7LstKdDj1"
+            "I4gPwr3hH07TVqVp5LkTJNpNsC0V+xO6"
         ),
     ),
     "SHA-1": (
@@ -673,13 +673,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "S1YIoJETrdkau4rXV23S0njtNlQ8zxuuu6gHW0dZ1UrBQlPOVcO0WCa2Dh+feAR3tOC3wptrT5Q8DgUI"
-            "Tb4uPFawBCsRMOdw/GXmKK/v9reqlSwdVLaFauFyhBUJQBqxqHsgEUbYDoBzh+VtmTJygfteZg6MbPVz"
-            "yZ4ltBeGfRc48lvhHkidCSjlG/UbIQsl6eovvpaROUHstyWUP8L7W52uNPZJpnE16tdeqVhzn2weP16r"
-            "dcTMe7cR7puREbkjOKlxcEcqwWfKQ8Eo4przgIgalOoWDDqq+8MLntiQhJYMPf31jzaPnNSwwr+Q35wD"
-            "UG0EZkOaOXkOgQPnbTA9DWZqZby7QP9wYz5rJjBVq24PwO1Ni04nyXH0ADey0rMum/5Y49smhcumdSL7"
-            "BThyZ+K2UYhtfUhTp1MFZzirHuUvY60CRHyXeYTZEgG+oBQ+80gjWwSsNiCCP3JlNfgJ9I8Lmwms5ucS"
-            "JGJElYZM/1o236MOtzdgHb5Wfsv1VrDw"
+            "naFo32eWG5Rw6wOR4ycBvLEmhlQNkEZZUoaaxjJEeTRAt9PB+jJcjYUcltN/ltKyLr60bfexdMKbO1bB"
+            "BTDVsRK6lyrJ/LCBbIt205Jc3m7Te+YjOAITpC7JjhfxrTb9AL5ftQCd3cSeunuDiStDrXH3t47eVNMe"
+            "7e/610+RFEKYIfakucOA2XVgceFjxMlbv598VHjq4JuDFcrKeGL8g8KycG7eQuj196wVa39x9Oqtsfxn"
+            "Iy75RY+FQr8SEQfO5Z85nmv039GNeKaDzjuzwOatRMGXQvjm6ZloP//ajTrtICEW2d+tpRR4svuOOW+k"
+            "DwiesJ4xVXz3wl3qgTOwp0UX5YToSaYNgGXIW6dl193nvPwvwj3p3iE8B32JS3/k6Yo/BpScWvONtgY/"
+            "kfaoZLnsYDwqfYroH7PZSA6gx8sTlfBYQJHEG/13qkTBoDrZnpNJCjyHJtk30Ctalm0jYLQTgvJnijcg"
+            "oyiP5z2f8+6hnHq2YM68L6Pt7ldjI4+c"
         ),
     ),
     "no DigestInfo": (
@@ -690,13 +690,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "O62DEYSKXttflLIHVNQb+z1uFjRh6AYaqjso/N59X49ILu6hRIG3k0xOEGWzubIUmuI1IMYVtjXwonHP"
-            "WVjwCVYnSwF+35wSZlhHHJ/9LcSa9mVwlH04VTb1F6qUaccUSBq0J2Xv+jAf+GWjc+1LVyEOCiKcmJbw"
-            "CgPsKmmNymVBVKWUGSmDwuNFRhL8Q/XHGFm4VyolyQzP7xkO8HzMwVB3RzqESwhVUDno09if4dpDe7ZE"
-            "NZDlVHCEAPQGWIoD+yyAgGm1Nmmc45eAjHPtxaBxi6AM/uxXvkiNAHosObmQRsn465xuU9Kd39WsD52I"
-            "KzT7B5aWTZCoJ6F0B0JYWMvsvJaWe18bc5v6G7GTJOI7nX7yDflOihop0YcRT1DLEvOY7bq++qbzwINm"
-            "S3Jzu+n4ERrRkiwicP285w4acfMGSgGZ3dFw9XZgOTqxJhVXyZHeVsRC7CAC4x7dAfvWeXKtgTEnl0tw"
-            "xwKYDDvFGcLkCpAwxqnk92yYqox1kHv1"
+            "bSst3oyvp8knR4oOsrbLJfyuDYmO28FoFu22ooXEpGXlp+yrNZEkxND1c5t/hhhCiUCh4WPJjWghZtJu"
+            "crCkbBmMwDjtb2raag0XAzwYwK12sVLnNPTd7qJKkUumPtYl7UdtiaYNjt860MiRM7GHmhBjAixK3NCh"
+            "7gVqfIoEou+sJoRf/stkGi712MdLdbbUW1ZprLWsjeiAfK6KJ8k/MuYiR5GFCGwkJTngeynufG6A2Glb"
+            "th9+C4tGq2mUfmNuPEicg1KBBvuMo4+xWuIv7MNr2NLg48OlEdmIysksFrzaCea6qqVvKMQIcNQzRNwW"
+            "IZ9ohmE8lFqELLDHZOkDcWXmOfOOTXP7E3sIyDeEcWRJyLWMUXyS+ZlpqDK7VNTYpYvkKsnfOZnJ6l0Z"
+            "0Rb1O2bNZZjm+lcB/e8bUYYcpahsoU5MTXIMQQNX2+GVlrfJuMaLw6MUHe2Ey34w1yO73ixz7n26Nc49"
+            "fQTzRiOQMMrwaNZRdnmZIsJOrbPKmLQI"
         ),
     ),
     "zero": (
@@ -758,13 +758,13 @@ CASES = {
             b'e":0,"v":1,"version":"0.2"}'
         ),
         (
-            "qiNucQRfo9eTzH5+7Ji2qQRlDzfsTH3ZhzMZ9u+WUXgRIERMd5IeAtOXTR4dKmvrQRo5Qc4Qk40J85h9"
-            "5MT7Vr5mf+w9lSZlVABaiXbZNsacc21TH6Ny6+mm8HcrC8+/HCEOOxwoAxtYN4/frEAuXGnfrn4vMo4m"
-            "7jDfrDPbXgzz6iWRDxLuuVa2lvcJ3it7pnEfZzUxj1BgRgzRWWp3mYmH5LyTyMuEevQWte7Nn1X8nfdz"
-            "Rg0YZ/7Q3yxsdT/Z4G3cxxs/BQGu8ZkERDfvVwDpDCS6j5NSO3N2tyk90ebDw+7hVEVBEp/1y5bzcAKw"
-            "k7NK++SgE6TlmyypaIIuu6rLO7Bt4/EWsEnXQDrZ/THTlJYH/MubEb3HeCz25W8FpLGVrai/14wGdmiT"
-            "gc0S+t/RVCuM5P2ocWpDUlw/SwqZrEF/4LSKta5J6JJSj/hRssz1ouX8SjizeSnoX7el+M4+xIAjSBvv"
-            "IJWalxwp7UtSOG3BQ1zWrEE720Vg+7ay"
+            "vRjSjtzGkRsT3fsifoAr0ulB1chAWtIJTuTEo6cYUwJWyMTJh/8z63z8ALoC8tGXWeGPeYwHkJHaWpq1"
+            "xxMpMA6bn3sQ5Cd13piemEEx2wFDEhjO/wR3TzQueJdTxAlR2Ex2VtVxd2DcdUqEBtM3I342qDfapF1g"
+            "EHELBtDL5+DmcrdieuED80L1K3QW4zqnhy4asI4FjZhBT+DwPjkk0u/eJ4vVQZ9rxiJXA3oiJNmwXPXG"
+            "49aOOo/UcHgSfVxTtSoDYT3rhfrzuuFF26wvjHVo+H46nv2ioZYmnGMlnx1oB6UwPMoez8PRKs+eOMpa"
+            "2wMQN58M9QQwQESwmc5sFyUd9fS1H4D0GzYn4dBRk14qJv1UfvKxpZcACmEq27qLNNMH9PQeMDG6pesZ"
+            "p18KqgeGEDpqDd9nYsaYfZf20G149KWTbGgu4aIjLGUQizI653foTH7LTXSoL92dJtYpJPrYjnCRbe7V"
+            "gxaqVR+jN4orRLtQ2vNeYd4g5GTBS2No"
         ),
     ),
 }

@@ -6,10 +6,10 @@ import os
 import sys
 
 import vfs
-from bundles import bundle, header, member
+from bundles import FILE, FOLDER, POINTER, bundle, file, image, integer, named, record, tree
 
 import bundlefs
-from ivota import examine
+from ivota import OtaError, bundle_check
 from support import raises, tmp_dir, write_file
 
 FILES = [
@@ -49,37 +49,45 @@ def refused(archive, part=""):
         write_file(path + "/b.bin", archive)
         with raises(ValueError, part):
             bundlefs.Bundle(path + "/b.bin")
-        same_members(path + "/b.bin")
+        # What can't be mounted does not pass the examination.
+        with raises(OtaError):
+            for _ in bundle_check.examine_bundle(path + "/b.bin", "0.2"):
+                pass
 
 
-def members(member, path):
-    """Every (name, size) that `member` finds, and what it raises."""
-    found = []
-    buffer = bytearray(512)
-    at = 0
-    try:
-        with open(path, "rb") as file:
-            while True:
-                name, size = member(file, at, buffer)
-                found.append((name, size))
-                if not name:
-                    return found
-                at += 512 + (size + 511) // 512 * 512
-    except (ValueError, OSError) as error:
-        return found + [str(error)]
+def places(archive):
+    """Every (kind, path, start, end) that a mount finds, and the same of the examination."""
+    mounted = []
 
+    def below(opened, folder, at, end):
+        for kind, name, _, start, stop in bundlefs.records(opened, at, end):
+            if kind == FOLDER:
+                mounted.append((kind, folder + str(name, "utf-8"), start, stop))
+                below(opened, folder + str(name, "utf-8") + "/", start, stop)
+            else:
+                start = bundlefs.content(opened, start, stop)
+                mounted.append((kind, folder + str(name, "utf-8"), start, stop))
 
-def same_members(path):
-    """What the examination reads is what will be mounted."""
-    found = members(bundlefs.member, path)
-    assert found == members(examine.member, path)
-    return found
+    with tmp_dir() as path:
+        write_file(path + "/b.bin", archive)
+        with open(path + "/b.bin", "rb") as opened:
+            opened.seek(3)
+            size = bundlefs.integer(opened)
+            start = opened.tell()
+            below(opened, "", start, start + size)
+            walked = [
+                (kind, (folder + "/" + str(name, "utf-8"))[1:], begin, stop)
+                for kind, folder, name, begin, stop in bundle_check.walk(
+                    opened, start, start + size
+                )
+            ]
+    return mounted, walked
 
 
 def test_the_examination_reads_what_is_mounted():
-    with tmp_dir() as path:
-        write_file(path + "/b.bin", bundle(FILES))
-        assert len(same_members(path + "/b.bin")) == len(FILES) + 2
+    mounted, walked = places(bundle(FILES))
+    assert mounted == walked
+    assert len(mounted) == len(FILES) + 1 + 5
 
 
 def test_read():
@@ -125,23 +133,19 @@ def test_seek():
             assert file.read(1) == data[:1]
 
 
-def test_names_with_the_same_key():
-    """The index has three bytes of a name's CRC: others have them too, and what is beside them."""
-    same = ("f35.py", "f59500.py")
-    zero = "z18112260"  # as zero as the place of the first header, which stands before its key
-    files = [(name, name.encode()) for name in same + (zero,)]
+def test_paths_with_the_same_key():
+    """The index has the CRC of a path: another path may have it, and so may what lies beside."""
+    same = ("plumless", "buckeroo")
+    files = [(name, name.encode()) for name in sorted(same)]
+    assert bundlefs._key(b"plumless") == bundlefs._key(b"buckeroo")
     with Mounted(bundle(files)) as point:
         for name, data in files:
-            assert os.stat(point + "/" + name)[6] == len(data)
-            with open(point + "/" + name, "rb") as file:
-                assert file.read() == data
+            with open(point + "/" + name, "rb") as opened:
+                assert opened.read() == data
     with Mounted(bundle(files[:1])) as point:
-        for missing in (same[1], zero):
-            with raises(OSError) as caught:
-                os.stat(point + "/" + missing)
-            assert caught.value.errno == errno.ENOENT
-    keys = [bundlefs._key(name.encode()) for name in same + (zero,)]
-    assert keys[0] == keys[1] and keys[2] == bytes(3)
+        with raises(OSError) as caught:
+            os.stat(point + "/plumless")
+        assert caught.value.errno == errno.ENOENT
 
 
 def test_text():
@@ -302,85 +306,98 @@ def test_umount_and_mount_again():
             assert os.stat(point + "/app.py")[6] == len(FILES[0][1])
 
 
-def test_long_names_use_the_prefix():
-    archive = member("ivota.json", b"{}") + member("x.py", b"abc", prefix="a/b") + bytes(1024)
-    with Mounted(archive) as point:
-        with open(point + "/a/b/x.py") as file:
-            assert file.read() == "abc"
-
-
 def test_what_follows_the_end_is_not_looked_at():
-    for trailer in (b"", b"x" * 5000, header("extra", 0), b"\0" * 9999):
+    for trailer in (b"", b"x" * 5000, file("extra", b""), b"\0" * 9999):
         with Mounted(bundle(FILES) + trailer) as point:
             assert sorted(os.listdir(point)) == ["app.py", "data", "ivota.json", "lib"]
 
 
-def test_an_archive_without_end_blocks():
-    with Mounted(bundle(FILES, end=b"")) as point:
-        assert len(os.listdir(point + "/data")) == 2
+def test_names_in_utf_8():
+    names = ("logo (1).png", "M\xfcller.txt", "\u672c/x.py")
+    with Mounted(bundle([(name, name.encode()) for name in names])) as point:
+        for name in names:
+            with open(point + "/" + name, "rb") as opened:
+                assert opened.read() == name.encode()
+        assert "M\xfcller.txt" in os.listdir(point)
 
 
-def test_not_an_archive():
+def test_padding_between_records():
+    padding = record(1, bytes(5))
+    with Mounted(image(padding + file("app.py", b"1") + padding)) as point:
+        assert os.listdir(point) == ["app.py"]
+
+
+def test_a_length_with_a_leading_zero():
+    """An image has an even number of bytes, which a byte more in its length sees to."""
+    payload = file("app.py", b"1")
+    with Mounted(b"\xd2\xcd\x31\x80" + integer(len(payload)) + payload) as point:
+        assert os.listdir(point) == ["app.py"]
+
+
+def test_not_an_image():
     refused(b"")
     refused(b"\0" * 2048)
     refused(b"x" * 2048)
     refused(b"\xe9" + b"\0" * 4095)
     refused(b"PK\x03\x04" + b"x" * 1000)
-    refused(bundle(FILES)[:511])
+    refused(image(b""))
+    refused(image(record(1, b"")))
+    whole = bundle(FILES)
+    for size in (1, 3, 4, 5, 20, len(whole) - 1):
+        refused(whole[:size])
 
 
-def test_a_damaged_header():
-    archive = bundle(FILES)
-    for at in (0, 50, 101, 125, 148, 156, 257, 260, 345, 500):
-        for bit in (1, 0x40, 0x80):
-            damaged = bytearray(archive)
-            damaged[at] ^= bit
-            refused(bytes(damaged))
-    second = 512 + -(-int(archive[124:135], 8) // 512) * 512
-    damaged = bytearray(archive)
-    damaged[second + 3] ^= 1
-    refused(bytes(damaged))
-
-
-def test_members_that_are_no_plain_files():
-    for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"x", b"g", b"L", b"S"):
-        refused(member("ivota.json", b"{}") + header("x", 0, kind) + bytes(1024))
-    with Mounted(member("ivota.json", b"{}") + header("x", 0, b"\0") + bytes(1024)) as point:
-        assert "x" in os.listdir(point)
-
-
-def test_sizes_that_are_none():
-    for size in (
-        b"-0000000512",
-        b"-0000001024",
-        b"-0000000001",
-        b"xxxxxxxxxxx",
-        b"99999999999",
-        b"",
-        b"  ",
+def test_lengths_that_do_not_fit():
+    head = integer(6) + b"app.py"
+    for record_ in (
+        record(FILE, head + record(2, b"abc", 4)),
+        record(FILE, head + record(2, b"abc", 2)),
+        record(FILE, head + record(2, b"abc"), 99),
+        record(FILE, integer(99) + b"app.py"),
+        record(FILE, integer(0) + record(2, b"abc")),
+        record(FILE, head),
+        record(FILE, b""),
+        record(FOLDER, integer(1) + b"a" + file("x", b"1")[:-1]),
+        integer(FILE) + b"\xff\xff\xff\xff\x7f" + head,
+        integer(FILE) + b"\x80\x80\x80\x80\x80\x05" + head,
+        integer(FILE) + b"\x83\xff\xff\xff\x7f" + head,
     ):
-        refused(member("ivota.json", b"{}") + header("x", size) + bytes(1024))
+        refused(image(record_))
 
 
-def test_sizes_behind_which_no_place_is_a_small_integer():
-    # On 32 bits a seek to there is no OSError.
-    for size in (b"10000000000", b"77777777777", b"777777777777", b"-0000000001"):
-        refused(header("a", size) + member("b", b"x"))
+def test_records_that_are_no_plain_files():
+    for kind in (0, 2, 3, 6, 127, 0x14A6B1):
+        refused(image(file("app.py", b"1") + named(kind, "x", b"")))
+    refused(image(named(FILE, "x", record(POINTER, integer(1) + integer(0)))))
+    refused(image(named(FILE, "x", record(2, b"1") + record(2, b"2"))))
 
 
 def test_a_name_twice():
-    archive = member("ivota.json", b"{}") + member("x", b"1") * 2 + bytes(1024)
-    refused(archive, "twice")
+    refused(image(file("x", b"1") + file("x", b"2")), "twice")
+    refused(image(file("x", b"1") + named(FOLDER, "x", file("y", b"2"))), "twice")
+    refused(image(named(FOLDER, "x", file("y", b"2")) + named(FOLDER, "x", b"")), "twice")
 
 
-def test_another_magic():
-    refused(header("ivota.json", 0, magic=b"\0" * 8) + bytes(1024))
+def test_folders_in_folders():
+    inner = file("x", b"1")
+    for _ in range(8):
+        inner = named(FOLDER, "d", inner)
+    with Mounted(image(inner)) as point:
+        assert os.stat(point + "/d" * 8 + "/x")[6] == 1
+    for _ in range(2):
+        inner = named(FOLDER, "d", inner)
+    refused(image(inner))
+
+
+def test_names_that_are_none():
+    for name in (b"a/b", b"/", b"\0", b"a\nb", b"x" * 256, b""):
+        refused(image(file(name, b"1")))
 
 
 def test_names_that_lead_elsewhere_lead_nowhere():
     """No bundle with such a name passes the examination; mounted, it has no bytes but its own."""
-    names = ("ivota.json", "../escape", "/etc/x", "a/../../b")
-    archive = b"".join(member(name, b"its own") for name in names) + bytes(1024)
+    names = ("ivota.json", "../escape", "a/../../b")
+    archive = image(tree([(name, b"its own") for name in names]))
     with tmp_dir() as path:
         write_file(path + "/escape", b"outside")
         os.mkdir(path + "/sub")
@@ -389,11 +406,11 @@ def test_names_that_lead_elsewhere_lead_nowhere():
         for name in names + ("../b.bin", "../../escape", path + "/escape"):
             for start in ("", "/", "/a/"):
                 try:
-                    file = mounted.open(start + name, "rb")
+                    opened = mounted.open(start + name, "rb")
                 except OSError:
                     continue
-                assert file.read() == b"its own", name
-                file.close()
+                assert opened.read() == b"its own", name
+                opened.close()
 
 
 def test_no_file():

@@ -647,7 +647,7 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
     real = files.make_room
 
     def lacking(target, *args):
-        with patched(files, _lacks=lambda *_: 0 if target.size < 20000 else 7):
+        with patched(files, _lacks=lambda *_: 0 if target.size < len(RESULT) else 7):
             real(target, *args)
 
     with Board(patch(BASE, RESULT)) as board:

@@ -111,7 +111,7 @@ def test_a_good_firmware_under_another_name_is_only_that():
 
 def test_nothing_is_called_damaged_that_was_not_signed():
     """A bundle or an image that is none, too: what is in the payload is never looked at."""
-    for data in (payload(), payload(b"ivota.json"), payload(b"\xe9"), b"x"):
+    for data in (payload(), payload(b"\xd2\xcd\x31"), payload(b"\xe9"), b"x"):
         with Board(data) as board:
             board.start(on_firmware=board)
             board.refused("signature: it is not signed")

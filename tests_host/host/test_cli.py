@@ -443,6 +443,7 @@ def test_patches_from_the_command_line(app, tmp_path):
     old = tmp_path / "thermo-1.bin"
     quick("release", app, "--version", "1", "--out", old)
     (app / "app.py").write_text("def main():\n    return 1\n")
+    (app / "data.txt").write_text("0123456789" * 500)
     two = made("--version", "2", "--out", tmp_path / "thermo-2.bin", "--from", "1", "--compress")
     assert [each["path"].rpartition("/")[2] for each in two["patches"]] == [
         "thermo-2-from-1.bin",
@@ -465,6 +466,7 @@ def test_a_signed_patch_and_what_it_makes(app, tmp_path):
     key = tmp_path / "owner.key"
     public = tmp_path / "owner.pub"
     quick("keygen", key, "--no-passphrase")
+    (app / "data.txt").write_text("0123456789" * 500)
     quick("release", app, "--version", "1", "--out", tmp_path / "t-1.bin")
     signed = ("--key", key, "--sequence", 7, "--from", "1", "--compress")
     quick("release", app, "--version", "2", "--out", tmp_path / "t-2.bin", *signed)

@@ -29,8 +29,8 @@ from ivota_tools.firmware.mpy_compiler import compile_mpy
 EXTRAS: dict[str, tuple[str, ...]] = {
     # Bundles that are installed, tried and taken back, with boot.py and main.py.
     "agent": (
-        *("agent", "examine", "filelist", "install", "interface", "kept", "lan", "overrides"),
-        *("own", "ppp", "startup", "switch", "watchdog", "wifi"),
+        *("agent", "bundle_check", "firmware_kind", "install", "interface", "kept", "lan"),
+        *("overrides", "own", "ppp", "startup", "switch", "watchdog", "wifi"),
     ),
     # An ESP32's image into its OTA slot.
     "partition": ("image", "partition", "slotfile"),

@@ -178,10 +178,9 @@ def is_bundle(path: str) -> bool:
     """Whether a file begins as a bundle does."""
     try:
         with open(path, "rb") as file:
-            head = file.read(262)
+            return file.read(3) == b"\xd2\xcd\x31"
     except OSError:
         return False
-    return head[:11] == b"ivota.json\0" and head[257:] == b"ustar"
 
 
 def checkpoints(folder: str) -> list[Any]:

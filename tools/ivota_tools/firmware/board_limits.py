@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 
-FILES = 256  # in a bundle, without its file list
-FILE_SIZE = (1 << 30) - 1  # bytes: more does not fit into a board's small integers
+FILES = 256  # files and folders in a bundle, besides ivota.json
+FILE_SIZE = (1 << 28) - 1  # bytes of a file in a bundle
+FACTS_SIZE = 1024  # bytes of a bundle's ivota.json
+NAME_SIZE = 255  # bytes of a file's or folder's own name
+FOLDERS_DEEP = 8  # folders in each other
 JSON_SIZE = 16384  # bytes of config.json and of /ivota.json
 PUSHED_VERSION = 64  # characters
 BASE_VERSION = 255  # bytes, in a patch

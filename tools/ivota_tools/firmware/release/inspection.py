@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import bundle, esp32_image, patch
-from ..bundle import FILE_LIST, BundleFile, ReleaseError
+from .. import bundle, esp32_image, patch, romfs
+from ..bundle import BundleFile, ReleaseError
 from ..esp32_image import Image
 from ..patch import Patch, PatchError, Summary
 from ..signed_file import SignedHeader, fits, split
@@ -30,7 +30,7 @@ class Release:
 
     `version` is a bundle's, or what was signed; `patch` and `does` are of patches, which make
     another firmware; `image` is of ESP32 images, also of the application inside one of the whole
-    flash. `archive_size` is where the archive ends and filler begins; digests are of
+    flash. `archive_size` is where the image ends and filler begins; digests are of
     the whole file. `signed` is what the file says, by whomever.
     """
 
@@ -51,11 +51,11 @@ class Release:
 
 
 def kind_of(head: bytes) -> str:
-    """ "bundle", "esp32-image", "patch", "compressed" or "other", by a firmware's first 512 bytes.
+    """ "bundle", "esp32-image", "patch", "compressed" or "other", by a firmware's first 36 bytes.
 
     These do not tell an image of a whole flash, "esp32-flash", from an application's.
     """
-    if head[257:262] == b"ustar" and head[:100].rstrip(b"\0") == FILE_LIST.encode():
+    if head.startswith(romfs.MAGIC):
         return "bundle"
     if head[:1] == b"\xe9":
         return "esp32-image"
@@ -92,7 +92,7 @@ def warnings(made: Release) -> list[str]:
 
 
 def inspect(path: Path) -> Release:
-    """Reads a firmware file; a bundle's file list is checked against its files.
+    """Reads a firmware file; a bundle's records are checked as a board checks them.
 
     Whose signature it is, is not asked: `signing.verify` does. Raises ReleaseError where a bundle
     or a signed firmware is damaged, OSError where the file cannot be read.

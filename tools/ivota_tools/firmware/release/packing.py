@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import re
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from ...board.config import check_bundle_config
 from ...board.errors import BoardError
 from ...common import atomic_write
 from ...common.project_files import LIBRARY
-from .. import bundle, esp32_image
+from .. import bundle, esp32_image, romfs
 from ..bundle import ReleaseError, check_version
 from ..signed_file import Signer, split
 from .board_files import as_on_a_board
@@ -50,7 +48,7 @@ def pack(
     Adds `lib/ivota` and `lib/bundlefs` of this checkout unless the folder has its own. What
     `.ivotaignore` and its defaults name stays out. `.py` is compiled to `.mpy` unless `mpy` is
     false; a file with native code only if `march` names the boards' architecture. `pad_to` fills
-    the file up behind the archive's end to exactly that many bytes, which do not compress.
+    the file up behind the image's end to exactly that many bytes, which do not compress.
     `application` defaults to the folder's name. `replace`: also an `out` with other bytes. `note`
     is told what else the caller should know. Raises ReleaseError.
     """
@@ -171,11 +169,9 @@ def _check_config(data: bytes, source: Path, folder: Path) -> None:
 
 def _check_packed_config(archive: bytes, source: Path) -> None:
     """The same of a ready bundle, which brings a package that may know other keys."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
-        for member in members:
-            file = members.extractfile(member) if member.name == "config.json" else None
-            if file:
-                _refuse_config(file.read(), None, source)
+    for name, data in romfs.files(archive):
+        if name == "config.json":
+            _refuse_config(data, None, source)
 
 
 def _refuse_config(data: bytes, library: Path | None, source: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from ..bundle import FILE_LIST, ReleaseError
+from ..bundle import FACTS, ReleaseError
 
 IGNORE_FILE = ".ivotaignore"
 # Left out unless the folder's ignore file takes them back with "!".
@@ -59,8 +59,8 @@ def _check(entry: Path, name: str) -> None:
         raise ReleaseError(f"{name} is a link; put the file itself in its place")
     if not entry.is_file():
         raise ReleaseError(f"{name} is neither a file nor a folder")
-    if name == FILE_LIST:
-        raise ReleaseError(f"{name} is the name of a bundle's own file list; rename it")
+    if name == FACTS:
+        raise ReleaseError(f"{name} is a bundle's own file; rename yours")
 
 
 def _ignore_file(folder: Path) -> list[str]:

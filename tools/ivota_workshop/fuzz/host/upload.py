@@ -45,6 +45,6 @@ def check(data: bytes) -> str:
         bundle.check_path(file.path)
         parts = file.path.split("/")
         assert ".." not in parts and "" not in parts, "escaped: " + file.path
-        assert file.sha256.encode() in data
+    assert len(set(names)) == len(names)
     assert sum(file.size for file in found.files) <= len(payload)
     return f"bundle of {len(names)}"

@@ -37,7 +37,7 @@ TARGET = Target(
     mutate=change,
     most=8192,
     lines=Bound(20_000, 40),
-    words=("ustar\\x0000", "ivota.json", "app.py", '\\"path\\": ', "../", "IVOTASIG", "IVOTADLT"),
+    words=("ivota.json", "app.py", "..", "IVOTASIG", "IVOTADLT"),
     mistakes=(
         Mistake(
             "any path",
@@ -60,12 +60,12 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "contents are not compared",
+            "a path may be there twice",
             (
                 (
                     "tools/ivota_tools/firmware/bundle.py",
-                    'if len(content) != entry["size"] or sha256 != entry["sha256"]:',
-                    'if len(content) != entry["size"]:',
+                    'if path.split("/") <= last or path == FACTS:',
+                    "if False:",
                 ),
             ),
         ),

@@ -1,0 +1,158 @@
+"""Whether a verified firmware can start: a bundle that boot.py mounts, or an image for a slot."""
+
+import json
+
+from micropython import const
+
+from ivota import OtaError, once
+
+_FAILED = const(-5)
+_FILES = const(256)  # and folders, besides ivota.json: their index has to fit the heap
+_FACTS = const(1024)  # bytes of a bundle's ivota.json
+_FORMAT = const(2)
+_DEPTH = const(8)  # folders in each other
+# Kinds of ROMFS records:
+_PADDING = const(1)
+_VERBATIM = const(2)
+_FOLDER = const(4)
+_PLAIN = const(5)
+
+
+def examine(state, firmware):
+    """Look at what would start, one record of a bundle at each step of this generator.
+
+    Raises OtaError(-5) for what must not be started.
+    """
+    if firmware.slot:
+        once("image").examine(state, firmware.md5)
+        return
+    with open(firmware.path, "rb") as file:
+        kinds = once("firmware_kind")
+        kind = kinds.kind_of(file.read(kinds.HEAD))
+    if kind == "esp32-image":
+        raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
+    if kind != "bundle":
+        raise OtaError(_FAILED, "neither a bundle nor an image, and no callback takes it")
+    yield from examine_bundle(firmware.path, firmware.version)
+
+
+def examine_bundle(path, version):
+    """Walk through a bundle's records as `bundlefs` does when it mounts them.
+
+    Raises OtaError(-5) for a bundle of another version, one that is damaged, has too many files
+    or a path that leaves it, lacks an application, or sets a board's identity.
+    """
+    try:
+        with open(path, "rb") as file:
+            yield from _examine(file, version)
+    # A stranger's JSON may have any shape: whatever does not fit is the bundle's fault.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OtaError(_FAILED, "the bundle can't be used: %s" % error)
+
+
+def _examine(file, version):
+    count = 0
+    runs = False
+    if file.read(3) != once("firmware_kind").ROMFS:
+        raise damaged(0)
+    size = integer(file)
+    first = file.tell()
+    end = first + size
+    if file.seek(0, 2) < end:
+        raise damaged(end)
+    for kind, folder, name, start, stop in walk(file, first, end):
+        count += 1
+        if count > _FILES + 1:
+            raise ValueError("more than %d files" % _FILES)
+        text = str(name, "utf-8")
+        if not text.strip(".") or 92 in name:  # a backslash
+            raise ValueError("the path %s/%s" % (folder, text))
+        if count == 1:
+            if name != b"ivota.json" or kind == _FOLDER or stop - start > _FACTS:
+                raise ValueError("it does not begin with ivota.json")
+            file.seek(start)
+            facts = json.loads(file.read(stop - start))
+            if facts["format"] != _FORMAT or facts["version"] != version:
+                raise ValueError("version %s, format %s" % (facts["version"], facts["format"]))
+        elif name == b"ivota.json" and not folder:
+            raise ValueError("ivota.json is there twice")
+        if name == b"config.json" and not folder and kind == _PLAIN:
+            file.seek(start)
+            once("overrides").check(file, stop - start)
+        runs = runs or not folder and name in (b"app.py", b"app.mpy") and kind == _PLAIN
+        yield
+    if not runs:
+        raise ValueError("no app.py in it")
+
+
+def walk(file, at, end):
+    """Every file and folder: (kind, its folder, its name, where its content begins, its end).
+
+    In a folder names rise, so that none is there twice; only ivota.json may come first. Raises
+    ValueError for what no board mounts.
+    """
+    folder = ""
+    last = b""
+    above = []
+    while True:
+        while at >= end:
+            if not above:
+                return
+            end, folder, last = above.pop()
+        file.seek(at)
+        kind = integer(file)
+        size = integer(file)
+        start = file.tell()
+        stop = start + size
+        name = b""
+        if kind != _PADDING:
+            size = integer(file)
+            name = file.read(min(size, 256))
+            start = file.tell()
+            if (
+                kind not in (_FOLDER, _PLAIN)
+                or not 0 < size == len(name) < 256
+                or 47 in name  # a slash
+                or min(name) < 32
+            ):
+                raise damaged(at)
+        if not start <= stop <= end:
+            raise damaged(at)
+        at = stop
+        if not name:
+            continue
+        if name <= last and (last != b"ivota.json" or folder):
+            raise ValueError("the order of " + str(name, "utf-8"))
+        last = name
+        if kind == _PLAIN:
+            file.seek(start)
+            if integer(file) != _VERBATIM or integer(file) != stop - file.tell():
+                raise damaged(at)
+            start = file.tell()
+        yield kind, folder, name, start, stop
+        if kind == _FOLDER:
+            if len(above) == _DEPTH:
+                raise damaged(at)
+            above.append((end, folder, last))
+            folder = folder + "/" + str(name, "utf-8")
+            at = start
+            end = stop
+            last = b""
+
+
+def damaged(at):
+    """The error for bytes that are no record."""
+    return ValueError("it is damaged at byte %d" % at)
+
+
+def integer(file):
+    """The next integer: seven bits in each byte, the most significant first."""
+    value = 0
+    for _ in range(5):
+        byte = file.read(1)
+        if not byte:
+            break
+        value = value << 7 | byte[0] & 127
+        if byte[0] < 128 and not value >> 28:  # behind more no place is a small integer
+            return value
+    raise damaged(file.tell())
