@@ -61,6 +61,11 @@ def describe(error):
         text = error.message
     else:
         text = type(error).__name__ + " " + str(error)
+        if isinstance(error, OSError):
+            try:
+                text = once("network_errors").words(error) or text
+            except (MemoryError, ImportError):  # the number has to do
+                pass
     return " ".join(text.split())[:120]
 
 

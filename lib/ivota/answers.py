@@ -19,7 +19,30 @@ def refusal(status, offset, fields):
         return OtaError(_EXPIRED, text)
     if status == 416 and offset:
         return OtaError(_MISMATCH, text, True)
-    return again(text, _wait_s(fields["retry-after"], fields["date"]))
+    return again(text, _wait_s(fields[b"retry-after"], fields[b"date"]))
+
+
+def compare(kind, total, offset, size):
+    """Raise unless a 200 with this Content-Type and Content-Length may be the whole file.
+
+    In the middle of a download a wrong one is an answer from elsewhere, a login page's perhaps:
+    what has come stays, and the next try may reach the server again.
+    """
+    other = b"json" in kind or b"xml" in kind
+    if kind[:9] == b"text/html" or other and not total:
+        raise again("a web page instead of the firmware")
+    if total and not total.isdigit():
+        raise again("the answer's length is not a number")
+    if total and int(total) != size:
+        error = another_size(total, size)
+        raise again(error.message) if offset or other else error
+
+
+def another_size(total, size):
+    """The error for a file of another size than the one that was pushed."""
+    return OtaError(
+        _MISMATCH, "the server has %s bytes, announced are %d" % (total.decode(), size)
+    )
 
 
 def _wait_s(after, date):
@@ -37,7 +60,7 @@ def _wait_s(after, date):
 
 def _seconds(date):
     """Seconds from one and the same day on to an HTTP date: "Sun, 06 Nov 1994 08:49:37 GMT"."""
-    _, day, month, year, clock, _ = date.encode().split()
+    _, day, month, year, clock, _ = date.split()
     hours, minutes, seconds = clock.split(b":")
     # The year begins with March, so that a leap day is its last.
     month = _MONTHS.index(month) // 3 - 2
@@ -45,18 +68,3 @@ def _seconds(date):
     days = year * 365 + year // 4 - year // 100 + year // 400
     days += (month % 12 * 153 + 2) // 5 + int(day)
     return ((days * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
-
-
-def follow(parts, location):
-    """The absolute URL of a redirect from what `split_url` gave; never from https to http."""
-    secure, host, port, path = parts
-    scheme = "https:" if secure else "http:"
-    if location[:2] == "//":
-        location = scheme + location
-    elif ":" not in location.split("?")[0].split("/")[0]:
-        if location[:1] != "/":
-            location = path.split("?")[0].rpartition("/")[0] + "/" + location
-        location = "%s//%s:%d%s" % (scheme, host, port, location)
-    if secure and location[:6].lower() != "https:":
-        raise again("a redirect from https to http")
-    return location

@@ -127,8 +127,16 @@ class Client:
         """Step until `exit()`."""
         while not self.exiting:
             if not self.step():
-                time.sleep_ms(self.idle_ms())
+                self.wait()
         self.close()
+
+    def wait(self):
+        """Wait until the next step is due, or something comes in; other threads run meanwhile."""
+        stream = self.job and self.job.stream
+        if hasattr(stream, "poll"):  # a connection, and not what a phase works with
+            net.wait(stream, self.idle_ms())
+        else:
+            self.link.wait(self.idle_ms())
 
     def start(self):
         """Run in a thread of its own; RuntimeError on a port without threads."""
@@ -163,7 +171,7 @@ class Client:
 
     def idle_ms(self):
         """How long the next step can wait, in milliseconds, if nothing comes in."""
-        return 2 if self.job else 20
+        return 10 if self.job else 20
 
     def close(self):
         """Keep what was downloaded, and leave the cloud."""

@@ -16,8 +16,10 @@ class Job:
     `phase` names the module whose `step(job)` does the next bounded piece; what ends it:
 
     staging: the target is open → transfer
-    transfer: the server answers with the missing bytes → receive or firstbyte, as the target says;
-        they are all there already → finish
+    transfer: the server is asked for the missing bytes → response; they are all there already →
+        finish
+    response: it answers with them → receive or firstbyte, as the target says; with a redirect →
+        transfer
     firstbyte: the first bytes have said where the firmware goes → receive
     receive: the last byte is on flash → finish
     finish: the MD5 is right and there are `keys` → signature; it is a patch → expand; it was
@@ -30,7 +32,7 @@ class Job:
     What a step raises leads back to transfer where it may pass, to staging for one more download
     from the first byte, to expired for a URL that is no longer good, and else to None: `failed`.
 
-    Beside what is set here, transfer sets `deadline_ms`, how long a block may take, and signature
+    Beside what is set here, response sets `deadline_ms`, how long a block may take, and signature
     sets `signed`, the header for payload.
     """
 
@@ -50,7 +52,7 @@ class Job:
         self.retry = Backoff(retry["first_s"], retry["most_s"])
         self.url = None  # where redirects have led
         self.hops = 0
-        self.etag = None  # the server's name for these bytes, still to be noted
+        self.etag = None  # the server's name for these bytes: to be asked for, then to be noted
         self.skip = 0  # bytes to come that are on flash already
         self.durable_at = 0  # when a block last became durable, in ticks
         self.fetched = False  # whether a block came in

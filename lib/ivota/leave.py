@@ -19,7 +19,7 @@ def leave(client):
         if not link.step():
             if not link.waiting:
                 client.send()
-            time.sleep_ms(5)
+            link.wait(20)
     if client.job:
         client.job.drop()
         client.job = None

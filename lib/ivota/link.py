@@ -38,6 +38,10 @@ class Link:
             return False
         return self._work()
 
+    def wait(self, ms):
+        """Wait so long, or until something comes from the broker."""
+        net.wait(self._stream, ms)
+
     def _work(self):
         try:
             if self._stream is None:

@@ -1,7 +1,7 @@
 """The one guarded socket that `umqtt.simple` and `requests` get in place of their own.
 
-Both libraries wait without a limit somewhere. Here every wait has a deadline, a line has at most
-1 KiB, and TLS is verified before either library sees the connection: they speak plainly into it.
+Both libraries wait without a limit somewhere. Here every wait has a deadline, and TLS is verified
+before either library sees the connection: they speak plainly into it.
 """
 
 import errno
@@ -15,8 +15,7 @@ from ivota import once
 
 _POLLIN = const(1)
 _POLLOUT = const(4)
-_LINE = const(1024)
-_PART = const(64)
+_POLLHUP = const(16)  # esp32 reports a refused connection only to a poll that asks for it
 _SLICE_MS = const(500)  # between two calls of `feed` in a long wait
 
 lookups = 0  # name resolutions so far: no port can bound one, so each is done once and counted
@@ -35,6 +34,16 @@ always = online  # what takes its place is gone again where no network is config
 ntp_host = None  # None for the one that `ntptime` knows, "" for none
 
 
+def wait(stream, ms):
+    """Wait `ms` milliseconds, or until `stream` can be read; with None just wait.
+
+    On esp32 `time.sleep_ms` spins for what is shorter than 10 ms and holds up every other thread
+    meanwhile, which a poll does not.
+    """
+    for _ in (stream.poll if stream else select.poll()).ipoll(ms):
+        return
+
+
 class WriteOnly(Exception):
     """A read was tried on a stream that is only to be written now."""
 
@@ -42,9 +51,9 @@ class WriteOnly(Exception):
 class Stream:
     """A connection to `host`:`port`, with `ca` (a path) over TLS verified against it.
 
-    `read` and `readline` wait until `limit` milliseconds after the last `begin()`; then they
-    raise OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`, `poll`
-    what waits for it. For a library it is the module `socket` and the socket in one.
+    `read` and `write` wait until `limit` milliseconds after the last `begin()`; then they raise
+    OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`, `poll` what
+    waits for it. For a library it is the module `socket` and the socket in one.
     """
 
     SOCK_STREAM = 1
@@ -57,24 +66,25 @@ class Stream:
         self.heard = False  # whether anything came since the flag was cleared
         self.patient = True  # what a library last said with setblocking()
         self.write_only = False
-        self.first_line = None
-        self.line = b""  # the line last read
         self.limit = int(timeout_s * 1000)
         self.poll = poll = select.poll()
         lookups += 1
-        info = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+        try:
+            info = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+        except OSError:
+            raise OSError("no network, or no such name: " + host)
         self.begin()
         self.raw = raw = socket.socket(info[0], socket.SOCK_STREAM, info[2])
         try:
             raw.setblocking(False)
-            poll.register(raw, _POLLOUT)
+            poll.register(raw, _POLLOUT | _POLLHUP)
             try:
                 raw.connect(info[-1])
             except OSError as error:
                 if error.errno != errno.EINPROGRESS:
                     raise
-                if self._wait(_POLLOUT) & ~_POLLOUT:
-                    raise OSError(errno.ECONNREFUSED)
+                if self.wait(_POLLOUT | _POLLHUP) & ~_POLLOUT:
+                    self._refused()
             if ca:
                 poll.unregister(raw)
                 self.raw = once("secure").wrap(raw, host, ca)
@@ -84,11 +94,20 @@ class Stream:
             self.close()
             raise
 
+    def _refused(self):
+        """Raise why there is no connection: the socket knows, but lwIP calls a refusal a reset."""
+        try:
+            self.raw.read(1)
+        except OSError as error:
+            if error.errno not in (errno.ECONNRESET, errno.ENOTCONN):
+                raise
+        raise OSError(errno.ECONNREFUSED)
+
     def begin(self):
         """Start a deadline: what follows has `limit` milliseconds in all."""
         self._begun = time.ticks_ms()
 
-    def _wait(self, mask=0):
+    def wait(self, mask=0):
         """Wait for an event of `mask` and return what came; with no mask only look at the clock.
 
         Raises OSError(ETIMEDOUT) after the deadline.
@@ -130,36 +149,15 @@ class Stream:
             if part is None:
                 if not self.patient and not data:
                     return None
-                self._wait(_POLLIN)
+                self.wait(_POLLIN)
             elif part:
                 # A peer at full speed would never let this wait, nor end.
-                self._wait()
+                self.wait()
                 self.heard = True
                 data = data + part if data else part
             else:
                 break
         return data
-
-    def readline(self):
-        """One line with its end, at most 1 KiB; shorter without one at the end of the stream."""
-        if self.first_line is None:
-            self.begin()  # the request is out, and with it a TLS handshake
-        line = b""
-        while line[-1:] != b"\n":
-            if len(line) >= _LINE:
-                raise OSError(errno.EINVAL)
-            # So many bytes are allocated, however short the line is.
-            part = self.raw.readline(_PART)
-            if part is None:
-                self._wait(_POLLIN)
-            elif part:
-                line += part
-            else:
-                break
-        if self.first_line is None:
-            self.first_line = line
-        self.line = line
-        return line
 
     def write(self, data, n=None):
         """Write all of `data`, or its first `n` bytes."""
@@ -169,7 +167,7 @@ class Stream:
         while done < len(data):
             written = self.raw.write(data[done:] if done else data)
             if written is None:
-                self._wait(_POLLOUT)
+                self.wait(_POLLOUT)
             else:
                 done += written
         self.poll.modify(self.raw, _POLLIN)
@@ -186,8 +184,10 @@ class Stream:
 
     def close(self):
         """Close the socket; more than once is fine."""
-        if self.raw is not None:
+        try:
             self.raw.close()
+        except OSError:  # esp32's, when an earlier call on this socket has failed
+            pass
 
     def getaddrinfo(self, *_args):
         """As the module `socket` has it: any address, for it is connected already."""
@@ -196,7 +196,7 @@ class Stream:
     def socket(self, *_args):
         """As the module `socket` has it: this stream, for one connection."""
         if self.used:
-            raise OSError(errno.EALREADY)
+            raise OSError("the library opens a second connection")
         self.used = True
         return self
 
@@ -214,5 +214,5 @@ def lend(guard, library, function, *args, **kwargs):
     finally:
         setattr(library, name, own)
     if not guard.used:
-        raise OSError(errno.ENOTCONN)
+        raise OSError("the library opened a connection of its own")
     return result

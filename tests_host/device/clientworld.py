@@ -10,6 +10,7 @@ from ivota import client as client_module
 # `files` before `staging`, which is to have the copy that tests patch.
 from ivota import files, firstbyte, leave, net, receive, staging, trial  # noqa: F401
 from ivota import job as job_module
+from ivota import response as response_module
 from ivota import transfer as transfer_module
 from ivota.client import Client
 from ivota.state import load
@@ -78,6 +79,9 @@ class FakeLink:
             self.errors.append(error)
             self.drop()
         return False
+
+    def wait(self, ms):
+        net.time.sleep_ms(ms)
 
     def publish(self, topic, payload, qos):
         if not self.up:
@@ -152,12 +156,13 @@ class World:
             receive,
             staging,
             ivota,
-            transfer_module,
+            response_module,
             trial,
         )
         self._patches = [
             patched(client_module, Link=FakeLink),
-            patched(transfer_module, Transfer=self.transfer),
+            patched(transfer_module, send_request=self.request),
+            patched(response_module, read=self.read),
         ]
         if self.esp32:
             self._patches.append(installed("esp32", self.esp32))
@@ -174,13 +179,17 @@ class World:
         if exc[0] is None and not self.faults:
             assert self.made.link.errors == []
 
-    def transfer(self, push, offset, http, etag=None, url=None):
-        self.requests.append((url or push.url, offset, etag))
+    def request(self, url, offset, http, etag=None, redirected=False):
+        self.requests.append((url, offset, etag))
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
             raise answer
         self.source = Source([self.data[offset:]] if answer is None else answer)
-        return FakeTransfer(self)
+        return FakeStream(self.source)
+
+    def read(self, stream, offset, size, etag=None, longest=0):
+        location = self.redirects.pop(0) if self.redirects else None
+        return location, self.skip, self.etag
 
     def client(
         self, version="0.1", config=None, connect=True, on_firmware=None, quiet=False, **more
@@ -255,13 +264,9 @@ class World:
         remove_tree(self.path + "/fw")
 
 
-class FakeTransfer:
-    def __init__(self, world):
-        self.stream = self
-        self.url = world.redirects.pop(0) if world.redirects else None
-        self.raw = world.source
-        self.skip = world.skip
-        self.etag = world.etag
+class FakeStream:
+    def __init__(self, source):
+        self.raw = source
 
     def close(self):
         self.raw.closed = True

@@ -111,7 +111,7 @@ def test_a_stalled_download_costs_steps_no_time():
         world.answers = [[1000]]
         world.client()
         world.push()
-        world.spin(1, lambda: world.requests)
+        world.spin(1, lambda: world.made.job and world.made.job.phase == "receive")
         assert not world.made.step()
         assert world.made.idle_ms() > 0
 
@@ -196,16 +196,16 @@ def test_progress_refills_the_budget():
         world.client()
         world.push()
         tries = []
-        plain = world.transfer
+        plain = world.request
 
-        def flaky(push, offset, http, etag=None, url=None):
+        def flaky(url, offset, *args):
             tries.append(offset)
             if len(tries) % 3:
                 raise lost()
             world.answers = [[world.data[offset : offset + 9000]]]
-            return plain(push, offset, http, etag)
+            return plain(url, offset, *args)
 
-        with patched(transfer, Transfer=flaky):
+        with patched(transfer, send_request=flaky):
             world.spin(1000, lambda: world.got, 100)
         assert len(tries) > 12
 
@@ -228,13 +228,13 @@ def test_tries_wait_longer_each_time():
         world.client(config={"retry": {"first_s": 4, "job_tries": 6}})
         world.push()
         times = []
-        plain = world.transfer
+        plain = world.request
 
         def noted(*args):
             times.append(world.clock.now_ms())
             return plain(*args)
 
-        with patched(transfer, Transfer=noted):
+        with patched(transfer, send_request=noted):
             world.spin(1000, pace_ms=100)
         gaps = [b - a for a, b in zip(times, times[1:])]
         assert len(gaps) == 6
@@ -479,7 +479,8 @@ def test_a_redirect_is_a_step_of_its_own():
         world.spin(1, lambda: world.requests)
         for n in range(5):
             assert len(world.requests) == n + 1
-            client.step()
+            client.step()  # the answer
+            client.step()  # the next request
         world.spin()
         assert [url for url, _, _ in world.requests] == ["http://h/f"] + [
             "http://h/%d" % n for n in range(5)

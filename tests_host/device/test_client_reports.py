@@ -284,9 +284,9 @@ def test_a_push_that_cannot_be_followed_is_answered():
 
 
 def test_hostile_urls_end_in_fail_without_a_connection():
-    from ivota.transfer import Transfer
+    from ivota.transfer import send_request
 
-    with World() as world, patched(transfer, Transfer=Transfer):
+    with World() as world, patched(transfer, send_request=send_request):
         world.client()
         world.push(world.data, url="http://h/a\r\nX: y")
         world.spin(2)
@@ -465,7 +465,7 @@ def test_what_the_hooks_raise_ends_the_update_and_not_the_client():
 def test_without_memory_it_is_tried_again():
     with World() as world:
         world.client()
-        whole = world.transfer
+        whole = world.request
         tries = []
 
         def short(*arguments):
@@ -474,7 +474,7 @@ def test_without_memory_it_is_tried_again():
                 raise MemoryError
             return whole(*arguments)
 
-        with patched(transfer, Transfer=short):
+        with patched(transfer, send_request=short):
             world.push()
             world.spin(5)
         assert len(world.got) == 1 and len(tries) == 2

@@ -4,9 +4,9 @@ import errno
 import sys
 
 from doubles.fakemachine import FakeMachine, Reset
-from doubles.fakesocket import CLOSED, POLLIN, POLLOUT, Hang, Network
+from doubles.fakesocket import CLOSED, POLLHUP, POLLIN, POLLOUT, Hang, Network
 
-from support import Clock, Listener, installed, raises, wait_until
+from support import WHERE, Clock, Listener, installed, raises, wait_until
 
 
 def connected(*script, port="unix"):
@@ -101,14 +101,86 @@ def test_setblocking_on_esp32_and_on_unix():
         sock.settimeout(5)
         with raises(OSError) as caught:
             sock.read(1)
-        assert caught.value.errno == errno.ETIMEDOUT
+        assert caught.value.errno == network.errno.ETIMEDOUT
 
 
-def test_a_short_timeout_does_not_wait_on_esp32():
-    sock, network = connected(port="esp32")
+def test_timeouts_on_esp32_are_slices_of_a_tenth_of_a_second():
+    for timeout_s, waited_ms in ((0.001, 100), (0.05, 100), (0.1, 200), (0.25, 300), (5, 5100)):
+        sock, network = connected(port="esp32")
+        sock.settimeout(timeout_s)
+        if timeout_s < 0.1:
+            assert sock.read(1) is None
+            with raises(OSError) as caught:
+                sock.recv(1)
+            assert caught.value.errno == network.errno.EAGAIN
+            waited_ms *= 2
+        else:
+            with raises(OSError) as caught:
+                sock.read(1)
+            assert caught.value.errno == network.errno.ETIMEDOUT
+        assert network.clock.now_ms() == waited_ms, timeout_s
+    # What comes within the slice is taken, though the timeout is shorter.
+    sock, network = connected(80, b"x", port="esp32")
     sock.settimeout(0.05)
-    assert sock.read(1) is None
-    assert network.clock.now_ms() == 0
+    assert sock.read(1) == b"x"
+
+
+def test_a_refused_connection_on_esp32_and_on_unix():
+    for port, seen, unasked, number in (
+        ("unix", POLLOUT | 8 | POLLHUP, POLLOUT | 8 | POLLHUP, errno.ECONNREFUSED),
+        ("esp32", POLLOUT | POLLHUP, POLLOUT, errno.ECONNRESET),
+    ):
+        network = Network(OSError(errno.ECONNREFUSED), port=port)
+        sock = network.socket()
+        sock.setblocking(False)
+        with raises(OSError) as caught:
+            sock.connect(("host", 80))
+        assert caught.value.errno == network.errno.EINPROGRESS
+        poll = network.poll()
+        poll.register(sock, POLLOUT)
+        assert poll.poll(0) == [(sock, unasked)]
+        poll.modify(sock, POLLOUT | POLLHUP)
+        assert poll.poll(0) == [(sock, seen)]
+        for call, argument in ((sock.write, b"x"), (sock.read, 1)):
+            with raises(OSError) as caught:
+                call(argument)
+            assert caught.value.errno == number
+        if port == "unix":
+            sock.close()
+        else:
+            with raises(OSError):
+                sock.close()
+        assert sock.closed
+
+
+def test_unix_polls_a_refused_connection_so():
+    with Listener() as server:
+        address = server.address()
+    import select
+    import socket
+
+    sock = socket.socket()
+    sock.setblocking(False)
+    try:
+        sock.connect(address)
+    except OSError as error:
+        assert error.errno == errno.EINPROGRESS
+    poll = select.poll()
+    poll.register(sock, POLLOUT)
+    assert [event for _, event in poll.poll(1000)] == [POLLOUT | 8 | POLLHUP]
+    with raises(OSError) as caught:
+        sock.read(1)
+    assert caught.value.errno == errno.ECONNREFUSED
+    sock.close()
+
+
+def test_the_numbers_of_errors_on_esp32():
+    numbers = Network(port="esp32").errno
+    if WHERE == "cpython":
+        assert (numbers.ETIMEDOUT, numbers.EINPROGRESS, numbers.ENOTCONN) == (116, 119, 128)
+        assert numbers.errorcode[118] == "EHOSTUNREACH"
+    else:
+        assert numbers is errno
 
 
 def test_time_passes_while_waiting():

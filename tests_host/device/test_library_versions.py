@@ -13,11 +13,12 @@ from doubles import (
     umqtt_1_8_0,
 )
 from doubles.fakesocket import CLOSED, Network
+from webserver import Transfer
 
 import ivota
 from ivota import OtaError, dial, link, net, transfer
 from ivota.messages import Push
-from support import patched, raises
+from support import installed, patched, raises
 
 UMQTT = (umqtt.simple, umqtt_1_6_0, umqtt_1_7_0, umqtt_1_8_0)
 REQUESTS = (requests, requests_0_9_1, requests_0_10_2, requests_1_1_1)
@@ -51,7 +52,9 @@ class World:
         self.network = Network(*scripts, port="esp32")
 
     def __enter__(self):
-        self._patch = patched(net, socket=self.network, select=self.network)
+        self._patch = patched(
+            net, socket=self.network, select=self.network, errno=self.network.errno
+        )
         self._patch.__enter__()
         self.network.clock.put_into(net, link, ivota)
         return self.network
@@ -184,8 +187,8 @@ def test_an_answer_on_every_requests():
     push = Push("2", "http://files:81/f?a=b", "0" * 32, 200)
     for library in REQUESTS:
         with patched(transfer, requests=library), World([PARTIAL + BODY[100:]]) as network:
-            made = transfer.Transfer(push, 100, HTTP)
-            assert made.stream.used and made.skip == 0 and made.etag == '"e"'
+            made = Transfer(push, 100, HTTP)
+            assert made.skip == 0 and made.etag == '"e"'
             assert made.stream.raw is network.sockets[0]
             got = bytearray(100)
             assert made.stream.raw.readinto(got) == 100 and got == BODY[100:]
@@ -197,15 +200,137 @@ def test_an_answer_on_every_requests():
             assert network.sockets[0].closed
 
 
+def _lines(*lines):
+    return b"\r\n".join((b"HTTP/1.1 206 Partial Content",) + lines) + b"\r\n\r\n"
+
+
+RANGE = b"Content-Range: bytes 100-199/200"
+CHUNKED = b"Transfer-Encoding: chunked"
+LONG = b"x" * 3600
+# Each answer to a request from byte 100 on, and what becomes of it: the bytes, or the words.
+ANSWERS = (
+    (_lines(RANGE) + BODY[100:], BODY[100:]),
+    (_lines(RANGE.lower()) + BODY[100:], BODY[100:]),
+    ((_lines(RANGE) + BODY[100:]).replace(b"\r\n", b"\n"), BODY[100:]),
+    (_lines(RANGE).replace(b" Partial Content", b"") + BODY[100:], BODY[100:]),
+    (b"HTTP/1.1 203 X\r\nContent-Length: 200\r\n\r\n" + BODY, BODY),
+    # Long lines: a policy, a cookie
+    (_lines(b"Content-Security-Policy: " + LONG, RANGE) + BODY[100:], BODY[100:]),
+    (_lines(b"Set-Cookie: a=" + LONG, b"Set-Cookie: b=" + LONG, RANGE) + BODY[100:], BODY[100:]),
+    (_lines(*[b"X-%d: y" % n for n in range(100)], RANGE) + BODY[100:], BODY[100:]),
+    (_lines(b"ETag: " + LONG, RANGE) + BODY[100:], BODY[100:]),
+    # Folded lines, and lines that have no colon
+    (_lines(b"Content-Range:", b"  bytes 100-199/200") + BODY[100:], BODY[100:]),
+    (_lines(b"Content-Range: bytes", b"\t100-199/200") + BODY[100:], BODY[100:]),
+    (_lines(b"X: y", b" Content-Range: bytes 0-1/2", b"z", b"\xff: \xff", RANGE), b""),
+    # Answers before the answer
+    (b"HTTP/1.1 100 Continue\r\n\r\n" + _lines(RANGE) + BODY[100:], BODY[100:]),
+    (b"HTTP/1.1 103 X\r\nLink: a\r\n\r\n" * 3 + _lines(RANGE) + BODY[100:], BODY[100:]),
+    # Chunks
+    (_lines(RANGE, CHUNKED) + b"64\r\n" + BODY[100:] + b"\r\n0\r\n\r\n", BODY[100:]),
+    (_lines(RANGE, CHUNKED.lower()) + b"1\r\nx\r\n0\r\n\r\n", b"x"),
+    (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding:Chunked\r\n\r\nc8;a=b\r\n" + BODY + b"\r\n0\r\n",
+        BODY,
+    ),
+    # Refused
+    (_lines(RANGE, CHUNKED) + b"no number\r\n", "the chunks of the answer are damaged"),
+    (_lines(RANGE, b"Transfer-Encoding: gzip, chunked"), "an encoded answer"),
+    (_lines(RANGE, b"Content-Encoding: br"), "an encoded answer"),
+    (b"HTTP/1.1 206\r\nContent-Range: " + LONG, "the server closed early"),
+    (
+        b"HTTP/1.1 200 OK\r\n" + (b"X: " + LONG + b"\r\n") * 20,
+        "the header of the answer is longer than 64 KiB",
+    ),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "the answer's length is not a number"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "the server has 5 bytes, announced are 200"),
+    (_lines(b"Content-Range: bytes 100-199"), "206 of 'bytes 100-199', asked for 100-"),
+    (b"HTTP/1.1 twohundred\r\n\r\n", "the server's answer is not HTTP"),
+    (b"SSH-2.0-OpenSSH\r\n", "the server's answer is not HTTP"),
+    (b"\x15\x03\x01\0\x02\x02\x50", "the server closed early"),
+    (b"HTTP/1.1 302 Found\r\n\r\n", "HTTP 302"),
+    (b"HTTP/1.1 305 X\r\nLocation: http://proxy/\r\n\r\n", "HTTP 305"),
+    (b"HTTP/1.1 101 X\r\n\r\n", "HTTP 101"),
+    (
+        b"HTTP/1.1 302 Found\r\nLocation: /" + b"x" * 4096 + b"\r\n\r\n",
+        "a redirect to a URL of more than 4096 bytes",
+    ),
+    (OSError(errno.ECONNREFUSED), "no server listens there (ECONNREFUSED)"),
+    (OSError(errno.EHOSTUNREACH), "no network, or no way to this address (EHOSTUNREACH)"),
+)
+
+
+def test_the_same_request_and_the_same_outcome_on_every_requests():
+    push = Push("2", "http://files:81/f?a=b", "0" * 32, 200)
+    for script, expected in ANSWERS:
+        if isinstance(script, bytes):
+            script = [script, CLOSED]
+        for library in REQUESTS:
+            with patched(transfer, requests=library), World(script) as network:
+                with installed("errno", network.errno):
+                    found = outcome(push)
+                assert found == expected, (library.__version__, script, found)
+                sock = network.sockets[0]
+                assert sock.closed and len(network.sockets) == 1
+                if sock.sent:
+                    lines = sock.sent.split(b"\r\n")
+                    assert lines[0] == b"GET /f?a=b HTTP/1.1", library.__version__
+                    assert sorted(lines[1:]) == [
+                        b"",
+                        b"",
+                        b"Accept-Encoding: identity",
+                        b"Connection: close",
+                        b"Host: files:81",
+                        b"Range: bytes=100-",
+                        b"User-Agent: ivota/" + ivota.__version__.encode(),
+                    ]
+
+
+def outcome(push):
+    """The bytes that a request brings, or the words of what it fails of."""
+    made = None
+    try:
+        made = Transfer(push, 100, HTTP)
+        buffer = bytearray(64)
+        got = b""
+        while True:
+            n = made.stream.raw.readinto(buffer, 64)
+            if not n:
+                assert n == 0
+                return got
+            got += buffer[:n]
+    except OtaError as error:
+        assert error.again
+        return error.message
+    finally:
+        if made:
+            made.close()
+
+
+def test_a_location_may_be_as_long_as_a_pushed_url():
+    push = Push("2", "http://files/f", "0" * 32, 200)
+    place = b"http://other/" + b"x" * 4083
+    for library in REQUESTS:
+        with patched(transfer, requests=library):
+            with World(
+                [b"HTTP/1.1 307 X\r\nLocation: " + place + b"\r\n\r\n"], [PARTIAL]
+            ) as network:
+                first = Transfer(push, 100, HTTP)
+                made = Transfer(push, 100, HTTP, to=first.url)
+                assert (
+                    network.sockets[1].sent[:4099] == b"GET " + place[12:] + b" HTTP/1.1\r\n"[:12]
+                )
+                made.close()
+
+
 def test_a_redirect_is_ours_to_follow_on_every_requests():
     push = Push("2", "http://files/f", "0" * 32, 200)
     for library in REQUESTS:
         for place in (b"http://other/g", b"/g"):
             moved = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n\r\n"
             with patched(transfer, requests=library), World([moved], [PARTIAL]) as network:
-                first = transfer.Transfer(push, 100, HTTP)
-                made = transfer.Transfer(push, 100, HTTP, url=first.url)
-                assert made.stream.used
+                first = Transfer(push, 100, HTTP)
+                Transfer(push, 100, HTTP, to=first.url)
                 host = "other" if b"other" in place else "files"
                 assert network.lookups == [("files", 80), (host, 80)]
                 assert network.sockets[0].closed
@@ -225,8 +350,8 @@ def test_no_answer_keeps_any_requests_longer_than_its_deadline():
             with patched(transfer, requests=library), World(script, []) as network:
                 start = network.clock.now_ms()
                 with raises(OtaError) as caught:
-                    made = transfer.Transfer(push, 100, HTTP)
-                    transfer.Transfer(push, 100, HTTP, url=made.url)
+                    made = Transfer(push, 100, HTTP)
+                    Transfer(push, 100, HTTP, to=made.url)
                 assert caught.value.again, script
                 assert network.clock.now_ms() - start <= 20000, script
                 assert all(sock.closed for sock in network.sockets)
@@ -261,6 +386,6 @@ def test_a_requests_that_bypasses_the_guard_is_refused():
             name = "socket" if hasattr(library, "socket") else "usocket"
             with patched(transfer, requests=Bypass(library)), patched(library, **{name: network}):
                 with raises(OtaError) as caught:
-                    transfer.Transfer(push, 100, HTTP)
-                assert str(errno.ENOTCONN) in str(caught.value) or "ENOTCONN" in str(caught.value)
+                    Transfer(push, 100, HTTP)
+                assert "a connection of its own" in str(caught.value)
                 assert len(network.sockets) == 2 and network.sockets[0].closed

@@ -1,9 +1,13 @@
 """TLS trusts one authority, and needs the time: it is asked for, nothing goes without it."""
 
 import binascii
+import socket
 
-from ivota import net, secure
-from support import installed, patched, raises, tmp_dir, write_file
+import tls
+from doubles import pki
+
+from ivota import OtaError, net, secure
+from support import Listener, installed, patched, raises, tmp_dir, wait_until, write_file
 
 
 class Time:
@@ -64,28 +68,86 @@ class Context:
         return "wrapped"
 
 
-def test_the_peer_is_verified_against_the_given_authority():
-    der = bytes(range(256)) * 3
-    pem = b"-----BEGIN CERTIFICATE-----\n%s-----END CERTIFICATE-----\n" % binascii.b2a_base64(der)
-    for data in (der, pem, b"Issuer: me\r\n\r\n" + pem.replace(b"\n", b"\r\n"), pem + pem):
-        context = Context()
-        clock = Time()
-        clock.year = 2026
-        with tmp_dir() as path, patched(secure, time=clock, tls=context):
-            write_file(path + "/ca", data)
-            assert secure.wrap("raw", "h", path + "/ca") == "wrapped"
-        assert context.trusted == [der] and context.protocol == 1
-        assert context.wrapped == [("raw", "h", False)]
+def pem(der, kind=b"CERTIFICATE", width=64):
+    text = binascii.b2a_base64(der).strip()
+    lines = [text[at : at + width] for at in range(0, len(text), width)]
+    return b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (kind, b"\n".join(lines), kind)
 
 
-def test_without_an_authority_there_is_no_connection():
+def trusted(data):
+    """What is loaded from a file with `data`, certificate by certificate."""
+    context = Context()
     clock = Time()
     clock.year = 2026
-    context = Context()
     with tmp_dir() as path, patched(secure, time=clock, tls=context):
-        with raises(OSError):
-            secure.wrap("raw", "h", path + "/gone")
-        assert not context.wrapped
+        write_file(path + "/ca", data)
+        assert secure.wrap("raw", "h", path + "/ca") == "wrapped"
+    assert context.protocol == 1 and context.wrapped == [("raw", "h", False)]
+    return context.trusted
+
+
+def test_every_certificate_of_a_file_is_trusted():
+    one, two = bytes(range(256)) * 3, bytes(range(255, -1, -1))
+    for data, expected in (
+        (one, [one]),
+        (pem(one), [one]),
+        (b"Issuer: me\r\n\r\n" + pem(one).replace(b"\n", b"\r\n"), [one]),
+        (pem(one) + pem(two), [one, two]),
+        (b"# two roots\n" + pem(one, width=4096) + b"\nand\n" + pem(two) + b"end", [one, two]),
+        (pem(one, b"PRIVATE KEY") + pem(two, b"X509 CERTIFICATE").strip(), [two]),
+    ):
+        assert trusted(data) == expected
+
+
+def test_a_server_of_either_authority_is_reached():
+    clock = Time()
+    clock.year = 2026
+    for first, second in ((pki.CA, pki.OTHER_CA), (pki.OTHER_CA, pki.CA)):
+        with tmp_dir() as path, patched(secure, time=clock):
+            write_file(path + "/ca", pem(first) + pem(second))
+            with Listener() as server:
+                client, peer = server.pair()
+                client.setblocking(False)
+                context = tls.SSLContext(tls.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(pki.CERT, pki.KEY)
+                far = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+                near = secure.wrap(client, "board.test", path + "/ca")
+                wait_until(lambda ends=(near, far): passes(*ends))
+                near.close()
+                far.close()
+
+
+def passes(near, far):
+    """Whether a byte comes through; the handshake goes on with each call."""
+    near.write(b"x")
+    return far.read(1) == b"x"
+
+
+def test_certificates_that_cannot_be_read():
+    clock = Time()
+    clock.year = 2026
+    good = pem(pki.CA)
+    for data, words in (
+        (None, "no certificate can be read at "),
+        (b"", "certificate 1 of "),
+        (b"no certificate", "certificate 1 of "),
+        (pki.CA[:-9], "certificate 1 of "),
+        (pem(pki.CA[:-9]), "certificate 1 of "),
+        (good + pem(pki.OTHER_CA[:-9]), "certificate 2 of "),
+        (good + good[:-40], "certificate 2 of "),
+        (good + pem(b"\x30\x03\x02\x01\x05"), "certificate 2 of "),
+    ):
+        with tmp_dir() as path, patched(secure, time=clock):
+            if data is not None:
+                write_file(path + "/ca", data)
+            try:
+                secure.wrap(socket.socket(), "h", path + "/ca")
+            except OtaError as error:
+                assert error.code == -5 and not error.again
+                assert words in error.message and "/ca" in error.message
+                assert words[0] == "n" or error.message.endswith("is damaged")
+            else:
+                raise AssertionError("taken: %s" % data)
 
 
 def test_the_clock_is_set_first():

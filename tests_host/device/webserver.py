@@ -2,6 +2,9 @@
 
 from broker import Network, Socket
 
+from ivota import response, transfer
+from ivota.url import follow
+
 
 def answer(status="200 OK", body=b"", **fields):
     """An answer; a field's name has `_` for `-`, and one given as None is left out."""
@@ -11,6 +14,32 @@ def answer(status="200 OK", body=b"", **fields):
         if fields[name] is not None:
             lines.append("%s: %s" % (name.replace("_", "-"), fields[name]))
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Transfer:
+    """A request and the head of its answer, as an update makes them.
+
+    `url` is then where a redirect leads; without one `stream.raw` has the bytes of `push`, `skip`
+    of them before `offset`.
+    """
+
+    def __init__(self, push, offset, http, etag=None, to=None):
+        self.url = None
+        etag = etag if offset else None
+        where = to or push.url
+        self.stream = transfer.send_request(where, offset, http, etag, bool(to))
+        going_on = False
+        try:
+            location, self.skip, self.etag = response.read(self.stream, offset, push.size, etag)
+            if location:
+                self.url = follow(where, location)
+            going_on = not location
+        finally:
+            if not going_on:
+                self.close()
+
+    def close(self):
+        self.stream.close()
 
 
 class _Socket(Socket):

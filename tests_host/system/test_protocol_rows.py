@@ -182,7 +182,7 @@ def test_a_slow_server_that_ignores_range(application, wire, server, firmware):
 
 def test_a_server_that_resumes_elsewhere_than_asked(application, wire, server, firmware):
     data = firmware()
-    url = server.add(FILE, data, [Step(start=0), Step(start=25_001)])
+    url = server.add(FILE, data, [Step(start=30_000), Step(start=25_001)])
     board = application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)})
     wire.start(board)
     wire.push("0.2", url, data)

@@ -1,23 +1,35 @@
 """Sockets in memory, under a virtual clock, with the habits of a port.
 
-On esp32 (as on esp8266 and rp2) `setblocking(True)` removes a timeout for ever, and a timeout
-below 0.1 s does not wait at all. On unix the timeout stays: code that hangs on a board passes
-there. A wait that nothing can end raises `Hang`, which no library catches.
+On esp32 (as on esp8266 and rp2) `setblocking(True)` removes a timeout for ever. On unix the
+timeout stays: code that hangs on a board passes there. A wait that nothing can end raises `Hang`,
+which no library catches. Other habits of esp32 (ports/esp32/modsocket.c, and lwIP below it):
+
+- a timeout is waited for in slices of 0.1 s, one more than fit into it; one below 0.1 s waits once
+  and reports EWOULDBLOCK, as a socket does that may not wait
+- a refused connection is a reset; a poll reports it (POLLHUP) only if it was asked for that
+- closing fails after a call that failed
+- errors have newlib's numbers: `network.errno` is the port's module; on CPython alone, for
+  MicroPython compiles the numbers of its own port into what it reads as source
 
     network = Network([b"HTTP/1.0 200 OK\\r\\n\\r\\n", 500, b"late", CLOSED], port="esp32")
     library.socket = network
 
 A script is what the peer sends: bytes, or a number of milliseconds before what follows comes, or
 an OSError that a receive raises, or CLOSED. Behind its last item nothing comes. A script that is
-an OSError is raised by `connect`.
+an OSError is why there is no connection: `connect` raises it, or on a socket that does not block,
+the next call.
 """
 
 import errno
 
-from support import Clock
+from doubles import esp32_errno as newlib
+from support import WHERE, Clock
+
+esp32_errno = newlib if WHERE == "cpython" else errno
 
 CLOSED = "closed"
-POLLIN, POLLOUT, POLLHUP = 1, 4, 16
+POLLIN, POLLOUT, POLLERR, POLLHUP = 1, 4, 8, 16
+_SLICE_MS = 100
 
 
 class Hang(BaseException):
@@ -27,8 +39,11 @@ class Hang(BaseException):
 class FakeSocket:
     def __init__(self, script, port, clock):
         self._script = script
-        self._port = port
+        self._esp32 = port == "esp32"
+        self._errno = esp32_errno if self._esp32 else errno
         self._clock = clock
+        self._failed = False  # whether a call has failed
+        self._refused = None  # why there is no connection
         self._queue = None  # [time in ms at which it is there, bytes or CLOSED or OSError]
         self._timeout_ms = None  # None: for ever
         self._blocking = True
@@ -58,25 +73,38 @@ class FakeSocket:
 
     def connect(self, address):
         self._usable()
-        if isinstance(self._script, OSError):
-            raise self._script
         self.address = address
-        self._queue = []
-        self.push(*self._script)
+        if isinstance(self._script, OSError):
+            error = self._script
+            if self._esp32 and error.errno == errno.ECONNREFUSED:
+                error = OSError(errno.ECONNRESET)
+            # That there is no way to a host is known at once.
+            if self._blocking or error.errno == errno.EHOSTUNREACH:
+                self._fail(error)
+            self._refused = error
+            self._queue = [[self._clock.now_ms(), error]]
+        else:
+            self._queue = []
+            self.push(*self._script)
         if not self._blocking:
-            raise OSError(errno.EINPROGRESS)
+            raise OSError(self._errno.EINPROGRESS)
+
+    def _fail(self, error):
+        """Raise an error of this interpreter with the number that the port has for it."""
+        self._failed = True
+        name = errno.errorcode.get(error.errno)
+        raise OSError(getattr(self._errno, name)) if hasattr(self._errno, name or "") else error
 
     def settimeout(self, seconds):
         self._usable()
         self.timeouts.append(seconds)
-        least = 0.1 if self._port == "esp32" else 0
-        self._blocking = seconds is None or seconds > 0 and seconds >= least
+        self._blocking = seconds is None or seconds > 0
         self._timeout_ms = None if seconds is None or not self._blocking else int(seconds * 1000)
 
     def setblocking(self, flag):
         self._usable()
         self._blocking = bool(flag)
-        if flag and self._port == "esp32":
+        if flag and self._esp32:
             self._timeout_ms = None
 
     def setsockopt(self, *_):
@@ -84,10 +112,12 @@ class FakeSocket:
 
     def close(self):
         self.closed = True
+        if self._failed and self._esp32:
+            raise OSError(self._errno.ENOTCONN)
 
     def _usable(self):
         if self.closed:
-            raise OSError(errno.EBADF)
+            raise OSError(self._errno.EBADF)
 
     def _next_ms(self):
         """Milliseconds until something comes; None if nothing ever will."""
@@ -95,11 +125,11 @@ class FakeSocket:
             return None
         return max(0, self._queue[0][0] - self._clock.now_ms())
 
-    def _receive(self, n):
+    def _receive(self, n, to_line_end=False):
         """One receive of the port's: a byte or more, b"" at the end, None when it may not wait."""
         self._usable()
         if self._queue is None:
-            raise OSError(errno.ENOTCONN)
+            self._fail(OSError(errno.ENOTCONN))
         wait = self._next_ms()
         if wait is None or wait:
             if not self._blocking:
@@ -107,15 +137,22 @@ class FakeSocket:
             if self._timeout_ms is None:
                 if wait is None:
                     raise Hang("a receive without a timeout, and nothing comes")
-            elif wait is None or wait > self._timeout_ms:
-                self._clock.advance_ms(self._timeout_ms)
-                raise OSError(errno.ETIMEDOUT)
+            most = self._timeout_ms
+            if self._esp32 and most is not None:
+                most = (most // _SLICE_MS + 1) * _SLICE_MS
+            if most is not None and (wait is None or wait > most):
+                self._clock.advance_ms(most)
+                if self._timeout_ms < _SLICE_MS and self._esp32:
+                    return None
+                raise OSError(self._errno.ETIMEDOUT)
             self._clock.advance_ms(wait)
         item = self._queue[0][1]
         if item is CLOSED:
             return b""
         if isinstance(item, OSError):
-            raise item
+            self._fail(item)
+        if to_line_end:
+            n = min(n, item.find(b"\n") + 1 or n)
         data = item[:n]
         if len(item) > n:
             self._queue[0][1] = item[n:]
@@ -127,11 +164,11 @@ class FakeSocket:
         self.reads.append(n)
         out = b""
         while n < 0 or len(out) < n:
-            data = self._receive(1 if to_line_end else 4096 if n < 0 else n - len(out))
+            data = self._receive(4096 if n < 0 else n - len(out), to_line_end)
             if data is None:
                 return out or None
             out += data
-            if not data or to_line_end and data == b"\n":
+            if not data or to_line_end and data[-1:] == b"\n":
                 break
         return out
 
@@ -151,13 +188,15 @@ class FakeSocket:
     def recv(self, n):
         data = self._receive(n)
         if data is None:
-            raise OSError(errno.EAGAIN)
+            raise OSError(self._errno.EAGAIN)
         return data
 
     def write(self, data, n=None):
         self._usable()
         if self._queue is None:
-            raise OSError(errno.ENOTCONN)
+            self._fail(OSError(errno.ENOTCONN))
+        if self._refused:
+            self._fail(self._refused)
         if isinstance(data, str):
             data = data.encode()
         data = bytes(data) if n is None else bytes(data)[:n]
@@ -166,14 +205,16 @@ class FakeSocket:
 
     send = write
 
-    def events(self):
-        """What poll would see now."""
+    def events(self, mask):
+        """What a poll with this mask would see now."""
         if self.closed:
             return 32
         events = POLLOUT if self._queue is not None else 0
         if self._queue and not self._next_ms():
             events |= POLLIN
-        return events
+            if isinstance(self._queue[0][1], OSError):
+                events |= POLLHUP if self._esp32 else POLLERR | POLLHUP
+        return events & (mask if self._esp32 else mask | POLLERR | POLLHUP)
 
 
 class FakePoll:
@@ -197,9 +238,7 @@ class FakePoll:
         self._masks = [entry for entry in self._masks if entry[0] is not sock]
 
     def _ready(self):
-        return [
-            (s, s.events() & (mask | 56)) for s, mask in self._masks if s.events() & (mask | 56)
-        ]
+        return [(s, s.events(mask)) for s, mask in self._masks if s.events(mask)]
 
     def poll(self, timeout=-1):
         found = self._ready()
@@ -228,6 +267,7 @@ class Network:
         self.clock = clock or Clock()
         self._scripts = list(scripts)
         self._port = port
+        self.errno = esp32_errno if port == "esp32" else errno
         self.lookups = []
         self.sockets = []
 

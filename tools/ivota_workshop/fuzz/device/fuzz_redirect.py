@@ -1,8 +1,7 @@
 """A Location: the input is the URL that was asked, and in the next line the server's."""
 
 from ivota import OtaError
-from ivota.answers import follow
-from ivota.transfer import split_url
+from ivota.url import follow, split_url
 
 reference = None  # the host that the host's library would ask next
 
@@ -14,7 +13,7 @@ def check(data):
     except (OtaError, ValueError):
         return "no URL"
     try:
-        led = follow(parts, location.strip())
+        led = follow(url, location.strip())
     except OtaError as error:
         assert error.code == -1 and error.again and parts[0]
         return "refused"

@@ -1,7 +1,7 @@
 """A URL of a push: where a board would connect to, and what it would ask for there."""
 
 from ivota import OtaError
-from ivota.transfer import split_url
+from ivota.url import split_url
 
 reference = None  # (host, port) as the host's library has it
 

@@ -1,5 +1,7 @@
 """A bundle: a ROMFS image that is examined, then mounted."""
 
+from ivota_tools.firmware import romfs
+
 from .. import archives
 from ..archives import FILE, POINTER, Node, bundle, facts, file, folder, image, integer
 from ..target import Bound, Mistake, Target
@@ -43,8 +45,8 @@ def seeds() -> dict[str, bytes]:
         "deep": image(FIRST + file("app.py", APP) + deep),
         "length-huge": image(FIRST + file("app.py", APP), 1 << 27),
         "length-of-five-bytes": image(FIRST, 1 << 34),
-        "length-without-end": archives.romfs.MAGIC + b"\x80" * 40,
-        "length-padded": archives.romfs.MAGIC + b"\x80" + whole[3:],
+        "length-without-end": romfs.MAGIC + b"\x80" * 40,
+        "length-padded": romfs.MAGIC + b"\x80" + whole[3:],
         "inner-length-huge": image(FIRST + integer(FILE) + integer(1 << 27) + b"\x06app.py"),
         "inner-length-short": image(FIRST + integer(FILE) + integer(3) + b"\x06app.py\x02\x00"),
         "facts-a-list": bundle(FILES, b"[]"),

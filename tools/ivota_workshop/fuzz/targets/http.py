@@ -86,7 +86,12 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="an HTTP answer: status, headers, Content-Range, Location, Retry-After",
-    code=("lib/ivota/transfer.py", "lib/ivota/answers.py", "lib/ivota/net.py"),
+    code=(
+        "lib/ivota/transfer.py",
+        "lib/ivota/response.py",
+        "lib/ivota/answers.py",
+        "lib/ivota/net.py",
+    ),
     seeds=seeds,
     lines=Bound(20_000, 60),
     words=(
@@ -105,19 +110,19 @@ TARGET = Target(
             "any part will do",
             (
                 (
-                    "lib/ivota/transfer.py",
-                    'if not found.encode().startswith(b"bytes %d-" % offset):',
-                    "if False:",
+                    "lib/ivota/response.py",
+                    "or not int(first) <= offset <= int(last)",
+                    "or False",
                 ),
             ),
         ),
         Mistake(
             "any length will do",
-            (("lib/ivota/transfer.py", "if int(total) != size:", "if False:"),),
+            (("lib/ivota/response.py", "and int(total) != size:", "and False:"),),
         ),
         Mistake(
             "any status is a part",
-            (("lib/ivota/transfer.py", "if status not in (200, 206):", "if status > 400:"),),
+            (("lib/ivota/response.py", "if status not in (200, 203, 206):", "if status > 400:"),),
         ),
     ),
 )

@@ -48,7 +48,7 @@ def reference(url: str, location: str) -> str | None:
 
 TARGET = Target(
     about="a redirect's Location",
-    code=("lib/ivota/answers.py", "lib/ivota/transfer.py"),
+    code=("lib/ivota/url.py",),
     seeds=seeds,
     reference=reference,
     words=("http:", "https:", "HTTP:", "//", "://", "@", ":", "?", "#", ".."),
@@ -57,7 +57,7 @@ TARGET = Target(
             "from https to http",
             (
                 (
-                    "lib/ivota/answers.py",
+                    "lib/ivota/url.py",
                     'if secure and location[:6].lower() != "https:":',
                     "if False:",
                 ),
@@ -65,7 +65,7 @@ TARGET = Target(
         ),
         Mistake(
             "two slashes are a path",
-            (("lib/ivota/answers.py", 'if location[:2] == "//":', "if False:"),),
+            (("lib/ivota/url.py", 'if location[:2] == "//":', "if False:"),),
         ),
     ),
 )

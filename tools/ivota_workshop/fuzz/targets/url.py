@@ -59,16 +59,16 @@ def reference(url: str) -> tuple[str, int] | None:
 
 TARGET = Target(
     about="a push's URL",
-    code=("lib/ivota/transfer.py",),
+    code=("lib/ivota/url.py",),
     seeds=seeds,
     reference=reference,
     words=("http://", "https://", "@", "://", ":65535", ":0", "#", "?", "\\r\\n", "%2f"),
     mistakes=(
-        Mistake("credentials pass", (("lib/ivota/transfer.py", '        or b"@" in host\n', ""),)),
+        Mistake("credentials pass", (("lib/ivota/url.py", '        or b"@" in host\n', ""),)),
         Mistake(
             "a blank ends the line",
-            (("lib/ivota/transfer.py", "min(url) <= 32", "min(url) < 32"),),
+            (("lib/ivota/url.py", "min(url) <= 32", "min(url) < 32"),),
         ),
-        Mistake("any port", (("lib/ivota/transfer.py", " and 0 < int(port) < 65536", ""),)),
+        Mistake("any port", (("lib/ivota/url.py", " and 0 < int(port) < 65536", ""),)),
     ),
 )

@@ -1,0 +1,26 @@
+"""What an OSError of the network means, in words."""
+
+import errno
+
+# The module `errno` lacks these. Their numbers are Linux's, or those of newlib, which esp32 has.
+_NEWLIB = errno.ETIMEDOUT == 116
+_ENETDOWN, _ENETUNREACH = (115, 114) if _NEWLIB else (100, 101)
+_EPIPE = 32
+
+
+def words(error):
+    """The words with the error's name, or None for any other error."""
+    number = error.errno
+    if number == -1:  # what umqtt raises at the end of the stream
+        return "the peer closed the connection"
+    if number == errno.ETIMEDOUT:
+        text = "no answer in time"
+    elif number == errno.ECONNREFUSED:
+        text = "no server listens there"
+    elif number in (errno.EHOSTUNREACH, _ENETUNREACH, _ENETDOWN):
+        text = "no network, or no way to this address"
+    elif number in (errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, _EPIPE):
+        text = "the connection broke"
+    else:
+        return None
+    return "%s (%s)" % (text, errno.errorcode.get(number, "errno %d" % number))

@@ -1,0 +1,52 @@
+"""URLs: where a push's leads, and a redirect's."""
+
+from micropython import const
+
+from ivota import OtaError, again
+
+_FAILED = const(-5)
+
+
+def split_url(url):
+    """(whether TLS, host, port, path with query) of an http or https URL.
+
+    Raises `OtaError` for any other, with credentials, without a host, or with a character that
+    would end the request line.
+    """
+    url = url.encode()  # each short text here would stay in the heap, and each character too
+    scheme, _, rest = url.partition(b"://")
+    scheme = scheme.lower()
+    secure = scheme == b"https"
+    place = rest
+    for mark in (b"/", b"?", b"#"):
+        place = place.partition(mark)[0]
+    host, _, port = place.partition(b":")
+    if (
+        not (secure or scheme == b"http")
+        or min(url) <= 32
+        or max(url) > 126
+        or not host
+        or b"@" in host
+        or port
+        and not (port.isdigit() and 0 < int(port) < 65536)
+    ):
+        raise OtaError(_FAILED, "the URL is not a plain http or https one")
+    path = rest[len(place) :].partition(b"#")[0].decode()
+    if path[:1] != "/":
+        path = "/" + path
+    return secure, host.decode(), int(port) if port else (443 if secure else 80), path
+
+
+def follow(url, location):
+    """The absolute URL to which `location` leads from `url`; never from https to http."""
+    secure, host, port, path = split_url(url)
+    scheme = "https:" if secure else "http:"
+    if location[:2] == "//":
+        location = scheme + location
+    elif ":" not in location.split("?")[0].split("/")[0]:
+        if location[:1] != "/":
+            location = path.split("?")[0].rpartition("/")[0] + "/" + location
+        location = "%s//%s:%d%s" % (scheme, host, port, location)
+    if secure and location[:6].lower() != "https:":
+        raise again("a redirect from https to http")
+    return location
