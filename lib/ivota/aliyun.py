@@ -45,6 +45,19 @@ def ask(client):
     """
     more = {"version": "1.0", "method": "thing.ota.firmware.get"}
     client.enqueue("ask", _message({}, more))
+    client.asked = str(_last)
+
+
+def is_answer(message, _version, asked):
+    """Whether `message` is the cloud's answer to the question with the id `asked`.
+
+    A push has an id of its own, and 1000 for its code.
+    """
+    return (
+        message.get("code") in (200, "200")
+        and isinstance(message.get("data"), dict)
+        and str(message.get("id")) == asked
+    )
 
 
 def update_firmware(message):

@@ -11,6 +11,7 @@ _FAILED = const(-5)
 _BURN_MS = const(600000)  # how long a new push waits for the application to say how burning went
 _ANSWER_MS = const(2000)  # how long the cloud may take to answer a report with a push
 _EVENTS = const(2048)  # characters kept
+_TRIAL_REPORT_S = const(20)  # at most, between two reports of the version in a trial
 
 
 class Client:
@@ -52,14 +53,15 @@ class Client:
         self._hook = log
         self.dialect = once(config["dialect"])  # another than `messages` stays beside it
         self.link = Link(config, self)
-        self._confirmed = config["trial"]["confirm"] == "cloud"
+        self._confirmed = config["trial"]["confirm"] != "application"
+        self.asked = None  # the id of the dialect's last question
         self._progress = None  # what `update_progress` was told, from whatever thread
         self.queue = []  # (key, message) that the cloud has yet to get, the first to be sent first
         self._sending = None  # the entry of the queue that waits for its PUBACK
         self.job = None  # the update that is under way
         self.next = None  # a push that came in since
         self.burning = None  # the firmware that the application has
-        self.trial = None  # of the version, or of the configuration: until the cloud is reached
+        self.trial = None  # of the version, or of the configuration: until the cloud answers
         if state.trial or state.ended:
             self.trial = once("trial").Trial(self, config["trial"]["limit_s"])
         if state.outbox:
@@ -184,7 +186,7 @@ class Client:
         self._progress = (state, code, message)
 
     def confirm(self):
-        """End the trial of the version that runs, where `trial.confirm` is "application"."""
+        """Agree to the version on trial, where `trial.confirm` is "application"."""
         self._confirmed = True
 
     def log(self, level, event, **fields):
@@ -221,7 +223,7 @@ class Client:
         if entry[0] == "final" and self.state.outbox:
             once("persist").sent(self.state)
         elif entry[0] == "version" and self.trial:
-            self.trial.reached = True
+            self.trial.acked = True
 
     def on_message(self, payload):
         """Take in a message; no work is done here, because umqtt answers the broker after it."""
@@ -254,7 +256,11 @@ class Client:
         return text
 
     def _interval_ms(self):
-        return int(self.config["report_interval_s"] * 1000)
+        seconds = self.config["report_interval_s"]
+        # Its answers have QoS 0: one may be lost, and a trial waits for it.
+        if self.trial and not self.trial.answered:
+            seconds = min(seconds, _TRIAL_REPORT_S)
+        return int(seconds * 1000)
 
     def send(self):
         """Send what is first in the queue; the broker must not owe an acknowledgement."""

@@ -63,8 +63,8 @@ def check(found):
     for name in ("port", "keepalive_s"):
         if not 1 <= mqtt[name] <= 65535 or type(mqtt[name]) is float:
             raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)
-    if config["trial"]["confirm"] not in ("cloud", "application"):
-        raise ConfigError("trial.confirm must be one of cloud, application")
+    if config["trial"]["confirm"] not in ("cloud", "broker", "application"):
+        raise ConfigError("trial.confirm must be one of cloud, broker, application")
     if config["dialect"] != "messages":
         once("dialect").set_topics(config, found, ConfigError)
     topics = config["topics"]

@@ -1,10 +1,29 @@
-"""What became of a trial, looked at once, at the start after it; then it leaves the heap."""
+"""What became of a trial that was given up: said when its time is over, and at the next start."""
 
 from micropython import const
 
 from ivota import once
 
 _FAILED = const(-5)
+
+
+def in_vain(client, runs, reached, acked):
+    """Give up the trial whose time is over, and end the client for a restart.
+
+    `runs`: whether the version on trial is the one that runs; `reached`: whether the cloud was;
+    `acked`: whether the broker has taken a report. Raises OSError when the flash fails.
+    """
+    if not runs:
+        why = "version %s runs in its place" % client.version
+    elif reached:
+        why = "the application did not call confirm()"
+    elif acked:
+        why = "the broker took the reports, but the cloud did not answer"
+    else:
+        why = "the broker was not reached"
+    once("outcome").roll_back(client.state, "the trial was not confirmed in time: " + why)
+    client.restart = True
+    client.exit()
 
 
 def begin(client):

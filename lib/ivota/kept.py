@@ -29,16 +29,20 @@ def usable(log):
         paths.reverse()
         mark = None
     limits = []
+    clouds = []
     for path in list(paths):
         try:
-            limits.append(once("config").check(read(path))["trial"]["limit_s"])
+            config = once("config").check(read(path))
+            limits.append(config["trial"]["limit_s"])
+            clouds.append((config["mqtt"]["host"], config["dialect"]))
         except ValueError as error:  # a module that is loaded again has another ConfigError
             log("error", "config_refused", path=path, why=error)
             why = error
             paths.remove(path)
     if not paths:
         raise why
-    return paths, (mark, max(limits)) if mark or paths[1:] else None
+    moved = len(clouds) < 2 or clouds[0] != clouds[1]
+    return paths, (mark, max(limits), moved) if mark or paths[1:] else None
 
 
 def read(path, log=None):
@@ -70,11 +74,17 @@ def _mark():
         return None
 
 
-def keep(client, path, mark):
-    """Keep /ivota.json, unless it is not the one that reached the cloud."""
+def keep(client, path, mark, silent):
+    """Keep /ivota.json, unless it is not the one that reached the cloud.
+
+    With `silent` nothing is known of whether this cloud answers.
+    """
     if path != GIVEN or mark != _mark():
         return
     try:
+        if silent and client.state.answered:
+            client.state.answered = False
+            once("persist").save(client.state)
         jsonfile = once("jsonfile")
         jsonfile.save(KEPT, {"config": jsonfile.load(GIVEN), "mark": mark})
     except (OSError, MemoryError) as error:
@@ -86,15 +96,18 @@ class ConfigTrial:
 
     It is the client's `trial` until the cloud is reached, and the other one behind it. Then the
     configuration that reached it is kept; `mark` is None where /ivota.json is not to be. Until
-    then the other one of `paths` is tried every `limit_s`.
+    then the other one of `paths` is tried every `limit_s`. With `moved` the cloud may be another
+    one than before, which may never answer: the broker's acknowledgement is enough.
     """
 
-    def __init__(self, client, paths, mark, limit_s):
-        self.reached = False  # whether the cloud has acknowledged the version that runs
+    def __init__(self, client, paths, mark, limit_s, moved):
+        self.acked = False  # whether the broker has taken a report of the version that runs
+        self.answered = False  # whether the cloud has answered one
         self._client = client
         self._trial = client.trial  # of the version
         self._paths = paths
         self._mark = mark
+        self._moved = moved
         self._limit_ms = int(min(limit_s, 86400) * 1000)
         self._begun = time.ticks_ms()
 
@@ -102,11 +115,15 @@ class ConfigTrial:
         """What takes its place in the next step: itself until the cloud is reached."""
         client = self._client
         if self._trial:
-            self._trial.reached = self.reached
+            self._trial.acked = self.acked
+            self._trial.answered = self.answered
             self._trial = self._trial.step(confirmed)
-        if self.reached:
+        enough = self._moved or not client.state.answered
+        if not enough:
+            enough = client.config["trial"]["confirm"] == "broker"
+        if self.answered or self.acked and enough:
             if self._mark:
-                keep(client, self._paths[0], self._mark)
+                keep(client, self._paths[0], self._mark, self._moved and not self.answered)
             return self._trial
         if (
             len(self._paths) > 1
@@ -114,6 +131,7 @@ class ConfigTrial:
             and time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms
         ):
             self._begun = time.ticks_ms()
+            self.acked = self.answered = False
             self._paths.reverse()
             once("switch").switch(client, self._paths[0])
         return self

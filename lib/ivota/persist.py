@@ -18,6 +18,16 @@ def sent(state):
     save(state)
 
 
+def answered(state):
+    """The cloud has answered a report of the version, for the first time."""
+    state.answered = True
+    if not state.trial:  # the end of which is a write anyway
+        try:
+            save(state)
+        except OSError:  # the first answer after the next start is noted
+            pass
+
+
 def died(state, error):
     """Keep what the version on trial died of, for the report when its chances are used up."""
     state.trial["died"] = describe(error)[:100]

@@ -17,7 +17,7 @@ _MOST = const(256)  # bytes of each: the state, which has a limit, may have it t
 def take(client, payload):
     """Act on a message: refuse a push, renew the URL of what is under way, or have it next."""
     try:
-        push = read(payload, client.dialect)
+        push = read(payload, client.dialect, client)
     except OtaError as error:
         client.log("warning", "push_refused", why=error.message)
         if error.version:
@@ -40,16 +40,23 @@ def take(client, payload):
         client.next = push
 
 
-def read(payload, dialect=messages):
+def read(payload, dialect=messages, client=None):
     """A `Push` out of a message from the cloud, or None for one that is not about an update.
 
     What another dialect than `messages` says is put into its words first. Raises ValueError for
     what is not JSON, and `OtaError` (with the attribute `version`, where one could be read) for
-    an `update_firmware` that can't be followed.
+    an `update_firmware` that can't be followed. The `client` is told of an answer to its report
+    of the version.
     """
     message = json.loads(payload)
-    if isinstance(message, dict) and dialect is not messages:
-        message = dialect.update_firmware(message)
+    if isinstance(message, dict):
+        if client and dialect.is_answer(message, client.version, client.asked):
+            if client.trial:
+                client.trial.answered = True
+            if not client.state.answered:
+                once("persist").answered(client.state)
+        if dialect is not messages:
+            message = dialect.update_firmware(message)
     if not isinstance(message, dict) or message.get("type") != "update_firmware":
         return None
     version = message.get("version")

@@ -11,6 +11,7 @@ _KINDS = (
     (dict, ("trial", "ended", "sums")),
     (list, ("rejected", "failures", "tries")),
     (int, ("sequence", "starts", "power_boots", "worn_until", "armed")),
+    (bool, ("answered",)),
 )
 
 
@@ -20,8 +21,9 @@ class State:
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
     `outbox` a final report that the cloud has not acknowledged, `sums` the MD5 of bundles by
-    their path, for boot.py, `armed` which watchdog is armed (startup). What is not set, or junk,
-    is None; numbers are 0, lists empty.
+    their path, for boot.py, `armed` which watchdog is armed (startup), `answered` whether the
+    cloud answers reports of the version. What is not set, or junk, is None; numbers are 0, lists
+    empty.
     """
 
     path = PATH

@@ -6,16 +6,19 @@ from ivota import describe, once
 
 
 class Trial:
-    """Confirms the version that runs once the cloud is reached, or gives it up in time.
+    """Confirms the version that runs once the cloud answers it, or gives it up in time.
 
-    `limit_s` is how long the cloud may take. What boot.py ended is put into the outbox at once.
+    `limit_s` is how long the cloud may take. A cloud that has never answered a report of the
+    version is reached once the broker has taken one. What boot.py ended is put into the outbox at
+    once.
     """
 
     def __init__(self, client, limit_s):
         self._client = client
         self._limit_ms = int(limit_s * 1000)
         self._begun = time.ticks_ms()
-        self.reached = False  # whether the cloud has acknowledged the version that runs
+        self.acked = False  # whether the broker has taken a report of the version that runs
+        self.answered = False  # whether the cloud has answered one
         state = client.state
         try:
             if state.ended or "slot" in state.trial:
@@ -33,7 +36,11 @@ class Trial:
             return None
         # Where the bundle did not start, what runs is not what is on trial.
         runs = client.version == trial["version"]
-        if self.reached and confirmed and runs or "provisional" in trial:
+        by_broker = client.config["trial"]["confirm"] == "broker"
+        reached = self.answered or self.acked and (by_broker or not state.answered)
+        if reached and confirmed and runs or "provisional" in trial:
+            if by_broker and not self.answered:
+                state.answered = False  # the next version may be confirmed without an answer, too
             text = client.dialect.report_progress("done", trial["version"], echo=trial.get("echo"))
             if trial.get("slot") and not once("image").confirm(client, text):
                 return self
@@ -45,9 +52,7 @@ class Trial:
             client.log("info", "confirmed", version=trial["version"])
             return None
         if time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms:
-            once("outcome").roll_back(state, "the trial was not confirmed in time")
-            client.restart = True
-            client.exit()
+            once("ended").in_vain(client, runs, reached, self.acked)
         return self
 
 

@@ -216,6 +216,11 @@ class World:
     def push(self, *args, **more):
         self.made.link.inbox.append(push_of(*(args or (self.data,)), **more))
 
+    def answer(self, version="0.1", **more):
+        """The cloud answers a report of this version."""
+        said = {"type": "report_version_rsp", "result_code": 0, "result_msg": "success"}
+        self.made.link.inbox.append(json.dumps(dict(said, version=version, **more)).encode())
+
     def spin(self, seconds=3, until=None, pace_ms=0):
         """Step as `run` does, for so long or until a condition holds; `pace_ms` is how long the
         application keeps the processor whenever there is nothing to do."""

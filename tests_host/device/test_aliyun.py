@@ -4,7 +4,7 @@ import json
 
 from clientworld import FakeLink, World, push_of
 
-from ivota import OtaError, aliyun, credentials, pushes
+from ivota import OtaError, aliyun, credentials, jsonfile, pushes
 from ivota import client as client_module
 from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from support import patched, raises
@@ -173,6 +173,32 @@ def test_an_expired_url_is_asked_for_again():
         world.spin()
         assert [url for url, _, _ in world.requests] == ["http://h/f", "http://h/new"]
         assert len(world.got) == 1
+
+
+def test_what_answers_a_question():
+    reply = {"id": "7", "code": 200, "data": {}, "message": "success"}
+    assert aliyun.is_answer(reply, "0.1", "7")
+    assert aliyun.is_answer(dict(upgrade_of(b"abc", code=200), id="7"), "0.1", "7")
+    assert not aliyun.is_answer(dict(upgrade_of(b"abc"), id="7"), "0.1", "7")
+    for changed in ({"id": "8"}, {"code": 500}, {"data": None}, {"id": None}):
+        assert not aliyun.is_answer(dict(reply, **changed), "0.1", "7")
+    assert not aliyun.is_answer(reply, "0.1", None)
+
+
+def test_a_trial_waits_for_the_answer_to_a_question():
+    trial = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10]}
+    with World() as world, patched(client_module, Link=AliyunLink):
+        jsonfile.save(world.path + "/state.json", {"trial": trial, "answered": True})
+        client = world.client(version="0.2", config={"dialect": "aliyun"})
+        link = client.link
+        world.spin(5)
+        link.inbox.append(json.dumps(upgrade_of(world.data, version="0.3")))
+        world.spin(5)
+        assert client.state.trial and steps(link) == []
+        asked = [message["id"] for topic, message in link.sent if topic == GET][-1]
+        link.inbox.append(json.dumps({"id": asked, "code": 200, "data": {}}))
+        world.spin(1)
+        assert not client.state.trial and (100, "done") in steps(link)
 
 
 def test_a_failure_is_kept_until_it_is_acknowledged():

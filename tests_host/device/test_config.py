@@ -306,8 +306,8 @@ def test_every_key_misspelled_is_an_error():
         assert path + "_" in error_of(with_key(path + "_", value))
 
 
-def test_confirm_has_two_values():
-    assert "cloud, application" in error_of(with_key("trial.confirm", "server"))
+def test_confirm_has_three_values():
+    assert "cloud, broker, application" in error_of(with_key("trial.confirm", "server"))
     assert "trial.confirm" in error_of(with_key("trial.confirm", 1))
 
 

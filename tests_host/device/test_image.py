@@ -191,7 +191,9 @@ def test_an_image_that_does_not_reach_the_cloud_goes_back():
         board.boot()
         assert board.esp32.running == "ota_0"
         board.spin(1)
-        assert board.finals() == [("fail", "-5", "the trial was not confirmed in time")]
+        assert board.finals() == [
+            ("fail", "-5", "the trial was not confirmed in time: the broker was not reached")
+        ]
         assert board.saved().get("rejected") is None
 
 

@@ -7,6 +7,7 @@ import vfs
 
 from ivota import aliyun, jsonfile, kept, messages, net, startup
 from ivota.config import check
+from ivota.state import load
 from support import Clock, installed, patched, raises, read_file, tmp_dir, write_file
 
 GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
@@ -14,7 +15,7 @@ GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
 
 class FakeTrial:
     def __init__(self):
-        self.reached = False
+        self.acked = self.answered = False
         self.over = False
 
     def step(self, confirmed):
@@ -38,6 +39,7 @@ class FakeClient:
         self.config = config or check(GOOD)
         self.dialect = messages
         self.link = FakeLink()
+        self.state = load("/nowhere")
         self.said = []
 
     def log(self, level, event, **fields):
@@ -92,7 +94,7 @@ class Board:
         """The configuration that is there reaches the cloud."""
         watch = self.watch()
         assert watch.step(True) is watch
-        watch.reached = True
+        watch.acked = True
         assert watch.step(True) is None
 
 
@@ -129,7 +131,7 @@ def test_one_that_was_changed_meanwhile_is_not_kept():
     with Board() as board:
         watch = board.watch()
         board.write(dict(GOOD, device_name="e"))
-        watch.reached = True
+        watch.acked = True
         assert watch.step(True) is None
         assert sorted(os.listdir(board.path)) == ["ivota.json"]
 
@@ -139,7 +141,7 @@ def test_a_flash_that_is_full():
         client = FakeClient()
         watch = board.watch(client)
         os.mkdir(board.kept + "~")
-        watch.reached = True
+        watch.acked = True
         assert watch.step(True) is None
         assert client.said == ["flash"]
 
@@ -179,7 +181,7 @@ def test_one_that_does_not_fit_the_heap():
             assert board.said == ["config_refused"]
         client = FakeClient()
         watch = board.watch(client)
-        watch.reached = True
+        watch.acked = True
         with patched(jsonfile, load=load):
             assert watch.step(True) is None
         assert client.said == ["flash"]
@@ -231,7 +233,7 @@ def test_other_bytes_that_nobody_wrote_come_second_and_are_never_kept():
             watch = board.watch()
             if turned:
                 watch._paths.reverse()
-            watch.reached = True
+            watch.acked = True
             assert watch.step(True) is None
             assert read_file(board.kept) == before
 
@@ -382,7 +384,7 @@ def test_the_one_that_is_tried_second_is_not_kept_again():
         clock.advance_ms(600001)
         watch.step(True)
         assert client.config["mqtt"]["host"] == "good"
-        watch.reached = True
+        watch.acked = True
         assert watch.step(True) is None
         assert read_file(board.kept) == before
 
@@ -405,16 +407,76 @@ def test_the_trial_goes_on_behind_it():
         client = FakeClient()
         trial = client.trial = FakeTrial()
         watch = board.watch(client)
-        assert watch.step(True) is watch and not trial.reached
-        watch.reached = True
-        assert watch.step(True) is trial and trial.reached
+        assert watch.step(True) is watch and not trial.acked
+        watch.acked = True
+        assert watch.step(True) is trial and trial.acked
         client.trial = trial = FakeTrial()
         board.time += 1
         watch = board.watch(client)
         trial.over = True
         assert watch.step(True) is watch
-        watch.reached = True
+        watch.acked = True
         assert watch.step(True) is None
+
+
+def test_a_cloud_that_answers_has_to_answer_another_identity():
+    with Board() as board:
+        board.reach()
+        board.time += 1
+        board.write(dict(GOOD, device_name="e"))
+        client = FakeClient()
+        client.state.answered = True
+        watch = board.watch(client)
+        watch.acked = True
+        assert watch.step(True) is watch
+        watch.answered = True
+        assert watch.step(True) is None
+        assert kept.read(board.kept)[0]["device_name"] == "e"
+
+
+def test_another_cloud_may_be_one_that_never_answers():
+    for changed in ({"mqtt": {"host": "other"}}, {"dialect": "aliyun"}):
+        with Board() as board:
+            board.reach()
+            board.time += 1
+            board.write(dict(GOOD, **changed))
+            client = FakeClient()
+            client.state.path = board.path + "/state.json"
+            client.state.answered = True
+            watch = board.watch(client)
+            watch.acked = True
+            assert watch.step(True) is None
+            assert kept.read(board.kept)[0] == dict(GOOD, **changed)
+            # What the other cloud did says nothing of this one.
+            assert jsonfile.load(client.state.path) == {} and not client.state.answered
+
+
+def test_an_operator_may_do_without_the_answer():
+    with Board() as board:
+        board.reach()
+        board.time += 1
+        new = dict(GOOD, device_name="e", trial={"confirm": "broker"})
+        board.write(new)
+        client = FakeClient(check(new))
+        client.state.answered = True
+        watch = board.watch(client)
+        watch.acked = True
+        assert watch.step(True) is None
+        assert client.state.answered
+
+
+def test_what_the_first_one_was_told_says_nothing_of_the_second():
+    with Board() as board, Clock().put_into(kept) as clock:
+        board.reach()
+        board.time += 1
+        board.write(dict(GOOD, device_name="e"))
+        client = FakeClient()
+        client.state.answered = True
+        watch = board.watch(client)
+        watch.acked = True
+        clock.advance_ms(600001)
+        assert watch.step(True) is watch and client.config["device_name"] == "d"
+        assert watch.step(True) is watch and not watch.acked
 
 
 def test_what_a_bundle_overrides_is_not_kept():

@@ -246,3 +246,10 @@ def test_deep_nesting_is_ignored_or_a_value_error():
 def test_keys_given_twice_are_one_push_or_none():
     payload = json.dumps(PUSH).encode()[:-1] + b', "version": 3}'
     refused(payload, "version")
+
+
+def test_answers():
+    answer = {"type": "report_version_rsp", "result_code": 0, "version": "0.2"}
+    assert messages.is_answer(answer, "0.2", None)
+    for changed in ({"type": "update_firmware"}, {"version": "0.1"}, {"result_code": 5}):
+        assert not messages.is_answer(dict(answer, **changed), "0.2", None)

@@ -8,11 +8,11 @@ from support import patched
 TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
 
 
-def trial_client(world, connect=True, **config):
-    jsonfile.save(
-        world.path + "/state.json",
-        {"active": "/firmware/0.2.bin", "previous": "/firmware/0.1.bin", "trial": TRIAL},
-    )
+def trial_client(world, connect=True, answered=False, **config):
+    state = {"active": "/firmware/0.2.bin", "previous": "/firmware/0.1.bin", "trial": TRIAL}
+    if answered:
+        state["answered"] = True
+    jsonfile.save(world.path + "/state.json", state)
     return world.client(version="0.2", connect=connect, config=config)
 
 
@@ -33,6 +33,97 @@ def test_confirmed_when_the_report_is_acknowledged():
         assert saved(world)["active"] == "/firmware/0.2.bin"
         assert world.finals() == [("done", "0", "")]
         assert client.link.sent[-1][1]["report"]["task_id"] == 7
+
+
+def test_a_cloud_that_answers_has_to_answer_the_new_version():
+    with World() as world:
+        trial_client(world, answered=True)
+        world.spin(30, pace_ms=100)
+        world.push(world.data, version="0.3")  # the cloud speaks, but does not answer
+        world.answer("0.1")
+        world.answer("0.2", result_code=1)
+        world.spin(5, pace_ms=100)
+        assert saved(world)["trial"] and world.finals() == []
+        world.answer("0.2")
+        world.spin(1)
+        assert "trial" not in saved(world) and saved(world)["answered"]
+        assert world.finals() == [("done", "0", "")]
+
+
+def test_an_answer_may_be_lost():
+    with World() as world:
+        trial_client(world, answered=True)
+        world.spin(65, pace_ms=100)
+        assert world.versions() == ["0.2"] * 4
+        world.answer("0.2")
+        world.spin(1)
+        world.clear()
+        world.spin(65, pace_ms=100)
+        assert world.versions() == []
+    with World() as world:
+        trial_client(world, answered=True, report_interval_s=5)
+        world.spin(16, pace_ms=100)
+        assert world.versions() == ["0.2"] * 4
+
+
+def test_no_answer_gives_the_version_up_and_rejects_nothing():
+    with World() as world:
+        trial_client(world, answered=True, trial={"limit_s": 60})
+        world.spin(61, pace_ms=100)
+        assert world.made.restart and saved(world)["active"] == "/firmware/0.1.bin"
+        world.client(version="0.1")
+        world.spin(1)
+        assert world.finals()[0][:2] == ("fail", "-5")
+        assert world.finals()[0][2].endswith("the cloud did not answer")
+        assert outcome.reason(world.state, "5" * 32) is None and saved(world)["answered"]
+
+
+def test_the_broker_may_be_enough():
+    """For the move to a cloud that never answers: nor has it to answer the version after."""
+    with World() as world:
+        trial_client(world, answered=True, trial={"confirm": "broker"})
+        world.spin(1)
+        assert world.finals() == [("done", "0", "")]
+        assert "answered" not in saved(world)
+        world.answer("0.2")
+        world.spin(1)
+        assert saved(world)["answered"]
+
+
+def test_the_application_and_the_cloud():
+    with World() as world:
+        client = trial_client(world, answered=True, trial={"confirm": "application"})
+        client.confirm()
+        world.spin(10)
+        assert saved(world)["trial"] and world.finals() == []
+        world.answer("0.2")
+        world.spin(1)
+        assert world.finals() == [("done", "0", "")]
+
+
+def test_the_first_answer_is_noted_once():
+    with World() as world:
+        world.client()
+        world.spin(1)
+        saves = []
+        real = jsonfile.save
+
+        def save(path, value):
+            saves.append(path)
+            real(path, value)
+
+        with patched(jsonfile, save=save):
+            for version in ("0.2", "0.1", "0.1"):
+                world.client(version="0.1")
+                world.answer(version)
+                world.spin(1)
+        assert saves == [world.path + "/state.json"] and saved(world) == {"answered": True}
+        # A version that knows nothing of it drops the key: the next answer brings it back.
+        jsonfile.save(world.path + "/state.json", {})
+        world.client(version="0.1")
+        world.answer("0.1")
+        world.spin(1)
+        assert saved(world) == {"answered": True}
 
 
 def test_done_is_on_flash_before_it_is_sent():
@@ -88,7 +179,8 @@ def test_only_the_version_on_trial_confirms_it():
         assert world.versions() and saved(world)["trial"] and world.finals() == []
         world.spin(2, pace_ms=100)
         assert client.restart and saved(world)["active"] == "/firmware/0.1.bin"
-        assert saved(world)["ended"]["why"] == "the trial was not confirmed in time"
+        why = "the trial was not confirmed in time: version 0 runs in its place"
+        assert saved(world)["ended"]["why"] == why
 
 
 def test_the_cloud_is_not_reached_in_time():

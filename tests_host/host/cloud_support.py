@@ -91,6 +91,7 @@ class Device:
             "result_code": 0,
             "result_msg": "success",
             "version": version,
+            "cloud": "ivota",
         }
 
     def update(self, push: dict[str, Any], piece: int = 51200) -> bytes:

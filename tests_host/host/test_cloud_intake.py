@@ -12,6 +12,7 @@ from waiting import wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud.mqtt import report_ingestion
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.mqtt.session import Message
 from ivota_tools.cloud.store import retention
@@ -66,6 +67,18 @@ def test_a_batch_costs_the_same_however_large_it_is(database):
     with database.reading() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Device)) == 500
         assert session.scalar(sa.select(sa.func.count()).select_from(Report)) == 1060
+
+
+def test_who_has_no_place_is_answered(database, monkeypatch):
+    """The trial of a new version waits for the answer, whatever an operator does meanwhile."""
+    monkeypatch.setattr(report_ingestion, "DEVICES_MOST", 1)
+    with database.writing() as session:
+        answers = take_in(session, messages(3, 1), time.time(), BackOff())
+        assert session.scalar(sa.select(sa.func.count()).select_from(Device)) == 1
+    assert [answer.topic for answer in answers] == [f"$ota/update/P/d{n}" for n in range(3)]
+    retained = messages(1, 1)[0]._replace(retained=True)
+    with database.writing() as session:
+        assert take_in(session, [retained], time.time(), BackOff()) == []
 
 
 def test_a_watcher_sees_each_device_once_per_batch(database):

@@ -122,7 +122,8 @@ def test_topics():
 
 def test_what_the_cloud_says_is_exact():
     assert protocol.version_answer("0.1") == (
-        b'{"type":"report_version_rsp","result_code":0,"result_msg":"success","version":"0.1"}'
+        b'{"type":"report_version_rsp","result_code":0,"result_msg":"success","version":"0.1",'
+        b'"cloud":"ivota"}'
     )
     assert protocol.update_firmware("0.2", "http://h/f", 708482, "AB" * 16) == (
         b'{"type":"update_firmware","version":"0.2","url":"http://h/f","file_size":708482,'

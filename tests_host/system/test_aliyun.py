@@ -77,8 +77,8 @@ class Aliyun:
             "extData": {"_package_udi": "{}"},
         }
 
-    def _say(self, topic: str, code: object, data: dict[str, Any]) -> None:
-        message = {"id": "1", "code": code, "message": "success", "data": data}
+    def _say(self, topic: str, code: object, data: dict[str, Any], id: str = "1") -> None:
+        message = {"id": id, "code": code, "message": "success", "data": data}
         self._client.publish(topic, json.dumps(message))
 
     def _received(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
@@ -97,7 +97,9 @@ class Aliyun:
                 self.status = "failed" if step < 0 else "updating"
             elif kind == "get":
                 answer = self._package() if due else {}
-                self._say(f"/sys/P/{self.name}/thing/ota/firmware/get_reply", 200, answer)
+                self._say(
+                    f"/sys/P/{self.name}/thing/ota/firmware/get_reply", 200, answer, said["id"]
+                )
             self._changed.notify_all()
 
     def wait(self, status: str) -> None:
@@ -156,6 +158,8 @@ def test_an_update_that_a_power_cut_interrupts(
     assert steps[0] == 1 and min(steps) >= 1
     assert board.read("/firmware/0.2.bin") == data
     assert aliyun.said.index(("inform", {"version": "0.2"})) > 0
+    board.stop()
+    assert json.loads(board.read("/ivota-state.json"))["answered"]
 
 
 @pytest.mark.parametrize(

@@ -98,10 +98,56 @@ def test_a_version_that_never_reaches_the_cloud_goes_back_in_time(
     push(wire, server, "0.2", out.read_bytes())
     failure = wire.wait_state("fail").json["report"]["progress"]
     assert failure["result_code"] == "-5"
-    assert failure["result_msg"] == "the trial was not confirmed in time"
+    why = "the trial was not confirmed in time: the broker was not reached"
+    assert failure["result_msg"] == why
     board.wait_log("running trial=False version=0.1")
     board.stop()
     assert "rejected" not in json.loads(board.read("/ivota-state.json"))
+
+
+@pytest.mark.slow
+def test_a_version_that_the_cloud_does_not_hear_goes_back(
+    tmp_path: Path, agent: Callable[..., Board], wire: Wire, server: BadServer
+) -> None:
+    """Its bundle names another topic: the broker takes the reports, the cloud gets none."""
+    folder = tmp_path / "application"
+    folder.mkdir()
+    (folder / "app.py").write_text("async def main():\n    pass\n")
+    (folder / "config.json").write_text('{"topics": {"report": "elsewhere"}}')
+    out = tmp_path / "0.2.bin"
+    pack(folder, "0.2", out=out)
+    data = out.read_bytes()
+    board = agent(trial={"limit_s": 3})
+    board.power_on()
+    wire.wait_version("0.1")
+    wire.answer("0.1")
+    wire.wait_taken(board)
+    for _ in (1, 2):  # the second time nothing is downloaded
+        said = len(wire.messages)
+        push(wire, server, "0.2", data)
+        failure = wire.wait_state("fail", after=said).json["report"]["progress"]
+        assert failure["result_msg"].endswith("the cloud did not answer")
+        assert len(server.asked("/0.2.bin")) == 1
+    # What went wrong was the network or the cloud, for all that the board knows.
+    board.stop()
+    state = json.loads(board.read("/ivota-state.json"))
+    assert "rejected" not in state and state["answered"]
+
+
+def test_a_version_that_the_cloud_answers_stays(
+    tmp_path: Path, agent: Callable[..., Board], wire: Wire, server: BadServer
+) -> None:
+    board = agent()
+    board.power_on()
+    wire.wait_version("0.1")
+    wire.answer("0.1")
+    wire.wait_taken(board)
+    push(wire, server, "0.2", release(tmp_path, "0.2", "async def main():\n    pass\n"))
+    wire.wait_version("0.2")
+    wire.wait_taken(board)
+    assert not [line for line in board.log if "confirmed" in line]
+    wire.answer("0.2")
+    wire.wait_state("done")
 
 
 def test_the_application_confirms_its_own_trial(

@@ -105,6 +105,11 @@ class Wire:
         message = {**update_firmware(version, url, data), **fields}
         self.send({key: value for key, value in message.items() if value is not None}, qos)
 
+    def answer(self, version: str) -> None:
+        """What a cloud says to a report of the version."""
+        answer = {"type": "report_version_rsp", "result_code": 0, "result_msg": "success"}
+        self.send({**answer, "version": version})
+
     def wait_taken(self, board: Board) -> None:
         """Waits until the board has taken in what was sent: it logs what is no JSON, in turn."""
         start = len(board.log)

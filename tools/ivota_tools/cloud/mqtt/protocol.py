@@ -119,6 +119,8 @@ def version_answer(version: str) -> bytes:
             "result_code": 0,
             "result_msg": "success",
             "version": version,
+            # Our own boards report to such a cloud what the vendor's protocol has no message for.
+            "cloud": "ivota",
         }
     )
 

@@ -80,6 +80,9 @@ def _take_in(
             kind = STRAY
         kinds[kind] += 1
         rows.append(_row(message, report, kind, device, now))
+        if names and report.kind == protocol.REPORT_VERSION:
+            # Also those that have no place here: the trial of a new version waits for this.
+            answers.append(_answer(names, report.version or ""))
         if device is None:
             continue
         if kind in JUNK:
@@ -89,7 +92,7 @@ def _take_in(
         if kind == protocol.REPORT_VERSION:
             if report.version != device.version:
                 changes.append(_change(device, report.version or "", now))
-            answers.append(_on_version(device, report.version or "", now))
+            _on_version(device, report.version or "", now)
         elif device.assignment:
             assignment_rules.on_progress(device.assignment, report, now, back_off)
     for device in changed:
@@ -107,13 +110,16 @@ def _take_in(
     return answers
 
 
-def _on_version(device: Device, version: str, now: float) -> Outgoing:
+def _on_version(device: Device, version: str, now: float) -> None:
     device.version = version
     if device.assignment:
         assignment_rules.on_version(device.assignment, version, now)
-    topic = protocol.update_topic(device.product_id, device.device_name)
-    # With QoS 0: no device needs it, and its acknowledgement would cost us as much as a report.
-    return Outgoing(topic, protocol.version_answer(version), 0)
+
+
+def _answer(names: tuple[str, str], version: str) -> Outgoing:
+    # With QoS 0: its acknowledgement would cost us as much as a report, and a device that waits
+    # for it reports again.
+    return Outgoing(protocol.update_topic(*names), protocol.version_answer(version), 0)
 
 
 def _devices(session: Session, heard: Sequence[_Heard]) -> dict[tuple[str, str], Device]:

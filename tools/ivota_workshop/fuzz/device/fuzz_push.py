@@ -12,9 +12,10 @@ class Nothing:
 
     version = "0.1"
     dialect = messages
-    job = burning = next = None
+    job = burning = next = asked = trial = None
 
     class state:
+        answered = True
         rejected = [["0" * 32, "why"]]
 
     def __init__(self):
