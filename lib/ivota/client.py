@@ -10,6 +10,7 @@ from ivota.link import Link
 _FAILED = const(-5)
 _BURN_MS = const(600000)  # how long a new push waits for the application to say how burning went
 _ANSWER_MS = const(2000)  # how long the cloud may take to answer a report with a push
+_QUIET_MS = const(60000)  # without a message from the cloud, until the log says so
 _EVENTS = const(2048)  # characters kept
 _TRIAL_REPORT_S = const(20)  # at most, between two reports of the version in a trial
 
@@ -55,6 +56,7 @@ class Client:
         self.link = Link(config, self)
         self._confirmed = config["trial"]["confirm"] != "application"
         self.asked = None  # the id of the dialect's last question
+        self._quiet_at = 0  # when the session began, in ticks, until a message comes
         self._progress = None  # what `update_progress` was told, from whatever thread
         self.queue = []  # (key, message) that the cloud has yet to get, the first to be sent first
         self._sending = None  # the entry of the queue that waits for its PUBACK
@@ -204,10 +206,14 @@ class Client:
     def on_up(self):
         """Subscribed: say which version runs, before anything that waits from before."""
         self._sending = None
+        self._quiet_at = time.ticks_ms() | 1
         self.report_version(True)
 
     def on_idle(self):
         """About twice a second, while the link is up and nothing comes in."""
+        if self._quiet_at and time.ticks_diff(time.ticks_ms(), self._quiet_at) > _QUIET_MS:
+            self._quiet_at = 0
+            self.log("warning", "no_answer", why=once("link_error").NO_ANSWER)
         if time.ticks_diff(time.ticks_ms(), self._reported) >= self._interval_ms():
             self.report_version()
 
@@ -227,6 +233,7 @@ class Client:
 
     def on_message(self, payload):
         """Take in a message; no work is done here, because umqtt answers the broker after it."""
+        self._quiet_at = 0
         once("pushes").take(self, payload)
 
     # Reports

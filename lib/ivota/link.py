@@ -15,11 +15,12 @@ class Link:
 
     `owner.on_up()` is called after each subscription, `on_message(payload)` for each message on
     its topics, `on_acked()` when the broker has taken the message last sent with QoS 1,
-    `on_idle()` now and then, `log` for events. `paused` keeps it from connecting.
+    `on_idle()` now and then, `log` for events. `paused` keeps it from connecting. The wait before
+    the next session grows until one has lasted for `retry.most_s`.
     """
 
     def __init__(self, config, owner):
-        self._config = config
+        self.config = config
         self._owner = owner
         self._topics = config["topics"]["update"].encode().split(b"\n")
         self._client = None
@@ -47,10 +48,10 @@ class Link:
             if self._stream is None:
                 if self.paused or self.retry.left_ms() or not net.online():
                     return False
-                mqtt = self._config["mqtt"]
+                mqtt = self.config["mqtt"]
                 self._owner.log("info", "connecting", host=mqtt["host"], port=mqtt["port"])
                 self._stream, self._client = once("dial").dial(
-                    self._config, self._topics, self._message
+                    self.config, self._topics, self._message
                 )
                 self._ping_at = self._asked = self._look_at = time.ticks_ms()
                 self._pinged = False
@@ -91,7 +92,7 @@ class Link:
             if max(self._stream.read(3 + len(self._topics))[3:]) & 0x80:
                 raise OSError("subscription refused")
             self.up = True
-            self.retry.reset()
+            self._up_at = time.ticks_ms()
             self._owner.log("info", "connected")
             self._owner.on_up()
         else:
@@ -107,7 +108,11 @@ class Link:
         self._look_at = time.ticks_add(now, _LOOK_MS)
         if self.up:
             self._owner.on_idle()
-        limit = self._config["mqtt"]["keepalive_s"] * 500
+            # Two clients with one id would end each other's sessions at full speed.
+            lasted = time.ticks_diff(now, self._up_at)
+            if self.retry.tries and lasted > int(self.retry.most_s * 1000):
+                self.retry.reset()
+        limit = self.config["mqtt"]["keepalive_s"] * 500
         if self._stream.heard:
             self._pinged = False
         ping_due = time.ticks_diff(now, self._ping_at) >= limit
@@ -136,9 +141,13 @@ class Link:
 
     def _lost(self, error):
         """Close, and be due again after a wait."""
+        try:
+            why = once("link_error").explain(error, self)
+        except (MemoryError, ImportError):
+            why = describe(error)
         self.close()
         self.retry.failed()
-        self._owner.log("warning", "link_lost", why=describe(error), again_ms=self.retry.left_ms())
+        self._owner.log("warning", "link_lost", why=why, again_ms=self.retry.left_ms())
 
     def close(self, politely=False):
         """Close the session; the next `step` opens a new one when due."""

@@ -968,3 +968,18 @@ def test_run_ends_at_exit():
 def test_bad_configuration():
     with raises(ConfigError, "missing"):
         Client({}, "0.1", print)
+
+
+def test_a_cloud_that_says_nothing_is_spoken_of():
+    with World() as world:
+        client = world.client()
+        world.spin(59, pace_ms=100)
+        assert "no_answer" not in [event for _, event, _ in world.log]
+        world.spin(400, pace_ms=100)
+        said = [fields["why"] for _, event, fields in world.log if event == "no_answer"]
+        assert len(said) == 1 and "topics" in said[0]
+        client.link.drop()
+        client.link.connect()
+        world.answer("0.1")
+        world.spin(400, pace_ms=100)
+        assert len([event for _, event, _ in world.log if event == "no_answer"]) == 1

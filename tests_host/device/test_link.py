@@ -534,9 +534,79 @@ def test_waits_grow_until_it_works():
         network.refuse = False
         settle(link)
         assert link.up
+        run_for(network, link, 310)
         network.reset = True
+        assert not link.publish(UP, "x", 1)
+        assert link.retry.left_ms() <= 1000  # a session as long as the longest wait has reset it
+
+
+def test_waits_grow_while_sessions_are_short():
+    """As of two boards with one name: each takes the other's place."""
+    with Network() as network:
+        link = make()
+        waits = []
+        for _ in range(12):
+            settle(link)
+            run_for(network, link, min(150, waits[-1] // 1000 if waits else 1))
+            network.sock.ended = True
+            settle(link)
+            assert not link.up
+            waits.append(link.retry.left_ms())
+            network.clock.advance_ms(waits[-1])
+        assert link.owner.ups == 12 and waits[-1] >= 150000
+        lost = [line for line in link.log.lines if "link_lost" in line]
+        assert "the broker ended the session" in lost[0] and "another" not in lost[0]
+        assert "does another client have the same product_id" in lost[-1]
+
+
+def test_each_refusal_has_words():
+    for code, words in (
+        (1, "MQTT 3.1.1"),
+        (2, "client id"),
+        (3, "not available"),
+        (4, "wrong user name"),
+        (5, "let this board in"),
+        (9, "MQTTException 9"),
+    ):
+        with Network() as network:
+            network.connack = bytes([0x20, 2, 0, code])
+            link = make()
+            settle(link)
+            line = link.log.lines[-1]
+            assert not link.up and words in line and "MQTTException %d" % code in line, line
+
+
+def test_a_broker_that_takes_no_long_keepalive():
+    """It says that the client id is rejected; mosquitto with max_keepalive does."""
+    with Network() as network:
+        asked = []
+
+        def answer(sock, head, body):
+            if head == 0x10:
+                asked.append(body[8] << 8 | body[9])
+                sock.out += bytes([0x20, 2, 0, 2 if asked[-1] > 40 else 0])
+                sock.ended = asked[-1] > 40
+            else:
+                real(sock, head, body)
+
+        real = network.answer
+        network.answer = answer
+        link = make()
+        for _ in range(3):
+            settle(link)
+            network.clock.advance_ms(link.retry.left_ms())
         settle(link)
-        assert link.retry.left_ms() <= 1000  # success has reset it
+        assert link.up and asked == [120, 60, 30]
+        run_for(network, link, 100)
+        assert link.up and network.sock.packets.count((0xC0, b"")) >= 6
+    for keepalive_s, least in ((120, 15), (10, 10)):
+        with Network() as network:
+            network.connack = b"\x20\x02\0\x02"
+            link = make(keepalive_s=keepalive_s)
+            for _ in range(8):
+                settle(link)
+                network.clock.advance_ms(link.retry.left_ms())
+            assert network.sock.packets[0][1][8:10] == bytes([0, least])
 
 
 def test_a_subscription_that_fails_each_time_waits_longer_each_time():
@@ -558,7 +628,7 @@ def test_reconnects_subscribe_again():
             network.sock.ended = True
             settle(link)
             assert not link.up
-            network.clock.advance_ms(2000)
+            network.clock.advance_ms(link.retry.left_ms())
             settle(link)
             assert link.up and link.owner.ups == n + 2
         assert len(network.sockets) == 6

@@ -1,0 +1,43 @@
+"""Why the broker refused or ended a session, in words; loaded when that happens."""
+
+import errno
+
+from micropython import const
+
+from ivota import describe
+
+_CLASHES = const(3)  # short sessions in a row, after which another client is suspected
+_LEAST_S = const(15)  # for a broker that takes no long keep-alive
+
+# CONNACK's return codes in MQTT 3.1.1; umqtt raises MQTTException with them.
+_CODES = {
+    1: "the broker does not speak MQTT 3.1.1",
+    2: "the broker rejects the client id, or a keep-alive as long as mqtt.keepalive_s",
+    3: "the broker is not available",
+    4: "wrong user name or password",
+    5: "the broker does not let this board in",
+}
+
+NO_ANSWER = (
+    "no message from a cloud for a minute: is it running, with these topics, product_id and "
+    "device_name, and does the broker pass such topics on?"
+)
+
+
+def explain(error, link):
+    """What went wrong in one line; `link` has not been closed yet."""
+    text = describe(error)
+    why = None
+    if text[:13] == "MQTTException":
+        code = error.args[0]
+        why = _CODES.get(code)
+        mqtt = link.config["mqtt"]
+        if code == 2 and mqtt["keepalive_s"] > _LEAST_S:  # the next try asks for less
+            mqtt["keepalive_s"] = max(mqtt["keepalive_s"] // 2, _LEAST_S)
+    elif link.up and error.args and error.args[0] in (-1, errno.ECONNRESET):
+        why = "the broker ended the session"
+        if link.retry.tries >= _CLASHES:
+            why += "; does another client have the same product_id and device_name?"
+    elif text[:10] == "IndexError":  # umqtt reads an answer that is not there
+        why = "the broker closed the connection without an answer"
+    return text + ": " + why if why else text
