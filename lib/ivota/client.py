@@ -55,6 +55,7 @@ class Client:
         self.dialect = once(config["dialect"])  # another than `messages` stays beside it
         self.link = Link(config, self)
         self._confirmed = config["trial"]["confirm"] != "application"
+        self.ivota_cloud = False  # whether the cloud has said in this session that it is ivota
         self.asked = None  # the id of the dialect's last question
         self._quiet_at = 0  # when the session began, in ticks, until a message comes
         self._progress = None  # what `update_progress` was told, from whatever thread
@@ -119,13 +120,16 @@ class Client:
                 once("final").told(self, push, *said)
         if self.trial:
             self.trial = self.trial.step(self._confirmed)
-        if self.next and not (
-            # The application has a firmware that it has not reported on.
+        if self.next and not self.awaits_application():
+            self._begin()
+
+    def awaits_application(self):
+        """Whether the application has a firmware that it has not reported on yet."""
+        return (
             self.burning
             and not self.job
             and time.ticks_diff(time.ticks_ms(), self._handed) < _BURN_MS
-        ):
-            self._begin()
+        )
 
     def run(self):
         """Step until `exit()`."""
@@ -207,6 +211,7 @@ class Client:
         """Subscribed: say which version runs, before anything that waits from before."""
         self._sending = None
         self._quiet_at = time.ticks_ms() | 1
+        self.ivota_cloud = False
         self.report_version(True)
 
     def on_idle(self):
@@ -236,6 +241,11 @@ class Client:
         self._quiet_at = 0
         once("pushes").take(self, payload)
 
+    def on_skipped(self, size):
+        """A message was too long to be taken in."""
+        self._quiet_at = 0
+        once("pushes").skipped(self, size)
+
     # Reports
 
     def publish(self, message, qos=0, key=None):
@@ -256,11 +266,22 @@ class Client:
         if dialect is not messages:
             dialect.ask(self)
 
-    def report(self, state, push, code=0, message=""):
-        """Queue `burning`, `done` or `fail` for a push, and return the message."""
+    def report(self, state, push, code=0, message="", key="final"):
+        """Queue `burning`, `done` or `fail` for a push, and return the message.
+
+        With another `key` it does not take the place of the report that the outbox keeps.
+        """
         text = self.dialect.report_progress(state, push.version, None, code, message, push.echo)
-        self.enqueue("burning" if state == "burning" else "final", text)
+        self.enqueue("burning" if state == "burning" else key, text)
         return text
+
+    def tell(self, message, push=None, wait_ms=0):
+        """Queue for an ivota cloud why a push has no effect, or must wait."""
+        if self.ivota_cloud:
+            try:
+                self.enqueue("notice", once("notice").notice(message, push, wait_ms))
+            except (MemoryError, ImportError):  # the update comes first
+                pass
 
     def _interval_ms(self):
         seconds = self.config["report_interval_s"]
@@ -311,6 +332,6 @@ class Client:
         """
         self.log("error", "no_heap")
         try:
-            self.report("fail", push, _FAILED, "no heap left")
+            self.report("fail", push, _FAILED, "no heap left", "refused")
         except MemoryError:  # the cloud asks again
             pass

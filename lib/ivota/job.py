@@ -7,6 +7,7 @@ from micropython import const
 from ivota import Backoff, OtaError, describe, once
 
 _MISMATCH = const(-4)
+_LONG_S = const(10)  # a rest of which the cloud is told
 _REASONS = const(8)  # kinds of failure that are counted
 
 
@@ -60,11 +61,15 @@ class Job:
         self.url_asked = False  # whether a fresh URL was asked for since the last block
         self.reasons = {}  # of the tries that failed, each with how often
         self.reported_at = 0  # when progress was reported last
+        self.waits = None  # why it waits, as the cloud was told
         self.step = None  # does the next piece of the phase `loaded`; True for more at once
         self.loaded = None
         failures = client.state.failures and once("outcome").count(client.state, push.md5)
         if failures:
-            self.rest_s(min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"]))
+            seconds = min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"])
+            self.rest_s(seconds)
+            if seconds >= _LONG_S:
+                self.postponed("it rests, for it has failed %d times" % failures)
 
     def load(self):
         """Load the module of the phase that begins."""
@@ -104,6 +109,8 @@ class Job:
         """Take a later push of the same firmware in place of the first, until that is verified."""
         if not self.firmware:
             self.push = push
+        if self.waits:
+            self.postponed(self.waits, True)
         if self.phase == "expired":
             self.retry.rest(0)
             self.phase = "transfer"
@@ -138,7 +145,17 @@ class Job:
             return True
         seconds = self.client.defer(what, self.push) if self.client.defer else 0
         self.rest_s(seconds)
+        if seconds:
+            self.postponed("the application defers the " + what)
+        else:
+            self.waits = None
         return seconds
+
+    def postponed(self, why, again=False):
+        """Tell an ivota cloud why this update waits: once, and `again` at each further push."""
+        if again or why != self.waits:
+            self.waits = why
+            self.client.tell(why, self.push, self.retry.left_ms())
 
     def progress(self):
         """Report how much is on flash."""

@@ -14,9 +14,10 @@ class Link:
     """The session with the broker; `step()` does one bounded piece of work.
 
     `owner.on_up()` is called after each subscription, `on_message(payload)` for each message on
-    its topics, `on_acked()` when the broker has taken the message last sent with QoS 1,
-    `on_idle()` now and then, `log` for events. `paused` keeps it from connecting. The wait before
-    the next session grows until one has lasted for `retry.most_s`.
+    its topics, `on_skipped(size)` for one that is too long, `on_acked()` when the broker has taken
+    the message last sent with QoS 1, `on_idle()` now and then, `log` for events. `paused` keeps it
+    from connecting. The wait before the next session grows until one has lasted for
+    `retry.most_s`.
     """
 
     def __init__(self, config, owner):
@@ -99,8 +100,13 @@ class Link:
             raise OSError("packet %02x" % op)
 
     def _message(self, topic, payload):
+        skipped = self._stream.skipped
+        self._stream.skipped = 0
         if topic in self._topics:
-            self._owner.on_message(payload)
+            if skipped and not payload:
+                self._owner.on_skipped(skipped)
+            else:
+                self._owner.on_message(payload)
 
     def _beat(self):
         """Ping every half keep-alive; give up on a broker that owes an answer for as long."""

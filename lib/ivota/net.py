@@ -66,6 +66,7 @@ class Stream:
         self.heard = False  # whether anything came since the flag was cleared
         self.patient = True  # what a library last said with setblocking()
         self.write_only = False
+        self.skipped = 0  # bytes of the last read that was too long
         self.limit = int(timeout_s * 1000)
         self.poll = poll = select.poll()
         lookups += 1
@@ -137,6 +138,7 @@ class Stream:
         if n < 0:
             raise OSError(errno.EINVAL)
         if n > self.most:
+            self.skipped = n
             while n:
                 part = self.read(min(n, self.most, 128))
                 if not part:

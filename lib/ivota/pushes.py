@@ -22,22 +22,37 @@ def take(client, payload):
         client.log("warning", "push_refused", why=error.message)
         if error.version:
             push = messages.Push(error.version, "", "", 0)
-            client.report("fail", push, error.code, error.message)
+            client.report("fail", push, error.code, error.message, "refused")
+        else:
+            client.tell(error.message)
         return
     except Exception as error:
-        client.log("warning", "message_ignored", why=describe(error))
+        why = describe(error)
+        client.log("warning", "message_ignored", why=why)
+        client.tell("a message that is no JSON: " + why)
         return
     if not push or push.version == client.version:
         return
     rejected = client.state.rejected
     why = rejected and once("outcome").reason(client.state, push.md5, push.version)
     if why:
-        client.report("fail", push, _FAILED, why)
+        client.report("fail", push, _FAILED, why, "refused")
     elif client.job and push.same_firmware(client.job.push):
         client.job.renew(push)
         client.next = None
     elif not push.same_firmware(client.burning):
         client.next = push
+        if client.awaits_application():
+            why = "the application has not reported on version " + client.burning.version
+            client.tell(why, push)
+
+
+def skipped(client, size):
+    """A message of so many bytes was too long to be taken in."""
+    most = client.config["mqtt"]["max_message_bytes"]
+    why = "a message of %d bytes, mqtt.max_message_bytes is %d" % (size, most)
+    client.log("warning", "message_ignored", why=why)
+    client.tell(why)
 
 
 def read(payload, dialect=messages, client=None):
@@ -50,13 +65,15 @@ def read(payload, dialect=messages, client=None):
     """
     message = json.loads(payload)
     if isinstance(message, dict):
+        _join(message)
         if client and dialect.is_answer(message, client.version, client.asked):
+            client.ivota_cloud = message.get("cloud") == "ivota"
             if client.trial:
                 client.trial.answered = True
             if not client.state.answered:
                 once("persist").answered(client.state)
         if dialect is not messages:
-            message = dialect.update_firmware(message)
+            message = _join(dialect.update_firmware(message))
     if not isinstance(message, dict) or message.get("type") != "update_firmware":
         return None
     version = message.get("version")
@@ -65,6 +82,18 @@ def read(payload, dialect=messages, client=None):
     except OtaError as error:
         error.version = version if _is_version(version) else None
         raise
+
+
+def _join(message):
+    """Put together what the parser has left in halves of characters."""
+    for key in ("version",) + _ECHOED if message else ():
+        value = message.get(key)
+        if isinstance(value, str) and not _can_be_sent(value):
+            try:
+                message[key] = once("surrogates").joined(value)
+            except ValueError:  # half of one, where an interpreter puts pairs together itself
+                pass
+    return message
 
 
 def _push(message, version):

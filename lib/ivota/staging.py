@@ -26,7 +26,10 @@ def step(job):
     """Open the target when it is time to."""
     client = job.client
     # A trial needs both bundles; what is pushed meanwhile waits for its end.
-    if client.trial or job.deferred("download"):
+    if client.trial:
+        job.postponed("a trial is not over")
+        return False
+    if job.deferred("download"):
         return False
     stem = client.directory + "/" + _files.file_stem(job.push.version)
     if _files.stem_of(client.state.active or "") == stem:
@@ -37,6 +40,7 @@ def step(job):
         if rest_s:
             job.rest_s(rest_s)
             client.log("info", "rest", again_ms=job.retry.left_ms())
+            job.postponed("it rests, for %d updates were begun in a day" % _A_DAY)
             return False
     target = job.target = Target()
     if esp32 and not client.on_firmware:

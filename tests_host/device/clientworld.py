@@ -236,6 +236,11 @@ class World:
 
     # What the cloud saw
 
+    def notices(self):
+        """What was said beside the protocol."""
+        sent = self.made.link.sent
+        return [message["report"] for _, message in sent if message["type"] == "report_notice"]
+
     def states(self):
         """(state, result_code) of each report but the version's; progress with its percent."""
         found = []

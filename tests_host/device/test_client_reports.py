@@ -601,3 +601,141 @@ def test_what_was_tried_is_said_in_bounds():
         world.push()
         world.spin(600)
         assert 200 < len(world.finals()[0][2]) <= 220
+
+
+# A push without effect
+
+
+def test_an_ivota_cloud_learns_why_a_push_has_no_effect():
+    unreadable = (b"?", b'{"type": "update_firmware"}', push_of(b"abc", version="\0"))
+    for cloud in ("ivota", None):
+        with World() as world:
+            client = world.client()
+            world.answer("0.1", cloud=cloud)
+            world.spin(1)
+            for payload in unreadable:
+                client.link.inbox.append(payload)
+                world.spin(1)
+            client.on_skipped(5000)
+            world.spin(1)
+            said = [notice["message"] for notice in world.notices()]
+            if not cloud:
+                assert said == []
+                continue
+            assert len(said) == 4 and "no JSON" in said[0]
+            assert "version" in said[1] and "version" in said[2]
+            assert said[3] == "a message of 5000 bytes, mqtt.max_message_bytes is 4096"
+            # Whether the next session's cloud is one is not known before it answers.
+            client.link.drop()
+            client.link.connect()
+            client.link.inbox.append(b"?")
+            world.spin(1)
+            assert len(world.notices()) == 4
+
+
+def test_an_ivota_cloud_learns_what_waits_and_for_how_long():
+    with World() as world:
+        patient = []
+        client = world.client(defer=lambda what, push: patient.pop(0) if patient else 0)
+        world.answer("0.1", cloud="ivota")
+        patient += [40, 5]
+        for _ in range(2):  # each push is told
+            world.push()
+            world.spin(2)
+        assert world.notices() == [
+            {"message": "the application defers the download", "version": "0.2", "wait_s": wait}
+            for wait in ("40", "39")
+        ]
+        world.spin(60, pace_ms=100)
+        assert len(world.notices()) == 2 and len(world.got) == 1
+        # Until the application has reported on it, the next one waits.
+        world.push(world.data, version="0.3")
+        world.spin(2)
+        assert world.notices()[2:] == [
+            {"message": "the application has not reported on version 0.2", "version": "0.3"}
+        ]
+        # What is under way, or runs, needs no word.
+        client.update_progress("done")
+        world.spin(2)
+        world.clear()
+        for version in ("0.3", "0.2"):
+            world.push(world.data, version=version)
+        world.spin(2)
+        assert world.notices() == []
+
+
+def test_an_ivota_cloud_learns_of_rests():
+    with World(1000) as world:
+        client = world.client()
+        world.answer("0.1", cloud="ivota")
+        world.spin(1)
+        client.state.failures = [json.loads(push_of(world.data))["md5sum"], 5]
+        world.push()
+        world.spin(2)
+        assert world.notices() == [
+            {"message": "it rests, for it has failed 5 times", "version": "0.2", "wait_s": "32"}
+        ]
+        world.clear()
+        client.state.worn_until = world.clock.time() + 1000
+        world.push(data_of(1000, 9), version="2")
+        world.spin(2)
+        last = world.notices()[-1]
+        assert last["version"] == "2" and 0 < int(last["wait_s"]) <= 41
+        assert last["message"] == "it rests, for 24 updates were begun in a day"
+
+
+def test_an_ivota_cloud_learns_of_a_trial():
+    with World() as world:
+        trial = {"version": "0.1", "md5sum": "5" * 32, "limits": [3, 10]}
+        jsonfile.save(world.path + "/state.json", {"trial": trial})
+        client = world.client(config={"trial": {"confirm": "application"}})
+        world.answer("0.1", cloud="ivota")
+        world.push()
+        world.spin(2)
+        assert world.notices() == [{"message": "a trial is not over", "version": "0.2"}]
+        client.confirm()
+        world.spin(5)
+        assert world.got and len(world.notices()) == 1
+
+
+def test_a_refused_push_does_not_take_the_place_of_what_is_kept():
+    with World() as world:
+        client = world.client()
+        world.push()
+        world.spin()
+        client.link.acks = False
+        client.update_progress("done")
+        world.push(world.data, version="0.3", md5sum="x")
+        world.spin(1)
+        client.link.acks = True
+        client.link.ack()
+        world.spin(2)
+        assert sorted(state for state, _, _ in world.finals()) == ["done", "fail"]
+
+
+SKIP_ON = {
+    "test_a_version_beyond_the_bmp_in_escapes": ("cpython", "its texts have no UTF-8 there"),
+}
+
+
+def beyond_the_bmp(written):
+    with World() as world:
+        client = world.client()
+        payload = push_of(world.data, version="BMP").replace(b"BMP", written)
+        client.link.inbox.append(payload)
+        world.spin()
+        assert [firmware.version for firmware in world.got] == ["v\U0001f600"]
+        client.update_progress("done")
+        world.spin()
+        assert [message["report"]["version"] for _, message in client.link.sent][-2:] == (
+            ["v\U0001f600"] * 2
+        )
+        assert world.finals() == [("done", "0", "")]
+
+
+def test_a_version_beyond_the_bmp():
+    beyond_the_bmp("v\U0001f600".encode())
+
+
+def test_a_version_beyond_the_bmp_in_escapes():
+    beyond_the_bmp(b"v\\ud83d\\ude00")

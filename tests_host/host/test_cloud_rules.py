@@ -348,3 +348,24 @@ def test_a_superseded_target_is_over():
 
 def test_the_back_off_has_a_ceiling_at_any_count():
     assert BACK_OFF.after(100_000) == 100
+
+
+def test_a_notice():
+    """What our own boards say of a push that has no effect."""
+    said = {"type": "report_notice", "report": {"message": "it rests", "version": "0.2"}}
+    assert protocol.read_report(json.dumps(said).encode()) == protocol.Report(
+        protocol.REPORT_NOTICE, version="0.2", result_msg="it rests"
+    )
+    said["report"]["wait_s"] = "30"
+    del said["report"]["version"]
+    assert protocol.read_report(json.dumps(said).encode()) == protocol.Report(
+        protocol.REPORT_NOTICE, result_msg="it rests (30 s more)"
+    )
+    for report in ({}, None, [], {"message": "x", "version": 5}):
+        text = json.dumps({"type": "report_notice", "report": report}).encode()
+        assert protocol.read_report(text).kind == protocol.GARBLED
+
+
+def test_versions_are_sent_without_escapes():
+    assert "v\U0001f600".encode() in protocol.version_answer("v\U0001f600")
+    assert "v\U0001f600".encode() in protocol.update_firmware("v\U0001f600", "u", 1, "0" * 32)

@@ -20,16 +20,18 @@ MESSAGE_MOST = 256  # characters kept of a result_msg
 
 REPORT_VERSION = "report_version"
 REPORT_PROGRESS = "report_progress"
+REPORT_NOTICE = "report_notice"  # ours: why a push has no effect
 UNKNOWN = "unknown"
 GARBLED = "garbled"
 STATES = ("downloading", "burning", "done", "fail")
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+# Without escapes: MicroPython's parser leaves the two of a character beyond the BMP apart.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 class Report(NamedTuple):
-    """What a message says. `kind` is REPORT_VERSION, REPORT_PROGRESS, UNKNOWN or GARBLED."""
+    """What a message says. `kind` is one of the constants above, from REPORT_VERSION."""
 
     kind: str
     version: str | None = None
@@ -67,6 +69,8 @@ def read_report(payload: bytes) -> Report:
             return Report(kind, version=_version(report["version"]))
         if kind == REPORT_PROGRESS:
             return _progress(report)
+        if kind == REPORT_NOTICE:
+            return _notice(report)
     # RecursionError: a few thousand opening brackets. The rest: wrong bytes, JSON, keys or types.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Report(GARBLED)
@@ -86,6 +90,16 @@ def _progress(report: dict[str, Any]) -> Report:
         percent=None if percent is None else min(max(percent, 0), 100),
         result_code=_integer(progress.get("result_code")),
         result_msg=_text(progress.get("result_msg")),
+    )
+
+
+def _notice(report: dict[str, Any]) -> Report:
+    version, words = report.get("version"), _text(report["message"])
+    wait_s = _integer(report.get("wait_s"))
+    if words is not None and wait_s is not None:
+        words = f"{words} ({wait_s} s more)"
+    return Report(
+        REPORT_NOTICE, version=None if version is None else _version(version), result_msg=words
     )
 
 

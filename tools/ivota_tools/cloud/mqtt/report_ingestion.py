@@ -93,6 +93,10 @@ def _take_in(
             if report.version != device.version:
                 changes.append(_change(device, report.version or "", now))
             _on_version(device, report.version or "", now)
+        elif kind == protocol.REPORT_NOTICE:
+            log.warning("%s has not taken a push: %s", device.name, report.result_msg)
+            if device.assignment:
+                assignment_rules.on_notice(device.assignment, report)
         elif device.assignment:
             assignment_rules.on_progress(device.assignment, report, now, back_off)
     for device in changed:

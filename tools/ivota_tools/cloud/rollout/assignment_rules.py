@@ -91,6 +91,12 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
         assignment.percent = 100 if report.percent is None else report.percent
 
 
+def on_notice(assignment: Assignment, report: Report) -> None:
+    """The device has said why it does not begin; that ends nothing."""
+    if assignment.state == PUSHED and report.version in (None, assignment.firmware.version):
+        assignment.result_code, assignment.result_msg = None, report.result_msg
+
+
 def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
     # A failure counts once per push: the same report may be delivered twice (QoS 1).
     if assignment.state == RETRY:

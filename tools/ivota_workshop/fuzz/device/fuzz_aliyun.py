@@ -10,7 +10,7 @@ from ivota import aliyun
 class Client(Nothing):
     dialect = aliyun
 
-    def report(self, state, push, code=0, message=""):
+    def report(self, state, push, code=0, message="", key="final"):
         text = aliyun.report_progress(state, push.version, None, code, message, push.echo)
         params = json.loads(text)["params"]
         assert -4 <= int(params["step"]) <= 100 and type(params["desc"]) is str

@@ -24,7 +24,13 @@ class Nothing:
     def log(self, _level, event, **_fields):
         self.said.append(event)
 
-    def report(self, state, push, code=0, message=""):
+    def tell(self, message, push=None, wait_ms=0):
+        assert message and push is None and wait_ms == 0
+
+    def awaits_application(self):
+        return False
+
+    def report(self, state, push, code=0, message="", key="final"):
         text = messages.report_progress(state, push.version, None, code, message, push.echo)
         report = json.loads(text)["report"]
         assert report["version"] == push.version

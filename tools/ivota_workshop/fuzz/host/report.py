@@ -17,7 +17,8 @@ def check(data: bytes) -> str:
         update = protocol.update_topic(product_id, device_name)
         assert update.startswith("$ota/update/") and update.encode()[12:] == topic[12:]
     report = protocol.read_report(payload)
-    kinds = (protocol.REPORT_VERSION, protocol.REPORT_PROGRESS, protocol.UNKNOWN, protocol.GARBLED)
+    reports = (protocol.REPORT_VERSION, protocol.REPORT_PROGRESS, protocol.REPORT_NOTICE)
+    kinds = (*reports, protocol.UNKNOWN, protocol.GARBLED)
     assert report.kind in kinds
     if report.version is not None:
         assert 0 < len(report.version) <= protocol.VERSION_MOST and report.version.isprintable()
