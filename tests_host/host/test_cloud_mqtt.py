@@ -84,6 +84,26 @@ def test_a_push_after_every_report_until_done_and_none_after(api, device):
     device.expect_nothing()
 
 
+def test_why_a_push_has_no_effect_is_shown(api, device):
+    device.hello("0.1")
+    api.push(device.name, "0.2")
+    device.expect("update_firmware")
+    device.fail("0.2", -1, "an earlier failure")
+    device.expect("update_firmware")
+    known = api.device(device.name)["id"]
+    assert "an earlier failure" not in api.why(known)["why"]
+    for version, shown in (("0.2", True), (None, True), ("0.3", False)):
+        words = f"of {version}"
+        report = {"message": words, **({"version": version} if version else {})}
+        payload = json.dumps({"type": "report_notice", "report": report}).encode()
+        device.publish(payload)
+        device.hello("0.1")
+        device.expect("update_firmware")
+        assert state(api, device) == "pushed" and (words in api.why(known)["why"]) == shown
+        last = [each for each in api.reports(known) if each["kind"] == "report_notice"][-1]
+        assert (last["version"], last["result_msg"]) == (version, words)
+
+
 def test_a_device_that_reports_the_target_is_up_to_date(api, device):
     device.hello("0.2")
     assert api.push(device.name, "0.2")["device"]["state"] == "current"

@@ -53,7 +53,9 @@ def why(session: Session, device: Device, now: float) -> str:
     if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
         return f"{state}, {assignment.percent or 0} %{quiet}"
     if state == assignment_rules.PUSHED:
-        said = f": {assignment.result_msg}" if assignment.result_msg else ""
+        # With a code they are the words of a failure before.
+        notice = assignment.result_msg if assignment.result_code is None else None
+        said = f": {notice}" if notice else ""
         return f"pushed {assignment.pushes} times, it has not begun to download{said}{quiet}"
     return f"the push goes out with its next report{quiet}"
 
