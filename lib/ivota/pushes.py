@@ -26,6 +26,9 @@ def take(client, payload):
         else:
             client.tell(error.message)
         return
+    except MemoryError:  # the cloud pushes again
+        client.log("error", "no_heap")
+        return
     except Exception as error:
         why = describe(error)
         client.log("warning", "message_ignored", why=why)

@@ -644,7 +644,7 @@ def test_an_ivota_cloud_learns_what_waits_and_for_how_long():
             world.spin(2)
         assert world.notices() == [
             {"message": "the application defers the download", "version": "0.2", "wait_s": wait}
-            for wait in ("40", "39")
+            for wait in ("40", "38")
         ]
         world.spin(60, pace_ms=100)
         assert len(world.notices()) == 2 and len(world.got) == 1
