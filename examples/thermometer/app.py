@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import time
 
 from history import History
 
@@ -14,19 +16,21 @@ with open("/app/settings.json") as _file:
     SETTINGS = json.load(_file)
 
 
-def celsius():
-    """The chip's own temperature in degrees Celsius, None where it has no sensor."""
-    if esp32 is None or not hasattr(esp32, "mcu_temperature"):
-        return None
-    return esp32.mcu_temperature()
+def measure():
+    """Return the chip's temperature in degrees Celsius, and a note if it is simulated."""
+    if hasattr(esp32, "mcu_temperature"):  # ESP32-S2, S3, C3 and later chips
+        return esp32.mcu_temperature(), ""
+    if hasattr(esp32, "raw_temperature"):  # the first ESP32 measures in degrees Fahrenheit
+        return (esp32.raw_temperature() - 32) / 1.8, ""
+    # No sensor: 19 to 23 degrees and back, every ten minutes.
+    return 21 + 2 * math.sin(time.time() % 600 * math.pi / 300), "(simulated)"
 
 
 async def main():
     """Measure until the board is switched off; main.py runs this as a task beside the client."""
     history = History(SETTINGS["keep"])
     while True:
-        value = celsius()
-        if value is not None:
-            history.add(value)
-            print("thermometer:", value, "mean", history.mean())
+        celsius, note = measure()
+        history.add(celsius)
+        print("thermometer: {:.1f} C, mean {:.1f} C".format(celsius, history.mean()), note)
         await asyncio.sleep(SETTINGS["every_s"])
