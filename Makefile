@@ -12,7 +12,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust soak-download soak-fuzz power soak-power screenshots dist clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust soak-download soak-fuzz power soak-power screenshots recordings dist clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -100,6 +100,9 @@ dist: $(VENV)/core.stamp  ## a wheel of the commands, and the package compiled f
 
 screenshots: $(VENV)/dev.stamp  ## every page of the console, into docs/images/console; look at each
 	$(PY) -m ivota_workshop.screenshots
+
+recordings: $(VENV)/dev.stamp  ## the demo's terminal and console as moving pictures, and docs/demo.md; look at each
+	$(PY) -m ivota_workshop.recordings
 
 clean:  ## forget the environment and all that was built
 	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

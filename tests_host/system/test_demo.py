@@ -19,11 +19,11 @@ from rich.console import Console
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.common.mqtt_client import end
-from ivota_tools.demo import command, delta_scene, readme_output, rollback_scene, update_scene
+from ivota_tools.demo import command, delta_scene, rollback_scene, update_scene
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
 from ivota_tools.sim.flash import Flash
+from ivota_workshop.recordings import demo_page
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "ivota_tools.demo", "--build"]
 
 GOOD = update_scene.Outcome(
@@ -151,7 +151,7 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert state["active"] == "/firmware/0.4.new"
     assert "trial" not in state
 
-    assert shape(done.stdout) == shape(readme_output.read(ROOT / "README.md"))
+    assert shape(done.stdout) == shape(demo_page.read())
 
 
 @pytest.mark.slow
@@ -238,22 +238,6 @@ def test_the_last_word_of_another_version_is_no_state_of_this_one(tmp_path: Path
         end(board)
         (state,) = stage.states("0.3", 0)
         assert (state.name, state.why) == ("fail", "-5 why")
-
-
-def test_readme_gets_what_was_printed(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(f"before\n\n{readme_output.BEGIN}\nold\n{readme_output.END}\n\nafter\n")
-    readme_output.write(path, "0.2\n  1.0 s a line\n\n0.2\n╭─────╮\n│ MD5 │\n╰─────╯\n")
-    shown = readme_output.read(path)
-    assert (
-        path.read_text() == f"before\n\n{readme_output.BEGIN}{shown}{readme_output.END}\n\nafter\n"
-    )
-    tables, folded = re.findall(r"```text\n(.*?)\n```", shown, re.S)
-    assert tables == "0.2\n╭─────╮\n│ MD5 │\n╰─────╯"
-    assert folded == "0.2\n  1.0 s a line"
-    path.write_text("no markers")
-    with pytest.raises(ValueError, match="markers"):
-        readme_output.read(path)
 
 
 def test_kept_it_says_where_the_console_is(

@@ -17,13 +17,10 @@ def run() -> int:
         "--build", type=Path, default=BUILD, help="folder for demo.json and all that is made"
     )
     parser.add_argument(
-        "--write-readme", action="store_true", help="put what was printed into README.md"
-    )
-    parser.add_argument(
         "--keep", action="store_true", help="leave console and board running until Ctrl-C"
     )
     given = parser.parse_args()
-    return main(given.build, write_readme=given.write_readme, keep=given.keep)
+    return main(given.build, keep=given.keep)
 
 
 if __name__ == "__main__":

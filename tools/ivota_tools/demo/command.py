@@ -6,8 +6,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ from ivota_tools.api_client import ApiError
 from ivota_tools.cloud import CloudError
 from ivota_tools.cloud.accounts.tokens import LOCAL_TOKEN
 from ivota_tools.common import project_files
-from ivota_tools.demo import delta_scene, readme_output, rollback_scene, update_scene
+from ivota_tools.demo import delta_scene, rollback_scene, update_scene
 from ivota_tools.demo.display import print_table, showing
 from ivota_tools.demo.stage import Stage
 from ivota_tools.firmware.release import ReleaseError
@@ -34,40 +34,47 @@ BUILD = (
 _KNOWN = (ApiError, BoardError, CloudError, FlashError, ReleaseError, ToolchainError)
 
 
-def main(build: Path = BUILD, *, write_readme: bool = False, keep: bool = False) -> int:
+Watch = Callable[[Stage], AbstractContextManager[object]]
+
+
+def main(
+    build: Path = BUILD,
+    *,
+    keep: bool = False,
+    console: Console | None = None,
+    watch: Watch = nullcontext,
+) -> int:
     """Updates a simulated board over a link that is cut three times, and cuts its power once.
     Then pushes a broken version, which fails its trial, and at last a mended one, as a delta.
 
     Returns the exit code: 0 only if the board ran the new version, the cloud said done, and the
     file on the board's flash was right; if all of it is so again after the broken one, which
     the cloud says has failed, and why; and if the delta made what was pushed. With `keep`, console
-    and board then go on until Ctrl-C.
+    and board then go on until Ctrl-C. `watch` is entered with the stage before the first scene and
+    left after the last one.
     """
-    # Whatever COLUMNS says, a pipe gets what README.md shows.
-    plain = write_readme or not sys.stdout.isatty()
-    console = Console(
-        force_terminal=False if plain else None,
-        width=80 if plain else None,
-        highlight=False,
-        record=write_readme,
-    )
+    if console is None:
+        console = Console(highlight=False) if sys.stdout.isatty() else plain_console()
     # On Ctrl-C the broker gets the signal, too; that it ended is then no news.
     logging.getLogger("ivota").addHandler(logging.NullHandler())
     try:
         with _one_interrupt():
-            done = _play(console, build, keep)
+            done = _play(console, build, keep, watch)
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running")
         return 130
     except _KNOWN as error:
         print(f"ivota: {error}", file=sys.stderr)
         return 1
-    if done and write_readme:
-        readme_output.write(project_files.CHECKOUT / "README.md", console.export_text())
     return 0 if done else 1
 
 
-def _play(console: Console, build: Path, keep: bool) -> bool:
+def plain_console() -> Console:
+    """Prints for a pipe: in 80 columns, whatever COLUMNS says."""
+    return Console(force_terminal=False, width=80, highlight=False)
+
+
+def _play(console: Console, build: Path, keep: bool, watch: Watch) -> bool:
     result = build / "demo.json"
     result.unlink(missing_ok=True)  # an old one must not pass for this run's
     # Fetched now where they are missing: a scene's time is its own.
@@ -77,6 +84,7 @@ def _play(console: Console, build: Path, keep: bool) -> bool:
         with showing(console, update_scene.TITLE) as show:
             show.say("starting a cloud (mosquitto, HTTP) and a simulated board (MicroPython)")
             stage = ends.enter_context(Stage(build / "demo", update_scene.CONFIG, keep))
+            ends.enter_context(watch(stage))
             first = update_scene.play(stage, show)
         # What is pushed there goes back to what the first scene has brought.
         if not first.failures:

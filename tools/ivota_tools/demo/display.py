@@ -15,13 +15,16 @@ from rich.text import Text
 
 from ivota_tools.cli.device_views import reason
 
+BAD, GOOD = "red", "green"  # styles of what goes wrong, and of what is well again
+_STYLES = {"done": GOOD, "retry": BAD, "failed": BAD}
+
 _NAMES, _VALUES = 13, 52  # widths at least, for the tables stand one above the other
 
 
 class Show(Protocol):
     """What is shown of a scene while it is played."""
 
-    def say(self, sentence: str) -> None: ...
+    def say(self, sentence: str, style: str = "") -> None: ...
 
     def begin(self, size: int) -> None:
         """A download of `size` bytes starts."""
@@ -38,9 +41,9 @@ class Lines:
         self._start = time.monotonic()
         self._shown: tuple[object, ...] = ()
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, style: str = "") -> None:
         at = f"{time.monotonic() - self._start:5.1f} s"
-        self._console.print(at, sentence, markup=False, soft_wrap=True)
+        self._console.print(Text(at, style="dim"), Text(sentence, style=style), soft_wrap=True)
 
     def begin(self, size: int) -> None:
         pass
@@ -53,7 +56,8 @@ class Lines:
         self._shown = device["state"], quarter
         how = device["state"] if percent is None else f"{device['state']} {percent} %"
         why = reason(device)
-        self.say(f"the cloud sees: {how}{why and f' ({why})'}")
+        style = _STYLES.get(device["state"], "")
+        self.say(f"the cloud sees: {how}{why and f' ({why})'}", style)
 
 
 class Bars(Lines):

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ivota_tools.demo import scene, update_scene
+from ivota_tools.demo import display, scene, update_scene
 from ivota_tools.demo.display import Show
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage
 from ivota_tools.firmware.release import Release, pack
@@ -140,9 +140,9 @@ def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) ->
                 starts += 1
                 show.say(f"{BROKEN} starts on trial, {starts} of {STARTS}")
             elif died:
-                show.say(f"its application dies: {died[1]}")
+                show.say(f"its application dies: {died[1]}", display.BAD)
             elif _BACK.match(line):
-                show.say(f"{GOOD} starts again")
+                show.say(f"{GOOD} starts again", display.GOOD)
 
 
 def _last_fail(stage: Stage) -> dict[str, Any] | None:

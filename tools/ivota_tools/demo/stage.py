@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.common.mqtt_client import end
 from ivota_tools.firmware.release import Signer
 from ivota_tools.firmware.signing_keys import generate, load_private
@@ -92,7 +93,9 @@ class Stage:
             self.cloud = self._ends.enter_context(self._make_cloud())
             self.proxy = self._ends.enter_context(Proxy("127.0.0.1", self.cloud.http_port))
             self.cloud.public_url = f"http://127.0.0.1:{self.proxy.port}"
-            self.api = self._ends.enter_context(Client(self.cloud.api_url))
+            # The token is needed as soon as the console has a user.
+            token = local_token(self.cloud.folder)
+            self.api = self._ends.enter_context(Client(self.cloud.api_url, token))
             self.ear = Ear(self.cloud.mqtt_port)
             self._ends.callback(self.ear.close)
             self.board = self._ends.enter_context(self._make_board())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ivota_tools.common.project_files import root
 from ivota_tools.demo import scene
-from ivota_tools.demo.display import Show
+from ivota_tools.demo.display import BAD, GOOD, Show
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage
 from ivota_tools.firmware.release import Release, pack
 from ivota_tools.sim import Cut
@@ -103,13 +103,13 @@ def _watch(stage: Stage, show: Show, until: float) -> None:
     for _ in scene.follow(stage, show, until):
         if not board.power_cuts and proxy.received >= POWER_CUT_AT:
             board.power_cut()
-            show.say(f"power cut (SIGKILL) after {proxy.received:,} bytes")
+            show.say(f"power cut (SIGKILL) after {proxy.received:,} bytes", BAD)
             time.sleep(OFF_S)
             board.power_on()
-            show.say("power on")
+            show.say("power on", GOOD)
         for cut in proxy.cuts[cuts:]:
             cuts += 1
-            show.say(f"link cut ({cut.kind.upper()}) after {cut.received:,} bytes")
+            show.say(f"link cut ({cut.kind.upper()}) after {cut.received:,} bytes", BAD)
 
 
 def _outcome(

@@ -1,46 +1,47 @@
-"""README.md shows the demo's output as it was printed, between two markers.
-
-The tables come first there; the lines that were printed before them can be folded out.
-"""
+"""docs/demo.md shows what the demo printed: the tables, then line by line what came before."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-BEGIN = "<!-- The output of `make demo`, by `python -m ivota_tools.demo --write-readme` -->"
-END = "<!-- end of the output -->"
+from ivota_tools.common.project_files import CHECKOUT
+
+PAGE = CHECKOUT / "docs" / "demo.md"
+BEGIN = "<!-- written by `make recordings` -->"
+END = "<!-- end of what `make recordings` writes -->"
 
 _SHOWN = """
+## The results
+
 ```text
 {tables}
 ```
 
-<details>
-<summary>All that it prints, second by second</summary>
+## Second by second
 
 ```text
 {scenes}
 ```
 
-</details>
 """
 
 
-def write(path: Path, printed: str) -> None:
-    """Puts `printed` between the markers."""
-    before, _, after = _parts(path.read_text())
+def write(printed: str, page: Path = PAGE) -> Path:
+    """Put what was printed between the markers."""
+    before, _, after = _parts(page.read_text())
     lines = printed.rstrip().splitlines()
     # Each table has its title above it.
     first = next(number for number, line in enumerate(lines) if line.startswith("╭")) - 1
     shown = _SHOWN.format(
         tables="\n".join(lines[first:]), scenes="\n".join(lines[:first]).strip("\n")
     )
-    path.write_text(f"{before}{BEGIN}{shown}{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{shown}{END}{after}")
+    return page
 
 
-def read(path: Path) -> str:
+def read(page: Path = PAGE) -> str:
     """What stands between the markers. Raises ValueError where one is missing."""
-    return _parts(path.read_text())[1]
+    return _parts(page.read_text())[1]
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -1,0 +1,1 @@
+"""`make recordings`: the demo's terminal and the console's page, as moving pictures."""

@@ -1,0 +1,60 @@
+"""A console that remembers what was printed when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rich.ansi import AnsiDecoder
+from rich.console import Console
+from rich.text import Text
+
+WIDTH = 80  # as `make demo` prints into a pipe
+
+# How a recording is played: faster than it was, with no pause longer than this.
+SPEED = 2.0
+PAUSE_MOST_S = 1.0
+
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines that were printed at once."""
+
+    at_s: float
+    lines: list[Text]
+
+
+class TimedConsole(Console):
+    """Prints what a pipe gets, and keeps it in `blocks`, with its styles."""
+
+    def __init__(self) -> None:
+        super().__init__(force_terminal=False, width=WIDTH, highlight=False, record=True)
+        self.blocks: list[Block] = []
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*objects, **options)
+        printed = self.export_text(clear=True, styles=True)
+        lines = list(AnsiDecoder().decode(printed.removesuffix("\n")))
+        self.blocks.append(Block(time.monotonic(), lines or [Text()]))
+
+    @property
+    def text(self) -> str:
+        """All of it, without styles."""
+        return "".join(f"{line.plain}\n" for block in self.blocks for line in block.lines)
+
+
+def played(moments: Iterable[tuple[float, Thing]]) -> list[tuple[float, Thing]]:
+    """Times in seconds → seconds from the start of a recording that is played faster."""
+    found: list[tuple[float, Thing]] = []
+    at_s = 0.0
+    before_s: float | None = None
+    for now_s, thing in moments:
+        if before_s is not None:
+            at_s += min((now_s - before_s) / SPEED, PAUSE_MOST_S)
+        before_s = now_s
+        found.append((at_s, thing))
+    return found
