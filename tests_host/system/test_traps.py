@@ -23,7 +23,7 @@ from ivota_workshop.bench.traps import (
 )
 from ivota_workshop.bench.traps.server import Peer, Server
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "defects.md"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -39,9 +39,9 @@ def test_there_are_enough_of_them() -> None:
     assert sum(case.kind == HANG for case in CASES) >= 14
 
 
-def test_readme_lists_each_of_them() -> None:
+def test_the_page_of_defects_lists_each_of_them() -> None:
     rows = re.findall(
-        r"^\| (.+) \| .+ \| (hangs|fails) \| `test_trap\[(\w+)\]` \|$", README.read_text(), re.M
+        r"^\| (.+) \| .+ \| (hangs|fails) \| `test_trap\[(\w+)\]` \|$", PAGE.read_text(), re.M
     )
     words = {HANG: "hangs", FAULT: "fails"}
     assert rows == [(case.defect, words[case.kind], case.name) for case in CASES]
