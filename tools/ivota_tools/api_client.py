@@ -340,6 +340,11 @@ def default_data() -> Path:
     return Path(base) / "ivota"
 
 
+def local_socket(folder: Path, port: int) -> Path:
+    """Where a cloud with this data folder and HTTP port answers its machine's owner."""
+    return folder / f"api-{port}.sock"
+
+
 def _local_token(url: str) -> str | None:
     try:
         if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):

@@ -1,11 +1,14 @@
-"""The HTTP server: uvicorn on a thread of its own."""
+"""The HTTP server: uvicorn on a thread of its own, behind listeners that bound what comes."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
 import time
+from collections.abc import Collection
+from pathlib import Path
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
@@ -13,9 +16,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..common.unix_path import unix_path
 from .accounts.users import UserError
 from .cloud_error import CloudError
+from .connections import Connection, Table, accept
+from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
 from .rollout.campaign_actions import CampaignError
 from .rollout.device_query import QueryError
 from .store.firmware_store import FirmwareError
@@ -24,6 +31,8 @@ from .tls_certificate import Certificate
 log = logging.getLogger("ivota.cloud")
 
 START_S = 15.0
+BACKLOG = 1000
+SEND_BUFFER = 128 * 1024  # bytes
 KEEP_ALIVE_S = 75  # some clients fetch in 50 KiB pieces on one connection, at a board's pace
 
 
@@ -84,19 +93,34 @@ class Split:
 class Server:
     """Listens at once, so that `port` (0: a free one) is known; serves from `start()`.
 
-    With a `certificate` it speaks https, and nothing else.
+    With a `certificate` it speaks https, and nothing else; over `local`, the path of a Unix
+    socket, it always speaks http. At most `most` connections are open at a time. What a proxy at
+    one of the addresses `trusted` says of where a request comes from is believed.
     """
 
-    def __init__(self, host: str, port: int, certificate: Certificate | None = None) -> None:
-        self._certificate = certificate
-        if certificate:
-            certificate.context()  # raises CloudError, which uvicorn's thread would keep
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        certificate: Certificate | None = None,
+        *,
+        most: int = 4096,
+        trusted: Collection[str] = (),
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 (immutable)
+    ) -> None:
+        self._tls = certificate.context() if certificate else None  # raises CloudError
+        self._trusted = trusted
+        self._deadlines = deadlines
+        self.table = Table(most, trusted)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # With its protocol by name: asyncio looks for it, and else leaves Nagle's delay in place.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What the kernel holds for a peer that does not read; connections inherit it.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         try:
             self._socket.bind((host, port))
+            self._socket.listen(BACKLOG)
         except OSError as error:
             self._socket.close()
             raise CloudError(
@@ -104,17 +128,15 @@ class Server:
                 "with --port"
             ) from None
         self.port: int = self._socket.getsockname()[1]
-        self._server: uvicorn.Server | None = None
+        self._local: socket.socket | None = None
+        self._server: ClosingServer | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, app: ASGIApp) -> None:
+    def start(self, app: ASGIApp, local: Path | None = None) -> None:
         """Returns once requests are answered; raises CloudError."""
-        files = self._certificate
         config = uvicorn.Config(
             app,
-            ssl_certfile=files.chain if files else None,
-            ssl_keyfile=files.key if files else None,
-            http="h11",
+            http=H11Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -125,11 +147,12 @@ class Server:
             timeout_keep_alive=KEEP_ALIVE_S,
             # Downloads and watchers may last: they are cut when the cloud stops.
             timeout_graceful_shutdown=1,
+            proxy_headers=True,
+            forwarded_allow_ips=["127.0.0.1", "::1", *self._trusted],
         )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="http", daemon=True
-        )
+        self._server = ClosingServer(config)
+        self._local = _local_socket(local) if local else None
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + START_S
         while not self._server.started:
@@ -137,9 +160,47 @@ class Server:
                 raise CloudError("the HTTP server did not start")
             time.sleep(0.01)
 
+    def _run(self) -> None:
+        assert self._server
+        asyncio.run(self._serve(self._server))
+
+    async def _serve(self, server: ClosingServer) -> None:
+        def protocol(held: Connection) -> BoundedProtocol:
+            return BoundedProtocol(
+                held,
+                self._deadlines,
+                config=server.config,
+                server_state=server.server_state,
+                app_state={},
+            )
+
+        server.accepting = [
+            asyncio.ensure_future(accept(self._socket, self.table, protocol, self._tls, "HTTP"))
+        ]
+        if self._local:
+            server.accepting.append(
+                asyncio.ensure_future(accept(self._local, self.table, protocol, None, "local"))
+            )
+        await server.serve(sockets=[])
+
     def stop(self) -> None:
         """Cuts what is still open and returns once the port is free."""
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join()
         self._socket.close()
+        if self._local:
+            self._local.close()
+
+
+def _local_socket(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.bind(unix_path(path))
+        path.chmod(0o600)
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise CloudError(f"{path} cannot be used: {error.strerror or error}") from None
+    return made

@@ -7,9 +7,11 @@ import math
 import secrets
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..api_client import local_socket
 from ..toolchain import ToolchainError
 from .accounts import users
 from .accounts.authorization import guard
@@ -19,7 +21,11 @@ from .api import campaigns, devices, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
 from .cloud_error import CloudError
+from .connections import Room, room
 from .downloads import endpoint, signed_urls
+from .event_stream import Places
+from .http_admission import Admission
+from .http_protocol import Deadlines
 from .http_server import Server, Split, make_app
 from .mqtt.broker import Broker
 from .mqtt.device_credentials import by_database
@@ -28,6 +34,7 @@ from .mqtt.session import Address, MqttSession
 from .mqtt.sign_in_proxy import Front
 from .pages.app import make_pages
 from .pages.request_context import Setting
+from .pages.security_headers import API, Secured
 from .rollout.assignment_rules import BackOff
 from .store.database import Database
 from .store.firmware_store import chip_of, remove_leftovers, stored
@@ -40,6 +47,7 @@ log = logging.getLogger("ivota.cloud")
 
 HOST = "127.0.0.1"
 URL_TTL_S = 3600.0
+STREAMS_MOST = 100  # of events: each asks the database several times a second
 UPLOAD_MOST = 64 * 1024 * 1024  # bytes
 PUBLIC_URL_MOST = 800  # characters; clients keep URLs of less than 1,000
 
@@ -62,6 +70,9 @@ class Cloud:
     push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
     token         what API requests must carry; without it only this machine may ask
     plain_console  the console's pages also beyond this machine without TLS
+    trusted_proxies  addresses of reverse proxies: whom they name as the sender is the sender
+    deadlines     of HTTP
+    room          how many connections there may be; by default as many as this process may have
     """
 
     def __init__(
@@ -83,6 +94,9 @@ class Cloud:
         token: str | None = None,
         upload_most: int = UPLOAD_MOST,
         plain_console: bool = False,
+        trusted_proxies: Collection[str] = (),
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 (immutable)
+        room: Room | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -108,6 +122,7 @@ class Cloud:
         self._push_qos, self._back_off, self._keep_s = push_qos, back_off, keep_s
         self._token, self._upload_most = token, upload_most
         self._plain_console = plain_console
+        self._trusted_proxies, self._deadlines, self._room = trusted_proxies, deadlines, room
         self._pages: Setting | None = None
         self._failed = threading.Event()
         self._secret = b""
@@ -188,7 +203,15 @@ class Cloud:
         self._database = database = Database(self._database_url or self.folder / "ivota.db")
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
-        self._server = Server(self.host, self.http_port, self._certificate)
+        self._room = self._room or room()
+        self._server = Server(
+            self.host,
+            self.http_port,
+            self._certificate,
+            most=self._room.http,
+            trusted=self._trusted_proxies,
+            deadlines=self._deadlines,
+        )
         self.http_port = self._server.port
         if not self._external:
             self._start_broker(database)
@@ -202,6 +225,7 @@ class Cloud:
         local = local_token(self.folder)
         may = guard(self._token, database, local=local)
         may_admin = guard(self._token, database, ADMIN, local)
+        streams = Places(min(max(self._room.http // 4, 8), STREAMS_MOST))
         self._pages = Setting(
             database=database,
             folder=firmware,
@@ -213,6 +237,7 @@ class Cloud:
             tls=self._certificate is not None,
             sign_in=self._sign_in,
             upload_most=self._upload_most,
+            streams=streams,
         )
         programme = make_app(
             endpoint.routes(database, firmware, self._secret),
@@ -223,6 +248,7 @@ class Cloud:
                 health=self._health,
                 may=may,
                 upload_most=self._upload_most,
+                streams=streams,
             ),
             devices.routes(database, wake=self._wake, may=may),
             groups.routes(database, may=may),
@@ -230,7 +256,12 @@ class Cloud:
             tokens.routes(database, may=may, may_admin=may_admin),
             api_users.routes(database, may_admin=may_admin),
         )
-        self._server.start(Split(programme, make_pages(self._pages)))
+        split = Split(programme, make_pages(self._pages))
+        admission = Admission(split, may, self._upload_most, self._deadlines)
+        self._server.start(
+            Secured(admission, API),
+            local_socket(self.folder, self.http_port),
+        )
 
     def _start_broker(self, database: Database) -> None:
         place = self.folder / "mosquitto"

@@ -6,7 +6,6 @@ This machine without either only as long as there are no tokens and no users.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 from sqlalchemy import select
 
+from ..addresses import is_loopback
 from ..cloud_error import CloudError
 from ..store.database import Database
 from ..store.models import SignIn, Token
@@ -26,6 +26,8 @@ LOCAL = "local"  # who asks from this machine, without a token or with the one i
 OWNER = "owner"  # who has the token that the cloud was started with
 COOKIE = "ivota"
 SECURE_COOKIE = "__Host-ivota"  # over TLS, where browsers hold it to this host and path
+
+KNOWN = "ivota.who"  # in a request's scope: who asks, once that was looked up
 
 Guard = Callable[[Request], str]
 
@@ -59,10 +61,12 @@ def guard(
     """
 
     def check(request: Request) -> str:
+        if needed is None and (known := request.scope.get(KNOWN)):
+            return str(known)
         role = needed or (VIEWER if _only_reads(request) else OPERATOR)
         _, _, given = request.headers.get("authorization", "").partition(" ")
-        for known, name in ((token, OWNER), (local, LOCAL)):
-            if known is not None and hmac.compare_digest(given.encode(), known.encode()):
+        for word, name in ((token, OWNER), (local, LOCAL)):
+            if word is not None and hmac.compare_digest(given.encode(), word.encode()):
                 return name
         with database.reading() as session:
             found = session.scalar(select(Token).where(Token.sha256 == digest(given)))
@@ -89,6 +93,12 @@ def guard(
         return LOCAL
 
     return check
+
+
+def again(may: Guard, request: Request) -> str:
+    """Asked anew, of a request that lasts. Raises HTTPException."""
+    request.scope.pop(KNOWN, None)
+    return may(request)
 
 
 def signed_in(request: Request, database: Database) -> Signed | None:
@@ -135,7 +145,7 @@ def is_local(request: Request) -> bool:
     names = [request.client.host if request.client else "", _host(request.headers.get("host"))]
     if origin is not None:
         names.append(_host(_netloc(origin)))
-    return all(_is_loopback(name) for name in names)
+    return all(is_loopback(name) for name in names)
 
 
 def _only_local(request: Request) -> None:
@@ -151,7 +161,7 @@ def check_exposure(
     host: str, public_url: str | None, token: str | None, *, own_broker: bool
 ) -> list[str]:
     """Warnings about what listening on `host` means; CloudError where it could not work."""
-    if _is_loopback(host):
+    if is_loopback(host):
         return []
     if host in ("0.0.0.0", "::"):
         if public_url is None:
@@ -181,12 +191,3 @@ def _host(header: str | None) -> str:
         return urlsplit(f"//{header or ''}").hostname or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(name: str) -> bool:
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from ..cloud_error import CloudError
 from ..mqtt.protocol import NAME_MOST
+from ..store.database import revoke
 from ..store.models import Token
 from . import audit_log, users
 from .roles import ADMIN, ROLES
@@ -61,6 +62,13 @@ def create_token(session: Session, name: str, role: str, who: str) -> tuple[Toke
     session.flush()
     audit_log.note(session, who, "token", name, role=role)
     return token, word
+
+
+def remove_token(session: Session, token: Token, who: str) -> None:
+    """What is connected with it is cut within a second."""
+    session.delete(token)
+    revoke(session)
+    audit_log.note(session, who, "token removed", token.name)
 
 
 def new_token() -> str:

@@ -13,7 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from ..store.database import Database
+from ..store.database import Database, revoke
 from ..store.models import USER_MOST, SignIn, User
 from . import audit_log
 from .roles import ADMIN, ROLES
@@ -64,6 +64,7 @@ def set_password(session: Session, user: User, password: str, who: str, keep: in
     """Also signs out every browser but the sign-in `keep`. Raises UserError."""
     user.password = hashed(user.name, password)
     session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.id != keep))
+    revoke(session)
     audit_log.note(session, who, "user password", user.name)
 
 
@@ -73,6 +74,7 @@ def set_role(session: Session, user: User, role: str, who: str) -> None:
     if role != ADMIN:
         _keep_an_admin(session, user)
     user.role = role
+    revoke(session)
     audit_log.note(session, who, "user role", user.name, role=role)
 
 
@@ -81,6 +83,7 @@ def remove(session: Session, user: User, who: str) -> None:
     _keep_an_admin(session, user)
     session.execute(delete(SignIn).where(SignIn.user_id == user.id))
     session.delete(user)
+    revoke(session)
     audit_log.note(session, who, "user removed", user.name)
 
 
@@ -151,6 +154,7 @@ def signed_in(database: Database, word: str, now: float) -> SignIn | None:
 def sign_out(session: Session, user: User, only: int | None = None) -> int:
     """Everywhere, or one sign-in of this user; how many those were."""
     query = delete(SignIn).where(SignIn.user_id == user.id)
+    revoke(session)
     done = session.execute(query if only is None else query.where(SignIn.id == only))
     audit_log.note(session, user.name, "sign out", user.name, everywhere=only is None or None)
     return int(getattr(done, "rowcount", 0))

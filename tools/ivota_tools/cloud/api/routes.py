@@ -16,12 +16,13 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
-from ..accounts.authorization import Guard
+from ..accounts.authorization import Guard, again
+from ..event_stream import EventStream, Places
 from ..mqtt.protocol import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout.assignment import assign
 from ..store import firmware_store
-from ..store.database import Database
+from ..store.database import Database, access
 from ..store.models import Counter, Device, Firmware, Report
 from . import schemas
 
@@ -33,7 +34,7 @@ REVISION_MOST = 2**62
 STILL_TO_COME = ", and --new gives a target to one that is still to come"
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 409, 422)
+    code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 408, 409, 413, 422)
 }
 
 Number = Annotated[int, PathParameter(ge=1, le=ID_MOST)]
@@ -49,6 +50,7 @@ def routes(
     health: Callable[[], tuple[str | None, bool, bool]],
     may: Guard,
     upload_most: int,
+    streams: Places,
 ) -> APIRouter:
     """`wake` is called when a push is due; `health` gives (problem or None, MQTT, standby)."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
@@ -102,7 +104,7 @@ def routes(
     @router.post(
         "/firmware",
         status_code=201,
-        responses={code: {"model": schemas.ErrorOut} for code in (413, 507)},
+        responses={code: {"model": schemas.ErrorOut} for code in (507,)},
         openapi_extra={
             "requestBody": {"required": True, "content": {"application/octet-stream": {}}}
         },
@@ -146,21 +148,21 @@ def routes(
         wake()
         return answer
 
-    @router.get("/events", response_class=StreamingResponse)
-    async def get_events(request: Request, after: After = 0) -> StreamingResponse:
+    @router.get(
+        "/events", response_class=StreamingResponse, responses={503: {"model": schemas.ErrorOut}}
+    )
+    async def get_events(
+        request: Request, after: After = 0, who: str = Depends(may)
+    ) -> EventStream:
         """Server-sent events: each device as it is now, and again whenever it has changed.
 
         An event's id is the device's `revision`; `after`, or the header Last-Event-ID, goes on
-        from there. It ends once whoever asked may not any more.
+        from there. It ends within a second once whoever asked may not any more.
         """
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit() and len(last) <= 18:
             after = int(last)
-        return StreamingResponse(
-            _events(database, after, lambda: may(request)),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store"},
-        )
+        return EventStream(_events(database, after, lambda: again(may, request)), streams, who)
 
     return router
 
@@ -168,22 +170,24 @@ def routes(
 async def _events(database: Database, after: int, check: Callable[[], str]) -> AsyncIterator[str]:
     """`check` raises HTTPException once the watcher may not ask any more."""
 
-    def changed(revision: int) -> Sequence[schemas.DeviceOut]:
+    def changed(revision: int) -> tuple[int, Sequence[schemas.DeviceOut]]:
         query = _devices().where(Device.revision > revision).order_by(Device.revision).limit(1000)
         with database.reading() as session:
-            return [schemas.device_out(device) for device in session.scalars(query)]
+            found = [schemas.device_out(device) for device in session.scalars(query)]
+            return access(session), found
 
     silent = 0.0
+    known = None
     checked = time.monotonic()
     yield ": devices follow\n\n"
     while True:
-        if time.monotonic() - checked > CHECK_S:
-            checked = time.monotonic()
+        now_known, devices = await run_in_threadpool(changed, after)
+        if now_known != known or time.monotonic() - checked > CHECK_S:
+            known, checked = now_known, time.monotonic()
             try:
                 await run_in_threadpool(check)
             except HTTPException:
                 return
-        devices = await run_in_threadpool(changed, after)
         for device in devices:
             after = device.revision
             yield f"id: {after}\nevent: device\ndata: {device.model_dump_json()}\n\n"

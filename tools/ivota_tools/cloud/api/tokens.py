@@ -5,9 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 
-from ..accounts import audit_log
 from ..accounts.authorization import Guard
-from ..accounts.tokens import create_token
+from ..accounts.tokens import create_token, remove_token
 from ..store.database import Database
 from ..store.models import Audit, Token
 from . import fleet_schemas as fleet
@@ -37,8 +36,7 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
             token = session.get(Token, token_id)
             if token is None:
                 raise HTTPException(404, f"there is no token with the id {token_id}")
-            session.delete(token)
-            audit_log.note(session, who, "token removed", token.name)
+            remove_token(session, token, who)
 
     @router.get("/audit")
     def get_audit(after: After = 0, limit: Page = 1000) -> list[fleet.AuditOut]:

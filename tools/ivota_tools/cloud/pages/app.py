@@ -30,7 +30,7 @@ from . import (
 from .rendering import static
 from .request_context import Setting, Visit
 from .routing import Elsewhere
-from .security_headers import Secured
+from .security_headers import PAGES, Secured
 
 _log = logging.getLogger("ivota.cloud")
 
@@ -75,5 +75,5 @@ def make_pages(setting: Setting) -> Starlette:
         ],
         exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},
     )  # fmt: skip
-    app.add_middleware(Secured)
+    app.add_middleware(Secured, headers=PAGES)
     return app

@@ -13,11 +13,13 @@ from collections.abc import AsyncIterator
 from sqlalchemy import func, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..accounts import authorization
 from ..accounts.roles import VIEWER
+from ..event_stream import EventStream
+from ..store.database import access
 from ..store.models import Audit, Counter, Device
 from .request_context import Setting, whole
 from .routing import entered
@@ -29,43 +31,40 @@ QUIET_S = 15.0  # between two words where nothing changes: their lack tells a pa
 
 def routes(setting: Setting) -> list[BaseRoute]:
     async def live(request: Request) -> Response:
-        await run_in_threadpool(entered, setting, request, VIEWER, {})
+        visit = await run_in_threadpool(entered, setting, request, VIEWER, {})
         number = whole(request.query_params.get("device", "")) or None
-        return StreamingResponse(
-            events(setting, request, number),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return EventStream(events(setting, request, number), setting.streams, visit.who)
 
     return [Route("/live", live)]
 
 
 async def events(setting: Setting, request: Request, device: int | None) -> AsyncIterator[str]:
-    def state() -> str:
-        """Another text whenever something has changed."""
+    def state() -> tuple[int, str]:
+        """(Who may what, what there is): another one whenever it has changed."""
         with setting.database.reading() as session:
+            may = access(session)
             last = session.scalar(select(func.max(Audit.id)))
             if device is not None:
                 revision = session.scalar(select(Device.revision).where(Device.id == device))
             else:
                 revision = session.scalar(select(Counter.value).where(Counter.name == "revision"))
-        return f"{revision}-{last}-{setting.health()}"
+        return may, f"{revision}-{last}-{setting.health()}"
 
     def signed_in() -> bool:
         return authorization.signed_in(request, setting.database) is not None
 
-    last = await run_in_threadpool(state)
+    may, last = await run_in_threadpool(state)
     said = checked = time.monotonic()
     yield "retry: 3000\n: changes follow\n\n"
     while True:
         await asyncio.sleep(LOOK_S)
         now = time.monotonic()
-        if now - checked > CHECK_S:
-            checked = now
+        now_may, found = await run_in_threadpool(state)
+        if now_may != may or now - checked > CHECK_S:
+            may, checked = now_may, now
             if not await run_in_threadpool(signed_in):
                 yield "event: over\ndata: signed out\n\n"
                 return
-        found = await run_in_threadpool(state)
         if found != last:
             last, said = found, now
             yield "event: change\ndata: .\n\n"

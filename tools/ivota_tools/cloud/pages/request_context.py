@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from ..accounts.authorization import Signed
 from ..accounts.roles import ADMIN, OPERATOR
+from ..event_stream import Places
 from ..store.database import Database
 from .pagination import Page, page
 from .rendering import PAGES
@@ -38,6 +39,7 @@ class Setting:
     tls          of both ports
     sign_in      devices need their secrets
     upload_most  bytes of a firmware file
+    streams      how many pages may be told of changes at a time
     """
 
     database: Database
@@ -50,6 +52,7 @@ class Setting:
     tls: bool
     sign_in: bool
     upload_most: int
+    streams: Places
     charts: Charts = field(default_factory=Charts)
 
     def set_up_key(self) -> str:

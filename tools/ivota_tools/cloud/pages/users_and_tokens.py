@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..accounts import audit_log, roles, tokens, users
+from ..accounts import roles, tokens, users
 from ..accounts.roles import ADMIN
 from ..accounts.users import UserError
 from ..store.models import Token, User
@@ -110,6 +110,5 @@ def remove_token(visit: Visit) -> str:
         token = row(session, Token, visit.number("id"))
         if token is None:
             raise UserError("that token is gone already", 404)
-        session.delete(token)
-        audit_log.note(session, visit.who, "token removed", token.name)
+        tokens.remove_token(session, token, visit.who)
         return f"The token {token.name} is removed: nothing is answered to it any more."

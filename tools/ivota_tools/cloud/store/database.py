@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from . import migrations
 from .models import Counter, Setting
 
 _REVISION = "revision"
+_ACCESS = "access"
 _WRITERS = 0x69766F7401  # the advisory lock that writing transactions on PostgreSQL take
 
 
@@ -98,6 +99,16 @@ def add(session: Session, name: str, amount: int = 1) -> int:
 def next_revision(session: Session) -> int:
     """A number above all that were given out; watchers ask for what is above the last they saw."""
     return add(session, _REVISION)
+
+
+def revoke(session: Session) -> None:
+    """Somebody may less than before: whoever is connected is asked again who they are."""
+    add(session, _ACCESS)
+
+
+def access(session: Session) -> int:
+    """Another number whenever somebody may less than before."""
+    return session.scalar(select(Counter.value).where(Counter.name == _ACCESS)) or 0
 
 
 def _sqlite(path: Path) -> Engine:

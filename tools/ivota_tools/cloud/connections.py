@@ -1,0 +1,181 @@
+"""Open connections of one listener: how many there are, who gives way, and accepting more.
+
+A connection that has not yet said what it wants is `waiting`, and so is one that is idle between
+two requests. When there are too many, the one that has waited longest is cut; one that is being
+served never is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from .addresses import is_loopback, network
+
+log = logging.getLogger("ivota.cloud")
+
+HANDSHAKE_S = 10.0  # from the connection to the end of the TLS handshake
+RESERVED = 160  # file descriptors for the database, firmware files and the broker
+HTTP_MOST, MQTT_MOST = 4096, 100_000  # connections, however many descriptors there are
+NO_DESCRIPTORS_S = 1.0  # until the next try, where the system has no descriptor left
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many connections this process may hold: of HTTP, and of devices."""
+
+    http: int
+    mqtt: int
+
+
+def room() -> Room:
+    """Raises the limit of file descriptors as far as this process may, and divides them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > soft:
+        wanted = 1 << 20 if hard == resource.RLIM_INFINITY else hard
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+        except (OSError, ValueError):  # a system with a lower limit of its own
+            pass
+    free = max(soft - RESERVED, soft // 2)
+    http = max(min(free // 2, HTTP_MOST), 16)
+    # A device takes two: its own connection, and one to the broker.
+    return Room(http, max(min((free - http) // 2, MQTT_MOST), 16))
+
+
+class Connection:
+    """One of a table's. `cut` ends it at once, whatever it is in the midst of."""
+
+    def __init__(self, table: Table, address: str, cut: Callable[[], None]) -> None:
+        self._table = table
+        self.address = address
+        self.cut = cut
+
+    def wait(self) -> None:
+        """It has asked for nothing that is still to be answered."""
+        self._table._waiting[self] = None
+
+    def serve(self) -> None:
+        """It is being served, so it stays."""
+        self._table._waiting.pop(self, None)
+
+    def leave(self) -> None:
+        """It is over; may be called again."""
+        self.serve()
+        if self in self._table._all:
+            self._table._all.remove(self)
+            self._table._by_address[self.address] -= 1
+            if not self._table._by_address[self.address]:
+                del self._table._by_address[self.address]
+
+
+class Table:
+    """At most `most` connections, and at most half of them from one address.
+
+    An IPv6 address stands for its network of 64 bits. This machine, and the proxies in
+    `trusted`, bring the connections of many, so they may have all.
+    """
+
+    def __init__(self, most: int, trusted: Collection[str] = ()) -> None:
+        self.most = most
+        self._trusted = trusted
+        self._all: set[Connection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._waiting: dict[Connection, None] = {}  # in the order of their time
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def serving(self) -> int:
+        return len(self._all) - len(self._waiting)
+
+    def enter(self, address: str, cut: Callable[[], None]) -> Connection | None:
+        """A new connection, which waits; None where no other gives way to it."""
+        where = network(address)
+        shared = not where or is_loopback(address) or address in self._trusted
+        if not shared and self._by_address[where] >= max(self.most // 2, 1):
+            if not self._cut_one(where):
+                return None
+        if len(self._all) >= self.most and not self._cut_one(None):
+            return None
+        made = Connection(self, where, cut)
+        self._all.add(made)
+        self._by_address[where] += 1
+        made.wait()
+        return made
+
+    def _cut_one(self, address: str | None) -> bool:
+        for each in self._waiting:
+            if address is None or each.address == address:
+                each.leave()
+                each.cut()
+                return True
+        return False
+
+
+async def accept(
+    listener: socket.socket,
+    table: Table,
+    protocol: Callable[[Connection], asyncio.BaseProtocol],
+    tls: ssl.SSLContext | None,
+    name: str,
+) -> None:
+    """Accepts connections until it is cancelled, and hands each to a `protocol` of its own."""
+    loop = asyncio.get_running_loop()
+    listener.setblocking(False)
+    opening: set[asyncio.Task[None]] = set()
+    try:
+        while True:
+            try:
+                link, peer = await loop.sock_accept(listener)
+            except ConnectionError:
+                continue  # it has left before it was accepted
+            except OSError as error:
+                log.error("no more %s connections can be accepted: %s", name, error.strerror)
+                await asyncio.sleep(NO_DESCRIPTORS_S)
+                continue
+            address = peer[0] if isinstance(peer, tuple) else ""
+            held = table.enter(address, link.close)
+            if held is None:
+                log.warning("%s connection from %s refused: all %d are in use", name, address,
+                            table.most)  # fmt: skip
+                link.close()
+                await asyncio.sleep(0)
+                continue
+            task = loop.create_task(_open(link, held, protocol, tls))
+            held.cut = task.cancel  # type: ignore[assignment]
+            opening.add(task)
+            task.add_done_callback(opening.discard)
+            await asyncio.sleep(0)  # what was accepted gets its turn between two of many
+    finally:
+        for task in opening:
+            task.cancel()
+
+
+async def _open(
+    link: socket.socket,
+    held: Connection,
+    protocol: Callable[[Connection], asyncio.BaseProtocol],
+    tls: ssl.SSLContext | None,
+) -> None:
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: protocol(held),
+            link,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+        )
+    except asyncio.CancelledError:
+        held.leave()
+        link.close()
+    except (OSError, EOFError, TimeoutError, asyncio.TimeoutError):
+        held.leave()  # it has left, or has not come to the end of its handshake
+        link.close()

@@ -1,0 +1,89 @@
+"""What stands before every request: who asks is known, and how much may come is bounded, before
+a byte of a body is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .accounts.authorization import KNOWN
+from .http_protocol import Deadlines
+
+BODY_MOST = 64 * 1024  # bytes, of every request but an upload
+UPLOAD = ("POST", "/api/v1/firmware")
+OPEN = ("/api/v1/openapi.json",)
+
+
+class Admission:
+    """`may` is asked about requests of the API; it raises HTTPException."""
+
+    def __init__(
+        self, app: ASGIApp, may: Callable[[Request], str], upload_most: int, deadlines: Deadlines
+    ) -> None:
+        self._app, self._may = app, may
+        self._upload_most, self._deadlines = upload_most, deadlines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_upload = (scope["method"], scope["path"]) == UPLOAD
+        body = _Body(receive, self._upload_most if is_upload else BODY_MOST, self._deadlines,
+                     is_upload)  # fmt: skip
+        try:
+            if scope["path"].startswith("/api/") and scope["path"] not in OPEN:
+                scope[KNOWN] = await run_in_threadpool(self._may, Request(scope))
+            body.expect(Request(scope).headers.get("content-length", ""))
+        except HTTPException as error:
+            answer = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, body, send)
+
+
+class _Body:
+    """The body as it comes in, up to a number of bytes and a time."""
+
+    def __init__(self, receive: Receive, most: int, deadlines: Deadlines, is_upload: bool) -> None:
+        self._receive, self._most, self._deadlines = receive, most, deadlines
+        self._is_upload = is_upload
+        self._size = 0
+        self._ended = False
+        self._until = asyncio.get_running_loop().time() + deadlines.body_s
+
+    def expect(self, length: str) -> None:
+        """Raises HTTPException where the head announces too much; an upload's limit is named by
+        those who know what to do about it.
+        """
+        if length.isdigit() and int(length[:18]) > self._most and not self._is_upload:
+            raise self._too_large()
+
+    async def __call__(self) -> Message:
+        if self._ended:
+            return await self._receive()
+        left_s = self._until - asyncio.get_running_loop().time()
+        limit_s = self._deadlines.piece_s if self._is_upload else max(left_s, 0)
+        try:
+            message = await asyncio.wait_for(self._receive(), limit_s)
+        except (TimeoutError, asyncio.TimeoutError):
+            self._ended = True
+            raise HTTPException(408, "the request did not come in time") from None
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._ended = not message.get("more_body", False)
+            if self._size > self._most and not self._is_upload:
+                self._ended = True
+                raise self._too_large()
+        else:
+            self._ended = True
+        return message
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"a request has at most {self._most} bytes here")

@@ -1,0 +1,106 @@
+"""HTTP connections with deadlines: a head that does not come, an answer that nobody takes.
+
+uvicorn bounds the idle time between two requests, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .connections import Connection
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """In seconds. A board on the slowest link takes 48 KiB in `stalled_s`.
+
+    head_s      from the connection, or the first byte of a later request, to a whole head
+    body_s      to the whole body of a request that is no upload
+    piece_s     between two pieces of an upload
+    stalled_s   until a peer has taken what the buffer of its connection holds
+    """
+
+    head_s: float = 20.0
+    body_s: float = 30.0
+    piece_s: float = 60.0
+    stalled_s: float = 120.0
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection of a table's, from which it leaves when it is over."""
+
+    def __init__(self, held: Connection, deadlines: Deadlines, **options: Any) -> None:
+        super().__init__(**options)
+        self._held = held
+        self._deadlines = deadlines
+        self._head: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._held.cut = transport.abort
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset_keepalive_if_required()
+        self._got_head()
+        self._unstall()
+        self._held.leave()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._waits():
+            self._await_head()
+        else:
+            self._got_head()
+            self._held.serve()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._waits():
+            self._held.wait()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unstall()
+        self._stalled = self.loop.call_later(self._deadlines.stalled_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unstall()
+
+    def _waits(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        if self._head is None:
+            self._head = self.loop.call_later(self._deadlines.head_s, self.transport.abort)
+
+    def _got_head(self) -> None:
+        if self._head:
+            self._head.cancel()
+            self._head = None
+
+    def _unstall(self) -> None:
+        if self._stalled:
+            self._stalled.cancel()
+            self._stalled = None
+
+
+class ClosingServer(uvicorn.Server):
+    """Takes no part in accepting: `accepting` are the tasks that do, ended when it ends."""
+
+    accepting: list[asyncio.Task[None]]
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        for task in self.accepting:
+            task.cancel()
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

@@ -1,0 +1,18 @@
+"""Paths of Unix sockets, which the system bounds at about 100 bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MOST = 100  # bytes; 107 on Linux, 103 elsewhere
+_PROC = Path("/proc/self/fd")
+
+
+def unix_path(path: Path) -> str:
+    """A name for this path that fits, or the path itself. The folder must be there."""
+    if len(os.fsencode(path)) <= MOST or not _PROC.is_dir():
+        return str(path)
+    # Open for as long as the process lives: it has few such folders.
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"{_PROC}/{folder}/{path.name}"
