@@ -26,6 +26,8 @@ from ivota_tools.firmware.signed_file import Signer
 from ivota_tools.firmware.signing_keys import generate, load_private
 from ivota_tools.sim.esp32_image import make_image
 
+S3CRET = "ivota_0123456789abcdefghijklmnopqrstuv"
+
 
 def make_bundle(version="0.2", application="blinky"):
     return bundle.build({"app.py": os.urandom(5000)}, application, version)
@@ -353,16 +355,16 @@ def test_without_a_token_only_this_machine_may_ask(cloud):
 
 
 def test_with_a_token_nothing_else_counts(tmp_path):
-    with Cloud(tmp_path / "c", token="s3cret") as cloud:
+    with Cloud(tmp_path / "c", token=S3CRET) as cloud:
         with pytest.raises(ApiError, match="IVOTA_TOKEN") as caught:
             Client(cloud.api_url, token="wrong").devices()
         assert caught.value.status == 401
         with pytest.raises(ApiError):
             Client(cloud.api_url).devices()
-        assert Client(cloud.api_url, token="s3cret").devices() == []
+        assert Client(cloud.api_url, token=S3CRET).devices() == []
         answer = httpx.get(
             f"{cloud.api_url}/api/v1/devices",
-            headers={"Authorization": "Bearer s3cret", "Host": "ota.example"},
+            headers={"Authorization": f"Bearer {S3CRET}", "Host": "ota.example"},
         )
         assert answer.status_code == 200
 
@@ -499,7 +501,7 @@ def test_events_as_they_are_on_the_wire(cloud, api):
 
 def test_events_end_for_whom_they_are_no_longer_for(tmp_path, monkeypatch):
     monkeypatch.setattr(api_module, "CHECK_S", 0.2)
-    with Cloud(tmp_path / "c", token="s3cret") as cloud, Client(cloud.api_url, "s3cret") as api:
+    with Cloud(tmp_path / "c", token=S3CRET) as cloud, Client(cloud.api_url, S3CRET) as api:
         made = api.create_token("eyes", "admin")
         header = {"Authorization": f"Bearer {made['token']}"}
         with httpx.stream("GET", f"{cloud.api_url}/api/v1/events", headers=header) as answer:

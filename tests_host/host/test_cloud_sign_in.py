@@ -1,11 +1,14 @@
 """Sign-in by the vendor's HMAC, at the front before a real broker."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import socket
+import threading
 import time
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -16,6 +19,7 @@ from waiting import wait_until
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.mqtt import device_credentials
+from ivota_tools.cloud.mqtt.device_budget import Budget
 
 BAD_PASSWORD = 134
 SECRET = base64.b64encode(b"the device's secret").decode()
@@ -204,6 +208,145 @@ def test_a_signature_is_good_until_its_expiry():
     for words in (password, f"{digest.upper()};{method}"):
         assert device_credentials.is_signed("PRODdev", user, words, SECRET, 1999999999.9)
     assert not device_credentials.is_signed("PRODdev", user, password, SECRET, 2000000000)
+
+
+def test_a_flood_costs_its_sender_alone(tmp_path, caplog):
+    """Of what others were told is taken, nothing is lost; what the flood may not send never
+    reaches the broker.
+    """
+    few = Budget(packets_per_s=50, packets_burst=50)
+    with Cloud(tmp_path, sign_in=True, budget=few) as cloud, Client(cloud.api_url) as api:
+        for name in ("PROD/dev", "PROD/other"):
+            api.set_secret(add(cloud, name), SECRET)
+        flood = threading.Thread(target=send_flood, args=(cloud.mqtt_port, 30_000))
+        flood.start()
+        with Signed(cloud.mqtt_port, "other", *signed("PRODother")) as other:
+            for number in range(20):
+                other.report_version(f"0.{number}")
+        flood.join()
+        other, dev = api.device("PROD/other"), api.device("PROD/dev")
+        wait_until(lambda: len(api.reports(other["id"])) == 20, "all that was acknowledged")
+        wait_until(lambda: api.device("PROD/dev")["flooded_at"], "the mark of the flood")
+        assert api.device("PROD/other")["flooded_at"] is None
+        assert len(api.reports(dev["id"])) < 30_000 / 2
+    assert sum("sends more than it may" in line for line in caplog.messages) == 1
+
+
+def add(cloud, name):
+    with Client(cloud.api_url) as api:
+        if not api.firmware():
+            (cloud.folder / "f").write_bytes(b"x")
+            api.upload(cloud.folder / "f", "0.2")
+        number = api.push(name, "0.2", new=True)["device"]["id"]
+        with contextlib.suppress(ApiError):
+            api.cancel_device(number)
+        return number
+
+
+def send_flood(port, count):
+    """That many reports with QoS 0 of PROD/dev, over a plain socket."""
+    user, password = (word.encode() for word in signed("PRODdev"))
+    body = b"\0\4MQTT\4\xc2\0\x3c"
+    for word in (b"PRODdev", user, password):
+        body += len(word).to_bytes(2, "big") + word
+    topic = b"$ota/report/PROD/dev"
+    text = b'{"type":"report_version","report":{"version":"6"}}'
+    one = b"\x30" + bytes([2 + len(topic) + len(text)])
+    one += len(topic).to_bytes(2, "big") + topic + text
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as link:
+        link.sendall(b"\x10" + bytes([0x80 | len(body) & 0x7F, len(body) >> 7]) + body)
+        assert link.recv(4) == b"\x20\2\0\0"
+        for _ in range(count // 1000):
+            link.sendall(1000 * one)
+        link.sendall(b"\xe0\0")
+        while link.recv(100):
+            pass
+
+
+def test_another_secret_cuts_the_connection(cloud):
+    name, number = "PROD/cut", add(cloud, "PROD/cut")
+    with Client(cloud.api_url) as api:
+        api.set_secret(number, SECRET)
+        for secret in (base64.b64encode(b"one that is another").decode(), None):
+            with Signed(cloud.mqtt_port, "cut", *signed("PRODcut")) as device:
+                device.hello("0.1")
+                device._client.reconnect_delay_set(600)
+                gone = threading.Event()
+                device._client.on_disconnect = lambda *_, gone=gone: gone.set()
+                api.set_secret(number, secret)
+                assert gone.wait(20), name
+            api.set_secret(number, SECRET)
+
+
+def test_there_is_no_other_door(cloud):
+    """The broker behind listens on a Unix socket, in a folder that is its owner's alone."""
+    broker = cloud._broker
+    assert broker.host is None and broker.path.is_socket()
+    assert broker.path.parent.stat().st_mode & 0o077 == 0
+    pid = broker._process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    inodes = {
+        link[8:-1]
+        for child in children
+        for fd in Path(f"/proc/{child}/fd").iterdir()
+        if (link := str(fd.readlink())).startswith("socket:")
+    }
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    assert not [line for line in lines if line[3] == "0A" and line[9] in inodes]
+
+
+def test_devices_that_are_written_alike_have_their_own_sessions(cloud):
+    """`ab/c` and `a/bc` have one client id in the vendor's rule: neither cuts the other."""
+    for name in ("ab/c", "a/bc"):
+        secret = base64.b64encode(f"the secret of {name}".encode()).decode()
+        with Client(cloud.api_url) as api:
+            api.set_secret(add(cloud, name), secret)
+    first = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="abc")
+    first.username_pw_set(*signed("abc", base64.b64encode(b"the secret of ab/c").decode()))
+    lost = []
+    first.on_disconnect = lambda *_: lost.append(1)
+    first.connect("127.0.0.1", cloud.mqtt_port)
+    first.loop_start()
+    wait_until(first.is_connected, "the first")
+    words = signed("abc", base64.b64encode(b"the secret of a/bc").decode())
+    assert answer(cloud.mqtt_port, "abc", *words) == 0
+    wait_until(lambda: len(cloud._front.table) == 1, "the end of the second")
+    assert first.is_connected() and not lost
+    first.disconnect()
+    first.loop_stop()
+
+
+@pytest.mark.parametrize(
+    "name, secret, words",
+    [
+        ("PROD/dev", "AA==", "16 to 192 bytes"),
+        ("PROD/dev", base64.b64encode(bytes(15)).decode(), "16 to 192 bytes"),
+        ("PROD/a;b", SECRET, "semicolon"),
+    ],
+)
+def test_secrets_that_cannot_be(cloud, name, secret, words):
+    number = add(cloud, name) if ";" not in name else None
+    with Client(cloud.api_url) as api:
+        if number is None:
+            with pytest.raises(ApiError, match=words):
+                add(cloud, name)
+        else:
+            with pytest.raises(ApiError, match=words):
+                api.set_secret(number, secret)
+
+
+def test_a_refused_sign_in_leaves_a_trace(cloud):
+    assert answer(cloud.mqtt_port, "PRODdev", "PRODdev;1;2;3", "guess") == BAD_PASSWORD
+    with Client(cloud.api_url) as api:
+        found = wait_until(
+            lambda: [a for a in api.audit() if a["action"] == "device sign-in refused"], "a trace"
+        )
+    assert found[0]["subject"] == "127.0.0.1"
+    # However many there are, it is one line a minute.
+    for _ in range(3):
+        answer(cloud.mqtt_port, "PRODdev", "PRODdev;1;2;3", "guess")
+    with Client(cloud.api_url) as api:
+        assert len([a for a in api.audit() if a["action"] == "device sign-in refused"]) == 1
 
 
 def test_our_broker_only(tmp_path):

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
+from .accounts.wrong_tries import WrongTries
 from .http_protocol import Deadlines
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
@@ -25,9 +26,14 @@ class Admission:
     """`may` is asked about requests of the API; it raises HTTPException."""
 
     def __init__(
-        self, app: ASGIApp, may: Callable[[Request], str], upload_most: int, deadlines: Deadlines
+        self,
+        app: ASGIApp,
+        may: Callable[[Request], str],
+        tries: WrongTries,
+        upload_most: int,
+        deadlines: Deadlines,
     ) -> None:
-        self._app, self._may = app, may
+        self._app, self._may, self._tries = app, may, tries
         self._upload_most, self._deadlines = upload_most, deadlines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,12 +46,19 @@ class Admission:
         try:
             if scope["path"].startswith("/api/") and scope["path"] not in OPEN:
                 scope[KNOWN] = await run_in_threadpool(self._may, Request(scope))
-            body.expect(Request(scope).headers.get("content-length", ""))
+                body.expect(Request(scope).headers.get("content-length", ""))
         except HTTPException as error:
+            if error.status_code == 401 and Request(scope).headers.get("authorization"):
+                await self._slow_down(scope)
             answer = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
             await answer(scope, receive, send)
             return
         await self._app(scope, body, send)
+
+    async def _slow_down(self, scope: Scope) -> None:
+        address = scope["client"][0] if scope.get("client") else ""
+        await asyncio.sleep(self._tries.wait_s(address))
+        await run_in_threadpool(self._tries.wrong, address)
 
 
 class _Body:

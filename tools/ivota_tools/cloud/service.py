@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import secrets
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
 from ..api_client import local_socket
 from ..toolchain import ToolchainError
-from .accounts import users
+from .accounts import audit_log, users
 from .accounts.authorization import guard
 from .accounts.roles import ADMIN
-from .accounts.tokens import local_token
+from .accounts.tokens import check_token, local_token
+from .accounts.wrong_tries import WrongTries
 from .api import campaigns, devices, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
 from .cloud_error import CloudError
-from .connections import Room, room
+from .connections import Room, Table, room
 from .downloads import endpoint, signed_urls
 from .event_stream import Places
 from .http_admission import Admission
 from .http_protocol import Deadlines
 from .http_server import Server, Split, make_app
 from .mqtt.broker import Broker
-from .mqtt.device_credentials import by_database
+from .mqtt.device_budget import Budget
+from .mqtt.device_credentials import Credentials
 from .mqtt.report_worker import Intake
 from .mqtt.session import Address, MqttSession
 from .mqtt.sign_in_proxy import Front
 from .pages.app import make_pages
 from .pages.request_context import Setting
 from .pages.security_headers import API, Secured
+from .rollout.assignment import touch
 from .rollout.assignment_rules import BackOff
 from .store.database import Database
 from .store.firmware_store import chip_of, remove_leftovers, stored
 from .store.folder_lock import Alone
 from .store.leader_lock import Leader
-from .store.models import Firmware
+from .store.models import Device, Firmware
 from .tls_certificate import Certificate
 
 log = logging.getLogger("ivota.cloud")
@@ -72,6 +79,7 @@ class Cloud:
     plain_console  the console's pages also beyond this machine without TLS
     trusted_proxies  addresses of reverse proxies: whom they name as the sender is the sender
     deadlines     of HTTP
+    budget        what each device may send, with `sign_in`
     room          how many connections there may be; by default as many as this process may have
     """
 
@@ -97,6 +105,7 @@ class Cloud:
         trusted_proxies: Collection[str] = (),
         deadlines: Deadlines = Deadlines(),  # noqa: B008 (immutable)
         room: Room | None = None,
+        budget: Budget = Budget(),  # noqa: B008 (immutable)
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -110,11 +119,8 @@ class Cloud:
             self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
         if self._external and sign_in:
             raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
-        if token is not None and not token.strip():
-            # A request without a token carries this very word: everybody would be its owner.
-            raise CloudError(
-                "the token is empty, so anybody would have it: say one, or leave --token out"
-            )
+        if token is not None:
+            check_token(token)
         self._sign_in, self._database_url = sign_in, database
         self._public_url: str | None = None
         if public_url is not None:
@@ -122,6 +128,7 @@ class Cloud:
         self._push_qos, self._back_off, self._keep_s = push_qos, back_off, keep_s
         self._token, self._upload_most = token, upload_most
         self._plain_console = plain_console
+        self._budget = budget
         self._trusted_proxies, self._deadlines, self._room = trusted_proxies, deadlines, room
         self._pages: Setting | None = None
         self._failed = threading.Event()
@@ -257,7 +264,8 @@ class Cloud:
             api_users.routes(database, may_admin=may_admin),
         )
         split = Split(programme, make_pages(self._pages))
-        admission = Admission(split, may, self._upload_most, self._deadlines)
+        tries = WrongTries("a token of the API", self._note_refusals("token refused"))
+        admission = Admission(split, may, tries, self._upload_most, self._deadlines)
         self._server.start(
             Secured(admission, API),
             local_socket(self.folder, self.http_port),
@@ -272,14 +280,43 @@ class Cloud:
             self._broker.start()
             self.mqtt_port = self._broker.port
             return
-        # The broker itself asks nobody: it listens on loopback, where the front passes on.
+        # The broker itself asks nobody: it listens on a Unix socket, where the front passes on.
+        assert self._room
         self._console = f"console-{secrets.token_hex(16)}"
-        tls = self._certificate.context() if self._certificate else None
-        self._front = Front(self.host, self.mqtt_port, by_database(database), tls)
+        self._front = Front(
+            self.host,
+            self.mqtt_port,
+            Credentials(database),
+            WrongTries("sign-in of devices", self._note_refusals("device sign-in refused")),
+            tls=self._certificate.context() if self._certificate else None,
+            table=Table(self._room.mqtt, self._trusted_proxies),
+            budget=self._budget,
+            full=lambda: self._intake is not None and self._intake.is_full,
+            on_flood=self._note_flood,
+        )
         self.mqtt_port = self._front.port
-        self._broker = Broker(place, HOST, 0, self._fail, console=self._console)
+        self._broker = Broker(place, None, 0, self._fail, console=self._console)
         self._broker.start()
-        self._front.start(HOST, self._broker.port)
+        self._front.start(self._broker.path)
+
+    def _note_refusals(self, action: str) -> Callable[[str, int], None]:
+        """Into the audit log, from where somebody tries to get in."""
+
+        def note(address: str, count: int) -> None:
+            with contextlib.suppress(SQLAlchemyError), self.database.writing() as session:
+                audit_log.note(session, audit_log.ENGINE, action, address, times=count)
+
+        return note
+
+    def _note_flood(self, name: str) -> None:
+        product_id, _, device_name = name.partition("/")
+        found = select(Device).where(
+            Device.product_id == product_id, Device.device_name == device_name
+        )
+        with contextlib.suppress(SQLAlchemyError), self.database.writing() as session:
+            if device := session.scalar(found):
+                device.flooded_at = time.time()
+                touch(session, device)
 
     def _take_in(self) -> None:
         """Begins to take in reports and to push. Raises CloudError."""
@@ -287,7 +324,7 @@ class Cloud:
         where = self._external
         if where is None:
             assert self._broker
-            where = Address(self._broker.plain_host, self._broker.plain_port, self._console)
+            where = Address("", 1883, self._console, path=str(self._broker.path))
         self._intake = Intake(
             self._database,
             self._url_of,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -20,6 +22,8 @@ from . import audit_log, users
 from .roles import ADMIN, ROLES
 from .users import UserError, digest
 
+BITS_LEAST = 128
+DIFFERENT_LEAST = 8  # characters
 LOCAL_TOKEN = "api.token"  # the file in the data folder; tools/ivota_tools/api_client.py reads it
 
 
@@ -43,6 +47,10 @@ def create_token(session: Session, name: str, role: str, who: str) -> tuple[Toke
     """With the word itself, which is kept nowhere. Raises UserError."""
     if not (0 < len(name) <= NAME_MOST and name.isprintable()):
         raise UserError(f"a token's name has 1 to {NAME_MOST} characters")
+    if name.lower() in users.RESERVED or users.is_user(session, name):
+        raise UserError(
+            f"{name!r} is the name of a user, or the audit log's own: choose another", 409
+        )
     if role not in ROLES:
         raise UserError(f"a role is one of {', '.join(ROLES)}")
     if session.scalar(select(Token.id).where(Token.name == name)) is not None:
@@ -62,6 +70,22 @@ def create_token(session: Session, name: str, role: str, who: str) -> tuple[Toke
     session.flush()
     audit_log.note(session, who, "token", name, role=role)
     return token, word
+
+
+def check_token(word: str) -> None:
+    """Of one that somebody has chosen. Raises CloudError where it could be guessed."""
+    if not word.strip():
+        # A request without a token carries this very word: everybody would be its owner.
+        raise CloudError(
+            "the token is empty, so anybody would have it: say one, or leave --token out"
+        )
+    kinds = ((r"[0-9]", 10), (r"[0-9a-fA-F]", 16), (r"[a-z0-9]", 36), (r"[ -~]", 64))
+    signs = next((size for kind, size in kinds if re.fullmatch(f"(?:{kind})*", word)), 0)
+    if not signs or len(set(word)) < DIFFERENT_LEAST or len(word) * math.log2(signs) < BITS_LEAST:
+        raise CloudError(
+            f"the token can be guessed: it needs {BITS_LEAST} random bits, as "
+            "`openssl rand -hex 16` makes them"
+        )
 
 
 def remove_token(session: Session, token: Token, who: str) -> None:

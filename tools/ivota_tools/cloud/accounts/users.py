@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from ..store.database import Database, revoke
-from ..store.models import USER_MOST, SignIn, User
+from ..store.models import USER_MOST, SignIn, Token, User
 from . import audit_log
 from .roles import ADMIN, ROLES
 
@@ -22,7 +22,7 @@ PASSWORD_LEAST, PASSWORD_MOST = 10, 256  # characters
 IDLE_S = 24 * 3600.0  # a browser that asks for nothing so long is signed out
 LIFE_S = 14 * 86400.0  # and any browser after so long
 SEEN_S = 60.0  # how exactly it is kept when a browser was last seen
-RESERVED = ("engine", "local", "owner")  # words of the audit log that are no user's
+RESERVED = ("engine", "local", "owner", "set-up link")  # words of the audit log that are no user's
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
 _HASHER = PasswordHasher()
@@ -52,6 +52,8 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
         raise UserError(f"the name {name!r} is the audit log's own")
     if session.scalar(select(User.id).where(User.name == name)) is not None:
         raise UserError(f"there is a user {name!r} already: choose another name", 409)
+    if session.scalar(select(Token.id).where(func.lower(Token.name) == name)) is not None:
+        raise UserError(f"there is a token {name!r}: choose another name, or remove that one", 409)
     _check_role(role)
     user = User(name=name, role=role, password=hashed(name, password), created_at=now)
     session.add(user)
@@ -89,6 +91,10 @@ def remove(session: Session, user: User, who: str) -> None:
 
 def any_user(session: Session) -> bool:
     return session.scalar(select(User.id).limit(1)) is not None
+
+
+def is_user(session: Session, name: str) -> bool:
+    return session.scalar(select(User.id).where(User.name == tidy(name))) is not None
 
 
 def by_password(session: Session, name: str, password: str) -> User | None:

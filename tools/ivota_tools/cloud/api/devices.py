@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from collections.abc import Callable
 
@@ -12,6 +10,7 @@ from sqlalchemy import delete, select
 
 from ..accounts import audit_log
 from ..accounts.authorization import Guard
+from ..mqtt import device_credentials
 from ..rollout import campaign_actions, wait_reason
 from ..rollout.assignment import touch
 from ..store.database import Database
@@ -44,14 +43,13 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def put_secret(
         device_id: Number, given: fleet.SecretIn, who: str = Depends(may)
     ) -> schemas.DeviceOut:
-        """What the device signs in with, where the broker asks for that."""
-        try:
-            base64.b64decode(given.secret or "", validate=True)
-        except (binascii.Error, ValueError):
-            raise HTTPException(422, "the secret is not base64") from None
+        """What the device signs in with; another one, or null, cuts its connection."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            device.secret = given.secret
+            try:
+                device_credentials.set_secret(session, device, given.secret)
+            except device_credentials.SecretError as error:
+                raise HTTPException(422, str(error)) from None
             what = "device secret" if given.secret else "device secret removed"
             audit_log.note(session, who, what, device.name)
             return schemas.device_out(device)

@@ -237,6 +237,8 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
         raise HTTPException(422, f"{name!r} is not PRODUCT/NAME")
     if any(c in "+#" for c in name) or not name.isprintable():
         raise HTTPException(422, f"{name!r} cannot be part of an MQTT topic")
+    if ";" in name:
+        raise HTTPException(422, f"{name!r} has a semicolon, which ends the name in a sign-in")
     device = Device(product_id=product_id, device_name=device_name)
     session.add(device)
     session.flush()

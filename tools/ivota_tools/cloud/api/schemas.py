@@ -62,6 +62,8 @@ class DeviceOut(BaseModel):
     first_seen: float | None
     last_seen: float | None
     garbled: int
+    status: str = Field(description="accepted, pending or retired.")
+    flooded_at: float | None = Field(description="When it last sent more than it may.")
     revision: int
 
 
@@ -169,6 +171,8 @@ def device_out(device: models.Device) -> DeviceOut:
         first_seen=device.first_seen,
         last_seen=device.last_seen,
         garbled=device.garbled,
+        status=device.status,
+        flooded_at=device.flooded_at,
         revision=device.revision,
     )
 

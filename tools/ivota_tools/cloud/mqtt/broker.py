@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from ..tls_certificate import Certificate
 
 START_S = 15.0
 STOP_S = 5.0
+PATH_MOST = 100  # bytes, of a Unix socket
 
 # mosquitto runs below a shell that ends it when our end of the pipe closes, which it does however
 # we end, by signal 9 too: an orphan would keep the port. (Linux's parent-death signal is tied to
@@ -37,7 +39,9 @@ persistence_location {folder}/
 autosave_interval 60
 # Reports that came while nobody took them in wait here; the default drops all beyond 1,000.
 max_queued_messages 200000
-max_queued_bytes 0
+max_queued_bytes 268435456
+# The session of a device that has not come back for so long.
+persistent_client_expiration 14d
 # Reports are acknowledged in batches, once they are stored: the default of 20 would pace them.
 max_inflight_messages 1000
 message_size_limit 65536
@@ -49,12 +53,11 @@ log_type warning
 log_type notice
 """
 
+_LOCAL = "listener 0 {path}"
 _LISTENER = "listener {port} {host}"
-_TLS_LISTENER = """\
-listener {port} {host}
+_TLS = """
 certfile {certificate.chain}
-keyfile {certificate.key}
-listener {plain_port} 127.0.0.1"""
+keyfile {certificate.key}"""
 
 _RULES = """\
 user {console}
@@ -66,11 +69,13 @@ pattern read $ota/update/%u
 
 
 class Broker:
-    """`console`: only this user name may use all topics, others those that end in their own.
+    """Listens on (host, port), and on the Unix socket `path`, which only this user can open.
 
-    `certificate`: `port` speaks TLS; on this machine `plain_port` speaks without.
+    `host` None: on that alone. `port` 0 takes a free one. `certificate`: `port` speaks TLS.
 
-    `folder` holds its configuration, log and stored sessions. `port` 0 takes a free one.
+    `console`: only this user name may use all topics, others those that end in their own.
+
+    `folder` holds its configuration, log and stored sessions.
 
     `on_death(reason)` is called from another thread when the broker ends without `stop()`.
     """
@@ -78,15 +83,16 @@ class Broker:
     def __init__(
         self,
         folder: Path,
-        host: str,
+        host: str | None,
         port: int,
         on_death: Callable[[str], None],
         console: str | None = None,
         certificate: Certificate | None = None,
     ) -> None:
         self.host = host
-        self.port = port or _free_port(host)
-        self.plain_host, self.plain_port = _within(host), self.port
+        self.port = 0 if host is None else port or _free_port(host)
+        self.path = folder / "broker.sock"
+        self._short: tempfile.TemporaryDirectory[str] | None = None
         self._certificate = certificate
         self._folder = folder
         self._log = folder / "mosquitto.log"
@@ -106,16 +112,17 @@ class Broker:
     def start(self) -> None:
         """Returns once connections are accepted; raises CloudError, or ToolchainError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        listeners = _LISTENER.format(port=self.port, host=self.host)
+        self._folder.chmod(0o700)
+        if len(str(self.path)) > PATH_MOST and self._short is None:
+            self._short = tempfile.TemporaryDirectory(prefix="ivota-")  # for this user alone
+            self.path = Path(self._short.name) / self.path.name
+        self.path.unlink(missing_ok=True)
+        listeners = _LOCAL.format(path=self.path)
+        if self.host is not None:
+            listeners += "\n" + _LISTENER.format(port=self.port, host=self.host)
         if self._certificate:
             self._certificate.context()  # says what is wrong with it in plainer words
-            self.plain_host, self.plain_port = "127.0.0.1", _free_port("127.0.0.1")
-            listeners = _TLS_LISTENER.format(
-                port=self.port,
-                host=self.host,
-                certificate=self._certificate,
-                plain_port=self.plain_port,
-            )
+            listeners += _TLS.format(certificate=self._certificate)
         config = self._folder / "mosquitto.conf"
         # Started as root, mosquitto becomes a user who may not read a private folder.
         user = "user root\n" if os.geteuid() == 0 else ""
@@ -129,7 +136,8 @@ class Broker:
             _CONFIG.format(listeners=listeners, user=user, rules=rules, folder=self._folder)
         )
         argv = [*mosquitto(), "-c", str(config)]
-        self._refuse_taken_port()
+        if self.host is not None:
+            self._refuse_taken_port(self.host)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _SUPERVISE, "ivota-broker", *argv],
@@ -158,16 +166,18 @@ class Broker:
             process.wait()
         if self._watch:
             self._watch.join()
+        if self._short:
+            self._short.cleanup()
 
-    def _refuse_taken_port(self) -> None:
+    def _refuse_taken_port(self, host: str) -> None:
         # Without this the wait below would be answered by whoever has the port.
-        with socket.socket(_family(self.host)) as probe:
+        with socket.socket(_family(host)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((self.host, self.port))
+                probe.bind((host, self.port))
             except OSError as error:
                 raise CloudError(
-                    f"MQTT port {self.port} on {self.host} cannot be used ({error.strerror}): "
+                    f"MQTT port {self.port} on {host} cannot be used ({error.strerror}): "
                     "choose another with --mqtt-port, or use the broker there with --broker"
                 ) from None
 
@@ -178,14 +188,18 @@ class Broker:
             if self._process.poll() is not None:
                 raise CloudError(f"mosquitto did not start: {self._last_words()}")
             try:
-                socket.create_connection((self.plain_host, self.plain_port), timeout=1).close()
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(str(self.path))
+                if self.host is not None:
+                    where = _within(self.host), self.port
+                    socket.create_connection(where, timeout=1).close()
                 return
             except OSError:
                 if time.monotonic() > deadline:
                     self.stop()
                     raise CloudError(
-                        f"mosquitto does not accept connections on {self.plain_host}:"
-                        f"{self.plain_port} after {START_S:.0f} s: {self._last_words()}"
+                        f"mosquitto does not accept connections after {START_S:.0f} s: "
+                        f"{self._last_words()}"
                     ) from None
             time.sleep(0.02)
 

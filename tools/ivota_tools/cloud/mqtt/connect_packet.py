@@ -32,10 +32,10 @@ class Connect:
     password: str
 
     def as_user(self, user: str) -> bytes:
-        """The packet that tells the broker another user name, and no password."""
+        """The packet that tells the broker another client id and user name, and no password."""
         head = struct.pack(">H", len(self.protocol)) + self.protocol
         head += bytes([LEVELS[self.protocol], self.flags & 0x3F | 0x80]) + self.keepalive
-        body = head + _text(self.client_id) + self.middle + _text(user)
+        body = head + _text(user) + self.middle + _text(user)
         return b"\x10" + _length(len(body)) + body
 
 

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
 
-from ..store.database import Database
+from ..store.database import Database, access, next_revision, revoke
 from ..store.models import Device
 from .protocol import NAME_MOST
 
 EXPIRY_MOST = 40  # characters that are looked at
 METHODS = {"hmacsha256": "sha256", "hmacsha1": "sha1"}
 
-Authenticate = Callable[[str, str, str], "str | None"]
+SECRET_LEAST, SECRET_MOST = 16, 192  # bytes: 128 bits are what nobody guesses
+
+
+class SecretError(ValueError):
+    """A device cannot be given this secret; says why."""
 
 
 def is_signed(client_id: str, user: str, password: str, secret: str, now: float) -> bool:
@@ -49,10 +55,39 @@ def _expired(expiry: str, now: float) -> bool:
         return False  # signed by the device all the same
 
 
-def by_database(database: Database) -> Authenticate:
-    """(client id, user name, password) -> PRODUCT/NAME, or None."""
+def set_secret(session: Session, device: Device, secret: str | None) -> None:
+    """What the device signs in with, in base64; None takes it away, and cuts its connection.
 
-    def check(client_id: str, user: str, password: str) -> str | None:
+    Raises SecretError.
+    """
+    if secret is not None:
+        try:
+            size = len(base64.b64decode(secret, validate=True))
+        except (binascii.Error, ValueError):
+            raise SecretError("the secret is not base64") from None
+        if not SECRET_LEAST <= size <= SECRET_MOST:
+            raise SecretError(
+                f"a secret has {SECRET_LEAST} to {SECRET_MOST} bytes, this one has {size}: "
+                "`openssl rand -base64 16` makes a good one"
+            )
+        if ";" in device.name:
+            raise SecretError(
+                f"{device.name!r} has a semicolon, which ends the name in a sign-in: a device of "
+                "that name can never sign in"
+            )
+    device.secret = secret
+    device.revision = next_revision(session)
+    revoke(session)
+
+
+class Credentials:
+    """The devices' secrets, as the database has them now."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def check(self, client_id: str, user: str, password: str) -> tuple[str, str] | None:
+        """(PRODUCT/NAME, a mark of its secret) of who signs in like this."""
         if not 2 <= len(client_id) <= 2 * NAME_MOST or not client_id.isprintable():
             return None
         # Where the product ends and the name begins cannot be seen from the client id: each place
@@ -67,13 +102,39 @@ def by_database(database: Database) -> Authenticate:
                     for end in ends
                 )
             ),
-            Device.secret.is_not(None),
+            *_MAY,
         )
-        with database.reading() as session:
+        with self._database.reading() as session:
             found = session.execute(query).tuples().all()
         for product_id, device_name, secret in found:
             if is_signed(client_id, user, password, secret or "", time.time()):
-                return f"{product_id}/{device_name}"
+                return f"{product_id}/{device_name}", _mark(secret)
         return None
 
-    return check
+    def access(self) -> int:
+        """Another number whenever somebody may less than before."""
+        with self._database.reading() as session:
+            return access(session)
+
+    def marks(self, names: Sequence[str]) -> dict[str, str]:
+        """Of the secrets of those of these devices that may sign in now."""
+        found = {}
+        for at in range(0, len(names), NAMES_MOST):
+            some = names[at : at + NAMES_MOST]
+            query = select(Device.product_id, Device.device_name, Device.secret).where(
+                (Device.product_id + "/" + Device.device_name).in_(some),
+                Device.device_name.in_([each.partition("/")[2] for each in some]),
+                *_MAY,
+            )
+            with self._database.reading() as session:
+                for product_id, device_name, secret in session.execute(query).tuples():
+                    found[f"{product_id}/{device_name}"] = _mark(secret)
+        return found
+
+
+NAMES_MOST = 500  # in one question to the database
+_MAY = (Device.secret.is_not(None),)
+
+
+def _mark(secret: str | None) -> str:
+    return hashlib.sha256((secret or "").encode()).hexdigest()

@@ -29,7 +29,10 @@ BATCH_MOST = 500
 IDLE_S = 0.25  # how late the end of a back-off may be seen
 TICK_S = 0.5  # between two looks at the campaigns
 FORGET_S = 60.0  # between two looks for what is kept no longer; 1 s while there is more of it
-BACKLOG_MOST = 20000  # beyond it QoS 0 messages (percents) are dropped; QoS 1 the broker bounds
+# Beyond these, QoS 0 messages (percents) are dropped; of QoS 1 the broker sends only so many that
+# are not acknowledged yet.
+BACKLOG_MOST, BACKLOG_BYTES = 20000, 16 * 1024 * 1024
+FULL = 900  # messages with QoS 1, of the 1,000 that the broker sends ahead
 
 
 class Intake:
@@ -60,6 +63,8 @@ class Intake:
         self._keep_s = keep_s
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
+        self._bytes = self._unstored = 0  # of what is in the queue
+        self._count = threading.Lock()
         self._next_tick = 0.0
         self._next_forget = 0.0
         self._stopping = False
@@ -67,10 +72,20 @@ class Intake:
 
     def put(self, message: Message) -> None:
         """For the MQTT session's thread: never blocks, never fails."""
-        if message.qos == 0 and self._queue.qsize() > BACKLOG_MOST:
-            self._dropped += 1
-        else:
-            self._queue.put(message)
+        with self._count:
+            if message.qos == 0 and (
+                self._queue.qsize() > BACKLOG_MOST or self._bytes > BACKLOG_BYTES
+            ):
+                self._dropped += 1
+                return
+            self._bytes += len(message.payload)
+            self._unstored += message.qos > 0
+        self._queue.put(message)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more has come than can be stored for now."""
+        return self._unstored > FULL
 
     def wake(self) -> None:
         """Pushes may be due now."""
@@ -113,6 +128,9 @@ class Intake:
                 session.publish(message.topic, message.payload, message.qos)
             for taken in batch:
                 session.acknowledge(taken)
+            with self._count:
+                self._bytes -= sum(len(taken.payload) for taken in batch)
+                self._unstored -= sum(taken.qos > 0 for taken in batch)
 
     def _next_batch(self) -> list[Message]:
         batch: list[Message] = []

@@ -35,13 +35,17 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a broker is, and as whom it is entered. `tls`: verified as the machine verifies."""
+    """Where a broker is, and as whom it is entered. `tls`: verified as the machine verifies.
+
+    `path`: of a Unix socket, in place of host and port.
+    """
 
     host: str
     port: int
     user: str | None = None
     password: str | None = None
     tls: bool = False
+    path: str | None = None
 
     @staticmethod
     def read(text: str) -> Address:
@@ -60,7 +64,7 @@ class Address:
         return Address(host.strip("[]"), int(port), user or None, password if colon else None, tls)
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.path or f"{self.host}:{self.port}"
 
 
 class MqttSession:
@@ -81,7 +85,11 @@ class MqttSession:
         self._subscribed = threading.Event()
         self._refused: str | None = None
         self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=False,
+            manual_ack=True,
+            transport="unix" if broker.path else "tcp",
         )
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
@@ -106,7 +114,7 @@ class MqttSession:
         """Returns once subscribed; then the session repairs itself. Raises CloudError."""
         broker = self._broker
         try:
-            self._client.connect(broker.host, broker.port, KEEPALIVE_S)
+            self._client.connect(broker.path or broker.host, broker.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
             raise CloudError(
                 f"no MQTT broker answers at {broker} ({error}): start it, name another with "
@@ -174,4 +182,6 @@ class MqttSession:
 def _send_at_once(_client: mqtt.Client, _data: Any, link: Any) -> None:
     # An answer and an acknowledgement are two small packets: without this the kernel holds the
     # second back until the first is acknowledged, which takes the peer's kernel 40 ms.
+    if link.family == socket.AF_UNIX:
+        return
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

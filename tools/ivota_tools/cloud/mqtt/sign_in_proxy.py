@@ -1,7 +1,8 @@
-"""Sign-in before the broker: checks each CONNECT, then only passes bytes on.
+"""Sign-in before the broker: checks each CONNECT, then passes on what the device may send.
 
-The broker behind is told `{product_id}/{device_name}` as the user name, so that its rules can keep
-devices to their own topics.
+The broker behind is told `{product_id}/{device_name}` as the client id and as the user name, so
+that its rules can keep devices to their own topics. It listens on a Unix socket that only the
+cloud's user can open: there is no other way to it.
 """
 
 from __future__ import annotations
@@ -12,33 +13,72 @@ import logging
 import socket
 import ssl
 import threading
+from asyncio import sslproto
+from collections.abc import Callable
+from pathlib import Path
 
+from ...common.unix_path import unix_path
+from ..accounts.wrong_tries import WrongTries
 from ..cloud_error import CloudError
+from ..connections import Connection, Table, accept
 from .connect_packet import BAD_PASSWORD, Refused, read_connect, read_first
-from .device_credentials import Authenticate
+from .device_budget import Budget, DeviceBudget, Packets, TooLong
+from .device_credentials import Credentials
 
 log = logging.getLogger("ivota.cloud")
 
 CONNECT_S = 10.0  # from the connection to a whole CONNECT
-PIECE = 16384
+PIECE = 65536
+LOOK_S = 0.3  # between two looks at whether devices may still be connected, and for room
+PACE_S = 0.05  # after each piece that a flood was dropped of
+TELL_S = 60.0  # between two words about one device's flood
+BUDGETS_MOST = 1000  # of devices that are not connected
+TLS_BUFFER = 16 * 1024  # bytes, of each connection
+
+Told = Callable[[str], None]
+
+
+class Device:
+    """A device that is signed in, over all of its connections."""
+
+    def __init__(self, name: str, budget: Budget) -> None:
+        self.name = name
+        self.budget = DeviceBudget(budget)
+        self.links: dict[
+            Connection, str
+        ] = {}  # and the mark of the secret that each was let in by
+        self.told_at = float("-inf")
 
 
 class Front:
-    """Listens on (host, port) at once, passes on to the broker at (host, port) from `start()`.
+    """Listens on (host, port) at once, passes on to the broker's Unix socket from `start()`.
 
-    `tls` is the context of a server that devices reach over TLS.
+    `tls` is the context of a server that devices reach over TLS. `full()` says that no more
+    reports can be taken in for now. `on_flood(name)` is told of a device beyond its budget.
     """
 
     def __init__(
         self,
         host: str,
         port: int,
-        authenticate: Authenticate,
+        credentials: Credentials,
+        tries: WrongTries,
+        *,
         tls: ssl.SSLContext | None = None,
+        table: Table | None = None,
+        budget: Budget = Budget(),  # noqa: B008 (immutable)
+        full: Callable[[], bool] = lambda: False,
+        on_flood: Told = lambda name: None,
     ) -> None:
-        self._authenticate = authenticate
+        self._credentials, self._tries = credentials, tries
         self._tls = tls
-        self._broker = ("", 0)
+        if tls:
+            _small_tls_buffers()
+        self.table = table or Table(1 << 20)
+        self._budget, self._full, self._on_flood = budget, full, on_flood
+        self._broker = ""
+        self._devices: dict[str, Device] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server((host, port), family=family, backlog=1000)
@@ -51,8 +91,8 @@ class Front:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
 
-    def start(self, broker_host: str, broker_port: int) -> None:
-        self._broker = (broker_host, broker_port)
+    def start(self, broker: Path) -> None:
+        self._broker = unix_path(broker)
         self._thread.start()
 
     def stop(self) -> None:
@@ -64,49 +104,76 @@ class Front:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        serving = asyncio.start_server(
-            self._accept,
-            sock=self._socket,
-            ssl=self._tls,
-            ssl_handshake_timeout=CONNECT_S if self._tls else None,
-        )
-        server = self._loop.run_until_complete(serving)
+        for work in (
+            accept(self._socket, self.table, self._protocol, self._tls, "MQTT"),
+            self._watch(),
+        ):
+            task = self._loop.create_task(work)
+            self._tasks.add(task)
+        self._room = asyncio.Event()
+        self._room.set()
         self._loop.run_forever()
-        server.close()
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self._serve(reader, writer)
-        except (OSError, EOFError, TimeoutError, asyncio.TimeoutError):
-            pass  # a link that was cut, on either side
-        finally:
-            writer.close()
+    def _protocol(self, held: Connection) -> asyncio.StreamReaderProtocol:
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            held.cut = writer.transport.abort
+            try:
+                await self._serve(held, reader, writer)
+            except (OSError, EOFError, TimeoutError, asyncio.TimeoutError, TooLong):
+                pass  # a link that was cut, on either side
+            finally:
+                held.leave()
+                writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reader = asyncio.StreamReader(limit=PIECE // 2, loop=self._loop)
+        return asyncio.StreamReaderProtocol(reader, accepted, loop=self._loop)
+
+    async def _serve(
+        self, held: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
             body = await asyncio.wait_for(read_first(reader), CONNECT_S)
             connect = read_connect(body)
             words = connect.client_id, connect.user, connect.password
-            user = await asyncio.to_thread(self._authenticate, *words)
-            if user is None:
+            found = await asyncio.to_thread(self._credentials.check, *words)
+            if found is None:
                 raise Refused(f"{connect.client_id!r} is not signed", BAD_PASSWORD)
         except Refused as refused:
-            log.warning("sign-in refused: %s", refused)
+            log.info("sign-in refused: %s", refused)
+            # Slower and slower, but never deaf: behind an address there may be other devices.
+            await asyncio.sleep(self._tries.wait_s(held.address))
+            await asyncio.to_thread(self._tries.wrong, held.address)
             if refused.code is not None:
                 writer.write(bytes([0x20, 2, 0, refused.code]))
                 with contextlib.suppress(OSError):
                     await writer.drain()
             return
-        from_broker, to_broker = await asyncio.open_connection(*self._broker)
-        to_broker.write(connect.as_user(user))
+        name, mark = found
+        held.serve()
+        device = self._devices.setdefault(name, Device(name, self._budget))
+        device.links[held] = mark
+        try:
+            await self._pass(device, connect.as_user(name), reader, writer)
+        finally:
+            device.links.pop(held, None)
+
+    async def _pass(
+        self,
+        device: Device,
+        connect: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        from_broker, to_broker = await asyncio.open_unix_connection(self._broker)
+        to_broker.write(connect)
         pumps = [
-            asyncio.ensure_future(_pump(reader, to_broker)),
-            asyncio.ensure_future(_pump(from_broker, writer)),
+            asyncio.ensure_future(self._up(device, reader, to_broker)),
+            asyncio.ensure_future(_down(from_broker, writer)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -115,9 +182,76 @@ class Front:
                 pump.cancel()
             to_broker.close()
 
+    async def _up(
+        self, device: Device, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """From the device to the broker, within its budget and while there is room."""
+        packets = Packets()
+        with contextlib.suppress(OSError, TooLong):
+            while data := await reader.read(PIECE):
+                dropped = False
+                for packet in packets.feed(data):
+                    if device.budget.has(len(packet)) and self._room.is_set():
+                        await device.budget.take(len(packet))
+                    elif packet[0] & 0xF6 == 0x30:  # a PUBLISH with QoS 0
+                        dropped = True
+                        self._flooded(device)
+                        continue
+                    else:
+                        self._flooded(device)
+                        await writer.drain()
+                        await device.budget.take(len(packet))
+                        await self._room.wait()
+                    writer.write(packet)
+                await writer.drain()
+                if dropped:
+                    await asyncio.sleep(PACE_S)
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _flooded(self, device: Device) -> None:
+        now = self._loop.time()
+        if self._room.is_set() and now - device.told_at > TELL_S:
+            device.told_at = now
+            log.warning("%s sends more than it may: the rest is dropped or waits", device.name)
+            self._loop.run_in_executor(None, self._on_flood, device.name)
+
+    async def _watch(self) -> None:
+        """Cuts who may not be connected any more, and closes the door while nothing is stored."""
+        known: object = None
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._full():
+                self._room.clear()
+            else:
+                self._room.set()
+            with contextlib.suppress(Exception):  # the database; asked again at the next look
+                now = await asyncio.to_thread(self._credentials.access)
+                if now != known:
+                    await self._cut_revoked()
+                    known = now
+            if len(self._devices) > BUDGETS_MOST + len(self.table):
+                for device in [each for each in self._devices.values() if not each.links]:
+                    if device.budget.is_full:
+                        del self._devices[device.name]
+
+    async def _cut_revoked(self) -> None:
+        names = [each.name for each in self._devices.values() if each.links]
+        marks = await asyncio.to_thread(self._credentials.marks, names)
+        for name in names:
+            device = self._devices[name]
+            for held in [each for each, by in device.links.items() if by != marks.get(name)]:
+                log.warning("%s may not be connected any more: its connection is cut", name)
+                held.cut()
+
+
+async def _down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """From the broker to the device."""
     with contextlib.suppress(OSError):
         while data := await reader.read(PIECE):
             writer.write(data)
             await writer.drain()
+
+
+def _small_tls_buffers() -> None:
+    """asyncio of Python 3.11 and later holds 256 KiB for what comes in on a TLS connection."""
+    if hasattr(sslproto.SSLProtocol, "max_size"):
+        sslproto.SSLProtocol.max_size = TLS_BUFFER

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
 from ..api.routes import find_device
-from ..rollout.assignment import touch
+from ..mqtt.device_credentials import SecretError, set_secret
 from ..store.models import Device
 from .device import find
 from .formatting import sentence
@@ -64,10 +64,13 @@ def renew(visit: Visit) -> Response:
 
 
 def _give(visit: Visit, session: Session, device: Device, action: str) -> str:
-    device.secret = base64.b64encode(secrets.token_bytes(SECRET)).decode()
-    touch(session, device)
+    made = base64.b64encode(secrets.token_bytes(SECRET)).decode()
+    try:
+        set_secret(session, device, made)
+    except SecretError as error:
+        raise HTTPException(422, str(error)) from None
     note(session, visit.who, action, device.name)
-    return device.secret
+    return made
 
 
 def _show(visit: Visit, device: Device, secret: str) -> Response:

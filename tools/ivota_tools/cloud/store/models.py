@@ -63,6 +63,10 @@ class Device(Base):
     first_seen: Mapped[float | None]
     last_seen: Mapped[float | None]
     garbled: Mapped[int] = mapped_column(default=0)
+    # ACCEPTED, PENDING or RETIRED of device_status.py.
+    status: Mapped[str] = mapped_column(String(16), index=True, server_default="accepted",
+                                        default="accepted")  # fmt: skip
+    flooded_at: Mapped[float | None]  # when it last sent more than it may
     # Base64, as the vendor's cloud gives it to a device; only a broker with sign-in asks for it.
     secret: Mapped[str | None] = mapped_column(String(256))
     # The value of the counter "revision" when this device last changed: lets a watcher ask for

@@ -1,0 +1,73 @@
+"""Wrong tries from an address: noted, and answered late where there are many.
+
+Who guesses is slowed down, but nobody is locked out: behind one address there may be others, and
+what is guessed here has 128 bits. Counted in memory, by a clock that nobody sets.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..addresses import network
+
+log = logging.getLogger("ivota.cloud")
+
+MOST = 20  # tries in a burst
+PER_S = 1 / 6  # in the long run
+WAIT_S = 5.0
+KNOWN_MOST = 10_000  # addresses
+NOTE_S = 60.0  # between two notes about one address
+
+Note = Callable[[str, int], None]
+
+
+@dataclass
+class _Bucket:
+    level: float
+    at: float
+    unsaid: int = 0
+    said_at: float = float("-inf")
+
+
+class WrongTries:
+    """`what` is tried, for the log; `note(address, count)` is told of refusals once a minute.
+
+    An IPv6 address stands for its network of 64 bits.
+    """
+
+    def __init__(self, what: str, note: Note, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._note, self._clock = what, note, clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def wait_s(self, address: str) -> float:
+        """How late the next refusal is to be told. What is right is never made to wait."""
+        with self._lock:
+            bucket = self._buckets.get(network(address))
+            if bucket is None or self._level(bucket) + 1 <= MOST:
+                return 0.0
+            return WAIT_S
+
+    def wrong(self, address: str) -> None:
+        """Another refusal."""
+        where, now = network(address), self._clock()
+        with self._lock:
+            bucket = self._buckets.setdefault(where, _Bucket(0.0, now))
+            self._buckets.move_to_end(where)
+            if len(self._buckets) > KNOWN_MOST:
+                self._buckets.popitem(last=False)
+            bucket.level, bucket.at = min(self._level(bucket) + 1, MOST), now
+            bucket.unsaid += 1
+            if now - bucket.said_at < NOTE_S:
+                return
+            count, bucket.unsaid, bucket.said_at = bucket.unsaid, 0, now
+        log.warning("%s refused to %s (%d since the last such line)", self._what, where, count)
+        self._note(where, count)
+
+    def _level(self, bucket: _Bucket) -> float:
+        return max(bucket.level - (self._clock() - bucket.at) * PER_S, 0)
