@@ -283,7 +283,7 @@ def test_a_wrong_address_of_the_cloud_says_what_to_do(cloud):
     assert "does not begin with http://" in wrong("127.0.0.1:8123")
     assert "does not begin with http://" in wrong("mqtt://127.0.0.1")
     assert "names no computer" in wrong("http://")
-    assert "is that an ivota cloud?" in wrong(f"http://127.0.0.1:{cloud.http_port}/elsewhere")
+    assert "is not an ivota cloud" in wrong(f"http://127.0.0.1:{cloud.http_port}/elsewhere")
     assert "and not that of MQTT" in wrong(f"http://127.0.0.1:{cloud.mqtt_port}")
 
 

@@ -8,15 +8,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+
+from .common.unix_path import unix_path
 
 DEFAULT_URL = "http://127.0.0.1:8123"
 TIMEOUT_S = 30.0  # the events' stream says something every 10 s
 POLL_S = 0.3
 PART = 1 << 16  # bytes of an upload between two words about how far it is
+MARK = "Ivota-Api"  # a header of each answer of a cloud
+NOT_A_CLOUD = "{} answers, but is not an ivota cloud: check IVOTA_URL"
 ENDED = ("done", "failed", "cancelled", "skipped")
 
 Json = dict[str, Any]  # the objects of docs: /api/v1/openapi.json describes each
@@ -33,13 +37,17 @@ class ApiError(RuntimeError):
 class Client:
     """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError.
 
-    Without either token, a cloud on this machine is told the one that it has laid into its data
-    folder, which its owner alone can read.
+    Without a token, a cloud on this machine is spoken to over the Unix socket in its data folder,
+    which its owner alone can use, and told the token that lies beside it. That token never goes to
+    a port: while the cloud does not run, anybody could listen there.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         self.url = (url or os.environ.get("IVOTA_URL") or DEFAULT_URL).rstrip("/")
-        token = token or os.environ.get("IVOTA_TOKEN") or _local_token(self.url)
+        token = token or os.environ.get("IVOTA_TOKEN")
+        local = None if token else _local(self.url)
+        if local:
+            token = local.token
         if token and not (token.isascii() and token.isprintable()):
             raise ApiError(
                 "IVOTA_TOKEN is no token: copy it again, as `ivota token create` showed it"
@@ -47,7 +55,10 @@ class Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._http = httpx.Client(
-                base_url=self.url + "/api/v1/", headers=headers, timeout=TIMEOUT_S
+                base_url=("http://localhost" if local else self.url) + "/api/v1/",
+                headers=headers,
+                timeout=TIMEOUT_S,
+                transport=httpx.HTTPTransport(uds=local.socket) if local else None,
             )
         except httpx.InvalidURL as error:
             raise ApiError(f"IVOTA_URL is not a URL: {self.url!r} ({error})") from None
@@ -263,6 +274,7 @@ class Client:
         """Each device as it is, then again whenever it has changed, until the link is lost."""
         with self._errors():
             with self._http.stream("GET", "events", params={"after": after}) as answer:
+                self._expect_cloud(answer)
                 if answer.status_code != 200:
                     answer.read()
                     raise _refusal(answer)
@@ -292,6 +304,7 @@ class Client:
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
         with self._errors():
             answer = self._http.request(method, path, **arguments)
+            self._expect_cloud(answer)
             if not answer.is_success:
                 raise _refusal(answer)
             if answer.status_code == 204:
@@ -299,9 +312,12 @@ class Client:
             try:
                 return answer.json()
             except ValueError:
-                raise ApiError(
-                    f"{self.url} answers, but is not an ivota cloud: check IVOTA_URL"
-                ) from None
+                raise ApiError(NOT_A_CLOUD.format(self.url)) from None
+
+    def _expect_cloud(self, answer: httpx.Response) -> None:
+        """What somebody else says is not taken for the cloud's answer, whatever it looks like."""
+        if MARK not in answer.headers:
+            raise ApiError(NOT_A_CLOUD.format(self.url))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -345,11 +361,25 @@ def local_socket(folder: Path, port: int) -> Path:
     return folder / f"api-{port}.sock"
 
 
-def _local_token(url: str) -> str | None:
+class _Local(NamedTuple):
+    """How its owner speaks to a cloud of this machine."""
+
+    socket: str
+    token: str
+
+
+def _local(url: str) -> _Local | None:
+    """None where there is none at this URL, with the folder that is the default."""
     try:
-        if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if parts.hostname not in ("127.0.0.1", "::1", "localhost") or parts.path:
             return None
-        return (default_data() / "api.token").read_text().strip() or None
+        path = local_socket(default_data(), port)
+        if not path.is_socket():
+            return None
+        token = (default_data() / "api.token").read_text().strip()
+        return _Local(unix_path(path), token) if token else None
     except (OSError, ValueError):
         return None
 
@@ -358,6 +388,5 @@ def _refusal(answer: httpx.Response) -> ApiError:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        what = f"HTTP {answer.status_code} {answer.reason_phrase}"
-        detail = f"{answer.url} answers {what}: is that an ivota cloud? IVOTA_URL says where it is"
+        detail = f"the cloud answers HTTP {answer.status_code} {answer.reason_phrase}"
     return ApiError(str(detail), answer.status_code)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from rich.table import Table
-from rich.text import Text
 
 from ..api_client import Json
-from .terminal import titled_table
+from .terminal import cell, titled_table
 from .times import ago, date
 
 
 def token_table(tokens: list[Json]) -> Table:
     table = titled_table("tokens", "name", "role", "made")
     for each in tokens:
-        table.add_row(Text(each["name"]), each["role"], ago(each["created_at"]))
+        table.add_row(cell(each["name"]), each["role"], ago(each["created_at"]))
     return table
 
 
 def user_table(users: list[Json]) -> Table:
     table = titled_table("users", "name", "role", "signed in")
     for each in users:
-        table.add_row(Text(each["name"]), each["role"], ago(each["signed_in_at"]))
+        table.add_row(cell(each["name"]), each["role"], ago(each["signed_in_at"]))
     return table
 
 
@@ -29,10 +28,10 @@ def audit_table(lines: list[Json]) -> Table:
     for each in lines:
         table.add_row(
             date(each["at"]),
-            Text(each["who"]),
-            Text(each["action"]),
-            Text(each["subject"]),
-            Text(each["detail"]),
+            cell(each["who"]),
+            cell(each["action"]),
+            cell(each["subject"]),
+            cell(each["detail"]),
         )
     return table
 
@@ -49,5 +48,5 @@ def counter_table(counters: dict[str, int]) -> Table:
     table = titled_table("since its first start", "what", "count")
     for name, count in sorted(counters.items()):
         if name != "revision":
-            table.add_row(Text(name), f"{count:,}")
+            table.add_row(cell(name), f"{count:,}")
     return table

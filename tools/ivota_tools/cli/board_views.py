@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-from rich.text import Text
 
 from ivota_tools.board.install import Progress as CopyProgress
 from ivota_tools.board.removal import Removal
 from ivota_tools.board.serial_output import parse, printable
-from ivota_tools.cli.terminal import err, out, say
+from ivota_tools.cli.terminal import cell, err, out, say
 
 
 def _say(text: str) -> None:
@@ -75,9 +74,9 @@ def show_status(result: dict[str, Any]) -> None:
 def show_removal(plan: Removal) -> None:
     """What is about to go, for a question; so not among the output."""
     for path in plan.files:
-        err.print(Text(f"  {printable(path)}"), soft_wrap=True)
+        err.print(cell(f"  {printable(path)}"), soft_wrap=True)
     for old, new in plan.back:
-        err.print(Text(f"  {old} becomes {new} again"), soft_wrap=True)
+        err.print(cell(f"  {old} becomes {new} again"), soft_wrap=True)
 
 
 def show_removed(gone: list[str]) -> None:
@@ -90,7 +89,7 @@ def show_line(line: str | None, as_json: bool) -> None:
     """A line as it came; None where there has been none for a while."""
     if line is None:
         nothing = "Nothing from the board yet. If it waits at a prompt, --reset starts it."
-        err.print(Text(nothing, "dim"), soft_wrap=True)
+        err.print(cell(nothing, "dim"), soft_wrap=True)
         return
     event = parse(line)
     now = time.time()
@@ -99,7 +98,7 @@ def show_line(line: str | None, as_json: bool) -> None:
         found |= {"event": event.name, **event.fields} if event else {"line": line}
         print(json.dumps(found), flush=True)
         return
-    text = Text()
+    text = cell("")
     text.append(time.strftime("%H:%M:%S  ", time.localtime(now)), style="dim")
     if event is None:
         text.append(line, style="dim")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..api_client import Json
-from .terminal import titled_table
+from .terminal import cell, titled_table
 
 STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled": "yellow"}
 
@@ -25,8 +25,8 @@ def campaign_table(campaigns: list[Json]) -> Table:
         totals = _totals(each)
         table.add_row(
             str(each["id"]),
-            Text(each["name"]),
-            Text(each["firmware"]["version"]),
+            cell(each["name"]),
+            cell(each["firmware"]["version"]),
             _state(each),
             f"{each['stage'] + 1}/{len(each['progress'])}" if each["progress"] else "",
             *(str(totals[name]) for name in ("good", "failed", "members")),
@@ -43,12 +43,12 @@ def campaign_view(campaign: Json) -> RenderableType:
     )
     if not campaign["progress"]:
         if campaign["state"] not in ("draft", "scheduled"):
-            return Group(head, Text("it has no devices: its query meant none when it started"))
+            return Group(head, cell("it has no devices: its query meant none when it started"))
         when = campaign["start_at"]
         begins = "when it is started"
         if when:
             begins = time.strftime("at %Y-%m-%d %H:%M:%S", time.localtime(when))
-        return Group(head, Text(f"begins {begins}"))
+        return Group(head, cell(f"begins {begins}"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for number, stage in enumerate(campaign["progress"]):
         marker = "▶" if number == campaign["stage"] and campaign["state"] == "running" else " "
@@ -57,16 +57,16 @@ def campaign_view(campaign: Json) -> RenderableType:
             f"{marker} stage {number + 1}",
             ProgressBar(total=counted, completed=stage["good"], width=30),
             f"{stage['good']} of {stage['members']}",
-            Text(f"{stage['failed']} failed", style="red" if stage["failed"] else "dim"),
+            cell(f"{stage['failed']} failed", style="red" if stage["failed"] else "dim"),
         )
     words = ", ".join(f"{count} {state}" for state, count in sorted(campaign["states"].items()))
-    return Group(head, table, Text(words))
+    return Group(head, table, cell(words))
 
 
 def group_table(groups: list[Json]) -> Table:
     table = titled_table("groups", "name", "query", "devices")
     for each in groups:
-        table.add_row(Text(each["name"]), Text(each["query"]), str(each["devices"]))
+        table.add_row(cell(each["name"]), cell(each["query"]), str(each["devices"]))
     return table
 
 
@@ -94,4 +94,4 @@ def _totals(campaign: Json) -> dict[str, int]:
 
 
 def _state(campaign: Json) -> Text:
-    return Text(campaign["state"], style=STYLES.get(campaign["state"], ""))
+    return cell(campaign["state"], style=STYLES.get(campaign["state"], ""))

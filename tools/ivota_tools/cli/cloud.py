@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -13,10 +15,13 @@ import typer
 from rich.logging import RichHandler
 
 from ..api_client import default_data
+from ..common.log_filter import Bounded
 from .terminal import AsJson, err, fail, print_json, say, span, warn
 
 if TYPE_CHECKING:
     from ..cloud.store.backup import Copied
+
+STOP_S = 8.0  # from a signal to the end, whatever hangs
 
 Data = Annotated[
     Path | None,
@@ -50,6 +55,7 @@ def cloud(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
+            envvar="IVOTA_BROKER",
             help="A broker to use instead of our own, also USER:PASSWORD@HOST:PORT, "
             "or with TLS mqtts://….",
         ),
@@ -90,6 +96,14 @@ def cloud(
         bool,
         typer.Option("--plain-console", help="Show the console beyond this machine without TLS."),
     ] = False,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A reverse proxy, or a network of them, whose X-Forwarded-For is believed; "
+            "repeatable. One on this computer needs no naming.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the cloud: MQTT broker, downloads, console, and their API."""
@@ -107,13 +121,21 @@ def cloud(
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",
-        handlers=[RichHandler(console=err, show_path=False)],
+        handlers=[_handler()],
     )
     logging.getLogger("ivota").setLevel(logging.INFO)
     keep_s = None if keep_reports is None else span(keep_reports)
     stop = threading.Event()
+
+    def end(*_: object) -> None:
+        if not stop.is_set():
+            stop.set()
+            last = threading.Timer(STOP_S, _end_now)
+            last.daemon = True
+            last.start()
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     try:
         for sentence in check_exposure(
             host, public_url, token, own_broker=broker is None and not sign_in
@@ -135,6 +157,7 @@ def cloud(
             token=token,
             upload_most=max_upload,
             plain_console=plain_console,
+            trusted_proxies=trusted_proxy or (),
         ) as running:
             if as_json:
                 print_json(
@@ -160,6 +183,19 @@ def cloud(
                 running.wait(0)
     except CloudError as error:
         fail(str(error))
+
+
+def _handler() -> logging.Handler:
+    made = RichHandler(console=err, show_path=False)
+    made.addFilter(Bounded())
+    return made
+
+
+def _end_now() -> None:
+    """What was not stored yet was not acknowledged either: the broker has it."""
+    with contextlib.suppress(OSError):
+        os.write(2, b"ivota: the cloud did not end in time: it is ended as it is\n")
+    os._exit(1)
 
 
 def backup(

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..api_client import Json
-from .terminal import titled_table
+from ..common.plain_text import plain
+from .terminal import cell, titled_table
 from .times import ago, date
 
 STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
@@ -25,14 +26,14 @@ def device_table(devices: list[Json]) -> Table:
     for device in devices:
         # Text, never str: a device's words are not markup.
         table.add_row(
-            Text(device["device"]),
-            Text(device["version"] or "?"),
-            Text(device["target"] or ""),
+            cell(device["device"]),
+            cell(device["version"] or "?"),
+            cell(device["target"] or ""),
             _state(device),
             "" if device["percent"] is None else str(device["percent"]),
             str(device["pushes"] or ""),
             ago(device["last_seen"]),
-            Text(reason(device)),
+            cell(reason(device)),
         )
     return table
 
@@ -46,12 +47,12 @@ def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
         table.add_row(
             str(number),
             date(each["created_at"]),
-            Text(versions.get(each["firmware_id"], "?")),
+            cell(versions.get(each["firmware_id"], "?")),
             str(each["campaign_id"] or ""),
             _state(each),
             str(each["pushes"]),
             str(each["soft_failures"] + each["hard_failures"]),
-            Text(words),
+            cell(words),
         )
     return table
 
@@ -61,11 +62,11 @@ def report_table(reports: list[Json]) -> Table:
     for report in reports:
         table.add_row(
             date(report["at"]),
-            Text(report["state"] or report["kind"]),
-            Text(report["version"] or ""),
+            cell(report["state"] or report["kind"]),
+            cell(report["version"] or ""),
             "" if report["percent"] is None else str(report["percent"]),
             "" if report["result_code"] is None else str(report["result_code"]),
-            Text(report["result_msg"] or (report["raw"] if report["version"] is None else "")),
+            cell(report["result_msg"] or (report["raw"] if report["version"] is None else "")),
         )
     return table
 
@@ -118,7 +119,11 @@ class Lines:
 
     def say(self, sentence: str) -> None:
         self._console.print(
-            time.strftime("%H:%M:%S"), sentence, markup=False, highlight=False, soft_wrap=True
+            time.strftime("%H:%M:%S"),
+            plain(sentence),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -140,7 +145,7 @@ class Bars:
         self._progress.update(task, completed=percent, device=device)
 
     def say(self, sentence: str) -> None:
-        self._progress.console.print(Text(sentence))
+        self._progress.console.print(cell(sentence))
 
 
 class _Words(TextColumn):
@@ -153,7 +158,7 @@ class _Words(TextColumn):
     def render(self, task: Any) -> Text:
         device = task.fields["device"]
         if self._part == "name":
-            return Text(f"{device['device']} {device['version'] or '?'} → {device['target']}")
+            return cell(f"{device['device']} {device['version'] or '?'} → {device['target']}")
         words = _state(device)
         if why := reason(device):
             words.append(f" {why}")
@@ -172,4 +177,4 @@ def watcher(console: Console) -> Iterator[Watcher]:
 
 
 def _state(device: Json) -> Text:
-    return Text(device["state"], style=STYLES.get(device["state"], ""))
+    return cell(device["state"], style=STYLES.get(device["state"], ""))

@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 from ..api_client import Json
 from ..firmware.release import Release
-from .terminal import titled_table
+from .terminal import cell, titled_table
 from .times import ago
 
 _UPDATER = re.compile(r"lib/(ivota/|bundlefs\.)")
@@ -27,18 +26,18 @@ def release_table(release: Release, every: bool = False) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("kind", release.kind)
     if release.kind == "bundle":
-        table.add_row("application", Text(release.application or ""))
-        table.add_row("version", Text(release.version or ""))
+        table.add_row("application", cell(release.application or ""))
+        table.add_row("version", cell(release.version or ""))
         table.add_row("files", str(len(release.files)))
         own = [file for file in release.files if every or not _UPDATER.match(file.path)]
         for file in own:
-            table.add_row("", Text(f"{file.size:>9,}  {file.path}"))
+            table.add_row("", cell(f"{file.size:>9,}  {file.path}"))
         rest = sum(file.size for file in release.files) - sum(file.size for file in own)
         if rest:
             table.add_row("", f"{rest:>9,}  lib/ivota/ and lib/bundlefs, the updater")
         table.add_row("archive", f"{release.archive_size:,} bytes")
     elif release.version:
-        table.add_row("version", Text(release.version))
+        table.add_row("version", cell(release.version))
     if release.image:
         found_image = release.image
         if release.kind == "esp32-flash":
@@ -46,22 +45,22 @@ def release_table(release: Release, every: bool = False) -> Table:
         table.add_row("image", f"{found_image.size:,} bytes")
         table.add_row("chip", found_image.chip)
         about = f"{found_image.project} {found_image.version}".strip()
-        table.add_row("describes", Text(f"itself as {about}" if about else "nothing"))
-        table.add_row("built", Text(f"{found_image.compiled}, with ESP-IDF {found_image.esp_idf}"))
+        table.add_row("describes", cell(f"itself as {about}" if about else "nothing"))
+        table.add_row("built", cell(f"{found_image.compiled}, with ESP-IDF {found_image.esp_idf}"))
     if release.patch and release.does:
         found, does = release.patch, release.does
         table.add_row("makes", f"a {found.kind} of {found.result_size:,} bytes")
         base = f"version {found.base_version}, of {found.base_size:,} bytes"
-        table.add_row("out of", Text(base if found.base_size else "nothing: it is compressed"))
+        table.add_row("out of", cell(base if found.base_size else "nothing: it is compressed"))
         table.add_row("copies", f"{does.copied:,} bytes in {does.records:,} records")
         table.add_row("changes", f"{does.changed:,} words of 16 bits in them")
         table.add_row("inserts", f"{does.inserted:,} bytes")
         table.add_row("share", f"{100 * release.size / found.result_size:.2f} % of what it makes")
     table.add_row("payload", f"{release.payload_size:,} bytes")
     if release.signed:
-        table.add_row("signed", Text(f"as number {release.signed.sequence}"))
-        table.add_row("target", Text(release.signed.target or "none"))
-        table.add_row("by key", Text(f"{release.signed.key}; `ivota verify` tells whether it is"))
+        table.add_row("signed", cell(f"as number {release.signed.sequence}"))
+        table.add_row("target", cell(release.signed.target or "none"))
+        table.add_row("by key", cell(f"{release.signed.key}; `ivota verify` tells whether it is"))
         if release.signed.time:
             when = time.gmtime(release.signed.time)
             table.add_row("time", time.strftime("%Y-%m-%d %H:%M:%S UTC", when))
@@ -117,8 +116,8 @@ def firmware_table(firmware: list[Json]) -> Table:
     for each in firmware:
         table.add_row(
             str(each["id"]),
-            Text(each["version"]),
-            Text(each["application"] or ""),
+            cell(each["version"]),
+            cell(each["application"] or ""),
             each["kind"],
             f"{each['size']:,}",
             ago(each["uploaded_at"]),

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ivota_tools.api_client import default_data
-from ivota_tools.cli.terminal import fail
+from ivota_tools.cli.terminal import fail, safe_console
 from ivota_tools.toolchain import ToolchainError
 
 app = typer.Typer(no_args_is_help=True, help="A simulated board.")
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+err = safe_console(soft_wrap=True, stderr=True)
 
 
 @app.callback()

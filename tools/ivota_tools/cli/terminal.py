@@ -9,14 +9,54 @@ from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
+from rich.control import Control
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from ..common.durations import seconds
+from ..common.plain_text import plain
 
-# A name like `:bug:` stays one.
-out = Console(highlight=False, emoji=False)
-err = Console(stderr=True, highlight=False, emoji=False)
+
+class _Safe:
+    """A renderable whose text cannot steer the terminal; its style still can."""
+
+    def __init__(self, shown: Any) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._shown, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(plain(segment.text, lines=True), segment.style)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._shown)
+
+
+class _Hook(RenderHook):
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [each if isinstance(each, Control) else _Safe(each) for each in renderables]
+
+
+def safe_console(**options: Any) -> Console:
+    """Prints what comes from elsewhere without letting it steer the terminal."""
+    # A name like `:bug:` stays one.
+    made = Console(highlight=False, emoji=False, **options)
+    made.push_render_hook(_Hook())
+    return made
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Of a table: in one line, whatever it holds, and never read as markup."""
+    return Text(plain(text), style)
+
+
+out = safe_console()
+err = safe_console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Found = TypeVar("Found")
@@ -26,12 +66,12 @@ NUMBERS = "# % code count devices failed fails good of pushes size".split()
 
 def fail(sentence: str) -> NoReturn:
     """Ends the command with exit code 1."""
-    err.print("ivota:", sentence, markup=False, soft_wrap=True)
+    err.print("ivota:", plain(sentence, lines=True), markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
 def warn(sentence: str) -> None:
-    err.print("ivota: warning:", sentence, markup=False, soft_wrap=True)
+    err.print("ivota: warning:", plain(sentence), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -45,7 +85,7 @@ def reading() -> Iterator[None]:
 
 def say(sentence: str) -> None:
     """Prints a sentence as it is: names in it are no markup, and scripts get it in one line."""
-    out.print(sentence, markup=False, soft_wrap=True)
+    out.print(plain(sentence), markup=False, soft_wrap=True)
 
 
 def show(found: Found, as_json: bool, view: Callable[[Found], RenderableType]) -> None:
@@ -68,7 +108,10 @@ def titled_table(title: str, *columns: str) -> Table:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    # What JSON leaves as it is, but a terminal may take for more than a letter.
+    text = json.dumps(value, ensure_ascii=False)
+    safe = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    print(safe, flush=True)
 
 
 def span(text: str) -> float:

@@ -267,7 +267,7 @@ class Cloud:
         tries = WrongTries("a token of the API", self._note_refusals("token refused"))
         admission = Admission(split, may, tries, self._upload_most, self._deadlines)
         self._server.start(
-            Secured(admission, API),
+            Secured(admission, API, "/api/"),
             local_socket(self.folder, self.http_port),
         )
 

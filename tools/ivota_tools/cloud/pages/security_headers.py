@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...api_client import MARK
+
 PAGES = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -24,17 +26,24 @@ API = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Ivota-Api": "1",  # by this a client knows whom it talks to
+    MARK: "1",  # by this a client knows whom it talks to
 }
 
 
 class Secured:
-    """Gives them to what an application answers; what has one of them already keeps its own."""
+    """Gives them to what an application answers; what has one of them already keeps its own.
 
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
-        self._app, self._headers = app, headers
+    Only to answers about paths that begin with `prefix`.
+    """
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str], prefix: str = "/") -> None:
+        self._app, self._headers, self._prefix = app, headers, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope.get("path", "").startswith(self._prefix):
+            await self._app(scope, receive, send)
+            return
+
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
