@@ -131,7 +131,7 @@ def test_an_update_is_taken_back(device, ivota):
 
 def test_health_counts_what_came_in(device, ivota):
     device("five")
-    assert "it takes in reports" in ivota("health")
+    assert "it stores reports" in ivota("health")
     assert json.loads(ivota("health", "--json"))["counters"]["report_version"] >= 1
     assert "0.2" in ivota("firmware")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sqlite3
 import threading
 
 import httpx
 import pytest
+from cloud_support import Device
 from waiting import wait_until
 
 from ivota_tools.api_client import Client
@@ -147,3 +149,35 @@ def test_one_address_has_half_and_this_machine_all():
     assert table.enter("127.0.0.1", lambda: None)
     assert cut == ["other"]  # who has waited longest
     assert len(table) == 4
+
+
+def test_health_is_of_what_is_stored(tmp_path, caplog):
+    """The database is locked: links are there, and nothing is stored until it is free."""
+    with Cloud(tmp_path, token=TOKEN) as cloud, Client(cloud.api_url, TOKEN) as api:
+        ready = lambda: httpx.get(f"{cloud.api_url}/readyz", timeout=60)  # noqa: E731
+        assert ready().json() == {"ok": True, "problem": None, "standby": False}
+        with contextlib.closing(sqlite3.connect(tmp_path / "ivota.db")) as other:
+            other.isolation_level = None
+            other.execute("BEGIN IMMEDIATE")
+            wait_until(lambda: ready().status_code == 503, "the refusal")
+            assert "database" in ready().json()["problem"]
+            assert httpx.get(f"{cloud.api_url}/healthz").status_code == 200
+            assert not api.health()["ok"] and "database" in api.health()["problem"]
+            with Device(cloud.mqtt_port, "P", "d") as device:
+                for number in range(50):
+                    device.report_version(f"0.{number}")
+            wait_until(lambda: cloud._intake.problem, "the worker's own word")
+            other.execute("ROLLBACK")
+        wait_until(lambda: ready().status_code == 200, "the end of it")
+        wait_until(lambda: len(api.reports(api.device("P/d")["id"])) == 50, "all reports")
+    assert not [line for line in caplog.records if line.exc_info]
+
+
+def test_health_is_of_the_broker_too(tmp_path):
+    with Cloud(tmp_path / "broker") as broker:
+        where = f"127.0.0.1:{broker.mqtt_port}"
+        with Cloud(tmp_path / "c", broker=where) as cloud:
+            assert httpx.get(f"{cloud.api_url}/readyz").status_code == 200
+            broker.stop()
+            wait_until(lambda: httpx.get(f"{cloud.api_url}/readyz").status_code == 503, "a word")
+            assert "broker" in httpx.get(f"{cloud.api_url}/readyz").json()["problem"]

@@ -38,10 +38,10 @@ def audit_table(lines: list[Json]) -> Table:
 
 def health_line(health: Json) -> str:
     if not health["ok"]:
-        return health["problem"] or "the cloud has lost its MQTT broker, no reports come in"
+        return f"no reports are stored: {health['problem'] or 'the MQTT broker is lost'}"
     if health["standby"]:
         return "well; it stands by, another process takes in the reports"
-    return "well; it takes in reports"
+    return "well; it stores reports"
 
 
 def counter_table(counters: dict[str, int]) -> Table:

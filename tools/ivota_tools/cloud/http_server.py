@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -31,6 +31,7 @@ from .tls_certificate import Certificate
 log = logging.getLogger("ivota.cloud")
 
 START_S = 15.0
+OURS = ("/api/", "/files/", "/healthz", "/readyz")
 BACKLOG = 1000
 SEND_BUFFER = 128 * 1024  # bytes
 KEEP_ALIVE_S = 75  # some clients fetch in 50 KiB pieces on one connection, at a board's pace
@@ -71,6 +72,11 @@ def make_app(*routers: APIRouter) -> FastAPI:
         log.warning("%s %s: %s", request.method, request.url.path, error.orig)
         return JSONResponse({"detail": "a text has a NUL character or is too long"}, 422)
 
+    @app.exception_handler(OperationalError)
+    def no_database(request: Request, error: OperationalError) -> JSONResponse:
+        log.error("%s %s: %s", request.method, request.url.path, error.orig)
+        return JSONResponse({"detail": f"the database cannot be used now: {error.orig}"}, 503)
+
     @app.exception_handler(Exception)
     def failed(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -86,7 +92,7 @@ class Split:
         self._api, self._pages = api, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] != "http" or scope["path"].startswith(("/api/", "/files/"))
+        ours = scope["type"] != "http" or scope["path"].startswith(OURS)
         await (self._api if ours else self._pages)(scope, receive, send)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..api_client import local_socket
 from ..toolchain import ToolchainError
+from . import health
 from .accounts import audit_log, users
 from .accounts.authorization import guard
 from .accounts.roles import ADMIN
@@ -29,6 +30,7 @@ from .cloud_error import CloudError
 from .connections import Room, Table, room
 from .downloads import endpoint, signed_urls
 from .event_stream import Places
+from .health import Health, Probe
 from .http_admission import Admission
 from .http_protocol import Deadlines
 from .http_server import Server, Split, make_app
@@ -132,6 +134,7 @@ class Cloud:
         self._trusted_proxies, self._deadlines, self._room = trusted_proxies, deadlines, room
         self._pages: Setting | None = None
         self._failed = threading.Event()
+        self._probe: Probe | None = None
         self._secret = b""
         self._alone: Alone | None = None
         self._broker: Broker | None = None
@@ -208,6 +211,7 @@ class Cloud:
         firmware.mkdir(mode=0o700, exist_ok=True)
         remove_leftovers(firmware, time.time())
         self._database = database = Database(self._database_url or self.folder / "ivota.db")
+        self._probe = Probe(database)
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
         self._room = self._room or room()
@@ -247,12 +251,13 @@ class Cloud:
             streams=streams,
         )
         programme = make_app(
+            health.routes(self._checked_health),
             endpoint.routes(database, firmware, self._secret),
             core_routes.routes(
                 database,
                 firmware,
                 wake=self._wake,
-                health=self._health,
+                health=self._checked_health,
                 may=may,
                 upload_most=self._upload_most,
                 streams=streams,
@@ -396,10 +401,23 @@ class Cloud:
             return self.mqtt_host, self.mqtt_port
         return urlsplit(self.public_url).hostname or self.mqtt_host, self.mqtt_port
 
-    def _health(self) -> tuple[str | None, bool, bool]:
-        session, leader = self._session, self._leader
+    def _health(self) -> Health:
+        """Without a try to write."""
+        session, leader, intake = self._session, self._leader, self._intake
         standby = leader is not None and not leader.leads
-        return self.failure, session is not None and session.connected, standby
+        connected = session is not None and session.connected
+        problem = self.failure
+        if not standby:
+            problem = problem or (intake.problem if intake else None)
+            if not problem and not connected:
+                problem = "the link to the MQTT broker is lost; it is tried again all the time"
+        return Health(problem, connected, standby)
+
+    def _checked_health(self) -> Health:
+        found = self._health()
+        if found.problem is None and self._probe:
+            found = found._replace(problem=self._probe.problem())
+        return found
 
     def _fail(self, reason: str) -> None:
         log.error("%s", reason)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from ..accounts import audit_log
 from ..accounts.authorization import Guard, again
 from ..event_stream import EventStream, Places
+from ..health import Checks
 from ..mqtt.protocol import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout.assignment import assign
@@ -47,24 +48,24 @@ def routes(
     folder: Path,
     *,
     wake: Callable[[], None],
-    health: Callable[[], tuple[str | None, bool, bool]],
+    health: Checks,
     may: Guard,
     upload_most: int,
     streams: Places,
 ) -> APIRouter:
-    """`wake` is called when a push is due; `health` gives (problem or None, MQTT, standby)."""
+    """`wake` is called when a push is due."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/health")
     def get_health() -> schemas.HealthOut:
-        problem, connected, standby = health()
+        found = health()
         with database.reading() as session:
             counters = {row.name: row.value for row in session.scalars(select(Counter))}
         return schemas.HealthOut(
-            ok=problem is None and (connected or standby),
-            problem=problem,
-            mqtt_connected=connected,
-            standby=standby,
+            ok=found.ok,
+            problem=found.problem,
+            mqtt_connected=found.connected,
+            standby=found.standby,
             counters=counters,
         )
 

@@ -131,7 +131,7 @@ class WhyOut(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """Whether reports come in, and how many messages of each kind have.
+    """Whether reports are being stored, and how many messages of each kind have been.
 
     `standby`: another process takes in the reports, this one would take over.
     """

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..health import database_problem
 from ..rollout import campaign_progress
 from ..rollout.assignment_rules import BackOff
 from ..rollout.push_sender import anything_due, push_due
@@ -28,6 +29,8 @@ log = logging.getLogger("ivota.cloud")
 BATCH_MOST = 500
 IDLE_S = 0.25  # how late the end of a back-off may be seen
 TICK_S = 0.5  # between two looks at the campaigns
+RETRY_S = 1.0  # after the database has refused
+STUCK_S = 5.0  # that a batch may take
 FORGET_S = 60.0  # between two looks for what is kept no longer; 1 s while there is more of it
 # Beyond these, QoS 0 messages (percents) are dropped; of QoS 1 the broker sends only so many that
 # are not acknowledged yet.
@@ -67,7 +70,10 @@ class Intake:
         self._count = threading.Lock()
         self._next_tick = 0.0
         self._next_forget = 0.0
-        self._stopping = False
+        self._stop = threading.Event()
+        self._since: float | None = None  # when the work at hand was begun
+        self._trouble: str | None = None
+        self._trouble_since = 0.0
         self._thread: threading.Thread | None = None
 
     def put(self, message: Message) -> None:
@@ -87,6 +93,28 @@ class Intake:
         """Whether more has come than can be stored for now."""
         return self._unstored > FULL
 
+    @property
+    def problem(self) -> str | None:
+        """Why reports are not stored for now; None where they are."""
+        since = self._since
+        if self._trouble or since is None or time.monotonic() - since < STUCK_S:
+            return self._trouble
+        return f"reports have waited for the database for {time.monotonic() - since:.0f} s"
+
+    def _failed(self, problem: str) -> None:
+        """One line for as long as the same goes wrong."""
+        if self._trouble is None:
+            self._trouble_since = time.monotonic()
+        if problem != self._trouble:
+            log.error("%s; they stay with the broker, and are tried again", problem)
+        self._trouble = problem
+
+    def _worked(self) -> None:
+        if self._trouble:
+            seconds = time.monotonic() - self._trouble_since
+            log.warning("the database takes reports again, after %.0f s", seconds)
+        self._trouble = None
+
     def wake(self) -> None:
         """Pushes may be due now."""
         self._queue.put(None)
@@ -99,7 +127,7 @@ class Intake:
 
     def stop(self) -> None:
         """Finishes the batch at hand; what waits is not acknowledged and so comes again."""
-        self._stopping = True
+        self._stop.set()
         self.wake()
         if self._thread:
             self._thread.join()
@@ -112,18 +140,21 @@ class Intake:
             self._on_death(f"taking in reports has ended: {error!r}")
 
     def _work(self, session: MqttSession) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
+            self._since = None
             batch = self._next_batch()
-            while not self._stopping:
+            self._since = time.monotonic()
+            while not self._stop.is_set():
                 try:
                     outgoing = self._process(batch, session.connected)
                     break
-                except SQLAlchemyError:
+                except SQLAlchemyError as error:
                     # A full disk, a locked file: the reports stay with the broker meanwhile.
-                    log.exception("the database refuses %d reports, trying again", len(batch))
-                    time.sleep(1)
+                    self._failed(database_problem(error))
+                    self._stop.wait(RETRY_S)
             else:
                 return
+            self._worked()
             for message in outgoing:
                 session.publish(message.topic, message.payload, message.qos)
             for taken in batch:

@@ -17,7 +17,9 @@ from starlette.responses import RedirectResponse, Response
 from ..accounts.authorization import Signed
 from ..accounts.roles import ADMIN, OPERATOR
 from ..event_stream import Places
+from ..health import Checks
 from ..store.database import Database
+from .formatting import sentence
 from .pagination import Page, page
 from .rendering import PAGES
 from .version_chart import Charts
@@ -33,7 +35,7 @@ class Setting:
     folder       the firmware files
     secret       signs what forms carry before anybody has signed in, and the set-up link
     wake         is called when a push may be due
-    health       (what has failed, whether the broker is connected, whether another process leads)
+    health       whether reports are being stored
     mqtt         (host, port) that boards are told
     plain        also beyond this machine without TLS
     tls          of both ports
@@ -46,7 +48,7 @@ class Setting:
     folder: Path
     secret: bytes
     wake: Callable[[], None]
-    health: Callable[[], tuple[str | None, bool, bool]]
+    health: Checks
     mqtt: Callable[[], tuple[str, int]]
     plain: bool
     tls: bool
@@ -118,9 +120,7 @@ class Visit:
     def show(self, template: str, status: int = 200, /, **values: object) -> Response:
         request = self.request
         note, bad = _note(request)
-        failed, connected, standby = self.setting.health()
-        if not failed and not connected and not standby:
-            failed = "The link to the MQTT broker is lost; it is tried again all the time."
+        health = self.setting.health()
         text = PAGES.get_template(template).render(
             visit=self,
             signed=self.signed,
@@ -130,8 +130,8 @@ class Visit:
             note=note,
             note_is_bad=bad,
             path=request.url.path,
-            outage=failed,
-            standby=standby,
+            outage=sentence(health.problem) if health.problem else None,
+            standby=health.standby,
             **values,
         )
         answer = Response(text, status, media_type="text/html; charset=utf-8")
