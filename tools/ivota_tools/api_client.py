@@ -76,9 +76,9 @@ class Client:
     def health(self) -> Json:
         return self._object("GET", "health")
 
-    def devices(self) -> list[Json]:
-        """All of them, by id."""
-        return self._pages("devices")
+    def devices(self, status: str | None = None) -> list[Json]:
+        """All of them, or those that are accepted, pending or retired, by id."""
+        return self._pages("devices", **({} if status is None else {"status": status}))
 
     def device(self, name: str) -> Json:
         """By PRODUCT/NAME, or a NAME that only one device has."""
@@ -89,7 +89,7 @@ class Client:
         return self._pages(f"devices/{device_id}/reports")
 
     def firmware(self) -> list[Json]:
-        return self._list("firmware")
+        return self._pages("firmware")
 
     def upload(
         self,
@@ -144,7 +144,7 @@ class Client:
 
     def attempts(self, device_id: int) -> list[Json]:
         """Every target it was ever given, and how each ended."""
-        return self._list(f"devices/{device_id}/attempts")
+        return self._pages(f"devices/{device_id}/attempts")
 
     def attempt_reports(self, attempt_id: int) -> list[Json]:
         return self._list(f"attempts/{attempt_id}/reports")
@@ -157,6 +157,30 @@ class Client:
         """What it signs in with, in base64."""
         return self._object("PUT", f"devices/{device_id}/secret", json={"secret": secret})
 
+    def accept_device(self, device_id: int) -> Json:
+        """From now on it is part of the fleet."""
+        return self._object("POST", f"devices/{device_id}/accept")
+
+    def accept_pending(self) -> Json:
+        """{"devices": how many were accepted}: all that wait for it."""
+        return self._object("POST", "pending/accept")
+
+    def retire_device(self, device_id: int) -> Json:
+        """It keeps its history, is given nothing any more, and cannot sign in."""
+        return self._object("POST", f"devices/{device_id}/retire")
+
+    def delete_device(self, device_id: int) -> None:
+        """For good, with all that was ever heard of it."""
+        self._ask("DELETE", f"devices/{device_id}")
+
+    def delete_firmware(self, firmware_id: int) -> None:
+        """Its file, and its patches."""
+        self._ask("DELETE", f"firmware/{firmware_id}")
+
+    def delete_campaign(self, campaign_id: int) -> None:
+        """A draft, or one that has ended."""
+        self._ask("DELETE", f"campaigns/{campaign_id}")
+
     def retry_device(self, device_id: int) -> Json:
         return self._object("POST", f"devices/{device_id}/retry")
 
@@ -167,10 +191,10 @@ class Client:
 
     def query(self, text: str) -> list[Json]:
         """The devices that a query means now."""
-        return self._list("query", text=text)
+        return self._pages("query", text=text)
 
     def groups(self) -> list[Json]:
-        return self._list("groups")
+        return self._pages("groups")
 
     def put_group(self, name: str, query: str) -> Json:
         return self._object("PUT", "groups", json={"name": name, "query": query})
@@ -183,7 +207,7 @@ class Client:
         return self._object("POST", "campaigns", json=order)
 
     def campaigns(self) -> list[Json]:
-        return self._list("campaigns")
+        return self._pages("campaigns")
 
     def campaign(self, campaign_id: int) -> Json:
         return self._object("GET", f"campaigns/{campaign_id}")
@@ -215,7 +239,7 @@ class Client:
     # -- who may, and who did -----------------------------------------------------------------
 
     def tokens(self) -> list[Json]:
-        return self._list("tokens")
+        return self._pages("tokens")
 
     def create_token(self, name: str, role: str = "operator") -> Json:
         """With `token`, which is shown this once."""
@@ -230,7 +254,7 @@ class Client:
 
     def users(self) -> list[Json]:
         """Who may sign in to the console."""
-        return self._list("users")
+        return self._pages("users")
 
     def create_user(self, name: str, password: str, role: str = "operator") -> Json:
         return self._object(
@@ -294,10 +318,10 @@ class Client:
         answer: list[Json] = self._ask("GET", path, params=params)
         return answer
 
-    def _pages(self, path: str) -> list[Json]:
+    def _pages(self, path: str, **params: Any) -> list[Json]:
         """All of a list that the cloud gives in pages, by id."""
         found: list[Json] = []
-        while page := self._list(path, after=found[-1]["id"] if found else 0):
+        while page := self._list(path, **params, after=found[-1]["id"] if found else 0):
             found += page
         return found
 

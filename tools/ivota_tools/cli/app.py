@@ -61,6 +61,9 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "cancel": devices.cancel,
         "tag": devices.tag,
         "secret": devices.secret,
+        "accept": devices.accept,
+        "retire": devices.retire,
+        "delete": devices.delete,
     },
     "Many devices": {"group": groups.group, "campaign": campaigns.campaign},
     "The cloud itself": {

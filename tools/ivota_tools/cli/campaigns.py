@@ -11,7 +11,7 @@ import typer
 from ..api_client import Client, Json
 from . import campaign_views as views
 from .device_views import device_table
-from .terminal import AsJson, fail, out, print_json, show, span
+from .terminal import AsJson, fail, out, print_json, say, show, span, sure
 
 campaign = typer.Typer(no_args_is_help=True, help="One firmware for many devices, in stages.")
 
@@ -173,6 +173,18 @@ def campaign_resume(number: Id, as_json: AsJson = False) -> None:
 def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
     """End it for good: no pushes any more, also in mid-download."""
     _act(number, "cancel", as_json)
+
+
+@campaign.command("delete")
+def campaign_delete(
+    number: Id, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Delete a draft, or one that has ended; its devices keep what became of them."""
+    with Client() as client:
+        found = client.campaign(number)
+        sure(f"Delete campaign {number}, {found['name']}?", yes)
+        client.delete_campaign(number)
+    say(f"campaign {number} is deleted")
 
 
 @campaign.command("retry")

@@ -68,6 +68,14 @@ def cloud(
     sign_in: Annotated[
         bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
     ] = False,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|none",
+            help="Which new devices are part of the fleet at once; the others are pending. "
+            "Default: all, with --sign-in none.",
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
     ] = None,
@@ -114,6 +122,8 @@ def cloud(
 
     if (tls_cert is None) != (tls_key is None):
         fail("--tls-cert and --tls-key belong together: name both")
+    if accept not in (None, "all", "none"):
+        fail("--accept is all or none")
     certificate = Certificate(tls_cert, tls_key) if tls_cert and tls_key else None
     if mqtt_port is None:
         mqtt_port = 8883 if certificate else 1883
@@ -158,6 +168,7 @@ def cloud(
             upload_most=max_upload,
             plain_console=plain_console,
             trusted_proxies=trusted_proxy or (),
+            accept_all=(accept or ("none" if sign_in else "all")) == "all",
         ) as running:
             if as_json:
                 print_json(

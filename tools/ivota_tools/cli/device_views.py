@@ -20,6 +20,9 @@ from .times import ago, date
 STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
 
 
+FLOODED_S = 3600.0  # for so long a device's flood is named
+
+
 def device_table(devices: list[Json]) -> Table:
     columns = "device", "runs", "target", "state", "%", "pushes", "seen", "why"
     table = titled_table("devices", *columns)
@@ -29,7 +32,7 @@ def device_table(devices: list[Json]) -> Table:
             cell(device["device"]),
             cell(device["version"] or "?"),
             cell(device["target"] or ""),
-            _state(device),
+            _state(device) if device["status"] == "accepted" else cell(device["status"]),
             "" if device["percent"] is None else str(device["percent"]),
             str(device["pushes"] or ""),
             ago(device["last_seen"]),
@@ -78,6 +81,8 @@ def reason(device: Json) -> str:
         words = f"{device['result_code']} {device['result_msg'] or ''}".strip()
     if device["state"] == "retry" and device["next_push_at"]:
         words += f"; again in {max(device['next_push_at'] - time.time(), 0):.0f} s"
+    if device["flooded_at"] and time.time() - device["flooded_at"] < FLOODED_S:
+        words = "it sends more than it may; the rest was dropped"
     if device["state"] == "done" and device["version"] != device["target"]:
         words = "done, but reports another version"
     return words

@@ -10,7 +10,7 @@ import typer
 from ..api_client import ApiError, Client, Json
 from . import device_views as views
 from .access_views import health_line
-from .terminal import AsJson, err, fail, out, print_json, say, show, warn
+from .terminal import AsJson, err, fail, out, print_json, say, show, sure, warn
 
 REPORTS_SHOWN = 50  # of one device
 AGAIN_S = 2.0  # after which a lost link to the cloud is tried again
@@ -65,6 +65,9 @@ def devices(
     device: Annotated[
         str | None, typer.Argument(help="Only this one, and what it has reported.")
     ] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only those that are accepted, pending or retired.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the devices, or show one and what it has reported."""
@@ -73,15 +76,17 @@ def devices(
         if not health["ok"]:
             warn(health_line(health))
         if device is None:
-            _all_devices(client, as_json)
+            _all_devices(client, status, as_json)
         else:
             _one_device(client, device, as_json)
 
 
-def _all_devices(client: Client, as_json: bool) -> None:
-    found = client.devices()
+def _all_devices(client: Client, status: str | None, as_json: bool) -> None:
+    found = client.devices(status)
     if found or as_json:
         return show(found, as_json, views.device_table)
+    if status:
+        return say(f"no device is {status}")
     say(
         "no device has reported yet: `ivota board install` sets a board up, "
         "`ivota sim board` is a simulated one"
@@ -180,6 +185,41 @@ def attempts(
             return show(said, as_json, views.report_table)
         versions = {each["id"]: each["version"] for each in client.firmware()}
     show(found, as_json, lambda found: views.attempt_table(found, versions))
+
+
+def accept(
+    device: Annotated[
+        list[str] | None, typer.Argument(help="PRODUCT/NAME, or NAME alone; several.")
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="All that are pending.")] = False,
+) -> None:
+    """Take devices into the fleet that are pending, or were retired."""
+    if bool(device) == everyone:
+        fail("name devices, or take all that are pending with --all")
+    with Client() as client:
+        if everyone:
+            say(f"{client.accept_pending()['devices']} devices are accepted")
+        for name in device or ():
+            say(f"{client.accept_device(client.device(name)['id'])['device']} is accepted")
+
+
+def retire(device: DeviceName, as_json: AsJson = False) -> None:
+    """Give a device nothing any more, and let it sign in no more; its history stays."""
+    with Client() as client:
+        found = client.retire_device(client.device(device)["id"])
+    show(found, as_json, "{device} is retired".format_map)
+
+
+def delete(
+    device: DeviceName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a device, with all that was ever heard of it."""
+    with Client() as client:
+        found = client.device(device)
+        sure(f"Delete {found['device']} for good, with all that was heard of it?", yes)
+        client.delete_device(found["id"])
+    say(f"{found['device']} is deleted")
 
 
 def retry(device: DeviceName, as_json: AsJson = False) -> None:

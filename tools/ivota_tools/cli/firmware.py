@@ -10,7 +10,7 @@ import typer
 from ..api_client import Client
 from ..firmware import release
 from . import firmware_views as views
-from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, say, show
+from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, say, show, sure
 
 
 def keygen(
@@ -89,7 +89,20 @@ def inspect(
         out.print(views.release_table(found, every=True))
 
 
-def firmware(as_json: AsJson = False) -> None:
-    """List the firmware that can be pushed."""
+def firmware(
+    delete: Annotated[
+        int | None, typer.Option(metavar="#", min=1, help="Delete this one, and its patches.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the firmware that can be pushed, or delete some of it."""
     with Client() as client:
-        show(client.firmware(), as_json, views.firmware_table)
+        if delete is None:
+            return show(client.firmware(), as_json, views.firmware_table)
+        found = next((each for each in client.firmware() if each["id"] == delete), None)
+        if found is None:
+            fail(f"there is no firmware {delete}: `ivota firmware` lists those that there are")
+        sure(f"Delete {found['version']} for good?", yes)
+        client.delete_firmware(delete)
+    say(f"{found['version']} is deleted")

@@ -122,6 +122,16 @@ def span(text: str) -> float:
         fail(str(error))
 
 
+def sure(question: str, yes: bool) -> None:
+    """Ends the command unless somebody says so, or has said so before."""
+    try:
+        said = yes or typer.confirm(plain(question), err=True)
+    except typer.Abort:  # nobody is there to be asked
+        said = False
+    if not said:
+        fail("nothing was deleted: answer y, or say --yes")
+
+
 def ask_secret(what: str, variable: str, new: bool) -> str:
     """From the environment, for scripts, or asked for: twice where it is a new one."""
     given = os.environ.get(variable)

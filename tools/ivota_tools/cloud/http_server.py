@@ -23,8 +23,11 @@ from .accounts.users import UserError
 from .cloud_error import CloudError
 from .connections import Connection, Table, accept
 from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
+from .mqtt.device_credentials import SecretError
 from .rollout.campaign_actions import CampaignError
 from .rollout.device_query import QueryError
+from .rollout.fleet_changes import TagError
+from .store.device_registry import StatusError
 from .store.firmware_store import FirmwareError
 from .tls_certificate import Certificate
 
@@ -62,9 +65,15 @@ def make_app(*routers: APIRouter) -> FastAPI:
     def conflicts(_request: Request, error: CampaignError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
 
-    @app.exception_handler(QueryError)
-    def no_query(_request: Request, error: QueryError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 422)
+    @app.exception_handler(StatusError)
+    def no_part(_request: Request, error: StatusError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
+    for kind in (QueryError, SecretError, TagError):
+
+        @app.exception_handler(kind)
+        def cannot_be(_request: Request, error: ValueError) -> JSONResponse:
+            return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(DataError)
     def cannot_be_held(request: Request, error: DataError) -> JSONResponse:

@@ -81,6 +81,7 @@ class Cloud:
     plain_console  the console's pages also beyond this machine without TLS
     trusted_proxies  addresses of reverse proxies: whom they name as the sender is the sender
     deadlines     of HTTP
+    accept_all    devices that are not known are part of the fleet; else they wait as pending
     budget        what each device may send, with `sign_in`
     room          how many connections there may be; by default as many as this process may have
     """
@@ -108,6 +109,7 @@ class Cloud:
         deadlines: Deadlines = Deadlines(),  # noqa: B008 (immutable)
         room: Room | None = None,
         budget: Budget = Budget(),  # noqa: B008 (immutable)
+        accept_all: bool = True,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -130,7 +132,7 @@ class Cloud:
         self._push_qos, self._back_off, self._keep_s = push_qos, back_off, keep_s
         self._token, self._upload_most = token, upload_most
         self._plain_console = plain_console
-        self._budget = budget
+        self._budget, self._accept_all = budget, accept_all
         self._trusted_proxies, self._deadlines, self._room = trusted_proxies, deadlines, room
         self._pages: Setting | None = None
         self._failed = threading.Event()
@@ -338,6 +340,7 @@ class Cloud:
             self._fail,
             self._keep_s,
             self._chip_of,
+            self._accept_all,
         )
         self._session = MqttSession(where, self._client_id, self._intake.put)
         self._intake.start(self._session)

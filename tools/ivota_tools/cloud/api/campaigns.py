@@ -12,7 +12,13 @@ from sqlalchemy.orm import Session, joinedload
 from ..accounts import audit_log
 from ..accounts.authorization import Guard
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import campaign_actions, campaign_counts, campaign_rules, device_query
+from ..rollout import (
+    campaign_actions,
+    campaign_counts,
+    campaign_rules,
+    device_query,
+    fleet_changes,
+)
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Campaign, Group, Member
@@ -26,9 +32,11 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/campaigns")
-    def get_campaigns() -> list[fleet.CampaignOut]:
+    def get_campaigns(after: After = 0, limit: Page = 100) -> list[fleet.CampaignOut]:
+        """Oldest first; `after` is the id of the last one already seen."""
         with database.reading() as session:
-            found = session.scalars(select(Campaign).order_by(Campaign.id))
+            query = select(Campaign).where(Campaign.id > min(after, ID_MOST))
+            found = session.scalars(query.order_by(Campaign.id).limit(limit)).all()
             return [campaign_out(session, each) for each in found]
 
     @router.post("/campaigns", status_code=201)
@@ -60,6 +68,12 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             found = found.options(joinedload(Member.device).options(*WITH_TARGET))
             rows = session.scalars(found.order_by(Member.device_id).limit(limit))
             return [schemas.device_out(each.device) for each in rows]
+
+    @router.delete("/campaigns/{campaign_id}", status_code=204)
+    def delete_campaign(campaign_id: Number, who: str = Depends(may)) -> None:
+        """A draft, or one that has ended; its devices keep what became of them."""
+        with database.writing() as session:
+            fleet_changes.delete_campaign(session, _campaign(session, campaign_id), who)
 
     @router.post("/campaigns/{campaign_id}/start")
     def post_start(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:

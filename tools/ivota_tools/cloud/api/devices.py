@@ -6,18 +6,17 @@ import time
 from collections.abc import Callable
 
 from fastapi import APIRouter, Depends, HTTPException
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from ..accounts import audit_log
 from ..accounts.authorization import Guard
 from ..mqtt import device_credentials
-from ..rollout import campaign_actions, wait_reason
-from ..rollout.assignment import touch
+from ..rollout import campaign_actions, fleet_changes, wait_reason
 from ..store.database import Database
-from ..store.models import Assignment, DeviceTag, Report
+from ..store.models import Assignment, Report
 from . import fleet_schemas as fleet
 from . import schemas
-from .routes import ERRORS, Number, device_by_id
+from .routes import ERRORS, ID_MOST, After, Number, Page, device_by_id
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -31,12 +30,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         with database.writing() as session:
             device = device_by_id(session, device_id)
             now = ({each.tag for each in device.tags} | set(tags.add)) - set(tags.remove)
-            session.execute(delete(DeviceTag).where(DeviceTag.device_id == device_id))
-            session.add_all(DeviceTag(device_id=device_id, tag=tag) for tag in sorted(now))
-            touch(session, device)
-            audit_log.note(session, who, "device tag", device.name, tags=sorted(now))
-            session.flush()
-            session.refresh(device, ["tags"])
+            fleet_changes.set_tags(session, device, now, who)
             return schemas.device_out(device)
 
     @router.put("/devices/{device_id}/secret")
@@ -46,13 +40,40 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """What the device signs in with; another one, or null, cuts its connection."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            try:
-                device_credentials.set_secret(session, device, given.secret)
-            except device_credentials.SecretError as error:
-                raise HTTPException(422, str(error)) from None
+            device_credentials.set_secret(session, device, given.secret)
             what = "device secret" if given.secret else "device secret removed"
             audit_log.note(session, who, what, device.name)
             return schemas.device_out(device)
+
+    @router.post("/devices/{device_id}/accept")
+    def post_accept(device_id: Number, who: str = Depends(may)) -> schemas.DeviceOut:
+        """From now on it is part of the fleet; also one that was retired."""
+        with database.writing() as session:
+            device = device_by_id(session, device_id)
+            fleet_changes.accept_device(session, device, who)
+            return schemas.device_out(device)
+
+    @router.post("/devices/{device_id}/retire")
+    def post_retire(device_id: Number, who: str = Depends(may)) -> schemas.DeviceOut:
+        """It keeps its history, is given nothing any more, and cannot sign in."""
+        with database.writing() as session:
+            device = device_by_id(session, device_id)
+            fleet_changes.retire_device(session, device, who)
+            return schemas.device_out(device)
+
+    @router.delete("/devices/{device_id}", status_code=204)
+    def delete_device(device_id: Number, who: str = Depends(may)) -> None:
+        """For good, with all that was ever heard of it."""
+        try:
+            fleet_changes.delete_device(database, device_id, who)
+        except LookupError:
+            raise HTTPException(404, f"there is no device with the id {device_id}") from None
+
+    @router.post("/pending/accept")
+    def post_accept_pending(who: str = Depends(may)) -> fleet.AcceptOut:
+        """All devices that wait for it."""
+        with database.writing() as session:
+            return fleet.AcceptOut(devices=fleet_changes.accept_pending(session, who))
 
     @router.get("/devices/{device_id}/why")
     def get_why(device_id: Number) -> schemas.WhyOut:
@@ -66,12 +87,18 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             )
 
     @router.get("/devices/{device_id}/attempts")
-    def get_attempts(device_id: Number) -> list[schemas.AttemptOut]:
-        """Every target it was ever given, oldest first, and how each ended."""
+    def get_attempts(
+        device_id: Number, after: After = 0, limit: Page = 1000
+    ) -> list[schemas.AttemptOut]:
+        """Every target it was ever given, oldest first, and how each ended; `after` is the id of
+        the last one already seen.
+        """
         with database.reading() as session:
             device_by_id(session, device_id)
-            found = select(Assignment).where(Assignment.device_id == device_id)
-            rows = session.scalars(found.order_by(Assignment.id))
+            found = select(Assignment).where(
+                Assignment.device_id == device_id, Assignment.id > min(after, ID_MOST)
+            )
+            rows = session.scalars(found.order_by(Assignment.id).limit(limit))
             return [schemas.AttemptOut.model_validate(each) for each in rows]
 
     @router.get("/attempts/{attempt_id}/reports")

@@ -162,6 +162,12 @@ class RetryOut(BaseModel):
     devices: int
 
 
+class AcceptOut(BaseModel):
+    """How many devices were accepted."""
+
+    devices: int
+
+
 class TokenIn(_In):
     """`viewer` may look, `operator` may change what devices run, `admin` may let others in."""
 

@@ -15,7 +15,7 @@ from ..store.database import Database
 from ..store.models import Group
 from . import fleet_schemas as fleet
 from . import schemas
-from .routes import ERRORS, Number
+from .routes import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
@@ -26,9 +26,12 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
         return fleet.GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
 
     @router.get("/groups")
-    def get_groups() -> list[fleet.GroupOut]:
+    def get_groups(after: After = 0, limit: Page = 100) -> list[fleet.GroupOut]:
+        """`after` is the id of the last one already seen."""
         with database.reading() as session:
-            return [shown(session, each) for each in session.scalars(select(Group))]
+            query = select(Group).where(Group.id > min(after, ID_MOST)).order_by(Group.id)
+            found = session.scalars(query.limit(limit)).all()
+            return [shown(session, each) for each in found]
 
     @router.put("/groups")
     def put_group(given: fleet.GroupIn, who: str = Depends(may)) -> fleet.GroupOut:
@@ -37,12 +40,14 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             return shown(session, put(session, given, who))
 
     @router.get("/groups/{group_id}/devices")
-    def get_group_devices(group_id: Number) -> list[schemas.DeviceOut]:
+    def get_group_devices(
+        group_id: Number, after: After = 0, limit: Page = 1000
+    ) -> list[schemas.DeviceOut]:
+        """By id, as they are now; `after` is the id of the last one already seen."""
         with database.reading() as session:
             group = _group(session, group_id)
-            return [
-                schemas.device_out(d) for d in device_query.find(session, group.query, time.time())
-            ]
+            found = device_query.find(session, group.query, time.time(), after, limit)
+            return [schemas.device_out(each) for each in found]
 
     @router.delete("/groups/{group_id}", status_code=204)
     def delete_group(group_id: Number, who: str = Depends(may)) -> None:
@@ -50,13 +55,13 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             remove(session, _group(session, group_id), who)
 
     @router.get("/query")
-    def get_query(text: str = "") -> list[schemas.DeviceOut]:
-        """The devices that a query means now, such as `tag:beta version<0.2 -name:lab-*`."""
+    def get_query(text: str = "", after: After = 0, limit: Page = 1000) -> list[schemas.DeviceOut]:
+        """The devices that a query means now, such as `tag:beta version<0.2 -name:lab-*`, by id;
+        `after` is the id of the last one already seen.
+        """
         with database.reading() as session:
-            return [
-                schemas.device_out(device)
-                for device in device_query.find(session, text, time.time())
-            ]
+            found = device_query.find(session, text, time.time(), after, limit)
+            return [schemas.device_out(each) for each in found]
 
     return router
 

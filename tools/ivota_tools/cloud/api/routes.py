@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi import Path as PathParameter
@@ -14,14 +14,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
 
-from ..accounts import audit_log
 from ..accounts.authorization import Guard, again
 from ..event_stream import EventStream, Places
 from ..health import Checks
 from ..mqtt.protocol import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout.assignment import assign
+from ..rollout import fleet_changes
 from ..store import firmware_store
 from ..store.database import Database, access
 from ..store.models import Counter, Device, Firmware, Report
@@ -71,13 +71,20 @@ def routes(
 
     @router.get("/devices")
     def get_devices(
-        device: str | None = None, after: After = 0, limit: Page = PAGE_MOST
+        device: str | None = None,
+        status: Literal["accepted", "pending", "retired"] | None = None,
+        after: After = 0,
+        limit: Page = PAGE_MOST,
     ) -> list[schemas.DeviceOut]:
-        """All devices, or the one of this name; `after` is the id of the last one already seen."""
+        """All devices, those of a status, or the one of this name; `after` is the id of the last
+        one already seen.
+        """
         with database.reading() as session:
             if device is not None:
                 return [schemas.device_out(find_device(session, device))]
             query = _devices().where(Device.id > after).order_by(Device.id).limit(limit)
+            if status is not None:
+                query = query.where(Device.status == status)
             return [schemas.device_out(found) for found in session.scalars(query)]
 
     @router.get("/devices/{device_id}")
@@ -97,9 +104,12 @@ def routes(
             return [schemas.report_out(report) for report in found]
 
     @router.get("/firmware")
-    def get_firmware() -> list[schemas.FirmwareOut]:
+    def get_firmware(after: After = 0, limit: Page = 1000) -> list[schemas.FirmwareOut]:
+        """What can be pushed, and patches; `after` is the id of the last one already seen."""
         with database.reading() as session:
-            found = session.scalars(select(Firmware).order_by(Firmware.id))
+            query = select(Firmware).where(Firmware.id > min(after, ID_MOST))
+            query = query.where(Firmware.deleted_at.is_(None))
+            found = session.scalars(query.order_by(Firmware.id).limit(limit))
             return [schemas.FirmwareOut.model_validate(each) for each in found]
 
     @router.post(
@@ -121,14 +131,24 @@ def routes(
         if announced.isdigit() and int(announced[:18]) > upload_most:
             raise firmware_store.too_large(upload_most)
         with firmware_store.Upload(folder, upload_most) as upload:
-            async for chunk in request.stream():
-                upload.write(chunk)
+            try:
+                async for chunk in request.stream():
+                    upload.write(chunk)
+            except ClientDisconnect:
+                raise HTTPException(400, "the upload was cut off") from None
             found, warnings = await run_in_threadpool(
                 firmware_store.register, database, folder, upload, version, application, who
             )
         return schemas.UploadOut(
             firmware=schemas.FirmwareOut.model_validate(found), warnings=warnings
         )
+
+    @router.delete("/firmware/{firmware_id}", status_code=204)
+    def delete_firmware(firmware_id: Number, who: str = Depends(may)) -> None:
+        """Its file, and its patches; 409 while a device or a campaign needs it."""
+        with database.writing() as session:
+            found = firmware_store.by_id(session, firmware_id)
+            fleet_changes.delete_firmware(session, folder, found, who)
 
     @router.post("/push")
     def post_push(order: schemas.PushIn, who: str = Depends(may)) -> schemas.PushOut:
@@ -140,8 +160,7 @@ def routes(
                 session, order.version, order.firmware_id, order.application
             )
             device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
-            assign(session, device, chosen, time.time(), None)
-            audit_log.note(session, who, "push", device.name, version=chosen.version)
+            fleet_changes.push(session, device, chosen, who)
             answer = schemas.PushOut(
                 device=schemas.device_out(device),
                 firmware=schemas.FirmwareOut.model_validate(chosen),

@@ -17,9 +17,13 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/tokens")
-    def get_tokens(who: str = Depends(may_admin)) -> list[fleet.TokenOut]:
+    def get_tokens(
+        after: After = 0, limit: Page = 1000, who: str = Depends(may_admin)
+    ) -> list[fleet.TokenOut]:
+        """`after` is the id of the last one already seen."""
         with database.reading() as session:
-            found = session.scalars(select(Token).order_by(Token.id))
+            query = select(Token).where(Token.id > min(after, ID_MOST))
+            found = session.scalars(query.order_by(Token.id).limit(limit))
             return [fleet.TokenOut.model_validate(each) for each in found]
 
     @router.post("/tokens", status_code=201)

@@ -14,16 +14,18 @@ from ..accounts.roles import ADMIN
 from ..store.database import Database
 from ..store.models import User
 from . import fleet_schemas as fleet
-from .routes import ERRORS, Number
+from .routes import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may_admin: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_admin)], responses=ERRORS)
 
     @router.get("/users")
-    def get_users() -> list[fleet.UserOut]:
+    def get_users(after: After = 0, limit: Page = 1000) -> list[fleet.UserOut]:
+        """`after` is the id of the last one already seen."""
         with database.reading() as session:
-            found = session.scalars(select(User).order_by(User.id))
+            query = select(User).where(User.id > min(after, ID_MOST))
+            found = session.scalars(query.order_by(User.id).limit(limit))
             return [fleet.UserOut.model_validate(each) for each in found]
 
     @router.post("/users", status_code=201)

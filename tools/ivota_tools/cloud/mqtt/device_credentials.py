@@ -18,6 +18,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from ..store.database import Database, access, next_revision, revoke
+from ..store.device_registry import ACCEPTED
 from ..store.models import Device
 from .protocol import NAME_MOST
 
@@ -133,7 +134,7 @@ class Credentials:
 
 
 NAMES_MOST = 500  # in one question to the database
-_MAY = (Device.secret.is_not(None),)
+_MAY = (Device.secret.is_not(None), Device.status == ACCEPTED)
 
 
 def _mark(secret: str | None) -> str:

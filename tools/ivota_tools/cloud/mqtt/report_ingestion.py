@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, joinedload, lazyload
 
 from ..rollout import assignment_rules
+from ..store import device_registry
 from ..store.database import add, next_revision
 from ..store.models import Assignment, Change, Device, Report
 from . import protocol
@@ -20,9 +21,9 @@ log = logging.getLogger("ivota.cloud")
 
 RAW_MOST = 4096  # bytes kept of a message
 JUNK_MOST = 1000  # messages kept of those that are not the protocol's
-DEVICES_MOST = 100_000
 
 RETAINED, STRAY = "retained", "stray"
+FORGOTTEN = "pending devices forgotten"
 JUNK = (protocol.UNKNOWN, protocol.GARBLED, RETAINED, STRAY)
 
 WITH_TARGET = (joinedload(Device.assignment).joinedload(Assignment.firmware),)
@@ -37,14 +38,23 @@ class Outgoing(NamedTuple):
 
 
 def take_in(
-    session: Session, messages: Sequence[Message], now: float, back_off: assignment_rules.BackOff
+    session: Session,
+    messages: Sequence[Message],
+    now: float,
+    back_off: assignment_rules.BackOff,
+    accept_all: bool = True,
 ) -> list[Outgoing]:
-    """Stores messages, moves their devices' assignments on, and returns what they are answered."""
+    """Stores messages, moves their devices' assignments on, and returns what they are answered.
+
+    New devices are accepted where `accept_all`, else they are pending.
+    """
     if not messages:
         return []
     # Without it, every query would first write what the messages before it have changed.
     with session.no_autoflush:
-        return _take_in(session, [_hear(message) for message in messages], now, back_off)
+        heard = [_hear(message) for message in messages]
+        status = device_registry.ACCEPTED if accept_all else device_registry.PENDING
+        return _take_in(session, heard, now, back_off, status)
 
 
 class _Heard(NamedTuple):
@@ -66,9 +76,13 @@ def _hear(message: Message) -> _Heard:
 
 
 def _take_in(
-    session: Session, heard: Sequence[_Heard], now: float, back_off: assignment_rules.BackOff
+    session: Session,
+    heard: Sequence[_Heard],
+    now: float,
+    back_off: assignment_rules.BackOff,
+    status: str,
 ) -> list[Outgoing]:
-    devices = _devices(session, heard)
+    devices = _devices(session, heard, status)
     answers: list[Outgoing] = []
     rows: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
@@ -111,6 +125,10 @@ def _take_in(
         session.execute(insert(Change.__table__), changes)  # type: ignore[arg-type]
     if not kinds.keys().isdisjoint(JUNK):
         _prune_junk(session)
+    if any(device.status == device_registry.PENDING for device in changed):
+        session.flush()
+        if forgotten := device_registry.make_room(session):
+            add(session, FORGOTTEN, forgotten)
     return answers
 
 
@@ -126,21 +144,20 @@ def _answer(names: tuple[str, str], version: str) -> Outgoing:
     return Outgoing(protocol.update_topic(*names), protocol.version_answer(version), 0)
 
 
-def _devices(session: Session, heard: Sequence[_Heard]) -> dict[tuple[str, str], Device]:
-    """Those that spoke and are known by now: new ones are added, while there is room."""
+def _devices(
+    session: Session, heard: Sequence[_Heard], status: str
+) -> dict[tuple[str, str], Device]:
+    """Those that spoke and are known by now: new ones are added."""
     found = _known(session, {each.names for each in heard if each.names})
     new = [each.names for each in heard if each.names and each.kind not in JUNK]
     new = [names for names in dict.fromkeys(new) if names not in found]
     if not new:
         return found
-    known = session.scalar(select(func.count()).select_from(Device)) or 0
-    room = max(DEVICES_MOST - known, 0)
-    if room < len(new):
-        log.warning("%d devices are known, no more are added", DEVICES_MOST)
-        new = new[:room]
-    rows = [{"product_id": product_id, "device_name": name} for product_id, name in new]
-    if rows:
-        session.execute(insert(Device.__table__), rows)  # type: ignore[arg-type]
+    rows = [
+        {"product_id": product_id, "device_name": name, "status": status}
+        for product_id, name in new
+    ]
+    session.execute(insert(Device.__table__), rows)  # type: ignore[arg-type]
     return found | _known(session, set(new))
 
 

@@ -42,7 +42,8 @@ class Intake:
     """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of pushes.
     `chip_of(firmware)` is the chip that it is an image for, None for other firmware.
 
-    Reports older than `keep_s` are deleted; None keeps them all.
+    Reports older than `keep_s` are deleted; None keeps them all. New devices are accepted where
+    `accept_all`, else they are pending.
 
     `on_death(reason)` is called from its thread should that ever end by an error.
     """
@@ -56,6 +57,7 @@ class Intake:
         on_death: Callable[[str], None],
         keep_s: float | None = None,
         chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
+        accept_all: bool = True,
     ) -> None:
         self._on_death = on_death
         self._database = database
@@ -64,6 +66,7 @@ class Intake:
         self._back_off = back_off
         self._push_qos = push_qos
         self._keep_s = keep_s
+        self._accept_all = accept_all
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
         self._bytes = self._unstored = 0  # of what is in the queue
@@ -185,7 +188,7 @@ class Intake:
             if time.monotonic() >= self._next_tick:
                 more = campaign_progress.tick(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
-            outgoing = take_in(session, batch, now, self._back_off)
+            outgoing = take_in(session, batch, now, self._back_off, self._accept_all)
             dropped, self._dropped = self._dropped, 0
             if dropped:
                 add(session, "dropped", dropped)

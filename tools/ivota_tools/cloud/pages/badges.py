@@ -8,6 +8,9 @@ from markupsafe import Markup
 
 from ..api.schemas import IDLE
 from ..rollout import assignment_rules, campaign_counts, campaign_rules
+from ..store import device_registry
+
+FLOODED = "flooded"  # not long ago
 
 
 class Look(NamedTuple):
@@ -31,6 +34,9 @@ DEVICE = {
     assignment_rules.SKIPPED: Look("newer already", "calm"),
     assignment_rules.SUPERSEDED: Look("replaced", "calm"),
     campaign_counts.QUEUED: Look("later stage", "calm"),
+    device_registry.PENDING: Look("to be accepted", "warn"),
+    device_registry.RETIRED: Look("retired", "calm"),
+    FLOODED: Look("sends too much", "bad"),
 }
 
 CAMPAIGN = {

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
-from ..rollout import campaign_actions
+from ..rollout import campaign_actions, fleet_changes
 from .campaigns import find
 from .formatting import counted
 from .request_context import Setting, Visit
@@ -26,6 +26,13 @@ def routes(setting: Setting) -> list[BaseRoute]:
         post("resume", resume),
         post("retry", retry),
         post("cancel", cancel),
+        route(
+            setting,
+            "/campaigns/{id:int}/delete",
+            acting("/campaigns", delete),
+            method="POST",
+            needed=OPERATOR,
+        ),
     ]
 
 
@@ -68,3 +75,11 @@ def cancel(visit: Visit) -> str:
         campaign = find(session, visit.number("id"))
     campaign_actions.cancel(visit.database, campaign.id, time.time(), visit.who)
     return f"{campaign.name} is cancelled for good: no push goes out any more."
+
+
+def delete(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        campaign = find(session, visit.number("id"))
+        name = campaign.name
+        fleet_changes.delete_campaign(session, campaign, visit.who)
+        return f"{name} is deleted."

@@ -76,6 +76,8 @@ def one(visit: Visit) -> Response:
             may_pause=campaign.state == campaign_rules.RUNNING,
             may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED),
             may_cancel=campaign.state not in campaign_rules.ENDED,
+            may_delete=campaign.state
+            in (campaign_rules.DRAFT, campaign_rules.SCHEDULED, *campaign_rules.ENDED),
             may_retry=total.failed > 0 and campaign.state != campaign_rules.CANCELLED,
         )
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import assignment_rules, campaign_actions, wait_reason
-from ..rollout.assignment import assign, touch
-from ..store.firmware_store import FirmwareError
-from ..store.models import TAG_MOST, Assignment, Change, Device, DeviceTag, Firmware, Report
+from ..rollout import assignment_rules, campaign_actions, fleet_changes, wait_reason
+from ..store import firmware_store
+from ..store.models import Assignment, Change, Device, Report
 from . import fleet_queries
 from .firmware import uploaded
 from .formatting import counted
@@ -30,7 +28,6 @@ from .update_history import stories
 ATTEMPTS = 10  # on a page
 REPORTS = 50  # on a page
 CHANGES = 12  # of its version
-TAGS_MOST = 100
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -48,6 +45,16 @@ def routes(setting: Setting) -> list[BaseRoute]:
         post("retry", retry),
         post("cancel", cancel),
         post("tags", tags),
+        post("accept", accept),
+        post("retire", retire),
+        post("delete", delete, back="/"),
+        route(
+            setting,
+            "/pending/accept",
+            acting("/", accept_pending),
+            method="POST",
+            needed=OPERATOR,
+        ),
     ]
 
 
@@ -103,11 +110,8 @@ def push(visit: Visit) -> str:
     """The firmware that the form names, for this device."""
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        firmware = row(session, Firmware, whole(visit.said("firmware")))
-        if firmware is None:
-            raise FirmwareError(404, "that firmware is gone")
-        assign(session, found, firmware, time.time(), None)
-        note(session, visit.who, "push", found.name, version=firmware.version)
+        firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
+        fleet_changes.push(session, found, firmware, visit.who)
         words = f"{found.name} is being updated to {firmware.version}."
     visit.setting.wake()
     return words
@@ -131,15 +135,36 @@ def cancel(visit: Visit) -> str:
 
 def tags(visit: Visit) -> str:
     """All of them, with commas or blanks in between."""
-    given = sorted({each for each in visit.said("tags", 8192).replace(",", " ").split() if each})
-    if len(given) > TAGS_MOST or any(len(each) > TAG_MOST for each in given):
-        raise UserError(f"a device has at most {TAGS_MOST} tags of {TAG_MOST} characters")
-    if not all(each.isprintable() for each in given):
-        raise UserError("a tag has no control characters")
+    given = set(visit.said("tags", 8192).replace(",", " ").split())
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        session.execute(delete(DeviceTag).where(DeviceTag.device_id == found.id))
-        session.add_all(DeviceTag(device_id=found.id, tag=each) for each in given)
-        touch(session, found)
-        note(session, visit.who, "device tag", found.name, tags=given)
+        fleet_changes.set_tags(session, found, given, visit.who)
         return f"{found.name} has {counted(len(given), 'tag')}."
+
+
+def accept(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        found = find(session, visit.number("id"))
+        fleet_changes.accept_device(session, found, visit.who)
+        return f"{found.name} is part of the fleet."
+
+
+def accept_pending(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        count = fleet_changes.accept_pending(session, visit.who)
+        return f"{counted(count, 'device')} accepted."
+
+
+def retire(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        found = find(session, visit.number("id"))
+        fleet_changes.retire_device(session, found, visit.who)
+        return f"{found.name} is retired: it is given nothing any more."
+
+
+def delete(visit: Visit) -> str:
+    try:
+        name = fleet_changes.delete_device(visit.database, visit.number("id"), visit.who)
+    except LookupError:
+        raise UserError("that device is gone already", 404) from None
+    return f"{name} is deleted, with all that was heard of it."

@@ -14,6 +14,8 @@ from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
 from ..api.routes import find_device
 from ..mqtt.device_credentials import SecretError, set_secret
+from ..rollout.fleet_changes import accept_device
+from ..store.device_registry import ACCEPTED
 from ..store.models import Device
 from .device import find
 from .formatting import sentence
@@ -52,6 +54,8 @@ def add(visit: Visit) -> Response:
                 raise HTTPException(
                     409, f"{device.name} has a secret; its own page gives it another"
                 )
+            if device.status != ACCEPTED:
+                accept_device(session, device, visit.who)
             return _show(visit, device, _give(visit, session, device, "device add"))
     except HTTPException as error:
         return _form(visit, product, name, sentence(str(error.detail)), error.status_code)

@@ -12,12 +12,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ...firmware import release
+from ..accounts.roles import OPERATOR
+from ..rollout import fleet_changes
 from ..rollout.version_order import key
+from ..store import firmware_store
+from ..store.device_registry import ACCEPTED
 from ..store.firmware_store import stored
 from ..store.models import Assignment, Campaign, Device, Firmware
 from .pagination import row
 from .request_context import Setting, Visit
-from .routing import route
+from .routing import acting, route
 
 SHOWN = 200
 LIBRARY = ("lib/ivota/", "lib/bundlefs.")
@@ -27,17 +31,31 @@ def routes(setting: Setting) -> list[BaseRoute]:
     return [
         route(setting, "/firmware", overview),
         route(setting, "/firmware/{id:int}", one),
+        route(
+            setting,
+            "/firmware/{id:int}/delete",
+            acting("/firmware", delete),
+            method="POST",
+            needed=OPERATOR,
+        ),
     ]
 
 
 def overview(visit: Visit) -> Response:
     with visit.database.reading() as session:
         deltas = select(Firmware.whole_id, func.count(), func.min(Firmware.size))
-        deltas = deltas.where(Firmware.whole_id.is_not(None)).group_by(Firmware.whole_id)
+        deltas = deltas.where(
+            Firmware.whole_id.is_not(None), Firmware.deleted_at.is_(None)
+        ).group_by(Firmware.whole_id)
         smallest = {each[0]: each[1:] for each in session.execute(deltas).tuples()}
         running = dict(
             session.execute(
-                select(Device.version, func.count()).group_by(Device.version)
+                select(Device.version, func.count())
+                .where(
+                    Device.status == ACCEPTED,
+                    Device.version.in_(select(Firmware.version)),
+                )
+                .group_by(Device.version)
             ).tuples().all()
         )  # fmt: skip
         return visit.show(
@@ -51,7 +69,8 @@ def overview(visit: Visit) -> Response:
 
 def uploaded(session: Session) -> list[Firmware]:
     """Whole ones, newest version first; of very many, those that were uploaded last."""
-    query = select(Firmware).where(Firmware.whole_id.is_(None)).order_by(Firmware.id.desc())
+    query = select(Firmware).where(Firmware.whole_id.is_(None), Firmware.deleted_at.is_(None))
+    query = query.order_by(Firmware.id.desc())
     found = session.scalars(query.limit(SHOWN))
     return sorted(found, key=lambda each: (key(each.version), each.id), reverse=True)
 
@@ -64,7 +83,9 @@ def one(visit: Visit) -> Response:
         if found.whole_id is not None:  # a delta is shown with what it makes
             return visit.go(f"/firmware/{found.whole_id}")
         running = session.scalar(
-            select(func.count()).select_from(Device).where(Device.version == found.version)
+            select(func.count())
+            .select_from(Device)
+            .where(Device.version == found.version, Device.status == ACCEPTED)
         )
         states = session.execute(
             select(Assignment.state, func.count())
@@ -74,10 +95,15 @@ def one(visit: Visit) -> Response:
         held = inside(visit.setting.folder, found)
         files = held.files if held else ()
         patches = session.scalars(
-            select(Firmware).where(Firmware.whole_id == found.id).order_by(Firmware.size)
+            select(Firmware)
+            .where(Firmware.whole_id == found.id, Firmware.deleted_at.is_(None))
+            .order_by(Firmware.size)
         ).all()
         used = session.scalars(
-            select(Campaign).where(Campaign.firmware_id == found.id).order_by(Campaign.id.desc())
+            select(Campaign)
+            .where(Campaign.firmware_id == found.id)
+            .order_by(Campaign.id.desc())
+            .limit(SHOWN)
         ).all()
         return visit.show(
             "firmware_one.html",
@@ -91,6 +117,13 @@ def one(visit: Visit) -> Response:
             campaigns=used,
             patches=patches,
         )
+
+
+def delete(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        found = firmware_store.by_id(session, visit.number("id"))
+        fleet_changes.delete_firmware(session, visit.setting.folder, found, visit.who)
+        return f"{found.version} is deleted."
 
 
 def inside(folder: Path, firmware: Firmware) -> release.Release | None:

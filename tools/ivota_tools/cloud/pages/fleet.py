@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from ..rollout import assignment_rules, campaign_counts, campaign_rules, wait_reason
 from ..rollout.version_order import is_older
+from ..store.device_registry import ACCEPTED, PENDING
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import device_search, fleet_queries, version_chart
 from .fleet_queries import ATTENTION, STALLED, Wanted
@@ -41,9 +42,10 @@ def fleet(visit: Visit) -> Response:
     span = visit.asked("range", version_chart.DEFAULT, 8)
     with visit.database.reading() as session:
         versions = fleet_queries.by_version(session)
-        total = sum(count for _, count in versions)
+        total = fleet_queries.count(session, ACCEPTED)
+        waiting = fleet_queries.count(session, PENDING)
         newest = fleet_queries.newest(session)
-        if not total:
+        if not total and not waiting and not wanted.state:
             return visit.show("welcome.html", newest=newest)
         states = fleet_queries.by_state(session, now)
         found = fleet_queries.devices(session, wanted, now)
@@ -51,6 +53,7 @@ def fleet(visit: Visit) -> Response:
             "fleet.html",
             now=now,
             total=total,
+            waiting=waiting,
             versions=versions,
             summary=_summary(total, states),
             chart=visit.setting.charts.versions(session, span, now),

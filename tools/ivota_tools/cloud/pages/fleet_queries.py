@@ -15,11 +15,14 @@ from ..rollout import assignment_rules
 from ..rollout.device_query import QueryError
 from ..rollout.push_sender import SILENT_S
 from ..rollout.version_order import key
+from ..store.device_registry import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Device, Firmware
 from . import device_search
 from .pagination import Page, page
 
 PAGE = 50  # rows of a table
+NEWEST_OF = 1000  # uploads, the last ones
+VERSIONS_MOST = 100  # to choose from
 FINE = (assignment_rules.DONE, assignment_rules.SKIPPED)
 OPEN = (*assignment_rules.ACTIVE, assignment_rules.WAITING, assignment_rules.CURRENT)
 FAILING = (assignment_rules.FAILED, assignment_rules.RETRY)
@@ -56,9 +59,8 @@ class Found:
 
 def devices(session: Session, wanted: Wanted, now: float) -> Found:
     try:
-        conditions = device_search.conditions(session, wanted.text, now) + _of_state(
-            wanted.state, now
-        )
+        conditions = device_search.conditions(session, wanted.text, now)
+        conditions += _of_state(wanted.state, now)
     except QueryError as error:
         return Found([], page(0, 1, PAGE), str(error))
     if wanted.version:
@@ -125,6 +127,12 @@ def stalled(now: float) -> ColumnElement[bool]:
 
 
 def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
+    if state in (PENDING, RETIRED):
+        return [Device.status == state]
+    return [Device.status == ACCEPTED, *_of_attempt(state, now)]
+
+
+def _of_attempt(state: str, now: float) -> list[ColumnElement[bool]]:
     if not state:
         return []
     if state == IDLE:
@@ -140,9 +148,15 @@ def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
     return [Assignment.state == state]
 
 
+def count(session: Session, status: str) -> int:
+    query = select(func.count()).select_from(Device).where(Device.status == status)
+    return session.scalar(query) or 0
+
+
 def by_version(session: Session) -> list[tuple[str | None, int]]:
-    """How many devices run what, newest version first."""
-    query = select(Device.version, func.count()).group_by(Device.version)
+    """How many devices run what, newest version first; of very many, those that most run."""
+    query = select(Device.version, func.count()).where(Device.status == ACCEPTED)
+    query = query.group_by(Device.version).order_by(func.count().desc()).limit(VERSIONS_MOST)
     rows = session.execute(query).tuples().all()
     return sorted(rows, key=lambda row: ([], "") if row[0] is None else (key(row[0]), row[0]),
                   reverse=True)  # fmt: skip
@@ -177,9 +191,9 @@ def _with_targets(session: Session, ids: Sequence[int]) -> list[Device]:
 def newest(session: Session) -> list[Firmware]:
     """The newest firmware by version, one for each application."""
     found: dict[str | None, Firmware] = {}
-    whole = select(Firmware).where(Firmware.whole_id.is_(None))
-    for firmware in session.scalars(whole.order_by(Firmware.id)):
+    whole = select(Firmware).where(Firmware.whole_id.is_(None), Firmware.deleted_at.is_(None))
+    for firmware in session.scalars(whole.order_by(Firmware.id.desc()).limit(NEWEST_OF)):
         held = found.get(firmware.application)
-        if held is None or key(held.version) <= key(firmware.version):
+        if held is None or key(held.version) < key(firmware.version):
             found[firmware.application] = firmware
     return list(found.values())

@@ -16,14 +16,25 @@ from starlette.routing import Route
 from ..accounts import authorization, users
 from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
+from ..mqtt.device_credentials import SecretError
 from ..rollout.campaign_actions import CampaignError
 from ..rollout.device_query import QueryError
+from ..rollout.fleet_changes import TagError
+from ..store.device_registry import StatusError
 from ..store.firmware_store import FirmwareError
 from .formatting import sentence
 from .request_context import FORM, Setting, Visit
 
 FORM_MOST = 64 * 1024  # bytes
-REFUSALS = (CampaignError, FirmwareError, QueryError, UserError)
+REFUSALS = (
+    CampaignError,
+    FirmwareError,
+    QueryError,
+    SecretError,
+    StatusError,
+    TagError,
+    UserError,
+)
 
 Handler = Callable[[Visit], Response]
 

@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.orm import Session
 
 from ..rollout.version_order import key
+from ..store.device_registry import ACCEPTED
 from ..store.models import Change, Device
 
 RANGES = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
@@ -19,6 +20,7 @@ STEPS = 97  # points of a curve
 LAYERS = 5  # versions with a colour of their own; what is older shares one
 WIDTH, HEIGHT = 960, 240  # of the drawing, which is stretched to its place
 OLDER = "older"
+NAMED_MOST = 100  # versions that are looked at one by one
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,10 @@ def versions(session: Session, span: str, now: float) -> Chart:
     end = math.ceil(now / step) * step
     start = end - length
     counts = _counts(session, start, step)
-    names = sorted(counts, key=lambda name: (key(name), name), reverse=True)
+    names = sorted(counts.keys() - {OLDER}, key=lambda name: (key(name), name), reverse=True)
     used = [name for name in names if any(counts[name])]
     shown, rest = used[:LAYERS], used[LAYERS:]
+    rest += [name for name in counts if name == OLDER]
     series = [(name, counts[name]) for name in shown]
     if rest:
         series.append((OLDER, [sum(counts[name][i] for name in rest) for i in range(STEPS)]))
@@ -111,13 +114,23 @@ def versions(session: Session, span: str, now: float) -> Chart:
 
 
 def _counts(session: Session, start: float, step: float) -> dict[str, list[int]]:
-    """By version, at each point."""
-    now = session.execute(
-        select(Device.version, func.count())
-        .where(Device.version.isnot(None))
-        .group_by(Device.version)
+    """By version, at each point; of very many versions, those that few run are OLDER."""
+    now = select(Device.version, func.count()).where(
+        Device.version.isnot(None), Device.status == ACCEPTED
     )
-    running = {name: count for name, count in now.tuples() if name}
+    now = now.group_by(Device.version).order_by(func.count().desc())
+    running: dict[str, int] = {}
+    for runs, count in session.execute(now).tuples():
+        name = (runs or "") if len(running) < NAMED_MOST else OLDER
+        running[name] = running.get(name, 0) + count
+    known = set(running)
+
+    def named(version: str) -> str:
+        if version not in known and len(known) >= NAMED_MOST:
+            return OLDER
+        known.add(version)
+        return version
+
     # In whole numbers: SQLite need not have a floor(), and a cast rounds on PostgreSQL alone.
     place = cast((Change.at - start) * 1000, BigInteger) // max(int(step * 1000), 1)
     query = (
@@ -128,9 +141,9 @@ def _counts(session: Session, start: float, step: float) -> dict[str, list[int]]
     deltas: dict[str, list[int]] = {}
     for point, before, after, count in session.execute(query).tuples():
         i = min(int(point) + 1, STEPS - 1)  # what happens between two points is seen at the second
-        for name, sign in ((after, 1), (before, -1)):
-            if name is not None:
-                deltas.setdefault(name, [0] * STEPS)[i] += sign * count
+        for version, sign in ((after, 1), (before, -1)):
+            if version is not None:
+                deltas.setdefault(named(version), [0] * STEPS)[i] += sign * count
     found = {}
     for name in running.keys() | deltas.keys():
         values = [running.get(name, 0)] * STEPS

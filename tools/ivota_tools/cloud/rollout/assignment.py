@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from ..store.database import next_revision
+from ..store.device_registry import expect_accepted
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import assignment_rules
 
@@ -12,7 +13,11 @@ from . import assignment_rules
 def assign(
     session: Session, device: Device, firmware: Firmware, now: float, campaign: Campaign | None
 ) -> Assignment:
-    """A new attempt; the push goes out as soon as whoever takes in reports sees it."""
+    """A new attempt; the push goes out as soon as whoever takes in reports sees it.
+
+    Raises StatusError where the device is not part of the fleet.
+    """
+    expect_accepted(device)
     if device.assignment:
         assignment_rules.supersede(device.assignment, now)
         session.flush()

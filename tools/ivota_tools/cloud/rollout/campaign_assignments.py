@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from ..store.database import next_revision
+from ..store.device_registry import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
 from . import assignment_rules
 
@@ -34,6 +35,8 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
             assignment_rules.supersede(attempt, now)  # somebody has chosen another target since
         elif old:
             assignment_rules.supersede(old, now)
+        if device.status != ACCEPTED:  # it was retired since
+            assignment_rules.cancel(attempt, now)
         device.revision = next_revision(session)
         made.append((member, attempt))
     # What is superseded must be written first: a device has one target at any time.

@@ -1,4 +1,4 @@
-"""Which devices a group has: words that must all be true of a device.
+"""Which devices a group has: words that must all be true of a device that is accepted.
 
     tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
 
@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from ...common.durations import seconds
 from ..mqtt.report_ingestion import WITH_TARGET
+from ..store.device_registry import ACCEPTED
 from ..store.models import QUERY_MOST, Device, DeviceTag
 from .version_order import key
 
@@ -39,6 +40,9 @@ COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+
+
+IDS_MOST = 500  # in one question to the database
 
 
 class QueryError(ValueError):
@@ -73,11 +77,18 @@ def parse(text: str) -> Test:
     return lambda facts: all(test(facts) for test in tests)
 
 
-def find(session: Session, text: str, now: float) -> list[Device]:
-    """The devices a query means with their targets, by id. Raises QueryError."""
-    test = parse(text)
-    query = select(Device).order_by(Device.id).options(*WITH_TARGET)
-    return [device for device in session.scalars(query) if test(facts(device, now))]
+def find(
+    session: Session, text: str, now: float, after: int = 0, limit: int | None = None
+) -> list[Device]:
+    """The devices a query means with their targets, by id: at most `limit` of those beyond the id
+    `after`. Raises QueryError.
+    """
+    ids = [number for number in versions(session, text, now) if number > after][:limit]
+    found: dict[int, Device] = {}
+    for at in range(0, len(ids), IDS_MOST):
+        some = select(Device).where(Device.id.in_(ids[at : at + IDS_MOST])).options(*WITH_TARGET)
+        found |= {device.id: device for device in session.scalars(some)}
+    return [found[number] for number in ids if number in found]
 
 
 def versions(session: Session, text: str, now: float) -> dict[int, str | None]:
@@ -91,18 +102,12 @@ def versions(session: Session, text: str, now: float) -> dict[int, str | None]:
         tags.setdefault(number, set()).add(tag)
     query = select(
         Device.id, Device.product_id, Device.device_name, Device.version, Device.last_seen
-    )
+    ).where(Device.status == ACCEPTED)
     return {
         number: version
         for number, product, name, version, seen in session.execute(query.order_by(Device.id))
         if test(_facts(product, name, tags.get(number, ()), version, seen, now))
     }
-
-
-def facts(device: Device, now: float) -> Facts:
-    tags = [each.tag for each in device.tags]
-    name = device.device_name
-    return _facts(device.product_id, name, tags, device.version, device.last_seen, now)
 
 
 def _facts(

@@ -84,7 +84,11 @@ def _other_chip(chip: str | None, device: Device) -> str | None:
 
 def _patches(session: Session, firmware: Firmware) -> list[Firmware]:
     """What makes this firmware of less, the smallest first."""
-    query = select(Firmware).where(Firmware.whole_id == firmware.id, Firmware.size < firmware.size)
+    query = select(Firmware).where(
+        Firmware.whole_id == firmware.id,
+        Firmware.size < firmware.size,
+        Firmware.deleted_at.is_(None),
+    )
     return list(session.scalars(query.order_by(Firmware.size, Firmware.id)))
 
 

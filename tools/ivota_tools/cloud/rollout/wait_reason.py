@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ..store.device_registry import PENDING, RETIRED
 from ..store.models import Assignment, Campaign, Device, Member
 from . import assignment_rules, campaign_counts, campaign_rules, push_sender
 
@@ -12,6 +13,10 @@ SILENT_S = 3600.0
 
 
 def why(session: Session, device: Device, now: float) -> str:
+    if device.status == PENDING:
+        return "it is not part of the fleet yet: accept it, as with `ivota accept`"
+    if device.status == RETIRED:
+        return "it is retired, and is given nothing any more"
     assignment = device.assignment
     waiting = _waits_for_stage(session, device)
     if assignment is None:

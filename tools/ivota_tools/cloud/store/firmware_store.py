@@ -170,7 +170,9 @@ def register(
         firmware = session.scalar(
             select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
         )
-        if firmware is None:
+        if firmware is not None:
+            firmware.deleted_at = None  # it is back
+        else:
             firmware = Firmware(
                 version=version,
                 application=application,
@@ -239,7 +241,9 @@ def _promised(path: Path) -> Patch | None:
 def _whole(database: Database, made: Patch, version: str | None) -> Firmware:
     """The firmware that a patch makes, which must be here before it."""
     query = select(Firmware).where(
-        Firmware.sha256 == made.result_sha256, Firmware.whole_id.is_(None)
+        Firmware.sha256 == made.result_sha256,
+        Firmware.whole_id.is_(None),
+        Firmware.deleted_at.is_(None),
     )
     if version is not None:
         query = query.where(Firmware.version == version)
@@ -262,14 +266,20 @@ def _agree(what: str, said: str | None, inside: str | None) -> str | None:
     return inside if said is None else said
 
 
+def by_id(session: Session, number: int) -> Firmware:
+    """Raises FirmwareError."""
+    firmware = session.get(Firmware, number)
+    if firmware is None or firmware.deleted_at is not None:
+        raise FirmwareError(404, f"there is no firmware with the id {number}")
+    return firmware
+
+
 def find(
     session: Session, version: str | None, firmware_id: int | None, application: str | None
 ) -> Firmware:
     """By id, or the newest upload of a version. Raises FirmwareError."""
     if firmware_id is not None:
-        firmware = session.get(Firmware, firmware_id)
-        if firmware is None:
-            raise FirmwareError(404, f"there is no firmware with the id {firmware_id}")
+        firmware = by_id(session, firmware_id)
         if firmware.whole_id is not None:
             raise FirmwareError(
                 409,
@@ -278,7 +288,11 @@ def find(
             )
         return firmware
     query = select(Firmware).order_by(Firmware.id.desc())
-    query = query.where(Firmware.version == version, Firmware.whole_id.is_(None))
+    query = query.where(
+        Firmware.version == version,
+        Firmware.whole_id.is_(None),
+        Firmware.deleted_at.is_(None),
+    )
     if application is not None:
         query = query.where(Firmware.application == application)
     found = session.scalars(query).all()

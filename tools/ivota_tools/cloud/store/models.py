@@ -63,7 +63,7 @@ class Device(Base):
     first_seen: Mapped[float | None]
     last_seen: Mapped[float | None]
     garbled: Mapped[int] = mapped_column(default=0)
-    # ACCEPTED, PENDING or RETIRED of device_status.py.
+    # ACCEPTED, PENDING or RETIRED of device_registry.py.
     status: Mapped[str] = mapped_column(String(16), index=True, server_default="accepted",
                                         default="accepted")  # fmt: skip
     flooded_at: Mapped[float | None]  # when it last sent more than it may
@@ -120,6 +120,8 @@ class Firmware(Base):
     # it is that firmware compressed. No target of anybody: pushing.py sends it in its place.
     whole_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"), index=True)
     base_version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
+    # What attempts name stays as a row; its file is gone.
+    deleted_at: Mapped[float | None]
 
 
 class Campaign(Base):

@@ -1,4 +1,6 @@
-"""Devices that wait to be accepted, or are retired; when one last sent more than it may."""
+"""Devices that wait to be accepted, or are retired; when one last sent more than it may; firmware
+that is deleted.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,3 +14,4 @@ def upgrade() -> None:
     op.add_column("devices", status)
     op.add_column("devices", sa.Column("flooded_at", sa.Float(53), nullable=True))
     op.create_index("ix_devices_status", "devices", ["status"])
+    op.add_column("firmware", sa.Column("deleted_at", sa.Float(53), nullable=True))

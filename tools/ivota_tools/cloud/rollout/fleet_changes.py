@@ -1,0 +1,157 @@
+"""What an operator may do to what the cloud keeps: accept, retire, delete, tag.
+
+The API and the pages call the same functions, so a rule holds in both.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..store import device_registry, firmware_store
+from ..store.database import Database
+from ..store.device_registry import RETIRED
+from ..store.firmware_store import FirmwareError
+from ..store.models import (
+    TAG_MOST,
+    Assignment,
+    Campaign,
+    Device,
+    DeviceTag,
+    Firmware,
+    Member,
+)
+from . import assignment_rules, campaign_actions, campaign_rules
+from .assignment import assign, touch
+from .campaign_actions import CampaignError
+
+TAGS_MOST = 100  # of a device
+
+
+class TagError(ValueError):
+    """A device cannot have these tags; says why."""
+
+
+def push(session: Session, device: Device, firmware: Firmware, who: str) -> Assignment:
+    """Gives a device its target. Raises StatusError."""
+    made = assign(session, device, firmware, time.time(), None)
+    audit_log.note(session, who, "push", device.name, version=firmware.version)
+    return made
+
+
+def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None:
+    """All the tags it has from now on. Raises TagError."""
+    if len(tags) > TAGS_MOST or any(not 0 < len(each) <= TAG_MOST for each in tags):
+        raise TagError(f"a device has at most {TAGS_MOST} tags of {TAG_MOST} characters")
+    if not all(each.isprintable() for each in tags):
+        raise TagError("a tag has no control characters")
+    session.execute(delete(DeviceTag).where(DeviceTag.device_id == device.id))
+    session.add_all(DeviceTag(device_id=device.id, tag=tag) for tag in sorted(tags))
+    touch(session, device)
+    audit_log.note(session, who, "device tag", device.name, tags=sorted(tags))
+    session.flush()
+    session.refresh(device, ["tags"])
+
+
+def accept_device(session: Session, device: Device, who: str) -> None:
+    device_registry.accept(session, device)
+    audit_log.note(session, who, "device accept", device.name)
+
+
+def accept_pending(session: Session, who: str) -> int:
+    """All that wait, and how many those were."""
+    count = device_registry.accept_all(session)
+    audit_log.note(session, who, "device accept", "all that were pending", devices=count)
+    return count
+
+
+def retire_device(session: Session, device: Device, who: str) -> None:
+    """It is given nothing any more, and what is under way is cancelled."""
+    device_registry.retire(session, device)
+    if device.assignment:
+        assignment_rules.cancel(device.assignment, time.time())
+    audit_log.note(session, who, "device retire", device.name)
+
+
+def delete_device(database: Database, number: int, who: str) -> str:
+    """For good, with all that was ever heard of it; its name. Raises LookupError."""
+    with database.writing() as session:
+        device = session.get(Device, number)
+        if device is None:
+            raise LookupError
+        name = device.name
+        if device.status != RETIRED:
+            retire_device(session, device, who)
+        audit_log.note(session, who, "device delete", name)
+    device_registry.remove(database, number)
+    return name
+
+
+def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str) -> None:
+    """With its patches. Raises FirmwareError where a device or a campaign still needs it.
+
+    What was ever given to a device stays known by its version; its file is gone either way.
+    """
+    patches = session.scalars(select(Firmware).where(Firmware.whole_id == firmware.id)).all()
+    open_attempts = select(func.count()).where(
+        Assignment.firmware_id == firmware.id,
+        Assignment.current,
+        Assignment.state.not_in(assignment_rules.CLOSED),
+    )
+    devices = session.scalar(open_attempts)
+    campaigns = session.scalars(
+        select(Campaign.id).where(
+            Campaign.firmware_id == firmware.id, Campaign.state.not_in(campaign_rules.ENDED)
+        )
+    ).all()
+    if devices or campaigns:
+        what = f"{devices} devices are being updated to it" if devices else ""
+        whose = f"campaign {campaigns[0]} has not ended" if campaigns else ""
+        raise FirmwareError(
+            409, f"{firmware.version} is in use ({what or whose}): cancel that first"
+        )
+    for each in (*patches, firmware):
+        _delete_one(session, folder, each)
+    audit_log.note(session, who, "firmware delete", firmware.version, sha256=firmware.sha256)
+
+
+def _delete_one(session: Session, folder: Path, firmware: Firmware) -> None:
+    named = select(Assignment.id).where(
+        or_(Assignment.firmware_id == firmware.id, Assignment.patch_id == firmware.id)
+    )
+    in_campaign = select(Campaign.id).where(Campaign.firmware_id == firmware.id)
+    other = select(Firmware.id).where(
+        Firmware.sha256 == firmware.sha256,
+        Firmware.id != firmware.id,
+        Firmware.deleted_at.is_(None),
+    )
+    if session.scalar(other.limit(1)) is None:
+        firmware_store.stored(folder, firmware.sha256).unlink(missing_ok=True)
+    used = session.scalar(named.limit(1)) or session.scalar(in_campaign.limit(1))
+    kept = select(Firmware.id).where(Firmware.whole_id == firmware.id)
+    if used or session.scalar(kept.limit(1)):
+        firmware.deleted_at = time.time()
+    else:
+        session.delete(firmware)
+    session.flush()
+
+
+def delete_campaign(session: Session, campaign: Campaign, who: str) -> None:
+    """A draft, or one that has ended; its devices keep what became of them.
+
+    Raises CampaignError.
+    """
+    unstarted = campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED)
+    # A cancelled one has ended when its devices have been told so.
+    if not unstarted and (campaign.state not in campaign_rules.ENDED or not campaign.ended_at):
+        raise CampaignError(f"the campaign is {campaign.state}: cancel it first, then delete it")
+    session.execute(delete(Member).where(Member.campaign_id == campaign.id))
+    session.execute(
+        update(Assignment).where(Assignment.campaign_id == campaign.id).values(campaign_id=None)
+    )
+    audit_log.note(session, who, "campaign delete", campaign_actions.name(campaign))
+    session.delete(campaign)

@@ -1,0 +1,102 @@
+"""Which devices belong to the fleet: accepted ones, those that wait for it, and retired ones.
+
+A device that is not known yet is taken in as pending, unless a rule accepts it: it is answered,
+and given no firmware. Of those there are only so many; who was heard of longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from .database import Database, next_revision, revoke
+from .models import Assignment, Change, Device, DeviceTag, Member, Push, Report
+
+ACCEPTED, PENDING, RETIRED = "accepted", "pending", "retired"
+STATUSES = (ACCEPTED, PENDING, RETIRED)
+PENDING_MOST = 10_000
+ROWS_MOST = 1000  # that one transaction deletes, of a table
+BREATH_S = 0.05  # between two of them: whoever stores reports waits for the same lock
+
+
+class StatusError(ValueError):
+    """A device is not part of the fleet, or cannot become it like this; says what to do."""
+
+
+def expect_accepted(device: Device) -> None:
+    """Raises StatusError."""
+    if device.status == PENDING:
+        raise StatusError(f"{device.name} is pending: accept it first, as with `ivota accept`")
+    if device.status == RETIRED:
+        raise StatusError(f"{device.name} is retired: accept it again first")
+
+
+def accept(session: Session, device: Device) -> None:
+    device.status = ACCEPTED
+    device.revision = next_revision(session)
+
+
+def accept_all(session: Session) -> int:
+    """All that are pending, and how many those were."""
+    done = session.execute(
+        update(Device)
+        .where(Device.status == PENDING)
+        .values(status=ACCEPTED, revision=next_revision(session))
+    )
+    return int(getattr(done, "rowcount", 0))
+
+
+def retire(session: Session, device: Device) -> None:
+    """It keeps its history, is given no firmware, and cannot sign in. What is under way is for the
+    caller to cancel.
+    """
+    device.status = RETIRED
+    device.revision = next_revision(session)
+    revoke(session)
+
+
+def pending(session: Session) -> int:
+    found = select(func.count()).select_from(Device).where(Device.status == PENDING)
+    return session.scalar(found) or 0
+
+
+def make_room(session: Session, most: int = PENDING_MOST) -> int:
+    """Forgets those pending that were heard of longest ago, beyond `most`; how many those were."""
+    over = pending(session) - most
+    if over <= 0:
+        return 0
+    oldest = select(Device.id).where(Device.status == PENDING)
+    oldest = oldest.order_by(func.coalesce(Device.last_seen, 0), Device.id)
+    ids = session.scalars(oldest.limit(over)).all()
+    for at in range(0, len(ids), ROWS_MOST):
+        _forget(session, ids[at : at + ROWS_MOST])
+    return len(ids)
+
+
+def remove(database: Database, number: int) -> None:
+    """A device and all that was ever heard of it, in several transactions."""
+    reports = select(Report.id).where(Report.device_id == number).limit(ROWS_MOST)
+    while True:
+        with database.writing() as session:
+            ids = session.scalars(reports).all()
+            session.execute(delete(Report).where(Report.id.in_(ids)))
+            if len(ids) < ROWS_MOST:
+                _forget(session, [number])
+                revoke(session)
+                next_revision(session)
+                return
+        time.sleep(BREATH_S)
+
+
+def _forget(session: Session, ids: Sequence[int]) -> None:
+    attempts = select(Assignment.id).where(Assignment.device_id.in_(ids))
+    session.execute(delete(Push).where(Push.assignment_id.in_(attempts)))
+    # Members before attempts, and reports before both: they name them.
+    tables: tuple[Any, ...] = (Report, Member, Assignment, Change, DeviceTag)
+    for table in tables:
+        session.execute(delete(table).where(table.device_id.in_(ids)))
+    session.execute(delete(Device).where(Device.id.in_(ids)))
