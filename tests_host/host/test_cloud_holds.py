@@ -6,18 +6,28 @@ import contextlib
 import socket
 import sqlite3
 import threading
+import time
 
 import httpx
+import postgres_support
 import pytest
 from cloud_support import Device
+from pages_support import Visitor, let_in
+from sqlalchemy import func, select, update
 from waiting import wait_until
 
-from ivota_tools.api_client import Client
-from ivota_tools.cloud import Cloud
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.accounts import audit_log, sign_in_throttle, users
+from ivota_tools.cloud.accounts.tokens import local_token
+from ivota_tools.cloud.accounts.wrong_tries import WrongTries
+from ivota_tools.cloud.addresses import Networks, network
 from ivota_tools.cloud.api import routes
 from ivota_tools.cloud.connections import Room, Table
 from ivota_tools.cloud.http_protocol import Deadlines
-from ivota_tools.cloud.store.models import Firmware
+from ivota_tools.cloud.rollout.assignment import assign
+from ivota_tools.cloud.store import models, retention
+from ivota_tools.cloud.store.models import Audit, Firmware
 
 TOKEN = "ivota_0123456789abcdefghijklmnopqrstuv"
 SHORT = Deadlines(head_s=0.5, body_s=0.5, piece_s=0.5, stalled_s=0.5)
@@ -181,3 +191,201 @@ def test_health_is_of_the_broker_too(tmp_path):
             broker.stop()
             wait_until(lambda: httpx.get(f"{cloud.api_url}/readyz").status_code == 503, "a word")
             assert "broker" in httpx.get(f"{cloud.api_url}/readyz").json()["problem"]
+
+
+# -- the console's sign-in --------------------------------------------------------------------
+
+
+def refuse(cloud, *, name, address, times):
+    with cloud.database.writing() as session:
+        for _ in range(times):
+            sign_in_throttle.refused(session, name, address, time.time())
+
+
+def test_nobody_is_kept_out_of_their_own_browser(tmp_path):
+    """Wrong passwords from many addresses, and from this very one."""
+    with Cloud(tmp_path) as cloud:
+        let_in(cloud, "admin")
+        with Visitor(cloud.api_url, "admin") as own, Visitor(cloud.api_url) as other:
+            own.get("/account")
+            own.post("/sign-out")
+            for number in range(25):
+                refuse(cloud, name="admin", address=f"10.0.0.{number}", times=5)
+            refuse(cloud, name="admin", address="127.0.0.1", times=50)
+            other.sign_in("admin", status=429)
+            own.sign_in("admin")
+            assert "Sign out" in own.get("/account")
+            # It has only so many tries of its own.
+            own.post("/sign-out")
+            for _ in range(sign_in_throttle.KNOWN_MOST):
+                own.sign_in("admin", "a wrong password", status=401)
+            own.sign_in("admin", status=429)
+
+
+def test_refused_sign_ins_leave_a_trace(tmp_path):
+    with Cloud(tmp_path) as cloud:
+        let_in(cloud, "admin")
+        with Visitor(cloud.api_url) as visitor:
+            visitor.sign_in("admin", "a wrong password", status=401)
+            visitor.sign_in("admin", "a wrong password", status=401)
+        Client(cloud.api_url, "wrong")._http.get("devices")
+        with cloud.database.reading() as session:
+            found = session.scalars(select(Audit).where(Audit.who == "engine")).all()
+        assert [(each.action, each.subject) for each in found] == [
+            ("sign-in refused", "127.0.0.1"), ("token refused", "127.0.0.1")]  # fmt: skip
+
+
+def test_hashing_holds_up_nobody_else(tmp_path, monkeypatch):
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    class Slow:
+        def verify(self, *_):
+            begun.release()
+            assert go_on.wait(60)
+            return True
+
+    with Cloud(tmp_path) as cloud:
+        let_in(cloud, "admin")
+        visitors = [Visitor(cloud.api_url) for _ in range(60)]
+        for visitor in visitors:
+            visitor.get("/sign-in")
+        monkeypatch.setattr(users, "_HASHER", Slow())
+        codes = []
+
+        def sign_in(visitor):
+            form = {"name": "admin", "password": "x", "csrf": visitor.csrf}
+            codes.append(visitor.http.post("/sign-in", data=form).status_code)
+
+        threads = [threading.Thread(target=sign_in, args=(each,)) for each in visitors]
+        for thread in threads:
+            thread.start()
+        assert begun.acquire(timeout=60)
+        wait_until(lambda: 503 in codes, "the end of the room")
+        # However many wait, the rest of the console does not.
+        assert httpx.get(f"{cloud.api_url}/healthz", timeout=20).status_code == 200
+        assert httpx.get(f"{cloud.api_url}/sign-in", timeout=20).status_code == 200
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        for visitor in visitors:
+            visitor.http.close()
+        assert set(codes) <= {200, 429, 503}
+
+
+def test_a_trusted_proxy_names_the_sender(tmp_path):
+    """Who is behind one counts alone; what anybody else says of themselves is not believed."""
+    table = Table(4, Networks(["10.1.0.0/16"]))
+    for _ in range(4):
+        table.enter("10.1.2.3", lambda: None).serve()
+    assert len(table) == 4
+    with pytest.raises(CloudError, match="--trusted-proxy"):
+        Cloud(tmp_path, trusted_proxies=["proxy.example"])
+    assert network("2001:db8::1") == network("2001:db8::ffff") != network("2001:db8:0:1::1")
+    assert network("::ffff:10.0.0.1") == "10.0.0.1"
+
+
+# -- the clock, what is kept, and what belongs together ----------------------------------------
+
+
+def test_a_clock_that_was_set_back_delays_nothing(tmp_path):
+    """Everything was dated two days ahead."""
+    now, ahead = time.time(), time.time() + 2 * 86400
+    with Cloud(tmp_path) as cloud:
+        let_in(cloud, "admin")
+        with cloud.database.writing() as session:
+            for number in range(200):
+                sign_in_throttle.refused(session, "admin", f"10.0.0.{number % 9}", ahead)
+            assert sign_in_throttle.wait_s(session, "admin", "10.0.0.1", now) == 0
+            firmware = Firmware(version="0.2", kind="raw", size=1, md5="m", sha256="s",
+                                uploaded_at=now)  # fmt: skip
+            device = models.Device(product_id="P", device_name="d", version="0.1")
+            session.add_all([firmware, device])
+            session.flush()
+            attempt = assign(session, device, firmware, now, None)
+            attempt.state, attempt.next_push_at = "retry", ahead
+            attempt.started_at = attempt.updated_at = ahead
+            number = attempt.id
+    with Cloud(tmp_path) as cloud:
+
+        def healed():
+            with cloud.database.reading() as session:
+                found = session.get_one(models.Assignment, number)
+                return found.next_push_at < time.time() + 3700 and found.updated_at < ahead
+
+        wait_until(healed, "the repair")
+
+
+def test_wrong_tries_go_by_a_clock_that_nobody_sets():
+    now, notes = [0.0], []
+    tries = WrongTries("x", lambda *note: notes.append(note), lambda: now[0])
+    for number in range(1000):
+        tries.wrong(f"2001:db8::{number:x}")  # one network
+    assert tries.wait_s("2001:db8::1") and not tries.wait_s("2001:db8:1::1")
+    assert len(notes) == 1
+    now[0] = 600.0
+    assert not tries.wait_s("2001:db8::1")
+    tries.wrong("2001:db8::1")
+    assert notes[-1] == ("2001:db8::/64", 1000)
+
+
+def test_every_table_that_grows_is_pruned(tmp_path):
+    with Cloud(tmp_path) as cloud, Device(cloud.mqtt_port, "P", "d") as device:
+        device.hello("0.1")
+        device.hello("0.2")
+        with cloud.database.writing() as session:
+            audit_log.note(session, "x", "y", "z")
+            for table in (models.Report, models.Change, models.Audit):
+                session.execute(update(table).values(at=5.0))
+            found = session.scalars(select(models.Device)).one()
+            firmware = Firmware(version="9", kind="raw", size=1, md5="m", sha256="s",
+                                uploaded_at=0.0)  # fmt: skip
+            session.add(firmware)
+            session.flush()
+            for _ in range(3):
+                assign(session, found, firmware, 5.0, None)
+            retention.forget(session, retention.Keep(10, 10), 100.0)
+            for table, left in (
+                (models.Report, 0), (models.Change, 0), (models.Assignment, 1), (models.Audit, 0),
+            ):  # fmt: skip
+                assert session.scalar(select(func.count()).select_from(table)) == left, table
+
+
+def test_a_database_belongs_to_one_data_folder(tmp_path):
+    url = postgres_support.new_database()
+    (tmp_path / "f").write_bytes(b"x")
+    with Cloud(tmp_path / "broker") as broker:
+        options = {"database": url, "broker": f"127.0.0.1:{broker.mqtt_port}"}
+        with Cloud(tmp_path / "one", **options) as cloud, Client(cloud.api_url) as api:
+            api.upload(tmp_path / "f", "0.2")
+            with pytest.raises(CloudError, match="another data folder"):
+                Cloud(tmp_path / "two", **options).start()
+        # Moved elsewhere with its files, it is the same.
+        (tmp_path / "one").rename(tmp_path / "three")
+        with Cloud(tmp_path / "three", **options):
+            pass
+
+
+@pytest.mark.parametrize("token", ["1234", "a" * 64, "secretsecretsecretsecret", "0" * 32])
+def test_a_token_that_can_be_guessed_is_refused(tmp_path, token):
+    with pytest.raises(CloudError, match="guessed"):
+        Cloud(tmp_path, token=token)
+
+
+def test_a_token_is_called_as_no_user_is(tmp_path):
+    with Cloud(tmp_path) as cloud, Client(cloud.api_url) as api:
+        api.create_user("anna", "correct horse battery", "admin")
+        with Client(cloud.api_url, local_token(tmp_path)) as api:
+            for name in ("anna", "Anna", "owner", "engine"):
+                with pytest.raises(ApiError, match="choose another"):
+                    api.create_token(name, "admin")
+            api.create_token("bert", "admin")
+            with pytest.raises(ApiError, match="there is a token"):
+                api.create_user("bert", "correct horse battery", "viewer")
+
+
+def test_an_upload_that_breaks_off_is_no_traceback(closed, caplog):
+    lines = "Content-Length: 100000", f"Authorization: Bearer {TOKEN}"
+    with link(closed) as sock:
+        sock.sendall(head("/api/v1/firmware?version=1", *lines) + bytes(1000))
+    wait_until(lambda: not list((closed.folder / "firmware").glob("upload-*")), "its end")
+    assert not [line for line in caplog.records if line.exc_info]

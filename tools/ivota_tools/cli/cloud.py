@@ -91,7 +91,15 @@ def cloud(
         float, typer.Option(min=1, metavar="SECONDS", help="How long a download URL is good.")
     ] = 3600,
     keep_reports: Annotated[
-        str | None, typer.Option(help="Delete reports after so long, as in 90d; default: never.")
+        str | None,
+        typer.Option(
+            help="Delete reports, and what else devices fill, after so long, as in 90d; "
+            "default: never."
+        ),
+    ] = None,
+    keep_audit: Annotated[
+        str | None,
+        typer.Option(help="Delete lines of the audit log after so long; default: never."),
     ] = None,
     push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
     max_upload: Annotated[
@@ -163,6 +171,7 @@ def cloud(
             public_url=public_url,
             url_ttl_s=url_ttl,
             keep_s=keep_s,
+            keep_audit_s=None if keep_audit is None else span(keep_audit),
             push_qos=push_qos,
             token=token,
             upload_most=max_upload,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 
 def network(address: str) -> str:
@@ -27,3 +28,18 @@ def is_loopback(name: str) -> bool:
         return False
     mapped = getattr(found, "ipv4_mapped", None)
     return bool((mapped or found).is_loopback)
+
+
+class Networks:
+    """Addresses and networks. Raises ValueError where a text is neither."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.texts = tuple(texts)
+        self._networks = [ipaddress.ip_network(each) for each in self.texts]
+
+    def __contains__(self, address: object) -> bool:
+        try:
+            found = ipaddress.ip_address(str(address))
+        except ValueError:
+            return False
+        return any(found in each for each in self._networks)

@@ -13,10 +13,10 @@ import resource
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from .addresses import is_loopback, network
+from .addresses import Networks, is_loopback, network
 
 log = logging.getLogger("ivota.cloud")
 
@@ -83,9 +83,9 @@ class Table:
     `trusted`, bring the connections of many, so they may have all.
     """
 
-    def __init__(self, most: int, trusted: Collection[str] = ()) -> None:
+    def __init__(self, most: int, trusted: Networks | None = None) -> None:
         self.most = most
-        self._trusted = trusted
+        self._trusted = trusted or Networks()
         self._all: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
         self._waiting: dict[Connection, None] = {}  # in the order of their time

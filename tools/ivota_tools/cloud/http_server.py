@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Collection
 from pathlib import Path
 
 import uvicorn
@@ -20,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..common.unix_path import unix_path
 from .accounts.users import UserError
+from .addresses import Networks
 from .cloud_error import CloudError
 from .connections import Connection, Table, accept
 from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
@@ -120,11 +120,11 @@ class Server:
         certificate: Certificate | None = None,
         *,
         most: int = 4096,
-        trusted: Collection[str] = (),
+        trusted: Networks | None = None,
         deadlines: Deadlines = Deadlines(),  # noqa: B008 (immutable)
     ) -> None:
         self._tls = certificate.context() if certificate else None  # raises CloudError
-        self._trusted = trusted
+        self._trusted = trusted or Networks()
         self._deadlines = deadlines
         self.table = Table(most, trusted)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -163,7 +163,7 @@ class Server:
             # Downloads and watchers may last: they are cut when the cloud stops.
             timeout_graceful_shutdown=1,
             proxy_headers=True,
-            forwarded_allow_ips=["127.0.0.1", "::1", *self._trusted],
+            forwarded_allow_ips=["127.0.0.1", "::1", *self._trusted.texts],
         )
         self._server = ClosingServer(config)
         self._local = _local_socket(local) if local else None

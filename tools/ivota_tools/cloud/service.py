@@ -23,6 +23,7 @@ from .accounts.authorization import guard
 from .accounts.roles import ADMIN
 from .accounts.tokens import check_token, local_token
 from .accounts.wrong_tries import WrongTries
+from .addresses import Networks
 from .api import campaigns, devices, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
@@ -45,11 +46,13 @@ from .pages.request_context import Setting
 from .pages.security_headers import API, Secured
 from .rollout.assignment import touch
 from .rollout.assignment_rules import BackOff
+from .store.data_folder import expect_own
 from .store.database import Database
 from .store.firmware_store import chip_of, remove_leftovers, stored
 from .store.folder_lock import Alone
 from .store.leader_lock import Leader
 from .store.models import Device, Firmware
+from .store.retention import Keep
 from .tls_certificate import Certificate
 
 log = logging.getLogger("ivota.cloud")
@@ -75,7 +78,9 @@ class Cloud:
     certificate   HTTP and our own broker speak TLS, and only that
     public_url    what devices reach `http_port` as; may be set while running
     url_ttl_s     how long a pre-signed URL is good for
-    keep_s        reports older than this are deleted; None keeps them all
+    keep_s        reports older than this are deleted, with pushes, changes of versions and
+                  attempts that are over; None keeps them all
+    keep_audit_s  lines of the audit log that are older are deleted
     push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
     token         what API requests must carry; without it only this machine may ask
     plain_console  the console's pages also beyond this machine without TLS
@@ -100,6 +105,7 @@ class Cloud:
         public_url: str | None = None,
         url_ttl_s: float = URL_TTL_S,
         keep_s: float | None = None,
+        keep_audit_s: float | None = None,
         push_qos: int = 1,
         back_off: BackOff = BackOff(),  # noqa: B008 (immutable)
         token: str | None = None,
@@ -129,11 +135,16 @@ class Cloud:
         self._public_url: str | None = None
         if public_url is not None:
             self.public_url = public_url
-        self._push_qos, self._back_off, self._keep_s = push_qos, back_off, keep_s
+        self._push_qos, self._back_off = push_qos, back_off
+        self._keep = Keep(keep_s, keep_audit_s)
         self._token, self._upload_most = token, upload_most
         self._plain_console = plain_console
         self._budget, self._accept_all = budget, accept_all
-        self._trusted_proxies, self._deadlines, self._room = trusted_proxies, deadlines, room
+        try:
+            self._trusted_proxies = Networks(trusted_proxies)
+        except ValueError as error:
+            raise CloudError(f"--trusted-proxy needs an address or a network: {error}") from None
+        self._deadlines, self._room = deadlines, room
         self._pages: Setting | None = None
         self._failed = threading.Event()
         self._probe: Probe | None = None
@@ -213,6 +224,7 @@ class Cloud:
         firmware.mkdir(mode=0o700, exist_ok=True)
         remove_leftovers(firmware, time.time())
         self._database = database = Database(self._database_url or self.folder / "ivota.db")
+        expect_own(database, self.folder, firmware)
         self._probe = Probe(database)
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
@@ -251,6 +263,7 @@ class Cloud:
             sign_in=self._sign_in,
             upload_most=self._upload_most,
             streams=streams,
+            tries=WrongTries("a sign-in to the console", self._note_refusals("sign-in refused")),
         )
         programme = make_app(
             health.routes(self._checked_health),
@@ -338,7 +351,7 @@ class Cloud:
             self._back_off,
             self._push_qos,
             self._fail,
-            self._keep_s,
+            self._keep,
             self._chip_of,
             self._accept_all,
         )

@@ -18,9 +18,10 @@ from ..health import database_problem
 from ..rollout import campaign_progress
 from ..rollout.assignment_rules import BackOff
 from ..rollout.push_sender import anything_due, push_due
-from ..store import retention
+from ..store import clock_repair, retention
 from ..store.database import Database, add
 from ..store.models import Firmware
+from ..store.retention import Keep
 from .report_ingestion import Outgoing, take_in
 from .session import Message, MqttSession
 
@@ -42,7 +43,7 @@ class Intake:
     """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of pushes.
     `chip_of(firmware)` is the chip that it is an image for, None for other firmware.
 
-    Reports older than `keep_s` are deleted; None keeps them all. New devices are accepted where
+    What is older than `keep` says is deleted. New devices are accepted where
     `accept_all`, else they are pending.
 
     `on_death(reason)` is called from its thread should that ever end by an error.
@@ -55,7 +56,7 @@ class Intake:
         back_off: BackOff,
         push_qos: int,
         on_death: Callable[[str], None],
-        keep_s: float | None = None,
+        keep: Keep = Keep(),  # noqa: B008 (immutable)
         chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
         accept_all: bool = True,
     ) -> None:
@@ -65,12 +66,13 @@ class Intake:
         self._chip_of = chip_of
         self._back_off = back_off
         self._push_qos = push_qos
-        self._keep_s = keep_s
+        self._keep = keep
         self._accept_all = accept_all
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
         self._bytes = self._unstored = 0  # of what is in the queue
         self._count = threading.Lock()
+        self._offset = float("inf")  # of the clock to one that nobody sets; repaired at first
         self._next_tick = 0.0
         self._next_forget = 0.0
         self._stop = threading.Event()
@@ -181,10 +183,14 @@ class Intake:
 
     def _process(self, batch: list[Message], online: bool) -> list[Outgoing]:
         now = time.time()
-        forget = self._keep_s is not None and time.monotonic() >= self._next_forget
-        if not batch and not forget and not (online and self._anything_due(now)):
+        offset = now - time.monotonic()
+        set_back = offset < self._offset - clock_repair.AHEAD_S
+        forget = bool(self._keep) and time.monotonic() >= self._next_forget
+        if not batch and not forget and not set_back and not (online and self._anything_due(now)):
             return []
         with self._database.writing() as session:
+            if set_back:
+                clock_repair.repair(session, now, self._back_off.most_s)
             if time.monotonic() >= self._next_tick:
                 more = campaign_progress.tick(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
@@ -192,12 +198,13 @@ class Intake:
             dropped, self._dropped = self._dropped, 0
             if dropped:
                 add(session, "dropped", dropped)
-            if forget and self._keep_s is not None:
-                more = retention.forget(session, now - self._keep_s)
+            if forget:
+                more = retention.forget(session, self._keep, now)
                 self._next_forget = time.monotonic() + (1.0 if more else FORGET_S)
             if online:
                 outgoing += push_due(session, now, self._url_of, self._push_qos, self._chip_of)
-            return outgoing
+        self._offset = offset
+        return outgoing
 
     def _anything_due(self, now: float) -> bool:
         with self._database.reading() as session:

@@ -41,6 +41,7 @@ _TITLES = {
     405: "Not like this",
     413: "Too much",
     500: "The console failed",
+    503: "Too much at once",
 }
 
 

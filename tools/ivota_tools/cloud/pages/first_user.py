@@ -22,7 +22,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
     return [
         route(setting, "/set-up", no_key, needed=None),
         route(setting, "/set-up/{key}", set_up, needed=None),
-        route(setting, "/set-up/{key}", make_first, method="POST", needed=None),
+        route(setting, "/set-up/{key}", make_first, method="POST", needed=None, hashes=True),
     ]
 
 

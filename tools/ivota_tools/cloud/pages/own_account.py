@@ -20,7 +20,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
     return [
         route(setting, "/account", account, needed=VIEWER),
         route(setting, "/account/password", acting("/account", change_password), method="POST",
-              needed=VIEWER),
+              needed=VIEWER, hashes=True),
         route(setting, "/account/sign-ins/{id:int}/end", acting("/account", end_sign_in),
               method="POST", needed=VIEWER),
     ]  # fmt: skip
@@ -48,18 +48,24 @@ def change_password(visit: Visit) -> str:
         raise UserError("the two new passwords are not the same")
     with visit.database.writing() as session:
         # Counted as a sign-in would be: a browser left open is no place to guess at leisure.
-        if sign_in_throttle.attempt(session, visit.who, visit.address, time.time()):
+        if sign_in_throttle.attempt(session, visit.who, _here(visit), time.time()):
             raise UserError("too many tries with a wrong password: wait some minutes", 429)
     with visit.database.reading() as session:
         user = users.by_password(session, visit.who, visit.form.get("old", ""))
     if user is None:
         raise UserError("the old password is wrong")
     with visit.database.writing() as session:
-        sign_in_throttle.forget(session, visit.who, visit.address)
+        sign_in_throttle.forget(session, visit.who, _here(visit))
     with visit.database.writing() as session:
         user = session.merge(user)
         users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
     return "Your password is changed. Other browsers are signed out."
+
+
+def _here(visit: Visit) -> str:
+    """Tries in a browser that is signed in are its own: whoever guesses elsewhere is no matter."""
+    assert visit.signed
+    return f"signed in {visit.signed.sign_in.id}"
 
 
 def end_sign_in(visit: Visit) -> str:

@@ -6,16 +6,20 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlencode
 
+from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ..accounts.authorization import Signed
 from ..accounts.roles import ADMIN, OPERATOR
+from ..accounts.users import digest, tidy
+from ..accounts.wrong_tries import WrongTries
 from ..event_stream import Places
 from ..health import Checks
 from ..store.database import Database
@@ -24,7 +28,10 @@ from .pagination import Page, page
 from .rendering import PAGES
 from .version_chart import Charts
 
+HASHES_MOST = 2  # passwords that are looked at at a time
 NOTE = "ivota-note"  # the cookie with the sentence that the next page shows
+KNOWN = "ivota-known"  # the cookie of a browser that has signed in before
+KNOWN_S = 400 * 86400  # as long as browsers keep any
 FORM = "ivota-form"  # the cookie that forms are bound to before anybody has signed in
 
 
@@ -41,6 +48,7 @@ class Setting:
     tls          of both ports
     sign_in      devices need their secrets
     upload_most  bytes of a firmware file
+    tries        notes wrong passwords
     streams      how many pages may be told of changes at a time
     """
 
@@ -55,6 +63,9 @@ class Setting:
     sign_in: bool
     upload_most: int
     streams: Places
+    tries: WrongTries
+    # Each hash takes 64 MiB and a good part of a core, and nobody else waits for them.
+    hashing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HASHES_MOST))
     charts: Charts = field(default_factory=Charts)
 
     def set_up_key(self) -> str:
@@ -85,6 +96,29 @@ class Visit:
     @property
     def address(self) -> str:
         return self.request.client.host if self.request.client else ""
+
+    def known_word(self, name: str) -> str:
+        """What this browser shows of having signed in before under this name; "" of none."""
+        word = self.request.cookies.get(KNOWN, "")
+        nonce, _, mark = word.partition(".")
+        right = hmac.compare_digest(mark.encode(errors="replace"), self._mark(name, nonce))
+        return f"known {digest(nonce)}" if right else ""
+
+    def make_known(self, answer: Response, name: str) -> None:
+        nonce = secrets.token_urlsafe(16)
+        answer.set_cookie(
+            KNOWN,
+            f"{nonce}.{self._mark(name, nonce).decode()}",
+            path="/sign-in",
+            max_age=KNOWN_S,
+            httponly=True,
+            samesite="strict",
+            secure=self.secure,
+        )
+
+    def _mark(self, name: str, nonce: str) -> bytes:
+        word = f"known {tidy(name)} {nonce}".encode(errors="replace")
+        return hmac.new(self.setting.secret, word, hashlib.sha256).hexdigest().encode()
 
     @property
     def secure(self) -> bool:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from ..store.firmware_store import FirmwareError
 from .formatting import sentence
 from .request_context import FORM, Setting, Visit
 
+HASHES_WAITING = 30
 FORM_MOST = 64 * 1024  # bytes
 REFUSALS = (
     CampaignError,
@@ -54,12 +56,19 @@ def route(
     *,
     method: str = "GET",
     needed: str | None = VIEWER,
+    hashes: bool = False,
 ) -> Route:
-    """`needed` is the role that is asked for; None lets in everybody."""
+    """`needed` is the role that is asked for; None lets in everybody. `hashes`: it looks at a
+    password, and so waits with others of its kind, and nobody else with it.
+    """
 
     async def endpoint(request: Request) -> Response:
         form = await _form(request) if method == "POST" else {}
-        return await run_in_threadpool(answer, request, form)
+        if not hashes:
+            return await run_in_threadpool(answer, request, form)
+        if setting.hashing.statistics().tasks_waiting >= HASHES_WAITING:
+            raise HTTPException(503, "Too many sign in at once. Try again in a minute.")
+        return await to_thread.run_sync(answer, request, form, limiter=setting.hashing)
 
     def answer(request: Request, form: dict[str, str]) -> Response:
         visit = entered(setting, request, needed, form)

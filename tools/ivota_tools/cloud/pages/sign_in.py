@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from ..accounts import authorization, sign_in_throttle, users
 from ..accounts.roles import VIEWER
+from ..addresses import network
 from ..store.models import User
 from .formatting import span
 from .request_context import Setting, Visit
@@ -20,7 +21,7 @@ WRONG = "The name or the password is wrong."
 def routes(setting: Setting) -> list[BaseRoute]:
     return [
         route(setting, "/sign-in", ask, needed=None),
-        route(setting, "/sign-in", sign_in, method="POST", needed=None),
+        route(setting, "/sign-in", sign_in, method="POST", needed=None, hashes=True),
         route(setting, "/sign-out", sign_out, method="POST", needed=VIEWER),
     ]
 
@@ -43,8 +44,10 @@ def sign_in(visit: Visit) -> Response:
     def again(words: str, status: int) -> Response:
         return visit.show("sign_in.html", status, onward=onward, name=name, problem=words)
 
+    known = visit.known_word(name)
+    where = known or network(visit.address)
     with visit.database.writing() as session:
-        wait_s = sign_in_throttle.attempt(session, name, visit.address, time.time())
+        wait_s = sign_in_throttle.attempt(session, name, where, time.time(), bool(known))
     if wait_s:
         answer = again(f"Too many tries. The next one is possible in {span(wait_s)}.", 429)
         answer.headers["Retry-After"] = f"{wait_s:.0f}"
@@ -52,7 +55,10 @@ def sign_in(visit: Visit) -> Response:
     with visit.database.reading() as session:
         user = users.by_password(session, name, password)
     if user is None:
+        visit.setting.tries.wrong(visit.address)
         return again(WRONG, 401)
+    with visit.database.writing() as session:
+        sign_in_throttle.forget(session, user.name, where)
     return enter(visit, user, onward)
 
 
@@ -60,7 +66,6 @@ def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:
     """Lets the browser in as this user, and leads it on."""
     browser = visit.request.headers.get("user-agent", "")
     with visit.database.writing() as session:
-        sign_in_throttle.forget(session, user.name, visit.address)
         word = users.sign_in(session, user, time.time(), visit.address, browser)
     answer = visit.go(onward, words)
     answer.set_cookie(
@@ -72,6 +77,7 @@ def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:
         samesite="lax",  # a link in a mail leads to the page, no other site's form does anything
         secure=visit.secure,
     )
+    visit.make_known(answer, user.name)
     return answer
 
 

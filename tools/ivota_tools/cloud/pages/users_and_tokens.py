@@ -24,14 +24,15 @@ TOKENS_MOST = 1000
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
-    def post(path: str, act: Callable[[Visit], str]) -> BaseRoute:
-        return route(setting, path, acting("/people", act), method="POST", needed=ADMIN)
+    def post(path: str, act: Callable[[Visit], str], hashes: bool = False) -> BaseRoute:
+        handler = acting("/people", act)
+        return route(setting, path, handler, method="POST", needed=ADMIN, hashes=hashes)
 
     return [
         route(setting, "/people", people, needed=ADMIN),
-        post("/people/users", add_user),
+        post("/people/users", add_user, hashes=True),
         post("/people/users/{id:int}/role", change_role),
-        post("/people/users/{id:int}/password", reset_password),
+        post("/people/users/{id:int}/password", reset_password, hashes=True),
         post("/people/users/{id:int}/remove", remove_user),
         route(setting, "/people/tokens", add_token, method="POST", needed=ADMIN),
         post("/people/tokens/{id:int}/remove", remove_token),
