@@ -12,7 +12,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust soak-download soak-fuzz power soak-power screenshots recordings dist clean
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust soak-download soak-fuzz power soak-power screenshots recordings dist clean bench-holds
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -82,6 +82,9 @@ bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and ins
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_workshop.bench.console
+
+bench-holds: $(VENV)/core.stamp  ## the cloud under bad clients: floods, silence, full disks, signals
+	$(PY) -m ivota_workshop.bench.holds
 
 soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on where it ended
 	$(PY) -m ivota_workshop.fuzz.soak

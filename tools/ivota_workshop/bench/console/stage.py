@@ -20,11 +20,16 @@ Log = Callable[[str, Device, dict[str, Any]], None]
 
 
 class CloudProcess:
-    """`ivota cloud` in a process of its own, as an operator runs it."""
+    """`ivota cloud` in a process of its own, as an operator runs it.
 
-    def __init__(self, folder: Path, *options: object) -> None:
+    `descriptors`: how many files it may have open, as `ulimit -n` says it.
+    """
+
+    def __init__(self, folder: Path, *options: object, descriptors: int | None = None) -> None:
         command = [sys.executable, "-m", "ivota_tools", "cloud", "--json", "--port", "0"]
         command += ["--data", str(folder), *map(str, options)]
+        if descriptors:
+            command = ["/bin/sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
         with (folder.parent / "cloud.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout
