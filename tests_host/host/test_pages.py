@@ -200,7 +200,7 @@ def test_an_operator_acts_on_devices(console):
         text = visitor.post(f"/devices/{made.failed}/push", firmware=str(made.firmware))
         assert "is being updated to 0.3" in text
         text = visitor.post(f"/devices/{made.failed}/push", firmware="999")
-        assert "That firmware is gone" in text
+        assert "There is no firmware with the id" in text
         with Client(cloud.api_url, local_token(cloud.folder)) as api:
             last = api.audit()[-1]
         assert (last["who"], last["action"]) == ("operator", "push")
@@ -349,7 +349,7 @@ def test_a_number_that_is_none_of_ours(operator, console, number):
     assert "Choose a firmware" in text
     device = f"/devices/{console[1].device}"
     operator.get(device)
-    assert "That firmware is gone" in operator.post(f"{device}/push", firmware=number)
+    assert "There is no firmware with the id" in operator.post(f"{device}/push", firmware=number)
     assert "to date" in operator.get(f"/?page={number}")
 
 

@@ -157,9 +157,11 @@ class Intake:
                     # A full disk, a locked file: the reports stay with the broker meanwhile.
                     self._failed(database_problem(error))
                     self._stop.wait(RETRY_S)
+                    if not batch:
+                        outgoing = []
+                        break
             else:
                 return
-            self._worked()
             for message in outgoing:
                 session.publish(message.topic, message.payload, message.qos)
             for taken in batch:
@@ -204,6 +206,7 @@ class Intake:
             if online:
                 outgoing += push_due(session, now, self._url_of, self._push_qos, self._chip_of)
         self._offset = offset
+        self._worked()
         return outgoing
 
     def _anything_due(self, now: float) -> bool:

@@ -17,26 +17,33 @@ SETTING = "data_folder"
 
 
 def expect_own(database: Database, folder: Path, firmware: Path) -> None:
-    """Raises CloudError where the database is another folder's.
+    """Raises CloudError where a database on PostgreSQL is another folder's.
 
-    A folder that was restored or copied has no id, or another's, but every file that the database
-    names: it becomes the database's own.
+    A folder that was restored or copied has every file that the database names, and becomes the
+    database's own.
     """
+    if not database.is_postgresql:
+        return  # it lies in the folder
     file = firmware / NAME
     mine = file.read_text().strip() if file.exists() else ""
+    is_new = _is_new(database)
     known = database.setting(SETTING, lambda: mine or secrets.token_hex(16))
-    if mine == known:
-        return
     with database.reading() as session:
         hashes = session.scalars(
             select(Firmware.sha256).where(Firmware.deleted_at.is_(None)).distinct()
         ).all()
     missing = [each for each in hashes if not stored(firmware, each).is_file()]
-    if missing or (mine and mine != known):
+    if mine != known and (missing or not hashes) and not is_new:
         raise CloudError(
             f"the database belongs to another data folder than {folder}, which lacks "
             f"{len(missing)} of its {len(hashes)} firmware files: name that folder with --data, "
-            "or another --database"
+            f"or another --database. If it is lost, put {known} into {file}"
         )
     # The first of several processes writes it, and all write the same.
     file.write_text(known + "\n")
+
+
+def _is_new(database: Database) -> bool:
+    """Whether no folder has been the database's so far: only the first is told so."""
+    made = secrets.token_hex(16)
+    return database.setting(f"{SETTING}_taken", lambda: made) == made
