@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
+import tracemalloc
 
 import httpx
 import postgres_support
@@ -28,6 +29,7 @@ from ivota_tools.cloud.http_protocol import Deadlines
 from ivota_tools.cloud.rollout.assignment import assign
 from ivota_tools.cloud.store import models, retention
 from ivota_tools.cloud.store.models import Audit, Firmware
+from ivota_tools.firmware import release
 
 TOKEN = "ivota_0123456789abcdefghijklmnopqrstuv"
 SHORT = Deadlines(head_s=0.5, body_s=0.5, piece_s=0.5, stalled_s=0.5)
@@ -389,3 +391,15 @@ def test_an_upload_that_breaks_off_is_no_traceback(closed, caplog):
         sock.sendall(head("/api/v1/firmware?version=1", *lines) + bytes(1000))
     wait_until(lambda: not list((closed.folder / "firmware").glob("upload-*")), "its end")
     assert not [line for line in caplog.records if line.exc_info]
+
+
+def test_a_large_file_is_looked_into_in_little_memory(tmp_path):
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.truncate(200 << 20)
+    tracemalloc.start()
+    try:
+        assert release.inspect(tmp_path / "large.bin").size == 200 << 20
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20

@@ -64,7 +64,7 @@ class Image:
     compiled: str
 
 
-def read(data: bytes) -> Image | None:
+def read(data: bytes | memoryview) -> Image | None:
     """The description of the application image that `data` begins with; None where it has none.
 
     What follows its end is not looked at. Raises ReleaseError for an image that is damaged.
@@ -83,7 +83,7 @@ def read(data: bytes) -> Image | None:
     )
 
 
-def chip_of(head: bytes) -> str | None:
+def chip_of(head: bytes | memoryview) -> str | None:
     """The chip that an application's image is for, by its first 512 bytes; None for others."""
     if not has_description(head):
         return None
@@ -91,14 +91,14 @@ def chip_of(head: bytes) -> str | None:
     return CHIPS.get(chip, f"chip {chip}")
 
 
-def has_description(data: bytes) -> bool:
+def has_description(data: bytes | memoryview) -> bool:
     """Whether `data`, its first 512 bytes or more, is an application's image."""
     if len(data) < _DESCRIPTION_AT + _DESCRIPTION.size or data[0] != MAGIC:
         return False
     return bool(_DESCRIPTION.unpack_from(data, _DESCRIPTION_AT)[0] == _DESCRIPTION_MAGIC)
 
 
-def application_in(data: bytes) -> tuple[int, Image] | None:
+def application_in(data: bytes | memoryview) -> tuple[int, Image] | None:
     """(where it begins, what it is) of the application in a combined file; None for any other.
 
     Raises ReleaseError for a combined file without a whole application.
@@ -117,7 +117,7 @@ def application_in(data: bytes) -> tuple[int, Image] | None:
     return None
 
 
-def _applications(table: bytes) -> Iterator[int]:
+def _applications(table: bytes | memoryview) -> Iterator[int]:
     """Where on the flash the application partitions of a partition table begin."""
     for at in range(0, len(table) - _PARTITION.size + 1, _PARTITION.size):
         magic, kind, _, offset, size, _, _ = _PARTITION.unpack_from(table, at)
@@ -127,7 +127,7 @@ def _applications(table: bytes) -> Iterator[int]:
             yield offset
 
 
-def _checked_size(data: bytes) -> int:
+def _checked_size(data: bytes | memoryview) -> int:
     """Bytes of the image. Raises ReleaseError unless it is whole, as the boot loader checks it."""
     segments, hashed = data[1], data[_HEADER.size - 1]
     if not 0 < segments <= _SEGMENTS_MOST:

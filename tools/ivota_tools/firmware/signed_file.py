@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .board_limits import SIGNATURE as SIGNATURE_SIZE
 from .board_limits import SIGNED_HEADER as HEADER_MOST
@@ -118,7 +118,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def split(data: bytes) -> tuple[bytes, Trailer | None]:
+Bytes = TypeVar("Bytes", bytes, memoryview)
+
+
+def split(data: Bytes) -> tuple[Bytes, Trailer | None]:
     """(payload, trailer), or all of it and None where it is not signed.
 
     Raises ReleaseError for what ends as a signed firmware and is none.
@@ -131,12 +134,12 @@ def split(data: bytes) -> tuple[bytes, Trailer | None]:
         raise ReleaseError(f"the signature's frame is damaged: {error}") from None
 
 
-def _split(data: bytes) -> tuple[bytes, Trailer]:
+def _split(data: Bytes) -> tuple[Bytes, Trailer]:
     header_size, signature_size, _ = _FOOTER.unpack(data[-_FOOTER.size :])
     start = len(data) - _FOOTER.size - header_size - signature_size
     if signature_size != SIGNATURE_SIZE or header_size > HEADER_MOST or start < 0:
         raise ValueError(f"{header_size} bytes of header, {signature_size} of signature")
-    signed = data[start : start + header_size]
+    signed = bytes(data[start : start + header_size])
     found = json.loads(signed)
     if type(found["v"]) is not int or found.pop("v") != FORMAT:
         raise ValueError("a format that this version of ivota does not know")
@@ -146,11 +149,11 @@ def _split(data: bytes) -> tuple[bytes, Trailer]:
             raise ValueError(f"{field} is {found[field]!r}")
     if not 1 <= header.sequence <= SEQUENCE_MOST or not 0 <= header.time <= _TIME_MOST:
         raise ValueError("a number that is out of range")
-    trailer = Trailer(header, signed, data[start + header_size : -_FOOTER.size])
+    trailer = Trailer(header, signed, bytes(data[start + header_size : -_FOOTER.size]))
     return data[:start], trailer
 
 
-def fits(payload: bytes, trailer: Trailer) -> bool:
+def fits(payload: bytes | memoryview, trailer: Trailer) -> bool:
     """Whether the payload is the one that was signed, by whomever."""
     header = trailer.header
     return header.size == len(payload) and header.sha256 == hashlib.sha256(payload).hexdigest()

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ...common.mapped_file import digests, mapped
 from ...firmware import esp32_image, patch, release
 from ...firmware.patch import Patch
 from ...firmware.signed_file import split
@@ -191,9 +192,9 @@ def register(
     return firmware, warnings
 
 
-def _payload(path: Path) -> bytes:
+def _payload(path: Path) -> str:
     """The digest of a firmware without its signature."""
-    return hashlib.sha256(split(path.read_bytes())[0]).digest()
+    return digests(path, len(split(mapped(path))[0])).sha256
 
 
 def _check_same(
@@ -202,7 +203,7 @@ def _check_same(
     version: str,
     application: str | None,
     sha256: str,
-    payload: bytes | None,
+    payload: str | None,
 ) -> None:
     """Raises FirmwareError where another content is here under that name; None is a patch's.
 

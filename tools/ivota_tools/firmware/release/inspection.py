@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...common.mapped_file import digests, mapped
 from .. import bundle, esp32_image, patch, romfs
 from ..bundle import BundleFile, ReleaseError
 from ..esp32_image import Image
@@ -48,6 +48,9 @@ class Release:
     patch: Patch | None = None
     does: Summary | None = None
     image: Image | None = None
+
+
+UNPACKED_MOST = 256 << 20  # bytes of a bundle or a patch, which are read into memory
 
 
 def kind_of(head: bytes) -> str:
@@ -97,11 +100,13 @@ def inspect(path: Path) -> Release:
     Whose signature it is, is not asked: `signing.verify` does. Raises ReleaseError where a bundle
     or a signed firmware is damaged, OSError where the file cannot be read.
     """
-    data = path.read_bytes()
+    data = mapped(path)
     payload, trailer = split(data)
     signed = trailer.header if trailer else None
-    kind = kind_of(payload)
-    packed = bundle.read(payload) if kind == "bundle" else None
+    kind = kind_of(bytes(payload[:512]))
+    if kind in ("bundle", "patch") and len(payload) > UNPACKED_MOST:
+        raise ReleaseError(f"a {kind} of {len(payload):,} bytes is larger than any board's flash")
+    packed = bundle.read(bytes(payload)) if kind == "bundle" else None
     version = packed.version if packed else None
     makes, does, image = None, None, None
     if kind in ("esp32-image", "other"):
@@ -110,7 +115,8 @@ def inspect(path: Path) -> Release:
         image = inside[1] if inside else esp32_image.read(payload)
     if kind == "patch":
         try:
-            makes, does = patch.read(payload), patch.summarize(payload)
+            content = bytes(payload)
+            makes, does = patch.read(content), patch.summarize(content)
         except PatchError as error:
             raise ReleaseError(str(error)) from None
     if trailer and signed:
@@ -119,14 +125,15 @@ def inspect(path: Path) -> Release:
         if version not in (None, signed.version):
             raise ReleaseError(f"a bundle {version!r} is signed as {signed.version!r}")
         version = signed.version
+    found = digests(path)
     return Release(
         path=path,
         kind=kind,
         size=len(data),
         payload_size=len(payload),
         archive_size=packed.size if packed else None,
-        md5=hashlib.md5(data).hexdigest(),
-        sha256=hashlib.sha256(data).hexdigest(),
+        md5=found.md5,
+        sha256=found.sha256,
         application=packed.application if packed else None,
         version=version,
         files=packed.files if packed else (),
