@@ -18,9 +18,10 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 # The core is what the demo needs; `dev` adds what tests and lint need.
-$(VENV)/core.stamp: pyproject.toml
+$(VENV)/core.stamp: pyproject.toml requirements.lock
 	@echo "setting up $(VENV), once: this takes a minute or so"
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --require-hashes --requirement requirements.lock
 	@$(INSTALL) --editable .
 	@touch $@
 
