@@ -143,7 +143,9 @@ main()
     process = subprocess.Popen(
         [*command, "--data", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    said = json.loads(process.stdout.readline())
+    line = process.stdout.readline()
+    assert line, process.stderr.read()
+    said = json.loads(line)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert b"is ended as it is" in errors

@@ -81,8 +81,8 @@ def test_a_second_without_the_broker_of_the_first_is_refused(tmp_path):
     url = postgres_support.new_database()
     with Cloud(tmp_path / "a", database=url):
         with pytest.raises(CloudError, match="same --broker"):
-            Cloud(tmp_path / "b", database=url).start()
-    with Cloud(tmp_path / "b", database=url) as alone, Client(alone.api_url) as api:
+            Cloud(tmp_path / "a", database=url).start()
+    with Cloud(tmp_path / "a", database=url) as alone, Client(alone.api_url) as api:
         assert api.health()["ok"]
 
 

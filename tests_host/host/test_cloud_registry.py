@@ -138,6 +138,7 @@ def test_what_is_deleted_is_gone(cloud, api, firmware, tmp_path):
         with pytest.raises(ApiError, match="cancel") as caught:
             wrong()
         assert caught.value.status == 409
+    wait_until(lambda: api.attempts(number), "its attempt")
     api.cancel_campaign(running)
     wait_until(lambda: api.campaign(running)["ended_at"], "its end")
     api.delete_campaign(draft)

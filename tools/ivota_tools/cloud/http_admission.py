@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,10 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
 from .accounts.wrong_tries import WrongTries
-from .http_protocol import Deadlines
+from .health import no_database
+from .http_protocol import UPLOAD_PATH, Deadlines
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
-UPLOAD = ("POST", "/api/v1/firmware")
+UPLOAD = ("POST", UPLOAD_PATH)
 OPEN = ("/api/v1/openapi.json",)
 
 
@@ -51,6 +53,10 @@ class Admission:
             if error.status_code == 401 and Request(scope).headers.get("authorization"):
                 await self._slow_down(scope)
             answer = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+            await answer(scope, receive, send)
+            return
+        except OperationalError as error:
+            answer = JSONResponse({"detail": no_database(error)}, 503)
             await answer(scope, receive, send)
             return
         await self._app(scope, body, send)

@@ -14,6 +14,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .connections import Connection
 
+UPLOAD_PATH = "/api/v1/firmware"
+
 
 @dataclass(frozen=True)
 class Deadlines:
@@ -55,15 +57,16 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._waits():
+        if self._asks_nothing():
             self._await_head()
         else:
             self._got_head()
-            self._held.serve()
+            if not self._waits():
+                self._held.serve()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._waits():
+        if self._asks_nothing():
             self._held.wait()
 
     def pause_writing(self) -> None:
@@ -75,8 +78,12 @@ class BoundedProtocol(H11Protocol):
         super().resume_writing()
         self._unstall()
 
-    def _waits(self) -> bool:
+    def _asks_nothing(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    def _waits(self) -> bool:
+        """Whether it gives way: also while its body comes in, unless it is an upload."""
+        return self._asks_nothing() or (self.cycle.more_body and self.scope["path"] != UPLOAD_PATH)
 
     def _await_head(self) -> None:
         if self._head is None:

@@ -22,6 +22,7 @@ from .accounts.users import UserError
 from .addresses import Networks
 from .cloud_error import CloudError
 from .connections import Connection, Table, accept
+from .health import no_database
 from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
 from .mqtt.device_credentials import SecretError
 from .rollout.campaign_actions import CampaignError
@@ -82,9 +83,9 @@ def make_app(*routers: APIRouter) -> FastAPI:
         return JSONResponse({"detail": "a text has a NUL character or is too long"}, 422)
 
     @app.exception_handler(OperationalError)
-    def no_database(request: Request, error: OperationalError) -> JSONResponse:
+    def cannot_be_asked(request: Request, error: OperationalError) -> JSONResponse:
         log.error("%s %s: %s", request.method, request.url.path, error.orig)
-        return JSONResponse({"detail": f"the database cannot be used now: {error.orig}"}, 503)
+        return JSONResponse({"detail": no_database(error)}, 503)
 
     @app.exception_handler(Exception)
     def failed(request: Request, error: Exception) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -11,6 +12,7 @@ import threading
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, joinedload
 
 from ..store.database import Database, revoke
@@ -26,7 +28,8 @@ RESERVED = ("engine", "local", "owner", "set-up link")  # words of the audit log
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
 _HASHER = PasswordHasher()
-# Each hash takes 64 MiB and a good part of a core: more at once would serve nobody.
+# Each hash takes 64 MiB and a good part of a core: more at once would serve nobody. Those of
+# sign-ins are bounded where they come in.
 _ROOM = threading.Semaphore(2)
 # What a sign-in with an unknown name is checked against, so that it takes as long as any other.
 _NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
@@ -100,11 +103,10 @@ def is_user(session: Session, name: str) -> bool:
 def by_password(session: Session, name: str, password: str) -> User | None:
     """The user whom both belong to. As slow for a name that nobody has as for a wrong password."""
     user = session.scalar(select(User).where(User.name == tidy(name)))
-    with _ROOM:
-        try:
-            _HASHER.verify(user.password if user else _NOBODY, password[:PASSWORD_MOST])
-        except (VerificationError, InvalidHashError):
-            return None
+    try:
+        _HASHER.verify(user.password if user else _NOBODY, password[:PASSWORD_MOST])
+    except (VerificationError, InvalidHashError):
+        return None
     return user
 
 
@@ -152,7 +154,8 @@ def signed_in(database: Database, word: str, now: float) -> SignIn | None:
     with database.reading() as session:
         found = session.scalar(query.where(~_over(now)))
     if found and now - found.seen_at > SEEN_S:
-        with database.writing() as session:
+        # Of no weight: a database that is locked keeps nobody from looking.
+        with contextlib.suppress(OperationalError), database.writing() as session:
             session.execute(update(SignIn).where(SignIn.id == found.id).values(seen_at=now))
     return found
 

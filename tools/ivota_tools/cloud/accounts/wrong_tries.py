@@ -22,6 +22,7 @@ PER_S = 1 / 6  # in the long run
 WAIT_S = 5.0
 KNOWN_MOST = 10_000  # addresses
 NOTE_S = 60.0  # between two notes about one address
+NOTES_MOST = 20  # in that time, about all addresses
 
 Note = Callable[[str, int], None]
 
@@ -43,6 +44,7 @@ class WrongTries:
     def __init__(self, what: str, note: Note, clock: Callable[[], float] = time.monotonic) -> None:
         self._what, self._note, self._clock = what, note, clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._since, self._said = clock(), 0
         self._lock = threading.Lock()
 
     def wait_s(self, address: str) -> float:
@@ -63,8 +65,12 @@ class WrongTries:
                 self._buckets.popitem(last=False)
             bucket.level, bucket.at = min(self._level(bucket) + 1, MOST), now
             bucket.unsaid += 1
-            if now - bucket.said_at < NOTE_S:
+            if now - self._since >= NOTE_S:
+                self._since, self._said = now, 0
+            # Who has many addresses fills no log either.
+            if now - bucket.said_at < NOTE_S or self._said >= NOTES_MOST:
                 return
+            self._said += 1
             count, bucket.unsaid, bucket.said_at = bucket.unsaid, 0, now
         log.warning("%s refused to %s (%d since the last such line)", self._what, where, count)
         self._note(where, count)

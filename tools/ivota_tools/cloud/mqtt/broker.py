@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from ...toolchain import mosquitto
 from ..cloud_error import CloudError
@@ -98,6 +100,7 @@ class Broker:
         self._log = folder / "mosquitto.log"
         self._on_death = on_death
         self._console = console
+        self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._watch: threading.Thread | None = None
@@ -113,6 +116,15 @@ class Broker:
         """Returns once connections are accepted; raises CloudError, or ToolchainError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
+        self._lock = (self._folder / "lock").open("a")
+        try:
+            # Ends with this process. Another broker would take this one's socket away.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise CloudError(
+                f"another process has its broker in {self._folder}: both need the same --broker"
+            ) from None
         if len(str(self.path)) > PATH_MOST and self._short is None:
             self._short = tempfile.TemporaryDirectory(prefix="ivota-")  # for this user alone
             self.path = Path(self._short.name) / self.path.name
@@ -168,6 +180,8 @@ class Broker:
             self._watch.join()
         if self._short:
             self._short.cleanup()
+        if self._lock:
+            self._lock.close()
 
     def _refuse_taken_port(self, host: str) -> None:
         # Without this the wait below would be answered by whoever has the port.

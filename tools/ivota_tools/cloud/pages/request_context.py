@@ -66,6 +66,8 @@ class Setting:
     tries: WrongTries
     # Each hash takes 64 MiB and a good part of a core, and nobody else waits for them.
     hashing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HASHES_MOST))
+    # Those of browsers that have signed in before do not wait behind strangers.
+    hashing_known: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     charts: Charts = field(default_factory=Charts)
 
     def set_up_key(self) -> str:

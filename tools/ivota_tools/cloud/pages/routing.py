@@ -66,9 +66,12 @@ def route(
         form = await _form(request) if method == "POST" else {}
         if not hashes:
             return await run_in_threadpool(answer, request, form)
-        if setting.hashing.statistics().tasks_waiting >= HASHES_WAITING:
+        visit = Visit(setting, request, None, form)
+        known = visit.known_word(visit.said("name", 256))
+        limiter = setting.hashing_known if known else setting.hashing
+        if limiter.statistics().tasks_waiting >= HASHES_WAITING:
             raise HTTPException(503, "Too many sign in at once. Try again in a minute.")
-        return await to_thread.run_sync(answer, request, form, limiter=setting.hashing)
+        return await to_thread.run_sync(answer, request, form, limiter=limiter)
 
     def answer(request: Request, form: dict[str, str]) -> Response:
         visit = entered(setting, request, needed, form)
