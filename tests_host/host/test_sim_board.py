@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interpreters import EACH, for_boards
 from waiting import is_running, wait_until
 
 from ivota_tools.firmware.mpy_compiler import compile_mpy
@@ -17,9 +18,9 @@ from ivota_tools.sim import Board, BoardError
 CHECKOUT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=[32, 64])
-def bits(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
+@pytest.fixture(params=EACH)
+def bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    return for_boards(request.param, monkeypatch)
 
 
 @pytest.fixture(params=["flash", "host"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from interpreters import EACH, for_boards
 
 from ivota_tools.sim import Board, BoardError, Fault, Flash, FlashError, operations
 from ivota_tools.sim.esp32_image import SOURCE_MAGIC, is_valid, make_image
@@ -52,9 +53,9 @@ if "new" in os.listdir() and ivota_image.VERSION == "0.1":
 """
 
 
-@pytest.fixture(params=[32, 64])
-def bits(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
+@pytest.fixture(params=EACH)
+def bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    return for_boards(request.param, monkeypatch)
 
 
 def _board(

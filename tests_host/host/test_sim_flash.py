@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from interpreters import EACH, for_boards
 
 from ivota_tools.sim import Board, BoardError, Fault, Flash, FlashError
 from ivota_tools.sim.filesystem import BLOCK
@@ -20,9 +21,9 @@ def page(n, offset=0, size=4096):
 """
 
 
-@pytest.fixture(params=[32, 64])
-def bits(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
+@pytest.fixture(params=EACH)
+def bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    return for_boards(request.param, monkeypatch)
 
 
 def _board(folder: Path, bits: int, main: str, files: dict[str, bytes] | None = None) -> Board:

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import interpreters
 import pytest
 
 from ivota_tools import toolchain
@@ -23,6 +24,7 @@ from ivota_tools.toolchain.cache import cached
 # Answers toolchain's probe. As a "loader" it answers with the version of the program it is given.
 MICROPYTHON = """#!/bin/sh
 echo micropython {bits} {version}
+exit 3
 """
 
 APT = r"""#!/bin/sh
@@ -58,8 +60,9 @@ read -r suite arch <"$2"
 case $arch in amd64) bits=64 triplet=x86_64-linux-gnu ;; *) bits=32 triplet=i386-linux-gnu ;; esac
 mkdir -p "$3/usr/bin" "$3/usr/lib/$triplet" "$3/usr/share/man"
 echo "$suite" >"$3/usr/bin/micropython"
-printf '#!/bin/sh\necho micropython %s 1.26.1\n' $bits >"$3/usr/lib/$triplet/ld-linux-fake.so.2"
-chmod +x "$3/usr/lib/$triplet/ld-linux-fake.so.2"
+loader="$3/usr/lib/$triplet/ld-linux-fake.so.2"
+printf '#!/bin/sh\necho micropython %s 1.26.1\nexit 3\n' $bits >"$loader"
+chmod +x "$loader"
 """
 
 
@@ -145,7 +148,9 @@ def test_a_wrong_variable_is_an_error(
     monkeypatch.setenv("MICROPYTHON", str(program))
     with pytest.raises(ToolchainError, match=r"MICROPYTHON: .*mp is 32 bits wide, not 64"):
         toolchain.micropython(64)
-    for wrong in (sys.executable, "/nowhere/micropython"):
+    # Starts one, but its exit status says nothing.
+    careless = script(tmp_path / "careless", f"#!/bin/sh\n{program} || true\n")
+    for wrong in (sys.executable, "/nowhere/micropython", str(careless)):
         monkeypatch.setenv("MICROPYTHON", wrong)
         with pytest.raises(ToolchainError, match="does not run as MicroPython"):
             toolchain.micropython(64)
@@ -155,6 +160,24 @@ def test_a_wrong_variable_is_an_error(
     monkeypatch.setenv("MOSQUITTO", "/nowhere/mosquitto")
     with pytest.raises(ToolchainError, match="MOSQUITTO='/nowhere/mosquitto'"):
         toolchain.mosquitto()
+
+
+def test_boards_run_on_what_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Path
+) -> None:
+    """The one that MICROPYTHON names, whatever its width; else the one of 32 bits."""
+    assert suite_of(toolchain.boards_micropython()) == "trixie"
+    for bits in (64, 32):
+        program = script(tmp_path / f"mp{bits}", MICROPYTHON.format(bits=bits, version="1.29.0"))
+        monkeypatch.setenv("MICROPYTHON", str(program))
+        assert toolchain.boards_micropython() == [str(program)]
+    monkeypatch.setenv("MICROPYTHON32", str(tmp_path / "mp32"))
+    monkeypatch.setenv("MICROPYTHON", str(tmp_path / "mp64"))
+    assert toolchain.boards_micropython() == [str(tmp_path / "mp32")]
+    monkeypatch.delenv("MICROPYTHON32")
+    monkeypatch.setenv("MICROPYTHON", "/nowhere/micropython")
+    with pytest.raises(ToolchainError, match="does not run as MicroPython"):
+        toolchain.boards_micropython()
 
 
 def test_path_serves_when_it_has_both_widths_in_one_version(bare: Path, fake: Path) -> None:
@@ -325,6 +348,18 @@ def test_both_real_ones_are_one_version() -> None:
         for bits in (64, 32)
     )
     assert wide == narrow != b""
+
+
+def test_the_real_preview() -> None:
+    """Newer than the other two; exit status, output and arguments are as of a program."""
+    program = "import sys; print(sys.implementation.version, sys.argv[1:]); sys.exit(7)"
+    done = subprocess.run(
+        [*interpreters.command(interpreters.PREVIEW), "-c", program, "one", "-X"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (7, "(1, 29, 0, 'preview') ['one', '-X']\n")
+    assert done.stderr == ""
 
 
 def test_the_real_compilers_files_run(tmp_path: Path) -> None:

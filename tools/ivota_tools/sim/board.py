@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -15,7 +16,7 @@ from ivota_tools.firmware.mpy_compiler import compiled_folder
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.flash import Death, Fault, Flash
 from ivota_tools.sim.initial_files import contents
-from ivota_tools.toolchain import ToolchainError, micropython
+from ivota_tools.toolchain import ToolchainError, boards_micropython, micropython, preview
 
 DEVICE = Path(__file__).parent / "device"
 
@@ -35,7 +36,8 @@ class BoardError(RuntimeError):
 class Board:
     """One simulated board, its files in `folder`.
 
-    `bits`: 32 as on a real board, or 64. `heap`: as `-X heapsize` takes it ("48k"), None for the
+    `bits`: 32 as on a real board, or 64; None for what toolchain.boards_micropython() says.
+    `heap`: as `-X heapsize` takes it ("48k"), None for the
     interpreter's own choice. `blocks`: of 4096 bytes. `config`: becomes /ivota.json. `files`: path
     on the board → bytes, or a file or folder to copy; they come last, so they may replace others.
     `factory`: put this checkout's boot.py, main.py and lib there, and umqtt. `mpy`: compile what
@@ -57,7 +59,7 @@ class Board:
         self,
         folder: Path,
         *,
-        bits: int = 32,
+        bits: int | None = None,
         heap: str | None = None,
         blocks: int = 512,
         config: Mapping[str, object] | None = None,
@@ -109,6 +111,7 @@ class Board:
         self.failure: str | None = None
         self.booted: str | None = None  # the slot that its boot loader started last
         self.sim_heap = 0  # bytes of the board's heap in use before boot.py, the simulator's own
+        self._control = (folder / "control").resolve()  # of an interpreter that has a launcher
         self._console = console
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
@@ -262,7 +265,7 @@ class Board:
             for line in process.stdout:
                 self._line(line.decode(errors="replace").rstrip("\r\n"))
             process.stdout.close()
-            code = process.wait()
+            code = self._end_of(process.wait())
             with self._changed:
                 self._process = None
             cause = self._ended(code)
@@ -272,7 +275,14 @@ class Board:
         return "02" + hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:10]
 
     def _start(self, cause: int) -> "subprocess.Popen[bytes]":
-        argv = micropython(self.bits)
+        argv = micropython(self.bits) if self.bits else boards_micropython()
+        env = {**os.environ, **self.env, "MICROPYPATH": ""}
+        if preview.is_launched(argv):
+            self._control.write_bytes(bytes(BLOCK))
+            maps = {}
+            for number, flash in enumerate(self._flashes()):
+                maps.update(flash.addresses(number))
+            env.update(preview.environment(self._control, maps))
         if self.heap:
             argv = [*argv, "-X", f"heapsize={self.heap}"]
         # Alone it takes nothing of a heap that is measured.
@@ -290,13 +300,20 @@ class Board:
             [*argv, "-c", modules, str(cause), self._mac(), *place],
             # The simulator's own modules are found here by their bare names: a path would take
             # heap, more or less of it by where this machine has its folders.
-            env={**os.environ, **self.env, "MICROPYPATH": ""},
+            env=env,
             cwd=compiled_folder(DEVICE),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def _end_of(self, code: int) -> int:
+        """The code with which it has really ended, where it had to end another way."""
+        if code != preview.ENDED_ITSELF or not self._control.exists():
+            return code
+        told: int = struct.unpack("<i", self._control.read_bytes()[:4])[0]
+        return told or code
 
     def _ended(self, code: int) -> int:
         """What follows the end of a process: the cause of the next start, or 0."""

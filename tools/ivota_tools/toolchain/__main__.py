@@ -7,7 +7,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from . import ToolchainError, micropython, mosquitto, mpy_cross, umqtt
+from . import (
+    ToolchainError,
+    micropython,
+    micropython_preview,
+    mosquitto,
+    mpy_cross,
+    preview,
+    umqtt,
+)
 from .archives import UMQTT
 from .programs import probe
 
@@ -18,9 +26,11 @@ def main(arguments: Sequence[str] = ()) -> int:
         print("usage: python -m ivota_tools.toolchain [--all]", file=sys.stderr)
         return 2
     try:
-        for bits in (64, 32):
-            command = micropython(bits)
-            _, version = probe(tuple(command)) or (bits, "?")
+        commands = [micropython(64), micropython(32)]
+        if "--all" in arguments and preview.is_for_this_machine():
+            commands.append(micropython_preview())
+        for command in commands:
+            bits, version = probe(tuple(command)) or ("?", "?")
             print(f"micropython, {bits} bits: {version}: {shlex.join(command)}")
         print(f"mosquitto: {_mosquitto_version()}: {shlex.join(mosquitto())}")
         print(f"umqtt.simple: {UMQTT.rpartition('=')[2]}: {umqtt()}")

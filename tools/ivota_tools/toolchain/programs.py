@@ -12,9 +12,12 @@ from .cache import ToolchainError
 
 TRIPLETS = {"amd64": "x86_64-linux-gnu", "i386": "i386-linux-gnu"}
 
+# Its exit status counts: there are wrappers that lose it, and then no failure would be seen.
+_STATUS = 3
 _PROBE = (
-    "import sys; i = sys.implementation; "
-    "print(i.name, 64 if sys.maxsize >> 31 else 32, '.'.join(str(n) for n in i.version[:3]))"
+    "import sys; i = sys.implementation; v = [str(n) for n in i.version if n != '']; "
+    "print(i.name, 64 if sys.maxsize >> 31 else 32, '.'.join(v[:3]) + '-'.join([''] + v[3:])); "
+    f"sys.exit({_STATUS})"
 )
 
 
@@ -26,7 +29,7 @@ def probe(command: tuple[str, ...]) -> tuple[int, str] | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     words = done.stdout.split()
-    if done.returncode or len(words) != 3 or words[0] != "micropython":
+    if done.returncode != _STATUS or len(words) != 3 or words[0] != "micropython":
         return None
     return int(words[1]), words[2]
 
