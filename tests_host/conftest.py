@@ -21,7 +21,7 @@ from device_files import DEVICE, device_tests, load_device_file, skips
 # A shell that starts the tests in the background has it ignored, and so would each child.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-INTERPRETERS = ("cpython", "micropython-64", "micropython-32")
+INTERPRETERS = ("cpython", "micropython-64", "micropython-32", "micropython-preview")
 
 
 class DeviceFile(pytest.File):

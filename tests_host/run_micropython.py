@@ -15,7 +15,10 @@ import time
 HERE = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
 ROOT = HERE.rsplit("/", 1)[0] if "/" in HERE else HERE + "/.."
 DEVICE = HERE + "/device"
+# The preview goes by a name of its own: it is built otherwise than the other with 64 bits.
 WHERE = "unix64" if sys.maxsize > 1 << 32 else "unix32"
+if "preview" in sys.implementation.version:
+    WHERE = "preview"
 
 
 def test_names(module, path):

@@ -196,7 +196,8 @@ def test_tls():
             assert context.options == {"server_hostname": "broker"}
             assert network.lookups == [("broker", 8883)]
         with Session(library, CONNACK, connect=False, ssl=True) as (client, network):
-            with raises(ImportError):
+            # `ssl` is not there, or takes no double of a socket.
+            with raises((ImportError, OSError)):
                 client.connect()
 
 

@@ -10,6 +10,10 @@ from doubles import pki
 
 from support import Listener, raises, wait_until
 
+SKIP_ON = {
+    "test_a_pem_certificate_is_taken_too": ("preview", "it is built without what reads PEM"),
+}
+
 
 class Pair:
     """A client and a server on non-blocking sockets, not yet shaken hands."""
@@ -215,7 +219,7 @@ def test_an_expired_certificate_is_refused():
 
 def test_without_a_ca_nothing_is_trusted():
     error, later = client_error(ca=None)
-    assert error.args == (-30336, "SSL - No CA Chain is set, but required to operate")
+    assert error.errno == -30336  # some builds say in words what that is, others do not
     assert later == -30336
 
 
@@ -258,12 +262,13 @@ def test_a_timeout_ends_the_session():
         pair.raw.settimeout(0.05)
         with raises(OSError) as caught:
             pair.client.readinto(bytearray(4))
-        assert caught.value.errno == -errno.ETIMEDOUT
+        # Negative up to 1.27.
+        assert abs(caught.value.errno) == errno.ETIMEDOUT
         pair.server.write(b"abc")
         for _ in range(2):
             with raises(OSError) as caught:
                 pair.client.readinto(bytearray(4))
-            assert caught.value.errno == -errno.ETIMEDOUT
+            assert abs(caught.value.errno) == errno.ETIMEDOUT
 
 
 def test_a_handshake_times_out():
