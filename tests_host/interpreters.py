@@ -22,6 +22,21 @@ def command(which: int | str) -> list[str]:
     return toolchain.micropython_preview()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Has each test of the marker `matrix` run on 32 bits and on the preview."""
+    if metafunc.definition.get_closest_marker("matrix"):
+        metafunc.fixturenames.append("interpreter")
+        metafunc.parametrize("interpreter", (32, PREVIEW), indirect=True)
+
+
+@pytest.fixture
+def interpreter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | str:
+    """The one that boards run on which are made without `bits`; see `matrix`."""
+    which: int | str = getattr(request, "param", 32)
+    for_boards(which, monkeypatch)
+    return which
+
+
 def for_boards(which: int | str, monkeypatch: pytest.MonkeyPatch) -> int:
     """Has boards of as many bits as returned run on it."""
     argv = command(which)

@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 from badserver import BadServer
 from board_support import CALLBACK_MAIN, MakeBoard, settings
+
+# One of these is a hook of pytest's.
+from interpreters import interpreter, pytest_generate_tests  # noqa: F401
 from wire import Wire
 
 from ivota_tools.cloud.mqtt.broker import Broker
@@ -82,7 +85,7 @@ def boards() -> Iterator[list[Board]]:
 
 @pytest.fixture
 def agent(broker: Broker, name: str, tmp_path: Path, boards: list[Board]) -> MakeBoard:
-    """Makes 32-bit boards with the turnkey agent, formatted and off.
+    """Makes boards, of 32 bits but for `matrix`, with the turnkey agent, formatted and off.
 
     `files` as Board takes them; `port`: the broker's, or a proxy's; the rest is configuration.
     """
@@ -92,7 +95,6 @@ def agent(broker: Broker, name: str, tmp_path: Path, boards: list[Board]) -> Mak
     ) -> Board:
         board = Board(
             tmp_path / f"board{len(boards)}",
-            bits=32,
             mpy=True,
             config=settings(name, port or broker.port, **changes),
             files=files,

@@ -143,7 +143,7 @@ def new_board(folder: Path, **more: object) -> Board:
     source = (ROOT / "lib/bundlefs.py").read_bytes()
     files: dict[str, bytes | Path] = {"/bundlefs.py": source, "/lib/bundlefs.py": source}
     files.update(more.pop("files", {}))  # type: ignore[call-overload]
-    return Board(folder, bits=32, mpy=True, blocks=BLOCKS, files=files, **more)  # type: ignore[arg-type]
+    return Board(folder, mpy=True, blocks=BLOCKS, files=files, **more)  # type: ignore[arg-type]
 
 
 def install(board: Board, config: Mapping[str, object]) -> None:
@@ -348,6 +348,7 @@ HANGING = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("what", HANGING)
 def test_a_version_that_hangs_when_it_is_imported(what, alone, wire, server):
@@ -378,6 +379,7 @@ def sealed(source: bytes) -> bytes:
     return b"\n".join([*lines, b"# %08x\n" % crc])
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mpy", "py"])
 def test_copies_of_bundlefs_of_both_kinds(kind, alone, wire, server, new):

@@ -54,6 +54,7 @@ def end(field: Field, version: str, data: bytes) -> tuple[str, str]:
     return progress["state"], progress["result_msg"]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_signed_deltas_one_upon_the_other(field: Callable[..., Field], make: Make) -> None:
     """What is on flash after each is what a full update would have left there."""
@@ -115,6 +116,7 @@ def test_what_runs_was_signed_and_not_only_the_patch(
     assert it.board.read("/firmware/0.3.new") == good
 
 
+@pytest.mark.matrix
 def test_a_wrong_base_and_then_the_full_firmware(
     unsigned: Callable[..., Field], server: BadServer, make: Make
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_wrong_base_and_then_the_full_firmware(
     it.accepts("0.3", full)
 
 
+@pytest.mark.matrix
 def test_a_compressed_firmware(unsigned: Callable[..., Field], make: Make) -> None:
     it = unsigned()
     full = make("0.2", files={"text": b"what can be said in less words. " * 900})
@@ -160,6 +163,7 @@ def test_a_version_that_crashes_is_not_made_a_second_time(
     it.accepts("0.4", delta(base, make("0.4"), "0.2"))
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_power_cuts_while_it_is_made(
     unsigned: Callable[..., Field], wire: Wire, server: BadServer, make: Make
@@ -233,6 +237,7 @@ def test_the_cloud_sends_the_full_firmware_by_itself(make: Make, tmp_path: Path)
             assert sorted(board.listdir("/firmware")) == ["0.2.bin", "0.3.bin"]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_an_image_from_the_running_partition(
     esp32: MakeBoard, field: Callable[..., Field], make: Make

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import interpreters
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -73,6 +74,14 @@ GOOD_DELTA = delta_scene.Outcome(
 )
 
 
+_ASKED = """
+import json, sys
+number, level = sys.implementation.version[:3], sys.implementation.version[3]
+version = ".".join(str(each) for each in number) + (level and "-" + level)
+print(json.dumps({"version": version, "bits": 64 if sys.maxsize > 1 << 32 else 32}))
+"""
+
+
 def running(build: Path) -> list[str]:
     """The command lines of processes that work in this folder."""
     found = []
@@ -95,8 +104,9 @@ def shape(printed: str) -> list[str]:
     return [re.sub(r" +", " ", line) for line in lines]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
-def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
+def test_whole_update_without_a_terminal(tmp_path: Path, interpreter: int | str) -> None:
     done = subprocess.run([*COMMAND, str(tmp_path)], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -104,6 +114,12 @@ def test_whole_update_without_a_terminal(tmp_path: Path) -> None:
     assert running(tmp_path) == []
 
     shown = json.loads((tmp_path / "demo.json").read_text())
+    # Asked of the interpreter itself, not of the demo.
+    asked = [*interpreters.command(interpreter), "-c", _ASKED]
+    ran = json.loads(subprocess.run(asked, stdout=subprocess.PIPE, check=True).stdout)
+    assert shown["micropython"] == ran
+    assert f"board (MicroPython {ran['version']}, {ran['bits']} bits)\n" in done.stdout
+    assert ran["version"].endswith("-preview") == (interpreter == interpreters.PREVIEW)
     assert shown["version_before"] == "0.1"
     assert shown["version_after"] == "0.2"
     assert shown["md5_ok"] is True

@@ -25,14 +25,17 @@ def it(tmp_path: Path):
         yield made
 
 
+@pytest.mark.matrix
 def test_hardly_more_erases_than_blocks(it: Stage) -> None:
     assert flash.erased(it, SIZE) <= 1.03 * BLOCKS
 
 
+@pytest.mark.matrix
 def test_on_fat_a_block_and_its_entry_in_the_table(it: Stage) -> None:
     assert flash.erased(it, SIZE, fat_sync=64) <= 2.15 * BLOCKS
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("before", (70_000, 400_000))
 def test_on_fat_at_most_64_kib_are_lost(it: Stage, before: int) -> None:
     data = flash.firmware(SIZE)
@@ -61,6 +64,7 @@ def test_on_fat_at_most_64_kib_are_lost(it: Stage, before: int) -> None:
         assert it.origin.requests[-1].first == offset
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_power_cut_loses_no_whole_block(it: Stage) -> None:
     """Before and in the midst of every operation of the flash; some go on to the end."""

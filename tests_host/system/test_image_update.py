@@ -35,7 +35,6 @@ def esp32(broker: Broker, name: str, tmp_path: Path, boards: list[Board]) -> Mak
     def make(slots: int = SLOTS, **changes: Any) -> Board:
         board = Board(
             tmp_path / f"board{len(boards)}",
-            bits=32,
             mpy=True,
             blocks=BLOCKS,
             config=settings(name, broker.port, **changes),
@@ -88,6 +87,7 @@ def confirmed(board: Board, wire: Wire, image: bytes, version: str = "0.2") -> N
     assert board.booted == "ota_1"
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_an_image_larger_than_the_file_system_is_confirmed(
     esp32: MakeBoard, wire: Wire, server: BadServer
@@ -109,6 +109,7 @@ def test_an_image_larger_than_the_file_system_is_confirmed(
     assert board.resets == 1
 
 
+@pytest.mark.matrix
 def test_an_image_that_breaks_in_its_trial_is_taken_back_by_the_boot_loader(
     esp32: MakeBoard, wire: Wire, server: BadServer
 ) -> None:
@@ -136,6 +137,7 @@ def test_an_image_that_breaks_in_its_trial_is_taken_back_by_the_boot_loader(
     assert held(board, good) == SMALL and board.listdir("/firmware") == []
 
 
+@pytest.mark.matrix
 def test_an_image_that_dies_before_boot_py_is_given_up_after_ten_tries(
     esp32: MakeBoard, wire: Wire, server: BadServer
 ) -> None:
@@ -161,6 +163,7 @@ def test_an_image_that_dies_before_boot_py_is_given_up_after_ten_tries(
     assert board.listdir("/firmware") == []
 
 
+@pytest.mark.matrix
 def test_link_cuts_lose_nothing(esp32: MakeBoard, wire: Wire, server: BadServer) -> None:
     image = make_image("0.2", size=SMALL)
     cuts = [1, 5000, 4096, 60_001, 12]
@@ -175,6 +178,7 @@ def test_link_cuts_lose_nothing(esp32: MakeBoard, wire: Wire, server: BadServer)
     assert firsts == [0, 0, *itertools.accumulate(cuts[1:])]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_power_cuts_lose_sixteen_blocks_at_most(
     esp32: MakeBoard, wire: Wire, server: BadServer
@@ -274,6 +278,7 @@ def test_a_board_without_slots_refuses_before_the_burn(
     assert not wire.of("burning") and board.listdir("/firmware") == []
 
 
+@pytest.mark.matrix
 def test_a_bundle_on_a_board_with_slots(
     esp32: MakeBoard, wire: Wire, server: BadServer, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def push(wire: Wire, server: BadServer, version: str, data: bytes) -> None:
     wire.push(version, server.url(f"/{version}.bin"), data)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("what", APPLICATIONS)
 def test_a_broken_version_goes_back_to_the_one_before(
@@ -82,6 +83,7 @@ def test_a_broken_version_goes_back_to_the_one_before(
     assert sorted(board.listdir("/firmware")) == ["0.2.bin", "0.4.bin"]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_version_that_never_reaches_the_cloud_goes_back_in_time(
     tmp_path: Path, agent: Callable[..., Board], wire: Wire, server: BadServer
@@ -150,6 +152,7 @@ def test_a_version_that_the_cloud_answers_stays(
     wire.wait_state("done")
 
 
+@pytest.mark.matrix
 def test_the_application_confirms_its_own_trial(
     tmp_path: Path, agent: Callable[..., Board], wire: Wire, server: BadServer
 ) -> None:

@@ -147,6 +147,7 @@ def changed(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_signed_update(field: Callable[..., Field], make: Make) -> None:
     it = field()
@@ -257,6 +258,7 @@ def test_keys_are_replaced_by_a_bundle(field: Callable[..., Field], make: Make) 
     it.accepts("0.5", make("0.5", 4))
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_key_is_rolled_back_with_its_bundle(field: Callable[..., Field], make: Make) -> None:
     it = field()
@@ -384,7 +386,6 @@ def esp32(broker: Broker, name: str, tmp_path: Path, boards: list[Board]) -> Mak
     def start(files: Mapping[str, bytes | Path], **changes: Any) -> Board:
         board = Board(
             tmp_path / "esp32",
-            bits=32,
             mpy=True,
             files=files,
             config=settings(name, broker.port, **changes),
@@ -398,6 +399,7 @@ def esp32(broker: Broker, name: str, tmp_path: Path, boards: list[Board]) -> Mak
     return start
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_an_image_is_booted_only_when_signed(
     esp32: MakeBoard, field: Callable[..., Field], make: Make

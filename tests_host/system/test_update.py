@@ -47,6 +47,7 @@ def update(api: Client, name: str, version: str) -> None:
     assert (device["state"], device["version"], device["result_code"]) == ("done", version, 0)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_three_updates_of_the_vendors_size(agent, api, name, wire, tmp_path):
     """Two copies fit on a stock board's file system, three do not: the oldest makes room."""
@@ -75,6 +76,7 @@ def test_three_updates_of_the_vendors_size(agent, api, name, wire, tmp_path):
     assert not wire.of("fail")
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_bad_link_on_both_sides(agent, cloud, api, broker, name, wire, proxy, tmp_path):
     """Cuts of every kind towards the server and the broker; each byte counts once or twice."""

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,10 +20,10 @@ from ivota_tools.cloud.accounts.tokens import LOCAL_TOKEN
 from ivota_tools.common import project_files
 from ivota_tools.demo import delta_scene, rollback_scene, update_scene
 from ivota_tools.demo.display import print_table, showing
-from ivota_tools.demo.stage import Stage
+from ivota_tools.demo.stage import Stage, interpreter
 from ivota_tools.firmware.release import ReleaseError
 from ivota_tools.sim import BoardError, FlashError
-from ivota_tools.toolchain import ToolchainError, micropython, mosquitto, umqtt
+from ivota_tools.toolchain import ToolchainError, mosquitto, umqtt
 
 # Of an installed ivota: the folder that one is in.
 BUILD = (
@@ -78,11 +79,12 @@ def _play(console: Console, build: Path, keep: bool, watch: Watch) -> bool:
     result = build / "demo.json"
     result.unlink(missing_ok=True)  # an old one must not pass for this run's
     # Fetched now where they are missing: a scene's time is its own.
-    micropython(32), mosquitto(), umqtt()
+    runs_on = interpreter()
+    mosquitto(), umqtt()
     second = third = None
     with ExitStack() as ends:
         with showing(console, update_scene.TITLE) as show:
-            show.say("starting a cloud (mosquitto, HTTP) and a simulated board (MicroPython)")
+            show.say(f"starting a cloud (mosquitto, HTTP) and a simulated board ({runs_on})")
             stage = ends.enter_context(Stage(build / "demo", update_scene.CONFIG, keep))
             ends.enter_context(watch(stage))
             first = update_scene.play(stage, show)
@@ -101,7 +103,8 @@ def _play(console: Console, build: Path, keep: bool, watch: Watch) -> bool:
         if third:
             print_table(console, delta_scene.TITLE, third.rows)
         scenes = [scene.json() for scene in (second, third) if scene]
-        result.write_text(json.dumps({**first.json(), "scenes": scenes}, indent=2) + "\n")
+        told = {"micropython": asdict(runs_on), **first.json(), "scenes": scenes}
+        result.write_text(json.dumps(told, indent=2) + "\n")
         failures = [each for scene in (first, second, third) if scene for each in scene.failures]
         for sentence in failures:
             console.print(f"NOT DONE: {sentence}", markup=False, soft_wrap=True)

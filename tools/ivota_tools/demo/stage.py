@@ -25,6 +25,8 @@ from ivota_tools.common.mqtt_client import end
 from ivota_tools.firmware.release import Signer
 from ivota_tools.firmware.signing_keys import generate, load_private
 from ivota_tools.sim import Board, BoardError, Proxy
+from ivota_tools.toolchain import boards_micropython
+from ivota_tools.toolchain.programs import probe
 
 PRODUCT, NAME = "DEMO", "board-1"
 PORT = 8123  # as of `ivota cloud`
@@ -43,6 +45,27 @@ class State:
     def __str__(self) -> str:
         percents = f" {self.percents[0]} to {self.percents[-1]} %" if self.percents else ""
         return f"{self.first_s:5.1f} s  {self.name}{percents}{self.why and ' ' + self.why}"
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """The MicroPython that the board runs on."""
+
+    version: str
+    bits: int
+
+    def __str__(self) -> str:
+        return f"MicroPython {self.version}, {self.bits} bits"
+
+
+def interpreter() -> Interpreter:
+    """What MICROPYTHON names, else the one of 32 bits, fetched where it is missing.
+
+    Raises ToolchainError.
+    """
+    probed = probe(tuple(boards_micropython()))
+    assert probed
+    return Interpreter(probed[1], probed[0])
 
 
 class Ear:
@@ -125,7 +148,6 @@ class Stage:
         log = self._ends.enter_context((self.folder / "board.log").open("w", buffering=1))
         return Board(
             self.folder / "board",
-            bits=32,
             config=config,
             files={"/owner.pub": self._public},
             mpy=True,
