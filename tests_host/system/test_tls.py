@@ -191,8 +191,8 @@ def test_one_tls_session_leaves_the_broker_during_a_download(
         assert board.read("/firmware/0.2.bin") == data
 
 
-# A bare TLS socket with a timeout on the socket below it, as requests and umqtt make it: in 1.25 and
-# in 1.29 alike.
+# A bare TLS socket with a timeout on the socket below it, as requests and umqtt make it. 1.25 and
+# 1.29 do the same with it.
 _BARE = """
 import socket, sys, time, tls
 raw = socket.socket()

@@ -1,4 +1,5 @@
-"""Each trap of umqtt and requests: the bare library falls into it, ours does not. 32 bits."""
+"""Each trap of umqtt and requests: the bare library falls into it, ours does not. 32 bits, and the
+preview, whose `requests` is a newer one."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Issued, issue
+from interpreters import PREVIEW
 
 from ivota_workshop.bench.traps import (
     CASES,
@@ -17,6 +19,7 @@ from ivota_workshop.bench.traps import (
     cured,
     good_broker,
     good_files,
+    library_version,
     run,
     run_bare,
     run_ours,
@@ -28,9 +31,32 @@ PAGE = Path(__file__).parents[2] / "docs" / "defects.md"
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_trap(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("interpreter", [PREVIEW], indirect=True)
+@pytest.mark.usefixtures("interpreter")
+def test_trap_on_the_preview(case: Case) -> None:
+    check(case)
+
+
+def check(case: Case) -> None:
+    version = library_version(case)
     bare, ours = run(case)
-    assert bare.outcome == case.kind, bare
+    assert bare.outcome == (case.kind if case.falls(version) else case.newer), (version, bare)
     assert cured(case, ours), ours
+
+
+def test_a_version_that_is_newer_no_longer_falls() -> None:
+    case = next(case for case in CASES if case.name == "chunked")
+    assert [case.falls(version) for version in ("0.9.1", "0.10.2", "0.10.3", "1.1.1")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_there_are_enough_of_them() -> None:
@@ -41,10 +67,14 @@ def test_there_are_enough_of_them() -> None:
 
 def test_the_page_of_defects_lists_each_of_them() -> None:
     rows = re.findall(
-        r"^\| (.+) \| .+ \| (hangs|fails) \| `test_trap\[(\w+)\]` \|$", PAGE.read_text(), re.M
+        r"^\| (.+) \| (.+) \| (hangs|fails) \| `test_trap\[(\w+)\]` \|$", PAGE.read_text(), re.M
     )
     words = {HANG: "hangs", FAULT: "fails"}
-    assert rows == [(case.defect, words[case.kind], case.name) for case in CASES]
+    assert [(defect, how, name) for defect, _, how, name in rows] == [
+        (case.defect, words[case.kind], case.name) for case in CASES
+    ]
+    for case, (_, which, _, _) in zip(CASES, rows, strict=True):
+        assert re.findall(r"up to ([\d.]+)", which) == ([case.until] if case.until else []), case
 
 
 # What needs a certificate
@@ -79,6 +109,7 @@ def _refusing(path: Path) -> dict[str, str]:
 def test_bare_requests_takes_any_certificate_and_ours_only_a_verified_one(
     issued: tuple[Issued, Issued], tmp_path: Path
 ) -> None:
+    """Every version of requests does, up to 1.1.1: its context is CERT_NONE."""
     authority, own = issued
     stranger = issue(tmp_path, "stranger", "a stranger")
     case = _https(FAULT)
@@ -95,6 +126,7 @@ def test_bare_requests_takes_any_certificate_and_ours_only_a_verified_one(
 def test_bare_requests_follows_from_https_to_http_and_ours_does_not(
     issued: tuple[Issued, Issued],
 ) -> None:
+    """Every version of requests does, up to 1.1.1."""
     authority, own = issued
     with Server(good_files, good_files, 0) as plain:
 

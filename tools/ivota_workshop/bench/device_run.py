@@ -1,10 +1,11 @@
-"""Runs a script on 32-bit MicroPython with ivota and umqtt in its path."""
+"""Runs a script on MicroPython, of 32 bits unless told, with ivota and umqtt in its path."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from ivota_tools.toolchain import micropython, umqtt
 LIBRARY = CHECKOUT / "lib"
 
 
-def start(script: Path, *args: str, heap: str | None = None) -> subprocess.Popen[str]:
+def start(
+    script: Path, *args: str, heap: str | None = None, interpreter: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     """`heap` as `-X heapsize` takes it."""
-    command = micropython(32)
+    command = list(interpreter) or micropython(32)
     if heap:
         command = [*command, "-X", f"heapsize={heap}"]
     return subprocess.Popen(

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ivota_tools.toolchain import boards_micropython
+from ivota_tools.toolchain.archives import UMQTT
+from ivota_tools.toolchain.programs import probe
+
 from ..device_run import start
 from .cases import CASES, FAULT, HANG, Case
 from .server import FIRMWARE, Server, good_broker, good_files
@@ -24,6 +28,7 @@ __all__ = [
     "cured",
     "good_broker",
     "good_files",
+    "library_version",
     "run",
     "run_bare",
     "run_ours",
@@ -62,10 +67,28 @@ class Ours:
     errors: list[str]
 
 
+def library_version(case: Case) -> str:
+    """The version of the case's library that `run_bare` runs."""
+    if case.library == "umqtt":
+        return UMQTT.rpartition("=")[2]
+    asked = [*boards_micropython(), "-c", "import requests; print(requests.__version__)"]
+    return subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def _start(case: Case, name: str, *args: str) -> subprocess.Popen[str]:
+    """device/`name` on what simulated boards run on, in the case's heap."""
+    interpreter = boards_micropython()
+    probed = probe(tuple(interpreter))
+    heap = case.heap
+    if heap and probed and probed[0] == 64:  # its objects are twice as large
+        heap = f"{2 * int(heap.removesuffix('k'))}k"
+    return start(DEVICE / name, *args, heap=heap, interpreter=interpreter)
+
+
 def run_bare(case: Case, server: Server) -> Bare:
     """Runs the bare library against a server, bounded from outside."""
     bound_s = BOUND_S[case.kind]
-    process = start(DEVICE / "bare.py", case.bare, str(server.port), heap=case.heap)
+    process = _start(case, "bare.py", case.bare, str(server.port))
     try:
         output, _ = process.communicate(timeout=bound_s)
     except subprocess.TimeoutExpired:
@@ -95,7 +118,7 @@ def run_ours(
             **options,
         }
         args = [f"{name}={value}" for name, value in words.items()]
-        process = start(DEVICE / "ours.py", kind, str(server.port), *args, heap=case.heap)
+        process = _start(case, "ours.py", kind, str(server.port), *args)
         try:
             output, _ = process.communicate(timeout=OURS_S)
         except subprocess.TimeoutExpired:
