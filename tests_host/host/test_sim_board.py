@@ -344,16 +344,20 @@ def test_waiting_in_vain(tmp_path: Path) -> None:
         board.wait_log("something else", 5)
 
 
-def test_an_interpreter_that_breaks_is_no_power_cut(tmp_path: Path) -> None:
-    board = _board(tmp_path, "import ffi; ffi.open(None).func('v', 'abort', '')()")
-    with board:
-        board.power_on()
-        with pytest.raises(BoardError, match="the interpreter ended with signal 6"):
-            board.wait_off()
-        with pytest.raises(BoardError, match="signal 6"):
+def test_an_interpreter_that_breaks_is_no_power_cut(tmp_path: Path, bits: int) -> None:
+    for number, breaks in (
+        (6, "import ffi; ffi.open(None).func('v', 'abort', '')()"),
+        (11, "import uctypes; uctypes.bytearray_at(8, 1)[0] = 1"),
+    ):
+        board = _board(tmp_path, breaks, bits=bits)
+        with board:
             board.power_on()
-    assert board.power_cuts == 0
-    board = _board(tmp_path, "", heap="2k")
+            with pytest.raises(BoardError, match=f"the interpreter ended with signal {number}"):
+                board.wait_off()
+            with pytest.raises(BoardError, match=f"signal {number}"):
+                board.power_on()
+        assert board.power_cuts == 0
+    board = _board(tmp_path, "", heap="2k", bits=bits)
     with board:
         board.power_on()
         with pytest.raises(BoardError, match="the interpreter ended with"):

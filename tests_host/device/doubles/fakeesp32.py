@@ -54,6 +54,8 @@ class FakeEsp32:
         if operation in self.fail:
             raise OSError(-0x6001, "ESP_ERR_FLASH_OP_FAIL")
 
+    # ESP-IDF's bootloader_support/src/bootloader_utility.c,
+    # bootloader_utility_get_selected_boot_partition.
     def reset(self):
         """What the boot loader does before anything runs."""
         if self.states.get(self.boot) == "pending":
@@ -64,6 +66,11 @@ class FakeEsp32:
         self.running = self.boot
 
 
+# ports/esp32/esp32_partition.c: esp32_partition_make_new (OSError(ENOENT) where there is no such
+# partition, as of get_next_update, by esp32_partition_new), esp32_partition_readblocks,
+# esp32_partition_writeblocks (without an offset it erases first), esp32_partition_ioctl,
+# esp32_partition_set_boot, esp32_partition_mark_app_valid_cancel_rollback. Errors of ESP-IDF are
+# negative: ports/esp32/mphalport.c, check_esp_err_.
 class _Partition:
     BOOT = 0
     RUNNING = 1

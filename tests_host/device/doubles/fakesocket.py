@@ -36,6 +36,10 @@ class Hang(BaseException):
     """The call would never return."""
 
 
+# ports/esp32/modsocket.c: socket_connect; _socket_settimeout, for settimeout and setblocking;
+# _socket_read_data, for each receive; _socket_send and socket_stream_write; socket_stream_ioctl,
+# for close and for what a poll sees. read, readline and readinto are py/stream.c's
+# stream_read_generic and stream_unbuffered_readline, which know nothing of a timeout.
 class FakeSocket:
     def __init__(self, script, port, clock):
         self._script = script
@@ -217,6 +221,8 @@ class FakeSocket:
         return events & (mask if self._esp32 else mask | POLLERR | POLLHUP)
 
 
+# extmod/modselect.c: poll_register, poll_modify, poll_unregister; poll_set_poll_once asks each
+# object on esp32, where no socket is a file descriptor of the system's.
 class FakePoll:
     def __init__(self, clock):
         self._clock = clock
@@ -258,7 +264,10 @@ class FakePoll:
 
 
 class Network:
-    """Takes the place of `socket` in a library, and of `select` and `time` in what uses those."""
+    """Takes the place of `socket` in a library, and of `select` and `time` in what uses those.
+
+    ports/esp32/modsocket.c, socket_make_new and esp_socket_getaddrinfo.
+    """
 
     AF_INET, SOCK_STREAM = 2, 1
     POLLIN, POLLOUT = POLLIN, POLLOUT

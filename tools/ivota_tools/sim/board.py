@@ -313,7 +313,7 @@ class Board:
         if code != preview.ENDED_ITSELF or not self._control.exists():
             return code
         told: int = struct.unpack("<i", self._control.read_bytes()[:4])[0]
-        return told or code
+        return told or -signal.SIGSEGV  # without a word it has crashed
 
     def _ended(self, code: int) -> int:
         """What follows the end of a process: the cause of the next start, or 0."""

@@ -1,6 +1,8 @@
 """The boot loader of a simulated ESP32, before the file system is there; it may have no slots."""
 
-# As esp-idf's with rollback enabled, and no factory partition.
+# As esp-idf's with rollback enabled, and no factory partition: in bootloader_support/src/
+# bootloader_utility.c, bootloader_utility_get_selected_boot_partition and
+# bootloader_utility_load_boot_image.
 
 import sys
 

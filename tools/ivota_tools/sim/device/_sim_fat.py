@@ -7,7 +7,8 @@ _BLOCK = 4096
 
 
 class Sectors:
-    """Flash in sectors smaller than what it can erase, as `esp32.Partition` with a block size.
+    """Flash in sectors smaller than what it can erase, as `esp32.Partition` with a block size:
+    ports/esp32/esp32_partition.c, esp32_partition_writeblocks.
 
     What shares a block with a sector is read, erased and written again with it.
     """
@@ -55,7 +56,10 @@ class Sectors:
 
 
 class Whole:
-    """Flash in sectors of the size that it erases: only writing one erases it."""
+    """Flash in sectors of the size that it erases: only writing one erases it.
+
+    extmod/vfs_fat_diskio.c, disk_write and disk_ioctl, ask for no erase.
+    """
 
     def __init__(self, flash):
         self.readblocks = flash.readblocks

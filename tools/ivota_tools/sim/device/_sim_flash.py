@@ -62,7 +62,8 @@ def attach(path, state_path, blocks, number=0, kind=None):
     return (kind or Flash)(base, blocks, state, words)
 
 
-# As esp32.Partition: writing without an offset erases first, with one it does not.
+# As esp32.Partition: writing without an offset erases first, with one it does not
+# (ports/esp32/esp32_partition.c, esp32_partition_writeblocks and esp32_partition_ioctl).
 class Flash:
     def __init__(self, base, blocks, state, words):
         self._base = base

@@ -1,6 +1,9 @@
 """What esp-idf does with otadata and with images, for the boot loader and for `esp32`."""
 
-# Written after bootloader_utility.c, bootloader_common.c, esp_image_format.c and esp_ota_ops.c.
+# Written after these of esp-idf: bootloader_common.c (bootloader_common_ota_select_crc,
+# bootloader_common_ota_select_valid, bootloader_common_get_active_otadata), esp_ota_ops.c
+# (esp_rewrite_ota_data, esp_ota_set_boot_partition, esp_ota_mark_app_valid_cancel_rollback) and
+# esp_image_format.c (esp_image_verify).
 
 import binascii
 import hashlib

@@ -39,7 +39,8 @@ def start():
     return True
 
 
-# True unless it raised. An exception in boot.py keeps today's ports from running main.py.
+# True unless it raised. An exception in boot.py keeps today's ports from running main.py:
+# ports/esp32/main.c, mp_task, which also has the words for a soft reset.
 def _run(path):
     import __main__
 

@@ -58,6 +58,12 @@ def _failed(error):
         raise OSError(_FLASH_OP_FAIL)
 
 
+# Stands for ports/esp32/esp32_partition.c: esp32_partition_make_new, esp32_partition_find,
+# esp32_partition_info, esp32_partition_readblocks, esp32_partition_writeblocks (without an offset
+# it erases first), esp32_partition_ioctl, esp32_partition_set_boot,
+# esp32_partition_get_next_update,
+# esp32_partition_mark_app_valid_cancel_rollback; each OSError for ports/esp32/mphalport.c's
+# check_esp_err_.
 class Partition:
     BOOT = 0
     RUNNING = 1

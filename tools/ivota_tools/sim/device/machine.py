@@ -4,7 +4,8 @@ import array
 
 import ffi
 
-# The numbers of the esp32 port.
+# Stands for ports/esp32/modmachine.c: mp_machine_reset, mp_machine_reset_cause, and
+# mp_machine_unique_id. The numbers are its reset_reason_t.
 PWRON_RESET = 1
 HARD_RESET = 2
 WDT_RESET = 3
@@ -29,14 +30,19 @@ def reset():
     _libc.func("v", "_exit", "i")(HARD_RESET + 80)
 
 
-# As on a board, where it ends the running program with SystemExit.
+# As on a board, where it ends the running program with SystemExit: extmod/modmachine.c has
+# sys.exit for it.
 def soft_reset():
     raise SystemExit
 
 
-# Its bite is SIGALRM's default action. Like a board's, it cannot be stopped.
+# Stands for ports/esp32/machine_wdt.c: mp_machine_wdt_make_new_instance, where a second one sets
+# the first anew, and mp_machine_wdt_feed. Its bite is SIGALRM's default action. Like a board's, it
+# cannot be stopped.
 class WDT:
     def __init__(self, id=0, timeout=5000):
+        if id or timeout <= 0:
+            raise ValueError
         # struct itimerval: no interval, then seconds and microseconds
         self.time = array.array("l", (0, 0, timeout // 1000, timeout % 1000 * 1000))
         self.set = _libc.func("i", "setitimer", "ipp")
