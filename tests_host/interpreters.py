@@ -25,7 +25,7 @@ def command(which: int | str) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Has each test of the marker `matrix` run on 32 bits and on the preview."""
     if metafunc.definition.get_closest_marker("matrix"):
-        metafunc.fixturenames.append("interpreter")
+        metafunc.fixturenames.insert(0, "interpreter")  # before boards are made
         metafunc.parametrize("interpreter", (32, PREVIEW), indirect=True)
 
 

@@ -40,6 +40,7 @@ def one(folder: Path) -> Played:
     return played
 
 
+@pytest.mark.matrix
 def test_cuts_all_over_an_update(folder: Path) -> None:
     campaign = Campaign(folder, ["one"])
     cuts = [cut for cut in singles(campaign.played["one"], QUICK, 0) if cut.kind != AFTER][::9]
@@ -64,6 +65,7 @@ def test_cuts_all_over_an_update(folder: Path) -> None:
     assert tally.loss["littlefs"] <= 4096
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "case", ("one/part@30", "one/die@12+random@20s3", "one/random:7", "one/armed:random@21")
 )

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import threading
 import time
@@ -265,7 +264,7 @@ class Board:
             for line in process.stdout:
                 self._line(line.decode(errors="replace").rstrip("\r\n"))
             process.stdout.close()
-            code = self._end_of(process.wait())
+            code = preview.ended(process.wait(), self._control)
             with self._changed:
                 self._process = None
             cause = self._ended(code)
@@ -307,13 +306,6 @@ class Board:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-    def _end_of(self, code: int) -> int:
-        """The code with which it has really ended, where it had to end another way."""
-        if code != preview.ENDED_ITSELF or not self._control.exists():
-            return code
-        told: int = struct.unpack("<i", self._control.read_bytes()[:4])[0]
-        return told or -signal.SIGSEGV  # without a word it has crashed
 
     def _ended(self, code: int) -> int:
         """What follows the end of a process: the cause of the next start, or 0."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import signal
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +17,8 @@ from .cache import ToolchainError
 
 LAUNCHER = Path(__file__).with_name("preview_launcher.py")
 EXTENSION = "micropython_run"
-# Of a process that ends itself: which number it ends with then stands in its control file.
-ENDED_ITSELF = 11
+# The exit code of one that ended itself; its real one stands in its control file.
+_ENDED_ITSELF = 11
 
 
 def command() -> list[str]:
@@ -46,3 +48,14 @@ def environment(control: Path, maps: Mapping[int, Path]) -> dict[str, str]:
     """
     lines = [str(control), *(f"{address:x} {path}" for address, path in maps.items())]
     return {"IVOTA_SIM_MEMORY": "\n".join(lines)}
+
+
+def ended(code: int, control: Path) -> int:
+    """How a process has really ended, with an exit code or by a signal (below zero).
+
+    `code` is what the system says.
+    """
+    if code != _ENDED_ITSELF or not control.exists():
+        return code
+    told: int = struct.unpack("<i", control.read_bytes()[:4])[0]
+    return told or -signal.SIGSEGV  # without a word it has crashed

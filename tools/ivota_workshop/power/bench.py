@@ -17,7 +17,7 @@ from ivota_tools.sim import Death, Fault, Flash
 from ivota_tools.sim.board import HARD_RESET, PWRON_RESET, SOFT_RESET, WDT_RESET
 from ivota_tools.sim.filesystem import BLOCK
 
-from .forkserver import ForkServer
+from .forkserver import serve
 from .scenario import FACTORY, NEW
 from .stage import Stage
 
@@ -26,6 +26,7 @@ LATE = "not finished in time"
 STARTS = 40  # of one power-on, then it is said never to end
 _SETTLED, _LATE = 99, 98  # exit codes of device/_power_run.py
 _RESETS = {80 + HARD_RESET: HARD_RESET, 80 + SOFT_RESET: SOFT_RESET, -signal.SIGALRM: WDT_RESET}
+_NOTED_ADDRESS, _CONTENT_ADDRESS = 0x1FD00000, 0x1D000000  # as device/_power_run.py maps them
 _NOTED = struct.Struct("<2I")
 
 
@@ -118,7 +119,10 @@ class Bench:
         if self.fat:
             place += [*self.fat.arguments(), str(BLOCK)]
         arguments = [str(plan), str(firmware), str(self._noted), str(self.log), *place]
-        self._server = ForkServer(arguments, self._output, self._noted)
+        maps = {_CONTENT_ADDRESS: firmware, _NOTED_ADDRESS: self._noted}
+        for number, flash in enumerate([self.flash, *([self.fat] if self.fat else [])]):
+            maps.update(flash.addresses(number))
+        self._server = serve(arguments, self._output, self._noted, maps)
         self.load(stage.image)
 
     def close(self) -> None:

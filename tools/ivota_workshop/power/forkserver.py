@@ -1,7 +1,8 @@
 """An interpreter that stands ready: every start of a board is a fork of it.
 
 Nothing of a board has run in it, no file system is mounted in it and no flash is mapped: what it
-saves is the loading of MicroPython and of the simulator's own modules.
+saves is the loading of MicroPython and of the simulator's own modules. MicroPython's preview
+cannot fork: there each start is a process from the beginning.
 """
 
 from __future__ import annotations
@@ -11,28 +12,80 @@ import select
 import signal
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from ivota_tools.firmware.mpy_compiler import compiled_folder
 from ivota_tools.sim.board import DEVICE as SIM_DEVICE
-from ivota_tools.toolchain import micropython
+from ivota_tools.sim.filesystem import BLOCK
+from ivota_tools.toolchain import boards_micropython, preview
 
 from .stage import DEVICE
 
-BITS = 32
-HEAP = "112k"  # what an ESP32 has once it has grown
+HEAP_KIB = 112  # what an ESP32 has once it has grown
+
+
+def serve(
+    arguments: Sequence[str], output: IO[bytes], noted: Path, maps: Mapping[int, Path]
+) -> ForkServer | Starter:
+    """What starts boards on the interpreter that they run on.
+
+    `arguments` are those of device/_power_run.py; what boards say goes to `output`. `maps`: where
+    files lie in memory, for one that cannot map them itself.
+    """
+    interpreter = boards_micropython()
+    launched = preview.is_launched(interpreter)
+    heap = HEAP_KIB * (2 if launched else 1)  # objects of 64 bits
+    path = f"{compiled_folder(DEVICE)}:{DEVICE / 'source'}:{compiled_folder(SIM_DEVICE)}"
+    command = [*interpreter, "-X", f"heapsize={heap}k", "-c", "import _power_run", *arguments]
+    if launched:
+        return Starter(command, path, output, noted.with_name("control"), maps)
+    return ForkServer(command, path, output, noted)
+
+
+class Starter:
+    """Starts each board as a process of its own."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        path: str,
+        output: IO[bytes],
+        control: Path,
+        maps: Mapping[int, Path],
+    ) -> None:
+        self._command, self._output, self._control = command, output, control.resolve()
+        self._environment = {"MICROPYPATH": path, **preview.environment(self._control, maps)}
+
+    def start(self, cause: int, satisfied: bool, record: bool, hang_s: float) -> int:
+        """As ForkServer.start()."""
+        self._control.write_bytes(bytes(BLOCK))
+        done = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=self._output,
+        )
+        try:
+            done.communicate(f"{int(satisfied)} {cause} {int(record)}\n".encode(), hang_s)
+        except subprocess.TimeoutExpired:
+            done.kill()
+            done.wait()
+        return preview.ended(done.returncode, self._control)
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 class ForkServer:
-    """`arguments` are those of device/_power_run.py; what boards say goes to `output`."""
+    """An interpreter that forks."""
 
-    def __init__(self, arguments: Sequence[str], output: IO[bytes], noted: Path) -> None:
-        path = f"{compiled_folder(DEVICE)}:{DEVICE / 'source'}:{compiled_folder(SIM_DEVICE)}"
+    def __init__(self, command: Sequence[str], path: str, output: IO[bytes], noted: Path) -> None:
         self._noted = noted
         self._process = subprocess.Popen(
-            [*micropython(BITS), "-X", f"heapsize={HEAP}", "-c", "import _power_run", *arguments],
+            command,
             env={"MICROPYPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
