@@ -21,8 +21,11 @@ import tty
 from collections.abc import Mapping
 from pathlib import Path
 
-from ivota_tools import toolchain
+import interpreters
+
 from ivota_tools.sim import filesystem
+from ivota_tools.sim.board import DEVICE as SIM_DEVICE
+from ivota_tools.toolchain import preview
 
 EXIT_MODES = {90: "friendly", 91: "raw", 92: "friendly"}  # as in rawrepl_board.py
 
@@ -36,14 +39,15 @@ class RawReplBoard:
         *,
         files: Mapping[str, bytes] | None = None,
         blocks: int = 512,
-        bits: int = 64,
+        interpreter: int | str = 64,
         raw_paste: bool = True,
     ) -> None:
         self.image = Path(folder, "flash.img")
         self.image.write_bytes(filesystem.formatted(blocks, files or {}))
         self.blocks = blocks
         self.raw_paste = raw_paste
-        self.interpreter = toolchain.micropython(bits)
+        self.interpreter = interpreters.command(interpreter)
+        self._control = Path(folder, "control").resolve()
         self.received = bytearray()  # every byte that the host sent to the board
         self.printed = bytearray()  # every byte that the board sent, whether anyone listened
         # The mode of each start: "friendly" runs main.py, "raw" is a soft reset by mpremote.
@@ -103,8 +107,15 @@ class RawReplBoard:
         script = Path(__file__).with_name("rawrepl_board.py")
         arguments = [str(self.image), str(self.blocks), mode, str(int(self.raw_paste))]
         # A session of its own: ctrl-C at the terminal of the tests must not reach the board.
+        environment = dict(os.environ)
+        if preview.is_launched(self.interpreter):
+            # It has the simulator's `ffi` to end with.
+            self._control.write_bytes(bytes(4096))
+            environment |= preview.environment(self._control, {})
+            environment["MICROPYPATH"] = f".frozen:{SIM_DEVICE}"
         self._process = subprocess.Popen(
             [*self.interpreter, str(script), *arguments],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -125,7 +136,8 @@ class RawReplBoard:
                 if data:
                     self._to_host(data)
                 else:
-                    self._start(EXIT_MODES.get(process.wait(), "friendly"))
+                    code = preview.ended(process.wait(), self._control)
+                    self._start(EXIT_MODES.get(code, "friendly"))
                     continue
             if self._master in ready:
                 self._to_board(process, os.read(self._master, 65536))

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interpreters import PREVIEW
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
@@ -85,6 +86,12 @@ def board_with(**marks):
     return pytest.mark.parametrize("board", [marks], indirect=True, ids=[""])
 
 
+# The same once more on MicroPython's preview.
+on_each = pytest.mark.parametrize(
+    "board", [{}, {"interpreter": PREVIEW}], indirect=True, ids=["64", PREVIEW]
+)
+
+
 def ivota_board(board, command, *arguments, code=0, answer=True):
     """Runs a command; its JSON, or what it printed."""
     flags = ["--json"] if answer else []
@@ -109,7 +116,7 @@ INSTALLED = [
 
 
 @pytest.mark.slow
-@board_with()
+@on_each
 def test_install_then_install_again(board, tree, config):
     # A package of somebody's own, whose modules are compiled one by one.
     with (tree / "lib" / "ivota" / "codes.py").open("a") as changed:
