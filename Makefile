@@ -50,7 +50,7 @@ setup: $(VENV)/dev.stamp  ## the environment for tests and lint
 demo: $(VENV)/core.stamp  ## whole updates of a simulated board over a bad link; KEEP=1 leaves the console on
 	$(PY) -m ivota_tools.demo $(if $(KEEP),--keep)
 
-test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bits
+test: lint  ## lint, then every test: CPython, and MicroPython with 64 and 32 bits and a preview
 	$(PY) -m pytest $(TESTS) --junitxml=build/tests.xml --numprocesses=$(WORKERS) $(PYTEST)
 	$(PY) -m ivota_workshop.power
 	@echo "make test: everything passed"
