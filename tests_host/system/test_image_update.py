@@ -20,7 +20,7 @@ from ivota_tools.sim.esp32_image import make_image
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.otadata import ABORTED, VALID
 
-BLOCKS = 128  # of the file system: the package and little more
+BLOCKS = 136  # of the file system: the package and little more
 SLOTS = 180
 SIZE = 708_482  # bytes, as in the vendor's own example; more than the whole file system has
 SMALL = 150_000

@@ -15,7 +15,7 @@ from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
 
 APPLICATIONS = {
-    "raises when imported": 'raise ValueError("broken on purpose")\n',
+    "raises when imported": ('raise ValueError("broken on purpose")\n\n\ndef main():\n    pass\n'),
     "raises when started": 'async def main():\n    raise ValueError("broken on purpose")\n',
     "resets the board": "import machine\n\n\ndef main():\n    machine.reset()\n",
 }
