@@ -50,6 +50,9 @@ class Owner:
     def on_message(self, payload):
         self.good = bytes(payload) == b"good"
 
+    def on_skipped(self, size):
+        pass
+
     def on_acked(self):
         self.acked = True
 
