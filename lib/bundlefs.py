@@ -280,7 +280,7 @@ def _key(path):
 
 
 def load():
-    """The state as a dictionary, empty where none is whole (ivota.jsonfile has the format)."""
+    """The state as a dictionary, empty where none is whole (ivota.json_file has the format)."""
     import json
     import os
 
@@ -401,4 +401,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 59c873b2
+# dbd63c26

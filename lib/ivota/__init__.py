@@ -32,7 +32,7 @@ def once(name):
 
 
 class OtaError(Exception):
-    """Why an update does not go on: `code` for the cloud (`codes`), `message` for a person.
+    """Why an update does not go on: `code` for the cloud (`result_codes`), `message` for a person.
 
     `again` says that the same request may succeed later; `after_s` is the server's wish for how
     much later, in seconds (0: none). `reject` says that the same firmware is not to be fetched

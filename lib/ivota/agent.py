@@ -26,14 +26,14 @@ def run():
     try:
         if application is None:
             client.run()
-        elif once("runners").run(client, application):
+        elif once("thread_runner").run(client, application):
             return
     # Whatever it is, a board that can be updated is better than one that shows it.
     except Exception as error:
         sys.print_exception(error)
         died = error
     try:
-        ended = once("leave").ended
+        ended = once("shutdown").ended
     except Exception:  # not even that fits the heap, or can be read
         machine.reset()
     ended(client, died)

@@ -61,7 +61,7 @@ def is_answer(message, _version, asked):
 
 
 def update_firmware(message):
-    """A push, or the answer to `ask`, in the words of `messages`; None for anything else."""
+    """A push, or the answer to `ask`, in the words of `tencent`; None for anything else."""
     data = message.get("data")
     if message.get("code") not in ("1000", 1000, 200, "200") or not isinstance(data, dict):
         return None
@@ -88,7 +88,7 @@ def sign_in(config):
         2 if config["mqtt"]["tls"] else 3,
     )
     signed = "clientId%sdeviceName%sproductKey%s" % (name, name, product)
-    password = once("credentials").hmac(config["device_secret"].encode(), signed.encode())
+    password = once("cloud_sign_in").hmac(config["device_secret"].encode(), signed.encode())
     return client_id, name + "&" + product, password
 
 

@@ -24,7 +24,7 @@ def examine(state, firmware):
     Raises OtaError(-5) for what must not be started.
     """
     if firmware.slot:
-        once("image").examine(state, firmware.md5)
+        once("boot_image").examine(state, firmware.md5)
         return
     with open(firmware.path, "rb") as file:
         kinds = once("firmware_kind")
@@ -78,7 +78,7 @@ def _examine(file, version):
             raise ValueError("ivota.json is there twice")
         if name == b"config.json" and not folder and kind == _PLAIN:
             file.seek(start)
-            once("overrides").check(file, stop - start)
+            once("config_overrides").check(file, stop - start)
         runs = runs or not folder and name in (b"app.py", b"app.mpy") and kind == _PLAIN
         yield
     if not runs:

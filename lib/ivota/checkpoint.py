@@ -11,10 +11,10 @@ _MISMATCH = const(-4)
 
 def keep(target, key, value):
     """Have this in the checkpoint, which is written only for another value; OSError."""
-    known = once("jsonfile").load(target.checkpoint) or {}
+    known = once("json_file").load(target.checkpoint) or {}
     if known.get(key) != value:
         known[key] = value
-        once("jsonfile").save(target.checkpoint, known)
+        once("json_file").save(target.checkpoint, known)
 
 
 def note(target, etag):
@@ -42,7 +42,7 @@ def finish(target, md5, fetched):
     close(target)
     # A slot's is needed until the image has proved itself: then it need not come again.
     if not target.slot:
-        once("jsonfile").remove(target.checkpoint)
+        once("json_file").remove(target.checkpoint)
 
 
 def close(target):
@@ -58,5 +58,5 @@ def discard(target):
         close(target)
     except OSError:
         pass
-    once("jsonfile").remove(target.path)
-    once("jsonfile").remove(target.checkpoint)
+    once("json_file").remove(target.path)
+    once("json_file").remove(target.checkpoint)

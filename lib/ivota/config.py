@@ -14,7 +14,7 @@ _PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # A default shows of which kind a value must be; null is a text that may be missing. As a text
 # the table takes a third of the heap that it would take as code.
 _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
-"dialect":"messages",
+"dialect":"tencent",
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
 "http":{"ca":null,"timeout_s":10,"deadline_s":60},
@@ -41,7 +41,7 @@ def check(found):
         _merge(part, config, "")
     for name in ("network", "hostname", "wifi", "lan", "ppp"):
         if config[name] is not None:
-            once("netconfig").check(config, _merge, ConfigError)
+            once("network_config").check(config, _merge, ConfigError)
             break
     mqtt = config["mqtt"]
     for needed, value in (  # bytes do not become names, which stay in the heap
@@ -65,8 +65,8 @@ def check(found):
             raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)
     if config["trial"]["confirm"] not in ("cloud", "broker", "application"):
         raise ConfigError("trial.confirm must be one of cloud, broker, application")
-    if config["dialect"] != "messages":
-        once("dialect").set_topics(config, found, ConfigError)
+    if config["dialect"] != "tencent":
+        once("dialects").set_topics(config, found, ConfigError)
     topics = config["topics"]
     for name in topics:
         topic = topics[name].replace("{product_id}", config["product_id"])
@@ -81,7 +81,7 @@ def check(found):
 def _name(text, key):
     """The name of a board as topics, sign-ins and files can have it; {mac} is its MAC address."""
     if "{mac}" in text:
-        text = text.replace("{mac}", once("mac").mac(ConfigError))
+        text = text.replace("{mac}", once("mac_address").mac(ConfigError))
     if set(text.encode()) - set(_PLAIN + b"_.-:@") or len(text) > _NAME:
         raise ConfigError(
             "%s must be at most %d characters: letters, digits and _ . - : @" % (key, _NAME)
@@ -99,7 +99,7 @@ def _merge(found, config, where):
         if key not in config:
             raise ConfigError(
                 "%s is unknown; the nearest known key is %s"
-                % (name, once("nearest").nearest(key, config))
+                % (name, once("key_spelling").nearest(key, config))
             )
         default = config[key]
         if value is None:

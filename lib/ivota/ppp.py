@@ -7,7 +7,7 @@ import network
 from micropython import const
 
 from ivota import describe
-from ivota.interface import Interface
+from ivota.network_interface import Interface
 
 _TRY_S = const(60)  # a modem looks for its network, then dials
 _SILENCE_MS = const(1200)  # around +++, which takes a modem out of a call

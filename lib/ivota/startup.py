@@ -10,8 +10,8 @@ except ImportError:  # the unix port is on the network already
 
 from micropython import const
 
-from ivota import describe, net, once
-from ivota.client import Client
+from ivota import describe, guarded_socket, once
+from ivota.update_client import Client
 
 _APP = "/app"  # where boot.py mounts the bundle
 # What the state notes as armed: the watchdog of a trial, or that of the configuration.
@@ -22,11 +22,11 @@ _CONFIGURED = const(2)
 def start(log):
     """(client, the application's `main` or None where none runs)."""
     state = once("state").load()
-    kept = once("kept")
-    paths, more = kept.usable(log)
-    client = Client(kept.read(paths[0], log), running_version(), log=log, state=state)
+    config_backup = once("config_backup")
+    paths, more = config_backup.usable(log)
+    client = Client(config_backup.read(paths[0], log), running_version(), log=log, state=state)
     if more:
-        client.trial = kept.ConfigTrial(client, paths, *more)
+        client.trial = config_backup.ConfigTrial(client, paths, *more)
     join(client)
     _arm(client)
     log("info", "running", version=client.version, trial=bool(state.trial))
@@ -46,13 +46,13 @@ def _arm(client):
         armed = _TRIALS
     feed = once("watchdog").feeder(seconds or 60) if armed else None
     if feed:
-        net.feed = feed
+        guarded_socket.feed = feed
     else:
         armed = 0
     noted, state.armed = state.armed, armed
     if armed != noted and armed != _TRIALS:
         try:
-            once("persist").save(state)
+            once("state_writer").save(state)
         except OSError as error:
             client.log("error", "flash", why=describe(error))
 
@@ -63,8 +63,10 @@ def join(client):
     name = config["network"]
     if network and config["hostname"]:
         network.hostname(config["hostname"])
-    if network and name or name == "own":
-        net.online = once(name).Nic(config, client.log)
+    if name == "own":
+        guarded_socket.online = once("custom_network").Nic(config, client.log)
+    elif network and name:
+        guarded_socket.online = once(name).Nic(config, client.log)
 
 
 def running_version():
@@ -90,7 +92,7 @@ def _application(client):
         return app.main
     except Exception as error:
         if client.state.trial:
-            once("persist").died(client.state, error)
+            once("state_writer").died(client.state, error)
             raise
         # Updates go on without it: one of them may be the cure.
         sys.print_exception(error)

@@ -17,7 +17,7 @@ _KINDS = (
 
 # Without methods, so that it does not keep this module in the heap.
 class State:
-    """What must survive a power cut; `persist` writes all of it but `path`.
+    """What must survive a power cut; `state_writer` writes all of it but `path`.
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
     `outbox` a final report that the cloud has not acknowledged, `sums` the MD5 of bundles by
@@ -34,7 +34,7 @@ def load(path=PATH):
     state = State()
     state.path = path
     try:
-        found = once("jsonfile").load(path, True) or {}
+        found = once("json_file").load(path, True) or {}
     except MemoryError:
         # A bundle leaves its place to one that needs less; behind the factory package is nothing.
         if "/app" in sys.path:

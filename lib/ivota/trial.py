@@ -22,7 +22,7 @@ class Trial:
         state = client.state
         try:
             if state.ended or "slot" in state.trial:
-                once("ended").begin(client)
+                once("trial_result").begin(client)
         # What is not written stays as it was, for the next start; this one has to take an update.
         except OSError as error:
             client.log("error", "flash", why=describe(error))
@@ -42,17 +42,17 @@ class Trial:
             if by_broker and not self.answered:
                 state.answered = False  # the next version may be confirmed without an answer, too
             text = client.dialect.report_progress("done", trial["version"], echo=trial.get("echo"))
-            if trial.get("slot") and not once("image").confirm(client, text):
+            if trial.get("slot") and not once("boot_image").confirm(client, text):
                 return self
             path = state.active
             if path and path[-4:] == ".new":  # until now it could have been made again
-                once("jsonfile").remove(path[:-4] + ".bin")  # the patch that made it
+                once("json_file").remove(path[:-4] + ".bin")  # the patch that made it
             confirm(state, text)
             client.enqueue("final", text)
             client.log("info", "confirmed", version=trial["version"])
             return None
         if time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms:
-            once("ended").in_vain(client, runs, reached, self.acked)
+            once("trial_result").in_vain(client, runs, reached, self.acked)
         return self
 
 
@@ -64,4 +64,4 @@ def confirm(state, outbox):
     state.sequence = max(state.sequence, state.trial.get("sequence", 0))
     state.trial = None
     state.starts = state.power_boots = 0
-    once("persist").save(state)
+    once("state_writer").save(state)

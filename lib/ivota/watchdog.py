@@ -16,5 +16,7 @@ def feeder(seconds):
             feed = machine.WDT(timeout=timeout).feed
         except Exception:  # each port refuses in its own way, and some have none
             continue
-        return feed if timeout >= limit_ms else once("stretched").Stretched(feed, limit_ms).feed
+        return (
+            feed if timeout >= limit_ms else once("long_watchdog").Stretched(feed, limit_ms).feed
+        )
     return None

@@ -2,7 +2,7 @@
 
 import network
 
-from ivota.interface import TRY_S, Interface
+from ivota.network_interface import TRY_S, Interface
 
 
 class Nic(Interface):

@@ -7,7 +7,7 @@ then wait for ever fails the test.
 import errno
 
 import ivota
-from ivota import link, net
+from ivota import guarded_socket, mqtt_session
 from support import Clock, patched
 
 POLLIN = 1
@@ -167,9 +167,9 @@ class Network:
         self.pongs = True
 
     def __enter__(self):
-        self._patch = patched(net, socket=self, select=self)
+        self._patch = patched(guarded_socket, socket=self, select=self)
         self._patch.__enter__()
-        self.clock.put_into(net, link, ivota)
+        self.clock.put_into(guarded_socket, mqtt_session, ivota)
         return self
 
     def __exit__(self, *exc):

@@ -5,15 +5,23 @@ import hashlib
 import json
 
 import ivota
-from ivota import client as client_module
 
 # `files` before `staging`, which is to have the copy that tests patch.
-from ivota import files, firstbyte, leave, net, receive, staging, trial  # noqa: F401
-from ivota import job as job_module
-from ivota import response as response_module
-from ivota import transfer as transfer_module
-from ivota.client import Client
+from ivota import (  # noqa: F401
+    block_receiver,
+    first_byte,
+    guarded_socket,
+    shutdown,
+    storage,
+    trial,
+    update_target,
+)
+from ivota import http_range as transfer_module
+from ivota import http_response as response_module
+from ivota import update as job_module
+from ivota import update_client as client_module
 from ivota.state import load
+from ivota.update_client import Client
 from support import Clock, data_of, installed, patched, remove_tree, tmp_dir
 
 CONFIG = {
@@ -81,7 +89,7 @@ class FakeLink:
         return False
 
     def wait(self, ms):
-        net.time.sleep_ms(ms)
+        guarded_socket.time.sleep_ms(ms)
 
     def publish(self, topic, payload, qos):
         if not self.up:
@@ -149,12 +157,12 @@ class World:
         self.path = self._tmp.__enter__()
         self.clock = Clock(ms=1000).put_into(
             client_module,
-            firstbyte,
+            first_byte,
             job_module,
-            leave,
-            net,
-            receive,
-            staging,
+            shutdown,
+            guarded_socket,
+            block_receiver,
+            update_target,
             ivota,
             response_module,
             trial,
@@ -166,7 +174,7 @@ class World:
         ]
         if self.esp32:
             self._patches.append(installed("esp32", self.esp32))
-            self._patches.append(patched(staging, esp32=self.esp32))
+            self._patches.append(patched(update_target, esp32=self.esp32))
         for patch in self._patches:
             patch.__enter__()
         return self

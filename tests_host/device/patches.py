@@ -31,7 +31,7 @@ def stored(data):
 
 
 def header(base, result, version="0.1", kind=0, window=10, **changed):
-    """A patch header; `changed` are fields under their names in `ivota.patch.Header`."""
+    """A patch header; `changed` are fields under their names in `ivota.patch_header.Header`."""
     name = version.encode()
     values = {
         "magic": b"IVOTADLT",

@@ -11,8 +11,8 @@ import os
 
 from doubles.fakeesp32 import FakeEsp32
 
-from ivota import checkpoint, files, firmware, jsonfile, once, staging
-from ivota.messages import Push
+from ivota import checkpoint, file_writer, json_file, once, storage, update_target
+from ivota.push import Push
 from support import installed, patched, read_file, tmp_dir, write_file
 
 
@@ -32,10 +32,10 @@ class Raw:
         return len(part) or None
 
 
-class Target(staging.Target):
+class Target(update_target.Target):
     """A target with what is done to it as methods; this one is a file."""
 
-    verbs = firmware
+    verbs = file_writer
 
     def __init__(self, directory, keep=None, spare=None):
         self._where = (directory, keep, spare)
@@ -43,11 +43,11 @@ class Target(staging.Target):
     def open(self, push):
         directory, keep, spare = self._where
         self.md5 = push.md5
-        self._open(directory + "/" + files.file_stem(push.version), push, keep, spare)
+        self._open(directory + "/" + storage.file_stem(push.version), push, keep, spare)
         return self.position
 
     def _open(self, base, push, keep, spare):
-        staging.open_target(self, base, push, keep, spare)
+        update_target.open_target(self, base, push, keep, spare)
 
     def room(self):
         return self.end - self.position
@@ -83,11 +83,11 @@ class SlotTarget(Target):
     """The same in an OTA slot."""
 
     def _open(self, base, push, keep, spare):
-        slots = once("slots")
-        slots.find(self, base, push)
-        if self.kind != "partition":
-            slots.begin(self, push, (keep, spare))
-        self.verbs = once("partition")
+        ota_slots = once("ota_slots")
+        ota_slots.find(self, base, push)
+        if self.kind != "slot_writer":
+            ota_slots.begin(self, push, (keep, spare))
+        self.verbs = once("slot_writer")
 
 
 class Files:
@@ -117,7 +117,7 @@ class Files:
         """Have these bytes there, and a checkpoint with these values."""
         write_file(self.path + "/0.2.bin", data)
         if known:
-            jsonfile.save(self.path + "/0.2.json", known)
+            json_file.save(self.path + "/0.2.json", known)
 
     def goes_on(self, length, size):
         """Where a download goes on that was stopped at `length`."""
@@ -152,7 +152,7 @@ class Slots(Files):
     def put(self, data, **known):
         self.esp32.slots["ota_1"][: len(data)] = data
         if known:
-            jsonfile.save(self.path + "/0.2.json", dict(known, slot="ota_1"))
+            json_file.save(self.path + "/0.2.json", dict(known, slot="ota_1"))
 
     def goes_on(self, length, size):
         return length if length == size else length - length % 4096
@@ -187,12 +187,12 @@ def digest(target, most=4096):
 def saves(function, *args):
     """How many times the checkpoint was written by a call."""
     count = []
-    real = jsonfile.save
+    real = json_file.save
 
     def save(path, value):
         count.append(path)
         real(path, value)
 
-    with patched(jsonfile, save=save):
+    with patched(json_file, save=save):
         function(*args)
     return len(count)

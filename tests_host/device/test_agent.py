@@ -3,7 +3,7 @@
 import json
 import sys
 
-from ivota import agent, jsonfile, kept, leave, net, startup, trial
+from ivota import agent, config_backup, guarded_socket, json_file, shutdown, startup, trial
 from ivota import state as states
 from ivota.config import ConfigError, check
 from support import Clock, installed, patched, raises, tmp_dir, write_file
@@ -28,8 +28,8 @@ def write_json(path, value):
 
 
 def loaded(path, log=None):
-    with patched(kept, BUNDLE=path + "/config.json"):
-        return kept.read(path + "/a", log)
+    with patched(config_backup, BUNDLE=path + "/config.json"):
+        return config_backup.read(path + "/a", log)
 
 
 def test_the_bundles_keys_come_last_and_decide():
@@ -188,11 +188,11 @@ class Board:
         self._values.update(_APP=path + "/app")
         if self._application is not False:
             self._values["_application"] = lambda client: self._application
-        self._feed = net.feed
+        self._feed = guarded_socket.feed
         self._patches = [
             patched(startup, **self._values),
             patched(
-                kept,
+                config_backup,
                 GIVEN=path + "/ivota.json",
                 KEPT=path + "/ivota-kept.json",
                 BUNDLE=path + "/app/config.json",
@@ -209,7 +209,7 @@ class Board:
         for patch in self._patches:
             patch.__exit__(*exc)
         del agent.print
-        net.feed = self._feed
+        guarded_socket.feed = self._feed
         self._tmp.__exit__(*exc)
 
 
@@ -265,7 +265,7 @@ def test_a_client_that_died_rests_before_it_is_started_again():
         path = "/no-such-folder/state"  # it resets the board even if nothing can be recorded
 
     for state, rest_ms in ((FakeState, 10000), (Trial, 0)):
-        with Board(client=Client, state=state), Clock().put_into(leave) as clock:
+        with Board(client=Client, state=state), Clock().put_into(shutdown) as clock:
             with raises(Reset):
                 agent.run()
             assert clock.now_ms() == rest_ms
@@ -275,7 +275,7 @@ def test_a_client_that_died_rests_before_it_is_started_again():
 def test_what_the_client_died_of_in_a_trial_is_recorded():
     """boot.py counts no other hard reset as a crash."""
     client = FakeClient(CONFIG, "0.2")
-    for end in (leave.ended, lambda client, error: leave.thread_ended(client, [], error)):
+    for end in (shutdown.ended, lambda client, error: shutdown.thread_ended(client, [], error)):
         with tmp_dir() as path:
             client.state = state = states.load(path + "/state.json")
             state.trial = {"version": "0.2"}
@@ -327,13 +327,13 @@ def armed(watchdog_s=0, machine=None, **kept):
     """Start the agent on a state: the watchdogs that it arms, its state, and what is on flash."""
     with tmp_dir() as path:
         path += "/state.json"
-        jsonfile.save(path, dict(kept, active="/a.bin"))
+        json_file.save(path, dict(kept, active="/a.bin"))
         state = states.load(path)
         with Board(config=dict(CONFIG, watchdog_s=watchdog_s), state=lambda: state) as board:
             board.machine.most = 0 if machine else 1 << 30
             with raises(Reset):
                 agent.run()
-            net.feed()
+            guarded_socket.feed()
             assert bool(board.machine.watchdogs) == bool(board.machine.feeds)
         return board.machine.watchdogs, state, states.load(path)
 
@@ -394,7 +394,7 @@ def test_an_async_application():
 
 
 def test_an_application_in_a_thread():
-    from ivota import runners
+    from ivota import thread_runner
 
     order = []
 
@@ -402,7 +402,7 @@ def test_an_application_in_a_thread():
         order.append("client")
 
     with Board(application=lambda: order.append("application")):
-        with patched(runners, start=start):
+        with patched(thread_runner, start=start):
             agent.run()
     assert order == ["client", "application"]
 
@@ -418,18 +418,18 @@ def test_an_application_that_died_in_its_trial_is_a_reset():
     for state, load in ((FakeState, None), (Trial, no_heap)):
         client = FakeClient(CONFIG, "0.2", state=state)
         client.restart = False
-        with Board(state=state), patched(leave, once=load or leave.once), raises(Reset):
-            leave.thread_ended(client, [ValueError("broken")])
+        with Board(state=state), patched(shutdown, once=load or shutdown.once), raises(Reset):
+            shutdown.thread_ended(client, [ValueError("broken")])
 
 
 def test_a_thread_that_was_told_to_end_resets_nothing():
     client = FakeClient(CONFIG, "0.2", state=FakeState)
     client.restart = False
     with Board():
-        leave.thread_ended(client, [])
+        shutdown.thread_ended(client, [])
         client.exiting = False  # nobody told it to
-        with Clock().put_into(leave), raises(Reset):
-            leave.thread_ended(client, [])
+        with Clock().put_into(shutdown), raises(Reset):
+            shutdown.thread_ended(client, [])
 
 
 def test_an_end_that_cannot_be_loaded_is_a_reset():

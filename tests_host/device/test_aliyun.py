@@ -4,9 +4,9 @@ import json
 
 from clientworld import FakeLink, World, push_of
 
-from ivota import OtaError, aliyun, credentials, jsonfile, pushes
-from ivota import client as client_module
-from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
+from ivota import OtaError, aliyun, cloud_sign_in, json_file, push_parser
+from ivota import update_client as client_module
+from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from support import patched, raises
 
 PROGRESS = "/ota/device/progress/P/d"
@@ -43,7 +43,7 @@ def upgrade_of(data, version="0.2", url="http://h/f", code="1000", **more):
 
 
 def parse(message):
-    return pushes.read(json.dumps(message), aliyun)
+    return push_parser.read(json.dumps(message), aliyun)
 
 
 def steps(link):
@@ -131,12 +131,12 @@ def config(tls):
 
 def test_sign_in():
     # The password by CPython's hmac of "clientIddevicedeviceNamedeviceproductKeypk".
-    assert credentials.sign_in(config(False)) == (
+    assert cloud_sign_in.sign_in(config(False)) == (
         "device|securemode=3,signmethod=hmacsha256|",
         "device&pk",
         "86306dee56a66a60780cd6ace8de22cbcbb2a32688a46f4cf0429c7f85099cfe",
     )
-    assert credentials.sign_in(config(True))[0] == "device|securemode=2,signmethod=hmacsha256|"
+    assert cloud_sign_in.sign_in(config(True))[0] == "device|securemode=2,signmethod=hmacsha256|"
 
 
 def test_a_whole_update():
@@ -188,7 +188,7 @@ def test_what_answers_a_question():
 def test_a_trial_waits_for_the_answer_to_a_question():
     trial = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10]}
     with World() as world, patched(client_module, Link=AliyunLink):
-        jsonfile.save(world.path + "/state.json", {"trial": trial, "answered": True})
+        json_file.save(world.path + "/state.json", {"trial": trial, "answered": True})
         client = world.client(version="0.2", config={"dialect": "aliyun"})
         link = client.link
         world.spin(5)

@@ -12,7 +12,7 @@ import sys
 import vfs
 from bundles import bundle, sealed
 
-from ivota import install, jsonfile, outcome, persist
+from ivota import activation, failure_log, json_file, state_writer
 from ivota.state import load
 from support import installed, raises, read_file, tmp_dir, write_file
 
@@ -99,19 +99,19 @@ class Board:
         write_file(self.bin(version), b"\xff" * 3000)
 
     def save(self, **state):
-        jsonfile.save(self.path + "/state.json", state)
+        json_file.save(self.path + "/state.json", state)
 
     def die(self, why="ValueError x"):
         """The version on trial records what it died of."""
         state = load(self.path + "/state.json")
         state.trial["died"] = why
-        persist.save(state)
+        state_writer.save(state)
 
     def trial(self, previous="0.1"):
         state = load(self.path + "/state.json")
         state.active = previous and self.bin(previous)
         trial = {"version": "0.2", "md5sum": self.md5("0.2"), "limits": [3, 10]}
-        install.activate(state, self.bin("0.2"), trial)
+        activation.activate(state, self.bin("0.2"), trial)
 
     def image(self, label="ota_1", **more):
         """On trial is an image, in a slot; a bundle ran before it."""
@@ -119,7 +119,7 @@ class Board:
         self.save(previous=self.bin("0.1"), trial=trial, **more)
 
     def state(self):
-        return jsonfile.load(self.path + "/state.json") or {}
+        return json_file.load(self.path + "/state.json") or {}
 
     def md5(self, version):
         digest = hashlib.md5(read_file(self.bin(version))).digest()
@@ -675,6 +675,6 @@ def test_what_the_client_makes_of_it():
         state = load(board.path + "/state.json")
         assert state.active == board.bin("0.1") and state.trial is None
         assert state.ended["version"] == "0.2"
-        outcome.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
+        failure_log.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
         assert board.boot(2) == "0.1"
-        assert outcome.reason(load(board.path + "/state.json"), board.md5("0.2"))
+        assert failure_log.reason(load(board.path + "/state.json"), board.md5("0.2"))

@@ -4,11 +4,11 @@ import os
 
 from clientworld import World, push_of
 
-from ivota import OtaError, jsonfile, net, outcome, persist, transfer
-from ivota import firmware as firmware_module
-from ivota.client import Client
-from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
+from ivota import OtaError, failure_log, guarded_socket, http_range, json_file, state_writer
+from ivota import file_writer as firmware_module
 from ivota.config import ConfigError
+from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
+from ivota.update_client import Client
 from support import data_of, patched, raises, read_file, write_file
 
 
@@ -111,7 +111,7 @@ def test_a_stalled_download_costs_steps_no_time():
         world.answers = [[1000]]
         world.client()
         world.push()
-        world.spin(1, lambda: world.made.job and world.made.job.phase == "receive")
+        world.spin(1, lambda: world.made.job and world.made.job.phase == "block_receiver")
         assert not world.made.step()
         assert world.made.idle_ms() > 0
 
@@ -122,7 +122,7 @@ def test_each_step_feeds_the_watchdog_and_says_whether_there_is_more():
         world.spin(1)
         fed = []
         client.link.inbox += [b"{}", b"{}"]
-        with patched(net, feed=lambda: fed.append(1)):
+        with patched(guarded_socket, feed=lambda: fed.append(1)):
             assert [client.step() for _ in range(3)] == [True, True, False]
         assert len(fed) == 3
 
@@ -136,7 +136,7 @@ def test_resume_by_identity():
         client.exit()
         client.close()
         assert world.source.closed
-        assert jsonfile.load(world.path + "/fw/0.2.json")["position"] == 9000
+        assert json_file.load(world.path + "/fw/0.2.json")["position"] == 9000
         client = world.client()
         world.push(world.data, url="http://h/other?sign=2")
         world.spin()
@@ -155,7 +155,7 @@ def test_a_power_cut_resumes_at_the_durable_length():
         whole = read_file(world.path + "/fw/0.2.bin")[:8188]
         world.made.job.target.file.close()
         write_file(world.path + "/fw/0.2.bin", whole)
-        assert jsonfile.load(world.path + "/fw/0.2.json")["position"] == 0
+        assert json_file.load(world.path + "/fw/0.2.json")["position"] == 0
         world.client()
         world.push()
         world.spin()
@@ -205,7 +205,7 @@ def test_progress_refills_the_budget():
             world.answers = [[world.data[offset : offset + 9000]]]
             return plain(url, offset, *args)
 
-        with patched(transfer, send_request=flaky):
+        with patched(http_range, send_request=flaky):
             world.spin(1000, lambda: world.got, 100)
         assert len(tries) > 12
 
@@ -234,7 +234,7 @@ def test_tries_wait_longer_each_time():
             times.append(world.clock.now_ms())
             return plain(*args)
 
-        with patched(transfer, send_request=noted):
+        with patched(http_range, send_request=noted):
             world.spin(1000, pace_ms=100)
         gaps = [b - a for a, b in zip(times, times[1:])]
         assert len(gaps) == 6
@@ -559,7 +559,7 @@ def test_a_rejected_firmware_is_answered_at_once():
     with World() as world:
         world.client()
         md5 = push_of(world.data).split(b'md5sum": "')[1][:32].decode()
-        outcome.post(world.state, "x", md5, "crashed in its trial")
+        failure_log.post(world.state, "x", md5, "crashed in its trial")
         world.push(world.data, task_id=5)
         world.spin()
         assert ("fail", "-5", "crashed in its trial") in world.finals()
@@ -642,7 +642,7 @@ def test_time_outs_that_brought_something_do_not_add_up():
             world.push()
             world.spin(80, pace_ms=50)
         assert len(world.failures) > 4
-        assert outcome.count(world.state, world.state.failures[0]) == 1
+        assert failure_log.count(world.state, world.state.failures[0]) == 1
         offsets = [offset for _, offset, _ in world.requests]
         assert offsets == sorted(offsets)
 
@@ -684,7 +684,7 @@ def test_pushes_of_ever_new_firmware_do_not_wear_out_the_flash():
 def test_pushes_that_bring_no_byte_do_not_wear_out_the_flash_either():
     """What fails at once, what has no room, what the next push takes the place of."""
     writes = []
-    real = jsonfile.save
+    real = json_file.save
 
     def save(path, value):
         writes.append(path)
@@ -696,7 +696,7 @@ def test_pushes_that_bring_no_byte_do_not_wear_out_the_flash_either():
         ([1 << 30], {}),
     ):
         writes.clear()
-        with World() as world, patched(jsonfile, save=save):
+        with World() as world, patched(json_file, save=save):
             world.client(config={"retry": {}})
             for n in range(40):
                 world.answers = [answer] * 20
@@ -718,7 +718,7 @@ def test_a_resume_is_no_new_download():
         world.spin(1)
         world.made.close()
         world.state.worn_until = world.clock.time() + 86400
-        persist.save(world.state)
+        state_writer.save(world.state)
         world.client(config={"retry": {}})
         world.push()
         world.spin(2)
@@ -904,7 +904,7 @@ def test_a_push_of_what_is_burning_is_ignored():
 
 def test_nothing_starts_while_a_trial_runs():
     with World() as world:
-        jsonfile.save(
+        json_file.save(
             world.path + "/state.json",
             {"active": "/x.bin", "trial": {"version": "0.1", "md5sum": "0", "limits": [3, 10]}},
         )

@@ -5,10 +5,10 @@ import os
 
 from clientworld import World, push_of
 
-from ivota import OtaError, jsonfile, net, transfer
-from ivota import client as client_module
-from ivota import job as job_module
-from ivota.codes import FAILED, TIMED_OUT
+from ivota import OtaError, guarded_socket, http_range, json_file
+from ivota import update as job_module
+from ivota import update_client as client_module
+from ivota.result_codes import FAILED, TIMED_OUT
 from support import data_of, patched, raises
 
 
@@ -80,7 +80,7 @@ def test_it_stays_in_the_outbox_until_then():
         world.spin(1)
         assert world.finals() == [("done", "0", "")]
         assert world.state.outbox is None
-        assert jsonfile.load(world.path + "/state.json").get("outbox") is None
+        assert json_file.load(world.path + "/state.json").get("outbox") is None
 
 
 def test_a_failure_survives_a_power_cut_too():
@@ -284,9 +284,9 @@ def test_a_push_that_cannot_be_followed_is_answered():
 
 
 def test_hostile_urls_end_in_fail_without_a_connection():
-    from ivota.transfer import send_request
+    from ivota.http_range import send_request
 
-    with World() as world, patched(transfer, send_request=send_request):
+    with World() as world, patched(http_range, send_request=send_request):
         world.client()
         world.push(world.data, url="http://h/a\r\nX: y")
         world.spin(2)
@@ -343,7 +343,7 @@ def test_every_field_hostile_never_ends_a_step():
 
 def test_a_failing_flash_never_ends_a_step():
     # Whatever write of a small file fails, the client goes on, and can be told to try again.
-    real = jsonfile.save
+    real = json_file.save
     for kind, good in (("/state.json", 0), ("/fw/0.2.json", 0), ("/fw/0.2.json", 1)):
         with World() as world:
             client = world.client()
@@ -359,7 +359,7 @@ def test_a_failing_flash_never_ends_a_step():
                 real(path, value)
 
             other = data_of(100, 9)
-            with patched(jsonfile, save=save):
+            with patched(json_file, save=save):
                 world.answers = [[world.data[:9000], 10**6]]
                 world.push()
                 world.spin(2)
@@ -392,7 +392,7 @@ def test_leaving_waits_for_the_last_acknowledgement_but_not_long():
         client.step()
         start = world.clock.now_ms()
         fed = []
-        with patched(net, feed=lambda: fed.append(world.clock.now_ms())):
+        with patched(guarded_socket, feed=lambda: fed.append(world.clock.now_ms())):
             client.close()
         assert 5000 <= world.clock.now_ms() - start <= 5100
         assert max(b - a for a, b in zip([start] + fed, fed)) <= 500  # a watchdog
@@ -474,14 +474,14 @@ def test_without_memory_it_is_tried_again():
                 raise MemoryError
             return whole(*arguments)
 
-        with patched(transfer, send_request=short):
+        with patched(http_range, send_request=short):
             world.push()
             world.spin(5)
         assert len(world.got) == 1 and len(tries) == 2
 
 
 def test_a_report_goes_out_although_there_is_no_memory_to_keep_it():
-    real = jsonfile.save
+    real = json_file.save
     broken = []
 
     def save(path, value):
@@ -496,7 +496,7 @@ def test_a_report_goes_out_although_there_is_no_memory_to_keep_it():
 
     with World() as world:
         client = world.client(on_firmware=burns)
-        with patched(jsonfile, save=save):
+        with patched(json_file, save=save):
             world.push()
             world.spin(5)
         assert world.finals() == [("fail", "-5", "MemoryError no room")]
@@ -512,7 +512,7 @@ def test_no_memory_even_to_say_why_is_said_without_it():
     whole = client_module.once
 
     for fails in (MemoryError, ImportError):
-        for missing in ("job", "faults", "final", "failure"):
+        for missing in ("update", "exceptions", "final_report", "recovery"):
 
             def once(name, fails=fails, missing=missing):
                 if name == missing:
@@ -692,7 +692,7 @@ def test_an_ivota_cloud_learns_of_rests():
 def test_an_ivota_cloud_learns_of_a_trial():
     with World() as world:
         trial = {"version": "0.1", "md5sum": "5" * 32, "limits": [3, 10]}
-        jsonfile.save(world.path + "/state.json", {"trial": trial})
+        json_file.save(world.path + "/state.json", {"trial": trial})
         client = world.client(config={"trial": {"confirm": "application"}})
         world.answer("0.1", cloud="ivota")
         world.push()

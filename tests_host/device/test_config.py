@@ -132,7 +132,7 @@ def test_defaults():
         "ppp": None,
         "ntp_host": None,
         "topics": {"report": "$ota/report/P/d", "update": "$ota/update/P/d"},
-        "dialect": "messages",
+        "dialect": "tencent",
         "firmware_dir": "/firmware",
         "report_interval_s": 300,
         "retry": {"first_s": 1, "most_s": 300, "job_tries": 8, "rest_most_s": 86400},
@@ -147,7 +147,7 @@ def test_defaults():
 def test_every_key_is_taken_as_given():
     expected = copy(ALL)
     expected["topics"] = {"report": "a/PROD", "update": "b/dev"}
-    expected["dialect"] = "messages"
+    expected["dialect"] = "tencent"
     expected["wifi"] = [dict(ALL["wifi"], static=None)]
     expected["lan"]["static"] = None
     assert config.check(ALL) == expected

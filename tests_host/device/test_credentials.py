@@ -2,7 +2,7 @@
 
 import hashlib
 
-from ivota import credentials
+from ivota import cloud_sign_in
 from support import Clock, patched, raises
 
 SECRET = "VEhJUyBJUyBBIFNFQ1JFVCE="
@@ -84,16 +84,16 @@ class Esp32Time:
 
 
 def sign_in(*args, secret=SECRET, product="PROD123456", name="dev-1"):
-    config = {"dialect": "messages", "product_id": product, "device_name": name}
+    config = {"dialect": "tencent", "product_id": product, "device_name": name}
     config["device_secret"] = secret
-    return credentials.sign_in(config, *args)
+    return cloud_sign_in.sign_in(config, *args)
 
 
 def test_hmac_vectors():
     for key, message, sha256, sha1 in VECTORS:
-        assert credentials.hmac(key, message) == sha256
-        assert credentials.hmac(key, message, hashlib.sha256) == sha256
-        assert credentials.hmac(key, message, hashlib.sha1) == sha1
+        assert cloud_sign_in.hmac(key, message) == sha256
+        assert cloud_sign_in.hmac(key, message, hashlib.sha256) == sha256
+        assert cloud_sign_in.hmac(key, message, hashlib.sha1) == sha1
 
 
 def test_sign_in_sha256():
@@ -111,7 +111,7 @@ def test_sign_in_sha1():
 
 def test_a_connection_has_its_own_five_characters():
     seen = set()
-    with Clock(ms=123456).put_into(credentials) as clock:
+    with Clock(ms=123456).put_into(cloud_sign_in) as clock:
         for _ in range(5):
             user = sign_in()[1]
             name, app, connection, expiry = user.split(";")
@@ -122,20 +122,20 @@ def test_a_connection_has_its_own_five_characters():
 
 
 def test_expiry_is_a_month_ahead():
-    with Clock(unix_time=1800000000).put_into(credentials):
+    with Clock(unix_time=1800000000).put_into(cloud_sign_in):
         user = sign_in()[1]
     assert user.split(";")[3] == str(1800000000 + 30 * 86400)
 
 
 def test_boards_count_from_2000():
-    with patched(credentials, time=Esp32Time(1800000000 - 946684800)):
+    with patched(cloud_sign_in, time=Esp32Time(1800000000 - 946684800)):
         user = sign_in()[1]
     assert user.split(";")[3] == str(1800000000 + 30 * 86400)
 
 
 def test_a_clock_that_was_never_set_makes_no_password_of_the_past():
     """Power came a minute ago: a month from then was over long ago, and the cloud refuses that."""
-    with patched(credentials, time=Esp32Time(60)):
+    with patched(cloud_sign_in, time=Esp32Time(60)):
         user = sign_in()[1]
     assert user.split(";")[3] == str((1 << 31) - 1)
 

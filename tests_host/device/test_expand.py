@@ -14,9 +14,18 @@ from doubles.fakeesp32 import PLAIN, FakeEsp32, image_of
 from patches import compressed, group, header, patch, stored
 from signed import KEYS
 
-from ivota import OtaError, delta, expand, files, jsonfile, net, once, prepare
-from ivota.codes import FAILED
-from ivota.patch import MOST, parse
+from ivota import (
+    OtaError,
+    delta_records,
+    guarded_socket,
+    json_file,
+    once,
+    patch_base,
+    patcher,
+    storage,
+)
+from ivota.patch_header import MOST, parse
+from ivota.result_codes import FAILED
 from support import patched, raises, read_file, write_file
 
 SKIP_ON = {
@@ -44,7 +53,7 @@ class Board(World):
         os.mkdir(self.path + "/fw")
         active = self.path + "/fw/0.1.bin"
         write_file(active, self.base)
-        jsonfile.save(self.path + "/state.json", {"active": active, "sums": {active: "x"}})
+        json_file.save(self.path + "/state.json", {"active": active, "sums": {active: "x"}})
         self.esp32 = self.esp32 or True  # so that the firmware is installed
         try:
             return self.client(**more)
@@ -55,7 +64,7 @@ class Board(World):
         return sorted(os.listdir(self.path + "/fw"))
 
     def saved(self):
-        return jsonfile.load(self.path + "/state.json")
+        return json_file.load(self.path + "/state.json")
 
     def events(self):
         return [event for _, event, _ in self.log]
@@ -84,7 +93,7 @@ class Board(World):
 def run(stream, base=BASE, size=None, left=None):
     """What `pieces` makes of a stream."""
     size = len(base) if size is None else size
-    found = delta.pieces(io.BytesIO(stream), io.BytesIO(base), size, left or 1 << 20)
+    found = delta_records.pieces(io.BytesIO(stream), io.BytesIO(base), size, left or 1 << 20)
     words = next(found)
     out = b""
     for n in found:
@@ -168,7 +177,7 @@ def test_a_patch_is_not_looked_into_before_its_signature():
     with Board(patch(BASE, RESULT)) as board:
         write_file(board.path + "/owner", KEYS["owner"])
         config = {"keys": [board.path + "/owner"]}
-        with patched(expand, step=None):
+        with patched(patcher, step=None):
             board.refused("signature: it is not signed", config=config)
         assert "expand" not in board.events()
 
@@ -210,7 +219,7 @@ def test_an_image_that_was_given_up_is_made_again_without_a_download():
         esp32.reset()  # before it was confirmed
         state = board.saved()
         state["active"], state["previous"], state["trial"] = state["previous"], None, None
-        jsonfile.save(board.path + "/state.json", state)
+        json_file.save(board.path + "/state.json", state)
         client = board.client()
         board.push()
         board.spin(60, lambda: client.exiting)
@@ -261,7 +270,7 @@ def test_a_wrong_base_is_refused_before_anything_is_written():
     for base in (RESULT, BASE[:-1], b"", BASE[:700] + b"!" + BASE[701:]):
         with Board(patch(BASE, RESULT), base) as board:
             writes = []
-            with patched(files, make_room=lambda *_, seen=writes: seen.append(1)):
+            with patched(storage, make_room=lambda *_, seen=writes: seen.append(1)):
                 board.refused(WRONG)
             assert writes == [1]  # for the patch itself
 
@@ -385,7 +394,7 @@ def test_a_place_in_no_base():
     for move in (1, -1, 0x7FFFFFFF):
         for record in ((move, 0, [], b"abc"), (move, 1, [], b"")):
             with raises(OtaError, "its stream is damaged") as caught:
-                for _ in delta.pieces(io.BytesIO(group(record)), None, 0, 3):
+                for _ in delta_records.pieces(io.BytesIO(group(record)), None, 0, 3):
                     pass
             assert caught.value.reject
 
@@ -406,7 +415,7 @@ def test_a_flash_that_fails_is_no_verdict():
         def close(self):
             pass
 
-    for module, name in ((expand, "DeflateIO"), (prepare, "open_base")):
+    for module, name in ((patcher, "DeflateIO"), (patch_base, "open_base")):
         with Board(patch(BASE, RESULT)) as board:
             with patched(module, **{name: lambda *_: Failing()}):
                 board.start()
@@ -421,7 +430,7 @@ def test_no_memory_is_no_verdict():
         raise MemoryError("no room")
 
     with Board(patch(BASE, RESULT)) as board:
-        with patched(expand, DeflateIO=fails):
+        with patched(patcher, DeflateIO=fails):
             board.start()
             board.push()
             board.spin(60, lambda: board.finals())
@@ -453,7 +462,7 @@ def test_another_push_in_the_midst_of_it():
         board.spin(60, lambda: board.names() == ["0.1.bin", "0.2.bin", "0.2.new"])
         board.push(url="http://h/renewed")  # the same: goes on
         client.step()
-        assert client.job.phase == "expand" and client.next is None
+        assert client.job.phase == "patcher" and client.next is None
         board.data = compressed(RESULT)
         board.push()
         client.step()
@@ -485,16 +494,16 @@ def test_the_steps_are_bounded():
     """And in each the watchdog is fed, and the link has its turn."""
     big = bundle([("app.py", b"def main():\n    pass\n"), ("b", bytes(300000))], version="0.2")
     fed = []
-    with Board(compressed(big)) as board, patched(net, feed=lambda: fed.append(1)):
+    with Board(compressed(big)) as board, patched(guarded_socket, feed=lambda: fed.append(1)):
         client = board.start()
         board.push()
-        board.spin(60, lambda: client.job and client.job.phase == "expand")
+        board.spin(60, lambda: client.job and client.job.phase == "patcher")
         fed.clear()
         heard = client.link.step
         turns = []
         client.link.step = lambda: turns.append(1) or heard()
         steps = 0
-        while client.job and client.job.phase == "expand":
+        while client.job and client.job.phase == "patcher":
             client.step()
             steps += 1
         assert steps >= len(big) // 4096
@@ -583,9 +592,9 @@ def test_room_is_asked_for_while_the_base_is_closed():
         board.push()
         active = board.path + "/fw/0.1.bin"
         free = len(RESULT) // 4096 + 4
-        with Handles(active, free) as handles, patched(files, os=handles):
-            with patched(expand, once=importing(active)):
-                with patched(prepare, once=importing(active)):
+        with Handles(active, free) as handles, patched(storage, os=handles):
+            with patched(patcher, once=importing(active)):
+                with patched(patch_base, once=importing(active)):
                     board.spin(60, lambda: board.made.exiting or board.finals())
         assert board.finals() == [] and read_file(board.path + "/fw/0.2.new") == RESULT
         assert handles.asked >= 2 and handles.handles == []
@@ -629,7 +638,10 @@ def test_a_delta_fits_beside_its_base_on_a_real_littlefs():
             board.start()
             board.push()
             active = board.path + "/fw/0.1.bin"
-            with patched(expand, once=importing(active)), patched(prepare, once=importing(active)):
+            with (
+                patched(patcher, once=importing(active)),
+                patched(patch_base, once=importing(active)),
+            ):
                 board.spin(60, lambda: board.made.exiting or board.finals())
             assert board.finals() == [], board.finals()
             assert read_file(board.path + "/fw/0.2.new") == result
@@ -644,31 +656,31 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
         board.push()
         board.spin(60, lambda: board.made.exiting)
         assert board.names() == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.new"]
-    real = files.make_room
+    real = storage.make_room
 
     def lacking(target, *args):
-        with patched(files, _lacks=lambda *_: 0 if target.size < len(RESULT) else 7):
+        with patched(storage, _lacks=lambda *_: 0 if target.size < len(RESULT) else 7):
             real(target, *args)
 
     with Board(patch(BASE, RESULT)) as board:
-        with patched(files, make_room=lacking):
+        with patched(storage, make_room=lacking):
             board.refused("no room: 7 KiB more are needed", reject=False)
 
 
 def test_a_patch_in_the_place_of_the_previous_bundle_is_not_removed_for_room():
-    real = files.make_room
+    real = storage.make_room
     lacks = []
 
     def lacking(target, *args):
         if target.path[-4:] == ".new":
             lacks.extend((0, 7))  # the last one first
-        with patched(files, _lacks=lambda *_: lacks.pop() if lacks else 0):
+        with patched(storage, _lacks=lambda *_: lacks.pop() if lacks else 0):
             real(target, *args)
 
     with Board(patch(BASE, RESULT)) as board:
         board.start()
         board.made.state.previous = board.path + "/fw/0.2.bin"
-        with patched(files, make_room=lacking):
+        with patched(storage, make_room=lacking):
             board.push()
             board.spin(60, lambda: board.made.exiting)
         assert lacks == [] and board.names() == ["0.1.bin", "0.2.bin", "0.2.new"]
@@ -679,5 +691,5 @@ def test_a_module_is_loaded_for_it_and_dropped():
     import sys
 
     before = [name for name in sys.modules if name.startswith("ivota.")]
-    assert once("patch").MOST == 339
+    assert once("patch_header").MOST == 339
     assert [name for name in sys.modules if name.startswith("ivota.")] == before

@@ -4,7 +4,9 @@ from signed import firmware
 from targets import Slots, push_of
 from test_signed_update import Board
 
-from ivota import messages, once, staging
+from ivota import once, update_target
+from ivota import push as push_module
+from ivota.push import Push
 from support import data_of, tmp_dir
 
 
@@ -28,20 +30,20 @@ def test_a_target():
     push = push_of(data_of(20000))
     found = {"kind", "phase", "slot", "file", "position"}  # what each has from its class
     for name in found:
-        getattr(staging.Target, name)
+        getattr(update_target.Target, name)
     with tmp_dir() as path:
-        target = staging.Target()
-        staging.open_target(target, path + "/0.2", push)
+        target = update_target.Target()
+        update_target.open_target(target, path + "/0.2", push)
         target.file.close()
         found |= set(target.__dict__)
     with Slots() as store:
-        target = staging.Target()
-        slots = once("slots")
-        slots.find(target, store.path + "/0.2", push)
+        target = update_target.Target()
+        ota_slots = once("ota_slots")
+        ota_slots.find(target, store.path + "/0.2", push)
         assert target.kind is None
-        slots.begin(target, push, ())
+        ota_slots.begin(target, push, ())
         found |= set(target.__dict__)
-    assert found == listed(staging, "Target")
+    assert found == listed(update_target, "Target")
 
 
 def test_a_firmware():
@@ -50,5 +52,5 @@ def test_a_firmware():
         board.push()
         board.spin(20, lambda: board.got)
         push = board.got[0]
-        assert set(push.__dict__) == listed(messages, "Push")
-        assert made.state.sequence == 0 and messages.Push.sequence == 0
+        assert set(push.__dict__) == listed(push_module, "Push")
+        assert made.state.sequence == 0 and Push.sequence == 0

@@ -7,10 +7,10 @@ import os
 import vfs
 from targets import STORES, Target, digest, fill, push_of, saves
 
-from ivota import OtaError, files, jsonfile, staging
-from ivota.codes import FAILED, MISMATCH
-from ivota.files import file_stem, size_of
-from ivota.messages import Push
+from ivota import OtaError, json_file, storage, update_target
+from ivota.push import Push
+from ivota.result_codes import FAILED, MISMATCH
+from ivota.storage import file_stem, size_of
 from support import data_of, patched, raises, read_file, tmp_dir, write_file
 
 
@@ -123,7 +123,7 @@ def test_the_folder_is_made():
 
 def test_blocks_end_where_littlefs_ends_them():
     data = data_of(120000)
-    with tmp_dir() as path, patched(files, os=FakeOs()):
+    with tmp_dir() as path, patched(storage, os=FakeOs()):
         target = Target(path)
         target.open(push_of(data))
         assert fill(target, data, chunk=1436) == littlefs_ends(120000)
@@ -133,7 +133,7 @@ def test_blocks_end_where_littlefs_ends_them():
 def test_block_ends_of_other_sizes():
     data = data_of(20000)
     for block in (512, 1024, 2048):
-        with tmp_dir() as path, patched(files, os=FakeOs(block=block)):
+        with tmp_dir() as path, patched(storage, os=FakeOs(block=block)):
             target = Target(path)
             target.open(push_of(data))
             assert fill(target, data) == littlefs_ends(20000, block)
@@ -150,7 +150,7 @@ class FakeFat(FakeOs):
 def test_on_fat_blocks_are_whole_and_flushed_every_64_kib():
     data = data_of(150000)
     for cluster in (512, 4096, 32768):
-        with tmp_dir() as path, patched(files, os=FakeFat(block=cluster)):
+        with tmp_dir() as path, patched(storage, os=FakeFat(block=cluster)):
             target = Target(path)
             target.open(push_of(data))
             ends = fill(target, data, 140000)
@@ -169,7 +169,7 @@ def test_block_ends_after_a_resume_anywhere():
     data = data_of(30000)
     ends = littlefs_ends(30000)
     for start in (1, 4095, 4096, 4097, ends[1] - 1, ends[1], ends[2], 17777, 29999):
-        with tmp_dir() as path, patched(files, os=FakeOs()):
+        with tmp_dir() as path, patched(storage, os=FakeOs()):
             target = Target(path)
             target.open(push_of(data))
             fill(target, data, start)
@@ -187,11 +187,11 @@ def test_where_a_long_file_goes_on():
     ends = littlefs_ends(300000)
     for number in (15, 16, 17, 31, 32, 62, 63, 64, 65):
         for length in (ends[number] - 1, ends[number], ends[number] + 1):
-            with tmp_dir() as path, patched(files, os=FakeOs()):
+            with tmp_dir() as path, patched(storage, os=FakeOs()):
                 push = Push("0.2", "u", "0" * 32, 300000)
                 write_file(path + "/0.2.bin", bytes(length))
                 known = {"version": "0.2", "md5sum": push.md5, "file_size": 300000}
-                jsonfile.save(path + "/0.2.json", known)
+                json_file.save(path + "/0.2.json", known)
                 target = Target(path)
                 assert target.open(push) == length
                 assert target.room() == ends[number + (length >= ends[number])] - length
@@ -201,7 +201,7 @@ def test_where_a_long_file_goes_on():
 def test_room_never_passes_block_or_file():
     data = data_of(5000)
     for Store in STORES:
-        with Store() as store, patched(files, os=FakeOs()):
+        with Store() as store, patched(storage, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             assert target.room() == 4096
@@ -217,7 +217,7 @@ def test_room_never_passes_block_or_file():
 def test_a_block_is_on_flash_when_write_says_so():
     data = data_of(10000)
     for Store in STORES:
-        with Store() as store, patched(files, os=FakeOs()):
+        with Store() as store, patched(storage, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             while target.position < len(data):
@@ -237,7 +237,7 @@ def test_checkpoint_says_identity():
             target = store.target()
             push = push_of(data)
             target.open(push)
-            known = jsonfile.load(store.path + "/0.2.json", True)
+            known = json_file.load(store.path + "/0.2.json", True)
             assert known.pop("slot", None) == target.slot
             assert known == {
                 "version": "0.2",
@@ -256,7 +256,7 @@ def test_checkpoint_is_written_at_identity_change_and_orderly_stop_alone():
         assert saves(fill, target, data, 20000) == 0
         assert saves(digest, target) == 0
         assert saves(target.commit) == 1
-        assert jsonfile.load(path + "/0.2.json")["position"] == 20000
+        assert json_file.load(path + "/0.2.json")["position"] == 20000
         target = Target(path)
         assert saves(target.open, push_of(data)) == 0
         assert saves(target.commit) == 0
@@ -273,7 +273,7 @@ def test_the_length_decides_not_the_position():
             push = push_of(data)
             write_file(path + "/0.2.bin", data[:9000])
             known = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": said}
-            jsonfile.save(path + "/0.2.json", known)
+            json_file.save(path + "/0.2.json", known)
             target = Target(path)
             assert target.open(push) == 9000
             fill(target, data)
@@ -287,13 +287,13 @@ def test_a_checkpoint_without_a_position_can_be_committed():
     with tmp_dir() as path:
         push = push_of(data)
         write_file(path + "/0.2.bin", data[:9000])
-        jsonfile.save(
+        json_file.save(
             path + "/0.2.json", {"version": "0.2", "md5sum": push.md5, "file_size": 20000}
         )
         target = Target(path)
         assert target.open(push) == 9000
         target.commit()
-        assert jsonfile.load(path + "/0.2.json")["position"] == 9000
+        assert json_file.load(path + "/0.2.json")["position"] == 9000
 
 
 def test_the_url_is_not_identity():
@@ -337,7 +337,7 @@ def test_same_version_with_new_content_starts_afresh():
             target.commit()
             target = store.target()
             assert target.open(push_of(new)) == 0
-            assert jsonfile.load(store.path + "/0.2.json")["md5sum"] == push_of(new).md5
+            assert json_file.load(store.path + "/0.2.json")["md5sum"] == push_of(new).md5
             fill(target, new)
             digest(target)
             target.finish()
@@ -406,11 +406,11 @@ def test_the_checkpoint_of_a_slot_is_no_files():
     data = data_of(20000)
     known = {"version": "0.2", "md5sum": push_of(data).md5, "file_size": 20000, "position": 8192}
     with tmp_dir() as path:
-        jsonfile.save(path + "/0.2.json", dict(known, slot="ota_1"))
+        json_file.save(path + "/0.2.json", dict(known, slot="ota_1"))
         target = Target(path)
         assert target.open(push_of(data)) == 0
         target.close()
-        assert jsonfile.load(path + "/0.2.json") == dict(known, position=0)
+        assert json_file.load(path + "/0.2.json") == dict(known, position=0)
 
 
 def test_longer_than_announced_starts_afresh():
@@ -418,7 +418,7 @@ def test_longer_than_announced_starts_afresh():
     with tmp_dir() as path:
         push = push_of(data)
         write_file(path + "/0.2.bin", data + b"x")
-        jsonfile.save(
+        json_file.save(
             path + "/0.2.json",
             {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20001},
         )
@@ -471,7 +471,7 @@ def test_stale_files_go_kept_ones_stay():
 
 def test_a_resume_removes_nothing():
     data = data_of(1000)
-    with tmp_dir() as path, patched(files, os=FakeOs(free=0)) as module:
+    with tmp_dir() as path, patched(storage, os=FakeOs(free=0)) as module:
         module.os.free = 100
         target = Target(path, path + "/0.1.bin")
         target.open(push_of(data))
@@ -494,7 +494,7 @@ def test_the_spare_goes_only_for_room():
 
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.1.bin", b"keep")
-        with patched(files, os=Tight()):
+        with patched(storage, os=Tight()):
             target = Target(path, path + "/0.1.bin", path + "/0.0.bin")
             target.open(Push("0.2", "u", "0" * 32, 400000))
             target.close()
@@ -504,7 +504,7 @@ def test_the_spare_goes_only_for_room():
 def test_no_room_says_how_much():
     data = data_of(100)
     push = Push("0.2", "u", "0" * 32, 708482)
-    with tmp_dir() as path, patched(files, os=FakeOs(free=100)):
+    with tmp_dir() as path, patched(storage, os=FakeOs(free=100)):
         write_file(path + "/0.1.bin", data)
         target = Target(path, path + "/0.1.bin")
         with raises(OtaError, "no room") as caught:
@@ -521,7 +521,7 @@ def test_no_room_says_how_much():
 
 def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
     for free, fits in ((1005, False), (1006, True)):
-        with tmp_dir() as path, patched(files, os=FakeOs(free)):
+        with tmp_dir() as path, patched(storage, os=FakeOs(free)):
             target = Target(path)
             push = Push("0.2", "u", "0" * 32, 1000 * 4096)
             if fits:
@@ -535,7 +535,7 @@ def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
 def test_a_whole_file_needs_no_room_once_more():
     """The power went after the checkpoint was removed, before the firmware was handed over."""
     data = data_of(20000)
-    with tmp_dir() as path, patched(files, os=FakeOs(free=1)):
+    with tmp_dir() as path, patched(storage, os=FakeOs(free=1)):
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.2.bin", data)
         target = Target(path, None, path + "/0.0.bin")
@@ -561,7 +561,7 @@ class Gc:
 
 def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
-    with tmp_dir() as path, patched(files, os=FakeOs()), patched(staging, gc=Gc(20000)):
+    with tmp_dir() as path, patched(storage, os=FakeOs()), patched(update_target, gc=Gc(20000)):
         target = Target(path)
         target.open(push_of(data))
         assert len(target.buffer) == 512
@@ -583,7 +583,7 @@ def test_check_takes_steps_and_only_what_is_durable():
 
 def test_where_the_heap_has_room_the_buffer_is_a_block():
     data = data_of(20000)
-    with tmp_dir() as path, patched(files, os=FakeOs()), patched(staging, gc=Gc(60000)):
+    with tmp_dir() as path, patched(storage, os=FakeOs()), patched(update_target, gc=Gc(60000)):
         target = Target(path)
         target.open(push_of(data))
         assert len(target.buffer) == 4096
@@ -603,14 +603,14 @@ def test_room_that_is_in_pieces_takes_a_small_buffer():
             raise MemoryError
         return bytearray(size)
 
-    staging.bytearray = pieces  # before the builtin one
+    update_target.bytearray = pieces  # before the builtin one
     try:
-        with tmp_dir() as path, patched(staging, gc=Gc(60000)):
+        with tmp_dir() as path, patched(update_target, gc=Gc(60000)):
             target = Target(path)
             target.open(push_of(data_of(5000)))
             assert target.chunk == len(target.buffer) == 512
     finally:
-        del staging.bytearray
+        del update_target.bytearray
 
 
 def test_a_prefix_from_before_is_read_again_in_steps():

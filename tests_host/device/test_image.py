@@ -7,7 +7,7 @@ from bundles import bundle
 from clientworld import World, push_of
 from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 
-from ivota import OtaError, jsonfile, once, outcome
+from ivota import OtaError, failure_log, json_file, once
 from ivota import trial as trials
 from support import patched, raises, read_file, write_file
 
@@ -24,14 +24,14 @@ class Board(World):
         World.__init__(self, esp32=esp32, data=data or image_of(size, chip))
 
     def saved(self):
-        return jsonfile.load(self.path + "/state.json") or {}
+        return json_file.load(self.path + "/state.json") or {}
 
     def names(self):
         """What lies in the folder; nothing where there is none."""
         return sorted(os.listdir(self.path + "/fw")) if "fw" in os.listdir(self.path) else []
 
     def known(self):
-        return jsonfile.load(self.path + "/fw/0.2.json")
+        return json_file.load(self.path + "/fw/0.2.json")
 
     def boot(self, booted=True, **more):
         """Reset: what the boot loader and boot.py do, and a client; unless it dies before."""
@@ -46,7 +46,7 @@ class Board(World):
                     state["ended"] = dict(trial, why=BACK, reject=False)
                 state["active"], state["previous"] = state.get("previous"), None
                 state["trial"] = None
-            jsonfile.save(self.path + "/state.json", state)
+            json_file.save(self.path + "/state.json", state)
         if booted:
             version = "0.1" if self.esp32.running == self.first else "0.2"
             return self.client(**dict({"version": version}, **more))
@@ -62,7 +62,7 @@ class Board(World):
 
 def test_a_whole_update():
     with Board() as board:
-        jsonfile.save(
+        json_file.save(
             board.path + "/state.json", {"active": "/x/0.1.bin", "previous": "/x/0.0.bin"}
         )
         board.install()
@@ -133,7 +133,7 @@ def test_a_cut_before_the_image_was_marked_is_a_failure():
         assert board.esp32.running == "ota_0"
         board.spin(1)
         assert board.finals() == [("fail", "-5", BACK)]
-        assert outcome.reason(board.state, board.saved()["failures"][0]) is None
+        assert failure_log.reason(board.state, board.saved()["failures"][0]) is None
         # It is whole still, and does not come again.
         board.push()
         board.spin(30, lambda: board.made.exiting)
@@ -175,7 +175,7 @@ def test_what_boot_py_has_not_seen_is_seen():
     with Board() as board:
         trial = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "slot": "ota_1"}
         trial["provisional"] = '{"type": "done"}'
-        jsonfile.save(board.path + "/state.json", {"trial": trial, "starts": 1})
+        json_file.save(board.path + "/state.json", {"trial": trial, "starts": 1})
         board.client()
         board.spin(1)
         assert board.finals() == [("fail", "-5", BACK)]
@@ -252,7 +252,7 @@ def test_an_image_that_never_ran_is_tried_ten_times():
 
 def test_a_cut_before_set_boot_leaves_no_trace_but_the_slot():
     with Board() as board:
-        jsonfile.save(board.path + "/state.json", {"active": "/x/0.1.bin"})
+        json_file.save(board.path + "/state.json", {"active": "/x/0.1.bin"})
         client = board.client()
 
         def cut(*_):
@@ -278,7 +278,7 @@ def test_a_cut_before_set_boot_leaves_no_trace_but_the_slot():
 
 def test_an_image_that_can_not_be_booted_changes_nothing():
     with Board() as board:
-        jsonfile.save(
+        json_file.save(
             board.path + "/state.json", {"active": "/x/0.1.bin", "previous": "/x/0.0.bin"}
         )
         board.client()
@@ -331,7 +331,7 @@ def test_a_delta_makes_no_image_that_no_slot_starts():
         board.install()
         board.esp32.slots["ota_1"][32] = 0
         with raises(OtaError, "whole flash"):
-            once("image").examine(board.state, "0" * 32)
+            once("boot_image").examine(board.state, "0" * 32)
 
 
 def test_on_a_board_of_that_chip_it_is_fine():
@@ -416,7 +416,7 @@ def test_a_file_that_began_as_an_image_is_begun_anew_by_what_is_none():
         write_file(board.path + "/fw/0.2.bin", b"\xe9\1\2")
         push = json.loads(push_of(data))
         known = {key: push[key] for key in ("version", "md5sum", "file_size")}
-        jsonfile.save(board.path + "/fw/0.2.json", known)
+        json_file.save(board.path + "/fw/0.2.json", known)
         board.install()
         assert [offset for _, offset, _ in board.requests] == [0]
         assert read_file(board.path + "/fw/0.2.bin") == data
@@ -532,7 +532,7 @@ def test_what_runs_and_what_ran_stay_in_the_folder():
         os.mkdir(fw)
         for name in ("0.0.bin", "0.1.bin", "0.9.bin"):
             write_file(fw + "/" + name, b"x")
-        jsonfile.save(
+        json_file.save(
             board.path + "/state.json", {"active": fw + "/0.1.bin", "previous": fw + "/0.0.bin"}
         )
         board.install()

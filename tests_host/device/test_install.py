@@ -5,9 +5,9 @@ import os
 from bundles import FOLDER, bundle, facts, file, image, named, tree
 
 from ivota import OtaError
+from ivota.activation import Installer
 from ivota.bundle_check import examine_bundle
-from ivota.codes import FAILED
-from ivota.install import Installer
+from ivota.result_codes import FAILED
 from ivota.state import load
 from support import raises, tmp_dir, write_file
 

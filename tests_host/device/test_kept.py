@@ -5,7 +5,7 @@ import os
 
 import vfs
 
-from ivota import aliyun, jsonfile, kept, messages, net, startup
+from ivota import aliyun, config_backup, guarded_socket, json_file, startup, tencent
 from ivota.config import check
 from ivota.state import load
 from support import Clock, installed, patched, raises, read_file, tmp_dir, write_file
@@ -37,7 +37,7 @@ class FakeClient:
 
     def __init__(self, config=None):
         self.config = config or check(GOOD)
-        self.dialect = messages
+        self.dialect = tencent
         self.link = FakeLink()
         self.state = load("/nowhere")
         self.said = []
@@ -60,7 +60,7 @@ class Board:
         self.config = path + "/ivota.json"
         self.kept = path + "/ivota-kept.json"
         self._patch = patched(
-            kept, GIVEN=self.config, KEPT=self.kept, BUNDLE=path + "/bundle", os=self
+            config_backup, GIVEN=self.config, KEPT=self.kept, BUNDLE=path + "/bundle", os=self
         )
         self._patch.__enter__()
         self.write(self._config)
@@ -84,11 +84,11 @@ class Board:
 
     def usable(self):
         self.said = []
-        return kept.usable(self.log)
+        return config_backup.usable(self.log)
 
     def watch(self, client=None):
         paths, more = self.usable()
-        return kept.ConfigTrial(client or FakeClient(), paths, *more)
+        return config_backup.ConfigTrial(client or FakeClient(), paths, *more)
 
     def reach(self):
         """The configuration that is there reaches the cloud."""
@@ -99,7 +99,7 @@ class Board:
 
 
 def host(path):
-    return kept.read(path)[0]["mqtt"]["host"]
+    return config_backup.read(path)[0]["mqtt"]["host"]
 
 
 def test_what_reached_the_cloud_is_kept():
@@ -108,7 +108,7 @@ def test_what_reached_the_cloud_is_kept():
         assert paths == [board.config] and watch
         assert not board.said
         board.reach()
-        assert kept.read(board.kept) == (GOOD,)
+        assert config_backup.read(board.kept) == (GOOD,)
         # The same again costs nothing more.
         before = read_file(board.kept)
         assert board.usable() == ([board.config], None)
@@ -116,7 +116,7 @@ def test_what_reached_the_cloud_is_kept():
 
 
 def test_nothing_is_kept_before_the_cloud_is_reached():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(config_backup) as clock:
         client = FakeClient()
         link = client.link
         watch = board.watch(client)
@@ -169,20 +169,20 @@ def test_one_that_does_not_fit_the_heap():
         whole = read_file(board.kept)
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "new"}))
-        real = jsonfile.load
+        real = json_file.load
 
         def load(path, ours=False):
             if path == board.config:
                 raise MemoryError
             return real(path, ours)
 
-        with patched(jsonfile, load=load):
+        with patched(json_file, load=load):
             assert board.usable()[0] == [board.kept]
             assert board.said == ["config_refused"]
         client = FakeClient()
         watch = board.watch(client)
         watch.acked = True
-        with patched(jsonfile, load=load):
+        with patched(json_file, load=load):
             assert watch.step(True) is None
         assert client.said == ["flash"]
         assert read_file(board.kept) == whole
@@ -207,7 +207,7 @@ def test_a_damaged_copy_is_none():
             write_file(board.kept, whole[:n] + bytes([whole[n] ^ 8]) + whole[n + 1 :])
             assert board.usable()[0] == [board.config] and not board.said
         board.reach()
-        assert kept.read(board.kept) == (dict(GOOD, device_name="e"),)
+        assert config_backup.read(board.kept) == (dict(GOOD, device_name="e"),)
 
 
 def test_a_new_one_comes_first_and_is_kept_when_it_works():
@@ -218,7 +218,7 @@ def test_a_new_one_comes_first_and_is_kept_when_it_works():
         board.write(new)
         assert board.usable()[0] == [board.config, board.kept]
         board.reach()
-        assert kept.read(board.kept) == (new,)
+        assert config_backup.read(board.kept) == (new,)
         assert board.usable() == ([board.config], None)
 
 
@@ -261,7 +261,7 @@ def turns(board, client, watch, clock, ms):
 
 def test_each_is_tried_in_turn():
     first = dict(GOOD, trial={"limit_s": 50})
-    with Board(first) as board, Clock().put_into(kept) as clock:
+    with Board(first) as board, Clock().put_into(config_backup) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "wrong"}, trial={"limit_s": 0}))
@@ -275,7 +275,10 @@ def test_each_is_tried_in_turn():
 
 
 def test_the_other_one_is_tried_after_a_day_at_most():
-    with Board(dict(GOOD, trial={"limit_s": 500000})) as board, Clock().put_into(kept) as clock:
+    with (
+        Board(dict(GOOD, trial={"limit_s": 500000})) as board,
+        Clock().put_into(config_backup) as clock,
+    ):
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "wrong"}))
@@ -285,7 +288,7 @@ def test_the_other_one_is_tried_after_a_day_at_most():
 
 
 def test_what_is_tried_speaks_its_own_dialect():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(config_backup) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, dialect="aliyun"))
@@ -297,7 +300,7 @@ def test_what_is_tried_speaks_its_own_dialect():
             clock.advance_ms(600001)
             watch.step(True)
             spoken.append(client.dialect)
-        assert spoken == [messages, aliyun]
+        assert spoken == [tencent, aliyun]
 
 
 class Radio:
@@ -344,7 +347,7 @@ def test_what_is_tried_is_tried_on_its_own_network():
         (home, dict(home, mqtt={"host": "wrong"}), "home", "home", 0),
         (GOOD, guests, "guests", "guests", 0),  # whoever joins it, we do not
     ):
-        with Board(before) as board, Clock().put_into(kept) as clock:
+        with Board(before) as board, Clock().put_into(config_backup) as clock:
             board.reach()
             board.time += 1
             board.write(given)
@@ -353,15 +356,18 @@ def test_what_is_tried_is_tried_on_its_own_network():
             radio = Radio(joined)
             clock.advance_ms(600001)
             with installed("network", radio), patched(startup, network=radio):
-                with patched(net, online=net.online):
+                with patched(guarded_socket, online=guarded_socket.online):
                     watch.step(True)
                     for _ in range(3):
-                        online = net.online()
+                        online = guarded_socket.online()
                     assert online and radio.joined == finally_on and radio.joins == joins
 
 
 def test_a_port_without_a_network_module_has_none_to_leave():
-    with Board(dict(GOOD, wifi={"ssid": "home"})) as board, Clock().put_into(kept) as clock:
+    with (
+        Board(dict(GOOD, wifi={"ssid": "home"})) as board,
+        Clock().put_into(config_backup) as clock,
+    ):
         board.reach()
         board.time += 1
         board.write(dict(GOOD, wifi={"ssid": "guests"}))
@@ -374,7 +380,7 @@ def test_a_port_without_a_network_module_has_none_to_leave():
 
 
 def test_the_one_that_is_tried_second_is_not_kept_again():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(config_backup) as clock:
         board.reach()
         before = read_file(board.kept)
         board.time += 1
@@ -390,7 +396,7 @@ def test_the_one_that_is_tried_second_is_not_kept_again():
 
 
 def test_no_turn_in_the_midst_of_an_update():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(config_backup) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "other"}))
@@ -431,7 +437,7 @@ def test_a_cloud_that_answers_has_to_answer_another_identity():
         assert watch.step(True) is watch
         watch.answered = True
         assert watch.step(True) is None
-        assert kept.read(board.kept)[0]["device_name"] == "e"
+        assert config_backup.read(board.kept)[0]["device_name"] == "e"
 
 
 def test_another_cloud_may_be_one_that_never_answers():
@@ -446,9 +452,9 @@ def test_another_cloud_may_be_one_that_never_answers():
             watch = board.watch(client)
             watch.acked = True
             assert watch.step(True) is None
-            assert kept.read(board.kept)[0] == dict(GOOD, **changed)
+            assert config_backup.read(board.kept)[0] == dict(GOOD, **changed)
             # What the other cloud did says nothing of this one.
-            assert jsonfile.load(client.state.path) == {} and not client.state.answered
+            assert json_file.load(client.state.path) == {} and not client.state.answered
 
 
 def test_an_operator_may_do_without_the_answer():
@@ -466,7 +472,7 @@ def test_an_operator_may_do_without_the_answer():
 
 
 def test_what_the_first_one_was_told_says_nothing_of_the_second():
-    with Board() as board, Clock().put_into(kept) as clock:
+    with Board() as board, Clock().put_into(config_backup) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, device_name="e"))
@@ -483,9 +489,9 @@ def test_what_a_bundle_overrides_is_not_kept():
     with Board() as board:
         write_file(board.path + "/bundle", b'{"mqtt": {"host": "its-own"}}')
         board.reach()
-        assert kept.read(board.kept) == (GOOD, {"mqtt": {"host": "its-own"}})
+        assert config_backup.read(board.kept) == (GOOD, {"mqtt": {"host": "its-own"}})
         os.remove(board.path + "/bundle")
-        assert kept.read(board.kept) == (GOOD,)
+        assert config_backup.read(board.kept) == (GOOD,)
 
 
 def test_the_time_of_a_file_on_littlefs_is_of_its_last_write():

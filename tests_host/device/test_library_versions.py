@@ -16,8 +16,8 @@ from doubles.fakesocket import CLOSED, Network
 from webserver import Transfer
 
 import ivota
-from ivota import OtaError, dial, link, net, transfer
-from ivota.messages import Push
+from ivota import OtaError, guarded_socket, http_range, mqtt_connect, mqtt_session
+from ivota.push import Push
 from support import installed, patched, raises
 
 UMQTT = (umqtt.simple, umqtt_1_6_0, umqtt_1_7_0, umqtt_1_8_0)
@@ -53,10 +53,10 @@ class World:
 
     def __enter__(self):
         self._patch = patched(
-            net, socket=self.network, select=self.network, errno=self.network.errno
+            guarded_socket, socket=self.network, select=self.network, errno=self.network.errno
         )
         self._patch.__enter__()
-        self.network.clock.put_into(net, link, ivota)
+        self.network.clock.put_into(guarded_socket, mqtt_session, ivota)
         return self.network
 
     def __exit__(self, *exc):
@@ -100,7 +100,7 @@ def make():
         "retry": {"first_s": 1, "most_s": 1},
         "topics": {"update": TOPIC},
     }
-    made = link.Link(config, owner)
+    made = mqtt_session.Link(config, owner)
     return made, owner
 
 
@@ -111,7 +111,7 @@ def settle(made):
 
 def test_a_session_on_every_umqtt():
     for library in UMQTT:
-        with patched(dial, umqtt=library), World([CONNACK, SUBACK]) as network:
+        with patched(mqtt_connect, umqtt=library), World([CONNACK, SUBACK]) as network:
             made, owner = make()
             settle(made)
             assert made.up and made._stream.used and made._client.sock is made._stream
@@ -136,7 +136,7 @@ def test_a_session_on_every_umqtt():
 
 def test_packet_ids_stay_in_range_on_every_umqtt():
     for library in UMQTT:
-        with patched(dial, umqtt=library), World([CONNACK, SUBACK]) as network:
+        with patched(mqtt_connect, umqtt=library), World([CONNACK, SUBACK]) as network:
             made, owner = make()
             settle(made)
             made._client.pid = 64990
@@ -160,7 +160,7 @@ def test_no_version_waits_longer_than_its_deadline():
             [CONNACK, SUBACK, b"\xd0"],
             [CONNACK, SUBACK, b"\x30"] + [400, b"\xff"] * 100,
         ):
-            with patched(dial, umqtt=library), World(script) as network:
+            with patched(mqtt_connect, umqtt=library), World(script) as network:
                 made, owner = make()
                 start = network.clock.now_ms()
                 while not owner.lost:
@@ -175,7 +175,7 @@ def test_no_version_waits_longer_than_its_deadline():
 def test_what_any_umqtt_raises_is_a_lost_link():
     for library in UMQTT:
         for script in ([CLOSED], [b"\x20\x02\0\x05"], [b"\xd0\0\0\0"], [CONNACK, SUBACK, CLOSED]):
-            with patched(dial, umqtt=library), World(script, [CONNACK, SUBACK]) as network:
+            with patched(mqtt_connect, umqtt=library), World(script, [CONNACK, SUBACK]) as network:
                 made, owner = make()
                 for _ in range(10):
                     made.step()
@@ -186,7 +186,7 @@ def test_what_any_umqtt_raises_is_a_lost_link():
 def test_an_answer_on_every_requests():
     push = Push("2", "http://files:81/f?a=b", "0" * 32, 200)
     for library in REQUESTS:
-        with patched(transfer, requests=library), World([PARTIAL + BODY[100:]]) as network:
+        with patched(http_range, requests=library), World([PARTIAL + BODY[100:]]) as network:
             made = Transfer(push, 100, HTTP)
             assert made.skip == 0 and made.etag == '"e"'
             assert made.stream.raw is network.sockets[0]
@@ -266,7 +266,7 @@ def test_the_same_request_and_the_same_outcome_on_every_requests():
         if isinstance(script, bytes):
             script = [script, CLOSED]
         for library in REQUESTS:
-            with patched(transfer, requests=library), World(script) as network:
+            with patched(http_range, requests=library), World(script) as network:
                 with installed("errno", network.errno):
                     found = outcome(push)
                 assert found == expected, (library.__version__, script, found)
@@ -311,7 +311,7 @@ def test_a_location_may_be_as_long_as_a_pushed_url():
     push = Push("2", "http://files/f", "0" * 32, 200)
     place = b"http://other/" + b"x" * 4083
     for library in REQUESTS:
-        with patched(transfer, requests=library):
+        with patched(http_range, requests=library):
             with World(
                 [b"HTTP/1.1 307 X\r\nLocation: " + place + b"\r\n\r\n"], [PARTIAL]
             ) as network:
@@ -328,7 +328,7 @@ def test_a_redirect_is_ours_to_follow_on_every_requests():
     for library in REQUESTS:
         for place in (b"http://other/g", b"/g"):
             moved = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n\r\n"
-            with patched(transfer, requests=library), World([moved], [PARTIAL]) as network:
+            with patched(http_range, requests=library), World([moved], [PARTIAL]) as network:
                 first = Transfer(push, 100, HTTP)
                 Transfer(push, 100, HTTP, to=first.url)
                 host = "other" if b"other" in place else "files"
@@ -347,7 +347,7 @@ def test_no_answer_keeps_any_requests_longer_than_its_deadline():
             [b"HTTP/1.1 200 OK\r\n"] + [400, b"X: y\r\n"] * 100,
             [b"HTTP/1.1 302 Found\r\nLocation: http://other/\r\n\r\n"],
         ):
-            with patched(transfer, requests=library), World(script, []) as network:
+            with patched(http_range, requests=library), World(script, []) as network:
                 start = network.clock.now_ms()
                 with raises(OtaError) as caught:
                     made = Transfer(push, 100, HTTP)
@@ -363,7 +363,7 @@ class Bypass:
     socket = None
 
     def __init__(self, library):
-        self.socket = net.socket
+        self.socket = guarded_socket.socket
         self.MQTTClient = getattr(library, "MQTTClient", None)
         self.request = getattr(library, "request", None)
 
@@ -372,7 +372,7 @@ def test_a_umqtt_that_bypasses_the_guard_is_refused():
     for library in UMQTT:
         with World([], [CONNACK, SUBACK]) as network:
             name = "socket" if hasattr(library, "socket") else "usocket"
-            with patched(dial, umqtt=Bypass(library)), patched(library, **{name: network}):
+            with patched(mqtt_connect, umqtt=Bypass(library)), patched(library, **{name: network}):
                 made, owner = make()
                 made.step()
                 assert len(network.sockets) == 2 and owner.lost and not made.up
@@ -384,7 +384,10 @@ def test_a_requests_that_bypasses_the_guard_is_refused():
     for library in REQUESTS:
         with World([], [PARTIAL]) as network:
             name = "socket" if hasattr(library, "socket") else "usocket"
-            with patched(transfer, requests=Bypass(library)), patched(library, **{name: network}):
+            with (
+                patched(http_range, requests=Bypass(library)),
+                patched(library, **{name: network}),
+            ):
                 with raises(OtaError) as caught:
                     Transfer(push, 100, HTTP)
                 assert "a connection of its own" in str(caught.value)

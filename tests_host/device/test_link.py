@@ -5,8 +5,8 @@ import sys
 import umqtt.simple as umqtt
 from broker import Network, frame, message, text
 
-from ivota import net
-from ivota.link import Link
+from ivota import guarded_socket
+from ivota.mqtt_session import Link
 from support import Listener, patched, wait_until
 
 TOPIC = "$ota/update/P/d"
@@ -717,7 +717,7 @@ def test_a_library_with_a_socket_of_its_own_is_refused():
 
 def test_a_session_has_a_umqtt_of_its_own_and_keeps_what_it_needs():
     """Of one that the application has loaded nothing is missing afterwards."""
-    names = ("umqtt.simple", "umqtt", "ivota.dial")
+    names = ("umqtt.simple", "umqtt", "ivota.mqtt_connect")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
         with Network() as network:
@@ -733,13 +733,13 @@ def test_a_session_has_a_umqtt_of_its_own_and_keeps_what_it_needs():
             run_for(network, link, 70)
             assert network.sock.packets[-1][0] == 0xC0
             link.close()
-            sys.modules.pop("ivota.dial", None)
+            sys.modules.pop("ivota.mqtt_connect", None)
             settle(link)
             assert link.up and type(link._client) is not first
             link.close()
             import umqtt.simple as application
 
-            sys.modules.pop("ivota.dial", None)
+            sys.modules.pop("ivota.mqtt_connect", None)
             settle(link)
             assert link.up and isinstance(link._client, application.MQTTClient)
             assert application.MQTTClient.connect
@@ -787,7 +787,7 @@ def test_on_real_sockets():
     with Listener() as server:
         pump = Pump(server)
         link = make(port=server.port)
-        with patched(net, feed=pump):
+        with patched(guarded_socket, feed=pump):
             assert link.step()
         pump.sock.write(b"\x90\x03\0\x01\x01" + message(TOPIC, b"hello", 1, 5))
         wait_until(lambda: link.step() and link.owner.messages)

@@ -10,7 +10,7 @@ import sys
 import vfs
 from bundles import bundle, sealed
 
-from ivota import jsonfile
+from ivota import json_file
 from support import installed, raises, read_file, tmp_dir, write_file
 
 HERE = __file__.rsplit("/", 1)[0]
@@ -80,7 +80,7 @@ def start(
             write_file(folder + "/b.bin", bundle_of("previous", previous))
             kept["previous"] = folder + "/b.bin"
             kept["sums"] = {folder + "/b.bin": sum}
-        jsonfile.save(folder + "/state", kept)
+        json_file.save(folder + "/state", kept)
         source = read_file(BUNDLEFS)
         assert source.count(b'"/ivota-state.json"') == 1
         source = source.replace(b'"/ivota-state.json"', repr(folder + "/state").encode())
@@ -102,7 +102,7 @@ def start(
         except Reset:
             ran.names.append("reset")
         finally:
-            ran.trial = (jsonfile.load(folder + "/state") or {}).get("trial")
+            ran.trial = (json_file.load(folder + "/state") or {}).get("trial")
             forget()
             if "/app" in sys.path:
                 vfs.umount("/app")

@@ -2,8 +2,8 @@
 
 import json
 
-from ivota import OtaError, messages, pushes
-from ivota.codes import FAILED
+from ivota import OtaError, push_parser, tencent
+from ivota.result_codes import FAILED
 from support import raises
 
 PUSH = {
@@ -19,26 +19,26 @@ PUSH = {
 def push(**changed):
     message = dict(PUSH)
     message.update(changed)
-    return pushes.read(json.dumps(message).encode())
+    return push_parser.read(json.dumps(message).encode())
 
 
 def refused(payload, part):
     with raises(OtaError, part) as caught:
-        pushes.read(payload)
+        push_parser.read(payload)
     assert caught.value.code == FAILED
     assert not caught.value.again
     return caught.value
 
 
 def test_report_version():
-    assert json.loads(messages.report_version("0.1")) == {
+    assert json.loads(tencent.report_version("0.1")) == {
         "type": "report_version",
         "report": {"version": "0.1"},
     }
 
 
 def test_downloading_sends_strings():
-    text = messages.report_progress("downloading", "0.2", 10)
+    text = tencent.report_progress("downloading", "0.2", 10)
     assert json.loads(text) == {
         "type": "report_progress",
         "report": {
@@ -54,20 +54,20 @@ def test_downloading_sends_strings():
 
 
 def test_percent_zero_is_sent():
-    progress = json.loads(messages.report_progress("downloading", "0.2", 0))["report"]["progress"]
+    progress = json.loads(tencent.report_progress("downloading", "0.2", 0))["report"]["progress"]
     assert progress["percent"] == "0"
 
 
 def test_other_states_have_no_percent():
     for state in ("burning", "done"):
-        assert json.loads(messages.report_progress(state, "0.2"))["report"] == {
+        assert json.loads(tencent.report_progress(state, "0.2"))["report"] == {
             "progress": {"state": state, "result_code": "0", "result_msg": ""},
             "version": "0.2",
         }
 
 
 def test_fail_carries_code_and_words():
-    text = messages.report_progress("fail", "0.2", None, -1, "time_out")
+    text = tencent.report_progress("fail", "0.2", None, -1, "time_out")
     assert json.loads(text)["report"] == {
         "progress": {"state": "fail", "result_code": "-1", "result_msg": "time_out"},
         "version": "0.2",
@@ -75,7 +75,7 @@ def test_fail_carries_code_and_words():
 
 
 def test_echo_stands_beside_version():
-    text = messages.report_progress("done", "0.2", echo={"fw_type": "mcu", "task_id": 7})
+    text = tencent.report_progress("done", "0.2", echo={"fw_type": "mcu", "task_id": 7})
     report = json.loads(text)["report"]
     assert report["fw_type"] == "mcu"
     assert report["task_id"] == 7
@@ -83,7 +83,7 @@ def test_echo_stands_beside_version():
 
 
 def test_text_is_escaped():
-    text = messages.report_progress("fail", '0."2', None, -5, 'a "b"\n\\c')
+    text = tencent.report_progress("fail", '0."2', None, -5, 'a "b"\n\\c')
     assert json.loads(text)["report"]["progress"]["result_msg"] == 'a "b"\n\\c'
     assert json.loads(text)["report"]["version"] == '0."2'
 
@@ -98,8 +98,8 @@ def test_a_push():
 
 
 def test_str_and_bytes_are_taken():
-    assert pushes.read(json.dumps(PUSH)).version == "0.2"
-    assert pushes.read(bytearray(json.dumps(PUSH).encode())).version == "0.2"
+    assert push_parser.read(json.dumps(PUSH)).version == "0.2"
+    assert push_parser.read(bytearray(json.dumps(PUSH).encode())).version == "0.2"
 
 
 def test_md5_may_be_upper_case():
@@ -109,7 +109,7 @@ def test_md5_may_be_upper_case():
 def test_user_defined_is_optional():
     message = dict(PUSH)
     del message["user_defined"]
-    assert pushes.read(json.dumps(message)).size == 708482
+    assert push_parser.read(json.dumps(message)).size == 708482
 
 
 def test_newer_fields_are_echoed_unknown_ones_not():
@@ -135,7 +135,7 @@ def test_half_a_surrogate_pair_is_not_echoed():
     payload = json.dumps(dict(PUSH, fw_type="A", task_id="B")).replace('"A"', '"x\\ud800"')
     for half in ("\\udfff", "\\ud800x"):
         try:
-            found = pushes.read(payload.replace('"B"', '"%s"' % half))
+            found = push_parser.read(payload.replace('"B"', '"%s"' % half))
         except ValueError:
             continue
         assert found.echo == {}
@@ -153,9 +153,9 @@ def test_identity_is_not_the_url():
 def test_other_messages_are_not_for_us():
     answer = {"type": "report_version_rsp", "result_code": 0, "result_msg": "success"}
     for message in (answer, {}, {"type": "other"}, {"type": None}, {"type": ["x"]}, {"type": 1}):
-        assert pushes.read(json.dumps(message)) is None
+        assert push_parser.read(json.dumps(message)) is None
     for payload in (b"[]", b"1", b'"update_firmware"', b"null", b"true", b"1.5"):
-        assert pushes.read(payload) is None
+        assert push_parser.read(payload) is None
 
 
 def test_not_json_is_a_value_error():
@@ -169,14 +169,14 @@ def test_not_json_is_a_value_error():
         b"\xff",
     ):
         with raises(ValueError):
-            pushes.read(payload)
+            push_parser.read(payload)
 
 
 def test_what_a_lenient_parser_takes_is_still_checked():
     # MicroPython's parser overlooks a missing colon or comma; that of 1.25 a missing end.
     for payload in (b"{", b"{]", b'{"type"}', b'{"type": "update_firmware" "version" "1"}'):
         try:
-            assert pushes.read(payload) is None
+            assert push_parser.read(payload) is None
         except (ValueError, OtaError):
             pass
 
@@ -223,7 +223,7 @@ def test_surrogates_go_no_further():
     for half in ("\\ud800", "\\udfff", "0.2\\udc80"):
         payload = json.dumps(PUSH).replace("0.2", half, 1).encode()
         try:
-            pushes.read(payload)
+            push_parser.read(payload)
         except (ValueError, OtaError):
             continue
         raise AssertionError("taken: " + half)
@@ -236,7 +236,7 @@ def test_deep_nesting_is_ignored_or_a_value_error():
             whole = json.dumps(PUSH).encode()[:-1] + b', "task_id": ' + nested + b"}"
             for payload in (nested, whole, opened * depth):
                 try:
-                    found = pushes.read(payload)
+                    found = push_parser.read(payload)
                 # MicroPython's parser needs no stack for it; CPython's gives up.
                 except (ValueError, RuntimeError, MemoryError):
                     continue
@@ -250,6 +250,6 @@ def test_keys_given_twice_are_one_push_or_none():
 
 def test_answers():
     answer = {"type": "report_version_rsp", "result_code": 0, "version": "0.2"}
-    assert messages.is_answer(answer, "0.2", None)
+    assert tencent.is_answer(answer, "0.2", None)
     for changed in ({"type": "update_firmware"}, {"version": "0.1"}, {"result_code": 5}):
-        assert not messages.is_answer(dict(answer, **changed), "0.2", None)
+        assert not tencent.is_answer(dict(answer, **changed), "0.2", None)

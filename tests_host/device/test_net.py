@@ -5,7 +5,7 @@ import socket
 
 from doubles.fakesocket import Network
 
-from ivota import describe, net
+from ivota import describe, guarded_socket
 from support import Clock, Listener, installed, patched, raises, receive, wait_until
 
 
@@ -18,7 +18,9 @@ class Connected:
 
     def __enter__(self):
         self._server = Listener()
-        self.stream = net.Stream("127.0.0.1", self._server.port, self._timeout_s, most=self._most)
+        self.stream = guarded_socket.Stream(
+            "127.0.0.1", self._server.port, self._timeout_s, most=self._most
+        )
         return self.stream, self._server.accept()
 
     def __exit__(self, *exc):
@@ -134,7 +136,9 @@ class Virtual:
         self.network = FakeNetwork()
         self.select = FakeSelect(self.clock)
         self.poll = self.select.made
-        self._patch = patched(net, socket=self.network, select=self.select, time=self.clock)
+        self._patch = patched(
+            guarded_socket, socket=self.network, select=self.select, time=self.clock
+        )
         self._patch.__enter__()
         return self
 
@@ -143,7 +147,7 @@ class Virtual:
 
     def connect(self, timeout_s=10, most=4096):
         self.poll.event = 4
-        stream = net.Stream("h", 1, timeout_s, most=most)
+        stream = guarded_socket.Stream("h", 1, timeout_s, most=most)
         self.poll.event = None
         stream.begin()
         return stream, self.network.made
@@ -209,14 +213,14 @@ def test_connection_refused():
     with Listener() as server:
         port = server.port
     with raises(OSError) as caught:
-        net.Stream("127.0.0.1", port, 5)
+        guarded_socket.Stream("127.0.0.1", port, 5)
     assert caught.value.errno == errno.ECONNREFUSED
 
 
 def test_one_lookup_each():
-    before = net.lookups
+    before = guarded_socket.lookups
     with Connected():
-        assert net.lookups == before + 1
+        assert guarded_socket.lookups == before + 1
 
 
 def test_a_real_silent_peer_times_out():
@@ -256,7 +260,7 @@ def test_close_twice():
 
 def test_connect_has_a_deadline():
     with Virtual() as world:
-        assert world.times_out(net.Stream, "h", 1, 10) == 10000
+        assert world.times_out(guarded_socket.Stream, "h", 1, 10) == 10000
         assert world.network.made.closed
         assert world.poll.waits == 20
 
@@ -265,9 +269,9 @@ def test_a_refused_connection_is_seen_at_once():
     # esp32 reports POLLHUP only where it was asked for, and calls a refusal a reset.
     for port in ("unix", "esp32"):
         network = Network(OSError(errno.ECONNREFUSED), port=port)
-        with patched(net, socket=network, select=network, errno=network.errno):
-            with network.clock.put_into(net), raises(OSError) as caught:
-                net.Stream("h", 1, 10)
+        with patched(guarded_socket, socket=network, select=network, errno=network.errno):
+            with network.clock.put_into(guarded_socket), raises(OSError) as caught:
+                guarded_socket.Stream("h", 1, 10)
         assert caught.value.errno == network.errno.ECONNREFUSED, port
         assert network.clock.now_ms() == 0
         assert network.sockets[0].closed and network.sockets[0].sent == b""
@@ -285,10 +289,10 @@ def test_a_failed_connection_in_words():
             ([50, OSError(errno.ECONNRESET)], "the connection broke (ECONNRESET)"),
         ):
             network = Network(error, port=port)
-            with patched(net, socket=network, select=network, errno=network.errno):
-                with network.clock.put_into(net), installed("errno", network.errno):
+            with patched(guarded_socket, socket=network, select=network, errno=network.errno):
+                with network.clock.put_into(guarded_socket), installed("errno", network.errno):
                     try:
-                        stream = net.Stream("h", 1, 10)
+                        stream = guarded_socket.Stream("h", 1, 10)
                         stream.begin()
                         stream.read(1)
                     except OSError as caught:
@@ -305,16 +309,16 @@ def test_a_name_that_is_not_found_leaves_nothing_open():
 
         world.network.getaddrinfo = missing
         with raises(OSError, "no network, or no such name: h"):
-            net.Stream("h", 1, 10)
+            guarded_socket.Stream("h", 1, 10)
         assert world.network.made is None
 
 
 def test_a_socket_that_cannot_be_closed():
     # lwIP's, after a call that has failed; the client would end of it.
     network = Network([b"x", OSError(errno.ECONNRESET)], port="esp32")
-    with patched(net, socket=network, select=network, errno=network.errno):
-        with network.clock.put_into(net):
-            stream = net.Stream("h", 1, 10)
+    with patched(guarded_socket, socket=network, select=network, errno=network.errno):
+        with network.clock.put_into(guarded_socket):
+            stream = guarded_socket.Stream("h", 1, 10)
             assert stream.read(1) == b"x"
             with raises(OSError):
                 stream.read(1)
@@ -388,7 +392,7 @@ def test_the_fake_socket_does_hang_without_us():
 def test_a_watchdog_is_fed_in_every_wait():
     with Virtual() as world:
         fed = []
-        with patched(net, feed=lambda: fed.append(world.clock.now_ms())):
+        with patched(guarded_socket, feed=lambda: fed.append(world.clock.now_ms())):
             stream, _raw = world.connect()
             world.times_out(stream.read, 1)
         assert len(fed) > 20
@@ -406,9 +410,9 @@ def test_with_a_ca_what_is_read_and_written_is_tls():
             asked.append(args)
             return tls
 
-    with Virtual() as world, patched(net, once={"secure": Secure}.get):
+    with Virtual() as world, patched(guarded_socket, once={"tls_client": Secure}.get):
         world.poll.event = 4
-        stream = net.Stream("h", 1, 10, "/ca")
+        stream = guarded_socket.Stream("h", 1, 10, "/ca")
         stream.begin()
         stream.write(b"x")
         assert asked == [(world.network.made, "h", "/ca")]
@@ -421,10 +425,10 @@ def test_a_handshake_that_cannot_begin_leaves_nothing_open():
     def once(_name):
         raise OSError("no such certificate")
 
-    with Virtual() as world, patched(net, once=once):
+    with Virtual() as world, patched(guarded_socket, once=once):
         world.poll.event = 4
         with raises(OSError, "no such certificate"):
-            net.Stream("h", 1, 10, "/ca")
+            guarded_socket.Stream("h", 1, 10, "/ca")
         assert world.network.made.closed
 
 
@@ -468,7 +472,7 @@ def test_write_only():
         raw.incoming = [b"x"]
         stream.write_only = True
         stream.write(b"ab")
-        with raises(net.WriteOnly):
+        with raises(guarded_socket.WriteOnly):
             stream.read(1)
         assert raw.sent == b"ab"
         stream.write_only = False
@@ -507,7 +511,7 @@ class Library:
         return value
 
 
-class FakeStream(net.Stream):
+class FakeStream(guarded_socket.Stream):
     """One that needs no network."""
 
     def __init__(self):
@@ -522,7 +526,7 @@ def test_lend():
     for name in ("socket", "usocket"):
         library = Library(name=name)
         stream = FakeStream()
-        assert net.lend(stream, library, library.connect, 5) == 5
+        assert guarded_socket.lend(stream, library, library.connect, 5) == 5
         assert library.sock is stream
         assert stream.sent == b"hello"
         assert getattr(library, name) is socket
@@ -531,7 +535,7 @@ def test_lend():
 def test_lend_gives_back_after_an_error():
     library = Library()
     with raises(ValueError, "library"):
-        net.lend(FakeStream(), library, library.connect, None)
+        guarded_socket.lend(FakeStream(), library, library.connect, None)
     assert library.socket is socket
 
 
@@ -544,12 +548,12 @@ def test_lend_is_for_one_connection():
         library.connect(5)
 
     with raises(OSError, "a second connection"):
-        net.lend(FakeStream(), library, twice)
+        guarded_socket.lend(FakeStream(), library, twice)
     assert library.socket is socket
 
 
 def test_lend_refuses_a_connection_of_the_librarys_own():
     library = Library(uses=False)
     with raises(OSError):
-        net.lend(FakeStream(), library, library.connect, 5)
+        guarded_socket.lend(FakeStream(), library, library.connect, 5)
     assert library.socket is socket

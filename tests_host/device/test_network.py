@@ -5,7 +5,7 @@ import sys
 from doubles.fakenetwork import Machine, Network
 
 import ivota
-from ivota import net, startup, switch
+from ivota import config_switch, guarded_socket, startup
 from ivota.config import check
 from support import Clock, installed, patched
 
@@ -45,7 +45,7 @@ class Board:
             installed("machine", self.machine),
             installed("time", self.clock),  # of what is loaded meanwhile
             patched(startup, network=self.network),
-            patched(net, online=net.online),
+            patched(guarded_socket, online=guarded_socket.online),
             self.clock.put_into(ivota),
         ]
         for patch in self._patches:
@@ -60,9 +60,9 @@ class Board:
     def step(self, seconds=0):
         """Ask at each of so many seconds, as the link does; the last answer."""
         for _ in range(seconds):
-            net.online()
+            guarded_socket.online()
             self.clock.advance_ms(1000)
-        return net.online()
+        return guarded_socket.online()
 
     def joins(self):
         return [call for call in self.calls if call[0] == "join"]
@@ -348,8 +348,9 @@ def test_it_needs_no_network_module():
 
 
 def test_only_what_is_used_is_loaded():
-    modules = ["ivota." + name for name in "interface lan mac netconfig own ppp wifi".split()]
-    for keys, wanted in (({}, []), ({"wifi": HOME}, ["ivota.interface"])):
+    kinds = "lan mac_address network_config network_interface ppp wifi"
+    modules = ["ivota." + name for name in ["custom_network"] + kinds.split()]
+    for keys, wanted in (({}, []), ({"wifi": HOME}, ["ivota.network_interface"])):
         for name in modules:
             sys.modules.pop(name, None)
         with Board(**keys):
@@ -359,7 +360,7 @@ def test_only_what_is_used_is_loaded():
 def test_nothing_is_joined_where_no_network_is_configured():
     for keys in ({}, {"hostname": "pump"}):
         with Board(**keys) as board:
-            assert net.online is net.always and board.step()
+            assert guarded_socket.online is guarded_socket.always and board.step()
             assert board.calls == [("hostname", "pump")] * len(keys)
 
 
@@ -379,11 +380,11 @@ def switched(board, **keys):
             pass
 
     def once(name):
-        return Kept if name == "kept" else ivota.once(name)
+        return Kept if name == "config_backup" else ivota.once(name)
 
     board.client.link = Link()
-    with patched(switch, once=once, Link=Link):
-        switch.switch(board.client, "path")
+    with patched(config_switch, once=once, Link=Link):
+        config_switch.switch(board.client, "path")
 
 
 def test_another_configuration_brings_its_own_network():
@@ -392,9 +393,9 @@ def test_another_configuration_brings_its_own_network():
         wlan.air = {"home": "home-password", "cabin": "cabin-password"}
         board.step()
         assert board.step()
-        online = net.online
+        online = guarded_socket.online
         switched(board, wifi=HOME, mqtt={"host": "other"}, ntp_host="b")
-        assert net.online is online and net.ntp_host == "b"
+        assert guarded_socket.online is online and guarded_socket.ntp_host == "b"
         switched(board, wifi=CABIN)
         assert not board.step() and board.step() and wlan.joined == "cabin"
         switched(board, lan=LAN)
@@ -404,4 +405,4 @@ def test_another_configuration_brings_its_own_network():
         switched(board, network="own")
         assert board.machine.uart.said == ["deinit"] and board.step()
         switched(board)
-        assert net.online is net.always
+        assert guarded_socket.online is guarded_socket.always

@@ -6,9 +6,9 @@ import micropython
 from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 from targets import Raw, Slots, digest, fill, push_of, saves
 
-from ivota import OtaError, jsonfile, once
-from ivota.codes import FAILED, MISMATCH
-from ivota.staging import Target
+from ivota import OtaError, json_file, once
+from ivota.result_codes import FAILED, MISMATCH
+from ivota.update_target import Target
 from support import data_of, installed, patched, raises, write_file
 
 SKIP_ON = {
@@ -17,7 +17,7 @@ SKIP_ON = {
 
 
 def position(store):
-    return jsonfile.load(store.path + "/0.2.json")["position"]
+    return json_file.load(store.path + "/0.2.json")["position"]
 
 
 def opened(store, data):
@@ -191,7 +191,7 @@ def test_a_checkpoint_that_can_not_be_written_is_the_flash_too():
 
     with Slots(blocks=40) as store:
         target = opened(store, data)
-        with patched(jsonfile, save=full):
+        with patched(json_file, save=full):
             with raises(OSError):
                 fill(target, data, 65536)
         assert not target.verbs.sound(target)
@@ -219,7 +219,7 @@ def test_the_slot_of_a_checkpoint_must_be_the_next_one():
         store.put(data[:8192], **known)
         store.esp32.running = "ota_1"
         assert store.target().open(push_of(data)) == 0
-        assert jsonfile.load(store.path + "/0.2.json")["slot"] == "ota_0"
+        assert json_file.load(store.path + "/0.2.json")["slot"] == "ota_0"
 
 
 def test_where_a_download_goes_on_or_begins():
@@ -233,28 +233,28 @@ def test_where_a_download_goes_on_or_begins():
             esp32.running = running or esp32.running
             with installed("esp32", esp32):
                 target = Target()
-                once("slots").find(target, store.path + "/0.2", push)
+                once("ota_slots").find(target, store.path + "/0.2", push)
                 return target.kind
 
         assert kind() is None
-        assert kind(PLAIN) == "firmware"  # no OTA slots: as it always was
+        assert kind(PLAIN) == "file_writer"  # no OTA slots: as it always was
         assert kind(ONE_SLOT) is None  # there is one, while the factory image runs
-        assert kind(ONE_SLOT, "ota_0") == "firmware"
+        assert kind(ONE_SLOT, "ota_0") == "file_writer"
         assert store.names() == []
-        jsonfile.save(store.path + "/0.2.json", dict(known, slot="ota_1"))
-        assert kind() == "partition"
-        assert kind(PLAIN) == "firmware"
+        json_file.save(store.path + "/0.2.json", dict(known, slot="ota_1"))
+        assert kind() == "slot_writer"
+        assert kind(PLAIN) == "file_writer"
         # A file that was begun is gone on with, unless it is an image's.
-        jsonfile.save(store.path + "/0.2.json", known)
+        json_file.save(store.path + "/0.2.json", known)
         assert kind() is None
-        for begun, found in ((b"", None), (b"\xe9\1", None), (b"iv", "firmware")):
+        for begun, found in ((b"", None), (b"\xe9\1", None), (b"iv", "file_writer")):
             write_file(store.path + "/0.2.bin", begun)
             assert kind() == found
-        jsonfile.save(store.path + "/0.2.json", dict(known, md5sum="0" * 32))
+        json_file.save(store.path + "/0.2.json", dict(known, md5sum="0" * 32))
         assert kind() is None
-        jsonfile.remove(store.path + "/0.2.json")
+        json_file.remove(store.path + "/0.2.json")
         write_file(store.path + "/0.2.bin", b"i" * 5000)
-        assert kind() == "firmware"
+        assert kind() == "file_writer"
         write_file(store.path + "/0.2.bin", data)
         assert kind() is None
 

@@ -4,8 +4,8 @@ import asyncio
 import sys
 import time
 
-from ivota import runners, tasks
-from ivota.client import Client
+from ivota import asyncio_runner, thread_runner
+from ivota.update_client import Client
 from support import installed, patched, raises, wait_until
 
 
@@ -61,7 +61,7 @@ def test_serve_lets_other_tasks_run():
 
     async def main():
         task = asyncio.create_task(ticker())
-        await tasks.serve(client)
+        await asyncio_runner.serve(client)
         task.cancel()
 
     asyncio.run(main())
@@ -73,7 +73,7 @@ def test_serve_lets_other_tasks_run():
 def test_serve_as_a_task():
     async def main():
         client = FakeClient()
-        task = asyncio.create_task(tasks.serve(client))
+        task = asyncio.create_task(asyncio_runner.serve(client))
         await asyncio.sleep_ms(1)
         assert client.steps > 0
         await task
@@ -85,7 +85,7 @@ def test_serve_as_a_task():
 def test_serve_ends_at_exit():
     async def main():
         client = FakeClient(10**9)
-        task = asyncio.create_task(tasks.serve(client))
+        task = asyncio.create_task(asyncio_runner.serve(client))
         await asyncio.sleep_ms(20)
         client.exiting = True
         await task
@@ -97,7 +97,7 @@ def test_serve_ends_at_exit():
 def test_a_thread():
     client = FakeClient()
     done = []
-    runners.start(client, done.append)
+    thread_runner.start(client, done.append)
     wait_until(lambda: done)
     assert client.steps == 50 and client.closed == 1 and done == [None]
 
@@ -105,7 +105,7 @@ def test_a_thread():
 def test_exit_from_another_thread():
     client = FakeClient(10**9)
     done = []
-    runners.start(client, done.append)
+    thread_runner.start(client, done.append)
     wait_until(lambda: client.steps > 20)
     client.exiting = True
     wait_until(lambda: done)
@@ -119,7 +119,7 @@ def test_a_client_that_dies_is_told_of():
 
     client = Dying()
     done = []
-    runners.start(client, done.append)
+    thread_runner.start(client, done.append)
     wait_until(lambda: done)
     assert client.log_lines == [("error", "died")] and type(done[0]) is ValueError
 
@@ -143,8 +143,8 @@ def test_the_stack_is_set_for_that_thread_alone():
     # A board has it in one piece of RAM, which TLS needs too; here frames and paths are larger.
     for platform, size in ((sys, 40960), (FakeSys, 16384)):
         sizes.clear()
-        with installed("_thread", FakeThread()), patched(runners, sys=platform):
-            runners.start(FakeClient())
+        with installed("_thread", FakeThread()), patched(thread_runner, sys=platform):
+            thread_runner.start(FakeClient())
         assert sizes == [size, "start", 4096]
     assert sys.modules.get("_thread", _thread) is _thread
 
@@ -161,7 +161,7 @@ def test_a_port_without_threads():
     builtins.__import__ = without
     try:
         with raises(RuntimeError, "threads") as caught:
-            runners.start(FakeClient())
+            thread_runner.start(FakeClient())
     finally:
         builtins.__import__ = real
     assert "serve()" in str(caught.value)

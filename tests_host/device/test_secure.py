@@ -6,7 +6,7 @@ import socket
 import tls
 from doubles import pki
 
-from ivota import OtaError, net, secure
+from ivota import OtaError, guarded_socket, tls_client
 from support import Listener, installed, patched, raises, tmp_dir, wait_until, write_file
 
 
@@ -79,9 +79,9 @@ def trusted(data):
     context = Context()
     clock = Time()
     clock.year = 2026
-    with tmp_dir() as path, patched(secure, time=clock, tls=context):
+    with tmp_dir() as path, patched(tls_client, time=clock, tls=context):
         write_file(path + "/ca", data)
-        assert secure.wrap("raw", "h", path + "/ca") == "wrapped"
+        assert tls_client.wrap("raw", "h", path + "/ca") == "wrapped"
     assert context.protocol == 1 and context.wrapped == [("raw", "h", False)]
     return context.trusted
 
@@ -103,7 +103,7 @@ def test_a_server_of_either_authority_is_reached():
     clock = Time()
     clock.year = 2026
     for first, second in ((pki.CA, pki.OTHER_CA), (pki.OTHER_CA, pki.CA)):
-        with tmp_dir() as path, patched(secure, time=clock):
+        with tmp_dir() as path, patched(tls_client, time=clock):
             write_file(path + "/ca", pem(first) + pem(second))
             with Listener() as server:
                 client, peer = server.pair()
@@ -111,7 +111,7 @@ def test_a_server_of_either_authority_is_reached():
                 context = tls.SSLContext(tls.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(pki.CERT, pki.KEY)
                 far = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
-                near = secure.wrap(client, "board.test", path + "/ca")
+                near = tls_client.wrap(client, "board.test", path + "/ca")
                 wait_until(lambda ends=(near, far): passes(*ends))
                 near.close()
                 far.close()
@@ -137,11 +137,11 @@ def test_certificates_that_cannot_be_read():
         (good + good[:-40], "certificate 2 of "),
         (good + pem(b"\x30\x03\x02\x01\x05"), "certificate 2 of "),
     ):
-        with tmp_dir() as path, patched(secure, time=clock):
+        with tmp_dir() as path, patched(tls_client, time=clock):
             if data is not None:
                 write_file(path + "/ca", data)
             try:
-                secure.wrap(socket.socket(), "h", path + "/ca")
+                tls_client.wrap(socket.socket(), "h", path + "/ca")
             except OtaError as error:
                 assert error.code == -5 and not error.again
                 assert words in error.message and "/ca" in error.message
@@ -152,42 +152,46 @@ def test_certificates_that_cannot_be_read():
 
 def test_the_clock_is_set_first():
     clock = Time()
-    with patched(secure, time=clock, tls=Tls()), installed("ntptime", Ntp(clock)):
+    with patched(tls_client, time=clock, tls=Tls()), installed("ntptime", Ntp(clock)):
         with raises(Reached):
-            secure.wrap(None, "h", "/ca")
+            tls_client.wrap(None, "h", "/ca")
     assert clock.year == 2026
 
 
 def test_a_clock_that_is_set_is_not_asked_for():
     clock = Time()
     clock.year = 2026
-    with patched(secure, time=clock, tls=Tls()):
+    with patched(tls_client, time=clock, tls=Tls()):
         with installed("ntptime", Ntp(clock, OSError("asked"))):
             with raises(Reached):
-                secure.wrap(None, "h", "/ca")
+                tls_client.wrap(None, "h", "/ca")
 
 
 def test_without_an_answer_there_is_no_connection_and_a_clear_word():
     clock = Time()
-    with patched(secure, time=clock, tls=Tls()):
+    with patched(tls_client, time=clock, tls=Tls()):
         with installed("ntptime", Ntp(clock, OSError("ETIMEDOUT"))):
             with raises(OSError, "the clock is not set, and NTP did not answer"):
-                secure.wrap(None, "h", "/ca")
+                tls_client.wrap(None, "h", "/ca")
 
 
 def test_the_time_comes_from_the_configured_server_or_from_nobody():
     for host, asked in ((None, "the port's own"), ("time.example", "time.example")):
         clock = Time()
         ntp = Ntp(clock)
-        with patched(secure, time=clock, tls=Tls()), patched(net, ntp_host=host):
+        with patched(tls_client, time=clock, tls=Tls()), patched(guarded_socket, ntp_host=host):
             with installed("ntptime", ntp), raises(Reached):
-                secure.wrap(None, "h", "/ca")
+                tls_client.wrap(None, "h", "/ca")
         assert ntp.host == asked
     clock = Time()
-    with patched(secure, time=clock, tls=Tls()), patched(net, ntp_host=""):
+    with patched(tls_client, time=clock, tls=Tls()), patched(guarded_socket, ntp_host=""):
         with installed("ntptime", Ntp(clock, OSError("asked"))):
             with raises(OSError, "ntp_host names nobody to ask"):
-                secure.wrap(None, "h", "/ca")
+                tls_client.wrap(None, "h", "/ca")
     clock.year = 2026
-    with patched(secure, time=clock, tls=Tls()), patched(net, ntp_host=""), raises(Reached):
-        secure.wrap(None, "h", "/ca")
+    with (
+        patched(tls_client, time=clock, tls=Tls()),
+        patched(guarded_socket, ntp_host=""),
+        raises(Reached),
+    ):
+        tls_client.wrap(None, "h", "/ca")

@@ -2,10 +2,10 @@
 
 from signed import CASES, KEYS, SIZE, firmware, footer, payload
 
-from ivota import OtaError, net
-from ivota.codes import FAILED
-from ivota.payload import examine
-from ivota.signature import header
+from ivota import OtaError, guarded_socket
+from ivota.owner_signature import header
+from ivota.result_codes import FAILED
+from ivota.signed_header import examine
 from support import flipped, patched, raises, tmp_dir, write_file
 
 
@@ -84,7 +84,7 @@ def test_a_step_digests_64_kib_at_most():
 def test_the_watchdog_is_fed_before_each_key():
     fed = []
     with Board(keys=("other", "other", "owner")) as board:
-        with patched(net, feed=lambda: fed.append(1)):
+        with patched(guarded_socket, feed=lambda: fed.append(1)):
             assert board.examine(firmware("good"))[0].sequence == 7
     assert len(fed) == 3
 

@@ -6,9 +6,9 @@ from clientworld import World
 from doubles.fakeesp32 import FakeEsp32
 from signed import KEYS, SIZE, firmware, payload
 
-from ivota import jsonfile
-from ivota import payload as payload_phase
-from ivota.codes import FAILED
+from ivota import json_file
+from ivota import signed_header as payload_phase
+from ivota.result_codes import FAILED
 from support import flipped, patched, write_file
 
 OTHER_KEY = "signature: by none of the trusted keys"
@@ -38,7 +38,7 @@ class Board(World):
         return [event for _, event, _ in self.log]
 
     def saved(self):
-        return jsonfile.load(self.path + "/state.json")
+        return json_file.load(self.path + "/state.json")
 
     def refused(self, why, **more):
         """Pushed, refused for that reason, with nothing left; its taker never saw it."""
@@ -55,7 +55,7 @@ def test_the_taker_looks_after_the_signature():
         client = board.start(on_firmware=board)
         board.push()
         board.spin(10, lambda: board.got)
-        assert board.checks == ["finish"]
+        assert board.checks == ["handover"]
         (found,) = board.got
         assert (found.size, found.payload_size) == (len(board.data), SIZE)
         assert (found.sequence, found.kind) == (7, "other")
@@ -139,11 +139,11 @@ def test_a_push_in_the_midst_of_it():
     with Board(firmware("good")) as board:
         client = board.start(on_firmware=board)
         board.push()
-        board.spin(10, lambda: client.job and client.job.phase == "payload")
+        board.spin(10, lambda: client.job and client.job.phase == "signed_header")
         client.step()
         board.push(url="http://h/renewed")  # the same: goes on
         client.step()
-        assert client.job.phase == "payload" and client.next is None
+        assert client.job.phase == "signed_header" and client.next is None
         board.data = firmware("newer")
         board.push()
         board.spin(10, lambda: board.got)

@@ -5,7 +5,7 @@ import sys
 from bundles import bundle
 from clientworld import World, push_of
 
-from ivota import OtaError, install, jsonfile, outcome, persist
+from ivota import OtaError, activation, failure_log, json_file, state_writer
 from ivota import trial as trials
 from ivota.state import load
 from support import patched, raises, tmp_dir, write_file
@@ -26,12 +26,12 @@ class Saves:
         real_save(path, value)
 
 
-real_save = jsonfile.save
+real_save = json_file.save
 
 
 def one_write(method, *args):
     saves = Saves()
-    with patched(jsonfile, save=saves):
+    with patched(json_file, save=saves):
         method(*args)
     assert saves.count == 1
     return saves.value
@@ -44,14 +44,14 @@ def test_nothing_there_is_the_factory_state():
             assert getattr(state, key) is None, key
         assert state.rejected == state.failures == []
         assert state.sequence == 0
-        assert jsonfile.load(path + "/s") is None
+        assert json_file.load(path + "/s") is None
 
 
 def test_activate_is_one_write():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.active = "/firmware/0.1.bin"
-        value = one_write(install.activate, state, "/firmware/0.2.bin", TRIAL)
+        value = one_write(activation.activate, state, "/firmware/0.2.bin", TRIAL)
         assert value["active"] == "/firmware/0.2.bin"
         assert value["previous"] == "/firmware/0.1.bin"
         assert value["trial"] == TRIAL
@@ -64,24 +64,26 @@ def test_activate_is_one_write():
 def test_the_md5_of_what_runs_stays_in_the_file():
     with tmp_dir() as path:
         state = load(path + "/s")
-        assert one_write(install.activate, state, "/a.bin", TRIAL)["sums"] == {"/a.bin": MD5S[0]}
+        assert one_write(activation.activate, state, "/a.bin", TRIAL)["sums"] == {
+            "/a.bin": MD5S[0]
+        }
         trials.confirm(state, "DONE")
         state = load(path + "/s")
-        assert one_write(persist.sent, state)["sums"] == {"/a.bin": MD5S[0]}
+        assert one_write(state_writer.sent, state)["sums"] == {"/a.bin": MD5S[0]}
         both = {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
         trial = dict(TRIAL, md5sum=MD5S[1])
-        assert one_write(install.activate, state, "/b.bin", trial)["sums"] == both
-        assert one_write(outcome.roll_back, state, "why")["sums"] == both
-        value = one_write(install.activate, state, "/c.bin", dict(TRIAL, md5sum=MD5S[2]))
+        assert one_write(activation.activate, state, "/b.bin", trial)["sums"] == both
+        assert one_write(failure_log.roll_back, state, "why")["sums"] == both
+        value = one_write(activation.activate, state, "/c.bin", dict(TRIAL, md5sum=MD5S[2]))
         assert value["sums"] == {"/a.bin": MD5S[0], "/c.bin": MD5S[2]}
 
 
 def test_confirm_is_one_write_with_done_in_the_outbox():
     with tmp_dir() as path:
         state = load(path + "/s")
-        outcome.post(state, "old", MD5S[1], "crashed")
-        outcome.post(state, "old", MD5S[2])
-        install.activate(state, "/firmware/0.2.bin", TRIAL)
+        failure_log.post(state, "old", MD5S[1], "crashed")
+        failure_log.post(state, "old", MD5S[2])
+        activation.activate(state, "/firmware/0.2.bin", TRIAL)
         value = one_write(trials.confirm, state, "DONE")
         assert value["outbox"] == "DONE"
         again = load(path + "/s")
@@ -95,8 +97,8 @@ def test_roll_back_is_one_write():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.active = "/firmware/0.1.bin"
-        install.activate(state, "/firmware/0.2.bin", TRIAL)
-        one_write(outcome.roll_back, state, "not in time")
+        activation.activate(state, "/firmware/0.2.bin", TRIAL)
+        one_write(failure_log.roll_back, state, "not in time")
         again = load(path + "/s")
         assert (again.active, again.previous, again.trial) == ("/firmware/0.1.bin", None, None)
         assert again.ended == dict(TRIAL, why="not in time")
@@ -105,8 +107,8 @@ def test_roll_back_is_one_write():
 def test_rolling_back_to_the_factory_package():
     with tmp_dir() as path:
         state = load(path + "/s")
-        install.activate(state, "/firmware/0.2.bin", TRIAL)
-        outcome.roll_back(state, "x")
+        activation.activate(state, "/firmware/0.2.bin", TRIAL)
+        failure_log.roll_back(state, "x")
         again = load(path + "/s")
         assert again.active is None
         assert again.ended["version"] == "0.2"
@@ -116,11 +118,11 @@ def test_post_and_sent_are_one_write_each():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.ended = dict(TRIAL, why="x")
-        value = one_write(outcome.post, state, "FAIL", MD5S[0])
+        value = one_write(failure_log.post, state, "FAIL", MD5S[0])
         assert value["outbox"] == "FAIL"
         assert "ended" not in value
         assert load(path + "/s").outbox == "FAIL"
-        value = one_write(persist.sent, state)
+        value = one_write(state_writer.sent, state)
         assert "outbox" not in value
         assert load(path + "/s").outbox is None
 
@@ -128,20 +130,20 @@ def test_post_and_sent_are_one_write_each():
 def test_failures_count_for_one_firmware():
     with tmp_dir() as path:
         state = load(path + "/s")
-        assert outcome.count(state, MD5S[0]) == 0
+        assert failure_log.count(state, MD5S[0]) == 0
         for n in (1, 2, 3):
-            outcome.post(state, "FAIL", MD5S[0])
-            assert outcome.count(load(path + "/s"), MD5S[0]) == n
-        assert outcome.count(state, MD5S[1]) == 0
-        outcome.post(state, "FAIL", MD5S[1])
-        assert outcome.count(state, MD5S[1]) == 1
-        assert outcome.count(state, MD5S[0]) == 0
+            failure_log.post(state, "FAIL", MD5S[0])
+            assert failure_log.count(load(path + "/s"), MD5S[0]) == n
+        assert failure_log.count(state, MD5S[1]) == 0
+        failure_log.post(state, "FAIL", MD5S[1])
+        assert failure_log.count(state, MD5S[1]) == 1
+        assert failure_log.count(state, MD5S[0]) == 0
 
 
 def test_done_counts_no_failure():
     with tmp_dir() as path:
         state = load(path + "/s")
-        outcome.post(state, "DONE", None)
+        failure_log.post(state, "DONE", None)
         assert state.failures == []
         assert state.rejected == []
 
@@ -150,47 +152,47 @@ def test_the_last_four_rejected_are_remembered():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in range(6):
-            one_write(outcome.post, state, "FAIL", MD5S[n], "reason %d" % n)
+            one_write(failure_log.post, state, "FAIL", MD5S[n], "reason %d" % n)
         again = load(path + "/s")
         assert len(again.rejected) == 4
         for n in range(6):
-            assert outcome.reason(again, MD5S[n]) == ("reason %d" % n if n >= 2 else None)
+            assert failure_log.reason(again, MD5S[n]) == ("reason %d" % n if n >= 2 else None)
 
 
 def test_rejected_again_is_remembered_once_with_the_newest_reason():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in (0, 1, 2, 3, 1):
-            outcome.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
+            failure_log.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
         assert [entry[0] for entry in state.rejected] == [MD5S[0], MD5S[2], MD5S[3], MD5S[1]]
-        outcome.post(state, "FAIL", MD5S[4], "x")
-        assert outcome.reason(state, MD5S[0]) is None
-        assert outcome.reason(state, MD5S[1]) == "reason 4"
+        failure_log.post(state, "FAIL", MD5S[4], "x")
+        assert failure_log.reason(state, MD5S[0]) is None
+        assert failure_log.reason(state, MD5S[1]) == "reason 4"
 
 
 def test_rejecting_ends_the_count():
     with tmp_dir() as path:
         state = load(path + "/s")
-        outcome.post(state, "FAIL", MD5S[0])
-        outcome.post(state, "FAIL", MD5S[0], "crashed")
-        assert outcome.count(load(path + "/s"), MD5S[0]) == 0
+        failure_log.post(state, "FAIL", MD5S[0])
+        failure_log.post(state, "FAIL", MD5S[0], "crashed")
+        assert failure_log.count(load(path + "/s"), MD5S[0]) == 0
 
 
 def test_starts_of_a_trial_survive_a_save():
     # Else a version that crashes after each report it sends would start for ever.
     with tmp_dir() as path:
         state = load(path + "/s")
-        install.activate(state, "/firmware/0.2.bin", TRIAL)
-        kept = jsonfile.load(path + "/s")
+        activation.activate(state, "/firmware/0.2.bin", TRIAL)
+        kept = json_file.load(path + "/s")
         kept.update(starts=2, power_boots=5, outbox="FAIL")
-        jsonfile.save(path + "/s", kept)
-        value = one_write(persist.sent, load(path + "/s"))
+        json_file.save(path + "/s", kept)
+        value = one_write(state_writer.sent, load(path + "/s"))
         assert (value["starts"], value["power_boots"]) == (2, 5)
         value = one_write(trials.confirm, load(path + "/s"), "DONE")
         assert "starts" not in value and "power_boots" not in value
-        jsonfile.save(path + "/s", dict(value, starts=2, power_boots=5))
+        json_file.save(path + "/s", dict(value, starts=2, power_boots=5))
         state = load(path + "/s")
-        value = one_write(install.activate, state, "/firmware/0.3.bin", TRIAL)
+        value = one_write(activation.activate, state, "/firmware/0.3.bin", TRIAL)
         assert "starts" not in value and "power_boots" not in value
 
 
@@ -211,9 +213,9 @@ def test_all_that_is_known_survives_a_save():
         "worn_until": 1700000000,
     }
     with tmp_dir() as path:
-        jsonfile.save(path + "/s", known)
-        persist.save(load(path + "/s"))
-        assert jsonfile.load(path + "/s") == known
+        json_file.save(path + "/s", known)
+        state_writer.save(load(path + "/s"))
+        assert json_file.load(path + "/s") == known
 
 
 def test_values_of_other_types_are_as_if_missing():
@@ -235,7 +237,7 @@ def test_values_of_other_types_are_as_if_missing():
             "worn_until",
         ):
             for value in wrong:
-                jsonfile.save(path + "/s", {key: value})
+                json_file.save(path + "/s", {key: value})
                 state = load(path + "/s")
                 found = getattr(state, key)
                 if key in ("active", "previous", "outbox"):
@@ -246,10 +248,10 @@ def test_values_of_other_types_are_as_if_missing():
                     assert found == (value if isinstance(value, list) else [])
                 else:
                     assert found in (0, 5)
-                assert outcome.count(state, MD5S[0]) == 0
-                assert outcome.reason(state, MD5S[0]) is None
-                outcome.post(state, "FAIL", MD5S[0], "why")
-                outcome.post(state, "FAIL", MD5S[0])
+                assert failure_log.count(state, MD5S[0]) == 0
+                assert failure_log.reason(state, MD5S[0]) is None
+                failure_log.post(state, "FAIL", MD5S[0], "why")
+                failure_log.post(state, "FAIL", MD5S[0])
 
 
 def test_a_count_is_a_number():
@@ -261,8 +263,8 @@ def test_a_count_is_a_number():
             ([MD5S[0]], 0),
             ([MD5S[1], 3], 0),
         ):
-            jsonfile.save(path + "/s", {"failures": failures})
-            assert outcome.count(load(path + "/s"), MD5S[0]) == number
+            json_file.save(path + "/s", {"failures": failures})
+            assert failure_log.count(load(path + "/s"), MD5S[0]) == number
 
 
 def test_junk_is_the_factory_state():
@@ -279,8 +281,8 @@ def test_one_that_does_not_fit_the_heap():
         raise MemoryError
 
     with tmp_dir() as path:
-        outcome.post(load(path + "/s"), "FAIL", MD5S[0], "crashed")
-        with patched(jsonfile, load=load_none):
+        failure_log.post(load(path + "/s"), "FAIL", MD5S[0], "crashed")
+        with patched(json_file, load=load_none):
             assert load(path + "/s").rejected == []  # of the factory package, the last there is
             sys.path.append("/app")
             try:
@@ -299,12 +301,12 @@ def test_nothing_is_read_to_write():
 
     with tmp_dir() as path:
         state = load(path + "/s")
-        install.activate(state, "/a.bin", TRIAL)
+        activation.activate(state, "/a.bin", TRIAL)
         state = load(path + "/s")
-        with patched(jsonfile, load=load_none):
+        with patched(json_file, load=load_none):
             value = one_write(trials.confirm, state, "DONE")
             assert value["sums"] == {"/a.bin": MD5S[0]}
-            value = one_write(install.activate, state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
+            value = one_write(activation.activate, state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
         assert value["sums"] == {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
         assert load(path + "/s").sums == value["sums"]
 
@@ -313,7 +315,7 @@ def test_a_failing_flash_is_an_os_error():
     with tmp_dir() as path:
         state = load(path + "/none/s")
         with raises(OSError):
-            persist.sent(state)
+            state_writer.sent(state)
 
 
 def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
@@ -325,11 +327,11 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
 
         with tmp_dir() as path:
             state = load(path + "/s")
-            install.activate(state, "/a.bin", TRIAL)
+            activation.activate(state, "/a.bin", TRIAL)
             trials.confirm(state, "DONE")
-            with patched(jsonfile, save=save), raises(type(fails)):
-                install.activate(state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
-            value = one_write(outcome.post, state, "FAIL", MD5S[1])
+            with patched(json_file, save=save), raises(type(fails)):
+                activation.activate(state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
+            value = one_write(failure_log.post, state, "FAIL", MD5S[1])
             assert value["active"] == "/a.bin" and value["outbox"] == "FAIL"
             assert value["sums"] == {"/a.bin": MD5S[0]}
             assert "trial" not in value and "previous" not in value
@@ -338,29 +340,29 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
 def test_a_refusal_of_one_name_alone():
     with tmp_dir() as path:
         state = load(path + "/s")
-        one_write(outcome.post, state, "FAIL", MD5S[0], "of another version", "0.2")
-        one_write(outcome.post, state, "FAIL", MD5S[1], "crashed")
+        one_write(failure_log.post, state, "FAIL", MD5S[0], "of another version", "0.2")
+        one_write(failure_log.post, state, "FAIL", MD5S[1], "crashed")
         for each in (state, load(path + "/s")):
-            assert outcome.reason(each, MD5S[0], "0.2") == "of another version"
-            assert outcome.reason(each, MD5S[0], "0.3") is None
-            assert outcome.reason(each, MD5S[0]) is None
-            assert outcome.reason(each, MD5S[1], "0.2") == "crashed"
+            assert failure_log.reason(each, MD5S[0], "0.2") == "of another version"
+            assert failure_log.reason(each, MD5S[0], "0.3") is None
+            assert failure_log.reason(each, MD5S[0]) is None
+            assert failure_log.reason(each, MD5S[1], "0.2") == "crashed"
         for junk in ([], [MD5S[2]], [MD5S[2], "why", "0.2", "more"], [MD5S[2], "why", 5], None):
             state.rejected = [junk]
-            assert outcome.reason(state, MD5S[2], "0.2") is None
+            assert failure_log.reason(state, MD5S[2], "0.2") is None
 
 
 def test_the_number_rises_with_a_confirmation():
     with tmp_dir() as path:
         state = load(path + "/s")
-        install.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=5))
+        activation.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=5))
         assert load(path + "/s").sequence == 0
-        outcome.roll_back(state, "no")
+        failure_log.roll_back(state, "no")
         assert load(path + "/s").sequence == 0
-        install.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=4))
+        activation.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=4))
         assert one_write(trials.confirm, state, "DONE")["sequence"] == 4
         # Without keys nothing has a number, and the one that was reached stays.
-        install.activate(state, "/firmware/0.3.bin", TRIAL)
+        activation.activate(state, "/firmware/0.3.bin", TRIAL)
         assert one_write(trials.confirm, state, "DONE")["sequence"] == 4
 
 
@@ -368,7 +370,7 @@ def test_no_push_makes_a_state_too_long_to_be_read():
     """What is longer than a reader takes counts as missing, and with it the number confirmed."""
     for text in (b"\1", b'\\"', b"\\u0001", "\xfc".encode(), b"7"):
         with World() as world:
-            jsonfile.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
+            json_file.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
             client = world.client()
             world.answers = [OtaError(-2, "HTTP 404")]
             payload = push_of(world.data, task_id="TASK")
@@ -388,7 +390,7 @@ def test_no_push_makes_a_state_too_long_to_be_read():
 def test_no_reason_makes_a_state_too_long_to_be_read():
     data = bundle([("app.py", b"")], version="x" * 900)
     with World(data=data) as world:
-        jsonfile.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
+        json_file.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
         client = world.client()
         client.on_firmware = None
         client.link.acks = False
@@ -401,7 +403,7 @@ def test_no_reason_makes_a_state_too_long_to_be_read():
 
 def test_no_message_of_an_application_makes_a_state_too_long_to_be_read():
     with World() as world:
-        jsonfile.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
+        json_file.save(world.path + "/state.json", {"active": "/a.bin", "sequence": 7})
         client = world.client()
         world.push()
         world.spin(5, lambda: world.got)

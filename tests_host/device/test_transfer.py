@@ -5,10 +5,10 @@ import sys
 from doubles import requests_0_9_1, requests_0_10_2, requests_1_1_1
 from webserver import Transfer, WebNetwork, answer
 
-from ivota import OtaError, once, secure
-from ivota import transfer as transfer_module
-from ivota.codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
-from ivota.messages import Push
+from ivota import OtaError, once, tls_client
+from ivota import http_range as transfer_module
+from ivota.push import Push
+from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from ivota.url import follow, split_url
 from support import patched, raises
 
@@ -457,7 +457,7 @@ WITH_CA = dict(HTTP, ca="/ca.pem")
 
 def test_https_is_verified_against_the_configured_ca():
     tls = Tls()
-    with patched(secure, wrap=tls):
+    with patched(tls_client, wrap=tls):
         network = WebNetwork(part())
         assert get(network, url="https://Host/f", http=WITH_CA).rest == BODY
     assert tls.asked == [("Host", "/ca.pem")]
@@ -473,14 +473,14 @@ def test_https_without_a_ca_fails_closed():
 
 def test_plain_http_is_not_wrapped():
     tls = Tls()
-    with patched(secure, wrap=tls):
+    with patched(tls_client, wrap=tls):
         get(WebNetwork(part()), http=WITH_CA)
     assert tls.asked == []
 
 
 def test_never_from_https_to_http():
     tls = Tls()
-    with patched(secure, wrap=tls):
+    with patched(tls_client, wrap=tls):
         for place in ("http://h/f", "HTTP://h/f"):
             network = WebNetwork(moved(place), part())
             error = refusal(network, url="https://h/f", http=WITH_CA)
@@ -490,7 +490,7 @@ def test_never_from_https_to_http():
 
 def test_from_https_to_https_and_from_http_to_https():
     tls = Tls()
-    with patched(secure, wrap=tls):
+    with patched(tls_client, wrap=tls):
         for url in ("https://h/f", "http://h/f"):
             for place in ("https://other/f", "HTTPS://other/f"):
                 network = WebNetwork(moved(place), part())
@@ -670,14 +670,14 @@ def test_the_host_is_named_with_its_port_where_that_is_not_the_usual_one():
 
 
 def test_requests_leaves_the_heap_with_it_unless_the_application_has_it():
-    names = ("requests", "ivota.transfer")
+    names = ("requests", "ivota.http_range")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
-        module = once("transfer")
+        module = once("http_range")
         assert module.requests.request and "requests" not in sys.modules
         import requests
 
-        assert once("transfer").requests is requests is sys.modules["requests"]
+        assert once("http_range").requests is requests is sys.modules["requests"]
     finally:
         for name in names:
             sys.modules.pop(name, None)

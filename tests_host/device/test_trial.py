@@ -2,7 +2,7 @@
 
 from clientworld import World
 
-from ivota import jsonfile, outcome, persist
+from ivota import failure_log, json_file, state_writer
 from support import patched
 
 TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
@@ -12,12 +12,12 @@ def trial_client(world, connect=True, answered=False, **config):
     state = {"active": "/firmware/0.2.bin", "previous": "/firmware/0.1.bin", "trial": TRIAL}
     if answered:
         state["answered"] = True
-    jsonfile.save(world.path + "/state.json", state)
+    json_file.save(world.path + "/state.json", state)
     return world.client(version="0.2", connect=connect, config=config)
 
 
 def saved(world):
-    return jsonfile.load(world.path + "/state.json")
+    return json_file.load(world.path + "/state.json")
 
 
 def test_confirmed_when_the_report_is_acknowledged():
@@ -75,7 +75,7 @@ def test_no_answer_gives_the_version_up_and_rejects_nothing():
         world.spin(1)
         assert world.finals()[0][:2] == ("fail", "-5")
         assert world.finals()[0][2].endswith("the cloud did not answer")
-        assert outcome.reason(world.state, "5" * 32) is None and saved(world)["answered"]
+        assert failure_log.reason(world.state, "5" * 32) is None and saved(world)["answered"]
 
 
 def test_the_broker_may_be_enough():
@@ -106,20 +106,20 @@ def test_the_first_answer_is_noted_once():
         world.client()
         world.spin(1)
         saves = []
-        real = jsonfile.save
+        real = json_file.save
 
         def save(path, value):
             saves.append(path)
             real(path, value)
 
-        with patched(jsonfile, save=save):
+        with patched(json_file, save=save):
             for version in ("0.2", "0.1", "0.1"):
                 world.client(version="0.1")
                 world.answer(version)
                 world.spin(1)
         assert saves == [world.path + "/state.json"] and saved(world) == {"answered": True}
         # A version that knows nothing of it drops the key: the next answer brings it back.
-        jsonfile.save(world.path + "/state.json", {})
+        json_file.save(world.path + "/state.json", {})
         world.client(version="0.1")
         world.answer("0.1")
         world.spin(1)
@@ -202,14 +202,14 @@ def test_a_given_up_version_is_not_rejected():
         world.client(version="0.1")
         world.spin(1)
         assert world.finals()[0][:2] == ("fail", "-5") and "in time" in world.finals()[0][2]
-        assert outcome.reason(world.state, "5" * 32) is None
-        assert outcome.count(world.state, "5" * 32) == 1
+        assert failure_log.reason(world.state, "5" * 32) is None
+        assert failure_log.count(world.state, "5" * 32) == 1
         assert "ended" not in saved(world)
 
 
 def test_what_boot_ended_is_reported_and_rejected():
     with World() as world:
-        jsonfile.save(
+        json_file.save(
             world.path + "/state.json",
             {"active": "/firmware/0.1.bin", "ended": dict(TRIAL, why="crashed", reject=True)},
         )
@@ -220,7 +220,7 @@ def test_what_boot_ended_is_reported_and_rejected():
         assert world.finals() == [("fail", "-5", "crashed")]
         assert client.link.sent[-1][1]["report"]["version"] == "0.2"
         assert client.link.sent[-1][1]["report"]["task_id"] == 7
-        assert outcome.reason(world.state, "5" * 32) == "crashed"
+        assert failure_log.reason(world.state, "5" * 32) == "crashed"
 
 
 def test_a_full_flash_does_not_keep_the_client_from_its_start():
@@ -229,8 +229,8 @@ def test_a_full_flash_does_not_keep_the_client_from_its_start():
 
     with World() as world:
         ended = {"active": "/firmware/0.1.bin", "ended": dict(TRIAL, why="crashed", reject=True)}
-        jsonfile.save(world.path + "/state.json", ended)
-        with patched(jsonfile, save=full):
+        json_file.save(world.path + "/state.json", ended)
+        with patched(json_file, save=full):
             world.client(version="0.1")
         assert saved(world)["ended"]
         world.spin(1)
@@ -242,11 +242,11 @@ def test_a_full_flash_does_not_keep_the_client_from_its_start():
 def test_what_it_died_of_is_said_when_it_is_given_up():
     with World() as world:
         state = trial_client(world, connect=False).state
-        persist.died(state, ValueError("long " * 50))
+        state_writer.died(state, ValueError("long " * 50))
         assert len(saved(world)["trial"]["died"]) == 100
-        persist.died(state, ValueError("broken"))
+        state_writer.died(state, ValueError("broken"))
         assert saved(world)["trial"]["died"] == "ValueError broken"
-        outcome.roll_back(state, "crashed in its trial", True)
+        failure_log.roll_back(state, "crashed in its trial", True)
         world.client(version="0.1")
         world.spin(2)
         why = "crashed in its trial, ValueError broken"
@@ -260,25 +260,25 @@ def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
 
     with World() as world:
         state = trial_client(world, connect=False).state
-        with patched(persist, save=save):
-            persist.died(state, ValueError("broken"))
+        with patched(state_writer, save=save):
+            state_writer.died(state, ValueError("broken"))
 
 
 def test_what_lost_power_too_often_is_not_rejected():
     with World() as world:
-        jsonfile.save(
+        json_file.save(
             world.path + "/state.json",
             {"active": "/firmware/0.1.bin", "ended": dict(TRIAL, why="power", reject=False)},
         )
         world.client(version="0.1")
         world.spin(1)
         assert world.finals() == [("fail", "-5", "power")]
-        assert outcome.reason(world.state, "5" * 32) is None
+        assert failure_log.reason(world.state, "5" * 32) is None
 
 
 def test_an_ended_trial_does_not_keep_updates_back():
     with World() as world:
-        jsonfile.save(world.path + "/state.json", {"ended": dict(TRIAL, why="x", reject=True)})
+        json_file.save(world.path + "/state.json", {"ended": dict(TRIAL, why="x", reject=True)})
         world.client(version="0.1")
         world.push(world.data, version="0.3")
         world.spin(5)

@@ -10,10 +10,30 @@ from doubles.fakesocket import Network
 import ivota
 
 # Those whose `time` is the test's; they stay in `sys.modules`, where `once` finds them.
-from ivota import client, job, leave, link, net, receive, response, staging, tasks
+from ivota import (
+    asyncio_runner,
+    block_receiver,
+    guarded_socket,
+    http_response,
+    mqtt_session,
+    shutdown,
+    update,
+    update_client,
+    update_target,
+)
 from support import Clock, data_of, patched, tmp_dir
 
-MODULES = (ivota, client, job, leave, link, net, receive, response, staging)
+MODULES = (
+    ivota,
+    update_client,
+    update,
+    shutdown,
+    mqtt_session,
+    guarded_socket,
+    block_receiver,
+    http_response,
+    update_target,
+)
 TICK_MS = 10  # of FreeRTOS
 BODY = data_of(20000)
 PUSH = {
@@ -67,10 +87,10 @@ class World:
         self._tmp = tmp_dir()
         path = self._tmp.__enter__()
         network = self.network
-        self._patch = patched(net, socket=network, select=network, errno=network.errno)
+        self._patch = patched(guarded_socket, socket=network, select=network, errno=network.errno)
         self._patch.__enter__()
         self.clock.put_into(*MODULES)
-        self.client = client.Client(
+        self.client = update_client.Client(
             CONFIG,
             "0.1",
             print,
@@ -102,7 +122,7 @@ class World:
         self.client.step = stepped
 
     def downloaded(self):
-        return self.client.job and self.client.job.phase == "finish"
+        return self.client.job and self.client.job.phase == "handover"
 
 
 def test_an_applications_thread_has_its_loop_beside_an_idle_client():
@@ -129,7 +149,7 @@ def test_an_applications_task_has_its_loop_beside_a_download():
         pass
 
     Asyncio.sleep_ms = sleep_ms
-    with World(PUSH) as world, patched(tasks, asyncio=Asyncio):
+    with World(PUSH) as world, patched(asyncio_runner, asyncio=Asyncio):
         world.until(world.downloaded)
         asyncio.run(world.client.serve())
         assert world.shared_ms == world.took_ms < 1200

@@ -2,7 +2,7 @@
 
 from broker import Network, Socket
 
-from ivota import response, transfer
+from ivota import http_range, http_response
 from ivota.url import follow
 
 
@@ -27,10 +27,12 @@ class Transfer:
         self.url = None
         etag = etag if offset else None
         where = to or push.url
-        self.stream = transfer.send_request(where, offset, http, etag, bool(to))
+        self.stream = http_range.send_request(where, offset, http, etag, bool(to))
         going_on = False
         try:
-            location, self.skip, self.etag = response.read(self.stream, offset, push.size, etag)
+            location, self.skip, self.etag = http_response.read(
+                self.stream, offset, push.size, etag
+            )
             if location:
                 self.url = follow(where, location)
             going_on = not location

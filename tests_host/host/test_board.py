@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 STOCK_BOOT = b"# This file is executed on every boot\n#import esp\nimport gc\ngc.collect()\n"
 MAIN = b'''"""A stand-in for ivota's main.py: says that it started, then that it runs."""
 import time
-import ivota.codes
+import ivota.result_codes
 print("ivota: start version=0.1")
 n = 0
 while True:
@@ -103,11 +103,11 @@ def ivota_board(board, command, *arguments, code=0, answer=True):
 INSTALLED = [
     "/lib/bundlefs.py",
     "/lib/ivota/__init__.mpy",
-    "/lib/ivota/codes.mpy",
+    "/lib/ivota/result_codes.mpy",
     "/lib/ivota/config.mpy",
-    "/lib/ivota/mac.mpy",
-    "/lib/ivota/nearest.mpy",
-    "/lib/ivota/netconfig.mpy",
+    "/lib/ivota/mac_address.mpy",
+    "/lib/ivota/key_spelling.mpy",
+    "/lib/ivota/network_config.mpy",
     "/bundlefs.py",
     "/boot.py",
     "/main.py",
@@ -119,7 +119,7 @@ INSTALLED = [
 @on_each
 def test_install_then_install_again(board, tree, config):
     # A package of somebody's own, whose modules are compiled one by one.
-    with (tree / "lib" / "ivota" / "codes.py").open("a") as changed:
+    with (tree / "lib" / "ivota" / "result_codes.py").open("a") as changed:
         changed.write("CHANGED = 1\n")
     result = ivota_board(board, "install", "--config", config)
     assert result["copied"] == INSTALLED
@@ -134,9 +134,9 @@ def test_install_then_install_again(board, tree, config):
     again = ivota_board(board, "install", "--config", config)
     assert again["copied"] == [] and again["unchanged"] == len(INSTALLED)
     board.wait_starts(*["friendly", "raw"] * 2, "friendly")
-    with (tree / "lib" / "ivota" / "codes.py").open("a") as changed:
+    with (tree / "lib" / "ivota" / "result_codes.py").open("a") as changed:
         changed.write("CHANGED_AGAIN = 1\n")
-    assert ivota_board(board, "install")["copied"] == ["/lib/ivota/codes.mpy"]
+    assert ivota_board(board, "install")["copied"] == ["/lib/ivota/result_codes.mpy"]
     assert board.read("/ivota.json") == config.read_bytes()
 
 
@@ -382,7 +382,7 @@ STATE = {
 
 
 def sealed(value):
-    """As ivota.jsonfile writes it."""
+    """As ivota.json_file writes it."""
     head = json.dumps(value)[:-1] + ", "
     return f'{head}"crc": "{binascii.crc32(head.encode()):08x}"}}'.encode()
 
@@ -450,7 +450,7 @@ RUNNING = {
     "/boot.py": (ROOT / "boot.py").read_bytes(),
     "/bundlefs.py": (ROOT / "lib" / "bundlefs.py").read_bytes(),
     "/main.py": MAIN,
-    "/lib/ivota/codes.py": b"",
+    "/lib/ivota/result_codes.py": b"",
     "/ivota.json": json.dumps(CONFIG).encode(),
     "/ivota-state.json": sealed(STATE),
     "/firmware/0.1.bin": bundle.build({"app.py": b""}, "app", "0.1"),
@@ -507,7 +507,7 @@ def test_status_during_a_trial_costs_no_start(board, tree):
     files={
         **RUNNING,
         "/ivota-state.json": b'{"trial": {"version": "0.2"}, "starts": 1}',
-        "/main.py": b"import sys\nsys.modules['ivota.runners'] = 1\n" + MAIN,
+        "/main.py": b"import sys\nsys.modules['ivota.thread_runner'] = 1\n" + MAIN,
     }
 )
 def test_status_resets_where_a_thread_of_the_client_would_go_on_beside_a_second_one(board, tree):

@@ -51,7 +51,7 @@ def test_every_example_of_a_network_is_accepted() -> None:
         check_config({**board, **json.loads("{" + example + "}")}, "formats.md", CHECKOUT)
     for code in re.findall(r"^```python\n(.*?)^```", chapter, re.M | re.S):
         ast.parse(code)
-    sections = (CHECKOUT / "lib" / "ivota" / "netconfig.py").read_text()
+    sections = (CHECKOUT / "lib" / "ivota" / "network_config.py").read_text()
     for key in re.findall(r'"(\w+)":', sections.split('_SECTIONS = """')[1].split('"""')[0]):
         assert f"`{key}`" in chapter or f'"{key}"' in chapter, key
 

@@ -11,9 +11,9 @@ LIBRARY = Path(__file__).parents[2] / "lib" / "ivota"
 SOURCES = {path.stem: ast.parse(path.read_text()) for path in sorted(LIBRARY.glob("*.py"))}
 # Where a class is, and by which names the code calls what is of it.
 CLASSES = {
-    "Target": ("staging", ("target",)),
-    "Push": ("messages", ("push", "firmware")),
-    "Job": ("job", ("job",)),
+    "Target": ("update_target", ("target",)),
+    "Push": ("push", ("push", "firmware")),
+    "Job": ("update", ("job",)),
 }
 
 

@@ -25,7 +25,9 @@ from ivota_tools.firmware.patch.writer import deflated
 def pieces() -> Callable[..., Iterator[Any]]:
     """The board's own reader of records."""
     world = device_world()
-    found: Callable[..., Iterator[Any]] = world.import_("ivota.delta", fromlist=("*",)).pieces
+    found: Callable[..., Iterator[Any]] = world.import_(
+        "ivota.delta_records", fromlist=("*",)
+    ).pieces
     return found
 
 

@@ -236,12 +236,13 @@ def test_limits_are_those_of_the_board():
     assert constant("bundle_check", "_FILES") == board_limits.FILES
     assert constant("bundle_check", "_FACTS") == board_limits.FACTS_SIZE
     assert constant("bundle_check", "_DEPTH") == board_limits.FOLDERS_DEEP
-    assert constant("jsonfile", "_MOST") == board_limits.JSON_SIZE
-    assert constant("trailer", "_HEADER") == board_limits.SIGNED_HEADER
-    assert constant("trailer", "_SIGNATURE") == board_limits.SIGNATURE
-    assert constant("patch", "MOST") - constant("patch", "_SIZE") == board_limits.BASE_VERSION
+    assert constant("json_file", "_MOST") == board_limits.JSON_SIZE
+    assert constant("signature_footer", "_HEADER") == board_limits.SIGNED_HEADER
+    assert constant("signature_footer", "_SIGNATURE") == board_limits.SIGNATURE
+    header, fixed = (constant("patch_header", name) for name in ("MOST", "_SIZE"))
+    assert header - fixed == board_limits.BASE_VERSION
     for path, text in (
-        ("lib/ivota/pushes.py", f"len(version) <= {board_limits.PUSHED_VERSION}"),
+        ("lib/ivota/push_parser.py", f"len(version) <= {board_limits.PUSHED_VERSION}"),
         ("lib/ivota/bundle_check.py", "not value >> 28"),
         ("lib/ivota/bundle_check.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
         ("lib/bundlefs.py", "not value >> 28"),
@@ -627,7 +628,7 @@ def test_every_source_of_this_checkout_compiles(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "app.py").write_text("def main():\n    pass\n")
     made = release.pack(folder, "1", out=tmp_path / "x.bin")
-    assert "lib/ivota/client.mpy" in [file.path for file in made.files]
+    assert "lib/ivota/update_client.mpy" in [file.path for file in made.files]
 
 
 def test_what_is_compiled_runs_on_micropython(app, tmp_path):

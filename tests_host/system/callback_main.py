@@ -9,16 +9,16 @@ a download has begun, it takes all the room there is, until the next start).
 import json
 import time
 
-from ivota import jsonfile
-from ivota.client import Client
+from ivota import json_file
+from ivota.update_client import Client
 
-config = jsonfile.load("/ivota.json")
-script = jsonfile.load("/app.json") or {}
-burnt = jsonfile.load("/burnt.json") or {}
+config = json_file.load("/ivota.json")
+script = json_file.load("/app.json") or {}
+burnt = json_file.load("/burnt.json") or {}
 begun = time.ticks_ms()
 downloads = 0
 due = None
-jsonfile.remove("/full")
+json_file.remove("/full")
 
 
 def fill():
@@ -77,7 +77,7 @@ while not client.exiting:
         due = None
         said = script.get("report") or ["done"]
         if said[0] == "done":
-            jsonfile.save("/burnt.json", burnt)
+            json_file.save("/burnt.json", burnt)
         client.update_progress(*said)
     if ends():
         client.exit()

@@ -344,7 +344,9 @@ HANGING = {
     "the application": {"app.py": HANG},
     "the application's module": {"app.py": b"import slow\n" + APP, "lib/slow.py": HANG},
     "the agent": {"lib/ivota/agent.mpy": compile_mpy(HANG, "/lib/ivota/agent.py")},
-    "a module of the client": {"lib/ivota/client.mpy": compile_mpy(HANG, "/lib/ivota/client.py")},
+    "a module of the client": {
+        "lib/ivota/update_client.mpy": compile_mpy(HANG, "/lib/ivota/update_client.py")
+    },
 }
 
 

@@ -19,7 +19,7 @@ CHIP_MAIN = b"""
 import json
 import os
 
-from ivota.client import Client
+from ivota.update_client import Client
 
 class Chip:
     def __init__(self, path):

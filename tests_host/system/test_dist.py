@@ -253,7 +253,7 @@ def test_with_the_agent_bundles_are_installed(mip: str, tmp_path: Path) -> None:
     ("config", "said"),
     (
         ({"dialect": "aliyun"}, "dialect aliyun is not on the board"),
-        ({"keys": ["/owner.pub"]}, "ImportError no module named 'ivota.signature'"),
+        ({"keys": ["/owner.pub"]}, "ImportError no module named 'ivota.owner_signature'"),
     ),
     ids=("aliyun", "signatures"),
 )

@@ -40,18 +40,18 @@ def test_a_whole_signed_update_in_a_small_heap():
 
 def test_the_code_that_a_plain_update_loads():
     sizes = heap.loaded()
-    assert "main.py" in sizes and "lib/ivota/client.py" in sizes
+    assert "main.py" in sizes and "lib/ivota/update_client.py" in sizes
     assert sum(sizes.values()) <= MPY_BYTES, sizes
 
 
 @pytest.mark.parametrize(
     ("module", "functions"),
     (
-        ("client", {"step"}),
-        ("link", {"step"}),
-        ("receive", {"step", "_advance"}),
-        ("firmware", {"fill", "end_block", "next_end", "check"}),
-        ("partition", {"fill", "end_block", "check"}),
+        ("update_client", {"step"}),
+        ("mqtt_session", {"step"}),
+        ("block_receiver", {"step", "_advance"}),
+        ("file_writer", {"fill", "end_block", "next_end", "check"}),
+        ("slot_writer", {"fill", "end_block", "check"}),
     ),
 )
 def test_no_frame_of_what_receives_comes_from_the_heap(module, functions):

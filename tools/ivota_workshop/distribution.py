@@ -29,15 +29,16 @@ from ivota_tools.firmware.mpy_compiler import compile_mpy
 EXTRAS: dict[str, tuple[str, ...]] = {
     # Bundles that are installed, tried and taken back, with boot.py and main.py.
     "agent": (
-        *("agent", "bundle_check", "firmware_kind", "install", "interface", "kept", "lan"),
-        *("overrides", "own", "ppp", "startup", "switch", "watchdog", "wifi"),
+        *("activation", "agent", "bundle_check", "config_backup", "config_overrides"),
+        *("config_switch", "custom_network", "firmware_kind", "lan", "network_interface", "ppp"),
+        *("startup", "watchdog", "wifi"),
     ),
     # An ESP32's image into its OTA slot.
-    "partition": ("image", "partition", "slotfile"),
+    "partition": ("boot_image", "slot_writer", "slot_reader"),
     # Firmware that must be signed.
-    "signatures": ("payload", "signature", "trailer"),
+    "signatures": ("signed_header", "owner_signature", "signature_footer"),
     # A patch in place of a whole firmware.
-    "deltas": ("delta", "expand", "patch", "prepare"),
+    "deltas": ("delta_records", "patcher", "patch_header", "patch_base"),
     # Aliyun's cloud in place of Tencent's.
     "aliyun": ("aliyun",),
 }

@@ -16,7 +16,7 @@ from typing import Any
 from ivota_tools.board.errors import BoardError
 from ivota_tools.firmware.board_limits import config_problem
 
-# What a bundle's config.json must not have: it is for many boards (lib/ivota/overrides.py).
+# What a bundle's config.json must not have: it is for many boards (lib/ivota/config_overrides.py).
 IDENTITY = ("product_id", "device_name", "device_secret")
 # What stands for the configuration of a board when one that overrides it is checked.
 _BOARD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h", "ca": "/ca.pem"}}

@@ -248,7 +248,7 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
     status.pop("crc", None)
     if clear and (status.pop("rejected", None) or status.get("failures")):
         status.pop("failures", None)
-        # As ivota.jsonfile has it: the last key is the CRC of the text before it.
+        # As ivota.json_file has it: the last key is the CRC of the text before it.
         head = json.dumps(status)[:-1] + (", " if status else "")
         crc = binascii.crc32(head.encode())
         with open(state + "~", "w") as file:
@@ -262,7 +262,7 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
     found["broker"] = broker.get("host")
     found["state"] = status
     folder = settings.get("firmware_dir") or "/firmware"
-    found["threads"] = "ivota.runners" in sys.modules
+    found["threads"] = "ivota.thread_runner" in sys.modules
     found["checkpoints"] = checkpoints(folder)
     found["partitions"] = partitions()
     found["package"] = {path: digest(path) for path in paths}

@@ -49,9 +49,9 @@ class Caught:
 
 
 _ADVANCE = "    job.verbs.end_block(target)\n"
-_CHECKPOINT = """    known = once("jsonfile").load(target.checkpoint)
+_CHECKPOINT = """    known = once("json_file").load(target.checkpoint)
     known["position"] = target.position
-    once("jsonfile").save(target.checkpoint, known)
+    once("json_file").save(target.checkpoint, known)
 """
 _CONFIRM = """            confirm(state, text)
             client.enqueue("final", text)
@@ -62,26 +62,26 @@ _CONFIRM_LATE = """            client.enqueue("final", text)
 """
 _PUBLISH = "        self.publish(self._sending[1], 1, self._sending[0])\n"
 _PHASE = '                job.phase = "signature"  # which leads back to here\n'
-_EARLY = """                taker = once("install").Installer(client)
+_EARLY = """                taker = once("activation").Installer(client)
                 while not taker.check(push):
                     pass
 """
-_ACTIVATE = '        into = once("image").activate if firmware.slot else activate\n'
-_TOO_EARLY = '        once("jsonfile").remove(firmware.path[:-4] + ".bin")\n'
+_ACTIVATE = '        into = once("boot_image").activate if firmware.slot else activate\n'
+_TOO_EARLY = '        once("json_file").remove(firmware.path[:-4] + ".bin")\n'
 
 MISTAKES = (
     Mistake(
         "no block is flushed",
         "few",
-        (("lib/ivota/firmware.py", "        target.file.flush()\n", ""),),
+        (("lib/ivota/file_writer.py", "        target.file.flush()\n", ""),),
     ),
     Mistake(
         "the checkpoint runs ahead of the data",
         "few",
         (
-            ("lib/ivota/receive.py", _ADVANCE, _CHECKPOINT + _ADVANCE),
+            ("lib/ivota/block_receiver.py", _ADVANCE, _CHECKPOINT + _ADVANCE),
             (
-                "lib/ivota/staging.py",
+                "lib/ivota/update_target.py",
                 "    length = max(_files.size_of(path), 0)\n    target.file",
                 '    length = known["position"]\n    target.file',
             ),
@@ -90,20 +90,20 @@ MISTAKES = (
     Mistake(
         "a resume writes from the first byte",
         "few",
-        (("lib/ivota/staging.py", "    target.file.seek(length)\n", ""),),
+        (("lib/ivota/update_target.py", "    target.file.seek(length)\n", ""),),
     ),
     Mistake(
         "small files are written in place",
         "few",
         (
-            ("lib/ivota/jsonfile.py", 'temporary = path + "~"', "temporary = path"),
+            ("lib/ivota/json_file.py", 'temporary = path + "~"', "temporary = path"),
             (
-                "lib/ivota/jsonfile.py",
+                "lib/ivota/json_file.py",
                 "            file.write(part)\n",
                 "            file.flush()\n            file.write(part)\n"
                 "            file.flush()\n",
             ),
-            ("lib/ivota/jsonfile.py", "    os.rename(temporary, path)\n", ""),
+            ("lib/ivota/json_file.py", "    os.rename(temporary, path)\n", ""),
         ),
     ),
     Mistake(
@@ -116,7 +116,7 @@ MISTAKES = (
         "refused",
         (
             (
-                "lib/ivota/install.py",
+                "lib/ivota/activation.py",
                 "        for _ in self._work:\n            return False\n",
                 "",
             ),
@@ -125,12 +125,12 @@ MISTAKES = (
     Mistake(
         "the version before is not kept",
         "crash",
-        (("lib/ivota/install.py", "state.previous = state.active", "state.previous = None"),),
+        (("lib/ivota/activation.py", "state.previous = state.active", "state.previous = None"),),
     ),
     Mistake(
         "a new version runs without a trial",
         "limit",
-        (("lib/ivota/install.py", "    state.trial = trial\n", "    state.trial = None\n"),),
+        (("lib/ivota/activation.py", "    state.trial = trial\n", "    state.trial = None\n"),),
     ),
     Mistake(
         "confirmation and report are two writes",
@@ -138,9 +138,9 @@ MISTAKES = (
         (
             (
                 "lib/ivota/trial.py",
-                '    once("persist").save(state)\n',
-                '    state.outbox = None\n    once("persist").save(state)\n'
-                '    state.outbox = outbox\n    once("persist").save(state)\n',
+                '    once("state_writer").save(state)\n',
+                '    state.outbox = None\n    once("state_writer").save(state)\n'
+                '    state.outbox = outbox\n    once("state_writer").save(state)\n',
             ),
         ),
     ),
@@ -154,25 +154,25 @@ MISTAKES = (
         "one",
         (
             (
-                "lib/ivota/client.py",
+                "lib/ivota/update_client.py",
                 _PUBLISH,
                 _PUBLISH + '        if self._sending[0] == "final":\n'
-                '            once("persist").sent(self.state)\n',
+                '            once("state_writer").sent(self.state)\n',
             ),
         ),
     ),
     Mistake(
         "the outbox is never emptied",
         "one",
-        (("lib/ivota/persist.py", "    state.outbox = None\n    save(state)\n", ""),),
+        (("lib/ivota/state_writer.py", "    state.outbox = None\n    save(state)\n", ""),),
     ),
     Mistake(
         "going back is not written",
         "limit",
         (
             (
-                "lib/ivota/outcome.py",
-                'state.previous, None, None\n    once("persist").save(state)\n',
+                "lib/ivota/failure_log.py",
+                'state.previous, None, None\n    once("state_writer").save(state)\n',
                 "state.previous, None, None\n",
             ),
         ),
@@ -182,13 +182,13 @@ MISTAKES = (
         "image few",
         (
             (
-                "lib/ivota/slots.py",
+                "lib/ivota/ota_slots.py",
                 "    target.position = target.durable = position\n",
                 "    target.position = target.durable = position\n"
                 "    target.begun = position or -1\n",
             ),
             (
-                "lib/ivota/partition.py",
+                "lib/ivota/slot_writer.py",
                 "    if not at % _BLOCK:\n        part",
                 "    if not at % _BLOCK and at != target.begun:\n        part",
             ),
@@ -197,21 +197,21 @@ MISTAKES = (
     Mistake(
         "the position in a slot runs ahead",
         "image few",
-        (("lib/ivota/partition.py", '"position", position)', '"position", position + 4096)'),),
+        (("lib/ivota/slot_writer.py", '"position", position)', '"position", position + 4096)'),),
     ),
     Mistake(
         "the boot loader knows before the state",
         "image one",
         (
             (
-                "lib/ivota/image.py",
-                '    once("install").activate(state, None, trial)\n    try:',
+                "lib/ivota/boot_image.py",
+                '    once("activation").activate(state, None, trial)\n    try:',
                 "    try:",
             ),
             (
-                "lib/ivota/image.py",
+                "lib/ivota/boot_image.py",
                 ".set_boot()\n    except",
-                '.set_boot()\n        once("install").activate(state, None, trial)\n    except',
+                '.set_boot()\n        once("activation").activate(state, None, trial)\n    except',
             ),
         ),
     ),
@@ -220,7 +220,7 @@ MISTAKES = (
         "image refused",
         (
             (
-                "lib/ivota/image.py",
+                "lib/ivota/boot_image.py",
                 "    if _tries(state, md5) >= _TRIES:\n",
                 "    Partition(Partition.RUNNING).get_next_update().set_boot()\n"
                 "    if _tries(state, md5) >= _TRIES:\n",
@@ -230,7 +230,7 @@ MISTAKES = (
     Mistake(
         "an image is not marked as valid",
         "image one",
-        (("lib/ivota/image.py", "        Partition.mark_app_valid_cancel_rollback()\n", ""),),
+        (("lib/ivota/boot_image.py", "        Partition.mark_app_valid_cancel_rollback()\n", ""),),
     ),
     Mistake(
         "starts of a trial are not counted",
@@ -252,36 +252,42 @@ MISTAKES = (
     Mistake(
         "the signature is not compared",
         "signed stranger",
-        (("lib/ivota/signature.py", "signature < modulus and (", "signature < modulus or ("),),
+        (
+            (
+                "lib/ivota/owner_signature.py",
+                "signature < modulus and (",
+                "signature < modulus or (",
+            ),
+        ),
     ),
     Mistake(
         "the payload is looked into before the signature",
         "signed stranger",
-        (("lib/ivota/finish.py", _PHASE, _EARLY + _PHASE),),
+        (("lib/ivota/handover.py", _PHASE, _EARLY + _PHASE),),
     ),
     Mistake(
         "the number rises before the confirmation",
         "signed crash",
         (
             (
-                "lib/ivota/install.py",
-                '        once("persist").save(state)\n',
+                "lib/ivota/activation.py",
+                '        once("state_writer").save(state)\n',
                 '        state.sequence = trial["sequence"]\n'
-                '        once("persist").save(state)\n',
+                '        once("state_writer").save(state)\n',
             ),
         ),
     ),
     Mistake(
         "what an image is signed by is not asked",
         "image stranger",
-        (("lib/ivota/finish.py", 'if client.config["keys"]:', "if False:"),),
+        (("lib/ivota/handover.py", 'if client.config["keys"]:', "if False:"),),
     ),
     Mistake(
         "the base of a delta is not compared",
         "delta wrong",
         (
             (
-                "lib/ivota/prepare.py",
+                "lib/ivota/patch_base.py",
                 "if lacks or header.base_size and digest.digest()",
                 "if b'' and digest",
             ),
@@ -290,13 +296,13 @@ MISTAKES = (
     Mistake(
         "what a delta makes is not compared",
         "delta false",
-        (("lib/ivota/expand.py", "if target.digest.digest()", "if b'' and target.digest"),),
+        (("lib/ivota/patcher.py", "if target.digest.digest()", "if b'' and target.digest"),),
     ),
     # Of a patch that is larger than the block which may be fetched again.
     Mistake(
         "a patch goes before what it made is active",
         "compressed",
-        (("lib/ivota/install.py", _ACTIVATE, _TOO_EARLY + _ACTIVATE),),
+        (("lib/ivota/activation.py", _ACTIVATE, _TOO_EARLY + _ACTIVATE),),
     ),
     Mistake(
         "a bundle is not compared with its sum",

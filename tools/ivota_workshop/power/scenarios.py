@@ -194,4 +194,4 @@ def _config(**values: Any) -> dict[str, bytes]:
 
 def _messages() -> str:
     """The module in other words, to see that the new one runs."""
-    return (_LIBRARY / "ivota" / "messages.py").read_text() + '\nprint("app: package")\n'
+    return (_LIBRARY / "ivota" / "tencent.py").read_text() + '\nprint("app: package")\n'

@@ -8,7 +8,7 @@ import os
 import sys
 
 from ivota import once
-from ivota.messages import Push
+from ivota.push import Push
 
 
 class Nothing:
@@ -30,7 +30,7 @@ def run(folder, base):
     job.firmware = push = Push("2", "", "", size)
     push.path = folder + "/2.bin"
     push.payload_size = size
-    step = once("expand").step
+    step = once("patcher").step
     job.phase = "expand"
     while job.phase == "expand":
         step(job)

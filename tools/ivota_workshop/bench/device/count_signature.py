@@ -5,7 +5,7 @@ Of the package there is only what it uses and a board has in its heap anyway.
 
 import sys
 
-from ivota import net, once  # noqa: F401
+from ivota import guarded_socket, once  # noqa: F401
 
 
 class Firmware:
@@ -20,7 +20,7 @@ class Firmware:
 
 for _ in range(int(sys.argv[3])):
     firmware = Firmware()
-    header = once("signature").header(firmware, [sys.argv[1]])
-    for _ in once("payload").examine(firmware, header, "t", 1):
+    header = once("owner_signature").header(firmware, [sys.argv[1]])
+    for _ in once("signed_header").examine(firmware, header, "t", 1):
         pass
     assert firmware.sequence == 2

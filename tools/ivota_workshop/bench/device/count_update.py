@@ -8,8 +8,8 @@ waits then depends on no clock. What that takes is counted too, so it is little.
 import json
 import sys
 
-from ivota.client import Client
 from ivota.state import load
+from ivota.update_client import Client
 
 CONFIG = json.loads(sys.argv[1])
 FOLDER = sys.argv[2]

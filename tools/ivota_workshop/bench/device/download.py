@@ -2,8 +2,8 @@
 
 import time
 
-from ivota import jsonfile
-from ivota.client import Client
+from ivota import json_file
+from ivota.update_client import Client
 
 try:
     import _sim_record  # there where every operation of the flash is written down
@@ -36,7 +36,7 @@ def on_firmware(firmware):
 
 
 def main():
-    config = jsonfile.load("/ivota.json")
+    config = json_file.load("/ivota.json")
     client = Client(config, config["version"], on_firmware, log=log)
     counted = None
     while True:

@@ -12,8 +12,8 @@ import time
 import micropython
 from micropython import const
 
-from ivota import jsonfile
-from ivota.client import Client
+from ivota import json_file
+from ivota.update_client import Client
 
 _HELD_MS = const(950)
 
@@ -66,7 +66,7 @@ def hold(client, job):
 
 
 def main():
-    config = jsonfile.load("/ivota.json")
+    config = json_file.load("/ivota.json")
     client = Client(config, config["version"], print, log=log)
     watch(client)
     held = None

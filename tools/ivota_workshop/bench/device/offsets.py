@@ -12,7 +12,7 @@ import sys
 
 import vfs
 
-from ivota import checkpoint, files, staging
+from ivota import checkpoint, storage, update_target
 
 _BLOCK = 4096
 _HEAD = 20
@@ -55,9 +55,9 @@ class Image:
 
 def resume(image, push, directory):
     vfs.mount(vfs.VfsLfs2(image), "/flash")
-    base = "/flash" + directory + "/" + files.file_stem(push.version)
-    target = staging.Target()
-    staging.open_target(target, base, push)
+    base = "/flash" + directory + "/" + storage.file_stem(push.version)
+    target = update_target.Target()
+    update_target.open_target(target, base, push)
     checkpoint.close(target)
     vfs.umount("/flash")
     return target.position

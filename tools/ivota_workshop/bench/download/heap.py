@@ -29,7 +29,7 @@ MARGIN = 8192  # bytes above the smallest heap that are looked through for sizes
 LANES = 4  # updates at once: most of each is waiting
 
 # Modules that do not run on this port: each needs a network of the board's.
-NOT_HERE = ("interface", "lan", "own", "ppp", "wifi")
+NOT_HERE = ("network_interface", "lan", "custom_network", "ppp", "wifi")
 
 # What a chip of one slot says: the code for slots is loaded, and finds none.
 _ESP32 = b"""

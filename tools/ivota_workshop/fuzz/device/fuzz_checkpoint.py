@@ -10,8 +10,8 @@ import room
 from slots import Esp32, installed
 
 import ivota
-from ivota import OtaError, staging
-from ivota.messages import Push
+from ivota import OtaError, update_target
+from ivota.push import Push
 
 SIZE = 6000
 MD5 = "0" * 32
@@ -36,7 +36,7 @@ def check(data):
     if length:
         room.put("firmware/0.2.bin", bytes(length))
     push = Push("0.2", "http://h/f", MD5, SIZE)
-    target = staging.Target()
+    target = update_target.Target()
     try:
         outcome = (
             in_a_slot(target, folder, push) if slot else in_a_file(target, folder, push, length)
@@ -54,19 +54,19 @@ def check(data):
 
 
 def in_a_file(target, folder, push, length):
-    staging.open_target(target, folder + "/0.2", push)
+    update_target.open_target(target, folder + "/0.2", push)
     assert target.kind == "firmware" and target.path == folder + "/0.2.bin"
     assert target.position in (0, length) and target.position <= SIZE
     assert target.position == target.durable == target.file.tell()
     assert target.position < target.end <= SIZE or target.position == SIZE
     if target.position:
-        assert staging.is_of(ivota.once("jsonfile").load(target.checkpoint), push)
+        assert update_target.is_of(ivota.once("json_file").load(target.checkpoint), push)
     return "at %d" % target.position
 
 
 def in_a_slot(target, folder, push):
     with installed(esp32):
-        ivota.once("slots").find(target, folder + "/0.2", push)
+        ivota.once("ota_slots").find(target, folder + "/0.2", push)
     if target.kind is None:
         return "to be chosen"
     if target.kind == "firmware":

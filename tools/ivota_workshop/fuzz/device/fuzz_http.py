@@ -7,8 +7,8 @@ ETag, 3 over a redirect; and 4 more each for other versions of `requests`.
 import room
 from wire import Wire
 
-from ivota import OtaError, response
-from ivota import transfer as module
+from ivota import OtaError, http_response
+from ivota import http_range as module
 
 SIZE = 1000
 HTTP = {"ca": None, "timeout_s": 10, "deadline_s": 60}
@@ -32,7 +32,7 @@ def check(data):
         made = None
         try:
             stream = module.send_request(where, offset, HTTP, etag, asked == 3)
-            made = response.read(stream, offset, SIZE, etag)
+            made = http_response.read(stream, offset, SIZE, etag)
         except OtaError as error:
             assert error.code in (-1, -2, -3, -4, -5)
             assert 0 <= error.after_s and (error.again or not error.after_s)

@@ -5,7 +5,7 @@ The input is the first, a line of dashes, and the second.
 
 import room
 
-from ivota import config, kept
+from ivota import config, config_backup
 
 
 def check(data):
@@ -16,11 +16,11 @@ def check(data):
         room.put(names[0], mine)
     if mark:
         room.put(names[1], copy)
-    kept.GIVEN, kept.KEPT = paths
-    kept.BUNDLE = room.FOLDER + "/none.json"
+    config_backup.GIVEN, config_backup.KEPT = paths
+    config_backup.BUNDLE = room.FOLDER + "/none.json"
     said = []
     try:
-        found, watch = kept.usable(lambda level, event, **fields: said.append(event))
+        found, watch = config_backup.usable(lambda level, event, **fields: said.append(event))
     except ValueError:
         # What is whole and good is never thrown away.
         assert not usable(paths[0])
@@ -32,7 +32,7 @@ def check(data):
         # The copy is of this very file: it was good when it was kept.
         return "used"
     for path in found:
-        assert config.check(kept.read(path))["product_id"]
+        assert config.check(config_backup.read(path))["product_id"]
     if watch:
         assert 0 <= watch[1]
     room.inside(*paths)
@@ -41,6 +41,6 @@ def check(data):
 
 def usable(path):
     try:
-        return config.check(kept.read(path))
+        return config.check(config_backup.read(path))
     except ValueError:
         return None

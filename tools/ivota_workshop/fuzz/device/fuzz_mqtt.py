@@ -3,8 +3,8 @@
 from wire import Wire
 
 import ivota
-from ivota import link as module
-from ivota.link import Link
+from ivota import mqtt_session as module
+from ivota.mqtt_session import Link
 
 TOPIC = b"$ota/update/P/d"
 MOST = 512

@@ -2,7 +2,7 @@
 
 import json
 
-from ivota import OtaError, messages, pushes
+from ivota import OtaError, push_parser, tencent
 
 HEX = "0123456789abcdef"
 
@@ -11,7 +11,7 @@ class Nothing:
     """A client at rest, as far as `take` looks at one."""
 
     version = "0.1"
-    dialect = messages
+    dialect = tencent
     job = burning = next = asked = trial = None
 
     class state:
@@ -31,7 +31,7 @@ class Nothing:
         return False
 
     def report(self, state, push, code=0, message="", key="final"):
-        text = messages.report_progress(state, push.version, None, code, message, push.echo)
+        text = tencent.report_progress(state, push.version, None, code, message, push.echo)
         report = json.loads(text)["report"]
         assert report["version"] == push.version
         assert report["progress"]["result_msg"] == message
@@ -54,19 +54,19 @@ def check(data):
 def taken(client, data):
     """The push, if it is one, and in a word what the message was, in the client's dialect."""
     try:
-        push = pushes.read(data, client.dialect)
+        push = push_parser.read(data, client.dialect)
     except OtaError as error:
         assert error.code == -5 and not error.again and not error.reject
         if error.version is not None:
             a_version(error.version)
-        pushes.take(client, data)
+        push_parser.take(client, data)
         assert client.next is None
         return None, "refused"
     except (ValueError, MemoryError) as error:
-        pushes.take(client, data)
+        push_parser.take(client, data)
         assert client.said == ["message_ignored"] and client.next is None
         return None, "ignored" if isinstance(error, ValueError) else "MemoryError"
-    pushes.take(client, data)
+    push_parser.take(client, data)
     if push is None:
         assert client.said == [] and client.next is None
         return None, "not a push"

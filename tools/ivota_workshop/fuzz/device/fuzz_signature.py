@@ -6,7 +6,7 @@ The input is all of the firmware; its payload is not looked at in this phase.
 import room
 
 from ivota import OtaError
-from ivota.signature import header
+from ivota.owner_signature import header
 
 reference = None  # the signed header, or None, as the host's library has it
 

@@ -2,7 +2,7 @@
 
 import room
 
-from ivota import jsonfile, outcome, persist, state
+from ivota import failure_log, json_file, state, state_writer
 
 KINDS = {
     "active": str,
@@ -25,7 +25,7 @@ MD5 = "0" * 32
 
 def check(data):
     path = room.put("state.json", data)
-    whole = jsonfile.load(path, True)
+    whole = json_file.load(path, True)
     found = state.load(path)
     for key in KINDS:
         value = getattr(found, key)
@@ -40,11 +40,11 @@ def check(data):
             assert started == whole
         else:
             assert not isinstance(started, dict) or started == {}
-    count = outcome.count(found, MD5)
+    count = failure_log.count(found, MD5)
     assert type(count) is int
-    outcome.reason(found, MD5, "0.2")
+    failure_log.reason(found, MD5, "0.2")
     try:
-        outcome.post(found, "{}", MD5, "why")
+        failure_log.post(found, "{}", MD5, "why")
     except MemoryError:
         return "MemoryError"
     except RuntimeError:  # nested too deep to be written, which no message brings about
@@ -58,7 +58,7 @@ def check(data):
     # What was written once is read and written again as it is: only texts are keys by then.
     again = state.load(path)
     assert again.outbox == "{}" and again.rejected[-1] == [MD5, "why"]
-    persist.save(again)
+    state_writer.save(again)
     last = state.load(path)
     for key in KINDS:
         assert getattr(last, key) == getattr(again, key), key

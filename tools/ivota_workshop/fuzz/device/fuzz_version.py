@@ -1,6 +1,6 @@
 """A version's name on flash: no push decides a path."""
 
-from ivota.files import file_stem
+from ivota.storage import file_stem
 
 SAFE = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 

@@ -5,7 +5,7 @@ Its clock goes on only where something waits.
 
 import errno
 
-from ivota import net
+from ivota import guarded_socket
 
 
 class Wire:
@@ -28,15 +28,15 @@ class Wire:
         self._modules = modules
 
     def __enter__(self):
-        self._old = net.socket, net.select, net.time
-        net.socket = net.select = net.time = self
+        self._old = guarded_socket.socket, guarded_socket.select, guarded_socket.time
+        guarded_socket.socket = guarded_socket.select = guarded_socket.time = self
         for module in self._modules:
             module.time = self
         return self
 
     def __exit__(self, *_):
-        net.socket, net.select, time = self._old
-        net.time = time
+        guarded_socket.socket, guarded_socket.select, time = self._old
+        guarded_socket.time = time
         for module in self._modules:
             module.time = time
 

@@ -81,7 +81,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="a bundle: ROMFS records, mount",
-    code=("lib/ivota/bundle_check.py", "lib/ivota/overrides.py", "lib/bundlefs.py"),
+    code=("lib/ivota/bundle_check.py", "lib/ivota/config_overrides.py", "lib/bundlefs.py"),
     seeds=seeds,
     mutate=archives.change,
     most=8192,
@@ -95,7 +95,7 @@ TARGET = Target(
         ),
         Mistake(
             "a bundle may say who the board is",
-            (("lib/ivota/overrides.py", "if config.get(key) is not None:", "if False:"),),
+            (("lib/ivota/config_overrides.py", "if config.get(key) is not None:", "if False:"),),
         ),
         Mistake(
             "the end is not looked at",

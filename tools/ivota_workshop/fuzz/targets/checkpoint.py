@@ -67,7 +67,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="a checkpoint, of a file and of a slot",
-    code=("lib/ivota/staging.py", "lib/ivota/slots.py", "lib/ivota/jsonfile.py"),
+    code=("lib/ivota/update_target.py", "lib/ivota/ota_slots.py", "lib/ivota/json_file.py"),
     seeds=seeds,
     mutate=change,
     most=2200,
@@ -78,7 +78,7 @@ TARGET = Target(
             "any position",
             (
                 (
-                    "lib/ivota/slots.py",
+                    "lib/ivota/ota_slots.py",
                     "if type(position) is not int or not 0 <= position <= size:",
                     "if type(position) is not int:",
                 ),
@@ -86,7 +86,13 @@ TARGET = Target(
         ),
         Mistake(
             "too much is kept",
-            (("lib/ivota/staging.py", "if length > push.size or not mine:", "if not mine:"),),
+            (
+                (
+                    "lib/ivota/update_target.py",
+                    "if length > push.size or not mine:",
+                    "if not mine:",
+                ),
+            ),
         ),
     ),
 )

@@ -11,7 +11,7 @@ ALL: dict[str, Any] = {
     "device_name": "d",
     "device_secret": "aHVudGVyMg==",
     "version": "1",
-    "dialect": "messages",
+    "dialect": "tencent",
     "mqtt": {
         "host": "h",
         "port": 1883,
@@ -121,8 +121,8 @@ def seeds() -> dict[str, bytes]:
 TARGET = Target(
     about="the configuration",
     code=(
-        *("lib/ivota/config.py", "lib/ivota/netconfig.py", "lib/ivota/mac.py"),
-        *("lib/ivota/nearest.py", "lib/ivota/dialect.py"),
+        *("lib/ivota/config.py", "lib/ivota/network_config.py", "lib/ivota/mac_address.py"),
+        *("lib/ivota/key_spelling.py", "lib/ivota/dialects.py"),
     ),
     seeds=seeds,
     mutate=mutate.a_json,
@@ -154,7 +154,7 @@ TARGET = Target(
             "a module that is no network",
             (
                 (
-                    "lib/ivota/netconfig.py",
+                    "lib/ivota/network_config.py",
                     'if network not in ("wifi", "lan", "ppp", "own"):',
                     "if not network:",
                 ),

@@ -43,18 +43,18 @@ def reference(client_id: str, user: str, password: str, secret: str) -> bool:
 
 TARGET = Target(
     about="the device's secret, and the sign-in",
-    code=("lib/ivota/credentials.py",),
+    code=("lib/ivota/cloud_sign_in.py",),
     seeds=seeds,
     reference=reference,
     words=("==", "YWJj", "\\x0a"),
     mistakes=(
         Mistake(
             "a long key is cut",
-            (("lib/ivota/credentials.py", "key = digest(key).digest()", "key = key[:64]"),),
+            (("lib/ivota/cloud_sign_in.py", "key = digest(key).digest()", "key = key[:64]"),),
         ),
         Mistake(
             "the padding is not exclusive",
-            (("lib/ivota/credentials.py", "0x5C", "0x5D"),),
+            (("lib/ivota/cloud_sign_in.py", "0x5C", "0x5D"),),
         ),
     ),
 )

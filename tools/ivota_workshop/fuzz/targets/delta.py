@@ -111,22 +111,26 @@ def _changed(piece: bytes, gaps: bytes, sums: bytes) -> bytes:
 
 TARGET = Target(
     about="the records of a patch",
-    code=("lib/ivota/delta.py",),
+    code=("lib/ivota/delta_records.py",),
     seeds=seeds,
     reference=reference,
     most=2560,
     lines=Bound(60_000, 300),
     mistakes=(
         Mistake(
-            "a copy may go on behind the base", (("lib/ivota/delta.py", "at > size or ", ""),)
+            "a copy may go on behind the base",
+            (("lib/ivota/delta_records.py", "at > size or ", ""),),
         ),
         Mistake(
             "a place behind the base",
-            (("lib/ivota/delta.py", "if not 0 <= at <= size:", "if at < 0:"),),
+            (("lib/ivota/delta_records.py", "if not 0 <= at <= size:", "if at < 0:"),),
         ),
-        Mistake("more than the result", (("lib/ivota/delta.py", " or left < 0 or", " or"),)),
         Mistake(
-            "records that do nothing", (("lib/ivota/delta.py", " or not (copy or insert)", ""),)
+            "more than the result", (("lib/ivota/delta_records.py", " or left < 0 or", " or"),)
+        ),
+        Mistake(
+            "records that do nothing",
+            (("lib/ivota/delta_records.py", " or not (copy or insert)", ""),),
         ),
     ),
 )

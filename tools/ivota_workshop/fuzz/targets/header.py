@@ -68,7 +68,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="a signed header",
-    code=("lib/ivota/payload.py", "lib/ivota/trailer.py"),
+    code=("lib/ivota/signed_header.py", "lib/ivota/signature_footer.py"),
     seeds=seeds,
     mutate=mutate.a_json,
     most=512,
@@ -78,7 +78,7 @@ TARGET = Target(
             "the confirmed number once more",
             (
                 (
-                    "lib/ivota/payload.py",
+                    "lib/ivota/signed_header.py",
                     'said["sequence"] <= confirmed',
                     'said["sequence"] < confirmed',
                 ),
@@ -86,14 +86,14 @@ TARGET = Target(
         ),
         Mistake(
             "another target",
-            (("lib/ivota/payload.py", 'if said["target"] != target:', "if False:"),),
+            (("lib/ivota/signed_header.py", 'if said["target"] != target:', "if False:"),),
         ),
-        Mistake("any format", (("lib/ivota/payload.py", ' or said["v"] != 1', ""),)),
+        Mistake("any format", (("lib/ivota/signed_header.py", ' or said["v"] != 1', ""),)),
         Mistake(
             "any payload",
             (
                 (
-                    "lib/ivota/payload.py",
+                    "lib/ivota/signed_header.py",
                     'if binascii.hexlify(digest.digest()).decode() != said["sha256"]:',
                     "if False:",
                 ),

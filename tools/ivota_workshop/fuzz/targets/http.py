@@ -87,10 +87,10 @@ def seeds() -> dict[str, bytes]:
 TARGET = Target(
     about="an HTTP answer: status, headers, Content-Range, Location, Retry-After",
     code=(
-        "lib/ivota/transfer.py",
-        "lib/ivota/response.py",
-        "lib/ivota/answers.py",
-        "lib/ivota/net.py",
+        "lib/ivota/http_range.py",
+        "lib/ivota/http_response.py",
+        "lib/ivota/http_status.py",
+        "lib/ivota/guarded_socket.py",
     ),
     seeds=seeds,
     lines=Bound(20_000, 60),
@@ -110,7 +110,7 @@ TARGET = Target(
             "any part will do",
             (
                 (
-                    "lib/ivota/response.py",
+                    "lib/ivota/http_response.py",
                     "or not int(first) <= offset <= int(last)",
                     "or False",
                 ),
@@ -118,11 +118,17 @@ TARGET = Target(
         ),
         Mistake(
             "any length will do",
-            (("lib/ivota/response.py", "and int(total) != size:", "and False:"),),
+            (("lib/ivota/http_response.py", "and int(total) != size:", "and False:"),),
         ),
         Mistake(
             "any status is a part",
-            (("lib/ivota/response.py", "if status not in (200, 203, 206):", "if status > 400:"),),
+            (
+                (
+                    "lib/ivota/http_response.py",
+                    "if status not in (200, 203, 206):",
+                    "if status > 400:",
+                ),
+            ),
         ),
     ),
 )

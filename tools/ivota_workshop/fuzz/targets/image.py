@@ -25,7 +25,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="an ESP32 image's header",
-    code=("lib/ivota/image.py",),
+    code=("lib/ivota/boot_image.py",),
     seeds=seeds,
     most=300,
     words=("\\xe9\\x01", "\\x09\\x00"),
@@ -34,7 +34,7 @@ TARGET = Target(
             "half of the chip's number",
             (
                 (
-                    "lib/ivota/image.py",
+                    "lib/ivota/boot_image.py",
                     "if found[12:14] != own[12:14]:",
                     "if found[12] != own[12]:",
                 ),
@@ -42,10 +42,10 @@ TARGET = Target(
         ),
         Mistake(
             "any image",
-            (("lib/ivota/image.py", "if bytes(found[32:]) != _DESCRIPTION:", "if False:"),),
+            (("lib/ivota/boot_image.py", "if bytes(found[32:]) != _DESCRIPTION:", "if False:"),),
         ),
         Mistake(
-            "any first byte", (("lib/ivota/image.py", "if found[0] != own[0]:", "if False:"),)
+            "any first byte", (("lib/ivota/boot_image.py", "if found[0] != own[0]:", "if False:"),)
         ),
     ),
 )

@@ -60,7 +60,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="the configuration on flash and its kept copy",
-    code=("lib/ivota/kept.py", "lib/ivota/jsonfile.py", "lib/ivota/config.py"),
+    code=("lib/ivota/config_backup.py", "lib/ivota/json_file.py", "lib/ivota/config.py"),
     seeds=seeds,
     mutate=change,
     most=2200,
@@ -69,13 +69,13 @@ TARGET = Target(
     mistakes=(
         Mistake(
             "one that cannot be used stays",
-            (("lib/ivota/kept.py", "            paths.remove(path)\n", ""),),
+            (("lib/ivota/config_backup.py", "            paths.remove(path)\n", ""),),
         ),
         Mistake(
             "what is damaged is read",
             (
                 (
-                    "lib/ivota/jsonfile.py",
+                    "lib/ivota/json_file.py",
                     "except (OSError, ValueError):",
                     "except OSError:",
                 ),

@@ -71,19 +71,20 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="MQTT packets and topics",
-    code=("lib/ivota/link.py", "lib/ivota/net.py", "umqtt/simple.py"),
+    code=("lib/ivota/mqtt_session.py", "lib/ivota/guarded_socket.py", "umqtt/simple.py"),
     seeds=seeds,
     lines=Bound(20_000, 300),
     words=("$ota/update/P/d", "@\\x02\\x00\\x02", "\\x90\\x03", "0\\xff\\xff\\xff\\x7f"),
     mistakes=(
         Mistake(
-            "any topic is ours", (("lib/ivota/link.py", "if topic in self._topics:", "if topic:"),)
+            "any topic is ours",
+            (("lib/ivota/mqtt_session.py", "if topic in self._topics:", "if topic:"),),
         ),
         Mistake(
             "any acknowledgement is ours",
             (
                 (
-                    "lib/ivota/link.py",
+                    "lib/ivota/mqtt_session.py",
                     "if packet[1] << 8 | packet[2] == self.waiting:",
                     "if packet:",
                 ),
@@ -93,7 +94,7 @@ TARGET = Target(
             "what raises is not caught",
             (
                 (
-                    "lib/ivota/link.py",
+                    "lib/ivota/mqtt_session.py",
                     "Exception as error:\n            self._lost(error)\n        return",
                     "OSError as error:\n            self._lost(error)\n        return",
                 ),

@@ -77,17 +77,17 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="a patch: header and compressed stream",
-    code=("lib/ivota/patch.py", "lib/ivota/delta.py"),
+    code=("lib/ivota/patch_header.py", "lib/ivota/delta_records.py"),
     seeds=seeds,
     mutate=change,
     most=1500,
     lines=Bound(60_000, 2_000),
     words=("IVOTADLT", "\\x01\\x00\\x0a"),
     mistakes=(
-        Mistake("any window", (("lib/ivota/patch.py", " or window not in _WINDOWS", ""),)),
+        Mistake("any window", (("lib/ivota/patch_header.py", " or window not in _WINDOWS", ""),)),
         Mistake(
             "a name that is cut off",
-            (("lib/ivota/patch.py", "    if len(name) != length:\n", "    if False:\n"),),
+            (("lib/ivota/patch_header.py", "    if len(name) != length:\n", "    if False:\n"),),
         ),
     ),
 )

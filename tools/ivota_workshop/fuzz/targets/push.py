@@ -68,7 +68,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="update_firmware, JSON of any shape",
-    code=("lib/ivota/pushes.py", "lib/ivota/messages.py"),
+    code=("lib/ivota/push_parser.py", "lib/ivota/tencent.py"),
     seeds=seeds,
     mutate=mutate.a_json,
     words=tuple(f'"{key}"' for key in _PUSH) + ("update_firmware", "\\\\ud800", "true", "null"),
@@ -77,7 +77,7 @@ TARGET = Target(
             "a size of 0 is taken",
             (
                 (
-                    "lib/ivota/pushes.py",
+                    "lib/ivota/push_parser.py",
                     "type(size) is not int or size <= 0",
                     "type(size) is not int",
                 ),
@@ -87,7 +87,7 @@ TARGET = Target(
             "true is a number",
             (
                 (
-                    "lib/ivota/pushes.py",
+                    "lib/ivota/push_parser.py",
                     "type(size) is not int or",
                     "not isinstance(size, (int, bool)) or",
                 ),
@@ -97,7 +97,7 @@ TARGET = Target(
             "half a surrogate pair is a version",
             (
                 (
-                    "lib/ivota/pushes.py",
+                    "lib/ivota/push_parser.py",
                     "ValueError:\n        return False",
                     "ValueError:\n        pass",
                 ),
@@ -105,11 +105,11 @@ TARGET = Target(
         ),
         Mistake(
             "anything is echoed",
-            (("lib/ivota/pushes.py", "in (int, str):", "in (int, str, list):"),),
+            (("lib/ivota/push_parser.py", "in (int, str):", "in (int, str, list):"),),
         ),
         Mistake(
             "as much as there is is echoed",
-            (("lib/ivota/pushes.py", "return len(data) <= _MOST", "return True"),),
+            (("lib/ivota/push_parser.py", "return len(data) <= _MOST", "return True"),),
         ),
     ),
 )

@@ -81,7 +81,7 @@ def reference(data: bytes, der: bytes | None = None) -> bytes | None:
 
 TARGET = Target(
     about="trailer and signature of a firmware",
-    code=("lib/ivota/trailer.py", "lib/ivota/signature.py"),
+    code=("lib/ivota/signature_footer.py", "lib/ivota/owner_signature.py"),
     seeds=seeds,
     reference=reference,
     files=lambda: {"owner.pub": cases().KEYS["owner"]},
@@ -92,7 +92,7 @@ TARGET = Target(
             "the digest is not compared",
             (
                 (
-                    "lib/ivota/signature.py",
+                    "lib/ivota/owner_signature.py",
                     'to_bytes(_SIGNATURE, "big")\n',
                     'to_bytes(_SIGNATURE, "big")[:352] + digest\n',
                 ),
@@ -100,7 +100,7 @@ TARGET = Target(
         ),
         Mistake(
             "a header of any length",
-            (("lib/ivota/trailer.py", "not 0 < length <= _HEADER", "not length"),),
+            (("lib/ivota/signature_footer.py", "not 0 < length <= _HEADER", "not length"),),
         ),
     ),
 )

@@ -60,9 +60,9 @@ TARGET = Target(
     about="the state file",
     code=(
         "lib/ivota/state.py",
-        "lib/ivota/persist.py",
-        "lib/ivota/outcome.py",
-        "lib/ivota/jsonfile.py",
+        "lib/ivota/state_writer.py",
+        "lib/ivota/failure_log.py",
+        "lib/ivota/json_file.py",
         "lib/bundlefs.py",
     ),
     seeds=seeds,
@@ -85,7 +85,7 @@ TARGET = Target(
             "the CRC is not compared",
             (
                 (
-                    "lib/ivota/jsonfile.py",
+                    "lib/ivota/json_file.py",
                     "if text[at + len(_CRC) :] != b'%08x\"}' % crc32(memoryview(text)[:at]):",
                     "if text[-2:] != b'\"}':",
                 ),

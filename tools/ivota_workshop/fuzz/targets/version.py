@@ -33,12 +33,12 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="a version as a file's name",
-    code=("lib/ivota/files.py",),
+    code=("lib/ivota/storage.py",),
     seeds=seeds,
     most=128,
     words=("../", "/", "..", "\\\\"),
     mistakes=(
-        Mistake("hidden files", (("lib/ivota/files.py", " and name[0] != 46", ""),)),
-        Mistake("folders", (("lib/ivota/files.py", '0123456789._-"', '0123456789._-/"'),)),
+        Mistake("hidden files", (("lib/ivota/storage.py", " and name[0] != 46", ""),)),
+        Mistake("folders", (("lib/ivota/storage.py", '0123456789._-"', '0123456789._-/"'),)),
     ),
 )

@@ -83,7 +83,7 @@ def step_report():
 events = Events()
 before = sockets()
 if KIND == "link":
-    from ivota.link import Link
+    from ivota.mqtt_session import Link
 
     owner = Owner()
     config = {
@@ -107,8 +107,8 @@ if KIND == "link":
     link = Link(config, owner)
     step, close = step_link, link.close
 else:
-    from ivota.client import Client
     from ivota.state import load
+    from ivota.update_client import Client
 
     folder = OPTIONS["folder"]
     config = {

@@ -3,8 +3,8 @@
 import hashlib
 import time
 
-from ivota import jsonfile
-from ivota.client import Client
+from ivota import json_file
+from ivota.update_client import Client
 
 
 def log(_level, event, **fields):
@@ -23,7 +23,7 @@ def on_firmware(firmware):
     client.update_progress("done")
 
 
-config = jsonfile.load("/ivota.json")
+config = json_file.load("/ivota.json")
 client = Client(config, config.get("version"), on_firmware, log=log)
 while True:
     if not client.step():

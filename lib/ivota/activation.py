@@ -1,0 +1,62 @@
+"""A verified firmware becomes what starts next, by its first bytes."""
+
+from ivota import once
+
+
+class Installer:
+    """What gets one firmware in the agent: a bundle becomes active, an image the next to boot."""
+
+    def __init__(self, client):
+        self._client = client
+        self._work = None
+
+    def check(self, firmware):
+        """Examine a piece of the firmware on flash; True when all of it is as it should be.
+
+        Raises OtaError(-5) for what must not be started.
+        """
+        if self._work is None:
+            self._work = once("bundle_check").examine(self._client.state, firmware)
+        for _ in self._work:
+            return False
+        self._work = ()  # what has examined leaves the heap
+        return True
+
+    def __call__(self, firmware):
+        """Make it active as a trial, a bundle with one write, and end the client for a restart."""
+        client = self._client
+        limits = client.config["trial"]
+        trial = {
+            "version": firmware.version,
+            "md5sum": firmware.md5,
+            "limits": [limits["starts"], limits["power_boots"]],
+        }
+        if firmware.echo:
+            trial["echo"] = firmware.echo
+        if client.config["keys"]:
+            trial["sequence"] = firmware.sequence
+        into = once("boot_image").activate if firmware.slot else activate
+        into(client.state, firmware.path, trial)
+        client.restart = True
+        client.exit()
+
+
+def activate(state, path, trial):
+    """Let `path` run from the next start on, as a trial; what ran becomes `previous`.
+
+    For an image, which mounts no bundle, it is None.
+    """
+    before = state.active, state.previous, None, state.sums
+    sums = {path: trial["md5sum"]} if path else {}
+    if state.active:
+        sums[state.active] = (state.sums or {}).get(state.active)
+    state.previous = state.active
+    state.active = path
+    state.trial = trial
+    state.sums = sums
+    state.starts = state.power_boots = 0
+    try:
+        once("state_writer").save(state)
+    except Exception:  # the report of this failure must not write what failed
+        state.active, state.previous, state.trial, state.sums = before
+        raise

@@ -1,0 +1,116 @@
+"""An ESP32 image that lies whole in its slot: examined, made the next to boot, confirmed.
+
+The state file and the boot loader's otadata are two writes, so the order decides: the state knows
+of a trial before the boot loader does, and what is reported of it is sent after both agree.
+"""
+
+from esp32 import Partition
+from micropython import const
+
+from ivota import OtaError, describe, once
+
+_FAILED = const(-5)
+_HEADER = const(24)
+_HEAD = const(36)  # with the header of its first segment, and how a description begins
+_DESCRIPTION = b"\x32\x54\xcd\xab"  # esp_app_desc_t's magic; a boot loader has none
+_TRIES = const(10)  # how often one image is given to the boot loader; it may not be to blame
+_NO_LIMIT = const(0x3FFFFFFF)
+
+
+def examine(state, md5):
+    """Raise OtaError(-5) for an image that is not for this chip, or that never came to run."""
+    if _tries(state, md5) >= _TRIES:
+        state.tries = []
+        raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
+    found = bytearray(_HEAD)
+    Partition(Partition.RUNNING).get_next_update().readblocks(0, found, 0)
+    check(found)
+
+
+def check(found):
+    """Raise OtaError(-5) for an image, by its first 36 bytes, that no slot of this chip starts."""
+    own = bytearray(_HEADER)
+    Partition(Partition.RUNNING).readblocks(0, own, 0)
+    if found[0] != own[0]:
+        raise OtaError(_FAILED, "not an ESP32 image")
+    if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id
+        chips = _chip(found), _chip(own)
+        raise OtaError(_FAILED, "an image for chip %d, this is chip %d" % chips)
+    if bytes(found[32:]) != _DESCRIPTION:
+        raise OtaError(_FAILED, "an image of the whole flash, or of no application")
+
+
+def _chip(header):
+    return header[12] | header[13] << 8
+
+
+def _tries(state, md5):
+    """How often it was given to the boot loader, and has not run yet."""
+    tries = state.tries
+    return tries[-1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
+
+
+def activate(state, _checkpoint, trial):
+    """Let the image run from the next start on, as a trial.
+
+    After a cut before `set_boot` boot.py sees that it does not run, and undoes the first write.
+    """
+    md5 = trial["md5sum"]
+    state.tries = [md5, _tries(state, md5) + 1]
+    slot = Partition(Partition.RUNNING).get_next_update()
+    trial["slot"] = slot.info()[4]
+    previous = state.previous
+    once("activation").activate(state, None, trial)
+    try:
+        slot.set_boot()
+    except OSError as error:
+        state.active, state.previous, state.trial = state.previous, previous, None
+        state.tries = []
+        once("state_writer").save(state)
+        raise OtaError(_FAILED, "the image can't be booted: " + describe(error))
+
+
+def begin(client):
+    """Look at the trial of an image at a start: which slot runs decides what is true."""
+    state = client.state
+    trial = state.trial
+    failure_log = once("failure_log")
+    state.tries = []  # it has run: from now on it is its failures that count
+    if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
+        failure_log.roll_back(
+            state, "the boot loader went back to the image before"
+        )  # as boot.py has
+    elif trial and "provisional" not in trial and trial["version"] != client.version:
+        failure_log.roll_back(state, "it says that it is version " + client.version, True)
+        client.restart = True
+        client.exit()
+    ended = state.ended
+    if ended and failure_log.count(state, ended["md5sum"]) + 1 >= _TRIES:
+        ended["reject"] = True
+
+
+def confirm(client, text):
+    """Mark the image as valid; False when that failed, and the boot loader is to decide.
+
+    Before that the trial has `text` as provisional: to be sent once it is true. After a cut the
+    image runs and is valid, which can be said twice, or it does not, and boot.py ends the trial.
+    """
+    state = client.state
+    trial = state.trial
+    try:
+        if "provisional" not in trial:
+            trial["provisional"] = text
+            # What the boot loader has taken for valid can't be given up for its starts.
+            trial["limits"] = [_NO_LIMIT, _NO_LIMIT]
+            once("state_writer").save(state)
+        Partition.mark_app_valid_cancel_rollback()
+    except OSError as error:
+        client.log("error", "flash", why=describe(error))
+        client.restart = True
+        client.exit()
+        return False
+    stem = client.directory + "/" + once("storage").file_stem(trial["version"])
+    once("json_file").remove(stem + ".json")
+    if state.previous != stem + ".bin":
+        once("json_file").remove(stem + ".bin")  # the patch that made it
+    return True

@@ -1,0 +1,52 @@
+"""The phase in which the first bytes say where a firmware goes: into an OTA slot, or a file."""
+
+import time
+
+from micropython import const
+
+from ivota import again, describe, once
+
+_HEAD = const(36)  # bytes of an image, up to the start of its description
+
+
+def step(job):
+    """Take one byte; open what they ask for as soon as they have said it.
+
+    What begins as an image is looked at first: nothing is erased for one that can't be started.
+    """
+    target = job.target
+    head = target.head
+    target.head = b""  # for whatever ends this connection
+    try:
+        n = job.stream.raw.readinto(target.buffer, 1)
+    except OSError as error:
+        raise again(describe(error))
+    if n is None:
+        if time.ticks_diff(time.ticks_ms(), job.durable_at) > job.deadline_ms:
+            raise again("no byte in %d s" % (job.deadline_ms // 1000))
+        target.head = head
+        return False
+    if not n:
+        raise again("the server closed early")
+    head += target.buffer
+    ota_slots = once("ota_slots")
+    image = head[:1] == once("firmware_kind").IMAGE
+    if image and len(head) < min(_HEAD, job.push.size):
+        target.head = head
+        return True
+    state = job.client.state
+    if image:
+        once("boot_image").check(head)
+        ota_slots.begin(target, job.push, (state.active, state.previous))
+        target.gathered.write(head)
+    else:
+        # What may lie there goes on with another byte.
+        once("checkpoint").discard(target)
+        stem = once("storage").stem_of(target.path)
+        once("update_target").open_target(target, stem, job.push, state.active, state.previous)
+        target.kind = "file_writer"
+        target.phase = "block_receiver"
+        target.file.write(head)
+    target.position = len(head)
+    job.phase = "block_receiver"
+    return True

@@ -1,0 +1,59 @@
+"""A session with the broker is opened: connected, and subscribed to."""
+
+from sys import modules
+
+from ivota import guarded_socket, once
+
+_shared = "umqtt.simple" in modules  # with the application
+import umqtt.simple as umqtt  # noqa: E402
+
+if not _shared:
+    del modules["umqtt.simple"], modules["umqtt"]  # this copy is the session's own
+
+
+def dial(config, topics, on_message):
+    """(stream, umqtt's client), once the broker took the sign-in; its SUBACK is still to come.
+
+    Raises what umqtt raises.
+    """
+    mqtt = config["mqtt"]
+    client_id = config["product_id"] + config["device_name"]
+    user, password = mqtt["user"], mqtt["password"]
+    if config["device_secret"]:
+        client_id, user, password = once("cloud_sign_in").sign_in(config)
+    stream = guarded_socket.Stream(
+        mqtt["host"],
+        mqtt["port"],
+        config["http"]["timeout_s"],
+        mqtt["ca"] if mqtt["tls"] else None,
+        mqtt["max_message_bytes"],
+    )
+    try:
+        # umqtt counts characters where MQTT counts bytes.
+        client = umqtt.MQTTClient(
+            client_id.encode(),
+            mqtt["host"],
+            mqtt["port"],
+            user and user.encode(),
+            (password or "").encode(),
+            mqtt["keepalive_s"],
+        )
+        client.set_callback(on_message)
+        guarded_socket.lend(stream, umqtt, client.connect)
+        # With QoS 1. Up to 1.7.0 umqtt's own can't say a length beyond 127.
+        client.pid += 1
+        body = client.pid.to_bytes(2, "big")
+        for topic in topics:
+            body += len(topic).to_bytes(2, "big") + topic + b"\x01"
+        size = len(body)
+        head = bytes([0x82, size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([0x82, size])
+        stream.begin()
+        stream.write(head + body)
+    except BaseException:
+        stream.close()
+        raise
+    if not _shared:
+        # What it needs no more, 800 bytes; the next session has a copy of its own.
+        for name in ("__init__", "connect", "subscribe", "set_last_will"):
+            setattr(umqtt.MQTTClient, name, None)
+    return stream, client

@@ -1,0 +1,170 @@
+"""One MQTT session on `umqtt.simple`: keep-alive, acknowledgements, back-off."""
+
+import time
+
+from micropython import const
+
+from ivota import Backoff, describe, guarded_socket, once
+
+_IDS = const(65000)
+_LOOK_MS = const(500)  # how often keep-alive and the owner are looked at
+
+
+class Link:
+    """The session with the broker; `step()` does one bounded piece of work.
+
+    `owner.on_up()` is called after each subscription, `on_message(payload)` for each message on
+    its topics, `on_skipped(size)` for one that is too long, `on_acked()` when the broker has taken
+    the message last sent with QoS 1, `on_idle()` now and then, `log` for events. `paused` keeps it
+    from connecting. The wait before the next session grows until one has lasted for
+    `retry.most_s`.
+    """
+
+    def __init__(self, config, owner):
+        self.config = config
+        self._owner = owner
+        self._topics = config["topics"]["update"].encode().split(b"\n")
+        self._client = None
+        self._stream = None
+        self.retry = Backoff(config["retry"]["first_s"], config["retry"]["most_s"])
+        self.waiting = None  # packet id of the QoS 1 message that is not acknowledged yet
+        self.up = False  # connected and subscribed
+        self.paused = False  # whether it is not to connect
+
+    def step(self):
+        """Connect when due, take in at most one packet, ping; True if something was done."""
+        stream = self._stream
+        if stream and time.ticks_diff(self._look_at, time.ticks_ms()) > 0:
+            for _ in stream.poll.ipoll(0):
+                return self._work()
+            return False
+        return self._work()
+
+    def wait(self, ms):
+        """Wait so long, or until something comes from the broker."""
+        guarded_socket.wait(self._stream, ms)
+
+    def _work(self):
+        try:
+            if self._stream is None:
+                if self.paused or self.retry.left_ms() or not guarded_socket.online():
+                    return False
+                mqtt = self.config["mqtt"]
+                self._owner.log("info", "connecting", host=mqtt["host"], port=mqtt["port"])
+                self._stream, self._client = once("mqtt_connect").dial(
+                    self.config, self._topics, self._message
+                )
+                self._ping_at = self._asked = self._look_at = time.ticks_ms()
+                self._pinged = False
+                return True
+            if self._stream.ready():
+                self._stream.begin()
+                self._take(self._client.check_msg())
+                return True
+            self._beat()
+        # Whatever umqtt raises means that the stream can't be trusted any more.
+        except Exception as error:
+            self._lost(error)
+        return False
+
+    def _write(self, function, *args):
+        """Let umqtt write a packet, but never wait for its acknowledgement: `step` reads that."""
+        stream = self._stream
+        stream.begin()
+        stream.write_only = True
+        if self._client.pid > _IDS:
+            self._client.pid = 0
+        try:
+            function(*args)
+        except guarded_socket.WriteOnly:
+            pass
+        finally:
+            stream.write_only = False
+
+    def _take(self, op):
+        if op is None or op & 0xF0 == 0x30:
+            return
+        if op == 0x40:  # PUBACK
+            packet = self._stream.read(3)
+            if packet[1] << 8 | packet[2] == self.waiting:
+                self.waiting = None
+                self._owner.on_acked()
+        elif op == 0x90:  # SUBACK
+            if max(self._stream.read(3 + len(self._topics))[3:]) & 0x80:
+                raise OSError("subscription refused")
+            self.up = True
+            self._up_at = time.ticks_ms()
+            self._owner.log("info", "connected")
+            self._owner.on_up()
+        else:
+            raise OSError("packet %02x" % op)
+
+    def _message(self, topic, payload):
+        skipped = self._stream.skipped
+        self._stream.skipped = 0
+        if topic in self._topics:
+            if skipped and not payload:
+                self._owner.on_skipped(skipped)
+            else:
+                self._owner.on_message(payload)
+
+    def _beat(self):
+        """Ping every half keep-alive; give up on a broker that owes an answer for as long."""
+        now = time.ticks_ms()
+        self._look_at = time.ticks_add(now, _LOOK_MS)
+        if self.up:
+            self._owner.on_idle()
+            # Two clients with one id would end each other's sessions at full speed.
+            lasted = time.ticks_diff(now, self._up_at)
+            if self.retry.tries and lasted > int(self.retry.most_s * 1000):
+                self.retry.reset()
+        limit = self.config["mqtt"]["keepalive_s"] * 500
+        if self._stream.heard:
+            self._pinged = False
+        ping_due = time.ticks_diff(now, self._ping_at) >= limit
+        owing = self.waiting or not self.up
+        if ping_due and self._pinged or owing and time.ticks_diff(now, self._asked) > limit:
+            raise OSError("no answer from the broker")
+        if ping_due:
+            self._stream.heard = False
+            self._pinged = True
+            self._ping_at = now
+            self._write(self._client.ping)
+
+    def publish(self, topic, payload, qos):
+        """Send now; False if the link is down. With QoS 1, `waiting` is set until the PUBACK."""
+        if not self.up:
+            return False
+        try:
+            self._write(self._client.publish, topic.encode(), payload.encode(), False, qos)
+        except Exception as error:
+            self._lost(error)
+            return False
+        if qos:
+            self.waiting = self._client.pid
+            self._asked = time.ticks_ms()
+        return True
+
+    def _lost(self, error):
+        """Close, and be due again after a wait."""
+        try:
+            why = once("broker_errors").explain(error, self)
+        except (MemoryError, ImportError):
+            why = describe(error)
+        self.close()
+        self.retry.failed()
+        self._owner.log("warning", "link_lost", why=why, again_ms=self.retry.left_ms())
+
+    def close(self, politely=False):
+        """Close the session; the next `step` opens a new one when due."""
+        stream = self._stream
+        if stream is not None:
+            if politely and self.up:
+                try:
+                    self._write(stream.write, b"\xe0\0")
+                except OSError:
+                    pass
+            stream.close()
+        self._client = self._stream = None
+        self.up = False
+        self.waiting = None

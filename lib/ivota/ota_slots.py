@@ -1,0 +1,104 @@
+"""Where an ESP32 image goes: the OTA slot that does not run. Loaded where there is an `esp32`."""
+
+import hashlib
+import io
+
+from esp32 import Partition
+from micropython import const
+
+from ivota import OtaError, once
+
+_FAILED = const(-5)
+_CHUNK = const(512)
+_BLOCK = const(4096)
+
+
+def next_slot():
+    """The partition that the next image goes to; None on a board that has no slot for it.
+
+    With a factory image and one slot, ESP-IDF names the running slot once that runs.
+    """
+    running = Partition(Partition.RUNNING)
+    try:
+        slot = running.get_next_update()
+    except OSError:  # ENOENT: there is no OTA slot
+        return None
+    return slot if slot.info()[4] != running.info()[4] else None
+
+
+def find(target, stem, push):
+    """Open the slot if the download of `push` goes on there, and leave what goes on in a file.
+
+    Where nothing is known of it, its first byte is yet to be seen: `target.kind` is None.
+    """
+    slot = next_slot()
+    if slot is None:
+        return
+    update_target = once("update_target")
+    storage = once("storage")
+    storage.place(target, stem, push.size)
+    path = target.path
+    known = once("json_file").load(target.checkpoint) or {}
+    mine = update_target.is_of(known, push)
+    if mine and known.get("slot") == slot.info()[4]:
+        open_slot(target, slot, known)
+    elif not (mine or storage.size_of(path) == push.size) or _first(path) in (
+        b"",
+        once("firmware_kind").IMAGE,
+    ):
+        target.kind = None
+        target.phase = "first_byte"
+        target.etag = None
+        target.buffer = bytearray(1)
+        target.head = b""
+
+
+def _first(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(1)
+    except OSError:
+        return b""
+
+
+def fits(slot, size):
+    """Raise OtaError(-5) for an image of so many bytes that does not fit."""
+    most = slot.info()[3]
+    if size > most:
+        raise OtaError(_FAILED, "no room: a slot has %d KiB" % (most >> 10))
+
+
+def begin(target, push, kept):
+    """Make the slot ready for the first byte; `kept` are paths that are not removed.
+
+    Raises OtaError(-5) when the image does not fit.
+    """
+    slot = next_slot()
+    fits(slot, push.size)
+    # What any checkpoint says of this slot is no longer true.
+    once("storage").clear(target.path.rpartition("/")[0], kept)
+    known = dict(once("update_target").identity(push), position=0, slot=slot.info()[4])
+    once("json_file").save(target.checkpoint, known)
+    open_slot(target, slot, known)
+
+
+def open_slot(target, slot, known):
+    """Go on where the checkpoint says; a block that was begun is erased and begun again."""
+    target.kind = "slot_writer"
+    target.phase = "block_receiver"
+    target.part = slot
+    target.slot = known["slot"]
+    target.path = target.checkpoint  # all there is of it in the file system
+    target.etag = known.get("etag")
+    size = target.size
+    position = known.get("position")
+    if type(position) is not int or not 0 <= position <= size:
+        position = 0
+    if position < size:
+        position -= position % _BLOCK
+    target.position = target.durable = position
+    target.end = min(position - position % _BLOCK + _BLOCK, size)
+    target.checked = 0
+    target.digest = hashlib.md5()
+    target.buffer = bytearray(_CHUNK)
+    target.gathered = io.BytesIO(_CHUNK)  # gathers what comes in shorter pieces

@@ -1,0 +1,85 @@
+"""What comes before a patch is applied: its base compared, and the place for its result begun.
+
+A module of its own, so that it has left the heap when the result is made.
+"""
+
+import hashlib
+
+from micropython import const
+
+from ivota import OtaError, once
+
+_FAILED = const(-5)
+_CHUNK = const(512)
+
+
+def next_slot(is_image):
+    """The partition for an image; None for what goes into a file."""
+    if not is_image:
+        return None
+    try:
+        slot = once("ota_slots").next_slot()
+    except ImportError:  # all ports but one
+        slot = None
+    if not slot:
+        raise OtaError(_FAILED, "this board has no slot for an ESP32 image", reject=True)
+    return slot
+
+
+def open_base(client, header, slot):
+    """What the patch builds on, opened; None where it builds on nothing."""
+    if not header.base_size:
+        return None
+    if slot:
+        if header.base_size > slot.info()[3]:
+            raise _wrong(header)
+        return once("slot_reader").Running()
+    try:
+        return open(client.state.active or "", "rb")
+    except OSError:
+        raise _wrong(header)
+
+
+def _wrong(header):
+    return OtaError(
+        _FAILED, "wrong base: the patch is for version " + header.base_version, reject=True
+    )
+
+
+def compare(base, header):
+    """Digest as much of the base as the patch knows, a bounded piece at each step."""
+    digest = hashlib.md5()
+    lacks = yield from once("flash_digest").update(digest, base, header.base_size)
+    if lacks or header.base_size and digest.digest() != header.base_md5:
+        raise _wrong(header)
+
+
+def begin_slot(header, path, state, slot):
+    """The slot, ready for the result; of what lay there no checkpoint is true any more."""
+    ota_slots = once("ota_slots")
+    ota_slots.fits(slot, header.result_size)
+    target = once("update_target").Target()
+    storage = once("storage")  # after staging, which has one of its own, has left the heap
+    directory = storage.place(target, storage.stem_of(path), header.result_size)
+    storage.clear(directory, (state.active, state.previous, path))
+    ota_slots.open_slot(target, slot, {"slot": slot.info()[4]})
+    target.path = path
+    return target
+
+
+def begin(header, path, state, _slot):
+    """The file for the result, begun anew whatever lies there, and room for all of it."""
+    target = once("update_target").Target()
+    storage = once("storage")  # after staging, which has one of its own, has left the heap
+    stem = storage.stem_of(path)
+    directory = storage.place(target, stem, header.result_size)
+    target.path = stem + ".new"
+    spare = state.previous if state.previous != path else None
+    storage.make_room(target, directory, (state.active, path), spare)
+    target.file = open(target.path, "w+b")
+    storage.set_blocks(target, stem)
+    target.durable = target.checked = target.blocks = target.end = 0
+    target.buffer = bytearray(_CHUNK)
+    target.chunk = _CHUNK
+    once("file_writer").next_end(target)
+    return target

@@ -1,0 +1,139 @@
+"""The phase in which a patch becomes the firmware that it stands for: a delta, or compressed.
+
+What it makes is written beside the patch, or into the slot that does not run. The patch stays
+until that is confirmed: whatever the power does, it need not be fetched again.
+"""
+
+import hashlib
+import io
+import os
+from binascii import hexlify
+
+from deflate import RAW, DeflateIO
+from micropython import const
+
+from ivota import OtaError, once
+from ivota.push import Push
+
+_FAILED = const(-5)
+_CHUNK = const(512)
+_CHUNKS = const(128)  # in a step: 64 KiB are read and digested in less time than an erase takes
+_BLOCK = const(4096)
+
+
+def step(job):
+    """Do the next piece; after the last one the result goes the way of any firmware."""
+    if not job.stream:
+        job.stream = _work(job)  # `job.hang_up` closes it, and with it what it has open
+    for _ in job.stream:
+        return True
+    job.stream = None
+    job.phase = "owner_signature" if job.client.config["keys"] else "handover"
+    return True
+
+
+def _work(job):
+    """In bounded steps: compare the base, then write the result, and digest what is on flash.
+
+    Raises OtaError(-5) for a patch that won't do, before anything is written where that can be
+    known then; OSError when the flash fails.
+    """
+    client = job.client
+    push = job.firmware
+    with open(push.path, "rb") as file:
+        patch_header = once("patch_header")
+        header = patch_header.parse(file.read(patch_header.MOST))
+        patch_base = once("patch_base")
+        slot = patch_base.next_slot(header.kind == patch_header.IMAGE)
+        del patch_header
+        md5 = hexlify(header.result_md5).decode()
+        why = client.state.rejected and once("failure_log").reason(client.state, md5, push.version)
+        if why:
+            raise OtaError(_FAILED, why, reject=True)
+        client.log("info", "expand", base=header.base_version, size=header.result_size)
+        base = patch_base.open_base(client, header, slot)
+        target = None
+        try:
+            yield from patch_base.compare(base, header)
+            begin = patch_base.begin_slot if slot else patch_base.begin
+            # From littlefs 2.11.3 on statvfs counts a file once more for each handle that is open
+            # while another one is closed; and modules are read from the bundle that is the base.
+            if base:
+                base.close()
+            target = begin(header, push.path, client.state, slot)
+            base = patch_base.open_base(client, header, slot)
+            del patch_base, begin  # leaves the heap to what is made
+            target.digest = hashlib.sha256()
+            file.seek(header.size)
+            stream = DeflateIO(file, RAW, header.window)
+            pieces = once("delta_records").pieces(stream, base, header.base_size, target.size)
+            yield from _write(target, pieces)
+            if target.digest.digest() != header.result_sha256:
+                raise OtaError(_FAILED, "patch: the result is not what it should be")
+            job.firmware = Push(push.version, push.url, md5, target.size, push.echo)
+            job.firmware.path = target.path
+            job.firmware.slot = target.slot
+            job.firmware.payload_size = target.size
+            client.log("info", "expanded", size=target.size)
+        finally:
+            if base:
+                base.close()
+            if target:
+                _end(target, job.firmware is push)
+
+
+def _write(target, pieces):
+    """All of the result, a block at each step."""
+    verbs = once(target.kind)
+    take = target.file.write if target.file else _to_slot(target, verbs)
+    buffer = next(pieces)
+    room = target.end
+    for n in pieces:
+        at = 0
+        while n >= room > 0:  # the piece ends a block, or goes beyond it
+            take(buffer, at, room)
+            target.position = target.end
+            if target.file:
+                verbs.end_block(target)
+            else:  # its checkpoint would be the patch's
+                target.end = min(target.position + _BLOCK, target.size)
+            verbs.check(target, _BLOCK)
+            at += room
+            n -= room
+            room = target.end - target.position
+            yield
+        if n:
+            take(buffer, at, n)
+            room -= n
+    while not verbs.check(target, _CHUNK * _CHUNKS):
+        yield
+
+
+def _to_slot(target, verbs):
+    """What writes into a slot as `file.write` does into a file."""
+    raw = io.BytesIO()
+
+    def write(buffer, at, n):
+        raw.seek(0)
+        raw.write(buffer, at, n)
+        raw.seek(0)
+        verbs.fill(target, raw, n)
+
+    return write
+
+
+def _end(target, failed):
+    """Close; of a result that won't do nothing is left, nor can it be started."""
+    if target.slot:
+        if failed:
+            once("slot_reader").forget()
+        return
+    # Without another module, for there may be no heap left.
+    try:
+        target.file.close()
+    finally:
+        if failed:
+            try:
+                os.remove(target.path)
+            except OSError:
+                pass

@@ -1,0 +1,148 @@
+"""What the cloud says (docs/protocol.md); loaded for each message, and dropped after it."""
+
+import binascii
+import json
+
+from micropython import const
+
+from ivota import OtaError, describe, once, tencent
+from ivota.push import Push
+
+_FAILED = const(-5)
+
+# What a newer cloud adds to a push and wants back in every report of it.
+_ECHOED = ("fw_type", "task_id")
+_MOST = const(256)  # bytes of each: the state, which has a limit, may have it thrice, in escapes
+
+
+def take(client, payload):
+    """Act on a message: refuse a push, renew the URL of what is under way, or have it next."""
+    try:
+        push = read(payload, client.dialect, client)
+    except OtaError as error:
+        client.log("warning", "push_refused", why=error.message)
+        if error.version:
+            push = Push(error.version, "", "", 0)
+            client.report("fail", push, error.code, error.message, "refused")
+        else:
+            client.tell(error.message)
+        return
+    except MemoryError:  # the cloud pushes again
+        client.log("error", "no_heap")
+        return
+    except Exception as error:
+        why = describe(error)
+        client.log("warning", "message_ignored", why=why)
+        client.tell("a message that is no JSON: " + why)
+        return
+    if not push or push.version == client.version:
+        return
+    rejected = client.state.rejected
+    why = rejected and once("failure_log").reason(client.state, push.md5, push.version)
+    if why:
+        client.report("fail", push, _FAILED, why, "refused")
+    elif client.job and push.same_firmware(client.job.push):
+        client.job.renew(push)
+        client.next = None
+    elif not push.same_firmware(client.burning):
+        client.next = push
+        if client.awaits_application():
+            why = "the application has not reported on version " + client.burning.version
+            client.tell(why, push)
+
+
+def skipped(client, size):
+    """A message of so many bytes was too long to be taken in."""
+    most = client.config["mqtt"]["max_message_bytes"]
+    why = "a message of %d bytes, mqtt.max_message_bytes is %d" % (size, most)
+    client.log("warning", "message_ignored", why=why)
+    client.tell(why)
+
+
+def read(payload, dialect=tencent, client=None):
+    """A `Push` out of a message from the cloud, or None for one that is not about an update.
+
+    What another dialect than `tencent` says is put into its words first. Raises ValueError for
+    what is not JSON, and `OtaError` (with the attribute `version`, where one could be read) for
+    an `update_firmware` that can't be followed. The `client` is told of an answer to its report
+    of the version.
+    """
+    message = json.loads(payload)
+    if isinstance(message, dict):
+        _join(message)
+        if client and dialect.is_answer(message, client.version, client.asked):
+            client.ivota_cloud = message.get("cloud") == "ivota"
+            if client.trial:
+                client.trial.answered = True
+            if not client.state.answered:
+                once("state_writer").answered(client.state)
+        if dialect is not tencent:
+            message = _join(dialect.update_firmware(message))
+    if not isinstance(message, dict) or message.get("type") != "update_firmware":
+        return None
+    version = message.get("version")
+    try:
+        return _push(message, version)
+    except OtaError as error:
+        error.version = version if _is_version(version) else None
+        raise
+
+
+def _join(message):
+    """Put together what the parser has left in halves of characters."""
+    for key in ("version",) + _ECHOED if message else ():
+        value = message.get(key)
+        if isinstance(value, str) and not _can_be_sent(value):
+            try:
+                message[key] = once("surrogate_pairs").joined(value)
+            except ValueError:  # half of one, where an interpreter puts pairs together itself
+                pass
+    return message
+
+
+def _push(message, version):
+    if not _is_version(version):
+        raise OtaError(_FAILED, "push: version is not a text of 1 to 64 characters")
+    url = message.get("url")
+    if not isinstance(url, str):
+        raise OtaError(_FAILED, "push: url is not a text")
+    size = message.get("file_size")
+    if type(size) is not int or size <= 0:
+        raise OtaError(_FAILED, "push: file_size is not a number of bytes")
+    md5 = message.get("md5sum")
+    md5 = md5.lower() if isinstance(md5, str) else ""
+    try:
+        if len(binascii.unhexlify(md5)) != 16:
+            raise ValueError
+    except ValueError:
+        raise OtaError(_FAILED, "push: md5sum is not 32 hexadecimal digits")
+    # Of another kind, it might be nested too deep to be sent again.
+    echo = {key: message[key] for key in _ECHOED if _can_be_sent(message.get(key))}
+    return Push(version, url, md5, size, echo)
+
+
+def _is_version(version):
+    return (
+        isinstance(version, str)
+        and version
+        and len(version) <= 64
+        and _can_be_sent(version)
+        and min(version.encode()) >= 32
+    )
+
+
+def _can_be_sent(value):
+    """Whether it is a short number or text that has UTF-8: half a surrogate pair has none."""
+    if type(value) not in (int, str):
+        return False
+    # Each character of the text that is looked at would stay in the heap; its bytes do not.
+    try:
+        data = str(value).encode()
+    except ValueError:
+        return False
+    at = data.find(b"\xed")
+    while at >= 0:
+        if data[at + 1] > 0x9F:  # as MicroPython encodes it
+            return False
+        at = data.find(b"\xed", at + 1)
+    return len(data) <= _MOST

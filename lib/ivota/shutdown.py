@@ -1,0 +1,60 @@
+"""The client's end: reports sent, the download kept, the broker told; then the restart."""
+
+import time
+
+from micropython import const
+
+from ivota import guarded_socket, once
+
+_REST_S = const(10)  # before a client that died is started again
+_ACK_MS = const(5000)  # how long the last report's acknowledgement may take
+
+
+def leave(client):
+    """Leave the cloud, in a state that can be resumed."""
+    link = client.link
+    start = time.ticks_ms()
+    while client.queue and link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS:
+        guarded_socket.feed()
+        if not link.step():
+            if not link.waiting:
+                client.send()
+            link.wait(20)
+    if client.job:
+        client.job.drop()
+        client.job = None
+    link.close(True)
+
+
+def ended(client, error=None):
+    """Reset the board for a new version, and for a client that ended without being told to.
+
+    What the client died of in a trial is recorded: boot.py counts no other reset as a crash.
+    """
+    if error and client.state.trial:
+        try:
+            once("state_writer").died(client.state, error)
+        except Exception:  # the board has to start again in any case
+            pass
+    if client.restart or not client.exiting:
+        import machine
+
+        client.log("info", "restart")
+        if not client.restart and not client.state.trial:
+            # What it died of may be there again: the board is not to do nothing but start.
+            for _ in range(2 * _REST_S):
+                guarded_socket.feed()
+                time.sleep_ms(500)
+        machine.reset()
+
+
+def thread_ended(client, dead, error=None):
+    """The client's thread is over; `dead` has what the application died of in its trial."""
+    if dead:
+        # Also where the trial was confirmed meanwhile, or what it died of does not fit the heap.
+        client.restart = True
+        try:
+            once("app_crash").died(client, dead[0])
+        except (MemoryError, ImportError):
+            pass
+    ended(client, error)

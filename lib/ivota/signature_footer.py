@@ -1,0 +1,49 @@
+"""The end of a signed firmware on flash, and the error for one that won't do."""
+
+from micropython import const
+
+from ivota import OtaError, once
+
+_FAILED = const(-5)
+_FOOTER = const(12)  # bytes: two lengths, the magic
+_HEADER = const(512)  # bytes at most, so that a hostile one takes no more heap
+_SIGNATURE = const(384)  # bytes: RSA-3072, the only kind
+
+
+def opened(firmware):
+    """The firmware on flash, to be read; an image lies in a slot."""
+    return once("slot_reader").SlotFile() if firmware.slot else open(firmware.path, "rb")
+
+
+def read(file, at, n):
+    """Exactly n bytes; OSError where they are not there."""
+    file.seek(at)
+    data = file.read(n)
+    if len(data) != n:
+        raise OSError("the file ends at %d" % (at + len(data)))
+    return data
+
+
+def parts(firmware):
+    """(signed header, signature as a number); sets `payload_size`, which is yet to be believed.
+
+    Of all this no more is understood than two lengths. Raises OtaError(-5).
+    """
+    at = firmware.size - _FOOTER
+    with opened(firmware) as file:
+        footer = read(file, at, _FOOTER) if at >= 0 else b""
+        if footer[4:] != b"IVOTASIG":
+            raise refusal(firmware, "it is not signed")
+        length = footer[0] | footer[1] << 8
+        at -= _SIGNATURE + length
+        if footer[2] | footer[3] << 8 != _SIGNATURE or not 0 < length <= _HEADER or at < 0:
+            raise refusal(firmware, "its frame is damaged")
+        firmware.payload_size = at
+        return read(file, at, length), int.from_bytes(read(file, at + length, _SIGNATURE), "big")
+
+
+def refusal(firmware, why, reject=True):
+    """The error for a firmware that must not be used; `reject`: nor be fetched again."""
+    if firmware.slot:
+        once("slot_reader").forget()
+    return OtaError(_FAILED, "signature: " + why, reject=reject)

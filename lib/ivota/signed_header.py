@@ -1,0 +1,66 @@
+"""The phase after the signature: whether what was signed is this payload, for this board."""
+
+import binascii
+import hashlib
+import json
+
+from ivota import once
+
+
+def step(job):
+    """Do the next piece; after the last one the update goes on in `handover`."""
+    client = job.client
+    if not job.stream:
+        state = client.state
+        job.stream = examine(job.firmware, job.signed, client.config["target"], state.sequence)
+    for _ in job.stream:
+        return True
+    job.stream = job.signed = None
+    job.phase = "handover"
+    client.log("info", "signed", sequence=job.firmware.sequence)
+    return True
+
+
+def examine(firmware, header, target, confirmed):
+    """Compare the firmware with its header, which is its owner's; a generator of bounded steps.
+
+    At its end `firmware` has `sequence` and `kind`. Raises OtaError(-5) for what won't do.
+    """
+    signature_footer = once("signature_footer")
+    try:
+        said = json.loads(header)
+        for key in ("version", "target", "size", "sha256", "kind"):
+            said[key]
+        if type(said["sequence"]) is not int or said["v"] != 1:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise signature_footer.refusal(firmware, "its header is of another format")
+    why = _mismatch(said, firmware, target, confirmed)
+    if why:
+        raise signature_footer.refusal(firmware, why)
+    with signature_footer.opened(firmware) as file:
+        digest = hashlib.sha256()
+        if (yield from once("flash_digest").update(digest, file, firmware.payload_size)):
+            raise OSError("the file ends early")
+        if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
+            raise signature_footer.refusal(firmware, "the payload is not the one that was signed")
+        # From here on the payload is its owner's.
+        kinds = once("firmware_kind")
+        head = signature_footer.read(file, 0, min(firmware.payload_size, kinds.HEAD))
+        if said["kind"] != kinds.kind_of(head):
+            raise signature_footer.refusal(firmware, "the payload is of another kind")
+    firmware.sequence = said["sequence"]
+    firmware.kind = said["kind"]
+
+
+def _mismatch(said, firmware, target, confirmed):
+    """Why what was signed is not what is wanted here; None where it is."""
+    if said["version"] != firmware.version:
+        return "of version %s, not of the one that was pushed" % said["version"]
+    if said["target"] != target:
+        return "for the target %s, and this is %s" % (said["target"], target)
+    if said["sequence"] <= confirmed:
+        return "number %d, and %d is confirmed" % (said["sequence"], confirmed)
+    if said["size"] != firmware.payload_size:
+        return "of %s bytes, and here are %d" % (said["size"], firmware.payload_size)
+    return None

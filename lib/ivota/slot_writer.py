@@ -1,0 +1,97 @@
+"""Write a download into an OTA slot, with the same functions as `file_writer` has for a file.
+
+`target` is an `update_target.Target` opened by `ota_slots`. Bytes count once they are programmed,
+in chunks; `target.durable` is how far that is, and `target.gathered` holds what came since. The
+checkpoint records it every 16 blocks. After a power cut the download resumes there, so each block
+is erased when it is begun, whatever it holds. The digest is taken after the last byte.
+"""
+
+from micropython import const
+
+from ivota import once
+
+_CHUNK = const(512)
+_BLOCK = const(4096)
+_SYNC = const(65535)  # the position is written at each multiple of 64 KiB
+
+
+def fill(target, raw, left):
+    """Take what `raw` gives, `left` bytes at most; what its last `readinto` returned.
+
+    `left` does not go beyond `target.end`.
+    """
+    buffer = target.buffer
+    n = 1
+    while left:
+        most = _CHUNK - target.position % _CHUNK
+        n = raw.readinto(buffer, left if left < most else most)
+        if not n:
+            break
+        target.position += n
+        left -= n
+        if n < _CHUNK:
+            _gather(target, n)
+        else:
+            _program(target)
+    return n
+
+
+def _gather(target, n):
+    """Keep n bytes in RAM until the chunk is whole."""
+    gathered = target.gathered
+    gathered.write(target.buffer, n)
+    size = gathered.tell()
+    if size < _CHUNK and target.position < target.size:
+        return
+    gathered.seek(0)
+    gathered.readinto(target.buffer)
+    gathered.seek(0)
+    # As if nothing had been programmed behind the image.
+    while size < _CHUNK:
+        target.buffer[size] = 255
+        size += 1
+    _program(target)
+
+
+def _program(target):
+    """Program the chunk in the buffer; the first one of a block erases it."""
+    at = target.durable
+    part = target.part
+    if not at % _BLOCK:
+        part.ioctl(6, at // _BLOCK)
+    part.writeblocks(at // _BLOCK, target.buffer, at % _BLOCK)
+    target.durable = target.position
+
+
+def end_block(target):
+    """The block is full: say so in the checkpoint where that is due, and go on to the next."""
+    position = target.position
+    if not position & _SYNC or position == target.size:
+        once("checkpoint").keep(target, "position", position)
+    target.end = min(position + _BLOCK, target.size)
+
+
+def sound(target):
+    """Whether all that came is programmed or still in RAM, so that it was not the flash."""
+    return target.durable + target.gathered.tell() == target.position < target.end
+
+
+def check(target, most):
+    """Once all is there, digest up to `most` bytes more of what is on flash; True at the end."""
+    return target.position < target.size or _digest(target, most)
+
+
+# A frame of its own: it is too large for the path of each block.
+def _digest(target, most):
+    part = target.part
+    buffer = target.buffer
+    digest = target.digest
+    at = target.checked
+    stop = min(at + most, target.size)
+    while at < stop:
+        part.readblocks(at // _BLOCK, buffer, at % _BLOCK)
+        n = min(stop - at, _CHUNK)
+        digest.update(buffer if n == _CHUNK else memoryview(buffer)[:n])
+        at += n
+    target.checked = at
+    return at >= target.size

@@ -1,0 +1,69 @@
+"""TLS that is verified or refused: the certificate authority is the configured one, no other."""
+
+import binascii
+import time
+
+import tls
+from micropython import const
+
+from ivota import OtaError, guarded_socket
+
+_FAILED = const(-5)
+_YEAR = 2025  # a clock that shows less was never set
+
+
+def wrap(raw, host, ca):
+    """`raw`, connected and non-blocking, as the client side of TLS.
+
+    `ca` is the path of a certificate in DER, or of any number in PEM, all of which are trusted.
+    The handshake runs in the first read or write, which fails for a certificate of another
+    authority, another name, or out of its time. Raises `OtaError` for a `ca` that can't be used.
+    """
+    if time.gmtime()[0] < _YEAR:
+        _set_clock()
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = tls.CERT_REQUIRED
+    _trust(context, ca)
+    return context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+
+
+def _set_clock():
+    """Certificates are good for a time, so the time must be known; OSError when it is not."""
+    if guarded_socket.ntp_host == "":
+        raise OSError("the clock is not set, and ntp_host names nobody to ask")
+    try:
+        import ntptime
+
+        if guarded_socket.ntp_host:
+            ntptime.host = guarded_socket.ntp_host
+        ntptime.settime()
+    except (ImportError, OSError) as error:
+        raise OSError("the clock is not set, and NTP did not answer: %s" % error)
+
+
+def _trust(context, path):
+    """Load each certificate of the file by a call of its own: not every port takes PEM."""
+    count = 0
+    block = None
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                line = line.strip()
+                if line[:11] == b"-----BEGIN " and line[-16:] == b"CERTIFICATE-----":
+                    count += 1
+                    block = b""
+                elif block is not None and line[:9] == b"-----END ":
+                    context.load_verify_locations(binascii.a2b_base64(block))
+                    block = None
+                elif block is not None:
+                    block += line
+            if block is not None:
+                raise ValueError
+            if not count:
+                count = 1
+                file.seek(0)
+                context.load_verify_locations(file.read())
+    except OSError:
+        raise OtaError(_FAILED, "no certificate can be read at " + path)
+    except ValueError:
+        raise OtaError(_FAILED, "certificate %d of %s is damaged" % (count, path))

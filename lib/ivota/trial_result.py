@@ -1,0 +1,49 @@
+"""What became of a trial that was given up: said when its time is over, and at the next start."""
+
+from micropython import const
+
+from ivota import once
+
+_FAILED = const(-5)
+
+
+def in_vain(client, runs, reached, acked):
+    """Give up the trial whose time is over, and end the client for a restart.
+
+    `runs`: whether the version on trial is the one that runs; `reached`: whether the cloud was;
+    `acked`: whether the broker has taken a report. Raises OSError when the flash fails.
+    """
+    if not runs:
+        why = "version %s runs in its place" % client.version
+    elif reached:
+        why = "the application did not call confirm()"
+    elif acked:
+        why = "the broker took the reports, but the cloud did not answer"
+    else:
+        why = "the broker was not reached"
+    once("failure_log").roll_back(client.state, "the trial was not confirmed in time: " + why)
+    client.restart = True
+    client.exit()
+
+
+def begin(client):
+    """Put what boot.py, or the boot loader, has ended into the outbox, as one write.
+
+    Raises OSError when the flash fails.
+    """
+    if (client.state.trial or client.state.ended).get("slot"):
+        once("boot_image").begin(client)
+    ended = client.state.ended
+    if ended:
+        why = ended["why"]
+        if "died" in ended:
+            died = ended["died"]
+            why += ", " + (died[0] if isinstance(died, list) else died)  # in a list once counted
+        once("failure_log").post(
+            client.state,
+            client.dialect.report_progress(
+                "fail", ended["version"], None, _FAILED, why, ended.get("echo")
+            ),
+            ended.get("md5sum"),
+            why if ended.get("reject") else None,
+        )

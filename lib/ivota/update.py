@@ -1,0 +1,169 @@
+"""One update, from the push to the hand-over: phases, each a module that is loaded for it."""
+
+import time
+
+from micropython import const
+
+from ivota import Backoff, OtaError, describe, once
+
+_MISMATCH = const(-4)
+_LONG_S = const(10)  # a rest of which the cloud is told
+_REASONS = const(8)  # kinds of failure that are counted
+
+
+class Job:
+    """Works on `push` for `client`.
+
+    `phase` names the module whose `step(job)` does the next bounded piece; what ends it:
+
+    update_target: the target is open → http_range
+    http_range: the server is asked for the missing bytes → http_response; they are all on flash
+        already → handover
+    http_response: it answers with them → block_receiver, or first_byte if the target says so; it
+        redirects → http_range
+    first_byte: the first bytes have said where the firmware goes → block_receiver
+    block_receiver: the last byte is on flash → handover
+    handover: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher; it
+        was handed over → None, which ends the update
+    owner_signature: an owner's signature fits → signed_header
+    signed_header: the payload is what was signed → handover
+    patcher: the result is on flash → owner_signature if there are `keys`, otherwise handover
+    fresh_url: a fresh URL came, through `renew` → http_range
+
+    After an error that may pass, the job returns to http_range; after one that calls for one more
+    download from the first byte, to update_target; after an expired URL, to fresh_url. Any other
+    error ends it (`failed`).
+
+    Other modules set two more fields: http_response sets `deadline_ms`, how long a block may take,
+    and owner_signature sets `signed`, the header for signed_header.
+    """
+
+    def __init__(self, client, push):
+        self.client = client
+        self.push = push
+        self.phase = "update_target"
+        self.firmware = None  # once it is verified: the push, or what a patch made (patcher)
+        self.taker = None  # what gets the firmware: `on_firmware`, or an Installer
+        self.burning = False  # whether the cloud was told that it is handed over
+        self.target = None
+        self.verbs = None  # the module with what is done to the target, in receive and finish
+        # What the phase has open, for `hang_up` to close: an answer's connection, or in payload
+        # and expand the generator that does their work.
+        self.stream = None
+        retry = client.config["retry"]
+        self.retry = Backoff(retry["first_s"], retry["most_s"])
+        self.url = None  # where redirects have led
+        self.hops = 0
+        self.etag = None  # the server's name for these bytes: to be asked for, then to be noted
+        self.skip = 0  # bytes to come that are on flash already
+        self.durable_at = 0  # when a block last became durable, in ticks
+        self.fetched = False  # whether a block came in
+        self.restarted = False  # whether what lay on flash was given up
+        self.url_asked = False  # whether a fresh URL was asked for since the last block
+        self.reasons = {}  # of the tries that failed, each with how often
+        self.reported_at = 0  # when progress was reported last
+        self.waits = None  # why it waits, as the cloud was told
+        self.step = None  # does the next piece of the phase `loaded`; True for more at once
+        self.loaded = None
+        failures = client.state.failures and once("failure_log").count(client.state, push.md5)
+        if failures:
+            seconds = min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"])
+            self.rest_s(seconds)
+            if seconds >= _LONG_S:
+                self.postponed("it rests, for it has failed %d times" % failures)
+
+    def load(self):
+        """Load the module of the phase that begins."""
+        self.step = self.loaded = None  # the module before leaves the heap
+        self.step = once(self.phase).step
+        self.loaded = self.phase
+
+    def failed(self, error):
+        """Act on what a step has raised: try again where that may help.
+
+        Raises OtaError for a failure that is to be reported.
+        """
+        # It may have been for want of heap: what the phase had goes before more is loaded.
+        self.hang_up()
+        self.step = self.loaded = None
+        if not isinstance(error, OtaError):
+            error = once("exceptions").fault(self, error)
+        tries_most = self.client.config["retry"]["job_tries"]
+        if (
+            error.again
+            and self.target
+            and self.retry.tries < tries_most
+            and (self.restarted or error.code != _MISMATCH)
+        ):
+            self.retry.failed(error.after_s)
+            if self.phase != "update_target":
+                self.phase = "http_range"
+        else:
+            once("recovery").failed(self, error)
+        why = error.message
+        reasons = self.reasons
+        if len(reasons) < _REASONS or why in reasons:
+            reasons[why] = reasons.get(why, 0) + 1
+        self.client.log("warning", "retry", why=why, again_ms=self.retry.left_ms())
+
+    def renew(self, push):
+        """Take a later push of the same firmware in place of the first, until that is verified."""
+        if not self.firmware:
+            self.push = push
+        if self.waits:
+            self.postponed(self.waits, True)
+        if self.phase == "fresh_url":
+            self.retry.rest(0)
+            self.phase = "http_range"
+
+    def drop(self):
+        """Leave the download as it is, ready to be resumed."""
+        self.hang_up()
+        target = self.target
+        self.target = None
+        try:
+            if target:
+                once("checkpoint").drop(target)
+        except (OSError, MemoryError) as error:
+            self.client.log("error", "flash", why=describe(error))
+
+    def hang_up(self):
+        """Close what the phase has open; more than once is fine."""
+        self.client.link.paused = False  # `one_tls_session`
+        self.verbs = self.url = None
+        self.hops = 0
+        if self.stream:
+            self.stream.close()
+            self.stream = None
+
+    def rest_s(self, seconds):
+        """Let nothing happen for so long."""
+        self.retry.rest(int(seconds * 1000))
+
+    def deferred(self, what):
+        """Whether this must still wait: for its time, or for the application."""
+        if self.retry.left_ms():
+            return True
+        seconds = self.client.defer(what, self.push) if self.client.defer else 0
+        self.rest_s(seconds)
+        if seconds:
+            self.postponed("the application defers the " + what)
+        else:
+            self.waits = None
+        return seconds
+
+    def postponed(self, why, again=False):
+        """Tell an ivota cloud why this update waits: once, and `again` at each further push."""
+        if again or why != self.waits:
+            self.waits = why
+            self.client.tell(why, self.push, self.retry.left_ms())
+
+    def progress(self):
+        """Report how much is on flash."""
+        self.reported_at = time.ticks_ms()
+        push = self.push
+        percent = self.target.position * 100 // push.size
+        client = self.client
+        client.publish(
+            client.dialect.report_progress("downloading", push.version, percent, echo=push.echo)
+        )

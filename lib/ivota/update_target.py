@@ -1,0 +1,187 @@
+"""The first phase of an update: what of it is on flash, whose that is, and where it goes on."""
+
+import gc
+import hashlib
+import time
+
+try:
+    import esp32
+except ImportError:  # all ports but one
+    esp32 = None
+
+from micropython import const
+
+from ivota import OtaError, once
+
+_FAILED = const(-5)
+_A_DAY = const(24)  # downloads from the first byte in `retry.rest_most_s`
+_CHUNK = const(512)
+_CHUNK_MOST = const(4096)  # a block
+_FREE = const(32768)  # bytes of heap that are plenty
+
+_storage = once("storage")  # leaves the heap with this module
+
+
+def step(job):
+    """Open the target when it is time to."""
+    client = job.client
+    # A trial needs both bundles; what is pushed meanwhile waits for its end.
+    if client.trial:
+        job.postponed("a trial is not over")
+        return False
+    if job.deferred("download"):
+        return False
+    stem = client.directory + "/" + _storage.file_stem(job.push.version)
+    if _storage.stem_of(client.state.active or "") == stem:
+        raise OtaError(_FAILED, "a firmware of this name runs")
+    known = once("json_file").load(stem + ".json")
+    if not (known and is_of(known, job.push)):
+        rest_s = _wear_s(client)
+        if rest_s:
+            job.rest_s(rest_s)
+            client.log("info", "rest", again_ms=job.retry.left_ms())
+            job.postponed("it rests, for %d updates were begun in a day" % _A_DAY)
+            return False
+    target = job.target = Target()
+    if esp32 and not client.on_firmware:
+        once("ota_slots").find(target, stem, job.push)
+    if target.kind == "file_writer":
+        open_target(target, stem, job.push, client.state.active, client.state.previous)
+    client.log("info", "download", offset=target.position)
+    job.progress()
+    job.phase = "http_range"
+    return True
+
+
+def _wear_s(client):
+    """Seconds that an update which begins must wait, 0 if it need not: it counts from now on.
+
+    No pushes wear out the flash, also none that end before a byte has come. Each is worth its
+    share of a day, and at most a day's worth lies ahead of the clock.
+    """
+    state = client.state
+    day_s = int(client.config["retry"]["rest_most_s"])
+    now = int(time.time())
+    ahead = state.worn_until - now
+    if not 0 < ahead <= day_s:
+        ahead = 0  # long ago, or before the clock was set
+    ahead += day_s // _A_DAY
+    if ahead <= day_s:
+        state.worn_until = now + ahead
+        return 0
+    return ahead - day_s
+
+
+# Without methods, so that it does not keep a module in the heap.
+class Target:
+    """A firmware that is being downloaded, or made by a patch: where it lies, how far it is.
+
+    Each field, and the modules that set it. What opens a target sets all that its kind has:
+    `open_target` here and `patch_base` for a file, `ota_slots` for an OTA slot.
+
+    kind: the module with what is done to it, file_writer or slot_writer; None while its first
+        bytes are yet to say (update_target, ota_slots, first_byte)
+    phase: what begins with a connection: block_receiver, or first_byte for those bytes
+        (update_target, ota_slots, first_byte)
+    path: the file; of a slot its checkpoint, which is all there is in the file system (storage,
+        ota_slots, patch_base)
+    checkpoint: the path of what says whose bytes these are (storage)
+    size: bytes of the whole firmware (storage)
+    etag: the server's name for these bytes, or None (update_target, ota_slots, checkpoint)
+    position: bytes that have come (update_target, ota_slots, file_writer, slot_writer, first_byte,
+        patcher)
+    durable: how many of them a power cut leaves (update_target, ota_slots, patch_base,
+        file_writer, slot_writer)
+    checked: how many of those are in the digest (update_target, ota_slots, patch_base,
+        file_writer, slot_writer)
+    digest: of the whole: MD5 of a download, SHA-256 of what a patch makes (update_target,
+        ota_slots, patcher)
+    end: up to which position may be filled before `end_block` (update_target, ota_slots,
+        patch_base, file_writer, slot_writer, patcher)
+    buffer: for what comes in, and for what is digested (update_target, ota_slots, patch_base)
+
+    Of a file alone, None or not there otherwise:
+
+    file: open for reading and writing until `checkpoint.close` (update_target, patch_base,
+        checkpoint)
+    chunk: bytes in the buffer (update_target, patch_base)
+    fat: whether it lies on FAT (storage)
+    block_size: bytes in a block of the file system (storage)
+    blocks: how many are full (update_target, patch_base, file_writer)
+
+    Of a slot alone:
+
+    head: what has come while `kind` is None (ota_slots, first_byte)
+    slot: the label of the partition (update_target, ota_slots)
+    part: the partition (ota_slots)
+    gathered: a BytesIO with what has come of the next chunk (ota_slots)
+    """
+
+    kind = "file_writer"
+    phase = "block_receiver"
+    slot = None
+    file = None
+    position = 0
+
+
+def identity(push):
+    """What a checkpoint says of whose bytes these are."""
+    return {"version": push.version, "md5sum": push.md5, "file_size": push.size}
+
+
+def is_of(known, push):
+    """Whether a checkpoint is this firmware's."""
+    right = identity(push)
+    return all(known.get(key) == right[key] for key in right)
+
+
+def open_target(target, stem, push, keep=None, spare=None):
+    """Make ready for `push`, in `stem`.bin, with `stem`.json beside it while it is unfinished.
+
+    `target.position` is where its download goes on. `keep` is a path that is never removed,
+    `spare` one that goes only when the room is needed. Raises OtaError(-5) when there is no
+    room, OSError when the flash fails.
+    """
+    directory = _storage.place(target, stem, push.size)
+    path = target.path
+    known = once("json_file").load(target.checkpoint)
+    length = _storage.size_of(path)
+    # A whole file without a checkpoint was verified once: worth a look before a download.
+    mine = length == push.size
+    if known is not None:
+        mine = "slot" not in known and is_of(known, push)
+    if length > push.size or not mine:
+        if known is not None or length >= 0:
+            once("checkpoint").discard(target)
+        known = None
+    if known is None:
+        _storage.make_room(target, directory, (keep, path), spare)
+        known = dict(identity(push), position=0)
+        once("json_file").save(target.checkpoint, known)
+    target.etag = known.get("etag")
+    length = max(_storage.size_of(path), 0)
+    target.file = open(path, (b"r+b" if length else b"w+b").decode())
+    target.file.seek(length)
+    target.position = target.durable = length
+    target.checked = 0
+    target.digest = hashlib.md5()
+    # For what comes in, and for what is digested: each call of a large one does more.
+    try:
+        target.buffer = bytearray(_CHUNK if gc.mem_free() < _FREE else _CHUNK_MOST)
+    except MemoryError:  # there is room, but not in one piece
+        target.buffer = bytearray(_CHUNK)
+    target.chunk = len(target.buffer)
+    _storage.set_blocks(target, stem)
+    block_size = target.block_size
+    # Of whole blocks there are at least so many; the pointers in n of them are 2 n less the
+    # ones in n's binary digits.
+    target.blocks = n = length // block_size
+    target.end = n * block_size
+    if n and not target.fat:
+        n -= 1
+        target.end -= 8 * n
+        while n:
+            target.end += (n & 1) * 4
+            n >>= 1
+    while target.end <= length and target.end < push.size:
+        once("file_writer").next_end(target)
