@@ -189,6 +189,7 @@ def test_health_is_of_what_is_stored(tmp_path, caplog):
             wait_until(lambda: cloud._intake.problem, "the worker's own word")
             other.execute("ROLLBACK")
         wait_until(lambda: ready().status_code == 200, "the end of it")
+        wait_until(api.devices, "the first report")
         wait_until(lambda: len(api.reports(api.device("P/d")["id"])) == 50, "all reports")
     assert not [line for line in caplog.records if line.exc_info]
 
