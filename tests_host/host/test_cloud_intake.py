@@ -12,10 +12,9 @@ from waiting import wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
-from ivota_tools.cloud.mqtt import report_ingestion
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.mqtt.session import Message
-from ivota_tools.cloud.store import retention
+from ivota_tools.cloud.store import device_registry, retention
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Change, Device, Report
 from ivota_workshop.bench.console import kills
@@ -71,9 +70,10 @@ def test_a_batch_costs_the_same_however_large_it_is(database):
 
 def test_who_has_no_place_is_answered(database, monkeypatch):
     """The trial of a new version waits for the answer, whatever an operator does meanwhile."""
-    monkeypatch.setattr(report_ingestion, "DEVICES_MOST", 1)
+    make_room = device_registry.make_room
+    monkeypatch.setattr(device_registry, "make_room", lambda session: make_room(session, 1))
     with database.writing() as session:
-        answers = take_in(session, messages(3, 1), time.time(), BackOff())
+        answers = take_in(session, messages(3, 1), time.time(), BackOff(), accept_all=False)
         assert session.scalar(sa.select(sa.func.count()).select_from(Device)) == 1
     assert [answer.topic for answer in answers] == [f"$ota/update/P/d{n}" for n in range(3)]
     retained = messages(1, 1)[0]._replace(retained=True)
