@@ -18,6 +18,7 @@ from waiting import wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.connections import Room
 from ivota_tools.cloud.mqtt import device_credentials
 from ivota_tools.cloud.mqtt.device_budget import Budget
 
@@ -261,6 +262,21 @@ def send_flood(port, count):
         link.sendall(b"\xe0\0")
         while link.recv(100):
             pass
+
+
+def test_silent_connections_give_way(tmp_path):
+    """To whoever signs in; and those of devices that have are kept."""
+    with Cloud(tmp_path, sign_in=True, room=Room(16, 16)) as cloud, Client(cloud.api_url) as api:
+        for name in ("PROD/dev", "PROD/other"):
+            api.set_secret(add(cloud, name), SECRET)
+        with Signed(cloud.mqtt_port, "dev", *signed("PRODdev")) as device:
+            with contextlib.ExitStack() as stack:
+                for _ in range(200):
+                    address = "127.0.0.1", cloud.mqtt_port
+                    stack.enter_context(socket.create_connection(address, timeout=20))
+                assert answer(cloud.mqtt_port, "PRODother", *signed("PRODother")) == 0
+                assert len(cloud._front.table) <= 16
+                device.hello("0.1")
 
 
 def test_another_secret_cuts_the_connection(cloud):

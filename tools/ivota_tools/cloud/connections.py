@@ -85,7 +85,7 @@ class Table:
 
     def __init__(self, most: int, trusted: Networks | None = None) -> None:
         self.most = most
-        self._trusted = trusted or Networks()
+        self._trusted = Networks() if trusted is None else trusted
         self._all: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
         self._waiting: dict[Connection, None] = {}  # in the order of their time

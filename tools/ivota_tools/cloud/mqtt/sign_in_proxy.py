@@ -74,7 +74,7 @@ class Front:
         self._tls = tls
         if tls:
             _small_tls_buffers()
-        self.table = table or Table(1 << 20)
+        self.table = Table(1 << 20) if table is None else table
         self._budget, self._full, self._on_flood = budget, full, on_flood
         self._broker = ""
         self._devices: dict[str, Device] = {}
@@ -126,6 +126,8 @@ class Front:
                 await self._serve(held, reader, writer)
             except (OSError, EOFError, TimeoutError, asyncio.TimeoutError, TooLong):
                 pass  # a link that was cut, on either side
+            except asyncio.CancelledError:
+                pass  # the front ends, and asyncio would log each
             finally:
                 held.leave()
                 writer.close()
