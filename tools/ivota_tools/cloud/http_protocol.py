@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .connections import Connection
+from .header_names import CanonicalNames
 
 UPLOAD_PATH = "/api/v1/firmware"
 
@@ -33,7 +33,7 @@ class Deadlines:
     stalled_s: float = 120.0
 
 
-class BoundedProtocol(H11Protocol):
+class BoundedProtocol(CanonicalNames):
     """One connection of a table's, from which it leaves when it is over."""
 
     def __init__(self, held: Connection, deadlines: Deadlines, **options: Any) -> None:

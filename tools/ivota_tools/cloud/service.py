@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import secrets
 import threading
 import time
@@ -176,8 +177,11 @@ class Cloud:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
             raise CloudError(f"{url!r} is not a URL like http://192.168.1.10:8123")
-        if len(url) > PUBLIC_URL_MOST or not url.isascii() or not url.isprintable() or " " in url:
-            raise CloudError(f"a public URL has at most {PUBLIC_URL_MOST} plain characters")
+        # Quotes and backslashes are escaped in a push, and some clients leave escapes as they are.
+        if len(url) > PUBLIC_URL_MOST or not url.isascii() or re.search(r'[^!-~]|["\\]', url):
+            raise CloudError(
+                f"a public URL has at most {PUBLIC_URL_MOST} plain characters, and no quotes"
+            )
         if self._certificate and parts.scheme == "http":
             raise CloudError(f"with a certificate devices need an https:// URL, not {url!r}")
         self._public_url = url.rstrip("/")

@@ -27,6 +27,8 @@ STATES = ("downloading", "burning", "done", "fail")
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 # Without escapes: MicroPython's parser leaves the two of a character beyond the BMP apart.
+# Some clients search the text for `"type":"…"`, and take what they find between two quotes as it
+# stands: no blanks, and no escapes that JSON can do without.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
