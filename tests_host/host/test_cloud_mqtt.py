@@ -41,6 +41,19 @@ def state(api, device):
     return api.device(device.name)["state"]
 
 
+def test_only_what_was_reported_after_done_is_said_to_be_so(api, device):
+    device.hello("0.1")
+    api.push(device.name, "0.2")
+    device.update(device.expect("update_firmware"))
+    number = api.device(device.name)["id"]
+    wait_until(lambda: state(api, device) == "done", "done")
+    assert api.why(number)["why"] == "done with 0.2; it has not reported that version yet"
+    device.hello("0.1")
+    wait_until(lambda: "since then it has reported 0.1" in api.why(number)["why"], "the report")
+    device.hello("0.2")
+    wait_until(lambda: api.why(number)["why"] == "it runs 0.2", "the target's version")
+
+
 def test_a_whole_update(api, device):
     device.hello("0.1")
     assert state(api, device) == "idle"

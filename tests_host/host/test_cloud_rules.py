@@ -10,8 +10,9 @@ from ivota_tools.cloud.downloads import http_range, signed_urls
 from ivota_tools.cloud.downloads.http_range import Slice
 from ivota_tools.cloud.mqtt import protocol
 from ivota_tools.cloud.mqtt.protocol import Report, read_report
+from ivota_tools.cloud.pages.fleet import can_update
 from ivota_tools.cloud.rollout import assignment_rules
-from ivota_tools.cloud.store.models import Assignment, Firmware
+from ivota_tools.cloud.store.models import Assignment, Device, Firmware
 
 # -- messages -------------------------------------------------------------------------------
 
@@ -242,7 +243,22 @@ def test_a_whole_update():
     assert (r.a.state, r.a.percent, r.due) == ("done", 100, False)
     for version in ("2", "1", "3"):
         r.runs(version)
-        assert (r.a.state, r.due) == ("done", False)
+        assert (r.a.state, r.due, r.a.left_target) == ("done", False, version != "2")
+
+
+def test_what_was_reported_before_done_says_nothing_of_what_runs_since():
+    r = Rollout()
+    r.push()
+    r.runs("1")
+    r.says("done")
+    device = Device(version="1", assignment=r.a)
+    assert not r.a.left_target and assignment_rules.running(device) == "2"
+    assert not can_update(device, r.a.firmware)
+    r.runs("1")
+    assert r.a.left_target and assignment_rules.running(device) == "1"
+    assert can_update(device, r.a.firmware)
+    r.says("done")
+    assert not r.a.left_target
 
 
 def test_a_push_after_every_report_until_done():

@@ -62,7 +62,7 @@ def device(visit: Visit) -> Response:
     now = time.time()
     with visit.database.reading() as session:
         found = find(session, visit.number("id"))
-        assignment = found.assignment
+        assignment, running = found.assignment, assignment_rules.running(found)
         attempts = select(func.count()).where(Assignment.device_id == found.id)
         page = visit.page(session.scalar(attempts), ATTEMPTS)
         return visit.show(
@@ -73,7 +73,7 @@ def device(visit: Visit) -> Response:
             stalled=fleet_queries.is_stalled(assignment, now),
             why=wait_reason.why(session, found, now),
             # What it runs is not offered.
-            firmware=[each for each in uploaded(session) if each.version != found.version],
+            firmware=[each for each in uploaded(session) if each.version != running],
             stories=stories(session, found, page),
             page=page,
             changes=_changes(session, found),

@@ -76,12 +76,13 @@ def fleet(visit: Visit) -> Response:
 
 def can_update(device: Device, newest: Firmware | None) -> bool:
     """Whether one click brings it something newer."""
-    if newest is None or device.version is None:
+    running = assignment_rules.running(device)
+    if newest is None or running is None:
         return False
     assignment = device.assignment
     if assignment and assignment.state not in assignment_rules.CLOSED:
         return False
-    return is_older(device.version, newest.version)
+    return is_older(running, newest.version)
 
 
 def reason(device: Device, now: float) -> str:
@@ -96,8 +97,8 @@ def reason(device: Device, now: float) -> str:
         return words
     if fleet_queries.is_stalled(assignment, now):
         return f"nothing heard of it for {span_words(now - assignment.updated_at)}"
-    if assignment.state == assignment_rules.DONE and device.version != assignment.firmware.version:
-        return f"done, but it reports {device.version}"
+    if assignment.state == assignment_rules.DONE and assignment.left_target:
+        return f"done, but now it reports {device.version}"
     return ""
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..mqtt.protocol import Report
-from ..store.models import Assignment
+from ..store.models import Assignment, Device
 from .version_order import is_older
 
 WAITING, PUSHED, DOWNLOADING, BURNING = "waiting", "pushed", "downloading", "burning"
@@ -53,6 +53,8 @@ def begin(assignment: Assignment, running: str | None, now: float) -> None:
 
 def on_version(assignment: Assignment, running: str, now: float) -> None:
     """The device said which version it runs: up to date, or a push is due."""
+    if assignment.state == DONE:
+        assignment.left_target = running != assignment.firmware.version
     if assignment.state in CLOSED:
         return
     assignment.updated_at = now
@@ -63,6 +65,14 @@ def on_version(assignment: Assignment, running: str, now: float) -> None:
     elif assignment.state != RETRY:
         assignment.next_push_at = now
     # In RETRY the back-off's end is already the next push.
+
+
+def running(device: Device) -> str | None:
+    """The version that the device said last, in a report of it or with `done`."""
+    assignment = device.assignment
+    if assignment and assignment.state == DONE and not assignment.left_target:
+        return assignment.firmware.version
+    return device.version
 
 
 def _skip(assignment: Assignment, running: str) -> bool:
@@ -81,7 +91,7 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
         # Also after FAILED or CANCELLED: the device is where it was meant to be, whatever came
         # before.
         _set(assignment, DONE, report, now)
-        assignment.percent = 100
+        assignment.percent, assignment.left_target = 100, False
     elif assignment.state in CLOSED:
         return
     elif report.state == "fail":

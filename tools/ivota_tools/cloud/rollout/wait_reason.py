@@ -23,8 +23,10 @@ def why(session: Session, device: Device, now: float) -> str:
         return waiting or "no firmware has been given to it"
     state, version = assignment.state, assignment.firmware.version
     if state == assignment_rules.DONE:
-        if device.version != version:
+        if assignment.left_target:
             return f"done with {version}, but since then it has reported {device.version}"
+        if device.version != version:
+            return waiting or f"done with {version}; it has not reported that version yet"
         return waiting or f"it runs {version}"
     if state == assignment_rules.FAILED:
         return (

@@ -201,6 +201,9 @@ class Assignment(Base):
     # the firmware itself is.
     patch_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"))
     whole_only: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Another version came from the device after its `done`. By the order in which both arrived:
+    # devices that never report after `done` have only said another version before.
+    left_target: Mapped[bool] = mapped_column(default=False, server_default=false())
     firmware: Mapped[Firmware] = relationship(foreign_keys=firmware_id)
     patch: Mapped[Firmware | None] = relationship(foreign_keys=patch_id)
     device: Mapped[Device] = relationship()
