@@ -12,7 +12,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust soak-download soak-fuzz power soak-power screenshots recordings dist clean bench-holds
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-fuzz power soak-power screenshots recordings dist clean bench-holds
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -80,6 +80,9 @@ bench-small: $(VENV)/small.stamp  ## deltas and compressed firmware: sizes, heap
 
 bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and instructions
 	$(PY) -m ivota_workshop.bench.trust
+
+bench-reach: $(VENV)/core.stamp  ## clients, brokers and servers that others wrote, or that are as strict
+	$(PY) -m ivota_workshop.bench.reach
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_workshop.bench.console

@@ -1,0 +1,49 @@
+"""`make bench-reach`: who is served as it is, into build/bench/ and docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from ..figures import Figure, report
+from ..steps import steps
+from . import strict_cases
+
+AREA = "reach"
+COMMAND = "make bench-reach"
+UPDATES = ("a whole update", "an update that is cut and resumed")
+
+
+def strict(console: Console) -> dict[str, Figure]:
+    right: set[str] = set()
+    with strict_cases.Stage.open() as stage:
+        for name, case in strict_cases.CASES.items():
+            try:
+                case(stage)
+                right.add(name)
+            except (strict_cases.NotUnderstood, OSError) as error:
+                console.print(f"{name}: {error}", markup=False)
+    tried = len(strict_cases.CASES)
+    return {
+        "strict_client_updates": Figure(right.issuperset(UPDATES), "== 1", "true or false"),
+        "strict_client_cases": Figure(tried, ">= 25", "cases"),
+        "strict_client_cases_right": Figure(len(right), f"== {tried}", "cases"),
+    }
+
+
+PARTS = {"strict clients": strict}
+
+
+def main() -> None:
+    console = Console()
+    figures: dict[str, Figure] = {}
+    with steps(console, len(PARTS)) as step:
+        for name, part in PARTS.items():
+            step(name)
+            figures |= part(console)
+    sys.exit(report(AREA, COMMAND, figures, console))
+
+
+if __name__ == "__main__":
+    main()
