@@ -20,7 +20,10 @@ from ivota_tools.common.mqtt_client import end
 class Device:
     """Speaks the protocol with the types and qualities of service of docs/protocol.md."""
 
-    def __init__(self, port: int, product_id: str, device_name: str, **options: Any) -> None:
+    def __init__(
+        self, port: int, product_id: str, device_name: str, *, prefix: str = "$ota", **options: Any
+    ) -> None:
+        self._prefix = prefix
         self.name = f"{product_id}/{device_name}"
         self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self.raw: list[mqtt.MQTTMessage] = []
@@ -33,7 +36,7 @@ class Device:
         self._client.on_subscribe = lambda *_: self._subscribed.put(1)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        self._client.subscribe(f"$ota/update/{self.name}", 1)
+        self._client.subscribe(f"{prefix}/update/{self.name}", 1)
         self._subscribed.get(timeout=WAIT_S)
 
     def __enter__(self) -> Device:
@@ -47,7 +50,7 @@ class Device:
         self.messages.put(json.loads(message.payload))
 
     def publish(self, payload: bytes, qos: int = 1, topic: str | None = None) -> None:
-        topic = topic or f"$ota/report/{self.name}"
+        topic = topic or f"{self._prefix}/report/{self.name}"
         self._client.publish(topic, payload, qos).wait_for_publish(WAIT_S)
 
     def retain(self, payload: bytes) -> None:

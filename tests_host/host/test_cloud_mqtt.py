@@ -314,11 +314,11 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
     refusing = True
     refused = []
 
-    def take_in(*arguments):
+    def take_in(*arguments, **options):
         if refusing:
             refused.extend(arguments[1])
             raise OperationalError("insert", {}, Exception("disk full"))
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(report_worker, "take_in", take_in)
     with Cloud(tmp_path / "host") as broker:

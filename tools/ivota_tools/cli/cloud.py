@@ -60,6 +60,17 @@ def cloud(
             "or with TLS mqtts://….",
         ),
     ] = None,
+    broker_password_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where that broker's password stands; or in IVOTA_BROKER_PASSWORD.",
+        ),
+    ] = None,
+    topic_prefix: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What topics begin with, for brokers that drop $ota."),
+    ] = "$ota",
     data: Annotated[
         Path | None,
         typer.Option(help="Folder for all that is kept; default ~/.local/share/ivota."),
@@ -165,6 +176,8 @@ def cloud(
             http_port=port,
             host=host,
             broker=broker,
+            broker_password=_broker_password(broker_password_file) if broker else None,
+            topic_prefix=topic_prefix,
             database=database,
             sign_in=sign_in,
             certificate=certificate,
@@ -216,6 +229,15 @@ def _end_now() -> None:
     with contextlib.suppress(OSError):
         os.write(2, b"ivota: the cloud did not end in time: it is ended as it is\n")
     os._exit(1)
+
+
+def _broker_password(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get("IVOTA_BROKER_PASSWORD")
+    try:
+        return file.read_text().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"the broker's password cannot be read from {file} ({error})")
 
 
 def backup(

@@ -42,6 +42,8 @@ from .mqtt.device_credentials import Credentials
 from .mqtt.report_worker import Intake
 from .mqtt.session import Address, MqttSession
 from .mqtt.sign_in_proxy import Front
+from .mqtt.topic_prefix import OWN as OWN_PREFIX
+from .mqtt.topic_prefix import TopicPrefix
 from .pages.app import make_pages
 from .pages.request_context import Setting
 from .pages.security_headers import API, Secured
@@ -75,6 +77,7 @@ class Cloud:
     host          what broker and HTTP listen on
     broker        of another broker than a mosquitto of its own: "host:port", or with all that
                   it may need, "mqtts://user:password@host:port"
+    broker_password  in place of the one in `broker`, as it is
     sign_in       devices must sign in with their secret, at our own broker
     certificate   HTTP and our own broker speak TLS, and only that
     public_url    what devices reach `http_port` as; may be set while running
@@ -90,6 +93,7 @@ class Cloud:
     accept_all    devices that are not known are part of the fleet; else they wait as pending
     budget        what each device may send, with `sign_in`
     room          how many connections there may be; by default as many as this process may have
+    topic_prefix  what stands in place of `$ota` in every topic
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Cloud:
         http_port: int = 0,
         host: str = HOST,
         broker: str | None = None,
+        broker_password: str | None = None,
         database: str | None = None,
         sign_in: bool = False,
         certificate: Certificate | None = None,
@@ -117,6 +122,7 @@ class Cloud:
         room: Room | None = None,
         budget: Budget = Budget(),  # noqa: B008 (immutable)
         accept_all: bool = True,
+        topic_prefix: str = OWN_PREFIX,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -126,6 +132,8 @@ class Cloud:
         self.url_ttl_s = url_ttl_s
         self.failure: str | None = None
         self._external = None if broker is None else Address.read(broker)
+        if self._external and broker_password is not None:
+            self._external = self._external.with_password(broker_password)
         if self._external:
             self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
         if self._external and sign_in:
@@ -146,6 +154,7 @@ class Cloud:
         except ValueError as error:
             raise CloudError(f"--trusted-proxy needs an address or a network: {error}") from None
         self._deadlines, self._room = deadlines, room
+        self._prefix = TopicPrefix(topic_prefix)
         self._pages: Setting | None = None
         self._failed = threading.Event()
         self._probe: Probe | None = None
@@ -268,6 +277,7 @@ class Cloud:
             upload_most=self._upload_most,
             streams=streams,
             tries=WrongTries("a sign-in to the console", self._note_refusals("sign-in refused")),
+            topic_prefix=self._prefix.text,
         )
         programme = make_app(
             health.routes(self._checked_health),
@@ -319,7 +329,9 @@ class Cloud:
             on_flood=self._note_flood,
         )
         self.mqtt_port = self._front.port
-        self._broker = Broker(place, None, 0, self._fail, console=self._console)
+        self._broker = Broker(
+            place, None, 0, self._fail, console=self._console, prefix=self._prefix
+        )
         self._broker.start()
         self._front.start(self._broker.path)
 
@@ -359,7 +371,7 @@ class Cloud:
             self._chip_of,
             self._accept_all,
         )
-        self._session = MqttSession(where, self._client_id, self._intake.put)
+        self._session = MqttSession(where, self._client_id, self._intake.put, self._prefix)
         self._intake.start(self._session)
         self._session.start()
 
@@ -431,6 +443,8 @@ class Cloud:
             problem = problem or (intake.problem if intake else None)
             if not problem and not connected:
                 problem = "the link to the MQTT broker is lost; it is tried again all the time"
+            if not problem and session and session.check.problem:
+                problem = f"the MQTT broker loses messages: {session.check.problem}"
         return Health(problem, connected, standby)
 
     def _checked_health(self) -> Health:

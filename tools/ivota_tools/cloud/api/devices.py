@@ -16,7 +16,15 @@ from ..store.database import Database
 from ..store.models import Assignment, Report
 from . import fleet_schemas as fleet
 from . import schemas
-from .routes import ERRORS, ID_MOST, After, Number, Page, device_by_id
+from .routes import (
+    ERRORS,
+    ID_MOST,
+    After,
+    Number,
+    Page,
+    device_by_id,
+    refuse_same_identity,
+)
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -40,6 +48,8 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """What the device signs in with; another one, or null, cuts its connection."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
+            if given.secret:
+                refuse_same_identity(session, device)
             device_credentials.set_secret(session, device, given.secret)
             what = "device secret" if given.secret else "device secret removed"
             audit_log.note(session, who, what, device.name)

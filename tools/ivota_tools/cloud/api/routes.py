@@ -22,7 +22,7 @@ from ..health import Checks
 from ..mqtt.protocol import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import fleet_changes
-from ..store import firmware_store
+from ..store import device_names, firmware_store
 from ..store.database import Database, access
 from ..store.models import Counter, Device, Firmware, Report
 from . import schemas
@@ -229,6 +229,15 @@ def device_by_id(session: Session, device_id: int) -> Device:
     return device
 
 
+def refuse_same_identity(session: Session, device: Device) -> None:
+    """Before a device gets a secret: nobody could tell it from another with the same client id."""
+    if other := device_names.same_identity(session, device):
+        raise HTTPException(
+            409,
+            f"{other.name} signs in with the same client id and has a secret: remove that first",
+        )
+
+
 def find_device(session: Session, name: str, new: bool = False, otherwise: str = "") -> Device:
     """By PRODUCT/NAME, or by a NAME that only one product has; `new` makes one.
 
@@ -259,6 +268,8 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
         raise HTTPException(422, f"{name!r} cannot be part of an MQTT topic")
     if ";" in name:
         raise HTTPException(422, f"{name!r} has a semicolon, which ends the name in a sign-in")
+    if why := device_names.conflict(session, product_id, device_name):
+        raise HTTPException(409, f"there can be no device {name!r}: {why}")
     device = Device(product_id=product_id, device_name=device_name)
     session.add(device)
     session.flush()

@@ -16,6 +16,7 @@ from typing import IO
 from ...toolchain import mosquitto
 from ..cloud_error import CloudError
 from ..tls_certificate import Certificate
+from .topic_prefix import TopicPrefix
 
 START_S = 15.0
 STOP_S = 5.0
@@ -63,10 +64,10 @@ keyfile {certificate.key}"""
 
 _RULES = """\
 user {console}
-topic readwrite $ota/#
+topic readwrite {prefix}/#
 
-pattern write $ota/report/%u
-pattern read $ota/update/%u
+pattern write {prefix}/report/%u
+pattern read {prefix}/update/%u
 """
 
 
@@ -90,6 +91,7 @@ class Broker:
         on_death: Callable[[str], None],
         console: str | None = None,
         certificate: Certificate | None = None,
+        prefix: TopicPrefix = TopicPrefix(),  # noqa: B008 (immutable)
     ) -> None:
         self.host = host
         self.port = 0 if host is None else port or _free_port(host)
@@ -101,6 +103,7 @@ class Broker:
         self._on_death = on_death
         self._console = console
         self._lock: IO[str] | None = None
+        self._prefix = prefix.text
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._watch: threading.Thread | None = None
@@ -142,7 +145,7 @@ class Broker:
         if self._console is not None:
             file = self._folder / "rules"
             file.touch(mode=0o600)
-            file.write_text(_RULES.format(console=self._console))
+            file.write_text(_RULES.format(console=self._console, prefix=self._prefix))
             rules = f"acl_file {file}\n"
         config.write_text(
             _CONFIG.format(listeners=listeners, user=user, rules=rules, folder=self._folder)

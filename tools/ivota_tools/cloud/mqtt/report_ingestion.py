@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, joinedload, lazyload
 
 from ..rollout import assignment_rules
-from ..store import device_registry
+from ..store import device_names, device_registry
 from ..store.database import add, next_revision
 from ..store.models import Assignment, Change, Device, Report
 from . import protocol
@@ -43,16 +43,25 @@ def take_in(
     now: float,
     back_off: assignment_rules.BackOff,
     accept_all: bool = True,
+    *,
+    dots_are_slashes: bool = False,
 ) -> list[Outgoing]:
     """Stores messages, moves their devices' assignments on, and returns what they are answered.
 
     New devices are accepted where `accept_all`, else they are pending.
+    `dots_are_slashes`: that is what the broker has made of dots in the topics.
     """
     if not messages:
         return []
     # Without it, every query would first write what the messages before it have changed.
     with session.no_autoflush:
         heard = [_hear(message) for message in messages]
+        if dots_are_slashes:
+            known = device_names.undotted(session, {each.names for each in heard if each.names})
+            heard = [
+                each._replace(names=known.get(each.names, each.names)) if each.names else each
+                for each in heard
+            ]
         status = device_registry.ACCEPTED if accept_all else device_registry.PENDING
         return _take_in(session, heard, now, back_off, status)
 

@@ -18,10 +18,11 @@ from ..health import database_problem
 from ..rollout import campaign_progress
 from ..rollout.assignment_rules import BackOff
 from ..rollout.push_sender import anything_due, push_due
-from ..store import clock_repair, retention
+from ..store import clock_repair, device_names, retention
 from ..store.database import Database, add
 from ..store.models import Firmware
 from ..store.retention import Keep
+from .broker_check import BrokerCheck
 from .report_ingestion import Outgoing, take_in
 from .session import Message, MqttSession
 
@@ -73,6 +74,7 @@ class Intake:
         self._bytes = self._unstored = 0  # of what is in the queue
         self._count = threading.Lock()
         self._offset = float("inf")  # of the clock to one that nobody sets; repaired at first
+        self._dots_are_slashes: bool | None = None  # as it is in the database; None: not known
         self._next_tick = 0.0
         self._next_forget = 0.0
         self._stop = threading.Event()
@@ -147,11 +149,12 @@ class Intake:
     def _work(self, session: MqttSession) -> None:
         while not self._stop.is_set():
             self._since = None
+            session.check.tick()
             batch = self._next_batch()
             self._since = time.monotonic()
             while not self._stop.is_set():
                 try:
-                    outgoing = self._process(batch, session.connected)
+                    outgoing = self._process(batch, session.connected, session.check)
                     break
                 except SQLAlchemyError as error:
                     # A full disk, a locked file: the reports stay with the broker meanwhile.
@@ -183,20 +186,33 @@ class Intake:
             pass
         return batch
 
-    def _process(self, batch: list[Message], online: bool) -> list[Outgoing]:
+    def _process(self, batch: list[Message], online: bool, check: BrokerCheck) -> list[Outgoing]:
         now = time.time()
         offset = now - time.monotonic()
         set_back = offset < self._offset - clock_repair.AHEAD_S
         forget = bool(self._keep) and time.monotonic() >= self._next_forget
-        if not batch and not forget and not set_back and not (online and self._anything_due(now)):
+        seen = check.dots_are_slashes != self._dots_are_slashes
+        nothing = not batch and not forget and not set_back and not seen
+        if nothing and not (online and self._anything_due(now)):
             return []
+        dots = check.dots_are_slashes
         with self._database.writing() as session:
             if set_back:
                 clock_repair.repair(session, now, self._back_off.most_s)
+            if dots is not None and dots != self._dots_are_slashes:
+                device_names.keep_dots_are_slashes(session, dots)
+                self._dots_are_slashes = dots
             if time.monotonic() >= self._next_tick:
                 more = campaign_progress.tick(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
-            outgoing = take_in(session, batch, now, self._back_off, self._accept_all)
+            outgoing = take_in(
+                session,
+                batch,
+                now,
+                self._back_off,
+                self._accept_all,
+                dots_are_slashes=bool(dots),
+            )
             dropped, self._dropped = self._dropped, 0
             if dropped:
                 add(session, "dropped", dropped)

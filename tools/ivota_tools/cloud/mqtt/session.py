@@ -6,15 +6,18 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ...common.mqtt_client import end
 from ..cloud_error import CloudError
+from .broker_check import BrokerCheck
 from .protocol import REPORT_FILTER
+from .topic_prefix import TopicPrefix
 
 log = logging.getLogger("ivota.cloud")
 
@@ -49,7 +52,10 @@ class Address:
 
     @staticmethod
     def read(text: str) -> Address:
-        """Of `[mqtt[s]://][USER[:PASSWORD]@]HOST[:PORT]`. Raises CloudError."""
+        """Of `[mqtt[s]://][USER[:PASSWORD]@]HOST[:PORT]`. Raises CloudError.
+
+        In USER and PASSWORD %40 stands for @, %3A for a colon, and so on.
+        """
         scheme, found, rest = text.partition("://")
         signed, _, where = (rest if found else text).rpartition("@")
         host, colon, port = where.rpartition(":")
@@ -61,7 +67,16 @@ class Address:
         if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
             raise CloudError(f"{where!r} is not HOST:PORT of an MQTT broker")
         user, colon, password = signed.partition(":")
-        return Address(host.strip("[]"), int(port), user or None, password if colon else None, tls)
+        words = unquote(user) or None, unquote(password) if colon else None
+        return Address(host.strip("[]"), int(port), *words, tls)
+
+    def with_password(self, password: str) -> Address:
+        """The same with a password that came by another way. Raises CloudError."""
+        if self.password is not None:
+            raise CloudError("--broker has a password, and another one was given: leave one out")
+        if self.user is None:
+            raise CloudError("a password for the broker needs a user: --broker USER@HOST:PORT")
+        return replace(self, password=password)
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
@@ -78,8 +93,11 @@ class MqttSession:
         broker: Address,
         client_id: str,
         on_message: Callable[[Message], None],
+        prefix: TopicPrefix = TopicPrefix(),  # noqa: B008 (immutable)
     ) -> None:
         self._broker = broker
+        self._prefix = prefix
+        self.check = BrokerCheck(client_id, lambda topic, data: self.publish(topic, data, 0))
         self._on_message = on_message
         self._connection = 0
         self._subscribed = threading.Event()
@@ -131,7 +149,7 @@ class MqttSession:
 
     def publish(self, topic: str, payload: bytes, qos: int) -> None:
         try:
-            self._client.publish(topic, payload, qos)
+            self._client.publish(self._prefix.outward(topic), payload, qos)
         except ValueError as error:
             log.warning("cannot publish to %r: %s", topic, error)
 
@@ -147,26 +165,34 @@ class MqttSession:
             log.error("the MQTT broker %s", self._refused)
             return
         self._connection += 1
-        client.subscribe(REPORT_FILTER, 1)
+        filters = (REPORT_FILTER, self.check.update_topic)
+        client.subscribe([(self._prefix.outward(each), 1) for each in filters])
 
     def _answered(self, _c: mqtt.Client, _d: Any, _mid: int, reasons: Any, _p: Any) -> None:
         if reasons[0].is_failure:
-            self._refused = f"refuses the subscription to {REPORT_FILTER} ({reasons[0]})"
+            self._refused = f"refuses the subscription to {self._prefix.text}/report/# "
+            self._refused += f"({reasons[0]})"
             log.error("the MQTT broker %s", self._refused)
             return
         log.info("MQTT connected, %s", self._broker)
+        self.check.connected(updates=not reasons[1].is_failure)
         self._subscribed.set()
 
     def _disconnected(self, _c: mqtt.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
         if self._subscribed.is_set():
             log.warning("MQTT connection lost (%s), connecting again", reason)
         self._subscribed.clear()
+        self.check.lost()
 
-    def _received(self, _c: mqtt.Client, _d: Any, message: mqtt.MQTTMessage) -> None:
+    def _received(self, client: mqtt.Client, _d: Any, message: mqtt.MQTTMessage) -> None:
         try:
-            topic = message.topic
+            topic = self._prefix.inward(message.topic)
         except UnicodeDecodeError:
             topic = ""
+        if self.check.heard(topic, bytes(message.payload)):
+            if message.qos:
+                client.ack(message.mid, message.qos)
+            return
         self._on_message(
             Message(
                 topic,

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
-from ..api.routes import find_device
+from ..api.routes import find_device, refuse_same_identity
 from ..mqtt.device_credentials import SecretError, set_secret
 from ..rollout.fleet_changes import accept_device
 from ..store.device_registry import ACCEPTED
@@ -68,6 +68,7 @@ def renew(visit: Visit) -> Response:
 
 
 def _give(visit: Visit, session: Session, device: Device, action: str) -> str:
+    refuse_same_identity(session, device)
     made = base64.b64encode(secrets.token_bytes(SECRET)).decode()
     try:
         set_secret(session, device, made)

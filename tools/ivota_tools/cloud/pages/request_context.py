@@ -50,6 +50,7 @@ class Setting:
     upload_most  bytes of a firmware file
     tries        notes wrong passwords
     streams      how many pages may be told of changes at a time
+    topic_prefix  what boards' topics begin with
     """
 
     database: Database
@@ -63,6 +64,7 @@ class Setting:
     sign_in: bool
     upload_most: int
     streams: Places
+    topic_prefix: str
     tries: WrongTries
     # Each hash takes 64 MiB and a good part of a core, and nobody else waits for them.
     hashing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HASHES_MOST))

@@ -9,6 +9,7 @@ from rich.console import Console
 from ..figures import Figure, report
 from ..steps import steps
 from . import strict_cases
+from .strict_client import NotUnderstood
 
 AREA = "reach"
 COMMAND = "make bench-reach"
@@ -22,7 +23,7 @@ def strict(console: Console) -> dict[str, Figure]:
             try:
                 case(stage)
                 right.add(name)
-            except (strict_cases.NotUnderstood, OSError) as error:
+            except (NotUnderstood, OSError) as error:
                 console.print(f"{name}: {error}", markup=False)
     tried = len(strict_cases.CASES)
     return {
