@@ -36,7 +36,7 @@ def fetch_micropython(new: Path) -> None:
 
 
 def fetch_mosquitto(new: Path) -> None:
-    _fetch_program(
+    fetch_program(
         "mosquitto",
         new,
         variables="MOSQUITTO=",
@@ -46,7 +46,7 @@ def fetch_mosquitto(new: Path) -> None:
 
 
 def fetch_mosquitto_clients(new: Path) -> None:
-    _fetch_program(
+    fetch_program(
         "mosquitto_sub",
         new,
         package="mosquitto-clients",
@@ -57,7 +57,7 @@ def fetch_mosquitto_clients(new: Path) -> None:
 
 def fetch_valgrind(new: Path) -> None:
     # With a program that has nothing to do, to see that the tool starts here.
-    _fetch_program(
+    fetch_program(
         "valgrind",
         new,
         variables="VALGRIND=",
@@ -66,7 +66,7 @@ def fetch_valgrind(new: Path) -> None:
     )
 
 
-def _fetch_program(
+def fetch_program(
     program: str,
     new: Path,
     *,

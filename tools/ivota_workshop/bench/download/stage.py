@@ -106,6 +106,16 @@ class Cloud:
         progress: Json = self._said[number - 1]["report"]["progress"]
         return progress
 
+    def wait_percent(self, version: str, percent: int, after: int = 0) -> None:
+        """Waits until the download of that version has come so far."""
+
+        def reached(message: Json) -> bool:
+            report = message["report"]
+            said = report.get("progress", {}).get("percent", "0")
+            return report["version"] == version and int(said) >= percent
+
+        self._wait(reached, f"{percent} % of {version}", after, WAIT_S)
+
     def _wait(self, wanted: Any, what: str, after: int, timeout_s: float) -> int:
         until = time.monotonic() + timeout_s
         with self._changed:

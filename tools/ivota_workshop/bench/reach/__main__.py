@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ..figures import Figure, report
 from ..steps import steps
-from . import strict_cases
+from . import server_cases, strict_cases
 from .strict_client import NotUnderstood
 
 AREA = "reach"
@@ -33,7 +33,22 @@ def strict(console: Console) -> dict[str, Figure]:
     }
 
 
-PARTS = {"strict clients": strict}
+def servers(console: Console) -> dict[str, Figure]:
+    right = 0
+    with server_cases.stage() as stage:
+        for case in server_cases.CASES:
+            why = stage.run(case)
+            right += not why
+            if why:
+                console.print(f"{case.name}: {why}", markup=False)
+    tried = len(server_cases.CASES)
+    return {
+        "servers_tried": Figure(tried, "", "servers and settings"),
+        "servers_right": Figure(right, f"== {tried}", "servers and settings"),
+    }
+
+
+PARTS = {"strict clients": strict, "real servers": servers}
 
 
 def main() -> None:

@@ -1,0 +1,60 @@
+"""File servers that others wrote, from PATH or Debian: what boards are tried against."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from .cache import cached
+from .debian import fetch_program
+from .programs import TRIPLETS, unpacked
+
+PATHS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+_SAYS = {"nginx": "nginx version", "apache2": "Server version", "varnishd": "varnishd"}
+_PACKAGES = {"nginx": "nginx", "apache2": "apache2-bin", "varnishd": "varnish"}
+
+
+def nginx() -> list[str]:
+    """Its command line. Raises ToolchainError."""
+    return _found("nginx")[0]
+
+
+def apache() -> tuple[list[str], Path]:
+    """Its command line, and the folder of its modules. Raises ToolchainError."""
+    command, root = _found("apache2")
+    return command, root / "usr/lib/apache2/modules"
+
+
+def varnish() -> tuple[list[str], Path]:
+    """Its command line, and the folder of its modules; it needs a C compiler.
+
+    Raises ToolchainError.
+    """
+    command, root = _found("varnishd")
+    return command, root / "usr/lib" / TRIPLETS["amd64"] / "varnish" / "vmods"
+
+
+def _found(program: str) -> tuple[list[str], Path]:
+    found = shutil.which(program, path=PATHS)
+    if found:
+        return [found], Path("/")
+    root = cached(program, _fetcher(program)) / "amd64"
+    return list(unpacked(root, program)), root
+
+
+def _fetcher(program: str) -> Callable[[Path], None]:
+    def fetch(new: Path) -> None:
+        fetch_program(
+            program,
+            new,
+            package=_PACKAGES[program],
+            command=lambda folder: [*unpacked(folder, program), _option(program)],
+            works=lambda done: _SAYS[program] in done.stdout + done.stderr,
+        )
+
+    return fetch
+
+
+def _option(program: str) -> str:
+    return "-V" if program == "varnishd" else "-v"
