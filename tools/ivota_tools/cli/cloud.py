@@ -87,6 +87,16 @@ def cloud(
             "Default: all, with --sign-in none.",
         ),
     ] = None,
+    psk_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Also serve devices over TLS with their secret as the key (TLS-PSK); 8883 is "
+            "usual. May be that of MQTT with --tls-cert.",
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
     ] = None,
@@ -180,6 +190,7 @@ def cloud(
             topic_prefix=topic_prefix,
             database=database,
             sign_in=sign_in,
+            psk_port=psk_port,
             certificate=certificate,
             public_url=public_url,
             url_ttl_s=url_ttl,
@@ -199,12 +210,15 @@ def cloud(
                         "public_url": running.public_url,
                         "mqtt_host": running.mqtt_host,
                         "mqtt_port": running.mqtt_port,
+                        "psk_port": running.psk_port,
                         "data": str(running.folder),
                         "set_up_url": running.set_up_url,
                     }
                 )
             else:
                 say(f"MQTT   {running.mqtt_host}:{running.mqtt_port}")
+                if running.psk_port is not None:
+                    say(f"MQTT   {running.mqtt_host}:{running.psk_port}, TLS with secrets as keys")
                 say(f"HTTP   {running.api_url}, for devices {running.public_url}")
                 say(f"data   {running.folder}")
                 first = running.set_up_url

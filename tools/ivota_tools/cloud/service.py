@@ -39,6 +39,7 @@ from .http_server import Server, Split, make_app
 from .mqtt.broker import Broker
 from .mqtt.device_budget import Budget
 from .mqtt.device_credentials import Credentials
+from .mqtt.psk_tls import PskContext
 from .mqtt.report_worker import Intake
 from .mqtt.session import Address, MqttSession
 from .mqtt.sign_in_proxy import Front
@@ -78,6 +79,8 @@ class Cloud:
     broker        of another broker than a mosquitto of its own: "host:port", or with all that
                   it may need, "mqtts://user:password@host:port"
     broker_password  in place of the one in `broker`, as it is
+    psk_port      devices may also sign in here, with their secret as TLS's pre-shared key; 0 takes
+                  a free one. With `certificate` and the number of `mqtt_port` one port serves both
     sign_in       devices must sign in with their secret, at our own broker
     certificate   HTTP and our own broker speak TLS, and only that
     public_url    what devices reach `http_port` as; may be set while running
@@ -107,6 +110,7 @@ class Cloud:
         broker_password: str | None = None,
         database: str | None = None,
         sign_in: bool = False,
+        psk_port: int | None = None,
         certificate: Certificate | None = None,
         public_url: str | None = None,
         url_ttl_s: float = URL_TTL_S,
@@ -138,6 +142,9 @@ class Cloud:
             self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
         if self._external and sign_in:
             raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
+        if psk_port is not None and not sign_in:
+            raise CloudError("--psk-port is for devices with a secret: it needs --sign-in")
+        self.psk_port = psk_port
         if token is not None:
             check_token(token)
         self._sign_in, self._database_url = sign_in, database
@@ -317,18 +324,25 @@ class Cloud:
         # The broker itself asks nobody: it listens on a Unix socket, where the front passes on.
         assert self._room
         self._console = f"console-{secrets.token_hex(16)}"
+        credentials = Credentials(database)
+        one_port = self._certificate is not None and 0 != self.psk_port == self.mqtt_port
+        psk = None
+        if self.psk_port is not None:
+            psk = PskContext(credentials.known, self._certificate if one_port else None)
         self._front = Front(
             self.host,
             self.mqtt_port,
-            Credentials(database),
+            credentials,
             WrongTries("sign-in of devices", self._note_refusals("device sign-in refused")),
             tls=self._certificate.context() if self._certificate else None,
+            psk=psk,
+            psk_port=None if one_port else self.psk_port,
             table=Table(self._room.mqtt, self._trusted_proxies),
             budget=self._budget,
             full=lambda: self._intake is not None and self._intake.is_full,
             on_flood=self._note_flood,
         )
-        self.mqtt_port = self._front.port
+        self.mqtt_port, self.psk_port = self._front.port, self._front.psk_port
         self._broker = Broker(
             place, None, 0, self._fail, console=self._console, prefix=self._prefix
         )

@@ -43,8 +43,10 @@ __all__ = [
     "micropython_ota",
     "micropython_preview",
     "mosquitto",
+    "mosquitto_pub",
     "mosquitto_sub",
     "mpy_cross",
+    "openssl",
     "postgresql",
     "sources",
     "umqtt",
@@ -119,6 +121,23 @@ def mosquitto_sub() -> list[str]:
         return [found]
     folder = cached("mosquitto-clients", debian.fetch_mosquitto_clients) / "amd64"
     return list(unpacked(folder, "mosquitto_sub"))
+
+
+def mosquitto_pub() -> list[str]:
+    """The command line of mosquitto's own publisher. Raises ToolchainError."""
+    found = shutil.which("mosquitto_pub")
+    if found:
+        return [found]
+    folder = cached("mosquitto-clients", debian.fetch_mosquitto_clients) / "amd64"
+    return list(unpacked(folder, "mosquitto_pub"))
+
+
+def openssl() -> list[str]:
+    """The command line of openssl. Raises ToolchainError."""
+    found = shutil.which("openssl")
+    if found:
+        return [found]
+    return list(unpacked(cached("openssl", debian.fetch_openssl) / "amd64", "openssl"))
 
 
 def valgrind() -> list[str]:

@@ -55,6 +55,15 @@ def fetch_mosquitto_clients(new: Path) -> None:
     )
 
 
+def fetch_openssl(new: Path) -> None:
+    fetch_program(
+        "openssl",
+        new,
+        command=lambda folder: [*unpacked(folder, "openssl"), "version"],
+        works=lambda done: done.stdout.startswith("OpenSSL"),
+    )
+
+
 def fetch_valgrind(new: Path) -> None:
     # With a program that has nothing to do, to see that the tool starts here.
     fetch_program(

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
@@ -81,6 +82,14 @@ def set_secret(session: Session, device: Device, secret: str | None) -> None:
     revoke(session)
 
 
+class Known(NamedTuple):
+    """A device that may sign in: PRODUCT/NAME, the mark of its secret, and that secret decoded."""
+
+    name: str
+    mark: str
+    key: bytes
+
+
 class Credentials:
     """The devices' secrets, as the database has them now."""
 
@@ -89,8 +98,27 @@ class Credentials:
 
     def check(self, client_id: str, user: str, password: str) -> tuple[str, str] | None:
         """(PRODUCT/NAME, a mark of its secret) of who signs in like this."""
-        if not 2 <= len(client_id) <= 2 * NAME_MOST or not client_id.isprintable():
+        for product_id, device_name, secret in self._find(client_id):
+            if is_signed(client_id, user, password, secret, time.time()):
+                return f"{product_id}/{device_name}", _mark(secret)
+        return None
+
+    def known(self, client_id: str) -> Known | None:
+        """Who signs in by this client id; None where no secret here is for it alone."""
+        found = self._find(client_id)
+        if len(found) != 1:
             return None
+        product_id, device_name, secret = found[0]
+        try:
+            key = base64.b64decode(secret)
+        except (binascii.Error, ValueError):
+            return None
+        return Known(f"{product_id}/{device_name}", _mark(secret), key)
+
+    def _find(self, client_id: str) -> Sequence[tuple[str, str, str]]:
+        """(product id, device name, secret) of those that may sign in by it."""
+        if not 2 <= len(client_id) <= 2 * NAME_MOST or not client_id.isprintable():
+            return []
         # Where the product ends and the name begins cannot be seen from the client id: each place
         # is looked up, which is still one look into an index.
         ends = range(max(1, len(client_id) - NAME_MOST), min(len(client_id) - 1, NAME_MOST) + 1)
@@ -107,10 +135,7 @@ class Credentials:
         )
         with self._database.reading() as session:
             found = session.execute(query).tuples().all()
-        for product_id, device_name, secret in found:
-            if is_signed(client_id, user, password, secret or "", time.time()):
-                return f"{product_id}/{device_name}", _mark(secret)
-        return None
+        return [(product_id, name, secret or "") for product_id, name, secret in found]
 
     def access(self) -> int:
         """Another number whenever somebody may less than before."""

@@ -18,6 +18,7 @@ from OpenSSL import SSL
 
 from ..cloud_error import CloudError
 from ..tls_certificate import Certificate
+from .device_credentials import Known
 
 log = logging.getLogger("ivota.cloud")
 
@@ -28,23 +29,24 @@ KEY_MOST = 256  # bytes; OpenSSL takes 512
 CIPHERS = "PSK-AES128-CBC-SHA:PSK-AES256-CBC-SHA:PSK+AESGCM:ECDHE-PSK-CHACHA20-POLY1305"
 CERTIFICATE_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-# The device's key by the identity that a client names, or None; may take its time.
-KeyOf = Callable[[str], "bytes | None"]
+# The device that signs in by this identity, or None; may take its time.
+Find = Callable[[str], "Known | None"]
 
 _binding = Binding()
 
 
 class _Handshake(Protocol):
     identity: str | None
+    device: Known | None
 
 
 class PskContext:
     """For a server. With a `certificate` clients without a key are served, too."""
 
-    def __init__(self, key_of: KeyOf, certificate: Certificate | None = None) -> None:
+    def __init__(self, find: Find, certificate: Certificate | None = None) -> None:
         if not _binding.lib.Cryptography_HAS_PSK:
             raise CloudError("the installed cryptography has no TLS with pre-shared keys")
-        self._key_of = key_of
+        self._find = find
         self._current = threading.local()  # whose handshake the callback is called in
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -88,11 +90,13 @@ class PskContext:
 
     def _give_key(self, _ssl: object, identity: Any, buffer: Any, most: int) -> int:
         name = _binding.ffi.string(identity).decode(errors="replace")
-        key = self._key_of(name)
-        if key is None or not 0 < len(key) <= min(most, KEY_MOST):
+        device = self._find(name)
+        key = device.key if device else b""
+        if not 0 < len(key) <= min(most, KEY_MOST):
             # Who has no key here must not learn that from the answer.
             key = secrets.token_bytes(16)
-        self._current.handshake.identity = name
+        handshake = self._current.handshake
+        handshake.identity, handshake.device = name, device
         _binding.ffi.memmove(buffer, key, len(key))
         return len(key)
 
@@ -108,11 +112,12 @@ class PskProtocol(asyncio.Protocol):
         context: PskContext,
         inner: asyncio.Protocol,
         failed: Callable[[], None] = lambda: None,
-        handshake_s: float = HANDSHAKE_S,
+        handshake_s: float | None = None,
     ) -> None:
         self._context, self._inner = context, inner
-        self._not_connected, self._handshake_s = failed, handshake_s
+        self._not_connected, self._handshake_s = failed, handshake_s or HANDSHAKE_S
         self.identity: str | None = None
+        self.device: Known | None = None  # who has proved to have its key, once connected
         self._tls = context.connection()
         self._done = self._lost = False
         self._received = asyncio.Event()
@@ -238,7 +243,7 @@ class _PskTransport(asyncio.Transport):
     def __init__(self, tls: PskProtocol) -> None:
         assert tls.lower
         self._tls, self._lower = tls, tls.lower
-        super().__init__({"psk_identity": tls.identity})
+        super().__init__({"device": tls.device})
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         own = super().get_extra_info(name)

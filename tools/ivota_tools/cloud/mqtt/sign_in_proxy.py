@@ -21,9 +21,10 @@ from ...common.unix_path import unix_path
 from ..accounts.wrong_tries import WrongTries
 from ..cloud_error import CloudError
 from ..connections import Connection, Table, accept
-from .connect_packet import BAD_PASSWORD, Refused, read_connect, read_first
+from .connect_packet import BAD_PASSWORD, Connect, Refused, read_connect, read_first
 from .device_budget import Budget, DeviceBudget, Packets, TooLong
-from .device_credentials import Credentials
+from .device_credentials import Credentials, Known
+from .psk_tls import PskContext, PskProtocol
 
 log = logging.getLogger("ivota.cloud")
 
@@ -53,8 +54,10 @@ class Device:
 class Front:
     """Listens on (host, port) at once, passes on to the broker's Unix socket from `start()`.
 
-    `tls` is the context of a server that devices reach over TLS. `full()` says that no more
-    reports can be taken in for now. `on_flood(name)` is told of a device beyond its budget.
+    `tls` is the context of a server that devices reach over TLS. With `psk` those that know their
+    secret as TLS's key are served on `psk_port`, or without one on `port` alone. `full()` says
+    that no more reports can be taken in for now. `on_flood(name)` is told of a device beyond its
+    budget.
     """
 
     def __init__(
@@ -65,13 +68,15 @@ class Front:
         tries: WrongTries,
         *,
         tls: ssl.SSLContext | None = None,
+        psk: PskContext | None = None,
+        psk_port: int | None = None,
         table: Table | None = None,
         budget: Budget = Budget(),  # noqa: B008 (immutable)
         full: Callable[[], bool] = lambda: False,
         on_flood: Told = lambda name: None,
     ) -> None:
         self._credentials, self._tries = credentials, tries
-        self._tls = tls
+        self._tls, self._psk = tls, psk
         if tls:
             _small_tls_buffers()
         self.table = Table(1 << 20) if table is None else table
@@ -79,15 +84,17 @@ class Front:
         self._broker = ""
         self._devices: dict[str, Device] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((host, port), family=family, backlog=1000)
-        except OSError as error:
-            raise CloudError(
-                f"MQTT port {port} on {host} cannot be used ({error.strerror}): choose another "
-                "with --mqtt-port"
-            ) from None
+        self._socket = _listen(host, port, "--mqtt-port")
         self.port: int = self._socket.getsockname()[1]
+        self._psk_socket: socket.socket | None = None
+        self.psk_port = self.port if psk else None
+        if psk and psk_port is not None:
+            try:
+                self._psk_socket = _listen(host, psk_port, "--psk-port")
+            except CloudError:
+                self._socket.close()
+                raise
+            self.psk_port = self._psk_socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="front", daemon=True)
 
@@ -101,13 +108,20 @@ class Front:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._socket.close()
+        if self._psk_socket:
+            self._psk_socket.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        for work in (
-            accept(self._socket, self.table, self._protocol, self._tls, "MQTT"),
+        alone = self._psk and not self._psk_socket
+        first = self._psk_protocol if alone else self._protocol
+        works = [
+            accept(self._socket, self.table, first, None if alone else self._tls, "MQTT"),
             self._watch(),
-        ):
+        ]
+        if self._psk_socket:
+            works.append(accept(self._psk_socket, self.table, self._psk_protocol, None, "MQTT"))
+        for work in works:
             task = self._loop.create_task(work)
             self._tasks.add(task)
         self._room = asyncio.Event()
@@ -135,16 +149,20 @@ class Front:
         reader = asyncio.StreamReader(limit=PIECE // 2, loop=self._loop)
         return asyncio.StreamReaderProtocol(reader, accepted, loop=self._loop)
 
+    def _psk_protocol(self, held: Connection) -> PskProtocol:
+        assert self._psk
+        made = PskProtocol(self._psk, self._protocol(held), held.leave)
+        held.cut = made.abort
+        return made
+
     async def _serve(
         self, held: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
             body = await asyncio.wait_for(read_first(reader), CONNECT_S)
             connect = read_connect(body)
-            words = connect.client_id, connect.user, connect.password
-            found = await asyncio.to_thread(self._credentials.check, *words)
-            if found is None:
-                raise Refused(f"{connect.client_id!r} is not signed", BAD_PASSWORD)
+            device = writer.get_extra_info("device")
+            found = await asyncio.to_thread(self._who, connect, device)
         except Refused as refused:
             log.info("sign-in refused: %s", refused)
             # Slower and slower, but never deaf: behind an address there may be other devices.
@@ -163,6 +181,27 @@ class Front:
             await self._pass(device, connect.as_user(name), reader, writer)
         finally:
             device.links.pop(held, None)
+
+    def _who(self, connect: Connect, known: Known | None) -> tuple[str, str]:
+        """Name and mark of who is let in by this CONNECT; `known` is whom TLS has proved it to be.
+
+        Raises Refused.
+        """
+        client_id, user, password = connect.client_id, connect.user, connect.password
+        if known is None or password:
+            found = self._credentials.check(client_id, user, password)
+            if found is None:
+                raise Refused(f"{client_id!r} is not signed", BAD_PASSWORD)
+            if known is None:
+                return found
+        if client_id != known.name.replace("/", "", 1) or user.partition(";")[0] not in (
+            "",
+            client_id,
+        ):
+            raise Refused(f"{known.name} connects as {client_id!r}", BAD_PASSWORD)
+        if self._credentials.marks([known.name]).get(known.name) != known.mark:
+            raise Refused(f"{known.name} has another secret by now", BAD_PASSWORD)
+        return known.name, known.mark
 
     async def _pass(
         self,
@@ -243,6 +282,17 @@ class Front:
             for held in [each for each, by in device.links.items() if by != marks.get(name)]:
                 log.warning("%s may not be connected any more: its connection is cut", name)
                 held.cut()
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1000)
+    except OSError as error:
+        raise CloudError(
+            f"MQTT port {port} on {host} cannot be used ({error.strerror}): choose another with "
+            f"{option}"
+        ) from None
 
 
 async def _down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ..figures import Figure, report
 from ..steps import steps
-from . import server_cases, strict_cases
+from . import psk, server_cases, strict_cases
 from .strict_client import NotUnderstood
 
 AREA = "reach"
@@ -48,7 +48,17 @@ def servers(console: Console) -> dict[str, Figure]:
     }
 
 
-PARTS = {"strict clients": strict, "real servers": servers}
+def keys(_console: Console) -> dict[str, Figure]:
+    with psk.stage() as stage:
+        served = psk.updates(stage, "one")
+        worst = max(psk.removed_cut_s(stage, f"removed{number}") for number in range(10))
+    return {
+        "psk_sign_in": Figure(served, "== 1", "true or false"),
+        "psk_removed_cut_ms": Figure(round(worst * 1000), "<= 1000", "ms"),
+    }
+
+
+PARTS = {"strict clients": strict, "pre-shared keys": keys, "real servers": servers}
 
 
 def main() -> None:

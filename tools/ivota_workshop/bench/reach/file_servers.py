@@ -222,7 +222,7 @@ class Servers:
         """The configurations, the folder of files and the certificates."""
         self.folder.chmod(0o755)
         self.files.mkdir()
-        _certificates(self.folder)
+        issue_chain(self.folder)
         locations = "\n".join(
             f"location /{place}/ {{ alias {self.files}/; {more} }}"
             for place, more in NGINX_PLACES.items()
@@ -279,7 +279,7 @@ def _free_ports(*names: str) -> dict[str, int]:
         return {name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)}
 
 
-def _certificates(folder: Path) -> None:
+def issue_chain(folder: Path) -> None:
     """`root.pem`, and by an authority below it `leaf` for localhost and `other`, with chains."""
     root, root_key = _issue("a root", None, None, authority=True)
     middle, middle_key = _issue("an authority below", root, root_key, authority=True)
