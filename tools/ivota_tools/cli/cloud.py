@@ -97,6 +97,17 @@ def cloud(
             "usual. May be that of MQTT with --tls-cert.",
         ),
     ] = None,
+    device_ca: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PRODUCT=FILE",
+            help="Let devices of the product sign in with certificates by this authority (PEM).",
+        ),
+    ] = None,
+    device_crl: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A list of revoked ones (PEM); read again if changed."),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
     ] = None,
@@ -191,6 +202,8 @@ def cloud(
             database=database,
             sign_in=sign_in,
             psk_port=psk_port,
+            device_ca=_authorities(device_ca or []),
+            device_crl=device_crl or [],
             certificate=certificate,
             public_url=public_url,
             url_ttl_s=url_ttl,
@@ -243,6 +256,18 @@ def _end_now() -> None:
     with contextlib.suppress(OSError):
         os.write(2, b"ivota: the cloud did not end in time: it is ended as it is\n")
     os._exit(1)
+
+
+def _authorities(given: list[str]) -> dict[str, Path]:
+    found = {}
+    for each in given:
+        product, equals, file = each.partition("=")
+        if not equals or not file:
+            fail(f"--device-ca {each!r} is not PRODUCT=FILE")
+        if product in found:
+            fail(f"--device-ca names {product!r} twice: put both authorities into one file")
+        found[product] = Path(file)
+    return found
 
 
 def _broker_password(file: Path | None) -> str | None:

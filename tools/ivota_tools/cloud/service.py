@@ -9,7 +9,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +38,7 @@ from .http_protocol import Deadlines
 from .http_server import Server, Split, make_app
 from .mqtt.broker import Broker
 from .mqtt.device_budget import Budget
+from .mqtt.device_certificates import DeviceCertificates
 from .mqtt.device_credentials import Credentials
 from .mqtt.psk_tls import PskContext
 from .mqtt.report_worker import Intake
@@ -81,6 +82,8 @@ class Cloud:
     broker_password  in place of the one in `broker`, as it is
     psk_port      devices may also sign in here, with their secret as TLS's pre-shared key; 0 takes
                   a free one. With `certificate` and the number of `mqtt_port` one port serves both
+    device_ca     by its product: the authority of the certificates that devices may sign in with
+    device_crl    lists of those that are revoked
     sign_in       devices must sign in with their secret, at our own broker
     certificate   HTTP and our own broker speak TLS, and only that
     public_url    what devices reach `http_port` as; may be set while running
@@ -111,6 +114,8 @@ class Cloud:
         database: str | None = None,
         sign_in: bool = False,
         psk_port: int | None = None,
+        device_ca: Mapping[str, Path] | None = None,
+        device_crl: Sequence[Path] = (),
         certificate: Certificate | None = None,
         public_url: str | None = None,
         url_ttl_s: float = URL_TTL_S,
@@ -144,6 +149,13 @@ class Cloud:
             raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
         if psk_port is not None and not sign_in:
             raise CloudError("--psk-port is for devices with a secret: it needs --sign-in")
+        if device_ca and not (sign_in and certificate):
+            raise CloudError("--device-ca needs --sign-in, --tls-cert and --tls-key")
+        if device_crl and not device_ca:
+            raise CloudError("--device-crl needs --device-ca")
+        self._device_certificates = (
+            DeviceCertificates(device_ca, device_crl) if device_ca else None
+        )
         self.psk_port = psk_port
         if token is not None:
             check_token(token)
@@ -324,17 +336,25 @@ class Cloud:
         # The broker itself asks nobody: it listens on a Unix socket, where the front passes on.
         assert self._room
         self._console = f"console-{secrets.token_hex(16)}"
-        credentials = Credentials(database)
+        trusted = self._device_certificates
+        credentials = Credentials(database, trusted)
+        tls = self._certificate.context() if self._certificate else None
+        if trusted and tls:
+            trusted.trust(tls)
         one_port = self._certificate is not None and 0 != self.psk_port == self.mqtt_port
         psk = None
         if self.psk_port is not None:
-            psk = PskContext(credentials.known, self._certificate if one_port else None)
+            psk = PskContext(
+                credentials.known,
+                self._certificate if one_port else None,
+                trusted.files if trusted else (),
+            )
         self._front = Front(
             self.host,
             self.mqtt_port,
             credentials,
             WrongTries("sign-in of devices", self._note_refusals("device sign-in refused")),
-            tls=self._certificate.context() if self._certificate else None,
+            tls=tls,
             psk=psk,
             psk_port=None if one_port else self.psk_port,
             table=Table(self._room.mqtt, self._trusted_proxies),

@@ -12,15 +12,16 @@ import binascii
 import hashlib
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from ..store.database import Database, access, next_revision, revoke
-from ..store.device_registry import ACCEPTED
+from ..store.device_registry import ACCEPTED, RETIRED
 from ..store.models import Device
+from .device_certificates import DeviceCertificates, is_certificate
 from .protocol import NAME_MOST
 
 EXPIRY_MOST = 40  # characters that are looked at
@@ -82,8 +83,11 @@ def set_secret(session: Session, device: Device, secret: str | None) -> None:
     revoke(session)
 
 
+Link = tuple[str, str]  # PRODUCT/NAME, and the mark of what it was let in by
+
+
 class Known(NamedTuple):
-    """A device that may sign in: PRODUCT/NAME, the mark of its secret, and that secret decoded."""
+    """A device that may sign in: PRODUCT/NAME, the mark of its proof, and its secret decoded."""
 
     name: str
     mark: str
@@ -91,10 +95,11 @@ class Known(NamedTuple):
 
 
 class Credentials:
-    """The devices' secrets, as the database has them now."""
+    """The devices' secrets, as the database has them now, and what `certificates` says of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, certificates: DeviceCertificates | None = None) -> None:
         self._database = database
+        self.certificates = certificates
 
     def check(self, client_id: str, user: str, password: str) -> tuple[str, str] | None:
         """(PRODUCT/NAME, a mark of its secret) of who signs in like this."""
@@ -114,6 +119,11 @@ class Credentials:
         except (binascii.Error, ValueError):
             return None
         return Known(f"{product_id}/{device_name}", _mark(secret), key)
+
+    def holder(self, der: bytes) -> Known | None:
+        """Whose certificate this is, which TLS has verified; None where it lets nobody in."""
+        found = self.certificates.holder(der) if self.certificates else None
+        return found and Known(f"{found.product_id}/{found.device_name}", found.mark, b"")
 
     def _find(self, client_id: str) -> Sequence[tuple[str, str, str]]:
         """(product id, device name, secret) of those that may sign in by it."""
@@ -137,10 +147,31 @@ class Credentials:
             found = session.execute(query).tuples().all()
         return [(product_id, name, secret or "") for product_id, name, secret in found]
 
-    def access(self) -> int:
-        """Another number whenever somebody may less than before."""
+    def access(self) -> object:
+        """Another value whenever somebody may less than before."""
         with self._database.reading() as session:
-            return access(session)
+            return access(session), self.certificates and self.certificates.stamp()
+
+    def still(self, links: Collection[Link]) -> set[Link]:
+        """Those of these that are let in now as well."""
+        marks = self.marks([name for name, mark in links if not is_certificate(mark)])
+        held = [link for link in links if is_certificate(link[1])]
+        retired = self._retired({name for name, _ in held})
+        good = {link for link in links if marks.get(link[0]) == link[1]}
+        if self.certificates:
+            good |= {
+                link
+                for link in held
+                if link[0] not in retired and self.certificates.is_good(link[1])
+            }
+        return good
+
+    def _retired(self, names: Collection[str]) -> set[str]:
+        if not names:
+            return set()
+        query = select(Device.product_id, Device.device_name).where(Device.status == RETIRED)
+        with self._database.reading() as session:
+            return {"/".join(each) for each in session.execute(query).tuples()} & set(names)
 
     def marks(self, names: Sequence[str]) -> dict[str, str]:
         """Of the secrets of those of these devices that may sign in now."""

@@ -10,11 +10,13 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
-from OpenSSL import SSL
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL, crypto
 
 from ..cloud_error import CloudError
 from ..tls_certificate import Certificate
@@ -41,9 +43,17 @@ class _Handshake(Protocol):
 
 
 class PskContext:
-    """For a server. With a `certificate` clients without a key are served, too."""
+    """For a server. With a `certificate` clients without a key are served, too.
 
-    def __init__(self, find: Find, certificate: Certificate | None = None) -> None:
+    These are asked for a certificate by one of the authorities in the files `trusted`.
+    """
+
+    def __init__(
+        self,
+        find: Find,
+        certificate: Certificate | None = None,
+        trusted: Sequence[Path] = (),
+    ) -> None:
         if not _binding.lib.Cryptography_HAS_PSK:
             raise CloudError("the installed cryptography has no TLS with pre-shared keys")
         self._find = find
@@ -60,6 +70,13 @@ class PskContext:
             context.use_certificate_chain_file(str(certificate.chain))
             context.use_privatekey_file(str(certificate.key))
             ciphers = f"{CERTIFICATE_CIPHERS}:{CIPHERS}"
+            for path in trusted:
+                context.load_verify_locations(str(path))
+            if trusted:
+                context.set_verify(SSL.VERIFY_PEER)
+                store = context.get_cert_store()
+                assert store
+                store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         context.set_cipher_list(ciphers.encode())
         # Kept here: OpenSSL does not.
         self._callback = _binding.ffi.callback(
@@ -184,6 +201,11 @@ class PskProtocol(asyncio.Protocol):
         if self.lower:
             self.lower.close()
 
+    def certificate(self) -> bytes | None:
+        """The client's, verified, as DER."""
+        found = self._tls.get_peer_certificate(as_cryptography=True)
+        return found.public_bytes(serialization.Encoding.DER) if found else None
+
     async def _shake_hands(self) -> None:
         assert self.lower
         loop = asyncio.get_running_loop()
@@ -243,7 +265,7 @@ class _PskTransport(asyncio.Transport):
     def __init__(self, tls: PskProtocol) -> None:
         assert tls.lower
         self._tls, self._lower = tls, tls.lower
-        super().__init__({"device": tls.device})
+        super().__init__({"device": tls.device, "certificate": tls.certificate()})
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         own = super().get_extra_info(name)

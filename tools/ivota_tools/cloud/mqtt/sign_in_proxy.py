@@ -23,7 +23,7 @@ from ..cloud_error import CloudError
 from ..connections import Connection, Table, accept
 from .connect_packet import BAD_PASSWORD, Connect, Refused, read_connect, read_first
 from .device_budget import Budget, DeviceBudget, Packets, TooLong
-from .device_credentials import Credentials, Known
+from .device_credentials import Credentials, Known, Link
 from .psk_tls import PskContext, PskProtocol
 
 log = logging.getLogger("ivota.cloud")
@@ -161,8 +161,8 @@ class Front:
         try:
             body = await asyncio.wait_for(read_first(reader), CONNECT_S)
             connect = read_connect(body)
-            device = writer.get_extra_info("device")
-            found = await asyncio.to_thread(self._who, connect, device)
+            proved = writer.get_extra_info("device"), _certificate(writer)
+            found = await asyncio.to_thread(self._who, connect, *proved)
         except Refused as refused:
             log.info("sign-in refused: %s", refused)
             # Slower and slower, but never deaf: behind an address there may be other devices.
@@ -182,11 +182,15 @@ class Front:
         finally:
             device.links.pop(held, None)
 
-    def _who(self, connect: Connect, known: Known | None) -> tuple[str, str]:
-        """Name and mark of who is let in by this CONNECT; `known` is whom TLS has proved it to be.
+    def _who(self, connect: Connect, known: Known | None, certificate: bytes | None) -> Link:
+        """Who is let in by this CONNECT; `known` is whom a key in TLS has proved it to be.
 
         Raises Refused.
         """
+        if certificate and known is None:
+            known = self._credentials.holder(certificate)
+            if known is None:
+                raise Refused("a certificate that is revoked or names no device", BAD_PASSWORD)
         client_id, user, password = connect.client_id, connect.user, connect.password
         if known is None or password:
             found = self._credentials.check(client_id, user, password)
@@ -199,9 +203,10 @@ class Front:
             client_id,
         ):
             raise Refused(f"{known.name} connects as {client_id!r}", BAD_PASSWORD)
-        if self._credentials.marks([known.name]).get(known.name) != known.mark:
-            raise Refused(f"{known.name} has another secret by now", BAD_PASSWORD)
-        return known.name, known.mark
+        link = known.name, known.mark
+        if link not in self._credentials.still([link]):
+            raise Refused(f"{known.name} may not sign in by now", BAD_PASSWORD)
+        return link
 
     async def _pass(
         self,
@@ -275,11 +280,13 @@ class Front:
                         del self._devices[device.name]
 
     async def _cut_revoked(self) -> None:
-        names = [each.name for each in self._devices.values() if each.links]
-        marks = await asyncio.to_thread(self._credentials.marks, names)
-        for name in names:
+        links = [
+            (each.name, mark) for each in self._devices.values() for mark in each.links.values()
+        ]
+        good = await asyncio.to_thread(self._credentials.still, links)
+        for name in {name for name, _ in links}:
             device = self._devices[name]
-            for held in [each for each, by in device.links.items() if by != marks.get(name)]:
+            for held in [each for each, by in device.links.items() if (name, by) not in good]:
                 log.warning("%s may not be connected any more: its connection is cut", name)
                 held.cut()
 
@@ -293,6 +300,14 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
             f"MQTT port {port} on {host} cannot be used ({error.strerror}): choose another with "
             f"{option}"
         ) from None
+
+
+def _certificate(writer: asyncio.StreamWriter) -> bytes | None:
+    """The client's, as DER; only what TLS has verified comes to here."""
+    if own := writer.get_extra_info("certificate"):
+        return bytes(own)
+    tls = writer.get_extra_info("ssl_object")
+    return tls.getpeercert(True) if tls else None
 
 
 async def _down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
