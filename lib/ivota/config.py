@@ -15,9 +15,9 @@ _PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # the table takes a third of the heap that it would take as code.
 _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
 "dialect":"tencent",
-"mqtt":{"host":"","port":0,"tls":false,"ca":null,"user":null,"password":null,
+"mqtt":{"host":"","port":0,"tls":false,"ca":null,"cert":null,"key":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
-"http":{"ca":null,"timeout_s":10,"deadline_s":60},
+"http":{"ca":null,"cert":null,"key":null,"authorization":null,"timeout_s":10,"deadline_s":60},
 "network":null,"hostname":null,"wifi":null,"lan":null,"ppp":null,"ntp_host":null,
 "topics":{"report":"$ota/report/{product_id}/{device_name}",
 "update":"$ota/update/{product_id}/{device_name}"},
@@ -60,6 +60,12 @@ def check(found):
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:
         raise ConfigError("mqtt.ca is missing: with mqtt.tls the broker is verified against it")
+    http = config["http"]
+    for name, part in (("mqtt", mqtt), ("http", http)):
+        if part["cert"] or part["key"]:
+            once("clientcert").check(name, part, ConfigError)
+    if http["authorization"]:
+        once("authorize").check(http["authorization"], ConfigError)
     for name in ("port", "keepalive_s"):
         if not 1 <= mqtt[name] <= 65535 or type(mqtt[name]) is float:
             raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)
@@ -104,8 +110,8 @@ def _merge(found, config, where):
         default = config[key]
         if value is None:
             continue
-        if not where and key in ("wifi", "lan", "ppp"):
-            config[key] = value  # netconfig looks at it
+        if not where and key in ("wifi", "lan", "ppp") or key == "authorization":
+            config[key] = value  # netconfig or authorize looks at it
             continue
         if isinstance(default, dict):
             _merge(value, default, name + ".")

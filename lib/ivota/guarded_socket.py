@@ -51,6 +51,8 @@ class WriteOnly(Exception):
 class Stream:
     """A connection to `host`:`port`, with `ca` (a path) over TLS verified against it.
 
+    `own`: the part of the configuration that may name a certificate for a server that asks.
+
     `read` and `write` wait until `limit` milliseconds after the last `begin()`; then they raise
     OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`, `poll` what
     waits for it. For a library it is the module `socket` and the socket in one.
@@ -59,7 +61,7 @@ class Stream:
     SOCK_STREAM = 1
     AF_INET = 2
 
-    def __init__(self, host, port, timeout_s, ca=None, most=4096):
+    def __init__(self, host, port, timeout_s, ca=None, most=4096, own=None):
         global lookups
         self.most = most  # bytes of one read; more is taken off the wire in pieces and dropped
         self.used = False  # whether a library took this stream in place of its own socket
@@ -88,7 +90,7 @@ class Stream:
                     self._refused()
             if ca:
                 poll.unregister(raw)
-                self.raw = once("tls_client").wrap(raw, host, ca)
+                self.raw = once("tls_client").wrap(raw, host, ca, own)
                 poll.register(self.raw, _POLLIN)
                 self.begin()
         except BaseException:

@@ -36,16 +36,19 @@ def step(job):
         link.paused = True
     job.etag = target.etag if target.position and not job.restarted else None
     url = job.url or job.push.url
-    job.stream = send_request(url, target.position, config["http"], job.etag, bool(job.url))
+    job.stream = send_request(
+        url, target.position, config["http"], job.etag, bool(job.url), job.push
+    )
     job.phase = "http_response"
     return True
 
 
-def send_request(url, offset, http, etag=None, redirected=False):
+def send_request(url, offset, http, etag=None, redirected=False, push=None):
     """Ask for the bytes from `offset` on; the `guarded_socket.Stream` on which the answer comes.
 
-    With `etag`, only if that is still the name of the file, else for all of it. Raises `OtaError`;
-    with `again` in it where a redirect has led here, for that may have been a captive portal's.
+    With `etag`, only if that is still the name of the file, else for all of it; with what `push`
+    or the configuration has as Authorization for this server. Raises `OtaError`; with `again` in
+    it where a redirect has led here, for that may have been a captive portal's.
     """
     stream = None
     try:
@@ -64,9 +67,12 @@ def send_request(url, offset, http, etag=None, redirected=False):
             headers["Host"] = place[7:]  # requests leaves the port out
         if etag:
             headers["If-Range"] = etag
-        stream = guarded_socket.Stream(
-            host, port, http["timeout_s"], http["ca"] if secure else None
-        )
+        if http["authorization"] or push and push.authorization:
+            value = once("authorize").header(push, http["authorization"], secure, host, port)
+            if value:
+                headers["Authorization"] = value
+        ca = http["ca"] if secure else None
+        stream = guarded_socket.Stream(host, port, http["timeout_s"], ca, own=http)
         stream.begin()
         guarded_socket.lend(
             _Request(stream), requests, requests.request, "GET", place + path, headers=headers

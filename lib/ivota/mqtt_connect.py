@@ -27,6 +27,7 @@ def dial(config, topics, on_message):
         config["http"]["timeout_s"],
         mqtt["ca"] if mqtt["tls"] else None,
         mqtt["max_message_bytes"],
+        mqtt,
     )
     try:
         # umqtt counts characters where MQTT counts bytes.

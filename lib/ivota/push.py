@@ -11,6 +11,7 @@ class Push:
     md5: of all its bytes, in lower case
     size: in bytes
     echo: what each report of it has to say again; None or a dictionary
+    authorization: the header of that name for the server in `url`, or None (push_parser)
 
     For a push that is all. These are there once its bytes are right:
 
@@ -23,6 +24,7 @@ class Push:
     """
 
     sequence = 0
+    authorization = None
 
     def __init__(self, version, url, md5, size, echo=None):
         self.version = version

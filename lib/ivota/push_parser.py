@@ -118,7 +118,9 @@ def _push(message, version):
         raise OtaError(_FAILED, "push: md5sum is not 32 hexadecimal digits")
     # Of another kind, it might be nested too deep to be sent again.
     echo = {key: message[key] for key in _ECHOED if _can_be_sent(message.get(key))}
-    return Push(version, url, md5, size, echo)
+    push = Push(version, url, md5, size, echo)
+    push.authorization = message.get("authorization")
+    return push
 
 
 def _is_version(version):

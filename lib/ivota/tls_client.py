@@ -6,24 +6,27 @@ import time
 import tls
 from micropython import const
 
-from ivota import OtaError, guarded_socket
+from ivota import OtaError, guarded_socket, once
 
 _FAILED = const(-5)
 _YEAR = 2025  # a clock that shows less was never set
 
 
-def wrap(raw, host, ca):
+def wrap(raw, host, ca, own=None):
     """`raw`, connected and non-blocking, as the client side of TLS.
 
     `ca` is the path of a certificate in DER, or of any number in PEM, all of which are trusted.
-    The handshake runs in the first read or write, which fails for a certificate of another
-    authority, another name, or out of its time. Raises `OtaError` for a `ca` that can't be used.
+    `own` has the paths of the board's own `cert` and `key`, or None. The handshake runs in the
+    first read or write, which fails for a certificate of another authority, another name, or out
+    of its time. Raises `OtaError` for a file that can't be used.
     """
     if time.gmtime()[0] < _YEAR:
         _set_clock()
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     context.verify_mode = tls.CERT_REQUIRED
     _trust(context, ca)
+    if own and own["cert"]:
+        once("clientcert").load(context, own)
     return context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
 
 

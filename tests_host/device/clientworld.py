@@ -187,7 +187,7 @@ class World:
         if exc[0] is None and not self.faults:
             assert self.made.link.errors == []
 
-    def request(self, url, offset, http, etag=None, redirected=False):
+    def request(self, url, offset, http, etag=None, redirected=False, _push=None):
         self.requests.append((url, offset, etag))
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):

@@ -17,12 +17,20 @@ ALL = {
         "port": 8884,
         "tls": True,
         "ca": "/ca.pem",
+        "cert": "/own.pem",
+        "key": "/own.key",
         "user": "u",
         "password": "p",
         "keepalive_s": 30,
         "max_message_bytes": 2048,
     },
-    "http": {"ca": "/ca2.pem", "timeout_s": 5, "deadline_s": 30.5},
+    "http": {
+        "ca": "/ca2.pem",
+        "cert": "/own2.pem",
+        "key": "/own2.key",
+        "timeout_s": 5,
+        "deadline_s": 30.5,
+    },
     "network": "wifi",
     "hostname": "board-1",
     "wifi": {"ssid": "s", "password": "password"},
@@ -119,12 +127,21 @@ def test_defaults():
             "port": 1883,
             "tls": False,
             "ca": None,
+            "cert": None,
+            "key": None,
             "user": None,
             "password": None,
             "keepalive_s": 120,
             "max_message_bytes": 4096,
         },
-        "http": {"ca": None, "timeout_s": 10, "deadline_s": 60},
+        "http": {
+            "ca": None,
+            "cert": None,
+            "key": None,
+            "authorization": None,
+            "timeout_s": 10,
+            "deadline_s": 60,
+        },
         "network": None,
         "hostname": None,
         "wifi": None,
@@ -148,6 +165,7 @@ def test_every_key_is_taken_as_given():
     expected = copy(ALL)
     expected["topics"] = {"report": "a/PROD", "update": "b/dev"}
     expected["dialect"] = "tencent"
+    expected["http"]["authorization"] = None
     expected["wifi"] = [dict(ALL["wifi"], static=None)]
     expected["lan"]["static"] = None
     assert config.check(ALL) == expected
@@ -203,6 +221,13 @@ def test_port_follows_tls():
 
 def test_tls_without_ca_fails_closed():
     assert "mqtt.ca" in error_of(with_key("mqtt.tls", True))
+
+
+def test_a_certificate_and_its_key_belong_together():
+    for part in ("mqtt", "http"):
+        for name in ("cert", "key"):
+            text = error_of(with_key(part + "." + name, "/own"))
+            assert text == "%s.cert and %s.key belong together: name both" % (part, part)
 
 
 def test_each_required_key_missing():

@@ -28,6 +28,8 @@ MQTT = {
     "port": 1883,
     "tls": False,
     "ca": None,
+    "cert": None,
+    "key": None,
     "user": "u",
     "password": "p",
     "keepalive_s": 60,
@@ -37,7 +39,14 @@ TOPIC = "t" * 123  # umqtt up to 1.7.0 can't subscribe to one this long
 NAME = b"\0\x7b" + TOPIC.encode()
 CONNACK = b"\x20\x02\0\0"
 SUBACK = b"\x90\x03\0\x01\x01"
-HTTP = {"timeout_s": 10, "deadline_s": 60, "ca": None}
+HTTP = {
+    "timeout_s": 10,
+    "deadline_s": 60,
+    "ca": None,
+    "cert": None,
+    "key": None,
+    "authorization": None,
+}
 BODY = bytes(range(200))
 PARTIAL = (
     b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 100-199/200\r\n"

@@ -412,10 +412,10 @@ def test_with_a_ca_what_is_read_and_written_is_tls():
 
     with Virtual() as world, patched(guarded_socket, once={"tls_client": Secure}.get):
         world.poll.event = 4
-        stream = guarded_socket.Stream("h", 1, 10, "/ca")
+        stream = guarded_socket.Stream("h", 1, 10, "/ca", own={"cert": "/cert"})
         stream.begin()
         stream.write(b"x")
-        assert asked == [(world.network.made, "h", "/ca")]
+        assert asked == [(world.network.made, "h", "/ca", {"cert": "/cert"})]
         assert tls.sent == b"x" and world.network.made.sent == b""
         stream.close()
         assert tls.closed

@@ -14,7 +14,14 @@ from support import patched, raises
 
 SIZE = 1000
 BODY = bytes(i & 0xFF for i in range(SIZE))
-HTTP = {"ca": None, "timeout_s": 10, "deadline_s": 60}
+HTTP = {
+    "ca": None,
+    "cert": None,
+    "key": None,
+    "authorization": None,
+    "timeout_s": 10,
+    "deadline_s": 60,
+}
 URL = "http://h:8000/f.bin?sign=a%20b"
 
 
@@ -447,7 +454,7 @@ class Tls:
     def __init__(self):
         self.asked = []
 
-    def __call__(self, raw, host, ca):
+    def __call__(self, raw, host, ca, _own):
         self.asked.append((host, ca))
         return raw
 

@@ -1,0 +1,74 @@
+"""The board's own certificate, as a server sees it that asks for one."""
+
+import os
+
+import tls
+from doubles import pki
+from test_secure import Time, pem
+
+from ivota import OtaError, clientcert, tls_client
+from support import Listener, patched, raises, tmp_dir, wait_until, write_file
+
+CURVE = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+
+
+def shown(path, own):
+    """Whether a byte passes to a server that serves nobody without a certificate by its CA."""
+    with Listener() as server:
+        client, peer = server.pair()
+        client.setblocking(False)
+        context = tls.SSLContext(tls.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pki.CERT, pki.KEY)
+        context.verify_mode = tls.CERT_REQUIRED
+        context.load_verify_locations(pki.CA)
+        far = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+        near = tls_client.wrap(client, "board.test", path + "/ca", own)
+
+        def passes():
+            near.write(b"x")
+            return far.read(1) == b"x"
+
+        try:
+            wait_until(passes)
+        finally:
+            near.close()
+            far.close()
+
+
+def test_a_server_that_asks_for_one_is_reached():
+    clock = Time()
+    clock.year = 2026
+    for cert, key in (
+        (pki.CERT, pki.KEY),
+        (pem(pki.CERT), pem(pki.KEY, b"EC PRIVATE KEY")),
+        (b"mine\n" + pem(pki.CERT), CURVE + pem(pki.KEY, b"EC PRIVATE KEY")),
+    ):
+        with tmp_dir() as path, patched(tls_client, time=clock):
+            for name, data in (("/ca", pki.CA), ("/cert", cert), ("/key", key)):
+                write_file(path + name, data)
+            shown(path, {"cert": path + "/cert", "key": path + "/key"})
+            with raises(OSError):
+                shown(path, None)
+
+
+def test_files_that_are_none():
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    with tmp_dir() as path:
+        own = {"cert": path + "/cert", "key": path + "/key"}
+        for cert, key, words in (
+            (None, pki.KEY, "no certificate or key can be read at " + own["cert"]),
+            (pki.CERT, None, "no certificate or key can be read at " + own["key"]),
+            (pki.CERT, b"nothing", "is not the key of"),
+            (pki.CERT[:-9], pki.KEY, "one is damaged"),
+            (b"-----BEGIN CERTIFICATE-----\n%%%", pki.KEY, "one is damaged"),
+        ):
+            for name, data in (("/cert", cert), ("/key", key)):
+                if data is None:
+                    continue
+                write_file(path + name, data)
+            with raises(OtaError) as caught:
+                clientcert.load(context, own)
+            assert words in caught.value.message, caught.value.message
+            for name, data in (("/cert", cert), ("/key", key)):
+                if data is not None:
+                    os.remove(path + name)
