@@ -22,6 +22,8 @@ from ivota_tools.toolchain import web_servers
 
 START_S = 30.0
 SLOW = 60_000  # bytes per second
+BEARER = "Bearer a-word.that-nobody/knows="
+BASIC = "Basic Ym9hcmQ6aHVudGVyMg=="  # board:hunter2
 
 # Each place of nginx's: what it sets beside the folder.
 NGINX_PLACES = {
@@ -32,6 +34,8 @@ NGINX_PLACES = {
     "whole": "max_ranges 0;",
     "no-etag": "etag off; if_modified_since off;",
     "one-each": "keepalive_timeout 0;",
+    "token": f'if ($http_authorization != "{BEARER}") {{ return 401; }}',
+    "password": "auth_basic files; auth_basic_user_file {folder}/users;",
     "policies": 'add_header Content-Security-Policy "default-src {long}";',
 }
 NGINX = """\
@@ -72,6 +76,15 @@ http {{
             proxy_cache_valid 200 206 1h;
             proxy_pass http://127.0.0.1:{apache}/plain/;
         }}
+    }}
+    server {{
+        listen 127.0.0.1:{asking} ssl;
+        ssl_certificate {folder}/chain.pem;
+        ssl_certificate_key {folder}/leaf.key;
+        ssl_client_certificate {folder}/root.pem;
+        ssl_verify_client on;
+        ssl_verify_depth 3;
+        location /plain/ {{ alias {files}/; }}
     }}
     server {{
         listen 127.0.0.1:{https} ssl default_server;
@@ -169,7 +182,7 @@ class Servers:
         return self.folder / "root.pem"
 
     def url(self, server: str, place: str) -> str:
-        tls = server in ("https", "apache_tls")
+        tls = server in ("https", "asking", "apache_tls")
         host = "https://localhost" if tls else "http://127.0.0.1"
         return f"{host}:{self.ports[server]}/{place}"
 
@@ -236,10 +249,12 @@ class Servers:
             folder=self.folder,
             user="user root;" if os.geteuid() == 0 else "",
             temporary=temporary,
-            places=locations.replace("{long}", long),
+            places=locations.replace("{long}", long).replace("{folder}", str(self.folder)),
+            files=self.files,
             **self.ports,
         )
         (self.folder / "nginx.conf").write_text(text)
+        (self.folder / "users").write_text("board:{PLAIN}hunter2\n")
         modules = web_servers.apache()[1]
         aliases = "\n".join(
             f"Alias /{place}/ {self.files}/\n<Location /{place}/>\n{more}</Location>"
@@ -262,7 +277,9 @@ class Servers:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Servers]:
     """Raises ToolchainError where one is missing and cannot be fetched."""
-    servers = Servers(folder, _free_ports("http", "https", "apache", "apache_tls", "varnish"))
+    servers = Servers(
+        folder, _free_ports("http", "https", "asking", "apache", "apache_tls", "varnish")
+    )
     servers.write()
     try:
         for name in ("apache", "nginx", "varnish"):
@@ -284,8 +301,10 @@ def issue_chain(folder: Path) -> None:
     root, root_key = _issue("a root", None, None, authority=True)
     middle, middle_key = _issue("an authority below", root, root_key, authority=True)
     (folder / "root.pem").write_bytes(_pem(root))
-    for name, host in (("leaf", "localhost"), ("other", "other.example")):
-        leaf, key = _issue(host, middle, middle_key)
+    # `board` is the client's; root.pem alone vouches for it.
+    for name, host in (("leaf", "localhost"), ("other", "other.example"), ("board", "reach")):
+        by = (root, root_key) if name == "board" else (middle, middle_key)
+        leaf, key = _issue(host, *by)
         chain = "chain" if name == "leaf" else name
         (folder / f"{chain}.pem").write_bytes(_pem(leaf) + _pem(middle))
         (folder / f"{name}.key").write_bytes(

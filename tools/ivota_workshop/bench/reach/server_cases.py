@@ -16,7 +16,7 @@ from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
 
 from ..download.stage import Cloud, update_firmware
-from .file_servers import Servers, running
+from .file_servers import BASIC, BEARER, Servers, running
 
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
 LIMIT_S = 120.0
@@ -35,6 +35,7 @@ class Case:
     size: int = SIZE
     query: str = ""
     restarts: str = ""
+    authorization: str = ""  # what the push says
     asked_before: int = 0  # requests of somebody else, so that a limit is reached
 
 
@@ -52,6 +53,9 @@ CASES = (
     Case("nginx, found at a place of 1,400 characters", "http", "found", query=SIGNED),
     Case("nginx, moved to another server", "http", "elsewhere"),
     Case("nginx, a URL of 1,400 characters", "http", query=SIGNED),
+    Case("nginx, a token from the configuration", "http", "token"),
+    Case("nginx, a password from the push", "http", "password", authorization=BASIC),
+    Case("nginx, a certificate of the board's", "asking"),
     Case("nginx before Apache", "http", "proxied"),
     Case("nginx before Apache, unbuffered", "http", "unbuffered"),
     Case("nginx before Apache that restarts", "http", "proxied-slow", LARGE, restarts="apache"),
@@ -96,7 +100,10 @@ class Stage:
             with contextlib.suppress(urllib.error.HTTPError):
                 urllib.request.urlopen(url).close()
         heard = cloud.heard
-        cloud.want(update_firmware(version, url, data))
+        push = update_firmware(version, url, data)
+        if case.authorization:
+            push["authorization"] = case.authorization
+        cloud.want(push)
         try:
             if case.restarts:
                 cloud.wait_percent(version, 30, heard)
@@ -134,13 +141,24 @@ def stage() -> Iterator[Stage]:
             "device_name": "reach",
             "version": "0",
             "mqtt": {"host": "127.0.0.1", "port": broker.port},
-            "http": {"timeout_s": 5, "deadline_s": 10, "ca": "/ca.pem"},
+            "http": {
+                "timeout_s": 5,
+                "deadline_s": 10,
+                "ca": "/ca.pem",
+                "cert": "/own.pem",
+                "key": "/own.key",
+                "authorization": {f"127.0.0.1:{servers.ports['http']}": BEARER},
+            },
             # No floor between downloads: a real board has a day for what is minutes here.
-            "retry": {"first_s": 0.1, "most_s": 1, "rest_most_s": 1},
+            # Varnish compiles for some seconds before it listens again.
+            "retry": {"first_s": 0.1, "most_s": 1, "rest_most_s": 1, "job_tries": 60},
         }
-        board = Board(
-            folder / "board", mpy=True, config=config, files={"/ca.pem": servers.authority}
-        )
+        files = {
+            "/ca.pem": servers.authority,
+            "/own.pem": servers.folder / "board.pem",
+            "/own.key": servers.folder / "board.key",
+        }
+        board = Board(folder / "board", mpy=True, config=config, files=files)
         board.install()
         with board:
             board.power_on()

@@ -271,14 +271,19 @@ class StrictDevice:
         self.mqtt.publish(f"$ota/report/{self.name}", text, qos)
 
     def hello(self, version: str) -> None:
-        """Reports the version, and takes the answer in just these bytes."""
+        """Reports the version, and takes the answer, which begins with just these bytes."""
         self.report(f'{{"type": "report_version", "report":{{"version":"{version}"}}}}')
         answer = self.mqtt.next()
         expected = (
             '{"type":"report_version_rsp","result_code":0,"result_msg":"success",'
-            f'"version":"{version}"}}'
+            f'"version":"{version}"'
         )
-        if answer.text != expected or answer.topic != f"$ota/update/{self.name}":
+        rest = answer.text.removeprefix(expected)  # more fields may follow
+        if (
+            rest == answer.text
+            or rest[0] not in ",}"
+            or answer.topic != f"$ota/update/{self.name}"
+        ):
             raise NotUnderstood(f"{answer} is no answer")
 
     def pushed(self) -> Push:
