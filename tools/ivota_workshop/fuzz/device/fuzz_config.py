@@ -77,7 +77,7 @@ def check(data):
         assert len(made[name]) <= 64 and not set("+/# {}\n") & set(made[name])
     assert not set("/ \n") & set(made["mqtt"]["host"])
     network(made)
-    assert len(made) == 22 and len(made["mqtt"]) == 8
+    assert len(made) == 22 and len(made["mqtt"]) == 10 and len(made["http"]) == 6
     return "accepted"
 
 

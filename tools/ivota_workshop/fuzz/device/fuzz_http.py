@@ -11,7 +11,7 @@ from ivota import OtaError, http_response
 from ivota import http_range as module
 
 SIZE = 1000
-HTTP = {"ca": None, "timeout_s": 10, "deadline_s": 60}
+HTTP = {"ca": None, "cert": None, "authorization": None, "timeout_s": 10, "deadline_s": 60}
 ETAG = '"abc"'
 libraries = [module.requests]
 if room.ram:
