@@ -38,7 +38,7 @@ def check(data: bytes) -> str:
     # Told on, it is the same but for who it is: and that is what was found to be right.
     told = found.as_user("P/d")
     again = connect_packet.read_connect(_loop.run_until_complete(_packet(told)))
-    assert again.client_id == found.client_id and again.middle == found.middle
+    assert again.client_id == "P/d" and again.middle == found.middle
     assert again.user == "P/d" and again.password == "" and not again.flags & 0x40
     assert again.protocol == found.protocol and again.keepalive == found.keepalive
     assert len(again.keepalive) == 2, "cut in the keep-alive"
