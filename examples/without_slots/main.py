@@ -1,4 +1,4 @@
-"""A board's own main.py: takes firmware as a file and burns it itself; no slots, no restart."""
+"""A board's own main.py that receives firmware as a file and installs it, without a restart."""
 
 import json
 import os
@@ -11,7 +11,7 @@ def log(_level, event, **fields):
 
 
 def on_firmware(firmware):
-    # The whole file is on flash, its MD5 is right, and the cloud knows that burning begins.
+    # The file is complete, its MD5 is verified, and the cloud knows that burning begins.
     os.rename(firmware.path, "/model.bin")
     with open("/version", "w") as file:
         file.write(firmware.version)
@@ -24,8 +24,8 @@ try:
     with open("/version") as file:
         version = file.read()
 except OSError:
-    version = None  # what the configuration says
+    version = None  # the version in the configuration
 
-# On the network already: your own code joins it, as ever.
+# Your own code must join the network before this.
 client = Client(config, version, on_firmware, log=log)
-client.run()  # or start(), a thread; or await serve(); or step() in a loop of your own
+client.run()  # or start() for a thread, await serve(), or step() in your own loop
