@@ -1,10 +1,10 @@
-"""Blinks: a plain main() has the main thread, the update client one of its own."""
+"""Blink an LED: a plain main() runs in the main thread, beside the update client's thread."""
 
 import time
 
 import machine
 
-LED = 2  # of most ESP32 boards
+LED = 2  # on most ESP32 boards
 EVERY_MS = 500
 
 

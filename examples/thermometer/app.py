@@ -1,4 +1,4 @@
-"""A thermometer: measures every few seconds and keeps the last hour, updates running beside it."""
+"""A thermometer that measures every few seconds and keeps the last hour, beside the updater."""
 
 import asyncio
 import json
@@ -22,12 +22,12 @@ def measure():
         return esp32.mcu_temperature(), ""
     if hasattr(esp32, "raw_temperature"):  # the first ESP32 measures in degrees Fahrenheit
         return (esp32.raw_temperature() - 32) / 1.8, ""
-    # No sensor: 19 to 23 degrees and back, every ten minutes.
+    # No sensor: simulate 19 to 23 degrees and back, every ten minutes.
     return 21 + 2 * math.sin(time.time() % 600 * math.pi / 300), "(simulated)"
 
 
 async def main():
-    """Measure until the board is switched off; main.py runs this as a task beside the client."""
+    """Measure forever; main.py runs this as a task beside the update client."""
     history = History(SETTINGS["keep"])
     while True:
         celsius, note = measure()
