@@ -58,7 +58,7 @@ def config(port: int) -> dict[str, object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "title", ["Adopt ivota in a main.py that you have", "An asyncio application"]
+    "title", ["Add ivota to your own main.py", "An asyncio application"]
 )
 def test_a_program_of_its_own_with_a_client(title: str, cloud: Cloud, tmp_path: Path) -> None:
     model = tmp_path / "model.bin"
@@ -164,7 +164,7 @@ def test_the_first_roll_back(cloud: Cloud, tmp_path: Path) -> None:
         board.wait_log("running trial=False version=0.3", 30, start)
         board.wait_log("connected", 30, len(board.log) - 1)
         board.stop()
-    shown = re.findall(r"^    (\w+(?: +\w+=.*)?)$", section("The first roll-back"), re.M)
+    shown = re.findall(r"^    (\w+(?: +\w+=.*)?)$", section("The first rollback"), re.M)
     # Of each start up to the trial's end; where the board went is its own.
     wanted = [re.sub(" +", " ", line) for line in shown]
     wanted = wanted[:2] * 3 + [wanted[2], "connecting", "connected"]
