@@ -65,8 +65,8 @@ def device(port: int, name: str, **more: object) -> dict[str, object]:
 def test_one_laptop_then_many_devices(tmp_path: Path) -> None:
     """docs/operate.md: a first update, then a campaign, which ends as it says."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    first = commands(chapter("operate.md", "One laptop"))
-    many = commands(chapter("operate.md", "Many devices"))
+    first = commands(chapter("operate.md", "Start on a laptop"))
+    many = commands(chapter("operate.md", "Roll out to many devices"))
     assert [words[1] for words in first] == ["cloud", "release", "push", "devices"]
     assert [words[1:3] for words in many][2:] == [["campaign", "create"], ["campaign", "watch"]]
     with (
@@ -118,7 +118,7 @@ def test_the_first_update(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_backup_and_restore(tmp_path: Path) -> None:
-    shown = commands(chapter("operate.md", "Backup and restore"))
+    shown = commands(chapter("operate.md", "Back up and restore"))
     assert [words[1] for words in shown] == ["backup", "restore"]
     here, there, kept = tmp_path / "cloud", tmp_path / "again", tmp_path / "backup"
     places = {"/backup": str(kept), "/var/lib/ivota": str(here)}

@@ -106,7 +106,7 @@ def test_many_devices(cloud):
     variables = {"IVOTA_URL": cloud.api_url, "COLUMNS": "200"}
     with Device(cloud.mqtt_port, "PRODUCT", "kitchen") as device:
         device.hello("0.2")
-        *commands, watch = console(section("Many devices"))
+        *commands, watch = console(section("Roll out to many devices"))
         for command in commands:
             done = CliRunner(env=variables).invoke(app.app, words_of(command))
             assert done.exit_code == 0, (command, done.output, done.exception)
@@ -126,7 +126,7 @@ def test_backup_and_restore(tmp_path):
     data = tmp_path / "var/lib/ivota"
     (tmp_path / "backup").parent.mkdir(exist_ok=True)
     (tmp_path / "f.bin").write_bytes(b"firmware" * 1000)
-    nightly, *back = [on_disk(each, tmp_path) for each in console(section("Backup and restore"))]
+    nightly, *back = [on_disk(each, tmp_path) for each in console(section("Back up and restore"))]
     assert [each.split()[0] for each in back] == [
         "systemctl", "mkdir", "mv", "ivota", "chown", "systemctl",
     ]  # fmt: skip
@@ -217,7 +217,7 @@ def test_backup_and_restore_with_postgresql(tmp_path, monkeypatch):
 
 def test_a_fleet_server_says_so_when_its_broker_is_away():
     """The command for many machines, with nobody at its broker: a sentence, no traceback."""
-    (command,) = [each for each in console(section("A fleet")) if "--database" in each]
+    (command,) = [each for each in console(section("Run several servers")) if "--database" in each]
     words = words_of(command)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
