@@ -57,9 +57,7 @@ def config(port: int) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "title", ["Add ivota to your own main.py", "An asyncio application"]
-)
+@pytest.mark.parametrize("title", ["Add ivota to your own main.py", "An asyncio application"])
 def test_a_program_of_its_own_with_a_client(title: str, cloud: Cloud, tmp_path: Path) -> None:
     model = tmp_path / "model.bin"
     model.write_bytes(os.urandom(30_000))
