@@ -12,7 +12,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-fuzz power soak-power screenshots recordings dist clean bench-holds
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -64,7 +64,7 @@ lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the board
 	MYPYPATH=tools $(PY) -m mypy -p ivota_tools -p ivota_workshop
 	$(PY) -m ivota_workshop.device_lint
 
-bench: bench-link bench-download bench-peers bench-small bench-trust  ## every measurement, into build/bench/
+bench: bench-link bench-download bench-peers bench-small bench-trust bench-words  ## every measurement, into build/bench/
 
 bench-link: $(VENV)/core.stamp  ## hangs of the bare libraries and their cures, 1,000 reconnects
 	$(PY) -m ivota_workshop.bench.link
@@ -89,6 +89,9 @@ bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kil
 
 bench-holds: $(VENV)/core.stamp  ## the cloud under bad clients: floods, silence, full disks, signals
 	$(PY) -m ivota_workshop.bench.holds
+
+bench-words: $(VENV)/core.stamp  ## old phrases, terms of the glossary, layout of tools/
+	$(PY) -m ivota_workshop.bench.words
 
 soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on where it ended
 	$(PY) -m ivota_workshop.fuzz.soak

@@ -15,7 +15,7 @@ from ...common.project_files import LIBRARY
 from .. import bundle, esp32_image, romfs
 from ..bundle import ReleaseError, check_version
 from ..signed_file import Signer, split
-from .board_files import as_on_a_board
+from .compiled_files import as_on_a_board
 from .inspection import Release, check_usable, inspect
 from .source_folder import collect
 
