@@ -103,7 +103,7 @@ def show(tally: Tally, console: Console, outcomes: Mapping[str, Outcome] | None 
         console.print(table)
 
 
-FAT_HEAD = ("cut on FAT", "states", "went on", "began anew", "fail -5", "bytes again")
+FAT_HEAD = ("cut on FAT", "states", "resumed", "started over", "fail -5", "bytes again")
 
 
 def fat_rows(outcomes: Mapping[str, Outcome]) -> list[Sequence[str]]:
