@@ -95,7 +95,8 @@ def test_named_tests_exist(page: Path) -> None:
     there = {path.name for path in files} | {path.stem for path in files}
     for path in files:
         there |= set(re.findall(r"^def (test_\w+)\(", path.read_text(), re.M))
-    assert set(re.findall(r"\btest_\w+(?:\.py)?", prose(page))) <= there
+    named = re.findall(r"\btest_\w+(?:\.py)?(?![\w*])", prose(page))  # no patterns
+    assert set(named) <= there
 
 
 # --- commands
@@ -190,6 +191,25 @@ def test_the_map_of_the_tools_has_every_file_and_folder() -> None:
             (place / each).exists()
             for place in (*packages, CHECKOUT / "tools", packages[0] / "cloud")
         ), each
+
+
+def test_the_map_of_the_tests_has_every_file_once() -> None:
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text().split("## A map of the tests")[1]
+    rows = re.findall(r"^\| (`.+?) \|", text.split("\n## ")[0], re.M)
+    patterns = [each for row in rows for each in re.findall(r"`([^`]+)`", row)]
+    tests = CHECKOUT / "tests_host"
+    listed = [path for pattern in patterns for path in tests.glob(pattern)]
+    assert sorted(listed) == sorted(tests.rglob("test_*.py"))
+    assert all(any(tests.glob(pattern)) for pattern in patterns)
+
+
+def test_the_flow_of_data_names_modules_that_exist() -> None:
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text().split("## How data flows")[1]
+    named = set(re.findall(r"`([\w/]+\.py)`", text.split("\n## ")[0]))
+    roots = [CHECKOUT / "tools/ivota_tools", CHECKOUT / "lib/ivota", CHECKOUT]
+    roots += [roots[0] / "cloud" / room for room in ("rollout", "mqtt")]
+    assert len(named) > 15
+    assert [each for each in named if not any((root / each).exists() for root in roots)] == []
 
 
 # --- the API
