@@ -137,7 +137,7 @@ def bundle(folder: Path) -> bytes:
 def test_an_update_that_a_power_cut_interrupts(
     agent: MakeBoard, aliyun: Aliyun, server: BadServer, tmp_path: Path
 ) -> None:
-    """After the start it asks, is told again, goes on where it was, and says its new version."""
+    """After the start it asks, is told again, resumes, and says its new version."""
     data = bundle(tmp_path)
     url = server.add("/f", data)
     server.rate = 60_000  # there is a second report of progress

@@ -33,7 +33,7 @@ PRODUCT = "GREENHOUSE"
 ROWS, PER_ROW = 12, 18
 MIN, HOUR, DAY = 60.0, 3600.0, 86400.0
 PLACES = ("bed", "fan", "light", "mist", "pump", "roof", "soil", "tank", "vent")
-RESUMED = "bed-01"  # whose life line is shown
+RESUMED = "bed-01"  # the device whose update history is shown
 BETA = "tag:beta seen<1d"
 
 
@@ -49,7 +49,7 @@ class Scene:
 
 
 def fill(database: Database, firmware: list[int], now: float) -> Scene:
-    """Devices, their history, a finished campaign, a running one, one that stopped itself."""
+    """Add devices, their history, and finished, running and automatically stopped campaigns."""
     with database.writing() as session:
         return _Filling(session, firmware, now).fill()
 
@@ -283,7 +283,7 @@ class _Filling:
         query.update({"current": True})
 
     def _tell(self, device: Device) -> None:
-        """The life lines that are shown: this device's, and of those whose trial failed."""
+        """The update histories that are shown: of this device, and of those whose trial failed."""
         self._session.flush()
         attempts = self._session.query(Assignment)
         failed = (

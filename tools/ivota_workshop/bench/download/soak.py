@@ -1,6 +1,6 @@
 """`make soak-download`: hundreds of updates, each with seeded faults, on boards beside each other.
 
-It goes on where it was interrupted: what was done is in build/soak/, failures too, until the
+Each run resumes the last one: build/soak/ has the results, including failures, until the
 boards' code changes or `--afresh` forgets it. One update of a run again, with its board's log:
 `python -m ivota_workshop.bench.download.soak --only 17`.
 """

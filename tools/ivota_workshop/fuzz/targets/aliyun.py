@@ -60,11 +60,11 @@ TARGET = Target(
     words=tuple(f'"{key}": ' for key in (*_DATA, "code", "data")),
     mistakes=(
         Mistake(
-            "a list may be the data",
+            "accepts a list as data",
             (("lib/ivota/aliyun.py", " or not isinstance(data, dict)", ""),),
         ),
         Mistake(
-            "any size",
+            "accepts any size",
             (
                 (
                     "lib/ivota/push_parser.py",

@@ -88,17 +88,20 @@ TARGET = Target(
     lines=Bound(20_000, 200),
     words=("\xd2\xcd1", "ivota.json", "app.py", ".."),
     mistakes=(
-        Mistake("paths may lead out", (("lib/ivota/bundle_check.py", 'text.strip(".")', "text"),)),
         Mistake(
-            "a name may be there twice",
+            "accepts paths that lead out",
+            (("lib/ivota/bundle_check.py", 'text.strip(".")', "text"),),
+        ),
+        Mistake(
+            "accepts a name twice",
             (("lib/ivota/bundle_check.py", "if name <= last and", "if False and"),),
         ),
         Mistake(
-            "a bundle may say who the board is",
+            "lets a bundle change the board's identity",
             (("lib/ivota/config_overrides.py", "if config.get(key) is not None:", "if False:"),),
         ),
         Mistake(
-            "the end is not looked at",
+            "does not check the end",
             (("lib/ivota/bundle_check.py", "if file.seek(0, 2) < end:", "if False:"),),
         ),
     ),

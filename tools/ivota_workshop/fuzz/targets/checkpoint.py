@@ -66,7 +66,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 
 TARGET = Target(
-    about="a checkpoint, of a file and of a slot",
+    about="a checkpoint of a file or a slot",
     code=("lib/ivota/update_target.py", "lib/ivota/ota_slots.py", "lib/ivota/json_file.py"),
     seeds=seeds,
     mutate=change,
@@ -75,7 +75,7 @@ TARGET = Target(
     words=tuple(f'"{key}": ' for key in _KNOWN) + ('"slot": "ota_1"', '"crc": "'),
     mistakes=(
         Mistake(
-            "any position",
+            "accepts any position",
             (
                 (
                     "lib/ivota/ota_slots.py",
@@ -85,7 +85,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "too much is kept",
+            "keeps too much",
             (
                 (
                     "lib/ivota/update_target.py",

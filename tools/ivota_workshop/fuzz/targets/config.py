@@ -133,7 +133,7 @@ TARGET = Target(
     ),
     mistakes=(
         Mistake(
-            "true is a number",
+            "accepts true as a number",
             (
                 (
                     "lib/ivota/config.py",
@@ -143,15 +143,15 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "TLS that verifies nothing",
+            "accepts TLS without verification",
             (("lib/ivota/config.py", 'if mqtt["tls"] and not mqtt["ca"]:', "if False:"),),
         ),
         Mistake(
-            "a name that subscribes to others",
+            "accepts a name that subscribes to others",
             (("lib/ivota/config.py", 'set(_PLAIN + b"_.-:@")', 'set(_PLAIN + b"_.-:@+/#")'),),
         ),
         Mistake(
-            "a module that is no network",
+            "accepts a module that is not a network",
             (
                 (
                     "lib/ivota/network_config.py",
@@ -161,7 +161,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "a secret in the error",
+            "puts a secret into the error",
             (("lib/ivota/config.py", "% (name, _kind(kind, key).decode())", "% (name, found)"),),
         ),
     ),

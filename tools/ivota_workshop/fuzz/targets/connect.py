@@ -71,7 +71,7 @@ def seeds() -> dict[str, bytes]:
 
 
 TARGET = Target(
-    about="a CONNECT, and its sign-in",
+    about="a CONNECT packet and its sign-in",
     code=(
         "tools/ivota_tools/cloud/mqtt/connect_packet.py",
         "tools/ivota_tools/cloud/mqtt/device_credentials.py",
@@ -82,7 +82,7 @@ TARGET = Target(
     words=("MQTT", "MQIsdp", ";12010126;", ";hmacsha256", ";hmacsha1", "2000000000"),
     mistakes=(
         Mistake(
-            "the signature's user is not compared",
+            "does not compare the signature's user",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/device_credentials.py",
@@ -92,7 +92,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "any expiry",
+            "accepts any expiry",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/device_credentials.py",
@@ -102,7 +102,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "a will is lost",
+            "loses a will",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/connect_packet.py",
@@ -112,7 +112,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "half of the digest",
+            "compares half of the digest",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/device_credentials.py",

@@ -42,18 +42,18 @@ def reference(client_id: str, user: str, password: str, secret: str) -> bool:
 
 
 TARGET = Target(
-    about="the device's secret, and the sign-in",
+    about="the device's secret and the sign-in",
     code=("lib/ivota/cloud_sign_in.py",),
     seeds=seeds,
     reference=reference,
     words=("==", "YWJj", "\\x0a"),
     mistakes=(
         Mistake(
-            "a long key is cut",
+            "truncates a long key",
             (("lib/ivota/cloud_sign_in.py", "key = digest(key).digest()", "key = key[:64]"),),
         ),
         Mistake(
-            "the padding is not exclusive",
+            "accepts more than one padding",
             (("lib/ivota/cloud_sign_in.py", "0x5C", "0x5D"),),
         ),
     ),

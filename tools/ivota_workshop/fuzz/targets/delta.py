@@ -118,18 +118,18 @@ TARGET = Target(
     lines=Bound(60_000, 300),
     mistakes=(
         Mistake(
-            "a copy may go on behind the base",
-            (("lib/ivota/delta_records.py", "at > size or ", ""),),
+            "lets a copy run past the base", (("lib/ivota/delta_records.py", "at > size or ", ""),)
         ),
         Mistake(
-            "a place behind the base",
+            "accepts a position past the base",
             (("lib/ivota/delta_records.py", "if not 0 <= at <= size:", "if at < 0:"),),
         ),
         Mistake(
-            "more than the result", (("lib/ivota/delta_records.py", " or left < 0 or", " or"),)
+            "accepts more bytes than the result",
+            (("lib/ivota/delta_records.py", " or left < 0 or", " or"),),
         ),
         Mistake(
-            "records that do nothing",
+            "accepts records without effect",
             (("lib/ivota/delta_records.py", " or not (copy or insert)", ""),),
         ),
     ),

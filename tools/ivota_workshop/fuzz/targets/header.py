@@ -75,7 +75,7 @@ TARGET = Target(
     words=tuple(f'"{key}":' for key in _HEADER),
     mistakes=(
         Mistake(
-            "the confirmed number once more",
+            "accepts the confirmed sequence again",
             (
                 (
                     "lib/ivota/signed_header.py",
@@ -85,12 +85,12 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "another target",
+            "accepts another target",
             (("lib/ivota/signed_header.py", 'if said["target"] != target:', "if False:"),),
         ),
-        Mistake("any format", (("lib/ivota/signed_header.py", ' or said["v"] != 1', ""),)),
+        Mistake("accepts any format", (("lib/ivota/signed_header.py", ' or said["v"] != 1', ""),)),
         Mistake(
-            "any payload",
+            "accepts any payload",
             (
                 (
                     "lib/ivota/signed_header.py",

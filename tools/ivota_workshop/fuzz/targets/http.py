@@ -107,7 +107,7 @@ TARGET = Target(
     ),
     mistakes=(
         Mistake(
-            "any part will do",
+            "accepts any part",
             (
                 (
                     "lib/ivota/http_response.py",
@@ -117,11 +117,11 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "any length will do",
+            "accepts any length",
             (("lib/ivota/http_response.py", "and int(total) != size:", "and False:"),),
         ),
         Mistake(
-            "any status is a part",
+            "treats any status as a part",
             (
                 (
                     "lib/ivota/http_response.py",

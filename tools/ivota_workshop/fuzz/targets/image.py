@@ -31,7 +31,7 @@ TARGET = Target(
     words=("\\xe9\\x01", "\\x09\\x00"),
     mistakes=(
         Mistake(
-            "half of the chip's number",
+            "compares half of the chip's number",
             (
                 (
                     "lib/ivota/boot_image.py",
@@ -41,11 +41,12 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "any image",
+            "accepts any image",
             (("lib/ivota/boot_image.py", "if bytes(found[32:]) != _DESCRIPTION:", "if False:"),),
         ),
         Mistake(
-            "any first byte", (("lib/ivota/boot_image.py", "if found[0] != own[0]:", "if False:"),)
+            "accepts any first byte",
+            (("lib/ivota/boot_image.py", "if found[0] != own[0]:", "if False:"),),
         ),
     ),
 )

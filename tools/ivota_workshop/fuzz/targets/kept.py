@@ -68,11 +68,11 @@ TARGET = Target(
     words=('"config": ', '"mark": ', '"crc": "', "\\x0a---\\x0a"),
     mistakes=(
         Mistake(
-            "one that cannot be used stays",
+            "keeps a configuration that is not valid",
             (("lib/ivota/config_backup.py", "            paths.remove(path)\n", ""),),
         ),
         Mistake(
-            "what is damaged is read",
+            "reads a damaged file",
             (
                 (
                     "lib/ivota/json_file.py",

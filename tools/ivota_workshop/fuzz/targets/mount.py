@@ -28,7 +28,7 @@ def seeds() -> dict[str, bytes]:
 
 
 TARGET = Target(
-    about="a bundle that is mounted unexamined",
+    about="a bundle that is mounted without a check",
     code=("lib/bundlefs.py",),
     seeds=seeds,
     mutate=archives.change,
@@ -37,15 +37,15 @@ TARGET = Target(
     words=("\xd2\xcd1", "app.py", "..", "//"),
     mistakes=(
         Mistake(
-            "a file has no end",
+            "ignores the end of a file",
             (("lib/bundlefs.py", "left if n is None or n < 0 or n > left else n", "n"),),
         ),
         Mistake(
-            "a name may have lines",
+            "accepts line breaks in names",
             (("lib/bundlefs.py", "                or min(name) < 32\n", ""),),
         ),
         Mistake(
-            "a file goes on behind its end",
+            "reads past the end of a file",
             (
                 (
                     "lib/bundlefs.py",

@@ -77,11 +77,11 @@ TARGET = Target(
     words=("$ota/update/P/d", "@\\x02\\x00\\x02", "\\x90\\x03", "0\\xff\\xff\\xff\\x7f"),
     mistakes=(
         Mistake(
-            "any topic is ours",
+            "accepts any topic",
             (("lib/ivota/mqtt_session.py", "if topic in self._topics:", "if topic:"),),
         ),
         Mistake(
-            "any acknowledgement is ours",
+            "accepts any acknowledgement",
             (
                 (
                     "lib/ivota/mqtt_session.py",
@@ -91,7 +91,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "what raises is not caught",
+            "does not catch exceptions",
             (
                 (
                     "lib/ivota/mqtt_session.py",

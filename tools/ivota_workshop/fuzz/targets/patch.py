@@ -84,9 +84,12 @@ TARGET = Target(
     lines=Bound(60_000, 2_000),
     words=("IVOTADLT", "\\x01\\x00\\x0a"),
     mistakes=(
-        Mistake("any window", (("lib/ivota/patch_header.py", " or window not in _WINDOWS", ""),)),
         Mistake(
-            "a name that is cut off",
+            "accepts any window",
+            (("lib/ivota/patch_header.py", " or window not in _WINDOWS", ""),),
+        ),
+        Mistake(
+            "accepts a truncated name",
             (("lib/ivota/patch_header.py", "    if len(name) != length:\n", "    if False:\n"),),
         ),
     ),

@@ -52,7 +52,7 @@ TARGET = Target(
     words=("expires=", "sign=", "&", "?", "1700000600"),
     mistakes=(
         Mistake(
-            "a part of the signature",
+            "accepts a part of the signature",
             (
                 (
                     "tools/ivota_tools/cloud/downloads/signed_urls.py",
@@ -62,7 +62,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "the number is not signed",
+            "leaves the number unsigned",
             (
                 (
                     "tools/ivota_tools/cloud/downloads/signed_urls.py",
@@ -72,7 +72,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "it is signed for ever",
+            "signs without expiry",
             (
                 (
                     "tools/ivota_tools/cloud/downloads/signed_urls.py",

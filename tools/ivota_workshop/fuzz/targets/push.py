@@ -74,7 +74,7 @@ TARGET = Target(
     words=tuple(f'"{key}"' for key in _PUSH) + ("update_firmware", "\\\\ud800", "true", "null"),
     mistakes=(
         Mistake(
-            "a size of 0 is taken",
+            "accepts a size of 0",
             (
                 (
                     "lib/ivota/push_parser.py",
@@ -84,7 +84,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "true is a number",
+            "accepts true as a number",
             (
                 (
                     "lib/ivota/push_parser.py",
@@ -94,7 +94,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "half a surrogate pair is a version",
+            "accepts half a surrogate pair as a version",
             (
                 (
                     "lib/ivota/push_parser.py",
@@ -104,11 +104,11 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "anything is echoed",
+            "echoes anything",
             (("lib/ivota/push_parser.py", "in (int, str):", "in (int, str, list):"),),
         ),
         Mistake(
-            "as much as there is is echoed",
+            "echoes without limit",
             (("lib/ivota/push_parser.py", "return len(data) <= _MOST", "return True"),),
         ),
     ),

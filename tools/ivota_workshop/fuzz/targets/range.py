@@ -41,7 +41,7 @@ TARGET = Target(
     words=("bytes=", "-", "9999"),
     mistakes=(
         Mistake(
-            "an end behind the file's",
+            "accepts an end past the file's",
             (
                 (
                     "tools/ivota_tools/cloud/downloads/http_range.py",
@@ -51,7 +51,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "a suffix of any length",
+            "accepts a suffix of any length",
             (
                 (
                     "tools/ivota_tools/cloud/downloads/http_range.py",
@@ -61,7 +61,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "backwards",
+            "accepts a backward range",
             (
                 (
                     "tools/ivota_tools/cloud/downloads/http_range.py",

@@ -54,7 +54,7 @@ TARGET = Target(
     words=("http:", "https:", "HTTP:", "//", "://", "@", ":", "?", "#", ".."),
     mistakes=(
         Mistake(
-            "from https to http",
+            "follows https to http",
             (
                 (
                     "lib/ivota/url.py",
@@ -64,7 +64,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "two slashes are a path",
+            "treats two slashes as a path",
             (("lib/ivota/url.py", 'if location[:2] == "//":', "if False:"),),
         ),
     ),

@@ -77,7 +77,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 
 TARGET = Target(
-    about="a device's report, and its topic",
+    about="a device's report and its topic",
     code=("tools/ivota_tools/cloud/mqtt/protocol.py",),
     device=False,
     seeds=seeds,
@@ -85,7 +85,7 @@ TARGET = Target(
     words=("$ota/report/", '"state": ', '"percent": ', '"result_code": ', "report_version"),
     mistakes=(
         Mistake(
-            "any percent",
+            "accepts any percentage",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/protocol.py",
@@ -95,7 +95,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "a version of any kind",
+            "accepts a version of any type",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/protocol.py",
@@ -105,7 +105,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "too deep",
+            "accepts JSON that is too deep",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/protocol.py",
@@ -115,7 +115,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "any name",
+            "accepts any name",
             (
                 (
                     "tools/ivota_tools/cloud/mqtt/protocol.py",

@@ -80,7 +80,7 @@ def reference(data: bytes, der: bytes | None = None) -> bytes | None:
 
 
 TARGET = Target(
-    about="trailer and signature of a firmware",
+    about="footer and signature of firmware",
     code=("lib/ivota/signature_footer.py", "lib/ivota/owner_signature.py"),
     seeds=seeds,
     reference=reference,
@@ -89,7 +89,7 @@ TARGET = Target(
     words=("IVOTASIG", "\\x80\\x01IVOTASIG"),
     mistakes=(
         Mistake(
-            "the digest is not compared",
+            "does not compare the digest",
             (
                 (
                     "lib/ivota/owner_signature.py",
@@ -99,7 +99,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "a header of any length",
+            "accepts a header of any length",
             (("lib/ivota/signature_footer.py", "not 0 < length <= _HEADER", "not length"),),
         ),
     ),

@@ -72,7 +72,7 @@ TARGET = Target(
     words=tuple(f'"{key}": ' for key in _STATE) + ('"crc": "',),
     mistakes=(
         Mistake(
-            "any type will do",
+            "accepts any type",
             (
                 (
                     "lib/ivota/state.py",
@@ -82,7 +82,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "the CRC is not compared",
+            "does not compare the CRC",
             (
                 (
                     "lib/ivota/json_file.py",

@@ -40,7 +40,7 @@ TARGET = Target(
     words=("ivota.json", "app.py", "..", "IVOTASIG", "IVOTADLT"),
     mistakes=(
         Mistake(
-            "any path",
+            "accepts any path",
             (
                 (
                     "tools/ivota_tools/firmware/bundle.py",
@@ -50,7 +50,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "a patch changes what it has not copied",
+            "changes bytes that a patch has not copied",
             (
                 (
                     "tools/ivota_tools/firmware/patch/reader.py",
@@ -60,7 +60,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "a path may be there twice",
+            "accepts a path twice",
             (
                 (
                     "tools/ivota_tools/firmware/bundle.py",

@@ -64,11 +64,11 @@ TARGET = Target(
     reference=reference,
     words=("http://", "https://", "@", "://", ":65535", ":0", "#", "?", "\\r\\n", "%2f"),
     mistakes=(
-        Mistake("credentials pass", (("lib/ivota/url.py", '        or b"@" in host\n', ""),)),
+        Mistake("accepts credentials", (("lib/ivota/url.py", '        or b"@" in host\n', ""),)),
         Mistake(
-            "a blank ends the line",
+            "accepts a blank in the URL",
             (("lib/ivota/url.py", "min(url) <= 32", "min(url) < 32"),),
         ),
-        Mistake("any port", (("lib/ivota/url.py", " and 0 < int(port) < 65536", ""),)),
+        Mistake("accepts any port", (("lib/ivota/url.py", " and 0 < int(port) < 65536", ""),)),
     ),
 )

@@ -44,7 +44,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 
 TARGET = Target(
-    about="a signed firmware, as `ivota verify` reads it",
+    about="signed firmware, as `ivota verify` reads it",
     code=("tools/ivota_tools/firmware/signed_file.py",),
     device=False,
     seeds=seeds,
@@ -53,7 +53,7 @@ TARGET = Target(
     words=("IVOTASIG", "\\x80\\x01IVOTASIG", '"sequence":', '"size":', '"v":1'),
     mistakes=(
         Mistake(
-            "any key",
+            "accepts any key",
             (
                 (
                     "tools/ivota_tools/firmware/signed_file.py",
@@ -63,7 +63,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "any payload",
+            "accepts any payload",
             (
                 (
                     "tools/ivota_tools/firmware/signed_file.py",
@@ -73,7 +73,7 @@ TARGET = Target(
             ),
         ),
         Mistake(
-            "any error",
+            "accepts any error",
             (
                 (
                     "tools/ivota_tools/firmware/signed_file.py",

@@ -32,13 +32,15 @@ def seeds() -> dict[str, bytes]:
 
 
 TARGET = Target(
-    about="a version as a file's name",
+    about="a version used as a file name",
     code=("lib/ivota/storage.py",),
     seeds=seeds,
     most=128,
     words=("../", "/", "..", "\\\\"),
     mistakes=(
-        Mistake("hidden files", (("lib/ivota/storage.py", " and name[0] != 46", ""),)),
-        Mistake("folders", (("lib/ivota/storage.py", '0123456789._-"', '0123456789._-/"'),)),
+        Mistake("accepts hidden files", (("lib/ivota/storage.py", " and name[0] != 46", ""),)),
+        Mistake(
+            "accepts folders", (("lib/ivota/storage.py", '0123456789._-"', '0123456789._-/"'),)
+        ),
     ),
 )
