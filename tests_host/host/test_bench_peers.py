@@ -62,7 +62,7 @@ def test_a_link_that_ends_early(listener: Broker) -> None:
         assert other.says == DONE and not other.whole, name
         assert other.length == other.right == other.line[-1][1]
         assert 7168 < other.right < 8192 <= other.received < 8192 + 300
-        assert outcome(other, case) == f"**takes {other.right:,} bytes for all**"
+        assert outcome(other, case) == f"**accepts {other.right:,} bytes as complete**"
 
 
 def test_a_link_that_is_reset(listener: Broker) -> None:
@@ -89,7 +89,7 @@ def test_a_link_that_falls_silent(listener: Broker) -> None:
     case = dataclasses.replace(CASE, cut=Cut(8192, "silence"), cuts=1, limit_s=3)
     found = run(BY_NAME["requests_pieces"], case, listener.port)
     assert found.says == WAITS and found.old
-    assert outcome(found, case) == "**still waits after 3 s**, the old one stays"
+    assert outcome(found, case) == "**still waiting after 3 s**, keeps the old file"
 
 
 @pytest.mark.parametrize("name", ["ours", "micropython_ota", "requests_whole"])
@@ -140,20 +140,20 @@ def test_right_bytes_are_counted_up_to_the_first_wrong_one() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (Run("mip", "", 9, DONE, 9, 9), "whole"),
-        (Run("mip", "", 9, DONE, 5, 5), "**takes 5 bytes for all**"),
-        (Run("mip", "", 9, DONE, 9, 5), "**takes 9 bytes for right**"),
-        (Run("mip", "", 9, DONE, 12, 9), "**takes 12 bytes for right**"),
-        (Run("mip", "", 9, DONE), "**takes 0 bytes for all**"),
+        (Run("mip", "", 9, DONE, 9, 9), "complete"),
+        (Run("mip", "", 9, DONE, 5, 5), "**accepts 5 bytes as complete**"),
+        (Run("mip", "", 9, DONE, 9, 5), "**accepts 9 bytes as correct**"),
+        (Run("mip", "", 9, DONE, 12, 9), "**accepts 12 bytes as correct**"),
+        (Run("mip", "", 9, DONE), "**accepts 0 bytes as complete**"),
         (
             Run("mip", "", 9, GIVES_UP, 5, 5, tries=3),
-            "gives up after 3 tries, **the old one is lost**",
+            "gives up after 3 tries, **loses the old file**",
         ),
         (
             Run("mip", "", 9, GIVES_UP, 5600, 0, True, tries=3),
-            "gives up after 3 tries, the old one stays",
+            "gives up after 3 tries, keeps the old file",
         ),
-        (Run("mip", "", 9, WAITS, 0), "**still waits after 20 s**, **the old one is lost**"),
+        (Run("mip", "", 9, WAITS, 0), "**still waiting after 20 s**, **loses the old file**"),
     ],
 )
 def test_what_came_of_it_in_words(found: Run, words: str) -> None:
@@ -177,7 +177,7 @@ def test_tables_have_every_case_and_way() -> None:
     assert len(lines) == 2 + len(CASES)
     assert {line.count("|") for line in lines} == {len(WAYS) + 2}
     assert lines[0] == f"|  | {' | '.join(way.label for way in WAYS)} |"
-    assert lines[2] == f"| {CASES[0].title} |" + " whole<br>1.000 |" * len(WAYS)
+    assert lines[2] == f"| {CASES[0].title} |" + " complete<br>1.000 |" * len(WAYS)
     names = "heap_bytes_min_32bit", "erases_per_block", "instructions_per_byte"
     figures = {f"{name}_{way.name}": Figure(2000, "", "") for name in names for way in WAYS}
     assert costs(figures).splitlines()[2].endswith("| 2,000 |")

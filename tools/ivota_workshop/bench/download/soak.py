@@ -157,7 +157,7 @@ def summary(seed: int, results: list[Result]) -> str:
         f"{faults} faults of network and server, {cuts} power cuts; "
         f"{sum(each.size for each in done):,} bytes of firmware.",
         "",
-        "| bytes sent again, by update | updates | none | median | 90 % | most | share of all |",
+        "| bytes sent again per update | updates | with 0 | median | 90 % | most | share of all |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, power in (("without a power cut", False), ("with one", True)):
@@ -173,7 +173,8 @@ def summary(seed: int, results: list[Result]) -> str:
     ignored = sum(each.ignored for each in done)
     lines += [
         "",
-        f"Not in it: {ignored:,} bytes from servers that ignored the range and sent all.",
+        f"Not included: {ignored:,} bytes from servers that ignored the range and sent the whole "
+        "file.",
     ]
     return "\n".join(lines)
 

@@ -17,14 +17,14 @@ _WIRE_GOALS = {"end_64k": "<= 1.01", "reset_64k": "<= 1.01"}
 def outcome(run: Run, case: Case) -> str:
     """What the way did, in a few words."""
     if run.whole:
-        return "whole"
+        return "complete"
     if run.says == DONE:
-        what = "all" if run.right == (run.length or 0) else "right"
-        return f"**takes {run.length or 0:,} bytes for {what}**"
-    old = "the old one stays" if run.old else "**the old one is lost**"
+        what = "complete" if run.right == (run.length or 0) else "correct"
+        return f"**accepts {run.length or 0:,} bytes as {what}**"
+    old = "keeps the old file" if run.old else "**loses the old file**"
     if run.says == GIVES_UP:
         return f"gives up after {run.tries} tries, {old}"
-    return f"**still waits after {case.limit_s:g} s**, {old}"
+    return f"**still waiting after {case.limit_s:g} s**, {old}"
 
 
 def outcomes(runs: Runs) -> str:
