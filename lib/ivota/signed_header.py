@@ -60,7 +60,10 @@ def _mismatch(said, firmware, target, confirmed):
     if said["target"] != target:
         return "for the target %s, and this is %s" % (said["target"], target)
     if said["sequence"] <= confirmed:
-        return "number %d, and %d is confirmed" % (said["sequence"], confirmed)
+        return "sequence %d is not above the confirmed %d: downgrade blocked" % (
+            said["sequence"],
+            confirmed,
+        )
     if said["size"] != firmware.payload_size:
         return "of %s bytes, and here are %d" % (said["size"], firmware.payload_size)
     return None

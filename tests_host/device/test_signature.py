@@ -197,7 +197,11 @@ def test_another_target():
 def test_a_number_that_is_not_above_the_confirmed_one():
     with Board() as board:
         for confirmed in (7, 8, 1 << 31):
-            board.refused(firmware("good"), "number 7, and %d" % confirmed, confirmed=confirmed)
+            board.refused(
+                firmware("good"),
+                "sequence 7 is not above the confirmed %d" % confirmed,
+                confirmed=confirmed,
+            )
         assert board.examine(firmware("good"), confirmed=6)[0].sequence == 7
         assert board.examine(firmware("newer"), confirmed=7)[0].sequence == 8
 

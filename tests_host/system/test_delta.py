@@ -76,7 +76,10 @@ def test_signed_deltas_one_upon_the_other(field: Callable[..., Field], make: Mak
     # One that was signed before is not taken again, as a delta as little as in full.
     old = make("0.9", 6)
     refused = make.signer(9).sign(delta(before, old, "0.4"), "0.9", "patch")
-    assert end(it, "0.9", refused) == ("fail", "signature: number 6, and 7 is confirmed")
+    assert end(it, "0.9", refused) == (
+        "fail",
+        "signature: sequence 6 is not above the confirmed 7: downgrade blocked",
+    )
     assert sorted(it.board.listdir("/firmware")) == ["0.3.new", "0.4.new"]
     it.board.stop()
     assert it.board.failure is None

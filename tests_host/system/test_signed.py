@@ -224,8 +224,8 @@ def test_no_way_back_but_by_a_new_number(
     old, new = make("0.2", 5), make("0.3", 6)
     it.accepts("0.2", old)
     it.accepts("0.3", new)
-    it.refuses("0.2", old, "number 5, and 6 is confirmed")
-    it.refuses("0.4", make("0.4", 6), "number 6, and 6 is confirmed")
+    it.refuses("0.2", old, "sequence 5 is not above the confirmed 6: downgrade blocked")
+    it.refuses("0.4", make("0.4", 6), "sequence 6 is not above the confirmed 6: downgrade blocked")
     # On purpose, with the number of a new release:
     (tmp_path / "old").write_bytes(old)
     again = sign(tmp_path / "old", make.signer(7), out=tmp_path / "again", again=True)
