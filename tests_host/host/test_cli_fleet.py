@@ -73,7 +73,7 @@ def test_a_campaign_from_its_start_to_its_end(device, ivota):
     assert "stage 1" in shown
     push = one.expect("update_firmware")
     ivota("campaign", "pause", number)
-    assert "no pushes until resumed" in ivota("why", "P/one")
+    assert "no pushes until you resume it" in ivota("why", "P/one")
     ivota("campaign", "resume", number)
     one.update(push)
     assert "1 of 1 done, 0 failed" in ivota("campaign", "watch", number)
@@ -81,7 +81,7 @@ def test_a_campaign_from_its_start_to_its_end(device, ivota):
     assert found["state"] == "finished" and found["devices"][0]["device"] == "P/one"
     assert "finished" in ivota("campaign", "list")
     assert "0 devices are tried again" in ivota("campaign", "retry", number)
-    assert ivota("why", "P/other") == "P/other idle: no firmware has been given to it\n"
+    assert ivota("why", "P/other") == "P/other idle: no firmware is assigned\n"
     other.expect_nothing(0.1)
     assert "campaign pause" in ivota("audit")
 

@@ -121,16 +121,13 @@ def test_it_stops_by_itself_and_is_resumed_for_the_failed_alone(fleet):
     shown = fleet.wait(campaign, "stopped")
     assert shown["reason"] == "2 of 2 failed" and shown["states"]["failed"] == 2
     why = fleet.api.why(fleet.api.device(rest[0].name)["id"])["why"]
-    assert why == (
-        "failed for good: -4 no good; it stays so until somebody tries again (`ivota retry`) "
-        "or pushes another version"
-    )
+    assert why == "failed permanently: -4 no good; retry the update or push another version"
     finish(good)  # what was under way may end
     rest[2].messages.queue.clear()
     rest[2].hello("0.1")
     rest[2].expect_nothing()  # but nobody is pushed any more
     stuck = fleet.api.why(fleet.api.device(rest[2].name)["id"])["why"]
-    assert stuck == "campaign 'c' is stopped (2 of 2 failed): no pushes until resumed"
+    assert stuck == "campaign 'c' is stopped (2 of 2 failed): no pushes until you resume it"
     assert fleet.api.retry_campaign(campaign)["devices"] == 2
     fleet.api.resume_campaign(campaign)
     for device in rest:
@@ -389,7 +386,7 @@ def test_limits(fleet):
     first = fleet.pushed(2)
     other = next(d for d in fleet.devices.values() if d not in first)
     words = fleet.api.why(fleet.api.device(other.name)["id"])["why"]
-    assert words == "it waits for its turn: the limits of campaign 'c' are reached"
+    assert words == "waiting: campaign 'c' has reached its download limit"
     other.hello("0.1")
     other.expect_nothing(0.3)
     first[0].expect("update_firmware")

@@ -395,7 +395,7 @@ def test_a_token_is_called_as_no_user_is(tmp_path):
                 with pytest.raises(ApiError, match="choose another"):
                     api.create_token(name, "admin")
             api.create_token("bert", "admin")
-            with pytest.raises(ApiError, match="there is a token"):
+            with pytest.raises(ApiError, match="a token named"):
                 api.create_user("bert", "correct horse battery", "viewer")
 
 

@@ -190,17 +190,17 @@ def test_the_same_by_pages(cloud, api, firmware):
     number = api.device("a")["id"]
     let_in(cloud, "operator")
     with Visitor(cloud.api_url, "operator") as visitor:
-        assert "1 device waits to be accepted" in visitor.get("/")
+        assert "1 pending device " in visitor.get("/")
         assert "P/a" in visitor.get("/?state=pending") and "P/a" not in visitor.get("/?q=zzz")
         visitor.get("/")
-        assert "1 device accepted" in visitor.post("/pending/accept")
+        assert "Accepted 1 device" in visitor.post("/pending/accept")
         assert "P/a" in visitor.get("/")
         visitor.get(f"/devices/{number}")
         assert "is retired" in visitor.post(f"/devices/{number}/retire")
-        assert "is part of the fleet" in visitor.post(f"/devices/{number}/accept")
-        assert "is deleted" in visitor.post(f"/devices/{number}/delete")
+        assert "is accepted" in visitor.post(f"/devices/{number}/accept")
+        assert "history were deleted" in visitor.post(f"/devices/{number}/delete")
         visitor.get(f"/firmware/{firmware['id']}")
-        assert "0.2 is deleted" in visitor.post(f"/firmware/{firmware['id']}/delete")
+        assert "0.2 was deleted" in visitor.post(f"/firmware/{firmware['id']}/delete")
 
 
 @pytest.mark.parametrize("way", ["api", "page"])
@@ -234,7 +234,7 @@ def test_a_rule_holds_both_ways(cloud, api, firmware, way, rule):
         session.get_one(models.Campaign, campaign["id"]).state = "paused"
     tags = [f"t{n}" for n in range(101)] if rule == "too many tags" else ["x" * 65]
     words = {
-        "patch as target": "patch",
+        "patch as target": "is a delta: push",
         "pending": "accept it first",
         "too many tags": "100",
         "long tag": "64",

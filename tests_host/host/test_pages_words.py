@@ -45,7 +45,7 @@ def test_a_download_that_begins_anew_is_counted_twice():
                said(6, "downloading", 0), said(7, "downloading", 100)]  # fmt: skip
     story = tell(attempt(), reports, [1, 5])
     assert story.bytes == 1600 and not story.rolled_back
-    assert "not what was pushed" in story.events[2].text
+    assert "the download is corrupt" in story.events[2].text
 
 
 def test_times_sizes_and_shares_as_people_say_them():

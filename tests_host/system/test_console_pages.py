@@ -135,9 +135,9 @@ def test_from_an_empty_installation_to_a_finished_campaign(browser, tmp_path):
 def set_up(page, cloud):
     page.goto(cloud.set_up_url)
     page.get_by_label("Name").fill("Maria")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_label("Once more").fill(PASSWORD)
-    page.get_by_role("button", name="Make the first user").click()
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Confirm password").fill(PASSWORD)
+    page.get_by_role("button", name="Create user").click()
     expect(page.get_by_role("status").filter(has_text="Welcome, maria")).to_be_visible()
 
 
@@ -157,10 +157,10 @@ def test_a_board_signs_in_with_what_the_console_shows(browser, tmp_path):
     """From an empty console that lets in nobody, to a board with the configuration shown."""
     with Cloud(tmp_path / "cloud", sign_in=True) as cloud, page_of(browser) as page:
         set_up(page, cloud)
-        page.get_by_role("link", name="Add the first one").click()
+        page.get_by_role("link", name="Add the first device").click()
         page.get_by_label("Product").fill("HOME")
         page.get_by_label("Name").fill("kitchen")
-        page.get_by_role("button", name="Add it").click()
+        page.get_by_role("button", name="Add device").click()
         shown = json.loads(page.locator("pre", has_text="product_id").inner_text())
         assert shown.pop("wifi")  # a simulated board has its network already
         page.get_by_role("link", name="Fleet", exact=True).first.click()
@@ -196,17 +196,17 @@ def upload(page, folder, version, app=None, pad_to=None):
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("heading", name=f"thermometer {version}")).to_be_visible()
     expect(page.get_by_text("app.mpy")).to_be_visible()
-    expect(page.get_by_text("none: boards with keys refuse it")).to_be_visible()
+    expect(page.get_by_text("none: boards that require signatures reject it")).to_be_visible()
 
 
 def finished_campaign(page):
-    page.get_by_role("link", name="Bring it to devices").click()
+    page.get_by_role("link", name="Roll out").click()
     expect(page.get_by_label("Name")).to_have_value("thermometer 0.2")
     page.get_by_label("Devices", exact=False).first.fill("product:P")
-    page.get_by_role("button", name="Look again").click()
+    page.get_by_role("button", name="Preview devices").click()
     expect(page.locator("#query-help")).to_contain_text("1 device: P/kitchen")
-    page.get_by_label("and so long after that").fill("0")
-    page.get_by_role("button", name="Make the campaign").click()
+    page.get_by_label("Wait before the next stage").fill("0")
+    page.get_by_role("button", name="Create campaign").click()
     expect(page.get_by_role("heading", name="thermometer 0.2")).to_be_visible()
     expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=WAIT_MS)
     expect(page.locator("[data-part=far]")).to_contain_text("100 % done")
@@ -218,15 +218,15 @@ def failing(page, folder):
     upload(page, folder, "0.3", "def main():\n    raise ValueError('on purpose')\n")
     page.get_by_role("link", name="Fleet", exact=True).click()
     page.get_by_role("button", name="Update to 0.3 P/kitchen").click()
-    expect(page.get_by_role("status").filter(has_text="is being updated to 0.3")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Updating P/kitchen to 0.3")).to_be_visible()
     row = page.get_by_role("row", name="P/kitchen")
     expect(row.get_by_text("failed", exact=True)).to_be_visible(timeout=WAIT_MS)
     expect(row).to_contain_text("ValueError on purpose")
     expect(page.locator("[data-part=look]")).to_contain_text("1 device")
     row.get_by_role("link").first.click()
-    expect(page.get_by_text("rolled back")).to_be_visible()
-    expect(page.get_by_text("it went back to what it ran before").first).to_be_visible()
-    expect(page.get_by_text("Failed for good")).to_be_visible()
+    expect(page.get_by_text("rolled back", exact=True)).to_be_visible()
+    expect(page.get_by_text("trial failed: rolled back to the previous version").first).to_be_visible()
+    expect(page.get_by_text("Failed permanently")).to_be_visible()
 
 
 def cancelled(page, folder, slow, cloud):
@@ -240,8 +240,8 @@ def cancelled(page, folder, slow, cloud):
     bar = page.get_by_role("progressbar", name="Download")
     expect(bar).to_be_visible(timeout=WAIT_MS)
     wait_for(lambda: int(bar.get_attribute("value") or 0) > 0, "progress")
-    page.get_by_role("button", name="Cancel the update").click()
-    expect(page.get_by_text("was cancelled by an operator")).to_be_visible()
+    page.get_by_role("button", name="Cancel update").click()
+    expect(page.get_by_text("an operator cancelled the update")).to_be_visible()
     with Client(cloud.api_url, local_token(cloud.folder)) as api:
         pushes = api.device("P/kitchen")["pushes"]
         slow.pace(None)
@@ -300,7 +300,7 @@ def test_by_keyboard_alone(browser, shown, signed_in):
         page.keyboard.press("Enter")
         page.wait_for_url(f"{shown.url}/")
         page.keyboard.press("Tab")
-        expect(page.locator(":focus")).to_have_text("To the content")
+        expect(page.locator(":focus")).to_have_text("Skip to content")
         assert page.evaluate("getComputedStyle(document.activeElement).left") != "-1280px"
         page.keyboard.press("Enter")
         assert page.evaluate("document.activeElement.id") == "main"
@@ -315,7 +315,7 @@ def test_by_keyboard_alone(browser, shown, signed_in):
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
         page.keyboard.press("Enter")
-        expect(page.get_by_role("status").filter(has_text="is tried again")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="Retrying the update of")).to_be_visible()
 
 
 def tab_to(page, kind, text=""):
@@ -359,7 +359,7 @@ def test_a_lost_link_is_said_and_found_again(browser, tmp_path):
             sign_in(page, cloud.api_url)
             state = page.locator("[data-link]")
             expect(state).to_have_text("live")
-        expect(state).to_have_text("link lost")
+        expect(state).to_have_text("offline")
         with Cloud(tmp_path / "c", http_port=port, mqtt_port=mqtt) as cloud:
             expect(state).to_have_text("live", timeout=WAIT_MS)
             with cloud.database.writing() as session:
@@ -383,7 +383,7 @@ def test_a_silent_link_is_said_and_found_again(browser, tmp_path):
         expect(state).to_have_text("live")
         link.stall()
         page.clock.fast_forward(60_000)
-        expect(state).to_have_text("link lost")
+        expect(state).to_have_text("offline")
         link.resume()
         expect(state).to_have_text("live", timeout=WAIT_MS)
 
@@ -394,7 +394,7 @@ def test_a_stream_that_a_proxy_refused_is_asked_for_again(browser, tmp_path):
         page.route("**/live", lambda route: route.fulfill(status=502))
         sign_in(page, cloud.api_url)
         state = page.locator("[data-link]")
-        expect(state).to_have_text("link lost")
+        expect(state).to_have_text("offline")
         page.unroute("**/live")
         expect(state).to_have_text("live", timeout=WAIT_MS)
 
@@ -411,11 +411,11 @@ def test_a_wrong_file_and_a_lost_upload_are_said(signed_in, shown, tmp_path):
         page.set_input_files("[type=file]", broken)
         page.get_by_role("button", name="Upload").click()
         expect(
-            page.get_by_role("alert").filter(has_text="does not say its version")
+            page.get_by_role("alert").filter(has_text="does not contain a version")
         ).to_be_visible()
         page.route("**/api/v1/firmware*", lambda route: route.abort())
         page.get_by_role("button", name="Upload").click()
-        expect(page.get_by_role("alert").filter(has_text="The link was lost")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="The connection was lost")).to_be_visible()
 
 
 def test_a_dropped_file_has_a_bar_and_its_long_version_a_warning(browser, tmp_path):
@@ -459,9 +459,9 @@ def test_without_javascript_all_but_the_upload_works(browser, shown):
         page.goto(f"{shown.url}/devices/{shown.scene.device}")
         page.get_by_label("Tags").fill("beta, plain")
         page.get_by_role("button", name="Save").click()
-        expect(page.get_by_role("status").filter(has_text="has 2 tags")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="now has 2 tags")).to_be_visible()
         page.goto(f"{shown.url}/firmware")
-        expect(page.get_by_text("Uploading here needs JavaScript")).to_be_visible()
+        expect(page.get_by_text("Uploading here requires JavaScript")).to_be_visible()
 
 
 def test_signing_out_elsewhere_ends_an_open_page(browser, shown, signed_in, monkeypatch):

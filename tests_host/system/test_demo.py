@@ -274,6 +274,6 @@ def test_kept_it_says_where_the_console_is(
         printed = capsys.readouterr().out
         assert stage.cloud.set_up_url in printed
         assert f"IVOTA_URL={stage.cloud.api_url}" in printed
-        assert "Make the first user" in seen[0]
+        assert "Create the first user" in seen[0]
         token = Path(printed.split("$(cat ")[1].split(")")[0])
         assert token.read_text().startswith("ivota_")

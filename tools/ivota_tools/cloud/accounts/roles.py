@@ -6,9 +6,9 @@ VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 ROLES = (VIEWER, OPERATOR, ADMIN)
 
 MEANS = {
-    VIEWER: "may look",
-    OPERATOR: "may look and change what devices run",
-    ADMIN: "may do everything, also let others in",
+    VIEWER: "can view everything",
+    OPERATOR: "can view everything and update devices",
+    ADMIN: "can do everything, including managing users and tokens",
 }
 
 

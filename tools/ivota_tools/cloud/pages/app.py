@@ -35,13 +35,13 @@ from .security_headers import PAGES, Secured
 _log = logging.getLogger("ivota.cloud")
 
 _TITLES = {
-    400: "That was not understood",
+    400: "Bad request",
     403: "Not allowed",
-    404: "Nothing is here",
-    405: "Not like this",
-    413: "Too much",
-    500: "The console failed",
-    503: "Too much at once",
+    404: "Page not found",
+    405: "Method not allowed",
+    413: "Request too large",
+    500: "Something went wrong",
+    503: "Too many requests",
 }
 
 
@@ -55,15 +55,15 @@ def make_pages(setting: Setting) -> Starlette:
         words = error.detail if isinstance(error, HTTPException) else ""
         if status == 500:
             _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-            words = "Its log says why. What you were about to do may not have happened."
+            words = "Your change may not have been saved. See the log of the cloud for details."
         elif words in ("Not Found", "Method Not Allowed"):
-            words = "There is no such page in this console."
+            words = "This page does not exist."
         try:
             signed = authorization.signed_in(request, setting.database)
         except Exception:  # the database itself may be what fails
             signed = None
         visit = Visit(setting, request, signed)
-        title = _TITLES.get(status, "That did not work")
+        title = _TITLES.get(status, "Request failed")
         return visit.show("error.html", status, title=title, words=words)
 
     app = Starlette(

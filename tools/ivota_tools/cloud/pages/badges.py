@@ -31,12 +31,12 @@ DEVICE = {
     assignment_rules.DONE: Look("up to date", "good"),
     assignment_rules.FAILED: Look("failed", "bad"),
     assignment_rules.CANCELLED: Look("cancelled", "calm"),
-    assignment_rules.SKIPPED: Look("newer already", "calm"),
+    assignment_rules.SKIPPED: Look("already newer", "calm"),
     assignment_rules.SUPERSEDED: Look("replaced", "calm"),
     campaign_counts.QUEUED: Look("later stage", "calm"),
-    device_registry.PENDING: Look("to be accepted", "warn"),
+    device_registry.PENDING: Look("pending", "warn"),
     device_registry.RETIRED: Look("retired", "calm"),
-    FLOODED: Look("sends too much", "bad"),
+    FLOODED: Look("rate limited", "bad"),
 }
 
 CAMPAIGN = {
@@ -44,7 +44,7 @@ CAMPAIGN = {
     campaign_rules.SCHEDULED: Look("scheduled", "info"),
     campaign_rules.RUNNING: Look("running", "info"),
     campaign_rules.PAUSED: Look("paused", "warn"),
-    campaign_rules.STOPPED: Look("stopped itself", "bad"),
+    campaign_rules.STOPPED: Look("stopped automatically", "bad"),
     campaign_rules.FINISHED: Look("finished", "good"),
     campaign_rules.CANCELLED: Look("cancelled", "calm"),
 }
@@ -58,7 +58,7 @@ def badge(look: Look) -> Markup:
 
 def device_badge(state: str, stalled: bool = False) -> Markup:
     look = DEVICE.get(state, Look(state, "calm"))
-    return badge(Look(f"{look.text}, silent", "warn") if stalled else look)
+    return badge(Look(f"{look.text}, stalled", "warn") if stalled else look)
 
 
 def attempt_badge(state: str) -> Markup:

@@ -40,7 +40,7 @@ def start(visit: Visit) -> str:
     with visit.database.writing() as session:
         campaign = find(session, visit.number("id"))
         campaign_actions.start(session, campaign, time.time(), visit.who)
-        words = f"{campaign.name} has begun."
+        words = f"{campaign.name} started."
     visit.setting.wake()
     return words
 
@@ -49,14 +49,14 @@ def pause(visit: Visit) -> str:
     with visit.database.writing() as session:
         campaign = find(session, visit.number("id"))
         campaign_actions.pause(session, campaign, visit.who)
-        return f"{campaign.name} is paused: no push goes out until it is resumed."
+        return f"{campaign.name} is paused. No updates are pushed until you resume it."
 
 
 def resume(visit: Visit) -> str:
     with visit.database.writing() as session:
         campaign = find(session, visit.number("id"))
         campaign_actions.resume(session, campaign, visit.who)
-        words = f"{campaign.name} goes on."
+        words = f"{campaign.name} resumed."
     visit.setting.wake()
     return words
 
@@ -67,14 +67,14 @@ def retry(visit: Visit) -> str:
         campaign = find(session, visit.number("id"))
     count = campaign_actions.retry_failed(visit.database, campaign.id, time.time(), visit.who)
     visit.setting.wake()
-    return f"{counted(count, 'device')} will be tried again."
+    return f"Retrying {counted(count, 'device')}."
 
 
 def cancel(visit: Visit) -> str:
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
     campaign_actions.cancel(visit.database, campaign.id, time.time(), visit.who)
-    return f"{campaign.name} is cancelled for good: no push goes out any more."
+    return f"{campaign.name} is cancelled. No more updates are pushed."
 
 
 def delete(visit: Visit) -> str:
@@ -82,4 +82,4 @@ def delete(visit: Visit) -> str:
         campaign = find(session, visit.number("id"))
         name = campaign.name
         fleet_changes.delete_campaign(session, campaign, visit.who)
-        return f"{name} is deleted."
+        return f"{name} was deleted."

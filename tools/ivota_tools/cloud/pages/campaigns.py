@@ -49,7 +49,7 @@ def overview(visit: Visit) -> Response:
 def find(session: Session, number: int) -> Campaign:
     found = row(session, Campaign, number)
     if found is None:
-        raise HTTPException(404, "There is no such campaign.")
+        raise HTTPException(404, "This campaign does not exist.")
     return found
 
 
@@ -144,28 +144,28 @@ def _active(session: Session, campaign: Campaign) -> list[Any]:
 def waits(campaign: Campaign, tallies: list[campaign_rules.Tally], now: float) -> str:
     """What a campaign that runs is waiting for, in a sentence."""
     if campaign.state == campaign_rules.SCHEDULED:
-        return "It starts by itself at the time below."
+        return "The campaign starts automatically at the time below."
     if campaign.state == campaign_rules.DRAFT:
-        return "Nothing goes out until it is started; who belongs to it is found then."
+        return "The campaign is a draft. It selects its devices when you start it."
     if campaign.state == campaign_rules.PAUSED:
-        return "No push goes out until it is resumed; downloads that run may end."
+        return "No updates are pushed until you resume the campaign. Running downloads may finish."
     if campaign.state == campaign_rules.STOPPED:
         return (
-            f"It stopped itself: {campaign.reason}. Look at the failures, mend what is broken, "
-            "then resume it: it counts afresh from there."
+            f"The campaign stopped automatically: {campaign.reason}. Fix the cause of the "
+            "failures, then resume it; past failures no longer count."
         )
     if campaign.state != campaign_rules.RUNNING or not tallies:
         return ""
     total = sum(tallies, campaign_rules.Tally())
     if campaign.stage >= len(tallies) - 1:
-        return f"{counted(total.open, 'device')} still to end." if total.open else "Ending."
+        return f"{counted(total.open, 'device')} remaining." if total.open else "Finishing."
     reached = sum(tallies[: campaign.stage + 1], campaign_rules.Tally())
     if campaign.stage_good_at is not None:
         left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
-        return f"Stage {campaign.stage + 1} is good; the next begins in {span(left)}."
+        return f"Stage {campaign.stage + 1} succeeded; the next stage starts in {span(left)}."
     return (
         f"Stage {campaign.stage + 1}: {reached.good:,} of {reached.counted:,} are done; the next "
-        f"begins at {100 * campaign.success_share:g} %."
+        f"stage starts at {100 * campaign.success_share:g} %."
     )
 
 

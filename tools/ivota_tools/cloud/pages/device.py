@@ -97,7 +97,7 @@ def reports(visit: Visit) -> Response:
 def find(session: Session, number: int) -> Device:
     found = row(session, Device, number, WITH_TARGET)
     if found is None:
-        raise HTTPException(404, "There is no such device.")
+        raise HTTPException(404, "This device does not exist.")
     return found
 
 
@@ -112,7 +112,7 @@ def push(visit: Visit) -> str:
         found = find(session, visit.number("id"))
         firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
         fleet_changes.push(session, found, firmware, visit.who)
-        words = f"{found.name} is being updated to {firmware.version}."
+        words = f"Updating {found.name} to {firmware.version}."
     visit.setting.wake()
     return words
 
@@ -121,7 +121,7 @@ def retry(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         campaign_actions.retry_device(session, found, time.time(), visit.who)
-        words = f"{found.name} is tried again."
+        words = f"Retrying the update of {found.name}."
     visit.setting.wake()
     return words
 
@@ -130,7 +130,7 @@ def cancel(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         campaign_actions.cancel_device(session, found, time.time(), visit.who)
-        return f"The update of {found.name} is cancelled: no push goes out any more."
+        return f"The update of {found.name} is cancelled."
 
 
 def tags(visit: Visit) -> str:
@@ -139,32 +139,32 @@ def tags(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         fleet_changes.set_tags(session, found, given, visit.who)
-        return f"{found.name} has {counted(len(given), 'tag')}."
+        return f"{found.name} now has {counted(len(given), 'tag')}."
 
 
 def accept(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         fleet_changes.accept_device(session, found, visit.who)
-        return f"{found.name} is part of the fleet."
+        return f"{found.name} is accepted."
 
 
 def accept_pending(visit: Visit) -> str:
     with visit.database.writing() as session:
         count = fleet_changes.accept_pending(session, visit.who)
-        return f"{counted(count, 'device')} accepted."
+        return f"Accepted {counted(count, 'device')}."
 
 
 def retire(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         fleet_changes.retire_device(session, found, visit.who)
-        return f"{found.name} is retired: it is given nothing any more."
+        return f"{found.name} is retired and gets no more updates."
 
 
 def delete(visit: Visit) -> str:
     try:
         name = fleet_changes.delete_device(visit.database, visit.number("id"), visit.who)
     except LookupError:
-        raise UserError("that device is gone already", 404) from None
-    return f"{name} is deleted, with all that was heard of it."
+        raise UserError("the device was already deleted", 404) from None
+    return f"{name} and its history were deleted."

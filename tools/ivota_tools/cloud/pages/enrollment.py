@@ -47,12 +47,12 @@ def add(visit: Visit) -> Response:
     product, name = visit.said("product"), visit.said("name")
     try:
         if not product or not name or "/" in product + name:
-            raise HTTPException(422, "a product and a name, both without a slash")
+            raise HTTPException(422, "enter a product and a name, both without a slash")
         with visit.database.writing() as session:
             device = find_device(session, f"{product}/{name}", new=True)
             if device.secret:
                 raise HTTPException(
-                    409, f"{device.name} has a secret; its own page gives it another"
+                    409, f"{device.name} already has a secret; replace it on the device's page"
                 )
             if device.status != ACCEPTED:
                 accept_device(session, device, visit.who)

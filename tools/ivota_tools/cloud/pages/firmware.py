@@ -79,7 +79,7 @@ def one(visit: Visit) -> Response:
     with visit.database.reading() as session:
         found = row(session, Firmware, visit.number("id"))
         if found is None:
-            raise HTTPException(404, "There is no such firmware.")
+            raise HTTPException(404, "This firmware does not exist.")
         if found.whole_id is not None:  # a delta is shown with what it makes
             return visit.go(f"/firmware/{found.whole_id}")
         running = session.scalar(
@@ -123,7 +123,7 @@ def delete(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = firmware_store.by_id(session, visit.number("id"))
         fleet_changes.delete_firmware(session, visit.setting.folder, found, visit.who)
-        return f"{found.version} is deleted."
+        return f"{found.version} was deleted."
 
 
 def inside(folder: Path, firmware: Firmware) -> release.Release | None:

@@ -43,15 +43,15 @@ def make_first(visit: Visit) -> Response:
     _expect(visit)
     try:
         if password != visit.form.get("again", ""):
-            raise UserError("the two passwords are not the same")
+            raise UserError("the passwords do not match")
         with visit.database.writing() as session:
             if users.any_user(session):  # two people, one link
-                raise HTTPException(404, "This console is set up already.")
+                raise HTTPException(404, "This console is already set up.")
             user = users.create(session, name, password, ADMIN, time.time(), "set-up link")
     except UserError as error:
         problem = sentence(str(error))
         return visit.show("set_up.html", 422, name=name, problem=problem)
-    return enter(visit, user, "/", f"Welcome, {user.name}. The console is yours.")
+    return enter(visit, user, "/", f"Welcome, {user.name}. Your console is ready.")
 
 
 def _expect(visit: Visit) -> None:
@@ -61,6 +61,6 @@ def _expect(visit: Visit) -> None:
     with visit.database.reading() as session:
         if not right or users.any_user(session):
             raise HTTPException(
-                404, "This set-up link is wrong or has been used. The command “ivota cloud” "
-                "prints a good one when it starts, as long as there is no user.",
+                404, "This setup link is invalid or was already used. “ivota cloud” prints a "
+                "valid link when it starts, as long as no user exists.",
             )  # fmt: skip

@@ -93,10 +93,10 @@ def reason(device: Device, now: float) -> str:
     if assignment.state in fleet_queries.FAILING:
         words = wait_reason.why_failed(assignment)
         if assignment.state == assignment_rules.RETRY and assignment.next_push_at:
-            words += f"; next try {ago(assignment.next_push_at, now)}"
+            words += f"; next retry {ago(assignment.next_push_at, now)}"
         return words
     if fleet_queries.is_stalled(assignment, now):
-        return f"nothing heard of it for {span_words(now - assignment.updated_at)}"
+        return f"no report for {span_words(now - assignment.updated_at)}"
     if assignment.state == assignment_rules.DONE and assignment.left_target:
         return f"done, but now it reports {device.version}"
     return ""
@@ -148,7 +148,7 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
         .limit(NAMED)
     )
     found = session.execute(named).tuples().all()
-    reason = "in mid-update, but nothing was heard for a while"
+    reason = "no reports during the update"
     if row.state in fleet_queries.FAILING and found:
         reason = wait_reason.why_failed(found[0][0])
     return {

@@ -42,9 +42,9 @@ class Wanted:
 
 
 SORTS = {
-    ATTENTION: "what needs a look",
+    ATTENTION: "needs attention",
     "name": "name",
-    "seen": "silent the longest",
+    "seen": "last seen, oldest first",
 }
 
 

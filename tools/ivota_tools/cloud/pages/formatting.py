@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 CODES = {
     0: "no error",
-    -1: "the download took too long or the link kept breaking",
-    -2: "the firmware was not found on the server",
-    -3: "the download's address had expired",
-    -4: "what arrived is not what was pushed (size or MD5)",
-    -5: "the board could not use it, or its trial failed and it went back",
+    -1: "the download timed out or the connection kept breaking",
+    -2: "the server did not find the firmware",
+    -3: "the download URL had expired",
+    -4: "the download is corrupt (wrong size or MD5)",
+    -5: "the board could not install it, or its trial failed and the board rolled back",
 }
 
 KINDS = {"bundle": "application", "esp32-image": "ESP32 image"}
@@ -29,7 +29,7 @@ def code(number: int | None) -> str:
     """A result code in words."""
     if number is None:
         return "no reason given"
-    return CODES.get(number, f"a reason that only the device knows ({number})")
+    return CODES.get(number, f"an unknown result code ({number})")
 
 
 def span(seconds: float) -> str:
@@ -145,12 +145,45 @@ def breakable(text: str) -> Markup:
     return shown
 
 
+_FIELDS = {
+    "active_most": "maximum downloads at a time",
+    "count": "stages",
+    "percent": "stages",
+    "soak_s": "wait before the next stage",
+    "start_at": "start",
+    "starts_per_min": "maximum new downloads per minute",
+    "stop_least": "minimum finished devices",
+    "timeout_s": "timeout",
+}
+_BOUNDS = {
+    "greater_than": ("must be greater than", "gt"),
+    "greater_than_equal": ("must be at least", "ge"),
+    "less_than": ("must be less than", "lt"),
+    "less_than_equal": ("must be at most", "le"),
+}
+
+
 def refusal(error: Exception) -> str:
-    """What a form says that is not taken: our own words, or the field and what is wrong there."""
-    if isinstance(error, ValidationError):
-        said = error.errors()[0]
-        return sentence(f"{said['loc'][0]}: {said['msg']}")
-    return sentence(str(error))
+    """Say in a form what is wrong with it, by the form's own names of its fields."""
+    if not isinstance(error, ValidationError):
+        return sentence(str(error))
+    problem = error.errors()[0]
+    field, context = str((*problem["loc"], "")[0]), problem.get("ctx", {})
+    text = problem["msg"]
+    if problem["type"] in _BOUNDS:
+        words, key = _BOUNDS[problem["type"]]
+        bound = context[key]
+        text = f"{words} {span(bound) if field.endswith('_s') else number(bound)}"
+    elif problem["type"] == "too_long":
+        text = f"must have at most {context['max_length']} entries"
+    elif problem["type"] == "string_too_short":
+        text = "must not be empty"
+    elif problem["type"] == "string_too_long":
+        text = f"must have at most {context['max_length']} characters"
+    elif "error" in context:
+        text = str(context["error"])  # one of our own validators
+    label = _FIELDS.get(field, field)
+    return sentence(f"{label}: {text}" if label else text)
 
 
 def sentence(text: str) -> str:

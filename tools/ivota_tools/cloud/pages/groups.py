@@ -69,7 +69,7 @@ def put(visit: Visit) -> Response:
     try:
         with visit.database.writing() as session:
             group = api_groups.put(session, GroupIn(name=name, query=query), visit.who)
-            words = f"{group.name} is kept. Campaigns that have begun do not change."
+            words = f"{group.name} was saved. Campaigns that have already started do not change."
     except (ValidationError, QueryError) as error:
         return _page(visit, name, query, refusal(error), 422)
     return visit.go(HERE, words)
@@ -79,6 +79,6 @@ def remove(visit: Visit) -> str:
     with visit.database.writing() as session:
         group = row(session, Group, visit.number("id"))
         if group is None:
-            raise UserError("that group is gone already", 404)
+            raise UserError("the group was already deleted", 404)
         api_groups.remove(session, group, visit.who)
-        return f"{group.name} is forgotten. Its devices, and campaigns that have begun, stay."
+        return f"{group.name} was deleted. Its devices and started campaigns are not affected."

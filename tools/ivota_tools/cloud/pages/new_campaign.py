@@ -45,9 +45,9 @@ def create(visit: Visit) -> Response:
         order = read({**given, "name": given["name"] or _named(visit, given["firmware"])})
         with visit.database.writing() as session:
             campaign = campaigns.create(session, order, visit.who)
-            number, words = campaign.id, f"{campaign.name} is made."
+            number, words = campaign.id, f"{campaign.name} was created."
             if campaign.state == campaign_rules.RUNNING:
-                words = f"{campaign.name} has begun."
+                words = f"{campaign.name} started."
     except ValueError as error:  # ours are all of that kind, and so is a ValidationError
         return _form(visit, given, refusal(error), 422)
     visit.setting.wake()

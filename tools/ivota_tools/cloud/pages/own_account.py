@@ -45,21 +45,23 @@ def change_password(visit: Visit) -> str:
     assert visit.signed
     password = visit.form.get("password", "")
     if password != visit.form.get("again", ""):
-        raise UserError("the two new passwords are not the same")
+        raise UserError("the new passwords do not match")
     with visit.database.writing() as session:
         # Counted as a sign-in would be: a browser left open is no place to guess at leisure.
         if sign_in_throttle.attempt(session, visit.who, _here(visit), time.time()):
-            raise UserError("too many tries with a wrong password: wait some minutes", 429)
+            raise UserError(
+                "too many attempts with a wrong password: try again in a few minutes", 429
+            )
     with visit.database.reading() as session:
         user = users.by_password(session, visit.who, visit.form.get("old", ""))
     if user is None:
-        raise UserError("the old password is wrong")
+        raise UserError("the current password is wrong")
     with visit.database.writing() as session:
         sign_in_throttle.forget(session, visit.who, _here(visit))
     with visit.database.writing() as session:
         user = session.merge(user)
         users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
-    return "Your password is changed. Other browsers are signed out."
+    return "Your password was changed. You are signed out of all other browsers."
 
 
 def _here(visit: Visit) -> str:
@@ -73,8 +75,8 @@ def end_sign_in(visit: Visit) -> str:
     with visit.database.writing() as session:
         user = session.merge(visit.signed.sign_in.user, load=False)
         if not users.sign_out(session, user, visit.number("id")):
-            raise UserError("that browser is signed out already", 404)
-    return "That browser is signed out."
+            raise UserError("that browser is already signed out", 404)
+    return "The browser was signed out."
 
 
 def browser(agent: str) -> str:

@@ -56,7 +56,7 @@ def asset(name: str) -> str:
 async def static(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _ASSETS:  # a name, never a path
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, "This file does not exist.")
     data, digest = _ASSETS[name]
     kept = request.url.query == digest
     headers = {"Cache-Control": "public, max-age=31536000, immutable" if kept else "no-cache"}

@@ -70,15 +70,15 @@ def route(
         known = visit.known_word(visit.said("name", 256))
         limiter = setting.hashing_known if known else setting.hashing
         if limiter.statistics().tasks_waiting >= HASHES_WAITING:
-            raise HTTPException(503, "Too many sign in at once. Try again in a minute.")
+            raise HTTPException(503, "Too many people are signing in. Try again in a minute.")
         return await to_thread.run_sync(answer, request, form, limiter=limiter)
 
     def answer(request: Request, form: dict[str, str]) -> Response:
         visit = entered(setting, request, needed, form)
         if method == "POST" and not _ours(visit):
             raise HTTPException(
-                403, "This form was too old, or not from this page. Load it again, then try once "
-                "more."
+                403, "This form has expired or came from another site. Reload the page and try "
+                "again."
             )  # fmt: skip
         return handler(visit)
 
@@ -92,8 +92,8 @@ def entered(
     if not (request.url.scheme == "https" or setting.plain or authorization.is_local(request)):
         raise HTTPException(
             403,
-            "Without TLS the console's pages are for the machine that it runs on, at 127.0.0.1. "
-            "Put a proxy with a certificate before it, or start it with --plain-console.",
+            "Without TLS the console is available only on its own machine, at 127.0.0.1. "
+            "Put a proxy with a certificate in front of it, or start it with --plain-console.",
         )
     signed = authorization.signed_in(request, setting.database)
     visit = Visit(setting, request, signed, form)
@@ -110,7 +110,8 @@ def entered(
     elif needed is not None and not signed.may(needed):
         raise HTTPException(
             403,
-            f"{signed.name} is {signed.role} here; this needs {needed}. An admin can change that.",
+            f"This page requires the role {needed}; {signed.name} has the role {signed.role}. "
+            "An admin can change your role.",
         )
     return visit
 
@@ -138,11 +139,11 @@ async def _form(request: Request) -> dict[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_MOST:
-            raise HTTPException(413, "That is more than any form of this console sends.")
+            raise HTTPException(413, "The form is too large.")
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=200))
     except ValueError:
-        raise HTTPException(400, "That is not a form of this console.") from None
+        raise HTTPException(400, "The form is not valid.") from None
 
 
 def acting(url: str, act: Callable[[Visit], str]) -> Handler:

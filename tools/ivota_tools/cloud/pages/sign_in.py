@@ -15,7 +15,7 @@ from .formatting import span
 from .request_context import Setting, Visit
 from .routing import route, safe_next
 
-WRONG = "The name or the password is wrong."
+WRONG = "Wrong name or password."
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -49,7 +49,7 @@ def sign_in(visit: Visit) -> Response:
     with visit.database.writing() as session:
         wait_s = sign_in_throttle.attempt(session, name, where, time.time(), bool(known))
     if wait_s:
-        answer = again(f"Too many tries. The next one is possible in {span(wait_s)}.", 429)
+        answer = again(f"Too many attempts. Try again in {span(wait_s)}.", 429)
         answer.headers["Retry-After"] = f"{wait_s:.0f}"
         return answer
     with visit.database.reading() as session:

@@ -133,7 +133,7 @@ class _Telling:
         if report.version != self._version:
             arrived = report.version == self.story.attempt.firmware.version
             self._add(
-                report.at, f"says that it runs {report.version}", "good" if arrived else "calm"
+                report.at, f"reported version {report.version}", "good" if arrived else "calm"
             )
         self._version = report.version
 
@@ -141,13 +141,13 @@ class _Telling:
         if report.state == "downloading":
             self._on_piece(report.at, report.percent or 0)
         elif report.state == "burning":
-            text = "has the whole file, its MD5 is right; installs it"
+            text = "download complete, MD5 verified; installing"
             self._add(report.at, text, "info")
             self._downloading, self._installed = False, True
         elif report.state == "done":
             # A device may say it twice, with its version in between.
             if not any(event.text.startswith("done") for event in self.story.events[-2:]):
-                self._add(report.at, "done: the trial is over, it stays", "good")
+                self._add(report.at, "done: trial passed, update confirmed", "good")
             self._downloading = False
         elif report.state == "fail":
             self._on_fail(report)
@@ -156,9 +156,9 @@ class _Telling:
         last = self.story.events[-1] if self.story.events else None
         if self._downloading and self._broken and percent:
             self.story.resumes += 1
-            self._add(at, f"went on with the download at {percent} %", "info", percent=percent)
+            self._add(at, f"resumed the download at {percent} %", "info", percent=percent)
         elif last is None or not self._downloading or percent < self._percent:
-            text = "began the download" + (f" at {percent} %" if percent else "")
+            text = "started the download" + (f" at {percent} %" if percent else "")
             self._add(at, text, "info", percent=percent)
         else:
             last.until, last.percent = at, percent
@@ -171,7 +171,7 @@ class _Telling:
         text = f"failed: {formatting.code(report.result_code)}"
         if self._installed and report.result_code == -5:
             self.story.rolled_back = True
-            text = "the trial failed; it went back to what it ran before"
+            text = "trial failed: rolled back to the previous version"
         detail = f"{report.result_code} {report.result_msg or ''}".strip()
         self._add(report.at, text, "bad", detail=detail)
         self._broken, self._installed = self._downloading, False

@@ -64,13 +64,13 @@ def add_user(visit: Visit) -> str:
     with visit.database.writing() as session:
         user = users.create(session, visit.said("name", 256), visit.form.get("password", ""),
                             visit.said("role", 16), time.time(), visit.who)  # fmt: skip
-        return f"{user.name} may sign in, as {user.role}."
+        return f"{user.name} can now sign in with the role {user.role}."
 
 
 def _user(session: Session, number: int) -> User:
     found = row(session, User, number)
     if found is None:
-        raise HTTPException(404, "There is no such user.")
+        raise HTTPException(404, "This user does not exist.")
     return found
 
 
@@ -78,7 +78,7 @@ def change_role(visit: Visit) -> str:
     with visit.database.writing() as session:
         user = _user(session, visit.number("id"))
         users.set_role(session, user, visit.said("role", 16), visit.who)
-        return f"{user.name} is {user.role} now: {roles.MEANS[user.role]}."
+        return f"{user.name} now has the role {user.role}: {roles.MEANS[user.role]}."
 
 
 def reset_password(visit: Visit) -> str:
@@ -92,7 +92,7 @@ def remove_user(visit: Visit) -> str:
     with visit.database.writing() as session:
         user = _user(session, visit.number("id"))
         users.remove(session, user, visit.who)
-        return f"{user.name} is removed and signed out."
+        return f"{user.name} was removed and signed out."
 
 
 def add_token(visit: Visit) -> Response:
@@ -110,6 +110,6 @@ def remove_token(visit: Visit) -> str:
     with visit.database.writing() as session:
         token = row(session, Token, visit.number("id"))
         if token is None:
-            raise UserError("that token is gone already", 404)
+            raise UserError("the token was already removed", 404)
         tokens.remove_token(session, token, visit.who)
-        return f"The token {token.name} is removed: nothing is answered to it any more."
+        return f"The token {token.name} was removed and no longer works."

@@ -1,4 +1,4 @@
-// Keeps pages up to date, without moving anything under somebody's pointer; asks twice; copies.
+// Updates pages live without moving what is under the pointer, asks for confirmation, and copies.
 "use strict";
 
 const LEAST_MS = 1000; // between two fetches of the page
@@ -31,7 +31,7 @@ function listen() {
   source.addEventListener("change", () => { hear(); refresh(); });
   source.addEventListener("quiet", hear);
   source.addEventListener("over", () => location.reload());
-  source.addEventListener("error", () => tell("link lost", true));
+  source.addEventListener("error", () => tell("offline", true));
 }
 
 function hear() {
@@ -48,7 +48,7 @@ function hush() {
 function listenAgain() {
   if (!source) return;
   if (source.readyState !== EventSource.CLOSED && Date.now() - heard < SILENT_MS) return;
-  tell("link lost", true);
+  tell("offline", true);
   hush();
   listen();
   refresh(); // who was signed out meanwhile is led to the sign-in
@@ -70,7 +70,7 @@ async function refresh() {
     put(new DOMParser().parseFromString(await answer.text(), "text/html"));
     if (source && source.readyState === EventSource.OPEN) tell("live", false);
   } catch {
-    tell("link lost", true);
+    tell("offline", true);
   } finally {
     fetching = false;
   }

@@ -1,4 +1,4 @@
-// The field on the page Firmware that takes a file: dropped or chosen, with a bar while it goes.
+// Uploads a file that was dropped or chosen on the Firmware page, and shows the progress.
 "use strict";
 
 function bytes(count) {
@@ -31,7 +31,7 @@ function uploads(form) {
     if (!chosen) return;
     say("");
     if (chosen.size > Number(form.dataset.most)) {
-      say(`${chosen.name} has ${bytes(chosen.size)}; ${bytes(Number(form.dataset.most))} is the most.`);
+      say(`${chosen.name} (${bytes(chosen.size)}) exceeds the limit of ${bytes(Number(form.dataset.most))}.`);
       return;
     }
     file = chosen;
@@ -70,7 +70,7 @@ function uploads(form) {
       const percent = Math.floor((100 * event.loaded) / event.total);
       bar.querySelector("progress").value = percent;
       bar.querySelector("[data-percent]").textContent =
-        percent < 100 ? `${percent} %` : "being checked";
+        percent < 100 ? `${percent} %` : "verifying";
     });
     request.addEventListener("load", () => {
       let answer = {};
@@ -79,9 +79,9 @@ function uploads(form) {
         location.assign(`/firmware/${answer.firmware.id}`);
         return;
       }
-      failed(answer.detail || `The upload was answered with ${request.status}.`);
+      failed(answer.detail || `The upload failed with HTTP status ${request.status}.`);
     });
-    request.addEventListener("error", () => failed("The link was lost. Nothing was stored; try again."));
+    request.addEventListener("error", () => failed("The connection was lost and nothing was stored. Try again."));
     say("");
     bar.hidden = false;
     button.disabled = true;
