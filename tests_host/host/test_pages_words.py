@@ -60,5 +60,5 @@ def test_times_sizes_and_shares_as_people_say_them():
     ]  # fmt: skip
     assert formatting.ago(None) == "never" and formatting.ago(100, 90) == "in 10 s"
     assert formatting.detail('{"size": 2000, "tags": [], "everywhere": true}') == (
-        "size 2.0 kB; tags none; everywhere"
+        "size: 2.0 kB; tags: none; everywhere"
     )

@@ -196,7 +196,9 @@ def upload(page, folder, version, app=None, pad_to=None):
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("heading", name=f"thermometer {version}")).to_be_visible()
     expect(page.get_by_text("app.mpy")).to_be_visible()
-    expect(page.get_by_text("none: boards that require signatures reject it")).to_be_visible()
+    expect(
+        page.get_by_text("none; boards that require signatures reject this file")
+    ).to_be_visible()
 
 
 def finished_campaign(page):
@@ -205,7 +207,7 @@ def finished_campaign(page):
     page.get_by_label("Devices", exact=False).first.fill("product:P")
     page.get_by_role("button", name="Preview devices").click()
     expect(page.locator("#query-help")).to_contain_text("1 device: P/kitchen")
-    page.get_by_label("Wait before the next stage").fill("0")
+    page.get_by_label("Additional wait before the next stage").fill("0")
     page.get_by_role("button", name="Create campaign").click()
     expect(page.get_by_role("heading", name="thermometer 0.2")).to_be_visible()
     expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=WAIT_MS)
@@ -225,7 +227,9 @@ def failing(page, folder):
     expect(page.locator("[data-part=look]")).to_contain_text("1 device")
     row.get_by_role("link").first.click()
     expect(page.get_by_text("rolled back", exact=True)).to_be_visible()
-    expect(page.get_by_text("trial failed: rolled back to the previous version").first).to_be_visible()
+    expect(
+        page.get_by_text("trial failed: rolled back to the previous version").first
+    ).to_be_visible()
     expect(page.get_by_text("Failed permanently")).to_be_visible()
 
 
@@ -315,7 +319,9 @@ def test_by_keyboard_alone(browser, shown, signed_in):
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
         page.keyboard.press("Enter")
-        expect(page.get_by_role("status").filter(has_text="Retrying the update of")).to_be_visible()
+        expect(
+            page.get_by_role("status").filter(has_text="Retrying the update of")
+        ).to_be_visible()
 
 
 def tab_to(page, kind, text=""):
@@ -415,7 +421,9 @@ def test_a_wrong_file_and_a_lost_upload_are_said(signed_in, shown, tmp_path):
         ).to_be_visible()
         page.route("**/api/v1/firmware*", lambda route: route.abort())
         page.get_by_role("button", name="Upload").click()
-        expect(page.get_by_role("alert").filter(has_text="The connection was lost")).to_be_visible()
+        expect(
+            page.get_by_role("alert").filter(has_text="The connection was lost")
+        ).to_be_visible()
 
 
 def test_a_dropped_file_has_a_bar_and_its_long_version_a_warning(browser, tmp_path):

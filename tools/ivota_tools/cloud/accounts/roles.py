@@ -7,8 +7,8 @@ ROLES = (VIEWER, OPERATOR, ADMIN)
 
 MEANS = {
     VIEWER: "can view everything",
-    OPERATOR: "can view everything and update devices",
-    ADMIN: "can do everything, including managing users and tokens",
+    OPERATOR: "can view and update devices",
+    ADMIN: "can manage devices, users and tokens",
 }
 
 

@@ -40,7 +40,7 @@ def read(given: dict[str, str]) -> CampaignIn:
         query=terms(given["query"]),
         stages=_stages(given["stages"]),
         success_share=_share(given["success"], "success threshold") or 0.0,
-        soak_s=_span(given["soak"], "wait before the next stage") or 0.0,
+        soak_s=_span(given["soak"], "additional wait") or 0.0,
         stop_share=_share(given["stop"], "stop threshold"),
         stop_least=_whole(given["least"], "minimum finished devices") or 1,
         timeout_s=_span(given["timeout"], "timeout"),

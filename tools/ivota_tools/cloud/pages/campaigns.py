@@ -163,9 +163,10 @@ def waits(campaign: Campaign, tallies: list[campaign_rules.Tally], now: float) -
     if campaign.stage_good_at is not None:
         left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
         return f"Stage {campaign.stage + 1} succeeded; the next stage starts in {span(left)}."
+    devices = counted(reached.counted, "device")
     return (
-        f"Stage {campaign.stage + 1}: {reached.good:,} of {reached.counted:,} are done; the next "
-        f"stage starts at {100 * campaign.success_share:g} %."
+        f"Stage {campaign.stage + 1}: {reached.good:,} of {devices} are done; the next stage "
+        f"starts at {100 * campaign.success_share:g} %."
     )
 
 

@@ -133,7 +133,7 @@ def detail(text: str) -> str:
             value = size(value)
         elif key == "sha256":
             value = f"{value}"[:12] + "…"
-        parts.append(key if value is True else f"{key} {value}")
+        parts.append(key if value is True else f"{key}: {value}")
     return "; ".join(parts)
 
 
@@ -149,7 +149,7 @@ _FIELDS = {
     "active_most": "maximum downloads at a time",
     "count": "stages",
     "percent": "stages",
-    "soak_s": "wait before the next stage",
+    "soak_s": "additional wait",
     "start_at": "start",
     "starts_per_min": "maximum new downloads per minute",
     "stop_least": "minimum finished devices",

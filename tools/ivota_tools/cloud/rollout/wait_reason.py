@@ -46,7 +46,7 @@ def why(session: Session, device: Device, now: float) -> str:
             pushes = "no pushes until you resume it"
         return f"campaign {campaign.name!r} is {campaign.state}{reason}: {pushes}"
     if device.last_seen is None:
-        return "waiting for the first report of the device; the update is pushed after it"
+        return "waiting for the device's first report before pushing the update"
     silent = now - device.last_seen
     quiet = f"; last seen {_span(silent)} ago" if silent > SILENT_S else ""
     if state == assignment_rules.RETRY:
@@ -59,13 +59,14 @@ def why(session: Session, device: Device, now: float) -> str:
         if push_sender.places(session, campaign, now) == 0:
             return f"waiting: campaign {campaign.name!r} has reached its download limit"
     if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
-        return f"{state}, {assignment.percent or 0} %{quiet}"
+        doing = "installing" if state == assignment_rules.BURNING else state
+        return f"{doing}, {assignment.percent or 0} %{quiet}"
     if state == assignment_rules.PUSHED:
         # With a code they are the words of a failure before.
         notice = assignment.result_msg if assignment.result_code is None else None
         said = f": {notice}" if notice else ""
         return f"pushed {_times(assignment.pushes)}; the download has not started{said}{quiet}"
-    return f"waiting for the next report of the device to push the update{quiet}"
+    return f"waiting for the device's next report before pushing the update{quiet}"
 
 
 def _waits_for_stage(session: Session, device: Device) -> str | None:
@@ -115,7 +116,9 @@ def why_failed(assignment: Assignment) -> str:
         -5: "the board could not install it",
     }
     code, said = assignment.result_code, assignment.result_msg or ""
-    meaning = meanings.get(code or 0, f"code {code}")
+    if code is None:
+        return said or "no reason reported"
+    meaning = meanings.get(code, f"result code {code}")
     if code == -5 and said:
         return said  # what the application or the installer said leaves nothing to explain
     return f"{meaning}: {said}" if said else meaning
