@@ -315,7 +315,7 @@ def test_by_keyboard_alone(browser, shown, signed_in):
         page.locator("table.devices a").first.focus()
         page.keyboard.press("Enter")
         page.wait_for_url("**/devices/*")
-        tab_to(page, "", "Try again")
+        tab_to(page, "", "Retry")
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
         page.keyboard.press("Enter")

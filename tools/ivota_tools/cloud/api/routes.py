@@ -32,7 +32,7 @@ CHECK_S = 10.0  # between two looks at whether a watcher may still ask
 PAGE_MOST = 10_000
 ID_MOST = 2**31 - 1
 REVISION_MOST = 2**62
-STILL_TO_COME = ", and --new gives a target to one that is still to come"
+STILL_TO_COME = ", or use --new to set the target of a future device"
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 408, 409, 413, 422)
