@@ -383,7 +383,7 @@ def test_a_database_belongs_to_one_data_folder(tmp_path):
 
 @pytest.mark.parametrize("token", ["1234", "a" * 64, "secretsecretsecretsecret", "0" * 32])
 def test_a_token_that_can_be_guessed_is_refused(tmp_path, token):
-    with pytest.raises(CloudError, match="easy to guess"):
+    with pytest.raises(CloudError, match="guessed"):
         Cloud(tmp_path, token=token)
 
 
@@ -395,7 +395,7 @@ def test_a_token_is_called_as_no_user_is(tmp_path):
                 with pytest.raises(ApiError, match="choose another"):
                     api.create_token(name, "admin")
             api.create_token("bert", "admin")
-            with pytest.raises(ApiError, match="a token named"):
+            with pytest.raises(ApiError, match="there is a token"):
                 api.create_user("bert", "correct horse battery", "viewer")
 
 

@@ -234,7 +234,7 @@ def test_a_rule_holds_both_ways(cloud, api, firmware, way, rule):
         session.get_one(models.Campaign, campaign["id"]).state = "paused"
     tags = [f"t{n}" for n in range(101)] if rule == "too many tags" else ["x" * 65]
     words = {
-        "patch as target": "is a delta: push",
+        "patch as target": "patch",
         "pending": "accept it first",
         "too many tags": "100",
         "long tag": "64",

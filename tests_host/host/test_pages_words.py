@@ -1,4 +1,4 @@
-"""What pages say in words: a device's life line, times, sizes, shares."""
+"""The texts of pages: a device's update history, times, sizes, shares."""
 
 from ivota_tools.cloud.pages import formatting
 from ivota_tools.cloud.pages.update_history import tell

@@ -59,7 +59,7 @@ class Probe:
         # Who asks later does not wait as long: a write that hangs is told at once.
         if not self._done.wait(left_s):
             silent = time.monotonic() - self._began
-            return f"the database has accepted no writes for {max(silent, WAIT_S):.0f} s"
+            return f"the database has taken no write for {max(silent, WAIT_S):.0f} s"
         return self._problem
 
     def _write(self) -> None:
@@ -70,7 +70,7 @@ class Probe:
         except SQLAlchemyError as error:
             problem = database_problem(error)
         except Exception as error:  # closed meanwhile
-            problem = f"the database is not available: {error}"
+            problem = f"the database cannot be used: {error}"
         with self._lock:
             self._problem, self._ended, self._running = problem, time.monotonic(), False
         self._done.set()
@@ -78,13 +78,13 @@ class Probe:
 
 def database_problem(error: SQLAlchemyError) -> str:
     said = " ".join(str(getattr(error, "orig", None) or error).split())
-    return f"the database rejects reports: {said}"
+    return f"the database takes no reports: {said}"
 
 
 def no_database(error: SQLAlchemyError) -> str:
     """The same, for one request."""
     said = " ".join(str(getattr(error, "orig", None) or error).split())
-    return f"the database is not available: {said}"
+    return f"the database cannot be used now: {said}"
 
 
 def routes(check: Checks) -> APIRouter:

@@ -1,4 +1,4 @@
-"""Life lines for the fleet that is made up: what a device reported in one attempt, and when."""
+"""Update histories for the made-up fleet: what a device reported in one attempt, and when."""
 
 from __future__ import annotations
 

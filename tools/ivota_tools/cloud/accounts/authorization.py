@@ -79,8 +79,8 @@ def guard(
             if not allows(found.role, role):
                 raise HTTPException(
                     403,
-                    f"the token {found.name!r} has the role {found.role}, but this request "
-                    f"requires {role}: ask an admin for a token",
+                    f"the token {found.name!r} is for {found.role}, this needs {role}: an admin "
+                    "gives you one",
                 )
             return found.name
         if not given and (signed := signed_in(request, database)):
@@ -125,12 +125,10 @@ def same_site(request: Request) -> bool:
 
 def _by_browser(request: Request, signed: Signed, role: str) -> str:
     if not signed.may(role):
-        raise HTTPException(
-            403, f"{signed.name} has the role {signed.role}, but this request requires {role}"
-        )
+        raise HTTPException(403, f"{signed.name} is {signed.role}, this needs {role}")
     if not _only_reads(request):
         if not from_our_page(request, signed, request.headers.get("x-csrf-token", "")):
-            raise HTTPException(403, "X-CSRF-Token is missing or wrong: reload the page")
+            raise HTTPException(403, "X-CSRF-Token is missing or wrong: load the page again")
     return signed.name
 
 
@@ -154,8 +152,8 @@ def _only_local(request: Request) -> None:
     if not is_local(request):
         raise HTTPException(
             403,
-            "without a token the API accepts requests only from this machine, at 127.0.0.1: "
-            "start the cloud with --token (or IVOTA_TOKEN) to use it from elsewhere",
+            "without a token the API answers this machine only, at 127.0.0.1: start the cloud "
+            "with --token (or IVOTA_TOKEN) to use it from elsewhere",
         )
 
 
@@ -168,19 +166,17 @@ def check_exposure(
     if host in ("0.0.0.0", "::"):
         if public_url is None:
             raise CloudError(
-                f"--host {host} listens on all addresses: specify the address that devices use to "
-                "reach this machine with --public-url http://ADDRESS:PORT"
+                f"--host {host} listens everywhere; say under which address devices reach this "
+                "machine: --public-url http://ADDRESS:PORT"
             )
     elif token is None:
         raise CloudError(
-            f"the API requires a token when it listens only on {host}: add --token, or listen on "
+            f"on {host} alone nobody may use the API without a token: add --token, or listen on "
             f"--host 0.0.0.0 with --public-url http://{host}:PORT"
         )
     if not own_broker:
         return []
-    return [
-        f"anyone who can reach {host} can use the MQTT broker: use it only in trusted networks"
-    ]
+    return [f"whoever reaches {host} may use the MQTT broker: for networks that you trust"]
 
 
 def _netloc(url: str) -> str:

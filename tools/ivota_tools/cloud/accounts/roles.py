@@ -6,9 +6,9 @@ VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 ROLES = (VIEWER, OPERATOR, ADMIN)
 
 MEANS = {
-    VIEWER: "can view everything",
-    OPERATOR: "can view and update devices",
-    ADMIN: "can manage devices, users and tokens",
+    VIEWER: "may look",
+    OPERATOR: "may look and change what devices run",
+    ADMIN: "may do everything, also let others in",
 }
 
 

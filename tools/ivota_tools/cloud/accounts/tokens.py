@@ -39,29 +39,29 @@ def local_token(folder: Path) -> str:
     os.unlink(name)
     word = path.read_text().strip()
     if len(word) < 32:
-        raise CloudError(f"{path} does not contain a token: delete the file to create a new token")
+        raise CloudError(f"{path} holds no token: delete it, then another is made")
     return word
 
 
 def create_token(session: Session, name: str, role: str, who: str) -> tuple[Token, str]:
     """With the word itself, which is kept nowhere. Raises UserError."""
     if not (0 < len(name) <= NAME_MOST and name.isprintable()):
-        raise UserError(f"a token name must have 1 to {NAME_MOST} printable characters")
+        raise UserError(f"a token's name has 1 to {NAME_MOST} characters")
     if name.lower() in users.RESERVED or users.is_user(session, name):
         raise UserError(
-            f"{name!r} is a user name or is reserved for the audit log: choose another name", 409
+            f"{name!r} is the name of a user, or the audit log's own: choose another", 409
         )
     if role not in ROLES:
-        raise UserError(f"the role must be one of {', '.join(ROLES)}")
+        raise UserError(f"a role is one of {', '.join(ROLES)}")
     if session.scalar(select(Token.id).where(Token.name == name)) is not None:
         raise UserError(
-            f"the token {name!r} already exists: choose another name or remove that token", 409
+            f"there is a token {name!r} already: choose another name, or remove that one", 409
         )
     locked = users.any_user(session) or session.scalar(select(Token.id).limit(1)) is not None
     if role != ADMIN and not locked:
         raise UserError(
-            "the first token must be an admin token (--role admin): from then on every request "
-            "needs a token, and only an admin can create more",
+            "the first token must be an admin's (--role admin): from then on nothing is answered "
+            "without one, and only an admin lets others in",
             409,
         )
     word = new_token()
@@ -77,14 +77,14 @@ def check_token(word: str) -> None:
     if not word.strip():
         # A request without a token carries this very word: everybody would be its owner.
         raise CloudError(
-            "the token is empty, so anyone could use it: specify a token or omit --token"
+            "the token is empty, so anybody would have it: say one, or leave --token out"
         )
     kinds = ((r"[0-9]", 10), (r"[0-9a-fA-F]", 16), (r"[a-z0-9]", 36), (r"[ -~]", 64))
     signs = next((size for kind, size in kinds if re.fullmatch(f"(?:{kind})*", word)), 0)
     if not signs or len(set(word)) < DIFFERENT_LEAST or len(word) * math.log2(signs) < BITS_LEAST:
         raise CloudError(
-            f"the token is too easy to guess: use {BITS_LEAST} random bits, as from "
-            "`openssl rand -hex 16`"
+            f"the token can be guessed: it needs {BITS_LEAST} random bits, as "
+            "`openssl rand -hex 16` makes them"
         )
 
 

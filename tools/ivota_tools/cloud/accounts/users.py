@@ -48,17 +48,15 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
     name = tidy(name)
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"a user name must have 1 to {USER_MOST} characters (a-z, 0-9 and . _ @ -) and start "
-            "with a letter or digit"
+            f"a user's name has 1 to {USER_MOST} of a-z, 0-9 and . _ @ -, and begins with a "
+            "letter or digit"
         )
     if name in RESERVED:
-        raise UserError(f"the name {name!r} is reserved for the audit log")
+        raise UserError(f"the name {name!r} is the audit log's own")
     if session.scalar(select(User.id).where(User.name == name)) is not None:
-        raise UserError(f"the user {name!r} already exists: choose another name", 409)
+        raise UserError(f"there is a user {name!r} already: choose another name", 409)
     if session.scalar(select(Token.id).where(func.lower(Token.name) == name)) is not None:
-        raise UserError(
-            f"a token named {name!r} exists: choose another name or remove that token", 409
-        )
+        raise UserError(f"there is a token {name!r}: choose another name, or remove that one", 409)
     _check_role(role)
     user = User(name=name, role=role, password=hashed(name, password), created_at=now)
     session.add(user)
@@ -115,11 +113,11 @@ def by_password(session: Session, name: str, password: str) -> User | None:
 def hashed(name: str, password: str) -> str:
     """Raises UserError where the password is too weak."""
     if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
-        raise UserError(f"a password must have {PASSWORD_LEAST} to {PASSWORD_MOST} characters")
+        raise UserError(f"a password has {PASSWORD_LEAST} to {PASSWORD_MOST} characters")
     if name in password.lower() and len(password) < len(name) + PASSWORD_LEAST // 2:
-        raise UserError("the password is too similar to the user name")
+        raise UserError("the password is little more than the user's name")
     if len(set(password)) < 4:
-        raise UserError("the password is too simple: use at least 4 different characters")
+        raise UserError("the password is too simple: it has fewer than 4 different characters")
     with _ROOM:
         return _HASHER.hash(password)
 
@@ -186,10 +184,10 @@ def _over(now: float):  # type: ignore[no-untyped-def]
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        raise UserError(f"the role must be one of {', '.join(ROLES)}, not {role!r}")
+        raise UserError(f"a role is one of {', '.join(ROLES)}, not {role!r}")
 
 
 def _keep_an_admin(session: Session, user: User) -> None:
     others = select(func.count()).where(User.role == ADMIN, User.id != user.id)
     if user.role == ADMIN and not session.scalar(others):
-        raise UserError(f"{user.name} is the last admin: add another admin first", 409)
+        raise UserError(f"{user.name} is the last admin: make another one first", 409)

@@ -42,9 +42,9 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     @router.post("/campaigns", status_code=201)
     def post_campaign(given: fleet.CampaignIn, who: str = Depends(may)) -> fleet.CampaignOut:
         if (given.version is None) == (given.firmware_id is None):
-            raise HTTPException(422, "specify the firmware by either version or firmware_id")
+            raise HTTPException(422, "name the firmware by version or by firmware_id")
         if (given.group is None) == (given.query is None):
-            raise HTTPException(422, "specify the devices by either group or query")
+            raise HTTPException(422, "name the devices by group or by query: one of them")
         with database.writing() as session:
             answer = campaign_out(session, create(session, given, who))
         wake()
@@ -129,9 +129,7 @@ def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
     if given.group is not None:
         group = session.scalar(select(Group).where(Group.name == given.group))
         if group is None:
-            raise HTTPException(
-                404, f"there is no group {given.group!r}: list the groups with `ivota group list`"
-            )
+            raise HTTPException(404, f"there is no group {given.group!r}: `ivota group list`")
         text = group.query
     device_query.parse(text or "")
     same = {name: getattr(given, name) for name in _SAME}
@@ -175,8 +173,6 @@ def _campaign(session: Session, campaign_id: int) -> Campaign:
     campaign = session.get(Campaign, campaign_id)
     if campaign is None:
         raise HTTPException(
-            404,
-            f"there is no campaign with the id {campaign_id}: list the campaigns with "
-            "`ivota campaign list`",
+            404, f"there is no campaign with the id {campaign_id}: `ivota campaign list`"
         )
     return campaign

@@ -16,13 +16,13 @@ YEAR_S = 366 * 86400
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("must not contain control characters")
+        raise ValueError("has control characters")
     return text
 
 
 def _finite(number: float) -> float:
     if not math.isfinite(number):
-        raise ValueError("must be a finite number")
+        raise ValueError("is no number")
     return number
 
 
@@ -81,7 +81,7 @@ class StageIn(_In):
     @model_validator(mode="after")
     def _one(self) -> StageIn:
         if (self.count is None) == (self.percent is None):
-            raise ValueError("a stage must have either a count or a percent")
+            raise ValueError("a stage has a count or a percent")
         return self
 
 

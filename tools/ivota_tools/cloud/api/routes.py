@@ -32,7 +32,7 @@ CHECK_S = 10.0  # between two looks at whether a watcher may still ask
 PAGE_MOST = 10_000
 ID_MOST = 2**31 - 1
 REVISION_MOST = 2**62
-STILL_TO_COME = ", or use --new to set the target of a future device"
+STILL_TO_COME = ", and --new gives a target to one that is still to come"
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 408, 409, 413, 422)
@@ -135,7 +135,7 @@ def routes(
                 async for chunk in request.stream():
                     upload.write(chunk)
             except ClientDisconnect:
-                raise HTTPException(400, "the upload was interrupted") from None
+                raise HTTPException(400, "the upload was cut off") from None
             found, warnings = await run_in_threadpool(
                 firmware_store.register, database, folder, upload, version, application, who
             )
@@ -154,7 +154,7 @@ def routes(
     def post_push(order: schemas.PushIn, who: str = Depends(may)) -> schemas.PushOut:
         """Gives a device its target; also the way to try again after a failure."""
         if (order.version is None) == (order.firmware_id is None):
-            raise HTTPException(422, "specify the firmware by either version or firmware_id")
+            raise HTTPException(422, "name the firmware by version or by firmware_id")
         with database.writing() as session:
             chosen = firmware_store.find(
                 session, order.version, order.firmware_id, order.application
@@ -253,13 +253,13 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
     found = session.scalars(select(Device).where(Device.device_name == name).limit(3)).all()
     if len(found) > 1:
         names = ", ".join(each.name for each in found)
-        raise HTTPException(409, f"several devices are named {name!r}: specify one of {names}")
+        raise HTTPException(409, f"several devices are called {name!r}, name one of {names}")
     if found:
         return found[0]
     if not new:
         raise HTTPException(
             404,
-            f"no device {name!r} has reported yet: list the known devices with `ivota devices`"
+            f"no device {name!r} has reported yet; `ivota devices` lists those that have"
             + otherwise,
         )
     if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
@@ -267,9 +267,7 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
     if any(c in "+#" for c in name) or not name.isprintable():
         raise HTTPException(422, f"{name!r} cannot be part of an MQTT topic")
     if ";" in name:
-        raise HTTPException(
-            422, f"{name!r} contains a semicolon, which ends the device name in a sign-in"
-        )
+        raise HTTPException(422, f"{name!r} has a semicolon, which ends the name in a sign-in")
     if why := device_names.conflict(session, product_id, device_name):
         raise HTTPException(409, f"there can be no device {name!r}: {why}")
     device = Device(product_id=product_id, device_name=device_name)

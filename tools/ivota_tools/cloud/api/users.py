@@ -35,8 +35,8 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
             if given.role != ADMIN and not users.any_user(session):
                 raise HTTPException(
                     409,
-                    "the first user must be an admin (--role admin): from then on every request "
-                    "must sign in, and only an admin can add users",
+                    "the first user must be an admin (--role admin): from then on nothing is "
+                    "answered without signing in, and only an admin lets others in",
                 )
             user = users.create(session, given.name, given.password, given.role, time.time(), who)
             return fleet.UserOut.model_validate(user)

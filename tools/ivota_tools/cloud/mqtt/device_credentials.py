@@ -67,16 +67,16 @@ def set_secret(session: Session, device: Device, secret: str | None) -> None:
         try:
             size = len(base64.b64decode(secret, validate=True))
         except (binascii.Error, ValueError):
-            raise SecretError("the secret is not valid base64") from None
+            raise SecretError("the secret is not base64") from None
         if not SECRET_LEAST <= size <= SECRET_MOST:
             raise SecretError(
-                f"a secret must have {SECRET_LEAST} to {SECRET_MOST} bytes, this one has {size}: "
-                "create one with `openssl rand -base64 16`"
+                f"a secret has {SECRET_LEAST} to {SECRET_MOST} bytes, this one has {size}: "
+                "`openssl rand -base64 16` makes a good one"
             )
         if ";" in device.name:
             raise SecretError(
-                f"{device.name!r} contains a semicolon, so the device can never sign in: the "
-                "semicolon ends the device name in a sign-in"
+                f"{device.name!r} has a semicolon, which ends the name in a sign-in: a device of "
+                "that name can never sign in"
             )
     device.secret = secret
     device.revision = next_revision(session)

@@ -1,4 +1,4 @@
-"""One device: where it stands, what can be done, and its life line."""
+"""One device: its status, the actions on it and its update history."""
 
 from __future__ import annotations
 

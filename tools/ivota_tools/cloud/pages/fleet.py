@@ -1,4 +1,4 @@
-"""The fleet: versions over time, what is happening, what needs a look, and every device."""
+"""The fleet: versions over time, updates in progress, devices that need attention, and all."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _joined() -> Select[tuple[Device]]:
 
 
 def is_stalled(assignment: Assignment | None, now: float) -> bool:
-    """In its download, but nothing was heard of it for a while."""
+    """Whether an active update has had no report for a while."""
     return (
         assignment is not None
         and assignment.state in assignment_rules.ACTIVE

@@ -1,4 +1,4 @@
-"""A device's life line: each update, told from what was sent and what was reported."""
+"""A device's update history, derived from the pushes and the reports of each update."""
 
 from __future__ import annotations
 

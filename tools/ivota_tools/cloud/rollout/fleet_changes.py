@@ -46,11 +46,9 @@ def push(session: Session, device: Device, firmware: Firmware, who: str) -> Assi
 def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None:
     """All the tags it has from now on. Raises TagError."""
     if len(tags) > TAGS_MOST or any(not 0 < len(each) <= TAG_MOST for each in tags):
-        raise TagError(
-            f"a device can have at most {TAGS_MOST} tags of up to {TAG_MOST} characters"
-        )
+        raise TagError(f"a device has at most {TAGS_MOST} tags of {TAG_MOST} characters")
     if not all(each.isprintable() for each in tags):
-        raise TagError("a tag must not contain control characters")
+        raise TagError("a tag has no control characters")
     session.execute(delete(DeviceTag).where(DeviceTag.device_id == device.id))
     session.add_all(DeviceTag(device_id=device.id, tag=tag) for tag in sorted(tags))
     touch(session, device)
@@ -114,7 +112,7 @@ def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str
         what = f"{devices} devices are being updated to it" if devices else ""
         whose = f"campaign {campaigns[0]} has not ended" if campaigns else ""
         raise FirmwareError(
-            409, f"{firmware.version} is in use ({what or whose}): cancel the update first"
+            409, f"{firmware.version} is in use ({what or whose}): cancel that first"
         )
     for each in (*patches, firmware):
         _delete_one(session, folder, each)
@@ -150,7 +148,7 @@ def delete_campaign(session: Session, campaign: Campaign, who: str) -> None:
     unstarted = campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED)
     # A cancelled one has ended when its devices have been told so.
     if not unstarted and (campaign.state not in campaign_rules.ENDED or not campaign.ended_at):
-        raise CampaignError(f"cannot delete: the campaign is {campaign.state}; cancel it first")
+        raise CampaignError(f"the campaign is {campaign.state}: cancel it first, then delete it")
     session.execute(delete(Member).where(Member.campaign_id == campaign.id))
     session.execute(
         update(Assignment).where(Assignment.campaign_id == campaign.id).values(campaign_id=None)

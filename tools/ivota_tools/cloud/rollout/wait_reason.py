@@ -14,59 +14,57 @@ SILENT_S = 3600.0
 
 def why(session: Session, device: Device, now: float) -> str:
     if device.status == PENDING:
-        return "pending: accept the device before you update it"
+        return "it is not part of the fleet yet: accept it, as with `ivota accept`"
     if device.status == RETIRED:
-        return "retired: the device gets no updates"
+        return "it is retired, and is given nothing any more"
     assignment = device.assignment
     waiting = _waits_for_stage(session, device)
     if assignment is None:
-        return waiting or "no firmware is assigned"
+        return waiting or "no firmware has been given to it"
     state, version = assignment.state, assignment.firmware.version
     if state == assignment_rules.DONE:
         if assignment.left_target:
-            return f"done with {version}, but the device has since reported {device.version}"
+            return f"done with {version}, but since then it has reported {device.version}"
         if device.version != version:
-            return waiting or f"done with {version}; the device has not reported that version yet"
-        return waiting or f"running {version}"
+            return waiting or f"done with {version}; it has not reported that version yet"
+        return waiting or f"it runs {version}"
     if state == assignment_rules.FAILED:
         return (
-            f"failed permanently: {_words(assignment)}; retry the update or push another version"
+            f"failed for good: {_words(assignment)}; it stays so until somebody tries again "
+            "(`ivota retry`) or pushes another version"
         )
     if state == assignment_rules.CANCELLED:
-        return waiting or f"an operator cancelled the update to {version}"
+        return waiting or f"its update to {version} was cancelled by an operator"
     if state == assignment_rules.SKIPPED:
-        return f"running {device.version}, which is not older than {version}"
+        return f"it runs {device.version}, which is not older than {version}"
     if state == assignment_rules.CURRENT and not assignment.pushes:
-        return f"running {version}"
+        return f"it runs {version}"
     campaign = assignment.campaign
     if campaign and campaign.state != campaign_rules.RUNNING:
         reason = f" ({campaign.reason})" if campaign.reason else ""
-        pushes = "no more pushes"
-        if campaign.state not in campaign_rules.ENDED:
-            pushes = "no pushes until you resume it"
-        return f"campaign {campaign.name!r} is {campaign.state}{reason}: {pushes}"
+        until = "any more" if campaign.state in campaign_rules.ENDED else "until resumed"
+        return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
     if device.last_seen is None:
-        return "waiting for the device's first report before pushing the update"
+        return "it has never reported; the push waits for its first report"
     silent = now - device.last_seen
-    quiet = f"; last seen {_span(silent)} ago" if silent > SILENT_S else ""
+    quiet = f"; nothing was heard of it for {_span(silent)}" if silent > SILENT_S else ""
     if state == assignment_rules.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
         what = " with the whole firmware" if assignment.whole_only else ""
-        return f"retrying{what} in {_span(wait)} after {_words(assignment)}{quiet}"
+        return f"tried again{what} in {_span(wait)} after {_words(assignment)}{quiet}"
     if state == assignment_rules.CURRENT:
-        return f"running {version}; waiting for the device to confirm the update{quiet}"
+        return f"it runs {version} but has not said that it is done{quiet}"
     if state == assignment_rules.WAITING and campaign and assignment.next_push_at is not None:
         if push_sender.places(session, campaign, now) == 0:
-            return f"waiting: campaign {campaign.name!r} has reached its download limit"
+            return f"it waits for its turn: the limits of campaign {campaign.name!r} are reached"
     if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
-        doing = "installing" if state == assignment_rules.BURNING else state
-        return f"{doing}, {assignment.percent or 0} %{quiet}"
+        return f"{state}, {assignment.percent or 0} %{quiet}"
     if state == assignment_rules.PUSHED:
         # With a code they are the words of a failure before.
         notice = assignment.result_msg if assignment.result_code is None else None
         said = f": {notice}" if notice else ""
-        return f"pushed {_times(assignment.pushes)}; the download has not started{said}{quiet}"
-    return f"waiting for the device's next report before pushing the update{quiet}"
+        return f"pushed {assignment.pushes} times, it has not begun to download{said}{quiet}"
+    return f"the push goes out with its next report{quiet}"
 
 
 def _waits_for_stage(session: Session, device: Device) -> str | None:
@@ -85,14 +83,10 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
         campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_rules.Tally()
     )
     return (
-        f"waiting for stage {member.stage + 1} of campaign {campaign.name!r}, which is "
-        f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % done "
-        f"({100 * campaign.success_share:g} % required)"
+        f"it is in stage {member.stage + 1} of campaign {campaign.name!r}, which is "
+        f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "
+        f"{100 * campaign.success_share:g} % done"
     )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _words(assignment: Assignment) -> str:
@@ -109,16 +103,14 @@ def _span(seconds: float) -> str:
 def why_failed(assignment: Assignment) -> str:
     """The last failure in words: the device's own where it has some, else what its code means."""
     meanings = {
-        -1: "the download timed out",
-        -2: "the server did not find the firmware",
-        -3: "the download URL had expired",
-        -4: "the download is corrupt",
-        -5: "the board could not install it",
+        -1: "the download took too long",
+        -2: "the firmware was not found",
+        -3: "the download's address had expired",
+        -4: "what arrived is not what was pushed",
+        -5: "the board could not use it",
     }
     code, said = assignment.result_code, assignment.result_msg or ""
-    if code is None:
-        return said or "no reason reported"
-    meaning = meanings.get(code, f"result code {code}")
+    meaning = meanings.get(code or 0, f"code {code}")
     if code == -5 and said:
         return said  # what the application or the installer said leaves nothing to explain
     return f"{meaning}: {said}" if said else meaning

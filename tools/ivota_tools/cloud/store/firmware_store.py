@@ -105,7 +105,7 @@ def remove_leftovers(folder: Path, now: float) -> None:
 
 def too_large(size_most: int) -> FirmwareError:
     return FirmwareError(
-        413, f"the file exceeds the upload limit of {size_most} bytes (--max-upload)"
+        413, f"a firmware has at most {size_most} bytes here; raise it with --max-upload"
     )
 
 
@@ -155,12 +155,12 @@ def register(
             version = whole.version
             application = _agree("application", application, whole.application)
         if version is None:
-            raise FirmwareError(422, "the file does not contain a version: specify one")
+            raise FirmwareError(422, "this file does not say its version: name it with --version")
         warnings = release.check_version(version) + release.warnings(release_)
     except release.ReleaseError as error:
         raise FirmwareError(422, str(error)) from None
     if application is not None and not 0 < len(application) <= NAME_MOST:
-        raise FirmwareError(422, f"an application name must have 1 to {NAME_MOST} characters")
+        raise FirmwareError(422, f"an application's name has 1 to {NAME_MOST} characters")
     sha256 = upload.sha256
     payload = None if release_.patch else _payload(upload.path)
     with database.reading() as session:
@@ -222,8 +222,8 @@ def _check_same(
         what = f"{application} {version}" if application else version
         raise FirmwareError(
             409,
-            f"{what} already exists with different contents (id {known.id}), and boards that run "
-            "it would not download this file: upload it with a new version or another application",
+            f"{what} is here already with another content (number {known.id}): boards that run it "
+            "would not fetch this one. Upload it under a new version, or another application",
         )
 
 
@@ -252,20 +252,18 @@ def _whole(database: Database, made: Patch, version: str | None) -> Firmware:
         found = session.scalar(query.order_by(Firmware.id.desc()).limit(1))
     if found is None:
         raise FirmwareError(
-            422, "this delta needs firmware that is not uploaded: upload that firmware first"
+            422, "this patch makes a firmware that is not here: upload that one before it"
         )
     if found.size != made.result_size:
         raise FirmwareError(
-            422, f"this delta produces {made.result_size} bytes, but the firmware has {found.size}"
+            422, f"this patch promises {made.result_size} bytes of a firmware of {found.size}"
         )
     return found
 
 
 def _agree(what: str, said: str | None, inside: str | None) -> str | None:
     if said is not None and inside is not None and said != inside:
-        raise FirmwareError(
-            422, f"the file contains {what} {inside!r}, but the request says {said!r}"
-        )
+        raise FirmwareError(422, f"the file says {what} {inside!r}, the request {said!r}")
     return inside if said is None else said
 
 
@@ -286,8 +284,8 @@ def find(
         if firmware.whole_id is not None:
             raise FirmwareError(
                 409,
-                f"{firmware_id} is a delta: push {firmware.whole_id} instead, and devices that "
-                "can use the delta get it automatically",
+                f"{firmware_id} is a patch: push {firmware.whole_id}, which it makes, and devices "
+                "that can use the patch are given it",
             )
         return firmware
     query = select(Firmware).order_by(Firmware.id.desc())
@@ -303,14 +301,14 @@ def find(
         whose = f" of the application {application!r}" if application is not None else ""
         raise FirmwareError(
             404,
-            f"there is no firmware {version!r}{whose}: list the uploaded versions with "
-            "`ivota firmware`, or upload one with `ivota release --upload`",
+            f"there is no firmware {version!r}{whose}: `ivota firmware` lists those that there "
+            "are, `ivota release --upload` brings another",
         )
     names = sorted({firmware.application or "(none)" for firmware in found})
     if len(names) > 1:
         raise FirmwareError(
             409,
             f"several applications have a version {version!r} ({', '.join(names)}): "
-            "specify the application",
+            "choose with --application",
         )
     return found[0]
