@@ -408,7 +408,7 @@ def test_the_first_start_prints_the_set_up_link_and_no_later_one(tmp_path):
             visitor.get(said["console"])
             form = {"name": "maria", "password": PASSWORD, "again": PASSWORD}
             assert "Welcome, maria" in visitor.post(visitor.page.url.path, **form)
-            assert "Users and tokens" in visitor.get("/people")
+            assert "People and tokens" in visitor.get("/people")
     with printed_by_the_cloud(tmp_path) as said:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", said["console"]) and "(good" not in said
 
