@@ -313,13 +313,13 @@ def test_a_configuration_that_is_not_there_or_not_json(tree, tmp_path):
     with pytest.raises(BoardError, match="No such file"):
         read_config(tmp_path / "none.json", tree)
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(BoardError, match="is not JSON: .*line 1"):
+    with pytest.raises(BoardError, match="is not valid JSON: .*line 1"):
         read_config(tmp_path / "bad.json", tree)
 
 
 @board_with()
 def test_install_refuses_what_could_not_run(board, tree, config):
-    assert "give one with --config" in ivota_board(board, "install", code=1)["error"]
+    assert "specify one with --config" in ivota_board(board, "install", code=1)["error"]
     config.write_text(json.dumps({**CONFIG, "mqtt": {"host": "h", "tls": True, "ca": "/ca.der"}}))
     result = ivota_board(board, "install", "--config", config, code=1)
     assert "mqtt.ca names /ca.der, which is not on the board" in result["error"]
@@ -330,7 +330,7 @@ def test_install_refuses_what_could_not_run(board, tree, config):
 @pytest.mark.parametrize(
     ("board", "said"),
     [
-        ({}, "give one with --config"),
+        ({}, "specify one with --config"),
         ({"files": {"/ivota.json": b'{"mqttt": {}}'}}, "board's configuration: mqttt is unknown"),
     ],
     indirect=["board"],
@@ -351,7 +351,7 @@ def test_install_names_the_modules_that_the_firmware_lacks(board, tree, config):
 def test_install_needs_room(board, tree, config):
     (tree / "lib" / "ivota" / "big.py").write_text("DATA = %r\n" % ("x" * 60000))
     result = ivota_board(board, "install", "--config", config, "--source", code=1)
-    assert "KiB free, and" in result["error"]
+    assert "KiB free, but" in result["error"]
     assert "/lib/ivota/config.py" not in board.files()
 
 
@@ -602,7 +602,7 @@ def test_remove_takes_only_its_own(board, tree, config):
     assert result["removed"] == ["/ivota.json"]
     # Nothing to delete, so there is nothing to ask, either.
     said = ivota_board(board, "remove", answer=False)
-    assert "There was nothing of ivota's" in said and "Delete these" not in said
+    assert "ivota is not installed on the board" in said and "Delete these" not in said
 
 
 @board_with(files={**RUNNING, "/firmware/app.bin": b"the application's own"})
@@ -666,7 +666,7 @@ def test_watch_says_once_that_nothing_comes(board, capsys):
     lines = serial_output.lines(board.port, silence_s=0.1)
     assert next(lines) is None
     board_views.show_line(None, as_json=False)
-    assert "If it waits at a prompt, --reset starts it" in capsys.readouterr().err
+    assert "If the board waits at a prompt, use --reset" in capsys.readouterr().err
     Path(board.tty).write_bytes(b"\r")  # and it answers with a prompt
     assert next(lines) == ""
     lines.close()
@@ -772,9 +772,9 @@ def test_a_board_that_does_not_answer(board, tree):
 
 def test_what_mpremote_complains_of_is_said_with_what_to_do():
     error = Mpremote("/dev/ttyUSB0")._error("", "…TransportError: could not enter raw repl\n")
-    assert "does not answer as MicroPython" in str(error)
+    assert "no MicroPython responds at" in str(error)
     error = Mpremote("/dev/ttyUSB0")._error("", "OSError: [Errno 5] Input/output error\n")
-    assert "went away. Check the cable" in str(error)
+    assert "lost the connection to the board" in str(error)
 
 
 @board_with()
@@ -796,7 +796,7 @@ def test_an_answer_amid_other_output(board, monkeypatch):
     assert remote.ask(on_board.load, path="/none") is None
     for text in ("noise\n", "noise", "noise\nnoise "):
         assert remote.ask(noisy, text=text) == [1, 2]
-    with pytest.raises(BoardError, match="was not understood: .*printed into it: try again"):
+    with pytest.raises(BoardError, match="invalid response: .*printed into the response: try again"):
         remote.ask(noisy, text="ivota-answer: [1, noi\n")
     # What the application has called `json` is not in the way.
     remote.run("exec", "json = None")

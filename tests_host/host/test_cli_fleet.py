@@ -80,7 +80,7 @@ def test_a_campaign_from_its_start_to_its_end(device, ivota):
     found = json.loads(ivota("campaign", "show", number, "--devices", "--json"))
     assert found["state"] == "finished" and found["devices"][0]["device"] == "P/one"
     assert "finished" in ivota("campaign", "list")
-    assert "0 devices are tried again" in ivota("campaign", "retry", number)
+    assert "0 retrying " in ivota("campaign", "retry", number)
     assert ivota("why", "P/other") == "P/other idle: no firmware has been given to it\n"
     other.expect_nothing(0.1)
     assert "campaign pause" in ivota("audit")
@@ -100,7 +100,7 @@ def test_a_campaign_waits_for_its_time(ivota):
     number = created(ivota, "-q", "name:nobody", "--start-at", "+1d")
     assert "begins at 20" in ivota("campaign", "show", number)
     nobody = created(ivota, "--query", "tag:of-nobody")
-    assert "it has no devices" in ivota("campaign", "show", nobody)
+    assert "no devices: the query matched none" in ivota("campaign", "show", nobody)
 
 
 def test_what_one_device_was_given(device, ivota):
@@ -131,7 +131,7 @@ def test_an_update_is_taken_back(device, ivota):
 
 def test_health_counts_what_came_in(device, ivota):
     device("five")
-    assert "it stores reports" in ivota("health")
+    assert "healthy; processing reports" in ivota("health")
     assert json.loads(ivota("health", "--json"))["counters"]["report_version"] >= 1
     assert "0.2" in ivota("firmware")
 
@@ -141,10 +141,10 @@ def test_health_counts_what_came_in(device, ivota):
     [
         ("--stages", "x", "no stage"),
         ("--stages", "x%", "no stage"),
-        ("--success", "most", "no share"),
-        ("--soak", "5", "no time span"),
-        ("--start-at", "tomorrow", "no time"),
-        ("--query", "beta", "not part of a query"),
+        ("--success", "most", "not a valid share"),
+        ("--soak", "5", "not a valid duration"),
+        ("--start-at", "tomorrow", "not a valid time"),
+        ("--query", "beta", "not a valid term"),
     ],
 )
 def test_what_cannot_be_understood(ivota, option, value, words):

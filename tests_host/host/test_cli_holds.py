@@ -148,7 +148,7 @@ main()
     said = json.loads(line)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
-    assert b"is ended as it is" in errors
+    assert b"forcing it to exit" in errors
     # The broker goes with it, however it went.
     wait_until(lambda: not accepts(said["mqtt_port"]), "the end of the broker")
 

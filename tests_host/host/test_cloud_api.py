@@ -86,7 +86,7 @@ def test_a_long_version_is_warned_of(api, tmp_path):
         (b"x" * 1_000_001, "1", 413, "at most 1000000 bytes"),
         (b"\x1f\x8b" + bytes(100), "1", 422, ".gz file: unpack it"),
         (b"PK\x03\x04" + bytes(100), "1", 422, ".zip file: unpack it"),
-        (esp32_images.combined(make_image("1")), "1", 422, "the application alone"),
+        (esp32_images.combined(make_image("1")), "1", 422, "only the application"),
         (make_image("1", size=9_000)[:-100], "1", 422, "cut off"),
     ],
 )
@@ -147,7 +147,7 @@ def test_what_cannot_be_pushed(cloud, api, http, tmp_path):
         (tmp_path / "x.bin").write_bytes(b"x")
         api.upload(tmp_path / "x.bin", "p1")
         for name in ("P/nobody", "nobody", "", "/"):
-            with pytest.raises(ApiError, match="has reported yet; .* --new gives a target"):
+            with pytest.raises(ApiError, match="has reported yet; .* --new sets a target"):
                 api.push(name, "p1")
             with pytest.raises(ApiError, match="has reported yet; .* that have$"):
                 api.device(name)
@@ -214,7 +214,7 @@ def test_an_image_is_not_pushed_to_a_device_of_another_chip(cloud, api, tmp_path
         api.tag(number, ["esp32", "chip-esp32s3"])  # the first says nothing
         api.push("P/chips", "c3")
         wait_until(lambda: api.device("P/chips")["state"] == "failed", "the refusal")
-        words = "an image for esp32c3, and the device has the tag chip-esp32s3"
+        words = "an image for esp32c3, but the device has the tag chip-esp32s3"
         found = api.device("P/chips")
         assert (found["result_code"], found["result_msg"]) == (-5, words)
         device.expect_nothing(0.3)

@@ -165,8 +165,8 @@ def test_a_device_has_one_target(where):
     "url, words",
     [
         ("postgresql://u:s3cret@127.0.0.1:1/x", r"u:\*\*\*@127.0.0.1:1/x cannot be opened"),
-        ("mysql://u:s3cret@h/x", "is not a postgresql://"),
-        ("nonsense", "is not a postgresql://"),
+        ("mysql://u:s3cret@h/x", "must be a postgresql://"),
+        ("nonsense", "must be a postgresql://"),
     ],
 )
 def test_urls_that_lead_nowhere(url, words):
@@ -177,7 +177,7 @@ def test_urls_that_lead_nowhere(url, words):
 
 @pytest.mark.parametrize("url", ["mysql://u:s3cret@h/x", "nonsense"])
 def test_a_backup_of_no_postgresql(url, tmp_path):
-    with pytest.raises(CloudError, match="is not a postgresql://"):
+    with pytest.raises(CloudError, match="must be a postgresql://"):
         back_up(tmp_path, url, tmp_path / "backup")
 
 

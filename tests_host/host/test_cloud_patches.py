@@ -47,7 +47,7 @@ def cloud(tmp_path_factory, files):
     back_off = BackOff(first_s=0.4, most_s=0.8)
     with Cloud(tmp_path_factory.mktemp("cloud"), back_off=back_off) as running:
         with Client(running.api_url) as api:
-            with pytest.raises(ApiError, match="upload that one before it"):
+            with pytest.raises(ApiError, match="upload the full firmware first"):
                 api.upload(files.delta.path, "0.2")
             whole = api.upload(files.path, "0.2")["firmware"]
             for made in (files.packed, files.delta):
@@ -125,7 +125,7 @@ def test_a_damaged_patch_is_not_taken_in(api, files, tmp_path):
     path.write_bytes(files.delta.path.read_bytes()[:-40])
     with pytest.raises(ApiError, match="patch"):
         api.upload(path, "0.2")
-    with pytest.raises(ApiError, match="upload that one before it"):
+    with pytest.raises(ApiError, match="upload the full firmware first"):
         api.upload(files.delta.path, "0.3")
 
 
@@ -137,7 +137,7 @@ def test_a_patch_is_not_unpacked_for_a_result_that_nobody_has(api, files, tmp_pa
     path = tmp_path / "bomb.bin"
     for at, value, words in (
         (32, (1 << 32) - 1, f"promises 4294967295 bytes of a firmware of {len(files.new)}"),
-        (36, 0, "upload that one before it"),
+        (36, 0, "upload the full firmware first"),
     ):
         path.write_bytes(whole[:at] + value.to_bytes(4, "little") + whole[at + 4 :])
         with pytest.raises(ApiError, match=words):

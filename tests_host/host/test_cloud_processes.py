@@ -88,7 +88,7 @@ def test_a_second_without_the_broker_of_the_first_is_refused(tmp_path):
 
 def test_one_cloud_at_a_time_in_a_folder_with_sqlite(tmp_path):
     with Cloud(tmp_path / "a") as first, Client(first.api_url) as api:
-        with pytest.raises(CloudError, match="another ivota cloud uses"):
+        with pytest.raises(CloudError, match="another ivota cloud is using"):
             Cloud(tmp_path / "a").start()
         assert api.health()["ok"]
     with Cloud(tmp_path / "a"):

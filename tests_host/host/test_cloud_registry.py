@@ -173,15 +173,15 @@ def test_the_same_by_commands(cloud, api, firmware):
             device.hello("0.1")
     assert "pending" in ivota("devices", "--status", "pending")
     assert "P/a is accepted" in ivota("accept", "a")
-    assert "2 devices are accepted" in ivota("accept", "--all")
-    assert "no device is pending" in ivota("devices", "--status", "pending")
+    assert "2 devices accepted" in ivota("accept", "--all")
+    assert "no devices are pending" in ivota("devices", "--status", "pending")
     assert "P/b is retired" in ivota("retire", "b")
     assert "nothing was deleted" in ivota("delete", "b", code=1)
     assert "P/b is deleted" in ivota("delete", "b", "--yes")
     ivota("campaign", "create", "0.2", "--query", "all", "--draft")
     assert "campaign 1 is deleted" in ivota("campaign", "delete", 1, "--yes")
     assert "0.2 is deleted" in ivota("firmware", "--delete", firmware["id"], "--yes")
-    assert "name devices" in ivota("accept", code=1)
+    assert "specify devices" in ivota("accept", code=1)
 
 
 def test_the_same_by_pages(cloud, api, firmware):

@@ -98,7 +98,7 @@ def test_search_and_filters(viewer, asked, count):
 
 
 def test_a_query_that_is_none_is_said(viewer):
-    assert "seen is asked for as seen<7d" in viewer.get("/?q=seen%3A7")
+    assert "use seen<7d" in viewer.get("/?q=seen%3A7")
 
 
 def test_a_device_tells_its_life(console, viewer):
@@ -198,7 +198,7 @@ def test_an_operator_acts_on_devices(console):
     with Visitor(cloud.api_url, "operator") as visitor:
         visitor.get(f"/devices/{made.failed}")
         assert "Retrying the update of" in visitor.post(f"/devices/{made.failed}/retry")
-        assert "there is nothing to try again" in visitor.post(f"/devices/{made.failed}/retry")
+        assert "nothing to retry" in visitor.post(f"/devices/{made.failed}/retry")
         assert "is cancelled" in visitor.post(f"/devices/{made.failed}/cancel")
         text = visitor.post(f"/devices/{made.failed}/tags", tags="one, two  three,one")
         assert "now has 3 tags" in text
@@ -206,7 +206,7 @@ def test_an_operator_acts_on_devices(console):
         text = visitor.post(f"/devices/{made.failed}/push", firmware=str(made.firmware))
         assert " to 0.3." in text
         text = visitor.post(f"/devices/{made.failed}/push", firmware="999")
-        assert "There is no firmware with the id" in text
+        assert "Firmware id 999 does not exist" in text
         with Client(cloud.api_url, local_token(cloud.folder)) as api:
             last = api.audit()[-1]
         assert (last["who"], last["action"]) == ("operator", "push")
@@ -241,7 +241,7 @@ def test_an_operator_names_groups(console, viewer):
     page = "/campaigns/groups"
     with Visitor(cloud.api_url, "operator") as visitor:
         visitor.get(page)
-        assert "not part of a query" in visitor.post(page, 422, name="x", query="pump")
+        assert "not a valid term" in visitor.post(page, 422, name="x", query="pump")
         assert "Name: must not be empty." in visitor.post(page, 422, name="", query="tag:beta")
         text = visitor.post(page, name="first", query="tag:beta seen<1d", look="1")
         assert "Matching now: 12 devices" in text and "first" not in text
@@ -284,7 +284,7 @@ def test_a_search_goes_on_to_a_campaign(operator):
     assert "GREENHOUSE/pump-02" in operator.text
     assert "/campaigns/new?" not in operator.get("/?state=failed") + operator.page.text
     # What no campaign could be made of is said before anybody tries.
-    assert "not part of a query" in operator.get("/campaigns/new?query=pump")
+    assert "not a valid term" in operator.get("/campaigns/new?query=pump")
     assert "216 devices" in operator.get("/campaigns/new?query=all")
 
 
@@ -325,7 +325,7 @@ def word(visitor):
     ("changes", "said"),
     [
         ({"firmware": "x"}, "Choose the firmware"),
-        ({"firmware": "999"}, "There is no firmware with the id 999"),
+        ({"firmware": "999"}, "Firmware id 999 does not exist"),
         ({"stages": "one"}, "is not a valid stage"),
         ({"stages": "1.5"}, "is not a valid stage"),
         ({"stages": "9" * 400}, "Stages: must be at most 10,000,000."),
@@ -335,7 +335,7 @@ def word(visitor):
         ({"stop": "-1"}, "from 0 to 100"),
         ({"least": "0"}, "a whole number above 0"),
         ({"timeout": "9999999 d"}, "Timeout: must be at most 366 d."),
-        ({"query": "pump"}, "is not part of a query"),
+        ({"query": "pump"}, "is not a valid term"),
         ({"start": "at", "start_at": "soon"}, "choose a date"),
     ],
 )
@@ -357,7 +357,8 @@ def test_a_number_that_is_none_of_ours(operator, console, number):
     assert "Choose the firmware" in text
     device = f"/devices/{console[1].device}"
     operator.get(device)
-    assert "There is no firmware with the id" in operator.post(f"{device}/push", firmware=number)
+    text = operator.post(f"{device}/push", firmware=number)
+    assert "Firmware id 0 does not exist" in text
     assert "to date" in operator.get(f"/?page={number}")
 
 

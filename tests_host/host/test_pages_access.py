@@ -461,7 +461,7 @@ def test_a_token_is_shown_once_and_has_a_role(peopled):
                 for each in Client(peopled.api_url, local_token(peopled.folder)).tokens()
             )
             admin.post(f"/people/tokens/{number}/remove")
-            with pytest.raises(ApiError, match="missing or wrong"):
+            with pytest.raises(ApiError, match="missing or invalid"):
                 api.devices()
 
 
@@ -471,7 +471,7 @@ def test_the_first_user_locks_the_api_but_for_the_owner_of_the_machine(cloud):
         with pytest.raises(ApiError, match="first user must be an admin"):
             api.create_user("eyes", PASSWORD, "viewer")
         api.create_user("boss", PASSWORD, "admin")
-        with pytest.raises(ApiError, match="missing or wrong"):
+        with pytest.raises(ApiError, match="missing or invalid"):
             api.devices()
     path = cloud.folder / LOCAL_TOKEN
     assert path.stat().st_mode & 0o777 == 0o600

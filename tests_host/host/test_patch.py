@@ -176,6 +176,6 @@ def test_records_of_a_byte_each_are_not_read_to_their_end() -> None:
     bomb = bytes(header) + deflated(group * groups, 10)
     assert len(bomb) < 30_000
     read: list[patch.Record] = []
-    with pytest.raises(PatchError, match="more than its result needs"):
+    with pytest.raises(PatchError, match="more data than its result needs"):
         read.extend(patch.records(bomb))
     assert len(read) < 32 * groups / 4

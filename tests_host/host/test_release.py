@@ -149,9 +149,9 @@ def test_files_that_have_no_place_in_a_bundle_stay_out(app, tmp_path):
         ({"mqtt": {"host": "h:1883"}}, "mqtt.host must be a name or an address"),
         ({"wifi": {"password": "password"}}, "wifi.ssid must have"),
         ({"trial": {"limit_s": "10"}}, "trial.limit_s must be a number"),
-        ([], "must be an object"),
-        ("{", "is not JSON"),
-        ("\xff", "is not JSON"),
+        ([], "must be a JSON object"),
+        ("{", "is not valid JSON"),
+        ("\xff", "is not valid JSON"),
     ],
 )
 def test_a_configuration_that_a_board_would_refuse_is_not_released(
@@ -196,13 +196,13 @@ def test_what_cannot_be_packed_is_refused(app, tmp_path):
     refused("ivota.json is a bundle's own file")
     (app / "ivota.json").unlink()
     (app / "a\\b").write_text("")
-    refused("neither backslashes")
+    refused("backslashes")
     (app / "a\\b").unlink()
     (app / "...x").mkdir()
     (app / "...").mkdir()
     (app / ".ivotaignore").write_text("!...\n")
     (app / "..." / "x").write_text("")
-    refused("more in it than dots")
+    refused("may be empty, . or ..")
     (app / "..." / "x").unlink()
     deep = app.joinpath(*"abcdefghi")
     deep.mkdir(parents=True)
@@ -212,7 +212,7 @@ def test_what_cannot_be_packed_is_refused(app, tmp_path):
     with pytest.raises(ReleaseError, match="at most 255 bytes"):
         bundle.check_path("f" * 256)
     (app / os.fsdecode(b"\xff")).write_text("")
-    refused("is UTF-8")
+    refused("must be UTF-8")
     (app / os.fsdecode(b"\xff")).unlink()
     refused("an application's name", application="x" * 129)
     with pytest.raises(ReleaseError, match="at most 16,384 bytes"):
@@ -391,7 +391,7 @@ def test_compiled_files_that_no_board_imports(app, tmp_path):
         (b"M\x06\x2a\x1f", "version 6.2"),
         (b"M", "not a .mpy file"),
         (b"\x7fELF", "not a .mpy file"),
-        (b"M\x06\x17\x1f", "for armv7m, and --march says xtensawin"),
+        (b"M\x06\x17\x1f", "for armv7m, but --march is xtensawin"),
     ):
         (app / "old.mpy").write_bytes(head)
         with pytest.raises(ReleaseError, match=f"^old.mpy: .*{why}"):
@@ -423,7 +423,7 @@ def test_sources_that_stay_sources_are_checked_too(app, tmp_path):
 
 def test_a_checkout_without_its_library_says_so(app, tmp_path, library):
     (library / "bundlefs.py").unlink()
-    with pytest.raises(ReleaseError, match="whole checkout"):
+    with pytest.raises(ReleaseError, match="complete checkout"):
         release.pack(app, "1", out=tmp_path / "x.bin")
 
 
@@ -450,7 +450,7 @@ def test_inspecting_an_image(tmp_path):
     found = release.inspect(path)
     assert (found.kind, found.size, found.payload_size) == ("esp32-image", 100, 100)
     assert (found.version, found.application, found.files, found.image) == (None, None, (), None)
-    assert "does not describe its application" in release.warnings(found)[0]
+    assert "has no application description" in release.warnings(found)[0]
     path.write_bytes(make_image("1.1", chip=5, size=20_000))
     found = release.inspect(path)
     assert release.warnings(found) == [] and found.kind == "esp32-image"
@@ -470,7 +470,7 @@ def test_a_damaged_image_is_refused(tmp_path):
         (good[:-1], "cut off"),
         (good[:300], "cut off"),
         (good[:1] + b"\0" + good[2:], "segments"),
-        (flipped, "not those that were built"),
+        (flipped, "checksum does not match"),
     ):
         path.write_bytes(data)
         with pytest.raises(ReleaseError, match=f"image is damaged: .*{why}"):
@@ -713,7 +713,7 @@ def test_what_makes_no_delta(versions, app, tmp_path):
     image.write_bytes(b"\xe9" + bytes(100))
     out = tmp_path / "p.bin"
     for base, more, why in (
-        (image, {}, "of another kind"),
+        (image, {}, "of different kinds"),
         (
             release.pack(app, "0.1", out=tmp_path / "o.bin", application="x").path,
             {},
@@ -726,12 +726,12 @@ def test_what_makes_no_delta(versions, app, tmp_path):
     whole = release.inspect(image)
     image2 = tmp_path / "image2.bin"
     image2.write_bytes(b"\xe9" + hashlib.shake_256(b"y").digest(100))
-    with pytest.raises(ReleaseError, match="does not say its version: write VERSION=FILE"):
+    with pytest.raises(ReleaseError, match="does not contain its version: use VERSION=FILE"):
         release.make_patch(whole, image2, out=out)
     # No smaller than what it makes: not written.
     assert release.make_patch(release.inspect(image2), None, out=out) is None
     assert not out.exists()
-    with pytest.raises(ReleaseError, match="not a good file name"):
+    with pytest.raises(ReleaseError, match="not a valid file name"):
         release.patch_out(new.path, "0/1")
 
 

@@ -108,7 +108,7 @@ def test_keys_of_another_kind_are_refused(tmp_path, owner):
             load_private(private, lambda: "")
     for junk in (b"", b"junk", b"-----BEGIN PUBLIC KEY-----\n", owner.public.der[:-1]):
         (tmp_path / "x.pub").write_bytes(junk)
-        with pytest.raises(ReleaseError, match="no public key"):
+        with pytest.raises(ReleaseError, match="not a public key"):
             load_public(tmp_path / "x.pub")
     with pytest.raises(ReleaseError, match="cannot be read"):
         load_public(tmp_path / "none")
@@ -175,7 +175,7 @@ def test_every_changed_byte_is_found(owner):
 def test_only_a_trusted_key_counts(owner, other):
     data = Signer(owner, 1).sign(b"x", "1", "other")
     assert signed_file.verify(data, [other.public, owner.public])
-    with pytest.raises(ReleaseError, match=f"says the key {owner.public.id}"):
+    with pytest.raises(ReleaseError, match=f"is signed with key {owner.public.id}"):
         signed_file.verify(data, [other.public])
     with pytest.raises(ReleaseError, match="not signed"):
         signed_file.verify(b"x", [owner.public])
@@ -344,7 +344,7 @@ def test_from_a_key_to_a_verified_release(app, tmp_path):
     assert (shown["signed"]["sequence"], shown["signed"]["target"]) == (7, "blinky")
     assert shown["signed"]["key"] in asked.output
     good = run("verify", out, "--key", public)
-    assert f"{out} is signed by a key that is trusted" in good.stdout
+    assert f"{out} is signed by a trusted key" in good.stdout
     assert json.loads(run("verify", out, "--key", public, "--json").stdout)["version"] == "0.2"
     for text in (run("inspect", out).stdout, good.stdout):
         assert "as number 7" in text and "blinky" in text and shown["signed"]["key"] in text
@@ -379,7 +379,7 @@ def test_resign_and_sign_a_ready_file(app, tmp_path):
     assert release.inspect(two).signed.sequence == 2
     (tmp_path / "image").write_bytes(b"\xe9" + bytes(100))
     image = (tmp_path / "image", "--version", "9", "--out", two, *sign, 3)
-    assert "a version is released once" in run("release", *image, code=1).stderr
+    assert "can be released only once" in run("release", *image, code=1).stderr
     run("release", *image, "--overwrite")
     assert release.inspect(two).version == "9"
 
@@ -392,12 +392,12 @@ def test_resign_and_sign_a_ready_file(app, tmp_path):
     assert "--key" in wrong(one, "--resign", *out)
     assert "--sequence is missing" in wrong(app, "--version", "1", "--key", key, *out)
     assert "--version is missing" in wrong(app, *sign, 1, *out)
-    assert "not for a folder" in wrong(app, "--version", "1", *sign, 1, "--resign", *out)
+    assert "not a folder" in wrong(app, "--version", "1", *sign, 1, "--resign", *out)
     assert "--out is missing" in wrong(one, *sign, 2, "--resign")
     assert "--resign" in wrong(one, *sign, 2, *out)
     assert "not '2'" in wrong(one, *sign, 2, "--resign", "--version", "2", *out)
-    assert "--out is for" in wrong(one, *out)
-    assert "cannot be padded" in wrong(one, "--pad-to", 100_000, *sign, 2, *out)
+    assert "--out also needs --key" in wrong(one, *out)
+    assert "--pad-to needs a folder" in wrong(one, "--pad-to", 100_000, *sign, 2, *out)
     assert "cannot be read" in wrong(app, "--version", "1", "--key", tmp_path / "no",
                                      "--sequence", 1, *out)  # fmt: skip
     assert not (tmp_path / "none").exists()

@@ -49,7 +49,7 @@ def test_runs_a_board_and_keeps_its_flash(tmp_path: Path) -> None:
     process = _start(*options)
     said = _until(process, "ivota:")
     # What it is comes first, and nothing that only the simulator's makers can read.
-    name = f"sim: DEMO/d1 is on, with its flash in {tmp_path}; Ctrl-C takes its power away"
+    name = f"sim: DEMO/d1 is on; flash in {tmp_path}; press Ctrl-C to cut the power"
     assert said[0] == name and not any("heap" in line for line in said)
     assert _ended(process, signal.SIGINT).rstrip().endswith("sim: stopped")
 
@@ -85,7 +85,7 @@ def test_files_are_put_onto_its_flash(tmp_path: Path) -> None:
     process = _start(*options, "--put", f"{tmp_path / 'main.py'}:/main.py")
     _until(process, "my own a key")
     # Of a board that is on the flash is left alone.
-    assert "this board is on already" in _refused(options)
+    assert "this board is already on" in _refused(options)
     _ended(process, signal.SIGINT)
 
     (tmp_path / "owner.pub").write_bytes(b"another")
@@ -102,21 +102,21 @@ def test_an_interpreter_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     folder = ["--folder", str(tmp_path)]
-    assert "--broker is HOST:PORT, not 'here'" in _refused([*folder, "--broker", "here"])
-    assert "--bits is 32 or 64, not 16" in _refused([*folder, "--bits", "16"])
-    assert "--heap is a number of bytes" in _refused([*folder, "--heap", "lots"])
+    assert "--broker must be HOST:PORT, not 'here'" in _refused([*folder, "--broker", "here"])
+    assert "--bits must be 32 or 64, not 16" in _refused([*folder, "--bits", "16"])
+    assert "--heap must be a number of bytes" in _refused([*folder, "--heap", "lots"])
     wrong = tmp_path / "config.json"
     assert "cannot be read" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("[]")
-    assert "must be an object" in _refused([*folder, "--config", str(wrong)])
+    assert "must be a JSON object" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text('{"product_id": "P", "devicename": "d"}')
     assert "the nearest known key is device_name" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("{")
-    assert "is not JSON" in _refused([*folder, "--config", str(wrong)])
+    assert "is not valid JSON" in _refused([*folder, "--config", str(wrong)])
     for each in "owner.pub", "owner.pub:owner.pub", ":/x", "owner.pub:/lib/":
-        assert "--put is FILE:/PATH" in _refused([*folder, "--put", each])
-    assert "names a file" in _refused([*folder, "--put", f"{tmp_path}/none:/none"])
-    assert "choose another with --folder" in _refused(["--folder", f"{wrong}/x"])
+        assert "--put must be FILE:/PATH" in _refused([*folder, "--put", each])
+    assert "copies a file" in _refused([*folder, "--put", f"{tmp_path}/none:/none"])
+    assert "choose another folder" in _refused(["--folder", f"{wrong}/x"])
     (tmp_path / "flash.img").write_bytes(b"\xff" * 4096 * 512)
     (tmp_path / "flash.state").write_bytes(bytes(3 * 4096))
     assert "no littlefs on flash.img" in _refused(folder)

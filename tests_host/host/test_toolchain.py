@@ -283,11 +283,11 @@ def test_two_at_once_fetch_once(fake: Path) -> None:
 def test_messages_say_what_to_do(
     bare: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    with pytest.raises(ToolchainError, match="no apt-get to fetch it with: install micropython"):
+    with pytest.raises(ToolchainError, match="no apt-get to download it: install micropython"):
         toolchain.micropython(64)
     fake = request.getfixturevalue("fake")
     (fake / "indextargets").write_text("")
-    with pytest.raises(ToolchainError, match="no Debian mirror set up: .*IVOTA_DEBIAN_MIRROR="):
+    with pytest.raises(ToolchainError, match="no Debian mirror configured: .*IVOTA_DEBIAN_MIRROR="):
         toolchain.micropython(64)
     monkeypatch.setenv("IVOTA_DEBIAN_MIRROR", "http://mine.example/d")
     assert suite_of(toolchain.micropython(64)) == "trixie"

@@ -111,7 +111,7 @@ def test_a_broker_behind_tls(issued: Issued, trusted: None, tmp_path: Path) -> N
         with Cloud(tmp_path / "c", broker=f"mqtts://localhost:{mosquitto.port}") as cloud:
             with Client(cloud.api_url) as api:
                 assert api.health()["mqtt_connected"]
-        with pytest.raises(CloudError, match="no MQTT broker answers"):
+        with pytest.raises(CloudError, match="cannot reach an MQTT broker"):
             Cloud(tmp_path / "c", broker=f"mqtts://127.0.0.1:{mosquitto.port}").start()
 
 
@@ -120,8 +120,8 @@ def test_files_that_are_no_certificate(authority: Issued, issued: Issued, tmp_pa
     for chain, key, words in (
         (none, issued.key_pem, "none.pem cannot be read"),
         (issued.pem, none, "none.pem cannot be read"),
-        (issued.key_pem, issued.pem, "are not a certificate and its key"),
-        (issued.pem, authority.key_pem, "are not a certificate and its key"),
+        (issued.key_pem, issued.pem, "are not a certificate and its unencrypted key"),
+        (issued.pem, authority.key_pem, "are not a certificate and its unencrypted key"),
     ):
         with pytest.raises(CloudError, match=words):
             Cloud(tmp_path / "c", certificate=Certificate(chain, key)).start()

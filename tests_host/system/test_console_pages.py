@@ -245,7 +245,7 @@ def cancelled(page, folder, slow, cloud):
     expect(bar).to_be_visible(timeout=WAIT_MS)
     wait_for(lambda: int(bar.get_attribute("value") or 0) > 0, "progress")
     page.get_by_role("button", name="Cancel update").click()
-    expect(page.get_by_text("was cancelled by an operator")).to_be_visible()
+    expect(page.get_by_text("an operator cancelled the update")).to_be_visible()
     with Client(cloud.api_url, local_token(cloud.folder)) as api:
         pushes = api.device("P/kitchen")["pushes"]
         slow.pace(None)
@@ -417,7 +417,7 @@ def test_a_wrong_file_and_a_lost_upload_are_said(signed_in, shown, tmp_path):
         page.set_input_files("[type=file]", broken)
         page.get_by_role("button", name="Upload").click()
         expect(
-            page.get_by_role("alert").filter(has_text="does not say its version")
+            page.get_by_role("alert").filter(has_text="does not contain its version")
         ).to_be_visible()
         page.route("**/api/v1/firmware*", lambda route: route.abort())
         page.get_by_role("button", name="Upload").click()

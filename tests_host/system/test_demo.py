@@ -185,7 +185,7 @@ def test_interrupted_it_leaves_nothing_running(tmp_path: Path, number: signal.Si
     process.send_signal(number)
     rest, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 130
-    assert rest.endswith("stopped; nothing is left running\n")
+    assert rest.endswith("interrupted; all processes have stopped\n")
     assert errors == ""
     assert running(tmp_path) == []
     assert not (tmp_path / "demo.json").exists()

@@ -264,7 +264,7 @@ def lower_case(exchange: Exchange) -> None:
 
 
 def moved(status: str, place: str) -> Fault:
-    """A redirect to `place`, in which {port} is the server's; from there all is well."""
+    """A redirect to `place`, in which {port} check that the server's; from there all is well."""
 
     def fault(exchange: Exchange) -> None:
         if exchange.request.path == "/f.bin":

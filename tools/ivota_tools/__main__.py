@@ -1,4 +1,4 @@
-"""The command `ivota`, also while it still loads: Ctrl-C ends it without a traceback."""
+"""Start the command `ivota`; Ctrl-C ends it without a traceback, even while it loads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Exit code 130, as shells have it, where it is interrupted before it has begun."""
+    """Run the command; an interrupt during start-up exits with 130, as in a shell."""
     try:
         from .cli.app import app
 

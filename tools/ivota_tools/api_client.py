@@ -1,4 +1,4 @@
-"""The cloud's HTTP API from the outside: what the command line speaks, and scripts may."""
+"""A client for the cloud's HTTP API, for the command line and for scripts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import httpx
 from .common.unix_path import unix_path
 
 DEFAULT_URL = "http://127.0.0.1:8123"
-TIMEOUT_S = 30.0  # the events' stream says something every 10 s
+TIMEOUT_S = 30.0  # the event stream sends at least one line every 10 s
 POLL_S = 0.3
-PART = 1 << 16  # bytes of an upload between two words about how far it is
-MARK = "Ivota-Api"  # a header of each answer of a cloud
-NOT_A_CLOUD = "{} answers, but is not an ivota cloud: check IVOTA_URL"
+PART = 1 << 16  # bytes of an upload between two progress updates
+MARK = "Ivota-Api"  # a header of every response from a cloud
+NOT_A_CLOUD = "the server at {} is not an ivota cloud: check IVOTA_URL"
 ENDED = ("done", "failed", "cancelled", "skipped")
 
-Json = dict[str, Any]  # the objects of docs: /api/v1/openapi.json describes each
+Json = dict[str, Any]  # the objects are described in /api/v1/openapi.json
 
 
 class ApiError(RuntimeError):
-    """The cloud was not reached, or refuses; says why and what to do. `status` is HTTP's, or 0."""
+    """The cloud is unreachable or rejects a request. `status` is the HTTP status, or 0."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ class ApiError(RuntimeError):
 class Client:
     """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError.
 
-    Without a token, a cloud on this machine is spoken to over the Unix socket in its data folder,
-    which its owner alone can use, and told the token that lies beside it. That token never goes to
-    a port: while the cloud does not run, anybody could listen there.
+    Without a token, the client connects to a cloud on this machine through the Unix socket in its
+    data folder, which only its owner can use, with the token stored next to the socket. That token
+    is never sent to a port: while the cloud is stopped, any program could listen there.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
@@ -50,7 +50,7 @@ class Client:
             token = local.token
         if token and not (token.isascii() and token.isprintable()):
             raise ApiError(
-                "IVOTA_TOKEN is no token: copy it again, as `ivota token create` showed it"
+                "IVOTA_TOKEN is not a valid token: copy it again from `ivota token create`"
             )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
@@ -63,9 +63,9 @@ class Client:
         except httpx.InvalidURL as error:
             raise ApiError(f"IVOTA_URL is not a URL: {self.url!r} ({error})") from None
         if self._http.base_url.scheme not in ("http", "https"):
-            raise ApiError(f"IVOTA_URL={self.url} does not begin with http:// or https://")
+            raise ApiError(f"IVOTA_URL={self.url} must start with http:// or https://")
         if not self._http.base_url.host:
-            raise ApiError(f"IVOTA_URL={self.url} names no computer: write it as {DEFAULT_URL}")
+            raise ApiError(f"IVOTA_URL={self.url} has no host: use a URL such as {DEFAULT_URL}")
 
     def __enter__(self) -> Client:
         return self
@@ -77,15 +77,15 @@ class Client:
         return self._object("GET", "health")
 
     def devices(self, status: str | None = None) -> list[Json]:
-        """All of them, or those that are accepted, pending or retired, by id."""
+        """List all devices, or those that are accepted, pending or retired, by id."""
         return self._pages("devices", **({} if status is None else {"status": status}))
 
     def device(self, name: str) -> Json:
-        """By PRODUCT/NAME, or a NAME that only one device has."""
+        """Find a device by PRODUCT/NAME, or by a NAME that only one device has."""
         return self._list("devices", device=name)[0]
 
     def reports(self, device_id: int) -> list[Json]:
-        """All that a device said, oldest first."""
+        """List all reports of a device, oldest first."""
         return self._pages(f"devices/{device_id}/reports")
 
     def firmware(self) -> list[Json]:
@@ -99,9 +99,9 @@ class Client:
         *,
         progress: Callable[[float], None] = lambda share: None,
     ) -> Json:
-        """{"firmware": …, "warnings": […]}; a bundle says its version itself.
+        """Upload a firmware file; return {"firmware": …, "warnings": […]}.
 
-        `progress` is told the share that is sent, 0 to 1.
+        A bundle contains its version. `progress` receives the share sent so far, 0 to 1.
         """
         given = {"version": version, "application": application}
         size = path.stat().st_size
@@ -126,7 +126,10 @@ class Client:
         application: str | None = None,
         new: bool = False,
     ) -> Json:
-        """{"device": …, "firmware": …}; `new` allows a device that has never reported."""
+        """Deploy a firmware; return {"device": …, "firmware": …}.
+
+        `new` allows a device that has never reported.
+        """
         order = {
             "device": device,
             "version": version,
@@ -139,11 +142,11 @@ class Client:
     # -- one device ---------------------------------------------------------------------------
 
     def why(self, device_id: int) -> Json:
-        """{"why": …}: what the device waits for."""
+        """Return {"why": …}: the reason why the device is waiting."""
         return self._object("GET", f"devices/{device_id}/why")
 
     def attempts(self, device_id: int) -> list[Json]:
-        """Every target it was ever given, and how each ended."""
+        """List the device's update attempts with their results."""
         return self._pages(f"devices/{device_id}/attempts")
 
     def attempt_reports(self, attempt_id: int) -> list[Json]:
@@ -154,31 +157,31 @@ class Client:
         return self._object("POST", f"devices/{device_id}/tags", json=order)
 
     def set_secret(self, device_id: int, secret: str | None) -> Json:
-        """What it signs in with, in base64."""
+        """Set the secret that the device signs in with, in base64."""
         return self._object("PUT", f"devices/{device_id}/secret", json={"secret": secret})
 
     def accept_device(self, device_id: int) -> Json:
-        """From now on it is part of the fleet."""
+        """Accept a device into the fleet."""
         return self._object("POST", f"devices/{device_id}/accept")
 
     def accept_pending(self) -> Json:
-        """{"devices": how many were accepted}: all that wait for it."""
+        """Accept all pending devices; return {"devices": how many}."""
         return self._object("POST", "pending/accept")
 
     def retire_device(self, device_id: int) -> Json:
-        """It keeps its history, is given nothing any more, and cannot sign in."""
+        """Stop a device's updates and block its sign-in; keep its history."""
         return self._object("POST", f"devices/{device_id}/retire")
 
     def delete_device(self, device_id: int) -> None:
-        """For good, with all that was ever heard of it."""
+        """Permanently delete a device and its entire history."""
         self._ask("DELETE", f"devices/{device_id}")
 
     def delete_firmware(self, firmware_id: int) -> None:
-        """Its file, and its patches."""
+        """Delete a firmware and its patches."""
         self._ask("DELETE", f"firmware/{firmware_id}")
 
     def delete_campaign(self, campaign_id: int) -> None:
-        """A draft, or one that has ended."""
+        """Delete a draft or an ended campaign."""
         self._ask("DELETE", f"campaigns/{campaign_id}")
 
     def retry_device(self, device_id: int) -> Json:
@@ -190,7 +193,7 @@ class Client:
     # -- groups and campaigns -----------------------------------------------------------------
 
     def query(self, text: str) -> list[Json]:
-        """The devices that a query means now."""
+        """List the devices that match a query now."""
         return self._pages("query", text=text)
 
     def groups(self) -> list[Json]:
@@ -203,7 +206,7 @@ class Client:
         self._ask("DELETE", f"groups/{group_id}")
 
     def create_campaign(self, **order: Any) -> Json:
-        """The keys of `CampaignIn` in /api/v1/openapi.json; None stands for what is not said."""
+        """Create a campaign. `order`: `CampaignIn` in /api/v1/openapi.json; None means default."""
         return self._object("POST", "campaigns", json=order)
 
     def campaigns(self) -> list[Json]:
@@ -213,11 +216,11 @@ class Client:
         return self._object("GET", f"campaigns/{campaign_id}")
 
     def campaign_devices(self, campaign_id: int) -> list[Json]:
-        """All of them, by id."""
+        """List the devices of a campaign by id."""
         return self._pages(f"campaigns/{campaign_id}/devices")
 
     def act_on_campaign(self, campaign_id: int, action: str) -> Json:
-        """`action`: start, pause, resume, cancel or retry."""
+        """Change a campaign. `action`: start, pause, resume, cancel or retry."""
         return self._object("POST", f"campaigns/{campaign_id}/{action}")
 
     def start_campaign(self, campaign_id: int) -> Json:
@@ -233,27 +236,27 @@ class Client:
         return self.act_on_campaign(campaign_id, "cancel")
 
     def retry_campaign(self, campaign_id: int) -> Json:
-        """{"devices": how many are tried again}."""
+        """Retry the failed devices; return {"devices": how many}."""
         return self.act_on_campaign(campaign_id, "retry")
 
-    # -- who may, and who did -----------------------------------------------------------------
+    # -- access -------------------------------------------------------------------------------
 
     def tokens(self) -> list[Json]:
         return self._pages("tokens")
 
     def create_token(self, name: str, role: str = "operator") -> Json:
-        """With `token`, which is shown this once."""
+        """Create a token; `token` in the response cannot be retrieved again."""
         return self._object("POST", "tokens", json={"name": name, "role": role})
 
     def remove_token(self, token_id: int) -> None:
         self._ask("DELETE", f"tokens/{token_id}")
 
     def audit(self) -> list[Json]:
-        """Who changed what, oldest first."""
+        """List the audit log, oldest entry first."""
         return self._pages("audit")
 
     def users(self) -> list[Json]:
-        """Who may sign in to the console."""
+        """List the console users."""
         return self._pages("users")
 
     def create_user(self, name: str, password: str, role: str = "operator") -> Json:
@@ -264,19 +267,19 @@ class Client:
     def change_user(
         self, user_id: int, role: str | None = None, password: str | None = None
     ) -> Json:
-        """Another password also signs out every browser of theirs."""
+        """Change a user. A new password also signs the user out everywhere."""
         return self._object("PUT", f"users/{user_id}", json={"role": role, "password": password})
 
     def remove_user(self, user_id: int) -> None:
         self._ask("DELETE", f"users/{user_id}")
 
-    # -- as it goes ---------------------------------------------------------------------------
+    # -- live ---------------------------------------------------------------------------------
 
     def wait(self, device_id: int, timeout_s: float | None = None) -> Iterator[Json]:
-        """The device whenever it has changed, until its update is done or has failed.
+        """Yield the device at each change until its update ends.
 
-        A push is over when it is done, when it has failed for good, or when another took its
-        place; the last item is how it ended. Raises ApiError at the timeout.
+        An update ends when it is done, fails permanently, or is replaced by another; the last
+        item is the result. Raises ApiError at the timeout.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         seen = -1
@@ -289,13 +292,13 @@ class Client:
                 return
             if deadline is not None and time.monotonic() > deadline:
                 raise ApiError(
-                    f"{device['device']} is {device['state']} after {timeout_s:g} s; the push "
-                    "stands, `ivota watch` shows how it goes on"
+                    f"{device['device']} is still {device['state']} after {timeout_s:g} s; the "
+                    "update continues: follow it with `ivota watch`"
                 )
             time.sleep(POLL_S)
 
     def events(self, after: int = 0) -> Iterator[Json]:
-        """Each device as it is, then again whenever it has changed, until the link is lost."""
+        """Yield the state of each device, then every change, until the connection is lost."""
         with self._errors():
             with self._http.stream("GET", "events", params={"after": after}) as answer:
                 self._expect_cloud(answer)
@@ -307,8 +310,8 @@ class Client:
                         if line.startswith("data: "):
                             yield json.loads(line[6:])
                 except httpx.HTTPError:
-                    raise ApiError(f"the link to the cloud at {self.url} is lost") from None
-        raise ApiError(f"the cloud at {self.url} has ended the stream of events")
+                    raise ApiError(f"lost the connection to the cloud at {self.url}") from None
+        raise ApiError(f"the cloud at {self.url} closed the event stream")
 
     def _object(self, method: str, path: str, **arguments: Any) -> Json:
         answer: Json = self._ask(method, path, **arguments)
@@ -319,7 +322,7 @@ class Client:
         return answer
 
     def _pages(self, path: str, **params: Any) -> list[Json]:
-        """All of a list that the cloud gives in pages, by id."""
+        """Fetch all pages of a list."""
         found: list[Json] = []
         while page := self._list(path, **params, after=found[-1]["id"] if found else 0):
             found += page
@@ -339,30 +342,30 @@ class Client:
                 raise ApiError(NOT_A_CLOUD.format(self.url)) from None
 
     def _expect_cloud(self, answer: httpx.Response) -> None:
-        """What somebody else says is not taken for the cloud's answer, whatever it looks like."""
+        """Raise ApiError if the response is not from a cloud."""
         if MARK not in answer.headers:
             raise ApiError(NOT_A_CLOUD.format(self.url))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turns httpx's errors into sentences."""
+        """Turn httpx's errors into sentences."""
         try:
             yield
         except httpx.ConnectError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ApiError(
-                    f"the certificate of {self.url} is not trusted here ({error}): name its "
-                    "authority's file in SSL_CERT_FILE, or use the name that it is for"
+                    f"the certificate of {self.url} is not trusted ({error}): set SSL_CERT_FILE "
+                    "to its authority's file, or use the host name of the certificate"
                 ) from None
             raise ApiError(
-                f"no cloud answers at {self.url}: start one with `ivota cloud`, or say where it "
-                "is in IVOTA_URL"
+                f"cannot reach a cloud at {self.url}: start one with `ivota cloud`, "
+                "or set IVOTA_URL"
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             what = str(error) or type(error).__name__
             raise ApiError(
-                f"the link to the cloud at {self.url} failed ({what}): try again; if it never "
-                "works, check that IVOTA_URL is its HTTP port, and not that of MQTT"
+                f"the connection to the cloud at {self.url} failed ({what}): try again; if this "
+                "persists, check that IVOTA_URL has the HTTP port, not the MQTT port"
             ) from None
 
 
@@ -375,25 +378,25 @@ def _parts(file: IO[bytes], size: int, progress: Callable[[float], None]) -> Ite
 
 
 def default_data() -> Path:
-    """Where a cloud keeps its data, if nothing else is said."""
+    """Return the default data directory of a cloud."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "ivota"
 
 
 def local_socket(folder: Path, port: int) -> Path:
-    """Where a cloud with this data folder and HTTP port answers its machine's owner."""
+    """Return the path of the owner's socket of a cloud with this data folder and HTTP port."""
     return folder / f"api-{port}.sock"
 
 
 class _Local(NamedTuple):
-    """How its owner speaks to a cloud of this machine."""
+    """The owner's access to a cloud on this machine."""
 
     socket: str
     token: str
 
 
 def _local(url: str) -> _Local | None:
-    """None where there is none at this URL, with the folder that is the default."""
+    """Find a cloud on this machine at `url` with the default data directory, or return None."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -412,5 +415,5 @@ def _refusal(answer: httpx.Response) -> ApiError:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        detail = f"the cloud answers HTTP {answer.status_code} {answer.reason_phrase}"
+        detail = f"the cloud returned HTTP {answer.status_code} {answer.reason_phrase}"
     return ApiError(str(detail), answer.status_code)

@@ -26,7 +26,7 @@ def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
     brought an interpreter that reads another generation of .mpy.
     """
     if not (root / "lib" / "ivota").is_dir():
-        raise BoardError(f"{root}/lib/ivota is missing: run from a whole checkout of ivota")
+        raise BoardError(f"{root}/lib/ivota is missing: run from a complete checkout of ivota")
     files: dict[str, bytes] = {}
     contents = {path: (root / "lib" / path).read_bytes() for path in library_files(root)}
     for path, content in contents.items():

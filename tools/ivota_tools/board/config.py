@@ -30,8 +30,8 @@ def read_config(path: Path, root: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise BoardError(
-            f"the configuration {path} cannot be read ({error.strerror}): name the file that you "
-            "wrote with --config"
+            f"cannot read the configuration {path} ({error.strerror}): specify your configuration "
+            "file with --config"
         ) from None
     data = data.removeprefix(codecs.BOM_UTF8)  # which the board's parser does not take
     problem = config_problem(data, parse_config(data, str(path), root))
@@ -45,7 +45,7 @@ def parse_config(data: bytes, name: str, root: Path) -> dict[str, Any]:
     try:
         config = json.loads(data)
     except ValueError as error:
-        raise BoardError(f"{name} is not JSON: {error}") from None
+        raise BoardError(f"{name} is not valid JSON: {error}") from None
     return dict(check_config(config, name, root))
 
 
@@ -59,14 +59,14 @@ def check_bundle_config(data: bytes, root: Path | None) -> None:
     try:
         config = json.loads(data)
     except ValueError as error:
-        raise BoardError(f"{name} is not JSON: {error}") from None
+        raise BoardError(f"{name} is not valid JSON: {error}") from None
     if not isinstance(config, dict):
-        raise BoardError(f"{name} must be an object with keys")
+        raise BoardError(f"{name} must be a JSON object")
     for key in IDENTITY:
         if config.get(key) is not None:
             raise BoardError(
                 f"{name} sets {key}: every board with this version would become the same device. "
-                f"Set it in the board's own /ivota.json, with `ivota board install --config`"
+                f"Set {key} in each board's own /ivota.json with `ivota board install --config`"
             )
     if root is not None:
         check_config((_BOARD, config), name, root)

@@ -69,7 +69,7 @@ def install(
             damaged = board.ask(on_board.swap, files=digests, aside=aside, unwanted=unwanted)
             if damaged:
                 raise BoardError(
-                    f"{', '.join(damaged)} did not arrive whole, so nothing was changed. Check "
+                    f"{', '.join(damaged)} arrived damaged, so nothing was changed. Check "
                     "the cable and try again"
                 )
         if reset:
@@ -101,7 +101,7 @@ def _wanted(root: Path, source: bool, given: bytes | None) -> dict[str, bytes]:
 def _its_own_configuration(board: Mpremote, root: Path) -> dict[str, Any]:
     settings = board.ask(on_board.load, path=CONFIG)
     if settings is None:
-        raise BoardError("there is no configuration on the board yet: give one with --config")
+        raise BoardError("the board has no configuration yet: specify one with --config")
     return dict(check_config(settings, "the board's configuration", root))
 
 
@@ -130,7 +130,7 @@ def _check_missing(found: dict[str, Any], settings: dict[str, Any]) -> None:
     for path, key in _referred(settings).items():
         if not found["files"][path]:
             raise BoardError(
-                f"{key} names {path}, which is not on the board. Put it there: "
+                f"{key} refers to {path}, which is not on the board. Copy it to the board: "
                 f"`mpremote fs cp FILE :{path}`"
             )
     if found["missing"]:
@@ -149,15 +149,15 @@ def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[
     ]
     if foreign and not force:
         raise BoardError(
-            f"{' and '.join(foreign)} on the board is not ivota's. Nothing was changed. --force "
-            "keeps it with .bak added to its name and puts ivota's in its place; to keep using "
-            "it, install only the package: `mpremote mip install ./package.json`"
+            f"{' and '.join(foreign)} on the board is not from ivota. Nothing was changed. Use "
+            "--force to rename it to .bak and install ivota's version. To keep using it, "
+            "install only the package: `mpremote mip install ./package.json`"
         )
     taken = [f"{name}.bak" for name in foreign if f"{name[1:]}.bak" in names_in(found, "/")]
     if taken:
         raise BoardError(
-            f"{' and '.join(taken)} is on the board already, and would be lost. Copy it away and "
-            f"delete it: `mpremote fs rm :{taken[0]}`"
+            f"{' and '.join(taken)} already exists on the board and would be lost. Save a copy, "
+            f"and delete it: `mpremote fs rm :{taken[0]}`"
         )
     return [[name, f"{name}.bak"] for name in foreign]
 
@@ -178,8 +178,8 @@ def _check_room(found: dict[str, Any], sizes: list[int]) -> None:
     need = sum(size // block + 1 for size in sizes) * block
     if need > found["free"]:
         raise BoardError(
-            f"the board has {found['free'] // 1024} KiB free, and {need // 1024} KiB are needed. "
-            "Delete files that you do not need: `mpremote fs tree`"
+            f"the board has {found['free'] // 1024} KiB free, but {need // 1024} KiB are needed. "
+            "Find and delete unneeded files: `mpremote fs tree`"
         )
 
 

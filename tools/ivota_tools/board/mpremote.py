@@ -112,8 +112,8 @@ class Mpremote:
                 except ValueError:
                     break
         raise BoardError(
-            f"the answer of the board at {self.port} was not understood: {_last(output)!r}. Its "
-            "program may have printed into it: try again"
+            f"the board at {self.port} sent an invalid response: {_last(output)!r}. Its "
+            "program may have printed into the response: try again"
         )
 
     def go_on(self) -> None:
@@ -175,16 +175,16 @@ class Mpremote:
             return in_use(self.port)
         if "could not enter raw repl" in said:
             return BoardError(
-                f"what is at {self.port} does not answer as MicroPython. Is MicroPython on the "
-                "board? If it is, press its reset button and try again"
+                f"no MicroPython responds at {self.port}. If MicroPython is installed on the "
+                "board, press its reset button and try again"
             )
         if re.search(r"Errno 5\b|device disconnected|device reports readiness", said, re.I):
             return BoardError(
-                f"the board at {self.port} went away. Check the cable; if the board resets by "
-                "itself, try again"
+                f"lost the connection to the board at {self.port}. Check the cable; if the board "
+                "reset itself, try again"
             )
         if "MemoryError" in output:
-            return BoardError("the board has no memory left. Press its reset button and try again")
+            return BoardError("the board is out of memory. Press its reset button and try again")
         return BoardError(f"mpremote failed: {_last(said) or _last(output) or 'no message'}")
 
 

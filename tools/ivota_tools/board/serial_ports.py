@@ -23,8 +23,8 @@ def find_port(port: str | None) -> str:
         names = ", ".join(f"{each.device} ({each.description})" for each in boards)
         raise BoardError(f"several boards are plugged in: {names}. Choose one with --port")
     raise BoardError(
-        "no board found on USB. Plug it in with a cable that carries data (many only charge), "
-        "or name its port with --port"
+        "no board found on USB. Use a cable that carries data (many only charge), "
+        "or specify the port with --port"
     )
 
 
@@ -32,7 +32,7 @@ def need_mpremote() -> None:
     """Raises BoardError where mpremote, which brings pyserial, is not installed."""
     if importlib.util.find_spec("mpremote") is None:
         raise BoardError(
-            "mpremote is not installed here. Install it with `python -m pip install mpremote`"
+            "mpremote is not installed. Install it with `python -m pip install mpremote`"
         )
 
 
@@ -45,8 +45,8 @@ def check_port(port: str) -> None:
         return  # Windows, or a URL of pyserial's: nothing to look at beforehand
     if not os.path.exists(port):
         raise BoardError(
-            f"there is no port {port}. Is the board plugged in? `mpremote connect list` shows "
-            "the ports there are"
+            f"the port {port} does not exist. Check that the board is plugged in, and list the "
+            "ports with `mpremote connect list`"
         )
     if not os.access(port, os.R_OK | os.W_OK):
         group = Path(port).group()

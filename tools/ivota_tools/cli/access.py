@@ -1,4 +1,4 @@
-"""`ivota token …`, `audit`, `health`: who may use the cloud, who did, and whether it is well."""
+"""Define `ivota token …`, `audit` and `health`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..api_client import Client
 from . import access_views as views
 from .terminal import AsJson, fail, out, print_json, say, show
 
-token = typer.Typer(no_args_is_help=True, help="Who may use the cloud's API.")
+token = typer.Typer(no_args_is_help=True, help="Manage API tokens.")
 
 
 @token.command("create")
@@ -19,39 +19,39 @@ def token_create(
     role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
     as_json: AsJson = False,
 ) -> None:
-    """Make a token and print it, this once."""
+    """Create a token and print it. The token cannot be shown again."""
     with Client() as client:
         show(client.create_token(name, role), as_json, lambda found: str(found["token"]))
 
 
 @token.command("list")
 def token_list(as_json: AsJson = False) -> None:
-    """List the tokens: names and roles; the tokens themselves are kept nowhere."""
+    """List token names and roles. The cloud does not store the tokens themselves."""
     with Client() as client:
         show(client.tokens(), as_json, views.token_table)
 
 
 @token.command("remove")
 def token_remove(name: str) -> None:
-    """Take a token back."""
+    """Revoke a token."""
     with Client() as client:
         for each in client.tokens():
             if each["name"] == name:
                 return client.remove_token(each["id"])
-    fail(f"there is no token {name!r}: `ivota token list` shows those that there are")
+    fail(f"token {name!r} does not exist: list the tokens with `ivota token list`")
 
 
 def audit(
-    last: Annotated[int, typer.Option("--last", min=1, help="How many lines.")] = 50,
+    last: Annotated[int, typer.Option("--last", min=1, help="Number of entries to show.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show who changed what."""
+    """Show the audit log: who changed what and when."""
     with Client() as client:
         show(client.audit()[-last:], as_json, views.audit_table)
 
 
 def health(as_json: AsJson = False) -> None:
-    """Say whether the cloud works; exit code 1 where it does not."""
+    """Check the cloud; exit with code 1 if it is unhealthy."""
     with Client() as client:
         found = client.health()
     if as_json:

@@ -1,4 +1,4 @@
-"""How the command line shows who may use the cloud, who did, and whether it is well."""
+"""Render tokens, users, the audit log and the cloud's health."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from .times import ago, date
 
 
 def token_table(tokens: list[Json]) -> Table:
-    table = titled_table("tokens", "name", "role", "made")
+    table = titled_table("tokens", "name", "role", "created")
     for each in tokens:
         table.add_row(cell(each["name"]), each["role"], ago(each["created_at"]))
     return table
 
 
 def user_table(users: list[Json]) -> Table:
-    table = titled_table("users", "name", "role", "signed in")
+    table = titled_table("users", "name", "role", "last signed in")
     for each in users:
         table.add_row(cell(each["name"]), each["role"], ago(each["signed_in_at"]))
     return table
 
 
 def audit_table(lines: list[Json]) -> Table:
-    table = titled_table("audit", "at", "who", "did", "to", "with")
+    table = titled_table("audit log", "time", "user", "action", "target", "details")
     for each in lines:
         table.add_row(
             date(each["at"]),
@@ -38,14 +38,14 @@ def audit_table(lines: list[Json]) -> Table:
 
 def health_line(health: Json) -> str:
     if not health["ok"]:
-        return f"no reports are stored: {health['problem'] or 'the MQTT broker is lost'}"
+        return f"unhealthy: not storing reports: {health['problem'] or 'the MQTT broker is lost'}"
     if health["standby"]:
-        return "well; it stands by, another process takes in the reports"
-    return "well; it stores reports"
+        return "healthy; on standby: another process is processing reports"
+    return "healthy; processing reports"
 
 
 def counter_table(counters: dict[str, int]) -> Table:
-    table = titled_table("since its first start", "what", "count")
+    table = titled_table("since the first start", "counter", "count")
     for name, count in sorted(counters.items()):
         if name != "revision":
             table.add_row(cell(name), f"{count:,}")

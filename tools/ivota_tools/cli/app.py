@@ -1,4 +1,4 @@
-"""The command `ivota`: which commands there are, and in what order `--help` shows them."""
+"""Assemble the command `ivota`: its subcommands, in the order in which `--help` lists them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _version(asked: bool) -> None:
 
 def demo(
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave console and board running until Ctrl-C.")
+        bool, typer.Option("--keep", help="Keep the console and the board running until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Show whole updates of a simulated board, over a bad link."""
+    """Update a simulated board over a bad link and show each step."""
     from ..demo.command import main
 
     raise typer.Exit(main(keep=keep))
@@ -79,7 +79,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
 
 
 class _Group(TyperGroup):
-    """Known errors are a sentence and exit code 1; anything else is a bug and shows itself."""
+    """Report known errors in one sentence with exit code 1; any other error is a bug."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for commands in CONTENTS.values() for name in commands]
@@ -103,7 +103,9 @@ app = typer.Typer(
 def main(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Say which this is."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Firmware updates for MicroPython boards."""

@@ -1,4 +1,4 @@
-"""`ivota board`: what can be typed; views.py shows what comes of it."""
+"""Define `ivota board …`; board_views.py prints the results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ivota_tools.cli import board_views
 from ivota_tools.cli.terminal import AsJson, fail, print_json
 from ivota_tools.common.project_files import root
 
-app = typer.Typer(no_args_is_help=True, help="A real board at a serial port.")
+app = typer.Typer(no_args_is_help=True, help="Manage a board over its serial port.")
 
 Port = Annotated[
-    str | None, typer.Option(help="Serial port. Left out: the only board on USB.", metavar="PORT")
+    str | None, typer.Option(help="Serial port. Default: the only board on USB.", metavar="PORT")
 ]
 
 
@@ -34,18 +34,23 @@ def install(
     port: Port = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="The board's configuration. Left out: it keeps the one it has."),
+        typer.Option(help="Configuration file for the board. Default: keep the one on the board."),
     ] = None,
-    source: Annotated[bool, typer.Option("--source", help="Copy .py instead of .mpy.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a boot.py or main.py of yours; keeps a .bak.")
+    source: Annotated[
+        bool, typer.Option("--source", help="Copy .py files instead of .mpy files.")
     ] = False,
-    reset: Annotated[bool, typer.Option(help="Start the board when done.")] = True,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace your own boot.py or main.py; the old file is kept as .bak."
+        ),
+    ] = False,
+    reset: Annotated[bool, typer.Option(help="Restart the board afterwards.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Put ivota and its configuration on a board; copies only what differs."""
+    """Install or update ivota and its configuration on a board."""
     with _errors(as_json), board_views.bar(as_json) as progress:
-        # Before there is a board: whoever writes one need not plug it in to see it checked.
+        # Check the configuration first, so that this needs no board.
         given = None if config is None else read_config(config, root())
         result = install_on(
             Mpremote(find_port(port)),
@@ -64,15 +69,13 @@ def install(
 @app.command()
 def status(
     port: Port = None,
-    clear: Annotated[
-        bool, typer.Option("--clear", help="Allow firmware again that was refused.")
-    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Allow rejected firmware again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what runs on a board and how far it is.
+    """Show the running version and the update progress of a board.
 
-    The program on the board is stopped for this and started again; a download
-    goes on where it was.
+    The board's program is stopped and restarted; a download resumes where it
+    left off.
     """
     with _errors(as_json):
         result = status_of(Mpremote(find_port(port)), root=root(), clear=clear)
@@ -87,12 +90,12 @@ def watch(
     reset: Annotated[bool, typer.Option("--reset", help="Reset the board first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a board prints, until Ctrl-C; the board does not notice."""
+    """Show the output of a board until Ctrl-C, without disturbing the board."""
     with _errors(as_json):
         name = find_port(port)
         try:
             if reset:
-                Mpremote(name).reset(settle=False)  # its first lines are wanted
+                Mpremote(name).reset(settle=False)  # so that no output is lost
             for line in lines(name):
                 board_views.show_line(line, as_json)
         except KeyboardInterrupt:
@@ -102,13 +105,15 @@ def watch(
 @app.command()
 def remove(
     port: Port = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")
+    ] = False,
     keep_config: Annotated[
-        bool, typer.Option("--keep-config", help="Leave /ivota.json on the board.")
+        bool, typer.Option("--keep-config", help="Keep /ivota.json on the board.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete ivota's own files from a board, and nothing else."""
+    """Delete only ivota's own files from a board."""
     with _errors(as_json):
         board = Mpremote(find_port(port))
         plan = removal(board, root=root(), keep_config=keep_config)

@@ -1,4 +1,4 @@
-"""How `ivota board` shows what it found and did: sentences, rows, a board's lines, a bar."""
+"""Render the results of `ivota board`: sentences, rows, board output and a progress bar."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ def show_install(result: dict[str, Any]) -> None:
     _say(f"{_about(result['board'])} at {result['port']}")
     copied, kept = result["copied"], result["kept"]
     if copied:
-        rest = f"; {_files(result['unchanged'])} are as they were" if result["unchanged"] else ""
+        rest = f"; {_files(result['unchanged'])} unchanged" if result["unchanged"] else ""
         _say(f"Copied {_files(len(copied))}{rest}.")
     else:
-        _say(f"Nothing to copy: {_files(result['unchanged'])} are there already.")
+        _say(f"Nothing to copy: {_files(result['unchanged'])} already up to date.")
     for name in result["removed"]:
-        _say(f"Removed {name}, of an older installation.")
+        _say(f"Removed {name} from an older installation.")
     for name in kept:
-        _say(f"Your own file is kept as {name}.")
+        _say(f"Saved your own file as {name}.")
     if result["active"]:
-        _say(f"The update {result['active']} goes on running; this is what it falls back to.")
+        _say(f"Update {result['active']} keeps running; the installed files are its fallback.")
     _warn_of_fat(result["board"])
     if not result["reset"]:
-        return _say("The board is stopped. Reset it to start ivota.")
+        return _say("The board is stopped. Reset the board to start ivota.")
     _say(
-        f"The board starts now. Look for {result['device']} in the cloud, or watch it connect "
-        f"here: ivota board watch --port {result['port']}"
+        f"The board is starting. Look for {result['device']} in the cloud, or watch the board "
+        f"connect: ivota board watch --port {result['port']}"
     )
 
 
 def show_status(result: dict[str, Any]) -> None:
     board = result["board"]
     package = {
-        "current": "as it is here",
-        "other": "another release than the one here",
+        "current": "same version as this computer",
+        "other": "different version from this computer",
         "none": "not installed",
     }
     rows = [("board", _about(board)), ("port", result["port"])]
@@ -72,23 +72,23 @@ def show_status(result: dict[str, Any]) -> None:
 
 
 def show_removal(plan: Removal) -> None:
-    """What is about to go, for a question; so not among the output."""
+    """List what will be deleted, on stderr because a prompt follows."""
     for path in plan.files:
         err.print(cell(f"  {printable(path)}"), soft_wrap=True)
     for old, new in plan.back:
-        err.print(cell(f"  {old} becomes {new} again"), soft_wrap=True)
+        err.print(cell(f"  restore {old} as {new}"), soft_wrap=True)
 
 
 def show_removed(gone: list[str]) -> None:
     if not gone:
-        return _say("There was nothing of ivota's on the board.")
-    _say(f"Removed {_files(len(gone))}. The board runs without ivota now.")
+        return _say("ivota is not installed on the board.")
+    _say(f"Removed {_files(len(gone))}. The board now runs without ivota.")
 
 
 def show_line(line: str | None, as_json: bool) -> None:
-    """A line as it came; None where there has been none for a while."""
+    """Show a line of board output; None means that there was none for a while."""
     if line is None:
-        nothing = "Nothing from the board yet. If it waits at a prompt, --reset starts it."
+        nothing = "No output from the board yet. If the board waits at a prompt, use --reset."
         err.print(cell(nothing, "dim"), soft_wrap=True)
         return
     event = parse(line)
@@ -113,13 +113,13 @@ def show_line(line: str | None, as_json: bool) -> None:
 
 @contextmanager
 def bar(quiet: bool) -> Iterator[CopyProgress | None]:
-    """Gives what `install` tells how far it is; lines where there is no terminal."""
+    """Yield the progress callback of `install`: a bar, or lines without a terminal."""
     if quiet or not err.is_terminal:
         yield None if quiet else lambda path, _, __: _say(f"copying {path}") if path else None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=err, transient=True) as drawn:
-        task = drawn.add_task("looking at the board", total=None)
+        task = drawn.add_task("reading the board", total=None)
 
         def progress(path: str, done: int, total: int) -> None:
             drawn.update(task, description=path or "checking", completed=done, total=total)
@@ -137,16 +137,16 @@ def _state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:
         rows.append(
             (
                 "on trial",
-                f"{trial.get('version', '?')}: {state.get('starts', 0)} after a crash, "
+                f"{trial.get('version', '?')}: {state.get('starts', 0)} starts after a crash, "
                 f"{state.get('power_boots', 0)} other starts",
             )
         )
     if state.get("outbox"):
         rows.append(("unsent", str(state["outbox"])))
     for entry in state.get("rejected") or ():
-        rows.append(("refused", " ".join(str(part) for part in entry)))
+        rows.append(("rejected", " ".join(str(part) for part in entry)))
     if cleared:
-        rows.append(("refused", "nothing any more"))
+        rows.append(("rejected", "none (list cleared)"))
     return rows
 
 
@@ -157,8 +157,8 @@ def _about(board: dict[str, Any]) -> str:
 def _warn_of_fat(board: dict[str, Any]) -> None:
     if "Fat" in board["file_system"]:
         _say(
-            "Warning: this board's file system is FAT, which a power cut during a write can "
-            "destroy as a whole. ivota is safe on littlefs."
+            "Warning: this board uses a FAT file system, and a power cut during a write can "
+            "destroy all of it. Use littlefs instead: ivota is power-safe on littlefs."
         )
 
 

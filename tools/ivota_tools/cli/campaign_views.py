@@ -1,4 +1,4 @@
-"""How the command line shows campaigns and groups."""
+"""Render campaigns and groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled":
 
 
 def campaign_table(campaigns: list[Json]) -> Table:
-    columns = "#", "name", "version", "state", "stage", "good", "failed", "of"
+    columns = "#", "name", "version", "state", "stage", "done", "failed", "devices"
     table = titled_table("campaigns", *columns)
     for each in campaigns:
         totals = _totals(each)
@@ -35,7 +35,7 @@ def campaign_table(campaigns: list[Json]) -> Table:
 
 
 def campaign_view(campaign: Json) -> RenderableType:
-    """One campaign with a bar for each stage."""
+    """Render a campaign with a progress bar per stage."""
     head = Text.assemble(
         f"campaign {campaign['id']} {campaign['name']} → {campaign['firmware']['version']} ",
         _state(campaign),
@@ -43,12 +43,14 @@ def campaign_view(campaign: Json) -> RenderableType:
     )
     if not campaign["progress"]:
         if campaign["state"] not in ("draft", "scheduled"):
-            return Group(head, cell("it has no devices: its query meant none when it started"))
+            return Group(
+                head, cell("no devices: the query matched none when the campaign started")
+            )
         when = campaign["start_at"]
-        begins = "when it is started"
+        begins = "draft: not started yet"
         if when:
-            begins = time.strftime("at %Y-%m-%d %H:%M:%S", time.localtime(when))
-        return Group(head, cell(f"begins {begins}"))
+            begins = time.strftime("starts at %Y-%m-%d %H:%M:%S", time.localtime(when))
+        return Group(head, cell(begins))
     table = Table(box=None, pad_edge=False, show_header=False)
     for number, stage in enumerate(campaign["progress"]):
         marker = "▶" if number == campaign["stage"] and campaign["state"] == "running" else " "
@@ -72,7 +74,7 @@ def group_table(groups: list[Json]) -> Table:
 
 @contextmanager
 def live(console: Console) -> Iterator[Callable[[Json], None]]:
-    """Gives a function that shows a campaign: in place on a terminal, a line each elsewhere."""
+    """Yield a function that shows a campaign: in place on a terminal, as lines elsewhere."""
     if not console.is_terminal:
         yield lambda campaign: console.print(_line(campaign), markup=False, soft_wrap=True)
         return

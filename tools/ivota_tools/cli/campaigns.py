@@ -1,4 +1,4 @@
-"""`ivota campaign …`: what can be typed, and what it says when that is not understood."""
+"""Define `ivota campaign …` and parse its options."""
 
 from __future__ import annotations
 
@@ -13,74 +13,82 @@ from . import campaign_views as views
 from .device_views import device_table
 from .terminal import AsJson, fail, out, print_json, say, show, span, sure
 
-campaign = typer.Typer(no_args_is_help=True, help="One firmware for many devices, in stages.")
+campaign = typer.Typer(no_args_is_help=True, help="Roll out firmware to many devices in stages.")
 
-Id = Annotated[int, typer.Argument(min=1, help="Its number, as `ivota campaign list` shows it.")]
+Id = Annotated[int, typer.Argument(min=1, help="Campaign number, shown by `ivota campaign list`.")]
 
 POLL_S = 1.0
 
 
 @campaign.command("create")
 def campaign_create(
-    version: Annotated[str, typer.Argument(help="The version of an uploaded firmware.")],
+    version: Annotated[str, typer.Argument(help="Version of an uploaded firmware.")],
     name: Annotated[
-        str | None, typer.Option(help="What to call it; default: the version.")
+        str | None, typer.Option(help="Name of the campaign (default: the version).")
     ] = None,
     group: Annotated[
-        str | None, typer.Option("--group", "-g", help="For the devices of a group.")
+        str | None, typer.Option("--group", "-g", help="Update the devices in this group.")
     ] = None,
     query: Annotated[
         str | None,
-        typer.Option("--query", "-q", help="For those that a query means; `all`: everyone."),
+        typer.Option(
+            "--query",
+            "-q",
+            help="Update the devices that match this query; `all` matches every device.",
+        ),
     ] = None,
     application: Annotated[
-        str | None, typer.Option(help="Whose firmware, where several have this version.")
+        str | None, typer.Option(help="Application of the firmware, if several have this version.")
     ] = None,
     stages: Annotated[
         str,
-        typer.Option(
-            help="How many devices are reached by the end of each, as in 1,10%,50%,100%."
-        ),
+        typer.Option(help="Cumulative size of each stage, for example 1,10%,50%,100%."),
     ] = "100%",
     success: Annotated[
-        str, typer.Option(help="Share of those reached that must be done before the next stage.")
+        str,
+        typer.Option(help="Share of a stage's devices that must finish before the next stage."),
     ] = "90%",
     soak: Annotated[
-        str, typer.Option(help="How long to wait after that: 30s, 10min, 2h, 1d.")
+        str,
+        typer.Option(help="How long to wait between stages, for example 30s, 10min, 2h or 1d."),
     ] = "0s",
     stop: Annotated[
-        str, typer.Option(help="Share of failures that stops it, or `never`.")
+        str, typer.Option(help="Failure rate that stops the campaign, or `never`.")
     ] = "20%",
     least: Annotated[
-        int, typer.Option(min=1, help="How many devices must have ended before failures stop it.")
+        int, typer.Option(min=1, help="Minimum number of finished devices before --stop applies.")
     ] = 10,
     timeout: Annotated[
         str | None,
         typer.Option(
-            help="A device that is not done so long after its first push has failed: 30min, 1d."
+            help="Mark a device as failed this long after its first push, for example 30min or 1d."
         ),
     ] = None,
-    at_once: Annotated[int | None, typer.Option(min=1, help="Most downloads at a time.")] = None,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of simultaneous downloads.")
+    ] = None,
     per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Most devices begun in a minute.")
+        int | None, typer.Option(min=1, help="Maximum number of devices to start per minute.")
     ] = None,
     only_outdated: Annotated[
         bool,
-        typer.Option(
-            "--only-outdated", help="Leave out devices that run this version or a newer one."
-        ),
+        typer.Option("--only-outdated", help="Skip devices that run this version or a newer one."),
     ] = False,
     start_at: Annotated[
         str | None,
-        typer.Option(help="Start later: 2026-05-01T03:00 (by this computer's clock), or +2h."),
+        typer.Option(
+            help="Start at this local time, for example 2026-05-01T03:00, or after a delay: +2h."
+        ),
     ] = None,
     draft: Annotated[
         bool,
-        typer.Option("--draft", help="Make it, but do not start it: `ivota campaign start` does."),
+        typer.Option(
+            "--draft", help="Create a draft; start it later with `ivota campaign start`."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Update many devices, a stage after the other."""
+    """Create a campaign that updates many devices in stages."""
     with Client() as client:
         found = client.create_campaign(
             name=name or version,
@@ -113,10 +121,12 @@ def campaign_list(as_json: AsJson = False) -> None:
 @campaign.command("show")
 def campaign_show(
     number: Id,
-    devices: Annotated[bool, typer.Option("--devices", help="List its devices, too.")] = False,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Also list the campaign's devices.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a campaign is."""
+    """Show the progress of a campaign."""
     with Client() as client:
         found = client.campaign(number)
         members = client.campaign_devices(number) if devices else []
@@ -130,7 +140,7 @@ def campaign_show(
 
 @campaign.command("watch")
 def campaign_watch(number: Id, as_json: AsJson = False) -> None:
-    """Show a campaign as it goes, until it has ended, stopped, or Ctrl-C."""
+    """Follow a campaign live until it ends, it stops, or you press Ctrl-C."""
     shown: Json | None = None
     with Client() as client, views.live(out) as update:
         try:
@@ -153,25 +163,25 @@ def campaign_watch(number: Id, as_json: AsJson = False) -> None:
 
 @campaign.command("start")
 def campaign_start(number: Id, as_json: AsJson = False) -> None:
-    """Start a draft, or a scheduled one before its time."""
+    """Start a draft, or start a scheduled campaign early."""
     _act(number, "start", as_json)
 
 
 @campaign.command("pause")
 def campaign_pause(number: Id, as_json: AsJson = False) -> None:
-    """Push no more until it is resumed; downloads that run may end."""
+    """Pause a campaign; running downloads may finish."""
     _act(number, "pause", as_json)
 
 
 @campaign.command("resume")
 def campaign_resume(number: Id, as_json: AsJson = False) -> None:
-    """Go on after a pause, also where it has stopped by itself."""
+    """Resume a campaign that was paused or stopped automatically."""
     _act(number, "resume", as_json)
 
 
 @campaign.command("cancel")
 def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
-    """End it for good: no pushes any more, also in mid-download."""
+    """Cancel a campaign permanently, including running downloads."""
     _act(number, "cancel", as_json)
 
 
@@ -179,20 +189,20 @@ def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
 def campaign_delete(
     number: Id, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
-    """Delete a draft, or one that has ended; its devices keep what became of them."""
+    """Delete a draft or an ended campaign; devices keep their update history."""
     with Client() as client:
         found = client.campaign(number)
         sure(f"Delete campaign {number}, {found['name']}?", yes)
         client.delete_campaign(number)
-    say(f"campaign {number} is deleted")
+    say(f"campaign {number} deleted")
 
 
 @campaign.command("retry")
 def campaign_retry(number: Id, as_json: AsJson = False) -> None:
-    """Try the devices again that failed, and no others."""
+    """Retry only the devices that failed."""
     with Client() as client:
         found = client.retry_campaign(number)
-    show(found, as_json, "{devices} devices are tried again".format_map)
+    show(found, as_json, "retrying {devices} devices".format_map)
 
 
 def _act(number: int, action: str, as_json: bool) -> None:
@@ -206,7 +216,7 @@ def _stage(text: str) -> Json:
     try:
         return {"percent": float(number)} if text.strip().endswith("%") else {"count": int(number)}
     except ValueError:
-        fail(f"{text!r} is no stage: a number of devices, or a share like 10%")
+        fail(f"{text!r} is not a valid stage: use a number of devices, or a share such as 10%")
 
 
 def _share(text: str) -> float:
@@ -215,7 +225,7 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1
     if not 0 <= share <= 1:
-        fail(f"{text!r} is no share: from 0% to 100%, as in 90% or 0.9")
+        fail(f"{text!r} is not a valid share: use 0% to 100%, for example 90% or 0.9")
     return share
 
 
@@ -225,4 +235,4 @@ def _time(text: str) -> float:
     try:
         return datetime.datetime.fromisoformat(text).timestamp()
     except ValueError:
-        fail(f"{text!r} is no time: 2026-05-01T03:00, or +2h")
+        fail(f"{text!r} is not a valid time: use 2026-05-01T03:00 or +2h")

@@ -1,4 +1,4 @@
-"""`ivota cloud`, `backup` and `restore`: wiring between the command line and the cloud itself."""
+"""Define `ivota cloud`, `backup` and `restore`."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ from .terminal import AsJson, err, fail, print_json, say, span, warn
 if TYPE_CHECKING:
     from ..cloud.store.backup import Copied
 
-STOP_S = 8.0  # from a signal to the end, whatever hangs
+STOP_S = 8.0  # from a signal to a forced exit
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="The cloud's data folder; default ~/.local/share/ivota."),
+    typer.Option("--data", help="Data directory of the cloud (default: ~/.local/share/ivota)."),
 ]
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
-        "--database", envvar="IVOTA_DATABASE", help="postgresql://… instead of a file in --data."
+        "--database",
+        envvar="IVOTA_DATABASE",
+        help="PostgreSQL URL (postgresql://…). Default: an SQLite file in the data directory.",
     ),
 ]
 
 
 def cloud(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0: every one that this computer has.")
+        str, typer.Option(help="Address to listen on (0.0.0.0 = all interfaces).")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="HTTP; 0: a free one.")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="HTTP port (0 = any free port).")
     ] = 8123,
     mqtt_port: Annotated[
         int | None,
@@ -48,7 +50,7 @@ def cloud(
             min=0,
             max=65535,
             metavar="PORT",
-            help="MQTT; default 1883, with TLS 8883; 0: a free one.",
+            help="MQTT port (0 = any free port). Default: 1883, or 8883 with TLS.",
         ),
     ] = None,
     broker: Annotated[
@@ -56,8 +58,8 @@ def cloud(
         typer.Option(
             metavar="HOST:PORT",
             envvar="IVOTA_BROKER",
-            help="A broker to use instead of our own, also USER:PASSWORD@HOST:PORT, "
-            "or with TLS mqtts://….",
+            help="Use this external MQTT broker instead of the built-in one. Also accepts "
+            "USER:PASSWORD@HOST:PORT, and mqtts://… for TLS.",
         ),
     ] = None,
     broker_password_file: Annotated[
@@ -73,18 +75,18 @@ def cloud(
     ] = "$ota",
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder for all that is kept; default ~/.local/share/ivota."),
+        typer.Option(help="Data directory (default: ~/.local/share/ivota)."),
     ] = None,
     database: DatabaseUrl = None,
     sign_in: Annotated[
-        bool, typer.Option("--sign-in", help="Devices must sign in with their secret.")
+        bool, typer.Option("--sign-in", help="Require devices to sign in with their secret.")
     ] = False,
     accept: Annotated[
         str | None,
         typer.Option(
             metavar="all|none",
-            help="Which new devices are part of the fleet at once; the others are pending. "
-            "Default: all, with --sign-in none.",
+            help="Accept all new devices automatically, or none: the others stay pending. "
+            "Default: all, or none with --sign-in.",
         ),
     ] = None,
     psk_port: Annotated[
@@ -109,61 +111,63 @@ def cloud(
         typer.Option(metavar="FILE", help="A list of revoked ones (PEM); read again if changed."),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Speak TLS with this certificate (PEM, the whole chain).")
+        Path | None, typer.Option(help="TLS certificate to serve (PEM, full chain).")
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="And its private key (PEM).")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key of the TLS certificate (PEM).")
+    ] = None,
     public_url: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where devices reach the HTTP port, as in http://192.168.1.10:8123.",
+            help="URL at which devices reach the HTTP port, for example http://192.168.1.10:8123.",
         ),
     ] = None,
     url_ttl: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="How long a download URL is good.")
+        float, typer.Option(min=1, metavar="SECONDS", help="Lifetime of a download URL.")
     ] = 3600,
     keep_reports: Annotated[
         str | None,
         typer.Option(
-            help="Delete reports, and what else devices fill, after so long, as in 90d; "
-            "default: never."
+            help="Delete device reports and other device history after this time, for example "
+            "90d. Default: never."
         ),
     ] = None,
     keep_audit: Annotated[
         str | None,
-        typer.Option(help="Delete lines of the audit log after so long; default: never."),
+        typer.Option(help="Delete audit log entries after this time. Default: never."),
     ] = None,
-    push_qos: Annotated[int, typer.Option(min=0, max=1, help="QoS of pushes.")] = 1,
+    push_qos: Annotated[int, typer.Option(min=0, max=1, help="MQTT QoS of update messages.")] = 1,
     max_upload: Annotated[
-        int, typer.Option(min=1, metavar="BYTES", help="Size of a firmware, at most.")
+        int, typer.Option(min=1, metavar="BYTES", help="Maximum size of a firmware file.")
     ] = 64 << 20,
     token: Annotated[
-        str | None, typer.Option(envvar="IVOTA_TOKEN", help="What API requests must carry.")
+        str | None, typer.Option(envvar="IVOTA_TOKEN", help="Token that API requests must carry.")
     ] = None,
     plain_console: Annotated[
         bool,
-        typer.Option("--plain-console", help="Show the console beyond this machine without TLS."),
+        typer.Option("--plain-console", help="Serve the console to other machines without TLS."),
     ] = False,
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
-            help="A reverse proxy, or a network of them, whose X-Forwarded-For is believed; "
-            "repeatable. One on this computer needs no naming.",
+            help="Address or network of a reverse proxy whose X-Forwarded-For header to trust; "
+            "repeatable. A proxy on this computer is always trusted.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the cloud: MQTT broker, downloads, console, and their API."""
-    # FastAPI and SQLAlchemy take their time; the other commands need neither.
+    """Run the cloud: MQTT broker, firmware downloads, console and API."""
+    # FastAPI and SQLAlchemy are slow to import, and the other commands need neither.
     with err.status("starting"):
         from ..cloud import Certificate, Cloud, CloudError
         from ..cloud.accounts.authorization import check_exposure
 
     if (tls_cert is None) != (tls_key is None):
-        fail("--tls-cert and --tls-key belong together: name both")
+        fail("--tls-cert and --tls-key must be used together")
     if accept not in (None, "all", "none"):
-        fail("--accept is all or none")
+        fail("--accept must be all or none")
     certificate = Certificate(tls_cert, tls_key) if tls_cert and tls_key else None
     if mqtt_port is None:
         mqtt_port = 8883 if certificate else 1883
@@ -237,8 +241,8 @@ def cloud(
                 first = running.set_up_url
                 say(f"console  {first or running.api_url}")
                 if first:
-                    say("         (good once: whoever opens it first makes its first user)")
-                say("Ctrl-C ends it. `ivota devices` and `ivota watch` show what it sees.")
+                    say("         (one-time link: the first visitor creates the first user)")
+                say("Press Ctrl-C to stop. `ivota devices` and `ivota watch` show the devices.")
             while not stop.wait(0.2):
                 running.wait(0)
     except CloudError as error:
@@ -252,9 +256,9 @@ def _handler() -> logging.Handler:
 
 
 def _end_now() -> None:
-    """What was not stored yet was not acknowledged either: the broker has it."""
+    """Exit at once. Reports not stored yet were not acknowledged either: the broker has them."""
     with contextlib.suppress(OSError):
-        os.write(2, b"ivota: the cloud did not end in time: it is ended as it is\n")
+        os.write(2, b"ivota: the cloud did not stop in time: forcing it to exit\n")
     os._exit(1)
 
 
@@ -280,12 +284,12 @@ def _broker_password(file: Path | None) -> str | None:
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Where to; may hold an older backup.")],
+    folder: Annotated[Path, typer.Argument(help="Destination; may hold an older backup.")],
     data: Data = None,
     database: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the cloud's database and firmware, also while it runs."""
+    """Back up the cloud's database and firmware, even while the cloud is running."""
     with err.status("starting"):
         from ..cloud.store.backup import back_up
 
@@ -293,12 +297,12 @@ def backup(
 
 
 def restore(
-    folder: Annotated[Path, typer.Argument(help="What `ivota backup` has written.")],
+    folder: Annotated[Path, typer.Argument(help="Folder written by `ivota backup`.")],
     data: Data = None,
     database: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a backup back; the cloud must not run meanwhile."""
+    """Restore a backup; the cloud must be stopped."""
     with err.status("starting"):
         from ..cloud.store.backup import restore as put_back
 

@@ -1,4 +1,4 @@
-"""How the command line shows devices: tables, bars, or plain lines."""
+"""Render devices as tables, progress bars or plain lines."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .times import ago, date
 STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
 
 
-FLOODED_S = 3600.0  # for so long a device's flood is named
+FLOODED_S = 3600.0  # for how long to show that a device exceeded its rate limit
 
 
 def device_table(devices: list[Json]) -> Table:
-    columns = "device", "runs", "target", "state", "%", "pushes", "seen", "why"
+    columns = "device", "version", "target", "state", "%", "pushes", "last seen", "reason"
     table = titled_table("devices", *columns)
     for device in devices:
-        # Text, never str: a device's words are not markup.
+        # Use Text, never str: text from a device is not markup.
         table.add_row(
             cell(device["device"]),
             cell(device["version"] or "?"),
@@ -42,8 +42,8 @@ def device_table(devices: list[Json]) -> Table:
 
 
 def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
-    """`versions`: of each firmware, by its id."""
-    columns = "#", "begun", "version", "campaign", "state", "pushes", "fails", "why"
+    """Render attempts; `versions` maps the ids of firmware to versions."""
+    columns = "#", "started", "version", "campaign", "state", "pushes", "failures", "result"
     table = titled_table("attempts", *columns)
     for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
@@ -61,7 +61,7 @@ def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
 
 
 def report_table(reports: list[Json]) -> Table:
-    table = titled_table("reports", "at", "what", "version", "%", "code", "words")
+    table = titled_table("reports", "time", "event", "version", "%", "code", "message")
     for report in reports:
         table.add_row(
             date(report["at"]),
@@ -75,21 +75,21 @@ def report_table(reports: list[Json]) -> Table:
 
 
 def reason(device: Json) -> str:
-    """Why the device is not there yet, in the device's words."""
+    """Return why the device has not reached its target, in the device's own words."""
     words = ""
     if device["state"] in ("retry", "failed") or (device["result_code"] or 0) < 0:
         words = f"{device['result_code']} {device['result_msg'] or ''}".strip()
     if device["state"] == "retry" and device["next_push_at"]:
-        words += f"; again in {max(device['next_push_at'] - time.time(), 0):.0f} s"
+        words += f"; retry in {max(device['next_push_at'] - time.time(), 0):.0f} s"
     if device["flooded_at"] and time.time() - device["flooded_at"] < FLOODED_S:
-        words = "it sends more than it may; the rest was dropped"
+        words = "exceeded its rate limit: some reports were dropped"
     if device["state"] == "done" and device["version"] != device["target"]:
-        words = "done, but reports another version"
+        words = "done, but now reports another version"
     return words
 
 
 def line(device: Json) -> str:
-    """One device in one line."""
+    """Return a one-line summary of a device."""
     words = [device["device"], device["version"] or "?"]
     if device["target"]:
         words += ["→", device["target"], device["state"]]
@@ -101,7 +101,7 @@ def line(device: Json) -> str:
 
 
 class Watcher(Protocol):
-    """What is shown of a stream of devices."""
+    """Show a stream of device states."""
 
     def show(self, device: Json) -> None: ...
 
@@ -109,7 +109,7 @@ class Watcher(Protocol):
 
 
 class Lines:
-    """For pipes and logs: a line when a state changes, and at every tenth of a download."""
+    """Print a line per state change and per 10 % of a download, for pipes and logs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -133,7 +133,7 @@ class Lines:
 
 
 class Bars:
-    """For a terminal: a bar for each device that has a target."""
+    """Draw a progress bar per device that has a target, for terminals."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -154,7 +154,7 @@ class Bars:
 
 
 class _Words(TextColumn):
-    """A column of a bar, made from the device; never read as markup."""
+    """Render a column of a progress bar from the device, never as markup."""
 
     def __init__(self, part: str) -> None:
         super().__init__("")
@@ -172,7 +172,7 @@ class _Words(TextColumn):
 
 @contextmanager
 def watcher(console: Console) -> Iterator[Watcher]:
-    """Bars on a terminal, lines elsewhere."""
+    """Yield progress bars on a terminal, plain lines elsewhere."""
     if not console.is_terminal:
         yield Lines(console)
         return

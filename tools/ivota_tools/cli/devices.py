@@ -1,4 +1,4 @@
-"""What devices run and are given: `ivota push`, `devices`, `watch`, `why` …; wiring alone."""
+"""Define the commands for devices: `ivota push`, `devices`, `watch`, `why` and others."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from . import device_views as views
 from .access_views import health_line
 from .terminal import AsJson, err, fail, out, print_json, say, show, sure, warn
 
-REPORTS_SHOWN = 50  # of one device
-AGAIN_S = 2.0  # after which a lost link to the cloud is tried again
+REPORTS_SHOWN = 50  # per device
+AGAIN_S = 2.0  # before reconnecting to the cloud
 
-DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or NAME alone.")]
+DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or just NAME.")]
 
 
 def push(
-    version: Annotated[str, typer.Argument(help="The version of an uploaded firmware.")],
+    version: Annotated[str, typer.Argument(help="Version of an uploaded firmware.")],
     device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
     application: Annotated[
-        str | None, typer.Option(help="Whose firmware, where several have this version.")
+        str | None, typer.Option(help="Application of the firmware, if several have this version.")
     ] = None,
     new: Annotated[
-        bool, typer.Option("--new", help="Also for a device that has not reported yet.")
+        bool, typer.Option("--new", help="Allow a device that has not reported yet.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Show how it goes; return when it is over.")
+        bool, typer.Option("--wait", help="Show the progress and wait for the result.")
     ] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Maximum wait in seconds.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give devices a target version; again for one that failed."""
+    """Deploy a version to devices, or retry a failed update."""
     failed = False
     with Client() as client:
         targets = [
@@ -62,15 +62,14 @@ def _wait(client: Client, device_id: int, timeout_s: float | None, quiet: bool) 
 
 
 def devices(
-    device: Annotated[
-        str | None, typer.Argument(help="Only this one, and what it has reported.")
-    ] = None,
+    device: Annotated[str | None, typer.Argument(help="Show this device and its reports.")] = None,
     status: Annotated[
-        str | None, typer.Option(help="Only those that are accepted, pending or retired.")
+        str | None,
+        typer.Option(help="List only devices with this status: accepted, pending or retired."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the devices, or show one and what it has reported."""
+    """List the devices, or show one device and its reports."""
     with Client() as client:
         health = client.health()
         if not health["ok"]:
@@ -86,10 +85,10 @@ def _all_devices(client: Client, status: str | None, as_json: bool) -> None:
     if found or as_json:
         return show(found, as_json, views.device_table)
     if status:
-        return say(f"no device is {status}")
+        return say(f"no devices are {status}")
     say(
-        "no device has reported yet: `ivota board install` sets a board up, "
-        "`ivota sim board` is a simulated one"
+        "no device has reported yet: set up a board with `ivota board install`, or start a "
+        "simulated one with `ivota sim board`"
     )
 
 
@@ -105,10 +104,12 @@ def _one_device(client: Client, name: str, as_json: bool) -> None:
 
 
 def watch(
-    device: Annotated[str | None, typer.Option("--device", "-d", help="Only this one.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", "-d", help="Show only this device.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show updates as they go, until Ctrl-C."""
+    """Follow updates live until Ctrl-C."""
     with Client() as client, views.watcher(out) as watcher:
         only = None if device is None else client.device(device)["id"]
         tell = print_json if as_json else watcher.show
@@ -123,10 +124,10 @@ def watch(
                 except ApiError as error:
                     if error.status or not after:
                         raise
-                    # Seen working before: the cloud is being restarted, or the link is bad.
+                    # The stream worked before: the cloud is restarting, or the link is bad.
                     if warned != str(error):
                         warned = str(error)
-                        warn(f"{warned}; trying again until Ctrl-C")
+                        warn(f"{warned}; retrying until Ctrl-C")
                     time.sleep(AGAIN_S)
         except KeyboardInterrupt:
             return
@@ -134,13 +135,13 @@ def watch(
 
 def tag(
     device: DeviceName,
-    add: Annotated[list[str] | None, typer.Argument(help="Tags to give it.")] = None,
+    add: Annotated[list[str] | None, typer.Argument(help="Tags to add.")] = None,
     remove: Annotated[
-        list[str] | None, typer.Option("--remove", "-r", help="A tag to take; repeatable.")
+        list[str] | None, typer.Option("--remove", "-r", help="Tag to remove; repeatable.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a device tags, or take them away."""
+    """Add tags to a device, or remove them."""
     with Client() as client:
         found = client.tag(client.device(device)["id"], add or (), remove or ())
     show(found, as_json, lambda found: " ".join([found["device"], *found["tags"]]))
@@ -150,10 +151,10 @@ def secret(
     device: DeviceName,
     value: Annotated[
         str | None,
-        typer.Argument(help="In base64. Left out: the device has none, and cannot sign in."),
+        typer.Argument(help="Secret in base64. Omit it to remove the device's secret."),
     ] = None,
 ) -> None:
-    """Set what a device signs in with, for a cloud with --sign-in."""
+    """Set the secret that a device signs in with, for a cloud with --sign-in."""
     with Client() as client:
         found = client.set_secret(client.device(device)["id"], value)
     does = "signs in with this secret" if value else "has no secret, and cannot sign in"
@@ -161,7 +162,7 @@ def secret(
 
 
 def why(device: DeviceName, as_json: AsJson = False) -> None:
-    """Say what a device waits for."""
+    """Explain why a device is waiting."""
     with Client() as client:
         found = client.why(client.device(device)["id"])
     show(found, as_json, "{device} {state}: {why}".format_map)
@@ -171,11 +172,11 @@ def attempts(
     device: DeviceName,
     reports: Annotated[
         int | None,
-        typer.Option(min=1, metavar="#", help="What it reported in one of them, by its number."),
+        typer.Option(min=1, metavar="#", help="Show the reports of the attempt with this number."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List all that a device was ever given, and how each ended."""
+    """List a device's update attempts and their results."""
     with Client() as client:
         found = client.attempts(client.device(device)["id"])
         if reports is not None:
@@ -189,46 +190,46 @@ def attempts(
 
 def accept(
     device: Annotated[
-        list[str] | None, typer.Argument(help="PRODUCT/NAME, or NAME alone; several.")
+        list[str] | None, typer.Argument(help="PRODUCT/NAME, or just NAME; repeatable.")
     ] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="All that are pending.")] = False,
+    everyone: Annotated[bool, typer.Option("--all", help="Accept all pending devices.")] = False,
 ) -> None:
-    """Take devices into the fleet that are pending, or were retired."""
+    """Accept pending or retired devices into the fleet."""
     if bool(device) == everyone:
-        fail("name devices, or take all that are pending with --all")
+        fail("specify devices, or use --all to accept all pending devices")
     with Client() as client:
         if everyone:
-            say(f"{client.accept_pending()['devices']} devices are accepted")
+            say(f"{client.accept_pending()['devices']} devices accepted")
         for name in device or ():
-            say(f"{client.accept_device(client.device(name)['id'])['device']} is accepted")
+            say(f"{client.accept_device(client.device(name)['id'])['device']} accepted")
 
 
 def retire(device: DeviceName, as_json: AsJson = False) -> None:
-    """Give a device nothing any more, and let it sign in no more; its history stays."""
+    """Retire a device: stop its updates, block its sign-in, keep its history."""
     with Client() as client:
         found = client.retire_device(client.device(device)["id"])
-    show(found, as_json, "{device} is retired".format_map)
+    show(found, as_json, "{device} retired".format_map)
 
 
 def delete(
     device: DeviceName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a device, with all that was ever heard of it."""
+    """Delete a device and its entire history."""
     with Client() as client:
         found = client.device(device)
-        sure(f"Delete {found['device']} for good, with all that was heard of it?", yes)
+        sure(f"Permanently delete {found['device']} and its entire history?", yes)
         client.delete_device(found["id"])
-    say(f"{found['device']} is deleted")
+    say(f"{found['device']} deleted")
 
 
 def retry(device: DeviceName, as_json: AsJson = False) -> None:
-    """Try a device's update again that failed or was cancelled."""
+    """Retry a device's failed or cancelled update."""
     with Client() as client:
         show(client.retry_device(client.device(device)["id"]), as_json, views.line)
 
 
 def cancel(device: DeviceName, as_json: AsJson = False) -> None:
-    """Take a device's update back, also in mid-download."""
+    """Cancel an update, even mid-download."""
     with Client() as client:
         show(client.cancel_device(client.device(device)["id"]), as_json, views.line)

@@ -1,4 +1,4 @@
-"""`ivota inspect`, `keygen`, `verify`, `firmware`: what a firmware file is, and whose."""
+"""Define `ivota inspect`, `keygen`, `verify` and `firmware`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, sa
 
 
 def keygen(
-    file: Annotated[Path, typer.Argument(help="The private key to make, such as owner.key.")],
+    file: Annotated[
+        Path, typer.Argument(help="Private key file to create, for example owner.key.")
+    ],
     no_passphrase: Annotated[
-        bool, typer.Option("--no-passphrase", help="Do not encrypt it.")
+        bool, typer.Option("--no-passphrase", help="Do not encrypt the private key.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key pair to sign firmware with.
+    """Create a key pair for signing firmware.
 
-    The public one goes onto the boards. The other's passphrase is asked for,
-    or taken from IVOTA_PASSPHRASE.
+    Install the public key on the boards. Set IVOTA_PASSPHRASE to skip the
+    passphrase prompt for the private key.
     """
     from ..firmware.signing_keys import generate, load_public
 
@@ -32,23 +34,24 @@ def keygen(
     if as_json:
         print_json({"private": str(file), "public": str(public), "key": made.id})
         return
-    say(f"private  {file}: keep it, and a copy, where no one else can read it")
-    say(f"public   {public}: put it onto the boards, and into `keys` of /ivota.json")
+    say(f"private  {file}: keep it and a backup where nobody else can read them")
+    say(f"public   {public}: copy it to the boards and list it under `keys` in /ivota.json")
     say(f"key      {made.id}")
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A signed firmware file.")],
-    key: Annotated[list[Path], typer.Option(help="A public key that is trusted; repeatable.")],
+    file: Annotated[Path, typer.Argument(help="Signed firmware file.")],
+    key: Annotated[list[Path], typer.Option(help="Trusted public key; repeatable.")],
     base: Annotated[
-        Path | None, typer.Option(help="What a delta builds on: verify what it makes, too.")
+        Path | None,
+        typer.Option(help="Base firmware of a delta; also verifies the delta's result."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a firmware is signed by a trusted key, as a board does.
+    """Verify that a firmware file is signed by a trusted key, as a board does.
 
-    What a patch makes is checked as well where it needs no base, or that is
-    named with --base.
+    For a patch, the resulting firmware is verified too if the patch needs no
+    base or --base is given.
     """
     from ..firmware import signed_file
     from ..firmware.signing_keys import load_public
@@ -58,29 +61,31 @@ def verify(
         keys = [load_public(path) for path in key]
         signed_file.verify(file.read_bytes(), keys)
         if base and not made.patch:
-            fail(f"{file} is no delta: --base is for those")
+            fail(f"{file} is not a delta: --base needs one")
         result_too = bool(made.patch and (base or not made.patch.base_size))
         if made.patch and result_too:
             whole = release.apply_patch(file, base)
             inner = signed_file.verify(whole, keys).header
             if (inner.version, inner.kind) != (made.version, made.patch.kind):
-                fail(f"{file} makes the {inner.kind} {inner.version}, and is signed for another")
+                fail(
+                    f"{file} produces the {inner.kind} {inner.version}, but is signed for another"
+                )
     if as_json:
         print_json(views.release_json(made))
         return
     out.print(views.release_table(made))
-    say(f"good    {file} is signed by a key that is trusted")
+    say(f"valid     {file} is signed by a trusted key")
     if result_too:
-        say("good    and so is what it makes")
+        say("valid     the resulting firmware is signed by a trusted key")
     elif made.patch:
-        say("open    whether what it makes is, too: name its --base")
+        say("unknown   the resulting firmware was not verified: add --base")
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Signed or not, whole or a delta.")],
+    file: Annotated[Path, typer.Argument(help="Firmware file or patch, signed or unsigned.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what a firmware file is."""
+    """Show the details of a firmware file."""
     with reading():
         found = release.inspect(file)
     if as_json:
@@ -91,18 +96,18 @@ def inspect(
 
 def firmware(
     delete: Annotated[
-        int | None, typer.Option(metavar="#", min=1, help="Delete this one, and its patches.")
+        int | None, typer.Option(metavar="#", min=1, help="Delete this firmware and its patches.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the firmware that can be pushed, or delete some of it."""
+    """List the uploaded firmware, or delete one."""
     with Client() as client:
         if delete is None:
             return show(client.firmware(), as_json, views.firmware_table)
         found = next((each for each in client.firmware() if each["id"] == delete), None)
         if found is None:
-            fail(f"there is no firmware {delete}: `ivota firmware` lists those that there are")
-        sure(f"Delete {found['version']} for good?", yes)
+            fail(f"firmware {delete} does not exist: list the firmware with `ivota firmware`")
+        sure(f"Permanently delete {found['version']}?", yes)
         client.delete_firmware(delete)
-    say(f"{found['version']} is deleted")
+    say(f"{found['version']} deleted")

@@ -1,4 +1,4 @@
-"""How the command line shows firmware: a release, its patches, and what can be pushed."""
+"""Render firmware files, their patches and the list of uploaded firmware."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UPDATER = re.compile(r"lib/(ivota/|bundlefs\.)")
 
 
 def release_table(release: Release, every: bool = False) -> Table:
-    """`every`: each file of the updater too, which is the same in most bundles."""
+    """Render a firmware file; `every` also lists the updater's files, the same in most bundles."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("kind", release.kind)
     if release.kind == "bundle":
@@ -41,26 +41,28 @@ def release_table(release: Release, every: bool = False) -> Table:
     if release.image:
         found_image = release.image
         if release.kind == "esp32-flash":
-            table.add_row("inside", "boot loader, partition table, and an application of")
+            table.add_row("contains", "boot loader, partition table and this application:")
         table.add_row("image", f"{found_image.size:,} bytes")
         table.add_row("chip", found_image.chip)
         about = f"{found_image.project} {found_image.version}".strip()
-        table.add_row("describes", cell(f"itself as {about}" if about else "nothing"))
-        table.add_row("built", cell(f"{found_image.compiled}, with ESP-IDF {found_image.esp_idf}"))
+        table.add_row("project", cell(about or "unknown"))
+        table.add_row("built", cell(f"{found_image.compiled} with ESP-IDF {found_image.esp_idf}"))
     if release.patch and release.does:
         found, does = release.patch, release.does
-        table.add_row("makes", f"a {found.kind} of {found.result_size:,} bytes")
-        base = f"version {found.base_version}, of {found.base_size:,} bytes"
-        table.add_row("out of", cell(base if found.base_size else "nothing: it is compressed"))
+        table.add_row("result", f"{found.kind} of {found.result_size:,} bytes")
+        base = f"version {found.base_version} of {found.base_size:,} bytes"
+        table.add_row("base", cell(base if found.base_size else "none (compressed firmware)"))
         table.add_row("copies", f"{does.copied:,} bytes in {does.records:,} records")
-        table.add_row("changes", f"{does.changed:,} words of 16 bits in them")
+        table.add_row("changes", f"{does.changed:,} 16-bit words in the copied bytes")
         table.add_row("inserts", f"{does.inserted:,} bytes")
-        table.add_row("share", f"{100 * release.size / found.result_size:.2f} % of what it makes")
+        table.add_row("ratio", f"{100 * release.size / found.result_size:.2f} % of the result")
     table.add_row("payload", f"{release.payload_size:,} bytes")
     if release.signed:
-        table.add_row("signed", cell(f"as number {release.signed.sequence}"))
+        table.add_row("signed", cell(f"sequence {release.signed.sequence}"))
         table.add_row("target", cell(release.signed.target or "none"))
-        table.add_row("by key", cell(f"{release.signed.key}; `ivota verify` tells whether it is"))
+        table.add_row(
+            "key", cell(f"{release.signed.key} (check the signature with `ivota verify`)")
+        )
         if release.signed.time:
             when = time.gmtime(release.signed.time)
             table.add_row("time", time.strftime("%Y-%m-%d %H:%M:%S UTC", when))
@@ -73,10 +75,10 @@ def release_table(release: Release, every: bool = False) -> Table:
 
 
 def patch_line(made: Release, whole: Release) -> str:
-    """Where a patch lies, and how much it spares."""
+    """Return a line with a patch's file and its size relative to the full firmware."""
     assert made.patch
     what = f"from {made.patch.base_version}" if made.patch.base_size else "compressed"
-    return f"patch   {made.path}: {what}, {made.size:,} bytes, {_percent(made, whole)} of the full"
+    return f"patch   {made.path}: {what}, {made.size:,} bytes, {_percent(made, whole)} of full"
 
 
 def _percent(made: Release, whole: Release) -> str:
@@ -90,9 +92,9 @@ def release_json(release: Release) -> Json:
 
 @contextmanager
 def bar(console: Console) -> Iterator[Callable[[str], Callable[[float], None]]]:
-    """Gives a bar for each piece of work, named; it is told the share that is done, 0 to 1.
+    """Yield a function that adds a named progress bar and returns its setter (0 to 1).
 
-    Nothing is shown where there is no terminal.
+    Without a terminal, nothing is shown.
     """
     if not console.is_terminal:
         yield lambda what: lambda share: None

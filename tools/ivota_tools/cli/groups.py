@@ -1,4 +1,4 @@
-"""`ivota group …`: groups of devices, by query."""
+"""Define `ivota group …`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from . import campaign_views as views
 from .device_views import device_table
 from .terminal import AsJson, fail, out, print_json, show
 
-group = typer.Typer(no_args_is_help=True, help="Groups of devices, by query.")
+group = typer.Typer(
+    no_args_is_help=True, help="Manage groups of devices, each defined by a query."
+)
 
 
 @group.command("set")
 def group_set(
     name: str,
-    query: Annotated[str, typer.Argument(help="As in 'tag:beta version<0.3'.")],
+    query: Annotated[str, typer.Argument(help="For example 'tag:beta version<0.3'.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make a group of a query, or give it another one.
+    """Create a group from a query, or change its query.
 
-    The words of a query are tag:T, product:P, name:N*, version<0.3 and seen<7d
-    (also with <=, >, >=); a minus sign before one negates it; all must hold.
-    Quote it for the shell.
+    A query consists of terms: tag:T, product:P, name:N*, version<0.3 and seen<7d
+    (or <=, >, >=). A device must match every term; a minus sign negates a term.
+    Quote the query for the shell.
     """
     with Client() as client:
         show(client.put_group(name, query), as_json, "{name}: {devices} devices".format_map)
@@ -39,10 +41,10 @@ def group_list(as_json: AsJson = False) -> None:
 
 @group.command("show")
 def group_show(
-    query: Annotated[str, typer.Argument(help="A group's name, or a query.")],
+    query: Annotated[str, typer.Argument(help="Name of a group, or a query.")],
     as_json: AsJson = False,
 ) -> None:
-    """List the devices of a group, or of a query."""
+    """List the devices in a group, or those that match a query."""
     with Client() as client:
         known = {each["name"]: each["query"] for each in client.groups()}
         found = client.query(known.get(query, query))
@@ -54,9 +56,9 @@ def group_show(
 
 @group.command("remove")
 def group_remove(name: str) -> None:
-    """Forget a group; campaigns that have begun go on."""
+    """Delete a group; campaigns that have started continue."""
     with Client() as client:
         for each in client.groups():
             if each["name"] == name:
                 return client.remove_group(each["id"])
-    fail(f"there is no group {name!r}: `ivota group list` shows those that there are")
+    fail(f"group {name!r} does not exist: list the groups with `ivota group list`")

@@ -1,4 +1,4 @@
-"""`ivota release`: a firmware file made of an application, signed, with patches, uploaded."""
+"""Define `ivota release`: build, sign, patch and upload firmware."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ from .terminal import AsJson, ask_passphrase, err, fail, out, print_json, readin
 
 
 def release(
-    source: Annotated[Path, typer.Argument(help="Folder with app.py, or a ready firmware file.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder with app.py, or an existing firmware file.")
+    ],
     version: Annotated[
         str | None,
-        typer.Option(help="1 to 32 characters. A file that says its version itself needs none."),
+        typer.Option(
+            help="Version, 1 to 32 characters. Optional for a file that contains its version."
+        ),
     ] = None,
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", help="The file to write; default: APPLICATION-VERSION.bin, here."),
+        typer.Option(
+            "--out", help="Output file (default: APPLICATION-VERSION.bin in the current folder)."
+        ),
     ] = None,
     application: Annotated[
-        str | None, typer.Option(help="Its name; default: the folder's.")
+        str | None, typer.Option(help="Name of the application (default: the folder's name).")
     ] = None,
     pad_to: Annotated[
-        int | None, typer.Option(metavar="BYTES", help="Fill the file up to exactly this size.")
+        int | None, typer.Option(metavar="BYTES", help="Pad the file to exactly this size.")
     ] = None,
     mpy: Annotated[bool, typer.Option(help="Compile .py to .mpy.")] = True,
     march: Annotated[
@@ -37,46 +43,49 @@ def release(
         typer.Option(
             metavar="ARCH",
             help="Compile native and viper functions for this architecture or chip, such as "
-            "xtensawin or esp32. Default: their files stay source.",
+            "xtensawin or esp32. Default: files with such functions stay source code.",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist with other bytes.")
+        bool, typer.Option("--overwrite", help="Overwrite existing files that differ.")
     ] = False,
     key: Annotated[Path | None, typer.Option(help="Sign with this private key.")] = None,
     sequence: Annotated[
         int | None,
-        typer.Option(help="The number that is signed: above that of any release before."),
+        typer.Option(help="Sequence number to sign; must be higher than in any earlier release."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Sign for boards whose configuration has this target.")
+        str | None, typer.Option(help="Sign for boards with this target in their configuration.")
     ] = None,
     resign: Annotated[
         bool,
         typer.Option(
-            "--resign", help="Sign a signed file again under a new number, to go back to it."
+            "--resign",
+            help="Re-sign an old release with a new sequence number, to roll back to it.",
         ),
     ] = False,
     base: Annotated[
         list[str] | None,
         typer.Option(
             "--from",
-            help="Write a delta from this one as well: a VERSION whose file lies beside the new "
-            "one, a FILE, or VERSION=FILE. Repeatable.",
+            help="Also write a delta from this release: a VERSION whose file is in the output "
+            "folder, a FILE, or VERSION=FILE. Repeatable.",
         ),
     ] = None,
     compress: Annotated[
-        bool, typer.Option("--compress", help="Write it compressed as well.")
+        bool, typer.Option("--compress", help="Also write a compressed file.")
     ] = False,
-    upload: Annotated[bool, typer.Option("--upload", help="Give all of it to the cloud.")] = False,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Upload all files to the cloud.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a firmware file of an application folder, sign it, upload it.
+    """Build a firmware file from an application folder, sign it and upload it.
 
-    With --from and --compress also what makes the same of less: the cloud gives
-    each device the smallest that it can use. The same input gives the same bytes;
-    the time that is signed is SOURCE_DATE_EPOCH, else none. A file .ivotaignore in
-    the folder names what stays out of the release, by the rules of .gitignore.
+    --from and --compress also write smaller files; the cloud sends each device the
+    smallest file that it can use. Builds are reproducible: the signature has a
+    timestamp only if SOURCE_DATE_EPOCH is set. To exclude files from the release,
+    list them in .ivotaignore, with the syntax of .gitignore.
     """
     if march is not None:
         march = architecture(march)
@@ -84,17 +93,17 @@ def release(
         for sentence in releases.check_version(version):
             warn(sentence)
     if key is None and (sequence is not None or target or resign):
-        fail("--sequence, --target and --resign are for signing: name a private key with --key")
+        fail("--sequence, --target and --resign need a private key: add --key")
     if key is not None and sequence is None:
-        fail("--sequence is missing: a number above that of any release before")
+        fail("--sequence is missing: use a number higher than in any earlier release")
     if not source.exists():
-        fail(f"{source} does not exist; name the folder that holds app.py")
+        fail(f"{source} does not exist: specify the folder that contains app.py")
     with reading():
         if source.is_dir():
             if version is None:
-                fail("--version is missing: say which one this is, as in --version 0.2")
+                fail("--version is missing: add it, for example --version 0.2")
             if resign:
-                fail("--resign is for a signed file, not for a folder")
+                fail("--resign needs a signed file, not a folder")
             name = application or source.resolve().name
             signer = _signer(key, sequence, target)
             made = releases.pack(
@@ -110,7 +119,7 @@ def release(
                 note=warn,
             )
         elif pad_to:
-            fail(f"{source} is a file already: it cannot be padded")
+            fail(f"{source} is already a firmware file: --pad-to needs a folder")
         else:
             signer = _signer(key, sequence, target)
             cut = _without_boot_loader(source, out_file, signer is None, overwrite)
@@ -121,15 +130,15 @@ def release(
                 warn(sentence)
             if not key and not upload and not base and not compress and not cut:
                 fail(
-                    f"{source} is a file already: it can be signed with --key, given to --upload, "
-                    "or be what --from and --compress write patches for"
+                    f"{source} is already a firmware file: add --key, --upload, --from "
+                    "or --compress"
                 )
         patches = _patches(made, base or [], compress, signer, version, overwrite)
     shown = {**views.release_json(made), "patches": [views.release_json(each) for each in patches]}
     if upload:
         version = version or made.version
         if not version:
-            fail(f"{source} does not say its version: name it with --version")
+            fail(f"{source} does not contain its version: add --version")
         with Client() as client, views.bar(err) as bar:
             for each, file in ((made, shown), *zip(patches, shown["patches"], strict=True)):
                 at = bar(f"uploading {each.path.name}")
@@ -154,11 +163,11 @@ def _patches(
     version: str | None,
     overwrite: bool,
 ) -> list[releases.Release]:
-    """What --from and --compress ask for, as files beside `made`; with a bar for each."""
+    """Write the patches for --from and --compress next to `made`, with a progress bar for each."""
     if not bases and not compress:
         return []
     if made.signed and not signer:
-        fail(f"{made.path} is signed: a patch for it needs --key and --sequence as well")
+        fail(f"{made.path} is signed: its patches also need --key and --sequence")
     wanted: list[tuple[str, Path | None, str | None]] = []
     for base in bases:
         said, _, named = base.rpartition("=")
@@ -166,7 +175,7 @@ def _patches(
         if not said and not file.is_file():
             said, file = named, releases.find_base(named, made)
         elif not file.is_file():
-            fail(f"{file} is not a file: the base of a delta is one")
+            fail(f"{file} is not a file: --from needs the firmware file of an earlier release")
         wanted.append((f"from {said or file.name}", file, said or None))
     if compress:
         wanted.append(("compressed", None, None))
@@ -189,16 +198,16 @@ def _patches(
             if patch:
                 found.append(patch)
             else:
-                warn(f"{what} it is no smaller than the full firmware: left out")
+                warn(f"{what}: not smaller than the full firmware, skipped")
     return found
 
 
 def _without_boot_loader(
     source: Path, out_file: Path | None, last: bool, overwrite: bool
 ) -> Path | None:
-    """The file with the application of an image of a whole flash; None where it is none.
+    """Extract the application from a whole-flash image; return None for any other file.
 
-    `last`: nothing else is made of it, so that `out_file` is for it.
+    If `last` is true, no further file is made from it, and `out_file` is its name.
     """
     found = releases.inspect(source)
     if found.kind != "esp32-flash":
@@ -207,8 +216,8 @@ def _without_boot_loader(
     place = out_file if last and out_file else source.with_name(f"{source.stem}-app.bin")
     made = releases.cut_application(found, out=place, replace=overwrite)
     warn(
-        f"{source} is an image of a whole flash; an update is its application alone, which is in "
-        f"{place} now ({made.size:,} bytes)"
+        f"{source} is an image of a whole flash: wrote its application, which is all that an "
+        f"update needs, to {place} ({made.size:,} bytes)"
     )
     return place
 
@@ -223,10 +232,10 @@ def _ready_file(
 ) -> releases.Release:
     if signer is None:
         if out_file:
-            fail(f"{source} is a file already: --out is for what is made of it, with --key")
+            fail(f"{source} is already a firmware file: --out also needs --key")
         return releases.inspect(source)
     if out_file is None:
-        fail("--out is missing: the file to write")
+        fail("--out is missing: specify the file to write")
     return releases.sign(
         source, signer, out=out_file, version=version, again=resign, replace=overwrite
     )
@@ -240,5 +249,5 @@ def _signer(key: Path | None, sequence: int | None, target: str | None) -> relea
     try:
         time = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
     except ValueError:
-        fail("SOURCE_DATE_EPOCH is not a number of seconds")
+        fail("SOURCE_DATE_EPOCH must be a number of seconds")
     return releases.Signer(load_private(key, ask_passphrase), sequence, target, time)

@@ -1,4 +1,4 @@
-"""`ivota sim`: typer commands and their output; no logic."""
+"""Define `ivota sim board`."""
 
 from __future__ import annotations
 
@@ -19,54 +19,60 @@ from ivota_tools.api_client import default_data
 from ivota_tools.cli.terminal import fail, safe_console
 from ivota_tools.toolchain import ToolchainError
 
-app = typer.Typer(no_args_is_help=True, help="A simulated board.")
+app = typer.Typer(no_args_is_help=True, help="Run simulated boards.")
 err = safe_console(soft_wrap=True, stderr=True)
 
 
 @app.callback()
 def _group() -> None:
-    """Makes `board` a command of `ivota sim` even while it is the only one."""
+    """Keep `board` a subcommand even if it is the only one."""
 
 
 @app.command()
 def board(
     broker: Annotated[
-        str, typer.Option(help="The MQTT broker.", metavar="HOST:PORT")
+        str, typer.Option(help="MQTT broker.", metavar="HOST:PORT")
     ] = "127.0.0.1:1883",
-    product: Annotated[str, typer.Option(help="Its product_id.")] = "DEMO",
-    device: Annotated[str, typer.Option("--device", "-d", help="Its device_name.")] = "sim-1",
-    version: Annotated[str, typer.Option(help="The version it has from the factory.")] = "0.1",
+    product: Annotated[str, typer.Option(help="product_id of the board.")] = "DEMO",
+    device: Annotated[
+        str, typer.Option("--device", "-d", help="device_name of the board.")
+    ] = "sim-1",
+    version: Annotated[str, typer.Option(help="Factory version of the board.")] = "0.1",
     config: Annotated[
         Path | None,
-        typer.Option(help="A board.json, instead of the four above."),
+        typer.Option(help="Configuration file; replaces the four options above."),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Where its flash is kept, from one run to the next.")
+        Path | None, typer.Option(help="Folder for the flash contents, kept between runs.")
     ] = None,
     put: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE:/PATH",
-            help="A file for its flash, as in owner.pub:/owner.pub; repeatable.",
+            help="Copy a file to the flash, for example owner.pub:/owner.pub; repeatable.",
         ),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Back to the factory first.")] = False,
-    bits: Annotated[int, typer.Option(help="32, as on a real board, or 64.")] = 32,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Reset the board to its factory state first.")
+    ] = False,
+    bits: Annotated[int, typer.Option(help="Word size: 32, as on a real board, or 64.")] = 32,
     heap: Annotated[
-        str | None, typer.Option(help="Memory for its programs, as in 112k.", metavar="SIZE")
+        str | None, typer.Option(help="Heap size, for example 112k.", metavar="SIZE")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object per line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each line as a JSON object.")
+    ] = False,
 ) -> None:
-    """Run a simulated board with its console shown; Ctrl-C takes its power away."""
+    """Run a simulated board and show its output; Ctrl-C cuts the power."""
     from littlefs import LittleFSError
 
     from ivota_tools.sim.board import Board, BoardError
     from ivota_tools.sim.filesystem import FlashError
 
     if bits not in (32, 64):
-        fail(f"--bits is 32 or 64, not {bits}")
+        fail(f"--bits must be 32 or 64, not {bits}")
     if heap and not re.fullmatch(r"\d+[kKmM]?", heap):
-        fail(f"--heap is a number of bytes, as in 112k, not {heap!r}")
+        fail(f"--heap must be a number of bytes, for example 112k, not {heap!r}")
     chosen = _given(config) if config else _made(broker, product, device, version)
     files = _files(put or [])
     name = "/".join(str(chosen.get(key, "")) for key in ("product_id", "device_name"))
@@ -78,7 +84,7 @@ def board(
         heap=heap,
         config=chosen,
         turns=True,
-        # What the simulator itself takes of the heap is for measurements.
+        # The simulator's own heap use matters only to measurements.
         console=lambda line: None if line.startswith("sim: heap ") else show(line),
     )
     stop = threading.Event()
@@ -93,47 +99,50 @@ def board(
                 simulated.install()
             for path, data in ({"/ivota.json": json.dumps(chosen).encode()} | files).items():
                 simulated.write(path, data)
-            show(f"sim: {name} is on, with its flash in {place}; Ctrl-C takes its power away")
+            show(f"sim: {name} is on; flash in {place}; press Ctrl-C to cut the power")
             simulated.power_on()
             while simulated.on and not stop.wait(0.2):
                 pass
     except (BoardError, FlashError, ToolchainError) as error:
         fail(str(error))
     except LittleFSError as error:
-        fail(f"its flash cannot take what --put names: {error}")
+        fail(f"the files of --put do not fit on the flash: {error}")
     except OSError as error:
-        fail(f"{place} cannot hold its flash ({error.strerror}): choose another with --folder")
+        fail(
+            f"cannot store the flash in {place} ({error.strerror}): choose another folder "
+            "with --folder"
+        )
     if simulated.failure:
         fail(simulated.failure)
 
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Two processes on one flash would destroy what is on it."""
+    """Lock the flash: two processes would corrupt it."""
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("a") as file:
         try:
-            # The kernel lets go of it however the process ends; the file itself stays.
+            # The kernel releases the lock however the process ends; the file itself stays.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             fail(
-                f"this board is on already, with its flash in {place}: switch it off first, or "
+                f"this board is already on, with its flash in {place}: switch it off first, or "
                 "choose another --device"
             )
         yield
 
 
 def _files(put: Sequence[str]) -> dict[str, bytes]:
-    """Path on the board → bytes."""
+    """Return a map from paths on the board to file contents."""
     found = {}
     for each in put:
         file, colon, path = each.rpartition(":")
         if not colon or not file or not path.startswith("/") or path.endswith("/"):
-            fail(f"--put is FILE:/PATH, as in owner.pub:/owner.pub, not {each!r}")
+            fail(f"--put must be FILE:/PATH, for example owner.pub:/owner.pub, not {each!r}")
         try:
             found[path] = Path(file).read_bytes()
         except OSError as error:
-            fail(f"{file} cannot be read ({error.strerror}): --put names a file on this computer")
+            fail(f"cannot read {file} ({error.strerror}): --put copies a file from this computer")
     return found
 
 
@@ -151,7 +160,7 @@ def _given(path: Path) -> dict[str, Any]:
 def _made(broker: str, product: str, device: str, version: str) -> dict[str, Any]:
     host, colon, port = broker.rpartition(":")
     if not colon or not host or not port.isdigit():
-        fail(f"--broker is HOST:PORT, not {broker!r}")
+        fail(f"--broker must be HOST:PORT, not {broker!r}")
     return {
         "product_id": product,
         "device_name": device,

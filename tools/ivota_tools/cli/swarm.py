@@ -1,4 +1,4 @@
-"""`ivota sim swarm`: the swarm on the command line, with real simulated boards among it."""
+"""Define `ivota sim swarm`: many lightweight devices, and optionally simulated boards."""
 
 from __future__ import annotations
 
@@ -17,32 +17,38 @@ if TYPE_CHECKING:
     from ..sim.swarm_boards import Boards
 
 
-PATIENCE_S = 5  # with a broker that does not answer, before that is said
+PATIENCE_S = 5  # before warning that the broker does not answer
 
 
 def swarm(
     count: Annotated[
-        int, typer.Option("-n", "--count", min=0, max=50_000, help="How many.")
+        int, typer.Option("-n", "--count", min=0, max=50_000, help="Number of devices.")
     ] = 100,
     broker: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")
+        str, typer.Option(metavar="HOST:PORT", help="MQTT broker.")
     ] = "127.0.0.1:1883",
-    product: Annotated[str, typer.Option(help="product_id of all.")] = "SWARM",
-    version: Annotated[str, typer.Option(help="What they run at first.")] = "0.1",
+    product: Annotated[str, typer.Option(help="product_id of all devices.")] = "SWARM",
+    version: Annotated[str, typer.Option(help="Version that the devices run at first.")] = "0.1",
     failing: Annotated[
-        float, typer.Option(min=0, max=1, help="Share that fails its trial, until SIGUSR1.")
+        float, typer.Option(min=0, max=1, help="Share of devices that fail trials until SIGUSR1.")
     ] = 0.0,
-    slow: Annotated[float, typer.Option(min=0, max=1, help="Share that downloads slowly.")] = 0.0,
+    slow: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of devices that download slowly.")
+    ] = 0.0,
     interval: Annotated[
         float, typer.Option(min=1, max=100, help="Seconds between reports.")
     ] = 60.0,
     boards: Annotated[
-        int, typer.Option(min=0, max=50, help="Real simulated boards among them.")
+        int, typer.Option(min=0, max=50, help="Number of simulated boards to add.")
     ] = 0,
-    seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object per second.")] = False,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop automatically after this many seconds.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object per second.")
+    ] = False,
 ) -> None:
-    """Run many lightweight devices until Ctrl-C; SIGUSR1 mends those that fail."""
+    """Run many lightweight devices until Ctrl-C; SIGUSR1 repairs failing devices."""
     from ..sim.board import BoardError
     from ..sim.swarm import Options, Swarm
     from ..sim.swarm_boards import Boards
@@ -50,7 +56,7 @@ def swarm(
 
     host, colon, port = broker.rpartition(":")
     if not colon or not host or not port.isdigit():
-        fail(f"--broker is HOST:PORT, not {broker!r}")
+        fail(f"--broker must be HOST:PORT, not {broker!r}")
     options = Options(
         count, host, int(port), product, version, failing=failing, slow=slow, interval_s=interval
     )
@@ -84,11 +90,11 @@ async def _run(
         last = line
         patience_s -= 1
         if patience_s == 0 and status["devices"] and not status["connected"]:
-            warn("none is connected: does a broker answer at --broker? `ivota cloud` brings one")
+            warn("no device is connected: check --broker, or start a broker with `ivota cloud`")
     status = made.status() | boards.status()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await running  # raises what it has ended by
+        await running  # raises the error that ended it
     return status
 
 

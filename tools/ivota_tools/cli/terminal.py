@@ -1,4 +1,4 @@
-"""What the commands share: where they print, what they read and ask for, and how they fail."""
+"""Shared helpers of the commands: output, prompts and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..common.plain_text import plain
 
 
 class _Safe:
-    """A renderable whose text cannot steer the terminal; its style still can."""
+    """Wrap a renderable so that its text cannot control the terminal; styles still work."""
 
     def __init__(self, shown: Any) -> None:
         self._shown = shown
@@ -43,29 +43,29 @@ class _Hook(RenderHook):
 
 
 def safe_console(**options: Any) -> Console:
-    """Prints what comes from elsewhere without letting it steer the terminal."""
-    # A name like `:bug:` stays one.
+    """Create a console on which untrusted text cannot control the terminal."""
+    # Without emoji codes: a name such as `:bug:` is printed as it is.
     made = Console(highlight=False, emoji=False, **options)
     made.push_render_hook(_Hook())
     return made
 
 
 def cell(text: str, style: str = "") -> Text:
-    """Of a table: in one line, whatever it holds, and never read as markup."""
+    """Return a table cell with `text` in one line, never interpreted as markup."""
     return Text(plain(text), style)
 
 
 out = safe_console()
 err = safe_console(stderr=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Found = TypeVar("Found")
 
-NUMBERS = "# % code count devices failed fails good of pushes size".split()
+NUMBERS = "# % code count devices done failed failures pushes size".split()
 
 
 def fail(sentence: str) -> NoReturn:
-    """Ends the command with exit code 1."""
+    """Print an error and exit with code 1."""
     err.print("ivota:", plain(sentence, lines=True), markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
@@ -76,20 +76,20 @@ def warn(sentence: str) -> None:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """A file that was named and cannot be read ends the command with a sentence."""
+    """Turn a failure to read a file into an error message."""
     try:
         yield
     except OSError as error:
-        fail(f"{error.filename} cannot be read: {error.strerror}")
+        fail(f"cannot read {error.filename}: {error.strerror}")
 
 
 def say(sentence: str) -> None:
-    """Prints a sentence as it is: names in it are no markup, and scripts get it in one line."""
+    """Print a sentence in one line, for scripts, without interpreting markup."""
     out.print(plain(sentence), markup=False, soft_wrap=True)
 
 
 def show(found: Found, as_json: bool, view: Callable[[Found], RenderableType]) -> None:
-    """Prints it as JSON, or what `view` makes of it: a table, or a sentence."""
+    """Print `found` as JSON, or as the table or sentence that `view` returns."""
     if as_json:
         print_json(found)
         return
@@ -108,14 +108,14 @@ def titled_table(title: str, *columns: str) -> Table:
 
 
 def print_json(value: Any) -> None:
-    # What JSON leaves as it is, but a terminal may take for more than a letter.
+    # JSON does not escape every character that could control a terminal.
     text = json.dumps(value, ensure_ascii=False)
     safe = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
     print(safe, flush=True)
 
 
 def span(text: str) -> float:
-    """The seconds of a span as it was typed; what is none ends the command."""
+    """Parse a duration in seconds; an invalid one ends the command."""
     try:
         return seconds(text)
     except ValueError as error:
@@ -123,26 +123,26 @@ def span(text: str) -> float:
 
 
 def sure(question: str, yes: bool) -> None:
-    """Ends the command unless somebody says so, or has said so before."""
+    """Ask for confirmation unless `yes`; end the command if it is refused."""
     try:
         said = yes or typer.confirm(plain(question), err=True)
-    except typer.Abort:  # nobody is there to be asked
+    except typer.Abort:  # no terminal to ask at
         said = False
     if not said:
-        fail("nothing was deleted: answer y, or say --yes")
+        fail("nothing was deleted: answer y, or use --yes")
 
 
 def ask_secret(what: str, variable: str, new: bool) -> str:
-    """From the environment, for scripts, or asked for: twice where it is a new one."""
+    """Return a secret from the environment, or prompt for it: twice if it is new."""
     given = os.environ.get(variable)
     if given is not None:
         return given
     try:
         return str(typer.prompt(what, hide_input=True, confirmation_prompt=new, err=True))
     except typer.Abort:
-        fail(f"no {what.lower()} was given: type one at a terminal, or give it in {variable}")
+        fail(f"no {what.lower()} given: run the command in a terminal, or set {variable}")
 
 
 def ask_passphrase(new: bool = False) -> str:
-    """Of a private key."""
+    """Return the passphrase of a private key."""
     return ask_secret("Passphrase", "IVOTA_PASSPHRASE", new)

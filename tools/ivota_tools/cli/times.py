@@ -1,4 +1,4 @@
-"""Unix times as the command line shows them."""
+"""Format Unix times for the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 def ago(at: float | None) -> str:
-    """How long ago that is, in the largest unit that fits."""
+    """Return the time since `at`, in the largest unit that fits."""
     if at is None:
         return "never"
     seconds = max(time.time() - at, 0)
@@ -17,5 +17,5 @@ def ago(at: float | None) -> str:
 
 
 def date(at: float) -> str:
-    """The local date and time, without the year."""
+    """Return the local date and time, without the year."""
     return time.strftime("%m-%d %H:%M:%S", time.localtime(at))

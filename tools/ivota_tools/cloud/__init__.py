@@ -1,4 +1,4 @@
-"""The cloud's side of the protocol: broker, HTTP and the console's engine."""
+"""The cloud: MQTT broker, HTTP server, rollouts and the console."""
 
 from .cloud_error import CloudError
 from .rollout.assignment_rules import BackOff

@@ -1,4 +1,4 @@
-"""Network addresses: which belong together, and which are this machine's own."""
+"""Classify network addresses: which belong to one sender, and which are local."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def network(address: str) -> str:
-    """What counts as one sender: an IPv4 address, or the 64 bits that an IPv6 network has."""
+    """Return the sender of an address: the IPv4 address, or the IPv6 network of 64 bits."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -31,7 +31,7 @@ def is_loopback(name: str) -> bool:
 
 
 class Networks:
-    """Addresses and networks. Raises ValueError where a text is neither."""
+    """Parse addresses and networks. Raises ValueError for any other text."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self.texts = tuple(texts)

@@ -1,5 +1,5 @@
-"""What the cloud raises to those who start it."""
+"""Define the exception that the cloud raises to its caller."""
 
 
 class CloudError(RuntimeError):
-    """The cloud cannot start, or has failed; says why and what to do."""
+    """The cloud cannot start or has failed; the message explains why and what to do."""

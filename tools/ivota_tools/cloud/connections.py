@@ -1,8 +1,8 @@
-"""Open connections of one listener: how many there are, who gives way, and accepting more.
+"""Limit and accept the connections of a listener.
 
-A connection that has not yet said what it wants is `waiting`, and so is one that is idle between
-two requests. When there are too many, the one that has waited longest is cut; one that is being
-served never is.
+A connection is `waiting` until its first request is complete, and while it is idle between
+requests. If there are too many connections, the one that has waited longest is closed; a
+connection that is being served never is.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from .addresses import Networks, is_loopback, network
 
 log = logging.getLogger("ivota.cloud")
 
-HANDSHAKE_S = 10.0  # from the connection to the end of the TLS handshake
+HANDSHAKE_S = 10.0  # maximum duration of the TLS handshake
 RESERVED = 160  # file descriptors for the database, firmware files and the broker
 HTTP_MOST, MQTT_MOST = 4096, 100_000  # connections, however many descriptors there are
-NO_DESCRIPTORS_S = 1.0  # until the next try, where the system has no descriptor left
+NO_DESCRIPTORS_S = 1.0  # before the next try if the system has no descriptor left
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many connections this process may hold: of HTTP, and of devices."""
+    """The maximum number of connections of this process, for HTTP and for devices."""
 
     http: int
     mqtt: int
 
 
 def room() -> Room:
-    """Raises the limit of file descriptors as far as this process may, and divides them."""
+    """Raise the limit of file descriptors as far as allowed, and divide them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > soft:
         wanted = 1 << 20 if hard == resource.RLIM_INFINITY else hard
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-        except (OSError, ValueError):  # a system with a lower limit of its own
+        except (OSError, ValueError):  # the system has a lower limit
             pass
     free = max(soft - RESERVED, soft // 2)
     http = max(min(free // 2, HTTP_MOST), 16)
@@ -51,7 +51,7 @@ def room() -> Room:
 
 
 class Connection:
-    """One of a table's. `cut` ends it at once, whatever it is in the midst of."""
+    """A connection of a table. `cut` closes it immediately, whatever its state."""
 
     def __init__(self, table: Table, address: str, cut: Callable[[], None]) -> None:
         self._table = table
@@ -59,15 +59,15 @@ class Connection:
         self.cut = cut
 
     def wait(self) -> None:
-        """It has asked for nothing that is still to be answered."""
+        """Mark the connection as waiting: no request is pending."""
         self._table._waiting[self] = None
 
     def serve(self) -> None:
-        """It is being served, so it stays."""
+        """Mark the connection as being served, so that it is kept."""
         self._table._waiting.pop(self, None)
 
     def leave(self) -> None:
-        """It is over; may be called again."""
+        """Remove the closed connection; can be called repeatedly."""
         self.serve()
         if self in self._table._all:
             self._table._all.remove(self)
@@ -77,10 +77,10 @@ class Connection:
 
 
 class Table:
-    """At most `most` connections, and at most half of them from one address.
+    """A table of at most `most` connections, at most half of them from one sender.
 
-    An IPv6 address stands for its network of 64 bits. This machine, and the proxies in
-    `trusted`, bring the connections of many, so they may have all.
+    An IPv6 network of 64 bits counts as one sender. This machine and the proxies in `trusted`
+    forward the connections of many clients, so they may use the whole table.
     """
 
     def __init__(self, most: int, trusted: Networks | None = None) -> None:
@@ -88,7 +88,7 @@ class Table:
         self._trusted = Networks() if trusted is None else trusted
         self._all: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
-        self._waiting: dict[Connection, None] = {}  # in the order of their time
+        self._waiting: dict[Connection, None] = {}  # ordered by time
 
     def __len__(self) -> int:
         return len(self._all)
@@ -98,7 +98,7 @@ class Table:
         return len(self._all) - len(self._waiting)
 
     def enter(self, address: str, cut: Callable[[], None]) -> Connection | None:
-        """A new connection, which waits; None where no other gives way to it."""
+        """Add a waiting connection; return None if the table is full of served connections."""
         where = network(address)
         shared = not where or is_loopback(address) or address in self._trusted
         if not shared and self._by_address[where] >= max(self.most // 2, 1):
@@ -128,7 +128,7 @@ async def accept(
     tls: ssl.SSLContext | None,
     name: str,
 ) -> None:
-    """Accepts connections until it is cancelled, and hands each to a `protocol` of its own."""
+    """Accept connections until cancelled, and create a `protocol` for each."""
     loop = asyncio.get_running_loop()
     listener.setblocking(False)
     opening: set[asyncio.Task[None]] = set()
@@ -137,15 +137,15 @@ async def accept(
             try:
                 link, peer = await loop.sock_accept(listener)
             except ConnectionError:
-                continue  # it has left before it was accepted
+                continue  # the peer left before the connection was accepted
             except OSError as error:
-                log.error("no more %s connections can be accepted: %s", name, error.strerror)
+                log.error("cannot accept more %s connections: %s", name, error.strerror)
                 await asyncio.sleep(NO_DESCRIPTORS_S)
                 continue
             address = peer[0] if isinstance(peer, tuple) else ""
             held = table.enter(address, link.close)
             if held is None:
-                log.warning("%s connection from %s refused: all %d are in use", name, address,
+                log.warning("%s connection from %s rejected: all %d are in use", name, address,
                             table.most)  # fmt: skip
                 link.close()
                 await asyncio.sleep(0)
@@ -154,7 +154,7 @@ async def accept(
             held.cut = task.cancel  # type: ignore[assignment]
             opening.add(task)
             task.add_done_callback(opening.discard)
-            await asyncio.sleep(0)  # what was accepted gets its turn between two of many
+            await asyncio.sleep(0)  # let accepted connections run between two accepts
     finally:
         for task in opening:
             task.cancel()
@@ -177,5 +177,5 @@ async def _open(
         held.leave()
         link.close()
     except (OSError, EOFError, TimeoutError, asyncio.TimeoutError):
-        held.leave()  # it has left, or has not come to the end of its handshake
+        held.leave()  # the peer left or did not finish the handshake
         link.close()

@@ -1,4 +1,4 @@
-"""Server-sent events, of which there may only be so many at a time."""
+"""Limit the number of simultaneous event streams."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-FULL = "too many streams of events are open: close some, or try again later"
+FULL = "too many event streams are open: close some, or try again later"
 
 
 class Places:
-    """How many streams may last at a time: `most`, and half of them for one name."""
+    """A pool of at most `most` streams, at most half of them for one name."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken: Counter[str] = Counter()
 
     def take(self, name: str) -> bool:
-        """False where none is left."""
+        """Take a place; return False if none is left."""
         if self._taken.total() >= self._most or self._taken[name] >= max(self._most // 2, 1):
             return False
         self._taken[name] += 1
@@ -27,11 +27,11 @@ class Places:
 
     def give(self, name: str) -> None:
         self._taken[name] -= 1
-        self._taken += Counter()  # forgets names without any
+        self._taken += Counter()  # removes names without a stream
 
 
 class EventStream(StreamingResponse):
-    """Takes one of `places` for as long as it lasts; answers 503 where none is left."""
+    """A stream that holds one of `places` while it is open; responds with 503 if none is left."""
 
     def __init__(self, events: AsyncIterator[str], places: Places, name: str) -> None:
         super().__init__(

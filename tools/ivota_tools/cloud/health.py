@@ -1,4 +1,4 @@
-"""Whether reports are being stored: links alone do not tell, a write does."""
+"""Check whether reports are being stored, with a test write to the database."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .store.database import Database
 from .store.models import Setting
 
 WAIT_S = 1.0  # for a write
-FRESH_S = 2.0  # for so long the last answer is good
+FRESH_S = 2.0  # lifetime of a cached result
 WRITTEN = "written_at"
 
 
 class Health(NamedTuple):
-    """`problem`: why reports are not stored, in a sentence; None where they are.
+    """The result of a check. `problem`: a sentence why reports are not stored, or None.
 
-    `standby`: another process stores them.
+    `standby`: another process stores the reports.
     """
 
     problem: str | None
@@ -38,7 +38,7 @@ Checks = Callable[[], Health]
 
 
 class Probe:
-    """Tries a write, one at a time, however many ask."""
+    """Test the database with one write at a time, however many requests arrive."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,17 +49,17 @@ class Probe:
         self._problem: str | None = None
 
     def problem(self) -> str | None:
-        """Why the database takes no write; None where it does. Returns within about a second."""
+        """Return why a write fails, or None if it works. Takes at most about a second."""
         with self._lock:
             if not self._running and time.monotonic() - self._ended > FRESH_S:
                 self._running, self._began = True, time.monotonic()
                 self._done.clear()
                 threading.Thread(target=self._write, name="probe", daemon=True).start()
             left_s = max(self._began + WAIT_S - time.monotonic(), 0) if self._running else 0
-        # Who asks later does not wait as long: a write that hangs is told at once.
+        # Later callers do not wait as long: a hanging write is reported immediately.
         if not self._done.wait(left_s):
             silent = time.monotonic() - self._began
-            return f"the database has taken no write for {max(silent, WAIT_S):.0f} s"
+            return f"the database has accepted no write for {max(silent, WAIT_S):.0f} s"
         return self._problem
 
     def _write(self) -> None:
@@ -69,8 +69,8 @@ class Probe:
                 session.merge(Setting(name=WRITTEN, value=f"{time.time():.0f}"))
         except SQLAlchemyError as error:
             problem = database_problem(error)
-        except Exception as error:  # closed meanwhile
-            problem = f"the database cannot be used: {error}"
+        except Exception as error:  # closed in the meantime
+            problem = f"the database is unavailable: {error}"
         with self._lock:
             self._problem, self._ended, self._running = problem, time.monotonic(), False
         self._done.set()
@@ -78,27 +78,27 @@ class Probe:
 
 def database_problem(error: SQLAlchemyError) -> str:
     said = " ".join(str(getattr(error, "orig", None) or error).split())
-    return f"the database takes no reports: {said}"
+    return f"the database cannot store reports: {said}"
 
 
 def no_database(error: SQLAlchemyError) -> str:
-    """The same, for one request."""
+    """Turn a database error of one request into a response."""
     said = " ".join(str(getattr(error, "orig", None) or error).split())
-    return f"the database cannot be used now: {said}"
+    return f"the database is unavailable: {said}"
 
 
 def routes(check: Checks) -> APIRouter:
-    """For those who watch over the process, without a token."""
+    """Create the routes for monitoring, which need no token."""
     router = APIRouter()
 
     @router.get("/healthz", include_in_schema=False)
     def get_alive() -> JSONResponse:
-        """It answers, so it is alive."""
+        """Respond with 200: the process is alive."""
         return JSONResponse({"ok": True})
 
     @router.get("/readyz", include_in_schema=False)
     def get_ready() -> JSONResponse:
-        """503 unless reports are being stored, here or by the process that this one stands by."""
+        """Respond with 503 unless this process or the active one is storing reports."""
         found = check()
         answer = {"ok": found.ok, "problem": found.problem, "standby": found.standby}
         return JSONResponse(answer, 200 if found.ok else 503)

@@ -1,6 +1,4 @@
-"""What stands before every request: who asks is known, and how much may come is bounded, before
-a byte of a body is read.
-"""
+"""Authenticate each request and limit its size before the body is read."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ OPEN = ("/api/v1/openapi.json",)
 
 
 class Admission:
-    """`may` is asked about requests of the API; it raises HTTPException."""
+    """Middleware; `may` authorizes requests to the API and raises HTTPException."""
 
     def __init__(
         self,
@@ -68,7 +66,7 @@ class Admission:
 
 
 class _Body:
-    """The body as it comes in, up to a number of bytes and a time."""
+    """Receive a request body, up to a maximum size and time."""
 
     def __init__(self, receive: Receive, most: int, deadlines: Deadlines, is_upload: bool) -> None:
         self._receive, self._most, self._deadlines = receive, most, deadlines
@@ -78,8 +76,8 @@ class _Body:
         self._until = asyncio.get_running_loop().time() + deadlines.body_s
 
     def expect(self, length: str) -> None:
-        """Raises HTTPException where the head announces too much; an upload's limit is named by
-        those who know what to do about it.
+        """Raise HTTPException if the announced size is too large. For uploads, the route checks
+        the size, with a better error message.
         """
         if length.isdigit() and int(length[:18]) > self._most and not self._is_upload:
             raise self._too_large()
@@ -93,7 +91,7 @@ class _Body:
             message = await asyncio.wait_for(self._receive(), limit_s)
         except (TimeoutError, asyncio.TimeoutError):
             self._ended = True
-            raise HTTPException(408, "the request did not come in time") from None
+            raise HTTPException(408, "the request timed out") from None
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             self._ended = not message.get("more_body", False)
@@ -105,4 +103,4 @@ class _Body:
         return message
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"a request has at most {self._most} bytes here")
+        return HTTPException(413, f"the request is too large: the maximum is {self._most} bytes")

@@ -1,6 +1,6 @@
-"""HTTP connections with deadlines: a head that does not come, an answer that nobody takes.
+"""HTTP connections with deadlines for slow requests and for responses that nobody reads.
 
-uvicorn bounds the idle time between two requests, and nothing else.
+uvicorn limits only the idle time between two requests.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ UPLOAD_PATH = "/api/v1/firmware"
 
 @dataclass(frozen=True)
 class Deadlines:
-    """In seconds. A board on the slowest link takes 48 KiB in `stalled_s`.
+    """Deadlines in seconds. A board on the slowest link reads 48 KiB in `stalled_s`.
 
-    head_s      from the connection, or the first byte of a later request, to a whole head
-    body_s      to the whole body of a request that is no upload
+    head_s      to receive a request's head, from the connection or its first byte
+    body_s      to receive a request's body, except uploads
     piece_s     between two pieces of an upload
-    stalled_s   until a peer has taken what the buffer of its connection holds
+    stalled_s   for the peer to read the contents of the connection's buffer
     """
 
     head_s: float = 20.0
@@ -34,7 +34,7 @@ class Deadlines:
 
 
 class BoundedProtocol(CanonicalNames):
-    """One connection of a table's, from which it leaves when it is over."""
+    """A connection that removes itself from its table when it is closed."""
 
     def __init__(self, held: Connection, deadlines: Deadlines, **options: Any) -> None:
         super().__init__(**options)
@@ -82,7 +82,7 @@ class BoundedProtocol(CanonicalNames):
         return self.cycle is None or self.cycle.response_complete
 
     def _waits(self) -> bool:
-        """Whether it gives way: also while its body comes in, unless it is an upload."""
+        """Update whether the connection can be closed: also during a body that is no upload."""
         return self._asks_nothing() or (self.cycle.more_body and self.scope["path"] != UPLOAD_PATH)
 
     def _await_head(self) -> None:
@@ -101,7 +101,7 @@ class BoundedProtocol(CanonicalNames):
 
 
 class ClosingServer(uvicorn.Server):
-    """Takes no part in accepting: `accepting` are the tasks that do, ended when it ends."""
+    """A server whose connections are accepted by the tasks in `accepting`."""
 
     accepting: list[asyncio.Task[None]]
 

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn on a thread of its own, behind listeners that bound what comes."""
+"""The HTTP server: uvicorn in its own thread, with listeners that limit connections."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ START_S = 15.0
 OURS = ("/api/", "/files/", "/healthz", "/readyz")
 BACKLOG = 1000
 SEND_BUFFER = 128 * 1024  # bytes
-KEEP_ALIVE_S = 75  # some clients fetch in 50 KiB pieces on one connection, at a board's pace
+KEEP_ALIVE_S = 75  # some clients download slowly in 50 KiB pieces on one connection
 
 
 def make_app(*routers: APIRouter) -> FastAPI:
-    # The pages that show the API load scripts from elsewhere, so there are none.
+    # FastAPI's documentation pages load scripts from other servers, so they are disabled.
     app = FastAPI(title="ivota", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
     for router in routers:
         app.include_router(router)
@@ -53,7 +53,7 @@ def make_app(*routers: APIRouter) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     def not_understood(_request: Request, error: RequestValidationError) -> JSONResponse:
-        # FastAPI's own list would hold the input, which may be what no JSON can carry.
+        # FastAPI's own list would contain the input, which JSON may be unable to represent.
         wrong = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
         detail = "; ".join(wrong).encode(errors="replace").decode()
         return JSONResponse({"detail": detail}, 422)
@@ -78,9 +78,9 @@ def make_app(*routers: APIRouter) -> FastAPI:
 
     @app.exception_handler(DataError)
     def cannot_be_held(request: Request, error: DataError) -> JSONResponse:
-        # Only PostgreSQL says so: of a text with a NUL, or one longer than its column.
+        # Only PostgreSQL rejects a text that contains a NUL or is too long for its column.
         log.warning("%s %s: %s", request.method, request.url.path, error.orig)
-        return JSONResponse({"detail": "a text has a NUL character or is too long"}, 422)
+        return JSONResponse({"detail": "a text contains a NUL character or is too long"}, 422)
 
     @app.exception_handler(OperationalError)
     def cannot_be_asked(request: Request, error: OperationalError) -> JSONResponse:
@@ -90,13 +90,13 @@ def make_app(*routers: APIRouter) -> FastAPI:
     @app.exception_handler(Exception)
     def failed(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return JSONResponse({"detail": "the cloud failed; its log says why"}, 500)
+        return JSONResponse({"detail": "internal error: see the cloud's log"}, 500)
 
     return app
 
 
 class Split:
-    """Hands the console's pages what is not the API's or a download."""
+    """Route requests that are not for the API or a download to the console's pages."""
 
     def __init__(self, api: ASGIApp, pages: ASGIApp) -> None:
         self._api, self._pages = api, pages
@@ -107,11 +107,11 @@ class Split:
 
 
 class Server:
-    """Listens at once, so that `port` (0: a free one) is known; serves from `start()`.
+    """Listen immediately, so that `port` (0 = any free port) is known; serve after `start()`.
 
-    With a `certificate` it speaks https, and nothing else; over `local`, the path of a Unix
-    socket, it always speaks http. At most `most` connections are open at a time. What a proxy at
-    one of the addresses `trusted` says of where a request comes from is believed.
+    With a `certificate` the port accepts only https; the Unix socket at the path `local` always
+    accepts http. At most `most` connections are open at a time. X-Forwarded-For is trusted from
+    proxies at the addresses `trusted`.
     """
 
     def __init__(
@@ -129,10 +129,10 @@ class Server:
         self._deadlines = deadlines
         self.table = Table(most, trusted)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # With its protocol by name: asyncio looks for it, and else leaves Nagle's delay in place.
+        # Specify the protocol: otherwise asyncio does not turn off Nagle's algorithm.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # What the kernel holds for a peer that does not read; connections inherit it.
+        # The kernel's send buffer for a peer that does not read; connections inherit its size.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         try:
             self._socket.bind((host, port))
@@ -140,7 +140,7 @@ class Server:
         except OSError as error:
             self._socket.close()
             raise CloudError(
-                f"HTTP port {port} on {host} cannot be used ({error.strerror}): choose another "
+                f"cannot listen on HTTP port {port} of {host} ({error.strerror}): choose another "
                 "with --port"
             ) from None
         self.port: int = self._socket.getsockname()[1]
@@ -149,19 +149,19 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def start(self, app: ASGIApp, local: Path | None = None) -> None:
-        """Returns once requests are answered; raises CloudError."""
+        """Start the server and wait until it accepts requests; raises CloudError."""
         config = uvicorn.Config(
             app,
             http=H11Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
-            # Its errors are ours to report (see make_app), or are links that were cut.
+            # make_app reports errors; the others are broken connections.
             log_level="critical",
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            # Downloads and watchers may last: they are cut when the cloud stops.
+            # Downloads and event streams can be long: they are closed when the cloud stops.
             timeout_graceful_shutdown=1,
             proxy_headers=True,
             forwarded_allow_ips=["127.0.0.1", "::1", *self._trusted.texts],
@@ -200,7 +200,7 @@ class Server:
         await server.serve(sockets=[])
 
     def stop(self) -> None:
-        """Cuts what is still open and returns once the port is free."""
+        """Close all connections and wait until the port is free."""
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join()
@@ -218,5 +218,5 @@ def _local_socket(path: Path) -> socket.socket:
         made.listen(BACKLOG)
     except OSError as error:
         made.close()
-        raise CloudError(f"{path} cannot be used: {error.strerror or error}") from None
+        raise CloudError(f"cannot use {path}: {error.strerror or error}") from None
     return made

@@ -1,4 +1,4 @@
-"""The whole cloud in one object: broker, MQTT session, intake, database, HTTP."""
+"""The whole cloud in one object: broker, MQTT session, report worker, database and HTTP."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ log = logging.getLogger("ivota.cloud")
 
 HOST = "127.0.0.1"
 URL_TTL_S = 3600.0
-STREAMS_MOST = 100  # of events: each asks the database several times a second
+STREAMS_MOST = 100  # event streams: each queries the database several times a second
 UPLOAD_MOST = 64 * 1024 * 1024  # bytes
 PUBLIC_URL_MOST = 800  # characters; clients keep URLs of less than 1,000
 
@@ -146,7 +146,9 @@ class Cloud:
         if self._external:
             self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
         if self._external and sign_in:
-            raise CloudError("--sign-in is for our own broker: set up --broker to ask for it")
+            raise CloudError(
+                "--sign-in needs the built-in broker: configure sign-in on your own broker"
+            )
         if psk_port is not None and not sign_in:
             raise CloudError("--psk-port is for devices with a secret: it needs --sign-in")
         if device_ca and not (sign_in and certificate):
@@ -180,7 +182,7 @@ class Cloud:
         self._secret = b""
         self._alone: Alone | None = None
         self._broker: Broker | None = None
-        self._console: str | None = None  # our user name behind the front
+        self._console: str | None = None  # our user name at the broker behind the sign-in proxy
         self._database: Database | None = None
         self._server: Server | None = None
         self._session: MqttSession | None = None
@@ -191,39 +193,42 @@ class Cloud:
 
     @property
     def api_url(self) -> str:
-        """Where this machine reaches the API."""
+        """The URL of the API for this machine."""
         scheme = "https" if self._certificate else "http"
         return f"{scheme}://{HOST if _is_any(self.host) else _bracket(self.host)}:{self.http_port}"
 
     @property
     def public_url(self) -> str:
-        """What devices reach the HTTP side as: the start of every firmware URL."""
+        """The URL at which devices reach HTTP: the prefix of every firmware URL."""
         return self._public_url or self.api_url
 
     @public_url.setter
     def public_url(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
-            raise CloudError(f"{url!r} is not a URL like http://192.168.1.10:8123")
+            raise CloudError(
+                f"{url!r} is not a valid URL: use one such as http://192.168.1.10:8123"
+            )
         # Quotes and backslashes are escaped in a push, and some clients leave escapes as they are.
         if len(url) > PUBLIC_URL_MOST or not url.isascii() or re.search(r'[^!-~]|["\\]', url):
             raise CloudError(
-                f"a public URL has at most {PUBLIC_URL_MOST} plain characters, and no quotes"
+                f"a public URL must have at most {PUBLIC_URL_MOST} printable ASCII characters, "
+                "without quotes"
             )
         if self._certificate and parts.scheme == "http":
-            raise CloudError(f"with a certificate devices need an https:// URL, not {url!r}")
+            raise CloudError(f"with a certificate, devices need an https:// URL, not {url!r}")
         self._public_url = url.rstrip("/")
 
     @property
     def database(self) -> Database:
-        """While it runs."""
+        """The database; available while the cloud is running."""
         if self._database is None:
-            raise CloudError("the cloud does not run")
+            raise CloudError("the cloud is not running")
         return self._database
 
     @property
     def set_up_url(self) -> str | None:
-        """Where the console's first user is made; None once there is one."""
+        """The URL to create the first console user, or None if a user exists."""
         if self._database is None or self._pages is None:
             return None
         with self._database.reading() as session:
@@ -232,7 +237,7 @@ class Cloud:
         return f"{self.api_url}/set-up/{self._pages.set_up_key()}"
 
     def start(self) -> None:
-        """Returns once devices and operators are served. Raises CloudError and leaves nothing."""
+        """Start all parts and wait until they are ready. Raises CloudError after cleaning up."""
         try:
             self._start()
         except ToolchainError as error:
@@ -241,8 +246,8 @@ class Cloud:
         except OSError as error:
             self.stop()
             raise CloudError(
-                f"the cloud cannot keep its data in {self.folder} ({error}): choose another "
-                "folder with --data"
+                f"cannot store data in {self.folder} ({error}): choose another data directory "
+                "with --data"
             ) from error
         except BaseException:
             self.stop()
@@ -276,8 +281,8 @@ class Cloud:
         self._leader.start()
         if not self._leader.leads and not self._external:
             raise CloudError(
-                "another process takes in the reports of this database: both need the same "
-                "--broker"
+                "another process is processing the reports of this database: start both with "
+                "the same --broker"
             )
         local = local_token(self.folder)
         may = guard(self._token, database, local=local)
@@ -333,7 +338,7 @@ class Cloud:
             self._broker.start()
             self.mqtt_port = self._broker.port
             return
-        # The broker itself asks nobody: it listens on a Unix socket, where the front passes on.
+        # The broker does not authenticate: it listens on a Unix socket behind the sign-in proxy.
         assert self._room
         self._console = f"console-{secrets.token_hex(16)}"
         trusted = self._device_certificates
@@ -370,7 +375,7 @@ class Cloud:
         self._front.start(self._broker.path)
 
     def _note_refusals(self, action: str) -> Callable[[str, int], None]:
-        """Into the audit log, from where somebody tries to get in."""
+        """Return a function that records rejected sign-ins in the audit log."""
 
         def note(address: str, count: int) -> None:
             with contextlib.suppress(SQLAlchemyError), self.database.writing() as session:
@@ -389,7 +394,7 @@ class Cloud:
                 touch(session, device)
 
     def _take_in(self) -> None:
-        """Begins to take in reports and to push. Raises CloudError."""
+        """Start processing reports and pushing. Raises CloudError."""
         assert self._database
         where = self._external
         if where is None:
@@ -410,7 +415,7 @@ class Cloud:
         self._session.start()
 
     def _let_go(self) -> None:
-        """What was not acknowledged stays with the broker, for whoever comes next."""
+        """Stop processing reports; the broker keeps unacknowledged ones for the next process."""
         intake, session = self._intake, self._session
         self._intake = self._session = None
         if intake:
@@ -419,11 +424,11 @@ class Cloud:
             session.stop()
 
     def _wake(self) -> None:
-        if intake := self._intake:  # another process sees it by itself
+        if intake := self._intake:  # another process notices on its own
             intake.wake()
 
     def stop(self) -> None:
-        """Ends everything and waits for it; may be called again."""
+        """Stop all parts and wait for them; can be called repeatedly."""
         if self._leader:
             self._leader.stop()
         self._let_go()
@@ -441,7 +446,7 @@ class Cloud:
         self._alone = None
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Returns after `timeout_s`; raises CloudError as soon as a part of it fails."""
+        """Wait for `timeout_s`; raise CloudError as soon as a part fails."""
         if self._failed.wait(timeout_s):
             raise CloudError(self.failure or "the cloud has failed")
 
@@ -462,13 +467,13 @@ class Cloud:
         return chip_of(stored(self.folder / "firmware", firmware.sha256))
 
     def _mqtt_for_boards(self) -> tuple[str, int]:
-        """What a board's configuration must name."""
+        """The MQTT settings for a board's configuration."""
         if self._external and not _is_any(self.mqtt_host):
             return self.mqtt_host, self.mqtt_port
         return urlsplit(self.public_url).hostname or self.mqtt_host, self.mqtt_port
 
     def _health(self) -> Health:
-        """Without a try to write."""
+        """Return the health without a test write."""
         session, leader, intake = self._session, self._leader, self._intake
         standby = leader is not None and not leader.leads
         connected = session is not None and session.connected
@@ -476,7 +481,7 @@ class Cloud:
         if not standby:
             problem = problem or (intake.problem if intake else None)
             if not problem and not connected:
-                problem = "the link to the MQTT broker is lost; it is tried again all the time"
+                problem = "lost the connection to the MQTT broker; reconnecting"
             if not problem and session and session.check.problem:
                 problem = f"the MQTT broker loses messages: {session.check.problem}"
         return Health(problem, connected, standby)

@@ -1,4 +1,4 @@
-"""The certificate that boards and operators are served with."""
+"""Load the TLS certificate of HTTP and MQTT."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from .cloud_error import CloudError
 
 @dataclass(frozen=True)
 class Certificate:
-    """Two PEM files: the certificate with those that vouch for it, and its private key."""
+    """Two PEM files: the certificate with its chain, and its private key."""
 
     chain: Path
     key: Path
 
     def context(self) -> ssl.SSLContext:
-        """For a server. Raises CloudError where the files are none, or do not belong together."""
+        """Create a server's TLS context. Raises CloudError if the files are invalid."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            # Without a question for a password, which a service could not answer.
+            # Do not prompt for a password, which a service could not enter.
             context.load_cert_chain(self.chain, self.key, password="")
         except ssl.SSLError as error:
             raise CloudError(
-                f"{self.chain} and {self.key} are not a certificate and its key without a "
-                f"password ({error.reason or error})"
+                f"{self.chain} and {self.key} are not a certificate and its unencrypted key "
+                f"({error.reason or error})"
             ) from None
         except OSError as error:
             name = self.chain if not self.chain.is_file() else self.key
             raise CloudError(
-                f"{name} cannot be read ({error.strerror}): does --tls-cert or --tls-key name it?"
+                f"cannot read {name} ({error.strerror}): check --tls-cert and --tls-key"
             ) from None
         return context

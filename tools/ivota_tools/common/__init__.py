@@ -1,1 +1,1 @@
-"""Small helpers that several rooms share."""
+"""Small helpers shared by several packages."""

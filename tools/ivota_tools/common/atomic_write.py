@@ -1,4 +1,4 @@
-"""Files replaced in one step: whoever reads finds the old one or the new, never a half."""
+"""Replace files atomically: readers see the old or the new file, never a partial one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write(path: Path, data: bytes | str) -> None:
-    """Puts this there, text as UTF-8, and makes the folder. Raises OSError."""
+    """Write a file, with text as UTF-8, and create its folder. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:

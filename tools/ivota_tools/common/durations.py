@@ -1,4 +1,4 @@
-"""Spans of time as people write them: 30s, 10min, 2h, 1d."""
+"""Parse durations such as 30s, 10min, 2h and 1d."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 def seconds(text: str) -> float:
-    """Raises ValueError with a sentence."""
+    """Return a duration in seconds; raise ValueError for an invalid one."""
     match = _SPAN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no time span: 30s, 10min, 2h or 1d")
+        raise ValueError(f"{text!r} is not a valid duration: use 30s, 10min, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]

@@ -1,4 +1,4 @@
-"""A log that nobody can fill: a few lines of one kind a minute, and none that moves a cursor."""
+"""Limit the rate of repeated log lines, and escape control characters in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .plain_text import plain
 
-MOST = 10  # lines of one kind
+MOST = 10  # lines from one place in the code
 PER_S = 60.0
 KINDS_MOST = 1000
 
@@ -23,9 +23,9 @@ class _Kind:
 
 
 class Bounded(logging.Filter):
-    """For a handler. Lines are of one kind that come from one place in the code.
+    """A filter for a log handler: limits the lines that come from one place in the code.
 
-    What was held back is told with the next line of its kind.
+    The next line from the same place says how many lines were suppressed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""A file's bytes without a copy of them in memory: the system reads what is looked at."""
+"""Access a file's bytes through a memory map, without copying them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Digests(NamedTuple):
 
 
 def mapped(path: Path) -> memoryview:
-    """Good for as long as the file does not shrink. Raises OSError."""
+    """Map a file, which must not shrink meanwhile. Raises OSError."""
     with path.open("rb") as file:
         if not file.seek(0, 2):
             return memoryview(b"")
@@ -26,7 +26,7 @@ def mapped(path: Path) -> memoryview:
 
 
 def digests(path: Path, size: int | None = None) -> Digests:
-    """Of the file, or of its first `size` bytes, piece by piece. Raises OSError."""
+    """Hash a file, or its first `size` bytes, in pieces. Raises OSError."""
     md5, sha256 = hashlib.md5(), hashlib.sha256()
     with path.open("rb") as file:
         left = path.stat().st_size if size is None else size

@@ -1,4 +1,4 @@
-"""How the host's MQTT clients end."""
+"""Disconnect an MQTT client and join its thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import paho.mqtt.client as mqtt
 
 
 def end(client: mqtt.Client) -> None:
-    """Leaves the broker, and waits for the client's thread."""
+    """Disconnect from the broker, and wait for the client's thread."""
     client.disconnect()
-    # paho 2.1 looks for its thread and then joins it: one that has ended in between is None.
+    # paho 2.1 checks for its thread before joining it: if the thread ends in between, it is None.
     with contextlib.suppress(AttributeError):
         client.loop_stop()

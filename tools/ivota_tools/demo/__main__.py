@@ -1,4 +1,4 @@
-"""`python -m ivota_tools.demo`."""
+"""Run the demo with `python -m ivota_tools.demo`."""
 
 import argparse
 import signal
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def run() -> int:
-    """Returns the exit code."""
-    # Importing takes a second, in which Ctrl-C shall not print where it was.
+    """Run the demo and return the exit code."""
+    # Imports take a second, and Ctrl-C must not print a traceback meanwhile.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from ivota_tools.demo.command import BUILD, main
 
     parser = argparse.ArgumentParser(prog="python -m ivota_tools.demo", description=main.__doc__)
     parser.add_argument(
-        "--build", type=Path, default=BUILD, help="folder for demo.json and all that is made"
+        "--build", type=Path, default=BUILD, help="output folder, also for demo.json"
     )
     parser.add_argument(
-        "--keep", action="store_true", help="leave console and board running until Ctrl-C"
+        "--keep", action="store_true", help="keep the console and the board running until Ctrl-C"
     )
     given = parser.parse_args()
     return main(given.build, keep=given.keep)

@@ -1,4 +1,4 @@
-"""The demo as a command: plays the scenes, prints, writes build/demo.json, says how it went."""
+"""Run the demo: play the scenes, print the results and write build/demo.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ivota_tools.firmware.release import ReleaseError
 from ivota_tools.sim import BoardError, FlashError
 from ivota_tools.toolchain import ToolchainError, mosquitto, umqtt
 
-# Of an installed ivota: the folder that one is in.
+# For an installed ivota: a folder in the current directory.
 BUILD = (
     project_files.CHECKOUT / "build"
     if project_files.root() == project_files.CHECKOUT
@@ -45,24 +45,24 @@ def main(
     console: Console | None = None,
     watch: Watch = nullcontext,
 ) -> int:
-    """Updates a simulated board over a link that is cut three times, and cuts its power once.
-    Then pushes a broken version, which fails its trial, and at last a mended one, as a delta.
+    """Update a simulated board over a link that breaks three times, and cut its power once.
+    Next, push a broken version, which fails its trial, and finally a fixed one, as a delta.
 
-    Returns the exit code: 0 only if the board ran the new version, the cloud said done, and the
-    file on the board's flash was right; if all of it is so again after the broken one, which
-    the cloud says has failed, and why; and if the delta made what was pushed. With `keep`, console
-    and board then go on until Ctrl-C. `watch` is entered with the stage before the first scene and
-    left after the last one.
+    Returns the exit code. It is 0 only if the board runs the new version, the cloud reports the
+    update as done and the file on the board's flash is correct; if the same holds after the
+    broken version, which the cloud reports as failed with a reason; and if the delta produces the
+    pushed firmware. With `keep`, the console and the board keep running until Ctrl-C. `watch` is
+    entered with the stage before the first scene and left after the last one.
     """
     if console is None:
         console = Console(highlight=False) if sys.stdout.isatty() else plain_console()
-    # On Ctrl-C the broker gets the signal, too; that it ended is then no news.
+    # On Ctrl-C the broker receives the signal, too, so do not report that it stopped.
     logging.getLogger("ivota").addHandler(logging.NullHandler())
     try:
         with _one_interrupt():
             done = _play(console, build, keep, watch)
     except KeyboardInterrupt:
-        console.print("stopped; nothing is left running")
+        console.print("interrupted; all processes have stopped")
         return 130
     except _KNOWN as error:
         print(f"ivota: {error}", file=sys.stderr)
@@ -71,14 +71,14 @@ def main(
 
 
 def plain_console() -> Console:
-    """Prints for a pipe: in 80 columns, whatever COLUMNS says."""
+    """Create a console for a pipe: 80 columns, whatever COLUMNS says."""
     return Console(force_terminal=False, width=80, highlight=False)
 
 
 def _play(console: Console, build: Path, keep: bool, watch: Watch) -> bool:
     result = build / "demo.json"
-    result.unlink(missing_ok=True)  # an old one must not pass for this run's
-    # Fetched now where they are missing: a scene's time is its own.
+    result.unlink(missing_ok=True)  # a stale file must not be mistaken for this run's result
+    # Download missing tools now, so that they do not count as a scene's time.
     runs_on = interpreter()
     mosquitto(), umqtt()
     second = third = None
@@ -88,7 +88,7 @@ def _play(console: Console, build: Path, keep: bool, watch: Watch) -> bool:
             stage = ends.enter_context(Stage(build / "demo", update_scene.CONFIG, keep))
             ends.enter_context(watch(stage))
             first = update_scene.play(stage, show)
-        # What is pushed there goes back to what the first scene has brought.
+        # The second scene rolls back to the firmware of the first one.
         if not first.failures:
             console.print()
             with showing(console, rollback_scene.TITLE) as show:
@@ -113,33 +113,33 @@ def _play(console: Console, build: Path, keep: bool, watch: Watch) -> bool:
             _keep(console, stage)
         else:
             address = stage.cloud.api_url
-            console.print(f"console at {address}, which ends now: make demo KEEP=1 leaves it on")
+            console.print(f"console at {address}, stopping now: make demo KEEP=1 keeps it running")
     return not failures
 
 
 def _keep(console: Console, stage: Stage) -> None:
-    """Until Ctrl-C, which is how this is meant to end."""
+    """Keep the console and the board running until Ctrl-C."""
     stage.proxy.pace(None)
     stage.board.power_on()
     for name, words in (
         ("console", stage.cloud.set_up_url or stage.cloud.api_url),
-        ("", "good once: whoever opens it first makes its first user"),
+        ("", "one-time link: the first visitor creates the first user"),
         ("commands", f"export IVOTA_URL={stage.cloud.api_url}"),
         ("", f"export IVOTA_TOKEN=$(cat {stage.cloud.folder / LOCAL_TOKEN})"),
-        ("", "Ctrl-C ends the console and the board"),
+        ("", "press Ctrl-C to stop the console and the board"),
     ):
         console.print(f"{name:<9} {words}", markup=False, soft_wrap=True)
     try:
         while True:
             stage.cloud.wait(0.5)
     except KeyboardInterrupt:
-        console.print("ended; nothing is left running")
+        console.print("stopped; all processes have stopped")
 
 
 @contextmanager
 def _one_interrupt() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP what Ctrl-C is, and only the first: what follows must not be
-    kept from ending processes.
+    """Treat SIGTERM and SIGHUP like Ctrl-C, and ignore all but the first signal, so that further
+    signals do not interrupt the clean-up of processes.
     """
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

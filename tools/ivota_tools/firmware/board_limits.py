@@ -33,5 +33,5 @@ def config_problem(data: bytes, settings: object) -> str | None:
     kept = json.dumps({"config": settings}, ensure_ascii=False)[:-1] + _KEPT
     size = max(len(data), len(kept.encode(errors="replace")))
     if size > JSON_SIZE:
-        return f"it takes {size:,} bytes, and a board reads at most {JSON_SIZE:,}"
+        return f"it has {size:,} bytes, but a board reads at most {JSON_SIZE:,}"
     return None

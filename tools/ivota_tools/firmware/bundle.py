@@ -51,14 +51,16 @@ def check_version(version: str) -> list[str]:
     """Warnings about a version's name; raises ReleaseError where the protocol forbids it."""
     if not 1 <= len(version) <= VERSION_MOST:
         raise ReleaseError(
-            f"a version has 1 to {VERSION_MOST} characters, {version!r} has {len(version)}"
+            f"a version must have 1 to {VERSION_MOST} characters, {version!r} has {len(version)}"
         )
     if not version.isprintable() or version != version.strip():
-        raise ReleaseError(f"the version {version!r} has blanks at an end or control characters")
+        raise ReleaseError(
+            f"the version {version!r} must not have spaces at an end or control characters"
+        )
     if len(version) > VERSION_PORTABLE:
         return [
-            f"the version {version!r} has {len(version)} characters; some platforms limit file "
-            f"names, so {VERSION_PORTABLE} or fewer are safer"
+            f"the version {version!r} has {len(version)} characters; use at most "
+            f"{VERSION_PORTABLE}, because some platforms limit file names"
         ]
     return []
 
@@ -67,7 +69,7 @@ def check_application(name: str) -> None:
     """Raises ReleaseError for a name that the cloud would not keep."""
     if not 1 <= len(name) <= APPLICATION_MOST or not name.isprintable():
         raise ReleaseError(
-            f"an application's name has 1 to {APPLICATION_MOST} printable characters"
+            f"an application's name must have 1 to {APPLICATION_MOST} printable characters"
         )
 
 
@@ -79,18 +81,20 @@ def check_path(name: str) -> None:
     try:
         data = name.encode()
     except UnicodeEncodeError:
-        raise ReleaseError(f"{name!r}: a path in a bundle is UTF-8") from None
+        raise ReleaseError(f"{name!r}: a path in a bundle must be UTF-8") from None
     if min(data, default=0) < 32 or "\\" in name:
         raise ReleaseError(
-            f"{name!r}: a path in a bundle has neither backslashes nor control characters"
+            f"{name!r}: a path in a bundle must not contain backslashes or control characters"
         )
     if not all(part.strip(".") for part in name.split("/")):
-        raise ReleaseError(f"{name!r}: each part of a path has more in it than dots")
+        raise ReleaseError(f"{name!r}: no part of a path may be empty, . or ..")
     parts = data.split(b"/")
     if max(map(len, parts)) > NAME_SIZE:
-        raise ReleaseError(f"{name!r}: a name in a bundle has at most {NAME_SIZE} bytes")
+        raise ReleaseError(f"{name!r}: a name in a bundle must have at most {NAME_SIZE} bytes")
     if len(parts) > FOLDERS_DEEP + 1:
-        raise ReleaseError(f"{name!r}: a bundle has at most {FOLDERS_DEEP} folders in each other")
+        raise ReleaseError(
+            f"{name!r}: folders in a bundle can be nested at most {FOLDERS_DEEP} deep"
+        )
 
 
 def check_contents(sizes: Mapping[str, int]) -> None:
@@ -100,14 +104,14 @@ def check_contents(sizes: Mapping[str, int]) -> None:
     if count > FILES:
         own = sum(1 for name in sizes if name.startswith(UPDATER))
         raise ReleaseError(
-            f"a bundle has at most {FILES} files and folders, and this one has {count}, {own} of "
-            "them the updater's: leave some out with .ivotaignore, or join them"
+            f"a bundle can have at most {FILES} files and folders, but this one has {count} "
+            f"({own} belong to the updater): exclude some with .ivotaignore, or merge files"
         )
     for name, size in sizes.items():
         if size > FILE_SIZE:
-            raise ReleaseError(f"{name}: a file in a bundle has less than 256 MiB")
+            raise ReleaseError(f"{name}: a file in a bundle must be smaller than 256 MiB")
     if sizes.get("config.json", 0) > JSON_SIZE:
-        raise ReleaseError(f"config.json: a board reads at most {JSON_SIZE:,} bytes of it")
+        raise ReleaseError(f"config.json is too large: a board reads at most {JSON_SIZE:,} bytes")
 
 
 def build(contents: dict[str, bytes], application: str, version: str) -> bytes:
@@ -140,10 +144,12 @@ def _read(data: bytes) -> Bundle:
     found = romfs.files(data)
     name, said = next(found, ("", b""))
     if name != FACTS or len(said) > FACTS_SIZE:
-        raise ValueError(f"it does not begin with {FACTS}")
+        raise ValueError(f"it does not start with {FACTS}")
     facts = json.loads(said)
     if facts["format"] != FORMAT:
-        raise ValueError(f"format {facts['format']!r}, this version of ivota reads {FORMAT}")
+        raise ValueError(
+            f"it has format {facts['format']!r}, but this version of ivota reads {FORMAT}"
+        )
     application, version = facts["application"], facts["version"]
     if not isinstance(application, str) or not isinstance(version, str):
         raise ValueError("application and version must be strings")
@@ -153,7 +159,7 @@ def _read(data: bytes) -> Bundle:
     for path, content in found:
         check_path(path)
         if path.split("/") <= last or path == FACTS:
-            raise ValueError(f"{path} is there twice, or not in order")
+            raise ValueError(f"{path} occurs twice or is out of order")
         last = path.split("/")
         files.append(BundleFile(path, len(content), hashlib.sha256(content).hexdigest()))
     check_contents({file.path: file.size for file in files})

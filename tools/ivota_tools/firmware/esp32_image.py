@@ -113,7 +113,7 @@ def application_in(data: bytes | memoryview) -> tuple[int, Image] | None:
                 if image:
                     return offset - start, image
         if offsets:
-            raise ReleaseError("it is an image of a whole flash, without an application in it")
+            raise ReleaseError("it is an image of a whole flash, but contains no application")
     return None
 
 
@@ -136,24 +136,24 @@ def _checked_size(data: bytes | memoryview) -> int:
     checksum = _CHECKSUM_SEED
     for _ in range(segments):
         if at + _SEGMENT.size > len(data):
-            raise ReleaseError("the ESP32 image is damaged: it is cut off")
+            raise ReleaseError("the ESP32 image is damaged: it is truncated")
         size = _SEGMENT.unpack_from(data, at)[1]
         at += _SEGMENT.size
         if at + size > len(data):
-            raise ReleaseError("the ESP32 image is damaged: it is cut off")
+            raise ReleaseError("the ESP32 image is damaged: it is truncated")
         if not hashed:
             checksum = reduce(xor, data[at : at + size], checksum)
         at += size
     at = at // 16 * 16 + 16
     end = at + _DIGEST if hashed else at
     if end > len(data):
-        raise ReleaseError("the ESP32 image is damaged: it is cut off")
+        raise ReleaseError("the ESP32 image is damaged: it is truncated")
     if hashed:
         whole = hashlib.sha256(memoryview(data)[:at]).digest() == data[at:end]
     else:
         whole = data[at - 1] == checksum
     if not whole:
-        raise ReleaseError("the ESP32 image is damaged: its bytes are not those that were built")
+        raise ReleaseError("the ESP32 image is damaged: its checksum does not match")
     return end
 
 

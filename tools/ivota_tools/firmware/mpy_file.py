@@ -41,8 +41,8 @@ def problem(data: bytes, march: str | None = None) -> str | None:
     version, flags, bits = data[1], data[2], data[3]
     if version != MPY_VERSION:
         return (
-            f"it is compiled for another MicroPython (.mpy version {version}, boards import "
-            f"{MPY_VERSION}): compile it again, or put its .py in the folder"
+            f"it is compiled for another MicroPython (.mpy version {version}, but boards import "
+            f"{MPY_VERSION}): compile it again, or put its .py file in the folder"
         )
     number = flags >> 2 & 15
     if number:
@@ -53,9 +53,9 @@ def problem(data: bytes, march: str | None = None) -> str | None:
                 f"boards import {MPY_VERSION}.{MPY_NATIVE_VERSION}): compile it again"
             )
         if march and name != march:
-            return f"its native code is for {name}, and --march says {march}"
+            return f"its native code is for {name}, but --march is {march}"
     if bits > SMALL_INT_BITS:
         return (
-            f"its integers have {bits} bits, and a board's have {SMALL_INT_BITS}: compile it again"
+            f"its integers have {bits} bits, but a board's have {SMALL_INT_BITS}: compile it again"
         )
     return None

@@ -36,7 +36,7 @@ def build(contents: Mapping[str, bytes]) -> bytes:
                 raise ValueError(f"{path}: {folder} is a file")
             place = inner
         if name in place:
-            raise ValueError(f"{path} is there twice")
+            raise ValueError(f"{path} occurs twice")
         place[name] = data
     payload = _folder(tree)
     length = _integer(len(payload))
@@ -84,7 +84,7 @@ def _integer(value: int) -> bytes:
 def _bounds(image: bytes) -> tuple[int, int]:
     """Where the records in an image begin and end."""
     if not image.startswith(MAGIC):
-        raise RomfsError("it does not begin as a ROMFS image does")
+        raise RomfsError("it does not start like a ROMFS image")
     length, start = _read_integer(image, len(MAGIC), len(image))
     if start + length > len(image):
         raise RomfsError("it ends early")
@@ -108,17 +108,17 @@ def _records(image: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         length, start = _read_integer(image, start, end)
         at = start + length
         if at > end:
-            raise RomfsError(f"the record at byte {start} is longer than what holds it")
+            raise RomfsError(f"the record at byte {start} is longer than its container")
         if kind != _PADDING:
             yield kind, start, at
 
 
 def _files(image: bytes, at: int, end: int, folder: str) -> Iterator[tuple[str, bytes]]:
     if folder.count("/") > _DEEP:
-        raise RomfsError(f"folders in each other at byte {at}")
+        raise RomfsError(f"folders nested too deeply at byte {at}")
     for kind, start, stop in _records(image, at, end):
         if kind not in (_DIRECTORY, _FILE):
-            raise RomfsError(f"a record of kind {kind} at byte {start}")
+            raise RomfsError(f"unknown record kind {kind} at byte {start}")
         length, start = _read_integer(image, start, stop)
         name = image[start : start + length]
         if start + length > stop or not name or b"/" in name or b"\0" in name:
@@ -132,5 +132,5 @@ def _files(image: bytes, at: int, end: int, folder: str) -> Iterator[tuple[str, 
             continue
         inside = list(_records(image, start + length, stop))
         if len(inside) != 1 or inside[0][0] != _VERBATIM:
-            raise RomfsError(f"{path} has no content of its own")
+            raise RomfsError(f"{path} has no data")
         yield path, image[inside[0][1] : inside[0][2]]

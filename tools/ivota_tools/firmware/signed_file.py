@@ -69,13 +69,15 @@ class Signer:
 
     def __post_init__(self) -> None:
         if not 1 <= self.sequence <= SEQUENCE_MOST:
-            raise ReleaseError(f"a sequence number is 1 to {SEQUENCE_MOST}, not {self.sequence}")
+            raise ReleaseError(
+                f"a sequence number must be 1 to {SEQUENCE_MOST}, not {self.sequence}"
+            )
         if self.target is not None and not 1 <= len(self.target) <= TARGET_MOST:
-            raise ReleaseError(f"a target has 1 to {TARGET_MOST} characters")
+            raise ReleaseError(f"a target must have 1 to {TARGET_MOST} characters")
         if self.target is not None and not self.target.isprintable():
-            raise ReleaseError(f"the target {self.target!r} has control characters")
+            raise ReleaseError(f"the target {self.target!r} must not contain control characters")
         if not 0 <= self.time <= _TIME_MOST:
-            raise ReleaseError("a time is in seconds since 1970, 0 for none")
+            raise ReleaseError("the time must be in seconds since 1970, or 0 for none")
 
     def sign(self, payload: bytes, version: str, kind: str) -> bytes:
         """The whole firmware file. The same arguments give the same bytes."""
@@ -91,7 +93,9 @@ class Signer:
             payload = size - len(header) - SIGNATURE_SIZE - _FOOTER.size
             if len(str(payload)) == digits and payload >= 0:
                 return payload
-        raise ReleaseError(f"no signed firmware has exactly {size} bytes; try one more")
+        raise ReleaseError(
+            f"a signed firmware cannot have exactly {size} bytes: use one byte more"
+        )
 
     def _header(self, size: int, sha256: str, version: str, kind: str) -> bytes:
         return SignedHeader(
@@ -142,13 +146,13 @@ def _split(data: Bytes) -> tuple[Bytes, Trailer]:
     signed = bytes(data[start : start + header_size])
     found = json.loads(signed)
     if type(found["v"]) is not int or found.pop("v") != FORMAT:
-        raise ValueError("a format that this version of ivota does not know")
+        raise ValueError("its format is not supported by this version of ivota")
     header = SignedHeader(**found)
     for field, types in _TYPES.items():
         if type(found[field]) not in types:
             raise ValueError(f"{field} is {found[field]!r}")
     if not 1 <= header.sequence <= SEQUENCE_MOST or not 0 <= header.time <= _TIME_MOST:
-        raise ValueError("a number that is out of range")
+        raise ValueError("a number is out of range")
     trailer = Trailer(header, signed, bytes(data[start + header_size : -_FOOTER.size]))
     return data[:start], trailer
 
@@ -166,7 +170,9 @@ def verify(data: bytes, keys: Sequence[PublicKey]) -> Trailer:
         raise ReleaseError("it is not signed")
     if not any(key.signed(trailer.signed, trailer.signature) for key in keys):
         known = ", ".join(key.id for key in keys)
-        raise ReleaseError(f"it says the key {trailer.header.key}; none of {known} has signed it")
+        raise ReleaseError(
+            f"it is signed with key {trailer.header.key}, but the trusted keys are {known}"
+        )
     if not fits(payload, trailer):
         raise ReleaseError("the payload is not the one that was signed")
     return trailer

@@ -81,15 +81,15 @@ def generate(path: Path, passphrase: str | None) -> Path:
     one of the files is there already: a key that is overwritten is lost.
     """
     if passphrase == "":
-        raise ReleaseError("an empty passphrase protects nothing; --no-passphrase says so openly")
+        raise ReleaseError("the passphrase is empty: use --no-passphrase for an unencrypted key")
     public = path.with_name(path.stem + _SUFFIX)
     for each in (path, public):
         if each.exists():
             raise ReleaseError(
-                f"{each} exists, and a key is never overwritten: choose another name"
+                f"{each} already exists, and keys are never overwritten: choose another name"
             )
     if public == path:
-        raise ReleaseError(f"{path} would be the public key's name; name it without {_SUFFIX}")
+        raise ReleaseError(f"{path} is the name of a public key: choose a name without {_SUFFIX}")
     key = PrivateKey(generate_private_key(_EXPONENT, BITS))
     encryption = (
         NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase.encode())
@@ -101,7 +101,7 @@ def generate(path: Path, passphrase: str | None) -> Path:
             file.write(key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
         public.write_bytes(key.public.der)
     except OSError as error:
-        raise ReleaseError(f"{error.filename} cannot be written: {error.strerror}") from None
+        raise ReleaseError(f"cannot write {error.filename}: {error.strerror}") from None
     return public
 
 
@@ -116,8 +116,8 @@ def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
             key = load_pem_private_key(data, ask().encode() or b"\0")
     except (ValueError, UnsupportedAlgorithm):
         raise ReleaseError(
-            f"{path} is no private key in PEM, or the passphrase is another: name the file that "
-            "`ivota keygen` made, not the public one beside it"
+            f"{path} is not a private key in PEM, or the passphrase is wrong: specify the private "
+            "key that `ivota keygen` created, not the public key"
         ) from None
     if not isinstance(key, RSAPrivateKey):
         raise ReleaseError(f"{path}: {_WANTED}")
@@ -132,11 +132,11 @@ def load_public(path: Path) -> PublicKey:
         pem = data.lstrip().startswith(b"-----BEGIN")
         key = load_pem_public_key(data) if pem else load_der_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
-        raise ReleaseError(f"{path} is no public key, as `ivota keygen` makes one") from None
+        raise ReleaseError(f"{path} is not a public key: create one with `ivota keygen`") from None
     return _public(key, str(path))
 
 
-_WANTED = f"boards check signatures of RSA keys with {BITS} bits and the exponent {_EXPONENT}"
+_WANTED = f"boards support only RSA keys with {BITS} bits and the exponent {_EXPONENT}"
 
 
 def _public(key: object, what: str) -> PublicKey:
@@ -153,4 +153,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ReleaseError(f"{path} cannot be read: {error.strerror}") from None
+        raise ReleaseError(f"cannot read {path}: {error.strerror}") from None

@@ -77,7 +77,7 @@ def micropython(bits: int = 64) -> list[str]:
             return on_path[bits][0]
         raise
     return expect(
-        unpacked(folder / ARCHITECTURES[bits], "micropython"), bits, "the fetched MicroPython"
+        unpacked(folder / ARCHITECTURES[bits], "micropython"), bits, "the downloaded MicroPython"
     )
 
 

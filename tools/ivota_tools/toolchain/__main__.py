@@ -1,4 +1,4 @@
-"""`python -m ivota_tools.toolchain`: what is missing is fetched, what is used is printed."""
+"""Download missing tools and list the tools in use (`python -m ivota_tools.toolchain`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .programs import probe
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Fetches what is missing and prints what is used; `--all` includes what tests need."""
+    """Download missing tools and list the tools in use; `--all` includes the tests' tools."""
     if set(arguments) - {"--all"}:
         print("usage: python -m ivota_tools.toolchain [--all]", file=sys.stderr)
         return 2

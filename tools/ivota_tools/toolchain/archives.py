@@ -31,7 +31,7 @@ def fetch_sources(requirement: str, sha256: str, under: str, new: Path) -> None:
     """A part of a source archive. Raises ToolchainError."""
     with _archive(requirement) as path:
         if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            raise ToolchainError(f"{requirement} is not the archive that this project knows")
+            raise ToolchainError(f"{requirement}: the archive has an unexpected checksum")
         with tarfile.open(path) as archive:
             for member in archive.getmembers():
                 _, _, inside = member.name.partition("/")
@@ -51,7 +51,7 @@ def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
             file = archive.extractfile(names[0]) if names else None
             source = file.read() if file else b""
     if hashlib.sha256(source).hexdigest() != sha256:
-        raise ToolchainError(f"{requirement} is not the file that this project was tested with")
+        raise ToolchainError(f"{requirement}: the file has an unexpected checksum")
     place = new / path
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(source)
@@ -69,8 +69,7 @@ def _archive(requirement: str) -> Iterator[Path]:
         if done.returncode or not archives:
             lines = done.stderr.strip().splitlines() or ["nothing was downloaded"]
             raise ToolchainError(
-                f"{requirement} could not be fetched: {lines[-1]}\n"
-                "Try again when there is a network."
+                f"cannot download {requirement}: {lines[-1]}\nCheck the network and try again."
             )
         yield archives[0]
 

@@ -34,7 +34,9 @@ def cached(name: str, fetch: Callable[[Path], None]) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ToolchainError(f"no cache folder: {error}; set XDG_CACHE_HOME") from error
+        raise ToolchainError(
+            f"cannot create a cache folder ({error}): set XDG_CACHE_HOME"
+        ) from error
     with _locked(home / f"{name}.lock"):
         if not folder.is_dir():  # another process may just have made it
             new = home / f"{name}.new"

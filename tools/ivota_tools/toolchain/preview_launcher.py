@@ -46,7 +46,7 @@ def prepare(said: str) -> None:
             wanted = BASE + int(address, 16)
             where = libc.mmap(wanted, size, _READ_WRITE, _SHARED_FIXED_NOREPLACE, file.fileno(), 0)
         if where != wanted:
-            raise OSError(ctypes.get_errno(), f"{path} cannot be mapped at {wanted:#x}")
+            raise OSError(ctypes.get_errno(), f"cannot map {path} at {wanted:#x}")
     parent = os.getpid()
     libc.prctl(_PDEATHSIG, _KILL)  # no board outlives the host that watches over it
     if not os.fork():

@@ -68,7 +68,9 @@ def unpacked(folder: Path, program: str) -> tuple[str, ...]:
         found for where in ("usr/bin", "usr/sbin") if (found := folder / where / program).exists()
     ]
     if not loaders or not programs:
-        raise ToolchainError(f"{folder} has no {program} that could run: delete it to fetch again")
+        raise ToolchainError(
+            f"{folder} has no working {program}: delete the folder to download it again"
+        )
     search = ":".join(str(where) for where in libraries if where.exists())
     return (str(loaders[0]), "--library-path", search, str(programs[0]))
 

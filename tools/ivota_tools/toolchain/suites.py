@@ -37,17 +37,19 @@ def from_any_suite(
     """
     advice = f"install {program} and put it on PATH"
     if variables:
-        advice += f", or name it with {variables}"
+        advice += f", or set {variables}"
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
         where = f"{sys.platform} on {platform.machine()}"
         raise ToolchainError(
-            f"{program} can be fetched for Linux on amd64 only, not {where}: {advice}"
+            f"{program} can be downloaded only for Linux on amd64, not for {where}: {advice}"
         )
     for tool in ("apt-get", "dpkg"):
         if not shutil.which(tool):
-            raise ToolchainError(f"{program} is missing, and no {tool} to fetch it with: {advice}")
+            raise ToolchainError(
+                f"{program} is missing, and so is {tool} to download it: {advice}"
+            )
     mirror = _mirror(advice)
-    say(f"fetching {program}, once, into {cache_dir()}")
+    say(f"downloading {program} once into {cache_dir()}")
     with _spinner(f"fetching {program}"):
         _try_suites(program, advice, new, attempt, suites, mirror)
 
@@ -84,7 +86,7 @@ def _try_suites(
                 for left in new.iterdir():
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
     told = "\n".join(f"  {suite}: {reason}" for suite, reason in reasons.items())
-    raise ToolchainError(f"{program} could not be fetched:\n{told}\nTry again later, or {advice}.")
+    raise ToolchainError(f"cannot download {program}:\n{told}\nTry again later, or {advice}.")
 
 
 def _mirror(advice: str) -> str:
@@ -108,7 +110,7 @@ def _mirror(advice: str) -> str:
         if uri.rstrip("/").endswith("/debian"):
             return uri
     raise ToolchainError(
-        "apt on this machine has no Debian mirror set up: name one with IVOTA_DEBIAN_MIRROR=, "
+        "apt on this machine has no Debian mirror configured: set IVOTA_DEBIAN_MIRROR, "
         f"or {advice}"
     )
 

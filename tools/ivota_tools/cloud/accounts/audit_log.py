@@ -1,4 +1,4 @@
-"""Who changed what, kept in the transaction that changes it."""
+"""Record changes in the audit log, in the same transaction as the change."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from ..store.models import Audit
 
-ENGINE = "engine"  # who acts where a rule does
+ENGINE = "engine"  # the actor of automatic changes
 
 
 def note(session: Session, who: str, action: str, subject: str, **detail: object) -> None:
-    """One line of the audit log; what has no value in `detail` is left out."""
+    """Add an entry to the audit log, without the values in `detail` that are None."""
     said = {key: value for key, value in detail.items() if value is not None}
     session.add(
         Audit(

@@ -1,6 +1,6 @@
-"""Who may use the HTTP API: the holder of a token, a browser that is signed in, or this machine.
+"""Authorize HTTP requests by a token, by a signed-in browser, or because they are local.
 
-This machine without either only as long as there are no tokens and no users.
+Local requests without a token are allowed only while no tokens and no users exist.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Guard = Callable[[Request], str]
 
 @dataclass(frozen=True)
 class Signed:
-    """A browser that is signed in, and what a form of it must carry."""
+    """A signed-in browser, and the token that its forms must carry."""
 
     sign_in: SignIn
     csrf: str
@@ -54,10 +54,10 @@ class Signed:
 def guard(
     token: str | None, database: Database, needed: str | None = None, local: str | None = None
 ) -> Guard:
-    """A FastAPI dependency that gives who asks, or answers 401 or 403.
+    """Create a FastAPI dependency that returns the requester's name, or responds with 401 or 403.
 
-    `needed` is the role that is asked for; by default the method says it: what only reads needs
-    VIEWER, the rest OPERATOR. `local` is a token that only this machine's owner can read.
+    `needed` is the required role; by default VIEWER for methods that only read, and OPERATOR for
+    the others. `local` is a token that only this machine's owner can read.
     """
 
     def check(request: Request) -> str:
@@ -79,15 +79,15 @@ def guard(
             if not allows(found.role, role):
                 raise HTTPException(
                     403,
-                    f"the token {found.name!r} is for {found.role}, this needs {role}: an admin "
-                    "gives you one",
+                    f"the token {found.name!r} has the role {found.role}, but this needs {role}: "
+                    "ask an admin for a token",
                 )
             return found.name
         if not given and (signed := signed_in(request, database)):
             return _by_browser(request, signed, role)
         if closed:
             raise HTTPException(
-                401, "the token is missing or wrong: set IVOTA_TOKEN to the cloud's token"
+                401, "the token is missing or invalid: set IVOTA_TOKEN to a token of the cloud"
             )
         _only_local(request)
         return LOCAL
@@ -96,13 +96,13 @@ def guard(
 
 
 def again(may: Guard, request: Request) -> str:
-    """Asked anew, of a request that lasts. Raises HTTPException."""
+    """Authorize a long-running request again. Raises HTTPException."""
     request.scope.pop(KNOWN, None)
     return may(request)
 
 
 def signed_in(request: Request, database: Database) -> Signed | None:
-    """Who the browser's cookie belongs to."""
+    """Return the user of the browser's cookie."""
     name = SECURE_COOKIE if request.url.scheme == "https" else COOKIE
     word = request.cookies.get(name, "")
     found = users.signed_in(database, word, time.time()) if word else None
@@ -110,13 +110,13 @@ def signed_in(request: Request, database: Database) -> Signed | None:
 
 
 def from_our_page(request: Request, signed: Signed, given: str) -> bool:
-    """Whether a request that changes something comes from a page that we have made."""
+    """Check that a changing request comes from a page of the console."""
     right = hmac.compare_digest(given.encode(errors="replace"), signed.csrf.encode())
     return right and same_site(request)
 
 
 def same_site(request: Request) -> bool:
-    """What browsers say of where a request comes from; those that say nothing are let pass."""
+    """Check the browser's Sec-Fetch-Site and Origin headers; requests without them pass."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
@@ -125,10 +125,12 @@ def same_site(request: Request) -> bool:
 
 def _by_browser(request: Request, signed: Signed, role: str) -> str:
     if not signed.may(role):
-        raise HTTPException(403, f"{signed.name} is {signed.role}, this needs {role}")
+        raise HTTPException(
+            403, f"{signed.name} has the role {signed.role}, but this needs {role}"
+        )
     if not _only_reads(request):
         if not from_our_page(request, signed, request.headers.get("x-csrf-token", "")):
-            raise HTTPException(403, "X-CSRF-Token is missing or wrong: load the page again")
+            raise HTTPException(403, "X-CSRF-Token is missing or invalid: reload the page")
     return signed.name
 
 
@@ -137,10 +139,10 @@ def _only_reads(request: Request) -> bool:
 
 
 def is_local(request: Request) -> bool:
-    """Whether it comes from this machine and was meant for it."""
-    # The peer's address alone would also let in a page in this machine's browser, by another
-    # site's script or by a name that was pointed at 127.0.0.1, and whatever a reverse proxy
-    # on this machine passes on.
+    """Check that a request comes from this machine and is addressed to it."""
+    # The peer's address alone would also allow other sites' scripts in this machine's browser,
+    # DNS names that point to 127.0.0.1, and everything that a reverse proxy on this machine
+    # forwards.
     origin = request.headers.get("origin")
     names = [request.client.host if request.client else "", _host(request.headers.get("host"))]
     if origin is not None:
@@ -152,31 +154,33 @@ def _only_local(request: Request) -> None:
     if not is_local(request):
         raise HTTPException(
             403,
-            "without a token the API answers this machine only, at 127.0.0.1: start the cloud "
-            "with --token (or IVOTA_TOKEN) to use it from elsewhere",
+            "without a token, the API accepts requests only from this machine, at 127.0.0.1: "
+            "start the cloud with --token (or IVOTA_TOKEN) to use it from other machines",
         )
 
 
 def check_exposure(
     host: str, public_url: str | None, token: str | None, *, own_broker: bool
 ) -> list[str]:
-    """Warnings about what listening on `host` means; CloudError where it could not work."""
+    """Return warnings about listening on `host`; raise CloudError if it cannot work."""
     if is_loopback(host):
         return []
     if host in ("0.0.0.0", "::"):
         if public_url is None:
             raise CloudError(
-                f"--host {host} listens everywhere; say under which address devices reach this "
-                "machine: --public-url http://ADDRESS:PORT"
+                f"--host {host} listens on all interfaces: also specify the address at which "
+                "devices reach this machine: --public-url http://ADDRESS:PORT"
             )
     elif token is None:
         raise CloudError(
-            f"on {host} alone nobody may use the API without a token: add --token, or listen on "
-            f"--host 0.0.0.0 with --public-url http://{host}:PORT"
+            f"with --host {host}, the API needs a token: add --token, or listen on all interfaces "
+            f"with --host 0.0.0.0 --public-url http://{host}:PORT"
         )
     if not own_broker:
         return []
-    return [f"whoever reaches {host} may use the MQTT broker: for networks that you trust"]
+    return [
+        f"anyone who can reach {host} can use the MQTT broker: use it only on trusted networks"
+    ]
 
 
 def _netloc(url: str) -> str:

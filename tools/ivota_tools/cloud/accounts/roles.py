@@ -1,4 +1,4 @@
-"""What users and tokens may do: each role may all that the one before it may."""
+"""Define the roles of users and tokens; each role includes the permissions of the previous one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 ROLES = (VIEWER, OPERATOR, ADMIN)
 
 MEANS = {
-    VIEWER: "may look",
-    OPERATOR: "may look and change what devices run",
-    ADMIN: "may do everything, also let others in",
+    VIEWER: "can view everything",
+    OPERATOR: "can also change what devices run",
+    ADMIN: "can also manage users and tokens",
 }
 
 

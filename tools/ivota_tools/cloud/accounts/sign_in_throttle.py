@@ -1,10 +1,10 @@
-"""How often somebody may try to sign in: counted in the database, so by all processes together.
+"""Limit failed sign-ins, counted in the database and so across all processes.
 
-Only refusals count. Who guesses one account's password from one place is stopped soon; who tries
-many accounts from there a little later; and one account tried from everywhere last of all.
+Only failures count. The limit is strictest for one account from one address, less strict for
+many accounts from one address, and loosest for one account from many addresses.
 
-None of that keeps its owner out of a browser that has signed in before: that one carries a word by
-which it is known, and only its own tries count.
+None of these limits locks a user out of a browser that has signed in before: that browser has a
+token of its own, and only its own failures count.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ WINDOW_S = 900.0
 HERE_MOST = 5  # for one name from one address
 ADDRESS_MOST = 30  # from one address
 NAME_MOST = 100  # for one name
-KNOWN_MOST = 10  # in a browser that has signed in before
+KNOWN_MOST = 10  # for a browser that has signed in before
 
 
 def wait_s(session: Session, name: str, address: str, now: float, known: bool = False) -> float:
-    """For how long nothing is looked at; 0 where a try is welcome. `known`: `address` is the word
-    of a browser that has signed in under this name.
+    """Return the seconds until the next try is allowed, or 0. `known`: `address` is the token of
+    a browser that has signed in under this name.
     """
     same_name = Refusal.name_sha256 == _key(name)
     same_address = Refusal.address == address[:64]
@@ -36,8 +36,8 @@ def wait_s(session: Session, name: str, address: str, now: float, known: bool = 
         limits += ((same_address, ADDRESS_MOST), (same_name, NAME_MOST))
     wait = 0.0
     for which, most in limits:
-        # The one that must grow old before fewer than `most` are left.
-        # Of a clock that was ahead, nothing is left to wait for.
+        # The failure that must expire before fewer than `most` are left.
+        # Ignore times in the future, from a clock that was ahead.
         recent = Refusal.at.between(now - WINDOW_S, now + AHEAD_S)
         query = select(Refusal.at).where(which, recent)
         at = session.scalar(query.order_by(Refusal.at.desc()).offset(most - 1).limit(1))
@@ -47,8 +47,8 @@ def wait_s(session: Session, name: str, address: str, now: float, known: bool = 
 
 
 def attempt(session: Session, name: str, address: str, now: float, known: bool = False) -> float:
-    """What `wait_s` says; where a try is welcome it is counted before anybody knows how it ends:
-    many at once shall not all be let try. `forget` takes it back.
+    """Return `wait_s`, and if it is 0, count a failure in advance, so that simultaneous tries
+    cannot exceed the limit. `forget` removes the failure again.
     """
     wait = wait_s(session, name, address, now, known)
     if not wait:
@@ -58,12 +58,12 @@ def attempt(session: Session, name: str, address: str, now: float, known: bool =
 
 def refused(session: Session, name: str, address: str, now: float) -> None:
     session.execute(delete(Refusal).where(~Refusal.at.between(now - WINDOW_S, now + AHEAD_S)))
-    # Not the name itself: people type their password there.
+    # Store a hash instead of the name: people sometimes type their password there.
     session.add(Refusal(at=now, name_sha256=_key(name), address=address[:64]))
 
 
 def forget(session: Session, name: str, address: str) -> None:
-    """After the right password, of this name from this address."""
+    """Remove the failures of this name from this address, after a successful sign-in."""
     session.execute(
         delete(Refusal).where(Refusal.name_sha256 == _key(name), Refusal.address == address[:64])
     )

@@ -1,4 +1,4 @@
-"""Tokens of the HTTP API: those of operators and their scripts, and this machine's own."""
+"""Manage the tokens of the HTTP API, including the local token of this machine."""
 
 from __future__ import annotations
 
@@ -28,40 +28,42 @@ LOCAL_TOKEN = "api.token"  # the file in the data folder; tools/ivota_tools/api_
 
 
 def local_token(folder: Path) -> str:
-    """A token that whoever owns the data folder can read, and nobody else; made once."""
+    """Return the local token, which only the data folder's owner can read; create it once."""
     path = folder / LOCAL_TOKEN
-    handle, name = tempfile.mkstemp(dir=folder, prefix="token-")  # for the owner's eyes alone
+    handle, name = tempfile.mkstemp(dir=folder, prefix="token-")  # readable only by the owner
     with os.fdopen(handle, "w") as file:
         file.write(new_token() + "\n")
-    # The first of several processes wins, and none ever sees half a token.
+    # The first of several processes wins, and none ever reads a partial token.
     with contextlib.suppress(FileExistsError):
         os.link(name, path)
     os.unlink(name)
     word = path.read_text().strip()
     if len(word) < 32:
-        raise CloudError(f"{path} holds no token: delete it, then another is made")
+        raise CloudError(
+            f"{path} does not contain a token: delete the file, and the cloud creates a new one"
+        )
     return word
 
 
 def create_token(session: Session, name: str, role: str, who: str) -> tuple[Token, str]:
-    """With the word itself, which is kept nowhere. Raises UserError."""
+    """Create a token; return its row and the token, which is not stored. Raises UserError."""
     if not (0 < len(name) <= NAME_MOST and name.isprintable()):
-        raise UserError(f"a token's name has 1 to {NAME_MOST} characters")
+        raise UserError(f"a token's name must have 1 to {NAME_MOST} characters")
     if name.lower() in users.RESERVED or users.is_user(session, name):
         raise UserError(
-            f"{name!r} is the name of a user, or the audit log's own: choose another", 409
+            f"{name!r} is a user's name or reserved for the audit log: choose another", 409
         )
     if role not in ROLES:
-        raise UserError(f"a role is one of {', '.join(ROLES)}")
+        raise UserError(f"the role must be one of {', '.join(ROLES)}")
     if session.scalar(select(Token.id).where(Token.name == name)) is not None:
         raise UserError(
-            f"there is a token {name!r} already: choose another name, or remove that one", 409
+            f"a token {name!r} already exists: choose another name, or remove that token", 409
         )
     locked = users.any_user(session) or session.scalar(select(Token.id).limit(1)) is not None
     if role != ADMIN and not locked:
         raise UserError(
-            "the first token must be an admin's (--role admin): from then on nothing is answered "
-            "without one, and only an admin lets others in",
+            "the first token must have the role admin (--role admin): afterwards every request "
+            "needs a token, and only an admin can create more",
             409,
         )
     word = new_token()
@@ -73,23 +75,21 @@ def create_token(session: Session, name: str, role: str, who: str) -> tuple[Toke
 
 
 def check_token(word: str) -> None:
-    """Of one that somebody has chosen. Raises CloudError where it could be guessed."""
+    """Check a token chosen by a user. Raises CloudError if it is too weak."""
     if not word.strip():
-        # A request without a token carries this very word: everybody would be its owner.
-        raise CloudError(
-            "the token is empty, so anybody would have it: say one, or leave --token out"
-        )
+        # A request without a token carries this very value: everybody would match.
+        raise CloudError("the token is empty: specify one, or omit --token")
     kinds = ((r"[0-9]", 10), (r"[0-9a-fA-F]", 16), (r"[a-z0-9]", 36), (r"[ -~]", 64))
     signs = next((size for kind, size in kinds if re.fullmatch(f"(?:{kind})*", word)), 0)
     if not signs or len(set(word)) < DIFFERENT_LEAST or len(word) * math.log2(signs) < BITS_LEAST:
         raise CloudError(
-            f"the token can be guessed: it needs {BITS_LEAST} random bits, as "
-            "`openssl rand -hex 16` makes them"
+            f"the token is too weak: it needs at least {BITS_LEAST} random bits; create one "
+            "with `openssl rand -hex 16`"
         )
 
 
 def remove_token(session: Session, token: Token, who: str) -> None:
-    """What is connected with it is cut within a second."""
+    """Remove a token; its connections are closed within a second."""
     session.delete(token)
     revoke(session)
     audit_log.note(session, who, "token removed", token.name)

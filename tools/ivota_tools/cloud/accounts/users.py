@@ -1,4 +1,4 @@
-"""Who signs in to the console: users, their passwords (argon2id), and browsers signed in."""
+"""Manage console users, their passwords (argon2id) and signed-in browsers."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ RESERVED = ("engine", "local", "owner", "set-up link")  # words of the audit log
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
 _HASHER = PasswordHasher()
-# Each hash takes 64 MiB and a good part of a core: more at once would serve nobody. Those of
-# sign-ins are bounded where they come in.
+# Each hash takes 64 MiB and most of a core, so limit how many run at once. Sign-ins have their
+# own limit.
 _ROOM = threading.Semaphore(2)
-# What a sign-in with an unknown name is checked against, so that it takes as long as any other.
+# Used to check a sign-in with an unknown name, so that it takes as long as any other.
 _NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
 
 
 class UserError(ValueError):
-    """A user cannot be made or changed like this; says why. `status` is HTTP's."""
+    """A user cannot be created or changed like this. `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
@@ -48,15 +48,17 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
     name = tidy(name)
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"a user's name has 1 to {USER_MOST} of a-z, 0-9 and . _ @ -, and begins with a "
-            "letter or digit"
+            f"a user's name must have 1 to {USER_MOST} characters (a-z, 0-9, . _ @ -) and start "
+            "with a letter or digit"
         )
     if name in RESERVED:
-        raise UserError(f"the name {name!r} is the audit log's own")
+        raise UserError(f"the name {name!r} is reserved for the audit log")
     if session.scalar(select(User.id).where(User.name == name)) is not None:
-        raise UserError(f"there is a user {name!r} already: choose another name", 409)
+        raise UserError(f"a user {name!r} already exists: choose another name", 409)
     if session.scalar(select(Token.id).where(func.lower(Token.name) == name)) is not None:
-        raise UserError(f"there is a token {name!r}: choose another name, or remove that one", 409)
+        raise UserError(
+            f"a token {name!r} already exists: choose another name, or remove that token", 409
+        )
     _check_role(role)
     user = User(name=name, role=role, password=hashed(name, password), created_at=now)
     session.add(user)
@@ -66,7 +68,7 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
 
 
 def set_password(session: Session, user: User, password: str, who: str, keep: int = 0) -> None:
-    """Also signs out every browser but the sign-in `keep`. Raises UserError."""
+    """Change a password and sign out every browser except `keep`. Raises UserError."""
     user.password = hashed(user.name, password)
     session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.id != keep))
     revoke(session)
@@ -74,7 +76,7 @@ def set_password(session: Session, user: User, password: str, who: str, keep: in
 
 
 def set_role(session: Session, user: User, role: str, who: str) -> None:
-    """Raises UserError, also where no admin would be left."""
+    """Change a user's role. Raises UserError, also if no admin would be left."""
     _check_role(role)
     if role != ADMIN:
         _keep_an_admin(session, user)
@@ -84,7 +86,7 @@ def set_role(session: Session, user: User, role: str, who: str) -> None:
 
 
 def remove(session: Session, user: User, who: str) -> None:
-    """Raises UserError where no admin would be left."""
+    """Remove a user. Raises UserError if no admin would be left."""
     _keep_an_admin(session, user)
     session.execute(delete(SignIn).where(SignIn.user_id == user.id))
     session.delete(user)
@@ -101,7 +103,7 @@ def is_user(session: Session, name: str) -> bool:
 
 
 def by_password(session: Session, name: str, password: str) -> User | None:
-    """The user whom both belong to. As slow for a name that nobody has as for a wrong password."""
+    """Return the user with this name and password; an unknown name takes just as long to check."""
     user = session.scalar(select(User).where(User.name == tidy(name)))
     try:
         _HASHER.verify(user.password if user else _NOBODY, password[:PASSWORD_MOST])
@@ -111,11 +113,11 @@ def by_password(session: Session, name: str, password: str) -> User | None:
 
 
 def hashed(name: str, password: str) -> str:
-    """Raises UserError where the password is too weak."""
+    """Check a password. Raises UserError if it is too weak."""
     if not PASSWORD_LEAST <= len(password) <= PASSWORD_MOST:
-        raise UserError(f"a password has {PASSWORD_LEAST} to {PASSWORD_MOST} characters")
+        raise UserError(f"the password must have {PASSWORD_LEAST} to {PASSWORD_MOST} characters")
     if name in password.lower() and len(password) < len(name) + PASSWORD_LEAST // 2:
-        raise UserError("the password is little more than the user's name")
+        raise UserError("the password is too similar to the user's name")
     if len(set(password)) < 4:
         raise UserError("the password is too simple: it has fewer than 4 different characters")
     with _ROOM:
@@ -130,7 +132,7 @@ def tidy(name: str) -> str:
 
 
 def sign_in(session: Session, user: User, now: float, address: str, browser: str) -> str:
-    """The word for the browser's cookie."""
+    """Sign a browser in; return the value of its cookie."""
     word = secrets.token_urlsafe(32)
     session.execute(delete(SignIn).where(_over(now)))
     session.add(
@@ -149,19 +151,19 @@ def sign_in(session: Session, user: User, now: float, address: str, browser: str
 
 
 def signed_in(database: Database, word: str, now: float) -> SignIn | None:
-    """With its user; None once it is over."""
+    """Find a sign-in and its user; return None if it has expired."""
     query = select(SignIn).where(SignIn.sha256 == digest(word)).options(joinedload(SignIn.user))
     with database.reading() as session:
         found = session.scalar(query.where(~_over(now)))
     if found and now - found.seen_at > SEEN_S:
-        # Of no weight: a database that is locked keeps nobody from looking.
+        # Not important: a locked database must not prevent viewing.
         with contextlib.suppress(OperationalError), database.writing() as session:
             session.execute(update(SignIn).where(SignIn.id == found.id).values(seen_at=now))
     return found
 
 
 def sign_out(session: Session, user: User, only: int | None = None) -> int:
-    """Everywhere, or one sign-in of this user; how many those were."""
+    """Sign a user out everywhere, or from one browser; return the number of sign-ins ended."""
     query = delete(SignIn).where(SignIn.user_id == user.id)
     revoke(session)
     done = session.execute(query if only is None else query.where(SignIn.id == only))
@@ -170,7 +172,7 @@ def sign_out(session: Session, user: User, only: int | None = None) -> int:
 
 
 def csrf(word: str) -> str:
-    """What a form must carry along with the cookie: another site cannot know it."""
+    """Return the token that a form must carry, which other sites cannot know."""
     return hmac.new(word.encode(errors="replace"), b"form", hashlib.sha256).hexdigest()
 
 
@@ -184,10 +186,10 @@ def _over(now: float):  # type: ignore[no-untyped-def]
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        raise UserError(f"a role is one of {', '.join(ROLES)}, not {role!r}")
+        raise UserError(f"the role must be one of {', '.join(ROLES)}, not {role!r}")
 
 
 def _keep_an_admin(session: Session, user: User) -> None:
     others = select(func.count()).where(User.role == ADMIN, User.id != user.id)
     if user.role == ADMIN and not session.scalar(others):
-        raise UserError(f"{user.name} is the last admin: make another one first", 409)
+        raise UserError(f"{user.name} is the last admin: create another admin first", 409)

@@ -1,7 +1,7 @@
-"""Wrong tries from an address: noted, and answered late where there are many.
+"""Log failed attempts by address, and delay the responses if there are many.
 
-Who guesses is slowed down, but nobody is locked out: behind one address there may be others, and
-what is guessed here has 128 bits. Counted in memory, by a clock that nobody sets.
+This slows guessing down without locking anyone out: several clients may share an address, and the
+secrets here have 128 bits. Attempts are counted in memory, with a monotonic clock.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class _Bucket:
 
 
 class WrongTries:
-    """`what` is tried, for the log; `note(address, count)` is told of refusals once a minute.
+    """`what` names the attempts in the log; `note(address, count)` is called once a minute.
 
-    An IPv6 address stands for its network of 64 bits.
+    An IPv6 network of 64 bits counts as one address.
     """
 
     def __init__(self, what: str, note: Note, clock: Callable[[], float] = time.monotonic) -> None:
@@ -48,7 +48,7 @@ class WrongTries:
         self._lock = threading.Lock()
 
     def wait_s(self, address: str) -> float:
-        """How late the next refusal is to be told. What is right is never made to wait."""
+        """Return the delay of the next rejection. Successful attempts are never delayed."""
         with self._lock:
             bucket = self._buckets.get(network(address))
             if bucket is None or self._level(bucket) + 1 <= MOST:
@@ -56,7 +56,7 @@ class WrongTries:
             return WAIT_S
 
     def wrong(self, address: str) -> None:
-        """Another refusal."""
+        """Count a rejection."""
         where, now = network(address), self._clock()
         with self._lock:
             bucket = self._buckets.setdefault(where, _Bucket(0.0, now))
@@ -67,12 +67,12 @@ class WrongTries:
             bucket.unsaid += 1
             if now - self._since >= NOTE_S:
                 self._since, self._said = now, 0
-            # Who has many addresses fills no log either.
+            # Also limit the log lines of a client with many addresses.
             if now - bucket.said_at < NOTE_S or self._said >= NOTES_MOST:
                 return
             self._said += 1
             count, bucket.unsaid, bucket.said_at = bucket.unsaid, 0, now
-        log.warning("%s refused to %s (%d since the last such line)", self._what, where, count)
+        log.warning("%s rejected for %s (%d since the last such line)", self._what, where, count)
         self._note(where, count)
 
     def _level(self, bucket: _Bucket) -> float:

@@ -28,12 +28,12 @@ from .routes import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
-    """`wake` is called when a push may be due."""
+    """Create the router; `wake` is called when a push may be due."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/campaigns")
     def get_campaigns(after: After = 0, limit: Page = 100) -> list[fleet.CampaignOut]:
-        """Oldest first; `after` is the id of the last one already seen."""
+        """List the campaigns, oldest first; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Campaign).where(Campaign.id > min(after, ID_MOST))
             found = session.scalars(query.order_by(Campaign.id).limit(limit)).all()
@@ -42,9 +42,9 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     @router.post("/campaigns", status_code=201)
     def post_campaign(given: fleet.CampaignIn, who: str = Depends(may)) -> fleet.CampaignOut:
         if (given.version is None) == (given.firmware_id is None):
-            raise HTTPException(422, "name the firmware by version or by firmware_id")
+            raise HTTPException(422, "specify the firmware by either version or firmware_id")
         if (given.group is None) == (given.query is None):
-            raise HTTPException(422, "name the devices by group or by query: one of them")
+            raise HTTPException(422, "specify the devices by either group or query")
         with database.writing() as session:
             answer = campaign_out(session, create(session, given, who))
         wake()
@@ -59,7 +59,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def get_campaign_devices(
         campaign_id: Number, after: After = 0, limit: Page = 1000
     ) -> list[schemas.DeviceOut]:
-        """Its devices by id, as they are now; `after` is the id of the last one already seen."""
+        """List a campaign's devices by id; `after` is the last id of the previous page."""
         with database.reading() as session:
             _campaign(session, campaign_id)
             found = select(Member).where(
@@ -71,7 +71,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.delete("/campaigns/{campaign_id}", status_code=204)
     def delete_campaign(campaign_id: Number, who: str = Depends(may)) -> None:
-        """A draft, or one that has ended; its devices keep what became of them."""
+        """Delete a draft or an ended campaign; devices keep their update history."""
         with database.writing() as session:
             fleet_changes.delete_campaign(session, _campaign(session, campaign_id), who)
 
@@ -93,7 +93,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/campaigns/{campaign_id}/resume")
     def post_resume(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
-        """Goes on, also after it has stopped by itself."""
+        """Resume a campaign that was paused or stopped automatically."""
         with database.writing() as session:
             campaign = _campaign(session, campaign_id)
             campaign_actions.resume(session, campaign, who)
@@ -103,7 +103,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/campaigns/{campaign_id}/cancel")
     def post_cancel(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
-        """For good: no push any more, also for a device in mid-download."""
+        """Cancel a campaign permanently, including running downloads."""
         with database.reading() as session:
             _campaign(session, campaign_id)
         campaign_actions.cancel(database, campaign_id, time.time(), who)
@@ -112,7 +112,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/campaigns/{campaign_id}/retry")
     def post_retry(campaign_id: Number, who: str = Depends(may)) -> fleet.RetryOut:
-        """Another attempt for each device that stands as failed, and for no other."""
+        """Retry only the devices that failed."""
         with database.reading() as session:
             _campaign(session, campaign_id)
         count = campaign_actions.retry_failed(database, campaign_id, time.time(), who)
@@ -123,13 +123,15 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
 
 def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
-    """Also starts it where nothing else is said. Raises what the parts of the order raise."""
+    """Create a campaign and start it, unless it is a draft or scheduled for later."""
     chosen = firmware_store.find(session, given.version, given.firmware_id, given.application)
     text = given.query
     if given.group is not None:
         group = session.scalar(select(Group).where(Group.name == given.group))
         if group is None:
-            raise HTTPException(404, f"there is no group {given.group!r}: `ivota group list`")
+            raise HTTPException(
+                404, f"group {given.group!r} does not exist: see `ivota group list`"
+            )
         text = group.query
     device_query.parse(text or "")
     same = {name: getattr(given, name) for name in _SAME}
@@ -173,6 +175,6 @@ def _campaign(session: Session, campaign_id: int) -> Campaign:
     campaign = session.get(Campaign, campaign_id)
     if campaign is None:
         raise HTTPException(
-            404, f"there is no campaign with the id {campaign_id}: `ivota campaign list`"
+            404, f"campaign {campaign_id} does not exist: see `ivota campaign list`"
         )
     return campaign

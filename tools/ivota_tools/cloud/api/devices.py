@@ -1,4 +1,4 @@
-"""The HTTP API of single devices: tags, secrets, what they wait for, what was tried."""
+"""The HTTP API of single devices: tags, secrets, status and attempts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .routes import (
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
-    """`wake` is called when a push may be due."""
+    """Create the router; `wake` is called when a push may be due."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.post("/devices/{device_id}/tags")
@@ -45,7 +45,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def put_secret(
         device_id: Number, given: fleet.SecretIn, who: str = Depends(may)
     ) -> schemas.DeviceOut:
-        """What the device signs in with; another one, or null, cuts its connection."""
+        """Set the secret that the device signs in with; a change closes its connection."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
             if given.secret:
@@ -57,7 +57,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/devices/{device_id}/accept")
     def post_accept(device_id: Number, who: str = Depends(may)) -> schemas.DeviceOut:
-        """From now on it is part of the fleet; also one that was retired."""
+        """Accept a pending or retired device into the fleet."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
             fleet_changes.accept_device(session, device, who)
@@ -65,7 +65,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/devices/{device_id}/retire")
     def post_retire(device_id: Number, who: str = Depends(may)) -> schemas.DeviceOut:
-        """It keeps its history, is given nothing any more, and cannot sign in."""
+        """Stop a device's updates and block its sign-in; keep its history."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
             fleet_changes.retire_device(session, device, who)
@@ -73,21 +73,21 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.delete("/devices/{device_id}", status_code=204)
     def delete_device(device_id: Number, who: str = Depends(may)) -> None:
-        """For good, with all that was ever heard of it."""
+        """Permanently delete a device and its entire history."""
         try:
             fleet_changes.delete_device(database, device_id, who)
         except LookupError:
-            raise HTTPException(404, f"there is no device with the id {device_id}") from None
+            raise HTTPException(404, f"device id {device_id} does not exist") from None
 
     @router.post("/pending/accept")
     def post_accept_pending(who: str = Depends(may)) -> fleet.AcceptOut:
-        """All devices that wait for it."""
+        """Accept all pending devices."""
         with database.writing() as session:
             return fleet.AcceptOut(devices=fleet_changes.accept_pending(session, who))
 
     @router.get("/devices/{device_id}/why")
     def get_why(device_id: Number) -> schemas.WhyOut:
-        """What the device waits for."""
+        """Explain why the device is waiting."""
         with database.reading() as session:
             device = device_by_id(session, device_id)
             return schemas.WhyOut(
@@ -100,8 +100,8 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def get_attempts(
         device_id: Number, after: After = 0, limit: Page = 1000
     ) -> list[schemas.AttemptOut]:
-        """Every target it was ever given, oldest first, and how each ended; `after` is the id of
-        the last one already seen.
+        """List a device's update attempts, oldest first; `after` is the last id of the previous
+        page.
         """
         with database.reading() as session:
             device_by_id(session, device_id)
@@ -116,8 +116,8 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         with database.reading() as session:
             attempt = session.get(Assignment, attempt_id)
             if attempt is None:
-                raise HTTPException(404, f"there is no attempt with the id {attempt_id}")
-            # By the device as well, for whose reports there is an index.
+                raise HTTPException(404, f"attempt id {attempt_id} does not exist")
+            # Filter by device, too: the reports have an index on that column.
             found = select(Report).where(
                 Report.device_id == attempt.device_id, Report.assignment_id == attempt_id
             )
@@ -126,7 +126,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/devices/{device_id}/retry")
     def post_retry(device_id: Number, who: str = Depends(may)) -> schemas.DeviceOut:
-        """The same target again, after a failure or a cancel."""
+        """Retry the same target after a failure or a cancellation."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
             campaign_actions.retry_device(session, device, time.time(), who)
@@ -136,7 +136,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/devices/{device_id}/cancel")
     def post_cancel(device_id: Number, who: str = Depends(may)) -> schemas.DeviceOut:
-        """No push any more, also in mid-download."""
+        """Cancel the device's update, even mid-download."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
             campaign_actions.cancel_device(session, device, time.time(), who)

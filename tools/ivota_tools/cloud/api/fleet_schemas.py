@@ -1,4 +1,4 @@
-"""What the HTTP API says and is told of groups, campaigns, tokens and the audit log."""
+"""Requests and responses of the HTTP API: groups, campaigns, access and the audit log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ YEAR_S = 366 * 86400
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("has control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
 def _finite(number: float) -> float:
     if not math.isfinite(number):
-        raise ValueError("is no number")
+        raise ValueError("must be a finite number")
     return number
 
 
@@ -44,14 +44,14 @@ class _Row(BaseModel):
 
 
 class TagsIn(_In):
-    """Tags to give and to take away."""
+    """Tags to add and to remove."""
 
     add: list[Tag] = Field(default=[], max_length=100)
     remove: list[Tag] = Field(default=[], max_length=100)
 
 
 class SecretIn(_In):
-    """The device's secret in base64, as the vendor's cloud gives it; null takes it away."""
+    """The device's secret in base64, as the vendor's cloud issues it; null removes it."""
 
     secret: Annotated[str, Field(min_length=1, max_length=256)] | None
 
@@ -64,7 +64,7 @@ class GroupIn(_In):
 
 
 class GroupOut(_Row):
-    """A group, and how many devices it means now."""
+    """A group and the number of devices that it contains now."""
 
     id: int
     name: str
@@ -73,7 +73,7 @@ class GroupOut(_Row):
 
 
 class StageIn(_In):
-    """How many devices are reached by the end of a stage, in all."""
+    """The cumulative size of a stage: a number of devices or a percentage."""
 
     count: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     percent: Annotated[float, Field(gt=0, le=100), AfterValidator(_finite)] | None = None
@@ -81,22 +81,24 @@ class StageIn(_In):
     @model_validator(mode="after")
     def _one(self) -> StageIn:
         if (self.count is None) == (self.percent is None):
-            raise ValueError("a stage has a count or a percent")
+            raise ValueError("a stage must have either a count or a percent")
         return self
 
 
 class CampaignIn(_In):
-    """One firmware for the devices of a group or a query.
+    """A firmware to roll out to the devices of a group or a query.
 
-    stages          a last one of 100 % need not be named
-    success_share   of the devices reached that must be done before the next stage begins
-    soak_s          how long after that
-    stop_share, stop_least   it stops when this share of those that ended failed, once so many have
-    timeout_s       a device that is not done so long after its first push has failed
-    active_most     devices in their download at a time
-    starts_per_min  devices that begin in any minute
-    only_outdated   leaves out what runs this version or a newer one
-    start_at        Unix seconds; without it, at once, or with `draft` when it is started
+    stages          cumulative sizes; a final stage of 100 % is implied
+    success_share   share of a stage's devices that must be done before the next stage
+    soak_s          how long to wait between stages
+    stop_share      failure rate that stops the campaign; null: never
+    stop_least      minimum number of finished devices before `stop_share` applies
+    timeout_s       mark a device as failed this long after its first push
+    active_most     maximum number of simultaneous downloads
+    starts_per_min  maximum number of devices to start per minute
+    only_outdated   skip devices that run this version or a newer one
+    start_at        start time in Unix seconds; by default the campaign starts immediately
+    draft           only create the campaign, to start it later
     """
 
     name: Name
@@ -119,7 +121,7 @@ class CampaignIn(_In):
 
 
 class StageOut(BaseModel):
-    """A stage in figures: `open` are still to end, `left_out` no longer belong to the campaign."""
+    """Device counts of a stage: `open` are unfinished, `left_out` have left the campaign."""
 
     members: int
     good: int
@@ -129,8 +131,8 @@ class StageOut(BaseModel):
 
 
 class CampaignOut(_Row):
-    """A campaign and how far it is. `state`: draft, scheduled, running, paused, stopped (by its
-    own rule; `reason` says which), finished or cancelled. `stage` counts from 0."""
+    """A campaign and its progress. `state`: draft, scheduled, running, paused, stopped
+    (automatically; see `reason`), finished or cancelled. `stage` counts from 0."""
 
     id: int
     name: str
@@ -157,26 +159,27 @@ class CampaignOut(_Row):
 
 
 class RetryOut(BaseModel):
-    """How many devices are tried again."""
+    """The number of devices being retried."""
 
     devices: int
 
 
 class AcceptOut(BaseModel):
-    """How many devices were accepted."""
+    """The number of devices accepted."""
 
     devices: int
 
 
 class TokenIn(_In):
-    """`viewer` may look, `operator` may change what devices run, `admin` may let others in."""
+    """A new token. `viewer` can view everything, `operator` can also change what devices run,
+    `admin` can also manage users and tokens."""
 
     name: Name
     role: Role = "operator"
 
 
 class TokenOut(_Row):
-    """A token, without the token."""
+    """A token's name and role, without the token itself."""
 
     id: int
     name: str
@@ -185,13 +188,13 @@ class TokenOut(_Row):
 
 
 class NewTokenOut(TokenOut):
-    """With the token: this is the only time it is shown."""
+    """A new token, including the token itself, which cannot be retrieved again."""
 
     token: str
 
 
 class AuditOut(_Row):
-    """One change, who made it, and what it was; `detail` is JSON or empty."""
+    """An entry of the audit log; `detail` is JSON or empty."""
 
     id: int
     at: float
@@ -202,7 +205,7 @@ class AuditOut(_Row):
 
 
 class UserIn(_In):
-    """Who may sign in to the console; names are in lower case."""
+    """A new console user; names are in lower case."""
 
     name: Name
     password: Annotated[str, Field(max_length=256)]
@@ -210,14 +213,14 @@ class UserIn(_In):
 
 
 class UserChange(_In):
-    """What is null stays as it is."""
+    """A change to a user; null keeps the current value."""
 
     role: Role | None = None
     password: Annotated[str, Field(max_length=256)] | None = None
 
 
 class UserOut(_Row):
-    """A user, without the password."""
+    """A console user, without the password."""
 
     id: int
     name: str

@@ -1,4 +1,4 @@
-"""The HTTP API of groups, and of the queries that they are."""
+"""The HTTP API of groups and queries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
     @router.get("/groups")
     def get_groups(after: After = 0, limit: Page = 100) -> list[fleet.GroupOut]:
-        """`after` is the id of the last one already seen."""
+        """List the groups; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Group).where(Group.id > min(after, ID_MOST)).order_by(Group.id)
             found = session.scalars(query.limit(limit)).all()
@@ -35,7 +35,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
     @router.put("/groups")
     def put_group(given: fleet.GroupIn, who: str = Depends(may)) -> fleet.GroupOut:
-        """Makes a group, or gives one another query; campaigns that have begun do not change."""
+        """Create a group or change its query; campaigns that have started do not change."""
         with database.writing() as session:
             return shown(session, put(session, given, who))
 
@@ -43,7 +43,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     def get_group_devices(
         group_id: Number, after: After = 0, limit: Page = 1000
     ) -> list[schemas.DeviceOut]:
-        """By id, as they are now; `after` is the id of the last one already seen."""
+        """List a group's devices by id; `after` is the last id of the previous page."""
         with database.reading() as session:
             group = _group(session, group_id)
             found = device_query.find(session, group.query, time.time(), after, limit)
@@ -56,8 +56,8 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
     @router.get("/query")
     def get_query(text: str = "", after: After = 0, limit: Page = 1000) -> list[schemas.DeviceOut]:
-        """The devices that a query means now, such as `tag:beta version<0.2 -name:lab-*`, by id;
-        `after` is the id of the last one already seen.
+        """List the devices that match a query, such as `tag:beta version<0.2 -name:lab-*`, by id;
+        `after` is the last id of the previous page.
         """
         with database.reading() as session:
             found = device_query.find(session, text, time.time(), after, limit)
@@ -67,7 +67,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
 
 def put(session: Session, given: fleet.GroupIn, who: str) -> Group:
-    """Raises QueryError."""
+    """Validate a query. Raises QueryError."""
     device_query.parse(given.query)
     group = session.scalar(select(Group).where(Group.name == given.name))
     if group is None:
@@ -87,5 +87,5 @@ def remove(session: Session, group: Group, who: str) -> None:
 def _group(session: Session, group_id: int) -> Group:
     group = session.get(Group, group_id)
     if group is None:
-        raise HTTPException(404, f"there is no group with the id {group_id}")
+        raise HTTPException(404, f"group id {group_id} does not exist")
     return group

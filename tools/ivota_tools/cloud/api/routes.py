@@ -1,4 +1,4 @@
-"""The HTTP API under `/api/v1`: devices, reports, firmware, pushes, and events for watchers."""
+"""The HTTP API under `/api/v1`: devices, reports, firmware, pushes and live events."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from ..store.database import Database, access
 from ..store.models import Counter, Device, Firmware, Report
 from . import schemas
 
-EVENT_S = 0.2  # between two looks for changed devices
-CHECK_S = 10.0  # between two looks at whether a watcher may still ask
+EVENT_S = 0.2  # between checks for changed devices
+CHECK_S = 10.0  # between checks of a watcher's permission
 PAGE_MOST = 10_000
 ID_MOST = 2**31 - 1
 REVISION_MOST = 2**62
-STILL_TO_COME = ", and --new gives a target to one that is still to come"
+STILL_TO_COME = ", and --new sets a target for a device that has not reported yet"
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.ErrorOut} for code in (400, 401, 403, 404, 408, 409, 413, 422)
@@ -53,7 +53,7 @@ def routes(
     upload_most: int,
     streams: Places,
 ) -> APIRouter:
-    """`wake` is called when a push is due."""
+    """Create the router; `wake` is called when a push is due."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/health")
@@ -76,8 +76,8 @@ def routes(
         after: After = 0,
         limit: Page = PAGE_MOST,
     ) -> list[schemas.DeviceOut]:
-        """All devices, those of a status, or the one of this name; `after` is the id of the last
-        one already seen.
+        """List all devices, those with a status, or the one with this name; `after` is the last
+        id of the previous page.
         """
         with database.reading() as session:
             if device is not None:
@@ -96,7 +96,7 @@ def routes(
     def get_reports(
         device_id: int, after: After = 0, limit: Page = 1000
     ) -> list[schemas.ReportOut]:
-        """What the device said, oldest first; `after` is the id of the last one already seen."""
+        """List a device's reports, oldest first; `after` is the last id of the previous page."""
         with database.reading() as session:
             device_by_id(session, device_id)
             query = select(Report).where(Report.device_id == device_id, Report.id > after)
@@ -105,7 +105,7 @@ def routes(
 
     @router.get("/firmware")
     def get_firmware(after: After = 0, limit: Page = 1000) -> list[schemas.FirmwareOut]:
-        """What can be pushed, and patches; `after` is the id of the last one already seen."""
+        """List the firmware and the patches; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Firmware).where(Firmware.id > min(after, ID_MOST))
             query = query.where(Firmware.deleted_at.is_(None))
@@ -126,7 +126,7 @@ def routes(
         version: str | None = None,
         application: str | None = None,
     ) -> schemas.UploadOut:
-        """The body is the firmware file itself; a bundle's version need not be named."""
+        """Upload a firmware file as the request body; a bundle contains its version."""
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced[:18]) > upload_most:
             raise firmware_store.too_large(upload_most)
@@ -135,7 +135,7 @@ def routes(
                 async for chunk in request.stream():
                     upload.write(chunk)
             except ClientDisconnect:
-                raise HTTPException(400, "the upload was cut off") from None
+                raise HTTPException(400, "the upload was interrupted") from None
             found, warnings = await run_in_threadpool(
                 firmware_store.register, database, folder, upload, version, application, who
             )
@@ -145,16 +145,16 @@ def routes(
 
     @router.delete("/firmware/{firmware_id}", status_code=204)
     def delete_firmware(firmware_id: Number, who: str = Depends(may)) -> None:
-        """Its file, and its patches; 409 while a device or a campaign needs it."""
+        """Delete a firmware and its patches; 409 while a device or a campaign needs it."""
         with database.writing() as session:
             found = firmware_store.by_id(session, firmware_id)
             fleet_changes.delete_firmware(session, folder, found, who)
 
     @router.post("/push")
     def post_push(order: schemas.PushIn, who: str = Depends(may)) -> schemas.PushOut:
-        """Gives a device its target; also the way to try again after a failure."""
+        """Deploy a firmware to a device, or retry it after a failure."""
         if (order.version is None) == (order.firmware_id is None):
-            raise HTTPException(422, "name the firmware by version or by firmware_id")
+            raise HTTPException(422, "specify the firmware by either version or firmware_id")
         with database.writing() as session:
             chosen = firmware_store.find(
                 session, order.version, order.firmware_id, order.application
@@ -174,10 +174,10 @@ def routes(
     async def get_events(
         request: Request, after: After = 0, who: str = Depends(may)
     ) -> EventStream:
-        """Server-sent events: each device as it is now, and again whenever it has changed.
+        """Stream server-sent events: the state of each device now, then every change.
 
-        An event's id is the device's `revision`; `after`, or the header Last-Event-ID, goes on
-        from there. It ends within a second once whoever asked may not any more.
+        An event's id is the device's `revision`; `after` or the header Last-Event-ID resumes
+        from there. The stream ends within a second if the client loses its permission.
         """
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit() and len(last) <= 18:
@@ -188,7 +188,7 @@ def routes(
 
 
 async def _events(database: Database, after: int, check: Callable[[], str]) -> AsyncIterator[str]:
-    """`check` raises HTTPException once the watcher may not ask any more."""
+    """Yield events; `check` raises HTTPException when the client loses its permission."""
 
     def changed(revision: int) -> tuple[int, Sequence[schemas.DeviceOut]]:
         query = _devices().where(Device.revision > revision).order_by(Device.revision).limit(1000)
@@ -214,7 +214,7 @@ async def _events(database: Database, after: int, check: Callable[[], str]) -> A
         silent = 0.0 if devices else silent + EVENT_S
         if silent > 10:
             silent = 0.0
-            yield ": still here\n\n"  # a watcher whose link is dead learns it from the lack of it
+            yield ": still here\n\n"  # without this line, a client notices that its link is dead
         await asyncio.sleep(EVENT_S)
 
 
@@ -225,7 +225,7 @@ def _devices() -> Select[tuple[Device]]:
 def device_by_id(session: Session, device_id: int) -> Device:
     device = session.get(Device, device_id) if 0 < device_id <= ID_MOST else None
     if device is None:
-        raise HTTPException(404, f"there is no device with the id {device_id}")
+        raise HTTPException(404, f"device id {device_id} does not exist")
     return device
 
 
@@ -239,9 +239,9 @@ def refuse_same_identity(session: Session, device: Device) -> None:
 
 
 def find_device(session: Session, name: str, new: bool = False, otherwise: str = "") -> Device:
-    """By PRODUCT/NAME, or by a NAME that only one product has; `new` makes one.
+    """Find a device by PRODUCT/NAME, or by a unique NAME; `new` creates a missing one.
 
-    `otherwise` is added to what is said where there is none.
+    `otherwise` is appended to the error if there is none.
     """
     product_id, _, device_name = name.partition("/")
     query = select(Device).where(
@@ -253,13 +253,13 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
     found = session.scalars(select(Device).where(Device.device_name == name).limit(3)).all()
     if len(found) > 1:
         names = ", ".join(each.name for each in found)
-        raise HTTPException(409, f"several devices are called {name!r}, name one of {names}")
+        raise HTTPException(409, f"several devices are called {name!r}: use one of {names}")
     if found:
         return found[0]
     if not new:
         raise HTTPException(
             404,
-            f"no device {name!r} has reported yet; `ivota devices` lists those that have"
+            f"no device {name!r} has reported yet; list the known devices with `ivota devices`"
             + otherwise,
         )
     if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
@@ -267,7 +267,9 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
     if any(c in "+#" for c in name) or not name.isprintable():
         raise HTTPException(422, f"{name!r} cannot be part of an MQTT topic")
     if ";" in name:
-        raise HTTPException(422, f"{name!r} has a semicolon, which ends the name in a sign-in")
+        raise HTTPException(
+            422, f"{name!r} must not contain a semicolon: it separates fields in a sign-in"
+        )
     if why := device_names.conflict(session, product_id, device_name):
         raise HTTPException(409, f"there can be no device {name!r}: {why}")
     device = Device(product_id=product_id, device_name=device_name)

@@ -1,4 +1,4 @@
-"""What the HTTP API says and is told. Times are Unix seconds, sizes are bytes."""
+"""Requests and responses of the HTTP API. Times are Unix seconds, sizes are bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Row(BaseModel):
 
 
 class FirmwareOut(_Row):
-    """A firmware that can be pushed, or a patch that is pushed in its place."""
+    """A firmware, or a patch that the cloud sends in its place."""
 
     id: int
     version: str
@@ -24,23 +24,25 @@ class FirmwareOut(_Row):
     md5: str
     sha256: str
     uploaded_at: float
-    whole_id: int | None = Field(description="A patch's: which firmware it makes.")
-    base_version: str | None = Field(description='Out of which version; "" of none.')
+    whole_id: int | None = Field(description="For a patch: the id of the resulting firmware.")
+    base_version: str | None = Field(
+        description='For a patch: the version of its base, or "" if it needs none.'
+    )
 
 
 class UploadOut(BaseModel):
-    """A firmware that was just uploaded."""
+    """An uploaded firmware, with warnings about it."""
 
     firmware: FirmwareOut
     warnings: list[str]
 
 
 class DeviceOut(BaseModel):
-    """A device, and how far it is on the way to its target.
+    """A device and the progress towards its target.
 
-    `state` is "idle" without a target, else waiting, pushed, downloading, burning, current (runs
-    the target, `done` is still to come), retry, done, failed, cancelled or skipped (runs something
-    newer).
+    `state` is "idle" without a target, otherwise waiting, pushed, downloading, burning, current
+    (runs the target but has not confirmed it), retry, done, failed, cancelled or skipped (runs a
+    newer version).
     """
 
     id: int
@@ -63,12 +65,12 @@ class DeviceOut(BaseModel):
     last_seen: float | None
     garbled: int
     status: str = Field(description="accepted, pending or retired.")
-    flooded_at: float | None = Field(description="When it last sent more than it may.")
+    flooded_at: float | None = Field(description="When the device last exceeded its rate limit.")
     revision: int
 
 
 class ReportOut(_Row):
-    """A message from a device, as understood; `raw` as it came (the first 4,096 bytes)."""
+    """A parsed message from a device; `raw` has its first 4,096 bytes as received."""
 
     id: int
     at: float
@@ -82,9 +84,9 @@ class ReportOut(_Row):
 
 
 class PushIn(BaseModel):
-    """Which firmware goes to which device (PRODUCT/NAME, or a NAME that only one has).
+    """A firmware to deploy to a device (PRODUCT/NAME, or a unique NAME).
 
-    `new` allows a device that has never reported: it gets the push when it first does.
+    `new` allows a device that has never reported: the cloud pushes after its first report.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -103,7 +105,7 @@ class PushOut(BaseModel):
 
 
 class AttemptOut(_Row):
-    """One try to bring one firmware to a device, and how it ended."""
+    """An attempt to update a device, and its result."""
 
     id: int
     device_id: int
@@ -123,7 +125,7 @@ class AttemptOut(_Row):
 
 
 class WhyOut(BaseModel):
-    """Where a device stands, in a sentence that says what it waits for."""
+    """A device's state, and a sentence that explains why the device is waiting."""
 
     device: str
     state: str
@@ -131,9 +133,9 @@ class WhyOut(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """Whether reports are being stored, and how many messages of each kind have been.
+    """The cloud's health, and counters of the messages that it has processed.
 
-    `standby`: another process takes in the reports, this one would take over.
+    `standby`: another process is processing the reports, and this one can take over.
     """
 
     ok: bool
@@ -144,7 +146,7 @@ class HealthOut(BaseModel):
 
 
 class ErrorOut(BaseModel):
-    """A sentence that says what is wrong and what to do."""
+    """A sentence that explains the problem and what to do."""
 
     detail: str
 

@@ -1,4 +1,4 @@
-"""The HTTP API of tokens, and of the audit log."""
+"""The HTTP API of tokens and of the audit log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
     def get_tokens(
         after: After = 0, limit: Page = 1000, who: str = Depends(may_admin)
     ) -> list[fleet.TokenOut]:
-        """`after` is the id of the last one already seen."""
+        """List the tokens; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Token).where(Token.id > min(after, ID_MOST))
             found = session.scalars(query.order_by(Token.id).limit(limit))
@@ -28,7 +28,7 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
 
     @router.post("/tokens", status_code=201)
     def post_token(given: fleet.TokenIn, who: str = Depends(may_admin)) -> fleet.NewTokenOut:
-        """From the first token on, nothing is answered without one; so the first is an admin's."""
+        """Create a token. The first must be an admin's: from then on every request needs one."""
         with database.writing() as session:
             token, word = create_token(session, given.name, given.role, who)
             shown = fleet.TokenOut.model_validate(token)
@@ -39,12 +39,12 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
         with database.writing() as session:
             token = session.get(Token, token_id)
             if token is None:
-                raise HTTPException(404, f"there is no token with the id {token_id}")
+                raise HTTPException(404, f"token id {token_id} does not exist")
             remove_token(session, token, who)
 
     @router.get("/audit")
     def get_audit(after: After = 0, limit: Page = 1000) -> list[fleet.AuditOut]:
-        """Who changed what, oldest first; `after` is the id of the last line already seen."""
+        """List the audit log, oldest entry first; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Audit).where(Audit.id > min(after, ID_MOST))
             rows = session.scalars(query.order_by(Audit.id).limit(limit))

@@ -1,4 +1,4 @@
-"""The HTTP API of the console's users."""
+"""The HTTP API of console users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
 
     @router.get("/users")
     def get_users(after: After = 0, limit: Page = 1000) -> list[fleet.UserOut]:
-        """`after` is the id of the last one already seen."""
+        """List the users; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(User).where(User.id > min(after, ID_MOST))
             found = session.scalars(query.order_by(User.id).limit(limit))
@@ -30,13 +30,13 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
 
     @router.post("/users", status_code=201)
     def post_user(given: fleet.UserIn, who: str = Depends(may_admin)) -> fleet.UserOut:
-        """From the first user on, nothing is answered without a token or a sign-in."""
+        """Create a user. After the first user, every request needs a token or a sign-in."""
         with database.writing() as session:
             if given.role != ADMIN and not users.any_user(session):
                 raise HTTPException(
                     409,
-                    "the first user must be an admin (--role admin): from then on nothing is "
-                    "answered without signing in, and only an admin lets others in",
+                    "the first user must be an admin (--role admin): afterwards everyone must "
+                    "sign in, and only an admin can create more users",
                 )
             user = users.create(session, given.name, given.password, given.role, time.time(), who)
             return fleet.UserOut.model_validate(user)
@@ -45,7 +45,7 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
     def put_user(
         user_id: Number, given: fleet.UserChange, who: str = Depends(may_admin)
     ) -> fleet.UserOut:
-        """Another password also signs out every browser of theirs."""
+        """Change a user. A new password also signs the user out everywhere."""
         with database.writing() as session:
             user = _user(session, user_id)
             if given.role is not None:
@@ -65,5 +65,5 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
 def _user(session: Session, user_id: int) -> User:
     user = session.get(User, user_id)
     if user is None:
-        raise HTTPException(404, f"there is no user with the id {user_id}")
+        raise HTTPException(404, f"user id {user_id} does not exist")
     return user

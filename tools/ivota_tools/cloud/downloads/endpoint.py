@@ -1,7 +1,7 @@
-"""Serving firmware to devices: `GET` and `HEAD /files/{id}` with ranges, from pre-signed URLs.
+"""Serve firmware to devices: `GET` and `HEAD /files/{id}` with ranges and pre-signed URLs.
 
-Always a Content-Length and the bytes as they are, never chunked, never compressed: a board has no
-code for either.
+Responses always have a Content-Length and are never chunked or compressed: boards have no code for
+either.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from . import http_range, signed_urls
 log = logging.getLogger("ivota.cloud")
 
 CHUNK = 65536  # bytes
-SEND_S = 120.0  # a peer that takes nothing for so long is gone
+SEND_S = 120.0  # a peer that reads nothing for this long is gone
 
 
 class FileSlice(Response):
-    """Part of a file. Sends no more than is asked for, and holds one chunk in memory."""
+    """Send a part of a file, with one chunk in memory at a time."""
 
     def __init__(self, path: Path, part: http_range.Slice, headers: Mapping[str, str]) -> None:
         super().__init__(status_code=206 if part.partial else 200, headers=headers)
@@ -46,7 +46,7 @@ class FileSlice(Response):
         gone = asyncio.ensure_future(_until_gone(receive))
         left = self._part.length
         try:
-            # The reads are of one chunk, mostly from memory: a thread for each would cost more.
+            # Each read is one chunk, mostly from the page cache: a thread would cost more.
             with self._path.open("rb") as file:
                 file.seek(self._part.start)
                 while left and not gone.done():
@@ -57,20 +57,20 @@ class FileSlice(Response):
                     message = {"type": "http.response.body", "body": data, "more_body": left > 0}
                     await asyncio.wait_for(send(message), SEND_S)
         except (TimeoutError, asyncio.TimeoutError):
-            log.info("a download stood still for %.0f s and was dropped", SEND_S)
+            log.info("closed a download that made no progress for %.0f s", SEND_S)
         finally:
             gone.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:
-    """Ends when the peer has closed: what is sent after that goes nowhere, without an error."""
+    """Wait until the peer closes: data sent afterwards is lost without an error."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
     router = APIRouter()
-    # What a firmware is never changes, and a download in pieces asks for it hundreds of times.
+    # A firmware never changes, and a download in pieces requests it hundreds of times.
     known: dict[int, Firmware] = {}
 
     def look_up(number: int) -> Firmware | None:
@@ -83,10 +83,10 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
     async def find(firmware_id: str, expires: str, sign: str) -> Firmware | Response:
         number = int(firmware_id) if firmware_id.isascii() and firmware_id.isdigit() else -1
         if not signed_urls.is_valid(secret, number, expires, sign, time.time()):
-            return PlainTextResponse("the signature has expired or is wrong\n", 403)
+            return PlainTextResponse("the signature has expired or is invalid\n", 403)
         firmware = known.get(number) or await run_in_threadpool(look_up, number)
         if firmware is None or not stored(folder, firmware.sha256).is_file():
-            return PlainTextResponse("this firmware is gone\n", 404)
+            return PlainTextResponse("this firmware no longer exists\n", 404)
         return firmware
 
     @router.api_route("/files/{firmware_id}", methods=["GET", "HEAD"], include_in_schema=False)
@@ -107,7 +107,7 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
         part = http_range.choose(header, firmware.size)
         if part is None:
             headers["Content-Range"] = f"bytes */{firmware.size}"
-            return PlainTextResponse("nothing of this range is there\n", 416, headers)
+            return PlainTextResponse("the range is outside the file\n", 416, headers)
         if part.partial:
             end = part.start + part.length - 1
             headers["Content-Range"] = f"bytes {part.start}-{end}/{firmware.size}"

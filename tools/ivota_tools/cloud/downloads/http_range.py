@@ -1,4 +1,4 @@
-"""The Range header (RFC 9110, section 14), as far as firmware downloads use it."""
+"""Parse the Range header (RFC 9110, section 14), as far as firmware downloads use it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 
 _ONE_RANGE = re.compile(r"bytes\s*=\s*(?:([0-9]+)-([0-9]*)|-([0-9]+))\s*", re.IGNORECASE)
-_DIGITS_MOST = 18  # more are past the end of any file; int() refuses thousands of them
+_DIGITS_MOST = 18  # longer numbers are past the end of any file; int() rejects thousands of digits
 
 
 @dataclass(frozen=True)
 class Slice:
-    """`length` bytes from `start`; `partial` where that answers a range (206)."""
+    """`length` bytes from `start`; `partial` means a response with status 206."""
 
     start: int
     length: int
@@ -19,10 +19,10 @@ class Slice:
 
 
 def choose(header: str | None, size: int) -> Slice | None:
-    """What to send of a file of `size` bytes; None where nothing of the range is there (416).
+    """Return the part of a file of `size` bytes to send, or None if it is out of range (416).
 
-    An end past the file's is clamped: clients ask one past the end. A header that is malformed, or
-    asks for several ranges, counts as absent, as the RFC allows.
+    An end past the end of the file is clamped: clients request one byte too many. A header that is
+    malformed or has several ranges is ignored, as the RFC allows.
     """
     match = _ONE_RANGE.fullmatch(header or "")
     if match is None:

@@ -1,4 +1,4 @@
-"""Pre-signed download URLs: they expire, and nobody but us can make one."""
+"""Create and verify pre-signed download URLs, which expire and cannot be forged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EXPIRES_MOST = 12  # digits
 
 
 def signature(secret: bytes, firmware_id: int, expires: int) -> str:
-    """The word that only the owner of `secret` can compute; `expires` in Unix seconds."""
+    """Compute the signature with `secret`; `expires` is in Unix seconds."""
     signed = f"/files/{firmware_id}\n{expires}".encode()
     return hmac.new(secret, signed, hashlib.sha256).hexdigest()
 
@@ -20,7 +20,7 @@ def make_url(base: str, secret: bytes, firmware_id: int, expires: int) -> str:
 
 
 def is_valid(secret: bytes, firmware_id: int, expires: str, sign: str, now: float) -> bool:
-    """False after the expiry and for anything that was not signed here, in constant time."""
+    """Verify a signature in constant time; return False if it is invalid or expired."""
     if not (expires.isascii() and expires.isdigit() and len(expires) <= EXPIRES_MOST):
         return False
     right = signature(secret, firmware_id, int(expires))

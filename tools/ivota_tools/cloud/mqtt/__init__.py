@@ -1,1 +1,1 @@
-"""Everything between the cloud and MQTT: broker, sign-in, session, reports."""
+"""The MQTT side of the cloud: broker, sign-in, session and reports."""

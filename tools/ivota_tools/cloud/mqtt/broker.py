@@ -1,4 +1,4 @@
-"""The embedded MQTT broker: mosquitto as a child process that cannot outlive us."""
+"""Run the built-in MQTT broker: mosquitto as a child process that ends with this process."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ START_S = 15.0
 STOP_S = 5.0
 PATH_MOST = 100  # bytes, of a Unix socket
 
-# mosquitto runs below a shell that ends it when our end of the pipe closes, which it does however
-# we end, by signal 9 too: an orphan would keep the port. (Linux's parent-death signal is tied to
-# the thread that started the child.) The broker gets neither the pipe nor our standard input.
+# mosquitto runs under a shell that stops it when our end of the pipe closes. The pipe closes
+# however we exit, even on signal 9; an orphaned mosquitto would keep the port. (Linux's
+# parent-death signal depends on the thread that started the child.) mosquitto inherits neither
+# the pipe nor our standard input.
 _SUPERVISE = """
 exec 3<&0
 "$@" </dev/null 3<&- & broker=$!
@@ -72,15 +73,17 @@ pattern read {prefix}/update/%u
 
 
 class Broker:
-    """Listens on (host, port), and on the Unix socket `path`, which only this user can open.
+    """A mosquitto that listens on (host, port), and on the Unix socket `path` for this user only.
 
-    `host` None: on that alone. `port` 0 takes a free one. `certificate`: `port` speaks TLS.
+    With `host` None, only the socket is used. `port` 0 chooses a free port. With `certificate`,
+    the port uses TLS.
 
-    `console`: only this user name may use all topics, others those that end in their own.
+    With `console`, only this user name has access to all topics; the others have access to topics
+    that end in their own name.
 
-    `folder` holds its configuration, log and stored sessions.
+    `folder` contains its configuration, log and stored sessions.
 
-    `on_death(reason)` is called from another thread when the broker ends without `stop()`.
+    `on_death(reason)` is called from another thread if the broker exits without `stop()`.
     """
 
     def __init__(
@@ -116,12 +119,12 @@ class Broker:
         self.stop()
 
     def start(self) -> None:
-        """Returns once connections are accepted; raises CloudError, or ToolchainError."""
+        """Start mosquitto and wait until it is ready; raises CloudError, ToolchainError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         self._lock = (self._folder / "lock").open("a")
         try:
-            # Ends with this process. Another broker would take this one's socket away.
+            # The lock ends with this process. A second broker would replace the socket.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
@@ -136,10 +139,10 @@ class Broker:
         if self.host is not None:
             listeners += "\n" + _LISTENER.format(port=self.port, host=self.host)
         if self._certificate:
-            self._certificate.context()  # says what is wrong with it in plainer words
+            self._certificate.context()  # gives a clearer error message
             listeners += _TLS.format(certificate=self._certificate)
         config = self._folder / "mosquitto.conf"
-        # Started as root, mosquitto becomes a user who may not read a private folder.
+        # If started as root, mosquitto switches to a user without access to a private folder.
         user = "user root\n" if os.geteuid() == 0 else ""
         rules = ""
         if self._console is not None:
@@ -159,7 +162,7 @@ class Broker:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches the whole group: the broker ends when we say so.
+                # Ctrl-C in a terminal reaches the process group, but we stop the broker.
                 start_new_session=True,
             )
         self._wait_accepting()
@@ -167,7 +170,7 @@ class Broker:
         self._watch.start()
 
     def stop(self) -> None:
-        """Ends it and waits, so that the port is free afterwards."""
+        """Stop mosquitto and wait until the port is free."""
         self._stopping = True
         process = self._process
         if process is None:
@@ -187,14 +190,14 @@ class Broker:
             self._lock.close()
 
     def _refuse_taken_port(self, host: str) -> None:
-        # Without this the wait below would be answered by whoever has the port.
+        # Otherwise the wait below could succeed with another program on the port.
         with socket.socket(_family(host)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, self.port))
             except OSError as error:
                 raise CloudError(
-                    f"MQTT port {self.port} on {host} cannot be used ({error.strerror}): "
+                    f"cannot listen on MQTT port {self.port} of {host} ({error.strerror}): "
                     "choose another with --mqtt-port, or use the broker there with --broker"
                 ) from None
 
@@ -215,7 +218,7 @@ class Broker:
                 if time.monotonic() > deadline:
                     self.stop()
                     raise CloudError(
-                        f"mosquitto does not accept connections after {START_S:.0f} s: "
+                        f"mosquitto accepted no connection within {START_S:.0f} s: "
                         f"{self._last_words()}"
                     ) from None
             time.sleep(0.02)
@@ -229,7 +232,7 @@ class Broker:
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()[-3:]
-        return " | ".join(lines) or "it said nothing"
+        return " | ".join(lines) or "no output"
 
 
 def _free_port(host: str) -> int:
@@ -240,7 +243,7 @@ def _free_port(host: str) -> int:
 
 
 def _within(host: str) -> str:
-    """Where this machine reaches what listens on `host`."""
+    """Return the address at which this machine reaches a server on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 

@@ -1,4 +1,4 @@
-"""MQTT's CONNECT: read as it comes in, and written anew for the broker behind."""
+"""Parse an MQTT CONNECT packet, and rewrite it for the broker behind the proxy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BAD_VERSION, BAD_PASSWORD = 1, 4  # CONNACK's return codes
 
 
 class Refused(Exception):
-    """A CONNECT that is not let through; `code` is what CONNACK says, None where it is no MQTT."""
+    """A rejected CONNECT; `code` is the return code of CONNACK, or None if it is not MQTT."""
 
     def __init__(self, why: str, code: int | None = None) -> None:
         super().__init__(why)
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Connect:
-    """The parts of a CONNECT; `middle` is the will as it came."""
+    """The parts of a CONNECT; `middle` contains the will, unparsed."""
 
     protocol: bytes
     flags: int
@@ -32,7 +32,7 @@ class Connect:
     password: str
 
     def as_user(self, user: str) -> bytes:
-        """The packet that tells the broker another client id and user name, and no password."""
+        """Return the packet with another client id and user name, and without a password."""
         head = struct.pack(">H", len(self.protocol)) + self.protocol
         head += bytes([LEVELS[self.protocol], self.flags & 0x3F | 0x80]) + self.keepalive
         body = head + _text(user) + self.middle + _text(user)
@@ -40,7 +40,7 @@ class Connect:
 
 
 async def read_first(reader: asyncio.StreamReader) -> bytes:
-    """The body of the CONNECT that a connection begins with. Raises Refused, EOFError."""
+    """Read the CONNECT at the start of a connection. Raises Refused, EOFError."""
     if (await reader.readexactly(1))[0] != 0x10:
         raise Refused("no CONNECT")
     size = shift = 0
@@ -49,13 +49,13 @@ async def read_first(reader: asyncio.StreamReader) -> bytes:
         size |= (byte & 0x7F) << shift
         shift += 7
         if size > CONNECT_MOST or shift > 28:
-            raise Refused("a CONNECT that is too long")
+            raise Refused("the CONNECT packet is too long")
         if not byte & 0x80:
             return await reader.readexactly(size)
 
 
 def read_connect(body: bytes) -> Connect:
-    """What follows the fixed header. Raises Refused."""
+    """Parse a CONNECT without its fixed header. Raises Refused."""
     try:
         protocol, rest = _take(body)
         level, flags, keepalive, rest = rest[0], rest[1], rest[2:4], rest[4:]
@@ -63,14 +63,14 @@ def read_connect(body: bytes) -> Connect:
             raise Refused(f"MQTT version {level}", BAD_VERSION)
         client_id, rest = _take(rest)
         start = rest
-        if flags & 0x04:  # a will: its topic and its message
+        if flags & 0x04:  # the topic and message of a will
             _, rest = _take(_take(rest)[1])
         middle = start[: len(start) - len(rest)]
         user, rest = _take(rest) if flags & 0x80 else (b"", rest)
         password, rest = _take(rest) if flags & 0x40 else (b"", rest)
         words = client_id.decode(), middle, user.decode(), password.decode()
     except (IndexError, struct.error, UnicodeDecodeError):
-        raise Refused("a CONNECT that is not whole") from None
+        raise Refused("the CONNECT packet is incomplete") from None
     return Connect(protocol, flags, keepalive, *words)
 
 

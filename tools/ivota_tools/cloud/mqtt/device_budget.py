@@ -1,7 +1,7 @@
-"""How much one device may send: a rate and a burst, of packets and of bytes.
+"""Limit the rate and the bursts of packets and bytes from a device.
 
-A device that reports every few seconds never comes near it. Of one that floods, messages with
-QoS 0 are dropped, as the protocol allows, and all others wait: what was acknowledged is kept.
+A device that reports every few seconds never reaches the limit. Beyond the limit, messages with
+QoS 0 are dropped, as MQTT allows, and all others are delayed: acknowledged messages are kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PACKET_MOST = 70_000  # bytes of an MQTT packet: the broker takes payloads of 65
 
 @dataclass(frozen=True)
 class Budget:
-    """Of each device: what it may send in the long run, and at once."""
+    """The limits of each device: the sustained rate and the burst."""
 
     packets_per_s: float = 10.0
     packets_burst: int = 600
@@ -25,7 +25,7 @@ class Budget:
 
 
 class DeviceBudget:
-    """What is left of a device's budget, over all of its connections. For one event loop."""
+    """The remaining budget of a device across its connections, for use in one event loop."""
 
     def __init__(self, budget: Budget) -> None:
         self._packets = AsyncLimiter(
@@ -34,32 +34,32 @@ class DeviceBudget:
         self._bytes = AsyncLimiter(budget.bytes_burst, budget.bytes_burst / budget.bytes_per_s)
 
     def has(self, size: int) -> bool:
-        """Whether a packet of this size may pass now."""
+        """Return whether a packet of this size may pass now, and charge it."""
         return self._packets.has_capacity(1) and self._bytes.has_capacity(size)
 
     async def take(self, size: int) -> None:
-        """Returns once it may pass."""
+        """Wait until a packet of this size may pass."""
         await self._packets.acquire(1)
         await self._bytes.acquire(size)
 
     @property
     def is_full(self) -> bool:
-        """Whether it is as good as a new one."""
+        """Return whether the budget is unused."""
         return self.has(0) and self._packets.has_capacity(self._packets.max_rate)
 
 
 class TooLong(Exception):
-    """A packet that no broker takes."""
+    """A packet that is larger than any broker accepts."""
 
 
 class Packets:
-    """MQTT packets out of a stream of bytes."""
+    """Split a stream of bytes into MQTT packets."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The packets that are whole by now. Raises TooLong."""
+        """Return the packets that are complete now. Raises TooLong."""
         data, at = self._rest + data, 0
         while True:
             end = _end(data, at)
@@ -71,7 +71,7 @@ class Packets:
 
 
 def _end(data: bytes, at: int) -> int | None:
-    """Where the packet at `at` ends; None as long as its length is not there."""
+    """Return the end of the packet at `at`, or None if its length is not known yet."""
     size = shift = 0
     for place in range(at + 1, at + 5):
         if place >= len(data):

@@ -1,4 +1,4 @@
-"""Whether a device's sign-in is right, by the vendor's rule.
+"""Verify a device's sign-in in the vendor's format.
 
 A device signs in with client id `{product_id}{device_name}`, the user name
 `{client id};{SDK's id};{5 characters};{expiry}` and the password `{HMAC};hmacsha256`, or
@@ -24,18 +24,18 @@ from ..store.models import Device
 from .device_certificates import DeviceCertificates, is_certificate
 from .protocol import NAME_MOST
 
-EXPIRY_MOST = 40  # characters that are looked at
+EXPIRY_MOST = 40  # maximum number of characters checked
 METHODS = {"hmacsha256": "sha256", "hmacsha1": "sha1"}
 
-SECRET_LEAST, SECRET_MOST = 16, 192  # bytes: 128 bits are what nobody guesses
+SECRET_LEAST, SECRET_MOST = 16, 192  # bytes: 128 bits cannot be guessed
 
 
 class SecretError(ValueError):
-    """A device cannot be given this secret; says why."""
+    """This secret is not valid for the device."""
 
 
 def is_signed(client_id: str, user: str, password: str, secret: str, now: float) -> bool:
-    """Whether this user name and password are the vendor's for a device with this secret."""
+    """Verify a user name and password against a device's secret."""
     parts = user.split(";")
     digest, _, method = password.partition(";")
     if len(parts) != 4 or parts[0] != client_id or method not in METHODS:
@@ -51,15 +51,15 @@ def is_signed(client_id: str, user: str, password: str, secret: str, now: float)
 
 
 def _expired(expiry: str, now: float) -> bool:
-    """Whether its time has passed. SDKs write what they like: the largest number, or no number."""
+    """Return whether a sign-in has expired. SDKs may write a huge expiry, or not a number."""
     try:
         return float(expiry[:EXPIRY_MOST]) <= now
     except ValueError:
-        return False  # signed by the device all the same
+        return False  # the signature is still the device's
 
 
 def set_secret(session: Session, device: Device, secret: str | None) -> None:
-    """What the device signs in with, in base64; None takes it away, and cuts its connection.
+    """Set or remove (None) a device's secret, in base64; a change closes its connection.
 
     Raises SecretError.
     """
@@ -67,16 +67,16 @@ def set_secret(session: Session, device: Device, secret: str | None) -> None:
         try:
             size = len(base64.b64decode(secret, validate=True))
         except (binascii.Error, ValueError):
-            raise SecretError("the secret is not base64") from None
+            raise SecretError("the secret is not valid base64") from None
         if not SECRET_LEAST <= size <= SECRET_MOST:
             raise SecretError(
-                f"a secret has {SECRET_LEAST} to {SECRET_MOST} bytes, this one has {size}: "
-                "`openssl rand -base64 16` makes a good one"
+                f"a secret must have {SECRET_LEAST} to {SECRET_MOST} bytes, not {size}: "
+                "create one with `openssl rand -base64 16`"
             )
         if ";" in device.name:
             raise SecretError(
-                f"{device.name!r} has a semicolon, which ends the name in a sign-in: a device of "
-                "that name can never sign in"
+                f"{device.name!r} contains a semicolon, which separates fields in a sign-in: this "
+                "device can never sign in"
             )
     device.secret = secret
     device.revision = next_revision(session)
@@ -174,7 +174,7 @@ class Credentials:
             return {"/".join(each) for each in session.execute(query).tuples()} & set(names)
 
     def marks(self, names: Sequence[str]) -> dict[str, str]:
-        """Of the secrets of those of these devices that may sign in now."""
+        """Return the fingerprints of the secrets of these devices, if they may sign in now."""
         found = {}
         for at in range(0, len(names), NAMES_MOST):
             some = names[at : at + NAMES_MOST]
@@ -189,7 +189,7 @@ class Credentials:
         return found
 
 
-NAMES_MOST = 500  # in one question to the database
+NAMES_MOST = 500  # per database query
 _MAY = (Device.secret.is_not(None), Device.status == ACCEPTED)
 
 

@@ -1,7 +1,8 @@
-"""The cloud's half of the message format; pure functions (docs/protocol.md).
+"""Parse and create the cloud's messages, in pure functions (docs/protocol.md).
 
-What devices send is read tolerantly and never trusted; what the cloud sends is exact: integers
-where the vendor's cloud sends integers, MD5 in lower case, `user_defined` never empty.
+Messages from devices are parsed tolerantly and never trusted. Messages to devices match the
+vendor's cloud exactly: integers where it sends integers, MD5 in lower case, `user_defined` never
+empty.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MESSAGE_MOST = 256  # characters kept of a result_msg
 
 REPORT_VERSION = "report_version"
 REPORT_PROGRESS = "report_progress"
-REPORT_NOTICE = "report_notice"  # ours: why a push has no effect
+REPORT_NOTICE = "report_notice"  # ivota's own: why a push has no effect
 UNKNOWN = "unknown"
 GARBLED = "garbled"
 STATES = ("downloading", "burning", "done", "fail")
@@ -33,7 +34,7 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 class Report(NamedTuple):
-    """What a message says. `kind` is one of the constants above, from REPORT_VERSION."""
+    """A parsed message. `kind` is one of the constants above, from REPORT_VERSION."""
 
     kind: str
     version: str | None = None
@@ -44,9 +45,9 @@ class Report(NamedTuple):
 
 
 def device_of(topic: str) -> tuple[str, str] | None:
-    """(product id, device name) of a report topic; None where it names no device we could answer.
+    """Return (product id, device name) of a report topic, or None if it is not valid.
 
-    The name is all that follows the product id, with any slashes it may hold.
+    The name is everything after the product id, including any slashes.
     """
     if not topic.startswith(REPORT_PREFIX):
         return None
@@ -63,7 +64,7 @@ def update_topic(product_id: str, device_name: str) -> str:
 
 
 def read_report(payload: bytes) -> Report:
-    """Never raises: what is not a message of the protocol comes back as UNKNOWN or GARBLED."""
+    """Parse a message; never raises. Invalid messages are returned as UNKNOWN or GARBLED."""
     try:
         message = json.loads(payload.decode())
         kind, report = message["type"], message.get("report")
@@ -73,7 +74,7 @@ def read_report(payload: bytes) -> Report:
             return _progress(report)
         if kind == REPORT_NOTICE:
             return _notice(report)
-    # RecursionError: a few thousand opening brackets. The rest: wrong bytes, JSON, keys or types.
+    # RecursionError: thousands of opening brackets. The others: wrong bytes, JSON, keys or types.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Report(GARBLED)
     return Report(UNKNOWN)
@@ -112,7 +113,7 @@ def _version(value: object) -> str:
 
 
 def _integer(value: object) -> int | None:
-    """The format says strings here; a device that sends numbers is understood as well."""
+    """Return a string field as text; numbers are accepted, although the format has strings."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < 1_000_000_000 else None
     if isinstance(value, str) and _INTEGER.fullmatch(value):
@@ -121,7 +122,7 @@ def _integer(value: object) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    """A sentence fit for a database and a terminal: no control characters, no lone surrogates."""
+    """Remove control characters and lone surrogates, for the database and terminals."""
     if not isinstance(value, str):
         return None
     kept = value[:MESSAGE_MOST]
@@ -135,16 +136,18 @@ def version_answer(version: str) -> bytes:
             "result_code": 0,
             "result_msg": "success",
             "version": version,
-            # Our own boards report to such a cloud what the vendor's protocol has no message for.
+            # ivota's boards also send messages to this cloud that the vendor's protocol lacks.
             "cloud": "ivota",
         }
     )
 
 
 def update_firmware(version: str, url: str, file_size: int, md5: str) -> bytes:
-    """The push. Raises ValueError where the URL is longer than clients can keep."""
+    """Create a push. Raises ValueError if the URL is too long for devices."""
     if len(url) > URL_MOST:
-        raise ValueError(f"the URL has {len(url)} characters, clients keep at most {URL_MOST}")
+        raise ValueError(
+            f"the URL has {len(url)} characters, but devices accept at most {URL_MOST}"
+        )
     return _encode(
         {
             "type": "update_firmware",
@@ -152,7 +155,7 @@ def update_firmware(version: str, url: str, file_size: int, md5: str) -> bytes:
             "url": url,
             "file_size": file_size,
             "md5sum": md5.lower(),
-            # One reference client drops a push without it, or with an empty one.
+            # One reference client ignores a push in which this is missing or empty.
             "user_defined": "ivota",
         }
     )

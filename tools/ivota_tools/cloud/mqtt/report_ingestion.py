@@ -1,4 +1,4 @@
-"""What a message from a device changes: inside one transaction."""
+"""Store messages from devices and apply them, inside one transaction."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .session import Message
 log = logging.getLogger("ivota.cloud")
 
 RAW_MOST = 4096  # bytes kept of a message
-JUNK_MOST = 1000  # messages kept of those that are not the protocol's
+JUNK_MOST = 1000  # invalid messages kept per device
 
 RETAINED, STRAY = "retained", "stray"
-FORGOTTEN = "pending devices forgotten"
+FORGOTTEN = "pending devices removed"
 JUNK = (protocol.UNKNOWN, protocol.GARBLED, RETAINED, STRAY)
 
 WITH_TARGET = (joinedload(Device.assignment).joinedload(Assignment.firmware),)
 
 
 class Outgoing(NamedTuple):
-    """A message to publish once the transaction that made it is committed."""
+    """A message to publish after its transaction is committed."""
 
     topic: str
     payload: bytes
@@ -46,14 +46,14 @@ def take_in(
     *,
     dots_are_slashes: bool = False,
 ) -> list[Outgoing]:
-    """Stores messages, moves their devices' assignments on, and returns what they are answered.
+    """Store messages, update their devices' assignments, and return the responses.
 
     New devices are accepted where `accept_all`, else they are pending.
     `dots_are_slashes`: that is what the broker has made of dots in the topics.
     """
     if not messages:
         return []
-    # Without it, every query would first write what the messages before it have changed.
+    # With autoflush, every query would first write the changes of the earlier messages.
     with session.no_autoflush:
         heard = [_hear(message) for message in messages]
         if dots_are_slashes:
@@ -67,7 +67,7 @@ def take_in(
 
 
 class _Heard(NamedTuple):
-    """A message and what it says: `kind` is what it counts as, `names` who sent it."""
+    """A message with its content: `kind` is its counter, `names` its sender."""
 
     message: Message
     report: protocol.Report
@@ -78,7 +78,7 @@ class _Heard(NamedTuple):
 def _hear(message: Message) -> _Heard:
     report = protocol.read_report(message.payload)
     if message.retained:
-        # The protocol retains nothing: a replay, told again whenever we subscribe.
+        # Ignore retained messages: they repeat at each subscription.
         return _Heard(message, report, RETAINED, None)
     names = protocol.device_of(message.topic)
     return _Heard(message, report, report.kind if names else STRAY, names)
@@ -104,7 +104,7 @@ def _take_in(
         kinds[kind] += 1
         rows.append(_row(message, report, kind, device, now))
         if names and report.kind == protocol.REPORT_VERSION:
-            # Also those that have no place here: the trial of a new version waits for this.
+            # Also answer devices outside the fleet: a trial waits for this response.
             answers.append(_answer(names, report.version or ""))
         if device is None:
             continue
@@ -117,7 +117,7 @@ def _take_in(
                 changes.append(_change(device, report.version or "", now))
             _on_version(device, report.version or "", now)
         elif kind == protocol.REPORT_NOTICE:
-            log.warning("%s has not taken a push: %s", device.name, report.result_msg)
+            log.warning("%s did not accept an update: %s", device.name, report.result_msg)
             if device.assignment:
                 assignment_rules.on_notice(device.assignment, report)
         elif device.assignment:
@@ -128,7 +128,7 @@ def _take_in(
         device.revision = next_revision(session)
     for kind, count in kinds.items():
         add(session, kind, count)
-    # By its table, not its class: rows of which nobody here needs an object.
+    # Insert into the table directly, because no objects are needed here.
     session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
     if changes:
         session.execute(insert(Change.__table__), changes)  # type: ignore[arg-type]
@@ -148,15 +148,15 @@ def _on_version(device: Device, version: str, now: float) -> None:
 
 
 def _answer(names: tuple[str, str], version: str) -> Outgoing:
-    # With QoS 0: its acknowledgement would cost us as much as a report, and a device that waits
-    # for it reports again.
+    # Use QoS 0: an acknowledgement would cost as much as a report, and a device that misses the
+    # response reports again.
     return Outgoing(protocol.update_topic(*names), protocol.version_answer(version), 0)
 
 
 def _devices(
     session: Session, heard: Sequence[_Heard], status: str
 ) -> dict[tuple[str, str], Device]:
-    """Those that spoke and are known by now: new ones are added."""
+    """Find the senders, and add new devices."""
     found = _known(session, {each.names for each in heard if each.names})
     new = [each.names for each in heard if each.names and each.kind not in JUNK]
     new = [names for names in dict.fromkeys(new) if names not in found]
@@ -171,7 +171,7 @@ def _devices(
 
 
 def _known(session: Session, names: Set[tuple[str, str]]) -> dict[tuple[str, str], Device]:
-    # By the name alone, which tells nearly all apart; a few too many do no harm.
+    # Query by name only, which is nearly unique; a few extra rows do no harm.
     query = select(Device).where(Device.device_name.in_({name for _, name in names}))
     query = query.options(*WITH_TARGET, lazyload(Device.tags))
     return {(device.product_id, device.device_name): device for device in session.scalars(query)}

@@ -1,7 +1,7 @@
-"""Reports in, answers and pushes out: one thread, in batches, nothing acknowledged before stored.
+"""Process reports and send responses and pushes, in batches on one thread.
 
-The order for a batch is: commit, publish, acknowledge. Whoever kills us in between finds every
-report in the database or, unacknowledged, with the broker, which delivers it again.
+The order for a batch is: commit, publish, acknowledge. If the process is killed in between, every
+report is in the database, or the broker has it unacknowledged and delivers it again.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ TICK_S = 0.5  # between two looks at the campaigns
 RETRY_S = 1.0  # after the database has refused
 STUCK_S = 5.0  # that a batch may take
 FORGET_S = 60.0  # between two looks for what is kept no longer; 1 s while there is more of it
-# Beyond these, QoS 0 messages (percents) are dropped; of QoS 1 the broker sends only so many that
-# are not acknowledged yet.
+# Beyond these limits, QoS 0 messages (progress) are dropped; for QoS 1, the broker limits the
+# unacknowledged messages.
 BACKLOG_MOST, BACKLOG_BYTES = 20000, 16 * 1024 * 1024
 FULL = 900  # messages with QoS 1, of the 1,000 that the broker sends ahead
 
 
 class Intake:
-    """`url_of(firmware)` makes a fresh pre-signed URL; `push_qos` is that of pushes.
-    `chip_of(firmware)` is the chip that it is an image for, None for other firmware.
+    """`url_of(firmware)` creates a pre-signed URL; `push_qos` is the QoS of pushes.
+    `chip_of(firmware)` returns the chip of an image, or None for other firmware.
 
-    What is older than `keep` says is deleted. New devices are accepted where
-    `accept_all`, else they are pending.
+    Rows older than `keep` are deleted. With `accept_all`, new devices are accepted; otherwise
+    they are pending.
 
-    `on_death(reason)` is called from its thread should that ever end by an error.
+    `on_death(reason)` is called from the worker's thread if it ends with an error.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class Intake:
         self._next_tick = 0.0
         self._next_forget = 0.0
         self._stop = threading.Event()
-        self._since: float | None = None  # when the work at hand was begun
+        self._since: float | None = None  # start of the current work
         self._trouble: str | None = None
         self._trouble_since = 0.0
         self._thread: threading.Thread | None = None
 
     def put(self, message: Message) -> None:
-        """For the MQTT session's thread: never blocks, never fails."""
+        """Queue a message, for the MQTT session's thread: never blocks, never fails."""
         with self._count:
             if message.qos == 0 and (
                 self._queue.qsize() > BACKLOG_MOST or self._bytes > BACKLOG_BYTES
@@ -97,33 +97,33 @@ class Intake:
 
     @property
     def is_full(self) -> bool:
-        """Whether more has come than can be stored for now."""
+        """Return whether the queue is too long to accept more for now."""
         return self._unstored > FULL
 
     @property
     def problem(self) -> str | None:
-        """Why reports are not stored for now; None where they are."""
+        """Return why reports are not being stored, or None if they are."""
         since = self._since
         if self._trouble or since is None or time.monotonic() - since < STUCK_S:
             return self._trouble
-        return f"reports have waited for the database for {time.monotonic() - since:.0f} s"
+        return f"reports have been waiting for the database for {time.monotonic() - since:.0f} s"
 
     def _failed(self, problem: str) -> None:
-        """One line for as long as the same goes wrong."""
+        """Log a problem once for as long as it lasts."""
         if self._trouble is None:
             self._trouble_since = time.monotonic()
         if problem != self._trouble:
-            log.error("%s; they stay with the broker, and are tried again", problem)
+            log.error("%s; the broker keeps the reports until a retry succeeds", problem)
         self._trouble = problem
 
     def _worked(self) -> None:
         if self._trouble:
             seconds = time.monotonic() - self._trouble_since
-            log.warning("the database takes reports again, after %.0f s", seconds)
+            log.warning("the database stores reports again after %.0f s", seconds)
         self._trouble = None
 
     def wake(self) -> None:
-        """Pushes may be due now."""
+        """Wake the worker: pushes may be due now."""
         self._queue.put(None)
 
     def start(self, session: MqttSession) -> None:
@@ -133,7 +133,7 @@ class Intake:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finishes the batch at hand; what waits is not acknowledged and so comes again."""
+        """Finish the current batch; queued messages are unacknowledged and will be redelivered."""
         self._stop.set()
         self.wake()
         if self._thread:
@@ -143,8 +143,8 @@ class Intake:
         try:
             self._work(session)
         except Exception as error:
-            log.exception("taking in reports has ended")
-            self._on_death(f"taking in reports has ended: {error!r}")
+            log.exception("stopped processing reports")
+            self._on_death(f"stopped processing reports: {error!r}")
 
     def _work(self, session: MqttSession) -> None:
         while not self._stop.is_set():
@@ -157,7 +157,7 @@ class Intake:
                     outgoing = self._process(batch, session.connected, session.check)
                     break
                 except SQLAlchemyError as error:
-                    # A full disk, a locked file: the reports stay with the broker meanwhile.
+                    # A full disk or a locked file: meanwhile the broker keeps the reports.
                     self._failed(database_problem(error))
                     self._stop.wait(RETRY_S)
                     if not batch:

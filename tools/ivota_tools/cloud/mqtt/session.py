@@ -1,4 +1,4 @@
-"""One persistent MQTT session: every report handed on, none acknowledged before we are told to."""
+"""A persistent MQTT session that acknowledges reports only on request."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .topic_prefix import TopicPrefix
 log = logging.getLogger("ivota.cloud")
 
 KEEPALIVE_S = 30
-PAYLOAD_MOST = 65536  # bytes; an external broker may let more through
+PAYLOAD_MOST = 65536  # bytes; an external broker may allow more
 
 
 class Message(NamedTuple):
-    """A message as it came. `connection` tells of which connection `mid` is an id."""
+    """A received message. `connection` identifies the connection to which `mid` belongs."""
 
     topic: str
     payload: bytes
@@ -38,9 +38,9 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a broker is, and as whom it is entered. `tls`: verified as the machine verifies.
+    """A broker's address and credentials. `tls`: verified with the machine's certificates.
 
-    `path`: of a Unix socket, in place of host and port.
+    `path`: a Unix socket to use instead of host and port.
     """
 
     host: str
@@ -52,7 +52,7 @@ class Address:
 
     @staticmethod
     def read(text: str) -> Address:
-        """Of `[mqtt[s]://][USER[:PASSWORD]@]HOST[:PORT]`. Raises CloudError.
+        """Parse `[mqtt[s]://][USER[:PASSWORD]@]HOST[:PORT]`. Raises CloudError.
 
         In USER and PASSWORD %40 stands for @, %3A for a colon, and so on.
         """
@@ -63,9 +63,9 @@ class Address:
         if not colon or where.endswith("]"):
             host, port = where, "8883" if tls else "1883"
         if found and scheme not in ("mqtt", "mqtts"):
-            raise CloudError(f"{scheme}:// is not of an MQTT broker: mqtt:// or mqtts://")
+            raise CloudError(f"{scheme}:// is not an MQTT URL: use mqtt:// or mqtts://")
         if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-            raise CloudError(f"{where!r} is not HOST:PORT of an MQTT broker")
+            raise CloudError(f"{where!r} is not a valid broker address: use HOST:PORT")
         user, colon, password = signed.partition(":")
         words = unquote(user) or None, unquote(password) if colon else None
         return Address(host.strip("[]"), int(port), *words, tls)
@@ -83,7 +83,7 @@ class Address:
 
 
 class MqttSession:
-    """`client_id` names the session at the broker, which keeps reports for it while we are away.
+    """`client_id` identifies the session; the broker keeps its reports while it is offline.
 
     `on_message` is called from the network's thread and must not block.
     """
@@ -114,7 +114,7 @@ class MqttSession:
         if broker.tls:
             self._client.tls_set()
         self._client.reconnect_delay_set(1, 30)
-        # What cannot be sent now is not worth much later: URLs expire, and reports come again.
+        # Do not queue messages while offline: URLs expire, and devices repeat their reports.
         self._client.max_queued_messages_set(10000)
         self._client.max_inflight_messages_set(1000)
         self._client.on_socket_open = _send_at_once
@@ -125,23 +125,23 @@ class MqttSession:
 
     @property
     def connected(self) -> bool:
-        """Subscribed, so that reports come in."""
+        """Whether the session is subscribed to reports."""
         return self._subscribed.is_set()
 
     def start(self, timeout_s: float = 10.0) -> None:
-        """Returns once subscribed; then the session repairs itself. Raises CloudError."""
+        """Wait until subscribed; afterwards reconnect automatically. Raises CloudError."""
         broker = self._broker
         try:
             self._client.connect(broker.path or broker.host, broker.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
             raise CloudError(
-                f"no MQTT broker answers at {broker} ({error}): start it, name another with "
-                "--broker HOST:PORT, or leave that out for one of our own"
+                f"cannot reach an MQTT broker at {broker} ({error}): start it, specify another "
+                "with --broker HOST:PORT, or omit --broker to use the built-in broker"
             ) from None
         self._client.loop_start()
         if not self._subscribed.wait(timeout_s):
             self.stop()
-            raise CloudError(f"the MQTT broker at {broker} {self._refused or 'does not answer'}")
+            raise CloudError(f"the MQTT broker at {broker} {self._refused or 'does not respond'}")
 
     def stop(self) -> None:
         self._subscribed.clear()
@@ -154,14 +154,14 @@ class MqttSession:
             log.warning("cannot publish to %r: %s", topic, error)
 
     def acknowledge(self, message: Message) -> None:
-        # An id belongs to its connection; in a later one it may name another message, which the
-        # broker would then take for delivered. What is not acknowledged comes again.
+        # An id is valid only in its connection: later it may belong to another message, which the
+        # broker would count as delivered. Unacknowledged messages are redelivered.
         if message.qos and message.connection == self._connection:
             self._client.ack(message.mid, message.qos)
 
     def _connected(self, client: mqtt.Client, _d: Any, _flags: Any, reason: Any, _p: Any) -> None:
         if reason.is_failure:
-            self._refused = f"refuses the connection ({reason})"
+            self._refused = f"rejected the connection ({reason})"
             log.error("the MQTT broker %s", self._refused)
             return
         self._connection += 1
@@ -170,7 +170,7 @@ class MqttSession:
 
     def _answered(self, _c: mqtt.Client, _d: Any, _mid: int, reasons: Any, _p: Any) -> None:
         if reasons[0].is_failure:
-            self._refused = f"refuses the subscription to {self._prefix.text}/report/# "
+            self._refused = f"rejected the subscription to {self._prefix.text}/report/# "
             self._refused += f"({reasons[0]})"
             log.error("the MQTT broker %s", self._refused)
             return
@@ -180,7 +180,7 @@ class MqttSession:
 
     def _disconnected(self, _c: mqtt.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
         if self._subscribed.is_set():
-            log.warning("MQTT connection lost (%s), connecting again", reason)
+            log.warning("MQTT connection lost (%s), reconnecting", reason)
         self._subscribed.clear()
         self.check.lost()
 
@@ -206,7 +206,7 @@ class MqttSession:
 
 
 def _send_at_once(_client: mqtt.Client, _data: Any, link: Any) -> None:
-    # An answer and an acknowledgement are two small packets: without this the kernel holds the
+    # A response and an acknowledgement are two small packets: otherwise the kernel delays the
     # second back until the first is acknowledged, which takes the peer's kernel 40 ms.
     if link.family == socket.AF_UNIX:
         return

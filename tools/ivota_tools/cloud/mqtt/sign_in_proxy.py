@@ -1,8 +1,8 @@
-"""Sign-in before the broker: checks each CONNECT, then passes on what the device may send.
+"""A proxy in front of the broker that checks each CONNECT and limits each device.
 
-The broker behind is told `{product_id}/{device_name}` as the client id and as the user name, so
-that its rules can keep devices to their own topics. It listens on a Unix socket that only the
-cloud's user can open: there is no other way to it.
+The broker receives `{product_id}/{device_name}` as the client id and the user name, so that its
+rules can restrict devices to their own topics. It listens only on a Unix socket that only the
+cloud's user can open.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Told = Callable[[str], None]
 
 
 class Device:
-    """A device that is signed in, over all of its connections."""
+    """A signed-in device with all of its connections."""
 
     def __init__(self, name: str, budget: Budget) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Device:
 
 
 class Front:
-    """Listens on (host, port) at once, passes on to the broker's Unix socket from `start()`.
+    """Listen on (host, port) immediately, and forward to the broker's Unix socket after `start()`.
 
     `tls` is the context of a server that devices reach over TLS. With `psk` those that know their
     secret as TLS's key are served on `psk_port`, or without one on `port` alone. `full()` says
@@ -103,7 +103,7 @@ class Front:
         self._thread.start()
 
     def stop(self) -> None:
-        """Cuts every connection and returns once the port is free."""
+        """Close every connection and wait until the port is free."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -164,8 +164,8 @@ class Front:
             proved = writer.get_extra_info("device"), _certificate(writer)
             found = await asyncio.to_thread(self._who, connect, *proved)
         except Refused as refused:
-            log.info("sign-in refused: %s", refused)
-            # Slower and slower, but never deaf: behind an address there may be other devices.
+            log.info("sign-in rejected: %s", refused)
+            # Delay more and more, but never block: several devices may share an address.
             await asyncio.sleep(self._tries.wait_s(held.address))
             await asyncio.to_thread(self._tries.wrong, held.address)
             if refused.code is not None:
@@ -231,7 +231,7 @@ class Front:
     async def _up(
         self, device: Device, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """From the device to the broker, within its budget and while there is room."""
+        """Forward from the device to the broker, within the budget and while there is room."""
         packets = Packets()
         with contextlib.suppress(OSError, TooLong):
             while data := await reader.read(PIECE):
@@ -257,11 +257,13 @@ class Front:
         now = self._loop.time()
         if self._room.is_set() and now - device.told_at > TELL_S:
             device.told_at = now
-            log.warning("%s sends more than it may: the rest is dropped or waits", device.name)
+            log.warning(
+                "%s exceeds its rate limit: dropping or delaying its messages", device.name
+            )
             self._loop.run_in_executor(None, self._on_flood, device.name)
 
     async def _watch(self) -> None:
-        """Cuts who may not be connected any more, and closes the door while nothing is stored."""
+        """Close connections that are no longer allowed; pause reading while nothing is stored."""
         known: object = None
         while True:
             await asyncio.sleep(LOOK_S)
@@ -269,7 +271,7 @@ class Front:
                 self._room.clear()
             else:
                 self._room.set()
-            with contextlib.suppress(Exception):  # the database; asked again at the next look
+            with contextlib.suppress(Exception):  # a database error; retried at the next check
                 now = await asyncio.to_thread(self._credentials.access)
                 if now != known:
                     await self._cut_revoked()
@@ -287,7 +289,7 @@ class Front:
         for name in {name for name, _ in links}:
             device = self._devices[name]
             for held in [each for each, by in device.links.items() if (name, by) not in good]:
-                log.warning("%s may not be connected any more: its connection is cut", name)
+                log.warning("%s is no longer allowed to connect: closing its connection", name)
                 held.cut()
 
 
@@ -311,7 +313,7 @@ def _certificate(writer: asyncio.StreamWriter) -> bytes | None:
 
 
 async def _down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """From the broker to the device."""
+    """Forward from the broker to the device."""
     with contextlib.suppress(OSError):
         while data := await reader.read(PIECE):
             writer.write(data)
@@ -319,6 +321,6 @@ async def _down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def _small_tls_buffers() -> None:
-    """asyncio of Python 3.11 and later holds 256 KiB for what comes in on a TLS connection."""
+    """Limit a TLS connection's receive buffer, which is 256 KiB in asyncio of Python 3.11+."""
     if hasattr(sslproto.SSLProtocol, "max_size"):
         sslproto.SSLProtocol.max_size = TLS_BUFFER

@@ -96,7 +96,7 @@ def cancel(database: Database, number: int, now: float, who: str) -> None:
     with database.writing() as session:
         campaign = session.get_one(Campaign, number)
         if campaign.state in ENDED:
-            raise CampaignError(f"the campaign is {campaign.state} already")
+            raise CampaignError(f"the campaign is already {campaign.state}")
         campaign.state = CANCELLED
         audit_log.note(session, who, "campaign cancel", name(campaign))
         more = cancel_some(session, campaign, now)
@@ -129,7 +129,7 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
     with database.writing() as session:
         campaign = session.get_one(Campaign, number)
         if campaign.state not in _RETRIED:
-            raise CampaignError(f"the campaign is {campaign.state}: nothing can be tried again")
+            raise CampaignError(f"the campaign is {campaign.state}: nothing to retry")
         waiting = session.scalars(_failed(campaign)).all()
         if waiting:
             total = sum(campaign_counts.tally(session, campaign), Tally())
@@ -174,7 +174,7 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
         assignment_rules.CANCELLED,
     ):
         state = old.state if old else "idle"
-        raise CampaignError(f"{device.name} is {state}: there is nothing to try again")
+        raise CampaignError(f"{device.name} is {state}: nothing to retry")
     campaign = old.campaign if old.campaign and old.campaign.state != CANCELLED else None
     attempt = assign(session, device, old.firmware, now, campaign)
     if campaign:
@@ -194,7 +194,7 @@ def cancel_device(session: Session, device: Device, now: float, who: str) -> Non
     assignment = device.assignment
     if assignment is None or assignment.state in assignment_rules.CLOSED:
         state = assignment.state if assignment else "idle"
-        raise CampaignError(f"{device.name} is {state}: there is nothing to cancel")
+        raise CampaignError(f"{device.name} is {state}: nothing to cancel")
     assignment_rules.cancel(assignment, now)
     touch(session, device)
     audit_log.note(session, who, "device cancel", device.name, version=assignment.firmware.version)

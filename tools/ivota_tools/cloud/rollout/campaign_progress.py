@@ -100,7 +100,7 @@ def _time_out(session: Session, campaign: Campaign, now: float) -> bool:
     )
     for assignment in found:
         assignment_rules.time_out(
-            assignment, now, f"not done {campaign.timeout_s:g} s after the push"
+            assignment, now, f"not finished {campaign.timeout_s:g} s after the push"
         )
         touch(session, assignment.device)
     return len(found) == campaign_assignments.MOST

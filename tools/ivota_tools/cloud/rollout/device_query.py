@@ -66,13 +66,13 @@ Test = Callable[[Facts], bool]
 def parse(text: str) -> Test:
     """The query as a function. Raises QueryError."""
     if len(text) > QUERY_MOST:
-        raise QueryError(f"a query has at most {QUERY_MOST} characters")
+        raise QueryError(f"a query must have at most {QUERY_MOST} characters")
     if "\0" in text:
-        raise QueryError("a query has no NUL characters")
+        raise QueryError("a query must not contain NUL characters")
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise QueryError(f"{text!r} is not a query: {error}") from None
+        raise QueryError(f"{text!r} is not a valid query: {error}") from None
     tests = [_term(word) for word in words if word != "all"]
     return lambda facts: all(test(facts) for test in tests)
 
@@ -138,10 +138,10 @@ def pattern(value: str) -> Iterator[tuple[str, str]]:
         found = _SET.match(value, at)
         if found:
             if any(low > high for low, high in re.findall(r"(.)-(.)", found[2])):
-                raise QueryError(f"{value!r}: {found[0]} goes from a later letter to an earlier")
+                raise QueryError(f"{value!r}: the range {found[0]} is reversed")
             yield "[", found[1] + found[2]
         elif value[at] == "[":
-            raise QueryError(f"{value!r}: a set is written like [abc], [a-z] or [!0-9]")
+            raise QueryError(f"{value!r}: write a set as [abc], [a-z] or [!0-9]")
         else:
             yield (value[at], "") if value[at] in "*?" else ("", value[at])
         at = found.end() if found else at + 1
@@ -159,7 +159,7 @@ def _term(word: str) -> Test:
     term = split(word)
     if term is None:
         raise QueryError(
-            f"{word!r} is not part of a query: tag:T, product:P, name:N*, version<V, seen<7d"
+            f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V or seen<7d"
         )
     minus, what, sign, value = term
     if what == "version":
@@ -167,7 +167,7 @@ def _term(word: str) -> Test:
     elif what == "seen":
         test = _seen(word, sign, value)
     elif sign != ":":
-        raise QueryError(f"{word!r}: {what} is asked for with a colon")
+        raise QueryError(f"{word!r}: use a colon after {what}")
     else:
         test = _text(what, value)
     return (lambda facts: not test(facts)) if minus else test
@@ -184,7 +184,7 @@ def _text(what: str, value: str) -> Test:
 
 def _version(word: str, sign: str, value: str) -> Test:
     if value[0] in "<>=:":
-        raise QueryError(f"{word!r}: versions are compared by <, <=, > or >=")
+        raise QueryError(f"{word!r}: compare versions with <, <=, > or >=")
     if sign == ":":
         return lambda facts: facts.version == value
     bound = key(value)
@@ -194,7 +194,7 @@ def _version(word: str, sign: str, value: str) -> Test:
 def _seen(word: str, sign: str, value: str) -> Test:
     bound = span_s(value)
     if not bound or sign == ":":
-        raise QueryError(f"{word!r}: seen is asked for as seen<7d or seen>12h")
+        raise QueryError(f"{word!r}: use seen<7d or seen>12h")
     # Who has never been heard of was last heard of longer ago than any time.
     return lambda facts: COMPARED[sign](
         float("inf") if facts.silent_s is None else facts.silent_s, bound

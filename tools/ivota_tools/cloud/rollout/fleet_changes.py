@@ -46,9 +46,11 @@ def push(session: Session, device: Device, firmware: Firmware, who: str) -> Assi
 def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None:
     """All the tags it has from now on. Raises TagError."""
     if len(tags) > TAGS_MOST or any(not 0 < len(each) <= TAG_MOST for each in tags):
-        raise TagError(f"a device has at most {TAGS_MOST} tags of {TAG_MOST} characters")
+        raise TagError(
+            f"a device can have at most {TAGS_MOST} tags of up to {TAG_MOST} characters"
+        )
     if not all(each.isprintable() for each in tags):
-        raise TagError("a tag has no control characters")
+        raise TagError("a tag must not contain control characters")
     session.execute(delete(DeviceTag).where(DeviceTag.device_id == device.id))
     session.add_all(DeviceTag(device_id=device.id, tag=tag) for tag in sorted(tags))
     touch(session, device)
@@ -65,7 +67,7 @@ def accept_device(session: Session, device: Device, who: str) -> None:
 def accept_pending(session: Session, who: str) -> int:
     """All that wait, and how many those were."""
     count = device_registry.accept_all(session)
-    audit_log.note(session, who, "device accept", "all that were pending", devices=count)
+    audit_log.note(session, who, "device accept", "all pending devices", devices=count)
     return count
 
 
@@ -109,7 +111,7 @@ def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str
         )
     ).all()
     if devices or campaigns:
-        what = f"{devices} devices are being updated to it" if devices else ""
+        what = f"{devices} devices are updating to it" if devices else ""
         whose = f"campaign {campaigns[0]} has not ended" if campaigns else ""
         raise FirmwareError(
             409, f"{firmware.version} is in use ({what or whose}): cancel that first"

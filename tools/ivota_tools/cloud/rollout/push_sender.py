@@ -79,7 +79,7 @@ def _other_chip(chip: str | None, device: Device) -> str | None:
     known = [each.tag for each in device.tags if each.tag.startswith(CHIP_TAG)] if chip else []
     if not known or f"{CHIP_TAG}{chip}" in known:
         return None
-    return f"an image for {chip}, and the device has the tag {' '.join(known)}"
+    return f"the image is for {chip}, but the device has the tag {' '.join(known)}"
 
 
 def _patches(session: Session, firmware: Firmware) -> list[Firmware]:

@@ -14,29 +14,29 @@ SILENT_S = 3600.0
 
 def why(session: Session, device: Device, now: float) -> str:
     if device.status == PENDING:
-        return "it is not part of the fleet yet: accept it, as with `ivota accept`"
+        return "pending: accept the device first, for example with `ivota accept`"
     if device.status == RETIRED:
-        return "it is retired, and is given nothing any more"
+        return "retired: the device receives no updates"
     assignment = device.assignment
     waiting = _waits_for_stage(session, device)
     if assignment is None:
-        return waiting or "no firmware has been given to it"
+        return waiting or "no update has been assigned to the device"
     state, version = assignment.state, assignment.firmware.version
     if state == assignment_rules.DONE:
         if assignment.left_target:
-            return f"done with {version}, but since then it has reported {device.version}"
+            return f"updated to {version}, but the device has since reported {device.version}"
         if device.version != version:
-            return waiting or f"done with {version}; it has not reported that version yet"
+            return waiting or f"updated to {version}; the device has not reported that version yet"
         return waiting or f"it runs {version}"
     if state == assignment_rules.FAILED:
         return (
-            f"failed for good: {_words(assignment)}; it stays so until somebody tries again "
-            "(`ivota retry`) or pushes another version"
+            f"failed permanently: {_words(assignment)}; retry with `ivota retry`, or push "
+            "another version"
         )
     if state == assignment_rules.CANCELLED:
-        return waiting or f"its update to {version} was cancelled by an operator"
+        return waiting or f"an operator cancelled the update to {version}"
     if state == assignment_rules.SKIPPED:
-        return f"it runs {device.version}, which is not older than {version}"
+        return f"skipped: the device runs {device.version}, which is not older than {version}"
     if state == assignment_rules.CURRENT and not assignment.pushes:
         return f"it runs {version}"
     campaign = assignment.campaign
@@ -45,26 +45,26 @@ def why(session: Session, device: Device, now: float) -> str:
         until = "any more" if campaign.state in campaign_rules.ENDED else "until resumed"
         return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
     if device.last_seen is None:
-        return "it has never reported; the push waits for its first report"
+        return "the device has never reported; the cloud will push after the first report"
     silent = now - device.last_seen
-    quiet = f"; nothing was heard of it for {_span(silent)}" if silent > SILENT_S else ""
+    quiet = f"; last seen {_span(silent)} ago" if silent > SILENT_S else ""
     if state == assignment_rules.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
-        what = " with the whole firmware" if assignment.whole_only else ""
-        return f"tried again{what} in {_span(wait)} after {_words(assignment)}{quiet}"
+        what = " with the full firmware" if assignment.whole_only else ""
+        return f"retry{what} in {_span(wait)} after {_words(assignment)}{quiet}"
     if state == assignment_rules.CURRENT:
-        return f"it runs {version} but has not said that it is done{quiet}"
+        return f"the device runs {version} but has not confirmed the update{quiet}"
     if state == assignment_rules.WAITING and campaign and assignment.next_push_at is not None:
         if push_sender.places(session, campaign, now) == 0:
-            return f"it waits for its turn: the limits of campaign {campaign.name!r} are reached"
+            return f"queued: campaign {campaign.name!r} has reached its limits"
     if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
         return f"{state}, {assignment.percent or 0} %{quiet}"
     if state == assignment_rules.PUSHED:
         # With a code they are the words of a failure before.
         notice = assignment.result_msg if assignment.result_code is None else None
         said = f": {notice}" if notice else ""
-        return f"pushed {assignment.pushes} times, it has not begun to download{said}{quiet}"
-    return f"the push goes out with its next report{quiet}"
+        return f"pushed {assignment.pushes} times, but the download has not started{said}{quiet}"
+    return f"the cloud will push after the device's next report{quiet}"
 
 
 def _waits_for_stage(session: Session, device: Device) -> str | None:
@@ -83,9 +83,9 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
         campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_rules.Tally()
     )
     return (
-        f"it is in stage {member.stage + 1} of campaign {campaign.name!r}, which is "
+        f"waiting for stage {member.stage + 1} of campaign {campaign.name!r}, which is "
         f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "
-        f"{100 * campaign.success_share:g} % done"
+        f"the required {100 * campaign.success_share:g} % done"
     )
 
 
@@ -105,8 +105,8 @@ def why_failed(assignment: Assignment) -> str:
     meanings = {
         -1: "the download took too long",
         -2: "the firmware was not found",
-        -3: "the download's address had expired",
-        -4: "what arrived is not what was pushed",
+        -3: "the download URL had expired",
+        -4: "the downloaded bytes are not the pushed firmware",
         -5: "the board could not use it",
     }
     code, said = assignment.result_code, assignment.result_msg or ""

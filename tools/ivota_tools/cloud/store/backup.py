@@ -52,8 +52,8 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
     if not copy.is_file():
         kept = "a file" if database is None else "PostgreSQL"
         raise CloudError(
-            f"{folder} holds no backup of a database in {kept} ({copy.name} is not there): name "
-            "the folder that `ivota backup` was given"
+            f"{folder} contains no backup of a database in {kept} ({copy.name} is missing): "
+            "specify the folder that `ivota backup` wrote to"
         )
     with _errors(data):
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,8 +73,8 @@ def _restore_sqlite(folder: Path, data: Path) -> Copied:
     for name in (SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm"):
         if (data / name).exists():
             raise CloudError(
-                f"{data / name} is in the way: move it aside, with all of {SQLITE}, {SQLITE}-wal "
-                f"and {SQLITE}-shm that is there"
+                f"{data / name} already exists: move it away, together with any {SQLITE}, "
+                f"{SQLITE}-wal and {SQLITE}-shm"
             )
     count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
     part.unlink(missing_ok=True)
@@ -86,7 +86,9 @@ def _restore_sqlite(folder: Path, data: Path) -> Copied:
 
 def _copy_sqlite(source: Path, to: Path) -> None:
     if not source.is_file():
-        raise CloudError(f"there is no database {source}: name the cloud's folder with --data")
+        raise CloudError(
+            f"the database {source} does not exist: specify the data directory with --data"
+        )
     uri = f"{source.resolve().as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as one:
         with contextlib.closing(sqlite3.connect(to)) as other:
@@ -113,7 +115,7 @@ def _postgresql(program: str, database: str, *options: str) -> None:
     except ArgumentError:
         url = None
     if url is None or url.get_backend_name() != "postgresql":
-        raise CloudError("what --database says is not a postgresql:// URL")
+        raise CloudError("--database must be a postgresql:// URL")
     # The password goes by the environment: everybody sees the words of a command.
     environment = {**os.environ, "PGPASSWORD": str(url.password)} if url.password else None
     where = url.set(drivername="postgresql", password=None).render_as_string()
@@ -127,7 +129,7 @@ def _postgresql(program: str, database: str, *options: str) -> None:
         )
     except FileNotFoundError:
         raise CloudError(
-            f"{program} is not installed: apt install postgresql-client, of the server's version"
+            f"{program} is not installed: install postgresql-client in the server's version"
         ) from None
     if done.returncode:
         raise CloudError(f"{program} has failed: {done.stderr.strip()}")
@@ -138,9 +140,9 @@ def _errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise CloudError(f"the database cannot be copied: {error}") from None
+        raise CloudError(f"cannot copy the database: {error}") from None
     except OSError as error:
         raise CloudError(
-            f"{error.filename or folder} cannot be used ({error.strerror}): choose another folder "
-            "or make room there"
+            f"cannot use {error.filename or folder} ({error.strerror}): choose another folder "
+            "or free up space"
         ) from None

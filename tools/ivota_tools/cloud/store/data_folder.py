@@ -35,9 +35,9 @@ def expect_own(database: Database, folder: Path, firmware: Path) -> None:
     missing = [each for each in hashes if not stored(firmware, each).is_file()]
     if mine != known and (missing or not hashes) and not is_new:
         raise CloudError(
-            f"the database belongs to another data folder than {folder}, which lacks "
-            f"{len(missing)} of its {len(hashes)} firmware files: name that folder with --data, "
-            f"or another --database. If it is lost, put {known} into {file}"
+            f"the database belongs to another data directory: {folder} lacks "
+            f"{len(missing)} of its {len(hashes)} firmware files. Specify the right --data or "
+            f"--database. If that directory is lost, write {known} to {file}"
         )
     # The first of several processes writes it, and all write the same.
     file.write_text(known + "\n")

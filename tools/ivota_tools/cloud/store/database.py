@@ -43,11 +43,11 @@ class Database:
             self._engine.dispose()
             said = " ".join(str(error.orig).split())
             if isinstance(where, Path):
-                what = "choose another --data folder, or move that one away"
+                what = "choose another --data directory, or move the file away"
             else:
-                what = "is the server running, and do address, user and password match?"
+                what = "check that the server is running, and check address, user and password"
             raise CloudError(
-                f"{self.name} cannot be opened as the cloud's database ({said}): {what}"
+                f"cannot open {self.name} as the cloud's database ({said}): {what}"
             ) from error
         except CloudError:
             self._engine.dispose()
@@ -124,13 +124,11 @@ def _postgresql(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "postgresql":
-            raise CloudError(f"{_hidden(url)} is not a postgresql:// URL, as --database needs it")
+            raise CloudError(f"--database must be a postgresql:// URL, not {_hidden(url)}")
         parsed = parsed.set(drivername="postgresql+psycopg")
         engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=30)
     except (ArgumentError, NoSuchModuleError):
-        raise CloudError(
-            f"{_hidden(url)} is not a postgresql:// URL, as --database needs it"
-        ) from None
+        raise CloudError(f"--database must be a postgresql:// URL, not {_hidden(url)}") from None
     except ImportError:
         raise CloudError(
             "PostgreSQL needs a library that is not installed: pip install 'psycopg[binary]'"
@@ -144,7 +142,7 @@ def _hidden(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
-        return "what --database says"
+        return "the value of --database"
 
 
 def _prepare(connection: Any, _record: object) -> None:

@@ -30,7 +30,9 @@ class StatusError(ValueError):
 def expect_accepted(device: Device) -> None:
     """Raises StatusError."""
     if device.status == PENDING:
-        raise StatusError(f"{device.name} is pending: accept it first, as with `ivota accept`")
+        raise StatusError(
+            f"{device.name} is pending: accept it first, for example with `ivota accept`"
+        )
     if device.status == RETIRED:
         raise StatusError(f"{device.name} is retired: accept it again first")
 

@@ -92,7 +92,7 @@ def _storing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FirmwareError(507, f"the file cannot be stored: {error.strerror}") from None
+        raise FirmwareError(507, f"cannot store the file: {error.strerror}") from None
 
 
 def remove_leftovers(folder: Path, now: float) -> None:
@@ -105,7 +105,8 @@ def remove_leftovers(folder: Path, now: float) -> None:
 
 def too_large(size_most: int) -> FirmwareError:
     return FirmwareError(
-        413, f"a firmware has at most {size_most} bytes here; raise it with --max-upload"
+        413,
+        f"the firmware is too large: the maximum is {size_most} bytes; raise it with --max-upload",
     )
 
 
@@ -155,12 +156,12 @@ def register(
             version = whole.version
             application = _agree("application", application, whole.application)
         if version is None:
-            raise FirmwareError(422, "this file does not say its version: name it with --version")
+            raise FirmwareError(422, "this file does not contain its version: add --version")
         warnings = release.check_version(version) + release.warnings(release_)
     except release.ReleaseError as error:
         raise FirmwareError(422, str(error)) from None
     if application is not None and not 0 < len(application) <= NAME_MOST:
-        raise FirmwareError(422, f"an application's name has 1 to {NAME_MOST} characters")
+        raise FirmwareError(422, f"an application's name must have 1 to {NAME_MOST} characters")
     sha256 = upload.sha256
     payload = None if release_.patch else _payload(upload.path)
     with database.reading() as session:
@@ -222,8 +223,9 @@ def _check_same(
         what = f"{application} {version}" if application else version
         raise FirmwareError(
             409,
-            f"{what} is here already with another content (number {known.id}): boards that run it "
-            "would not fetch this one. Upload it under a new version, or another application",
+            f"{what} already exists with other contents (firmware {known.id}), and boards that "
+            "run it would ignore this file. Upload the file as a new version or another "
+            "application",
         )
 
 
@@ -252,18 +254,20 @@ def _whole(database: Database, made: Patch, version: str | None) -> Firmware:
         found = session.scalar(query.order_by(Firmware.id.desc()).limit(1))
     if found is None:
         raise FirmwareError(
-            422, "this patch makes a firmware that is not here: upload that one before it"
+            422, "the result of this patch has not been uploaded: upload the full firmware first"
         )
     if found.size != made.result_size:
         raise FirmwareError(
-            422, f"this patch promises {made.result_size} bytes of a firmware of {found.size}"
+            422, f"this patch produces {made.result_size} bytes, but the firmware has {found.size}"
         )
     return found
 
 
 def _agree(what: str, said: str | None, inside: str | None) -> str | None:
     if said is not None and inside is not None and said != inside:
-        raise FirmwareError(422, f"the file says {what} {inside!r}, the request {said!r}")
+        raise FirmwareError(
+            422, f"the file contains {what} {inside!r}, but the request specifies {said!r}"
+        )
     return inside if said is None else said
 
 
@@ -271,7 +275,7 @@ def by_id(session: Session, number: int) -> Firmware:
     """Raises FirmwareError."""
     firmware = session.get(Firmware, number)
     if firmware is None or firmware.deleted_at is not None:
-        raise FirmwareError(404, f"there is no firmware with the id {number}")
+        raise FirmwareError(404, f"firmware id {number} does not exist")
     return firmware
 
 
@@ -284,8 +288,8 @@ def find(
         if firmware.whole_id is not None:
             raise FirmwareError(
                 409,
-                f"{firmware_id} is a patch: push {firmware.whole_id}, which it makes, and devices "
-                "that can use the patch are given it",
+                f"{firmware_id} is a patch: push its result {firmware.whole_id}, and devices that "
+                "can use the patch will receive it",
             )
         return firmware
     query = select(Firmware).order_by(Firmware.id.desc())
@@ -301,14 +305,14 @@ def find(
         whose = f" of the application {application!r}" if application is not None else ""
         raise FirmwareError(
             404,
-            f"there is no firmware {version!r}{whose}: `ivota firmware` lists those that there "
-            "are, `ivota release --upload` brings another",
+            f"firmware {version!r}{whose} does not exist: list the firmware with "
+            "`ivota firmware`, or upload it with `ivota release --upload`",
         )
     names = sorted({firmware.application or "(none)" for firmware in found})
     if len(names) > 1:
         raise FirmwareError(
             409,
             f"several applications have a version {version!r} ({', '.join(names)}): "
-            "choose with --application",
+            "choose one with --application",
         )
     return found[0]

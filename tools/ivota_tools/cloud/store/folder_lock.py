@@ -21,7 +21,7 @@ class Alone:
         except OSError:
             self._file.close()
             raise CloudError(
-                f"another ivota cloud uses {folder}: stop it first, or choose another --data"
+                f"another ivota cloud is using {folder}: stop it first, or choose another --data"
             ) from None
 
     def close(self) -> None:

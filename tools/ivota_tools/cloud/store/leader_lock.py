@@ -48,7 +48,7 @@ class Leader:
             if self._lock():
                 self._begin()
         except SQLAlchemyError as error:
-            raise CloudError(f"{self._database.name} gives no lock: {error}") from None
+            raise CloudError(f"cannot lock {self._database.name}: {error}") from None
         self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
         self._thread.start()
 
@@ -66,10 +66,10 @@ class Leader:
                     assert self._connection
                     self._connection.execute(text("SELECT 1"))
                 elif self._lock():
-                    log.info("takes in reports from now on")
+                    log.info("this process now processes reports")
                     self._begin()
             except (SQLAlchemyError, CloudError) as error:
-                log.warning("does not take in reports: %s", error)
+                log.warning("this process does not process reports: %s", error)
                 self._end()
 
     def _begin(self) -> None:

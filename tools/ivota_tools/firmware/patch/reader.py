@@ -34,7 +34,9 @@ def read(data: bytes) -> Patch:
     version, kind, window, length, base_size, base_md5 = fields[1:7]
     result_size, result_sha256, result_md5 = fields[7:]
     if version != FORMAT:
-        raise PatchError(f"a patch of format {version}, and this reads {FORMAT}")
+        raise PatchError(
+            f"the patch has format {version}, but this version of ivota reads {FORMAT}"
+        )
     size = HEADER.size + length
     if kind >= len(KINDS) or window not in WINDOWS or not result_size or len(data) < size:
         raise PatchError("the patch header is damaged")
@@ -72,7 +74,7 @@ def apply(base: bytes, data: bytes) -> bytes:
     for record in records(data):
         at += record.move
         if at < 0 or at + record.copy > patch.base_size:
-            raise PatchError("the patch leads outside of its base")
+            raise PatchError("the patch reads outside its base")
         copied = bytearray(base[at : at + record.copy] + b"\0")
         at += record.copy
         for word, added in record.changes:
@@ -81,7 +83,7 @@ def apply(base: bytes, data: bytes) -> bytes:
         result += copied[: record.copy]
         result += record.inserted
     if hashlib.sha256(result).hexdigest() != patch.result_sha256:
-        raise PatchError("the result is not what the patch promises")
+        raise PatchError("the result does not match the patch's checksum")
     return bytes(result)
 
 
@@ -112,7 +114,7 @@ def records(data: bytes) -> Iterator[Record]:
         nonlocal packed, left
         left -= n
         if left < 0:
-            raise PatchError("the patch unpacks to more than its result needs")
+            raise PatchError("the patch unpacks to more data than its result needs")
         while len(ready) < n:
             try:
                 ready.extend(unpacker.decompress(packed, _UNPACK))
@@ -134,9 +136,9 @@ def records(data: bytes) -> Iterator[Record]:
         for copy, insert, move, changed in zip(*columns, strict=True):
             made += copy + insert
             if made > patch.result_size or not copy + insert:
-                raise PatchError("the patch leads outside of its result")
+                raise PatchError("the patch writes outside its result")
             words = list(accumulate(take(changed)))
             if words and 2 * words[-1] >= min(copy, PIECE):
-                raise PatchError("the patch changes what it has not copied")
+                raise PatchError("the patch changes bytes that it has not copied")
             sums = struct.unpack(f"<{changed}H", take(2 * changed))
             yield Record(move, copy, tuple(zip(words, sums, strict=True)), take(insert))

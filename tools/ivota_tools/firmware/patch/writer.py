@@ -39,14 +39,16 @@ def make(
     0 to 1. Raises PatchError.
     """
     if kind not in KINDS:
-        raise PatchError(f"a patch makes a bundle or an ESP32 image, not {kind!r}")
+        raise PatchError(f"a patch must produce a bundle or an ESP32 image, not {kind!r}")
     if window not in WINDOWS:
-        raise PatchError(f"a window has 9 to 12 bits, not {window}")
+        raise PatchError(f"a window must have 9 to 12 bits, not {window}")
     name = base_version.encode()
     if len(name) > 255:
         raise PatchError("the base's version has more than 255 bytes")
     if not 0 < len(result) <= SIZE_MOST or len(base) > SIZE_MOST:
-        raise PatchError("a result has 1 to 4,294,967,295 bytes, and a base no more")
+        raise PatchError(
+            "the result must have 1 to 4,294,967,295 bytes, and the base at most as many"
+        )
     header = HEADER.pack(
         MAGIC,
         FORMAT,

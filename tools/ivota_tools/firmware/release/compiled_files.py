@@ -35,14 +35,16 @@ def as_on_a_board(
                 raise ReleaseError(f"{name}: {problem}")
         elif name in python:
             if f"{name[:-3]}.mpy" in data:
-                raise ReleaseError(f"the folder holds both {name} and {name[:-3]}.mpy; remove one")
+                raise ReleaseError(
+                    f"the folder contains both {name} and {name[:-3]}.mpy: remove one"
+                )
             try:
                 compiled = _compile(name, source, sources[name], march)
             except NativeCodeError:
                 if mpy:
                     note(
-                        f"{name} stays source, for the board to compile: it has native code. "
-                        "--march compiles it, for one architecture or chip"
+                        f"{name} has native code and stays source code, which the board compiles. "
+                        "Use --march to compile it for one architecture or chip"
                     )
             else:
                 if mpy:
@@ -71,7 +73,7 @@ def _check_main(source: bytes, place: Path) -> None:
     except (SyntaxError, ValueError):
         return  # the compiler says what is wrong
     if not any(_binds_main(node) for node in _at_the_top(module)):
-        raise ReleaseError(f"{place} has no main(), which the board starts")
+        raise ReleaseError(f"{place} has no main(): the board starts that function")
 
 
 def _at_the_top(node: ast.AST) -> Iterator[ast.AST]:

@@ -75,12 +75,12 @@ def check_usable(made: Release) -> None:
         with made.path.open("rb") as file:
             head = file.read(8)
         what = next(name for start, name in _COMPRESSED.items() if head.startswith(start))
-        raise ReleaseError(f"it is {what}: unpack it, and take the firmware that is inside")
+        raise ReleaseError(f"it is {what}: unpack it and use the firmware inside")
     if made.kind == "esp32-flash":
         raise ReleaseError(
-            "it is an image of a whole flash, with boot loader and partition table, and an update "
-            "is the application alone: take the file that ends in .app-bin (micropython.bin of a "
-            "build of your own), or let `ivota release` cut it out of this one"
+            "it is an image of a whole flash, with boot loader and partition table, but an update "
+            "needs only the application: use the file that ends in .app-bin (micropython.bin in "
+            "your own build), or let `ivota release` extract it"
         )
 
 
@@ -88,8 +88,8 @@ def warnings(made: Release) -> list[str]:
     """What may be wrong with a firmware, in sentences."""
     if made.kind == "esp32-image" and not made.image:
         return [
-            "it begins as an ESP32 image and does not describe its application: a board rejects "
-            "it for an OTA slot"
+            "it starts like an ESP32 image but has no application description: a board would "
+            "reject it"
         ]
     return []
 

@@ -26,7 +26,7 @@ def default_out(application: str, version: str) -> Path:
     """`<application>-<version>.bin`, here; raises ReleaseError where that is not a file name."""
     name = f"{application}-{version}.bin"
     if not SAFE_NAME.fullmatch(name):
-        raise ReleaseError(f"{name!r} is not a good file name; choose one with --out")
+        raise ReleaseError(f"{name!r} is not a valid file name: choose one with --out")
     return Path(name)
 
 
@@ -54,25 +54,25 @@ def pack(
     """
     check_version(version)
     if not folder.is_dir():
-        raise ReleaseError(f"{folder} is not a folder; name the one that holds app.py")
+        raise ReleaseError(f"{folder} is not a folder: specify the folder that contains app.py")
     sources, left_out = collect(folder)
     if left_out:
         note(
-            f"left out: {', '.join(left_out)}; a line such as !{left_out[0]} in .ivotaignore "
-            "takes one back"
+            f"excluded: {', '.join(left_out)}; to include a file, add a line such as "
+            f"!{left_out[0]} to .ivotaignore"
         )
     contents = as_on_a_board(sources | _library(folder), mpy, march, note)
     if "config.json" in contents:
         _check_config(contents["config.json"], sources["config.json"], folder)
     if "app.py" not in contents and "app.mpy" not in contents:
-        raise ReleaseError(f"{folder} has no app.py; the board starts main() of that file")
+        raise ReleaseError(f"{folder} has no app.py: the board starts main() in that file")
     archive = bundle.build(contents, application or folder.resolve().name, version)
     if pad_to is not None:
         if signer:
             pad_to = signer.payload_size(pad_to, version, "bundle")
         if pad_to < len(archive):
             raise ReleaseError(
-                f"the archive alone has {len(archive)} bytes: it cannot be padded to {pad_to}"
+                f"cannot pad the file to {pad_to} bytes: the archive alone has {len(archive)}"
             )
         archive += hashlib.shake_256(b"ivota filler").digest(pad_to - len(archive))
     data = signer.sign(archive, version, "bundle") if signer else archive
@@ -88,7 +88,7 @@ def cut_application(made: Release, *, out: Path, replace: bool = True) -> Releas
     data = made.path.read_bytes()
     found = esp32_image.application_in(data)
     if not found:
-        raise ReleaseError(f"{made.path} has no application to cut out")
+        raise ReleaseError(f"{made.path} contains no application")
     start, image = found
     return written(out, data[start : start + image.size], replace)
 
@@ -111,13 +111,17 @@ def sign(
     made = inspect(source)
     check_usable(made)
     if bool(made.signed) is not again:
-        was = "is signed; --resign signs its payload again" if made.signed else "is not signed yet"
+        was = (
+            "is already signed: use --resign to sign it again"
+            if made.signed
+            else "is not signed yet"
+        )
         raise ReleaseError(f"{source} {was}")
     if version and made.version and version != made.version:
         raise ReleaseError(f"{source} is version {made.version!r}, not {version!r}")
     version = version or made.version
     if not version:
-        raise ReleaseError(f"{source} does not say its version: name it with --version")
+        raise ReleaseError(f"{source} does not contain its version: add --version")
     if made.signed and signer.target is None:
         signer = dataclasses.replace(signer, target=made.signed.target)
     payload = split(source.read_bytes())[0]
@@ -134,13 +138,13 @@ def written(out: Path, data: bytes, replace: bool = True) -> Release:
     try:
         if not replace and out.exists() and out.read_bytes() != data:
             raise ReleaseError(
-                f"{out} exists with other bytes: a version is released once. Choose another "
-                "--version or --out, or replace the file with --overwrite"
+                f"{out} already exists with other contents, and a version can be released only "
+                "once. Choose another --version or --out, or replace the file with --overwrite"
             )
         atomic_write.write(out, data)
     except OSError as error:
         raise ReleaseError(
-            f"{out} cannot be written: {error.strerror}; choose another file with --out"
+            f"cannot write {out} ({error.strerror}): choose another file with --out"
         ) from None
     return inspect(out)
 
@@ -150,12 +154,14 @@ def _library(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     if not (folder / "lib" / "ivota").is_dir():
         if not (LIBRARY / "ivota").is_dir():
-            raise ReleaseError(f"{LIBRARY / 'ivota'} is missing; run from a whole checkout")
+            raise ReleaseError(f"{LIBRARY / 'ivota'} is missing: run from a complete checkout")
         modules = collect(LIBRARY / "ivota")[0]
         found |= {f"lib/ivota/{name}": path for name, path in modules.items()}
     if not any((folder / "lib" / f"bundlefs{suffix}").exists() for suffix in (".py", ".mpy")):
         if not (LIBRARY / "bundlefs.py").is_file():
-            raise ReleaseError(f"{LIBRARY / 'bundlefs.py'} is missing; run from a whole checkout")
+            raise ReleaseError(
+                f"{LIBRARY / 'bundlefs.py'} is missing: run from a complete checkout"
+            )
         found["lib/bundlefs.py"] = LIBRARY / "bundlefs.py"
     return found
 

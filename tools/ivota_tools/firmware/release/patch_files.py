@@ -35,16 +35,18 @@ def make_patch(
         found = inspect(base)
         check_usable(found)
         if found.kind != made.kind:
-            raise ReleaseError(f"{base} is of another kind than {made.path}: no delta leads there")
+            raise ReleaseError(
+                f"{base} and {made.path} are of different kinds: no delta is possible"
+            )
         if found.application != made.application:
             raise ReleaseError(
-                f"{base} is of the application {found.application!r}, not {made.application!r}"
+                f"{base} is firmware for {found.application!r}, not for {made.application!r}"
             )
         if base_version and found.version and base_version != found.version:
             raise ReleaseError(f"{base} is version {found.version!r}, not {base_version!r}")
         name = base_version or found.version or ""
         if not name:
-            raise ReleaseError(f"{base} does not say its version: write VERSION=FILE")
+            raise ReleaseError(f"{base} does not contain its version: use VERSION=FILE")
         old = split(base.read_bytes())[0]
     whole = made.path.read_bytes()
     try:
@@ -54,7 +56,7 @@ def make_patch(
     version = version or made.version
     if signer:
         if not version:
-            raise ReleaseError(f"{made.path} does not say its version: name it with --version")
+            raise ReleaseError(f"{made.path} does not contain its version: add --version")
         data = signer.sign(data, version, "patch")
     if len(data) >= len(whole):
         return None
@@ -77,7 +79,7 @@ def patch_out(whole: Path, base_version: str | None) -> Path:
     """`<name>-from-<base>.bin` beside the full firmware, or `<name>-compressed.bin`."""
     name = f"{whole.stem}-{f'from-{base_version}' if base_version else 'compressed'}.bin"
     if not SAFE_NAME.fullmatch(name):
-        raise ReleaseError(f"{name!r} is not a good file name: the base's version stands in it")
+        raise ReleaseError(f"{name!r} is not a valid file name: it contains the base's version")
     return whole.with_name(name)
 
 
@@ -99,7 +101,8 @@ def find_base(version: str, like: Release) -> Path:
         return next(iter(found.values()))
     if found:
         names = ", ".join(str(path) for path in found.values())
-        raise ReleaseError(f"several files are version {version}: {names}; name one of them")
+        raise ReleaseError(f"several files are version {version}: {names}; specify one of them")
     raise ReleaseError(
-        f"no firmware {version} beside {like.path}: name its file, as in --from {version}=FILE"
+        f"no firmware {version} next to {like.path}: specify its file, for example "
+        f"--from {version}=FILE"
     )

@@ -56,11 +56,11 @@ def collect(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 def _check(entry: Path, name: str) -> None:
     if entry.is_symlink():
-        raise ReleaseError(f"{name} is a link; put the file itself in its place")
+        raise ReleaseError(f"{name} is a link: replace it with the file itself")
     if not entry.is_file():
         raise ReleaseError(f"{name} is neither a file nor a folder")
     if name == FACTS:
-        raise ReleaseError(f"{name} is a bundle's own file; rename yours")
+        raise ReleaseError(f"{name} is a reserved name in a bundle: rename your file")
 
 
 def _ignore_file(folder: Path) -> list[str]:
@@ -71,5 +71,5 @@ def _ignore_file(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise ReleaseError(f"{path} cannot be used: {error}") from None
+        raise ReleaseError(f"cannot use {path}: {error}") from None
     return lines
