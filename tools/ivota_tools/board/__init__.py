@@ -1,1 +1,1 @@
-"""A real board, through mpremote: install the package and configuration, look, watch, remove."""
+"""Manage a board through mpremote: install, show its status, watch its output, remove."""

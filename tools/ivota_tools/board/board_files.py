@@ -1,4 +1,4 @@
-"""What belongs on a board: the files of this checkout or wheel, as they lie on its flash."""
+"""Collect the files to install on a board from this checkout or wheel."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ivota_tools.firmware.mpy_compiler import compile_mpy
 
 CONFIG = "/ivota.json"
 KEPT = "/ivota-kept.json"
-"""The board's own copy of the last configuration with which it reached the cloud."""
+"""The board's saved copy of the last configuration that reached the cloud."""
 STATE = "/ivota-state.json"
 
 STARTERS = ("/boot.py", "/main.py")
-"""The files at the root that an application may have of its own."""
+"""Files at the root that an application may replace by its own."""
 
 PACKAGE = "/lib/ivota"
 
 
 def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
-    """Path on the board → content. The package is compiled unless `source`.
+    """Return a map from paths on the board to contents. The package is compiled unless `source`.
 
-    boot.py, main.py and bundlefs.py stay source: they must still start when an update has
-    brought an interpreter that reads another generation of .mpy.
+    boot.py, main.py and bundlefs.py stay source code: they must still start after an update to an
+    interpreter with another generation of .mpy.
     """
     if not (root / "lib" / "ivota").is_dir():
         raise BoardError(f"{root}/lib/ivota is missing: run from a complete checkout of ivota")

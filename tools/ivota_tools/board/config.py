@@ -1,4 +1,4 @@
-"""A board's configuration, checked here by the board's own code before a board sees it."""
+"""Check a board's configuration with the board's own code before it is installed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ivota_tools.firmware.board_limits import config_problem
 
 # What a bundle's config.json must not have: it is for many boards (lib/ivota/config_overrides.py).
 IDENTITY = ("product_id", "device_name", "device_secret")
-# What stands for the configuration of a board when one that overrides it is checked.
+# A placeholder for a board's configuration, to check one that overrides it.
 _BOARD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h", "ca": "/ca.pem"}}
-# Stands for the MAC address of a board that is not at hand.
+# A placeholder for the MAC address of a board.
 NO_MAC = b"\xff" * 6
 
 
 def read_config(path: Path, root: Path) -> bytes:
-    """A configuration file that the board's own check accepts; raises BoardError."""
+    """Read a configuration file and check it with the board's code. Raises BoardError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -33,7 +33,7 @@ def read_config(path: Path, root: Path) -> bytes:
             f"cannot read the configuration {path} ({error.strerror}): specify your configuration "
             "file with --config"
         ) from None
-    data = data.removeprefix(codecs.BOM_UTF8)  # which the board's parser does not take
+    data = data.removeprefix(codecs.BOM_UTF8)  # which the board's parser rejects
     problem = config_problem(data, parse_config(data, str(path), root))
     if problem:
         raise BoardError(f"{path}: {problem}")
@@ -41,7 +41,7 @@ def read_config(path: Path, root: Path) -> bytes:
 
 
 def parse_config(data: bytes, name: str, root: Path) -> dict[str, Any]:
-    """The configuration in `data`, which errors call `name`; raises BoardError."""
+    """Parse the configuration in `data`; errors refer to it as `name`. Raises BoardError."""
     try:
         config = json.loads(data)
     except ValueError as error:
@@ -50,10 +50,10 @@ def parse_config(data: bytes, name: str, root: Path) -> dict[str, Any]:
 
 
 def check_bundle_config(data: bytes, root: Path | None) -> None:
-    """Checks a bundle's config.json as a board will; raises BoardError.
+    """Check a bundle's config.json as a board does. Raises BoardError.
 
-    What it leaves out, the board's own configuration has to have. Without `root`, where the
-    package is that the board will run, only what no version of it allows is refused.
+    Keys that it omits come from the board's own configuration. `root` contains the package that
+    the board will run; without it, only keys that no version allows are rejected.
     """
     name = "config.json"
     try:
@@ -73,7 +73,7 @@ def check_bundle_config(data: bytes, root: Path | None) -> None:
 
 
 def check_config(config: Any, name: str, root: Path) -> Any:
-    """The configuration as it was given, not filled with defaults; raises BoardError."""
+    """Check a configuration and return it unchanged, without defaults. Raises BoardError."""
     with _device_modules(root):
         check = importlib.import_module("ivota.config").check
         try:
@@ -85,14 +85,14 @@ def check_config(config: Any, name: str, root: Path) -> Any:
 
 @contextmanager
 def _device_modules(root: Path) -> Iterator[None]:
-    """Lets the board's package be imported here, for as long as it is needed."""
+    """Make the board's package importable in this process for a limited time."""
     before = set(sys.modules)
     path = str(root / "lib")
     sys.path.insert(0, path)
     micropython: Any = types.ModuleType("micropython")
     micropython.const = lambda value: value
     machine: Any = types.ModuleType("machine")
-    machine.unique_id = lambda: NO_MAC  # any board has one of its own
+    machine.unique_id = lambda: NO_MAC  # every board has its own
     for stub in (micropython, machine):
         if importlib.util.find_spec(stub.__name__) is None:
             sys.modules[stub.__name__] = stub

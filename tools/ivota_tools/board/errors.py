@@ -1,9 +1,9 @@
-"""What `ivota board` tells its user instead of a traceback."""
+"""Errors that `ivota board` shows to its user instead of a traceback."""
 
 
 class BoardError(RuntimeError):
-    """What is wrong with the board, its port or its configuration, and what to do."""
+    """A problem with the board, its port or its configuration, and what to do."""
 
 
 class SilentError(BoardError):
-    """The board has not answered for so long that another try would wait as long."""
+    """The board did not respond in time, and a retry would take as long again."""

@@ -1,4 +1,4 @@
-"""What `on_board.look` found on a board: whose files those are, and what to call the board."""
+"""Interpret the result of `on_board.look`: whose files are on a board, and which board it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ivota_tools.board.board_files import CONFIG, KEPT, PACKAGE, STARTERS
 
-# What the boot.py and main.py that ports put on a new file system consist of.
+# The lines of the default boot.py and main.py that ports create on a new file system.
 _STOCK = re.compile(
     r"(#.*|import (u?os|machine|gc|pyb|esp|webrepl|network)(, *(u?os|machine|gc|pyb))*"
     r"|gc\.collect\(\))?"
@@ -15,19 +15,19 @@ _STOCK = re.compile(
 
 
 def is_ours(head: bytes, own: bytes) -> bool:
-    """Whether a boot.py or main.py is ivota's, of whatever release: its first line says so."""
+    """Return whether a boot.py or main.py is from any release of ivota, by its first line."""
     return head.split(b"\n")[0].rstrip() == own.split(b"\n")[0].rstrip()
 
 
 def is_stock(head: bytes) -> bool:
-    """Whether a boot.py or main.py does nothing that anyone would miss."""
+    """Return whether a boot.py or main.py is only a port's default."""
     lines = head.decode(errors="replace").splitlines()
     return len(head) < 2048 and all(_STOCK.fullmatch(line.strip()) for line in lines)
 
 
 def own_files(found: dict[str, Any]) -> list[str]:
-    """What only ivota can have put there: its modules, its copy of the configuration, and
-    temporaries of all its files."""
+    """List the files that only ivota can have created: its modules, its copy of the configuration
+    and its temporary files."""
     temporaries = [KEPT, *(f"{path}~" for path in (*STARTERS, CONFIG, KEPT))]
     top = [f"/{name}" for name in names_in(found, "/")]
     lib = [f"/lib/{name}" for name in names_in(found, "/lib") if _is_bundlefs(name)]
@@ -36,12 +36,12 @@ def own_files(found: dict[str, Any]) -> list[str]:
 
 
 def heads(found: dict[str, Any]) -> dict[str, bytes]:
-    """How each starter begins that is there."""
+    """Return the first bytes of each existing boot.py and main.py."""
     return {path: bytes.fromhex(head) for path, head in found["heads"].items()}
 
 
 def names_in(found: dict[str, Any], folder: str) -> list[str]:
-    """Of the files of a folder that was looked into."""
+    """List the file names in a folder."""
     return [name for name, is_folder in found["folders"][folder] if not is_folder]
 
 
@@ -54,6 +54,6 @@ def _is_bundlefs(name: str) -> bool:
 
 
 def about(found: dict[str, Any]) -> dict[str, Any]:
-    """What a board is, for people."""
+    """Return a description of a board for users."""
     keys = ("name", "version", "machine", "platform", "file_system", "size", "free")
     return {key: found[key] for key in keys}

@@ -1,4 +1,4 @@
-"""`ivota board install`, step by step; no printing here."""
+"""The steps of `ivota board install`, without output."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ivota_tools.board.errors import BoardError
 from ivota_tools.board.identity import about, heads, is_ours, is_stock, names_in, own_files
 from ivota_tools.board.mpremote import Mpremote, call_source
 
-# Modules that most firmware brings along, and the package cannot do without.
+# Modules that the package requires, included in most firmware.
 NEEDED = ("umqtt.simple", "requests")
 
-# Called with a file's path, the bytes copied so far, and the bytes there are to copy.
+# Called with a file's path, the bytes copied so far, and the total bytes to copy.
 Progress = Callable[[str, int, int], None]
 
 
@@ -33,10 +33,10 @@ def install(
     reset: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Puts ivota and a configuration that was checked on the board; only what differs is copied.
+    """Install ivota and a checked configuration on the board, copying only files that differ.
 
-    Where none is given the board keeps the one it has. Every file is copied beside its place and
-    checked there; then all take their places. Raises BoardError.
+    Without a configuration, the board keeps its own. Every file is copied under a temporary name
+    and verified, and then all are moved into place. Raises BoardError.
     """
     wanted = _wanted(root, source, given)
     own = {name: wanted[name] for name in STARTERS}
@@ -45,7 +45,7 @@ def install(
             settings = json.loads(given)
         else:
             settings = _its_own_configuration(board, root)
-        # A soft reset first: it ends the application's threads and frees its memory.
+        # Start with a soft reset, which stops the application's threads and frees its memory.
         found = _look(board, wanted, settings, resume=False)
         if not source and found["mpy"] != _mpy_generation(wanted):
             source = True
@@ -91,7 +91,7 @@ def install(
 
 
 def _wanted(root: Path, source: bool, given: bytes | None) -> dict[str, bytes]:
-    """Path on the board → content, of all that is to lie there."""
+    """Return a map from paths on the board to the contents to install."""
     files = board_files(root, source)
     if given is not None:
         files[CONFIG] = given
@@ -120,7 +120,7 @@ def _look(
 
 
 def _referred(settings: dict[str, Any]) -> dict[str, str]:
-    """Path → key, for each file on the board that the configuration names."""
+    """Return a map from paths on the board to the configuration keys that refer to them."""
     named = {f"{part}.ca": (settings.get(part) or {}).get("ca") for part in ("mqtt", "http")}
     files = {path: key for key, path in named.items() if path}
     return files | dict.fromkeys(settings.get("keys") or (), "keys")
@@ -141,7 +141,7 @@ def _check_missing(found: dict[str, Any], settings: dict[str, Any]) -> None:
 
 
 def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[list[str]]:
-    """[from, to] for what has to be set aside; raises BoardError where that is not allowed."""
+    """Return [from, to] of files to set aside. Raises BoardError if that is not allowed."""
     foreign = [
         name
         for name, head in heads(found).items()
@@ -163,10 +163,10 @@ def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[
 
 
 def _unwanted(found: dict[str, Any], wanted: dict[str, bytes], differ: list[str]) -> list[str]:
-    """Older modules, because MicroPython prefers a .py to the .mpy beside it, and temporaries
-    that an install left which was broken off; those in `differ` will be overwritten. The board's
-    copy of a configuration goes with it: a board without a clock might take the new one, which
-    then has the same time, for the old one with damage."""
+    """Find older modules, because MicroPython prefers a .py to the .mpy next to it, and temporary
+    files of an interrupted install; those in `differ` will be overwritten. The board's saved copy
+    of the configuration is replaced along with it: a board without a clock might mistake the new
+    configuration, which has the same time, for a damaged old one."""
     kept = {*wanted, *(f"{path}~" for path in differ)}
     if CONFIG not in differ:
         kept.add(KEPT)
@@ -184,7 +184,7 @@ def _check_room(found: dict[str, Any], sizes: list[int]) -> None:
 
 
 def _copy(board: Mpremote, files: dict[str, bytes], progress: Progress | None) -> None:
-    """Copies each file to its path with ~ added."""
+    """Copy each file to its path with ~ appended."""
     total = sum(map(len, files.values()))
     folders = ["/lib", PACKAGE]
     with tempfile.TemporaryDirectory() as place:
@@ -209,5 +209,5 @@ def _copy(board: Mpremote, files: dict[str, bytes], progress: Progress | None) -
 
 
 def _mpy_generation(files: dict[str, bytes]) -> int:
-    """The second byte of every .mpy file; a board reads only its own generation."""
+    """Return the second byte of every .mpy file; a board reads only its own generation."""
     return next(data[1] for path, data in files.items() if path.endswith(".mpy"))

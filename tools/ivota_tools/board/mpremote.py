@@ -1,4 +1,4 @@
-"""The board at a serial port, reached through the real mpremote as its own process."""
+"""Control the board at a serial port by running mpremote as a process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from ivota_tools.board.serial_ports import check_port, in_use, need_mpremote
 
 ANSWER = "ivota-answer: "
 QUIET_S = 60
-"""mpremote waits without limit for some answers; a board that is silent this long is stuck."""
+"""mpremote can wait forever for a response; a board that is silent this long is stuck."""
 RESET_S = 0.5
-"""A board that was told to reset has done it by then."""
+"""The time that a board needs to reset."""
 
 
 def call_source(function: Callable[..., Any], **arguments: Any) -> str:
-    """The code that calls a function of on_board.py on the board and prints its answer."""
+    """Return code that calls a function of on_board.py on the board and prints its result."""
     names = [function.__name__]
     parts: list[str] = []
     for name in names:
@@ -40,13 +40,13 @@ def call_source(function: Callable[..., Any], **arguments: Any) -> str:
             if called not in names and inspect.isfunction(getattr(on_board, called, None)):
                 names.append(called)
     call = f"{function.__name__}(**{arguments!r})"
-    # The program that was stopped may still hold most of the heap.
+    # The stopped program may still use most of the heap.
     first = "import gc\ngc.collect()"
     return "\n".join([first, *parts, "import json", f"print({ANSWER!r}+json.dumps({call}))"])
 
 
 def _bare(source: str) -> str:
-    """Source without comments, docstring and annotations: the board compiles it in its heap."""
+    """Remove comments, docstrings and annotations, because the board compiles in its heap."""
     tree = ast.parse(textwrap.dedent(source))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
@@ -59,7 +59,7 @@ def _bare(source: str) -> str:
 
 
 class Mpremote:
-    """Runs mpremote's commands on the board at `port`."""
+    """Run mpremote's commands on the board at `port`."""
 
     def __init__(self, port: str, quiet_s: float = QUIET_S) -> None:
         self.port = port
@@ -68,10 +68,10 @@ class Mpremote:
     def run(
         self, *command: str, resume: bool = True, on_line: Callable[[str], None] | None = None
     ) -> str:
-        """Runs one command (or several, joined by "+") and returns what it printed.
+        """Run a command (or several, joined by "+") and return its output.
 
-        With `resume` the program on the board is stopped but the board not soft-reset: boot.py
-        does not run, so that nothing counts as a start. Raises BoardError.
+        With `resume`, the program on the board is stopped without a soft reset: boot.py does not
+        run, so that this does not count as a start. Raises BoardError.
         """
         need_mpremote()
         check_port(self.port)
@@ -102,9 +102,9 @@ class Mpremote:
         return output
 
     def ask(self, function: Callable[..., Any], *, resume: bool = True, **arguments: Any) -> Any:
-        """Calls a function of on_board.py on the board and returns its answer."""
+        """Call a function of on_board.py on the board and return its result."""
         output = self.run("exec", call_source(function, **arguments), resume=resume)
-        # Something else may print into the middle: a thread of the application, a driver.
+        # A thread of the application or a driver may print in between.
         for line in output.splitlines():
             if ANSWER in line:
                 try:
@@ -117,18 +117,18 @@ class Mpremote:
         )
 
     def go_on(self) -> None:
-        """Starts main.py again without a reset: in a trial, a reset would count as a start."""
+        """Restart main.py without a reset, because in a trial a reset would count as a start."""
         self.run("exec", "--no-follow", "exec(open('/main.py').read(), {'__name__': '__main__'})")
 
     def reset(self, settle: bool = True) -> None:
-        """Resets the board: boot.py and main.py start, and nobody waits for their end.
+        """Reset the board without waiting for boot.py and main.py to end.
 
-        What is sent to a board that is about to reset is lost, and mpremote then waits for an
-        answer. With `settle` this returns once the board hears what comes next.
+        Data sent to a board that is about to reset is lost, and mpremote would wait for a
+        response. With `settle`, this returns when the board accepts data again.
         """
-        # The pause lets mpremote leave before the port of a board with USB of its own goes; and,
-        # where nobody settles, whoever wants the first lines open the port, which drops what
-        # came before.
+        # The pause lets mpremote exit before the port of a board with native USB disappears.
+        # Without `settle`, it also lets a reader open the port before the first line, because
+        # opening a port drops earlier data.
         pause_ms = 100 if settle else 1000
         code = f"import time, machine\ntime.sleep_ms({pause_ms})\nmachine.reset()"
         self.run("exec", "--no-follow", code)
@@ -137,7 +137,7 @@ class Mpremote:
 
     @contextmanager
     def restart_on_failure(self) -> Iterator[None]:
-        """Lets the program that was stopped start again when the work fails or is given up."""
+        """Restart the stopped program if the work fails or is interrupted."""
         try:
             yield
         except BaseException:
@@ -148,7 +148,7 @@ class Mpremote:
     def _follow(
         self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None
     ) -> tuple[list[str], bool]:
-        """The lines that the process printed, and whether it had to be ended for its silence."""
+        """Return the process's output lines, and whether it was killed because of a timeout."""
         assert process.stdout
         arriving: queue.Queue[str | None] = queue.Queue()
         reader = threading.Thread(target=_read, args=(process.stdout, arriving), daemon=True)

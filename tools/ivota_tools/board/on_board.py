@@ -1,14 +1,14 @@
-"""Functions that run on the board: MicroPython code, sent there as source by Mpremote.ask.
+"""Functions that run on the board: MicroPython code that Mpremote.ask sends as source.
 
-Each stands alone, with its imports inside, because only the functions a command needs are sent.
-They work whatever state the package on the board is in, so they use nothing of it.
+Each contains its own imports, because only the functions that a command needs are sent. They do
+not use the package on the board, so that they work whatever state it is in.
 """
 
 from typing import Any
 
 
 def digest(path: str) -> list[Any] | None:
-    """[size, SHA-256] of a file, None where there is none."""
+    """Return [size, SHA-256] of a file, or None if it does not exist."""
     import binascii
     import hashlib
 
@@ -29,7 +29,7 @@ def digest(path: str) -> list[Any] | None:
 
 
 def load(path: str) -> Any:
-    """A JSON file's value, else what a cut left in its temporary, else None."""
+    """Load a JSON file, or its temporary file after a power cut, or return None."""
     import json
 
     for name in (path, path + "~"):
@@ -42,7 +42,7 @@ def load(path: str) -> Any:
 
 
 def listing(folder: str) -> list[Any]:
-    """[name, is a folder] of everything in a folder; nothing where there is no such folder."""
+    """List [name, is a folder] of a folder; a missing folder is empty."""
     import os
 
     try:
@@ -53,7 +53,7 @@ def listing(folder: str) -> list[Any]:
 
 
 def identify() -> dict[str, Any]:
-    """What this board and its interpreter are, and its room; sizes in bytes."""
+    """Return the board's interpreter, hardware and free space; sizes in bytes."""
     import os
     import sys
 
@@ -78,7 +78,7 @@ def identify() -> dict[str, Any]:
 
 
 def mac() -> str:
-    """What {mac} in a name becomes, where the board's number is its MAC address; else {mac}."""
+    """Return the value of {mac} in a name, or {mac} if the unique id is not a MAC address."""
     import binascii
 
     try:
@@ -91,7 +91,7 @@ def mac() -> str:
 def look(
     paths: list[str], folders: list[str], heads: list[str], modules: list[str]
 ) -> dict[str, Any]:
-    """What is on the board already; the heads are the first 2 KiB, in hexadecimal."""
+    """Return what is on the board; `heads` are the first 2 KiB of files, in hexadecimal."""
     import binascii
 
     found = identify()
@@ -114,18 +114,18 @@ def look(
 
 
 def feed_watchdog(state: str) -> bool:
-    """Keeps a watchdog that the stopped program left armed from resetting the board in a copy.
+    """Keep a watchdog that the stopped program armed from resetting the board during a copy.
 
-    A watchdog outlives the program and a soft reset. Only one that is armed is touched, because
-    nothing can stop it: the agent notes in the state which one it armed, and in a trial boot.py
-    arms one. An esp32 takes a longer timeout at any time; elsewhere a timer feeds it.
+    A watchdog survives the program and a soft reset, and cannot be stopped, so only one that is
+    already armed is touched: the agent records in the state which one it armed, and boot.py arms
+    one in a trial. An esp32 accepts a longer timeout at any time; elsewhere a timer feeds it.
     """
     import sys
 
     status = load(state)
     if not isinstance(status, dict) or not (status.get("armed") or status.get("trial")):
         return False
-    # Three days; elsewhere the longest that every port takes.
+    # Three days; elsewhere the longest timeout that every port supports.
     longest = 1 << 28 if sys.platform == "esp32" else 8000
     try:
         machine: Any = __import__("machine")
@@ -144,7 +144,7 @@ def feed_watchdog(state: str) -> bool:
 
 
 def make_folders(folders: list[str]) -> None:
-    """Makes the folders that are not there."""
+    """Create missing folders."""
     import os
 
     for folder in folders:
@@ -155,10 +155,10 @@ def make_folders(folders: list[str]) -> None:
 
 
 def swap(files: list[list[str]], aside: list[list[str]], unwanted: list[str]) -> list[str]:
-    """Lets the copied temporaries take their places, if every one of them arrived whole.
+    """Move the copied temporary files into place if all of them arrived intact.
 
-    `files` are [path, SHA-256], `aside` [from, to] of what is kept. Returns the paths that did
-    not arrive whole; nothing was changed then.
+    `files` are [path, SHA-256], `aside` are [from, to] of files to keep. Returns the paths that
+    arrived damaged; in that case nothing was changed.
     """
     import os
 
@@ -175,7 +175,7 @@ def swap(files: list[list[str]], aside: list[list[str]], unwanted: list[str]) ->
 
 
 def is_bundle(path: str) -> bool:
-    """Whether a file begins as a bundle does."""
+    """Return whether a file starts like a bundle."""
     try:
         with open(path, "rb") as file:
             return file.read(3) == b"\xd2\xcd\x31"
@@ -184,7 +184,7 @@ def is_bundle(path: str) -> bool:
 
 
 def checkpoints(folder: str) -> list[Any]:
-    """The unfinished downloads in the firmware folder; `position` is what is on flash."""
+    """Return the unfinished downloads; `position` is the number of bytes on flash."""
     import os
 
     found = []
@@ -210,7 +210,7 @@ def checkpoints(folder: str) -> list[Any]:
 
 
 def partitions() -> list[Any]:
-    """The application partitions of an ESP32; none elsewhere."""
+    """Return the application partitions of an ESP32; none on other boards."""
     try:
         Partition: Any = __import__("esp32").Partition
     except ImportError:
@@ -233,7 +233,7 @@ def partitions() -> list[Any]:
 
 
 def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str, Any]:
-    """Everything `status` shows. With `clear`, no firmware is refused any more."""
+    """Return the data for `status`. With `clear`, also allow rejected firmware again."""
     import binascii
     import json
     import os
@@ -266,7 +266,7 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
     found["checkpoints"] = checkpoints(folder)
     found["partitions"] = partitions()
     found["package"] = {path: digest(path) for path in paths}
-    # As agent.py has it: boot.py may have passed over the bundle that the state names.
+    # Like agent.py: boot.py may have skipped the bundle in the state.
     mounted = load("/app/ivota.json") if "/app" in sys.path else None
     if isinstance(mounted, dict):
         found["runs"] = ["bundle", mounted.get("version")]
@@ -279,10 +279,10 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
 
 
 def written(config: str, state: str) -> dict[str, Any]:
-    """The files that the package has written, its state and its firmware, and the firmware folder.
+    """Return the files written by the package (state and firmware) and the firmware folder.
 
-    That folder can be shared with an application, so only what is known there is listed: bundles,
-    what the state names, and unfinished downloads. It is empty where it is the root.
+    An application can share that folder, so only known files are listed: bundles, files in the
+    state, and unfinished downloads. The folder is "" if it is the root.
     """
     settings, status = load(config), load(state)
     folder = isinstance(settings, dict) and settings.get("firmware_dir") or "/firmware"
@@ -290,7 +290,7 @@ def written(config: str, state: str) -> dict[str, Any]:
     named = []
     if isinstance(status, dict):
         named = [status.get("active"), status.get("previous")]
-        # A patch stays beside what it made until that is confirmed.
+        # A patch is kept next to its result until that is confirmed.
         named += [path[:-4] + ".bin" for path in named if path and path[-4:] == ".new"]
     at_root = [entry[0] for entry in listing("/")]
     found = [path for path in (state, state + "~") if path[1:] in at_root]
@@ -309,9 +309,9 @@ def written(config: str, state: str) -> dict[str, Any]:
 
 
 def erase(paths: list[str], folders: list[str], back: list[list[str]]) -> list[str]:
-    """Removes files, then the folders that are empty; returns what is gone.
+    """Remove files, then empty folders; return the removed paths.
 
-    `back` are [from, to] of what takes its place again.
+    `back` are [from, to] of files to restore.
     """
     import os
 

@@ -1,4 +1,4 @@
-"""`ivota board remove`, step by step; no printing here."""
+"""The steps of `ivota board remove`, without output."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ivota_tools.board.mpremote import Mpremote
 
 @dataclass
 class Removal:
-    """What `remove` is about to do."""
+    """The planned changes of `remove`."""
 
     files: list[str]
     folders: list[str]
-    back: list[list[str]]  # [from, to]: what install had set aside takes its place again
+    back: list[list[str]]  # [from, to] of files that install had set aside
 
 
 def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
-    """Finds what on the board is ivota's own; the program on the board is stopped by this."""
+    """Find ivota's own files on the board; this stops the program on the board."""
     own = {name: (root / name[1:]).read_bytes() for name in STARTERS}
     with board.restart_on_failure():
         found = board.ask(
@@ -34,7 +34,7 @@ def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
         )
         board.ask(on_board.feed_watchdog, state=STATE)
         at_root, there = names_in(found, "/"), heads(found)
-        # main.py first: cut off in between, a board without a client is left, and not a client
+        # Remove main.py first: an interruption then leaves a board without a client, not a client
         # whose boot.py is gone.
         mine = [
             name
@@ -55,7 +55,7 @@ def removal(board: Mpremote, *, root: Path, keep_config: bool) -> Removal:
 
 
 def remove(board: Mpremote, plan: Removal) -> list[str]:
-    """Does it, and resets the board; returns what is gone."""
+    """Carry out the plan and reset the board; return the removed paths."""
     with board.restart_on_failure():
         gone = board.ask(on_board.erase, paths=plan.files, folders=plan.folders, back=plan.back)
     board.reset()

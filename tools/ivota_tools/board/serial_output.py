@@ -1,4 +1,4 @@
-"""Reads what a board prints, without touching what it does."""
+"""Read the output of a board without disturbing it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ivota_tools.board.serial_ports import check_port, in_use
 
 _EVENT = re.compile(r"ivota: (\S+)(.*)")
 _FIELD = re.compile(r"(\w+)=(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|.*?)(?= \w+=|$)")
-_LINE_MOST = 4096  # bytes; a board that prints without line ends is still shown
+_LINE_MOST = 4096  # bytes; longer lines are split, for boards that print no line ends
 
 
 @dataclass
 class Event:
-    """One `ivota:` line: the event's name, and its fields in order."""
+    """An `ivota:` line: the event's name and its fields in order."""
 
     name: str
     fields: dict[str, str]
 
 
 def parse(line: str) -> Event | None:
-    """The event in a line of the board's, None where it is something else's line."""
+    """Parse the event in a line of output; return None for any other line."""
     found = _EVENT.match(line)
     if not found:
         return None
@@ -32,15 +32,15 @@ def parse(line: str) -> Event | None:
 
 
 def printable(text: str) -> str:
-    """The text with what would control a terminal shown as \\x and two digits."""
+    """Escape characters that could control a terminal as \\x and two digits."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def lines(port: str, wait_s: float = 10, silence_s: float = 8) -> Iterator[str | None]:
-    """The board's lines, for ever; None once, where nothing has come in the first `silence_s`.
+    """Yield the board's lines forever; yield None once if there is no output for `silence_s`.
 
-    Nothing is sent to the board. A port that goes away, as a board's own USB does when it
-    resets, may be away for `wait_s`. Raises BoardError.
+    Nothing is sent to the board. The port may disappear for `wait_s`, as native USB does when the
+    board resets. Raises BoardError.
     """
     line = b""
     begun = time.monotonic()
@@ -66,7 +66,7 @@ def _chunks(port: str, wait_s: float) -> Iterator[bytes]:
     end = time.monotonic()
     while True:
         try:
-            # mpremote's own way of opening, because that does not reset the board.
+            # Open the port like mpremote, which does not reset the board.
             transport = SerialTransport(port, timeout=0.2)
         except TransportError:
             if time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""Serial ports: which one a board is at, whether it can be used, and who else uses it."""
+"""Find and check the serial port of a board."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ivota_tools.board.errors import BoardError
 
 
 def find_port(port: str | None) -> str:
-    """The serial port to use: the one that was named, else the only board on USB."""
+    """Return the given serial port, or the port of the only board on USB."""
     need_mpremote()
     from serial.tools import list_ports
 
@@ -29,7 +29,7 @@ def find_port(port: str | None) -> str:
 
 
 def need_mpremote() -> None:
-    """Raises BoardError where mpremote, which brings pyserial, is not installed."""
+    """Raise BoardError if mpremote, which includes pyserial, is not installed."""
     if importlib.util.find_spec("mpremote") is None:
         raise BoardError(
             "mpremote is not installed. Install it with `python -m pip install mpremote`"
@@ -37,12 +37,12 @@ def need_mpremote() -> None:
 
 
 def check_port(port: str) -> None:
-    """Raises BoardError where the port cannot be opened, with the reason and what to do.
+    """Raise BoardError with the reason and a solution if the port cannot be opened.
 
-    mpremote has one message for all of these ("failed to access").
+    mpremote has only one message for all reasons ("failed to access").
     """
     if not port.startswith("/"):
-        return  # Windows, or a URL of pyserial's: nothing to look at beforehand
+        return  # Windows, or a URL for pyserial: nothing to check
     if not os.path.exists(port):
         raise BoardError(
             f"the port {port} does not exist. Check that the board is plugged in, and list the "
@@ -57,7 +57,7 @@ def check_port(port: str) -> None:
 
 
 def holders(port: str) -> list[str]:
-    """Programs that have the port open, as far as Linux shows them to this user."""
+    """List the programs that have the port open, as far as this user can see them on Linux."""
     wanted = os.path.realpath(port)
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -72,7 +72,7 @@ def holders(port: str) -> list[str]:
 
 
 def in_use(port: str) -> BoardError:
-    """The error for a port that is there and allowed, and still cannot be opened."""
+    """Create the error for a port that exists and is accessible but cannot be opened."""
     program = " and ".join(holders(port)) or "another program"
     return BoardError(
         f"{port} is in use by {program}. Close it (a serial monitor, an editor's board view, "

@@ -1,4 +1,4 @@
-"""`ivota board status`: what a board is, what runs on it, how far it is; no printing here."""
+"""Collect the data for `ivota board status`, without output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ivota_tools.board.mpremote import Mpremote
 
 
 def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any]:
-    """What the board is, what runs on it and how far it is; see `on_board.describe`.
+    """Return the board's description, version and update progress; see `on_board.describe`.
 
-    The program is stopped for this and started again: by a reset, or in a trial without one,
-    unless the client has a thread of its own, which nothing but a reset ends.
+    The program is stopped and restarted: by a reset, but in a trial without one, unless the client
+    has its own thread, which only a reset stops.
     """
     compiled, plain = board_files(root), board_files(root, source=True)
     wanted = {**compiled, **plain}
@@ -32,7 +32,7 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
     except SilentError:
         raise
     except BoardError:
-        # The stopped program may hold the memory, or a thread of it print into the answer.
+        # The stopped program may use the memory, or its thread may print into the response.
         with board.restart_on_failure():
             found = board.ask(on_board.describe, resume=False, **arguments)
     if found["state"].get("trial") and not found["threads"]:

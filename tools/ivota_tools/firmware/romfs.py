@@ -1,9 +1,9 @@
-"""ROMFS images, MicroPython's own read-only file system: written and read on the host.
+"""Read and write ROMFS images, MicroPython's read-only file system.
 
-An image is one record, and so is all that it holds: a kind and a length, both as variable-length
-integers of seven bits a byte (the most significant first), then the payload. MicroPython's
-extmod/vfs_rom.c mounts an image and ignores the bytes behind it. docs/formats.md describes the
-records.
+An image is a record that contains records. Each consists of a kind and a length, both as
+variable-length integers of seven bits per byte (most significant first), and a payload.
+MicroPython's extmod/vfs_rom.c mounts an image and ignores the bytes after it. docs/formats.md
+describes the records.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Iterator, Mapping
 MAGIC = b"\xd2\xcd\x31"
 _PADDING, _VERBATIM, _DIRECTORY, _FILE = 1, 2, 4, 5
 _LENGTH_MOST = 4  # bytes of a length that a board reads: files below 256 MiB
-_DEEP = 8  # folders in each other
+_DEEP = 8  # maximum depth of nested folders
 
 
 class RomfsError(ValueError):
-    """The bytes are not a ROMFS image that a board can mount; says why."""
+    """The bytes are not a ROMFS image that a board can mount."""
 
 
 def build(contents: Mapping[str, bytes]) -> bytes:
-    """The image of these files, path → content, in the given order.
+    """Build an image of files (a map from paths to contents) in the given order.
 
-    A folder is written where its first file comes. Raises ValueError for a path that is a file
-    and a folder at once.
+    A folder is written at its first file. Raises ValueError for a path that is both a file and a
+    folder.
     """
     tree: dict[str, object] = {}
     for path, data in contents.items():
@@ -40,20 +40,20 @@ def build(contents: Mapping[str, bytes]) -> bytes:
         place[name] = data
     payload = _folder(tree)
     length = _integer(len(payload))
-    # As MicroPython's own writer has it: an image is a whole number of 16-bit words.
+    # Like MicroPython's own writer: an image is a whole number of 16-bit words.
     if (len(MAGIC) + len(length) + len(payload)) % 2:
         length = b"\x80" + length
     return MAGIC + length + payload
 
 
 def files(image: bytes) -> Iterator[tuple[str, bytes]]:
-    """Each file's path and content, in the order of the image. Raises RomfsError."""
+    """Yield each file's path and content, in the order of the image. Raises RomfsError."""
     start, end = _bounds(image)
     yield from _files(image, start, end, "")
 
 
 def size(image: bytes) -> int:
-    """How many bytes the image has; what follows is not part of it. Raises RomfsError."""
+    """Return the size of the image, without the bytes after it. Raises RomfsError."""
     return _bounds(image)[1]
 
 
@@ -82,7 +82,7 @@ def _integer(value: int) -> bytes:
 
 
 def _bounds(image: bytes) -> tuple[int, int]:
-    """Where the records in an image begin and end."""
+    """Return where the records in an image start and end."""
     if not image.startswith(MAGIC):
         raise RomfsError("it does not start like a ROMFS image")
     length, start = _read_integer(image, len(MAGIC), len(image))
@@ -92,7 +92,7 @@ def _bounds(image: bytes) -> tuple[int, int]:
 
 
 def _read_integer(image: bytes, at: int, end: int) -> tuple[int, int]:
-    """The integer at `at`, and where it ends."""
+    """Parse the integer at `at`; return it and its end."""
     value = 0
     for place in range(at, min(end, at + _LENGTH_MOST + 1)):
         value = value << 7 | image[place] & 0x7F
@@ -102,7 +102,7 @@ def _read_integer(image: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _records(image: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The kind of each record between `at` and `end`, where its payload begins and ends."""
+    """Yield the kind, payload start and payload end of each record between `at` and `end`."""
     while at < end:
         kind, start = _read_integer(image, at, end)
         length, start = _read_integer(image, start, end)

@@ -1,4 +1,4 @@
-"""Signed firmware, byte by byte: payload, signed header, signature, footer (docs/formats.md)."""
+"""Read and write signed firmware: payload, header, signature, footer (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .board_limits import SIGNATURE as SIGNATURE_SIZE
 from .board_limits import SIGNED_HEADER as HEADER_MOST
 from .bundle import ReleaseError, check_version
 
-if TYPE_CHECKING:  # cryptography takes its time, and only those who sign and verify need it
+if TYPE_CHECKING:  # cryptography is slow to import, and only signing and verifying need it
     from .signing_keys import PrivateKey, PublicKey
 
 FORMAT = 1
 MAGIC = b"IVOTASIG"
-SEQUENCE_MOST = 0xFFFF_FFFF  # so that a Unix time may be one
+SEQUENCE_MOST = 0xFFFF_FFFF  # large enough for a Unix time
 TARGET_MOST = 32  # characters
 _TIME_MOST = 1 << 40  # seconds
 _FOOTER = struct.Struct("<HH8s")
@@ -27,10 +27,10 @@ _FOOTER = struct.Struct("<HH8s")
 
 @dataclass(frozen=True)
 class SignedHeader:
-    """What a signature says of the payload: `size` in bytes, `time` in Unix seconds or 0.
+    """The signed header: `size` of the payload in bytes, `time` in Unix seconds or 0.
 
-    `target` is the kind of board, None for boards that have none configured; `key` is the id of
-    the public key that fits.
+    `target` is the kind of board, or None for boards without a target; `key` is the id of the
+    public key.
     """
 
     version: str
@@ -44,23 +44,23 @@ class SignedHeader:
 
     def encode(self) -> bytes:
         values = {"v": FORMAT, **dataclasses.asdict(self)}
-        # Not as \u…: of the two halves of a surrogate pair MicroPython makes two characters.
+        # No \u escapes: MicroPython does not join surrogate pairs.
         text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return text.encode()
 
 
 @dataclass(frozen=True)
 class Trailer:
-    """The end of a signed firmware. That it is there says nothing of whose it is: see `verify`."""
+    """The trailer of a signed firmware, unverified: see `verify`."""
 
     header: SignedHeader
-    signed: bytes  # the header as it stands in the file
+    signed: bytes  # the header's bytes in the file
     signature: bytes
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Who signs, and what is signed besides the payload."""
+    """A key to sign with, and the values that are signed along with the payload."""
 
     key: PrivateKey
     sequence: int
@@ -80,15 +80,15 @@ class Signer:
             raise ReleaseError("the time must be in seconds since 1970, or 0 for none")
 
     def sign(self, payload: bytes, version: str, kind: str) -> bytes:
-        """The whole firmware file. The same arguments give the same bytes."""
+        """Return the signed firmware file. The same arguments give the same bytes."""
         check_version(version)
         header = self._header(len(payload), hashlib.sha256(payload).hexdigest(), version, kind)
         signature = self.key.sign(header)
         return payload + header + signature + _FOOTER.pack(len(header), len(signature), MAGIC)
 
     def payload_size(self, size: int, version: str, kind: str) -> int:
-        """Of how many bytes a payload must be for a file of `size`. Raises ReleaseError."""
-        for digits in range(len(str(size)), 0, -1):  # of the payload's size, in the header
+        """Return the size of the payload in a signed file of `size`. Raises ReleaseError."""
+        for digits in range(len(str(size)), 0, -1):  # digits of the payload's size in the header
             header = self._header(10 ** (digits - 1), "0" * 64, version, kind)
             payload = size - len(header) - SIGNATURE_SIZE - _FOOTER.size
             if len(str(payload)) == digits and payload >= 0:
@@ -126,9 +126,9 @@ Bytes = TypeVar("Bytes", bytes, memoryview)
 
 
 def split(data: Bytes) -> tuple[Bytes, Trailer | None]:
-    """(payload, trailer), or all of it and None where it is not signed.
+    """Split a file into (payload, trailer), or (file, None) if it is not signed.
 
-    Raises ReleaseError for what ends as a signed firmware and is none.
+    Raises ReleaseError for a damaged trailer.
     """
     if len(data) < _FOOTER.size or data[-len(MAGIC) :] != MAGIC:
         return data, None
@@ -158,13 +158,13 @@ def _split(data: Bytes) -> tuple[Bytes, Trailer]:
 
 
 def fits(payload: bytes | memoryview, trailer: Trailer) -> bool:
-    """Whether the payload is the one that was signed, by whomever."""
+    """Return whether the payload matches the header, whoever signed it."""
     header = trailer.header
     return header.size == len(payload) and header.sha256 == hashlib.sha256(payload).hexdigest()
 
 
 def verify(data: bytes, keys: Sequence[PublicKey]) -> Trailer:
-    """The trailer of a firmware that one of the keys has signed. Raises ReleaseError."""
+    """Verify that one of the keys signed a firmware; return its trailer. Raises ReleaseError."""
     payload, trailer = split(data)
     if trailer is None:
         raise ReleaseError("it is not signed")

@@ -1,7 +1,7 @@
-"""The keys that firmware is signed with: RSA-3072, made, kept and read.
+"""Create, store and load the RSA-3072 keys for signing firmware.
 
-The private key is PKCS #8 in PEM. The public one is its SubjectPublicKeyInfo in DER, which has 422
-bytes for every key of this kind: a board finds the modulus in it without a parser.
+The private key is PKCS #8 in PEM. The public key is a SubjectPublicKeyInfo in DER, which always
+has 422 bytes: a board finds the modulus in it without a parser.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _SUFFIX = ".pub"
 
 @dataclass(frozen=True)
 class PublicKey:
-    """`der` is what lies on a board."""
+    """A public key; `der` is the file on a board."""
 
     der: bytes
 
     @property
     def id(self) -> str:
-        """The first 16 hexadecimal digits of its SHA-256."""
+        """The key's id: the first 16 hexadecimal digits of its SHA-256."""
         return hashlib.sha256(self.der).hexdigest()[:16]
 
     def signed(self, data: bytes, signature: bytes) -> bool:
-        """Whether the signature is this key's, of these bytes."""
+        """Return whether this key made the signature of these bytes."""
         key = load_der_public_key(self.der)
         assert isinstance(key, RSAPublicKey)
         try:
@@ -62,7 +62,7 @@ class PublicKey:
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """Signs; the same bytes always get the same signature."""
+    """Sign bytes; the same bytes always get the same signature."""
 
     key: RSAPrivateKey
 
@@ -75,10 +75,10 @@ class PrivateKey:
 
 
 def generate(path: Path, passphrase: str | None) -> Path:
-    """Makes a key: the private one in `path`, for its owner's eyes alone, the other beside it.
+    """Create a key pair: the private key in `path`, readable only by its owner, and a public key.
 
-    Returns the public key's path. Encrypted unless `passphrase` is None. Raises ReleaseError where
-    one of the files is there already: a key that is overwritten is lost.
+    Returns the public key's path. The private key is encrypted unless `passphrase` is None. Raises
+    ReleaseError if one of the files exists: an overwritten key would be lost.
     """
     if passphrase == "":
         raise ReleaseError("the passphrase is empty: use --no-passphrase for an unencrypted key")
@@ -106,13 +106,13 @@ def generate(path: Path, passphrase: str | None) -> Path:
 
 
 def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
-    """Reads a private key; `ask` gives the passphrase of an encrypted one. Raises ReleaseError."""
+    """Load a private key; `ask` returns its passphrase. Raises ReleaseError."""
     data = _read(path)
     try:
         try:
             key = load_pem_private_key(data, None)
         except TypeError:  # encrypted
-            # An empty passphrase would be taken for none: another that is wrong stands for it.
+            # An empty passphrase would count as none, so replace it by a wrong one.
             key = load_pem_private_key(data, ask().encode() or b"\0")
     except (ValueError, UnsupportedAlgorithm):
         raise ReleaseError(
@@ -126,7 +126,7 @@ def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
 
 
 def load_public(path: Path) -> PublicKey:
-    """Reads a public key, in DER or PEM. Raises ReleaseError."""
+    """Load a public key in DER or PEM. Raises ReleaseError."""
     data = _read(path)
     try:
         pem = data.lstrip().startswith(b"-----BEGIN")

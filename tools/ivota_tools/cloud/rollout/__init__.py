@@ -1,1 +1,1 @@
-"""Which device gets which firmware, and when: assignments and campaigns."""
+"""Decide which device gets which firmware and when: assignments and campaigns."""

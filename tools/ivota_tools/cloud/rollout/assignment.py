@@ -1,4 +1,4 @@
-"""Giving a device its target, and taking it away: inside one transaction."""
+"""Set and remove the target of a device, inside one transaction."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from . import assignment_rules
 def assign(
     session: Session, device: Device, firmware: Firmware, now: float, campaign: Campaign | None
 ) -> Assignment:
-    """A new attempt; the push goes out as soon as whoever takes in reports sees it.
+    """Create an attempt; the process that handles reports sends the push.
 
-    Raises StatusError where the device is not part of the fleet.
+    Raises StatusError if the device is not part of the fleet.
     """
     expect_accepted(device)
     if device.assignment:
@@ -38,5 +38,5 @@ def assign(
 
 
 def touch(session: Session, device: Device) -> None:
-    """Watchers are shown the device anew."""
+    """Mark the device as changed, for event streams."""
     device.revision = next_revision(session)

@@ -1,11 +1,11 @@
-"""When a device gets a push: the rules for one assignment. No database, no network, no clock.
+"""The rules of one assignment: when to push. No database, no network, no clock.
 
     waiting ─push→ pushed → downloading → burning → done
        ↑             └────────── fail ──────┘
-       └─ back-off ─ retry ←──────┴──→ failed     (current: runs it, `done` is still to come)
+       └─ back-off ─ retry ←──────┴──→ failed     (current: runs it, `done` is still pending)
 
-Out of any of these, by an operator: superseded, cancelled; skipped is what runs something newer.
-`next_push_at` is the only order to push there is: whoever publishes takes what is due.
+An operator can leave any of these states to superseded or cancelled; a device that runs a newer
+version is skipped. `next_push_at` alone schedules a push: the sender takes what is due.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ CANCELLED, SKIPPED = "cancelled", "skipped"
 CLOSED = (DONE, FAILED, SUPERSEDED, CANCELLED, SKIPPED)
 ACTIVE = (PUSHED, DOWNLOADING, BURNING)
 
-SOFT_CODES = (-1, -2, -3)  # the download's: time, no file, signature expired
+SOFT_CODES = (-1, -2, -3)  # download failures: timeout, missing file, expired signature
 TIMED_OUT = -1
 UNUSABLE = -5
-HARD_MOST = 3  # times in all for -4, -5 and codes that nobody defined
+HARD_MOST = 3  # total number of failures with -4, -5 and undefined codes
 
 
 @dataclass(frozen=True)
 class BackOff:
-    """Seconds until a failed device is pushed again: `first_s`, doubled each time, to `most_s`."""
+    """The delay before a retry in seconds: `first_s`, doubled each time, up to `most_s`."""
 
     first_s: float = 10.0
     most_s: float = 3600.0
 
     def after(self, failures: int) -> float:
-        # The exponent is bounded: a float overflows at 2**1024.
+        # Limit the exponent: a float overflows at 2**1024.
         return min(self.first_s * 2.0 ** min(failures - 1, 60), self.most_s)
 
 
 def begin(assignment: Assignment, running: str | None, now: float) -> None:
-    """An operator has just chosen the target; `running` is None before the first report."""
+    """Start an attempt; `running` is None before the device's first report."""
     assignment.state = WAITING
     assignment.next_push_at = None
     assignment.updated_at = now
@@ -64,7 +64,7 @@ def on_version(assignment: Assignment, running: str, now: float) -> None:
         return
     elif assignment.state != RETRY:
         assignment.next_push_at = now
-    # In RETRY the back-off's end is already the next push.
+    # In RETRY, the end of the back-off is already the next push.
 
 
 def running(device: Device) -> str | None:
@@ -76,7 +76,7 @@ def running(device: Device) -> str | None:
 
 
 def _skip(assignment: Assignment, running: str) -> bool:
-    """Leaves a device as it is that runs something newer, where the order is to update only."""
+    """Skip a device that runs a newer version, if only outdated devices are to be updated."""
     if not assignment.only_outdated or is_older(running, assignment.firmware.version):
         return False
     assignment.state, assignment.next_push_at = SKIPPED, None
@@ -84,11 +84,11 @@ def _skip(assignment: Assignment, running: str) -> bool:
 
 
 def on_progress(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
-    """The device said how far it is. A report for another version than the target's is ignored."""
+    """Handle a progress report. Reports for a version other than the target are ignored."""
     if report.version != assignment.firmware.version or assignment.state == SUPERSEDED:
         return
     if report.state == "done":
-        # Also after FAILED or CANCELLED: the device is where it was meant to be, whatever came
+        # Also after FAILED or CANCELLED: the device runs the target now, whatever came
         # before.
         _set(assignment, DONE, report, now)
         assignment.percent, assignment.left_target = 100, False
@@ -102,7 +102,7 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
 
 
 def on_notice(assignment: Assignment, report: Report) -> None:
-    """The device has said why it does not begin; that ends nothing."""
+    """Handle a notice that explains why the device has not started; the attempt continues."""
     if assignment.state == PUSHED and report.version in (None, assignment.firmware.version):
         assignment.result_code, assignment.result_msg = None, report.result_msg
 
@@ -112,7 +112,7 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
     if assignment.state == RETRY:
         return
     if assignment.patch_id is not None and report.result_code not in SOFT_CODES:
-        # No fault of the firmware's yet: the device is given all of it, and at once.
+        # The firmware is not to blame yet: send the device the full firmware at once.
         assignment.patch_id, assignment.whole_only = None, True
         _set(assignment, RETRY, report, now)
         assignment.next_push_at = now
@@ -139,7 +139,7 @@ def _set(assignment: Assignment, state: str, report: Report, now: float) -> None
 
 
 def on_pushed(assignment: Assignment, now: float) -> None:
-    """The push is on its way. A device in mid-download is shown as that all the same."""
+    """Record a sent push. A device that is downloading keeps that state."""
     assignment.pushes += 1
     assignment.next_push_at = None
     assignment.updated_at = now
@@ -151,7 +151,7 @@ def on_pushed(assignment: Assignment, now: float) -> None:
 
 
 def cancel(assignment: Assignment, now: float) -> None:
-    """No push any more, also for a device in mid-download. What has ended stays as it ended."""
+    """Cancel the attempt, even mid-download. A finished attempt keeps its result."""
     assignment.next_push_at = None
     if assignment.state not in CLOSED:
         assignment.state = CANCELLED
@@ -159,7 +159,7 @@ def cancel(assignment: Assignment, now: float) -> None:
 
 
 def time_out(assignment: Assignment, now: float, words: str) -> None:
-    """The device had its time. One that runs the target has only kept quiet about it."""
+    """Handle a timeout. A device that runs the target has merely not confirmed it."""
     assignment.next_push_at = None
     assignment.updated_at = now
     if assignment.state == CURRENT:
@@ -170,7 +170,7 @@ def time_out(assignment: Assignment, now: float, words: str) -> None:
 
 
 def reject(assignment: Assignment, now: float, words: str) -> None:
-    """The device cannot use this firmware, so it is not even pushed."""
+    """Fail the attempt without a push: the device cannot use this firmware."""
     assignment.state = FAILED
     assignment.next_push_at = None
     assignment.updated_at = now
@@ -178,7 +178,7 @@ def reject(assignment: Assignment, now: float, words: str) -> None:
 
 
 def supersede(assignment: Assignment, now: float) -> None:
-    """Another target takes this one's place; a finished one keeps how it ended."""
+    """Replace the attempt by another; a finished attempt keeps its result."""
     assignment.current = False
     assignment.next_push_at = None
     assignment.updated_at = now

@@ -1,6 +1,6 @@
-"""What an operator may do to a campaign, and to one of its devices.
+"""The operator's actions on a campaign and on its devices.
 
-Inside one transaction, but for what takes long: reports wait for whoever writes.
+Each action is one transaction, except for long ones: writers delay the storage of reports.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ from .campaign_rules import (
 from .device_query import versions
 from .version_order import is_older
 
-# Between two transactions: who waits for SQLite's write lock looks for it every 0.1 s.
+# Pause between two transactions: SQLite polls for the write lock every 0.1 s.
 BREATH_S = 0.15
 _RETRIED = (RUNNING, PAUSED, STOPPED, FINISHED)
 
 
 class CampaignError(ValueError):
-    """A campaign is not in a state for this; the message says which it is in."""
+    """The campaign's state does not allow this action."""
 
 
 def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
-    """Chooses the devices and begins the first stage. Raises CampaignError, QueryError.
+    """Select the devices and start the first stage. Raises CampaignError, QueryError.
 
-    All in one transaction, so that nobody ever sees a part of them, and with no object for each.
+    This is one transaction, so that a partial selection is never visible, without an object for
+    each device.
     """
     _expect(campaign, "start", DRAFT, SCHEDULED)
     found = versions(session, campaign.query, now)
     chosen = [number for number, version in found.items() if _wants(campaign, version)]
-    # Who comes first is drawn, so that a first stage is a sample of all.
+    # Shuffle the devices, so that the first stage is a random sample.
     random.Random(f"{campaign.id}").shuffle(chosen)
     ends = campaign_rules.bounds(campaign.stages, len(chosen))
     members = [
@@ -70,14 +71,14 @@ def _wants(campaign: Campaign, version: str | None) -> bool:
 
 
 def pause(session: Session, campaign: Campaign, who: str, reason: str = "") -> None:
-    """No device gets a push until it is resumed; a download that runs may end."""
+    """Pause pushes until the campaign is resumed; running downloads may finish."""
     _expect(campaign, "pause", RUNNING)
     campaign.state, campaign.reason = PAUSED, reason
     audit_log.note(session, who, "campaign pause", name(campaign), reason=reason or None)
 
 
 def resume(session: Session, campaign: Campaign, who: str) -> None:
-    """Goes on, also past what stopped it: the stop rule counts afresh from here."""
+    """Resume a paused or stopped campaign; the stop rule counts only new failures."""
     _expect(campaign, "resume", PAUSED, STOPPED)
     if campaign.state == STOPPED:
         total = sum(campaign_counts.tally(session, campaign), Tally())
@@ -88,10 +89,11 @@ def resume(session: Session, campaign: Campaign, who: str) -> None:
 
 
 def cancel(database: Database, number: int, now: float, who: str) -> None:
-    """For good: no push any more, also for a device in mid-download.
+    """Cancel a campaign permanently, including running downloads.
 
-    The campaign at once, its devices in several transactions, between which reports are taken
-    in; should the process end in between, `advance.tick` goes on. Raises CampaignError.
+    The campaign is cancelled immediately, its devices in several transactions, so that reports
+    can be stored in between. If the process ends in between, `campaign_progress.tick` continues.
+    Raises CampaignError.
     """
     with database.writing() as session:
         campaign = session.get_one(Campaign, number)
@@ -107,9 +109,9 @@ def cancel(database: Database, number: int, now: float, who: str) -> None:
 
 
 def cancel_some(session: Session, campaign: Campaign, now: float) -> bool:
-    """Takes their target from devices that have not ended; True where more wait.
+    """Remove the target from a batch of unfinished devices; return True if there are more.
 
-    The campaign itself has ended when none is left.
+    The campaign has ended when none are left.
     """
     found = campaign_assignments.unended(session, campaign)
     for assignment in found:
@@ -121,10 +123,10 @@ def cancel_some(session: Session, campaign: Campaign, now: float) -> bool:
 
 
 def retry_failed(database: Database, number: int, now: float, who: str) -> int:
-    """Another attempt for each device that stands as failed, and how many those are.
+    """Retry each failed device; return their number.
 
-    In several transactions, between which reports are taken in. A finished campaign runs again
-    until they have ended. Raises CampaignError.
+    This takes several transactions, so that reports can be stored in between. A finished campaign
+    runs again until the retries end. Raises CampaignError.
     """
     with database.writing() as session:
         campaign = session.get_one(Campaign, number)
@@ -142,31 +144,31 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
         with database.writing() as session:
             campaign = session.get_one(Campaign, number)
             if campaign.state not in _RETRIED:
-                break  # somebody has cancelled it meanwhile
+                break  # it was cancelled in the meantime
             count += _retry(session, campaign, waiting[at : at + campaign_assignments.MOST], now)
     return count
 
 
 def _failed(campaign: Campaign) -> Select[tuple[int]]:
-    """Its devices that stand as failed, unless they were given another target since."""
+    """Find the campaign's failed devices that have no newer target."""
     query = select(Member.device_id).where(Member.campaign_id == campaign.id)
     query = query.join(Member.assignment).order_by(Member.stage, Member.device_id)
     return query.where(Assignment.state == assignment_rules.FAILED, Assignment.current)
 
 
 def _retry(session: Session, campaign: Campaign, ids: Sequence[int], now: float) -> int:
-    # Looked at again: any of them may have been given something else since they were counted.
+    # Check again: a device may have received another target since the count.
     still = session.scalars(_failed(campaign).where(Member.device_id.in_(ids))).all()
     members = campaign_assignments.members(campaign).where(Member.device_id.in_(still))
     campaign_assignments.give(session, campaign, session.scalars(members).all(), now)
-    campaign.waived_failed -= len(still)  # they may fail anew, and are counted when they do
+    campaign.waived_failed -= len(still)  # new failures are counted again
     if still and campaign.state == FINISHED:
         campaign.state, campaign.ended_at = RUNNING, None
     return len(still)
 
 
 def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
-    """Another attempt with the same target, in the same campaign. Raises CampaignError."""
+    """Retry the same target in the same campaign. Raises CampaignError."""
     old = device.assignment
     if old is None or old.state not in (
         assignment_rules.FAILED,
@@ -190,7 +192,7 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
 
 
 def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
-    """Raises CampaignError where nothing is under way."""
+    """Cancel a device's update. Raises CampaignError if there is none."""
     assignment = device.assignment
     if assignment is None or assignment.state in assignment_rules.CLOSED:
         state = assignment.state if assignment else "idle"

@@ -1,4 +1,4 @@
-"""A campaign's attempts, as many as one transaction takes: given to devices, looked for."""
+"""Create and find a campaign's attempts, in batches of one transaction."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..store.device_registry import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
 from . import assignment_rules
 
-MOST = 500  # devices that get or lose their target in one transaction
+MOST = 500  # devices per transaction
 
 
 def give(session: Session, campaign: Campaign, members: Sequence[Member], now: float) -> None:
-    """Gives these the campaign's firmware as their target, all in a few statements."""
+    """Set the campaign's firmware as the target of these devices, in a few statements."""
     made: list[tuple[Member, Assignment]] = []
     for member in members:
         device = member.device
@@ -39,7 +39,7 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
             assignment_rules.cancel(attempt, now)
         device.revision = next_revision(session)
         made.append((member, attempt))
-    # What is superseded must be written first: a device has one target at any time.
+    # Write the superseded attempts first: a device has only one target at any time.
     session.flush()
     session.add_all(attempt for _, attempt in made)
     session.flush()
@@ -49,7 +49,7 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
 
 
 def _chosen_at(assignment: Assignment) -> float:
-    """When an operator decided on this target."""
+    """Return when an operator chose this target."""
     campaign = assignment.campaign
     return campaign.started_at or 0 if campaign else assignment.created_at
 
@@ -57,7 +57,7 @@ def _chosen_at(assignment: Assignment) -> float:
 def unended(
     session: Session, campaign: Campaign, *which: ColumnElement[bool]
 ) -> Sequence[Assignment]:
-    """Its attempts that have not ended, as many as one transaction takes."""
+    """Find a batch of the campaign's unfinished attempts."""
     query = select(Assignment).where(
         Assignment.campaign_id == campaign.id,
         Assignment.state.not_in(assignment_rules.CLOSED),
@@ -68,7 +68,7 @@ def unended(
 
 
 def members(campaign: Campaign) -> Select[tuple[Member]]:
-    """Its devices with their targets, in the order of its stages."""
+    """Query the campaign's devices and their targets, in the order of the stages."""
     return (
         select(Member)
         .where(Member.campaign_id == campaign.id)

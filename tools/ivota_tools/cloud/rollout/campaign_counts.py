@@ -1,4 +1,4 @@
-"""How many of a campaign's devices are where."""
+"""Count a campaign's devices by stage and state."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ..store.models import Assignment, Campaign, Member
 from . import assignment_rules
 from .campaign_rules import Tally
 
-QUEUED = "queued"  # a member whose stage has not begun
+QUEUED = "queued"  # a device whose stage has not started
 
 
 def tally(session: Session, campaign: Campaign) -> list[Tally]:
-    """By stage."""
+    """Count the devices of each stage."""
     query = _tally(Member.stage).where(Member.campaign_id == campaign.id)
     rows = session.execute(query.group_by(Member.stage).order_by(Member.stage))
     return [Tally(*row[1:]) for row in rows.tuples()]
 
 
 def tallies(session: Session, ids: Sequence[int]) -> dict[int, Tally]:
-    """Of several campaigns, over all stages; one without members is left out."""
+    """Count the devices of several campaigns; campaigns without devices are omitted."""
     query = _tally(Member.campaign_id).where(Member.campaign_id.in_(ids))
     rows = session.execute(query.group_by(Member.campaign_id))
     return {row[0]: Tally(*row[1:]) for row in rows.tuples()}
 
 
 def states(session: Session, campaign: Campaign) -> dict[str, int]:
-    """How many of its devices are in each state; QUEUED are those whose stage has not begun."""
+    """Count the devices in each state; QUEUED means that the stage has not started."""
     query = (
         select(Assignment.state, func.count())
         .select_from(Member)
@@ -44,7 +44,7 @@ def states(session: Session, campaign: Campaign) -> dict[str, int]:
 def _tally(by: Any) -> Select[Any]:
     good = or_(
         Assignment.state == assignment_rules.DONE,
-        # It ran the target before it was asked to.
+        # The device already ran the target.
         and_(Assignment.state == assignment_rules.CURRENT, Assignment.pushes == 0),
     )
     left_out = (assignment_rules.SUPERSEDED, assignment_rules.SKIPPED, assignment_rules.CANCELLED)

@@ -1,4 +1,4 @@
-"""What becomes of campaigns by themselves: begun in time, moved on, stopped, ended."""
+"""Advance campaigns automatically: start, move to the next stage, stop and finish them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .device_query import QueryError
 
 
 def anything_to_do(session: Session) -> bool:
-    """Whether `tick` may find something: asked again and again where nothing else happens."""
+    """Return whether `tick` has anything to do; a cheap check while idle."""
     query = select(Campaign.id).where(
         or_(Campaign.state.in_((SCHEDULED, RUNNING)), _being_cancelled())
     )
@@ -29,25 +29,25 @@ def anything_to_do(session: Session) -> bool:
 
 
 def _being_cancelled() -> ColumnElement[bool]:
-    """Whether devices of a cancelled campaign have still to be told so."""
+    """Return whether devices of a cancelled campaign still have to be cancelled."""
     return and_(Campaign.state == CANCELLED, Campaign.ended_at.is_(None))
 
 
 def tick(session: Session, now: float) -> bool:
-    """Moves every campaign on; True where there is more to do at once."""
+    """Advance every campaign; return True if there is more to do immediately."""
     more = False
     due = select(Campaign).where(Campaign.state == SCHEDULED, Campaign.start_at <= now)
     for campaign in session.scalars(due).all():
         try:
             campaign_actions.start(session, campaign, now, audit_log.ENGINE)
-        except QueryError as error:  # kept by a version of ours that took more for one
+        except QueryError as error:  # stored by an older version of ivota with looser rules
             _end(session, campaign, campaign_rules.Step(CANCELLED, str(error)[:MESSAGE_MOST]), now)
     for campaign in session.scalars(select(Campaign).where(_being_cancelled())).all():
         more = campaign_actions.cancel_some(session, campaign, now) or more
     for campaign in session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all():
         if _time_out(session, campaign, now):
             more = True
-            continue  # whether it stops is decided when all of them have been counted
+            continue  # apply the stop rule after all of them have been counted
         session.flush()
         step = campaign_rules.decide(campaign, campaign_counts.tally(session, campaign), now)
         if step and step.state:
@@ -82,7 +82,7 @@ def _end(session: Session, campaign: Campaign, step: campaign_rules.Step, now: f
 
 
 def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
-    """Gives the members of the stages that have begun their target; True where more wait."""
+    """Set the targets of a batch of devices in started stages; return True if there are more."""
     query = campaign_assignments.members(campaign).where(
         Member.assignment_id.is_(None), Member.stage <= campaign.stage
     )
@@ -92,7 +92,7 @@ def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
 
 
 def _time_out(session: Session, campaign: Campaign, now: float) -> bool:
-    """Fails those that had their time; True where more wait."""
+    """Fail a batch of devices that timed out; return True if there are more."""
     if campaign.timeout_s is None:
         return False
     found = campaign_assignments.unended(

@@ -1,4 +1,4 @@
-"""What a campaign does next: pure rules over how many of its devices are where.
+"""Decide a campaign's next step from the counts of its devices, in pure functions.
 
 draft/scheduled → running ⇄ paused        (by an operator)
                   running → stopped       (by the stop rule, or a stage that missed its share)
@@ -21,7 +21,7 @@ ENDED = (FINISHED, CANCELLED)
 
 @dataclass
 class Tally:
-    """Of one stage, or of all: `left_out` are those that the campaign no longer concerns."""
+    """Device counts of one or all stages; `left_out` devices have left the campaign."""
 
     members: int = 0
     good: int = 0
@@ -51,7 +51,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Step:
-    """What is due: another state with its reason, or the next stage."""
+    """The next step: another state with its reason, or the next stage."""
 
     state: str | None = None
     reason: str = ""
@@ -59,12 +59,14 @@ class Step:
 
 
 def bounds(stages: Sequence[dict[str, Any]], total: int) -> list[int]:
-    """How many devices are reached by the end of each stage; the last one reaches all."""
+    """Return the cumulative size of each stage; the last one includes all devices."""
     ends: list[int] = []
     for stage in stages:
         count = stage.get("count")
         if count is None:
-            count = -(-total * stage["percent"] // 100)  # upwards: one per cent is someone
+            count = -(
+                -total * stage["percent"] // 100
+            )  # round up, so that 1 % is at least one device
         count = min(int(count), total)
         if count > (ends[-1] if ends else 0):
             ends.append(count)
@@ -74,16 +76,16 @@ def bounds(stages: Sequence[dict[str, Any]], total: int) -> list[int]:
 
 
 def decide(campaign: Campaign, tallies: Sequence[Tally], now: float) -> Step | None:
-    """For a campaign that runs. Keeps since when the stage has been good (`stage_good_at`)."""
+    """Decide the next step of a running campaign, and update `stage_good_at`."""
     total = sum(tallies, Tally())
-    # What was waived may be tried again or come right: from then on it hides no other failure.
+    # Waived failures may be retried or succeed: then they must not hide other failures.
     campaign.waived_failed = min(campaign.waived_failed, total.failed)
     failed = total.failed - campaign.waived_failed
     ended = failed + total.good - campaign.waived_done
     if campaign.stop_share is not None and failed > 0 and ended >= campaign.stop_least:
         if failed / ended >= campaign.stop_share:
             return Step(STOPPED, f"{failed} of {ended} failed")
-    # Only the last stage's devices can keep a campaign open that has begun all stages.
+    # Once all stages have started, only unfinished devices keep the campaign open.
     if campaign.stage >= len(tallies) - 1:
         return Step(FINISHED) if total.open == 0 else None
     reached = sum(tallies[: campaign.stage + 1], Tally())

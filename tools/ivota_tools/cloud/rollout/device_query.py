@@ -1,9 +1,9 @@
-"""Which devices a group has: words that must all be true of a device that is accepted.
+"""Parse and run queries, whose terms must all match an accepted device.
 
     tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
 
-A minus sign before a word turns it round; without words all devices are meant. `seen<7d` is a
-device that was heard of less than 7 days ago; units are s, min, h, d.
+A minus sign negates a term; an empty query matches all devices. `seen<7d` matches devices that
+were last seen less than 7 days ago; the units are s, min, h and d.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from .version_order import key
 _TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.DOTALL)
 
 
-# A set in the pattern of a name: letters, digits and a few signs, or one sign of the patterns
-# themselves. Databases do not agree on any other.
+# A set in a name pattern: letters, digits and a few characters, or one pattern character.
+# Databases treat any others differently.
 _SET = re.compile(r"\[(!?)((?:[A-Za-z0-9_.](?:-[A-Za-z0-9_.])?)+|[\[*?])\]")
 
 
@@ -42,16 +42,16 @@ COMPARED: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-IDS_MOST = 500  # in one question to the database
+IDS_MOST = 500  # per database query
 
 
 class QueryError(ValueError):
-    """A query is none; says which word and why."""
+    """A query is invalid; the message explains which term and why."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a query may ask of a device; `silent_s` is None where it has never reported."""
+    """The properties of a device for a query; `silent_s` is None if it has never reported."""
 
     product: str
     name: str
@@ -64,7 +64,7 @@ Test = Callable[[Facts], bool]
 
 
 def parse(text: str) -> Test:
-    """The query as a function. Raises QueryError."""
+    """Compile a query to a function. Raises QueryError."""
     if len(text) > QUERY_MOST:
         raise QueryError(f"a query must have at most {QUERY_MOST} characters")
     if "\0" in text:
@@ -80,8 +80,8 @@ def parse(text: str) -> Test:
 def find(
     session: Session, text: str, now: float, after: int = 0, limit: int | None = None
 ) -> list[Device]:
-    """The devices a query means with their targets, by id: at most `limit` of those beyond the id
-    `after`. Raises QueryError.
+    """Find the devices that match a query, with their targets, by id: at most `limit` after the
+    id `after`. Raises QueryError.
     """
     ids = [number for number in versions(session, text, now) if number > after][:limit]
     found: dict[int, Device] = {}
@@ -92,7 +92,7 @@ def find(
 
 
 def versions(session: Session, text: str, now: float) -> dict[int, str | None]:
-    """The same by their ids, and what each runs: rows alone, of which ten thousand are soon read.
+    """Find the ids and versions of the matching devices, without creating objects.
 
     Raises QueryError.
     """
@@ -123,13 +123,13 @@ def _facts(
 
 
 def split(word: str) -> tuple[str, str, str, str] | None:
-    """(minus or nothing, what is asked for, sign, value); None where it is no word of a query."""
+    """Split a term into (minus or nothing, field, operator, value), or return None."""
     match = _TERM.fullmatch(word)
     return (match[1], match[2], match[3], match[4]) if match else None
 
 
 def pattern(value: str) -> Iterator[tuple[str, str]]:
-    """The parts of a name's pattern: ("*", ""), ("?", ""), ("[", "!a-z") or ("", a letter).
+    """Split a name pattern into ("*", ""), ("?", ""), ("[", "!a-z") or ("", a letter).
 
     Raises QueryError.
     """
@@ -148,7 +148,7 @@ def pattern(value: str) -> Iterator[tuple[str, str]]:
 
 
 def span_s(value: str) -> float:
-    """Of what `parse` has taken as a span, in seconds."""
+    """Return a valid duration in seconds."""
     try:
         return seconds(value)
     except ValueError:
@@ -195,7 +195,7 @@ def _seen(word: str, sign: str, value: str) -> Test:
     bound = span_s(value)
     if not bound or sign == ":":
         raise QueryError(f"{word!r}: use seen<7d or seen>12h")
-    # Who has never been heard of was last heard of longer ago than any time.
+    # A device that has never reported counts as last seen longer ago than any time.
     return lambda facts: COMPARED[sign](
         float("inf") if facts.silent_s is None else facts.silent_s, bound
     )

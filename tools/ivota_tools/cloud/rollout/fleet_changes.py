@@ -1,6 +1,6 @@
-"""What an operator may do to what the cloud keeps: accept, retire, delete, tag.
+"""The operator's actions on devices, firmware and campaigns: accept, retire, delete, tag.
 
-The API and the pages call the same functions, so a rule holds in both.
+The API and the pages call the same functions, so that the same rules apply.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ TAGS_MOST = 100  # of a device
 
 
 class TagError(ValueError):
-    """A device cannot have these tags; says why."""
+    """These tags are not valid for a device."""
 
 
 def push(session: Session, device: Device, firmware: Firmware, who: str) -> Assignment:
-    """Gives a device its target. Raises StatusError."""
+    """Set a device's target. Raises StatusError."""
     made = assign(session, device, firmware, time.time(), None)
     audit_log.note(session, who, "push", device.name, version=firmware.version)
     return made
 
 
 def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None:
-    """All the tags it has from now on. Raises TagError."""
+    """Replace a device's tags. Raises TagError."""
     if len(tags) > TAGS_MOST or any(not 0 < len(each) <= TAG_MOST for each in tags):
         raise TagError(
             f"a device can have at most {TAGS_MOST} tags of up to {TAG_MOST} characters"
@@ -65,14 +65,14 @@ def accept_device(session: Session, device: Device, who: str) -> None:
 
 
 def accept_pending(session: Session, who: str) -> int:
-    """All that wait, and how many those were."""
+    """Accept all pending devices; return their number."""
     count = device_registry.accept_all(session)
     audit_log.note(session, who, "device accept", "all pending devices", devices=count)
     return count
 
 
 def retire_device(session: Session, device: Device, who: str) -> None:
-    """It is given nothing any more, and what is under way is cancelled."""
+    """Retire a device and cancel its update."""
     device_registry.retire(session, device)
     if device.assignment:
         assignment_rules.cancel(device.assignment, time.time())
@@ -80,7 +80,7 @@ def retire_device(session: Session, device: Device, who: str) -> None:
 
 
 def delete_device(database: Database, number: int, who: str) -> str:
-    """For good, with all that was ever heard of it; its name. Raises LookupError."""
+    """Permanently delete a device and its history; return its name. Raises LookupError."""
     with database.writing() as session:
         device = session.get(Device, number)
         if device is None:
@@ -94,9 +94,9 @@ def delete_device(database: Database, number: int, who: str) -> str:
 
 
 def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str) -> None:
-    """With its patches. Raises FirmwareError where a device or a campaign still needs it.
+    """Delete a firmware and its patches. Raises FirmwareError if it is still in use.
 
-    What was ever given to a device stays known by its version; its file is gone either way.
+    If it was ever assigned to a device, its row remains for the history, without the file.
     """
     patches = session.scalars(select(Firmware).where(Firmware.whole_id == firmware.id)).all()
     open_attempts = select(func.count()).where(
@@ -143,12 +143,12 @@ def _delete_one(session: Session, folder: Path, firmware: Firmware) -> None:
 
 
 def delete_campaign(session: Session, campaign: Campaign, who: str) -> None:
-    """A draft, or one that has ended; its devices keep what became of them.
+    """Delete a draft or an ended campaign; devices keep their update history.
 
     Raises CampaignError.
     """
     unstarted = campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED)
-    # A cancelled one has ended when its devices have been told so.
+    # A cancelled campaign has ended when all of its devices are cancelled.
     if not unstarted and (campaign.state not in campaign_rules.ENDED or not campaign.ended_at):
         raise CampaignError(f"the campaign is {campaign.state}: cancel it first, then delete it")
     session.execute(delete(Member).where(Member.campaign_id == campaign.id))

@@ -1,7 +1,7 @@
-"""Which pushes may go out now, and sending them: inside one transaction.
+"""Select and send the pushes that are due, inside one transaction.
 
-A campaign that does not run gets none. Its limits count devices, not messages: a device that is in
-its download may be pushed again at any time; who begins takes a place.
+Campaigns that are not running send none. Their limits count devices, not messages: a device that
+is downloading can be pushed again at any time, but a new one takes a place.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .campaign_rules import RUNNING
 
 log = logging.getLogger("ivota.cloud")
 
-CHIP_TAG = "chip-"  # a device's tag that begins so says its chip, as in chip-esp32c3
+CHIP_TAG = "chip-"  # prefix of tags that specify a device's chip, such as chip-esp32c3
 PUSHES_MOST = 500  # in one transaction
 NAMED_MOST = 5  # in the log
-SILENT_S = 600.0  # a device that says nothing for so long in its download gives up its place
+SILENT_S = 600.0  # a downloading device that is silent this long loses its place
 
 
 def push_due(
@@ -34,10 +34,9 @@ def push_due(
     qos: int,
     chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
 ) -> list[Outgoing]:
-    """The pushes that are due, marked as sent.
+    """Return the pushes that are due, and mark them as sent.
 
-    A device whose tags name another chip than the firmware is an image for gets none: its
-    assignment has failed.
+    If a device's tags specify another chip than the image's, its assignment fails instead.
     """
     outgoing = []
     urls: dict[int, str] = {}
@@ -68,14 +67,14 @@ def push_due(
             pushed.setdefault(firmware.version, []).append(device.name)
         session.flush()
     for version, names in pushed.items():
-        # A line for each of a fleet would take longer than the pushes themselves.
+        # A log line for each device of a fleet would take longer than the pushes.
         whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
         log.info("push %s to %s", version, whom)
     return outgoing
 
 
 def _other_chip(chip: str | None, device: Device) -> str | None:
-    """Why a device cannot start an image for `chip`, as far as its tags say; None if it may."""
+    """Return why the device's tags rule out an image for `chip`, or None."""
     known = [each.tag for each in device.tags if each.tag.startswith(CHIP_TAG)] if chip else []
     if not known or f"{CHIP_TAG}{chip}" in known:
         return None
@@ -83,7 +82,7 @@ def _other_chip(chip: str | None, device: Device) -> str | None:
 
 
 def _patches(session: Session, firmware: Firmware) -> list[Firmware]:
-    """What makes this firmware of less, the smallest first."""
+    """Find the patches that produce this firmware, smallest first."""
     query = select(Firmware).where(
         Firmware.whole_id == firmware.id,
         Firmware.size < firmware.size,
@@ -93,9 +92,9 @@ def _patches(session: Session, firmware: Firmware) -> list[Firmware]:
 
 
 def _choose(assignment: Assignment, patches: list[Firmware]) -> Firmware | None:
-    """The patch to send, kept in the assignment; None for the firmware itself.
+    """Choose the patch to send and record it in the assignment; None means the full firmware.
 
-    What a device may be in the midst of fetching is sent again: other bytes would begin anew.
+    A patch that the device may be downloading is sent again, so that the download can resume.
     """
     usable = [] if assignment.whole_only else patches
     usable = [each for each in usable if each.base_version in ("", assignment.device.version)]
@@ -115,7 +114,7 @@ def anything_due(session: Session, now: float) -> bool:
 
 
 def places(session: Session, campaign: Campaign, now: float) -> int:
-    """How many more devices of a campaign may begin now."""
+    """Return how many more devices of a campaign may start now."""
     most = [PUSHES_MOST]
     of_campaign = select(func.count()).where(Assignment.campaign_id == campaign.id)
     if campaign.active_most is not None:
@@ -131,7 +130,7 @@ def places(session: Session, campaign: Campaign, now: float) -> int:
 
 
 def _due(session: Session, now: float) -> Iterator[tuple[Select[tuple[Assignment]], int]]:
-    """(Query, how many of its rows may be pushed), each when its turn comes."""
+    """Yield each query with the number of its rows that may be pushed."""
     running = session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all()
     limited = [c for c in running if c.active_most is not None or c.starts_per_min is not None]
     due = select(Assignment).where(Assignment.next_push_at <= now)

@@ -1,4 +1,4 @@
-"""Which of two versions is older: by their numbers, never as text ("0.10" is above "0.9")."""
+"""Compare versions by their numbers, not as text ("0.10" is newer than "0.9")."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Key = list[tuple[int, int, str]]
 
 
 def key(version: str) -> Key:
-    """Sorts as versions do. Words come before the end, as in 1.0-rc1 < 1.0 < 1.0.1."""
+    """Return a sort key for a version: 1.0-rc1 < 1.0 < 1.0.1."""
     text = version.lower()
     text = text[1:] if re.match(r"v[0-9]", text) else text
-    text = text.partition("+")[0]  # build metadata says nothing about age
+    text = text.partition("+")[0]  # ignore build metadata
     parts: Key = [
         (1, int(part), "") if part.isdigit() else (-1, 0, part) for part in _PARTS.findall(text)
     ]

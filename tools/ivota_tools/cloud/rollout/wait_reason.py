@@ -1,4 +1,4 @@
-"""Why a device is where it is: one sentence that says what it waits for."""
+"""Explain in one sentence why a device is waiting."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def why(session: Session, device: Device, now: float) -> str:
     if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
         return f"{state}, {assignment.percent or 0} %{quiet}"
     if state == assignment_rules.PUSHED:
-        # With a code they are the words of a failure before.
+        # With a code, the message is from an earlier failure.
         notice = assignment.result_msg if assignment.result_code is None else None
         said = f": {notice}" if notice else ""
         return f"pushed {assignment.pushes} times, but the download has not started{said}{quiet}"
@@ -101,7 +101,7 @@ def _span(seconds: float) -> str:
 
 
 def why_failed(assignment: Assignment) -> str:
-    """The last failure in words: the device's own where it has some, else what its code means."""
+    """Describe the last failure in the device's own words, or else by its code."""
     meanings = {
         -1: "the download took too long",
         -2: "the firmware was not found",
@@ -112,5 +112,5 @@ def why_failed(assignment: Assignment) -> str:
     code, said = assignment.result_code, assignment.result_msg or ""
     meaning = meanings.get(code or 0, f"code {code}")
     if code == -5 and said:
-        return said  # what the application or the installer said leaves nothing to explain
+        return said  # the message of the application or installer needs no explanation
     return f"{meaning}: {said}" if said else meaning

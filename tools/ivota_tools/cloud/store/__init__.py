@@ -1,1 +1,1 @@
-"""What the cloud keeps: the database, its migrations, firmware files, backups."""
+"""The cloud's storage: database, migrations, firmware files and backups."""

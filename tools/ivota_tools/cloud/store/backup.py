@@ -1,4 +1,4 @@
-"""Backup and restore: a copy of the database as of one moment, then of the files that it names."""
+"""Back up and restore the database as of one moment, and then its firmware files."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ SQLITE, DUMP, FIRMWARE = "ivota.db", "ivota.dump", "firmware"
 
 
 class Copied(NamedTuple):
-    """What a backup or a restore has written: the database's file, and how many firmware files."""
+    """The result of a backup or restore: the database's file and the number of firmware files."""
 
     database: Path
     firmware: int
 
 
 def back_up(data: Path, database: str | None, folder: Path) -> Copied:
-    """Into `folder`, which may hold an older backup; while the cloud runs. Raises CloudError.
+    """Back up into `folder`, which may contain an older backup, even while the cloud runs.
 
-    The files come second: what a row names was there before the row, and is never changed.
+    The files are copied second: a row's file exists before the row and never changes. Raises
+    CloudError.
     """
     with _errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         copy = folder / (SQLITE if database is None else DUMP)
         part = copy.with_suffix(".part")
         part.unlink(missing_ok=True)
-        part.touch(mode=0o600)  # it holds the secrets of devices
+        part.touch(mode=0o600)  # it contains the devices' secrets
         if database is None:
             _copy_sqlite(data / SQLITE, part)
         else:
@@ -47,7 +48,7 @@ def back_up(data: Path, database: str | None, folder: Path) -> Copied:
 
 
 def restore(folder: Path, data: Path, database: str | None) -> Copied:
-    """Back to where a cloud starts from; it must not run meanwhile. Raises CloudError."""
+    """Restore a backup; the cloud must not run meanwhile. Raises CloudError."""
     copy = folder / (SQLITE if database is None else DUMP)
     if not copy.is_file():
         kept = "a file" if database is None else "PostgreSQL"
@@ -60,7 +61,7 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
         if database is None:
             with contextlib.closing(Alone(data)):
                 return _restore_sqlite(folder, data)
-        # The files first: a cloud that is started too early lacks rows, not what they name.
+        # Copy the files first: a cloud that is started too early lacks rows, not files.
         count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
         options = "--clean", "--if-exists", "--no-owner", "--single-transaction"
         _postgresql("pg_restore", database, *options, str(copy))
@@ -69,7 +70,7 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
 
 def _restore_sqlite(folder: Path, data: Path) -> Copied:
     there, part = data / SQLITE, data / "restore.part"
-    # What is left of another database in the log beside it, SQLite would write into this one.
+    # SQLite would apply a leftover write-ahead log to this database.
     for name in (SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm"):
         if (data / name).exists():
             raise CloudError(
@@ -96,7 +97,7 @@ def _copy_sqlite(source: Path, to: Path) -> None:
 
 
 def _copy_files(source: Path, to: Path) -> int:
-    """Those that are not there yet; a file's name is its hash."""
+    """Copy the missing files; a file's name is its hash."""
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
     count = 0
     for file in sorted(source.glob("*.bin")):
@@ -116,7 +117,7 @@ def _postgresql(program: str, database: str, *options: str) -> None:
         url = None
     if url is None or url.get_backend_name() != "postgresql":
         raise CloudError("--database must be a postgresql:// URL")
-    # The password goes by the environment: everybody sees the words of a command.
+    # Pass the password in the environment: command lines are visible to everyone.
     environment = {**os.environ, "PGPASSWORD": str(url.password)} if url.password else None
     where = url.set(drivername="postgresql", password=None).render_as_string()
     try:

@@ -1,7 +1,7 @@
-"""After a clock that was ahead has been set right: what is dated in the future is dated now.
+"""Change dates in the future to now, after a clock that was ahead has been corrected.
 
-Otherwise a retry would wait, a soak time last and a sign-in stay good for as long as the clock was
-ahead.
+Otherwise retries and soak times would be delayed, and sign-ins stay valid, for as long as the
+clock was ahead.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from .models import Assignment, Campaign, Device, Refusal, SignIn
 
-AHEAD_S = 60.0  # that two clocks may differ
+AHEAD_S = 60.0  # allowed difference between two clocks
 
 
 def repair(session: Session, now: float, wait_most_s: float) -> None:
-    """`wait_most_s`: no retry waits longer."""
+    """Repair all dates; `wait_most_s` is the longest delay of a retry."""
     late = now + AHEAD_S
     session.execute(delete(Refusal).where(Refusal.at > late))
     session.execute(

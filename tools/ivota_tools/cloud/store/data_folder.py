@@ -1,4 +1,4 @@
-"""That a database and a data folder belong together: several processes may share both, or none."""
+"""Check that a database and a data folder belong together."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from .database import Database
 from .firmware_store import stored
 from .models import Firmware
 
-NAME = "id"  # of the file in the folder of the firmware, which backups do not copy
+NAME = "id"  # name of a file in the firmware folder, which backups do not copy
 SETTING = "data_folder"
 
 
 def expect_own(database: Database, folder: Path, firmware: Path) -> None:
-    """Raises CloudError where a database on PostgreSQL is another folder's.
+    """Raise CloudError if a PostgreSQL database belongs to another data folder.
 
-    A folder that was restored or copied has every file that the database names, and becomes the
-    database's own.
+    A restored or copied folder that contains every file of the database is adopted.
     """
     if not database.is_postgresql:
-        return  # it lies in the folder
+        return  # the database is a file in the folder
     file = firmware / NAME
     mine = file.read_text().strip() if file.exists() else ""
     is_new = _is_new(database)
@@ -39,11 +38,11 @@ def expect_own(database: Database, folder: Path, firmware: Path) -> None:
             f"{len(missing)} of its {len(hashes)} firmware files. Specify the right --data or "
             f"--database. If that directory is lost, write {known} to {file}"
         )
-    # The first of several processes writes it, and all write the same.
+    # Several processes may write it at the same time, with the same contents.
     file.write_text(known + "\n")
 
 
 def _is_new(database: Database) -> bool:
-    """Whether no folder has been the database's so far: only the first is told so."""
+    """Claim the database for a folder; return whether it was unclaimed."""
     made = secrets.token_hex(16)
     return database.setting(f"{SETTING}_taken", lambda: made) == made

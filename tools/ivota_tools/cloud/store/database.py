@@ -1,7 +1,7 @@
-"""The cloud's memory: an engine, reading and writing transactions, and a few lasting values.
+"""The cloud's database: transactions for reading and writing, and a few permanent values.
 
-SQLite in one file, or PostgreSQL by URL. On both, writing transactions come one after the other:
-what is read in one cannot have changed when it is written.
+This is SQLite in a file or PostgreSQL at a URL. On both, writing transactions are serialized:
+data that one has read cannot change before it writes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .models import Counter, Setting
 
 _REVISION = "revision"
 _ACCESS = "access"
-_WRITERS = 0x69766F7401  # the advisory lock that writing transactions on PostgreSQL take
+_WRITERS = 0x69766F7401  # advisory lock of writing transactions on PostgreSQL
 
 
 class Database:
-    """`where`: the path of a SQLite file, or `postgresql://USER:PASSWORD@HOST/NAME`.
+    """`where`: the path of an SQLite file, or `postgresql://USER:PASSWORD@HOST/NAME`.
 
-    Brings the tables up to date first. Raises CloudError.
+    Migrates the tables first. Raises CloudError.
     """
 
     def __init__(self, where: Path | str) -> None:
@@ -54,12 +54,12 @@ class Database:
             raise
 
     def connect(self) -> Connection:
-        """A connection of its own, for who holds a lock as long as it lasts."""
+        """Open a dedicated connection, for a lock that lasts as long as the connection."""
         return self._engine.connect()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that writes nothing. With SQLite it sees one moment, with PostgreSQL each
+        """Open a read-only session. With SQLite it sees one snapshot; with PostgreSQL, each
         statement sees its own.
         """
         with Session(self._engine, expire_on_commit=False) as session:
@@ -67,12 +67,12 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session that is committed at the end, or leaves no trace where an error passes."""
+        """Open a session that is committed at the end, or rolled back on an error."""
         with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def setting(self, name: str, make: Callable[[], str]) -> str:
-        """A value made once per database and kept for good."""
+        """Return a value that is created once per database."""
         with self.writing() as session:
             setting = session.get(Setting, name)
             if setting is None:
@@ -85,7 +85,7 @@ class Database:
 
 
 def add(session: Session, name: str, amount: int = 1) -> int:
-    """Counts up and returns the counter's new value."""
+    """Increase a counter and return its new value."""
     counters: dict[str, Counter] = session.info.setdefault("counters", {})
     counter = counters.get(name) or session.get(Counter, name, with_for_update=True)
     if counter is None:
@@ -97,22 +97,22 @@ def add(session: Session, name: str, amount: int = 1) -> int:
 
 
 def next_revision(session: Session) -> int:
-    """A number above all that were given out; watchers ask for what is above the last they saw."""
+    """Return the next revision; event streams query for rows above the last one seen."""
     return add(session, _REVISION)
 
 
 def revoke(session: Session) -> None:
-    """Somebody may less than before: whoever is connected is asked again who they are."""
+    """Record that a permission was withdrawn, so that open connections are checked again."""
     add(session, _ACCESS)
 
 
 def access(session: Session) -> int:
-    """Another number whenever somebody may less than before."""
+    """Return a number that changes whenever a permission is withdrawn."""
     return session.scalar(select(Counter.value).where(Counter.name == _ACCESS)) or 0
 
 
 def _sqlite(path: Path) -> Engine:
-    # It holds the secret that signs URLs; SQLite's other files take this one's mode.
+    # It contains the secret that signs URLs; SQLite's other files copy its mode.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     engine = create_engine(f"sqlite:///{path}", pool_size=40)  # as many as there are threads
     event.listen(engine, "connect", _prepare)
@@ -138,7 +138,7 @@ def _postgresql(url: str) -> Engine:
 
 
 def _hidden(url: str) -> str:
-    """The URL without its password, for messages."""
+    """Return the URL without its password, for messages."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
@@ -146,11 +146,11 @@ def _hidden(url: str) -> str:
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    # SQLAlchemy begins the transactions: the driver would begin late, and not for reads.
+    # SQLAlchemy starts the transactions: the driver would start late, and not for reads.
     connection.isolation_level = None
     for pragma in (
         "journal_mode = WAL",
-        # A report is acknowledged once it is committed, so a commit must have reached the disk.
+        # Reports are acknowledged after the commit, so a commit must reach the disk.
         "synchronous = FULL",
         "foreign_keys = ON",
         "busy_timeout = 10000",
@@ -159,8 +159,8 @@ def _prepare(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A transaction that will write takes the write lock at once: one that asked for it later,
-    # after reading, could be refused without a wait.
+    # A writing transaction takes the write lock at its start: if it requested the lock after
+    # reading, SQLite could reject it without waiting.
     write = connection.get_execution_options().get("ivota_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 

@@ -1,7 +1,7 @@
-"""Which devices belong to the fleet: accepted ones, those that wait for it, and retired ones.
+"""Manage the status of devices: accepted, pending or retired.
 
-A device that is not known yet is taken in as pending, unless a rule accepts it: it is answered,
-and given no firmware. Of those there are only so many; who was heard of longest ago goes first.
+An unknown device becomes pending, unless a rule accepts it: the cloud responds to it but sends no
+firmware. The number of pending devices is limited; the least recently seen are removed first.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .models import Assignment, Change, Device, DeviceTag, Member, Push, Report
 ACCEPTED, PENDING, RETIRED = "accepted", "pending", "retired"
 STATUSES = (ACCEPTED, PENDING, RETIRED)
 PENDING_MOST = 10_000
-ROWS_MOST = 1000  # that one transaction deletes, of a table
-BREATH_S = 0.05  # between two of them: whoever stores reports waits for the same lock
+ROWS_MOST = 1000  # rows per table that one transaction deletes
+BREATH_S = 0.05  # pause between two of them, because storing reports needs the same lock
 
 
 class StatusError(ValueError):
-    """A device is not part of the fleet, or cannot become it like this; says what to do."""
+    """The device's status does not allow this action."""
 
 
 def expect_accepted(device: Device) -> None:
-    """Raises StatusError."""
+    """Raise StatusError unless the device is accepted."""
     if device.status == PENDING:
         raise StatusError(
             f"{device.name} is pending: accept it first, for example with `ivota accept`"
@@ -43,7 +43,7 @@ def accept(session: Session, device: Device) -> None:
 
 
 def accept_all(session: Session) -> int:
-    """All that are pending, and how many those were."""
+    """Accept all pending devices; return their number."""
     done = session.execute(
         update(Device)
         .where(Device.status == PENDING)
@@ -53,8 +53,8 @@ def accept_all(session: Session) -> int:
 
 
 def retire(session: Session, device: Device) -> None:
-    """It keeps its history, is given no firmware, and cannot sign in. What is under way is for the
-    caller to cancel.
+    """Retire a device: it receives no firmware and cannot sign in, but keeps its history. The
+    caller must cancel its update.
     """
     device.status = RETIRED
     device.revision = next_revision(session)
@@ -67,7 +67,7 @@ def pending(session: Session) -> int:
 
 
 def make_room(session: Session, most: int = PENDING_MOST) -> int:
-    """Forgets those pending that were heard of longest ago, beyond `most`; how many those were."""
+    """Remove the least recently seen pending devices beyond `most`; return their number."""
     over = pending(session) - most
     if over <= 0:
         return 0
@@ -80,7 +80,7 @@ def make_room(session: Session, most: int = PENDING_MOST) -> int:
 
 
 def remove(database: Database, number: int) -> None:
-    """A device and all that was ever heard of it, in several transactions."""
+    """Delete a device and its history, in several transactions."""
     reports = select(Report.id).where(Report.device_id == number).limit(ROWS_MOST)
     while True:
         with database.writing() as session:
@@ -97,7 +97,7 @@ def remove(database: Database, number: int) -> None:
 def _forget(session: Session, ids: Sequence[int]) -> None:
     attempts = select(Assignment.id).where(Assignment.device_id.in_(ids))
     session.execute(delete(Push).where(Push.assignment_id.in_(attempts)))
-    # Members before attempts, and reports before both: they name them.
+    # Delete reports first, then members, then attempts, because of foreign keys.
     tables: tuple[Any, ...] = (Report, Member, Assignment, Change, DeviceTag)
     for table in tables:
         session.execute(delete(table).where(table.device_id.in_(ids)))

@@ -1,4 +1,4 @@
-"""Firmware files: taken in, kept by their SHA-256, found by version."""
+"""Store firmware files by their SHA-256, and find them by version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEFTOVER_S = 86400.0
 
 
 class FirmwareError(ValueError):
-    """A firmware cannot be taken in or found; `status` is the HTTP status that says so."""
+    """A firmware cannot be stored or found; `status` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class FirmwareError(ValueError):
 
 
 class Upload:
-    """A file while it comes in: written to disk piece by piece, gone unless it was kept."""
+    """A file during its upload: written in pieces, and deleted unless it is kept."""
 
     def __init__(self, folder: Path, size_most: int) -> None:
         self._size_most = size_most
@@ -49,12 +49,12 @@ class Upload:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # what a full disk did not take is tried once more
+        with contextlib.suppress(OSError):  # closing retries a write that failed on a full disk
             self._file.close()
         self.path.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
-        """Raises FirmwareError beyond the limit or where the disk is full."""
+        """Write a piece. Raises FirmwareError above the size limit or on a full disk."""
         self.size += len(data)
         if self.size > self._size_most:
             raise too_large(self._size_most)
@@ -64,9 +64,9 @@ class Upload:
         self._sha256.update(data)
 
     def keep(self, folder: Path) -> None:
-        """Moves the whole file to its lasting place.
+        """Move the complete file to its permanent place.
 
-        Raises FirmwareError where the disk is full.
+        Raises FirmwareError on a full disk.
         """
         self.flush()
         with _storing():
@@ -74,7 +74,7 @@ class Upload:
             self.path.replace(stored(folder, self.sha256))
 
     def flush(self) -> None:
-        """So that the file itself can be read. Raises FirmwareError where the disk is full."""
+        """Flush the file, so that it can be read. Raises FirmwareError on a full disk."""
         with _storing():
             self._file.flush()
 
@@ -96,7 +96,7 @@ def _storing() -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path, now: float) -> None:
-    """Of uploads that a crash has cut; younger ones may be another process's, and under way."""
+    """Delete files of interrupted uploads; recent ones may belong to another process."""
     for path in folder.glob("upload-*.part"):
         with contextlib.suppress(FileNotFoundError):  # it has just ended
             if now - path.stat().st_mtime > LEFTOVER_S:
@@ -111,13 +111,13 @@ def too_large(size_most: int) -> FirmwareError:
 
 
 def stored(folder: Path, sha256: str) -> Path:
-    """Where a file of this digest lies. No name that came from outside is ever part of a path."""
+    """Return the path of a file by its digest. Untrusted names are never part of a path."""
     return folder / f"{sha256}.bin"
 
 
 @functools.lru_cache(maxsize=256)
 def chip_of(path: Path) -> str | None:
-    """The chip that a stored firmware is an image for; None for others. A digest's file stays."""
+    """Return the chip of a stored image, or None for other firmware. Files never change."""
     try:
         with path.open("rb") as file:
             return esp32_image.chip_of(file.read(512))
@@ -133,17 +133,17 @@ def register(
     application: str | None,
     who: str,
 ) -> tuple[Firmware, list[str]]:
-    """Keeps an upload and returns its record, with warnings. Raises FirmwareError.
+    """Store an upload; return its row with warnings. Raises FirmwareError.
 
-    A bundle says itself what it is; of anything else the uploader must name the version. The same
-    file under the same version is one firmware, however often it is uploaded; another content
-    under an application and version that is here is refused, with status 409.
+    A bundle contains its version; other files need one from the uploader. The same file with the
+    same version remains one firmware, however often it is uploaded; other contents for an existing
+    application and version are rejected with status 409.
     """
     upload.flush()
     if upload.size == 0:
         raise FirmwareError(422, "the upload is empty")
     try:
-        # Asked before it is unpacked: what a known firmware's size bounds ends soon.
+        # Check before unpacking: the size of the known firmware limits the result.
         promised = _promised(upload.path)
         if promised:
             _whole(database, promised, version)
@@ -168,12 +168,14 @@ def register(
         _check_same(session, folder, version, application, sha256, payload)
     upload.keep(folder)
     with database.writing() as session:
-        _check_same(session, folder, version, application, sha256, payload)  # another was faster
+        _check_same(
+            session, folder, version, application, sha256, payload
+        )  # another request was faster
         firmware = session.scalar(
             select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
         )
         if firmware is not None:
-            firmware.deleted_at = None  # it is back
+            firmware.deleted_at = None  # restore a deleted file
         else:
             firmware = Firmware(
                 version=version,
@@ -194,7 +196,7 @@ def register(
 
 
 def _payload(path: Path) -> str:
-    """The digest of a firmware without its signature."""
+    """Hash a firmware without its signature."""
     return digests(path, len(split(mapped(path))[0])).sha256
 
 
@@ -206,9 +208,9 @@ def _check_same(
     sha256: str,
     payload: str | None,
 ) -> None:
-    """Raises FirmwareError where another content is here under that name; None is a patch's.
+    """Raise FirmwareError if the name has other contents; None is the name of a patch.
 
-    Signed again, the same content is another file, and welcome: so a board is led back to it.
+    The same contents with a new signature are allowed: that is how boards roll back.
     """
     if payload is None:
         return
@@ -230,7 +232,7 @@ def _check_same(
 
 
 def _promised(path: Path) -> Patch | None:
-    """What a patch's header says; None for any other file. Raises ReleaseError."""
+    """Parse a patch's header; return None for any other file. Raises ReleaseError."""
     with path.open("rb") as file:
         head = file.read(512)
     if release.kind_of(head) != "patch":
@@ -242,7 +244,7 @@ def _promised(path: Path) -> Patch | None:
 
 
 def _whole(database: Database, made: Patch, version: str | None) -> Firmware:
-    """The firmware that a patch makes, which must be here before it."""
+    """Find the result of a patch, which must have been uploaded first."""
     query = select(Firmware).where(
         Firmware.sha256 == made.result_sha256,
         Firmware.whole_id.is_(None),
@@ -272,7 +274,7 @@ def _agree(what: str, said: str | None, inside: str | None) -> str | None:
 
 
 def by_id(session: Session, number: int) -> Firmware:
-    """Raises FirmwareError."""
+    """Find a firmware by its id. Raises FirmwareError."""
     firmware = session.get(Firmware, number)
     if firmware is None or firmware.deleted_at is not None:
         raise FirmwareError(404, f"firmware id {number} does not exist")
@@ -282,7 +284,7 @@ def by_id(session: Session, number: int) -> Firmware:
 def find(
     session: Session, version: str | None, firmware_id: int | None, application: str | None
 ) -> Firmware:
-    """By id, or the newest upload of a version. Raises FirmwareError."""
+    """Find a firmware by id, or the newest upload of a version. Raises FirmwareError."""
     if firmware_id is not None:
         firmware = by_id(session, firmware_id)
         if firmware.whole_id is not None:

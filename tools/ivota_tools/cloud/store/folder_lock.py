@@ -1,4 +1,4 @@
-"""One process at a time in a data folder with SQLite: a lock that ends with its process."""
+"""Lock a data folder with SQLite for one process; the lock ends with the process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ NAME = "lock"
 
 
 class Alone:
-    """Holds the folder from its making to `close()`. Raises CloudError where another has it."""
+    """A lock, held until `close()`. Raises CloudError if another process has it."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / NAME).open("a")
         try:
-            # The kernel lets go of it however the process ends; the file itself stays.
+            # The kernel releases the lock however the process ends; the file itself stays.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()

@@ -1,7 +1,7 @@
-"""Who of several processes takes in reports: the one that holds a lock in the database.
+"""Elect the process that handles reports with a lock in the database.
 
-On PostgreSQL it is an advisory lock of a connection that lives as long as its process: when that
-is killed, the lock is free, and another takes over within about a second. SQLite has one process.
+On PostgreSQL, this is an advisory lock of a connection. If its process is killed, the lock is
+released, and another process takes over within about a second. SQLite has only one process.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .database import Database
 log = logging.getLogger("ivota.cloud")
 
 LOCK = 0x69766F7402
-LOOK_S = 0.5  # between two tries to get the lock, and two looks whether it is still held
+LOOK_S = 0.5  # between two tries to take the lock, and two checks that it is still held
 
 
 class Leader:
-    """`take_over` begins to take in reports, `let_go` ends that; both may be called many times.
+    """`take_over` starts processing reports and `let_go` stops it; both may be called repeatedly.
 
     Each is called from one thread at a time. `take_over` may raise CloudError.
     """
@@ -39,7 +39,7 @@ class Leader:
         self.leads = False
 
     def start(self) -> None:
-        """Returns leading, or standing by. Raises CloudError where it should lead and cannot."""
+        """Start as the leader or on standby. Raises CloudError if leading fails."""
         if not self._database.is_postgresql:
             self.leads = True
             self._take_over()
@@ -53,7 +53,7 @@ class Leader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends leading, then lets another process lead."""
+        """Stop leading, and let another process lead."""
         self._stop.set()
         if self._thread:
             self._thread.join()
@@ -85,7 +85,7 @@ class Leader:
             self.leads = False
             self._let_go()
         if self._connection is not None:
-            # Never back into the pool: the lock belongs to the connection.
+            # Never return it to the pool: the lock belongs to the connection.
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
@@ -93,6 +93,6 @@ class Leader:
     def _lock(self) -> bool:
         if self._connection is None:
             connection = self._database.connect()
-            # Without a transaction, which would keep old rows from being cleaned up for weeks.
+            # Use no transaction: it would block vacuuming for weeks.
             self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         return bool(self._connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")))

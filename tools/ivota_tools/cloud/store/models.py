@@ -24,19 +24,19 @@ from ..mqtt.protocol import MESSAGE_MOST, NAME_MOST, VERSION_MOST
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024
 USER_MOST = 64
-# The key of a table that devices fill for ever. SQLite counts on by itself only in an INTEGER,
-# which has 64 bits there.
+# The key of a table that devices keep filling. SQLite generates ids only for INTEGER, which has
+# 64 bits there.
 _Large = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
-    """What all tables have in common."""
+    """The base class of all tables."""
 
     type_annotation_map = {float: Float(53)}
 
 
 class Setting(Base):
-    """A value that belongs to this database for life: the URL secret, the MQTT session's name."""
+    """A permanent value of this database: the URL secret, the MQTT session's name."""
 
     __tablename__ = "settings"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -44,7 +44,7 @@ class Setting(Base):
 
 
 class Counter(Base):
-    """A number that only grows, such as how many messages of a kind came in."""
+    """A counter, such as the number of messages of a kind."""
 
     __tablename__ = "counters"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -52,7 +52,7 @@ class Counter(Base):
 
 
 class Device(Base):
-    """A device that has reported, or that somebody expects."""
+    """A device that has reported or is expected."""
 
     __tablename__ = "devices"
     __table_args__ = (UniqueConstraint("product_id", "device_name"),)
@@ -63,14 +63,14 @@ class Device(Base):
     first_seen: Mapped[float | None]
     last_seen: Mapped[float | None]
     garbled: Mapped[int] = mapped_column(default=0)
-    # ACCEPTED, PENDING or RETIRED of device_registry.py.
+    # ACCEPTED, PENDING or RETIRED from device_registry.py.
     status: Mapped[str] = mapped_column(String(16), index=True, server_default="accepted",
                                         default="accepted")  # fmt: skip
-    flooded_at: Mapped[float | None]  # when it last sent more than it may
-    # Base64, as the vendor's cloud gives it to a device; only a broker with sign-in asks for it.
+    flooded_at: Mapped[float | None]  # when it last exceeded its rate limit
+    # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
-    # The value of the counter "revision" when this device last changed: lets a watcher ask for
-    # what is new, from whichever process it happens to be served.
+    # The value of the counter "revision" when this device last changed: lets an event stream query
+    # for changes, in any process.
     revision: Mapped[int] = mapped_column(BigInteger, index=True, default=0)
     assignment: Mapped[Assignment | None] = relationship(
         primaryjoin="and_(Assignment.device_id == Device.id, Assignment.current)",
@@ -81,12 +81,12 @@ class Device(Base):
 
     @property
     def name(self) -> str:
-        """PRODUCT/NAME, as operators write it."""
+        """The device as PRODUCT/NAME."""
         return f"{self.product_id}/{self.device_name}"
 
 
 class DeviceTag(Base):
-    """A word that an operator has given a device, for groups to ask for."""
+    """A tag that an operator has set on a device, for use in queries."""
 
     __tablename__ = "device_tags"
     device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
@@ -94,7 +94,7 @@ class DeviceTag(Base):
 
 
 class Group(Base):
-    """A name for a query (query.py): who belongs to it is found anew each time."""
+    """A named query (device_query.py), evaluated at each use."""
 
     __tablename__ = "groups"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -104,7 +104,7 @@ class Group(Base):
 
 
 class Firmware(Base):
-    """An uploaded firmware; the file itself lies in the data folder, by its SHA-256."""
+    """An uploaded firmware; its file is stored in the data folder by its SHA-256."""
 
     __tablename__ = "firmware"
     __table_args__ = (UniqueConstraint("sha256", "version"),)
@@ -116,16 +116,16 @@ class Firmware(Base):
     md5: Mapped[str] = mapped_column(String(32))
     sha256: Mapped[str] = mapped_column(String(64))
     uploaded_at: Mapped[float]
-    # A patch: of which firmware it makes a device's, and out of which version; "" of none, where
-    # it is that firmware compressed. No target of anybody: pushing.py sends it in its place.
+    # For a patch: the resulting firmware, and the version of its base ("" for a compressed
+    # firmware). A patch is never a target: push_sender.py sends it in the firmware's place.
     whole_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"), index=True)
     base_version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
-    # What attempts name stays as a row; its file is gone.
+    # The row of a deleted firmware stays if attempts refer to it.
     deleted_at: Mapped[float | None]
 
 
 class Campaign(Base):
-    """One firmware for many devices, in stages (stages.py has the rules)."""
+    """A rollout of a firmware to many devices in stages (rules: campaign_rules.py)."""
 
     __tablename__ = "campaigns"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -134,7 +134,7 @@ class Campaign(Base):
     query: Mapped[str] = mapped_column(String(QUERY_MOST))
     state: Mapped[str] = mapped_column(String(16), index=True)
     reason: Mapped[str] = mapped_column(String(MESSAGE_MOST), default="")
-    # Each {"count": n} or {"percent": n}: how many devices are reached by then, in all.
+    # Each {"count": n} or {"percent": n}: the cumulative size of the stage.
     stages: Mapped[list[Any]] = mapped_column(JSON)
     stage: Mapped[int] = mapped_column(default=0)
     success_share: Mapped[float]
@@ -149,9 +149,9 @@ class Campaign(Base):
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]
-    # Since when the stage has had its success share: the soak time counts from there.
+    # When the stage reached its success share: the start of the soak time.
     stage_good_at: Mapped[float | None]
-    # What an operator has seen and gone on from: the stop rule counts what came after.
+    # The failures when an operator resumed: the stop rule counts only later ones.
     waived_done: Mapped[int] = mapped_column(default=0)
     waived_failed: Mapped[int] = mapped_column(default=0)
     waived_stage: Mapped[int] = mapped_column(default=-1)
@@ -159,7 +159,7 @@ class Campaign(Base):
 
 
 class Member(Base):
-    """A device of a campaign; without an assignment its stage has not begun."""
+    """A device of a campaign; without an assignment, its stage has not started."""
 
     __tablename__ = "members"
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id"), primary_key=True)
@@ -171,9 +171,10 @@ class Member(Base):
 
 
 class Assignment(Base):
-    """One attempt to bring one firmware to one device, and how far that has come.
+    """An attempt to update a device, and its progress.
 
-    One per device is current; a retry is another attempt. Each report belongs to one.
+    At most one attempt per device is current; a retry is another attempt. Each report belongs to
+    one attempt.
     """
 
     __tablename__ = "assignments"
@@ -192,13 +193,13 @@ class Assignment(Base):
     created_at: Mapped[float]
     updated_at: Mapped[float]
     campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"), index=True)
-    # A device that runs this version or a newer one by the time it reports is left as it is.
+    # Skip the device if it reports this version or a newer one.
     only_outdated: Mapped[bool] = mapped_column(default=False, server_default=false())
     first_push_at: Mapped[float | None]
-    # The last push that took up a place among the campaign's simultaneous downloads.
+    # The last push that took a place among the campaign's simultaneous downloads.
     started_at: Mapped[float | None]
-    # The patch that was pushed last in the firmware's place, and whether one has failed: then
-    # the firmware itself is.
+    # The last patch pushed in the firmware's place, and whether a patch has failed: then the full
+    # firmware is pushed.
     patch_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"))
     whole_only: Mapped[bool] = mapped_column(default=False, server_default=false())
     # Another version came from the device after its `done`. By the order in which both arrived:
@@ -210,16 +211,16 @@ class Assignment(Base):
     campaign: Mapped[Campaign | None] = relationship()
 
 
-# The database itself sees to it that a device has one target.
+# The database ensures that a device has only one target.
 Index("one_current", Assignment.device_id, unique=True, sqlite_where=Assignment.current,
       postgresql_where=Assignment.current)  # fmt: skip
-# The console counts and shows devices by their state.
+# The console counts and lists devices by state.
 Index("by_state", Assignment.state, sqlite_where=Assignment.current,
       postgresql_where=Assignment.current)  # fmt: skip
 
 
 class Report(Base):
-    """One message from the topic `$ota/report/#`, as it came, in the order in which it came."""
+    """A message from the topic `$ota/report/#`, as received and in order."""
 
     __tablename__ = "reports"
     id: Mapped[int] = mapped_column(_Large, primary_key=True)
@@ -238,7 +239,7 @@ class Report(Base):
 
 
 class Push(Base):
-    """One `update_firmware` that was sent."""
+    """A sent `update_firmware` message."""
 
     __tablename__ = "pushes"
     id: Mapped[int] = mapped_column(_Large, primary_key=True)
@@ -247,7 +248,7 @@ class Push(Base):
 
 
 class Token(Base):
-    """A key to the HTTP API; the token itself is shown once and kept nowhere."""
+    """A token of the HTTP API; the token itself is shown once and not stored."""
 
     __tablename__ = "tokens"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -258,7 +259,7 @@ class Token(Base):
 
 
 class User(Base):
-    """A person who signs in to the console. Names are in lower case."""
+    """A console user. Names are in lower case."""
 
     __tablename__ = "users"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -270,7 +271,7 @@ class User(Base):
 
 
 class SignIn(Base):
-    """A browser that is signed in; the cookie's word itself is kept nowhere."""
+    """A signed-in browser; the cookie's value itself is not stored."""
 
     __tablename__ = "sign_ins"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -284,7 +285,7 @@ class SignIn(Base):
 
 
 class Refusal(Base):
-    """A sign-in that failed; throttle.py counts them."""
+    """A failed sign-in; sign_in_throttle.py counts them."""
 
     __tablename__ = "refusals"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -294,7 +295,7 @@ class Refusal(Base):
 
 
 class Change(Base):
-    """A device reported another version than before: what the chart of versions is made of."""
+    """A change of a device's reported version, for the chart of versions."""
 
     __tablename__ = "changes"
     id: Mapped[int] = mapped_column(_Large, primary_key=True)
@@ -305,7 +306,7 @@ class Change(Base):
 
 
 class Audit(Base):
-    """Who changed what: a line for each action of an operator or of the engine itself."""
+    """An entry of the audit log: an action of an operator or of the cloud itself."""
 
     __tablename__ = "audit"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""What is kept no longer, a few rows at a time, inside one transaction."""
+"""Delete expired rows, a few at a time, inside one transaction."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 
 from .models import Assignment, Audit, Change, Member, Push, Report
 
-ROWS_MOST = 1000  # of each table at a time, so that nobody waits for it
+ROWS_MOST = 1000  # rows per table at a time, so that others do not wait long
 
 
 @dataclass(frozen=True)
 class Keep:
-    """For how many seconds; None for ever.
+    """How long to keep rows, in seconds; None means forever.
 
-    reports_s   reports, pushes, changes of versions, and attempts that another took the place of
+    reports_s   reports, pushes, version changes and superseded attempts
     audit_s     the audit log
     """
 
@@ -29,9 +29,9 @@ class Keep:
 
 
 def forget(session: Session, keep: Keep, now: float) -> bool:
-    """Deletes the oldest rows; True where there are more of them.
+    """Delete the oldest rows; return True if there are more.
 
-    What came of an attempt stays as long as a campaign counts it.
+    The result of an attempt stays as long as a campaign counts it.
     """
     more = False
     if keep.reports_s is not None:
@@ -44,7 +44,7 @@ def forget(session: Session, keep: Keep, now: float) -> bool:
 
 
 def _oldest(session: Session, table: Any, before: float) -> bool:
-    # Rows come in the order of their time, so the oldest are those with the lowest ids.
+    # Rows are inserted in the order of time, so the oldest have the lowest ids.
     oldest = select(table.id, table.at).order_by(table.id).limit(ROWS_MOST)
     old = [number for number, at in session.execute(oldest).tuples() if at < before]
     if old:
@@ -53,13 +53,13 @@ def _oldest(session: Session, table: Any, before: float) -> bool:
 
 
 def _attempts(session: Session, before: float) -> bool:
-    """Those that neither a device nor a campaign, nor a report or push that is kept, names."""
+    """Find attempts to which no device, campaign, remaining report or push refers."""
     found = select(Assignment.id).where(
         Assignment.current.is_(False),
         Assignment.updated_at < before,
         ~exists().where(Member.assignment_id == Assignment.id),
         ~exists().where(Push.assignment_id == Assignment.id),
-        # By the device as well, for whose reports there is an index.
+        # Filter by device, too: the reports have an index on that column.
         ~exists().where(
             Report.device_id == Assignment.device_id, Report.assignment_id == Assignment.id
         ),

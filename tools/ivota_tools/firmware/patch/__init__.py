@@ -1,6 +1,6 @@
-"""Patches: what a board makes a firmware of, out of one that it has (a delta) or of nothing.
+"""Patches: deltas from another firmware, and compressed firmware.
 
-docs/formats.md describes them byte by byte.
+docs/formats.md describes the format.
 """
 
 from .format import KINDS, MAGIC, WINDOW, Patch, PatchError, Record, Summary

@@ -1,4 +1,4 @@
-"""What makes one firmware of another: copies, changes and inserts, found by bsdiff's library."""
+"""Compute the copies, changes and inserts between two firmware files, with bsdiff's library."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from bsdiff4 import core
 
 from .format import CHANGES_MOST, GAP_MOST, PIECE, Record
 
-_COPY_LEAST = 14  # bytes, less what is told of changes in them
+_COPY_LEAST = 14  # bytes, minus the cost of changes in them
 
 
-# Where in the base, what is copied there, what it becomes, what is inserted behind it.
+# Position in the base, copied bytes, resulting bytes, bytes inserted after them.
 _Part = tuple[int, bytes, bytes, bytes]
 
 
 def diff(base: bytes, result: bytes) -> Iterator[Record]:
-    """What makes `result` of `base`, as bsdiff finds it."""
+    """Compute the records from `base` to `result` with bsdiff."""
     if not base:
         yield Record(0, 0, (), result)
         return
@@ -27,7 +27,7 @@ def diff(base: bytes, result: bytes) -> Iterator[Record]:
         copy, insert, then = (core.decode_int64(control[n + k : n + k + 8]) for k in (0, 8, 16))
         found, wanted = base[at : at + copy], result[made : made + copy]
         inserted = extra[extras : extras + insert]
-        # Words are counted from a copy's start: where that makes fewer of them differ, its first
+        # Words are counted from a copy's start: if fewer words differ then, the copy's first
         # byte is inserted instead.
         if copy > 1 and made and _words(found[1:], wanted[1:]) + 1 < _words(found, wanted):
             parts.append((at, b"", b"", wanted[:1]))
@@ -40,10 +40,10 @@ def diff(base: bytes, result: bytes) -> Iterator[Record]:
 
 
 def _records(parts: list[_Part]) -> Iterator[Record]:
-    """Parts that insert after a copy, in as few records as can be."""
+    """Merge parts into as few records as possible."""
     joined: list[_Part] = []
     for start, found, wanted, inserted in parts:
-        # A record of its own takes more than the bytes of a short copy do.
+        # A separate record costs more than the bytes of a short copy.
         if joined and len(found) - 3 * _words(found, wanted) < _COPY_LEAST:
             inserted = joined[-1][3] + wanted + inserted
             start, found, wanted, _ = joined.pop()
@@ -61,8 +61,8 @@ def _records(parts: list[_Part]) -> Iterator[Record]:
 
 
 def _pieces(found: bytes, wanted: bytes) -> Iterator[tuple[int, tuple[tuple[int, int], ...]]]:
-    """Copies, each with its changes, that follow each other in the base."""
-    same = at = 0  # bytes that are copied as they are, in front of `at`
+    """Split a part into consecutive copies, each with its changes."""
+    same = at = 0  # unchanged bytes before `at`
     while at < len(found):
         size = min(PIECE, len(found) - at)
         changes = tuple(_changes(found[at : at + size], wanted[at : at + size]))
@@ -82,12 +82,12 @@ def _pieces(found: bytes, wanted: bytes) -> Iterator[tuple[int, tuple[tuple[int,
 
 
 def _words(found: bytes, wanted: bytes) -> int:
-    """How many words of a copy differ."""
+    """Count the words of a copy that differ."""
     return sum(1 for _ in _changes(found, wanted))
 
 
 def _changes(found: bytes, wanted: bytes) -> Iterator[tuple[int, int]]:
-    """The words of a copy that differ, and by how much."""
+    """Return the words of a copy that differ, with their differences."""
     if found == wanted:
         return
     last = 0

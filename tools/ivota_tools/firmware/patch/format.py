@@ -1,4 +1,4 @@
-"""What a patch consists of: its header, its records, and how much each of them may hold."""
+"""Define the parts of a patch: its header, its records and their limits."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 MAGIC = b"IVOTADLT"
 FORMAT = 1
-KINDS = ("bundle", "esp32-image")  # of results, in the order of their numbers
-WINDOW = 10  # bits: a board unpacks in a heap that has little more than this window's 1 KiB
+KINDS = ("bundle", "esp32-image")  # kinds of results, in the order of their numbers
+WINDOW = 10  # bits: a board's heap has little more room than this window's 1 KiB
 WINDOWS = range(9, 13)
 SIZE_MOST = (1 << 32) - 1
 
 HEADER = struct.Struct("<8s4BI16sI32s16s")  # the base's version follows
-PIECE = 1024  # bytes: a copy in which something changes has no more
-GROUP = 32  # records, whose heads come together
+PIECE = 1024  # maximum bytes of a copy with changes
+GROUP = 32  # records whose heads are stored together
 CHANGES_MOST = 255  # in a record
-GAP_MOST = 255  # words from one change to the next
-RUN_MOST = 0xFFFF  # bytes that one record copies, or inserts
+GAP_MOST = 255  # maximum number of words from one change to the next
+RUN_MOST = 0xFFFF  # maximum bytes that a record copies or inserts
 
 
 class PatchError(ValueError):
-    """What is no patch, or can't become one, or does not fit its base; says why."""
+    """The data is not a patch, cannot become one, or does not match its base."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One step: `move` in the base, `copy` bytes of it with `changes`, then `inserted` bytes.
+    """A step: `move` in the base, `copy` bytes of it with `changes`, then add `inserted` bytes.
 
-    A change is (number of a 16-bit word in the copy, what is added to it, modulo 65,536).
+    A change is (index of a 16-bit word in the copy, number to add to it modulo 65,536).
     """
 
     move: int
@@ -39,9 +39,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Patch:
-    """What a patch says of itself. Sizes in bytes, `window` in bits, digests in hexadecimal.
+    """The header of a patch. Sizes in bytes, `window` in bits, digests in hexadecimal.
 
-    `base_size` is 0 for a compressed firmware; `header_size` is where its stream begins.
+    `base_size` is 0 for compressed firmware; the stream starts at `header_size`.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a patch does to its base: bytes that are copied and inserted, words that change."""
+    """Totals of a patch: copied and inserted bytes, and changed words."""
 
     records: int
     copied: int

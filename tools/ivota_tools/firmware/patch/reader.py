@@ -1,4 +1,4 @@
-"""A patch read: what it says of itself, its records, and what it makes of its base."""
+"""Read a patch: its header, its records, and its result for a base."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .format import (
     Summary,
 )
 
-_UNPACK = 65_536  # bytes at once
-_SPARE = 1024  # bytes of a stream beyond twice its result: no record of ours takes as many
+_UNPACK = 65_536  # bytes per read
+_SPARE = 1024  # bytes of a stream beyond twice its result; valid records never need as many
 
 
 def read(data: bytes) -> Patch:
-    """The header of a patch. Raises PatchError."""
+    """Parse the header of a patch. Raises PatchError."""
     if len(data) < HEADER.size or data[:8] != MAGIC:
         raise PatchError("it is not a patch")
     fields = HEADER.unpack_from(data)
@@ -58,14 +58,14 @@ def read(data: bytes) -> Patch:
 
 
 def fits(patch: Patch, base: bytes) -> bool:
-    """Whether a firmware file begins with what the patch is for."""
+    """Return whether a firmware file starts with the patch's base."""
     found = base[: patch.base_size]
     digest = hashlib.md5(found).hexdigest()
     return len(found) == patch.base_size and digest == patch.base_md5
 
 
 def apply(base: bytes, data: bytes) -> bytes:
-    """The firmware file that a board makes of `base` by a patch. Raises PatchError."""
+    """Apply a patch to `base` as a board does; return the result. Raises PatchError."""
     patch = read(data)
     if not fits(patch, base):
         raise PatchError(f"wrong base: the patch is for version {patch.base_version}")
@@ -88,7 +88,7 @@ def apply(base: bytes, data: bytes) -> bytes:
 
 
 def summarize(data: bytes) -> Summary:
-    """What a patch does, read to its end. Raises PatchError."""
+    """Read a patch to its end and summarize its records. Raises PatchError."""
     number = copied = changed = inserted = 0
     for record in records(data):
         number += 1
@@ -99,10 +99,10 @@ def summarize(data: bytes) -> Summary:
 
 
 def records(data: bytes) -> Iterator[Record]:
-    """The records of a patch, as far as its result goes; never much of it unpacked at once.
+    """Yield the records of a patch up to the size of its result, with little memory.
 
-    A stream of more than twice its result is refused: deflate could have packed a thousandfold,
-    and records that make a byte each would keep whoever reads them busy. Raises PatchError.
+    A stream of more than twice the result is rejected: deflate can compress a thousandfold, and
+    many tiny records would take long to read. Raises PatchError.
     """
     patch = read(data)
     left = 2 * patch.result_size + _SPARE

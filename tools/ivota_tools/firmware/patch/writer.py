@@ -1,4 +1,4 @@
-"""A patch made: its header, and the records that bsdiff finds, packed as small as they can be."""
+"""Write a patch: its header and the records from bsdiff, compressed as well as possible."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def make(
     window: int = WINDOW,
     progress: Callable[[float], object] = lambda share: None,
 ) -> bytes:
-    """The patch that makes the firmware file `result` of `base`, the payload of another.
+    """Create a patch from the payload `base` to the firmware file `result`.
 
-    With an empty `base` it is the compressed firmware. `progress` is told the share that is done,
-    0 to 1. Raises PatchError.
+    An empty `base` gives compressed firmware. `progress` receives the share done so far, 0 to 1.
+    Raises PatchError.
     """
     if kind not in KINDS:
         raise PatchError(f"a patch must produce a bundle or an ESP32 image, not {kind!r}")
@@ -68,12 +68,12 @@ def make(
         made += record.copy + len(record.inserted)
         progress(0.6 * made / len(result))
     data = header + name + deflated(_encoded(found), window, progress)
-    # A signed result, stored as it is at the stream's end, is not to look like the patch's own.
+    # The signature of a result stored at the stream's end must not look like the patch's own.
     return data + b"\0" if data.endswith(SIGNED) else data
 
 
 def _encoded(records: Iterable[Record]) -> bytes:
-    """Groups of records: the heads of a group, column by column, then what belongs to each."""
+    """Encode groups of records: the heads of a group by column, then the data of each."""
     out = bytearray()
     short = list(_shortened(records))
     for start in range(0, len(short), GROUP):
@@ -93,7 +93,7 @@ def _encoded(records: Iterable[Record]) -> bytes:
 
 
 def _shortened(records: Iterable[Record]) -> Iterator[Record]:
-    """None that copies or inserts more than 16 bits can say."""
+    """Split records whose sizes do not fit in 16 bits."""
     for record in records:
         move, copy, inserted = record.move, record.copy, record.inserted
         while copy > RUN_MOST:
@@ -108,7 +108,7 @@ def _shortened(records: Iterable[Record]) -> Iterator[Record]:
 def deflated(
     stream: bytes, window: int, progress: Callable[[float], object] = lambda share: None
 ) -> bytes:
-    """The smallest that zlib makes of it: how often it begins a new code depends on its memory."""
+    """Compress with several memory levels of zlib, and return the smallest result."""
     found = []
     for memory in range(1, 10):
         packer = zlib.compressobj(9, zlib.DEFLATED, -window, memory)

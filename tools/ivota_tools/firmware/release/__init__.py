@@ -1,4 +1,4 @@
-"""Firmware files: packed of application folders, signed, inspected, made of less by patches."""
+"""Build, sign, patch and inspect firmware files."""
 
 from ..bundle import BundleFile, ReleaseError, check_version
 from ..signed_file import Signer

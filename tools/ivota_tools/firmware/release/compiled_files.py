@@ -1,4 +1,4 @@
-"""The files of a bundle as a board is to have them: compiled, and checked for what it imports."""
+"""Prepare the files of a bundle for boards: compile them and check that boards can import them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _COMPILE_PLACE = re.compile(r'File "[^"]*", line (\d+)')
 def as_on_a_board(
     sources: dict[str, Path], mpy: bool, march: str | None, note: Callable[[str], object]
 ) -> dict[str, bytes]:
-    """Path in the bundle → bytes, as a board is to have them. Raises ReleaseError."""
+    """Return a map from paths in the bundle to contents for boards. Raises ReleaseError."""
     data = {name: path.read_bytes() for name, path in sources.items()}
     for name in data:
-        # An editor's byte order mark: it is no JSON on a board, and not in every Python either.
+        # Remove a byte order mark, which boards' JSON parsers and some Python versions reject.
         if name.endswith((".py", ".json")):
             data[name] = data[name].removeprefix(codecs.BOM_UTF8)
     python = {name: source for name, source in data.items() if name.endswith(".py")}
@@ -54,7 +54,7 @@ def as_on_a_board(
 
 
 def _compile(name: str, source: bytes, place: Path, march: str | None) -> bytes:
-    """The .mpy of one source; the name inside it is the bundle's, so that it is reproducible."""
+    """Compile a source to .mpy with its name in the bundle, so that it is reproducible."""
     try:
         return compile_mpy(source, name, march)
     except NativeCodeError:
@@ -67,17 +67,17 @@ def _compile(name: str, source: bytes, place: Path, march: str | None) -> bytes:
 
 
 def _check_main(source: bytes, place: Path) -> None:
-    """Raises ReleaseError for an app.py in which nothing binds `main`."""
+    """Raise ReleaseError for an app.py that does not define `main`."""
     try:
         module = ast.parse(source)
     except (SyntaxError, ValueError):
-        return  # the compiler says what is wrong
+        return  # the compiler reports the error
     if not any(_binds_main(node) for node in _at_the_top(module)):
         raise ReleaseError(f"{place} has no main(): the board starts that function")
 
 
 def _at_the_top(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module, without those in functions and classes."""
+    """Yield the nodes of a module, except those in functions and classes."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(

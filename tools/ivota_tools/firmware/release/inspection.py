@@ -1,4 +1,4 @@
-"""What a firmware file is: of which kind, for whom, signed by whom, and whether it is whole."""
+"""Inspect a firmware file: its kind, target, signature and integrity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..esp32_image import Image
 from ..patch import Patch, PatchError, Summary
 from ..signed_file import SignedHeader, fits, split
 
-# What a compressed file begins with, and what it is.
+# The first bytes of compressed files, and what the files are.
 _COMPRESSED = {
     b"\x1f\x8b": "a .gz file",
     b"PK\x03\x04": "a .zip file",
@@ -26,12 +26,11 @@ _COMPRESSED = {
 
 @dataclass(frozen=True)
 class Release:
-    """What a firmware file is. Sizes in bytes; `application` and `files` of bundles only.
+    """A description of a firmware file. Sizes in bytes; bundles have `application` and `files`.
 
-    `version` is a bundle's, or what was signed; `patch` and `does` are of patches, which make
-    another firmware; `image` is of ESP32 images, also of the application inside one of the whole
-    flash. `archive_size` is where the image ends and filler begins; digests are of
-    the whole file. `signed` is what the file says, by whomever.
+    `version` is from the bundle or the signature. Patches have `patch` and `does`; ESP32 images
+    have `image`, which for a whole-flash image describes the application inside. `archive_size`
+    is the size without padding; digests are of the whole file. `signed` is not verified.
     """
 
     path: Path
@@ -54,9 +53,9 @@ UNPACKED_MOST = 256 << 20  # bytes of a bundle or a patch, which are read into m
 
 
 def kind_of(head: bytes) -> str:
-    """ "bundle", "esp32-image", "patch", "compressed" or "other", by a firmware's first 36 bytes.
+    """Return "bundle", "esp32-image", "patch", "compressed" or "other" from the first 36 bytes.
 
-    These do not tell an image of a whole flash, "esp32-flash", from an application's.
+    A whole-flash image, "esp32-flash", cannot be told from an application by these bytes.
     """
     if head.startswith(romfs.MAGIC):
         return "bundle"
@@ -70,7 +69,7 @@ def kind_of(head: bytes) -> str:
 
 
 def check_usable(made: Release) -> None:
-    """Raises ReleaseError for a file that has a firmware inside; says how to get it out."""
+    """Raise ReleaseError for a file that contains a firmware, with how to extract it."""
     if made.kind == "compressed":
         with made.path.open("rb") as file:
             head = file.read(8)
@@ -85,7 +84,7 @@ def check_usable(made: Release) -> None:
 
 
 def warnings(made: Release) -> list[str]:
-    """What may be wrong with a firmware, in sentences."""
+    """Return warnings about a firmware."""
     if made.kind == "esp32-image" and not made.image:
         return [
             "it starts like an ESP32 image but has no application description: a board would "
@@ -95,10 +94,10 @@ def warnings(made: Release) -> list[str]:
 
 
 def inspect(path: Path) -> Release:
-    """Reads a firmware file; a bundle's records are checked as a board checks them.
+    """Inspect a firmware file, and check a bundle's records as a board does.
 
-    Whose signature it is, is not asked: `signing.verify` does. Raises ReleaseError where a bundle
-    or a signed firmware is damaged, OSError where the file cannot be read.
+    The signature is not verified: see `signed_file.verify`. Raises ReleaseError if a bundle or a
+    signed firmware is damaged, or OSError if the file cannot be read.
     """
     data = mapped(path)
     payload, trailer = split(data)

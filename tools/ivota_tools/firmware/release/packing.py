@@ -1,4 +1,4 @@
-"""An application folder, or a ready firmware file → a firmware file, signed or not."""
+"""Build a firmware file from an application folder, or sign an existing one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .compiled_files import as_on_a_board
 from .inspection import Release, check_usable, inspect
 from .source_folder import collect
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")  # of a file, on any system
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")  # valid on any system
 
 
 def default_out(application: str, version: str) -> Path:
-    """`<application>-<version>.bin`, here; raises ReleaseError where that is not a file name."""
+    """Return `<application>-<version>.bin`. Raises ReleaseError if that is not a file name."""
     name = f"{application}-{version}.bin"
     if not SAFE_NAME.fullmatch(name):
         raise ReleaseError(f"{name!r} is not a valid file name: choose one with --out")
@@ -43,14 +43,14 @@ def pack(
     replace: bool = True,
     note: Callable[[str], object] = lambda sentence: None,
 ) -> Release:
-    """Packs `folder` into the bundle `out`, signs it if asked to, and returns what it is.
+    """Pack `folder` into the bundle `out`, sign it if there is a signer, and describe it.
 
-    Adds `lib/ivota` and `lib/bundlefs` of this checkout unless the folder has its own. What
-    `.ivotaignore` and its defaults name stays out. `.py` is compiled to `.mpy` unless `mpy` is
-    false; a file with native code only if `march` names the boards' architecture. `pad_to` fills
-    the file up behind the image's end to exactly that many bytes, which do not compress.
-    `application` defaults to the folder's name. `replace`: also an `out` with other bytes. `note`
-    is told what else the caller should know. Raises ReleaseError.
+    Adds this checkout's `lib/ivota` and `lib/bundlefs` unless the folder has its own. Excludes
+    the files in `.ivotaignore` and its defaults. Compiles `.py` to `.mpy` unless `mpy` is false,
+    and native code only if `march` specifies the boards' architecture. `pad_to` pads the file to
+    exactly that many bytes, with data that does not compress. `application` defaults to the
+    folder's name. `replace` allows overwriting `out`. `note` receives warnings. Raises
+    ReleaseError.
     """
     check_version(version)
     if not folder.is_dir():
@@ -80,10 +80,9 @@ def pack(
 
 
 def cut_application(made: Release, *, out: Path, replace: bool = True) -> Release:
-    """Writes the application in the image of a whole flash `made` into `out`.
+    """Write the application in the whole-flash image `made` to `out`.
 
-    `replace`: also an `out` with other bytes. Raises ReleaseError, OSError where `made` cannot be
-    read.
+    `replace` allows overwriting `out`. Raises ReleaseError, or OSError if `made` cannot be read.
     """
     data = made.path.read_bytes()
     found = esp32_image.application_in(data)
@@ -102,11 +101,11 @@ def sign(
     again: bool = False,
     replace: bool = True,
 ) -> Release:
-    """Signs the ready firmware file `source` into `out` and returns what that is.
+    """Sign the firmware file `source`, write it to `out` and describe it.
 
-    `version` is for what does not say it itself. `again`: what was signed before, under another
-    sequence number or with another key; a signer without a target keeps the target that it had.
-    Raises ReleaseError, OSError where `source` cannot be read.
+    `version` is needed for files that do not contain one. `again` re-signs a signed file with
+    another sequence number or key, and keeps its target unless the signer has one. Raises
+    ReleaseError, or OSError if `source` cannot be read.
     """
     made = inspect(source)
     check_usable(made)
@@ -131,9 +130,9 @@ def sign(
 
 
 def written(out: Path, data: bytes, replace: bool = True) -> Release:
-    """Puts a firmware file there and returns what it is.
+    """Write a firmware file and describe it.
 
-    `replace`: also where other bytes are. Raises ReleaseError.
+    `replace` allows overwriting a file that differs. Raises ReleaseError.
     """
     try:
         if not replace and out.exists() and out.read_bytes() != data:
@@ -150,7 +149,7 @@ def written(out: Path, data: bytes, replace: bool = True) -> Release:
 
 
 def _library(folder: Path) -> dict[str, Path]:
-    """The updater's own files, for a folder that does not bring them."""
+    """Find the updater's files for a folder without its own copy."""
     found: dict[str, Path] = {}
     if not (folder / "lib" / "ivota").is_dir():
         if not (LIBRARY / "ivota").is_dir():
@@ -167,14 +166,14 @@ def _library(folder: Path) -> dict[str, Path]:
 
 
 def _check_config(data: bytes, source: Path, folder: Path) -> None:
-    """What overrides the board's configuration, checked by the code that the board will have."""
-    # A package of the folder's own may know other keys, and is not run here.
+    """Check config.json with the code that the board will run."""
+    # The folder's own package may accept other keys, and is not run here.
     library = None if (folder / "lib" / "ivota").is_dir() else LIBRARY.parent
     _refuse_config(data, library, source)
 
 
 def _check_packed_config(archive: bytes, source: Path) -> None:
-    """The same of a ready bundle, which brings a package that may know other keys."""
+    """Check config.json in a bundle, whose own package may accept other keys."""
     for name, data in romfs.files(archive):
         if name == "config.json":
             _refuse_config(data, None, source)

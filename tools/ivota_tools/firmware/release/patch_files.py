@@ -1,4 +1,4 @@
-"""Deltas and compressed firmware, as files beside the firmware that a board makes of them."""
+"""Write deltas and compressed firmware next to the full firmware file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def make_patch(
     replace: bool = True,
     progress: Callable[[float], object] = lambda share: None,
 ) -> Release | None:
-    """Writes into `out` what a board makes `made` of: a delta from the firmware file `base`, or,
-    where that is None, the compressed firmware. None where it would be no smaller than `made`.
+    """Write to `out` a delta from the firmware file `base` to `made`, or compressed firmware if
+    `base` is None. Return None if the patch would not be smaller than `made`.
 
-    A signed patch needs a signer; it is signed as `version`, by default that of `made`. `replace`:
-    also an `out` with other bytes. Raises ReleaseError, OSError where a file cannot be read.
+    With a signer, the patch is signed for `version`, by default the version of `made`. `replace`
+    allows overwriting `out`. Raises ReleaseError, or OSError if a file cannot be read.
     """
     old, name = b"", ""
     if base:
@@ -64,9 +64,9 @@ def make_patch(
 
 
 def apply_patch(file: Path, base: Path | None) -> bytes:
-    """The firmware file that a board makes of a patch, `base` being what runs there.
+    """Return the firmware that a board produces from a patch while it runs `base`.
 
-    Raises ReleaseError, OSError where a file cannot be read.
+    Raises ReleaseError, or OSError if a file cannot be read.
     """
     try:
         old = split(base.read_bytes())[0] if base else b""
@@ -76,7 +76,7 @@ def apply_patch(file: Path, base: Path | None) -> bytes:
 
 
 def patch_out(whole: Path, base_version: str | None) -> Path:
-    """`<name>-from-<base>.bin` beside the full firmware, or `<name>-compressed.bin`."""
+    """Return `<name>-from-<base>.bin` next to the full firmware, or `<name>-compressed.bin`."""
     name = f"{whole.stem}-{f'from-{base_version}' if base_version else 'compressed'}.bin"
     if not SAFE_NAME.fullmatch(name):
         raise ReleaseError(f"{name!r} is not a valid file name: it contains the base's version")
@@ -84,7 +84,7 @@ def patch_out(whole: Path, base_version: str | None) -> Path:
 
 
 def find_base(version: str, like: Release) -> Path:
-    """The full firmware of that version beside `like`. Raises ReleaseError unless there is one."""
+    """Find the full firmware of a version next to `like`. Raises ReleaseError if it is missing."""
     folder = like.path.parent
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("*.bin")):
@@ -93,7 +93,7 @@ def find_base(version: str, like: Release) -> Path:
         try:
             made = inspect(path)
         except (ReleaseError, OSError):
-            continue  # some other file; what is asked for is missed below
+            continue  # an unrelated file; a missing base is reported below
         same = made.kind == like.kind and made.application == like.application
         if same and made.version == version:
             found.setdefault(made.sha256, path)

@@ -1,4 +1,4 @@
-"""Which files of an application's folder go into its bundle."""
+"""Select the files of an application's folder for its bundle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathspec import GitIgnoreSpec
 from ..bundle import FACTS, ReleaseError
 
 IGNORE_FILE = ".ivotaignore"
-# Left out unless the folder's ignore file takes them back with "!".
+# Excluded unless the folder's ignore file includes them with "!".
 HIDDEN = (".*", "__pycache__/", "*.py[cod]")
 DEVELOPMENT = (
     *("tests/", "venv/", "env/", "node_modules/", "*.egg-info/"),
@@ -18,15 +18,15 @@ DEVELOPMENT = (
 
 
 def collect(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """(path in the bundle → file, what was left out although it is not hidden).
+    """Return (map from paths in the bundle to files, excluded files that are not hidden).
 
-    Raises ReleaseError for what has no place in a bundle: links, devices, a file named as the
-    bundle's list, or an ignore file that cannot be read.
+    Raises ReleaseError for links, devices, a file with the reserved name, and an unreadable ignore
+    file.
     """
     lines = _ignore_file(folder)
     hidden = GitIgnoreSpec.from_lines(HIDDEN)
     ignored = GitIgnoreSpec.from_lines([*HIDDEN, *DEVELOPMENT, *lines])
-    # Then a file may be taken back out of a folder that is ignored.
+    # If so, files in ignored folders may be included.
     takes_back = any(line.startswith("!") for line in lines)
     found: dict[str, Path] = {}
     left_out: list[str] = []
