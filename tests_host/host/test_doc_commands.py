@@ -158,7 +158,7 @@ def test_signing_in_five_commands(tmp_path: Path) -> None:
             run(words, tmp_path, IVOTA_URL=cloud.api_url, IVOTA_PASSPHRASE="x")
         assert board.read("/owner.pub") == (tmp_path / "owner.pub").read_bytes()
         said = run(["ivota", "inspect", "app-0.2.bin"], tmp_path)
-        assert "number 2" in said and "thermometer" in said
+        assert "sequence 2" in said and "thermometer" in said
 
 
 @pytest.mark.slow

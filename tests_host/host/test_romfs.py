@@ -91,8 +91,8 @@ def test_the_real_file_system_mounts_it(bits: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "why"),
     (
-        (b"", "does not begin"),
-        (b"ustar", "does not begin"),
+        (b"", "does not start like"),
+        (b"ustar", "does not start like"),
         (romfs.MAGIC + b"\x05ab", "ends early"),
         (romfs.MAGIC + b"\xff\xff\xff\xff\xff\x01", "no length"),
         (romfs.MAGIC + b"\x02\x05\x09", "longer than its container"),

@@ -171,7 +171,7 @@ def verify(data: bytes, keys: Sequence[PublicKey]) -> Trailer:
     if not any(key.signed(trailer.signed, trailer.signature) for key in keys):
         known = ", ".join(key.id for key in keys)
         raise ReleaseError(
-            f"it is signed with key {trailer.header.key}, but the trusted keys are {known}"
+            f"it claims key {trailer.header.key}, but no trusted key ({known}) has signed it"
         )
     if not fits(payload, trailer):
         raise ReleaseError("the payload is not the one that was signed")
