@@ -205,7 +205,7 @@ def test_ctrl_c_during_install_changes_nothing(board, tree, config):
 def test_foreign_main_is_refused_then_kept_then_put_back(board, tree, config):
     before = board.files()
     result = ivota_board(board, "install", "--config", config, code=1)
-    assert "/main.py on the board is not ivota's" in result["error"]
+    assert "/main.py on the board is not from ivota" in result["error"]
     assert "--force" in result["error"]
     assert board.files() == before
     board.wait_printed("running[^$]*running")  # it was stopped to look, and goes on
@@ -223,7 +223,7 @@ def test_foreign_main_is_refused_then_kept_then_put_back(board, tree, config):
 @board_with(files={"/main.py": b"x = 1\n", "/main.py.bak": b"x = 0\n"})
 def test_a_backup_is_never_overwritten(board, tree, config):
     result = ivota_board(board, "install", "--config", config, "--force", code=1)
-    assert "/main.py.bak is on the board already" in result["error"]
+    assert "/main.py.bak already exists on the board" in result["error"]
     assert board.read("/main.py") == b"x = 1\n"
     assert board.read("/main.py.bak") == b"x = 0\n"
 
@@ -322,7 +322,7 @@ def test_install_refuses_what_could_not_run(board, tree, config):
     assert "specify one with --config" in ivota_board(board, "install", code=1)["error"]
     config.write_text(json.dumps({**CONFIG, "mqtt": {"host": "h", "tls": True, "ca": "/ca.der"}}))
     result = ivota_board(board, "install", "--config", config, code=1)
-    assert "mqtt.ca names /ca.der, which is not on the board" in result["error"]
+    assert "mqtt.ca refers to /ca.der, which is not on the board" in result["error"]
     assert "mpremote fs cp FILE :/ca.der" in result["error"]
     assert board.files() == ["/boot.py", "/lib/umqtt/simple.py"]
 
@@ -364,7 +364,7 @@ def test_bytes_lost_on_the_wire_change_nothing(board, tree, config, monkeypatch)
 
     monkeypatch.setattr(install, "_copy", damaging)
     result = ivota_board(board, "install", "--config", config, code=1)
-    assert "/main.py did not arrive whole, so nothing was changed" in result["error"]
+    assert "/main.py arrived damaged, so nothing was changed" in result["error"]
     assert [path for path in board.files() if not path.endswith("~")] == [
         "/boot.py",
         "/lib/umqtt/simple.py",
@@ -486,7 +486,7 @@ def test_status_and_clear(board, tree):
     said = ivota_board(board, "status", "--clear", answer=False)
     assert "runs       0.2 (from the bundle)" in said
     assert "download   0.3: 250 of 1000 bytes (25 %)" in said
-    assert "refused    nothing any more" in said
+    assert "rejected   none (list cleared)" in said
     left = json.loads(board.read("/ivota-state.json"))
     assert left.pop("crc")
     assert left == {key: STATE[key] for key in ("active", "previous", "sequence")}
@@ -498,7 +498,7 @@ def test_status_during_a_trial_costs_no_start(board, tree):
     board.wait_printed("progress")
     seen = len(board.printed)
     said = ivota_board(board, "status", answer=False)
-    assert "on trial   0.2: 1 after a crash, 0 other starts" in said
+    assert "on trial   0.2: 1 starts after a crash, 0 other starts" in said
     board.wait_starts("friendly")
     board.wait_printed("ivota: start", start=seen)
 
@@ -706,7 +706,9 @@ def test_this_checkout_on_a_board(board, config):
 
 
 def test_no_such_port(tree):
-    with pytest.raises(BoardError, match="no port /dev/ttyNONE. Is the board plugged in"):
+    with pytest.raises(
+        BoardError, match="/dev/ttyNONE does not exist. Check that the board is plugged in"
+    ):
         Mpremote("/dev/ttyNONE").run("exec", "1")
 
 
@@ -796,7 +798,9 @@ def test_an_answer_amid_other_output(board, monkeypatch):
     assert remote.ask(on_board.load, path="/none") is None
     for text in ("noise\n", "noise", "noise\nnoise "):
         assert remote.ask(noisy, text=text) == [1, 2]
-    with pytest.raises(BoardError, match="invalid response: .*printed into the response: try again"):
+    with pytest.raises(
+        BoardError, match="invalid response: .*printed into the response: try again"
+    ):
         remote.ask(noisy, text="ivota-answer: [1, noi\n")
     # What the application has called `json` is not in the way.
     remote.run("exec", "json = None")

@@ -98,7 +98,9 @@ def test_padding_is_exact_and_does_not_compress(app, tmp_path):
     assert len(zlib.compress(filler)) >= len(filler)
     assert made.sha256 == release.pack(app, "0.2", out=tmp_path / "y.bin", pad_to=708482).sha256
     assert contents(made.path) == contents(tmp_path / "plain.bin")
-    with pytest.raises(ReleaseError, match=f"pad the file to {plain.size - 1} bytes: .* has {plain.size}$"):
+    with pytest.raises(
+        ReleaseError, match=f"pad the file to {plain.size - 1} bytes: .* has {plain.size}$"
+    ):
         release.pack(app, "0.2", out=tmp_path / "z.bin", pad_to=plain.size - 1)
     assert not (tmp_path / "z.bin").exists()
     assert release.pack(app, "0.2", out=tmp_path / "z.bin", pad_to=plain.size).size == plain.size

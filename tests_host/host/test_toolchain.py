@@ -287,7 +287,9 @@ def test_messages_say_what_to_do(
         toolchain.micropython(64)
     fake = request.getfixturevalue("fake")
     (fake / "indextargets").write_text("")
-    with pytest.raises(ToolchainError, match="no Debian mirror configured: .*IVOTA_DEBIAN_MIRROR="):
+    with pytest.raises(
+        ToolchainError, match="no Debian mirror configured: .*IVOTA_DEBIAN_MIRROR="
+    ):
         toolchain.micropython(64)
     monkeypatch.setenv("IVOTA_DEBIAN_MIRROR", "http://mine.example/d")
     assert suite_of(toolchain.micropython(64)) == "trixie"

@@ -47,7 +47,7 @@ def campaign_view(campaign: Json) -> RenderableType:
                 head, cell("no devices: the query matched none when the campaign started")
             )
         when = campaign["start_at"]
-        begins = "draft: not started yet"
+        begins = "not started yet"
         if when:
             begins = time.strftime("starts at %Y-%m-%d %H:%M:%S", time.localtime(when))
         return Group(head, cell(begins))

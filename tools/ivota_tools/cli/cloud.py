@@ -242,7 +242,7 @@ def cloud(
                 say(f"console  {first or running.api_url}")
                 if first:
                     say("         (one-time link: the first visitor creates the first user)")
-                say("Press Ctrl-C to stop. `ivota devices` and `ivota watch` show the devices.")
+                say("Ctrl-C stops the cloud. `ivota devices` and `ivota watch` show the devices.")
             while not stop.wait(0.2):
                 running.wait(0)
     except CloudError as error:

@@ -1,1 +1,1 @@
-"""`make demo`: whole updates on a simulated board, over a bad link, before your eyes."""
+"""Show whole updates of a simulated board over a bad link (`make demo`)."""

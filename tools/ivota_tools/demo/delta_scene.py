@@ -1,4 +1,4 @@
-"""The third scene: the broken version is mended, and the mended one comes as a delta."""
+"""The third scene: a fixed version is delivered as a delta."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Outcome(scene.Outcome):
 
     @property
     def failures(self) -> list[str]:
-        """What is not as it should be, in sentences; nothing if all is."""
+        """Return the failed checks in sentences."""
         found = self.not_arrived(NEW)
         if not self.made:
             found.append("the board has made it of no delta")
@@ -44,7 +44,7 @@ class Outcome(scene.Outcome):
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What is to be known of it, for show.print_table()."""
+        """Return the rows for display.print_table()."""
         return [
             self.states_seen,
             ("firmware", f"{self.firmware_bytes:,} bytes, as a delta {self.delta_bytes:,}"),
@@ -106,7 +106,7 @@ def play(stage: Stage, show: Show) -> Outcome:
 
 
 def _releases(stage: Stage) -> tuple[Release, Release]:
-    """The full firmware, and the delta that makes it of the one that runs."""
+    """Build the full firmware, and the delta from the running version."""
     folder = stage.folder / f"thermometer-{NEW}"
     shutil.copytree(update_scene.APPLICATION, folder)
     app = folder / "app.py"

@@ -1,4 +1,4 @@
-"""How scenes are shown: bars on a terminal, lines elsewhere, tables at the end."""
+"""Show scenes: progress bars on a terminal, lines elsewhere, tables at the end."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from rich.text import Text
 
 from ivota_tools.cli.device_views import reason
 
-BAD, GOOD = "red", "green"  # styles of what goes wrong, and of what is well again
+BAD, GOOD = "red", "green"  # styles of failures and of recoveries
 _STYLES = {"done": GOOD, "retry": BAD, "failed": BAD}
 
 _NAMES, _VALUES = 13, 52  # widths at least, for the tables stand one above the other
 
 
 class Show(Protocol):
-    """What is shown of a scene while it is played."""
+    """Show the progress of a scene."""
 
     def say(self, sentence: str, style: str = "") -> None: ...
 
     def begin(self, size: int) -> None:
-        """A download of `size` bytes starts."""
+        """Start showing a download of `size` bytes."""
 
     def update(self, device: dict[str, Any], received: int) -> None:
-        """The board as the cloud sees it, and bytes that passed the proxy towards it."""
+        """Show the board's state in the cloud, and the bytes that the proxy forwarded to it."""
 
 
 class Lines:
-    """For pipes and logs: a line for every event, state, and quarter of a download."""
+    """Print a line per event, state and quarter of a download, for pipes and logs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -61,7 +61,7 @@ class Lines:
 
 
 class Bars(Lines):
-    """For a terminal: the same lines but for the cloud's states and percents, which are a bar."""
+    """Print the same lines on a terminal, with a progress bar for states and percentages."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(progress.console)
@@ -98,7 +98,7 @@ def showing(console: Console, title: str) -> Iterator[Show]:
 
 
 def print_table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
-    """What is to be known of a scene."""
+    """Print a table with the results of a scene."""
     table = Table(show_header=False, box=box.ROUNDED)
     table.add_column(style="cyan", min_width=_NAMES)
     # Beside the words: four blanks and three lines. A narrow terminal folds them.
@@ -114,5 +114,5 @@ def print_table(console: Console, title: str, rows: list[tuple[str, str]]) -> No
 
 
 def judged(right: bool) -> str:
-    """How a table says that a sum is right."""
+    """Return how a table shows that a checksum is right."""
     return "right" if right else "WRONG"

@@ -1,4 +1,4 @@
-"""The second scene: a broken version fails its trial, and the one before comes back by itself."""
+"""The second scene: a broken version fails its trial, and the board rolls back."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Outcome(scene.Outcome):
 
     @property
     def failures(self) -> list[str]:
-        """What is not as it should be, in sentences; nothing if all is."""
+        """Return the failed checks in sentences."""
         found = []
         if self.version_after != self.version_before:
             found.append(
@@ -61,7 +61,7 @@ class Outcome(scene.Outcome):
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What is to be known of it, for show.print_table()."""
+        """Return the rows for display.print_table()."""
         return [
             self.states_seen,
             (
@@ -125,7 +125,7 @@ def _release(stage: Stage) -> Release:
 
 
 def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) -> None:
-    """Shows the trial, until the cloud has its end and the board says what it runs after it."""
+    """Show the trial until the cloud has its result and the board reports its version."""
     heard = len(stage.ear.versions)
     starts = 0
 
@@ -146,12 +146,12 @@ def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) ->
 
 
 def _last_fail(stage: Stage) -> dict[str, Any] | None:
-    """The cloud's last report of the update, where that is its failure."""
+    """Return the cloud's last report of the update if it is a failure."""
     reports = stage.progress(BROKEN)
     return reports[-1] if reports and reports[-1]["state"] == "fail" else None
 
 
 def _active(stage: Stage) -> str | None:
-    """The MD5 of the firmware that the board's state file names as active."""
+    """Return the MD5 of the active firmware in the board's state file."""
     path = json.loads(stage.board.read("/ivota-state.json")).get("active")
     return stage.md5(path) if path else None

@@ -1,4 +1,4 @@
-"""What the scenes have in common: how one is followed to its end, and what is known of it then."""
+"""The common part of the scenes: follow an update to its end and collect the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_S = 90.0
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How it went. Bytes at the proxy include HTTP's headers."""
+    """The results of a scene. Bytes at the proxy include HTTP headers."""
 
     version_before: str
     version_after: str  # the board's last report_version at the broker
@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def states_seen(self) -> tuple[str, str]:
-        """A row for show.print_table()."""
+        """Return a row for display.print_table()."""
         return "the cloud saw", "\n".join(str(state) for state in self.states)
 
     def json(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Outcome:
         return shown
 
     def not_arrived(self, version: str) -> list[str]:
-        """What an update to that version lacks, in sentences; nothing if all is there."""
+        """Return the failed checks of an update to that version, in sentences."""
         found = []
         if self.version_after != version:
             found.append(f"the board says that it runs {self.version_after}, not {version}")
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def arrived(stage: Stage, device: dict[str, Any]) -> bool:
-    """Whether an update is over: it has failed, or the cloud and the board say that it is done."""
+    """Return whether an update is over: failed, or done for both the cloud and the board."""
     state, runs = device["state"], stage.ear.versions[-1]
     return state == "failed" or (state == "done" and bool(runs == device["version"]))
 
@@ -69,11 +69,10 @@ def follow(
     received: int = 0,
     over: Callable[[Stage, dict[str, Any]], bool] = arrived,
 ) -> Iterator[list[str]]:
-    """Shows an update until it is over; gives what the board has printed, again and again.
+    """Show an update until it is over; repeatedly yield the board's output.
 
-    `lines` and `received`: how many there were of the board's log and of bytes before the push.
-    `until`, a time.monotonic(), ends it as well. Raises CloudError and BoardError when waiting
-    is vain.
+    `lines` and `received` are the counts of log lines and bytes before the push. It also ends at
+    `until`, a time.monotonic(). Raises CloudError or BoardError if waiting is pointless.
     """
     while time.monotonic() < until:
         log = stage.board.log[lines:]

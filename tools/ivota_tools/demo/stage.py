@@ -1,4 +1,4 @@
-"""What scenes are played on: a cloud, a bad link, a simulated board, and an ear at the broker."""
+"""The stage of the scenes: a cloud, a bad link, a simulated board and a listener at the broker."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TARGET = "thermometer"  # the kind of board
 
 @dataclass(frozen=True)
 class State:
-    """A state that the cloud saw, from its database. Times are seconds from the push."""
+    """A state in the cloud's database. Times are seconds since the push."""
 
     name: str
     first_s: float
@@ -59,7 +59,7 @@ class Interpreter:
 
 
 def interpreter() -> Interpreter:
-    """What MICROPYTHON names, else the one of 32 bits, fetched where it is missing.
+    """Return the interpreter in MICROPYTHON, or a downloaded one of 32 bits.
 
     Raises ToolchainError.
     """
@@ -69,7 +69,7 @@ def interpreter() -> Interpreter:
 
 
 class Ear:
-    """Hears at the broker which versions devices say they run, whatever the cloud makes of it."""
+    """Listen at the broker for the versions that devices report, independently of the cloud."""
 
     def __init__(self, port: int) -> None:
         self.versions: list[str] = []  # in order, of all connections
@@ -93,11 +93,11 @@ class Ear:
 
 
 class Stage:
-    """`with Stage(folder) as stage: …`; whatever happens inside, every process is ended.
+    """`with Stage(folder) as stage: …`; at the end, every process is stopped.
 
-    `folder` is emptied first. The board is installed but off; it fetches firmware through
-    `proxy`, which has no faults yet, and takes only what is signed with a key that is made here.
-    A console that is to `stay` has its usual port where that is free.
+    `folder` is emptied first. The board is installed but off; it downloads through `proxy`, which
+    has no faults yet, and accepts only firmware signed with a key created here. With `stay`, the
+    console uses its usual port if it is free.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, object], stay: bool = False) -> None:
@@ -156,18 +156,18 @@ class Stage:
         )
 
     def signer(self, sequence: int) -> Signer:
-        """Signs for the board, as its owner."""
+        """Return a signer with the key of the board's owner."""
         return Signer(self._key, sequence, TARGET)
 
     @property
     def device(self) -> dict[str, Any]:
-        """The board as the cloud sees it."""
+        """Return the board's state in the cloud."""
         found: dict[str, Any] = self.api.device(f"{PRODUCT}/{NAME}")
         return found
 
     def power_on(self, until: float) -> str:
-        """Starts the board; the version that it says it runs. Raises BoardError at `until`, which
-        is a time.monotonic().
+        """Start the board; return the version that it reports. Raises BoardError at `until`, a
+        time.monotonic().
         """
         heard = len(self.ear.versions)
         self.board.power_on()
@@ -179,14 +179,14 @@ class Stage:
         return self.ear.versions[-1]
 
     def known(self) -> bool:
-        """Whether the cloud has heard of the board."""
+        """Return whether the cloud knows the board."""
         try:
             return bool(self.device)
         except ApiError:
             return False
 
     def look(self) -> None:
-        """Raises what makes waiting vain: CloudError, or BoardError when the board has stopped."""
+        """Raise CloudError or BoardError if waiting is pointless."""
         self.cloud.wait(0)
         if not self.board.on or "REPL" in self.board.log[-1:]:
             raise BoardError("the board has stopped\n" + self.board.tail())
@@ -203,7 +203,7 @@ class Stage:
         ]
 
     def states(self, version: str, pushed_at: float) -> list[State]:
-        """What the cloud saw of the update to that version; pushed_at is a time.time()."""
+        """Return the states of the update to that version; `pushed_at` is a time.time()."""
         found: list[State] = []
         for report in self.progress(version):
             if not found or found[-1].name != report["state"]:
@@ -216,7 +216,7 @@ class Stage:
         return found
 
     def md5(self, path: str) -> str | None:
-        """Of a file on the board's flash, seen from outside while the board is off."""
+        """Hash a file on the board's flash while the board is off."""
         try:
             return hashlib.md5(self.board.read(path)).hexdigest()
         except FileNotFoundError:

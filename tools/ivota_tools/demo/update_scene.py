@@ -1,4 +1,4 @@
-"""The first scene: one update that three link cuts and a power cut do not stop."""
+"""The first scene: an update that survives three link cuts and a power cut."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Outcome(scene.Outcome):
 
     @property
     def failures(self) -> list[str]:
-        """What is not as it should be, in sentences; nothing if all is."""
+        """Return the failed checks in sentences."""
         found = self.not_arrived(NEW)
         if self.signed is None:
             found.append("the board has accepted no signature")
@@ -53,7 +53,7 @@ class Outcome(scene.Outcome):
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What is to be known of it, for show.print_table()."""
+        """Return the rows for display.print_table()."""
         more = self.received_bytes - self.firmware_bytes
         return [
             self.states_seen,
@@ -72,7 +72,7 @@ class Outcome(scene.Outcome):
 
 
 def play(stage: Stage, show: Show) -> Outcome:
-    """Plays it, and leaves the board off. Ends after scene.MOST_S, however far it came."""
+    """Play the scene and leave the board off. Ends after scene.MOST_S at the latest."""
     until = time.monotonic() + scene.MOST_S
     release = pack(
         APPLICATION,
@@ -97,7 +97,7 @@ def play(stage: Stage, show: Show) -> Outcome:
 
 
 def _watch(stage: Stage, show: Show, until: float) -> None:
-    """Shows the update, and cuts the power once."""
+    """Show the update, and cut the power once."""
     proxy, board = stage.proxy, stage.board
     cuts = 0
     for _ in scene.follow(stage, show, until):
@@ -125,7 +125,7 @@ def _outcome(
         power_cuts=stage.board.power_cuts,
         firmware_bytes=release.size,
         received_bytes=stage.proxy.received,
-        # Every download after the first one went on where the last had ended.
+        # Every download after the first one resumed where the previous one had ended.
         resumes=len([each for each in stage.proxy.connections if each.received]) - 1,
         signed=next(
             (int(found[1]) for found in map(_SIGNED.match, stage.board.log) if found), None

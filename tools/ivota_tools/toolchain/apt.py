@@ -1,4 +1,4 @@
-"""Debian's packages without root and without touching the system: apt-get, its state elsewhere."""
+"""Run apt-get with a private state, without root and without changing the system."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 
 class AptError(Exception):
-    """One suite did not give what was asked of it."""
+    """A suite lacks a package or could not be read."""
 
 
 @dataclass(frozen=True)
 class Apt:
-    """apt-get with all of its state in a folder of our own, for one suite and architecture."""
+    """apt-get with all of its state in a private folder, for a suite and an architecture."""
 
     state: Path
     options: tuple[str, ...]
@@ -26,12 +26,12 @@ class Apt:
     @classmethod
     @contextlib.contextmanager
     def private(cls, mirror: str, suite: str, architecture: str) -> Iterator[Apt]:
-        """An apt-get that has the suite's index, for as long as it is needed. Raises AptError."""
+        """Create an apt-get with the suite's index, temporarily. Raises AptError."""
         with tempfile.TemporaryDirectory(prefix="ivota-apt-") as name:
             state = Path(name)
             for needed in ("lists/partial", "cache/archives/partial", "debs"):
                 (state / needed).mkdir(parents=True)
-            (state / "status").touch()  # nothing is installed, so everything needed is listed
+            (state / "status").touch()  # nothing is installed, so all dependencies are listed
             keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
             signed = f"[signed-by={keyring}] " if keyring.exists() else ""
             (state / "sources.list").write_text(f"deb {signed}{mirror} {suite} main\n")
@@ -46,9 +46,9 @@ class Apt:
                 "Dir::Cache": state / "cache",
                 "APT::Architecture": architecture,
                 "APT::Architectures": architecture,
-                # root's apt would else become a user who may not write here.
+                # Otherwise root's apt would switch to a user without write access.
                 "APT::Sandbox::User": "",
-                # A part that did not download is an error, not a warning.
+                # A failed download is an error, not a warning.
                 "APT::Update::Error-Mode": "any",
                 "Acquire::Languages": "none",
                 "Acquire::Retries": "2",
@@ -64,7 +64,7 @@ class Apt:
             yield apt
 
     def run(self, *words: str) -> str:
-        """What `apt-get words…` prints. Raises AptError with its own complaint."""
+        """Run `apt-get` and return its output. Raises AptError with its error message."""
         return _checked(["apt-get", "-q", *self.options, *words], self.state / "debs")
 
     def unpack(
@@ -76,11 +76,11 @@ class Apt:
         keep: Sequence[str] = (),
         own_libc: bool = True,
     ) -> str:
-        """Unpacks a program and the libraries it needs into `root`; its version.
+        """Unpack a program and its libraries into `root`; return its version.
 
-        `parts` is how the names of packages begin that hold the program itself, where that of its
-        name only depends on them. `also` are further packages, `keep` folders of /usr/share.
-        Without `own_libc` it is to run on this machine's C library.
+        `parts` are prefixes of the packages that contain the program if the package of its name
+        only depends on them. `also` are more packages, `keep` are folders of /usr/share. Without
+        `own_libc`, the program uses this machine's C library.
         """
         versions = {}
         # "Inst libc6 (2.43-7 Debian:testing [amd64])"
@@ -92,14 +92,14 @@ class Apt:
                 versions[words[1]] = words[2].lstrip("(")
         if program not in versions:
             raise AptError(f"apt finds no {program}")
-        # The rest (users, init scripts, locales) is for a system, not for an unpacked program.
+        # Skip packages for a whole system (users, init scripts, locales).
         wanted = [
             name
             for name in versions
             if name == program
             or name in also
             or (parts and name.startswith(parts))
-            # A just-in-time compiler of a hundred megabytes, which is loaded when it is there.
+            # Remove an optional just-in-time compiler of 100 MB.
             or name.startswith(("lib", "zlib1g"))
             and not name.endswith("-dbg")
             and not name.startswith("libllvm")
@@ -119,7 +119,7 @@ class Apt:
 
 
 def _checked(command: Sequence[str], folder: Path) -> str:
-    # C: the lines that are parsed are in English.
+    # Use the C locale, so that the parsed lines are in English.
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""MicroPython's modules, and sources, out of archives from PyPI whose content is known."""
+"""Download MicroPython modules and sources from PyPI archives with known checksums."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fetch_micropython_ota(new: Path) -> None:
 
 
 def fetch_sources(requirement: str, sha256: str, under: str, new: Path) -> None:
-    """A part of a source archive. Raises ToolchainError."""
+    """Extract a part of a source archive. Raises ToolchainError."""
     with _archive(requirement) as path:
         if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
             raise ToolchainError(f"{requirement}: the archive has an unexpected checksum")
@@ -44,7 +44,7 @@ def fetch_sources(requirement: str, sha256: str, under: str, new: Path) -> None:
 
 
 def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
-    """One file of a source archive. Raises ToolchainError."""
+    """Read a file of a source archive. Raises ToolchainError."""
     with _archive(requirement) as found:
         with tarfile.open(found) as archive:
             names = [name for name in archive.getnames() if name.endswith(f"/{path}")]
@@ -59,8 +59,8 @@ def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
 
 @contextlib.contextmanager
 def _archive(requirement: str) -> Iterator[Path]:
-    """A source archive, while it is needed. Raises ToolchainError."""
-    # pip refuses some of them, which have no setup.py; unearth only downloads them.
+    """Download a source archive to a temporary folder. Raises ToolchainError."""
+    # pip rejects archives without setup.py; unearth only downloads them.
     with tempfile.TemporaryDirectory(prefix="ivota-module-") as folder:
         options = [*_pip_indexes(), "--no-binary", "--download", folder]
         command = [sys.executable, "-m", "unearth", *options, requirement]
@@ -75,7 +75,7 @@ def _archive(requirement: str) -> Iterator[Path]:
 
 
 def _pip_indexes() -> list[str]:
-    """unearth's options for the index that pip is set up with; unearth does not ask pip."""
+    """Return unearth's options for pip's configured index, which unearth does not read."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""Where what was fetched is kept: each folder whole, or not at all."""
+"""Cache downloads: each folder is complete or missing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-LAYOUT = "1"  # of the cache; a new one makes old caches unseen
+LAYOUT = "1"  # of the cache; a new version ignores old caches
 
 
 class ToolchainError(RuntimeError):
-    """A program is missing and cannot be fetched; the message says what to do."""
+    """A program is missing and cannot be downloaded; the message says what to do."""
 
 
 def cache_dir() -> Path:
-    """The folder that keeps what was fetched: `$XDG_CACHE_HOME/ivota` or `~/.cache/ivota`."""
+    """Return the cache folder: `$XDG_CACHE_HOME/ivota` or `~/.cache/ivota`."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path is invalid and to be ignored.
+    # XDG specification: ignore relative paths.
     root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
     return root / "ivota"
 
 
 def cached(name: str, fetch: Callable[[Path], None]) -> Path:
-    """The cache's folder `name`, made by `fetch` if it is not there: whole or not at all."""
+    """Return the cache's folder `name`; if it is missing, create it atomically with `fetch`."""
     home = cache_dir() / "toolchain"
     folder = home / f"{name}-{LAYOUT}"
     if folder.is_dir():
@@ -38,9 +38,9 @@ def cached(name: str, fetch: Callable[[Path], None]) -> Path:
             f"cannot create a cache folder ({error}): set XDG_CACHE_HOME"
         ) from error
     with _locked(home / f"{name}.lock"):
-        if not folder.is_dir():  # another process may just have made it
+        if not folder.is_dir():  # another process may have created it in the meantime
             new = home / f"{name}.new"
-            shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+            shutil.rmtree(new, ignore_errors=True)  # left by a killed process
             new.mkdir()
             try:
                 fetch(new)

@@ -1,4 +1,4 @@
-"""Programs from a Debian mirror, without root; each is started once before it is kept."""
+"""Download programs from a Debian mirror without root; test each before it is cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .cache import say
 from .programs import probe, unpacked, unpacked_valgrind
 from .suites import from_any_suite, own_suite
 
-# What the pages are seen in: a face like those that systems have, and one with every sign.
+# Fonts of the pages: one like common system fonts, and one with many characters.
 FONTS = ("fonts-inter", "fonts-dejavu-core")
 
 POSTGRESQL = ("initdb", "postgres", "pg_dump", "pg_restore")
@@ -21,7 +21,7 @@ POSTGRESQL_BIN = "amd64/usr/lib/postgresql/*/bin"
 def fetch_micropython(new: Path) -> None:
     def attempt(mirror: str, suite: str) -> None:
         versions = set()
-        # i386 first: its indexes are the ones that tend to be missing.
+        # i386 first, because its indexes are most often missing.
         for architecture in ("i386", "amd64"):
             with Apt.private(mirror, suite, architecture) as apt:
                 versions.add(apt.unpack("micropython", new / architecture))
@@ -65,7 +65,7 @@ def fetch_openssl(new: Path) -> None:
 
 
 def fetch_valgrind(new: Path) -> None:
-    # With a program that has nothing to do, to see that the tool starts here.
+    # Run a trivial program to check that the tool works here.
     fetch_program(
         "valgrind",
         new,
@@ -84,9 +84,9 @@ def fetch_program(
     package: str | None = None,
     variables: str | None = None,
 ) -> None:
-    """One that runs with its own C library, once `command` has shown that it does.
+    """Download a program with its own C library, and check it with `command`.
 
-    `package` is Debian's, by default of the program's name; `variables` as in `from_any_suite`.
+    `package` defaults to the program's name; `variables` as in `from_any_suite`.
     """
     package = package or program
 
@@ -108,8 +108,8 @@ def fetch_postgresql(new: Path) -> None:
         folder = next(new.glob(POSTGRESQL_BIN), None)
         if folder is None:
             raise AptError(f"the postgresql of {suite} has no programs")
-        # initdb starts postgres by itself, as the program beside it: each becomes a script that
-        # starts the real one through the loader it was unpacked with.
+        # initdb starts postgres from its own folder, so replace each by a script that starts
+        # the real one through its own loader.
         for name in POSTGRESQL:
             (folder / name).rename(folder / f"{name}.bin")
             loader, option, search, _ = unpacked(new / "amd64", "ldd")

@@ -1,9 +1,9 @@
-"""Becomes MicroPython: `python -I -S preview_launcher.py EXTENSION [MicroPython's arguments]`.
+"""Become MicroPython: `python -I -S preview_launcher.py EXTENSION [MicroPython's arguments]`.
 
-A simulated board's interpreter without `ffi` finds here what its own process has to do for it
-(sim/device/ffi.py): files are mapped into memory before it starts, it can end at once, and a
-process beside it is its watchdog. `IVOTA_SIM_MEMORY` says what is mapped: a line with the path of
-the control file, and one with an address and a path for each other file.
+This does what a simulated board's interpreter cannot do without `ffi` (sim/device/ffi.py): it maps
+files into memory, lets the board exit at once, and runs a watchdog process. `IVOTA_SIM_MEMORY`
+lists the mapped files: a line with the path of the control file, and a line with an address and a
+path for each other file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import struct
 import sys
 import time
 
-# Addresses are those of a board of 32 bits, moved to where no program of 64 bits has anything.
+# Addresses of a 32-bit board, moved to a range that 64-bit programs do not use.
 BASE = 1 << 44
 CONTROL = 0x1FE00000
-LIMIT_MS, FEEDS = 1, 2  # words of the control file; word 0 is how the process ended
+LIMIT_MS, FEEDS = 1, 2  # words of the control file; word 0 is the process's exit code
 LOOK_S = 0.01
 
 _PDEATHSIG, _SEGV, _KILL = 1, 11, 9
@@ -27,7 +27,7 @@ _READ_WRITE, _SHARED_FIXED_NOREPLACE = 3, 0x100001
 
 
 def prepare(said: str) -> None:
-    """Maps, and makes the watchdog. Raises OSError."""
+    """Map the files and start the watchdog. Raises OSError."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -48,18 +48,18 @@ def prepare(said: str) -> None:
         if where != wanted:
             raise OSError(ctypes.get_errno(), f"cannot map {path} at {wanted:#x}")
     parent = os.getpid()
-    libc.prctl(_PDEATHSIG, _KILL)  # no board outlives the host that watches over it
+    libc.prctl(_PDEATHSIG, _KILL)  # the board ends with the host process
     if not os.fork():
         libc.prctl(_PDEATHSIG, _KILL)
         watch(parent, control)
-    # Whoever writes to address 0 ends here, all threads at once, and nothing more is written.
+    # A write to address 0 ends all threads immediately, without further output.
     libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
     libc.signal(_SEGV, ctypes.cast(libc._exit, ctypes.c_void_p))
     os.environ["IVOTA_SIM_MAPPED"] = "1"
 
 
 def watch(process: int, control: str) -> None:
-    """The watchdog: its bite is SIGALRM, as of the timer that other boards have."""
+    """Run the watchdog, which sends SIGALRM like the timer of other boards."""
     page = os.open(control, os.O_RDONLY)
     for number in (0, 1, 2):
         os.close(number)

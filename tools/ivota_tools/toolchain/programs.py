@@ -1,4 +1,4 @@
-"""How programs are started, those of PATH and those unpacked with their own C library."""
+"""Start programs from PATH, and programs unpacked with their own C library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .cache import ToolchainError
 
 TRIPLETS = {"amd64": "x86_64-linux-gnu", "i386": "i386-linux-gnu"}
 
-# Its exit status counts: there are wrappers that lose it, and then no failure would be seen.
+# Check the exit status: with wrappers that lose it, failures would go unnoticed.
 _STATUS = 3
 _PROBE = (
     "import sys; i = sys.implementation; v = [str(n) for n in i.version if n != '']; "
@@ -23,7 +23,7 @@ _PROBE = (
 
 @functools.cache
 def probe(command: tuple[str, ...]) -> tuple[int, str] | None:
-    """Width and version of the MicroPython that this starts; None where it starts none."""
+    """Return the width and version of the MicroPython that a command starts, or None."""
     try:
         done = subprocess.run([*command, "-c", _PROBE], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
@@ -35,7 +35,7 @@ def probe(command: tuple[str, ...]) -> tuple[int, str] | None:
 
 
 def micropythons_on_path() -> dict[int, tuple[list[str], str]]:
-    """Width → (command line, version), of what PATH has."""
+    """Return a map from widths to (command line, version) for PATH."""
     found: dict[int, tuple[list[str], str]] = {}
     for name in ("micropython", "micropython32"):
         program = shutil.which(name)
@@ -46,9 +46,9 @@ def micropythons_on_path() -> dict[int, tuple[list[str], str]]:
 
 
 def expect(command: tuple[str, ...], bits: int, what: str) -> list[str]:
-    """The command, once it has shown that it starts MicroPython of this width.
+    """Check that a command starts MicroPython of this width, and return it.
 
-    Raises ToolchainError, which says `what` named it.
+    Raises ToolchainError, which mentions `what`, the source of the command.
     """
     probed = probe(command)
     if probed is None:
@@ -60,7 +60,7 @@ def expect(command: tuple[str, ...], bits: int, what: str) -> list[str]:
 
 
 def unpacked(folder: Path, program: str) -> tuple[str, ...]:
-    """How to start a program unpacked with its own C library: through that library's loader."""
+    """Return the command line of a program unpacked with its own C library and loader."""
     triplet = TRIPLETS[folder.name]
     libraries = [folder / "usr/lib" / triplet, folder / "lib" / triplet]
     loaders = [found for where in libraries for found in sorted(where.glob("ld-linux*.so.2"))]
@@ -76,7 +76,7 @@ def unpacked(folder: Path, program: str) -> tuple[str, ...]:
 
 
 def unpacked_valgrind(folder: Path) -> tuple[str, ...]:
-    # The tools are programs of their own, beside a launcher that must be told where.
+    # The tools are separate programs, and the launcher needs their folder.
     tools = next((where for where in folder.glob("usr/lib*/valgrind") if where.is_dir()), folder)
     # `valgrind` itself is a script that finds the launcher by its installed path.
     launcher = unpacked(folder, "valgrind.bin")

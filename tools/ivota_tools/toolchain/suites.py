@@ -1,4 +1,4 @@
-"""Where Debian's packages come from: a mirror, and one suite after another until one has them."""
+"""Find a Debian mirror, and try suites until one has the packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .cache import ToolchainError, cache_dir, say
 
 # Debian 12 has no micropython; these are tried in turn, newest last.
 SUITES = ("trixie", "forky", "sid")
-# A mirror in the middle of its own update fails for a while: all suites are tried again.
+# A mirror fails for a while during its own update: retry all suites.
 PAUSES_S = (2, 10)
 
 
@@ -31,9 +31,9 @@ def from_any_suite(
     attempt: Callable[[str, str], None],
     suites: Sequence[str] = SUITES,
 ) -> None:
-    """Calls `attempt(mirror, suite)` until one succeeds. Raises ToolchainError.
+    """Call `attempt(mirror, suite)` until one succeeds. Raises ToolchainError.
 
-    `variables` are those that name the program where it lies elsewhere than on PATH.
+    `variables` are the environment variables that can specify the program.
     """
     advice = f"install {program} and put it on PATH"
     if variables:
@@ -56,7 +56,7 @@ def from_any_suite(
 
 @contextlib.contextmanager
 def _spinner(what: str) -> Iterator[None]:
-    """Shows that something goes on, and for how long; nothing where there is no terminal."""
+    """Show the elapsed time on a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield
@@ -90,7 +90,7 @@ def _try_suites(
 
 
 def _mirror(advice: str) -> str:
-    """The Debian mirror that this machine's apt is set up with. Raises ToolchainError."""
+    """Return the Debian mirror of this machine's apt. Raises ToolchainError."""
     named = os.environ.get("IVOTA_DEBIAN_MIRROR")
     if named:
         return named
@@ -116,7 +116,7 @@ def _mirror(advice: str) -> str:
 
 
 def own_suite() -> str:
-    """The code name of this machine's release."""
+    """Return the code name of this machine's release."""
     try:
         lines = Path("/etc/os-release").read_text().splitlines()
     except OSError:
