@@ -127,6 +127,53 @@ def test_each_step_feeds_the_watchdog_and_says_whether_there_is_more():
         assert len(fed) == 3
 
 
+def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
+    with World(9000) as world:
+        world.answers = [
+            [world.data[:5000], 2, world.data[5000:8000], 1, OSError(5)],
+            [1, world.data[8000:]],
+        ]
+        waits = [1, 0]
+        client = world.client(defer=lambda what, _push: waits.pop(0) if what == "download" else 0)
+        world.spin(1)
+        world.push()
+        said = []
+        while not world.got:
+            phase = client.job and client.job.phase
+            more = client.step()
+            if not said or said[-1] != (phase, more):
+                said.append((phase, more))
+            world.clock.advance_ms(250)
+        for phase, more in (
+            (None, True),  # the push came
+            ("staging", False),  # the application defers it
+            ("staging", True),
+            ("transfer", True),
+            ("response", True),
+            ("receive", True),  # a block is full
+            ("receive", False),  # nothing more is there
+            ("receive", True),  # the connection broke
+            ("transfer", False),  # the back-off
+            ("transfer", True),
+            ("response", True),
+            ("receive", False),
+            ("receive", True),
+            ("finish", True),
+        ):
+            assert said.pop(0) == (phase, more), said
+        assert not said and not client.step()
+
+
+def test_a_message_makes_a_step_busy_though_the_download_waits():
+    with World() as world:
+        world.answers = [[1000]]
+        client = world.client()
+        world.push()
+        world.spin(1, lambda: client.job and client.job.phase == "receive")
+        client.link.inbox.append(b"{}")
+        assert [client.step(), client.step()] == [True, False]
+
+
 def test_resume_by_identity():
     with World() as world:
         world.answers = [[world.data[:9000], 200]]

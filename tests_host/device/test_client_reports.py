@@ -729,18 +729,19 @@ def beyond_the_bmp(written):
         payload = push_of(world.data, version="BMP").replace(b"BMP", written)
         client.link.inbox.append(payload)
         world.spin()
-        assert [firmware.version for firmware in world.got] == ["v\U0001f600"]
+        version = "\ud7ff\U00010000\U0010ffff\U0001f600"
+        assert [firmware.version for firmware in world.got] == [version]
         client.update_progress("done")
         world.spin()
         assert [message["report"]["version"] for _, message in client.link.sent][-2:] == (
-            ["v\U0001f600"] * 2
+            [version] * 2
         )
         assert world.finals() == [("done", "0", "")]
 
 
 def test_a_version_beyond_the_bmp():
-    beyond_the_bmp("v\U0001f600".encode())
+    beyond_the_bmp("\ud7ff\U00010000\U0010ffff\U0001f600".encode())
 
 
 def test_a_version_beyond_the_bmp_in_escapes():
-    beyond_the_bmp(b"v\\ud83d\\ude00")
+    beyond_the_bmp(b"\\ud7ff\\ud800\\udc00\\udbff\\udfff\\ud83d\\ude00")

@@ -208,6 +208,8 @@ def test_sizes():
 def test_versions():
     assert push(version="v" * 64).version == "v" * 64
     assert push(version="größer").version == "größer"
+    # The last character before the halves of pairs, and the first after them.
+    assert push(version="\ud7ff\ue000").version == "\ud7ff\ue000"
     assert push(version="../../main").version == "../../main"  # `files` hashes it
     for version in ("", "v" * 65, "a\0b", "a\nb", "\x1f"):
         assert refused(json.dumps(dict(PUSH, version=version)), "version").version is None
@@ -220,7 +222,8 @@ def test_md5s():
 
 def test_surrogates_go_no_further():
     # Half a pair has no UTF-8: no report could carry it, and no file name could be made of it.
-    for half in ("\\ud800", "\\udfff", "0.2\\udc80"):
+    # Two halves that are no pair are none either.
+    for half in ("\\ud800", "\\udfff", "0.2\\udc80", "\\ud800\\udbff", "\\ud800\\ud7ff"):
         payload = json.dumps(PUSH).replace("0.2", half, 1).encode()
         try:
             push_parser.read(payload)

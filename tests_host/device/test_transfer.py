@@ -583,13 +583,6 @@ def test_an_early_end_is_the_end_of_the_stream_on_every_requests():
             made.close()
 
 
-def test_close_twice():
-    with WebNetwork(part()):
-        transfer = Transfer(push(), 0, HTTP)
-        transfer.close()
-        transfer.close()
-
-
 # URLs
 
 

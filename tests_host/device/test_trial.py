@@ -255,13 +255,20 @@ def test_what_it_died_of_is_said_when_it_is_given_up():
 
 
 def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
+    tried = []
+
     def save(*_args):
+        tried.append(1)
         raise OSError(5)
 
     with World() as world:
         state = trial_client(world, connect=False).state
         with patched(state_writer, save=save):
             state_writer.died(state, ValueError("broken"))
+        assert tried and "died" not in saved(world)["trial"]
+        failure_log.roll_back(state, "crashed in its trial", True)
+        ended = saved(world)["ended"]
+        assert (ended["why"], ended["died"]) == ("crashed in its trial", "ValueError broken")
 
 
 def test_what_lost_power_too_often_is_not_rejected():
