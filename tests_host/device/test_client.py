@@ -164,6 +164,24 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
         assert not said and not client.step()
 
 
+def test_a_step_is_idle_while_the_hand_over_waits():
+    with World() as world:
+        waits = [1, 0]
+        client = world.client(defer=lambda what, _push: waits.pop(0) if what == "install" else 0)
+        world.push()
+        world.spin(1, lambda: len(waits) == 1)
+        assert not client.step()  # the application defers it
+        client.link.acks = False
+        world.clock.advance_ms(1000)
+        assert [client.step() for _ in range(3)] == [
+            True,
+            False,
+            False,
+        ]  # the cloud has yet to know
+        client.link.acks = True
+        assert [client.step() for _ in range(3)] == [True, False, False] and world.got
+
+
 def test_a_message_makes_a_step_busy_though_the_download_waits():
     with World() as world:
         world.answers = [[1000]]

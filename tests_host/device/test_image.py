@@ -86,6 +86,18 @@ def test_a_whole_update():
         assert board.esp32.running == "ota_1" and board.made.version == "0.2"
 
 
+def test_a_step_is_busy_while_first_bytes_come_and_idle_while_none_do():
+    with Board() as board:
+        board.answers = [[board.data[:1], 2, board.data[1:]]]
+        client = board.client()
+        board.push()
+        board.spin(1, lambda: client.job and client.job.phase == "firstbyte")
+        said = []
+        while client.job.phase == "firstbyte":
+            said.append(client.step())
+        assert said == [True, False, False] + [True] * 35
+
+
 def test_the_state_is_written_before_the_boot_loader_knows():
     with Board() as board:
         seen = []

@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import postgres_support
 import pytest
@@ -12,6 +13,7 @@ from waiting import wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud.mqtt import report_ingestion, report_worker
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.mqtt.session import Message
 from ivota_tools.cloud.store import device_registry, retention
@@ -114,16 +116,32 @@ def test_old_reports_are_forgotten_a_few_at_a_time(database):
     assert left == [1505, 505, 5]
 
 
-def test_the_cloud_forgets_by_itself(tmp_path):
-    with Cloud(tmp_path / "c", keep_s=0.5) as cloud, Client(cloud.api_url) as api:
-        cloud._intake._next_forget = float("inf")
+def test_the_cloud_forgets_by_itself(tmp_path, monkeypatch):
+    """Again and again: a minute after its last look, or a second where there is more to forget."""
+    now_s = time.time()
+    clock = SimpleNamespace(time=lambda: now_s, monotonic=lambda: now_s)
+    monkeypatch.setattr(report_worker, "time", clock)
+    with Cloud(tmp_path / "c") as cloud, cloud.database.writing() as session:
+        take_in(session, messages(1, 2500), 1.0, BackOff())
+    with Cloud(tmp_path / "c", keep_s=86400) as cloud, Client(cloud.api_url) as api:
+        many = api.device("P/d0")["id"]
         with Endpoint(cloud.mqtt_port, "P", "d") as device:
-            device.hello("0.1")
+            for left in (1500, 500, 0):
+                wait_until(lambda left=left: len(api.reports(many)) == left, f"{left} of them")
+                device.hello("0.1")
+                assert len(api.reports(many)) == left  # not before its time
+                now_s += 1
             number = api.device("P/d")["id"]
-            assert len(api.reports(number)) == 1
-            time.sleep(0.5)
-            cloud._intake._next_forget = 0.0
-            wait_until(lambda: api.reports(number) == [], "the end of what is old")
+            assert len(api.reports(number)) == 3
+            now_s += 86300
+            device.hello("0.1")
+            assert len(api.reports(number)) == 4
+            for _ in range(2):
+                now_s += 100
+                wait_until(lambda: len(api.reports(number)) == 1, "the end of what is old")
+                now_s += 86300
+                device.hello("0.1")
+                assert len(api.reports(number)) == 2
             assert api.device("P/d")["version"] == "0.1"
 
 

@@ -12,10 +12,11 @@ import time
 import paho.mqtt.client as mqtt
 import pytest
 from cloud_support import Device
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud, CloudError
+from ivota_tools.cloud.mqtt.session import Address, MqttSession
 from ivota_tools.common.mqtt_client import end
 
 DATA = os.urandom(200_000)
@@ -260,6 +261,39 @@ def test_nobody_at_the_broker(tmp_path):
             Cloud(tmp_path / "c", broker=f"127.0.0.1:{port}").start()
 
 
+def test_a_broker_that_refuses(tmp_path):
+    """The connection, or the subscription: a cloud that hears nothing must not seem to run."""
+    for answers, words in (
+        ((b"\x20\x02\0\x05",), r"refuses the connection \(Not authorized\)"),
+        ((b"\x20\x02\0\0", b"\x90\x03\0\x01\x80"), r"refuses the subscription to \$ota/report/"),
+    ):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve(server=server, answers=answers):
+                with server.accept()[0] as link:
+                    for answer in answers:
+                        link.recv(1000)
+                        link.sendall(answer)
+                    link.recv(1000)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            session = MqttSession(Address(*server.getsockname()), "c", lambda message: None)
+
+            class Until(threading.Event):
+                """Waits as long as it takes until the broker has said no."""
+
+                def wait(self, timeout=None, session=session):
+                    wait_until(lambda: session._refused, "the refusal")
+                    return self.is_set()
+
+            session._subscribed = Until()
+            with pytest.raises(CloudError, match=words):
+                session.start()
+            assert not session.connected
+            thread.join()
+
+
 def test_taken_ports(cloud, tmp_path):
     with pytest.raises(CloudError, match="--mqtt-port"):
         Cloud(tmp_path / "c", mqtt_port=cloud.mqtt_port).start()
@@ -420,6 +454,8 @@ def test_a_flood_is_taken_in_whole(cloud, api, device):
 def test_a_client_whose_thread_ends_first_is_ended_too(cloud, monkeypatch):
     """On a busy machine the thread of a client that has left ends while it is looked for."""
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    may_end = threading.Event()
+    client.on_disconnect = lambda *_: may_end.wait(WAIT_S)  # in the thread that is to end
     client.connect("127.0.0.1", cloud.mqtt_port)
     client.loop_start()
     me, current = threading.get_ident(), threading.current_thread
@@ -428,6 +464,7 @@ def test_a_client_whose_thread_ends_first_is_ended_too(cloud, monkeypatch):
     def late():
         # Between paho's look for its thread and its join.
         if threading.get_ident() == me:
+            may_end.set()
             looked.append(wait_until(lambda: client._thread is None, "the end of the thread"))
         return current()
 

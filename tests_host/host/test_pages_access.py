@@ -407,6 +407,9 @@ def test_signing_out_everywhere_and_one_browser(peopled):
             one.post("/sign-out", everywhere="1")
             assert all("Sign in" in each.get("/") for each in (one, two, three))
             assert "admin" in admin.get("/")
+    with peopled.database.reading() as session:
+        lines = session.scalars(sa.select(Audit).where(Audit.action == "sign out"))
+        assert [line.detail for line in lines] == ["", '{"everywhere": true}']
 
 
 def test_a_browser_is_signed_out_by_time(peopled):
@@ -434,6 +437,10 @@ def test_an_admin_lets_others_in_and_out(peopled):
             ids = {user.name: user.id for user in session.scalars(sa.select(User))}
         with Visitor(peopled.api_url, "new.one") as theirs:
             assert theirs.http.get("/campaigns/new").status_code == 403
+            for role in ("god", "", "Operator", "x" * 20):
+                text = admin.post(f"/people/users/{ids['new.one']}/role", role=role)
+                assert "A role is one of" in text and "new.one" in text
+                assert theirs.http.get("/campaigns/new").status_code == 403
             admin.post(f"/people/users/{ids['new.one']}/role", role="operator")
             assert theirs.http.get("/campaigns/new").status_code == 200
             admin.post(f"/people/users/{ids['new.one']}/password", password="set by the admin")
@@ -452,6 +459,7 @@ def test_a_token_is_shown_once_and_has_a_role(peopled):
         word = re.search(r"ivota_[\w-]{32}", text)[0]
         assert word not in admin.get("/people")
         assert "already" in admin.post("/people/tokens", 422, name="eyes", role="viewer")
+        assert "role is one of" in admin.post("/people/tokens", 422, name="odd", role="god")
         with Client(peopled.api_url, word) as api:
             assert api.devices() == []
             with pytest.raises(ApiError, match="for viewer, this needs operator"):

@@ -128,12 +128,17 @@ if "mark" not in os.listdir():
     finally:
         print("never here")
 """
-    board = _board(tmp_path, main, bits=bits, fs=fs)
+    pids: list[int | None] = []
+
+    def console(line: str) -> None:
+        if line.startswith("cause"):
+            pids.append(board.pid)
+
+    board = _board(tmp_path, main, bits=bits, fs=fs, console=console)
     with board:
         board.power_on()
-        first = board.pid
         board.wait_log("^REPL$")
-        assert board.pid != first
+    assert len(set(pids)) == 2 and None not in pids
     assert _said(board) == ["cause 1", "sim: reset", "cause 2", "REPL", "sim: stopped"]
     assert (board.starts, board.resets, board.reset_cause) == (2, 1, 2)
     assert board.read("/mark") == b"flushed"

@@ -11,11 +11,13 @@ import sys
 import time
 
 import micropython
+import vfs
 from _sim_flash import Flash
 from micropython import const
 
 _PAUSE_US = const(100)
-_PATIENCE = const(3000)  # pauses, until whoever holds the turn must be waiting in the system
+_PATIENCE = const(3000)  # pauses, until whoever holds the turn may be waiting in the system
+_LOOKS = const(50)  # at whether it does: on a busy machine it may only not have had a core
 
 _turn = _thread.allocate_lock()
 _owner = None
@@ -23,6 +25,32 @@ _asked = False
 _others = 0  # threads besides the main one
 _inside = 0  # 1 in a call of the flash: the file system around it must not be entered twice
 _main = _thread.get_ident()
+_proc = vfs.VfsPosix("/proc")
+_states = {}  # of each thread the file in which the system says whether it waits
+_state = bytearray(64)
+
+
+def _enter():
+    """Have others see what the system says of this thread, where there is a /proc."""
+    try:
+        _states[_thread.get_ident()] = _proc.open("/thread-self/stat", "rb")
+    except OSError:
+        pass
+
+
+def _in_system():
+    """Whether whoever holds the turn waits in the system each time one looks."""
+    for _ in range(_LOOKS):
+        if _owner is None:  # whoever gives it away, or has just taken it
+            return False
+        file = _states.get(_owner)
+        if file:
+            file.seek(0)
+            file.readinto(_state)
+            if _state.find(b") S ") < 0:
+                return False
+        time.sleep_us(_PAUSE_US)
+    return True
 
 
 def take():
@@ -37,7 +65,9 @@ def take():
         time.sleep_us(_PAUSE_US)
         left -= 1
         if not left:
-            break
+            if _in_system():
+                break
+            left = _PATIENCE
     _owner = me
 
 
@@ -140,6 +170,7 @@ def _start(body, args, *more):
     def run():
         global _others
         take()
+        _enter()
         try:
             body(*args, *more)
         except SystemExit:
@@ -148,6 +179,9 @@ def _start(body, args, *more):
             sys.print_exception(error)
         finally:
             _others -= 1
+            file = _states.pop(_thread.get_ident(), None)
+            if file:
+                file.close()
             give()
 
     return _thread.start_new_thread(run, ())
@@ -155,6 +189,7 @@ def _start(body, args, *more):
 
 def _install():
     """Have all that is imported from now on take turns."""
+    _enter()
     Flash.readblocks = _whole(Flash.readblocks, 0)
     Flash.writeblocks = _whole(Flash.writeblocks, -1)
     sleeps = {name: _waiting(getattr(time, name)) for name in ("sleep", "sleep_ms", "sleep_us")}
