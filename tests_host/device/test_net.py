@@ -258,9 +258,9 @@ def test_close_twice_after_a_call_that_failed():
     # esp32's close raises then, each time.
     for port in ("unix", "esp32"):
         network = Network([50, OSError(errno.ECONNRESET)], port=port)
-        with patched(net, socket=network, select=network, errno=network.errno):
-            with network.clock.put_into(net):
-                stream = net.Stream("h", 1, 10)
+        with patched(guarded_socket, socket=network, select=network, errno=network.errno):
+            with network.clock.put_into(guarded_socket):
+                stream = guarded_socket.Stream("h", 1, 10)
                 with raises(OSError):
                     stream.read(1)
                 assert not network.sockets[0].closed

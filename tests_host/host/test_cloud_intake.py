@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
-from ivota_tools.cloud.mqtt import report_ingestion, report_worker
+from ivota_tools.cloud.mqtt import report_worker
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.mqtt.session import Message
 from ivota_tools.cloud.store import device_registry, retention

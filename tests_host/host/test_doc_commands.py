@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from found import some
 from rawrepl import RawReplBoard
 
 from ivota_tools import toolchain
@@ -107,7 +108,7 @@ def test_the_first_update(tmp_path: Path) -> None:
         assert "done" in said
         board.wait_log("confirmed", 20, start)
         printed = iter(re.sub(r"^ivota: ", "", line) for line in board.log[start:])
-        for line in re.findall(r"^    ([a-z_]+(?: {2,}\w+=.*)?)$", text, re.M):
+        for line in some(re.findall(r"^    ([a-z_]+(?: {2,}\w+=.*)?)$", text, re.M)):
             event, *fields = line.split()
             keys = [field.partition("=")[0] for field in fields]
             assert any(

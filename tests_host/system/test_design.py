@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from badserver import BadServer, Step
 from board_support import MakeBoard
+from found import some
 from wire import Wire
 
 ROOT = Path(__file__).parents[2]
@@ -62,9 +63,7 @@ def followed(title: str) -> dict[str, bytes]:
     ((_, module),) = [each for each in blocks if each[0] == "python"]
     assert not (ROOT / name).exists()
     files = {name: module}
-    for language, text in blocks:
-        if language != "diff":
-            continue
+    for text in some(text for language, text in blocks if language == "diff"):
         for part in re.split(r"^--- ", text, flags=re.M)[1:]:
             name, _, lines = part.partition("\n")
             old = "".join(re.findall(r"^-(.*)$", lines, re.M))
