@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from littlefs import LittleFSError
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.sim import Board, FlashError
 
@@ -43,6 +45,31 @@ def wait_noted(board: Board) -> None:
         return bool(state) and not json.loads(state).get("outbox")
 
     wait_until(noted, "an acknowledgement that is noted")
+
+
+class Gate:
+    """Where a board of CALLBACK_MAIN waits after each retry: `files` has it do so."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(WAIT_S)
+        self.files = {"/app.json": json.dumps({"gate": self._server.getsockname()[1]}).encode()}
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """With the board at its next retry; it goes on afterwards."""
+        with self._server.accept()[0]:
+            yield
+
+    def open(self) -> None:
+        """Lets the board go on at each later retry."""
+        self._server.close()
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open()
 
 
 def settings(name: str, port: int, **changes: Any) -> dict[str, Any]:

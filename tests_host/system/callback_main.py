@@ -2,11 +2,13 @@
 
 /app.json may hold `exit_s` (how long it runs), `downloads` (so many are begun before `exit_s`
 counts), `report` (the arguments of update_progress, else "done"), `raises` (a text that
-on_firmware raises), `burn_s` (how long burning takes, the client stepping on) and `fills` (once
-a download has begun, it takes all the room there is, until the next start).
+on_firmware raises), `burn_s` (how long burning takes, the client stepping on), `fills` (once
+a download has begun, it takes all the room there is, until the next start) and `gate` (the port of
+a Gate, which says after each retry when the board goes on).
 """
 
 import json
+import socket
 import time
 
 from ivota import json_file
@@ -39,6 +41,14 @@ def log(_level, event, **fields):
             begun = time.ticks_ms()
         if "fills" in script:
             fill()
+    if event == "retry" and "gate" in script:
+        gate = socket.socket()
+        try:
+            gate.connect(socket.getaddrinfo("127.0.0.1", script["gate"])[0][-1])
+            gate.read(1)
+        except OSError:  # it is open for good
+            pass
+        gate.close()
 
 
 def ends():

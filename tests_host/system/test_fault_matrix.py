@@ -23,7 +23,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from board_support import CALLBACK_MAIN, seen, settings, wait_noted
+from board_support import CALLBACK_MAIN, Gate, seen, settings, wait_noted
 from certificates import Issued, issue
 from faultserver import Exchange, Fault, FaultServer, good
 from waiting import WAIT_S, wait_until
@@ -65,6 +65,9 @@ class Bench:
 
     def server(self, data: bytes = DATA, context: ssl.SSLContext | None = None) -> FaultServer:
         return self._stack.enter_context(FaultServer(data, context))
+
+    def gate(self) -> Gate:
+        return self._stack.enter_context(Gate())
 
     def proxy(self, port: int | None = None) -> Proxy:
         """A bad network in front of a port, or of the broker."""
@@ -544,18 +547,21 @@ def refused(bench: Bench, case: Case) -> None:
     server = bench.server()
     link = bench.proxy(server.port)
     link.refuse()
-    board = bench.board()
+    gate = bench.gate()
+    board = bench.board(files=gate.files)
     heard = bench.push(server.url(port=link.port))
+    for _ in range(TRIES):
+        with gate.held():
+            pass
     bench.failed("-1", heard)
     retries = sum("retry" in line for line in board.log)
     assert retries == TRIES and server.asked == []
     assert bench.left() is None
-    seen = len(board.log)
     heard = bench.push(server.url(port=link.port))
-    board.wait_log("ivota: retry", start=seen)
-    seen = 1 + next(n for n in range(seen, len(board.log)) if "ivota: retry" in board.log[n])
-    board.wait_log("ivota: retry", start=seen)
-    link.accept()
+    with gate.held():
+        pass
+    with gate.held():
+        link.accept()
     bench.done(after=heard)
     assert server.asked == [0]
 
@@ -563,17 +569,21 @@ def refused(bench: Bench, case: Case) -> None:
 def no_such_name(bench: Bench, case: Case) -> None:
     """It heals by a push for the same firmware, with a name that is known."""
     server = bench.server()
-    board = bench.board(retry={**RETRY, "first_s": 0.5, "most_s": 1})
+    gate = bench.gate()
+    bench.board(files=gate.files)
     nowhere = f"http://nowhere.invalid:{server.port}/f.bin"
     heard = bench.push(nowhere)
+    for _ in range(TRIES):
+        with gate.held():
+            pass
     bench.failed("-1", heard)
     assert bench.left() is None
-    seen = len(board.log)
     heard = bench.push(nowhere)
-    for _ in range(2):
-        board.wait_log("ivota: retry", start=seen)
-        seen = 1 + next(n for n in range(seen, len(board.log)) if "ivota: retry" in board.log[n])
-    bench.wire.push("0.2", server.url(), DATA)
+    with gate.held():
+        pass
+    with gate.held():
+        bench.wire.push("0.2", server.url(), DATA)
+        gate.open()  # it may try the old name once more before it hears of the new one
     bench.done(after=heard)
     assert server.asked == [0]
     assert len(bench.wire.of("fail")) == 1
