@@ -28,6 +28,9 @@ from ivota_tools.sim.board import DEVICE as SIM_DEVICE
 from ivota_tools.toolchain import preview
 
 EXIT_MODES = {90: "friendly", 91: "raw", 92: "friendly"}  # as in rawrepl_board.py
+# The next start's reset cause, as in rawrepl_board.py: power-on is every other end.
+CAUSES = {90: 2, -signal.SIGALRM: 3, 91: 5, 92: 5}
+POWER_ON = 1
 
 
 class RawReplBoard:
@@ -47,6 +50,8 @@ class RawReplBoard:
         self.blocks = blocks
         self.raw_paste = raw_paste
         self.interpreter = interpreters.command(interpreter)
+        # The process that runs now: whoever kills it takes the board's power away for a moment.
+        self.pid_file = Path(folder, "pid")
         self._control = Path(folder, "control").resolve()
         self.received = bytearray()  # every byte that the host sent to the board
         self.printed = bytearray()  # every byte that the board sent, whether anyone listened
@@ -102,10 +107,10 @@ class RawReplBoard:
         """The paths of all files on the flash."""
         return sorted(filesystem.tree(self.image.read_bytes(), self.blocks))
 
-    def _start(self, mode: str) -> None:
+    def _start(self, mode: str, cause: int = POWER_ON) -> None:
         self.starts.append(mode)
         script = Path(__file__).with_name("rawrepl_board.py")
-        arguments = [str(self.image), str(self.blocks), mode, str(int(self.raw_paste))]
+        arguments = [str(self.image), str(self.blocks), mode, str(int(self.raw_paste)), str(cause)]
         # A session of its own: ctrl-C at the terminal of the tests must not reach the board.
         environment = dict(os.environ)
         if preview.is_launched(self.interpreter):
@@ -122,6 +127,7 @@ class RawReplBoard:
             bufsize=0,
             start_new_session=True,
         )
+        self.pid_file.write_text(str(self._process.pid))
 
     def _wire(self) -> None:
         while True:
@@ -137,7 +143,7 @@ class RawReplBoard:
                     self._to_host(data)
                 else:
                     code = preview.ended(process.wait(), self._control)
-                    self._start(EXIT_MODES.get(code, "friendly"))
+                    self._start(EXIT_MODES.get(code, "friendly"), CAUSES.get(code, POWER_ON))
                     continue
             if self._master in ready:
                 self._to_board(process, os.read(self._master, 65536))

@@ -1,18 +1,21 @@
 """The board's side of rawrepl.py: MicroPython's raw REPL, spoken by unix MicroPython itself.
 
-Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE`; standard input and output are the
+Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE CAUSE`; standard input and output are the
 serial line. The file system is the littlefs in IMAGE, mounted in place of the host's. MODE is
 "friendly" (boot.py, main.py, then the prompt) or "raw" (as after a soft reset out of the raw REPL:
-boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is refused.
+boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is refused. CAUSE is the reset cause.
+The network is the host's.
 
 The process ends with one of the EXIT codes; rawrepl.py starts the next one. What a board's
 terminal driver does with ctrl-C, rawrepl.py does with SIGINT. The protocol is described in
 "The MicroPython interactive interpreter mode" of MicroPython's documentation.
 """
 
+import array
 import os
 import sys
 
+import ffi
 import vfs
 
 EXIT_HARD, EXIT_SOFT_RAW, EXIT_SOFT_FRIENDLY = 90, 91, 92
@@ -48,9 +51,11 @@ class Image:
 class Machine:
     PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
 
-    def __init__(self, leave):
+    def __init__(self, leave, cause):
         self.calls = []
         self._leave = leave
+        self._cause = cause
+        self._setitimer = ffi.open(None).func("i", "setitimer", "ipp")
 
     def reset(self):
         self._leave(EXIT_HARD)
@@ -59,28 +64,37 @@ class Machine:
         self._leave(EXIT_SOFT_FRIENDLY)
 
     def reset_cause(self):
-        return self.HARD_RESET
+        return self._cause
 
     def unique_id(self):
         return b"\x24\x6f\x28\xae\x01\xfc"
 
-    # Watchdogs and timers are recorded, not run: `machine.calls` shows them to a test.
+    # `machine.calls` shows watchdogs and timers to a test. A watchdog bites: it is the process's
+    # alarm. A timer is called once; one that feeds a watchdog ends the alarm, as if for ever.
     def WDT(self, id=0, timeout=5000):
         self.calls.append(("WDT", timeout))
+        self._timeout = timeout
+        self._alarm(timeout)
         return self
 
     def feed(self):
-        self.calls.append(("feed",))
+        if self.calls[-1:] != [("feed",)]:
+            self.calls.append(("feed",))
+        self._alarm(self._timeout)
 
     def Timer(self, id=-1, period=0, callback=None):
         self.calls.append(("Timer", period))
         callback(None)
+        self._alarm(0)
         return self
+
+    def _alarm(self, ms):
+        # struct itimerval: no interval, then seconds and microseconds
+        times = array.array("l", (0, 0, ms // 1000, ms % 1000 * 1000))
+        self._setitimer(0, times, None)
 
 
 def leave_function():
-    import ffi
-
     # No finaliser may run: a board that resets writes nothing any more.
     return ffi.open(None).func("v", "_exit", "i")
 
@@ -199,7 +213,7 @@ class Repl:
         self.put("\x04")
 
 
-def main(image, blocks, mode, paste):
+def main(image, blocks, mode, paste, cause):
     leave = leave_function()
     repl = Repl(leave, paste == "1")
     flash = Image(image, int(blocks))
@@ -207,7 +221,7 @@ def main(image, blocks, mode, paste):
     vfs.mount(vfs.VfsLfs2(flash), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
-    sys.modules["machine"] = Machine(leave)
+    sys.modules["machine"] = Machine(leave, int(cause))
     repl.run_file("/boot.py")
     if mode == "raw":
         repl.raw()

@@ -40,6 +40,19 @@ def read_config(path: Path, root: Path) -> bytes:
     return data
 
 
+def parse_network(path: Path, root: Path) -> dict[str, Any]:
+    """A configuration of which only the network sections matter; raises BoardError.
+
+    It may leave out who the board is and where its cloud is.
+    """
+    try:
+        config = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+    except (OSError, ValueError) as error:
+        raise BoardError(f"the configuration {path} cannot be used: {error}") from None
+    check_config((_BOARD, config), str(path), root)
+    return dict(config)
+
+
 def parse_config(data: bytes, name: str, root: Path) -> dict[str, Any]:
     """Parse the configuration in `data`; errors refer to it as `name`. Raises BoardError."""
     try:

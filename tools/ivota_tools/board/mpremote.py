@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from ivota_tools.board import on_board
 from ivota_tools.board.errors import BoardError, SilentError
 from ivota_tools.board.serial_ports import check_port, in_use, need_mpremote
 
@@ -30,14 +29,15 @@ RESET_S = 0.5
 
 
 def call_source(function: Callable[..., Any], **arguments: Any) -> str:
-    """Return code that calls a function of on_board.py on the board and prints its result."""
+    """Return code that calls a function of an on_board module and prints its result."""
+    home = sys.modules[function.__module__]
     names = [function.__name__]
     parts: list[str] = []
     for name in names:
-        source = _bare(inspect.getsource(getattr(on_board, name)))
+        source = _bare(inspect.getsource(getattr(home, name)))
         parts.insert(0, source)
         for called in re.findall(r"\b(\w+)\(", source):
-            if called not in names and inspect.isfunction(getattr(on_board, called, None)):
+            if called not in names and inspect.isfunction(getattr(home, called, None)):
                 names.append(called)
     call = f"{function.__name__}(**{arguments!r})"
     # The stopped program may still use most of the heap.
@@ -102,7 +102,7 @@ class Mpremote:
         return output
 
     def ask(self, function: Callable[..., Any], *, resume: bool = True, **arguments: Any) -> Any:
-        """Call a function of on_board.py on the board and return its result."""
+        """Call a function of an on_board module on the board and return its result."""
         output = self.run("exec", call_source(function, **arguments), resume=resume)
         # A thread of the application or a driver may print in between.
         for line in output.splitlines():

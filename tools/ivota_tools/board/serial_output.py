@@ -45,7 +45,7 @@ def lines(port: str, wait_s: float = 10, silence_s: float = 8) -> Iterator[str |
     line = b""
     begun = time.monotonic()
     nothing_yet = True
-    for chunk in _chunks(port, wait_s):
+    for chunk in chunks(port, wait_s):
         if chunk:
             nothing_yet = False
         elif nothing_yet and time.monotonic() - begun > silence_s:
@@ -58,7 +58,7 @@ def lines(port: str, wait_s: float = 10, silence_s: float = 8) -> Iterator[str |
             yield printable(each.decode(errors="replace").rstrip("\r"))
 
 
-def _chunks(port: str, wait_s: float) -> Iterator[bytes]:
+def chunks(port: str, wait_s: float) -> Iterator[bytes]:
     from mpremote.transport import TransportError
     from mpremote.transport_serial import SerialTransport
 

@@ -9,7 +9,11 @@ from typing import Annotated
 
 import typer
 
-from ivota_tools.board.config import read_config
+from ivota_tools.board.acceptance import report as reports
+from ivota_tools.board.config import parse_network, read_config
+from ivota_tools.board.acceptance.aside import restore as restore_files
+from ivota_tools.board.acceptance.inputs import file_and_path, own_address
+from ivota_tools.board.acceptance.run import test_board
 from ivota_tools.board.errors import BoardError
 from ivota_tools.board.install import install as install_on
 from ivota_tools.board.mpremote import Mpremote
@@ -20,7 +24,7 @@ from ivota_tools.board.serial_ports import find_port
 from ivota_tools.board.status import status as status_of
 from ivota_tools.cli import board_views
 from ivota_tools.cli.terminal import AsJson, fail, print_json
-from ivota_tools.common.project_files import root
+from ivota_tools.common.project_files import root, version
 
 app = typer.Typer(no_args_is_help=True, help="Manage a board over its serial port.")
 
@@ -125,6 +129,84 @@ def remove(
     if as_json:
         return print_json({"port": board.port, "removed": gone, "back": plan.back})
     board_views.show_removed(gone)
+
+
+@app.command()
+def test(
+    port: Port = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Configuration whose network sections are used. Left out: the board's own."
+        ),
+    ] = None,
+    put: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE:/PATH", help="Copy a file of yours there for the run."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="This computer's address, as the board reaches it."),
+    ] = None,
+    power_command: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help="Takes the board's power away and gives it back."),
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="ESP32 image to try. Left out: a copy of the running one.")
+    ] = None,
+    image_version: Annotated[
+        str | None, typer.Option(help="Version that the image says it is.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that each wait for the board may take.")
+    ] = 300,
+    report: Annotated[
+        Path, typer.Option(help="Report to write; .json and .md are added.")
+    ] = Path("board-test"),
+    title: Annotated[
+        str | None, typer.Option(help="Heading of the report. Left out: what the board is.")
+    ] = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Only put back what a broken-off run set aside.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try a board in every way that matters, and write a report.
+
+    The run starts a cloud of its own, updates the board, cuts its link, resets
+    it, and breaks what it runs. At the end the board has its own files again.
+    Everything that the board lacks is skipped by name.
+    """
+    with _errors(as_json):
+        board = Mpremote(find_port(port))
+        if restore:
+            back = restore_files(board)
+            return print_json({"restored": back}) if as_json else board_views.show_restored(back)
+        given = None if config is None else parse_network(config, root())
+        if image and not image_version:
+            raise BoardError("say with --image-version which version the image is")
+        result = test_board(
+            board,
+            address=address or own_address(),
+            config=given,
+            put=[file_and_path(each) for each in put or ()],
+            power_command=power_command,
+            ask=None if as_json else board_views.ask_person,
+            image=image,
+            image_version=image_version,
+            step_s=timeout,
+            progress=(lambda told: None) if as_json else board_views.show_step,
+        )
+        result["title"] = title or result["board"]["machine"]
+        result["ivota"] = version()
+        paths = reports.write(result, report)
+    if as_json:
+        print_json(result)
+    else:
+        board_views.show_test(result, paths)
+    if not result["passed"]:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from ivota_tools.board.acceptance.results import Result
 from ivota_tools.board.install import Progress as CopyProgress
 from ivota_tools.board.removal import Removal
 from ivota_tools.board.serial_output import parse, printable
@@ -109,6 +112,38 @@ def show_line(line: str | None, as_json: bool) -> None:
             text.append(f" {key}=", style="dim")
             text.append(value)
     out.print(text, soft_wrap=True)
+
+
+_OUTCOMES = {"PASS": "green", "SKIP": "yellow", "FAIL": "bold red"}
+
+
+def show_step(told: Result | str) -> None:
+    """A step that begins, among the errors, and a step that is over."""
+    if isinstance(told, str):
+        err.print(cell(f"{told} …", "dim"), soft_wrap=True)
+        return
+    text = cell(f"{told.outcome}  ", _OUTCOMES[told.outcome])
+    text.append(f"{told.title} ({told.seconds:.1f} s): ", style="not bold default")
+    text.append(printable(" ".join(told.seen.split())), style="not bold default")
+    out.print(text, soft_wrap=True)
+
+
+def ask_person(what: str) -> bool:
+    """Asks at the terminal; False where nobody sits at one."""
+    if not (sys.stdin.isatty() and err.is_terminal):
+        return False
+    err.print(cell(f"{what}, then press Enter here. (s and Enter: skip)"), soft_wrap=True)
+    return input().strip().lower() != "s"
+
+
+def show_test(result: dict[str, Any], paths: tuple[Path, Path]) -> None:
+    failed = [each["title"] for each in result["steps"] if each["outcome"] == "FAIL"]
+    _say(f"Report: {paths[1]} and {paths[0]}")
+    _say(f"Failed: {', '.join(failed)}" if failed else "No step failed.")
+
+
+def show_restored(back: bool) -> None:
+    _say("The board has its own files again." if back else "Nothing was set aside on this board.")
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class _Link:
 
 
 class Proxy:
-    """Listens on 127.0.0.1:`port` and passes every connection on to the target.
+    """Listens on `listen_host`:`port` and passes every connection on to the target.
 
     `buffer`: size of the sockets' kernel buffers, small so that few bytes are on their way when a
     cut comes (the kernel doubles it and has a minimum, and the board's own receive buffer is its
@@ -86,10 +86,12 @@ class Proxy:
         target_host: str,
         target_port: int,
         *,
+        listen_host: str = "127.0.0.1",
         listen_port: int = 0,
         buffer: int | None = None,
     ):
         self._target = (target_host, target_port)
+        self._host = listen_host
         self._buffer = buffer
         self.received = 0  # bytes, server → board
         self.sent = 0  # bytes, board → server
@@ -244,7 +246,7 @@ class Proxy:
         result = socket.socket()
         result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._tune(result)
-        result.bind(("127.0.0.1", port))
+        result.bind((self._host, port))
         result.setblocking(False)
         return result
 

@@ -1,0 +1,96 @@
+"""Sets the board's own files aside for the run, and proves afterwards that all are as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ivota_tools.board import on_board
+from ivota_tools.board.acceptance import applications, on_board_aside
+from ivota_tools.board.acceptance.results import Failed
+from ivota_tools.board.acceptance.rig import FOLDER, PUBLIC_KEY
+from ivota_tools.board.board_files import CONFIG, KEPT, PACKAGE, STARTERS, STATE
+from ivota_tools.board.errors import BoardError
+from ivota_tools.board.mpremote import Mpremote
+
+ASIDE = "/ivota-before"
+_EXTRA = [FOLDER, PUBLIC_KEY, applications.LOG, "/ivota-test.tmp"]
+_SMALL = (*STARTERS, CONFIG, KEPT, STATE)
+_OURS = [
+    *_SMALL,
+    *(f"{path}~" for path in _SMALL),
+    *(f"{folder}/bundlefs.{end}" for folder in ("", "/lib") for end in ("py", "mpy", "py~")),
+    PACKAGE,
+]
+
+
+class Aside:
+    """The board's files before the run. `put` are the paths of files that the run brings along."""
+
+    def __init__(self, board: Mpremote, put: Sequence[str] = ()) -> None:
+        self._board = board
+        self._paths = [*_OURS, *(path for path in put if path not in _OURS)]
+        self._before: list[Any] = []
+
+    def begin(self) -> dict[str, Any] | None:
+        """Sets all aside that the run writes to; the board's own configuration, if it has one.
+
+        What an earlier run left aside is put back first. Raises BoardError while a version is on
+        trial there, whose end would be lost.
+        """
+        board = self._board
+        if board.ask(on_board_aside.in_trial, state=STATE):
+            # Nothing was changed, and a reset would count as a start.
+            board.go_on()
+            raise BoardError("a version is on trial on this board: try again after its end")
+        board.ask(on_board.feed_watchdog, resume=False, state=STATE)
+        if board.ask(on_board_aside.is_aside, aside=ASIDE):
+            self._put_back()
+        config = board.ask(on_board.load, path=CONFIG)
+        self._before = board.ask(on_board_aside.checksums, folder="")
+        try:
+            board.ask(on_board_aside.set_aside, paths=self._paths, aside=ASIDE)
+        except BaseException:
+            self._put_back()
+            raise
+        return config if isinstance(config, dict) else None
+
+    def end(self) -> str:
+        """Puts all back and resets the board. Raises Failed where a file is not as it was."""
+        board = self._board
+        board.ask(on_board.feed_watchdog, resume=False, state=STATE)
+        if not board.ask(on_board_aside.is_aside, aside=ASIDE):
+            board.reset()
+            return "no files were set aside"
+        self._put_back()
+        before = {entry[0]: entry[1:] for entry in self._before}
+        made = [path for path, *rest in self._sums() if path not in before and not rest]
+        if made:
+            board.ask(on_board.erase, paths=[], folders=sorted(made, reverse=True), back=[])
+        after = {entry[0]: entry[1:] for entry in self._sums()}
+        differ = sorted(
+            path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+        )
+        board.reset()
+        if differ:
+            raise Failed(f"not as before: {', '.join(differ)}")
+        files = sum(1 for rest in before.values() if rest)
+        return f"all {files} files are as they were, by size and CRC-32"
+
+    def _sums(self) -> list[Any]:
+        found: list[Any] = self._board.ask(on_board_aside.checksums, folder="")
+        return found
+
+    def _put_back(self) -> None:
+        self._board.ask(on_board_aside.put_back, paths=self._paths, aside=ASIDE, extra=_EXTRA)
+
+
+def restore(board: Mpremote) -> bool:
+    """Puts back what a run that was broken off has left aside; whether there was anything."""
+    with board.restart_on_failure():
+        there = bool(board.ask(on_board_aside.is_aside, aside=ASIDE))
+        if there:
+            board.ask(on_board.feed_watchdog, resume=False, state=STATE)
+            board.ask(on_board_aside.put_back, paths=_OURS, aside=ASIDE, extra=_EXTRA)
+    board.reset()
+    return there

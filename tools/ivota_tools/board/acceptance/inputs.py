@@ -1,0 +1,31 @@
+"""What the person gives a run: files for the board, and this computer's address."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from ivota_tools.board.errors import BoardError
+
+
+def file_and_path(given: str) -> tuple[Path, str]:
+    """A file of this computer and its path on the board, of FILE:/PATH; raises BoardError."""
+    file, colon, path = given.rpartition(":")
+    if not colon or not path.startswith("/") or path.endswith("/"):
+        raise BoardError(f"--put is FILE:/PATH, as in own.py:/own_network.py, not {given!r}")
+    if not Path(file).is_file():
+        raise BoardError(f"{file} cannot be read: --put names a file on this computer")
+    return Path(file), path
+
+
+def own_address() -> str:
+    """The address under which others reach this computer; this sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # of the block that is reserved for documentation
+            return str(probe.getsockname()[0])
+        except OSError:
+            raise BoardError(
+                "this computer has no network that a board could reach: name its address with "
+                "--address"
+            ) from None

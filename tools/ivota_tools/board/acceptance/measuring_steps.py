@@ -1,0 +1,105 @@
+"""The steps that look at the board and measure it, at its prompt and from what it wrote down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ivota_tools.board.acceptance import applications, on_board_measure
+from ivota_tools.board.acceptance.results import Failed, Skipped
+from ivota_tools.board.acceptance.rig import Rig
+
+Seen = tuple[str, dict[str, Any]]
+
+_BLOCKS = 32
+_SCRATCH = "/ivota-test.tmp"
+
+
+def look(rig: Rig) -> Seen:
+    """What the board is, and the cause that it tells of each kind of reset."""
+    found = rig.ask(on_board_measure.prompt, resume=False)
+    rig.found = found
+    causes = {"soft reset": found["reset_cause"]}
+    with rig.console.released():
+        rig.board.reset()
+    causes["machine.reset()"] = rig.ask(on_board_measure.prompt)["reset_cause"]
+    interfaces = found["interfaces"]
+    if interfaces is None:
+        network = "no network module"
+    else:
+        network = f"network: {', '.join(interfaces) or 'nothing'}"
+    slot = f"inactive slot {found['slot']}" if found["slot"] else "no OTA slots"
+    seen = f"{network}; {slot}; reset causes: {_causes(causes)}"
+    return seen, {"reset_causes": causes, "interfaces": interfaces, "slot": found["slot"]}
+
+
+def find_reset(rig: Rig) -> Seen:
+    """How the board can be reset from here, and which cause it tells of that."""
+    by = rig.resets.find()
+    cause = rig.ask(on_board_measure.prompt)["reset_cause"]
+    return f"{by} resets it; reset cause {cause}", {"by": by, "reset_cause": cause}
+
+
+def heap(rig: Rig) -> Seen:
+    """The free heap at the prompt, after a soft reset and before anything was imported."""
+    found = rig.ask(on_board_measure.prompt, resume=False)
+    free, used = found["heap_free"], found["heap_used"]
+    return f"{free:,} bytes free, {used:,} used at the prompt", {"free": free, "used": used}
+
+
+def stack(rig: Rig) -> Seen:
+    """How much of the main task's stack a program may use."""
+    found = rig.ask(on_board_measure.deepest)
+    size = found["bytes"]
+    measured = f", {size:,} bytes" if size is not None else ""
+    return f"{found['calls']:,} nested calls{measured}", found
+
+
+def block(rig: Rig) -> Seen:
+    """The time to write a block of 4096 bytes to a file and make it durable."""
+    found = rig.ask(on_board_measure.write_blocks, path=_SCRATCH, count=_BLOCKS)
+    return _times(found), found
+
+
+def erase(rig: Rig) -> Seen:
+    """The time to erase 4096 bytes of the slot that does not run."""
+    found = rig.ask(on_board_measure.erase_blocks, count=_BLOCKS)
+    if found is None:
+        raise Skipped("no OTA slots: only a slot that does not run can be erased without harm")
+    return _times(found), found
+
+
+def from_log(rig: Rig) -> Seen:
+    """The application's share of the core and the free heap, beside the client at work."""
+    text = rig.ask(on_board_measure.text_of, path=applications.LOG)
+    entries = rig.log(text)
+    alone = rig.ask(on_board_measure.loops_alone, window_ms=applications.WINDOW_MS)
+    shares = {
+        word: [each for each in entries if each["kind"] == "share" and each["downloading"] == busy]
+        for word, busy in (("waiting", False), ("downloading", True))
+    }
+    if not shares["waiting"]:
+        raise Failed("the application has written nothing down")
+    values: dict[str, Any] = {"loops_alone": alone}
+    words = []
+    for word, windows in shares.items():
+        if not windows:
+            continue
+        share = round(100 * sum(each["loops"] for each in windows) / len(windows) / alone)
+        free = min(each["heap_free"] for each in windows)
+        values[word] = {"percent": share, "heap_free": free, "windows": len(windows)}
+        words.append(f"{share} % of the core and {free:,} bytes of free heap while {word}")
+    starts = [each for each in entries if each["kind"] == "start"]
+    values["starts"] = [[each["version"], each["cause"]] for each in starts]
+    stacks = [each["stack"] for each in starts if each["stack"] is not None]
+    if stacks:
+        values["stack_at_start"] = max(stacks)
+    return "; ".join(words), values
+
+
+def _causes(causes: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {cause}" for name, cause in causes.items())
+
+
+def _times(found: dict[str, Any]) -> str:
+    mean, worst = found["mean_us"] / 1000, found["worst_us"] / 1000
+    return f"{mean:.1f} ms on average, {worst:.1f} ms at worst, of {found['blocks']} blocks"

@@ -1,0 +1,28 @@
+"""What a step of the run came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PASS, SKIP, FAIL = "PASS", "SKIP", "FAIL"
+
+
+class Skipped(Exception):
+    """The board or the run lacks what the step needs; the text says what."""
+
+
+class Failed(Exception):
+    """The board did something else than it should; the text says what was seen."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One step. `seen` is what was observed, or why it was skipped; `values` are figures."""
+
+    name: str
+    title: str
+    outcome: str
+    seen: str
+    seconds: float
+    values: dict[str, Any] = field(default_factory=dict)

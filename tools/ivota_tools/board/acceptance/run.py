@@ -1,0 +1,155 @@
+"""The run: every step in its order, and the board's own files back in place at the end."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ivota_tools.api_client import ApiError
+from ivota_tools.board import on_board
+from ivota_tools.board.acceptance import measuring_steps, update_steps
+from ivota_tools.board.acceptance.aside import Aside
+from ivota_tools.board.acceptance.console import Console
+from ivota_tools.board.acceptance.measuring_steps import Seen
+from ivota_tools.board.acceptance.resets import Ask, Resets
+from ivota_tools.board.acceptance.results import FAIL, PASS, SKIP, Failed, Result, Skipped
+from ivota_tools.board.acceptance.rig import NETWORK, Rig
+from ivota_tools.board.errors import BoardError
+from ivota_tools.board.identity import about
+from ivota_tools.board.mpremote import Mpremote
+from ivota_tools.cloud import CloudError
+from ivota_tools.firmware.release import ReleaseError
+from ivota_tools.toolchain import ToolchainError
+
+Progress = Callable[[Result | str], None]
+"""Is told the title of each step as it begins, and its result."""
+
+_KNOWN = (ApiError, BoardError, CloudError, Failed, ReleaseError, ToolchainError)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A function of the run; without `needs` it does not depend on a step before it."""
+
+    name: str
+    title: str
+    function: Callable[[Rig], Seen]
+    needs: str | None = None
+
+
+STEPS = (
+    Step("board", "The board, and reset causes", measuring_steps.look),
+    Step("reset-by", "A reset from outside", measuring_steps.find_reset, "board"),
+    Step("heap", "Free heap at the prompt", measuring_steps.heap),
+    Step("stack", "Stack of the main task", measuring_steps.stack),
+    Step("block", "Writing a block", measuring_steps.block),
+    Step("erase", "Erasing a block", measuring_steps.erase),
+    Step("install", "Installation", update_steps.install, "board"),
+    Step("update", "A whole update", update_steps.update, "install"),
+    Step("cut", "A link that is cut", update_steps.cut, "update"),
+    Step("reset", "A reset in mid-download", update_steps.reset, "update"),
+    Step("crash", "Roll-back of a crash", update_steps.crash, "update"),
+    Step("hang", "Roll-back of a hang", update_steps.hang, "update"),
+    Step("signatures", "Signatures", update_steps.signatures, "update"),
+    Step("delta", "A delta", update_steps.delta, "update"),
+    Step("flash", "What is on the flash", update_steps.flash, "update"),
+    Step("core", "The application's share of the core", measuring_steps.from_log, "update"),
+    Step("image", "An ESP32 image", update_steps.image, "update"),
+)
+
+
+def test_board(
+    board: Mpremote,
+    *,
+    address: str,
+    config: dict[str, Any] | None,
+    put: Sequence[tuple[Path, str]] = (),
+    power_command: str | None = None,
+    ask: Ask | None = None,
+    image: Path | None = None,
+    image_version: str | None = None,
+    step_s: float = 300,
+    progress: Progress = lambda told: None,
+) -> dict[str, Any]:
+    """The report of a whole run.
+
+    `config` has what brings the board onto its network, by default the board's own configuration.
+    `put` are files of the host, with their paths on the board, that are there during the run only;
+    they come after the installation and replace what it brings. `address` is this computer, as
+    the board reaches it. Raises BoardError where the run cannot begin.
+    """
+    begun = datetime.datetime.now(datetime.timezone.utc)
+    aside = Aside(board, [path for _, path in put])
+    console = Console(board.port)
+    resets = Resets(board, console, power_command, ask)
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="ivota-board-test-") as folder:
+        with board.restart_on_failure():
+            found = board.ask(on_board.identify)
+            own = aside.begin()
+        source = config if config is not None else own or {}
+        network = {key: source[key] for key in NETWORK if source.get(key) is not None}
+        try:
+            with Rig(Path(folder), board, console, resets, address, network, step_s) as rig:
+                rig.image, rig.image_version = image, image_version
+                rig.put = list(put)
+                for step in STEPS:
+                    results.append(_result(step, rig, results, progress))
+        finally:
+            console.stop()
+            results.append(_restored(aside, progress))
+    return {
+        "board": about(found),
+        "port": board.port,
+        "began": begun.isoformat(timespec="seconds"),
+        "network": sorted(network),
+        "reset_by": resets.by,
+        "passed": all(each.outcome != FAIL for each in results),
+        "steps": [asdict(each) for each in results],
+    }
+
+
+def _result(step: Step, rig: Rig, before: Sequence[Result], progress: Progress) -> Result:
+    needed = next((each for each in before if each.name == step.needs), None)
+    if needed and needed.outcome != PASS:
+        why = f"the step {needed.name} did not pass"
+        result = Result(step.name, step.title, SKIP, why, 0)
+        progress(result)
+        return result
+
+    def run() -> Seen:
+        rig.settle()
+        return step.function(rig)
+
+    return _timed(step.name, step.title, run, progress, rig.console)
+
+
+def _restored(aside: Aside, progress: Progress) -> Result:
+    title = "The board as it was"
+    return _timed("restored", title, lambda: (aside.end(), {}), progress, None)
+
+
+def _timed(
+    name: str, title: str, run: Callable[[], Seen], progress: Progress, console: Console | None
+) -> Result:
+    progress(title)
+    begun = time.monotonic()
+    values: dict[str, Any] = {}
+    try:
+        outcome = PASS
+        seen, values = run()
+    except Skipped as why:
+        outcome, seen = SKIP, str(why)
+    except _KNOWN as error:
+        outcome, seen = FAIL, str(error)
+        printed = console.tail() if console else ""
+        if printed:
+            values = {"printed": printed.splitlines()}
+    result = Result(name, title, outcome, seen, round(time.monotonic() - begun, 1), values)
+    progress(result)
+    return result
