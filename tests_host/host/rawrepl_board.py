@@ -1,10 +1,10 @@
 """The board's side of rawrepl.py: MicroPython's raw REPL, spoken by unix MicroPython itself.
 
-Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE CAUSE`; standard input and output are the
-serial line. The file system is the littlefs in IMAGE, mounted in place of the host's. MODE is
+Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE CAUSE`; standard input and output are
+the serial line. The file system is the littlefs in IMAGE, mounted in place of the host's. MODE is
 "friendly" (boot.py, main.py, then the prompt) or "raw" (as after a soft reset out of the raw REPL:
-boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is refused. CAUSE is the reset cause.
-The network is the host's.
+boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is refused. CAUSE is
+the reset cause. The network is the host's.
 
 The process ends with one of the EXIT codes; rawrepl.py starts the next one. What a board's
 terminal driver does with ctrl-C, rawrepl.py does with SIGINT. The protocol is described in

@@ -9,11 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ivota_tools.board.acceptance import report as reports
-from ivota_tools.board.config import parse_network, read_config
-from ivota_tools.board.acceptance.aside import restore as restore_files
 from ivota_tools.board.acceptance.inputs import file_and_path, own_address
-from ivota_tools.board.acceptance.run import test_board
+from ivota_tools.board.config import parse_network, read_config
 from ivota_tools.board.errors import BoardError
 from ivota_tools.board.install import install as install_on
 from ivota_tools.board.mpremote import Mpremote
@@ -161,9 +158,9 @@ def test(
     timeout: Annotated[
         float, typer.Option(help="Seconds that each wait for the board may take.")
     ] = 300,
-    report: Annotated[
-        Path, typer.Option(help="Report to write; .json and .md are added.")
-    ] = Path("board-test"),
+    report: Annotated[Path, typer.Option(help="Report to write; .json and .md are added.")] = Path(
+        "board-test"
+    ),
     title: Annotated[
         str | None, typer.Option(help="Heading of the report. Left out: what the board is.")
     ] = None,
@@ -178,6 +175,11 @@ def test(
     it, and breaks what it runs. At the end the board has its own files again.
     Everything that the board lacks is skipped by name.
     """
+    # A cloud takes a second to import, which the other commands need not wait for.
+    from ivota_tools.board.acceptance import report as reports
+    from ivota_tools.board.acceptance.aside import restore as restore_files
+    from ivota_tools.board.acceptance.run import test_board
+
     with _errors(as_json):
         board = Mpremote(find_port(port))
         if restore:

@@ -7,7 +7,7 @@ from pathlib import Path
 LOG = "/ivota-test.log"
 WINDOW_MS = 500
 
-_MEASURES = '''"""Notes each start and its cause, and counts how much of the core it gets beside updates."""
+_MEASURES = '''"""Notes each start and its cause, and how much of the core is left to it."""
 import asyncio
 import gc
 import json

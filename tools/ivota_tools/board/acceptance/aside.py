@@ -1,4 +1,4 @@
-"""Sets the board's own files aside for the run, and proves afterwards that all are as they were."""
+"""Sets the board's own files aside for the run, and checks afterwards that all are back."""
 
 from __future__ import annotations
 
@@ -32,28 +32,29 @@ class Aside:
         self._paths = [*_OURS, *(path for path in put if path not in _OURS)]
         self._before: list[Any] = []
 
-    def begin(self) -> dict[str, Any] | None:
-        """Sets all aside that the run writes to; the board's own configuration, if it has one.
+    def check(self) -> None:
+        """Raises BoardError while a version is on trial, because each reset would count there."""
+        if self._board.ask(on_board_aside.in_trial, state=STATE):
+            self._board.go_on()
+            raise BoardError("a version is on trial on this board: try again after its end")
 
-        What an earlier run left aside is put back first. Raises BoardError while a version is on
-        trial there, whose end would be lost.
+    def begin(self) -> dict[str, Any]:
+        """Sets all aside that the run writes to; returns the board's own configuration.
+
+        What an earlier run left aside is put back first.
         """
         board = self._board
-        if board.ask(on_board_aside.in_trial, state=STATE):
-            # Nothing was changed, and a reset would count as a start.
-            board.go_on()
-            raise BoardError("a version is on trial on this board: try again after its end")
         board.ask(on_board.feed_watchdog, resume=False, state=STATE)
         if board.ask(on_board_aside.is_aside, aside=ASIDE):
             self._put_back()
         config = board.ask(on_board.load, path=CONFIG)
         self._before = board.ask(on_board_aside.checksums, folder="")
         try:
-            board.ask(on_board_aside.set_aside, paths=self._paths, aside=ASIDE)
+            board.ask(on_board_aside.set_aside, paths=self._paths, extra=_EXTRA, aside=ASIDE)
         except BaseException:
             self._put_back()
             raise
-        return config if isinstance(config, dict) else None
+        return config if isinstance(config, dict) else {}
 
     def end(self) -> str:
         """Puts all back and resets the board. Raises Failed where a file is not as it was."""
@@ -82,7 +83,7 @@ class Aside:
         return found
 
     def _put_back(self) -> None:
-        self._board.ask(on_board_aside.put_back, paths=self._paths, aside=ASIDE, extra=_EXTRA)
+        self._board.ask(on_board_aside.put_back, aside=ASIDE)
 
 
 def restore(board: Mpremote) -> bool:
@@ -91,6 +92,6 @@ def restore(board: Mpremote) -> bool:
         there = bool(board.ask(on_board_aside.is_aside, aside=ASIDE))
         if there:
             board.ask(on_board.feed_watchdog, resume=False, state=STATE)
-            board.ask(on_board_aside.put_back, paths=_OURS, aside=ASIDE, extra=_EXTRA)
+            board.ask(on_board_aside.put_back, aside=ASIDE)
     board.reset()
     return there

@@ -51,9 +51,8 @@ class Console:
 
     def _read(self) -> None:
         rest = b""
-        stream = chunks(self._port, wait_s=30)
         try:
-            for chunk in stream:
+            for chunk in chunks(self._port, wait_s=30):
                 *whole, rest = (rest + chunk).split(b"\n")
                 self._lines.extend(
                     printable(line.decode(errors="replace").rstrip("\r")) for line in whole
@@ -62,5 +61,3 @@ class Console:
                     return
         except BoardError as error:
             self._lines.append(f"({error})")
-        finally:
-            stream.close()

@@ -30,9 +30,9 @@ def remove_tree(path: str) -> None:
 
 
 def in_trial(state: str) -> bool:
-    """Whether a version is on trial, or a download's end waits for the next start."""
+    """Whether a version is on trial."""
     status = load(state)
-    return isinstance(status, dict) and bool(status.get("trial") or status.get("ended"))
+    return isinstance(status, dict) and bool(status.get("trial"))
 
 
 def is_aside(aside: str) -> bool:
@@ -46,11 +46,13 @@ def is_aside(aside: str) -> bool:
         return False
 
 
-def set_aside(paths: list[str], aside: str) -> list[str]:
+def set_aside(paths: list[str], extra: list[str], aside: str) -> list[str]:
     """Renames what is at `paths` into the folder `aside`; returns what was there.
 
-    Raises OSError where a file stays in place: nothing may be installed then.
+    The marker lists what the run may write, `paths` and `extra`. Raises OSError where a file
+    stays in place: nothing may be installed then.
     """
+    import json
     import os
 
     os.mkdir(aside)
@@ -62,22 +64,25 @@ def set_aside(paths: list[str], aside: str) -> list[str]:
             continue
         os.rename(path, aside + "/" + path.replace("/", "!"))
         moved.append(path)
-    with open(aside + "/complete", "w"):
-        pass
+    with open(aside + "/complete", "w") as file:
+        json.dump(paths + extra, file)
     return moved
 
 
-def put_back(paths: list[str], aside: str, extra: list[str]) -> list[str]:
-    """Removes what the run has put at `paths` and `extra`, and renames everything back."""
+def put_back(aside: str) -> list[str]:
+    """Removes what the run has written, and renames everything back; returns what that was."""
+    import json
     import os
 
+    marker = aside + "/complete"
     try:
-        os.stat(aside + "/complete")
-        for path in paths + extra:
-            remove_tree(path)
-        os.remove(aside + "/complete")
-    except OSError:
-        pass  # cut off while setting aside, or while putting back: only renames are left
+        with open(marker) as file:
+            written = json.load(file)
+    except (OSError, ValueError):
+        written = []  # cut off while setting aside or putting back: only renames are left
+    for path in written:
+        remove_tree(path)
+    remove_tree(marker)
     back = []
     for entry in list(os.ilistdir(aside)):  # type: ignore[attr-defined]
         path = entry[0].replace("!", "/")

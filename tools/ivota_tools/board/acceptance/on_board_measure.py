@@ -4,7 +4,7 @@ from typing import Any
 
 
 def prompt() -> dict[str, Any]:
-    """The free heap after a soft reset, the cause of the last reset, and what there is of parts."""
+    """The free heap here, the cause of the last reset, and which parts the board has."""
     import gc
     import sys
 
@@ -12,7 +12,13 @@ def prompt() -> dict[str, Any]:
     found: dict[str, Any] = {"heap_free": gc.mem_free(), "heap_used": gc.mem_alloc()}  # type: ignore[attr-defined]
     try:
         machine: Any = __import__("machine")
-        found["reset_cause"] = machine.reset_cause()
+        cause = machine.reset_cause()
+        names = [
+            name
+            for name in dir(machine)
+            if name.endswith("_RESET") and getattr(machine, name) == cause
+        ]
+        found["reset_cause"] = " ".join([str(cause), *names[:1]])
         found["watchdog"] = hasattr(machine, "WDT")
     except (ImportError, AttributeError):
         found["reset_cause"] = None
@@ -24,6 +30,11 @@ def prompt() -> dict[str, Any]:
         ]
     except ImportError:
         found["interfaces"] = None
+    try:
+        __import__("socket")
+        found["sockets"] = True
+    except ImportError:
+        found["sockets"] = False
     found["platform"] = sys.platform
     try:
         partition: Any = __import__("esp32").Partition
@@ -38,9 +49,7 @@ def prompt() -> dict[str, Any]:
 
 def deepest() -> dict[str, Any]:
     """How many calls of a plain function fit the stack here, and bytes where the port tells."""
-    import micropython
-
-    use = getattr(micropython, "stack_use", lambda: None)
+    use = getattr(__import__("micropython"), "stack_use", lambda: None)
 
     def call(depth: int) -> list[Any]:
         try:

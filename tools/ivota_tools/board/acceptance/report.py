@@ -50,7 +50,12 @@ def markdown(report: dict[str, Any]) -> str:
     for each in report["steps"]:
         printed = each["values"].get("printed")
         if printed:
-            lines += ["", f"## {_cell(each['title'])}", "", "The last lines that the board printed:"]
+            lines += [
+                "",
+                f"## {_cell(each['title'])}",
+                "",
+                "The last lines that the board printed:",
+            ]
             lines += ["", *(f"    {line}" for line in printed)]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""How the run resets the board in the middle of its work: a command, the port's lines, a person."""
+"""How the run resets the board from outside: by a command, the port's lines, or a person."""
 
 from __future__ import annotations
 
@@ -59,10 +59,16 @@ class Resets:
             raise Skipped(f"{self.by} did not reset the board this time")
 
     def _is_marked(self) -> bool:
-        """Whether the interpreter still has what was assigned before: then it did not start anew."""
-        time.sleep(1)
-        with self._console.released():
-            return "True" in self._board.run("exec", f"print('{_MARK}' in globals())")
+        """Whether the interpreter has not started anew, so that it still has the variable."""
+        end = time.monotonic() + _PORT_S
+        while True:
+            time.sleep(1)
+            try:
+                with self._console.released():
+                    return "True" in self._board.run("exec", f"print('{_MARK}' in globals())")
+            except BoardError:  # the port may go away only now
+                if time.monotonic() > end:
+                    raise
 
     def _run_command(self) -> bool:
         try:

@@ -48,7 +48,6 @@ class Rig:
         console: Console,
         resets: Resets,
         address: str,
-        network: dict[str, Any],
         step_s: float,
     ) -> None:
         self.folder = folder
@@ -56,7 +55,7 @@ class Rig:
         self.console = console
         self.resets = resets
         self.address = address
-        self.network = network
+        self.network: dict[str, Any] = {}  # sections of the configuration
         self.step_s = step_s
         self.found: dict[str, Any] = {}  # what the first step saw of the board
         self.put: list[tuple[Path, str]] = []  # files of the host, and where they belong there
@@ -101,7 +100,7 @@ class Rig:
             "device_name": NAME,
             "version": "0",
             "mqtt": {"host": self.address, "port": self.mqtt.port},
-            "http": {"timeout_s": 10, "deadline_s": 20},
+            "http": {"timeout_s": 10, "deadline_s": 12},
             "keys": [PUBLIC_KEY],
             "firmware_dir": FOLDER,
             "report_interval_s": 30,
@@ -138,9 +137,7 @@ class Rig:
         self, source: Path, version: str, *, signer: Signer | None, size: int | None = None
     ) -> Release:
         out = self.folder / f"{version}.bin"
-        return pack(
-            source, version, out=out, application=APPLICATION, pad_to=size, signer=signer
-        )
+        return pack(source, version, out=out, application=APPLICATION, pad_to=size, signer=signer)
 
     # --- the cloud
 
@@ -179,24 +176,38 @@ class Rig:
         self.wait_version(release.version)
         self.running = release
 
-    def expect_rollback(self, release: Release, *, upload: bool = True) -> str:
-        """Pushes what has to fail, and waits until the version before runs; what was reported."""
+    def expect_rejection(self, release: Release) -> str:
+        """Pushes what the board has to reject without starting it; what was reported."""
+        self.api.upload(release.path)
         before = self.version
-        if upload:
-            self.api.upload(release.path)
-        assert release.version and before
-        return self.fail(release.version, self.push(release.version), before)
+        assert release.version
+        said = self._words_of_failure(release.version, self.push(release.version))
+        if self.version != before:
+            raise Failed(f"{before} ran before, and {self.version} runs now; reported: {said}")
+        return said
 
-    def fail(self, version: str, begun: float, before: str) -> str:
+    def expect_rollback(self, release: Release) -> str:
+        """Pushes what has to fail, and waits until the version before runs; what was reported."""
+        self.api.upload(release.path)
+        before = self.version
+        assert release.version and before
+        return self.wait_rollback(release.version, self.push(release.version), before)
+
+    def wait_rollback(self, version: str, begun: float, before: str) -> str:
+        """Waits until the board has reported that an update failed, and that `before` runs."""
+        said = self._words_of_failure(version, begun)
+        self.wait_report(
+            lambda each: each["kind"] == "report_version" and each["version"] == before,
+            begun,
+            f"a report that version {before} runs again",
+        )
+        return said
+
+    def _words_of_failure(self, version: str, begun: float) -> str:
         report = self.wait_end(version, begun)
         if report["state"] != "fail":
             raise Failed(f"the board reported {_words(report)} where a failure was due")
         self.cancel()
-        self.wait_report(
-            lambda each: each["kind"] == "report_version" and each["version"] == before,
-            report["at"] - 1,
-            f"a report that version {before} runs again",
-        )
         return _words(report)
 
     def wait_end(self, version: str, begun: float) -> dict[str, Any]:

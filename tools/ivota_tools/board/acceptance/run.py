@@ -6,6 +6,7 @@ import datetime
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ STEPS = (
     Step("block", "Writing a block", measuring_steps.block),
     Step("erase", "Erasing a block", measuring_steps.erase),
     Step("install", "Installation", update_steps.install, "board"),
+    Step("wifi", "Wi-Fi", update_steps.wifi, "install"),
     Step("update", "A whole update", update_steps.update, "install"),
     Step("cut", "A link that is cut", update_steps.cut, "update"),
     Step("reset", "A reset in mid-download", update_steps.reset, "update"),
@@ -89,25 +91,30 @@ def test_board(
     resets = Resets(board, console, power_command, ask)
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="ivota-board-test-") as folder:
-        with board.restart_on_failure():
-            found = board.ask(on_board.identify)
-            own = aside.begin()
-        source = config if config is not None else own or {}
-        network = {key: source[key] for key in NETWORK if source.get(key) is not None}
-        try:
-            with Rig(Path(folder), board, console, resets, address, network, step_s) as rig:
-                rig.image, rig.image_version = image, image_version
-                rig.put = list(put)
+        rig = Rig(Path(folder), board, console, resets, address, step_s)
+        rig.image, rig.image_version, rig.put = image, image_version, list(put)
+        with ExitStack() as ends:
+            try:
+                ends.enter_context(rig)
+            except (CloudError, OSError, ToolchainError) as error:
+                raise BoardError(f"the run's own cloud does not start: {error}") from None
+            aside.check()
+            with board.restart_on_failure():
+                found = board.ask(on_board.identify)
+                own = aside.begin()
+            source = own if config is None else config
+            rig.network = {key: source[key] for key in NETWORK if source.get(key) is not None}
+            try:
                 for step in STEPS:
                     results.append(_result(step, rig, results, progress))
-        finally:
-            console.stop()
-            results.append(_restored(aside, progress))
+            finally:
+                console.stop()
+                results.append(_restored(aside, progress))
     return {
         "board": about(found),
         "port": board.port,
         "began": begun.isoformat(timespec="seconds"),
-        "network": sorted(network),
+        "network": sorted(rig.network),
         "reset_by": resets.by,
         "passed": all(each.outcome != FAIL for each in results),
         "steps": [asdict(each) for each in results],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from ivota_tools.firmware.signing_keys import generate, load_private
 from ivota_tools.sim.link_proxy import Cut
 
 _FILLED = 196_608  # bytes of the releases on whose way the link is cut and the board reset
-_PACE_S = 8  # that such a download takes at least, so that there is a middle of it
+_PACE_S = 6  # that such a download takes at least, so that there is a middle of it
 _WATCHDOG_S = 8
 _MORE = 1.4  # times its size may come over the link when a download is resumed
 _BLOCK = 4096
@@ -39,6 +40,8 @@ _BLOCKS_AT_ONCE = 64
 
 def install(rig: Rig) -> Seen:
     """Puts the package, the run's configuration and its public key there, and hears the board."""
+    if not rig.found["sockets"]:
+        raise Skipped("this board has no network: its firmware has no module socket")
     key = rig.folder / "board-test.pub"
     key.write_bytes(rig.public_key)
     given = json.dumps(rig.settings()).encode()
@@ -53,6 +56,21 @@ def install(rig: Rig) -> Seen:
     kind = "source" if result["source"] else "compiled"
     values = {"files": len(result["copied"]), "source": result["source"]}
     return f"{len(result['copied'])} files, {kind}; the board reached the cloud", values
+
+
+def wifi(rig: Rig) -> Seen:
+    """The time from a reset to the cloud, over Wi-Fi."""
+    if "WLAN" not in (rig.found["interfaces"] or ()):
+        raise Skipped("this board has no Wi-Fi")
+    if not rig.network.get("wifi"):
+        raise Skipped("the configuration has no wifi: the board comes onto a network otherwise")
+    begun = time.time()
+    rig.restart()
+    report = rig.wait_report(
+        lambda each: each["kind"] == "report_version", begun, "a report after a reset"
+    )
+    took = report["at"] - begun
+    return f"{took:.1f} s from a reset to the cloud", {"seconds": round(took, 1)}
 
 
 def update(rig: Rig) -> Seen:
@@ -139,7 +157,7 @@ def signatures(rig: Rig) -> Seen:
         version = rig.next_version(word)
         folder = applications.write_measuring(rig.folder / word / "app", version)
         release = rig.pack(folder, version, signer=signer)
-        said[word] = rig.expect_rollback(release)
+        said[word] = rig.expect_rejection(release)
     return "; ".join(f"{word}: {text}" for word, text in said.items()), {"reported": said}
 
 
@@ -177,7 +195,7 @@ def image(rig: Rig) -> Seen:
     rig.api.upload(release.path, version, APPLICATION)
     begun = rig.push(version)
     if rig.image is None:
-        said = rig.fail(version, begun, before)
+        said = rig.wait_rollback(version, begun, before)
         return f"a copy of {running} was started from {slot} and went back: {said}", _size(release)
     rig.finish(release, begun)
     # Back to the slot that ran: nothing but the one that does not run is left changed.
@@ -231,20 +249,15 @@ def _copy_of_running(rig: Rig, label: Any) -> Path:
     """The application in the partition that runs, over the serial line."""
     data = bytearray()
     rig.ask(on_board.feed_watchdog, state=STATE)
-    size = next(
-        each["size"]
-        for each in rig.ask(on_board.partitions)
-        if each["label"] == label
-    )
+    size = next(each["size"] for each in rig.ask(on_board.partitions) if each["label"] == label)
     while len(data) < size:
         count = min(_BLOCKS_AT_ONCE, (size - len(data)) // _BLOCK)
         with rig.console.released():
-            text = rig.board.run(
-                "exec", _print_source(label, len(data) // _BLOCK, count)
-            )
-        for line in text.splitlines():
-            if len(line) > _BLOCK:
-                data += base64.b64decode(line)
+            text = rig.board.run("exec", _print_source(label, len(data) // _BLOCK, count))
+        blocks = [line for line in text.splitlines() if len(line) > _BLOCK]
+        if len(blocks) != count:
+            raise Failed(f"{len(blocks)} of {count} blocks of {label} came over the serial line")
+        data += b"".join(map(base64.b64decode, blocks))
         try:
             found = esp32_image.read(bytes(data))
         except ReleaseError:
@@ -260,6 +273,4 @@ def _copy_of_running(rig: Rig, label: Any) -> Path:
 def _print_source(label: Any, first: int, count: int) -> str:
     from ivota_tools.board.mpremote import call_source
 
-    return call_source(
-        on_board_measure.print_partition, label=label, first=first, count=count
-    )
+    return call_source(on_board_measure.print_partition, label=label, first=first, count=count)
