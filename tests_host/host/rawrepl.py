@@ -23,8 +23,8 @@ from pathlib import Path
 
 import interpreters
 
-from ivota_tools.sim import filesystem
 from ivota_tools.sim.board import DEVICE as SIM_DEVICE
+from ivota_tools.sim.flash import Flash
 from ivota_tools.toolchain import preview
 
 EXIT_MODES = {90: "friendly", 91: "raw", 92: "friendly"}  # as in rawrepl_board.py
@@ -34,7 +34,11 @@ POWER_ON = 1
 
 
 class RawReplBoard:
-    """One board. It has power from `__enter__` to `__exit__`."""
+    """One board. It has power from `__enter__` to `__exit__`.
+
+    With `slots` it is an ESP32 with two OTA slots of so many blocks, which runs the image
+    `running` from the first one.
+    """
 
     def __init__(
         self,
@@ -44,9 +48,15 @@ class RawReplBoard:
         blocks: int = 512,
         interpreter: int | str = 64,
         raw_paste: bool = True,
+        slots: int = 0,
+        running: bytes = b"",
     ) -> None:
-        self.image = Path(folder, "flash.img")
-        self.image.write_bytes(filesystem.formatted(blocks, files or {}))
+        self.flash = Flash(Path(folder, "flash.img"), blocks, slots)
+        self.flash.format(files)
+        self.image = self.flash.path
+        self.slots = slots
+        if slots:
+            self.flash.write_slot("ota_0", running)
         self.blocks = blocks
         self.raw_paste = raw_paste
         self.interpreter = interpreters.command(interpreter)
@@ -101,23 +111,23 @@ class RawReplBoard:
 
     def read(self, path: str) -> bytes:
         """A file's content, read off a copy of the flash image."""
-        return filesystem.read(self.image.read_bytes(), self.blocks, path)
+        return self.flash.read(path)
 
     def files(self) -> list[str]:
         """The paths of all files on the flash."""
-        return sorted(filesystem.tree(self.image.read_bytes(), self.blocks))
+        return sorted(self.flash.tree())
 
     def _start(self, mode: str, cause: int = POWER_ON) -> None:
         self.starts.append(mode)
         script = Path(__file__).with_name("rawrepl_board.py")
         arguments = [str(self.image), str(self.blocks), mode, str(int(self.raw_paste)), str(cause)]
+        arguments += [str(self.flash.state_path), str(self.slots)]
         # A session of its own: ctrl-C at the terminal of the tests must not reach the board.
-        environment = dict(os.environ)
+        environment = {**os.environ, "MICROPYPATH": f".frozen:{SIM_DEVICE}"}
         if preview.is_launched(self.interpreter):
             # It has the simulator's `ffi` to end with.
             self._control.write_bytes(bytes(4096))
             environment |= preview.environment(self._control, {})
-            environment["MICROPYPATH"] = f".frozen:{SIM_DEVICE}"
         self._process = subprocess.Popen(
             [*self.interpreter, str(script), *arguments],
             env=environment,

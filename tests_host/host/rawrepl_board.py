@@ -1,10 +1,11 @@
 """The board's side of rawrepl.py: MicroPython's raw REPL, spoken by unix MicroPython itself.
 
-Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE CAUSE`; standard input and output are
-the serial line. The file system is the littlefs in IMAGE, mounted in place of the host's. MODE is
-"friendly" (boot.py, main.py, then the prompt) or "raw" (as after a soft reset out of the raw REPL:
-boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is refused. CAUSE is
-the reset cause. The network is the host's.
+Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE CAUSE STATE SLOTS`; standard input and
+output are the serial line. The file system is the littlefs in IMAGE, mounted in place of the
+host's. MODE is "friendly" (boot.py, main.py, then the prompt) or "raw" (as after a soft reset out
+of the raw REPL: boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is
+refused. CAUSE is the reset cause. With SLOTS the flash is an ESP32's with the state file STATE, as
+the simulator has it. The network is the host's.
 
 The process ends with one of the EXIT codes; rawrepl.py starts the next one. What a board's
 terminal driver does with ctrl-C, rawrepl.py does with SIGINT. The protocol is described in
@@ -55,7 +56,8 @@ class Machine:
         self.calls = []
         self._leave = leave
         self._cause = cause
-        self._setitimer = ffi.open(None).func("i", "setitimer", "ipp")
+        self._libc = ffi.open(None)  # for the simulator's boot loader, too
+        self._setitimer = self._libc.func("i", "setitimer", "ipp")
 
     def reset(self):
         self._leave(EXIT_HARD)
@@ -213,15 +215,20 @@ class Repl:
         self.put("\x04")
 
 
-def main(image, blocks, mode, paste, cause):
+def main(image, blocks, mode, paste, cause, state, slots):
     leave = leave_function()
     repl = Repl(leave, paste == "1")
-    flash = Image(image, int(blocks))
-    vfs.umount("/")
-    vfs.mount(vfs.VfsLfs2(flash), "/")
+    sys.modules["machine"] = Machine(leave, int(cause))
+    if int(slots):
+        import _sim_boot
+
+        _sim_boot.mount(["+", image, state, blocks, slots, ""])
+    else:
+        flash = Image(image, int(blocks))
+        vfs.umount("/")
+        vfs.mount(vfs.VfsLfs2(flash), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
-    sys.modules["machine"] = Machine(leave, int(cause))
     repl.run_file("/boot.py")
     if mode == "raw":
         repl.raw()

@@ -155,6 +155,10 @@ def test(
     image_version: Annotated[
         str | None, typer.Option(help="Version that the image says it is.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP", help="Run this step alone, and what it needs; repeatable."),
+    ] = None,
     timeout: Annotated[
         float, typer.Option(help="Seconds that each wait for the board may take.")
     ] = 300,
@@ -197,6 +201,7 @@ def test(
             ask=None if as_json else board_views.ask_person,
             image=image,
             image_version=image_version,
+            only=only or (),
             step_s=timeout,
             progress=(lambda told: None) if as_json else board_views.show_step,
         )

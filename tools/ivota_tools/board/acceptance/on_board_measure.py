@@ -18,7 +18,7 @@ def prompt() -> dict[str, Any]:
             for name in dir(machine)
             if name.endswith("_RESET") and getattr(machine, name) == cause
         ]
-        found["reset_cause"] = " ".join([str(cause), *names[:1]])
+        found["reset_cause"] = str(cause) + "".join(" " + name for name in names[:1])
         found["watchdog"] = hasattr(machine, "WDT")
     except (ImportError, AttributeError):
         found["reset_cause"] = None

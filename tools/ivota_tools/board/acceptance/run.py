@@ -35,33 +35,33 @@ _KNOWN = (ApiError, BoardError, CloudError, Failed, ReleaseError, ToolchainError
 
 @dataclass(frozen=True)
 class Step:
-    """A function of the run; without `needs` it does not depend on a step before it."""
+    """A function of the run, and the names of the steps that have to pass before it."""
 
     name: str
     title: str
     function: Callable[[Rig], Seen]
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 STEPS = (
     Step("board", "The board, and reset causes", measuring_steps.look),
-    Step("reset-by", "A reset from outside", measuring_steps.find_reset, "board"),
+    Step("reset-by", "A reset from outside", measuring_steps.find_reset, ("board",)),
     Step("heap", "Free heap at the prompt", measuring_steps.heap),
     Step("stack", "Stack of the main task", measuring_steps.stack),
     Step("block", "Writing a block", measuring_steps.block),
     Step("erase", "Erasing a block", measuring_steps.erase),
-    Step("install", "Installation", update_steps.install, "board"),
-    Step("wifi", "Wi-Fi", update_steps.wifi, "install"),
-    Step("update", "A whole update", update_steps.update, "install"),
-    Step("cut", "A link that is cut", update_steps.cut, "update"),
-    Step("reset", "A reset in mid-download", update_steps.reset, "update"),
-    Step("crash", "Roll-back of a crash", update_steps.crash, "update"),
-    Step("hang", "Roll-back of a hang", update_steps.hang, "update"),
-    Step("signatures", "Signatures", update_steps.signatures, "update"),
-    Step("delta", "A delta", update_steps.delta, "update"),
-    Step("flash", "What is on the flash", update_steps.flash, "update"),
-    Step("core", "The application's share of the core", measuring_steps.from_log, "update"),
-    Step("image", "An ESP32 image", update_steps.image, "update"),
+    Step("install", "Installation", update_steps.install, ("board",)),
+    Step("wifi", "Wi-Fi", update_steps.wifi, ("install",)),
+    Step("update", "A whole update", update_steps.update, ("install",)),
+    Step("cut", "A link that is cut", update_steps.cut, ("update",)),
+    Step("reset", "A reset in mid-download", update_steps.reset, ("update", "reset-by")),
+    Step("crash", "Roll-back of a crash", update_steps.crash, ("update",)),
+    Step("hang", "Roll-back of a hang", update_steps.hang, ("update",)),
+    Step("signatures", "Signatures", update_steps.signatures, ("update",)),
+    Step("delta", "A delta", update_steps.delta, ("update",)),
+    Step("flash", "What is on the flash", update_steps.flash, ("update",)),
+    Step("core", "The application's share of the core", measuring_steps.from_log, ("update",)),
+    Step("image", "An ESP32 image", update_steps.image, ("update",)),
 )
 
 
@@ -75,6 +75,7 @@ def test_board(
     ask: Ask | None = None,
     image: Path | None = None,
     image_version: str | None = None,
+    only: Sequence[str] = (),
     step_s: float = 300,
     progress: Progress = lambda told: None,
 ) -> dict[str, Any]:
@@ -82,9 +83,11 @@ def test_board(
 
     `config` has what brings the board onto its network, by default the board's own configuration.
     `put` are files of the host, with their paths on the board, that are there during the run only;
-    they come after the installation and replace what it brings. `address` is this computer, as
-    the board reaches it. Raises BoardError where the run cannot begin.
+    they come after the installation and replace what it brings. `only` names the steps to run;
+    what they need runs first. `address` is this computer, as the board reaches it. Raises
+    BoardError where the run cannot begin.
     """
+    steps = _chosen(only)
     begun = datetime.datetime.now(datetime.timezone.utc)
     aside = Aside(board, [path for _, path in put])
     console = Console(board.port)
@@ -105,7 +108,7 @@ def test_board(
             source = own if config is None else config
             rig.network = {key: source[key] for key in NETWORK if source.get(key) is not None}
             try:
-                for step in STEPS:
+                for step in steps:
                     results.append(_result(step, rig, results, progress))
             finally:
                 console.stop()
@@ -121,10 +124,24 @@ def test_board(
     }
 
 
+def _chosen(only: Sequence[str]) -> list[Step]:
+    """The steps of these names, all where there are none, with those that they need."""
+    named = {step.name: step for step in STEPS}
+    wanted = set(only or named)
+    if wanted - set(named):
+        unknown = ", ".join(sorted(wanted - set(named)))
+        raise BoardError(f"there is no step {unknown}: the steps are {', '.join(named)}")
+    for step in reversed(STEPS):
+        if step.name in wanted:
+            wanted.update(step.needs)
+    return [step for step in STEPS if step.name in wanted]
+
+
 def _result(step: Step, rig: Rig, before: Sequence[Result], progress: Progress) -> Result:
-    needed = next((each for each in before if each.name == step.needs), None)
-    if needed and needed.outcome != PASS:
-        why = f"the step {needed.name} did not pass"
+    needed = [each for each in before if each.name in step.needs and each.outcome != PASS]
+    if needed:
+        how = "failed" if needed[0].outcome == FAIL else f"was skipped: {needed[0].seen}"
+        why = f"the step {needed[0].name} {how}"
         result = Result(step.name, step.title, SKIP, why, 0)
         progress(result)
         return result
