@@ -31,7 +31,7 @@ OWN = {
 def board(tmp_path):
     content = {"/lib/umqtt/simple.py": Path(toolchain.umqtt(), "umqtt/simple.py").read_bytes()}
     image = make_image("1.0", size=30_000)
-    with RawReplBoard(tmp_path, files={**content, **OWN}, slots=16, running=image) as board:
+    with RawReplBoard(tmp_path, files={**content, **OWN}, slots=32, running=image) as board:
         board.wait_printed(">>> ")
         yield board
 

@@ -20,7 +20,7 @@ from ivota_tools.cli import app
 from ivota_workshop import api_reference
 
 CHECKOUT = Path(__file__).parents[2]
-PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")])
+PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
 STUBS = CHECKOUT / "stubs" / "ivota-stubs"
 
 

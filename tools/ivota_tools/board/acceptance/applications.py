@@ -6,6 +6,7 @@ from pathlib import Path
 
 LOG = "/ivota-test.log"
 WINDOW_MS = 500
+SETTLE_S = 2
 
 _MEASURES = '''"""Notes each start and its cause, and how much of the core is left to it."""
 import asyncio
@@ -42,6 +43,7 @@ async def main():
     use = getattr(micropython, "stack_use", lambda: None)
     note("start", cause=machine.reset_cause(), heap_free=gc.mem_free(), stack=use())
     noted = {{}}
+    await asyncio.sleep({settle_s})  # the client starts up meanwhile
     while True:
         busy = bool(agent.client.job)
         n = await loops()
@@ -70,7 +72,7 @@ async def main():
 
 def write_measuring(folder: Path, version: str, filler: str = "") -> Path:
     """An application that keeps a log on the board; `filler` is a comment that makes it differ."""
-    text = _MEASURES.format(version=version, log=LOG, window_ms=WINDOW_MS)
+    text = _MEASURES.format(version=version, log=LOG, settle_s=SETTLE_S, window_ms=WINDOW_MS)
     return _write(folder, text + (f"\n\nRELEASE = {filler!r}\n" if filler else ""))
 
 

@@ -93,6 +93,7 @@ def erase_blocks(count: int) -> dict[str, Any] | None:
             return None
     except (ImportError, AttributeError, OSError):
         return None
+    count = min(count, slot.info()[3] // 4096)
     total = worst = 0
     for number in range(count):
         begun = time.ticks_us()  # type: ignore[attr-defined]

@@ -59,8 +59,8 @@ STEPS = (
     Step("hang", "Roll-back of a hang", update_steps.hang, ("update",)),
     Step("signatures", "Signatures", update_steps.signatures, ("update",)),
     Step("delta", "A delta", update_steps.delta, ("update",)),
-    Step("flash", "What is on the flash", update_steps.flash, ("update",)),
     Step("core", "The application's share of the core", measuring_steps.from_log, ("update",)),
+    Step("flash", "What is on the flash", update_steps.flash, ("update",)),
     Step("image", "An ESP32 image", update_steps.image, ("update",)),
 )
 
