@@ -141,7 +141,7 @@ def test_install_then_install_again(board, tree, config):
 
 
 @pytest.mark.slow
-@board_with(raw_paste=False, bits=32)
+@board_with(raw_paste=False, interpreter=32)
 def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config):
     said = ivota_board(board, "install", "--config", config, "--source", answer=False)
     assert "copying /lib/ivota/config.py" in said
@@ -683,7 +683,7 @@ def test_parsing_of_the_boards_lines():
 
 
 @pytest.mark.slow
-@board_with(bits=32)
+@board_with(interpreter=32)
 def test_this_checkout_on_a_board(board, config):
     """The real package, on an interpreter with a real board's sizes: it starts and says so."""
     ivota_board(board, "install", "--config", config, "--no-reset")

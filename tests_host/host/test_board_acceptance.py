@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
 
 from ivota_tools import toolchain
 from ivota_tools.board.acceptance import aside
+from ivota_tools.board.acceptance.console import Console
+from ivota_tools.board.acceptance.resets import Resets
+from ivota_tools.board.acceptance.rig import Rig
 from ivota_tools.board.mpremote import Mpremote
 from ivota_tools.cli.board import app
 from ivota_tools.sim.esp32_image import make_image
@@ -83,6 +87,16 @@ def test_an_image_is_confirmed_and_the_slot_before_runs_again(board, tmp_path):
     assert steps["image"]["seen"] == "2.0 ran from ota_1 and was confirmed; ota_0 runs again"
     assert files_of(board) == before
     assert board.flash.would_boot() == "ota_0"
+
+
+def test_nobody_on_the_boards_network_gives_the_cloud_orders(tmp_path):
+    remote, console = Mpremote("/dev/null"), Console("/dev/null")
+    resets = Resets(remote, console, None, None)
+    with Rig(tmp_path, remote, console, resets, "127.0.0.1", 5) as rig:
+        assert rig.api.devices() == []
+        for path in ("devices", "firmware"):
+            answer = httpx.get(f"{rig.cloud.public_url}/api/v1/{path}")
+            assert answer.status_code == 401, answer.text
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
+from ivota_tools.board import on_board
 from ivota_tools.board.acceptance import applications, on_board_measure
 from ivota_tools.board.acceptance.results import Failed, Skipped
 from ivota_tools.board.acceptance.rig import Rig
+from ivota_tools.board.board_files import STATE
 
 Seen = tuple[str, dict[str, Any]]
 
@@ -74,6 +76,7 @@ def erase(rig: Rig) -> Seen:
 def from_log(rig: Rig) -> Seen:
     """The application's share of the core and the free heap, beside the client at work."""
     rig.cloud.wait(_REST_S)
+    rig.ask(on_board.feed_watchdog, state=STATE)
     text = rig.ask(on_board_measure.text_of, path=applications.LOG)
     entries = rig.log(text)
     alone = max(

@@ -117,7 +117,7 @@ def test_board(
         "board": about(found),
         "port": board.port,
         "began": begun.isoformat(timespec="seconds"),
-        "network": sorted(rig.network),
+        "network": _sections(rig.network),
         "reset_by": resets.by,
         "passed": all(each.outcome != FAIL for each in results),
         "steps": [asdict(each) for each in results],
@@ -154,8 +154,21 @@ def _result(step: Step, rig: Rig, before: Sequence[Result], progress: Progress) 
 
 
 def _restored(aside: Aside, progress: Progress) -> Result:
-    title = "The board as it was"
-    return _timed("restored", title, lambda: (aside.end(), {}), progress, None)
+
+    def end() -> Seen:
+        try:
+            return aside.end(), {}
+        except BoardError as error:
+            again = "put the board's own files back with `ivota board test --restore`"
+            raise Failed(f"{error}; {again}") from None
+
+    return _timed("restored", "The board as it was", end, progress, None)
+
+
+def _sections(network: dict[str, Any]) -> list[str]:
+    """What brings the board onto its network: the section that is used, or several."""
+    named = network.get("network")
+    return [named] if named else [key for key in network if key != "hostname"]
 
 
 def _timed(
