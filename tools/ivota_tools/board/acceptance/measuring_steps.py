@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import median
 from typing import Any
 
@@ -100,6 +101,9 @@ def from_log(rig: Rig) -> Seen:
         words.append(f"{share} % of the core and {free:,} bytes of free heap while {word}")
     starts = [each for each in entries if each["kind"] == "start"]
     values["starts"] = [[each["version"], each["cause"]] for each in starts]
+    counts = sorted(Counter(each["cause"] for each in starts).items())
+    by_cause = ", ".join(f"{number} by reset cause {cause}" for cause, number in counts)
+    words.append(f"it started {len(starts)} times: {by_cause}")
     stacks = [each["stack"] for each in starts if each["stack"] is not None]
     if stacks:
         values["stack_at_start"] = max(stacks)
