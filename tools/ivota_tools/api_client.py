@@ -38,7 +38,7 @@ class Client:
     """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError.
 
     Without a token, the client connects to a cloud on this machine through the Unix socket in its
-    data folder, which only its owner can use, with the token stored next to the socket. That token
+    data directory, which only its owner can use, with the token stored next to the socket. That token
     is never sent to a port: while the cloud is stopped, any program could listen there.
     """
 
@@ -384,7 +384,7 @@ def default_data() -> Path:
 
 
 def local_socket(folder: Path, port: int) -> Path:
-    """Return the path of the owner's socket of a cloud with this data folder and HTTP port."""
+    """Return the path of the owner's socket of a cloud with this data directory and HTTP port."""
     return folder / f"api-{port}.sock"
 
 
