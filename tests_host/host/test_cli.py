@@ -261,7 +261,7 @@ def test_errors_say_what_to_do(app, tmp_path):
     (tmp_path / "folder").mkdir()
     for nowhere in tmp_path / "folder", tmp_path / "image.bin" / "x.bin":
         said = wrong("release", app, "--version", "1", "--out", nowhere)
-        assert f"{nowhere} cannot write" in said and "another file with --out" in said
+        assert f"cannot write {nowhere}" in said and "another file with --out" in said
     for option, least, most in ("--port", 0, 65535), ("--mqtt-port", 0, 65535):
         for number in least - 1, most + 1:
             assert option in wrong("cloud", option, number, code=2)
@@ -462,7 +462,7 @@ def test_patches_from_the_command_line(app, tmp_path):
         "release", tmp_path / "thermo-2.bin", "--from", old, "--from", f"1={old}", "--json"
     )
     assert len(json.loads(again.stdout)["patches"]) == 2
-    assert "beside" in refusal("release", tmp_path / "thermo-2.bin", "--from", "0.9")
+    assert "next to" in refusal("release", tmp_path / "thermo-2.bin", "--from", "0.9")
     assert "not a file" in refusal("release", tmp_path / "thermo-2.bin", "--from", "1=none.bin")
 
 

@@ -81,7 +81,7 @@ def test_a_campaign_from_its_start_to_its_end(device, ivota):
     assert found["state"] == "finished" and found["devices"][0]["device"] == "P/one"
     assert "finished" in ivota("campaign", "list")
     assert "retrying 0 devices" in ivota("campaign", "retry", number)
-    assert ivota("why", "P/other") == "P/other idle: no firmware has been given to it\n"
+    assert ivota("why", "P/other") == "P/other idle: no update has been assigned to the device\n"
     other.expect_nothing(0.1)
     assert "campaign pause" in ivota("audit")
 
@@ -93,7 +93,7 @@ def test_a_draft_is_started_and_cancelled_by_hand(device, ivota):
     ivota("campaign", "start", number)
     two.expect("update_firmware")
     assert "cancelled" in ivota("campaign", "cancel", number)
-    assert "is cancelled already" in ivota("campaign", "cancel", number, code=1)
+    assert "is already cancelled" in ivota("campaign", "cancel", number, code=1)
 
 
 def test_a_campaign_waits_for_its_time(ivota):
@@ -195,5 +195,5 @@ def test_users_come_and_go(tmp_path):
         assert "eyes" in run("list") and "never" in run("list")
         run("password", "eyes", password="another sentence")
         run("remove", "eyes")
-        assert "no user 'eyes'" in run("remove", "eyes", code=1)
+        assert "user 'eyes' does not exist" in run("remove", "eyes", code=1)
         assert "last admin" in run("remove", "boss", code=1)

@@ -83,11 +83,11 @@ def test_a_long_version_is_warned_of(api, tmp_path):
         (b"image", "a\nb", 422, "control"),
         (make_bundle("0.2"), "0.3", 422, "'0.2'"),
         (make_bundle("0.2")[:-1500], "0.2", 422, "damaged"),
-        (b"x" * 1_000_001, "1", 413, "at most 1000000 bytes"),
+        (b"x" * 1_000_001, "1", 413, "the maximum is 1000000 bytes"),
         (b"\x1f\x8b" + bytes(100), "1", 422, ".gz file: unpack it"),
         (b"PK\x03\x04" + bytes(100), "1", 422, ".zip file: unpack it"),
         (esp32_images.combined(make_image("1")), "1", 422, "only the application"),
-        (make_image("1", size=9_000)[:-100], "1", 422, "cut off"),
+        (make_image("1", size=9_000)[:-100], "1", 422, "truncated"),
     ],
 )
 def test_refused_uploads_leave_nothing(cloud, http, data, version, status, words):
@@ -141,7 +141,7 @@ def test_an_upload_for_which_the_disk_is_too_full_leaves_nothing(cloud, http, mo
 def test_what_cannot_be_pushed(cloud, api, http, tmp_path):
     with Device(cloud.mqtt_port, "P", "pushed") as device:
         device.hello("0.1")
-        with pytest.raises(ApiError, match="no firmware 'none'") as caught:
+        with pytest.raises(ApiError, match="firmware 'none' does not exist") as caught:
             api.push("P/pushed", "none")
         assert caught.value.status == 404
         (tmp_path / "x.bin").write_bytes(b"x")
@@ -187,7 +187,7 @@ def test_another_content_under_a_version_is_refused(cloud, api, tmp_path):
         before = stored(cloud)
         path.write_bytes(other)
         with pytest.raises(
-            ApiError, match=f"another content .number {found}.*new version"
+            ApiError, match=f"other contents .firmware {found}.*new version"
         ) as caught:
             api.upload(path, version)
         assert caught.value.status == 409 and stored(cloud) == before
@@ -199,7 +199,7 @@ def test_another_content_under_a_version_is_refused(cloud, api, tmp_path):
 
 def test_an_image_without_a_description_is_warned_of(api, tmp_path):
     (tmp_path / "x.bin").write_bytes(b"\xe9" + bytes(1000))
-    assert "OTA slot" in api.upload(tmp_path / "x.bin", "w1")["warnings"][0]
+    assert "no application description" in api.upload(tmp_path / "x.bin", "w1")["warnings"][0]
 
 
 def test_an_image_is_not_pushed_to_a_device_of_another_chip(cloud, api, tmp_path):
@@ -214,7 +214,7 @@ def test_an_image_is_not_pushed_to_a_device_of_another_chip(cloud, api, tmp_path
         api.tag(number, ["esp32", "chip-esp32s3"])  # the first says nothing
         api.push("P/chips", "c3")
         wait_until(lambda: api.device("P/chips")["state"] == "failed", "the refusal")
-        words = "an image for esp32c3, but the device has the tag chip-esp32s3"
+        words = "the image is for esp32c3, but the device has the tag chip-esp32s3"
         found = api.device("P/chips")
         assert (found["result_code"], found["result_msg"]) == (-5, words)
         device.expect_nothing(0.3)

@@ -137,7 +137,7 @@ def test_a_patch_is_not_unpacked_for_a_result_that_nobody_has(api, files, tmp_pa
     whole = files.delta.path.read_bytes()
     path = tmp_path / "bomb.bin"
     for at, value, words in (
-        (32, (1 << 32) - 1, f"promises 4294967295 bytes of a firmware of {len(files.new)}"),
+        (32, (1 << 32) - 1, f"produces 4294967295 bytes, but the firmware has {len(files.new)}"),
         (36, 0, "upload the full firmware first"),
     ):
         path.write_bytes(whole[:at] + value.to_bytes(4, "little") + whole[at + 4 :])

@@ -348,7 +348,7 @@ def test_another_password(peopled):
         wrong = {"old": "wrong password", "password": new, "again": new}
         assert "current password is wrong" in here.post("/account/password", **wrong)
         short = {"old": PASSWORD, "password": "viewer1234", "again": "viewer1234"}
-        assert "little more than" in here.post("/account/password", **short)
+        assert "too similar to" in here.post("/account/password", **short)
         text = here.post("/account/password", old=PASSWORD, password=new, again=new)
         assert "Your password was changed" in text
         assert "Sign in" in there.get("/")
@@ -364,7 +364,7 @@ def test_the_old_password_is_no_more_to_be_guessed_than_at_the_sign_in(peopled):
     with Visitor(peopled.api_url, "viewer") as visitor:
         visitor.get("/account")
         for _ in range(sign_in_throttle.HERE_MOST + 1):
-            assert "little more than" in visitor.post("/account/password", old=PASSWORD, **weak)
+            assert "too similar to" in visitor.post("/account/password", old=PASSWORD, **weak)
         for _ in range(sign_in_throttle.HERE_MOST):
             assert "password is wrong" in visitor.post("/account/password", old="guessed", **new)
         assert "Too many attempts" in visitor.post("/account/password", old=PASSWORD, **new)
@@ -428,8 +428,8 @@ def test_an_admin_lets_others_in_and_out(peopled):
         admin.get("/people")
         text = admin.post("/people/users", name="New.One", password=PASSWORD, role="viewer")
         assert "new.one can now sign in with the role viewer" in text
-        for name, said in (("new.one", "already"), ("a b", "1 to 64 of"),
-                           ("engine", "audit log"), ("", "1 to 64 of")):  # fmt: skip
+        for name, said in (("new.one", "already"), ("a b", "1 to 64 characters"),
+                           ("engine", "audit log"), ("", "1 to 64 characters")):  # fmt: skip
             assert said in admin.post("/people/users", name=name, password=PASSWORD, role="viewer")
         text = admin.post("/people/users", name="x", password=PASSWORD, role="god")
         assert "A role is one of" in text
@@ -462,7 +462,7 @@ def test_a_token_is_shown_once_and_has_a_role(peopled):
         assert "role is one of" in admin.post("/people/tokens", 422, name="odd", role="god")
         with Client(peopled.api_url, word) as api:
             assert api.devices() == []
-            with pytest.raises(ApiError, match="for viewer, this needs operator"):
+            with pytest.raises(ApiError, match="has the role viewer, but this needs operator"):
                 api.put_group("g", "")
             number = next(
                 each["id"]

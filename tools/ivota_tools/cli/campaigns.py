@@ -46,11 +46,15 @@ def campaign_create(
     ] = "100%",
     success: Annotated[
         str,
-        typer.Option(help="Share of a stage's devices that must finish before the next stage."),
+        typer.Option(
+            help="Share of the devices reached so far that must be done before the next stage."
+        ),
     ] = "90%",
     soak: Annotated[
         str,
-        typer.Option(help="How long to wait between stages, for example 30s, 10min, 2h or 1d."),
+        typer.Option(
+            help="How long to wait after --success is reached, for example 30s, 10min, 2h or 1d."
+        ),
     ] = "0s",
     stop: Annotated[
         str, typer.Option(help="Failure rate that stops the campaign, or `never`.")
@@ -61,7 +65,7 @@ def campaign_create(
     timeout: Annotated[
         str | None,
         typer.Option(
-            help="Mark a device as failed this long after its first push, for example 30min or 1d."
+            help="Time after the first push at which an unfinished device fails, for example 1d."
         ),
     ] = None,
     at_once: Annotated[

@@ -89,11 +89,11 @@ class CampaignIn(_In):
     """A firmware to roll out to the devices of a group or a query.
 
     stages          cumulative sizes; a final stage of 100 % is implied
-    success_share   share of a stage's devices that must be done before the next stage
-    soak_s          how long to wait between stages
+    success_share   share of the devices reached so far that must be done before the next stage
+    soak_s          how long to wait after `success_share` is reached
     stop_share      failure rate that stops the campaign; null: never
     stop_least      minimum number of finished devices before `stop_share` applies
-    timeout_s       mark a device as failed this long after its first push
+    timeout_s       time from its first push after which an unfinished device counts as failed
     active_most     maximum number of simultaneous downloads
     starts_per_min  maximum number of devices to start per minute
     only_outdated   skip devices that run this version or a newer one

@@ -63,9 +63,11 @@ class Address:
         if not colon or where.endswith("]"):
             host, port = where, "8883" if tls else "1883"
         if found and scheme not in ("mqtt", "mqtts"):
-            raise CloudError(f"{scheme}:// is not an MQTT URL: use mqtt:// or mqtts://")
+            raise CloudError(
+                f"{scheme}:// is not the URL of an MQTT broker: use mqtt:// or mqtts://"
+            )
         if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-            raise CloudError(f"{where!r} is not a valid broker address: use HOST:PORT")
+            raise CloudError(f"{where!r} is not a valid MQTT broker address: use HOST:PORT")
         user, colon, password = signed.partition(":")
         words = unquote(user) or None, unquote(password) if colon else None
         return Address(host.strip("[]"), int(port), *words, tls)
