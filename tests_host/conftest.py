@@ -6,6 +6,8 @@ of the host is patched, so host, system and device tests share one session.
 
 from __future__ import annotations
 
+import functools
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,6 +24,11 @@ from device_files import DEVICE, device_tests, load_device_file, skips
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 INTERPRETERS = ("cpython", "micropython-64", "micropython-32", "micropython-preview")
+
+
+# What a file has whose tests wait in real time, for other threads, processes and peers.
+WAITS = re.compile(r"\bwait_|\.wait\(|\bsleep\(|\.expect\(|Board\(|\bCloud\(|timeout=")
+UNIT_S = 60  # a test that waits for nothing takes a second or two, and hangs if it takes so long
 
 
 class DeviceFile(pytest.File):
@@ -55,6 +62,21 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     if module_path.parent == DEVICE:
         return DeviceFile.from_parent(parent, path=module_path)
     return None
+
+
+@functools.cache
+def waits(path: Path) -> bool:
+    return path.parent.name == "system" or WAITS.search(path.read_text()) is not None
+
+
+@pytest.hookimpl(tryfirst=True)  # before markers choose
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what waits; ends any other test that hangs within a minute."""
+    for item in items:
+        if not isinstance(item, DeviceTest) and waits(item.path):
+            item.add_marker(pytest.mark.waits)
+        elif not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(UNIT_S))
 
 
 @pytest.fixture

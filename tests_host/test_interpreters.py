@@ -3,9 +3,9 @@ of CPython."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +14,42 @@ import pytest
 from device_files import DEVICE, HERE, ROOT, device_tests, load_device_file, skips
 
 FILES = sorted(DEVICE.glob("test_*.py"))
-TIMEOUT_S = 120
+TEST_S = 60  # a test that takes so long hangs
 PLACES = {"cpython", "unix64", "unix32", interpreters.PREVIEW}
 # The tests hold whole firmwares in memory; what a board has is measured elsewhere.
 HEAP = ("-X", "heapsize=8M")
+
+
+def run(argv: list[str], test_s: float = TEST_S) -> tuple[str, str]:
+    """What it printed, and how it ended; killed once it has printed nothing for so long."""
+    output = b""
+    hangs = threading.Event()
+
+    def end() -> None:
+        hangs.set()
+        process.kill()
+
+    with subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout
+        try:
+            line = b"\n"
+            while line:
+                timer = threading.Timer(test_s, end)
+                timer.start()
+                line = process.stdout.readline()
+                timer.cancel()
+                output += line
+            status = process.wait(test_s)
+        finally:
+            process.kill()
+    ended = (
+        f"killed: a test takes more than {test_s:g} s"
+        if hangs.is_set()
+        else f"exit status {status}"
+    )
+    return output.decode(errors="replace"), ended
 
 
 @pytest.mark.parametrize("which", interpreters.EACH)
@@ -27,24 +59,7 @@ def test_same_tests_on_micropython(
 ) -> None:
     module = load_device_file(path)  # first, for it sets what the interpreter's run takes
     argv = [*interpreters.command(which), *HEAP, str(HERE / "run_micropython.py"), str(path)]
-    try:
-        done = subprocess.run(
-            argv,
-            cwd=ROOT,
-            env=dict(os.environ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=TIMEOUT_S,
-            text=True,
-            errors="replace",
-        )
-        output = done.stdout
-        ended = f"exit status {done.returncode}"
-    except subprocess.TimeoutExpired as expired:
-        # Bytes in spite of text=True, on some versions.
-        caught = expired.stdout or b""
-        output = caught.decode(errors="replace") if isinstance(caught, bytes) else caught
-        ended = f"killed after {TIMEOUT_S} s"
+    output, ended = run(argv)
     ran = {
         word: re.findall(rf"^{word} \w+::(\w+)", output, re.MULTILINE)
         for word in ("PASS", "FAIL", "SKIP")
@@ -59,8 +74,16 @@ def test_same_tests_on_micropython(
     assert sorted(ran["PASS"]) == sorted(everywhere - set(listed)), output
 
 
+def test_a_test_that_hangs_is_killed() -> None:
+    for hangs in ("while True: pass", "import time; time.sleep(1000)"):
+        _, ended = run([*interpreters.command(32), "-c", hangs], 1)
+        assert ended.startswith("killed"), hangs
+
+
 def test_every_exception_has_a_reason() -> None:
-    for path in FILES:
-        for name, (places, reason) in getattr(load_device_file(path), "SKIP_ON", {}).items():
+    listed = {path: getattr(load_device_file(path), "SKIP_ON", {}) for path in FILES}
+    assert any(listed.values())
+    for path, tests in listed.items():
+        for name, (places, reason) in tests.items():
             assert set(places.split()) <= PLACES, (path.name, name)
             assert len(reason) > 10, (path.name, name)
