@@ -149,7 +149,9 @@ def test_what_cannot_be_pushed(cloud, api, http, tmp_path):
         for name in ("P/nobody", "nobody", "", "/"):
             with pytest.raises(ApiError, match="has reported yet; .* --new sets a target"):
                 api.push(name, "p1")
-            with pytest.raises(ApiError, match="has reported yet; .* that have$"):
+            with pytest.raises(
+                ApiError, match="has reported yet; list the known devices .*devices`$"
+            ):
                 api.device(name)
         with pytest.raises(ApiError, match="'p1' of the application 'other'"):
             api.push("P/pushed", "p1", application="other")

@@ -93,7 +93,9 @@ def test_stages_and_their_soak(fleet):
     assert [each["members"] for each in fleet.show(campaign)["progress"]] == [1, 2, 2]
     others = [d for d in fleet.devices.values() if d is not first]
     words = fleet.api.why(fleet.api.device(others[0].name)["id"])["why"]
-    assert "of campaign 'c', which is running in stage 1 with 0 % of 100 % done" in words
+    assert (
+        "of campaign 'c', which is running in stage 1 with 0 % of the required 100 % done" in words
+    )
     done_at = time.monotonic()
     finish(first)
     second = fleet.pushed(2)
@@ -122,8 +124,7 @@ def test_it_stops_by_itself_and_is_resumed_for_the_failed_alone(fleet):
     assert shown["reason"] == "2 of 2 failed" and shown["states"]["failed"] == 2
     why = fleet.api.why(fleet.api.device(rest[0].name)["id"])["why"]
     assert why == (
-        "failed for good: -4 no good; it stays so until somebody tries again (`ivota retry`) "
-        "or pushes another version"
+        "failed permanently: -4 no good; retry with `ivota retry`, or push another version"
     )
     finish(good)  # what was under way may end
     rest[2].messages.queue.clear()
@@ -389,7 +390,7 @@ def test_limits(fleet):
     first = fleet.pushed(2)
     other = next(d for d in fleet.devices.values() if d not in first)
     words = fleet.api.why(fleet.api.device(other.name)["id"])["why"]
-    assert words == "queued: campaign 'c' are reached"
+    assert words == "queued: campaign 'c' has reached its limits"
     other.hello("0.1")
     other.expect_nothing(0.3)
     first[0].expect("update_firmware")
@@ -413,7 +414,7 @@ def test_a_device_that_takes_too_long_has_failed(fleet):
     campaign = fleet.campaign(timeout_s=1)
     shown = fleet.wait(campaign, "finished")
     assert shown["states"] == {"failed": 2}
-    assert fleet.api.device(slow.name)["result_msg"] == "not done 1 s after the push"
+    assert fleet.api.device(slow.name)["result_msg"] == "not finished 1 s after the push"
     finish(slow)  # late, but there
     wait_until(lambda: fleet.api.device(slow.name)["state"] == "done", "done")
 
@@ -535,7 +536,7 @@ def test_what_is_no_campaign(api):
         ({"query": "", "stages": [{}]}, "count or a percent"),
         ({"query": "", "stages": [{"percent": 101}]}, "less than or equal to 100"),
         ({"query": "", "success_share": 2}, "less than or equal to 1"),
-        ({"query": "", "version": "none"}, "no firmware"),
+        ({"query": "", "version": "none"}, "firmware 'none' does not exist"),
     ):
         with pytest.raises(ApiError, match=words):
             api.create_campaign(**{"name": "c", "version": "0.2", **rules})

@@ -383,7 +383,7 @@ def test_a_database_belongs_to_one_data_folder(tmp_path):
 
 @pytest.mark.parametrize("token", ["1234", "a" * 64, "secretsecretsecretsecret", "0" * 32])
 def test_a_token_that_can_be_guessed_is_refused(tmp_path, token):
-    with pytest.raises(CloudError, match="guessed"):
+    with pytest.raises(CloudError, match="too weak"):
         Cloud(tmp_path, token=token)
 
 

@@ -257,7 +257,7 @@ def test_nobody_at_the_broker(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        with pytest.raises(CloudError, match=f"no MQTT broker answers at 127.0.0.1:{port}"):
+        with pytest.raises(CloudError, match=f"cannot reach an MQTT broker at 127.0.0.1:{port}"):
             Cloud(tmp_path / "c", broker=f"127.0.0.1:{port}").start()
 
 

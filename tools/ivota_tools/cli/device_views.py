@@ -43,7 +43,7 @@ def device_table(devices: list[Json]) -> Table:
 
 def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
     """Render attempts; `versions` maps the ids of firmware to versions."""
-    columns = "#", "started", "version", "campaign", "state", "pushes", "failures", "result"
+    columns = "#", "started", "version", "campaign", "state", "pushes", "fails", "result"
     table = titled_table("attempts", *columns)
     for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()

@@ -61,7 +61,7 @@ err = safe_console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Found = TypeVar("Found")
 
-NUMBERS = "# % code count devices done failed failures pushes size".split()
+NUMBERS = "# % code count devices done failed fails pushes size".split()
 
 
 def fail(sentence: str) -> NoReturn:

@@ -37,7 +37,7 @@ def from_any_suite(
     """
     advice = f"install {program} and put it on PATH"
     if variables:
-        advice += f", or set {variables}"
+        advice += f", or set {variables.replace('=', '')}"
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
         where = f"{sys.platform} on {platform.machine()}"
         raise ToolchainError(
