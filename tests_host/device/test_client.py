@@ -146,19 +146,19 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             world.clock.advance_ms(250)
         for phase, more in (
             (None, True),  # the push came
-            ("staging", False),  # the application defers it
-            ("staging", True),
-            ("transfer", True),
-            ("response", True),
-            ("receive", True),  # a block is full
-            ("receive", False),  # nothing more is there
-            ("receive", True),  # the connection broke
-            ("transfer", False),  # the back-off
-            ("transfer", True),
-            ("response", True),
-            ("receive", False),
-            ("receive", True),
-            ("finish", True),
+            ("update_target", False),  # the application defers it
+            ("update_target", True),
+            ("http_range", True),
+            ("http_response", True),
+            ("block_receiver", True),  # a block is full
+            ("block_receiver", False),  # nothing more is there
+            ("block_receiver", True),  # the connection broke
+            ("http_range", False),  # the back-off
+            ("http_range", True),
+            ("http_response", True),
+            ("block_receiver", False),
+            ("block_receiver", True),
+            ("handover", True),
         ):
             assert said.pop(0) == (phase, more), said
         assert not said and not client.step()
@@ -187,7 +187,7 @@ def test_a_message_makes_a_step_busy_though_the_download_waits():
         world.answers = [[1000]]
         client = world.client()
         world.push()
-        world.spin(1, lambda: client.job and client.job.phase == "receive")
+        world.spin(1, lambda: client.job and client.job.phase == "block_receiver")
         client.link.inbox.append(b"{}")
         assert [client.step(), client.step()] == [True, False]
 

@@ -638,10 +638,8 @@ def test_a_delta_fits_beside_its_base_on_a_real_littlefs():
             board.start()
             board.push()
             active = board.path + "/fw/0.1.bin"
-            with (
-                patched(patcher, once=importing(active)),
-                patched(patch_base, once=importing(active)),
-            ):
+            once = importing(active)
+            with patched(patcher, once=once), patched(patch_base, once=once):
                 board.spin(60, lambda: board.made.exiting or board.finals())
             assert board.finals() == [], board.finals()
             assert read_file(board.path + "/fw/0.2.new") == result

@@ -91,9 +91,9 @@ def test_a_step_is_busy_while_first_bytes_come_and_idle_while_none_do():
         board.answers = [[board.data[:1], 2, board.data[1:]]]
         client = board.client()
         board.push()
-        board.spin(1, lambda: client.job and client.job.phase == "firstbyte")
+        board.spin(1, lambda: client.job and client.job.phase == "first_byte")
         said = []
-        while client.job.phase == "firstbyte":
+        while client.job.phase == "first_byte":
             said.append(client.step())
         assert said == [True, False, False] + [True] * 35
 

@@ -275,10 +275,8 @@ def test_each_is_tried_in_turn():
 
 
 def test_the_other_one_is_tried_after_a_day_at_most():
-    with (
-        Board(dict(GOOD, trial={"limit_s": 500000})) as board,
-        Clock().put_into(config_backup) as clock,
-    ):
+    good = dict(GOOD, trial={"limit_s": 500000})
+    with Board(good) as board, Clock().put_into(config_backup) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, mqtt={"host": "wrong"}))

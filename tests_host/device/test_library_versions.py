@@ -393,10 +393,8 @@ def test_a_requests_that_bypasses_the_guard_is_refused():
     for library in REQUESTS:
         with World([], [PARTIAL]) as network:
             name = "socket" if hasattr(library, "socket") else "usocket"
-            with (
-                patched(http_range, requests=Bypass(library)),
-                patched(library, **{name: network}),
-            ):
+            bypass = patched(http_range, requests=Bypass(library))
+            with bypass, patched(library, **{name: network}):
                 with raises(OtaError) as caught:
                     Transfer(push, 100, HTTP)
                 assert "a connection of its own" in str(caught.value)

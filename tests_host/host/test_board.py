@@ -56,7 +56,14 @@ def tree(tmp_path, monkeypatch):
     (tree / "boot.py").write_bytes(b'"""A stand-in for ivota\'s boot.py."""\nprint("boot")\n')
     (tree / "main.py").write_bytes(MAIN)
     (tree / "lib" / "bundlefs.py").write_bytes(b"FORMAT = 1\n" * 400)
-    for name in ("__init__", "result_codes", "config", "mac_address", "key_spelling", "network_config"):
+    for name in (
+        "__init__",
+        "result_codes",
+        "config",
+        "mac_address",
+        "key_spelling",
+        "network_config",
+    ):
         file = f"{name}.py"
         (package / file).write_bytes((ROOT / "lib" / "ivota" / file).read_bytes())
     monkeypatch.setattr(cli, "root", lambda: tree)

@@ -50,7 +50,7 @@ def hold(client, job):
         # The last block has a report of its own, and what is not received any more is verified.
         while (
             time.ticks_diff(time.ticks_ms(), told) < _HELD_MS
-            and job.phase == "receive"
+            and job.phase == "block_receiver"
             and target.size - target.position > 8192
         ):
             if not step():
@@ -61,7 +61,7 @@ def hold(client, job):
                 blocks += 1
     finally:
         micropython.heap_unlock()
-    assert job.phase == "receive" and client.link.up
+    assert job.phase == "block_receiver" and client.link.up
     return blocks, steps
 
 
@@ -73,7 +73,7 @@ def main():
     while not verified:
         busy = client.step()
         job = client.job
-        receives = job and job.phase == "receive" and job.target.durable
+        receives = job and job.phase == "block_receiver" and job.target.durable
         if receives and told != held and client.link.up:
             held = told
             print("locked: %d %d" % hold(client, job))
