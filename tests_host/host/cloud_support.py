@@ -12,8 +12,13 @@ from urllib.parse import urlsplit
 import httpx
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
-from waiting import WAIT_S
+from sqlalchemy import select, update
+from waiting import WAIT_S, wait_until
 
+from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.mqtt.report_ingestion import STRAY
+from ivota_tools.cloud.store import models
+from ivota_tools.cloud.store.models import Assignment, Counter
 from ivota_tools.common.mqtt_client import end
 
 
@@ -78,12 +83,28 @@ class Device:
         assert message["type"] == kind, message
         return message
 
-    def expect_nothing(self, seconds: float = 0.7) -> None:
-        try:
-            message = self.messages.get(timeout=seconds)
-        except queue.Empty:
-            return
-        raise AssertionError(f"unexpected {message}")
+    def drain(self, cloud: Cloud) -> list[dict[str, Any]]:
+        """All that has come, and what is still to come of what was said and is due."""
+        settle(cloud, self)
+        assert cloud._session
+        cloud._session.publish(f"$ota/update/{self.name}", b'{"type": "the last"}', 1)
+        found = []
+        while (message := self.messages.get(timeout=WAIT_S))["type"] != "the last":
+            found.append(message)
+        self.raw.pop()
+        return found
+
+    def expect_nothing(self, cloud: Cloud) -> None:
+        """Nothing has come, and nothing is to come: not even once a back-off is over."""
+        assert self.drain(cloud) == []
+        end_back_off(cloud, self)
+        assert self.drain(cloud) == []
+
+    def expect_later(self, cloud: Cloud, kind: str) -> dict[str, Any]:
+        """As `expect`, of a message that comes once a back-off is over, and not before."""
+        assert self.drain(cloud) == []
+        end_back_off(cloud, self)
+        return self.expect(kind)
 
     def hello(self, version: str) -> None:
         """Reports the version and takes the answer."""
@@ -117,6 +138,46 @@ class Device:
         self.progress(version, "burning", result_code="0", result_msg="")
         self.progress(version, "done", result_code="0", result_msg="")
         return data
+
+
+def settle(cloud: Cloud, device: Device) -> None:
+    """Returns once the cloud has taken in what the device has said, has looked at its campaigns
+    and at what is due, and has sent what came of that."""
+    intake = cloud._intake
+    assert intake
+    looked = intake._next_tick
+
+    def strays() -> int:
+        with cloud.database.reading() as session:
+            return session.scalar(select(Counter.value).where(Counter.name == STRAY)) or 0
+
+    def batch() -> None:
+        """Another one is stored, and what came of the one before is sent."""
+        before = strays()
+        device.publish(b"", topic="$ota/report/")  # nobody's
+        wait_until(lambda: strays() > before, "a batch")
+
+    def ticked() -> bool:
+        batch()
+        return intake._next_tick not in (looked, 0.0)
+
+    wait_until(ticked, "a look at the campaigns")
+    batch()
+
+
+def end_back_off(cloud: Cloud, device: Device) -> None:
+    """What waits for a time is due now, as if that had passed."""
+    product_id, _, device_name = device.name.partition("/")
+    of_device = select(models.Device.id).where(
+        models.Device.product_id == product_id, models.Device.device_name == device_name
+    )
+    waiting = update(Assignment).where(
+        Assignment.device_id.in_(of_device), Assignment.next_push_at.is_not(None)
+    )
+    with cloud.database.writing() as session:
+        session.execute(waiting.values(next_push_at=0.0))
+    assert cloud._intake
+    cloud._intake.wake()
 
 
 class Answer:

@@ -219,7 +219,7 @@ def test_an_image_is_not_pushed_to_a_device_of_another_chip(cloud, api, tmp_path
         words = "the image is for esp32c3, but the device has the tag chip-esp32s3"
         found = api.device("P/chips")
         assert (found["result_code"], found["result_msg"]) == (-5, words)
-        device.expect_nothing(0.3)
+        device.expect_nothing(cloud)
         api.push("P/chips", "c-bundle")  # a bundle is for any chip
         assert device.expect("update_firmware")["version"] == "c-bundle"
         api.tag(number, ["chip-esp32c3"], ["chip-esp32s3"])

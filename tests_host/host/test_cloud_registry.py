@@ -62,7 +62,7 @@ def test_a_new_device_is_answered_and_given_nothing(cloud, api, firmware, tmp_pa
         campaign = api.create_campaign(name="all", version="0.2", query="all")["id"]
         assert api.query("") == [] and api.campaign_devices(campaign) == []
         device.hello("0.1")
-        device.expect_nothing()
+        device.expect_nothing(cloud)
         assert api.accept_pending() == {"devices": 1}
         api.push("new", "0.2")
         device.expect("update_firmware")
@@ -117,7 +117,7 @@ def test_a_retired_device_is_left_alone_and_kept(cloud, api, firmware):
         with pytest.raises(ApiError, match="retired"):
             api.push("old", "0.2")
         device.hello("0.1")
-        device.expect_nothing()
+        device.expect_nothing(cloud)
         assert api.device("old")["status"] == "retired" and len(api.attempts(number)) == 1
         api.accept_device(number)
         api.retry_device(number)

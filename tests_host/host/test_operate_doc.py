@@ -162,7 +162,7 @@ def test_backup_and_restore(tmp_path):
         with Device(cloud.mqtt_port, "P", "done") as device:
             assert api.device("P/done")["version"] == "0.2"
             device.hello("0.2")
-            device.expect_nothing(0.3)
+            device.expect_nothing(cloud)
             assert api.device("P/done")["state"] == "done"
             # The old URL is good: the secret that signs came back too, and so did the file.
             assert device.update(push) == b"firmware" * 1000
