@@ -541,5 +541,5 @@ def test_what_is_no_campaign(api):
     ):
         with pytest.raises(ApiError, match=words):
             api.create_campaign(**{"name": "c", "version": "0.2", **rules})
-    with pytest.raises(ApiError, match="no campaign with the id 999"):
+    with pytest.raises(ApiError, match="campaign 999 does not exist"):
         api.campaign(999)

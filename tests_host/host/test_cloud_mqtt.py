@@ -48,9 +48,11 @@ def test_only_what_was_reported_after_done_is_said_to_be_so(api, device):
     device.update(device.expect("update_firmware"))
     number = api.device(device.name)["id"]
     wait_until(lambda: state(api, device) == "done", "done")
-    assert api.why(number)["why"] == "done with 0.2; it has not reported that version yet"
+    assert api.why(number)["why"] == "updated to 0.2; the device has not reported that version yet"
     device.hello("0.1")
-    wait_until(lambda: "since then it has reported 0.1" in api.why(number)["why"], "the report")
+    wait_until(
+        lambda: "but the device has since reported 0.1" in api.why(number)["why"], "the report"
+    )
     device.hello("0.2")
     wait_until(lambda: api.why(number)["why"] == "it runs 0.2", "the target's version")
 
@@ -276,8 +278,8 @@ def test_nobody_at_the_broker(tmp_path):
 def test_a_broker_that_refuses(tmp_path):
     """The connection, or the subscription: a cloud that hears nothing must not seem to run."""
     for answers, words in (
-        ((b"\x20\x02\0\x05",), r"refuses the connection \(Not authorized\)"),
-        ((b"\x20\x02\0\0", b"\x90\x03\0\x01\x80"), r"refuses the subscription to \$ota/report/"),
+        ((b"\x20\x02\0\x05",), r"rejected the connection \(Not authorized\)"),
+        ((b"\x20\x02\0\0", b"\x90\x03\0\x01\x80"), r"rejected the subscription to \$ota/report/"),
     ):
         with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -459,7 +459,7 @@ def test_a_token_is_shown_once_and_has_a_role(peopled):
         word = re.search(r"ivota_[\w-]{32}", text)[0]
         assert word not in admin.get("/people")
         assert "already" in admin.post("/people/tokens", 422, name="eyes", role="viewer")
-        assert "role is one of" in admin.post("/people/tokens", 422, name="odd", role="god")
+        assert "role must be one of" in admin.post("/people/tokens", 422, name="odd", role="god")
         with Client(peopled.api_url, word) as api:
             assert api.devices() == []
             with pytest.raises(ApiError, match="has the role viewer, but this needs operator"):
