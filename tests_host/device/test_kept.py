@@ -362,10 +362,8 @@ def test_what_is_tried_is_tried_on_its_own_network():
 
 
 def test_a_port_without_a_network_module_has_none_to_leave():
-    with (
-        Board(dict(GOOD, wifi={"ssid": "home"})) as board,
-        Clock().put_into(config_backup) as clock,
-    ):
+    home = dict(GOOD, wifi={"ssid": "home"})
+    with Board(home) as board, Clock().put_into(config_backup) as clock:
         board.reach()
         board.time += 1
         board.write(dict(GOOD, wifi={"ssid": "guests"}))
