@@ -110,11 +110,11 @@ def ivota_board(board, command, *arguments, code=0, answer=True):
 INSTALLED = [
     "/lib/bundlefs.py",
     "/lib/ivota/__init__.mpy",
-    "/lib/ivota/result_codes.mpy",
     "/lib/ivota/config.mpy",
-    "/lib/ivota/mac_address.mpy",
     "/lib/ivota/key_spelling.mpy",
+    "/lib/ivota/mac_address.mpy",
     "/lib/ivota/network_config.mpy",
+    "/lib/ivota/result_codes.mpy",
     "/bundlefs.py",
     "/boot.py",
     "/main.py",

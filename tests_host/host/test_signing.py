@@ -89,7 +89,7 @@ def test_a_key_is_never_overwritten(keys, tmp_path):
         generate(tmp_path / "new.key", None)
     with pytest.raises(ReleaseError, match="without .pub"):
         generate(tmp_path / "fresh.pub", None)
-    with pytest.raises(ReleaseError, match="empty passphrase"):
+    with pytest.raises(ReleaseError, match="passphrase is empty"):
         generate(tmp_path / "fresh.key", "")
     assert [path.name for path in tmp_path.iterdir()] == ["new.pub"]
 

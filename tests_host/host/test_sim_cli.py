@@ -106,9 +106,9 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert "--bits must be 32 or 64, not 16" in _refused([*folder, "--bits", "16"])
     assert "--heap must be a number of bytes" in _refused([*folder, "--heap", "lots"])
     wrong = tmp_path / "config.json"
-    assert "cannot be read" in _refused([*folder, "--config", str(wrong)])
+    assert "cannot read the configuration" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("[]")
-    assert "must be a JSON object" in _refused([*folder, "--config", str(wrong)])
+    assert "must be an object with keys" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text('{"product_id": "P", "devicename": "d"}')
     assert "the nearest known key is device_name" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("{")

@@ -38,8 +38,8 @@ class Client:
     """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError.
 
     Without a token, the client connects to a cloud on this machine through the Unix socket in its
-    data directory, which only its owner can use, with the token stored next to the socket. That token
-    is never sent to a port: while the cloud is stopped, any program could listen there.
+    data directory, which only its owner can use, with the token stored next to the socket. That
+    token is never sent to a port: while the cloud is stopped, any program could listen there.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:

@@ -61,7 +61,7 @@ _CONFIRM_LATE = """            client.enqueue("final", text)
             confirm(state, text)
 """
 _PUBLISH = "        self.publish(self._sending[1], 1, self._sending[0])\n"
-_PHASE = '                job.phase = "signature"  # which leads back to here\n'
+_PHASE = '                job.phase = "owner_signature"  # which leads back to here\n'
 _EARLY = """                taker = once("activation").Installer(client)
                 while not taker.check(push):
                     pass
@@ -82,7 +82,7 @@ MISTAKES = (
             ("lib/ivota/block_receiver.py", _ADVANCE, _CHECKPOINT + _ADVANCE),
             (
                 "lib/ivota/update_target.py",
-                "    length = max(_files.size_of(path), 0)\n    target.file",
+                "    length = max(_storage.size_of(path), 0)\n    target.file",
                 '    length = known["position"]\n    target.file',
             ),
         ),

@@ -31,8 +31,8 @@ def run(folder, base):
     push.path = folder + "/2.bin"
     push.payload_size = size
     step = once("patcher").step
-    job.phase = "expand"
-    while job.phase == "expand":
+    job.phase = "patcher"
+    while job.phase == "patcher":
         step(job)
     print("made", job.firmware.size)
 

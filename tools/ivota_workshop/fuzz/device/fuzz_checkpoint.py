@@ -55,7 +55,7 @@ def check(data):
 
 def in_a_file(target, folder, push, length):
     update_target.open_target(target, folder + "/0.2", push)
-    assert target.kind == "firmware" and target.path == folder + "/0.2.bin"
+    assert target.kind == "file_writer" and target.path == folder + "/0.2.bin"
     assert target.position in (0, length) and target.position <= SIZE
     assert target.position == target.durable == target.file.tell()
     assert target.position < target.end <= SIZE or target.position == SIZE
@@ -69,9 +69,9 @@ def in_a_slot(target, folder, push):
         ivota.once("ota_slots").find(target, folder + "/0.2", push)
     if target.kind is None:
         return "to be chosen"
-    if target.kind == "firmware":
+    if target.kind == "file_writer":
         return "a file"
-    assert target.kind == "partition" and target.path == folder + "/0.2.json"
+    assert target.kind == "slot_writer" and target.path == folder + "/0.2.json"
     assert target.slot == "ota_1"
     assert type(target.position) is int and 0 <= target.position <= SIZE
     assert target.position % 4096 == 0 or target.position == SIZE

@@ -95,6 +95,8 @@ if KIND == "link":
             "port": PORT,
             "tls": TLS,
             "ca": OPTIONS.get("ca"),
+            "cert": None,
+            "key": None,
             "user": None,
             "password": None,
             "keepalive_s": int(OPTIONS.get("keepalive", "1")),
