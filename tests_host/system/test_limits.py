@@ -19,9 +19,8 @@ from ivota_workshop.bench.download import heap
 HEAP_BYTES = 45_568  # 32 bits, in which a whole update must succeed
 SIGNED_HEAP_BYTES = 47_616  # the same of a board that takes only what is signed
 MPY_BYTES = 45_500
-FRAME_WORDS = (
-    11  # of a larger one MicroPython takes the frame from the heap, while it is not locked
-)
+# Of a larger one MicroPython takes the frame from the heap, while it is not locked.
+FRAME_WORDS = 11
 HANDLER_WORDS = 3  # of them, for each level of `try`
 
 
@@ -36,6 +35,7 @@ def test_a_whole_signed_update_in_a_small_heap():
     with trust.lanes(1) as lanes:
         outcome = lanes.update(SIGNED_HEAP_BYTES)
     assert not outcome.wrong, "\n".join(outcome.log)
+    assert "ivota: signed sequence=1" in outcome.log
 
 
 def test_the_code_that_a_plain_update_loads():

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from badserver import BadServer
 from board_support import DIES_AFTER_BOOT_PY, MakeBoard, settings
-from test_limits import HEAP_BYTES
 from wire import Message, Wire
 
 from ivota_tools.cloud.mqtt.broker import Broker
@@ -22,7 +21,6 @@ from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board
 from ivota_tools.sim.esp32_image import make_image
 from ivota_tools.sim.filesystem import BLOCK
-from ivota_workshop.bench import trust
 
 TARGET = "thermometer"
 IDLE = "import asyncio\n\n\nasync def main():\n    while True:\n        await asyncio.sleep(1)\n"
@@ -158,14 +156,6 @@ def test_a_signed_update(field: Callable[..., Field], make: Make) -> None:
     assert it.board.read("/firmware/0.2.bin") == data
     assert it.state()["sequence"] == 5
     assert it.wire.states()[:5] == ["version 0.1", "downloading", "burning", "version 0.2", "done"]
-
-
-def test_a_signed_update_in_a_small_heap() -> None:
-    """As small as an unsigned one must do with: a download that is cut, trial, `done`, 32 bits."""
-    with trust.lanes(1) as lanes:
-        outcome = lanes.update(HEAP_BYTES)
-    assert not outcome.wrong, "\n".join(outcome.log)
-    assert "ivota: signed sequence=1" in outcome.log
 
 
 REFUSALS: dict[str, tuple[Callable[[Make], bytes], str]] = {
