@@ -10,7 +10,7 @@ from micropython import const
 from ivota import OtaError, once
 
 _FAILED = const(-5)
-_CHUNK = const(512)
+_CHUNK = const(1024)
 
 
 def next_slot(is_image):

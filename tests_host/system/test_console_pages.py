@@ -230,7 +230,7 @@ def failing(page, folder):
     expect(
         page.get_by_text("trial failed: rolled back to the previous version").first
     ).to_be_visible()
-    expect(page.get_by_text("Failed for good")).to_be_visible()
+    expect(page.get_by_text("Failed permanently")).to_be_visible()
 
 
 def cancelled(page, folder, slow, cloud):

@@ -277,11 +277,11 @@ def _lines(outcome: Outcome, start: str) -> list[str]:
 def test_a_heap_too_small_for_a_delta() -> None:
     """With bytes enough for the full firmware, and with less: the application is not disturbed."""
     with patched.lanes(2) as lanes, ThreadPoolExecutor(2) as pool:
-        enough, little = pool.map(lanes.to_the_end, (47_104, 43_008), (300, 40))
+        enough, little = pool.map(lanes.to_the_end, (60_416, 50_176), (300, 40))
     assert enough.wrong == "", enough
     failed = _lines(enough, "ivota: failed")
     assert failed and "code=-5" in failed[0], failed
-    assert enough.received > 708_482 and len(_lines(enough, "ivota: confirmed")) == 1
+    assert enough.received > 691_186 and len(_lines(enough, "ivota: confirmed")) == 1
     assert little.wrong == "not within 40 s", little
     # It says so each time, with the reason or without.
     assert _lines(little, "ivota: failed") or _lines(little, "ivota: no_heap"), little

@@ -287,7 +287,11 @@ def test_an_application_is_given_the_payload(
     burns = f'app: burns /firmware/0.2.bin {len(data)} {len(payload)} {md5} "0.2"'
     it.board.wait_log(burns)
     # What was reported as done is confirmed.
-    it.refuses("0.3", make.signer(5).sign(payload, "0.3", "other"), "number 5, and 5")
+    it.refuses(
+        "0.3",
+        make.signer(5).sign(payload, "0.3", "other"),
+        "sequence 5 is not above the confirmed 5",
+    )
     it.board.wait_log("app: failure -5 signature")
     it.refuses("0.3", payload, "not signed")
     assert len([line for line in it.board.log if "app: burns" in line]) == 1
@@ -409,7 +413,11 @@ def test_an_image_is_booted_only_when_signed(
         assert flash.slot("ota_1")[:BLOCK] == b"\xff" * BLOCK
     assert it.board.resets == 0
     it.accepts("0.2", good)
-    it.refuses("0.3", make.signer(5).sign(image, "0.3", "esp32-image"), "number 5, and 5")
+    it.refuses(
+        "0.3",
+        make.signer(5).sign(image, "0.3", "esp32-image"),
+        "sequence 5 is not above the confirmed 5",
+    )
     it.board.stop()
     assert it.board.booted == "ota_1" and it.state()["sequence"] == 5
     assert flash.slot("ota_1")[: len(good)] == good

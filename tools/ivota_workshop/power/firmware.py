@@ -91,9 +91,11 @@ def payload(scenario: Scenario) -> bytes:
     }
     data = build(contents, "test", NEW)
     if scenario.damaged:
-        app = contents["app.py"]
-        # As long, as good to run, and not what the list says.
-        data = data.replace(app, app.replace(b"pass", b"None"))
+        # As long, as good to run, and of another version than it was pushed as.
+        stated = b'"version":"%s"' % NEW.encode()
+        if stated not in data:
+            raise RuntimeError("a bundle's ivota.json is not written as it was")
+        data = data.replace(stated, b'"version":"9.9"')
     if scenario.size:
         room = scenario.size - len(data)
         # Bytes behind the archive's end are part of the firmware.

@@ -46,7 +46,7 @@ class Scenario:
     stranger: bool = False  # whether it is signed by a key that the board does not trust
     # Whether what the board says reaches the cloud only when the board looks for the answer.
     late: bool = False
-    damaged: bool = False  # whether app.py is not what the bundle's file list says
+    damaged: bool = False  # whether the bundle says that it is another version
     refused: bool = False  # whether it never starts
     proof: str = ""  # what the version that runs in the end has to say
 

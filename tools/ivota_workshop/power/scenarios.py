@@ -39,7 +39,7 @@ def scenarios() -> dict[str, Scenario]:
             body='raise ValueError("broken")',
             files={"data.bin": noise("crash", 5_000)},
         ),
-        # Every byte came, but the bundle is none.
+        # Every byte came, but of another version.
         Scenario(
             "refused",
             ends="fail",
@@ -48,12 +48,12 @@ def scenarios() -> dict[str, Scenario]:
             damaged=True,
             refused=True,
         ),
-        Scenario("self", files=_library(messages=_messages()), proof="app: package", late=True),
+        Scenario("self", files=_library(tencent=_dialect()), proof="app: package", late=True),
         Scenario(
             "self-broken",
             ends="fail",
             reason=crashed,
-            files=_library(link='raise ImportError("broken")\n'),
+            files=_library(mqtt_session='raise ImportError("broken")\n'),
         ),
         Scenario("big", size=SIZE),
         Scenario("full", ends="fail", reason="no room", lacks=2, size=20_000, refused=True),
@@ -169,7 +169,6 @@ def _images() -> list[Scenario]:
             ends="fail",
             reason="signature: by none of the trusted keys",
             size=9_000,
-            chip=5,
             sequence=7,
             stranger=True,
             refused=True,
@@ -192,6 +191,6 @@ def _config(**values: Any) -> dict[str, bytes]:
     return {"config.json": json.dumps(values).encode()}
 
 
-def _messages() -> str:
+def _dialect() -> str:
     """The module in other words, to see that the new one runs."""
     return (_LIBRARY / "ivota" / "tencent.py").read_text() + '\nprint("app: package")\n'

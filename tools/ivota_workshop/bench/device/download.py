@@ -23,6 +23,9 @@ class Counted:
             _sim_record.received += n
         return n
 
+    def readline(self, n):
+        return self._raw.readline(n)  # of the head: none of the firmware's bytes
+
     def close(self):
         self._raw.close()
 
