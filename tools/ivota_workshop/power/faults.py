@@ -216,14 +216,13 @@ MISTAKES = (
         ),
     ),
     Mistake(
-        "an image is made bootable before it is looked at",
+        "an image for another chip is taken",
         "image refused",
         (
             (
                 "lib/ivota/boot_image.py",
-                "    if _tries(state, md5) >= _TRIES:\n",
-                "    Partition(Partition.RUNNING).get_next_update().set_boot()\n"
-                "    if _tries(state, md5) >= _TRIES:\n",
+                "    if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id\n",
+                "    if False:\n",
             ),
         ),
     ),
