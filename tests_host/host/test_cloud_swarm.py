@@ -32,7 +32,7 @@ class Running:
 
     def __init__(self, port, *options):
         command = [sys.executable, "-m", "ivota_tools", "sim", "swarm", "--json"]
-        self.status = {}
+        self._status = {}
         self.process = subprocess.Popen(
             [*command, "--broker", f"127.0.0.1:{port}", *map(str, options)],
             stdout=subprocess.PIPE,
@@ -43,7 +43,12 @@ class Running:
 
     def _read(self):
         for line in self.process.stdout:
-            self.status = json.loads(line)
+            self._status = json.loads(line)
+
+    @property
+    def status(self):
+        """A line comes once a second: what a small swarm does may be over before the first."""
+        return wait_until(lambda: self._status, "the first line")
 
     def mend(self):
         self.process.send_signal(signal.SIGUSR1)
