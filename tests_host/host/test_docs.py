@@ -18,6 +18,7 @@ from found import some
 from ivota_tools.board.config import check_config
 from ivota_tools.cli import app
 from ivota_workshop import api_reference
+from ivota_workshop.bench import figures
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
@@ -222,6 +223,18 @@ def test_the_flow_of_data_names_modules_that_exist() -> None:
     roots += [roots[0] / "cloud" / room for room in ("rollout", "mqtt")]
     assert len(named) > 15
     assert [each for each in named if not any((root / each).exists() for root in roots)] == []
+
+
+# --- figures
+
+
+def test_each_missed_goal_is_explained_in_the_design() -> None:
+    """`python -m ivota_workshop.bench.figures` writes the table."""
+    text = (CHECKOUT / "docs" / "design.md").read_text().split("## Goals that were missed")[1]
+    chapter = text.split("\n## ")[0]
+    assert figures.missed_goals() in chapter
+    names = re.findall(r"^\| `(\w+)`", figures.missed_goals(), re.M)
+    assert re.findall(r"^- `(\w+)`:", chapter, re.M) == names
 
 
 # --- the API

@@ -54,13 +54,19 @@ client.run()
 
 
 def followed(title: str) -> dict[str, bytes]:
-    """What a chapter makes of the package: path on the board → its new content."""
+    """What a chapter makes of the package: path on the board → its new content.
+
+    The module is in the chapter, or in the example that it links to.
+    """
     found = re.search(rf"^## {title}\n(.*?)(?=^## )", DESIGN, re.M | re.S)
     assert found, title
     blocks = re.findall(r"^ *```(\w+)\n(.*?)^ *```", found[1], re.M | re.S)
     blocks = [(language, textwrap.dedent(text)) for language, text in blocks]
-    (name,) = re.findall(r"This is `(lib/ivota/\w+\.py)`", found[1])
-    ((_, module),) = [each for each in blocks if each[0] == "python"]
+    (name,) = re.findall(r"`(lib/ivota/\w+\.py)`[,:]", found[1])
+    modules = [text for language, text in blocks if language == "python"]
+    examples = re.findall(r"\(\.\./(examples/.+?)\)", found[1])
+    modules += [(ROOT / path).read_text() for path in examples]
+    (module,) = modules
     assert not (ROOT / name).exists()
     files = {name: module}
     for text in some(text for language, text in blocks if language == "diff"):
@@ -103,7 +109,7 @@ def test_a_target(
     assert "app: on the chip: 0.2 300000" in board.log
     assert board.read("/chip.img")[: len(data)] == data
     firsts = [each.first for each in server.asked("/f")]
-    assert firsts[0] == 0 and 90_000 < firsts[1] <= 100_000  # all that came is there
+    assert firsts[0] == 0 and 90_000 < firsts[1] <= 100_000  # nothing was lost
     assert firsts[2] % 65_536 == 0 and firsts[2] > firsts[1]
 
 

@@ -1,6 +1,6 @@
-"""What is in the heap of a board at each point of a whole update, line by line.
+"""Measure what a board's heap holds at each point of a whole update.
 
-`python -m ivota_workshop.bench.download.budget` prints the table that stands in docs/design.md.
+`python -m ivota_workshop.bench.download.budget` prints the table of docs/design.md.
 """
 
 from __future__ import annotations
@@ -75,9 +75,12 @@ def markdown(before: int, points: list[Point]) -> str:
         ("MicroPython and the simulator, before `boot.py`", before),
         ("`boot.py` and `main.py`", by_name["start"].bytes),
         ("`agent`", by_name["agent"].bytes),
-        ("`client`, `link`, `net`, the configuration", by_name["event running"].bytes),
+        (
+            "`update_client`, `mqtt_session`, `guarded_socket`, the configuration",
+            by_name["event running"].bytes,
+        ),
         ("the broker: `umqtt.simple` and its stream", by_name["event connected"].bytes),
-        ("an update: the push and `job`", by_name["event update"].bytes),
+        ("an update: the push and `update`", by_name["event update"].bytes),
         ("its file: target, buffer, digest", by_name["event download"].bytes),
         (f"the most: `requests`, its stream; `{most.what.split()[-1]}` is loaded", most.bytes),
     ]
@@ -86,8 +89,8 @@ def markdown(before: int, points: list[Point]) -> str:
     for what, so_far in lines:
         rows.append(f"| {what} | {so_far - last:,} | {so_far:,} |")
         last = so_far
-    names = f"{most.names} names, which no collection takes back, are {most.names_bytes:,} bytes"
-    return "\n".join([*rows, "", f"In the last line {names} of it."])
+    names = f"{most.names} names, which the collector never frees, take {most.names_bytes:,} bytes"
+    return "\n".join([*rows, "", f"In the last line, {names}."])
 
 
 if __name__ == "__main__":
