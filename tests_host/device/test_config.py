@@ -379,6 +379,40 @@ def test_topic_templates():
     assert found["topics"]["report"] == "x/P/d/y"
     for text in ("{other}", "{0}", "{", "}", "{product_id", "{product_id:9999999999}"):
         assert "topics.report" in error_of(with_key("topics.report", text)), text
+    # A broker ends the session of whoever publishes to one of these.
+    for text in ("", "a/+", "a/#", "a\0", "a\n", "\na"):
+        for key in ("topics.report", "topics.update"):
+            assert key in error_of(with_key(key, text)), text
+
+
+def test_a_folder_that_is_cleared_is_one_of_its_own():
+    for folder in ("/fw", "/sd/fw", "/fat/.fw"):
+        assert config.check(with_key("firmware_dir", folder))["firmware_dir"] == folder
+    # The root has boot.py in it; under another spelling the running bundle would not be known.
+    for folder in ("", "/", "//", "/.", "/..", "/fw/", "//fw", "/fw/../", "fw", "/lib", "/app/fw"):
+        assert "firmware_dir" in error_of(with_key("firmware_dir", folder)), folder
+
+
+def test_paths_of_keys():
+    assert config.check(with_key("keys", ["/a", "/b"]))["keys"] == ["/a", "/b"]
+    for found in ([1], [""], ["/a", None], [["/a"]]):
+        assert "keys" in error_of(with_key("keys", found)), found
+
+
+def test_no_time_and_no_chance_at_all():
+    """Without these a board would hammer the broker, or could never try a version."""
+    for path in (
+        "http.timeout_s",
+        "http.deadline_s",
+        "retry.first_s",
+        "retry.most_s",
+        "trial.power_boots",
+        "trial.limit_s",
+        "report_interval_s",
+    ):
+        for value in (0, 0.0):
+            if type(value) is int or path.endswith("_s"):
+                assert error_of(with_key(path, value)) == path + " must be above 0"
 
 
 def test_secrets_are_in_no_message():
