@@ -10,6 +10,7 @@ from ivota import OtaError, guarded_socket, once
 
 _FAILED = const(-5)
 _YEAR = 2025  # a clock that shows less was never set
+_AROUND = b" \t\r\n\xef\xbb\xbf"  # around a line; editors begin a file with the last three
 
 
 def wrap(raw, host, ca, own=None):
@@ -51,13 +52,16 @@ def _trust(context, path):
     try:
         with open(path, "rb") as file:
             for line in file:
-                line = line.strip()
-                if line[:11] == b"-----BEGIN " and line[-16:] == b"CERTIFICATE-----":
-                    count += 1
-                    block = b""
-                elif block is not None and line[:9] == b"-----END ":
-                    context.load_verify_locations(binascii.a2b_base64(block))
-                    block = None
+                line = line.strip(_AROUND)
+                if line[-16:] == b"CERTIFICATE-----":
+                    begins = line[:11] == b"-----BEGIN "
+                    count += begins
+                    # Each is whole or an error: none may be passed over in silence.
+                    if begins is not (block is None):
+                        raise ValueError
+                    if block is not None:
+                        context.load_verify_locations(binascii.a2b_base64(block))
+                    block = b"" if begins else None
                 elif block is not None:
                     block += line
             if block is not None:

@@ -94,6 +94,7 @@ def test_every_certificate_of_a_file_is_trusted():
         (b"Issuer: me\r\n\r\n" + pem(one).replace(b"\n", b"\r\n"), [one]),
         (pem(one) + pem(two), [one, two]),
         (b"# two roots\n" + pem(one, width=4096) + b"\nand\n" + pem(two) + b"end", [one, two]),
+        (b"\xef\xbb\xbf" + pem(one) + pem(two, b"TRUSTED CERTIFICATE"), [one, two]),
         (pem(one, b"PRIVATE KEY") + pem(two, b"X509 CERTIFICATE").strip(), [two]),
     ):
         assert trusted(data) == expected
@@ -135,6 +136,8 @@ def test_certificates_that_cannot_be_read():
         (pem(pki.CA[:-9]), "certificate 1 of "),
         (good + pem(pki.OTHER_CA[:-9]), "certificate 2 of "),
         (good + good[:-40], "certificate 2 of "),
+        (good[:-40] + b"\n" + good, "certificate 2 of "),
+        (good + good[40:], "certificate 1 of "),
         (good + pem(b"\x30\x03\x02\x01\x05"), "certificate 2 of "),
     ):
         with tmp_dir() as path, patched(tls_client, time=clock):
