@@ -4,8 +4,9 @@ import time
 
 from micropython import const
 
-from ivota import again, describe, once
+from ivota import OtaError, again, describe, once
 
+_FAILED = const(-5)
 _HEAD = const(36)  # bytes of an image, up to the start of its description
 
 
@@ -31,6 +32,8 @@ def step(job):
     head += target.buffer
     ota_slots = once("ota_slots")
     image = head[:1] == once("firmware_kind").IMAGE
+    if image and not ota_slots.next_slot():
+        raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
     if image and len(head) < min(_HEAD, job.push.size):
         target.head = head
         return True

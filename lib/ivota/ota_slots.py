@@ -29,18 +29,17 @@ def next_slot():
 def find(target, stem, push):
     """Open the slot if the download of `push` goes on there, and leave what goes on in a file.
 
-    Where nothing is known of it, its first byte is yet to be seen: `target.kind` is None.
+    Where nothing is known of it, its first byte is yet to be seen: `target.kind` is None. So it is
+    on a board without a slot, which need not download an image to refuse it.
     """
     slot = next_slot()
-    if slot is None:
-        return
     update_target = once("update_target")
     storage = once("storage")
     storage.place(target, stem, push.size)
     path = target.path
     known = once("json_file").load(target.checkpoint) or {}
     mine = update_target.is_of(known, push)
-    if mine and known.get("slot") == slot.info()[4]:
+    if mine and slot and known.get("slot") == slot.info()[4]:
         open_slot(target, slot, known)
     elif not (mine or storage.size_of(path) == push.size) or _first(path) in (
         b"",

@@ -9,7 +9,7 @@ from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 
 from ivota import OtaError, failure_log, json_file, once
 from ivota import trial as trials
-from support import patched, raises, read_file, write_file
+from support import data_of, patched, raises, read_file, write_file
 
 BACK = "the boot loader went back to the image before"
 CHIP_C3 = 5
@@ -361,16 +361,27 @@ def test_an_image_larger_than_a_slot_is_refused_at_its_first_byte():
         assert board.esp32.erases == 0 and board.names() == []
 
 
-def test_a_board_without_slots_refuses_it_before_it_is_burned():
+def test_a_board_without_slots_refuses_it_by_its_first_byte():
     for layout, running in ((PLAIN, "factory"), (ONE_SLOT, "ota_0")):
         with Board(layout=layout) as board:
             board.esp32.running = running
+            board.answers = [[board.data[:1], 1 << 20]]
             board.client()
             board.push()
             board.spin(30, lambda: board.finals())
             assert board.finals() == [("fail", "-5", "this board has no slot for an ESP32 image")]
             assert "burning" not in [state for state, _ in board.states()]
-            assert board.esp32.erases == 0
+            assert board.esp32.erases == 0 and board.names() == []
+
+
+def test_a_board_without_slots_takes_a_file():
+    with Board(layout=PLAIN, data=data_of(20000)) as board:
+        board.answers = [[board.data[:1], OSError(104)], None]
+        board.client()
+        board.push()
+        board.spin(30, lambda: board.finals())
+        assert [offset for _, offset, _ in board.requests] == [0, 1]
+        assert board.finals()[0][2].startswith("neither a bundle nor an image")
 
 
 def test_a_single_slot_beside_a_factory_image_takes_one():

@@ -237,13 +237,13 @@ def test_where_a_download_goes_on_or_begins():
                 return target.kind
 
         assert kind() is None
-        assert kind(PLAIN) == "file_writer"  # no OTA slots: as it always was
-        assert kind(ONE_SLOT) is None  # there is one, while the factory image runs
-        assert kind(ONE_SLOT, "ota_0") == "file_writer"
+        # Without a slot the first byte is to refuse an image.
+        for layout, running in ((PLAIN, None), (ONE_SLOT, None), (ONE_SLOT, "ota_0")):
+            assert kind(layout, running) is None
         assert store.names() == []
         json_file.save(store.path + "/0.2.json", dict(known, slot="ota_1"))
         assert kind() == "slot_writer"
-        assert kind(PLAIN) == "file_writer"
+        assert kind(PLAIN) is None
         # A file that was begun is gone on with, unless it is an image's.
         json_file.save(store.path + "/0.2.json", known)
         assert kind() is None
