@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..api_client import Json
+from ..common.durations import ago
 from .terminal import cell, titled_table
-from .times import ago, date
+from .times import date
 
 
 def token_table(tokens: list[Json]) -> Table:

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..api_client import Json
+from ..common.durations import ago
 from ..common.plain_text import plain
 from .terminal import cell, titled_table
-from .times import ago, date
+from .times import date
 
 STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
 

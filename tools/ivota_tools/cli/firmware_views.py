@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..api_client import Json
+from ..common.durations import ago
 from ..firmware.release import Release
 from .terminal import cell, titled_table
-from .times import ago
 
 _UPDATER = re.compile(r"lib/(ivota/|bundlefs\.)")
 

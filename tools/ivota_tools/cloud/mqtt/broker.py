@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import subprocess
@@ -11,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from ...toolchain import mosquitto
 from ..cloud_error import CloudError
+from ..store.folder_lock import Alone
 from ..tls_certificate import Certificate
 from .topic_prefix import TopicPrefix
 
@@ -105,7 +104,7 @@ class Broker:
         self._log = folder / "mosquitto.log"
         self._on_death = on_death
         self._console = console
-        self._lock: IO[str] | None = None
+        self._lock: Alone | None = None
         self._prefix = prefix.text
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -122,15 +121,9 @@ class Broker:
         """Start mosquitto and wait until it is ready; raises CloudError, ToolchainError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        self._lock = (self._folder / "lock").open("a")
-        try:
-            # The lock ends with this process. A second broker would replace the socket.
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise CloudError(
-                f"another process has its broker in {self._folder}: both need the same --broker"
-            ) from None
+        # A second broker would replace the socket.
+        taken = f"another process has its broker in {self._folder}: both need the same --broker"
+        self._lock = Alone(self._folder, taken)
         if len(str(self.path)) > PATH_MOST and self._short is None:
             self._short = tempfile.TemporaryDirectory(prefix="ivota-")  # for this user alone
             self.path = Path(self._short.name) / self.path.name

@@ -8,14 +8,10 @@ import time
 from markupsafe import Markup, escape
 from pydantic import ValidationError
 
-CODES = {
-    0: "no error",
-    -1: "the download timed out or the connection kept breaking",
-    -2: "the server did not find the firmware",
-    -3: "the download URL had expired",
-    -4: "the download is corrupt (wrong size or MD5)",
-    -5: "the board could not install it, or its trial failed and the board rolled back",
-}
+# Also for the templates.
+from ...common.durations import ago as ago
+from ...common.durations import span as span
+from ..rollout.result_codes import code as code
 
 KINDS = {"bundle": "application", "esp32-image": "ESP32 image"}
 
@@ -23,41 +19,6 @@ KINDS = {"bundle": "application", "esp32-image": "ESP32 image"}
 def kind(name: str) -> str:
     """What a firmware file is."""
     return KINDS.get(name, "other file")
-
-
-def code(number: int | None) -> str:
-    """A result code in words."""
-    if number is None:
-        return "no reason given"
-    return CODES.get(number, f"an unknown result code ({number})")
-
-
-def span(seconds: float) -> str:
-    """A length of time in its two largest units: 3 h 20 min."""
-    seconds = max(float(seconds), 0.0)
-    if seconds < 10:
-        return f"{seconds:.1f}".rstrip("0").rstrip(".") + " s"
-    left = round(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        if left >= length or parts:
-            parts.append(f"{left // length} {unit}")
-            left %= length
-    return " ".join(part for part in parts[:2] if not part.startswith("0 "))
-
-
-def ago(at: float | None, now: float | None = None) -> str:
-    """How long ago a Unix time is, or how long until then."""
-    if at is None:
-        return "never"
-    seconds = (time.time() if now is None else now) - at
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if abs(seconds) >= length:
-            words = f"{abs(seconds) // length:.0f} {unit}"
-            return f"{words} ago" if seconds > 0 else f"in {words}"
-    if seconds < -1:
-        return f"in {-seconds:.0f} s"
-    return "just now" if seconds < 5 else f"{seconds:.0f} s ago"
 
 
 def exact(at: float | None) -> str:

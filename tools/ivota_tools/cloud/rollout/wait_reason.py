@@ -5,9 +5,10 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ...common.durations import span
 from ..store.device_registry import PENDING, RETIRED
 from ..store.models import Assignment, Campaign, Device, Member
-from . import assignment_rules, campaign_counts, campaign_rules, push_sender
+from . import assignment_rules, campaign_counts, campaign_rules, push_sender, result_codes
 
 SILENT_S = 3600.0
 
@@ -47,11 +48,11 @@ def why(session: Session, device: Device, now: float) -> str:
     if device.last_seen is None:
         return "the device has never reported; the cloud will push after the first report"
     silent = now - device.last_seen
-    quiet = f"; last seen {_span(silent)} ago" if silent > SILENT_S else ""
+    quiet = f"; last seen {span(silent)} ago" if silent > SILENT_S else ""
     if state == assignment_rules.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
         what = " with the full firmware" if assignment.whole_only else ""
-        return f"retry{what} in {_span(wait)} after {_words(assignment)}{quiet}"
+        return f"retry{what} in {span(wait)} after {_words(assignment)}{quiet}"
     if state == assignment_rules.CURRENT:
         return f"the device runs {version} but has not confirmed the update{quiet}"
     if state == assignment_rules.WAITING and campaign and assignment.next_push_at is not None:
@@ -93,24 +94,10 @@ def _words(assignment: Assignment) -> str:
     return f"{assignment.result_code} {assignment.result_msg or ''}".strip()
 
 
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def why_failed(assignment: Assignment) -> str:
     """Describe the last failure in the device's own words, or else by its code."""
-    meanings = {
-        -1: "the download took too long",
-        -2: "the firmware was not found",
-        -3: "the download URL had expired",
-        -4: "the downloaded bytes are not the pushed firmware",
-        -5: "the board could not use it",
-    }
-    code, said = assignment.result_code, assignment.result_msg or ""
-    meaning = meanings.get(code or 0, f"code {code}")
-    if code == -5 and said:
+    said = assignment.result_msg or ""
+    if assignment.result_code == -5 and said:
         return said  # the message of the application or installer needs no explanation
+    meaning = result_codes.code(assignment.result_code)
     return f"{meaning}: {said}" if said else meaning
