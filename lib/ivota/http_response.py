@@ -81,7 +81,8 @@ def _read(stream, offset, size, asked, longest):
     if status not in (200, 203, 206):
         raise once("http_status").refusal(status, offset, fields)
     coding = fields[b"transfer-encoding"].lower()
-    if coding not in (_PLAIN, _CHUNKED) or fields[b"content-encoding"].lower() != _PLAIN:
+    encoding = fields[b"content-encoding"].lower() or _PLAIN
+    if coding not in (_PLAIN, _CHUNKED) or encoding != _PLAIN:
         raise again("an encoded answer")
     first = 0
     if status == 206:
@@ -93,7 +94,7 @@ def _read(stream, offset, size, asked, longest):
     if asked and etag and etag != asked:
         raise OtaError(_MISMATCH, "the file on the server has changed", True)
     if status == 206 and total != b"*" and int(total) != size:
-        raise once("http_status").another_size(total, size)
+        raise once("http_status").another_size(total, size, offset)
     if coding == _CHUNKED:
         stream.raw = once("chunked").Body(stream.raw)
     # A weak validator does not promise the same bytes (RFC 9110, 13.1.5).

@@ -25,24 +25,27 @@ def refusal(status, offset, fields):
 def compare(kind, total, offset, size):
     """Raise unless a 200 with this Content-Type and Content-Length may be the whole file.
 
-    In the middle of a download a wrong one is an answer from elsewhere, a login page's perhaps:
-    what has come stays, and the next try may reach the server again.
+    A page of a captive portal is not: the next try may reach the server again. One that has the
+    firmware's length is the firmware, of a server that calls everything a page.
     """
-    other = b"json" in kind or b"xml" in kind
-    if kind[:9] == b"text/html" or other and not total:
-        raise again("a web page instead of the firmware")
+    page = kind[:9] == b"text/html"
+    other = page or b"json" in kind or b"xml" in kind
     if total and not total.isdigit():
         raise again("the answer's length is not a number")
+    if other and (page or not total) and total != b"%d" % size:
+        raise again("a web page instead of the firmware")
     if total and int(total) != size:
-        error = another_size(total, size)
-        raise again(error.message) if offset or other else error
+        raise another_size(total, size, offset or other)
 
 
-def another_size(total, size):
-    """The error for a file of another size than the one that was pushed."""
-    return OtaError(
-        _MISMATCH, "the server has %s bytes, announced are %d" % (total.decode(), size)
-    )
+def another_size(total, size, may_pass):
+    """The error for a file of another size than the one that was pushed.
+
+    With `may_pass`, as in the middle of a download, it is an answer from elsewhere: what has come
+    stays, and another try may bring the rest.
+    """
+    text = "the server has %s bytes, announced are %d" % (total.decode(), size)
+    return again(text) if may_pass else OtaError(_MISMATCH, text)
 
 
 def _wait_s(after, date):

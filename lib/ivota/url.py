@@ -44,9 +44,26 @@ def follow(url, location):
     if location[:2] == "//":
         location = scheme + location
     elif ":" not in location.split("?")[0].split("/")[0]:
-        if location[:1] != "/":
-            location = path.split("?")[0].rpartition("/")[0] + "/" + location
-        location = "%s//%s:%d%s" % (scheme, host, port, location)
+        path = path.split("?")[0]
+        if location[:1] == "?":
+            location = path + location
+        elif location[:1] != "/":
+            location = path.rpartition("/")[0] + "/" + location
+        location = "%s//%s:%d%s" % (scheme, host, port, _without_dots(location))
     if secure and location[:6].lower() != "https:":
         raise again("a redirect from https to http")
     return location
+
+
+def _without_dots(path):
+    """The path without the steps . and .., which some servers take for names (RFC 3986, 5.2.4)."""
+    path, mark, query = path.partition("?")
+    steps = []
+    for step in path.split("/"):
+        if step == "..":
+            del steps[max(len(steps) - 1, 1) :]
+        elif step != ".":
+            steps.append(step)
+    if step in (".", ".."):  # a folder's end
+        steps.append("")
+    return "/".join(steps) + mark + query
