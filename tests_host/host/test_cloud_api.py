@@ -396,8 +396,8 @@ def test_public_urls(tmp_path):
                   "http://ü", "http://x?y=1"):  # fmt: skip
         with pytest.raises(CloudError):
             cloud.public_url = wrong
-    assert Cloud(tmp_path, host="0.0.0.0", http_port=80).public_url == "http://127.0.0.1:80"
-    assert Cloud(tmp_path, host="::1", http_port=80).public_url == "http://[::1]:80"
+    assert Cloud(tmp_path, host="0.0.0.0", http_port=80).public_url == "http://127.0.0.1"
+    assert Cloud(tmp_path, host="::1", http_port=80).public_url == "http://[::1]"
 
 
 @pytest.mark.parametrize(

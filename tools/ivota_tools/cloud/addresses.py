@@ -1,8 +1,9 @@
-"""Classify network addresses: which belong to one sender, and which are local."""
+"""Classify network addresses: which belong to one sender, and which are local; shorten URLs."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 
@@ -28,6 +29,11 @@ def is_loopback(name: str) -> bool:
         return False
     mapped = getattr(found, "ipv4_mapped", None)
     return bool((mapped or found).is_loopback)
+
+
+def without_usual_port(url: str) -> str:
+    """Leave out port 80 of http and 443 of https: some clients take it for part of the name."""
+    return re.sub(r"^(http://[^/?#]+):80(?![^/?#])|^(https://[^/?#]+):443(?![^/?#])", r"\1\2", url)
 
 
 class Networks:

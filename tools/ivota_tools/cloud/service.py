@@ -24,7 +24,7 @@ from .accounts.authorization import guard
 from .accounts.roles import ADMIN
 from .accounts.tokens import check_token, local_token
 from .accounts.wrong_tries import WrongTries
-from .addresses import Networks
+from .addresses import Networks, without_usual_port
 from .api import campaigns, devices, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
@@ -195,7 +195,8 @@ class Cloud:
     def api_url(self) -> str:
         """The URL of the API for this machine."""
         scheme = "https" if self._certificate else "http"
-        return f"{scheme}://{HOST if _is_any(self.host) else _bracket(self.host)}:{self.http_port}"
+        host = HOST if _is_any(self.host) else _bracket(self.host)
+        return without_usual_port(f"{scheme}://{host}:{self.http_port}")
 
     @property
     def public_url(self) -> str:
@@ -217,7 +218,7 @@ class Cloud:
             )
         if self._certificate and parts.scheme == "http":
             raise CloudError(f"with a certificate, devices need an https:// URL, not {url!r}")
-        self._public_url = url.rstrip("/")
+        self._public_url = without_usual_port(url.rstrip("/"))
 
     @property
     def database(self) -> Database:

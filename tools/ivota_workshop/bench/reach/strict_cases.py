@@ -242,6 +242,27 @@ def _text_of_push(stage: Stage) -> None:
         _expect((message.text, message.retained), (text, False))
 
 
+@case("a URL of the usual port does not name it")
+def _usual_port(stage: Stage) -> None:
+    """Such clients look up `host:80` as a name, and then ask port 80 or 443 whatever it says."""
+    for given, said in (
+        ("http://a.example:80", "http://a.example/files/"),
+        ("https://a.example:443/under/", "https://a.example/under/files/"),
+        ("http://[::1]:80", "http://[::1]/files/"),
+        ("http://a.example:8080", "http://a.example:8080/files/"),
+        ("https://a.example:80", "https://a.example:80/files/"),
+    ):
+        with stage.device() as device:
+            device.hello("0.1")
+            before = stage.cloud.public_url
+            stage.cloud.public_url = given
+            try:
+                stage.api.push(device.name, VERSION)
+                _expect(device.pushed().url[: len(said)], said)
+            finally:
+                stage.cloud.public_url = before
+
+
 @case("a subscription with QoS 0")
 def _qos_0(stage: Stage) -> None:
     with stage.device(qos=0) as device:
