@@ -23,9 +23,6 @@ class Counted:
             _sim_record.received += n
         return n
 
-    def readline(self, n):
-        return self._raw.readline(n)  # of the head: none of the firmware's bytes
-
     def close(self):
         self._raw.close()
 
@@ -44,7 +41,9 @@ def main():
     counted = None
     while True:
         busy = client.step()
-        stream = client.job.stream if _sim_record and client.job else None
+        # Only once the head is read, which may have to wait: a poll knows the port's own socket.
+        receiving = _sim_record and client.job and client.job.phase == "block_receiver"
+        stream = client.job.stream if receiving else None
         if stream and stream is not counted:
             counted = stream
             stream.raw = Counted(stream.raw)
