@@ -122,7 +122,7 @@ def test_names_that_a_broker_mixes_up(tmp_path, firmware):
             wait_until(lambda: api.device("P/a.b")["state"] == "done", "done")
         assert [each["device_name"] for each in api.devices()] == ["a.b"]
         for name in ("P/a/b", "P.a/b"):
-            with pytest.raises(ApiError, match="takes . and / in topics for the same"):
+            with pytest.raises(ApiError, match=r"treats . and / in topics as the same"):
                 api.push(name, "2", new=True)
         api.push("P/a_b", "2", new=True)
 
@@ -136,9 +136,9 @@ def test_the_brokers_password(tmp_path):
         ):
             with Cloud(tmp_path / words[0], **options):
                 assert broker.words[-1] == words
-    with pytest.raises(CloudError, match="leave one out"):
+    with pytest.raises(CloudError, match="already contains a password"):
         Cloud(tmp_path, broker="user:one@host", broker_password="two")
-    with pytest.raises(CloudError, match="needs a user"):
+    with pytest.raises(CloudError, match="needs a user name"):
         Cloud(tmp_path, broker="host", broker_password="two")
 
 
@@ -152,7 +152,7 @@ def test_two_devices_with_one_client_id(tmp_path, firmware):
         with Device(cloud.mqtt_port, "A", "BC") as device:
             device.hello("1")
         api.set_secret(first, "A" * 24)
-        with pytest.raises(ApiError, match="remove that first"):
+        with pytest.raises(ApiError, match="remove that secret first"):
             api.set_secret(api.device("A/BC")["id"], "B" * 24)
         api.set_secret(first, None)
         api.set_secret(api.device("A/BC")["id"], "B" * 24)

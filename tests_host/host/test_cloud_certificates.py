@@ -189,11 +189,11 @@ def test_what_is_asked_for(tmp_path):
         with pytest.raises(CloudError, match=said):
             Cloud(tmp_path / "c", **options)
     for product, file, lists, said in (
-        ("P", tmp_path / "empty", [], "has no certificate"),
-        ("P", tmp_path / "missing", [], "has no certificate"),
-        ("P/x", authority.file, [], "is no product"),
-        ("P", authority.file, [tmp_path / "empty"], "is no list"),
-        ("P", authority.file, [tmp_path / "list.pem"], "by none of the authorities"),
+        ("P", tmp_path / "empty", [], "contains no certificate"),
+        ("P", tmp_path / "missing", [], "contains no certificate"),
+        ("P/x", authority.file, [], "is not a valid product"),
+        ("P", authority.file, [tmp_path / "empty"], "not a revocation list"),
+        ("P", authority.file, [tmp_path / "list.pem"], "is not signed by any"),
     ):
         with pytest.raises(CloudError, match=said):
             DeviceCertificates({product: file}, lists)

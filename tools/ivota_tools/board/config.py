@@ -41,9 +41,9 @@ def read_config(path: Path, root: Path) -> bytes:
 
 
 def parse_network(path: Path, root: Path) -> dict[str, Any]:
-    """A configuration of which only the network sections matter; raises BoardError.
+    """Read a configuration and check only its network sections; raises BoardError.
 
-    It may leave out who the board is and where its cloud is.
+    It can omit the board's identity and the cloud's address.
     """
     try:
         config = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))

@@ -59,7 +59,7 @@ def lines(port: str, wait_s: float = 10, silence_s: float = 8) -> Iterator[str |
 
 
 def chunks(port: str, wait_s: float) -> Iterator[bytes]:
-    """What the board sends, for ever; b"" where nothing came in a fifth of a second.
+    """Yield the board's output forever; yield b"" if nothing arrives in a fifth of a second.
 
     Closing the generator closes the port. Raises BoardError.
     """

@@ -133,51 +133,62 @@ def test(
     port: Port = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            help="Configuration whose network sections are used. Left out: the board's own."
-        ),
+        typer.Option(help="Configuration file with the network to use. Default: the board's own."),
     ] = None,
     put: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE:/PATH", help="Copy a file of yours there for the run."),
+        typer.Option(
+            metavar="FILE:/PATH",
+            help="Copy a file to the board for the test, for example a certificate; repeatable.",
+        ),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="This computer's address, as the board reaches it."),
+        typer.Option(
+            help="Address at which the board reaches this computer. Default: found automatically."
+        ),
     ] = None,
     power_command: Annotated[
         str | None,
-        typer.Option(metavar="CMD", help="Takes the board's power away and gives it back."),
+        typer.Option(
+            metavar="CMD", help="Command that switches the board's power off and on again."
+        ),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="ESP32 image to try. Left out: a copy of the running one.")
+        Path | None,
+        typer.Option(help="ESP32 image to install. Default: a copy of the running one."),
     ] = None,
     image_version: Annotated[
-        str | None, typer.Option(help="Version that the image says it is.")
+        str | None, typer.Option(help="Version that the image reports; required with --image.")
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="STEP", help="Run this step alone, and what it needs; repeatable."),
+        typer.Option(
+            metavar="STEP", help="Run only this step and the steps that it needs; repeatable."
+        ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(help="Seconds that each wait for the board may take.")
+        float, typer.Option(help="Maximum seconds for each wait for the board.")
     ] = 300,
-    report: Annotated[Path, typer.Option(help="Report to write; .json and .md are added.")] = Path(
-        "board-test"
-    ),
+    report: Annotated[
+        Path, typer.Option(help="Report files to write, without .json and .md.")
+    ] = Path("board-test"),
     title: Annotated[
-        str | None, typer.Option(help="Heading of the report. Left out: what the board is.")
+        str | None, typer.Option(help="Title of the report. Default: the board's description.")
     ] = None,
     restore: Annotated[
-        bool, typer.Option("--restore", help="Only put back what a broken-off run set aside.")
+        bool,
+        typer.Option(
+            "--restore", help="Only restore the files that an interrupted test moved aside."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try a board in every way that matters, and write a report.
+    """Test updates on a real board and write a report.
 
-    The run starts a cloud of its own, updates the board, cuts its link, resets
-    it, and breaks what it runs. At the end the board has its own files again.
-    Everything that the board lacks is skipped by name.
+    The test starts its own cloud, updates the board over good and bad links,
+    resets it, and pushes broken versions. At the end it restores the board's
+    files. The report lists the steps that the board cannot run as skipped.
     """
     # A cloud takes a second to import, which the other commands need not wait for.
     from ivota_tools.board.acceptance import report as reports
@@ -191,7 +202,7 @@ def test(
             return print_json({"restored": back}) if as_json else board_views.show_restored(back)
         given = None if config is None else parse_network(config, root())
         if image and not image_version:
-            raise BoardError("say with --image-version which version the image is")
+            raise BoardError("specify the version of the image with --image-version")
         result = test_board(
             board,
             address=address or own_address(),

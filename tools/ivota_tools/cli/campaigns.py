@@ -191,7 +191,8 @@ def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
 
 @campaign.command("delete")
 def campaign_delete(
-    number: Id, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    number: Id,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
     """Delete a draft or an ended campaign; devices keep their update history."""
     with Client() as client:

@@ -66,12 +66,15 @@ def cloud(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where that broker's password stands; or in IVOTA_BROKER_PASSWORD.",
+            help="File with the password for --broker. Default: IVOTA_BROKER_PASSWORD.",
         ),
     ] = None,
     topic_prefix: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="What topics begin with, for brokers that drop $ota."),
+        typer.Option(
+            metavar="TEXT",
+            help="Replace $ota at the start of all topics, for brokers that drop topics with $.",
+        ),
     ] = "$ota",
     data: Annotated[
         Path | None,
@@ -95,20 +98,23 @@ def cloud(
             min=0,
             max=65535,
             metavar="PORT",
-            help="Also serve devices over TLS with their secret as the key (TLS-PSK); 8883 is "
-            "usual. May be that of MQTT with --tls-cert.",
+            help="Port for devices that use their secret as the TLS key (TLS-PSK), usually 8883. "
+            "With --tls-cert it can be the MQTT port.",
         ),
     ] = None,
     device_ca: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PRODUCT=FILE",
-            help="Let devices of the product sign in with certificates by this authority (PEM).",
+            help="CA (PEM) whose certificates let devices of the product sign in; repeatable.",
         ),
     ] = None,
     device_crl: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="A list of revoked ones (PEM); read again if changed."),
+        typer.Option(
+            metavar="FILE",
+            help="Revocation list for --device-ca (PEM), reloaded when it changes; repeatable.",
+        ),
     ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="TLS certificate to serve (PEM, full chain).")

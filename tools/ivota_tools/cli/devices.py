@@ -213,7 +213,7 @@ def retire(device: DeviceName, as_json: AsJson = False) -> None:
 
 def delete(
     device: DeviceName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
     """Delete a device and its entire history."""
     with Client() as client:

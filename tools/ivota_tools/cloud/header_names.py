@@ -1,7 +1,7 @@
-"""HTTP header names as servers have always written them: `Content-Length`, `ETag`.
+"""Send HTTP header names in their traditional case: `Content-Length`, `ETag`.
 
-A name's case means nothing, and ASGI servers write lower case. Embedded clients, the vendor's C
-SDKs among them, search the answer for `Content-Length` in exactly that case.
+The case of a name has no meaning, and ASGI servers send lower case. But embedded clients, the
+vendor's C SDKs among them, search the response for `Content-Length` in exactly this case.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SPECIAL = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate"}
 
 
 def canonical(name: bytes) -> bytes:
-    """The usual way to write a header's name."""
+    """Return a header's name in its usual case."""
     return _SPECIAL.get(name.lower()) or b"-".join(
         part.capitalize() for part in name.lower().split(b"-")
     )
@@ -34,14 +34,14 @@ class _Connection(h11.Connection):
 
 
 class CanonicalNames(H11Protocol):
-    """uvicorn's protocol, whose every answer has such names: its own of broken requests too."""
+    """uvicorn's protocol with such names in every response, including errors."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self.conn = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
 
     def send_400_response(self, msg: str) -> None:
-        """As uvicorn's, with the Content-Length that such clients look for."""
+        """Like uvicorn's, with the Content-Length that such clients search for."""
         body = msg.encode("ascii", "replace")
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),

@@ -72,34 +72,34 @@ PUBLIC_URL_MOST = 800  # characters; clients keep URLs of less than 1,000
 class Cloud:
     """`with Cloud(folder) as cloud: …`, or `start()` and `stop()`.
 
-    folder        everything it keeps; made where it is missing
-    database      postgresql://… instead of a file in the folder; several processes may share it,
-                  and then the folder too: one takes in reports, the others stand by
-    mqtt_port, http_port   0 takes a free one, which the attribute of that name then says
-    host          what broker and HTTP listen on
-    broker        of another broker than a mosquitto of its own: "host:port", or with all that
-                  it may need, "mqtts://user:password@host:port"
-    broker_password  in place of the one in `broker`, as it is
-    psk_port      devices may also sign in here, with their secret as TLS's pre-shared key; 0 takes
-                  a free one. With `certificate` and the number of `mqtt_port` one port serves both
-    device_ca     by its product: the authority of the certificates that devices may sign in with
-    device_crl    lists of those that are revoked
-    sign_in       devices must sign in with their secret, at our own broker
-    certificate   HTTP and our own broker speak TLS, and only that
-    public_url    what devices reach `http_port` as; may be set while running
-    url_ttl_s     how long a pre-signed URL is good for
-    keep_s        reports older than this are deleted, with pushes, changes of versions and
-                  attempts that are over; None keeps them all
-    keep_audit_s  lines of the audit log that are older are deleted
-    push_qos      of pushes; answers go out with 0, as all that the vendor's cloud publishes
-    token         what API requests must carry; without it only this machine may ask
-    plain_console  the console's pages also beyond this machine without TLS
-    trusted_proxies  addresses of reverse proxies: whom they name as the sender is the sender
-    deadlines     of HTTP
-    accept_all    devices that are not known are part of the fleet; else they wait as pending
+    folder        data directory; created if it does not exist
+    database      postgresql://… instead of a file in the folder. Several processes can share it
+                  and the folder: one processes reports, the others stand by
+    mqtt_port, http_port   0 chooses a free port; the attribute of that name then contains it
+    host          address of the broker and of HTTP
+    broker        an external broker instead of the built-in one: "host:port", or a URL such as
+                  "mqtts://user:password@host:port"
+    broker_password  replaces the one in `broker`; not decoded
+    psk_port      port for devices that use their secret as TLS pre-shared key; 0 chooses a free
+                  port. With `certificate`, it can be the same as `mqtt_port`
+    device_ca     for each product, the file of the CA for client certificates
+    device_crl    files of revocation lists
+    sign_in       devices must sign in at the built-in broker
+    certificate   HTTP and the built-in broker use only TLS
+    public_url    URL at which devices reach `http_port`; can be set while running
+    url_ttl_s     lifetime of a pre-signed URL
+    keep_s        delete reports, pushes, version changes and finished attempts after this time;
+                  None keeps them all
+    keep_audit_s  the same for entries of the audit log
+    push_qos      QoS of pushes; responses have QoS 0, like all messages of the vendor's cloud
+    token         API requests must carry it; without a token only this machine has access
+    plain_console  serve the console's pages to other machines without TLS
+    trusted_proxies  addresses of reverse proxies, which report the addresses of their clients
+    deadlines     of HTTP connections
+    accept_all    accept unknown devices; otherwise they are pending
     budget        what each device may send, with `sign_in`
-    room          how many connections there may be; by default as many as this process may have
-    topic_prefix  what stands in place of `$ota` in every topic
+    room          maximum number of connections; default: as many as the process may have
+    topic_prefix  replaces `$ota` in all topics
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Cloud:
                 "--sign-in needs the built-in broker: configure sign-in on your own broker"
             )
         if psk_port is not None and not sign_in:
-            raise CloudError("--psk-port is for devices with a secret: it needs --sign-in")
+            raise CloudError("--psk-port needs --sign-in")
         if device_ca and not (sign_in and certificate):
             raise CloudError("--device-ca needs --sign-in, --tls-cert and --tls-key")
         if device_crl and not device_ca:

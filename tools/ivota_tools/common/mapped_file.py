@@ -11,7 +11,7 @@ PIECE = 1 << 20  # bytes
 
 
 class Digests(NamedTuple):
-    """In hex."""
+    """Return the digest in hexadecimal."""
 
     md5: str
     sha256: str

@@ -1,4 +1,4 @@
-"""Paths of Unix sockets, which the system bounds at about 100 bytes."""
+"""Shorten paths of Unix sockets, which the system limits to about 100 bytes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PROC = Path("/proc/self/fd")
 
 
 def unix_path(path: Path) -> str:
-    """A name for this path that fits, or the path itself. The folder must be there."""
+    """Return a shorter name for this path, or the path itself. The folder must exist."""
     if len(os.fsencode(path)) <= MOST or not _PROC.is_dir():
         return str(path)
-    # Open for as long as the process lives: it has few such folders.
+    # Open as long as the process lives: it has few such folders.
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return f"{_PROC}/{folder}/{path.name}"

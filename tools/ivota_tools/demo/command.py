@@ -113,7 +113,9 @@ def _play(console: Console, build: Path, keep: bool, watch: Watch) -> bool:
             _keep(console, stage)
         else:
             address = stage.cloud.api_url
-            console.print(f"console at {address}, stopping now: make demo KEEP=1 keeps it on")
+            console.print(
+                f"console at {address}, stopping now; use make demo KEEP=1 to keep it running"
+            )
     return not failures
 
 

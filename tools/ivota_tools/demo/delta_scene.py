@@ -1,4 +1,4 @@
-"""The third scene: a fixed version is delivered as a delta."""
+"""Play the third scene: the cloud delivers a fixed version as a delta."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ivota_tools.firmware.release import Release, ReleaseError, make_patch, pack
 TITLE = "0.4, as a delta"
 OLD, NEW = update_scene.NEW, "0.4"
 
-# The change of the release: a line more in the application.
+# The change in this release: one more line in the application.
 _CHANGE = "\n\nRELEASE = 'a reading in every minute, at last'\n"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(scene.Outcome):
-    """`md5` is that of the full firmware, which the board has to make of the delta."""
+    """`md5` is that of the full firmware, which the board builds from the delta."""
 
     firmware_bytes: int
     delta_bytes: int
     received_bytes: int
-    made: bool  # whether the board says that it has made it of a delta
+    made: bool  # whether the board reported that it built the firmware from the delta
 
     @property
     def saved_bytes(self) -> int:
@@ -37,9 +37,9 @@ class Outcome(scene.Outcome):
         """Return the failed checks in sentences."""
         found = self.not_arrived(NEW)
         if not self.made:
-            found.append("the board has made it of no delta")
+            found.append("the board did not build it from a delta")
         if self.received_bytes * 10 > self.firmware_bytes:
-            found.append(f"{self.received_bytes:,} bytes were received, a tenth was to be enough")
+            found.append(f"{self.received_bytes:,} bytes were received; a tenth should be enough")
         return found
 
     @property
@@ -47,15 +47,15 @@ class Outcome(scene.Outcome):
         """Return the rows for display.print_table()."""
         return [
             self.states_seen,
-            ("firmware", f"{self.firmware_bytes:,} bytes, as a delta {self.delta_bytes:,}"),
-            ("received", f"{self.received_bytes:,} bytes, with HTTP's headers"),
+            ("firmware", f"{self.firmware_bytes:,} bytes; the delta has {self.delta_bytes:,}"),
+            ("received", f"{self.received_bytes:,} bytes, including HTTP headers"),
             (
                 "saved",
                 f"{self.saved_bytes:,} bytes, "
                 f"{100 * self.saved_bytes / self.firmware_bytes:.1f} % of the download",
             ),
             ("MD5 on flash", self.md5_judged),
-            ("runs now", f"{self.version_after}, before it was {self.version_before}"),
+            ("runs now", f"{self.version_after} (previously {self.version_before})"),
         ]
 
     def json(self) -> dict[str, Any]:
@@ -63,9 +63,9 @@ class Outcome(scene.Outcome):
 
 
 def play(stage: Stage, show: Show) -> Outcome:
-    """Plays it on a board that runs OLD, and is off; leaves it off.
+    """Play the scene on a board that runs OLD and is off; leave it off.
 
-    Ends after scene.MOST_S, however far it came.
+    Ends after scene.MOST_S at the latest.
     """
     until = time.monotonic() + scene.MOST_S
     release, delta = _releases(stage)
@@ -85,9 +85,9 @@ def play(stage: Stage, show: Show) -> Outcome:
     for log in scene.follow(stage, show, until, lines=lines, received=received):
         for line in log:
             if line.startswith("ivota: expand "):
-                show.say(f"the board makes {NEW} of {OLD} and the delta")
+                show.say(f"the board builds {NEW} from {OLD} and the delta")
             elif line.startswith("ivota: expanded "):
-                show.say(f"{NEW} is on flash, and its SHA-256 is right")
+                show.say(f"{NEW} is on flash: SHA-256 verified")
     seconds = time.time() - pushed_at
     stage.board.stop()
     return Outcome(

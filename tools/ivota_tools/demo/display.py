@@ -18,7 +18,7 @@ from ivota_tools.cli.device_views import reason
 BAD, GOOD = "red", "green"  # styles of failures and of recoveries
 _STYLES = {"done": GOOD, "retry": BAD, "failed": BAD}
 
-_NAMES, _VALUES = 13, 52  # widths at least, for the tables stand one above the other
+_NAMES, _VALUES = 13, 52  # minimum widths, so that the tables line up
 
 
 class Show(Protocol):
@@ -74,7 +74,7 @@ class Bars(Lines):
     def update(self, device: dict[str, Any], received: int) -> None:
         percent = 100 if device["state"] == "done" else device["percent"] or 0
         words = f"{device['state']} {percent} %"
-        if device["state"] in ("retry", "failed"):  # why is too long for a bar
+        if device["state"] in ("retry", "failed"):  # the reason is too long for a bar
             words = device["state"]
             super().update(device, received)
         self._progress.update(self._cloud, completed=percent, words=words)
@@ -83,7 +83,7 @@ class Bars(Lines):
 
 @contextmanager
 def showing(console: Console, title: str) -> Iterator[Show]:
-    """A heading; then bars on a terminal, lines elsewhere."""
+    """Print a heading; then show bars on a terminal, or print lines elsewhere."""
     console.print(title, style="bold")
     if not console.is_terminal:
         yield Lines(console)
@@ -101,7 +101,7 @@ def print_table(console: Console, title: str, rows: list[tuple[str, str]]) -> No
     """Print a table with the results of a scene."""
     table = Table(show_header=False, box=box.ROUNDED)
     table.add_column(style="cyan", min_width=_NAMES)
-    # Beside the words: four blanks and three lines. A narrow terminal folds them.
+    # Beside the text: four blanks and three lines. A narrow terminal wraps it.
     table.add_column(min_width=min(_VALUES, console.width - _NAMES - 7), overflow="fold")
     for name, value in rows:
         words = Text(value)

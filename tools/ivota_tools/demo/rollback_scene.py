@@ -14,12 +14,12 @@ from ivota_tools.demo.display import Show
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage
 from ivota_tools.firmware.release import Release, pack
 
-TITLE = "0.3, which is broken"
+TITLE = "0.3, a broken version"
 GOOD, BROKEN = update_scene.NEW, "0.3"
-STARTS = 3  # of a trial, where the configuration does not say another number
-RESETS = STARTS + 1  # the one that starts the trial, and one after each crash
+STARTS = 3  # starts in a trial, if the configuration does not set a number
+RESETS = STARTS + 1  # the first start of the trial, and one after each crash
 
-# A slip as it happens: the settings were given in another unit, and app.py was not.
+# A typical mistake: the settings changed their unit, and app.py did not.
 SETTINGS = {"every_ms": 5000, "keep": 720}
 
 _STARTED = re.compile(rf"^ivota: running trial=True version={re.escape(BROKEN)}$")
@@ -29,30 +29,30 @@ _BACK = re.compile(rf"^ivota: running trial=False version={re.escape(GOOD)}$")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(scene.Outcome):
-    """`md5` is that of the version before, which is to be what is active."""
+    """`md5` is that of the previous version, which must be active."""
 
     version_pushed: str
-    result_code: str | None  # of the cloud's last report of it; None: it did not fail
+    result_code: str | None  # in the cloud's last report of the update; None if it did not fail
     result_msg: str | None
     starts: int  # of the broken version
     resets: int
-    crashes: list[str]  # what the application died of each time, in the board's words
+    crashes: list[str]  # each time, why the application crashed, in the board's words
 
     @property
     def failures(self) -> list[str]:
         """Return the failed checks in sentences."""
         found = []
         if self.version_after != self.version_before:
-            found.append(
-                f"the board says that it runs {self.version_after}, not {self.version_before}"
-            )
+            found.append(f"the board reports {self.version_after}, not {self.version_before}")
         if self.result_code != "-5" or not self.result_msg:
-            found.append(f"the cloud says {self.result_code} {self.result_msg}, not -5 and why")
+            found.append(
+                f"the cloud shows {self.result_code} {self.result_msg}, not -5 and a reason"
+            )
         if self.md5_on_flash != self.md5:
-            found.append(f"what is active has the MD5 {self.md5_on_flash}, not {self.md5}")
+            found.append(f"the active firmware has the MD5 {self.md5_on_flash}, not {self.md5}")
         if (self.starts, len(self.crashes)) != (STARTS, STARTS):
             found.append(
-                f"{self.version_pushed} has started {self.starts} times and crashed "
+                f"{self.version_pushed} started {self.starts} times and crashed "
                 f"{len(self.crashes)} times, not {STARTS}"
             )
         if self.resets != RESETS:
@@ -69,9 +69,9 @@ class Outcome(scene.Outcome):
                 f"{self.starts} starts of {self.version_pushed}, {len(self.crashes)} crashes, "
                 f"{self.resets} resets",
             ),
-            ("it died of", ", ".join(dict.fromkeys(self.crashes))),
-            ("MD5 of active", self.md5_judged),
-            ("runs now", f"{self.version_after}, pushed was {self.version_pushed}"),
+            ("crashed with", ", ".join(dict.fromkeys(self.crashes))),
+            ("active MD5", self.md5_judged),
+            ("runs now", f"{self.version_after} ({self.version_pushed} was pushed)"),
         ]
 
     def json(self) -> dict[str, Any]:
@@ -79,9 +79,9 @@ class Outcome(scene.Outcome):
 
 
 def play(stage: Stage, show: Show, md5: str) -> Outcome:
-    """Plays it on a board that runs GOOD, of that MD5, and is off; leaves it off.
+    """Play the scene on a board that runs GOOD, with that MD5, and is off; leave it off.
 
-    Ends after scene.MOST_S, however far it came.
+    Ends after scene.MOST_S at the latest.
     """
     until = time.monotonic() + scene.MOST_S
     release = _release(stage)
@@ -138,9 +138,9 @@ def _watch(stage: Stage, show: Show, until: float, lines: int, received: int) ->
             died = _DIED.match(line)
             if _STARTED.match(line):
                 starts += 1
-                show.say(f"{BROKEN} starts on trial, {starts} of {STARTS}")
+                show.say(f"{BROKEN} starts on trial ({starts} of {STARTS})")
             elif died:
-                show.say(f"its application dies: {died[1]}", display.BAD)
+                show.say(f"its application crashes: {died[1]}", display.BAD)
             elif _BACK.match(line):
                 show.say(f"{GOOD} starts again", display.GOOD)
 

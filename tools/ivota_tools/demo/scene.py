@@ -20,9 +20,9 @@ class Outcome:
     version_before: str
     version_after: str  # the board's last report_version at the broker
     cloud_state: str
-    md5: str  # of what is to be on the flash
-    md5_on_flash: str | None  # read off the flash image from outside; None: no such file
-    seconds: float  # from the push
+    md5: str  # of the firmware that should be on the flash
+    md5_on_flash: str | None  # read from the flash image; None if there is no such file
+    seconds: float  # seconds since the push
     states: list[State]
 
     @property
@@ -44,11 +44,11 @@ class Outcome:
         """Return the failed checks of an update to that version, in sentences."""
         found = []
         if self.version_after != version:
-            found.append(f"the board says that it runs {self.version_after}, not {version}")
+            found.append(f"the board reports {self.version_after}, not {version}")
         if self.cloud_state != "done":
-            found.append(f"the cloud says {self.cloud_state}, not done")
+            found.append(f"the cloud shows {self.cloud_state}, not done")
         if self.md5_on_flash is None:
-            found.append(f"the board's flash has no firmware {version}")
+            found.append(f"firmware {version} is not on the board's flash")
         elif self.md5_on_flash != self.md5:
             found.append(f"the file on flash has the MD5 {self.md5_on_flash}, not {self.md5}")
         return found

@@ -29,8 +29,8 @@ from ivota_tools.toolchain import boards_micropython
 from ivota_tools.toolchain.programs import probe
 
 PRODUCT, NAME = "DEMO", "board-1"
-PORT = 8123  # as of `ivota cloud`
-TARGET = "thermometer"  # the kind of board
+PORT = 8123  # the default of `ivota cloud`
+TARGET = "thermometer"  # the platform of the bundles
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class State:
     name: str
     first_s: float
     percents: list[int]
-    why: str = ""  # of `fail`: its code and the board's words
+    why: str = ""  # of a `fail`: its code and the board's words
 
     def __str__(self) -> str:
         percents = f" {self.percents[0]} to {self.percents[-1]} %" if self.percents else ""
@@ -49,7 +49,7 @@ class State:
 
 @dataclass(frozen=True)
 class Interpreter:
-    """The MicroPython that the board runs on."""
+    """The MicroPython that the board runs."""
 
     version: str
     bits: int
@@ -72,7 +72,7 @@ class Ear:
     """Listen at the broker for the versions that devices report, independently of the cloud."""
 
     def __init__(self, port: int) -> None:
-        self.versions: list[str] = []  # in order, of all connections
+        self.versions: list[str] = []  # in order, from all connections
         ready = threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.on_message = self._heard
@@ -123,11 +123,11 @@ class Stage:
             self._ends.callback(self.ear.close)
             self.board = self._ends.enter_context(self._make_board())
             self.board.install()
-            self._ends = self._ends.pop_all()  # all of it stands: ended by __exit__ only
+            self._ends = self._ends.pop_all()  # everything has started: only __exit__ stops it
         return self
 
     def _make_cloud(self) -> Cloud:
-        # Where people come to look, on the port that they would expect, if it is free.
+        # Use the port on which people expect a console, if it is free.
         port = 0
         if self._stay:
             with contextlib.suppress(OSError), socket.socket() as probe:
@@ -192,8 +192,10 @@ class Stage:
             raise BoardError("the board has stopped\n" + self.board.tail())
 
     def progress(self, version: str) -> list[dict[str, Any]]:
-        """The cloud's reports of the update to that version. What the board said of another one
-        may come once more, long after it: the last word is kept until it is acknowledged.
+        """Return the cloud's reports of the update to that version.
+
+        The board can repeat its last report of another version much later, until it is
+        acknowledged.
         """
         reports = self.api.reports(self.device["id"])
         return [

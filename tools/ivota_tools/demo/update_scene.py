@@ -17,9 +17,9 @@ TITLE = "0.2 over a bad link"
 OLD, NEW = "0.1", "0.2"
 APPLICATION = root() / "examples" / "thermometer"
 FIRMWARE_BYTES = 708_482  # the size in the vendor's own example
-LINK_BYTES_PER_S = 75_000  # slow enough to be watched
+LINK_BYTES_PER_S = 75_000  # slow enough to watch
 
-# In bytes towards the board, each since the one before; the power goes between the last two.
+# In bytes towards the board since the previous fault. The power cut is between the last two.
 CUTS = [Cut(140_000, "fin"), Cut(150_000, "rst"), Cut(280_000, "silence")]
 POWER_CUT_AT = 430_000
 OFF_S = 1.0
@@ -36,14 +36,14 @@ class Outcome(scene.Outcome):
     firmware_bytes: int
     received_bytes: int
     resumes: int
-    signed: int | None  # the number of the signature that the board has accepted
+    signed: int | None  # the sequence in the signature that the board accepted
 
     @property
     def failures(self) -> list[str]:
         """Return the failed checks in sentences."""
         found = self.not_arrived(NEW)
         if self.signed is None:
-            found.append("the board has accepted no signature")
+            found.append("the board accepted no signature")
         if self.link_cuts != len(CUTS) or self.power_cuts != 1:
             found.append(
                 f"{self.link_cuts} link cuts and {self.power_cuts} power cuts happened, "
@@ -61,13 +61,13 @@ class Outcome(scene.Outcome):
             (
                 "received",
                 f"{self.received_bytes:,} bytes, {100 * more / self.firmware_bytes:.1f} % more, "
-                "with HTTP's headers",
+                "including HTTP headers",
             ),
-            ("cuts", f"{self.link_cuts} of the link, {self.power_cuts} of the power"),
+            ("cuts", f"{self.link_cuts} link cuts, {self.power_cuts} power cut"),
             ("resumes", str(self.resumes)),
             ("MD5 on flash", self.md5_judged),
-            ("signature", f"number {self.signed}, by the key that the board trusts"),
-            ("runs now", f"{self.version_after}, before it was {self.version_before}"),
+            ("signature", f"sequence {self.signed}, signed with a trusted key"),
+            ("runs now", f"{self.version_after} (previously {self.version_before})"),
         ]
 
 

@@ -1,7 +1,7 @@
-"""A simulated board: the very boot.py, main.py and lib on MicroPython's unix port.
+"""Simulate a board: the real boot.py, main.py and lib/ on MicroPython's unix port.
 
-Its flash is an image file that can fail or die at any operation, its network a proxy that can cut,
-stall and pace.
+Its flash is an image file that can fail or lose power at any operation. Its network is a proxy
+that can cut, stall and slow down connections.
 """
 
 from ivota_tools.sim.board import Board, BoardError

@@ -1,4 +1,4 @@
-"""A simulated board: MicroPython's unix port, a flash image, power."""
+"""Run a simulated board: MicroPython's unix port, a flash image, and power."""
 
 import hashlib
 import os
@@ -19,39 +19,43 @@ from ivota_tools.toolchain import ToolchainError, boards_micropython, micropytho
 
 DEVICE = Path(__file__).parent / "device"
 
-# machine.reset_cause() of the esp32 port; a process that resets ends with its cause + 80.
+# machine.reset_cause() of the esp32 port. A process that resets exits with its cause + 80.
 PWRON_RESET, HARD_RESET, WDT_RESET, SOFT_RESET = 1, 2, 3, 5
 _RESETS = {80 + HARD_RESET: HARD_RESET, 80 + SOFT_RESET: SOFT_RESET, -signal.SIGALRM: WDT_RESET}
-# What an interpreter dies of that has no lock between its threads, and how often it may.
+# Signals that kill an interpreter without a lock between its threads, and the limit for them.
 _CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE)
 _CRASHES_MOST = 20
 _RESET_NAMES = {HARD_RESET: "reset", SOFT_RESET: "soft reset", WDT_RESET: "watchdog reset"}
 
 
 class BoardError(RuntimeError):
-    """The board did something that no board can do, or not what was waited for."""
+    """The board did something that no board can do, or an expected event did not happen."""
 
 
 class Board:
-    """One simulated board, its files in `folder`.
+    """A simulated board with its files in `folder`.
 
-    `bits`: 32 as on a real board, or 64; None for what toolchain.boards_micropython() says.
-    `heap`: as `-X heapsize` takes it ("48k"), None for the
-    interpreter's own choice. `blocks`: of 4096 bytes. `config`: becomes /ivota.json. `files`: path
-    on the board → bytes, or a file or folder to copy; they come last, so they may replace others.
-    `factory`: put this checkout's boot.py, main.py and lib there, and umqtt. `mpy`: compile what
-    is in lib. `fs`: "flash", or "host": the files lie in `folder`/root, and there is no flash.
-    `fat_blocks`: of a second flash, beside the first, with a FAT in sectors of `fat_sector` bytes
-    on it that is mounted at /fat. `record`: keep every operation of the flash (record.py).
-    `slots`: makes it an ESP32 with two OTA slots of so many blocks on the same flash, of which
-    ota_0 holds `image` (image.py makes one) and otadata is blank. `plain`: makes it an ESP32
-    without OTA slots, as most are.
-    `turns`: its threads take turns (_sim_turns.py), for programs that have some; if the
-    interpreter crashes even so, the board says so and starts again, as after a panic.
-    `console` is called with every line of the log, from another thread.
+    `bits`: 32 like a real board, or 64; None for the default of toolchain.boards_micropython().
+    `heap`: a value for `-X heapsize` ("48k"), or None for the interpreter's default.
+    `blocks`: size of the flash in blocks of 4096 bytes.
+    `config`: the content of /ivota.json.
+    `files`: a map from paths on the board to bytes, or to a file or folder to copy. They are
+    written last and so can replace others.
+    `factory`: install this checkout's boot.py, main.py and lib, and umqtt.
+    `mpy`: compile lib.
+    `fs`: "flash", or "host" for files in `folder`/root without a flash.
+    `fat_blocks`: size of a second flash with FAT, in sectors of `fat_sector` bytes, mounted at
+    /fat.
+    `record`: record every flash operation (flash_record.py).
+    `slots`: simulate an ESP32 with two OTA slots of that many blocks on the same flash. ota_0
+    contains `image` (see esp32_image.py), and otadata is blank.
+    `plain`: simulate an ESP32 without OTA slots, like most.
+    `turns`: run one thread at a time (_sim_turns.py), for programs with threads. If the
+    interpreter crashes nevertheless, the board logs it and starts again, as after a panic.
+    `console`: called from another thread with every line of the log.
 
-    One process after another runs on the same flash. `log` has what they printed and, as lines
-    that start with "sim: ", what happened to them.
+    Each start is a new process on the same flash. `log` has the output of all processes, and lines
+    that start with "sim: " for events of the simulation.
     """
 
     def __init__(
@@ -101,16 +105,16 @@ class Board:
         self.turns = turns
         self.record = folder / "flash.log" if record else None
         self.log: list[str] = []
-        self.power_cuts = 0  # processes ended by signal 9, save those that stop() ended
-        self.resets = 0  # of every kind but power-on
+        self.power_cuts = 0  # processes ended by signal 9, except those that stop() ended
+        self.resets = 0  # of any kind except power-on
         self.starts = 0  # processes
-        self.crashes = 0  # of the interpreter itself, after which it was started again
+        self.crashes = 0  # of the interpreter itself, each followed by a new start
         self.reset_cause = PWRON_RESET
         self.deaths: list[Death] = []
         self.failure: str | None = None
-        self.booted: str | None = None  # the slot that its boot loader started last
-        self.sim_heap = 0  # bytes of the board's heap in use before boot.py, the simulator's own
-        self._control = (folder / "control").resolve()  # of an interpreter that has a launcher
+        self.booted: str | None = None  # the slot that its boot loader selected last
+        self.sim_heap = 0  # bytes in use on the board's heap before boot.py: the simulator's own
+        self._control = (folder / "control").resolve()  # of an interpreter that needs a launcher
         self._console = console
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
@@ -119,10 +123,10 @@ class Board:
         self._powered = False
         self._stopping = False
 
-    # --- what is on it
+    # --- files
 
     def install(self) -> None:
-        """Formats it and puts on it what it was made with. Counters start at 0."""
+        """Format the flash and write the initial files. Counters start at 0."""
         files = contents(self.factory, self.mpy, self.config, self.files)
         if self.fat:
             self.fat.blank()
@@ -144,7 +148,7 @@ class Board:
             place.write_bytes(data)
 
     def read(self, path: str) -> bytes:
-        """A file's bytes, seen from outside. Raises FileNotFoundError."""
+        """Read a file from outside. Raises FileNotFoundError."""
         return self.flash.read(path) if self.flash else self._host_path(path).read_bytes()
 
     def listdir(self, path: str = "/") -> list[str]:
@@ -153,7 +157,7 @@ class Board:
         return sorted(p.name for p in self._host_path(path).iterdir())
 
     def write(self, path: str, data: bytes) -> None:
-        """Writes a file from outside. The board must be off."""
+        """Write a file from outside. The board must be off."""
         if self.on:
             raise BoardError("the board is on")
         if self.flash:
@@ -168,11 +172,11 @@ class Board:
         return self.root / path.lstrip("/")
 
     def flash_counts(self) -> dict[str, int]:
-        """`operations`, `programs`, `erases`, `reads`, …: Flash.counts()."""
+        """Return Flash.counts(): `operations`, `programs`, `erases`, `reads` and so on."""
         return self._flash().counts()
 
     def arm(self, fault: Fault) -> None:
-        """Makes the flash fail: see Fault. May be called while the board runs."""
+        """Make the flash fail: see Fault. Can be called while the board runs."""
         self._flash().arm(fault)
 
     def _flashes(self) -> list[Flash]:
@@ -187,7 +191,7 @@ class Board:
 
     @property
     def on(self) -> bool:
-        """Whether it has power: from power_on() until its power was cut, or its flash died."""
+        """Return whether it has power: from power_on() until a power cut or its flash's death."""
         return self._on
 
     @property
@@ -196,7 +200,7 @@ class Board:
         return process.pid if process else None
 
     def power_on(self) -> None:
-        """Starts it, as from a cold start. Returns at once."""
+        """Start the board as from power-off. Returns at once."""
         if self.on:
             raise BoardError("the board is on")
         if self.failure:
@@ -211,11 +215,11 @@ class Board:
         self._session.start()
 
     def power_cut(self) -> None:
-        """Takes its power away now: signal 9. It stays off until power_on()."""
+        """Cut the power now, with signal 9. The board stays off until power_on()."""
         self._end()
 
     def stop(self) -> None:
-        """As a power cut, but not counted: the end of a test."""
+        """Stop the board like a power cut that is not counted, at the end of a test."""
         self._stopping = True
         self._end()
 
@@ -234,8 +238,8 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    # One thread starts the processes of one power-on, for the board asks the kernel to be ended
-    # with the thread that started it.
+    # One thread starts all processes of one power-on, because the kernel ends a board's process
+    # together with the thread that started it.
     def _run(self) -> None:
         try:
             self._run_processes()
@@ -270,7 +274,9 @@ class Board:
             cause = self._ended(code)
 
     def _mac(self) -> str:
-        """The address of a simulated radio: the same at each start, another for each folder."""
+        """Return the address of a simulated radio: the same at each start, different in each
+        folder.
+        """
         return "02" + hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:10]
 
     def _start(self, cause: int) -> "subprocess.Popen[bytes]":
@@ -284,7 +290,7 @@ class Board:
             env.update(preview.environment(self._control, maps))
         if self.heap:
             argv = [*argv, "-X", f"heapsize={self.heap}"]
-        # Alone it takes nothing of a heap that is measured.
+        # Alone, it takes nothing from a heap that is measured.
         modules = "import _sim_turns, _sim_run" if self.turns else "import _sim_run"
         if self.flash:
             place = self.flash.arguments()
@@ -298,7 +304,7 @@ class Board:
         return subprocess.Popen(
             [*argv, "-c", modules, str(cause), self._mac(), *place],
             # The simulator's own modules are found here by their bare names: a path would take
-            # heap, more or less of it by where this machine has its folders.
+            # heap, and how much would depend on where this machine has its folders.
             env=env,
             cwd=compiled_folder(DEVICE),
             stdin=subprocess.DEVNULL,
@@ -308,7 +314,7 @@ class Board:
         )
 
     def _ended(self, code: int) -> int:
-        """What follows the end of a process: the cause of the next start, or 0."""
+        """Handle the end of a process. Return the cause of the next start, or 0."""
         if code in _RESETS:
             cause = _RESETS[code]
             self.resets += 1
@@ -354,13 +360,13 @@ class Board:
         if self._console:
             self._console(line)
 
-    # --- waiting
+    # --- waits
 
     def wait_log(self, pattern: str, timeout_s: float = 60, start: int = 0) -> "re.Match[str]":
-        """Waits for a line of the log, from line `start` on, in which `pattern` is found.
+        """Wait for a line of the log that matches `pattern`, from line `start` on.
 
-        Raises BoardError with the end of the log: after `timeout_s`, or as soon as the board is
-        off for good.
+        Raises BoardError with the end of the log after `timeout_s`, or as soon as the board is off
+        for good.
         """
         wanted = re.compile(pattern)
         until = time.monotonic() + timeout_s
@@ -380,7 +386,7 @@ class Board:
             raise BoardError(f"no {pattern!r} on the console: {what}\n" + self.tail())
 
     def wait_off(self, timeout_s: float = 60) -> None:
-        """Waits until its power is gone, as an armed fault does it. Raises BoardError."""
+        """Wait until an armed fault has cut the power. Raises BoardError."""
         with self._changed:
             if not self._changed.wait_for(lambda: not self._on, timeout_s):
                 raise BoardError(f"still on after {timeout_s:g} s\n" + self.tail())
@@ -388,5 +394,5 @@ class Board:
             raise BoardError(f"{self.failure}\n" + self.tail())
 
     def tail(self, lines: int = 40) -> str:
-        """The end of its log, for an error message."""
+        """Return the end of the log, for an error message."""
         return "\n".join(f"    {line}" for line in self.log[-lines:])

@@ -1,4 +1,4 @@
-"""A small JSON file of a board, made on the host."""
+"""Create a board's small JSON files on the host."""
 
 import binascii
 import json
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def kept(values: Mapping[str, Any]) -> bytes:
-    """It as `ivota.json_file` writes it, with the CRC at its end; `values` must not be empty."""
+    """Encode `values` like `ivota.json_file`, with the CRC at the end; they must not be empty."""
     head = (json.dumps(values)[:-1] + ", ").encode()
     return head + b'"crc": "%08x"}' % binascii.crc32(head)

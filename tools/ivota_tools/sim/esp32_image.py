@@ -1,8 +1,8 @@
-"""ESP32 images: made whole, and checked as the boot loader checks them.
+"""Create ESP32 images, and check them like the boot loader.
 
 An image is a header of 24 bytes, segments, a checksum, and a SHA-256. The first segment begins
-with esp-idf's description of the application; the simulated ESP32 finds behind it the Python
-source of the module `ivota_image`, which a vendor would freeze into a real one.
+with esp-idf's description of the application. In this simulation, the Python source of the module
+`ivota_image` follows it; a vendor would freeze that module into a real image.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import struct
 from functools import reduce
 from operator import xor
 
-ESP32 = 0  # chip id, which the header names; what the simulated board is
+ESP32 = 0  # the chip id in the header; the chip that is simulated
 
 _HEADER = struct.Struct("<BBBBI BBBB HBHH4sB")
 _SEGMENT = struct.Struct("<II")
@@ -32,11 +32,11 @@ def make_image(
     size: int | None = None,
     like: str | None = None,
 ) -> bytes:
-    """A valid image of `version`, whose code is that of the version `like`, or another.
+    """Create a valid image of `version`, with the code of the version `like`, or different code.
 
-    `source` is run after `VERSION` was set, when the image starts. `size`: in bytes, of all of it;
-    images end at multiples of 16, so what is over follows as a trailer would. None: the least.
-    Raises ValueError where it can't be so small.
+    `source` runs after `VERSION` is set, when the image starts. `size` is the total size in bytes;
+    images end at multiples of 16, so extra bytes follow like a trailer. None: the smallest size.
+    Raises ValueError if `size` is too small.
     """
     text = f"VERSION = {version!r}\n{source}".encode()
     data = _description(version) + SOURCE_MAGIC + struct.pack("<I", len(text)) + text
@@ -70,7 +70,7 @@ def _description(version: str) -> bytes:
 
 
 def is_valid(data: bytes, chip: int = ESP32) -> bool:
-    """Whether `data`, the bytes of a slot, begin with a whole image for this chip."""
+    """Return whether `data`, the bytes of a slot, begin with a valid image for this chip."""
     if len(data) < _HEADER.size:
         return False
     header = _HEADER.unpack_from(data)

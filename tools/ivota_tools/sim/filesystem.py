@@ -1,4 +1,4 @@
-"""A littlefs in memory, as it lies on a board's flash: mounted, read, changed."""
+"""Create, read and change a littlefs image in memory."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from littlefs.context import UserContext
 from littlefs.lfs import LFSConfig
 
 BLOCK = 4096
-# What MicroPython's VfsLfs2 uses unless told otherwise.
+# MicroPython's VfsLfs2 defaults.
 GEOMETRY: dict[str, Any] = {
     "block_size": BLOCK,
     "read_size": 32,
@@ -17,16 +17,16 @@ GEOMETRY: dict[str, Any] = {
     "cache_size": 128,
     "lookahead_size": 32,
 }
-# How much is read at once is no part of the format: large reads are fast.
+# The read size is not part of the format: large reads are fast.
 _FAST = {**GEOMETRY, "read_size": BLOCK, "prog_size": BLOCK, "cache_size": BLOCK}
 
 
 class FlashError(RuntimeError):
-    """The flash was used as flash cannot be, or cannot be read."""
+    """The image is corrupt, or was used in a way that flash does not allow."""
 
 
 class Memory(UserContext):
-    """littlefs-python's context over a given image, without its logging of every operation."""
+    """A littlefs-python context over an image, without logging of every operation."""
 
     def __init__(self, image: bytearray):
         super().__init__(buffsize=0)
@@ -47,14 +47,14 @@ class Memory(UserContext):
 
 
 def formatted(blocks: int, files: Mapping[str, bytes]) -> bytearray:
-    """A fresh one with these files, path → bytes."""
+    """Create a file system with these files, a map from path to bytes."""
     context = Memory(bytearray(b"\xff" * (blocks * BLOCK)))
     put(LittleFS(context=context, block_count=blocks, **GEOMETRY), files)
     return context.buffer
 
 
 def mounted(context: Memory, blocks: int, name: str = "the flash") -> LittleFS:
-    """The one in the first blocks, to be written as a board writes. Raises FlashError."""
+    """Open the file system in the first blocks, written as a board writes. Raises FlashError."""
     return _mounted(context, blocks, name, GEOMETRY)
 
 
@@ -69,7 +69,7 @@ def _mounted(context: Memory, blocks: int, name: str, geometry: dict[str, Any]) 
 
 @contextlib.contextmanager
 def edited(image: bytes | bytearray, blocks: int) -> Iterator[tuple[LittleFS, bytearray]]:
-    """The one in the first blocks, to be changed from outside, and all of the flash.
+    """Return the file system in the first blocks, for changes, and the whole flash.
 
     Raises FlashError.
     """
@@ -78,7 +78,7 @@ def edited(image: bytes | bytearray, blocks: int) -> Iterator[tuple[LittleFS, by
 
 
 def put(system: LittleFS, files: Mapping[str, bytes]) -> None:
-    """Writes files, and makes the folders that they lie in."""
+    """Write files, and create their folders."""
     for path, data in files.items():
         folder = path.rpartition("/")[0]
         if folder:
@@ -88,7 +88,7 @@ def put(system: LittleFS, files: Mapping[str, bytes]) -> None:
 
 
 def tree(image: bytes | bytearray, blocks: int, name: str = "the flash") -> dict[str, bytes]:
-    """Every file in the first blocks, path → bytes. Raises FlashError."""
+    """Return every file in the first blocks, path → bytes. Raises FlashError."""
     system = _mounted(Memory(bytearray(image)), blocks, name, _FAST)
     result = {}
     for folder, _, names in system.walk("/"):
@@ -100,8 +100,8 @@ def tree(image: bytes | bytearray, blocks: int, name: str = "the flash") -> dict
 
 
 def read(image: bytes | bytearray, blocks: int, path: str, name: str = "the flash") -> bytes:
-    """One of them. Raises FlashError, FileNotFoundError."""
-    # Held: its files do not keep it alive.
+    """Return one of the files. Raises FlashError, FileNotFoundError."""
+    # A reference: its files do not keep it alive.
     system = _mounted(Memory(bytearray(image)), blocks, name, _FAST)
     with system.open(path, "rb") as file:
         data: bytes = file.read()

@@ -1,4 +1,4 @@
-"""A flash image on the host: made, read, counted, told to fail, and torn."""
+"""Create, read, count, break and tear a flash image on the host."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from ivota_tools.sim import filesystem, otadata
 from ivota_tools.sim.esp32_image import is_valid
 from ivota_tools.sim.filesystem import BLOCK, FlashError, Memory
 
-# Words of the state file, in device/_sim_flash.py's order; the board has no use for the last two.
+# Words of the state file, in the order of device/_sim_flash.py. The board ignores the last two.
 _WORDS = (
     "reads", "read_bytes", "programs", "program_bytes", "erases", "operations", "fault_at",
     "fault_read_at", "fault_kinds", "fault_is_error", "errors", "died_in", "violation", "block",
@@ -21,8 +21,8 @@ _WORDS = (
 )  # fmt: skip
 _LAYOUT = struct.Struct(f"<{len(_WORDS)}I")
 _COUNTS = ("operations", "programs", "erases", "reads", "program_bytes", "read_bytes", "errors")
-# Where device/_sim_flash.py has them mapped, the state file and the image; each further flash
-# lies that much behind.
+# Addresses at which device/_sim_flash.py maps the state file and the image; each further flash
+# follows at the same distance.
 _STATE_ADDRESS, _IMAGE_ADDRESS, _APART = 0x1FF00000, 0x20000000, 0x8000000
 _NEVER = (1 << 30) - 1  # the largest small integer of a 32-bit MicroPython
 _KINDS = {"program": 1, "erase": 2, "write": 3, "read": 4, "any": 7}
@@ -32,15 +32,15 @@ _PROGRAM_UNIT = 32
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, and when.
+    """A fault of the flash, and its position.
 
-    `at` counts operations from the first, which is 0: programs and erases together, or reads where
-    `on` is "read". It happens at the first operation of that kind from there on.
-    `kind`: "die", the power fails before it; "part", in the middle of it, when a first part is
-    done; "random", in the middle of it, with random bits (of a program's last unit, of a whole
-    erased block); "error", it and all later ones of the kind fail with OSError, until disarmed.
-    `on`: "program", "erase", "write" (either), "read", "any" (for "error": reads fail from read
-    number `at` on, writes from operation number `at`).
+    `at` counts operations from 0: programs and erases together, or reads if `on` is "read". The
+    fault happens at the first matching operation from there on.
+    `kind`: "die": the power fails before the operation; "part": in the middle, when a first part
+    is done; "random": in the middle, leaving random bits (in a program's last unit, or in a whole
+    erased block); "error": this and all later matching operations raise OSError until disarmed.
+    `on`: "program", "erase", "write" (either), "read", or "any" (for "error": reads fail from read
+    number `at` on, writes from operation number `at` on).
     """
 
     kind: str
@@ -64,14 +64,14 @@ class Death:
     block: int
     offset: int
     size: int
-    tear: str  # "part", "random", or "" where it died before the operation
+    tear: str  # "part", "random", or "" if it died before the operation
 
 
 class Flash:
-    """The image file `path`, and beside it the state file with counters and the armed fault.
+    """The image file `path`; next to it a state file with counters and the armed fault.
 
-    `blocks` of it are the file system's. With `slots`, an ESP32's other partitions follow: otadata
-    of two blocks, and ota_0 and ota_1 of that many each.
+    `blocks` belong to the file system. With `slots`, the other partitions of an ESP32 follow:
+    otadata of two blocks, and ota_0 and ota_1 of that many blocks each.
     """
 
     def __init__(self, path: Path, blocks: int = 512, slots: int = 0):
@@ -82,16 +82,16 @@ class Flash:
 
     @property
     def size(self) -> int:
-        """Of the whole flash, in bytes."""
+        """Return the size of the whole flash in bytes."""
         return (self.blocks + (2 + 2 * self.slots if self.slots else 0)) * BLOCK
 
     def arguments(self) -> list[str]:
-        """What tells the board of it."""
+        """Return the arguments that tell the board about it."""
         place = [str(self.path.resolve()), str(self.state_path.resolve()), str(self.blocks)]
         return ["+", *place, str(self.slots)] if self.slots else place
 
     def addresses(self, number: int) -> dict[int, Path]:
-        """Where a board has its files in memory, as the first of its flashes or a later one."""
+        """Return where a board maps the files, as the first of its flashes or a later one."""
         behind = number * _APART
         return {
             _STATE_ADDRESS + behind: self.state_path.resolve(),
@@ -101,15 +101,15 @@ class Flash:
     # --- content
 
     def blank(self) -> None:
-        """Erases all of it. Counters at 0, no fault armed."""
+        """Erase everything, reset the counters, disarm the fault."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(b"\xff" * self.size)
         self.reset_state()
 
     def format(self, files: Mapping[str, bytes] | None = None) -> None:
-        """Makes a fresh littlefs with these files on it, counters at 0, no fault armed.
+        """Create a littlefs with these files, reset the counters, disarm the fault.
 
-        What else is on the flash is erased.
+        Everything else on the flash is erased.
         """
         image = filesystem.formatted(self.blocks, files or {})
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ class Flash:
         self.reset_state()
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Writes files from outside; for a board that is off. Not counted."""
+        """Write files from outside, while the board is off. Not counted."""
         self.settle()
         context = self._content()
         filesystem.put(filesystem.mounted(context, self.blocks, self.path.name), files)
@@ -128,7 +128,7 @@ class Flash:
         return Memory(bytearray(self._read(0, self.blocks)))
 
     def read(self, path: str) -> bytes:
-        """A file's bytes. Raises FlashError, FileNotFoundError."""
+        """Read a file. Raises FlashError, FileNotFoundError."""
         return filesystem.read(self._read(0, self.blocks), self.blocks, path, self.path.name)
 
     def listdir(self, path: str = "/") -> list[str]:
@@ -136,7 +136,7 @@ class Flash:
         return sorted(system.listdir(path))
 
     def tree(self) -> dict[str, bytes]:
-        """Every file, path → bytes. Raises FlashError."""
+        """Return every file, path → bytes. Raises FlashError."""
         return filesystem.tree(self._read(0, self.blocks), self.blocks, self.path.name)
 
     def _read(self, block: int, blocks: int) -> bytes:
@@ -147,13 +147,13 @@ class Flash:
     # --- an ESP32's partitions
 
     def slot(self, label: str) -> bytes:
-        """All bytes of "ota_0" or "ota_1"."""
+        """Return all bytes of "ota_0" or "ota_1"."""
         return self._read(self._first(label), self.slots)
 
     def write_slot(self, label: str, data: bytes) -> None:
-        """Writes a slot from outside, all else of it erased; for a board that is off. Not counted.
+        """Write a slot from outside and erase the rest of it, while the board is off. Not counted.
 
-        Raises ValueError where it does not fit.
+        Raises ValueError if the data does not fit.
         """
         size = self.slots * BLOCK
         if len(data) > size:
@@ -161,16 +161,16 @@ class Flash:
         self._write(self._first(label), data.ljust(size, b"\xff"))
 
     def otadata(self) -> tuple[otadata.Entry, otadata.Entry]:
-        """What its two sectors hold."""
+        """Return the contents of the two otadata sectors."""
         first, second = (otadata.parse(self._read(self._otadata(n), 1)) for n in (0, 1))
         return first, second
 
     def write_otadata(self, sector: int, data: bytes) -> None:
-        """Writes sector 0 or 1, all else of it erased, as `write_slot()` does."""
+        """Write sector 0 or 1 and erase the rest of it, like `write_slot()`."""
         self._write(self._otadata(sector), data.ljust(BLOCK, b"\xff"))
 
     def would_boot(self) -> str | None:
-        """The slot that the next start boots, as things are; None where it would boot none."""
+        """Return the slot that the next start boots, or None."""
         return otadata.would_boot(self.otadata(), lambda label: is_valid(self.slot(label)))
 
     def _otadata(self, sector: int) -> int:
@@ -187,14 +187,14 @@ class Flash:
             image.seek(block * BLOCK)
             image.write(data)
 
-    # --- as a whole
+    # --- the whole flash
 
     def digest(self) -> str:
-        """The SHA-256 of the whole image."""
+        """Return the SHA-256 of the whole image."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def copy(self, path: Path) -> "Flash":
-        """The same flash in another file, counters and all, no fault armed. Tears first."""
+        """Copy the flash and its counters to another file, after a tear; without the fault."""
         self.settle()
         other = Flash(path, self.blocks, self.slots)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,18 +206,18 @@ class Flash:
     # --- counters and faults
 
     def reset_state(self) -> None:
-        """Sets every counter to 0 and disarms."""
+        """Reset every counter to 0 and disarm the fault."""
         pages = _LAYOUT.pack(*(0 for _ in _WORDS)).ljust(BLOCK, b"\0"), b"\xff" * BLOCK
         self.state_path.write_bytes(b"".join(pages) + b"\0" * BLOCK)
         self.disarm()
 
     def counts(self) -> dict[str, int]:
-        """`operations` (= `programs` + `erases`), `reads`, bytes, `errors`."""
+        """Return `operations` (= `programs` + `erases`), `reads`, bytes and `errors`."""
         words = self._words()
         return {name: words[name] for name in _COUNTS}
 
     def arm(self, fault: Fault) -> None:
-        """Takes effect at once, on a running board too."""
+        """Arm a fault at once, even on a running board."""
         reads = _NEVER if fault.on in ("program", "erase", "write") else fault.at
         writes = _NEVER if fault.on == "read" else fault.at
         self._set(
@@ -233,7 +233,7 @@ class Flash:
         self._set(fault_at=_NEVER, fault_read_at=_NEVER, fault_kinds=0)
 
     def violation(self) -> str | None:
-        """What was programmed without having been erased, or None."""
+        """Return a description of bytes that were programmed without an erase, or None."""
         words = self._words()
         if not words["violation"]:
             return None
@@ -243,9 +243,9 @@ class Flash:
         )
 
     def settle(self) -> Death | None:
-        """After a death in an armed fault: does what was torn, disarms, and tells what it was.
+        """After a death in an armed fault: complete the torn operation, disarm, and return it.
 
-        For a process that has ended. None if the flash did not die, or was settled before.
+        For a process that has ended. Returns None if the flash did not die, or was settled before.
         """
         words = self._words()
         if not words["died_in"]:
@@ -282,14 +282,14 @@ class Flash:
 
 
 def tear_chance(seed: int, tear: str, operation: int) -> random.Random:
-    """What draws how far a torn operation came: the same for the same cut."""
+    """Return the random generator of a torn operation: the same for the same cut."""
     return random.Random(f"{seed} {tear} {operation}")
 
 
 def torn(old: bytes, data: bytes, on: str, tear: str, chance: random.Random) -> bytes:
-    """What lies there after a part of an operation: `data` is what it was to leave.
+    """Return the content after a part of an operation; `data` is the content after all of it.
 
-    `on` and `tear` as a Fault has them, "program" or "erase", "part" or "random".
+    `on` and `tear` are as in a Fault: "program" or "erase", "part" or "random".
     """
     if tear == "part":
         done = chance.randrange(1, len(data))
@@ -298,6 +298,6 @@ def torn(old: bytes, data: bytes, on: str, tear: str, chance: random.Random) -> 
         return chance.randbytes(len(data))
     done = chance.randrange(0, len(data), _PROGRAM_UNIT)
     unit = data[done : done + _PROGRAM_UNIT]
-    # A program only clears bits: some of those it was to clear.
+    # A program only clears bits: here, some of those that it should clear.
     half = bytes(a | b for a, b in zip(unit, chance.randbytes(len(unit)), strict=True))
     return data[:done] + half + old[done + len(half) :]

@@ -1,4 +1,4 @@
-"""What a flash did, operation by operation: read back, and done again on an image, or in part."""
+"""Read a record of flash operations, and repeat it on an image, whole or in part."""
 
 import random
 import struct
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from ivota_tools.sim.filesystem import BLOCK
 
-_HEAD = struct.Struct("<5I")  # as device/_sim_record.py writes it
+_HEAD = struct.Struct("<5I")  # as written by device/_sim_record.py
 _PROGRAM = 1
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A program of `data`, or an erase, where that is None.
+    """A program of `data`, or an erase if `data` is None.
 
-    `received` is what the board's `_sim_record.received` was: for a measurement's own use.
+    `received` is the value of the board's `_sim_record.received`, for measurements.
     """
 
     block: int
@@ -32,7 +32,7 @@ class Operation:
             image[start : start + len(self.data)] = self.data
 
     def tear(self, image: bytearray, seed: int) -> None:
-        """Does part of it, as a power cut in its midst: a first part of the bytes."""
+        """Apply a first part of it, as a power cut in the middle would."""
         start = self.block * BLOCK + self.offset
         whole = b"\xff" * BLOCK if self.data is None else self.data
         done = random.Random(seed).randrange(1, len(whole))
@@ -40,7 +40,7 @@ class Operation:
 
 
 def operations(path: Path) -> Iterator[Operation]:
-    """What `Board(record=True)` has kept in its `record`, from the first on."""
+    """Read the `record` of a `Board(record=True)` from the beginning."""
     with path.open("rb") as file:
         while head := file.read(_HEAD.size):
             kind, block, offset, size, received = _HEAD.unpack(head)

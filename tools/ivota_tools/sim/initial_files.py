@@ -1,4 +1,4 @@
-"""What a simulated board has on it from the beginning: this checkout's files, and its own."""
+"""Choose the initial files of a simulated board: this checkout's files and its own."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ def contents(
     config: Mapping[str, object] | None,
     files: Mapping[str, bytes | Path],
 ) -> dict[str, bytes]:
-    """Path on the board → bytes, of what Board's parameters of these names ask for."""
+    """Return a map from paths on the board to bytes; the parameters are those of Board."""
     result = _factory() if factory else {}
     if mpy:
         result = dict(_compiled(path, data) for path, data in result.items())
@@ -44,7 +44,7 @@ def _factory() -> dict[str, bytes]:
 
 
 def _compiled(path: str, data: bytes) -> tuple[str, bytes]:
-    # boot.py and main.py are found by their names, so they stay source; all else is imported.
+    # boot.py and main.py are found by name and must stay source; the rest is imported.
     if path in ("/boot.py", "/main.py"):
         return path, data
     return path.removesuffix(".py") + ".mpy", compile_mpy(data, path)

@@ -1,4 +1,4 @@
-"""A bad network: a TCP proxy that cuts, stalls, delays and paces what a board hears and says."""
+"""Simulate a bad network: a TCP proxy that cuts, stalls, delays and slows down connections."""
 
 import asyncio
 import socket
@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 _CHUNK = 16384
-_BACKLOG = 64  # chunks on their way in one direction, so that a delay does not throttle
-_PACE_STEP_S = 0.02  # a paced link without segments sends about this often
+_BACKLOG = 64  # chunks in transit in one direction, so that a delay does not throttle
+_PACE_STEP_S = 0.02  # how often a paced link without segments sends, approximately
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Ends the connection that carries it, right after byte `after_bytes`.
+    """End the connection that carries it, right after byte `after_bytes`.
 
-    The bytes are those of all connections towards the `towards` end, "board" or "server", since
-    the previous cut of the schedule. 0: before the next byte.
-    `kind`: "fin", the board reads an end of file; "rst", a reset, bytes on their way are lost;
-    "silence", the connection stays and nothing passes any more, in neither direction.
+    Bytes are counted over all connections towards `towards`, "board" or "server", since the
+    previous cut of the schedule. 0: before the next byte.
+    `kind`: "fin": the board reads an end of file; "rst": a reset, bytes in transit are lost;
+    "silence": the connection stays open, but nothing passes in either direction.
     """
 
     after_bytes: int
@@ -37,7 +37,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class CutRecord:
-    """A cut that happened: of which connection, after how many bytes in all, and when."""
+    """A cut that happened: the connection, the total bytes before it, and the time."""
 
     kind: str
     connection: int
@@ -48,7 +48,7 @@ class CutRecord:
 
 @dataclass
 class Connection:
-    """What passed: `received` towards the board, `sent` by it."""
+    """Bytes that passed: `received` towards the board, `sent` by it."""
 
     number: int
     opened: float
@@ -70,15 +70,15 @@ class _Link:
 
 
 class Proxy:
-    """Listens on `listen_host`:`port` and passes every connection on to the target.
+    """Listen on `listen_host`:`port` and forward every connection to the target.
 
-    `buffer`: size of the sockets' kernel buffers, small so that few bytes are on their way when a
-    cut comes (the kernel doubles it and has a minimum, and the board's own receive buffer is its
-    own affair: pace the link to keep that empty). All methods may be called from any thread; what
-    they change holds for connections that are open, too.
+    `buffer` is the size of the sockets' kernel buffers, small so that few bytes are in transit at
+    a cut. (The kernel doubles it and has a minimum. The board's own receive buffer is separate:
+    pace the link to keep it empty.) All methods can be called from any thread; changes also apply
+    to open connections.
 
-    Silence is as seen by programs: the kernel still acknowledges what the board sends, until the
-    buffers are full.
+    Programs see silence, but the kernel still acknowledges what the board sends until the buffers
+    are full.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Proxy:
         self._since_cut = 0
         self._free_at = {"board": 0.0, "server": 0.0}
         self._links: list[_Link] = []
-        self._leftover: list[socket.socket] = []  # of cut connections, open till close()
+        self._leftover: list[socket.socket] = []  # of cut connections, open until close()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
-        # Bound but never listening: keeps the port ours while connections are refused.
+        # Bound but never listening: reserves the port while connections are refused.
         self._reserved = self._bound(listen_port)
         self.port: int = self._reserved.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -122,7 +122,7 @@ class Proxy:
     # --- faults
 
     def schedule(self, cuts: Iterable[Cut]) -> None:
-        """Replaces the cuts to come. Endless ones, as itertools.repeat makes them, are welcome."""
+        """Replace the schedule of cuts. It can be endless, like itertools.repeat."""
 
         def change() -> None:
             self._schedule = iter(cuts)
@@ -132,31 +132,32 @@ class Proxy:
         self._call(change)
 
     def pace(self, bytes_per_s: float | None) -> None:
-        """Limits what passes in each direction, all connections together; None: no limit."""
+        """Limit the rate of all connections together, in each direction; None: no limit."""
         if bytes_per_s is not None and bytes_per_s <= 0:
             raise ValueError("to let nothing pass, stall()")
         self._call(lambda: setattr(self, "_rate", bytes_per_s))
 
     def delay(self, seconds: float) -> None:
-        """Makes every byte take this long, in each direction."""
+        """Delay every byte by this time, in each direction."""
         self._call(lambda: setattr(self, "_delay_s", seconds))
 
     def segment(self, size: int | None) -> None:
-        """Hands over at most `size` bytes at a time, as a network of that segment size does.
+        """Forward at most `size` bytes at a time, like a network with that segment size.
 
-        A receiver that is slower than the sender still reads several at once: pace() as well.
+        A receiver that is slower than the sender still reads several segments at once; also use
+        pace().
         """
         self._call(lambda: setattr(self, "_segment", size))
 
     def stall(self) -> None:
-        """Lets nothing pass, and loses nothing, until resume(). Connecting still works."""
+        """Let nothing pass until resume(), without losing anything. Connecting still works."""
         self._call(self._flowing.clear)
 
     def resume(self) -> None:
         self._call(self._flowing.set)
 
     def refuse(self) -> None:
-        """Refuses new connections, until accept(). Open ones stay."""
+        """Refuse new connections until accept(). Open ones stay."""
 
         def change() -> None:
             if self._accepting:
@@ -170,7 +171,7 @@ class Proxy:
         self._call(change)
 
     def accept(self) -> None:
-        """Takes connections, again."""
+        """Accept connections again."""
 
         def change() -> None:
             if self._listener:
@@ -183,7 +184,7 @@ class Proxy:
         self._call(change)
 
     def cut_now(self, kind: str = "rst") -> int:
-        """Cuts every open connection; how many those were."""
+        """Cut every open connection; return their number."""
         Cut(0, kind)
 
         def change() -> int:
@@ -198,11 +199,11 @@ class Proxy:
 
     @property
     def open_connections(self) -> int:
-        """How many connections pass bytes."""
+        """Return the number of connections that pass bytes."""
         return len(self._links)
 
     def wait_received(self, size: int, timeout_s: float = 60) -> None:
-        """Waits until that many bytes in all went towards the board. Raises TimeoutError."""
+        """Wait until that many bytes in total went towards the board. Raises TimeoutError."""
         until = time.monotonic() + timeout_s
         while self.received < size:
             if time.monotonic() > until:
@@ -210,7 +211,7 @@ class Proxy:
             time.sleep(0.001)
 
     def close(self) -> None:
-        """Ends everything. What is still open is reset."""
+        """Stop everything. Open connections are reset."""
         if self._loop.is_closed():
             return
         self.refuse()
@@ -226,10 +227,10 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- the loop's own
+    # --- inside the event loop
 
     def _call(self, change: Callable[[], T]) -> T:
-        """Runs it in the loop's thread and returns what it returns."""
+        """Run a coroutine in the loop's thread and return its result."""
 
         async def run() -> T:
             return change()
@@ -250,7 +251,7 @@ class Proxy:
         result.setblocking(False)
         return result
 
-    # Buffer sizes count only before connect() and listen(); accepted sockets inherit them.
+    # Buffer sizes only count before connect() and listen(); accepted sockets inherit them.
     def _tune(self, sock: socket.socket) -> None:
         if self._buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer)
@@ -327,7 +328,7 @@ class Proxy:
                 cut = self._next_cut
                 if cut and cut.towards == towards:
                     size = max(0, min(size, cut.after_bytes - self._since_cut))
-                    self._since_cut += size  # before it is sent: connections share the count
+                    self._since_cut += size  # before sending: connections share the count
                 try:
                     if size:
                         await self._send(link, sink, view[:size], towards)
@@ -343,7 +344,7 @@ class Proxy:
                         return
 
     async def _turn(self, size: int, towards: str) -> int:
-        """Waits until bytes may pass; how many of `size` at once."""
+        """Wait until bytes may pass; return how many of `size` may pass at once."""
         if self._segment:
             size = min(size, self._segment)
         rate = self._rate
@@ -362,7 +363,7 @@ class Proxy:
         self, link: _Link, sink: socket.socket, view: memoryview, towards: str
     ) -> None:
         while view:
-            self._count(link, len(view), towards)  # first: nobody has bytes that are not counted
+            self._count(link, len(view), towards)  # first: count before the bytes arrive
             size = 0
             try:
                 size = sink.send(view)
@@ -386,7 +387,7 @@ class Proxy:
         ready: asyncio.Future[None] = self._loop.create_future()
         number = sock.fileno()
         self._loop.add_writer(number, _settle, ready)
-        await ready  # whoever cancels this removes the writer: _drop()
+        await ready  # a task that cancels this one removes the writer: _drop()
         self._loop.remove_writer(number)
 
     # --- ends
@@ -399,7 +400,7 @@ class Proxy:
             _reset(link.board)
             _reset(link.server)
         elif kind == "fin":
-            # Closing with bytes unread would send a reset: read on, to nowhere.
+            # Closing with unread bytes would send a reset: read on and discard.
             link.server.close()
             self._spawn(self._finish(link.board))
         else:
@@ -413,11 +414,11 @@ class Proxy:
                 pass
         except OSError:
             pass
-        if board in self._leftover:  # else close() has ended it
+        if board in self._leftover:  # otherwise close() has ended it
             self._leftover.remove(board)
             board.close()
 
-    # One end sent its end of file: pass it on; the second one ends the connection.
+    # One end sent its end of file: forward it; the second one ends the connection.
     def _half_closed(self, link: _Link, sink: socket.socket, by: str) -> None:
         if link.connection.ended_by:
             self._drop(link, link.connection.ended_by)
@@ -437,7 +438,7 @@ class Proxy:
             _reset(link.server)
 
     def _drop(self, link: _Link, ended_by: str) -> None:
-        """Takes it out of service; its sockets are the caller's."""
+        """Remove it from the table; the caller closes its sockets."""
         if link in self._links:
             self._links.remove(link)
         me = asyncio.current_task(self._loop)

@@ -1,4 +1,4 @@
-"""otadata as esp-idf keeps it: which slot boots, and how far that is proven."""
+"""Read and write otadata like esp-idf: which slot boots, and whether it is confirmed."""
 
 import binascii
 import struct
@@ -15,7 +15,7 @@ _LAYOUT = struct.Struct("<I20sII")
 
 @dataclass(frozen=True)
 class Entry:
-    """What one of otadata's two sectors holds."""
+    """The contents of one of otadata's two sectors."""
 
     seq: int
     state: int
@@ -23,7 +23,7 @@ class Entry:
 
     @property
     def valid(self) -> bool:
-        """Whether it has a say in what boots."""
+        """Return whether the entry counts."""
         return self.seq != _BLANK and self.state not in (INVALID, ABORTED) and self.crc_ok
 
     @property
@@ -32,13 +32,13 @@ class Entry:
 
 
 def parse(data: bytes) -> Entry:
-    """The entry that a sector begins with."""
+    """Parse the entry at the beginning of a sector."""
     seq, _, state, crc = _LAYOUT.unpack_from(data)
     return Entry(seq, state, crc == _crc(seq))
 
 
 def pack(seq: int, state: int) -> bytes:
-    """An entry's bytes."""
+    """Return an entry's bytes."""
     return _LAYOUT.pack(seq, b"\xff" * 20, state, _crc(seq))
 
 
@@ -47,13 +47,13 @@ def _crc(seq: int) -> int:
 
 
 def active(entries: Sequence[Entry]) -> Entry | None:
-    """The entry that decides: the valid one of the higher sequence."""
+    """Return the valid entry with the higher sequence."""
     return max((e for e in entries if e.valid), key=lambda e: e.seq, default=None)
 
 
 def would_boot(entries: Sequence[Entry], bootable: Callable[[str], bool]) -> str | None:
-    """The slot that the next start boots; None where no image is bootable."""
-    # A start without a confirmation was the trial's last.
+    """Return the slot that the next start boots; None if no image is bootable."""
+    # The trial ended with a start without a confirmation.
     chosen = active([e for e in entries if e.state != PENDING_VERIFY])
     first = chosen.slot if chosen else LABELS[0]
     return next(

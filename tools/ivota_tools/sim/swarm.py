@@ -1,7 +1,8 @@
-"""A swarm: thousands of devices of the protocol in one process, without MicroPython.
+"""Simulate thousands of devices in one process, without MicroPython.
 
-Each has its own connection to the broker, fetches by Range on one HTTP connection, checks the MD5
-and reports as a board does. Some are slow; some fail their trial (-5) until they are `mended`.
+Each device has its own connection to the broker, downloads by Range on one HTTP connection, checks
+the MD5 and reports like a board. Some are slow; some fail their trial (-5) until they are
+`mended`.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ PIECE = 51200  # bytes of one Range
 HTTP_S = 60.0
 AGAIN_S = (1.0, 5.0)  # between a lost link and the next try
 INTERVAL_MOST_S = 100.0
-CONNECTS = 200  # at a time: a broker's queue of new connections is short
+CONNECTS = 200  # at a time: a broker's queue for new connections is short
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a swarm is like. Shares are of its devices, spans are seconds."""
+    """The options of a swarm. Shares are parts of its devices, durations are in seconds."""
 
     count: int
     host: str = "127.0.0.1"
@@ -45,7 +46,7 @@ class Options:
 
 @dataclass
 class Device:
-    """One of them; `log` sees ("push" | "done" | "answer", device, message)."""
+    """One device; `log` gets ("push" | "done" | "answer", device, message)."""
 
     name: str
     version: str
@@ -55,8 +56,8 @@ class Device:
     log: Callable[[str, Device, dict[str, Any]], None]
     link: Link | None = None
     busy: str | None = None
-    become: str | None = None  # the version that was pushed and that it runs now
-    settled: str | None = None  # of which the cloud has answered a report, after its `done`
+    become: str | None = None  # the version that was pushed and runs now
+    settled: str | None = None  # the version whose report the cloud has answered after `done`
     pushes_after_done: int = 0
     reports: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -66,7 +67,7 @@ class Device:
         return f"$ota/report/{self.product}/{self.name}"
 
     async def live(self, options: Options, gate: asyncio.Semaphore) -> None:
-        """Connects, again whenever the link is lost, and reports in turn; for ever."""
+        """Connect and report, and reconnect whenever the link is lost, forever."""
         while True:
             try:
                 self.link = Link(f"swarm-{self.product}-{self.name}", self._received)
@@ -84,7 +85,7 @@ class Device:
     async def _serve(self, link: Link, interval_s: float) -> None:
         await self.report_version()
         while not link.closed.done():
-            # Not all at the same time; often enough that no ping is needed in between.
+            # Spread over time; often enough that no ping is needed in between.
             wait_s = min(interval_s, INTERVAL_MOST_S) * random.uniform(0.8, 1.2)
             await asyncio.wait([link.closed], timeout=wait_s)
             if not link.closed.done():
@@ -133,17 +134,17 @@ class Device:
                 await self._sure(version, "fail", code, result_msg=words)
                 return
             await self._sure(version, "done")
-            # Only now: whoever hears of this version has heard of its `done` before.
+            # Only now: whoever sees this version has seen its `done` before.
             self.version = self.become = version
             self.log("done", self, push)
             await self.report_version()
         except (OSError, asyncio.TimeoutError):
-            pass  # the link is gone: the version is reported with the next one
+            pass  # the link is lost: the version is reported after the next connect
         finally:
             self.busy = None
 
     async def _sure(self, version: str, state: str, code: int = 0, **more: str) -> None:
-        """What must not be lost is said again on the next link, as a board does."""
+        """Publish a report; after a lost link, repeat it on the next one, like a board."""
         while True:
             try:
                 await self.progress(version, state, code, **more)
@@ -191,7 +192,7 @@ async def _body(reader: asyncio.StreamReader) -> bytes:
 
 
 class Swarm:
-    """`await run()` in an event loop; the devices are there from the beginning."""
+    """A swarm: `await run()` in an event loop. Its devices exist from the beginning."""
 
     def __init__(
         self,
@@ -200,7 +201,7 @@ class Swarm:
     ) -> None:
         self.options = options
         draw = random.Random(options.seed)
-        # The exact number, drawn: a share of a small swarm would else vary a lot.
+        # Draw the exact number: the share of a small swarm would vary a lot otherwise.
         order = draw.sample(range(options.count), options.count)
         failing = set(order[: round(options.failing * options.count)])
         slow = set(order[::-1][: round(options.slow * options.count)])
@@ -218,7 +219,7 @@ class Swarm:
         self.started = time.monotonic()
 
     async def run(self) -> None:
-        """For ever; cancel it to end. Everything is closed then."""
+        """Run until cancelled, then close everything."""
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         gate = asyncio.Semaphore(CONNECTS)
@@ -226,28 +227,29 @@ class Swarm:
         try:
             if not lives:
                 await asyncio.Event().wait()
-            # Each lives for ever: one that has ended has met an error that is ours.
+            # Each runs forever: one that has ended has found a bug of ours.
             ended, _ = await asyncio.wait(lives, return_when=asyncio.FIRST_COMPLETED)
             for life in ended:
                 life.result()
         finally:
             tasks = {*lives, *(task for device in self.devices for task in device.tasks)}
-            # Again where need be: before Python 3.12 `wait_for` may take a cancellation that comes
-            # together with its result for nothing.
+            # Repeatedly if needed: before Python 3.12, `wait_for` can lose a cancellation that
+            # comes
+            # together with its result.
             while tasks := {task for task in tasks if not task.done()}:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=1)
 
     def mend(self) -> int:
-        """What failed its trial no longer does; how many devices those are."""
+        """Repair the devices that fail their trial; return their number."""
         failing = [device for device in self.devices if device.failing]
         for device in failing:
             device.failing = False
         return len(failing)
 
     def status(self) -> dict[str, Any]:
-        """Where the swarm stands, in figures."""
+        """Return the state of the swarm in figures."""
         linked = sum(1 for d in self.devices if d.link and d.link.is_open)
         return {
             "devices": len(self.devices),

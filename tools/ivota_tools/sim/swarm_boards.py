@@ -1,4 +1,4 @@
-"""Real simulated boards among a swarm: each is a MicroPython with this checkout's code."""
+"""Run real simulated boards within a swarm: each is a MicroPython with this checkout's code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .swarm import Options
 
 
 class Boards:
-    """`with Boards(3, options) as boards: …`; they are off and gone afterwards."""
+    """`with Boards(3, options) as boards: …`; at the end they are off and deleted."""
 
     def __init__(self, count: int, options: Options) -> None:
         self._count, self._options = count, options
@@ -44,7 +44,7 @@ class Boards:
         }
 
     def status(self) -> dict[str, object]:
-        """How many have power, and what went wrong with the simulation of one, if anything."""
+        """Return how many have power, and the first error of the simulation, if any."""
         if not self._boards:
             return {}
         failures = [board.failure for board in self._boards if board.failure]

@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 in as little as a swarm of thousands needs: one asyncio protocol per device."""
+"""Implement just enough MQTT 3.1.1 for a swarm: one asyncio protocol per device."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Received = Callable[[str, bytes], None]
 
 
 class LinkError(OSError):
-    """The broker refuses, or the link is gone."""
+    """The broker refused, or the link was lost."""
 
 
 class Link(asyncio.Protocol):
-    """One connection with QoS 0 and 1; `received(topic, payload)` is called for each message."""
+    """A connection with QoS 0 and 1; `received(topic, payload)` is called for each message."""
 
     def __init__(self, client_id: str, received: Received) -> None:
         self._client_id = client_id
@@ -30,7 +30,7 @@ class Link(asyncio.Protocol):
         self.closed = asyncio.get_running_loop().create_future()
 
     async def open(self, host: str, port: int, topic: str) -> None:
-        """Connects and subscribes with QoS 1. Raises LinkError or OSError."""
+        """Connect and subscribe with QoS 1. Raises LinkError or OSError."""
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, host, port)
         head = b"\x00\x04MQTT\x04\x02" + struct.pack(">H", KEEPALIVE_S)
@@ -42,11 +42,11 @@ class Link(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Subscribed, so that pushes arrive."""
+        """Subscribe, so that pushes arrive."""
         return self._subscribed and not self.closed.done()
 
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
-        """With QoS 1, returns once the broker has it. Raises LinkError."""
+        """Publish. With QoS 1, return when the broker has acknowledged it. Raises LinkError."""
         if qos == 0:
             self._send(_packet(0x30, _text(topic) + payload))
             return
@@ -76,7 +76,7 @@ class Link(asyncio.Protocol):
         self._next_id = self._next_id % 65535 + 1
         return self._next_id
 
-    # -- what asyncio calls -------------------------------------------------------------------
+    # --- called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -134,7 +134,7 @@ def _packet(kind: int, body: bytes) -> bytes:
 
 
 def _split(data: bytearray) -> tuple[int, bytes, int] | None:
-    """(first byte, body, length in all) of a packet that is whole."""
+    """Parse a complete packet: (first byte, body, total length)."""
     size = shift = 0
     for at in range(1, min(len(data), 5)):
         size |= (data[at] & 0x7F) << shift

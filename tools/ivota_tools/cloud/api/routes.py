@@ -234,7 +234,8 @@ def refuse_same_identity(session: Session, device: Device) -> None:
     if other := device_names.same_identity(session, device):
         raise HTTPException(
             409,
-            f"{other.name} signs in with the same client id and has a secret: remove that first",
+            f"{other.name} signs in with the same client id and has a secret: "
+            "remove that secret first",
         )
 
 
@@ -271,7 +272,7 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
             422, f"{name!r} must not contain a semicolon: it separates fields in a sign-in"
         )
     if why := device_names.conflict(session, product_id, device_name):
-        raise HTTPException(409, f"there can be no device {name!r}: {why}")
+        raise HTTPException(409, f"cannot add device {name!r}: {why}")
     device = Device(product_id=product_id, device_name=device_name)
     session.add(device)
     session.flush()

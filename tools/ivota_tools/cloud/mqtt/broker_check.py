@@ -1,7 +1,7 @@
-"""Whether the broker delivers what it takes: the cloud sends itself a message now and then.
+"""Check that the broker delivers messages: the cloud sends itself one from time to time.
 
-A broker may take a message and drop it: it keeps topics with `$` to itself, or its rules keep
-this user from writing there. Nothing in MQTT 3.1.1 says so, and devices and cloud look well.
+A broker can accept a message and drop it: it may reserve topics with `$`, or its rules may not let
+this user write there. MQTT 3.1.1 does not report this, and both devices and cloud look healthy.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from collections.abc import Callable
 log = logging.getLogger("ivota.cloud")
 
 EVERY_S = 300.0
-PATIENCE_S = 10.0  # without any message at all: older ones may come first, as many as there are
+PATIENCE_S = 10.0  # without any message: many older ones may arrive first
 PRODUCT = "ivota"
-MISSED_MOST = 2  # checks in a row; a message with QoS 0 may be lost for once
-HARM_MOST = 2  # checks in a row that the broker answers by closing the connection
-HARM_S = 3600.0  # then it is left alone for so long
+MISSED_MOST = 2  # checks in a row; a single message with QoS 0 may be lost
+HARM_MOST = 2  # checks in a row after which the broker closes the connection
+HARM_S = 3600.0  # seconds until the next check after that
 
 
 class BrokerCheck:
-    """Fed by the session's thread with what comes in, and by the intake's with the time.
+    """The session's thread passes incoming messages, the report worker's thread the time.
 
-    `name` tells this cloud from others at the same broker. `publish(topic, payload)` sends with
-    QoS 0: another message would be sent again and again to a broker that closes the connection.
+    `name` identifies this cloud if several use one broker. `publish(topic, payload)` sends with
+    QoS 0: with QoS 1, it would be repeated forever if the broker closes the connection.
     """
 
     def __init__(
@@ -35,7 +35,8 @@ class BrokerCheck:
         publish: Callable[[str, bytes], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # With a dot: some brokers (RabbitMQ) take it for a slash, which the answer's topic shows.
+        # With a dot: some brokers (RabbitMQ) treat it like a slash, which the received topic
+        # shows.
         tail = f"{PRODUCT}/{name}.check"
         self.report_topic, self.update_topic = f"$ota/report/{tail}", f"$ota/update/{tail}"
         self.problem: str | None = None
@@ -43,14 +44,14 @@ class BrokerCheck:
         self._publish, self._clock = publish, clock
         self._lock = threading.Lock()
         self._payload = b""
-        self._open: set[str] = set()  # topics whose message has not come back
+        self._open: set[str] = set()  # topics whose message has not arrived
         self._both = True
         self._online = False
         self._next = self._deadline = 0.0
         self._harm = self._missed = 0
 
     def connected(self, *, updates: bool) -> None:
-        """Subscribed; `updates`: also to the topic beside the devices' own."""
+        """Call after subscribing; with `updates`, also check the topic of the devices' pushes."""
         with self._lock:
             self._online, self._both = True, updates
             if self._harm < HARM_MOST:
@@ -71,7 +72,7 @@ class BrokerCheck:
                     )
 
     def heard(self, topic: str, payload: bytes) -> bool:
-        """Whether this message is one of its own, which nobody else needs to see."""
+        """Return whether a message is one of the check's own, which nobody else needs."""
         with self._lock:
             if self._open:
                 self._deadline = self._clock() + PATIENCE_S
@@ -89,7 +90,7 @@ class BrokerCheck:
             return False
 
     def tick(self) -> None:
-        """Sends where it is due, and says so where nothing has come back."""
+        """Send a message if it is due, and report missing ones."""
         send: list[str] = []
         with self._lock:
             now = self._clock()
@@ -98,10 +99,10 @@ class BrokerCheck:
                 self._next = now + (EVERY_S if self._missed >= MISSED_MOST else 0)
                 if self._missed >= MISSED_MOST:
                     self._say(
-                        f"it takes messages to {' and '.join(sorted(self._open))} but does not "
-                        "deliver them: it drops topics that begin with $ (choose another "
-                        "beginning with --topic-prefix), or its rules keep this user from "
-                        "reading or writing there"
+                        f"it accepts messages to {' and '.join(sorted(self._open))} but does not "
+                        "deliver them: either it drops topics that begin with $ (use "
+                        "--topic-prefix), or its rules keep this user from reading or "
+                        "writing there"
                     )
                 self._open.clear()
             if self._online and not self._open and now >= self._next:

@@ -42,7 +42,7 @@ class Connect:
 async def read_first(reader: asyncio.StreamReader) -> bytes:
     """Read the CONNECT at the start of a connection. Raises Refused, EOFError."""
     if (await reader.readexactly(1))[0] != 0x10:
-        raise Refused("no CONNECT")
+        raise Refused("not an MQTT CONNECT packet")
     size = shift = 0
     while True:
         byte = (await reader.readexactly(1))[0]

@@ -1,6 +1,7 @@
-"""Devices that sign in with a certificate: an authority for each product, lists of revoked ones.
+"""Let devices sign in with certificates: an authority for each product, and revocation lists.
 
-The authority says which product a device is of, the certificate's common name how it is called.
+The authority determines the product of a device, and the common name of its certificate determines
+the device's name.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from .protocol import NAME_MOST
 
 log = logging.getLogger("ivota.cloud")
 
-Stamp = tuple[tuple[int, int], ...]  # of files: when each was changed, and its size
+Stamp = tuple[tuple[int, int], ...]  # modification time and size of each file
 
 
 class Holder(NamedTuple):
-    """Whose certificate it is, and what tells it from that device's others."""
+    """The device that a certificate belongs to, and a mark of the certificate."""
 
     product_id: str
     device_name: str
@@ -34,9 +35,9 @@ class Holder(NamedTuple):
 
 
 class DeviceCertificates:
-    """`authorities`: a PEM file for each product; `revoked`: PEM files of their lists (CRLs).
+    """`authorities`: a PEM file for each product; `revoked`: PEM files of revocation lists (CRLs).
 
-    A list is read again when its file has changed. Raises CloudError.
+    A list is reloaded when its file changes. Raises CloudError.
     """
 
     def __init__(self, authorities: Mapping[str, Path], revoked: Sequence[Path] = ()) -> None:
@@ -51,16 +52,18 @@ class DeviceCertificates:
         self._read(self._now())
 
     def trust(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        """Has a server's context ask for certificates; whoever has none is served without."""
+        """Make a server's context request certificates; clients without one are also served."""
         for path in self.files:
             context.load_verify_locations(path)
         context.verify_mode = ssl.CERT_OPTIONAL
-        # An authority below another is enough: the one above vouches for others, too.
+        # An intermediate authority is enough: its root may have signed others, too.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
 
     def holder(self, der: bytes) -> Holder | None:
-        """Of a certificate that TLS has verified; None where it names no device, or is revoked."""
+        """Return the owner of a certificate that TLS verified; None if it names no device or is
+        revoked.
+        """
         found = x509.load_der_x509_certificate(der)
         names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         name = str(names[0].value) if len(names) == 1 else ""
@@ -74,19 +77,19 @@ class DeviceCertificates:
         return None
 
     def is_good(self, mark: str) -> bool:
-        """Whether no list has this certificate by now."""
+        """Return whether the certificate is still not revoked."""
         now = self._now()
         with self._lock:
             if now != self._stamp:
                 try:
                     self._read(now)
                 except CloudError as error:
-                    # As of a file that is just being written.
-                    log.error("%s: the list read before still holds", error)
+                    # For example while the file is being written.
+                    log.error("%s: still using the previous revocation list", error)
             return mark not in self._revoked
 
     def stamp(self) -> Stamp:
-        """Another one whenever a list may have changed."""
+        """Return a number that changes whenever a list may have changed."""
         return self._now()
 
     def _now(self) -> Stamp:
@@ -105,22 +108,22 @@ class DeviceCertificates:
             try:
                 given = x509.load_pem_x509_crl(path.read_bytes())
             except (OSError, ValueError) as error:
-                raise CloudError(f"{path} is no list of revoked certificates ({error})") from None
+                raise CloudError(f"{path} is not a revocation list ({error})") from None
             by = [each for all_of in self._authorities.values() for each in all_of]
             by = [each for each in by if _signed(given, each)]
             if not by:
-                raise CloudError(f"{path} is signed by none of the authorities of --device-ca")
+                raise CloudError(f"{path} is not signed by any --device-ca")
             revoked |= {_mark(by[0], each.serial_number) for each in given}
         self._stamp, self._revoked = stamp, frozenset(revoked)
 
 
 def _certificates(path: Path, product: str) -> list[x509.Certificate]:
     if not 0 < len(product) <= NAME_MOST or set(product) & set("+#/;"):
-        raise CloudError(f"--device-ca {product!r} is no product: PRODUCT=FILE")
+        raise CloudError(f"--device-ca {product!r} is not a valid product: use PRODUCT=FILE")
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise CloudError(f"--device-ca {path} has no certificate ({error})") from None
+        raise CloudError(f"--device-ca {path} contains no certificate ({error})") from None
 
 
 def _is_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
@@ -140,7 +143,7 @@ def _signed(given: x509.CertificateRevocationList, authority: x509.Certificate) 
 
 
 def is_certificate(mark: str) -> bool:
-    """Whether a mark is of a certificate; other marks are of secrets."""
+    """Return whether a mark is that of a certificate; other marks are of secrets."""
     return mark.startswith("certificate ")
 
 

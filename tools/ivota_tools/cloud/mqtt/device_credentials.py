@@ -83,7 +83,7 @@ def set_secret(session: Session, device: Device, secret: str | None) -> None:
     revoke(session)
 
 
-Link = tuple[str, str]  # PRODUCT/NAME, and the mark of what it was let in by
+Link = tuple[str, str]  # PRODUCT/NAME, and the mark of the proof
 
 
 class Known(NamedTuple):
@@ -95,21 +95,21 @@ class Known(NamedTuple):
 
 
 class Credentials:
-    """The devices' secrets, as the database has them now, and what `certificates` says of them."""
+    """Look up the devices' secrets in the database; `certificates` knows client certificates."""
 
     def __init__(self, database: Database, certificates: DeviceCertificates | None = None) -> None:
         self._database = database
         self.certificates = certificates
 
     def check(self, client_id: str, user: str, password: str) -> tuple[str, str] | None:
-        """(PRODUCT/NAME, a mark of its secret) of who signs in like this."""
+        """Return (PRODUCT/NAME, mark of the secret) for a sign-in."""
         for product_id, device_name, secret in self._find(client_id):
             if is_signed(client_id, user, password, secret, time.time()):
                 return f"{product_id}/{device_name}", _mark(secret)
         return None
 
     def known(self, client_id: str) -> Known | None:
-        """Who signs in by this client id; None where no secret here is for it alone."""
+        """Return the device with this client id; None if it has no secret or is ambiguous."""
         found = self._find(client_id)
         if len(found) != 1:
             return None
@@ -121,16 +121,16 @@ class Credentials:
         return Known(f"{product_id}/{device_name}", _mark(secret), key)
 
     def holder(self, der: bytes) -> Known | None:
-        """Whose certificate this is, which TLS has verified; None where it lets nobody in."""
+        """Return the owner of a certificate that TLS verified; None if it may not sign in."""
         found = self.certificates.holder(der) if self.certificates else None
         return found and Known(f"{found.product_id}/{found.device_name}", found.mark, b"")
 
     def _find(self, client_id: str) -> Sequence[tuple[str, str, str]]:
-        """(product id, device name, secret) of those that may sign in by it."""
+        """Return (product id, device name, secret) of each device that this client id can name."""
         if not 2 <= len(client_id) <= 2 * NAME_MOST or not client_id.isprintable():
             return []
-        # Where the product ends and the name begins cannot be seen from the client id: each place
-        # is looked up, which is still one look into an index.
+        # The client id does not show where the product id ends and the name begins: look up each
+        # possibility, in one query of an index.
         ends = range(max(1, len(client_id) - NAME_MOST), min(len(client_id) - 1, NAME_MOST) + 1)
         query = select(Device.product_id, Device.device_name, Device.secret).where(
             or_(
@@ -148,12 +148,12 @@ class Credentials:
         return [(product_id, name, secret or "") for product_id, name, secret in found]
 
     def access(self) -> object:
-        """Another value whenever somebody may less than before."""
+        """Return a value that changes whenever somebody loses a right."""
         with self._database.reading() as session:
             return access(session), self.certificates and self.certificates.stamp()
 
     def still(self, links: Collection[Link]) -> set[Link]:
-        """Those of these that are let in now as well."""
+        """Return those that are still allowed."""
         marks = self.marks([name for name, mark in links if not is_certificate(mark)])
         held = [link for link in links if is_certificate(link[1])]
         retired = self._retired({name for name, _ in held})

@@ -1,7 +1,7 @@
-"""TLS with a key that both sides know, and no certificate: what the vendor's C SDKs speak.
+"""Serve TLS with pre-shared keys, without certificates, for the vendor's C SDKs.
 
-They offer `TLS_PSK_WITH_AES_128_CBC_SHA` and `…_256_CBC_SHA` on TLS 1.2 and nothing else. Python's
-`ssl` has pre-shared keys from 3.13 on; pyOpenSSL gives the rest of OpenSSL to every Python.
+The SDKs offer only `TLS_PSK_WITH_AES_128_CBC_SHA` and `…_256_CBC_SHA` on TLS 1.2. Python's `ssl`
+supports pre-shared keys from 3.13 on; pyOpenSSL makes OpenSSL usable on every Python.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ log = logging.getLogger("ivota.cloud")
 
 HANDSHAKE_S = 10.0
 PIECE = 65536
-KEY_MOST = 256  # bytes; OpenSSL takes 512
-# Those of the SDKs, and what newer clients with a key offer.
+KEY_MOST = 256  # bytes; OpenSSL accepts 512
+# The suites of the SDKs, and those that newer clients with a key offer.
 CIPHERS = "PSK-AES128-CBC-SHA:PSK-AES256-CBC-SHA:PSK+AESGCM:ECDHE-PSK-CHACHA20-POLY1305"
 CERTIFICATE_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-# The device that signs in by this identity, or None; may take its time.
+# Returns the device that signs in with this identity, or None; can block.
 Find = Callable[[str], "Known | None"]
 
 _binding = Binding()
@@ -43,9 +43,9 @@ class _Handshake(Protocol):
 
 
 class PskContext:
-    """For a server. With a `certificate` clients without a key are served, too.
+    """The context of a server. With a `certificate` it also serves clients without a key.
 
-    These are asked for a certificate by one of the authorities in the files `trusted`.
+    They are asked for a certificate that one of the authorities in the files `trusted` has signed.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class PskContext:
         if not _binding.lib.Cryptography_HAS_PSK:
             raise CloudError("the installed cryptography has no TLS with pre-shared keys")
         self._find = find
-        self._current = threading.local()  # whose handshake the callback is called in
+        self._current = threading.local()  # the connection whose handshake called the callback
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
-        # No tickets: a client that comes back proves again that it has the key.
+        # No tickets: a client that reconnects proves again that it has the key.
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         ciphers = CIPHERS
         if certificate:
-            certificate.context()  # says what is wrong with it
+            certificate.context()  # reports errors in the certificate
             context.use_certificate_chain_file(str(certificate.chain))
             context.use_privatekey_file(str(certificate.key))
             ciphers = f"{CERTIFICATE_CIPHERS}:{CIPHERS}"
@@ -78,7 +78,7 @@ class PskContext:
                 assert store
                 store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         context.set_cipher_list(ciphers.encode())
-        # Kept here: OpenSSL does not.
+        # A reference: OpenSSL keeps none.
         self._callback = _binding.ffi.callback(
             "unsigned int (*)(SSL *, const char *, unsigned char *, unsigned int)",
             self._give_key,
@@ -88,15 +88,15 @@ class PskContext:
         self._context = context
 
     def connection(self) -> SSL.Connection:
-        """One that is fed with bytes, and asked for bytes."""
+        """A connection on memory buffers: the caller feeds it bytes and collects its output."""
         made = SSL.Connection(self._context, None)
         made.set_accept_state()
         return made
 
     def step(self, connection: SSL.Connection, handshake: _Handshake) -> bool:
-        """As far as the handshake gets with what is there; whether it is over.
+        """Continue the handshake with the bytes received so far; return whether it is finished.
 
-        Blocks as long as looking for the key takes. Raises SSL.Error.
+        Blocks while the key is looked up. Raises SSL.Error.
         """
         self._current.handshake = handshake
         try:
@@ -110,7 +110,7 @@ class PskContext:
         device = self._find(name)
         key = device.key if device else b""
         if not 0 < len(key) <= min(most, KEY_MOST):
-            # Who has no key here must not learn that from the answer.
+            # The response must not reveal whether the identity is known.
             key = secrets.token_bytes(16)
         handshake = self._current.handshake
         handshake.identity, handshake.device = name, device
@@ -119,9 +119,9 @@ class PskContext:
 
 
 class PskProtocol(asyncio.Protocol):
-    """Speaks TLS below `inner`, which is connected once the handshake is over.
+    """Terminate TLS for `inner`, which is connected after the handshake.
 
-    `failed()` is called when the connection ends before that.
+    `failed()` is called if the connection ends before that.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class PskProtocol(asyncio.Protocol):
         self._context, self._inner = context, inner
         self._not_connected, self._handshake_s = failed, handshake_s or HANDSHAKE_S
         self.identity: str | None = None
-        self.device: Known | None = None  # who has proved to have its key, once connected
+        self.device: Known | None = None  # the device that proved to have its key, once connected
         self._tls = context.connection()
         self._done = self._lost = False
         self._received = asyncio.Event()
@@ -196,13 +196,13 @@ class PskProtocol(asyncio.Protocol):
         try:
             self._tls.shutdown()
         except SSL.Error:
-            pass  # it was never begun, or is over
+            pass  # it never started, or is over
         self._flush()
         if self.lower:
             self.lower.close()
 
     def certificate(self) -> bytes | None:
-        """The client's, verified, as DER."""
+        """Return the client's verified certificate as DER."""
         found = self._tls.get_peer_certificate(as_cryptography=True)
         return found.public_bytes(serialization.Encoding.DER) if found else None
 
@@ -215,7 +215,7 @@ class PskProtocol(asyncio.Protocol):
             while not over and not self._lost:
                 await self._received.wait()
                 self._received.clear()
-                # Nothing else uses it meanwhile: what comes is fed to it by this thread alone.
+                # Only this thread uses it meanwhile; received bytes are fed in afterwards.
                 self.lower.pause_reading()
                 over = await loop.run_in_executor(None, self._context.step, self._tls, self)
                 self._flush()
@@ -245,22 +245,22 @@ class PskProtocol(asyncio.Protocol):
         self._flush()
 
     def _flush(self) -> None:
-        """Sends what TLS has to say."""
+        """Send the pending output of TLS."""
         while self.lower and not self._lost:
             try:
                 self.lower.write(self._tls.bio_read(PIECE))
             except SSL.Error:
-                return  # nothing more
+                return  # no output left
 
     def _failed(self, error: SSL.Error) -> None:
-        self._flush()  # the alert that says why
+        self._flush()  # the alert with the reason
         log.info("TLS with %s refused: %s", self.identity or "a client", _words(error))
         if self.lower:
             self.lower.close()
 
 
 class _PskTransport(asyncio.Transport):
-    """What the protocol above writes to."""
+    """The transport for the protocol above TLS."""
 
     def __init__(self, tls: PskProtocol) -> None:
         assert tls.lower

@@ -46,10 +46,10 @@ def take_in(
     *,
     dots_are_slashes: bool = False,
 ) -> list[Outgoing]:
-    """Store messages, update their devices' assignments, and return the responses.
+    """Store messages from devices and apply them, inside one transaction.
 
-    New devices are accepted where `accept_all`, else they are pending.
-    `dots_are_slashes`: that is what the broker has made of dots in the topics.
+    New devices are accepted if `accept_all`, otherwise they are pending.
+    `dots_are_slashes`: the broker has replaced dots in topics with slashes.
     """
     if not messages:
         return []

@@ -29,15 +29,15 @@ from .session import Message, MqttSession
 log = logging.getLogger("ivota.cloud")
 
 BATCH_MOST = 500
-IDLE_S = 0.25  # how late the end of a back-off may be seen
-TICK_S = 0.5  # between two looks at the campaigns
-RETRY_S = 1.0  # after the database has refused
-STUCK_S = 5.0  # that a batch may take
-FORGET_S = 60.0  # between two looks for what is kept no longer; 1 s while there is more of it
+IDLE_S = 0.25  # maximum delay before the end of a back-off is noticed
+TICK_S = 0.5  # between two checks of the campaigns
+RETRY_S = 1.0  # after a database error
+STUCK_S = 5.0  # maximum duration of a batch
+FORGET_S = 60.0  # between two deletions of old rows; 1 s while more are due
 # Beyond these limits, QoS 0 messages (progress) are dropped; for QoS 1, the broker limits the
 # unacknowledged messages.
 BACKLOG_MOST, BACKLOG_BYTES = 20000, 16 * 1024 * 1024
-FULL = 900  # messages with QoS 1, of the 1,000 that the broker sends ahead
+FULL = 900  # unacknowledged messages with QoS 1, of the 1,000 that the broker sends
 
 
 class Intake:
@@ -71,10 +71,10 @@ class Intake:
         self._accept_all = accept_all
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
-        self._bytes = self._unstored = 0  # of what is in the queue
+        self._bytes = self._unstored = 0  # bytes in the queue
         self._count = threading.Lock()
-        self._offset = float("inf")  # of the clock to one that nobody sets; repaired at first
-        self._dots_are_slashes: bool | None = None  # as it is in the database; None: not known
+        self._offset = float("inf")  # of the wall clock to the monotonic one
+        self._dots_are_slashes: bool | None = None  # the value in the database; None: unknown
         self._next_tick = 0.0
         self._next_forget = 0.0
         self._stop = threading.Event()

@@ -73,11 +73,11 @@ class Address:
         return Address(host.strip("[]"), int(port), *words, tls)
 
     def with_password(self, password: str) -> Address:
-        """The same with a password that came by another way. Raises CloudError."""
+        """Return the address with a password from elsewhere. Raises CloudError."""
         if self.password is not None:
-            raise CloudError("--broker has a password, and another one was given: leave one out")
+            raise CloudError("--broker already contains a password: specify only one")
         if self.user is None:
-            raise CloudError("a password for the broker needs a user: --broker USER@HOST:PORT")
+            raise CloudError("a broker password needs a user name: use --broker USER@HOST:PORT")
         return replace(self, password=password)
 
     def __str__(self) -> str:

@@ -28,13 +28,13 @@ from .psk_tls import PskContext, PskProtocol
 
 log = logging.getLogger("ivota.cloud")
 
-CONNECT_S = 10.0  # from the connection to a whole CONNECT
+CONNECT_S = 10.0  # seconds from the connection to a complete CONNECT
 PIECE = 65536
-LOOK_S = 0.3  # between two looks at whether devices may still be connected, and for room
-PACE_S = 0.05  # after each piece that a flood was dropped of
-TELL_S = 60.0  # between two words about one device's flood
-BUDGETS_MOST = 1000  # of devices that are not connected
-TLS_BUFFER = 16 * 1024  # bytes, of each connection
+LOOK_S = 0.3  # seconds between two checks of permissions, and of room for reports
+PACE_S = 0.05  # seconds of delay for each dropped piece of a flood
+TELL_S = 60.0  # seconds between two log lines about one device's flood
+BUDGETS_MOST = 1000  # budgets of devices that are not connected
+TLS_BUFFER = 16 * 1024  # bytes per connection
 
 Told = Callable[[str], None]
 
@@ -47,16 +47,16 @@ class Device:
         self.budget = DeviceBudget(budget)
         self.links: dict[
             Connection, str
-        ] = {}  # and the mark of the secret that each was let in by
+        ] = {}  # with the mark of the secret or certificate that each used
         self.told_at = float("-inf")
 
 
 class Front:
     """Listen on (host, port) immediately, and forward to the broker's Unix socket after `start()`.
 
-    `tls` is the context of a server that devices reach over TLS. With `psk` those that know their
-    secret as TLS's key are served on `psk_port`, or without one on `port` alone. `full()` says
-    that no more reports can be taken in for now. `on_flood(name)` is told of a device beyond its
+    `tls` is the server context for devices that use TLS. With `psk`, devices that use their secret
+    as the TLS key are served on `psk_port`, or on `port` if that is None. `full()` returns whether
+    no more reports can be stored for now. `on_flood(name)` is called when a device exceeds its
     budget.
     """
 
@@ -139,9 +139,9 @@ class Front:
             try:
                 await self._serve(held, reader, writer)
             except (OSError, EOFError, TimeoutError, asyncio.TimeoutError, TooLong):
-                pass  # a link that was cut, on either side
+                pass  # the connection was closed, on either side
             except asyncio.CancelledError:
-                pass  # the front ends, and asyncio would log each
+                pass  # the proxy is closing, and asyncio would log each connection
             finally:
                 held.leave()
                 writer.close()
@@ -183,14 +183,14 @@ class Front:
             device.links.pop(held, None)
 
     def _who(self, connect: Connect, known: Known | None, certificate: bytes | None) -> Link:
-        """Who is let in by this CONNECT; `known` is whom a key in TLS has proved it to be.
+        """Return the device that signs in with this CONNECT; `known` is the device proved by TLS.
 
         Raises Refused.
         """
         if certificate and known is None:
             known = self._credentials.holder(certificate)
             if known is None:
-                raise Refused("a certificate that is revoked or names no device", BAD_PASSWORD)
+                raise Refused("the certificate is revoked or names no device", BAD_PASSWORD)
         client_id, user, password = connect.client_id, connect.user, connect.password
         if known is None or password:
             found = self._credentials.check(client_id, user, password)
@@ -205,7 +205,7 @@ class Front:
             raise Refused(f"{known.name} connects as {client_id!r}", BAD_PASSWORD)
         link = known.name, known.mark
         if link not in self._credentials.still([link]):
-            raise Refused(f"{known.name} may not sign in by now", BAD_PASSWORD)
+            raise Refused(f"{known.name} is no longer allowed to sign in", BAD_PASSWORD)
         return link
 
     async def _pass(
@@ -305,7 +305,7 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
 
 
 def _certificate(writer: asyncio.StreamWriter) -> bytes | None:
-    """The client's, as DER; only what TLS has verified comes to here."""
+    """Return the client's certificate as DER; TLS has verified it."""
     if own := writer.get_extra_info("certificate"):
         return bytes(own)
     tls = writer.get_extra_info("ssl_object")

@@ -1,4 +1,4 @@
-"""Names of devices that somebody could take for one another: as topics, or as they sign in."""
+"""Find device names that could be mistaken for one another, in topics or at sign-in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DOTS_ARE_SLASHES = "broker_takes_dots_for_slashes"
 
 
 def keep_dots_are_slashes(session: Session, yes: bool) -> None:
-    """What the broker in use was seen to do; every process of this database asks for it."""
+    """The observed behaviour of the broker; all processes of this database share it."""
     session.merge(Setting(name=_DOTS_ARE_SLASHES, value="yes" if yes else "no"))
 
 
@@ -25,7 +25,7 @@ def dots_are_slashes(session: Session) -> bool:
 
 
 def conflict(session: Session, product_id: str, device_name: str) -> str | None:
-    """Why there must be no device of this name, in words; None where there may be."""
+    """Return why no device may have this name, or None."""
     other = session.scalar(_others(product_id, device_name, _signs_in_as(product_id, device_name)))
     if other:
         return (
@@ -37,14 +37,14 @@ def conflict(session: Session, product_id: str, device_name: str) -> str | None:
         same = slashed == f"{product_id}/{device_name}".replace(".", "/")
         if other := session.scalar(_others(product_id, device_name, same)):
             return (
-                f"the broker takes . and / in topics for the same, so that {other.name} would "
-                "get what is for this device: choose another name"
+                f"the broker treats . and / in topics as the same, so {other.name} would "
+                "receive its messages: choose another name"
             )
     return None
 
 
 def same_identity(session: Session, device: Device) -> Device | None:
-    """Another device with a secret, whose client id is this one's."""
+    """Return another device with a secret and the same client id."""
     query = _others(
         device.product_id,
         device.device_name,
@@ -54,7 +54,7 @@ def same_identity(session: Session, device: Device) -> Device | None:
 
 
 def undotted(session: Session, heard: Iterable[Names]) -> Mapping[Names, Names]:
-    """Known names with dots, by what a broker makes of them that takes dots for slashes."""
+    """Map known names with dots to their form if a broker treats dots as slashes."""
     dotted = or_(Device.product_id.contains("."), Device.device_name.contains("."))
     found: dict[Names, Names] = {}
     for names in session.execute(select(Device.product_id, Device.device_name).where(dotted)):

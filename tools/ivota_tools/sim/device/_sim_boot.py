@@ -1,4 +1,4 @@
-"""The boot loader of a simulated ESP32, before the file system is there; it may have no slots."""
+"""Boot a simulated ESP32, with or without OTA slots, before a file system is mounted."""
 
 # As esp-idf's with rollback enabled, and no factory partition: in bootloader_support/src/
 # bootloader_utility.c, bootloader_utility_get_selected_boot_partition and
@@ -24,7 +24,7 @@ _STATE = const(1)
 _CRC = const(2)
 
 _SOURCE_MAGIC = b"IVOTASRC"
-_SOURCE_AT = 24 + 8 + 256  # behind the header, the first segment's, and the description
+_SOURCE_AT = 24 + 8 + 256  # after two headers, of image and segment, and the description
 
 
 def mount(args):
@@ -61,7 +61,7 @@ def mount(args):
 
 
 def _boot(flash, at, slots):
-    """The slot whose image starts, or None. Writes that fail are passed over."""
+    """Return the slot whose image starts, or None. Ignores failed writes."""
     try:
         found = _sim_ota.entries(flash, at)
     except OSError:
@@ -81,7 +81,7 @@ def _boot(flash, at, slots):
         if number >= 0:
             entry = found[number]
             slot = (entry[_SEQ] - 1) % 2
-            if entry[_STATE] == _NEW:  # before it is known whether the image is whole
+            if entry[_STATE] == _NEW:  # before the image is checked
                 entry[_STATE] = _PENDING_VERIFY
                 _write(flash, at, number, entry)
     for each in (1, 0) if slot == 1 else (0, 1):
@@ -109,7 +109,7 @@ def _bootable(flash, first, blocks):
         return False
 
 
-# What the image has frozen in, `ivota_image`. The file system is there now.
+# The module `ivota_image` is frozen into the image. The file system is mounted by now.
 def _run_image():
     sys.path[:] = "", ".frozen", "/lib"
     at = (esp32._running[2] << 12) + _SOURCE_AT
@@ -122,8 +122,8 @@ def _run_image():
             exec(str(source, "utf-8"), names)
         except BaseException as e:
             sys.print_exception(e)
-            machine.reset()  # as a panic
-        # A class is the one thing with attributes that can be made of names.
+            machine.reset()  # like a panic
+        # Only a class can be created from names and has attributes.
         sys.modules["ivota_image"] = type("ivota_image", (), names)
     for name in ("_sim_boot", "_sim_ota"):
         del sys.modules[name]

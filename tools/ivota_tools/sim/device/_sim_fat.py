@@ -1,4 +1,4 @@
-"""A second flash with a FAT on it, mounted at /fat, for boards that stage firmware there."""
+"""Mount a second flash with FAT at /fat, for boards that stage firmware there."""
 
 import _sim_flash
 import vfs
@@ -7,10 +7,10 @@ _BLOCK = 4096
 
 
 class Sectors:
-    """Flash in sectors smaller than what it can erase, as `esp32.Partition` with a block size:
+    """Flash with sectors smaller than an erase block, like `esp32.Partition` with a block size:
     ports/esp32/esp32_partition.c, esp32_partition_writeblocks.
 
-    What shares a block with a sector is read, erased and written again with it.
+    Writing a sector reads, erases and rewrites the whole block.
     """
 
     def __init__(self, flash, size):
@@ -56,9 +56,9 @@ class Sectors:
 
 
 class Whole:
-    """Flash in sectors of the size that it erases: only writing one erases it.
+    """Flash whose sectors are erase blocks; only a write erases one.
 
-    extmod/vfs_fat_diskio.c, disk_write and disk_ioctl, ask for no erase.
+    extmod/vfs_fat_diskio.c, disk_write and disk_ioctl, never request an erase.
     """
 
     def __init__(self, flash):
@@ -71,7 +71,7 @@ class Whole:
 
 
 def mount(path, state_path, blocks, sector):
-    """Mount it, formatted where nothing is on it yet, as a board does at its first start."""
+    """Mount it; format it first if it is empty, like a board at its first start."""
     flash = _sim_flash.attach(path, state_path, blocks, 1)
     device = Whole(flash) if sector == _BLOCK else Sectors(flash, sector)
     try:

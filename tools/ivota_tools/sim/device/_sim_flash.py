@@ -1,9 +1,9 @@
-"""The board's flash: a file mapped into memory that behaves as NOR flash does."""
+"""Simulate NOR flash in a file mapped into memory."""
 
-# Mapped shared, so what was programmed is in the file whatever becomes of this process, and the
-# host sees it at once. The same holds for the state file: counters, the fault that is armed, and
-# what the flash was doing when it died. Nothing here allocates, so that a heap figure taken on the
-# simulated board is the board's own, and littlefs may be called under a locked heap.
+# The mapping is shared: data is in the file whatever happens to this process, and the host sees it
+# at once. The same holds for the state file: counters, the armed fault, and the operation in which
+# the flash died. Nothing here allocates, so a measured heap is the board's own, and littlefs can
+# be called while the heap is locked.
 
 import ffi
 import uctypes
@@ -28,14 +28,14 @@ _OFFSET = const(14)
 _SIZE = const(15)
 _WORDS = const(16)
 
-_PAGE = const(4096)  # the second page of the state file is erased flash, the third takes the data
+_PAGE = const(4096)  # page 2 of the state file is erased flash, page 3 receives the data
 _PROGRAM = const(1)
 _ERASE = const(2)
 _READ = const(4)
 _SIGKILL = const(9)
 _EIO = const(5)
 
-# Below 2**30 an address is a small integer on 32 bits too, and arithmetic on it needs no heap.
+# Below 2**30 an address is a small integer on 32 bits, too, and arithmetic needs no heap.
 _STATE_ADDRESS = const(0x1FF00000)
 _FLASH_ADDRESS = const(0x20000000)
 _APART = const(0x8000000)
@@ -55,14 +55,14 @@ def _map(path, size, address):
 
 
 def attach(path, state_path, blocks, number=0, kind=None):
-    """The flash in these files; each of several has a `number`. `kind`: in place of `Flash`."""
+    """The flash in these files; `number` tells several apart. `kind` replaces `Flash`."""
     state = _map(state_path, 3 * _PAGE, _STATE_ADDRESS + number * _APART)
     words = uctypes.struct(state, (uctypes.ARRAY | 0, _WORDS | uctypes.UINT32))
     base = _map(path, blocks * _PAGE, _FLASH_ADDRESS + number * _APART)
     return (kind or Flash)(base, blocks, state, words)
 
 
-# As esp32.Partition: writing without an offset erases first, with one it does not
+# Like esp32.Partition: a write without an offset erases first, one with an offset does not
 # (ports/esp32/esp32_partition.c, esp32_partition_writeblocks and esp32_partition_ioctl).
 class Flash:
     def __init__(self, base, blocks, state, words):
@@ -137,8 +137,8 @@ class Flash:
             return False
         if words[_FAULT_IS_ERROR]:
             words[_ERRORS] += 1
-            return True  # returned, not raised: an exception would leave littlefs half way
-        # The host does what was torn, from this record, before the next power-on.
+            return True  # returned, not raised: an exception would interrupt littlefs halfway
+        # The host completes the torn operation from this record before the next power-on.
         if kind == _PROGRAM:
             _memcpy(self._state + 2 * _PAGE, buf, len(buf))
         self._die(_DIED_IN, kind, block, offset, len(buf))

@@ -1,4 +1,4 @@
-"""The board's file system as a folder of the host."""
+"""Use a folder of the host as the board's file system."""
 
 import os
 

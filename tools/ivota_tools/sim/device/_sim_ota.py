@@ -1,4 +1,4 @@
-"""What esp-idf does with otadata and with images, for the boot loader and for `esp32`."""
+"""Handle otadata and images like esp-idf, for the boot loader and for `esp32`."""
 
 # Written after these of esp-idf: bootloader_common.c (bootloader_common_ota_select_crc,
 # bootloader_common_ota_select_valid, bootloader_common_get_active_otadata), esp_ota_ops.c
@@ -30,7 +30,7 @@ _CHUNK = const(512)
 
 
 def read(flash, at, buf):
-    """Fill `buf` from byte `at` of the flash. Raises OSError."""
+    """Fill `buf` from offset `at` of the flash. Raises OSError."""
     if flash.readblocks(at >> 12, buf, at & 4095):
         raise OSError(_FLASH_OP_FAIL)
     return buf
@@ -40,7 +40,7 @@ def read(flash, at, buf):
 
 
 def entries(flash, at):
-    """[[sequence, state, CRC] of each sector]. Raises OSError."""
+    """Return [sequence, state, CRC] of each sector. Raises OSError."""
     return [
         list(struct.unpack("<I20xII", read(flash, (at + n) << 12, bytearray(32)))) for n in (0, 1)
     ]
@@ -55,7 +55,7 @@ def empty(entry):
 
 
 def active(found):
-    """The number of the entry that decides, or -1."""
+    """Return the number of the valid entry with the highest sequence, or -1."""
     valid = [not empty(entry) and entry[_CRC] == crc(entry) for entry in found]
     if valid[0] and valid[1]:
         return 0 if found[0][_SEQ] >= found[1][_SEQ] else 1
@@ -63,21 +63,21 @@ def active(found):
 
 
 def write(flash, at, number, entry):
-    """Replace a sector: two operations, and in between it is blank. Raises OSError."""
+    """Replace a sector with two operations; in between it is blank. Raises OSError."""
     data = struct.pack("<I20sII", entry[_SEQ], b"\xff" * 20, entry[_STATE], entry[_CRC])
     if flash.ioctl(6, at + number) or flash.writeblocks(at + number, data, 0):
         raise OSError(_FLASH_OP_FAIL)
 
 
 def boot_slot(flash, at):
-    """The slot that otadata names."""
+    """Return the slot that otadata selects."""
     found = entries(flash, at)
     number = active(found)
     return 0 if number < 0 else (found[number][_SEQ] - 1) % _SLOTS
 
 
 def set_boot(flash, at, slot, first, blocks):
-    """Make this slot, in these blocks, the next to boot. Raises OSError."""
+    """Make the slot in these blocks the next to boot. Raises OSError."""
     try:
         fine = is_image(flash, first, blocks)
     except OSError:
@@ -88,7 +88,7 @@ def set_boot(flash, at, slot, first, blocks):
     number = active(found)
     seq = slot + 1
     if number >= 0:
-        # The least that names the slot and is not below the one that decides now.
+        # The lowest sequence that selects the slot and is not below the current one.
         seq %= _SLOTS
         while found[number][_SEQ] > seq:
             seq += _SLOTS
@@ -98,7 +98,7 @@ def set_boot(flash, at, slot, first, blocks):
 
 
 def mark_valid(flash, at):
-    """Confirm the image that otadata names. Raises OSError."""
+    """Confirm the image that otadata selects. Raises OSError."""
     found = entries(flash, at)
     number = active(found)
     if number < 0:
@@ -112,7 +112,7 @@ def mark_valid(flash, at):
 
 
 def is_image(flash, first, blocks):
-    """Whether a whole image for this chip lies in these blocks. Raises OSError."""
+    """Return whether these blocks contain a valid image for this chip. Raises OSError."""
     start = first << 12
     end = start + (blocks << 12)
     digest = hashlib.sha256()
@@ -124,7 +124,7 @@ def is_image(flash, first, blocks):
     at = start + 24
     buf = bytearray(_CHUNK)
     segment = bytearray(8)
-    total = 0  # all chunks, exclusive or: as long numbers that is done in C
+    total = 0  # exclusive or of all chunks, as long integers: faster than a loop
     for _ in range(head[1]):
         if at + 8 > end:
             return False

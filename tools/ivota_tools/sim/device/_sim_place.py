@@ -1,6 +1,6 @@
-"""A board's flash, or several, mounted at its start."""
+"""Mount the flash of a board, or several, at its start."""
 
-# Arguments: image, state file, blocks, the file that its operations are written to or "", and
+# Arguments: image, state file, blocks, file for a record of operations or "", and
 # for a FAT image, state file, blocks, sector size. For an ESP32's flash "+", image, state file,
 # blocks, blocks of a slot, and the rest as before.
 
@@ -14,7 +14,7 @@ def mount(args):
         return _sim_boot.mount(args)
     fat = args[4:]
     if fat:
-        import _sim_fat  # now: afterwards the board's own file system is all there is
+        import _sim_fat  # now: later there is only the board's own file system
     import _sim_flash
 
     kind = None

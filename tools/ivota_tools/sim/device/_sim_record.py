@@ -1,4 +1,4 @@
-"""Flash that writes down each operation, for power cuts tried afterwards at every one."""
+"""Record each flash operation, to try power cuts at every one later."""
 
 import _sim_flash
 import ffi
@@ -10,11 +10,11 @@ _APPEND = 0o2001  # write only, append
 _libc = ffi.open(None)
 _write = _libc.func("i", "write", "ipi")
 
-received = 0  # what a measurement wants noted with each operation
+received = 0  # a value that a measurement records with each operation
 
 
 class Recorder(_sim_flash.Flash):
-    """`record(path)` says where, before the first operation."""
+    """Set the file with `record(path)` before the first operation."""
 
     def record(self, path):
         self._log = _libc.func("i", "open", "si")(path, _APPEND)

@@ -1,4 +1,4 @@
-"""Starts as a board does: its file system mounted at /, boot.py, main.py, and then the REPL."""
+"""Start like a board: mount the file system at /, run boot.py and main.py, then the REPL."""
 
 # Arguments: reset cause, unique id, folder — or those of _sim_place, for a flash.
 
@@ -13,7 +13,7 @@ import vfs
 
 
 def start():
-    machine._libc.func("i", "prctl", "ii")(1, 9)  # no board outlives the host that watches over it
+    machine._libc.func("i", "prctl", "ii")(1, 9)  # no board outlives its host process
     args = sys.argv[1:]
     machine._cause = int(args[0])
     machine._id = binascii.unhexlify(args[1])
@@ -22,7 +22,7 @@ def start():
         if len(place) == 1:
             from _sim_host import Folder
 
-            machine._libc.func("i", "chdir", "s")(place[0])  # what relative paths start from
+            machine._libc.func("i", "chdir", "s")(place[0])  # the base of relative paths
             system = Folder(place[0])
             vfs.umount("/")
             vfs.mount(system, "/")
@@ -39,7 +39,7 @@ def start():
     return True
 
 
-# True unless it raised. An exception in boot.py keeps today's ports from running main.py:
+# True unless it raised. If boot.py raises, today's ports do not run main.py:
 # ports/esp32/main.c, mp_task, which also has the words for a soft reset.
 def _run(path):
     import __main__

@@ -1,8 +1,8 @@
-"""Threads that take turns, as on a board: the unix port has no lock around its interpreter.
+"""Run one thread at a time, as on a board: the unix port has no lock around its interpreter.
 
-Without one, two threads that import destroy each other's dictionaries. So whoever runs Python
-holds the turn, and gives it away to sleep, to poll and to wait for a lock. A thread that wants
-the turn has the main thread give it away at its next jump back.
+Without a lock, two threads that import destroy each other's dictionaries. Here the thread that
+runs Python holds the turn, and gives it up to sleep, to poll and to wait for a lock. A thread that
+wants the turn makes the main thread give it up at its next backward jump.
 """
 
 import _thread
@@ -16,8 +16,8 @@ from _sim_flash import Flash
 from micropython import const
 
 _PAUSE_US = const(100)
-_PATIENCE = const(3000)  # pauses, until whoever holds the turn may be waiting in the system
-_LOOKS = const(50)  # at whether it does: on a busy machine it may only not have had a core
+_PATIENCE = const(3000)  # pauses before checking whether the holder waits in the system
+_LOOKS = const(50)  # checks: on a busy machine, the holder may only lack a core
 
 _turn = _thread.allocate_lock()
 _owner = None
@@ -26,12 +26,12 @@ _others = 0  # threads besides the main one
 _inside = 0  # 1 in a call of the flash: the file system around it must not be entered twice
 _main = _thread.get_ident()
 _proc = vfs.VfsPosix("/proc")
-_states = {}  # of each thread the file in which the system says whether it waits
+_states = {}  # for each thread, the file in which the system says whether it waits
 _state = bytearray(64)
 
 
 def _enter():
-    """Have others see what the system says of this thread, where there is a /proc."""
+    """Let other threads see this thread's state in the system, if there is a /proc."""
     try:
         _states[_thread.get_ident()] = _proc.open("/thread-self/stat", "rb")
     except OSError:
@@ -39,9 +39,9 @@ def _enter():
 
 
 def _in_system():
-    """Whether whoever holds the turn waits in the system each time one looks."""
+    """Return whether the holder of the turn waits in the system at each of several checks."""
     for _ in range(_LOOKS):
-        if _owner is None:  # whoever gives it away, or has just taken it
+        if _owner is None:  # a thread that gives up the turn, or has just taken it
             return False
         file = _states.get(_owner)
         if file:
@@ -54,7 +54,7 @@ def _in_system():
 
 
 def take():
-    """Wait for the turn; from a thread that waits in a system call it is taken away."""
+    """Wait for the turn; take it from a thread that waits in a system call."""
     global _owner, _asked
     me = _thread.get_ident()
     left = _PATIENCE
@@ -72,7 +72,7 @@ def take():
 
 
 def give():
-    """Give the turn away; a thread from which it was taken has none to give."""
+    """Give up the turn, unless another thread has taken it."""
     global _owner
     if _owner == _thread.get_ident():
         _owner = None
@@ -90,7 +90,7 @@ def _pass_on(_):
 
 # Without `*args`, which takes heap: a finaliser may call this while the heap is locked.
 def _whole(method, default):
-    """The same method of a flash, in which the turn is not given away."""
+    """Wrap a flash method so that the turn is kept during the call."""
 
     def whole(flash, block, data, offset=default):
         global _inside
@@ -104,7 +104,7 @@ def _whole(method, default):
 
 
 def _waiting(wait):
-    """The same function, which waits without the turn."""
+    """Wrap a function so that it waits without the turn."""
 
     def waits(*args):
         if not _others:
@@ -188,7 +188,7 @@ def _start(body, args, *more):
 
 
 def _install():
-    """Have all that is imported from now on take turns."""
+    """Make everything that is imported from now on take turns."""
     _enter()
     Flash.readblocks = _whole(Flash.readblocks, 0)
     Flash.writeblocks = _whole(Flash.writeblocks, -1)

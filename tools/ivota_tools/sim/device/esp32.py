@@ -1,6 +1,6 @@
-"""`esp32` of a simulated board: its partitions, with two OTA slots or without any."""
+"""Simulate the module `esp32`: partitions with two OTA slots, or without any."""
 
-# What is done seldom is loaded for it, since on a real board none of this is in the heap.
+# Rarely used code is loaded on demand, because on a real board none of this is in the heap.
 
 import os
 import sys
@@ -8,16 +8,16 @@ import sys
 import machine
 from micropython import const
 
-# Of esp-idf; negative they are what MicroPython raises OSError with.
+# Error codes of esp-idf; MicroPython raises OSError with their negatives.
 _ENOENT = const(2)
 _INVALID_ARG = const(-0x102)
 _INVALID_SIZE = const(-0x104)
 _FLASH_OP_FAIL = const(-0x6001)
 
-_flash = None  # all of it
+_flash = None  # all sizes
 _running = None  # a row of _rows
 _rows = ()  # type, subtype, first block, blocks, label
-_path = None  # of the module that is loaded
+_path = None  # of the loaded module
 
 
 def _set(flash, blocks, slots, slot, path):
@@ -30,13 +30,13 @@ def _set(flash, blocks, slots, slot, path):
             (1, 0x00, blocks, 2, "otadata"),
             (1, 0x81, 0, blocks, "vfs"),
         )
-    else:  # the plain variant's table; its image is not on the flash here
+    else:  # the partition table of the plain variant, whose image is not on the flash here
         _rows = (0, 0x00, blocks, 0, "factory"), (1, 0x81, 0, blocks, "vfs")
     _running = _rows[slot]
     _path = path.rpartition("/")[0] or "."
 
 
-# Named functions of esp-idf's, from the host's file system, which is mounted for a moment.
+# Named after functions of esp-idf. From the host's file system, mounted briefly.
 def _idf(name, *args):
     os.mount(os.VfsPosix(_path), "/_sim")
     sys.path.insert(0, "/_sim")
@@ -128,7 +128,7 @@ class Partition:
         if block < 0 or offset < 0 or (block << 12) + offset + size > self._row[3] << 12:
             raise OSError(_INVALID_SIZE)
 
-    # esp-idf aborts, too: the code that runs would be gone.
+    # esp-idf aborts, too: this would overwrite the running code.
     def _protect(self):
         if self._row is _running:
             print("sim: the running partition is written to")
@@ -144,7 +144,7 @@ class Partition:
         found = _ota()
         if not found:
             raise OSError(_ENOENT)
-        # The one behind it, round and round; a single slot follows itself.
+        # The next slot, in a circle; a single slot is followed by itself.
         at = found.index(self._row[4]) + 1 if self._row[4] in found else 0
         return Partition(found[at % len(found)])
 

@@ -1,8 +1,8 @@
-"""The few functions of the C library that simulated boards call, where MicroPython has no `ffi`.
+"""Provide the C functions that simulated boards call, if MicroPython has no `ffi`.
 
-A built-in `ffi` comes before this one. Files are mapped by the launcher, at addresses that are
-known beforehand (toolchain/preview_launcher.py); words in one of them say how this process ends,
-and how the watchdog beside it is set.
+A built-in `ffi` takes precedence over this one. The launcher maps files at addresses that are
+known in advance (toolchain/preview_launcher.py). Words in one of them contain the exit code of
+this process and the settings of its watchdog.
 """
 
 import os
@@ -34,7 +34,7 @@ def _mmap(address, *_):
     return _BASE + address
 
 
-# What stands for memory takes heap. Where that is locked, bytes are moved one by one.
+# A view of memory takes heap. If the heap is locked, bytes are copied one by one.
 def _memcpy(to, source, size):
     if isinstance(to, int):
         try:
@@ -64,7 +64,7 @@ def _memcmp(one, other, size):
         return False
 
 
-# Erased is all that it ever makes, a block or less.
+# It is only used to erase, one block or less.
 def _memset(to, _value, size):
     try:
         bytearray_at(to, size)[:] = _ERASED[:size]
@@ -76,7 +76,7 @@ def _memset(to, _value, size):
 
 def _open(path, flags):
     if not flags & _APPEND:
-        return 0  # to be mapped, which the launcher has done
+        return 0  # to map a file, which the launcher has done
     try:
         _files.append(_posix.open(path, "ab"))
     except OSError:
@@ -88,7 +88,7 @@ def _write(number, buf, _size):
     return _files[number].write(buf)
 
 
-# At once, in the midst of whatever goes on, and without finalisers.
+# At once, in the middle of anything, without finalisers.
 def _end(code):
     _words[0] = code & 0xFFFFFFFF
     bytearray_at(0, 1)[0] = 0
@@ -104,7 +104,7 @@ def _abort():
 
 def _setitimer(which, value, _old):
     if which:
-        return 0  # of processor time: whoever watches over it waits no longer than that
+        return 0  # seconds of processor time, an upper limit for whoever waits for this process
     _words[_LIMIT_MS] = value[2] * 1000 + value[3] // 1000
     _words[_FEEDS] += 1
     return 0
@@ -129,7 +129,7 @@ _functions = {
     "abort": _abort,
     "chdir": os.chdir,
     "dup2": lambda *_: 0,
-    "fork": lambda: 0,  # its process is started for one board alone, and is the new one already
+    "fork": lambda: 0,  # this process was started for one board and is already the new one
     "memcmp": _memcmp,
     "memcpy": _memcpy,
     "memset": _memset,
@@ -146,7 +146,7 @@ _functions = {
 
 
 class open:
-    """As `ffi.open(None)`."""
+    """Like `ffi.open(None)`."""
 
     def __init__(self, _library):
         pass

@@ -1,4 +1,4 @@
-"""What this project uses of a board's `machine` module."""
+"""Provide the parts of a board's `machine` module that this project uses."""
 
 import array
 
@@ -25,7 +25,7 @@ def unique_id():
     return _id
 
 
-# Leaves at once, without the finalisers that would still write to the flash.
+# Exits at once, without the finalisers that would still write to the flash.
 def reset():
     _libc.func("v", "_exit", "i")(HARD_RESET + 80)
 
