@@ -12,7 +12,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words soak-load
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words soak-load
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -98,6 +98,9 @@ soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on
 
 soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
 	$(PY) -m ivota_workshop.bench.download.soak
+
+soak-brokers: $(VENV)/core.stamp  ## an update through mosquitto, NATS, RabbitMQ, aedes and amqtt
+	$(PY) -m ivota_workshop.bench.reach.broker_soak
 
 soak-load: $(VENV)/dev.stamp  ## every test with all cores busy, five times what waits; resumable
 	$(PY) -m ivota_workshop.load

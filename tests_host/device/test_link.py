@@ -456,6 +456,17 @@ def test_other_topics_are_not_passed_on():
         assert link.up and link.owner.messages == []
 
 
+def test_dots_of_its_topic_may_come_as_slashes():
+    """RabbitMQ takes one for the other."""
+    with Network() as network:
+        link = make(topics="$ota/update/P/a.b/c.d")
+        settle(link)
+        for end in ("a.b/c.d", "a/b/c/d", "a/b/c.d", "a.b.c.d"):
+            network.sock.out += message("$ota/update/P/" + end, end.encode())
+        settle(link)
+        assert link.owner.messages == [b"a.b/c.d", b"a/b/c/d"]
+
+
 def test_a_burst_is_taken_one_packet_a_step():
     with Network() as network:
         link = up()
