@@ -50,23 +50,30 @@ def agent_of(name, does):
     return b"junk(" if does is None else (AGENT % (name, does)).encode()
 
 
-def bundle_of(name, does):
-    return bundle(
-        [
-            ("app.py", b""),
-            ("lib/ivota/__init__.py", b""),
-            ("lib/ivota/agent.py", agent_of(name, does)),
-            ("lib/ivota/state.py", b"raise ImportError"),  # must not be needed
-        ]
-    )
+def bundle_of(name, does, more=()):
+    files = [
+        ("app.py", b""),
+        ("lib/ivota/__init__.py", b""),
+        ("lib/ivota/agent.py", agent_of(name, does)),
+        ("lib/ivota/state.py", b"raise ImportError"),  # must not be needed
+    ]
+    return bundle(sorted(files + list(more)))
 
 
 def start(
-    does="pass", trial=None, mounted=True, factory_does="pass", previous=None, state=None, sum=None
+    does="pass",
+    trial=None,
+    mounted=True,
+    factory_does="pass",
+    previous=None,
+    state=None,
+    sum=None,
+    more=(),
 ):
     """Execute main.py; which agents ran. `does` is what the bundle's agent ends in.
 
-    `previous` is the same of the bundle before, `state` the state file's bytes.
+    `more` are files of the bundle, `previous` is what `does` is for the bundle before, `state` the
+    state file's bytes.
     """
     path = list(sys.path)
     ran = Ran()
@@ -74,7 +81,7 @@ def start(
         os.mkdir(folder + "/ivota")
         write_file(folder + "/ivota/__init__.py", b"")
         write_file(folder + "/ivota/agent.py", agent_of("factory", factory_does))
-        write_file(folder + "/a.bin", bundle_of("bundle", does))
+        write_file(folder + "/a.bin", bundle_of("bundle", does, more))
         kept = {"active": folder + "/a.bin", "trial": trial}
         if previous:
             write_file(folder + "/b.bin", bundle_of("previous", previous))
@@ -134,6 +141,21 @@ def test_what_is_on_record_stays():
 def test_an_agent_that_cannot_be_imported_in_its_trial():
     assert start(None, trial={"version": "0.2"}) == ["reset"]
     assert Ran.trial["died"].startswith("SyntaxError")
+
+
+def test_a_module_of_the_bundle_in_place_of_the_interpreters_own():
+    own = [("json.py", b"x = 1")]
+    does = "import json; json.loads"
+    known = sys.modules.pop("json", None)
+    try:
+        assert start(does, trial={"version": "0.2"}, more=own) == ["bundle", "reset"]
+        assert "loads" in Ran.trial["died"]
+        sys.modules.pop("json", None)
+        assert start(does, previous="pass", more=own) == ["bundle", "previous"]
+    finally:
+        sys.modules.pop("json", None)
+        if known:
+            sys.modules["json"] = known
 
 
 def test_a_confirmed_version_that_cannot_start_leaves_its_place():
