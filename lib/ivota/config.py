@@ -54,9 +54,10 @@ def check(found):
             raise ConfigError(needed.decode() + " is missing in the configuration")
     for name in ("product_id", "device_name"):
         config[name] = _name(config[name], name)
-    # A colon is in an address of IPv6 as well, but never alone.
-    if set(mqtt["host"].encode()) - set(_PLAIN + b"_.-:") or mqtt["host"].count(":") == 1:
-        raise ConfigError("mqtt.host must be a name or an address: no scheme, port or blank")
+    for name, host in (("mqtt.host", mqtt["host"]), ("ntp_host", config["ntp_host"] or "")):
+        # A colon is in an address of IPv6 as well, but never alone.
+        if set(host.encode()) - set(_PLAIN + b"_.-:") or host.count(":") == 1:
+            raise ConfigError(name + " must be a name or an address: no scheme, port or blank")
     if not mqtt["port"]:
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:

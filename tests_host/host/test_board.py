@@ -301,10 +301,13 @@ def test_a_name_made_of_the_address_is_checked_without_a_board(tree, tmp_path):
 
 
 def test_a_configuration_that_a_board_could_not_read_or_keep(tree, config):
-    """Its parser takes no byte order mark, and no more than 16 KiB; its copy has more in it."""
+    """Its parser takes no byte order mark, no escapes beyond the BMP, and no more than 16 KiB; its
+    copy has more in it."""
     plain = config.read_bytes()
     config.write_bytes(b"\xef\xbb\xbf" + plain)
     assert read_config(config, tree) == plain
+    config.write_text(json.dumps({**CONFIG, "wifi": {"ssid": "\U0001f3e0"}}))
+    assert "\U0001f3e0".encode() in read_config(config, tree)
     settings = json.loads(plain)
     size = len(json.dumps({"config": {**settings, "target": ""}}))
     for length, taken in ((16384 - 61 - size, True), (16384 - size, False), (17000, False)):
@@ -330,6 +333,9 @@ def test_install_refuses_what_could_not_run(board, tree, config):
     config.write_text(json.dumps({**CONFIG, "mqtt": {"host": "h", "tls": True, "ca": "/ca.der"}}))
     result = ivota_board(board, "install", "--config", config, code=1)
     assert "mqtt.ca refers to /ca.der, which is not on the board" in result["error"]
+    own = {"cert": "/own.pem", "key": "/own.key"}
+    named = install._referred({"mqtt": {"host": "h"}, "http": own})
+    assert named == {"/own.pem": "http.cert", "/own.key": "http.key"}
     assert "mpremote fs cp FILE :/ca.der" in result["error"]
     assert board.files() == ["/boot.py", "/lib/umqtt/simple.py"]
 

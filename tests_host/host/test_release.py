@@ -197,6 +197,16 @@ def test_what_cannot_be_packed_is_refused(app, tmp_path):
     (app / "ivota.json").write_text("{}")
     refused("ivota.json is a reserved name in a bundle")
     (app / "ivota.json").unlink()
+    for name, said in (
+        ("ivota.json/x", "ivota.json/x is a reserved name"),
+        ("app/data.txt", "the folder app/ hides app.py"),
+        ("ivota/data.txt", "ivota hides the updater's module"),
+        ("bundlefs.py", "bundlefs.py hides the updater's module"),
+    ):
+        (app / name).parent.mkdir(exist_ok=True)
+        (app / name).write_text("")
+        refused(said)
+        (app / name).unlink()
     (app / "a\\b").write_text("")
     refused("backslashes")
     (app / "a\\b").unlink()
@@ -255,6 +265,16 @@ def test_limits_are_those_of_the_board():
     assert board_limits.FILE_SIZE >> 28 == 0 and (board_limits.FILE_SIZE + 1) >> 28
     assert bundle.VERSION_MOST <= board_limits.PUSHED_VERSION
     assert 4 * bundle.VERSION_MOST <= board_limits.BASE_VERSION
+    guide = (CHECKOUT / "docs" / "guide.md").read_text()
+    own = len(list((LIBRARY / "ivota").glob("*.py"))) + 4  # bundlefs and the folders
+    for text in (
+        f"including about {round(own, -1)} of the updater | {board_limits.FILES} |",
+        f"name | {board_limits.NAME_SIZE} bytes;",
+        f"| folders inside each other | {board_limits.FOLDERS_DEEP} |",
+        f"`/ivota.json` | {board_limits.JSON_SIZE:,} bytes |",
+        f"| length of a version | {bundle.VERSION_MOST} characters |",
+    ):
+        assert text in guide, text
 
 
 def test_more_files_than_a_board_takes_are_refused(app, tmp_path):
@@ -364,6 +384,15 @@ def test_a_byte_order_mark_does_not_reach_the_board(app, tmp_path):
     assert contents(release.pack(app, "1", out=tmp_path / "y.bin").path)["app.mpy"]
 
 
+def test_no_escapes_beyond_the_bmp_in_a_configuration(app, tmp_path, monkeypatch):
+    """MicroPython's parser leaves each of the two an invalid character of its own."""
+    monkeypatch.setattr(packing, "LIBRARY", LIBRARY)
+    text = json.dumps({"wifi": {"ssid": "\U0001f3e0 \xfc"}})
+    (app / "config.json").write_text(text)
+    packed = contents(packing.pack(app, "1", out=tmp_path / "x.bin").path)["config.json"]
+    assert "\U0001f3e0".encode() in packed and json.loads(packed) == json.loads(text)
+
+
 VIPER = "import micropython\n@micropython.viper\ndef f(x: int) -> int:\n    return x\n"
 
 
@@ -405,8 +434,13 @@ def test_an_application_without_main(app, tmp_path):
         (app / "app.py").write_text(source)
         with pytest.raises(ReleaseError, match=r"app.py has no main\(\)"):
             release.pack(app, "1", out=tmp_path / "x.bin")
+    for source in ("def main(a): pass\n", "async def main(*, a): pass\n"):
+        (app / "app.py").write_text(source)
+        with pytest.raises(ReleaseError, match=r"calls main\(\) without arguments"):
+            release.pack(app, "1", out=tmp_path / "x.bin")
     for source in (
         "async def main():\n    pass\n",
+        "def main(a=1, *more, b=2, **all): pass\n",
         "from lib.x import main\n",
         "from lib.x import *\n",
         "import y as main\n",

@@ -6,10 +6,11 @@ import codecs
 import importlib
 import importlib.util
 import json
+import re
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,20 @@ def read_config(path: Path, root: Path) -> bytes:
             f"cannot read the configuration {path} ({error.strerror}): specify your configuration "
             "file with --config"
         ) from None
-    data = data.removeprefix(codecs.BOM_UTF8)  # which the board's parser rejects
+    data = readable(data)
     problem = config_problem(data, parse_config(data, str(path), root))
     if problem:
         raise BoardError(f"{path}: {problem}")
+    return data
+
+
+def readable(data: bytes) -> bytes:
+    """Return JSON as a board's parser reads it: it rejects a byte order mark, and does not join
+    the two escapes of a character beyond the BMP. Anything else is returned as it is."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if re.search(rb"\\u[dD][89abAB]", data):
+        with suppress(ValueError):
+            return json.dumps(json.loads(data), ensure_ascii=False).encode()
     return data
 
 
@@ -46,7 +57,7 @@ def parse_network(path: Path, root: Path) -> dict[str, Any]:
     It can omit the board's identity and the cloud's address.
     """
     try:
-        config = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        config = json.loads(readable(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise BoardError(f"the configuration {path} cannot be used: {error}") from None
     check_config((_BOARD, config), str(path), root)

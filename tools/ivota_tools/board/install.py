@@ -121,7 +121,11 @@ def _look(
 
 def _referred(settings: dict[str, Any]) -> dict[str, str]:
     """Return a map from paths on the board to the configuration keys that refer to them."""
-    named = {f"{part}.ca": (settings.get(part) or {}).get("ca") for part in ("mqtt", "http")}
+    named = {
+        f"{part}.{key}": (settings.get(part) or {}).get(key)
+        for part in ("mqtt", "http")
+        for key in ("ca", "cert", "key")
+    }
     files = {path: key for key, path in named.items() if path}
     return files | dict.fromkeys(settings.get("keys") or (), "keys")
 

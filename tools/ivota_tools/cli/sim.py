@@ -97,7 +97,8 @@ def board(
                 simulated.flash.path.exists() and simulated.flash.state_path.exists()
             ):
                 simulated.install()
-            for path, data in ({"/ivota.json": json.dumps(chosen).encode()} | files).items():
+            settings = json.dumps(chosen, ensure_ascii=False).encode()
+            for path, data in ({"/ivota.json": settings} | files).items():
                 simulated.write(path, data)
             show(f"sim: {name} is on; flash in {place}; press Ctrl-C to cut the power")
             simulated.power_on()

@@ -20,7 +20,7 @@ def contents(
     if mpy:
         result = dict(_compiled(path, data) for path, data in result.items())
     if config is not None:
-        result["/ivota.json"] = json.dumps(config).encode()
+        result["/ivota.json"] = json.dumps(config, ensure_ascii=False).encode()
     for name, given in files.items():
         name = "/" + name.lstrip("/")
         if isinstance(given, bytes):

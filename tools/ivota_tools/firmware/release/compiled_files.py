@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ...board.config import readable
 from .. import mpy_file
 from ..bundle import ReleaseError
 from ..mpy_compiler import NativeCodeError, compile_mpy
@@ -24,6 +25,8 @@ def as_on_a_board(
         # Remove a byte order mark, which boards' JSON parsers and some Python versions reject.
         if name.endswith((".py", ".json")):
             data[name] = data[name].removeprefix(codecs.BOM_UTF8)
+    if "config.json" in data:
+        data["config.json"] = readable(data["config.json"])
     python = {name: source for name, source in data.items() if name.endswith(".py")}
     if "app.py" in python:
         _check_main(python["app.py"], sources["app.py"])
@@ -74,6 +77,12 @@ def _check_main(source: bytes, place: Path) -> None:
         return  # the compiler reports the error
     if not any(_binds_main(node) for node in _at_the_top(module)):
         raise ReleaseError(f"{place} has no main(): the board starts that function")
+    for node in module.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == "main":
+            given = node.args
+            needed = len(given.posonlyargs + given.args) - len(given.defaults)
+            if needed > 0 or None in given.kw_defaults:
+                raise ReleaseError(f"{place}: the board calls main() without arguments")
 
 
 def _at_the_top(node: ast.AST) -> Iterator[ast.AST]:

@@ -90,6 +90,11 @@ def warnings(made: Release) -> list[str]:
             "it starts like an ESP32 image but has no application description: a board would "
             "reject it"
         ]
+    if made.kind == "other":
+        return [
+            f"{made.path} is neither a bundle nor an ESP32 image: only a board whose own program "
+            "takes files accepts it"
+        ]
     return []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ...board.config import check_bundle_config
@@ -61,6 +61,8 @@ def pack(
             f"excluded: {', '.join(left_out)}; to include a file, add a line such as "
             f"!{left_out[0]} to .ivotaignore"
         )
+    for name in sources:
+        _check_not_hidden(name, sources)
     contents = as_on_a_board(sources | _library(folder), mpy, march, note)
     if "config.json" in contents:
         _check_config(contents["config.json"], sources["config.json"], folder)
@@ -146,6 +148,19 @@ def written(out: Path, data: bytes, replace: bool = True) -> Release:
             f"cannot write {out} ({error.strerror}): choose another file with --out"
         ) from None
     return inspect(out)
+
+
+def _check_not_hidden(name: str, names: Iterable[str]) -> None:
+    """Raise ReleaseError for a file by which a board would not find app.py or the updater."""
+    first, is_folder, _ = name.partition("/")
+    stem = first if is_folder else first.removesuffix(".py").removesuffix(".mpy")
+    if is_folder and stem == "app" and {"app.py", "app.mpy"} & set(names):
+        raise ReleaseError(
+            "the folder app/ hides app.py, because MicroPython looks for folders "
+            "first: rename the folder"
+        )
+    if stem in ("ivota", "bundlefs"):
+        raise ReleaseError(f"{first} hides the updater's module of this name: rename it")
 
 
 def _library(folder: Path) -> dict[str, Path]:

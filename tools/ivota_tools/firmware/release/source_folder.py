@@ -59,7 +59,7 @@ def _check(entry: Path, name: str) -> None:
         raise ReleaseError(f"{name} is a link: replace it with the file itself")
     if not entry.is_file():
         raise ReleaseError(f"{name} is neither a file nor a folder")
-    if name == FACTS:
+    if name.split("/")[0] == FACTS:
         raise ReleaseError(f"{name} is a reserved name in a bundle: rename your file")
 
 
