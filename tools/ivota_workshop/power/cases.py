@@ -45,6 +45,9 @@ def replay(played: Played, bench: Bench, case: str) -> Result:
     sort, found, rest = text.partition(":")
     if found and sort == "random":
         result = random_run(played, bench, int(rest), True)
+    elif found and sort == "starts":
+        first, _, again = rest.partition(":")
+        result = starts(played, bench, int(first), int(again), True)
     elif found and sort == "armed":
         result = armed(played, bench, Cut.parse(rest), True)
     elif found and sort == "full":
@@ -227,18 +230,29 @@ def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) 
 
     Often they come soon one after the other, so that all hit the same part of an update.
     """
-    stage = played.stage
-    chance = random.Random(f"{stage.scenario.name} {seed}")
+    chance = random.Random(f"{played.stage.scenario.name} {seed}")
     total = len(played.recording.operations)
     near = chance.choice((4, 20, max(total // 5, 2)))
-    result = Result(
-        f"{stage.scenario.name}/random:{seed}", cell(played, Cut("die", 0)), "random", cuts=0
-    )
+    cuts = [
+        Cut(chance.choice(KINDS), chance.randrange(near if n else total), seed)
+        for n in range(CUTS)
+    ]
+    return _in_a_row(played, bench, f"random:{seed}", cuts, keep_log)
+
+
+def starts(played: Played, bench: Bench, first: int, again: int, keep_log: bool = False) -> Result:
+    """The power goes at operation `first`, then at operation `again` of each of four starts."""
+    cuts = [Cut("die", first)] + [Cut("die", again)] * (CUTS - 1)
+    return _in_a_row(played, bench, f"starts:{first}:{again}", cuts, keep_log)
+
+
+def _in_a_row(played: Played, bench: Bench, case: str, cuts: list[Cut], keep_log: bool) -> Result:
+    stage = played.stage
+    result = Result(f"{stage.scenario.name}/{case}", cell(played, Cut("die", 0)), "random", cuts=0)
     bench.load(stage.image)
     known, log = Known(), list[str]()
-    for n in range(CUTS):
-        cut = Cut(chance.choice(KINDS), chance.randrange(near if n else total), seed)
-        run = bench.run(known.satisfied(played.stage.scenario), known.have, fault=cut.fault())
+    for cut in cuts:
+        run = bench.run(known.satisfied(stage.scenario), known.have, fault=cut.fault())
         result.lost = max(result.lost, run.again)
         log += [*run.lines, f"-- {cut}: {run.ended}"]
         if run.ended != "died":

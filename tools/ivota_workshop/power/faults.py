@@ -15,7 +15,7 @@ from ivota_tools.firmware.mpy_compiler import compile_mpy
 
 from .bench import Bench
 from .campaign import PROCESSES
-from .cases import Result, complete, flip, full, random_run
+from .cases import Result, complete, flip, full, starts
 from .cuts import Images
 from .plan import QUICK, singles
 from .played import Played, play
@@ -23,18 +23,19 @@ from .processes import processes
 from .scenarios import scenarios
 
 SINGLES = 250  # cuts, at most, after which a fault has to be noticed
-RANDOMS = 60  # the same of random runs
+_START = 12  # operations of a start at which the power goes
 
 
 @dataclass(frozen=True)
 class Mistake:
     """`changes`: (file, text, what stands in its place). `scenario` has to show it: by single
-    cuts, by random runs of five, by flashes that are full after a cut, or by flipped bits."""
+    cuts, by cuts in five starts in a row, by flashes that are full after a cut, or by flipped
+    bits."""
 
     name: str
     scenario: str
     changes: tuple[tuple[str, str, str], ...]
-    by: str = "cut"  # "random", "full", "flip"
+    by: str = "cut"  # "starts", "full", "flip"
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ MISTAKES = (
                 "    return True\n",
             ),
         ),
-        by="random",
+        by="starts",
     ),
     Mistake(
         "the signature is not compared",
@@ -363,8 +364,10 @@ def catch(mistake: Mistake, good: Played, folder: Path) -> Caught:
 
 
 def _cases(mistake: Mistake, played: Played, bench: Bench) -> Iterator[Result]:
-    if mistake.by == "random":
-        yield from (random_run(played, bench, seed) for seed in range(RANDOMS))
+    if mistake.by == "starts":
+        # A trial is what an update ends with, and what begins each start has few operations.
+        for first in reversed(range(len(played.recording.operations))):
+            yield from (starts(played, bench, first, again) for again in range(4, _START))
         return
     cuts = singles(played, QUICK, 0)
     random.Random(mistake.name).shuffle(cuts)
