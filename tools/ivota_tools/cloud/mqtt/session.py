@@ -103,6 +103,7 @@ class MqttSession:
         self._on_message = on_message
         self._connection = 0
         self._subscribed = threading.Event()
+        self._settled = threading.Event()  # subscribed for the first time, or refused for good
         self._refused: str | None = None
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -141,7 +142,8 @@ class MqttSession:
                 "with --broker HOST:PORT, or omit --broker to use the built-in broker"
             ) from None
         self._client.loop_start()
-        if not self._subscribed.wait(timeout_s):
+        self._settled.wait(timeout_s)
+        if not self._subscribed.is_set():
             self.stop()
             raise CloudError(f"the MQTT broker at {broker} {self._refused or 'does not respond'}")
 
@@ -165,6 +167,8 @@ class MqttSession:
         if reason.is_failure:
             self._refused = f"rejected the connection ({reason})"
             log.error("the MQTT broker %s", self._refused)
+            if reason != "Server unavailable":  # which may pass
+                self._settled.set()
             return
         self._connection += 1
         filters = (REPORT_FILTER, self.check.update_topic)
@@ -175,10 +179,12 @@ class MqttSession:
             self._refused = f"rejected the subscription to {self._prefix.text}/report/# "
             self._refused += f"({reasons[0]})"
             log.error("the MQTT broker %s", self._refused)
+            self._settled.set()
             return
         log.info("MQTT connected, %s", self._broker)
         self.check.connected(updates=not reasons[1].is_failure)
         self._subscribed.set()
+        self._settled.set()
 
     def _disconnected(self, _c: mqtt.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
         if self._subscribed.is_set():
