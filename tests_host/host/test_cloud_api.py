@@ -301,7 +301,8 @@ def test_a_list_of_devices_takes_the_same_statements_however_many_they_are(cloud
                 for n in range(size)
             )
         text = f"product:{product}"
-        rules = {"version": "many", "query": text, "active_most": 1}
+        rules = {"version": "many", "query": text, "active_most": 1,
+                 "stages": [{"percent": 100}]}  # fmt: skip
         campaign = api.create_campaign(name=product, **rules)["id"]
         wait_until(lambda c=campaign: "queued" not in api.campaign(c)["states"], "all targets")
         group = api.put_group(product, text)["id"]

@@ -154,5 +154,5 @@ def test_two_devices_with_one_client_id(tmp_path, firmware):
         api.set_secret(first, "A" * 24)
         with pytest.raises(ApiError, match="remove that secret first"):
             api.set_secret(api.device("A/BC")["id"], "B" * 24)
-        api.set_secret(first, None)
+        api.remove_secret(first)
         api.set_secret(api.device("A/BC")["id"], "B" * 24)

@@ -21,6 +21,7 @@ from ivota_tools.cloud.rollout import (
 from ivota_tools.cloud.store import models
 
 DATA = b"firmware" * 2000
+ALL = [{"percent": 100}]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -51,7 +52,11 @@ class Fleet:
         return list(self.devices.values())[-count:]
 
     def campaign(self, version="0.2", **rules):
-        rules = {"query": f"product:{self.product}", "stop_share": None, **rules}
+        rules = {
+            "query": f"product:{self.product}", "stop_share": None, "stages": ALL, "soak_s": 0,
+            "timeout_s": None, "only_outdated": False, "success_share": 0.9,
+            "stop_on": "last", **rules,
+        }  # fmt: skip
         return self.api.create_campaign(version=version, name="c", **rules)["id"]
 
     def show(self, campaign):
@@ -87,7 +92,7 @@ def fleet(cloud, api, request):
 def test_stages_and_their_soak(fleet):
     fleet.add(5)
     campaign = fleet.campaign(
-        stages=[{"count": 1}, {"count": 3}], success_share=1, soak_s=1, active_most=5
+        stages=[{"count": 1}, {"count": 3}, *ALL], success_share=1, soak_s=1, active_most=5
     )
     (first,) = fleet.pushed(1)
     assert [each["members"] for each in fleet.show(campaign)["progress"]] == [1, 2, 2]
@@ -125,9 +130,7 @@ def test_it_stops_by_itself_and_is_resumed_for_the_failed_alone(fleet):
     shown = fleet.wait(campaign, "stopped")
     assert shown["reason"] == "2 of 2 failed" and shown["states"]["failed"] == 2
     why = fleet.api.why(fleet.api.device(rest[0].name)["id"])["why"]
-    assert why == (
-        "failed permanently: -4 no good; retry with `ivota retry`, or push another version"
-    )
+    assert why == "failed permanently: -4 no good; retry the update, or push another version"
     finish(good)  # what was under way may end
     rest[2].drain(fleet.cloud)
     rest[2].hello("0.1")
@@ -309,7 +312,7 @@ def test_a_start_costs_the_same_statements_however_many_it_chooses(cloud, fleet)
         made = size
         campaign = fleet.campaign(
             query=f"product:{fleet.product} tag:beta",
-            stages=[{"count": 1}, {"percent": 10}],
+            stages=[{"count": 1}, {"percent": 10}, *ALL],
             start_at=time.time() + 3600,
         )
         with cloud.database.writing() as session:
@@ -343,7 +346,7 @@ def test_a_device_that_runs_the_target_already(fleet):
     """Nothing is asked of it, so it waits for nothing, also when the campaign has ended."""
     (device,) = fleet.add(1, "0.2")
     campaign = fleet.campaign()
-    assert fleet.wait(campaign, "finished")["states"] == {"current": 1}
+    assert fleet.wait(campaign, "finished")["states"] == {"done": 1}
     assert fleet.api.why(fleet.api.device(device.name)["id"])["why"] == "it runs 0.2"
     device.expect_nothing(fleet.cloud)
 
@@ -351,7 +354,7 @@ def test_a_device_that_runs_the_target_already(fleet):
 def test_cancelled_for_good(fleet):
     """Wish: cancel for good, also in mid-download, also for what was off meanwhile."""
     running, off, waiting = fleet.add(3)
-    campaign = fleet.campaign(stages=[{"percent": 100}])
+    campaign = fleet.campaign(stages=ALL)
     for device in (running, off, waiting):
         device.expect("update_firmware")
     running.progress("0.2", "downloading", percent="40", result_code="0", result_msg="")
@@ -476,7 +479,7 @@ def test_back_after_weeks(fleet):
 def test_a_late_stage_takes_nothing_back(fleet):
     """A device that was given something newer meanwhile keeps that."""
     fleet.add(2)
-    slow = fleet.campaign("0.2", stages=[{"count": 1}], success_share=1)
+    slow = fleet.campaign("0.2", stages=[{"count": 1}, *ALL], success_share=1)
     (first,) = fleet.pushed(1)
     other = next(d for d in fleet.devices.values() if d is not first)
     fleet.api.push(other.name, "0.3")
@@ -496,7 +499,7 @@ def test_tags_groups_and_who_did_it(fleet):
     name = f"beta {fleet.product}"
     group = fleet.api.put_group(name, f"product:{fleet.product} tag:a")
     assert group["devices"] == 1 and group in fleet.api.groups()
-    campaign = fleet.api.create_campaign(name="c", version="0.2", group=name)["id"]
+    campaign = fleet.api.create_campaign(name="c", version="0.2", group=name, stages=ALL)["id"]
     finish(one)
     fleet.wait(campaign, "finished")
     two.expect_nothing(fleet.cloud)
@@ -534,10 +537,10 @@ def test_what_is_no_campaign(api):
         ({"query": "x", "group": "y"}, "either group or query"),
         ({"query": "x"}, "not a valid term"),
         ({"group": "nobody"}, "does not exist"),
-        ({"query": "", "stages": [{}]}, "count or a percent"),
-        ({"query": "", "stages": [{"percent": 101}]}, "less than or equal to 100"),
-        ({"query": "", "success_share": 2}, "less than or equal to 1"),
-        ({"query": "", "version": "none"}, "firmware 'none' does not exist"),
+        ({"query": "all", "stages": [{}]}, "^stages: a stage must have either a count or a"),
+        ({"query": "all", "stages": [{"percent": 101}]}, "^stages: must be at most 100$"),
+        ({"query": "all", "success_share": 2}, "^success_share: must be at most 1$"),
+        ({"query": "all", "version": "none"}, "firmware 'none' does not exist"),
     ):
         with pytest.raises(ApiError, match=words):
             api.create_campaign(**{"name": "c", "version": "0.2", **rules})

@@ -40,8 +40,8 @@ def cloud(request, tmp_path_factory):
         api.upload(folder / "f.bin", "0.2")
         with Device(running.mqtt_port, "P", "d") as device:
             device.hello("0.1")
-        api.put_group("all", "")
-        api.create_campaign(name="c", version="0.2", group="all", stages=[{"count": 1}])
+        api.put_group("all", "all")
+        api.create_campaign(name="c", version="0.2", group="all")
         yield running
 
 

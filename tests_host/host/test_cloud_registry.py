@@ -101,7 +101,7 @@ def test_a_query_takes_any_number_of_versions(database):
         session.execute(insert(models.Device), rows)
     with database.reading() as session:
         for text in ("version>0", "version>=0.100", "-version<0.5 version>0.3"):
-            found = len(device_query.versions(session, text, 0))
+            found = len(device_query.matching(session, text, 0))
             assert device_search.count(session, text, 0) == found > 0
         assert len(device_query.find(session, "version>0", 0, limit=100)) == 100
 

@@ -272,12 +272,43 @@ def test_a_push_after_every_report_until_done():
     assert (r.a.state, r.a.percent, r.a.pushes) == ("downloading", 30, 6)
 
 
-def test_a_device_that_runs_the_target_is_not_pushed():
+def test_a_device_that_runs_the_target_is_done_at_once():
     r = Rollout(running="2")
-    assert (r.a.state, r.due) == ("current", False)
-    r.runs("1")  # gone back before it had said done
+    assert (r.a.state, r.due, r.a.ended_at) == ("done", False, r.now)
+    first = Rollout(running=None)  # it had not reported when the target was set
+    first.runs("2")
+    assert (first.a.state, first.due) == ("done", False)
+    # Unless it is on trial since an earlier push: it may still go back.
+    on_trial = Rollout()
+    on_trial.push()
+    on_trial.runs("2")
+    assert assignment_rules.is_trial(on_trial.a, "2") and not assignment_rules.is_trial(r.a, "2")
+    again = Rollout()
+    assignment_rules.begin(again.a, "2", again.now, on_trial=True)
+    again.runs("2")
+    assert (again.a.state, again.due) == ("current", False)
+    again.runs("1")
+    again.push()
+    assert again.a.state == "pushed"
+
+
+def test_what_happened_in_an_attempt_stays():
+    r = Rollout()
     r.push()
-    assert r.a.state == "pushed"
+    r.says("fail", -5)
+    failed = r.now
+    r.now += 3600
+    r.push()
+    r.says("downloading", percent=7)
+    assert (r.a.failed_at, r.a.failure_code, r.a.failure_msg) == (failed, -5, "words")
+    r.says("done")
+    ended = r.now
+    assert r.a.ended_at == ended and r.a.failure_code == -5
+    r.now += 60
+    r.says("done")  # delivered twice
+    assignment_rules.cancel(r.a, r.now)
+    assignment_rules.supersede(r.a, r.now)
+    assert (r.a.state, r.a.ended_at, r.a.updated_at) == ("done", ended, ended)
 
 
 @pytest.mark.parametrize("code", [-1, -2, -3])

@@ -77,7 +77,9 @@ def test_a_thousand_devices_of_which_some_fail(tmp_path):
             name="all",
             version="0.2",
             query="version<0.2",
-            stages=[{"count": 20}, {"percent": 20}],
+            stages=[{"count": 20}, {"percent": 20}, {"percent": 100}],
+            soak_s=0,
+            stop_on="last",
             success_share=0.8,
             stop_share=0.04,
             stop_least=150,
@@ -120,7 +122,9 @@ def test_real_boards_among_a_swarm(tmp_path):
     ):
         api.upload(tmp_path / "f.bin")
         wait_until(lambda: len(api.devices()) == 12, "the swarm", 90)
-        campaign = api.create_campaign(name="all", version="0.2", query="name:*")["id"]
+        campaign = api.create_campaign(
+            name="all", version="0.2", query="name:*", stages=[{"percent": 100}]
+        )["id"]
         wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 120)
         assert api.campaign(campaign)["states"] == {"done": 12}
         assert {each["version"] for each in api.query("name:board*")} == {"0.2"}
@@ -134,7 +138,9 @@ def test_a_small_swarm_with_slow_ones(tmp_path):
         with Running(cloud.mqtt_port, "-n", 10, "--slow", 0.2) as swarm:
             api.upload(tmp_path / "f.bin", "0.2")
             wait_until(lambda: len(api.devices()) == 10, "the swarm", 60)
-            campaign = api.create_campaign(name="all", version="0.2", query="")["id"]
+            campaign = api.create_campaign(
+                name="all", version="0.2", query="all", stages=[{"percent": 100}]
+            )["id"]
             wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 120)
             assert api.campaign(campaign)["states"] == {"done": 10}
             wait_until(lambda: swarm.status["versions"] == {"0.2": 10}, "the count")

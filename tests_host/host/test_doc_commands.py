@@ -49,6 +49,7 @@ def run(words: list[str], folder: Path, **environment: str) -> str:
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
+        input="y\n",
         text=True,
         timeout=120,
     )

@@ -109,7 +109,7 @@ def test_many_devices(cloud):
         device.hello("0.2")
         *commands, watch = console(section("Roll out to many devices"))
         for command in some(commands, 3):
-            done = CliRunner(env=variables).invoke(app.app, words_of(command))
+            done = CliRunner(env=variables).invoke(app.app, words_of(command), input="y\n")
             assert done.exit_code == 0, (command, done.output, done.exception)
         device.update(device.expect("update_firmware"))
         done = CliRunner(env=variables).invoke(app.app, words_of(watch))

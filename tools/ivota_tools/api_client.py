@@ -76,6 +76,10 @@ class Client:
     def health(self) -> Json:
         return self._object("GET", "health")
 
+    def revision(self) -> int:
+        """Return the number of the last change, from which `events` can follow."""
+        return int(self.health()["counters"].get("revision", 0))
+
     def devices(self, status: str | None = None) -> list[Json]:
         """List all devices, or those that are accepted, pending or retired, by id."""
         return self._pages("devices", **({} if status is None else {"status": status}))
@@ -97,13 +101,14 @@ class Client:
         version: str | None = None,
         application: str | None = None,
         *,
+        hardware: str | None = None,
         progress: Callable[[float], None] = lambda share: None,
     ) -> Json:
         """Upload a firmware file; return {"firmware": …, "warnings": […]}.
 
         A bundle contains its version. `progress` receives the share sent so far, 0 to 1.
         """
-        given = {"version": version, "application": application}
+        given = {"version": version, "application": application, "hardware": hardware}
         size = path.stat().st_size
         with path.open("rb") as file:
             return self._object(
@@ -125,10 +130,12 @@ class Client:
         firmware_id: int | None = None,
         application: str | None = None,
         new: bool = False,
+        include_mismatched: bool = False,
     ) -> Json:
         """Deploy a firmware; return {"device": …, "firmware": …}.
 
-        `new` allows a device that has never reported.
+        `new` allows a device that has never reported, `include_mismatched` one of another
+        application or other hardware.
         """
         order = {
             "device": device,
@@ -136,6 +143,7 @@ class Client:
             "firmware_id": firmware_id,
             "application": application,
             "new": new,
+            "include_mismatched": include_mismatched,
         }
         return self._object("POST", "push", json=order)
 
@@ -156,9 +164,29 @@ class Client:
         order = {"add": list(add), "remove": list(remove)}
         return self._object("POST", f"devices/{device_id}/tags", json=order)
 
-    def set_secret(self, device_id: int, secret: str | None) -> Json:
+    def add_devices(self, devices: Sequence[Json]) -> list[Json]:
+        """Enroll devices, all of them or none; return [{"device": …, "board": …}].
+
+        `devices`: each {"device": "PRODUCT/NAME"}, optionally with application, hardware and
+        tags. `board` is the board.json, with the secret that cannot be retrieved again.
+        """
+        answer: list[Json] = self._ask("POST", "devices", json={"devices": list(devices)})
+        return answer
+
+    def set_device(
+        self, device_id: int, application: str | None = None, hardware: str | None = None
+    ) -> Json:
+        """Set what a device is for; None keeps a property, "" makes it unknown."""
+        order = {"application": application, "hardware": hardware}
+        return self._object("PATCH", f"devices/{device_id}", json=order)
+
+    def set_secret(self, device_id: int, secret: str) -> Json:
         """Set the secret that the device signs in with, in base64."""
         return self._object("PUT", f"devices/{device_id}/secret", json={"secret": secret})
+
+    def remove_secret(self, device_id: int) -> Json:
+        """Remove the device's secret: with --sign-in, the device cannot sign in any more."""
+        return self._object("DELETE", f"devices/{device_id}/secret")
 
     def accept_device(self, device_id: int) -> Json:
         """Accept a device into the fleet."""
@@ -205,8 +233,16 @@ class Client:
     def remove_group(self, group_id: int) -> None:
         self._ask("DELETE", f"groups/{group_id}")
 
+    def plan_campaign(self, **order: Any) -> Json:
+        """Return what a campaign would do, without creating it. `order`: as create_campaign."""
+        return self._object("POST", "campaigns/plan", json=order)
+
+    def campaign_plan(self, campaign_id: int) -> Json:
+        """Return what a draft or a scheduled campaign would do if it started now."""
+        return self._object("GET", f"campaigns/{campaign_id}/plan")
+
     def create_campaign(self, **order: Any) -> Json:
-        """Create a campaign. `order`: `CampaignIn` in /api/v1/openapi.json; None means default."""
+        """Create a campaign. `order`: `CampaignIn` in /api/v1/openapi.json."""
         return self._object("POST", "campaigns", json=order)
 
     def campaigns(self) -> list[Json]:

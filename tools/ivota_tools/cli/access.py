@@ -32,12 +32,13 @@ def token_list(as_json: AsJson = False) -> None:
 
 
 @token.command("remove")
-def token_remove(name: str) -> None:
+def token_remove(name: str, as_json: AsJson = False) -> None:
     """Revoke a token."""
     with Client() as client:
         for each in client.tokens():
             if each["name"] == name:
-                return client.remove_token(each["id"])
+                client.remove_token(each["id"])
+                return show(each, as_json, "{name} removed".format_map)
     fail(f"token {name!r} does not exist: list the tokens with `ivota token list`")
 
 

@@ -11,8 +11,9 @@ from typer.core import TyperGroup
 
 from ..api_client import ApiError
 from ..common import project_files
+from ..common.campaign_options import OptionError
 from ..firmware.release import ReleaseError
-from . import access, campaigns, cloud, devices, firmware, groups, release
+from . import access, campaigns, cloud, devices, enrollment, firmware, groups, release
 from .board import app as board
 from .sim import app as sim
 from .swarm import swarm
@@ -55,6 +56,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "verify": firmware.verify,
     },
     "One device": {
+        "device": enrollment.device,
         "why": devices.why,
         "attempts": devices.attempts,
         "retry": devices.retry,
@@ -87,14 +89,14 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (ApiError, ReleaseError) as error:
+        except (ApiError, OptionError, ReleaseError) as error:
             fail(str(error))
 
 
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 

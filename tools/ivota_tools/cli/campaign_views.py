@@ -34,6 +34,11 @@ def campaign_table(campaigns: list[Json]) -> Table:
     return table
 
 
+def plan_view(plan: Json) -> RenderableType:
+    """Render what a campaign would do, a sentence a line."""
+    return Group(*(cell(sentence) for sentence in plan["sentences"]))
+
+
 def campaign_view(campaign: Json) -> RenderableType:
     """Render a campaign with a progress bar per stage."""
     head = Text.assemble(
@@ -59,10 +64,21 @@ def campaign_view(campaign: Json) -> RenderableType:
             f"{marker} stage {number + 1}",
             ProgressBar(total=counted, completed=stage["good"], width=30),
             f"{stage['good']} of {stage['members']}",
-            cell(f"{stage['failed']} failed", style="red" if stage["failed"] else "dim"),
+            cell(_failed_words(stage), style="red" if _bad(stage) else "dim"),
         )
     words = ", ".join(f"{count} {state}" for state, count in sorted(campaign["states"].items()))
     return Group(head, table, cell(words))
+
+
+def _bad(stage: Json) -> int:
+    return int(stage["failed"] + stage["given_up"] + stage["failing"])
+
+
+def _failed_words(stage: Json) -> str:
+    words = [f"{stage['failed'] + stage['given_up']} failed"]
+    if stage["failing"]:
+        words.append(f"{stage['failing']} will be retried after a failure")
+    return ", ".join(words)
 
 
 def group_table(groups: list[Json]) -> Table:
@@ -85,14 +101,18 @@ def live(console: Console) -> Iterator[Callable[[Json], None]]:
 def _line(campaign: Json) -> str:
     totals = _totals(campaign)
     words = f"{totals['good']} of {totals['members']} done, {totals['failed']} failed"
+    if totals["failing"]:
+        words += f", {totals['failing']} will be retried after a failure"
     stage = f"stage {campaign['stage'] + 1} of {len(campaign['progress'])}"
     parts = [time.strftime("%H:%M:%S"), campaign["state"], f"{stage}:", words, campaign["reason"]]
     return " ".join(part for part in parts if part)
 
 
 def _totals(campaign: Json) -> dict[str, int]:
-    names = ("members", "good", "failed")
-    return {name: sum(stage[name] for stage in campaign["progress"]) for name in names}
+    names = ("members", "good", "failed", "failing", "given_up")
+    found = {name: sum(stage[name] for stage in campaign["progress"]) for name in names}
+    found["failed"] += found["given_up"]  # whatever has happened to the campaign since
+    return found
 
 
 def _state(campaign: Json) -> Text:

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from ..api_client import Client, Json
+from ..common import campaign_options as options
 from . import campaign_views as views
 from .device_views import device_table
-from .terminal import AsJson, fail, out, print_json, say, show, span, sure
+from .terminal import AsJson, err, fail, out, print_json, show, span, sure
 
 campaign = typer.Typer(no_args_is_help=True, help="Roll out firmware to many devices in stages.")
 
@@ -42,32 +43,40 @@ def campaign_create(
     ] = None,
     stages: Annotated[
         str,
-        typer.Option(help="Cumulative size of each stage, for example 1,10%,50%,100%."),
-    ] = "100%",
+        typer.Option(help="Cumulative size of each stage, up to 100%, for example 1,10%,100%."),
+    ] = options.STAGES,
     success: Annotated[
         str,
         typer.Option(
             help="Share of the devices reached so far that must be done before the next stage."
         ),
-    ] = "90%",
+    ] = options.SUCCESS,
     soak: Annotated[
         str,
         typer.Option(
             help="How long to wait after --success is reached, for example 30s, 10min, 2h or 1d."
         ),
-    ] = "0s",
+    ] = options.SOAK,
     stop: Annotated[
         str, typer.Option(help="Failure rate that stops the campaign, or `never`.")
-    ] = "20%",
+    ] = options.STOP,
+    stop_on: Annotated[
+        str,
+        typer.Option(
+            help="Which failures --stop counts: `first` (also devices that will be retried) or "
+            "`last` (after all retries)."
+        ),
+    ] = options.STOP_ON,
     least: Annotated[
         int, typer.Option(min=1, help="Minimum number of finished devices before --stop applies.")
-    ] = 10,
+    ] = options.LEAST,
     timeout: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="Time after the first push at which an unfinished device fails, for example 1d."
+            help="Time after the first push at which an unfinished device fails, for example 1d, "
+            "or `never`."
         ),
-    ] = None,
+    ] = options.TIMEOUT,
     at_once: Annotated[
         int | None, typer.Option(min=1, help="Maximum number of simultaneous downloads.")
     ] = None,
@@ -76,7 +85,16 @@ def campaign_create(
     ] = None,
     only_outdated: Annotated[
         bool,
-        typer.Option("--only-outdated", help="Skip devices that run this version or a newer one."),
+        typer.Option(
+            "--only-outdated/--all-versions",
+            help="Skip devices that run this version or a newer one.",
+        ),
+    ] = options.ONLY_OUTDATED,
+    include_mismatched: Annotated[
+        bool,
+        typer.Option(
+            "--include-mismatched", help="Also devices of another application or other hardware."
+        ),
     ] = False,
     start_at: Annotated[
         str | None,
@@ -90,28 +108,49 @@ def campaign_create(
             "--draft", help="Create a draft; start it later with `ivota campaign start`."
         ),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, and create nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Create a campaign that updates many devices in stages."""
+    """Create a campaign that updates many devices in stages.
+
+    Shows which devices it would update, and asks before it starts.
+    """
+    if stop_on not in options.STOPS:
+        fail(f"--stop-on {stop_on!r} is not first or last")
+    if (group is None) == (query is None):
+        fail("specify the devices by either --group or --query; `-q all` means every device")
+    order = {
+        "name": name or version,
+        "version": version,
+        "application": application,
+        "group": group,
+        "query": query,
+        "stages": options.stages(stages),
+        "success_share": options.share(success),
+        "soak_s": options.span(soak),
+        "stop_share": None if stop == options.NEVER else options.share(stop),
+        "stop_on": stop_on,
+        "stop_least": least,
+        "timeout_s": None if timeout == options.NEVER else options.span(timeout),
+        "active_most": at_once,
+        "starts_per_min": per_minute,
+        "only_outdated": only_outdated,
+        "include_mismatched": include_mismatched,
+        "start_at": _time(start_at) if start_at else None,
+        "draft": draft,
+    }
     with Client() as client:
-        found = client.create_campaign(
-            name=name or version,
-            version=version,
-            application=application,
-            group=group,
-            query=query,
-            stages=[_stage(each) for each in stages.split(",")],
-            success_share=_share(success),
-            soak_s=span(soak),
-            stop_share=None if stop == "never" else _share(stop),
-            stop_least=least,
-            timeout_s=span(timeout) if timeout else None,
-            active_most=at_once,
-            starts_per_min=per_minute,
-            only_outdated=only_outdated,
-            start_at=_time(start_at) if start_at else None,
-            draft=draft,
-        )
+        plan = client.plan_campaign(**order)
+        if dry_run:
+            return show(plan, as_json, views.plan_view)
+        if not (yes and as_json):
+            err.print(views.plan_view(plan), markup=False)
+        if not draft:
+            sure(f"{'Schedule' if start_at else 'Start'} this campaign?", yes, "started")
+        found = client.create_campaign(**order, plan=plan["mark"])
     show(found, as_json, views.campaign_view)
 
 
@@ -166,9 +205,18 @@ def campaign_watch(number: Id, as_json: AsJson = False) -> None:
 
 
 @campaign.command("start")
-def campaign_start(number: Id, as_json: AsJson = False) -> None:
-    """Start a draft, or start a scheduled campaign early."""
-    _act(number, "start", as_json)
+def campaign_start(
+    number: Id,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a draft, or start a scheduled campaign early. Shows the plan and asks."""
+    with Client() as client:
+        if client.campaign(number)["state"] in ("draft", "scheduled"):
+            err.print(views.plan_view(client.campaign_plan(number)), markup=False)
+            sure("Start this campaign?", yes, "started")
+        found = client.start_campaign(number)
+    show(found, as_json, views.campaign_view)
 
 
 @campaign.command("pause")
@@ -193,13 +241,14 @@ def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
 def campaign_delete(
     number: Id,
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a draft or an ended campaign; devices keep their update history."""
     with Client() as client:
         found = client.campaign(number)
-        sure(f"Delete campaign {number}, {found['name']}?", yes)
+        sure(f"Delete campaign {number}, {found['name']}?", yes, "deleted")
         client.delete_campaign(number)
-    say(f"campaign {number} deleted")
+    show({"id": number, "deleted": True}, as_json, lambda _: f"campaign {number} deleted")
 
 
 @campaign.command("retry")
@@ -214,24 +263,6 @@ def _act(number: int, action: str, as_json: bool) -> None:
     with Client() as client:
         found = client.act_on_campaign(number, action)
     show(found, as_json, views.campaign_view)
-
-
-def _stage(text: str) -> Json:
-    number = text.strip().removesuffix("%")
-    try:
-        return {"percent": float(number)} if text.strip().endswith("%") else {"count": int(number)}
-    except ValueError:
-        fail(f"{text!r} is not a valid stage: use a number of devices, or a share such as 10%")
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        share = -1
-    if not 0 <= share <= 1:
-        fail(f"{text!r} is not a valid share: use 0% to 100%, for example 90% or 0.9")
-    return share
 
 
 def _time(text: str) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -15,7 +16,7 @@ from rich.text import Text
 from ..api_client import Json
 from ..common.durations import ago
 from ..common.plain_text import plain
-from .terminal import cell, titled_table
+from .terminal import cell, out, titled_table
 from .times import date
 
 STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
@@ -24,22 +25,50 @@ STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow
 FLOODED_S = 3600.0  # for how long to show that a device exceeded its rate limit
 
 
-def device_table(devices: list[Json]) -> Table:
-    columns = "device", "version", "target", "state", "%", "pushes", "last seen", "reason"
+# The columns of a table of devices, and which of them a narrow terminal lacks first.
+COLUMNS = "device", "version", "target", "state", "%", "pushes", "last seen", "reason"
+DROPPED = "pushes", "%", "application", "last seen", "target", "reason"
+REASON_LEAST = 16  # characters; longer reasons are wrapped
+
+
+def device_table(devices: list[Json], width: int | None = None) -> Table:
+    """Render devices in at most `width` characters, with whole names and the columns that fit."""
+    columns = list(COLUMNS)
+    if any(device["application"] for device in devices):
+        columns.insert(1, "application")
+    rows = [_cells(device) for device in devices]
+    least = {
+        name: max(cell_len(name), *(cell_len(row[name].plain) for row in rows), 0)
+        for name in columns
+    }
+    least["reason"] = min(least["reason"], REASON_LEAST)
+    for name in DROPPED:
+        if sum(least[each] + 3 for each in columns) + 1 <= (width or out.width):
+            break
+        if name in columns:
+            columns.remove(name)
     table = titled_table("devices", *columns)
-    for device in devices:
+    for column in table.columns:
+        column.no_wrap = column.header != "reason"
+        column.overflow = "fold"
+    for row in rows:
         # Use Text, never str: text from a device is not markup.
-        table.add_row(
-            cell(device["device"]),
-            cell(device["version"] or "?"),
-            cell(device["target"] or ""),
-            _state(device) if device["status"] == "accepted" else cell(device["status"]),
-            "" if device["percent"] is None else str(device["percent"]),
-            str(device["pushes"] or ""),
-            ago(device["last_seen"]),
-            cell(reason(device)),
-        )
+        table.add_row(*(row[name] for name in columns))
     return table
+
+
+def _cells(device: Json) -> dict[str, Text]:
+    return {
+        "device": cell(device["device"]),
+        "application": cell(device["application"] or ""),
+        "version": cell(device["version"] or "?"),
+        "target": cell(device["target"] or ""),
+        "state": _state(device) if device["status"] == "accepted" else cell(device["status"]),
+        "%": cell("" if device["percent"] is None else str(device["percent"])),
+        "pushes": cell(str(device["pushes"] or "")),
+        "last seen": cell(ago(device["last_seen"])),
+        "reason": cell(reason(device)),
+    }
 
 
 def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
@@ -48,6 +77,8 @@ def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
     table = titled_table("attempts", *columns)
     for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
+        if each["failure_code"] is not None and each["state"] != "done":
+            words = f"{each['failure_code']} {each['failure_msg'] or ''}".strip()
         table.add_row(
             str(number),
             date(each["created_at"]),
@@ -78,15 +109,35 @@ def report_table(reports: list[Json]) -> Table:
 def reason(device: Json) -> str:
     """Return why the device has not reached its target, in the device's own words."""
     words = ""
-    if device["state"] in ("retry", "failed") or (device["result_code"] or 0) < 0:
-        words = f"{device['result_code']} {device['result_msg'] or ''}".strip()
+    if device["state"] not in ("done", "current") and device["failure_code"] is not None:
+        words = f"{device['failure_code']} {device['failure_msg'] or ''}".strip()
     if device["state"] == "retry" and device["next_push_at"]:
         words += f"; retry in {max(device['next_push_at'] - time.time(), 0):.0f} s"
     if device["flooded_at"] and time.time() - device["flooded_at"] < FLOODED_S:
         words = "exceeded its rate limit: some reports were dropped"
-    if device["state"] == "done" and device["version"] != device["target"]:
-        words = "done, but now reports another version"
+    if device["unasked"]:
+        words = "no device has requested the file since the push: `ivota why` shows its URL"
+    if device["left_target"]:
+        words = f"done, but reports {device['version']} since then"
     return words
+
+
+def kind_line(device: Json) -> str:
+    """Return what a device is for."""
+    application = device["application"] or "not known"
+    return f"{device['device']} application: {application}, hardware: " + (
+        device["hardware"] or "not known"
+    )
+
+
+def why_line(found: Json, device: Json) -> str:
+    """Return why a device waits, with the command that helps."""
+    hint = ""
+    if device["status"] != "accepted":
+        hint = f" (`ivota accept {device['device']}`)"
+    elif device["state"] == "failed":
+        hint = f" (`ivota retry {device['device']}`)"
+    return f"{found['device']} {found['state']}: {found['why']}{hint}"
 
 
 def line(device: Json) -> str:

@@ -12,10 +12,25 @@ from . import device_views as views
 from .access_views import health_line
 from .terminal import AsJson, err, fail, out, print_json, say, show, sure, warn
 
+COMPLETED_MOST = 100  # names that the shell offers
 REPORTS_SHOWN = 50  # per device
 AGAIN_S = 2.0  # before reconnecting to the cloud
 
-DeviceName = Annotated[str, typer.Argument(help="PRODUCT/NAME, or just NAME.")]
+
+def _names(incomplete: str) -> list[str]:
+    """Complete the name of a device for the shell; an unreachable cloud completes nothing."""
+    try:
+        with Client() as client:
+            found = [each["device"] for each in client.devices()]
+    except ApiError:
+        return []
+    names = [*found, *(name.partition("/")[2] for name in found)]
+    return [name for name in names if name.startswith(incomplete)][:COMPLETED_MOST]
+
+
+DeviceName = Annotated[
+    str, typer.Argument(help="PRODUCT/NAME, or just NAME.", autocompletion=_names)
+]
 
 
 def push(
@@ -27,6 +42,12 @@ def push(
     new: Annotated[
         bool, typer.Option("--new", help="Allow a device that has not reported yet.")
     ] = False,
+    include_mismatched: Annotated[
+        bool,
+        typer.Option(
+            "--include-mismatched", help="Allow a device of another application or hardware."
+        ),
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Show the progress and wait for the result.")
     ] = False,
@@ -37,7 +58,13 @@ def push(
     failed = False
     with Client() as client:
         targets = [
-            client.push(name, version, application=application, new=new)["device"]
+            client.push(
+                name,
+                version,
+                application=application,
+                new=new,
+                include_mismatched=include_mismatched,
+            )["device"]
             for name in device
         ]
         for target in targets:
@@ -67,23 +94,31 @@ def devices(
         str | None,
         typer.Option(help="List only devices with this status: accepted, pending or retired."),
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help="List only devices that match this query, such as 'version<0.3'."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the devices, or show one device and its reports."""
+    if where is not None and (status or device):
+        fail("--where lists accepted devices: use it without --status and without a device")
     with Client() as client:
         health = client.health()
         if not health["ok"]:
             warn(health_line(health))
         if device is None:
-            _all_devices(client, status, as_json)
+            _all_devices(client, status, where, as_json)
         else:
             _one_device(client, device, as_json)
 
 
-def _all_devices(client: Client, status: str | None, as_json: bool) -> None:
-    found = client.devices(status)
+def _all_devices(client: Client, status: str | None, where: str | None, as_json: bool) -> None:
+    found = client.devices(status) if where is None else client.query(where)
     if found or as_json:
         return show(found, as_json, views.device_table)
+    if where is not None:
+        return say(f"no devices match {where!r}")
     if status:
         return say(f"no devices are {status}")
     say(
@@ -109,11 +144,11 @@ def watch(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow updates live until Ctrl-C."""
+    """Follow updates live until Ctrl-C: what changes from now on."""
     with Client() as client, views.watcher(out) as watcher:
         only = None if device is None else client.device(device)["id"]
         tell = print_json if as_json else watcher.show
-        after, warned = 0, ""
+        after, warned = client.revision() if only is None else 0, ""
         try:
             while True:
                 try:
@@ -149,23 +184,33 @@ def tag(
 
 def secret(
     device: DeviceName,
-    value: Annotated[
-        str | None,
-        typer.Argument(help="Secret in base64. Omit it to remove the device's secret."),
-    ] = None,
+    value: Annotated[str | None, typer.Argument(help="Secret in base64.")] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the secret: the device cannot sign in.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Set the secret that a device signs in with, for a cloud with --sign-in."""
+    if remove == bool(value):
+        fail("specify the secret, or use --remove to remove the device's secret")
     with Client() as client:
-        found = client.set_secret(client.device(device)["id"], value)
+        number = client.device(device)["id"]
+        if value:
+            found = client.set_secret(number, value)
+        else:
+            sure(f"Remove the secret of {device}? The device can no longer sign in.", yes)
+            found = client.remove_secret(number)
     does = "signs in with this secret" if value else "has no secret, and cannot sign in"
-    say(f"{found['device']} {does}")
+    show(found, as_json, lambda found: f"{found['device']} {does}")
 
 
 def why(device: DeviceName, as_json: AsJson = False) -> None:
     """Explain why a device is waiting."""
     with Client() as client:
-        found = client.why(client.device(device)["id"])
-    show(found, as_json, "{device} {state}: {why}".format_map)
+        named = client.device(device)
+        found = client.why(named["id"])
+    show(found, as_json, lambda found: views.why_line(found, named))
 
 
 def attempts(
@@ -193,15 +238,17 @@ def accept(
         list[str] | None, typer.Argument(help="PRODUCT/NAME, or just NAME; repeatable.")
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Accept all pending devices.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Accept pending or retired devices into the fleet."""
     if bool(device) == everyone:
         fail("specify devices, or use --all to accept all pending devices")
     with Client() as client:
         if everyone:
-            say(f"{client.accept_pending()['devices']} devices accepted")
+            show(client.accept_pending(), as_json, "{devices} devices accepted".format_map)
         for name in device or ():
-            say(f"{client.accept_device(client.device(name)['id'])['device']} accepted")
+            found = client.accept_device(client.device(name)["id"])
+            show(found, as_json, "{device} accepted".format_map)
 
 
 def retire(device: DeviceName, as_json: AsJson = False) -> None:
@@ -214,13 +261,14 @@ def retire(device: DeviceName, as_json: AsJson = False) -> None:
 def delete(
     device: DeviceName,
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a device and its entire history."""
     with Client() as client:
         found = client.device(device)
-        sure(f"Permanently delete {found['device']} and its entire history?", yes)
+        sure(f"Permanently delete {found['device']} and its entire history?", yes, "deleted")
         client.delete_device(found["id"])
-    say(f"{found['device']} deleted")
+    show(found, as_json, "{device} deleted".format_map)
 
 
 def retry(device: DeviceName, as_json: AsJson = False) -> None:

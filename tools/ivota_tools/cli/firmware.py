@@ -108,6 +108,6 @@ def firmware(
         found = next((each for each in client.firmware() if each["id"] == delete), None)
         if found is None:
             fail(f"firmware {delete} does not exist: list the firmware with `ivota firmware`")
-        sure(f"Permanently delete {found['version']}?", yes)
+        sure(f"Permanently delete {found['version']}?", yes, "deleted")
         client.delete_firmware(delete)
-    say(f"{found['version']} deleted")
+    show(found, as_json, "{version} deleted".format_map)

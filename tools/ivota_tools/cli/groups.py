@@ -55,10 +55,11 @@ def group_show(
 
 
 @group.command("remove")
-def group_remove(name: str) -> None:
+def group_remove(name: str, as_json: AsJson = False) -> None:
     """Delete a group; campaigns that have started continue."""
     with Client() as client:
         for each in client.groups():
             if each["name"] == name:
-                return client.remove_group(each["id"])
+                client.remove_group(each["id"])
+                return show(each, as_json, "{name} removed".format_map)
     fail(f"group {name!r} does not exist: list the groups with `ivota group list`")

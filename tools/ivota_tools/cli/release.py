@@ -34,6 +34,10 @@ def release(
     application: Annotated[
         str | None, typer.Option(help="Name of the application (default: the folder's name).")
     ] = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(help="With --upload: the only hardware that it is for, such as rev-b."),
+    ] = None,
     pad_to: Annotated[
         int | None, typer.Option(metavar="BYTES", help="Pad the file to exactly this size.")
     ] = None,
@@ -142,7 +146,9 @@ def release(
         with Client() as client, views.bar(err) as bar:
             for each, file in ((made, shown), *zip(patches, shown["patches"], strict=True)):
                 at = bar(f"uploading {each.path.name}")
-                given = client.upload(each.path, version, application, progress=at)
+                given = client.upload(
+                    each.path, version, application, hardware=hardware, progress=at
+                )
                 file["firmware_id"] = given["firmware"]["id"]
     if as_json:
         print_json(shown)

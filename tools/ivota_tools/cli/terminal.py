@@ -122,14 +122,14 @@ def span(text: str) -> float:
         fail(str(error))
 
 
-def sure(question: str, yes: bool) -> None:
+def sure(question: str, yes: bool, done: str = "changed") -> None:
     """Ask for confirmation unless `yes`; end the command if it is refused."""
     try:
         said = yes or typer.confirm(plain(question), err=True)
     except typer.Abort:  # no terminal to ask at
         said = False
     if not said:
-        fail("nothing was deleted: answer y, or use --yes")
+        fail(f"nothing was {done}: answer y, or use --yes")
 
 
 def ask_secret(what: str, variable: str, new: bool) -> str:

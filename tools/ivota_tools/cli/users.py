@@ -32,25 +32,31 @@ def list_(as_json: AsJson = False) -> None:
 
 @user.command("role")
 def role(
-    name: str, role: Annotated[str, typer.Argument(help="viewer, operator or admin.")]
+    name: str,
+    role: Annotated[str, typer.Argument(help="viewer, operator or admin.")],
+    as_json: AsJson = False,
 ) -> None:
     """Change a user's role."""
     with Client() as client:
-        client.change_user(_found(client, name)["id"], role=role)
+        found = client.change_user(_found(client, name)["id"], role=role)
+    show(found, as_json, "{name} has the role {role}".format_map)
 
 
 @user.command("password")
-def password(name: str) -> None:
+def password(name: str, as_json: AsJson = False) -> None:
     """Reset a user's password and sign them out everywhere."""
     with Client() as client:
-        client.change_user(_found(client, name)["id"], password=_password())
+        found = client.change_user(_found(client, name)["id"], password=_password())
+    show(found, as_json, "{name} has a new password and is signed out".format_map)
 
 
 @user.command("remove")
-def remove(name: str) -> None:
+def remove(name: str, as_json: AsJson = False) -> None:
     """Delete a user."""
     with Client() as client:
-        client.remove_user(_found(client, name)["id"])
+        found = _found(client, name)
+        client.remove_user(found["id"])
+    show(found, as_json, "{name} removed".format_map)
 
 
 def _found(client: Client, name: str) -> Json:

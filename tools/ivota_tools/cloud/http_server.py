@@ -17,9 +17,11 @@ from sqlalchemy.exc import DataError, OperationalError
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..common.campaign_options import OptionError
 from ..common.unix_path import unix_path
 from .accounts.users import UserError
 from .addresses import Networks
+from .api import refusals
 from .cloud_error import CloudError
 from .connections import Connection, Table, accept
 from .health import no_database
@@ -27,7 +29,7 @@ from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
 from .mqtt.device_credentials import SecretError
 from .rollout.campaign_actions import CampaignError
 from .rollout.device_query import QueryError
-from .rollout.fleet_changes import TagError
+from .rollout.fleet_changes import MismatchError, TagError
 from .store.device_registry import StatusError
 from .store.firmware_store import FirmwareError
 from .tls_certificate import Certificate
@@ -54,7 +56,7 @@ def make_app(*routers: APIRouter) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     def not_understood(_request: Request, error: RequestValidationError) -> JSONResponse:
         # FastAPI's own list would contain the input, which JSON may be unable to represent.
-        wrong = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
+        wrong = [f"{refusals.field(each)}: {refusals.text(each)}" for each in error.errors()]
         detail = "; ".join(wrong).encode(errors="replace").decode()
         return JSONResponse({"detail": detail}, 422)
 
@@ -66,11 +68,12 @@ def make_app(*routers: APIRouter) -> FastAPI:
     def conflicts(_request: Request, error: CampaignError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
 
+    @app.exception_handler(MismatchError)
     @app.exception_handler(StatusError)
-    def no_part(_request: Request, error: StatusError) -> JSONResponse:
+    def no_part(_request: Request, error: ValueError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
 
-    for kind in (QueryError, SecretError, TagError):
+    for kind in (OptionError, QueryError, SecretError, TagError):
 
         @app.exception_handler(kind)
         def cannot_be(_request: Request, error: ValueError) -> JSONResponse:

@@ -25,9 +25,10 @@ from .accounts.roles import ADMIN
 from .accounts.tokens import check_token, local_token
 from .accounts.wrong_tries import WrongTries
 from .addresses import Networks, without_usual_port
-from .api import campaigns, devices, groups, tokens
+from .api import campaigns, devices, enrollment, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
+from .board_config import BoardConfig
 from .cloud_error import CloudError
 from .connections import Room, Table, room
 from .downloads import endpoint, signed_urls
@@ -51,12 +52,14 @@ from .pages.request_context import Setting
 from .pages.security_headers import API, Secured
 from .rollout.assignment import touch
 from .rollout.assignment_rules import BackOff
+from .rollout.wait_reason import PUBLIC_URL
 from .store.data_folder import expect_own
 from .store.database import Database
 from .store.firmware_store import chip_of, remove_leftovers, stored
 from .store.folder_lock import Alone
 from .store.leader_lock import Leader
 from .store.models import Device, Firmware
+from .store.models import Setting as Stored
 from .store.retention import Keep
 from .tls_certificate import Certificate
 
@@ -162,6 +165,7 @@ class Cloud:
         if token is not None:
             check_token(token)
         self._sign_in, self._database_url = sign_in, database
+        self._database: Database | None = None
         self._public_url: str | None = None
         if public_url is not None:
             self.public_url = public_url
@@ -183,7 +187,6 @@ class Cloud:
         self._alone: Alone | None = None
         self._broker: Broker | None = None
         self._console: str | None = None  # our user name at the broker behind the sign-in proxy
-        self._database: Database | None = None
         self._server: Server | None = None
         self._session: MqttSession | None = None
         self._intake: Intake | None = None
@@ -219,6 +222,13 @@ class Cloud:
         if self._certificate and parts.scheme == "http":
             raise CloudError(f"with a certificate, devices need an https:// URL, not {url!r}")
         self._public_url = without_usual_port(url.rstrip("/"))
+        self._note_public_url()
+
+    def _note_public_url(self) -> None:
+        """Every process of the database names it where devices do not reach it."""
+        if self._database:
+            with self._database.writing() as session:
+                session.merge(Stored(name=PUBLIC_URL, value=self.public_url[:256]))
 
     @property
     def database(self) -> Database:
@@ -276,6 +286,7 @@ class Cloud:
             deadlines=self._deadlines,
         )
         self.http_port = self._server.port
+        self._note_public_url()
         if not self._external:
             self._start_broker(database)
         self._leader = Leader(database, self._take_in, self._let_go)
@@ -295,14 +306,17 @@ class Cloud:
             secret=self._secret,
             wake=self._wake,
             health=self._health,
-            mqtt=self._mqtt_for_boards,
+            boards=BoardConfig(
+                self._mqtt_for_boards,
+                self._certificate is not None,
+                self._prefix.text,
+                self._sign_in,
+            ),
+            public_url=lambda: self.public_url,
             plain=self._plain_console,
-            tls=self._certificate is not None,
-            sign_in=self._sign_in,
             upload_most=self._upload_most,
             streams=streams,
             tries=WrongTries("a sign-in to the console", self._note_refusals("sign-in refused")),
-            topic_prefix=self._prefix.text,
         )
         programme = make_app(
             health.routes(self._checked_health),
@@ -317,6 +331,7 @@ class Cloud:
                 streams=streams,
             ),
             devices.routes(database, wake=self._wake, may=may),
+            enrollment.routes(database, boards=self._pages.boards, may=may),
             groups.routes(database, may=may),
             campaigns.routes(database, wake=self._wake, may=may),
             tokens.routes(database, may=may, may_admin=may_admin),

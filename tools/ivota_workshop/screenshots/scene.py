@@ -185,6 +185,10 @@ class _Filling:
             hard_failures=failures,
             created_at=campaign.started_at or begun,
             updated_at=ended,
+            ended_at=ended if state in assignment_rules.CLOSED else None,
+            failed_at=ended if (code or 0) < 0 else None,
+            failure_code=code if (code or 0) < 0 else None,
+            failure_msg=words if (code or 0) < 0 else None,
             first_push_at=None if state == assignment_rules.WAITING else begun,
             started_at=None if state == assignment_rules.WAITING else begun,
         )

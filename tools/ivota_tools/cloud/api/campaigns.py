@@ -15,10 +15,13 @@ from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
     campaign_actions,
     campaign_counts,
+    campaign_plan,
     campaign_rules,
     device_query,
     fleet_changes,
 )
+from ..rollout.campaign_actions import CampaignError
+from ..rollout.campaign_plan import Plan
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Campaign, Group, Member
@@ -41,14 +44,24 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/campaigns", status_code=201)
     def post_campaign(given: fleet.CampaignIn, who: str = Depends(may)) -> fleet.CampaignOut:
-        if (given.version is None) == (given.firmware_id is None):
-            raise HTTPException(422, "specify the firmware by either version or firmware_id")
-        if (given.group is None) == (given.query is None):
-            raise HTTPException(422, "specify the devices by either group or query")
         with database.writing() as session:
             answer = campaign_out(session, create(session, given, who))
         wake()
         return answer
+
+    @router.post("/campaigns/plan")
+    def post_plan(given: fleet.CampaignIn) -> fleet.PlanOut:
+        """Plan a campaign without creating it: which devices it would take, in which stages."""
+        with database.reading() as session, session.no_autoflush:
+            return plan_out(*plan_of(session, given))
+
+    @router.get("/campaigns/{campaign_id}/plan")
+    def get_plan(campaign_id: Number) -> fleet.PlanOut:
+        """Plan a draft or a scheduled campaign, as if it started now."""
+        with database.reading() as session:
+            campaign = _campaign(session, campaign_id)
+            plan = campaign_plan.make(session, campaign, time.time())
+            return plan_out(plan, campaign)
 
     @router.get("/campaigns/{campaign_id}")
     def get_campaign(campaign_id: Number) -> fleet.CampaignOut:
@@ -123,9 +136,41 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
 
 def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
-    """Create a campaign and start it, unless it is a draft or scheduled for later."""
+    """Create a campaign and start it, unless it is a draft or scheduled for later.
+
+    Raises OptionError, QueryError, CampaignError.
+    """
+    campaign = _made(session, given)
+    session.add(campaign)
+    session.flush()
+    plan = campaign_plan.make(session, campaign, campaign.created_at)
+    campaign_plan.expect_growth(plan)
+    if given.plan is not None and given.plan != plan.mark:
+        raise CampaignError("the plan has changed since you saw it: look at it again")
+    audit_log.note(session, who, "campaign create", f"{campaign.id} {campaign.name}",
+               version=campaign.firmware.version, query=campaign.query)  # fmt: skip
+    if given.start_at is None and not given.draft:
+        campaign_actions.start(session, campaign, campaign.created_at, who)
+    return campaign
+
+
+def plan_of(session: Session, given: fleet.CampaignIn) -> tuple[Plan, Campaign]:
+    """Plan an order without creating it. Raises OptionError, QueryError."""
+    campaign = _made(session, given)
+    plan = campaign_plan.make(session, campaign, campaign.created_at)
+    campaign_plan.expect_growth(plan)
+    return plan, campaign
+
+
+def _made(session: Session, given: fleet.CampaignIn) -> Campaign:
+    if (given.version is None) == (given.firmware_id is None):
+        raise HTTPException(422, "specify the firmware by either version or firmware_id")
+    if (given.group is None) == (given.query is None):
+        raise HTTPException(422, "specify the devices by either group or query")
     chosen = firmware_store.find(session, given.version, given.firmware_id, given.application)
     text = given.query
+    if text is not None:
+        device_query.expect_words(text)
     if given.group is not None:
         group = session.scalar(select(Group).where(Group.name == given.group))
         if group is None:
@@ -135,24 +180,31 @@ def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
         text = group.query
     device_query.parse(text or "")
     same = {name: getattr(given, name) for name in _SAME}
-    campaign = Campaign(
+    return Campaign(
         **same,
         firmware=chosen,
         query=text or "",
         stages=[each.model_dump(exclude_none=True) for each in given.stages],
+        stage=0,
+        mismatched=given.include_mismatched,
         state=campaign_rules.SCHEDULED if given.start_at is not None else campaign_rules.DRAFT,
         created_at=time.time(),
     )
-    session.add(campaign)
-    session.flush()
-    audit_log.note(session, who, "campaign create", f"{campaign.id} {campaign.name}",
-               version=chosen.version, query=campaign.query)  # fmt: skip
-    if given.start_at is None and not given.draft:
-        campaign_actions.start(session, campaign, campaign.created_at, who)
-    return campaign
 
 
-_SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "timeout_s",
+def plan_out(plan: Plan, campaign: Campaign) -> fleet.PlanOut:
+    return fleet.PlanOut(
+        devices=len(plan.chosen),
+        sizes=list(plan.sizes),
+        matching=plan.matching,
+        left_out=plan.left,
+        unknown=plan.unknown,
+        mark=plan.mark,
+        sentences=campaign_plan.sentences(plan, campaign),
+    )
+
+
+_SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "stop_on", "timeout_s",
          "active_most", "starts_per_min", "only_outdated", "start_at")  # fmt: skip
 
 
@@ -164,7 +216,8 @@ def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
         firmware=schemas.FirmwareOut.model_validate(campaign.firmware),
         progress=[
             fleet.StageOut(members=each.members, good=each.good, failed=each.failed,
-                           open=each.open, left_out=each.left_out)
+                           open=each.open, left_out=each.left_out, failing=each.failing,
+                           given_up=each.given_up)
             for each in tallies
         ],
         states=campaign_counts.states(session, campaign),

@@ -41,6 +41,16 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             fleet_changes.set_tags(session, device, now, who)
             return schemas.device_out(device)
 
+    @router.patch("/devices/{device_id}")
+    def patch_device(
+        device_id: Number, given: fleet.KindIn, who: str = Depends(may)
+    ) -> schemas.DeviceOut:
+        """Set the device's application and hardware."""
+        with database.writing() as session:
+            device = device_by_id(session, device_id)
+            fleet_changes.set_kind(session, device, given.application, given.hardware, who)
+            return schemas.device_out(device)
+
     @router.put("/devices/{device_id}/secret")
     def put_secret(
         device_id: Number, given: fleet.SecretIn, who: str = Depends(may)
@@ -48,11 +58,18 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Set the secret that the device signs in with; a change closes its connection."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            if given.secret:
-                refuse_same_identity(session, device)
+            refuse_same_identity(session, device)
             device_credentials.set_secret(session, device, given.secret)
-            what = "device secret" if given.secret else "device secret removed"
-            audit_log.note(session, who, what, device.name)
+            audit_log.note(session, who, "device secret", device.name)
+            return schemas.device_out(device)
+
+    @router.delete("/devices/{device_id}/secret")
+    def delete_secret(device_id: Number, who: str = Depends(may)) -> schemas.DeviceOut:
+        """Remove the device's secret: with --sign-in, the device cannot sign in any more."""
+        with database.writing() as session:
+            device = device_by_id(session, device_id)
+            device_credentials.set_secret(session, device, None)
+            audit_log.note(session, who, "device secret removed", device.name)
             return schemas.device_out(device)
 
     @router.post("/devices/{device_id}/accept")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..mqtt.protocol import NAME_MOST
+from ...common import campaign_options as options
+from ..mqtt.protocol import HARDWARE_MOST, NAME_MOST
 from ..store.models import QUERY_MOST, TAG_MOST
-from .schemas import FirmwareOut
+from .schemas import DeviceOut, FirmwareOut
 
 YEAR_S = 366 * 86400
 
@@ -31,6 +32,9 @@ Tag = Annotated[str, Field(min_length=1, max_length=TAG_MOST), AfterValidator(_p
 QueryText = Annotated[str, Field(max_length=QUERY_MOST), AfterValidator(_printable)]
 Share = Annotated[float, Field(ge=0, le=1), AfterValidator(_finite)]
 Span = Annotated[float, Field(ge=0, le=YEAR_S), AfterValidator(_finite)]
+Hardware = Annotated[
+    str, Field(min_length=1, max_length=HARDWARE_MOST), AfterValidator(_printable)
+]
 Role = Literal["viewer", "operator", "admin"]
 Id = Annotated[int, Field(ge=1, lt=2**31)]
 
@@ -50,10 +54,43 @@ class TagsIn(_In):
     remove: list[Tag] = Field(default=[], max_length=100)
 
 
-class SecretIn(_In):
-    """The device's secret in base64, as the vendor's cloud issues it; null removes it."""
+class DeviceIn(_In):
+    """A device to enroll, as PRODUCT/NAME."""
 
-    secret: Annotated[str, Field(min_length=1, max_length=256)] | None
+    device: Annotated[str, Field(min_length=3, max_length=2 * NAME_MOST + 1)]
+    application: Name | None = None
+    hardware: Hardware | None = None
+    tags: list[Tag] = Field(default=[], max_length=100)
+
+
+class DevicesIn(_In):
+    """Devices to enroll, all of them or none."""
+
+    devices: list[DeviceIn] = Field(min_length=1, max_length=1000)
+
+
+class EnrolledOut(BaseModel):
+    """A new device, and its board.json with its secret, if it needs one."""
+
+    device: DeviceOut
+    board: dict[str, Any]
+
+
+class KindIn(_In):
+    """What a device is for; a field that is left out keeps its value, "" makes it unknown."""
+
+    application: Annotated[str, Field(max_length=NAME_MOST), AfterValidator(_printable)] | None = (
+        None
+    )
+    hardware: (
+        Annotated[str, Field(max_length=HARDWARE_MOST), AfterValidator(_printable)] | None
+    ) = None
+
+
+class SecretIn(_In):
+    """The device's secret in base64, as the vendor's cloud issues it."""
+
+    secret: Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class GroupIn(_In):
@@ -85,20 +122,27 @@ class StageIn(_In):
         return self
 
 
+_STAGES = [StageIn(**each) for each in options.stages(options.STAGES)]
+
+
 class CampaignIn(_In):
     """A firmware to roll out to the devices of a group or a query.
 
-    stages          cumulative sizes; a final stage of 100 % is implied
+    stages          cumulative sizes, which grow up to 100 %
     success_share   share of the devices reached so far that must be done before the next stage
     soak_s          how long to wait after `success_share` is reached
     stop_share      failure rate that stops the campaign; null: never
     stop_least      minimum number of finished devices before `stop_share` applies
+    stop_on         `first`: also devices whose trial has failed once and is retried count as
+                    failed; `last`: only devices that the cloud has given up
     timeout_s       time from its first push after which an unfinished device counts as failed
     active_most     maximum number of simultaneous downloads
     starts_per_min  maximum number of devices to start per minute
     only_outdated   skip devices that run this version or a newer one
     start_at        start time in Unix seconds; by default the campaign starts immediately
+    include_mismatched  also devices of another application or other hardware
     draft           only create the campaign, to start it later
+    plan            the `mark` of a plan that somebody has seen: 409 if the plan is another now
     """
 
     name: Name
@@ -107,27 +151,55 @@ class CampaignIn(_In):
     application: Name | None = None
     group: Name | None = None
     query: QueryText | None = None
-    stages: list[StageIn] = Field(default=[], max_length=100)
-    success_share: Share = 0.9
-    soak_s: Span = 0.0
-    stop_share: Share | None = 0.2
-    stop_least: Annotated[int, Field(ge=1, le=10_000_000)] = 10
-    timeout_s: Span | None = None
+    stages: list[StageIn] = Field(default=_STAGES, max_length=100)
+    success_share: Share = options.share(options.SUCCESS)
+    soak_s: Span = options.span(options.SOAK)
+    stop_share: Share | None = options.share(options.STOP)
+    stop_least: Annotated[int, Field(ge=1, le=10_000_000)] = options.LEAST
+    stop_on: Literal["first", "last"] = options.STOP_ON
+    timeout_s: Span | None = options.span(options.TIMEOUT)
     active_most: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     starts_per_min: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    only_outdated: bool = False
+    only_outdated: bool = options.ONLY_OUTDATED
+    include_mismatched: bool = False
     start_at: Annotated[float, Field(ge=0, le=2**40), AfterValidator(_finite)] | None = None
     draft: bool = False
+    plan: Annotated[str, Field(max_length=64)] | None = None
+
+    @field_validator("stages")
+    @classmethod
+    def _grow(cls, given: list[StageIn]) -> list[StageIn]:
+        options.expect_growth([each.model_dump(exclude_none=True) for each in given])
+        return given
+
+
+class PlanOut(BaseModel):
+    """What a campaign would do now. `sizes` are the numbers of devices reached by the end of each
+    stage, `left_out` counts devices that match the query but are not in the campaign, by reason.
+    """
+
+    devices: int
+    sizes: list[int]
+    matching: int
+    left_out: dict[str, int]
+    unknown: int
+    mark: str
+    sentences: list[str]
 
 
 class StageOut(BaseModel):
-    """Device counts of a stage: `open` are unfinished, `left_out` have left the campaign."""
+    """Device counts of a stage: `open` are unfinished, `left_out` have left the campaign.
+
+    `failing` devices are open and have failed at least once; `given_up` ones left after a failure.
+    """
 
     members: int
     good: int
     failed: int
     open: int
     left_out: int
+    failing: int
+    given_up: int
 
 
 class CampaignOut(_Row):
@@ -146,10 +218,12 @@ class CampaignOut(_Row):
     soak_s: float
     stop_share: float | None
     stop_least: int
+    stop_on: str
     timeout_s: float | None
     active_most: int | None
     starts_per_min: int | None
     only_outdated: bool
+    mismatched: bool
     start_at: float | None
     created_at: float
     started_at: float | None

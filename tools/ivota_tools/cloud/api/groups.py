@@ -22,7 +22,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     def shown(session: Session, group: Group) -> fleet.GroupOut:
-        count = len(device_query.versions(session, group.query, time.time()))
+        count = len(device_query.matching(session, group.query, time.time()))
         return fleet.GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
 
     @router.get("/groups")
@@ -68,7 +68,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
 def put(session: Session, given: fleet.GroupIn, who: str) -> Group:
     """Validate a query. Raises QueryError."""
-    device_query.parse(given.query)
+    device_query.expect_words(given.query)
     group = session.scalar(select(Group).where(Group.name == given.name))
     if group is None:
         group = Group(name=given.name, query=given.query, created_at=time.time())

@@ -125,6 +125,7 @@ def routes(
         who: str = Depends(may),
         version: str | None = None,
         application: str | None = None,
+        hardware: str | None = None,
     ) -> schemas.UploadOut:
         """Upload a firmware file as the request body; a bundle contains its version."""
         announced = request.headers.get("content-length", "")
@@ -137,8 +138,9 @@ def routes(
             except ClientDisconnect:
                 raise HTTPException(400, "the upload was interrupted") from None
             found, warnings = await run_in_threadpool(
-                firmware_store.register, database, folder, upload, version, application, who
-            )
+                firmware_store.register, database, folder, upload, version, application, who,
+                hardware,
+            )  # fmt: skip
         return schemas.UploadOut(
             firmware=schemas.FirmwareOut.model_validate(found), warnings=warnings
         )
@@ -160,7 +162,7 @@ def routes(
                 session, order.version, order.firmware_id, order.application
             )
             device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
-            fleet_changes.push(session, device, chosen, who)
+            fleet_changes.push(session, device, chosen, who, order.include_mismatched)
             answer = schemas.PushOut(
                 device=schemas.device_out(device),
                 firmware=schemas.FirmwareOut.model_validate(chosen),

@@ -19,6 +19,7 @@ class FirmwareOut(_Row):
     id: int
     version: str
     application: str | None
+    hardware: str | None
     kind: str
     size: int
     md5: str
@@ -51,6 +52,8 @@ class DeviceOut(BaseModel):
     device_name: str
     tags: list[str]
     campaign_id: int | None
+    application: str | None = Field(description="null: not known.")
+    hardware: str | None = Field(description="null: not known.")
     version: str | None
     state: str
     target: str | None
@@ -58,6 +61,10 @@ class DeviceOut(BaseModel):
     percent: int | None
     result_code: int | None
     result_msg: str | None
+    failure_code: int | None = Field(description="Of the last failure of this update.")
+    failure_msg: str | None
+    left_target: bool = Field(description="Another version came from the device after its `done`.")
+    unasked: bool = Field(description="Nobody has requested the file since the push.")
     pushes: int
     failures: int
     next_push_at: float | None
@@ -87,6 +94,7 @@ class PushIn(BaseModel):
     """A firmware to deploy to a device (PRODUCT/NAME, or a unique NAME).
 
     `new` allows a device that has never reported: the cloud pushes after its first report.
+    `include_mismatched` allows a device of another application or other hardware.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -95,6 +103,7 @@ class PushIn(BaseModel):
     firmware_id: int | None = Field(default=None, ge=1, lt=2**31)
     application: str | None = None
     new: bool = False
+    include_mismatched: bool = False
 
 
 class PushOut(BaseModel):
@@ -122,6 +131,10 @@ class AttemptOut(_Row):
     next_push_at: float | None
     created_at: float
     updated_at: float
+    ended_at: float | None
+    failed_at: float | None
+    failure_code: int | None
+    failure_msg: str | None
 
 
 class WhyOut(BaseModel):
@@ -160,6 +173,8 @@ def device_out(device: models.Device) -> DeviceOut:
         device_name=device.device_name,
         tags=[each.tag for each in device.tags],
         campaign_id=assignment.campaign_id if assignment else None,
+        application=device.application,
+        hardware=device.hardware,
         version=device.version,
         state=assignment.state if assignment else IDLE,
         target=assignment.firmware.version if assignment else None,
@@ -167,6 +182,10 @@ def device_out(device: models.Device) -> DeviceOut:
         percent=assignment.percent if assignment else None,
         result_code=assignment.result_code if assignment else None,
         result_msg=assignment.result_msg if assignment else None,
+        failure_code=assignment.failure_code if assignment else None,
+        failure_msg=assignment.failure_msg if assignment else None,
+        left_target=bool(assignment and assignment.left_target),
+        unasked=bool(assignment and assignment.unasked),
         pushes=assignment.pushes if assignment else 0,
         failures=assignment.soft_failures + assignment.hard_failures if assignment else 0,
         next_push_at=assignment.next_push_at if assignment else None,

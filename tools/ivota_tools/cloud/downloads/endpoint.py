@@ -7,6 +7,7 @@ either.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -25,6 +28,7 @@ from . import http_range, signed_urls
 log = logging.getLogger("ivota.cloud")
 
 CHUNK = 65536  # bytes
+ASKED_S = 5.0  # between two notes that somebody has asked for a file
 SEND_S = 120.0  # a peer that reads nothing for this long is gone
 
 
@@ -80,6 +84,15 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
             known[number] = firmware
         return firmware
 
+    noted: dict[int, float] = {}
+
+    def note_asked(number: int) -> None:
+        """Remember in the database that somebody has asked; rarely, as a download asks often."""
+        with contextlib.suppress(SQLAlchemyError), database.writing() as session:
+            session.execute(
+                update(Firmware).where(Firmware.id == number).values(asked_at=time.time())
+            )
+
     async def find(firmware_id: str, expires: str, sign: str) -> Firmware | Response:
         number = int(firmware_id) if firmware_id.isascii() and firmware_id.isdigit() else -1
         if not signed_urls.is_valid(secret, number, expires, sign, time.time()):
@@ -96,6 +109,9 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
         firmware = await find(firmware_id[:18], expires, sign)
         if isinstance(firmware, Response):
             return firmware
+        if time.monotonic() - noted.get(firmware.id, float("-inf")) > ASKED_S:
+            noted[firmware.id] = time.monotonic()
+            await run_in_threadpool(note_asked, firmware.id)
         headers = {
             "ETag": f'"{firmware.sha256}"',
             "Accept-Ranges": "bytes",

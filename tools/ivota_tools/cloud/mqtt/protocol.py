@@ -17,6 +17,7 @@ UPDATE_PREFIX = "$ota/update/"
 URL_MOST = 999  # characters; clients keep a buffer of 1,000
 NAME_MOST = 128  # characters of a product id, and of a device name
 VERSION_MOST = 128  # what is kept of a device's word; targets have at most 32
+HARDWARE_MOST = 64  # characters of a hardware's name
 MESSAGE_MOST = 256  # characters kept of a result_msg
 
 REPORT_VERSION = "report_version"
@@ -42,6 +43,9 @@ class Report(NamedTuple):
     percent: int | None = None
     result_code: int | None = None
     result_msg: str | None = None
+    # What the board runs and is, where its version report says so.
+    application: str | None = None
+    hardware: str | None = None
 
 
 def device_of(topic: str) -> tuple[str, str] | None:
@@ -69,7 +73,12 @@ def read_report(payload: bytes) -> Report:
         message = json.loads(payload.decode())
         kind, report = message["type"], message.get("report")
         if kind == REPORT_VERSION:
-            return Report(kind, version=_version(report["version"]))
+            return Report(
+                kind,
+                version=_version(report["version"]),
+                application=_property(report.get("application"), NAME_MOST),
+                hardware=_property(report.get("hardware"), HARDWARE_MOST),
+            )
         if kind == REPORT_PROGRESS:
             return _progress(report)
         if kind == REPORT_NOTICE:
@@ -110,6 +119,12 @@ def _version(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= VERSION_MOST or not value.isprintable():
         raise ValueError("no version")
     return value
+
+
+def _property(value: object, most: int) -> str | None:
+    """Return a name that an operator can use in a query, or None."""
+    usable = isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
+    return str(value) if usable else None
 
 
 def _integer(value: object) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, joinedload, lazyload
 
-from ..rollout import assignment_rules
+from ..rollout import assignment_rules, firmware_match
 from ..store import device_names, device_registry
 from ..store.database import add, next_revision
 from ..store.models import Assignment, Change, Device, Report
@@ -115,13 +115,15 @@ def _take_in(
         if kind == protocol.REPORT_VERSION:
             if report.version != device.version:
                 changes.append(_change(device, report.version or "", now))
-            _on_version(device, report.version or "", now)
+            _on_version(device, report, now)
         elif kind == protocol.REPORT_NOTICE:
             log.warning("%s did not accept an update: %s", device.name, report.result_msg)
             if device.assignment:
                 assignment_rules.on_notice(device.assignment, report)
         elif device.assignment:
             assignment_rules.on_progress(device.assignment, report, now, back_off)
+            if device.assignment.state == assignment_rules.DONE:
+                firmware_match.learn(device, device.assignment.firmware)
     for device in changed:
         device.first_seen = device.first_seen or now
         device.last_seen = now
@@ -141,8 +143,11 @@ def _take_in(
     return answers
 
 
-def _on_version(device: Device, version: str, now: float) -> None:
+def _on_version(device: Device, report: protocol.Report, now: float) -> None:
+    version = report.version or ""
     device.version = version
+    device.application = report.application or device.application
+    device.hardware = report.hardware or device.hardware
     if device.assignment:
         assignment_rules.on_version(device.assignment, version, now)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..health import database_problem
-from ..rollout import campaign_progress
+from ..rollout import campaign_progress, unasked
 from ..rollout.assignment_rules import BackOff
 from ..rollout.push_sender import anything_due, push_due
 from ..store import clock_repair, device_names, retention
@@ -204,6 +204,7 @@ class Intake:
                 self._dots_are_slashes = dots
             if time.monotonic() >= self._next_tick:
                 more = campaign_progress.tick(session, now)
+                unasked.mark(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
             outgoing = take_in(
                 session,
@@ -227,7 +228,7 @@ class Intake:
 
     def _anything_due(self, now: float) -> bool:
         with self._database.reading() as session:
-            ticks = time.monotonic() >= self._next_tick and campaign_progress.anything_to_do(
-                session
+            ticks = time.monotonic() >= self._next_tick and (
+                campaign_progress.anything_to_do(session) or unasked.anything_to_do(session, now)
             )
             return ticks or anything_due(session, now)

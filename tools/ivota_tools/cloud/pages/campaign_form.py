@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 import datetime
-import re
 
-from ...common.durations import seconds
+from ...common import campaign_options as options
 from ..accounts.users import UserError
 from ..api.fleet_schemas import CampaignIn, StageIn
-from ..rollout.device_query import QueryError, parse
+from ..rollout.device_query import QueryError, expect_words
 from .request_context import whole
 
 DEFAULTS = {
     "name": "",
     "firmware": "",
-    "query": "",
-    "stages": "1, 10 %, 100 %",
-    "success": "95",
-    "soak": "10 min",
-    "stop": "10",
-    "least": "10",
-    "timeout": "1 d",
+    "query": "all",
+    "stages": options.STAGES,
+    "success": options.SUCCESS,
+    "soak": options.SOAK,
+    "stop": options.STOP,
+    "stop_on": options.STOP_ON,
+    "least": str(options.LEAST),
+    "timeout": options.TIMEOUT,
     "at_once": "",
     "per_minute": "",
-    "only_outdated": "on",
+    "only_outdated": "on" if options.ONLY_OUTDATED else "",
+    "include_mismatched": "",
     "start": "now",
     "start_at": "",
 }
+STARTS = ("now", "draft", "at")
 
 
 def read(given: dict[str, str]) -> CampaignIn:
-    """Raises UserError, ValidationError."""
+    """An empty field is refused where it would be a decision. Raises UserError, OptionError,
+    ValidationError.
+    """
     firmware_id = whole(given["firmware"])
     if not firmware_id:
         raise UserError("choose the firmware")
+    if given["start"] not in STARTS:
+        raise UserError("choose when the campaign starts")
     return CampaignIn(
         name=given["name"],
         firmware_id=firmware_id,
         query=terms(given["query"]),
-        stages=_stages(given["stages"]),
+        stages=[StageIn(**each) for each in options.stages(given["stages"])],
         success_share=_share(given["success"], "success threshold") or 0.0,
         soak_s=_span(given["soak"], "additional wait") or 0.0,
-        stop_share=_share(given["stop"], "stop threshold"),
-        stop_least=_whole(given["least"], "minimum finished devices") or 1,
-        timeout_s=_span(given["timeout"], "timeout"),
+        stop_share=_share(given["stop"], "stop threshold", never=True),
+        stop_on="first" if given["stop_on"] == options.FIRST else "last",
+        stop_least=_whole(_filled(given["least"], "minimum finished devices"),
+                          "minimum finished devices") or 1,
+        timeout_s=_span(given["timeout"], "timeout", never=True),
         active_most=_whole(given["at_once"], "maximum downloads at a time"),
         starts_per_min=_whole(given["per_minute"], "maximum new downloads per minute"),
         only_outdated=bool(given["only_outdated"]),
+        include_mismatched=bool(given["include_mismatched"]),
         draft=given["start"] == "draft",
         start_at=_time(given["start_at"]) if given["start"] == "at" else None,
-    )
+    )  # fmt: skip
 
 
 def terms(text: str) -> str:
@@ -58,41 +67,38 @@ def terms(text: str) -> str:
     Raises UserError.
     """
     try:
-        parse(text)
+        expect_words(text)
     except QueryError as error:
         raise UserError(str(error)) from None
     return text
 
 
-def _stages(text: str) -> list[StageIn]:
-    found = []
-    for part in filter(None, (each.strip() for each in re.split(r"[,;]", text))):
-        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(%?)", part)
-        if match is None or (not match[2] and "." in match[1]):
-            raise UserError(
-                f"{part!r} is not a valid stage: use numbers or percentages, as in 1, 10 %, 100 %"
-            )
-        found.append(
-            StageIn(percent=float(match[1])) if match[2] else StageIn(count=int(match[1]))
-        )
-    return found
-
-
-def _share(text: str, what: str) -> float | None:
+def _filled(text: str, what: str, never: bool = False) -> str:
     if not text:
-        return None
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%?", text)
-    if match is None or float(match[1]) > 100:
-        raise UserError(f"{what}: enter a percentage from 0 to 100, not {text!r}")
-    return float(match[1]) / 100
+        or_never = f", or {options.NEVER}" if never else ""
+        raise UserError(f"{what}: enter a value{or_never}")
+    return text
 
 
-def _span(text: str, what: str) -> float | None:
-    if not text or text == "0":
+def _share(text: str, what: str, never: bool = False) -> float | None:
+    if _filled(text, what, never) == options.NEVER and never:
         return None
+    # Behind the field is a percent sign.
+    number = text if text.endswith("%") else f"{text} %"
     try:
-        return seconds(re.sub(r" (?=[a-z])", "", text))
-    except ValueError:
+        return options.share(number)
+    except options.OptionError:
+        raise UserError(f"{what}: enter a percentage from 0 to 100, not {text!r}") from None
+
+
+def _span(text: str, what: str, never: bool = False) -> float | None:
+    if _filled(text, what, never) == options.NEVER and never:
+        return None
+    if text == "0":
+        return 0.0
+    try:
+        return options.span(text)
+    except options.OptionError:
         raise UserError(
             f"{what}: enter a duration such as 30 s, 10 min, 2 h or 1 d, not {text!r}"
         ) from None

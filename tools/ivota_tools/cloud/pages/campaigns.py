@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..rollout import assignment_rules, campaign_counts, campaign_rules
-from ..store.models import Assignment, Campaign, Device, Firmware, Member
+from ..rollout import assignment_rules, campaign_counts, campaign_rules, wait_reason
+from ..store.models import Assignment, Campaign, Device, Firmware
 from . import fleet_queries
-from .formatting import counted, span
+from .formatting import counted, sentence, span
 from .pagination import row
 from .request_context import Setting, Visit
 from .routing import route
@@ -72,9 +72,12 @@ def one(visit: Visit) -> Response:
             active=_active(session, campaign),
             stalled=lambda attempt: fleet_queries.is_stalled(attempt, now),
             waits=waits(campaign, tallies, now),
+            unasked=_unasked(session, campaign),
             may_start=campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED),
             may_pause=campaign.state == campaign_rules.RUNNING,
-            may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED),
+            # With nothing left there is nothing to resume.
+            may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED)
+            and (total.open > 0 or not tallies),
             may_cancel=campaign.state not in campaign_rules.ENDED,
             may_delete=campaign.state
             in (campaign_rules.DRAFT, campaign_rules.SCHEDULED, *campaign_rules.ENDED),
@@ -83,47 +86,52 @@ def one(visit: Visit) -> Response:
 
 
 def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
-    """By reason, the most frequent first, each with some of its devices."""
-    failed = (Member.campaign_id == campaign.id, Assignment.state == assignment_rules.FAILED)
+    """By the last failure of each attempt, the most frequent first, each with some of its devices
+    and with what has come of them. A failure stays here, whatever came after it.
+    """
+    failed = (Assignment.campaign_id == campaign.id, Assignment.failed_at.is_not(None))
     reasons = session.execute(
-        select(Assignment.result_code, Assignment.result_msg, func.count(),
-               func.min(Member.device_id))
-        .select_from(Member)
-        .join(Member.assignment)
+        select(Assignment.failure_code, Assignment.failure_msg, Assignment.state,
+               func.count(), func.min(Assignment.id))
         .where(*failed)
-        .group_by(Assignment.result_code, Assignment.result_msg)
-        .order_by(func.count().desc(), func.min(Member.device_id))
-        .limit(FAILURES)
+        .group_by(Assignment.failure_code, Assignment.failure_msg, Assignment.state)
     ).tuples().all()  # fmt: skip
-    found: dict[tuple[int | None, str | None], dict[str, Any]] = {
-        (code, message): {"code": code, "message": message, "count": count, "devices": []}
-        for code, message, count, _ in reasons
-    }
-    if not found:
-        return []
-    number = (
-        func.row_number()
-        .over(partition_by=(Assignment.result_code, Assignment.result_msg),
-              order_by=Member.device_id)
-        .label("number")
-    )  # fmt: skip
-    ranked = (
-        select(Member.device_id, Assignment.result_code, Assignment.result_msg, number)
-        .join(Member.assignment)
-        .where(*failed)
-        .subquery()
+    found: dict[tuple[int | None, str | None], dict[str, Any]] = {}
+    for code, message, state, count, first in reasons:
+        reason = found.setdefault(
+            (code, message),
+            {"code": code, "message": message, "count": 0, "devices": [], "states": {},
+             "first": first},
+        )  # fmt: skip
+        reason["count"] += count
+        reason["first"] = min(reason["first"], first)
+        reason["states"][state] = count
+    shown = sorted(found.values(), key=lambda each: (-each["count"], each["first"]))[:FAILURES]
+    for reason in shown:
+        rows = session.execute(
+            select(Device.id, Device.product_id, Device.device_name)
+            .join(Assignment, Assignment.device_id == Device.id)
+            .where(
+                *failed,
+                Assignment.failure_code.is_not_distinct_from(reason["code"]),
+                Assignment.failure_msg.is_not_distinct_from(reason["message"]),
+            )
+            .group_by(Device.id, Device.product_id, Device.device_name)
+            .order_by(func.min(Assignment.id))
+            .limit(SHOWN)
+        )
+        reason["devices"] = [(number, f"{product}/{name}") for number, product, name in rows]
+    return shown
+
+
+def _unasked(session: Session, campaign: Campaign) -> str:
+    """Say that nobody has requested the file, if that is so for a device."""
+    found = select(Assignment.id).where(
+        Assignment.campaign_id == campaign.id, Assignment.current, Assignment.unasked
     )
-    rows = session.execute(
-        select(Device.id, Device.product_id, Device.device_name, ranked.c.result_code,
-               ranked.c.result_msg)
-        .join(ranked, ranked.c.device_id == Device.id)
-        .where(ranked.c.number <= SHOWN)
-        .order_by(ranked.c.number)
-    ).tuples()  # fmt: skip
-    for device_id, product, name, code, message in rows:
-        if (code, message) in found:
-            found[code, message]["devices"].append((device_id, f"{product}/{name}"))
-    return list(found.values())
+    if session.scalar(found.limit(1)) is None:
+        return ""
+    return sentence(wait_reason.unasked_words(session))
 
 
 def _active(session: Session, campaign: Campaign) -> list[Any]:
@@ -150,9 +158,14 @@ def waits(campaign: Campaign, tallies: list[campaign_rules.Tally], now: float) -
     if campaign.state == campaign_rules.PAUSED:
         return "No updates are pushed until you resume the campaign. Running downloads may finish."
     if campaign.state == campaign_rules.STOPPED:
+        rest = sum(tallies, campaign_rules.Tally()).open
+        then = (
+            "then resume it; past failures no longer count" if rest else "then retry the failed "
+            "devices: no others are left"
+        )  # fmt: skip
         return (
             f"The campaign stopped automatically: {campaign.reason}. Fix the cause of the "
-            "failures, then resume it; past failures no longer count."
+            f"failures, {then}."
         )
     if campaign.state != campaign_rules.RUNNING or not tallies:
         return ""

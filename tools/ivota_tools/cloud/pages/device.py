@@ -14,7 +14,13 @@ from starlette.routing import BaseRoute
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import assignment_rules, campaign_actions, fleet_changes, wait_reason
+from ..rollout import (
+    assignment_rules,
+    campaign_actions,
+    firmware_match,
+    fleet_changes,
+    wait_reason,
+)
 from ..store import firmware_store
 from ..store.models import Assignment, Change, Device, Report
 from . import fleet_queries
@@ -45,6 +51,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
         post("retry", retry),
         post("cancel", cancel),
         post("tags", tags),
+        post("kind", kind),
         post("accept", accept),
         post("retire", retire),
         post("delete", delete, back="/"),
@@ -73,7 +80,11 @@ def device(visit: Visit) -> Response:
             stalled=fleet_queries.is_stalled(assignment, now),
             why=wait_reason.why(session, found, now),
             # What it runs is not offered.
-            firmware=[each for each in uploaded(session) if each.version != running],
+            firmware=[
+                each
+                for each in uploaded(session)
+                if each.version != running and not firmware_match.mismatch(each, found)
+            ],
             stories=stories(session, found, page),
             page=page,
             changes=_changes(session, found),
@@ -135,11 +146,25 @@ def cancel(visit: Visit) -> str:
 
 def tags(visit: Visit) -> str:
     """All of them, with commas or blanks in between."""
+    if "tags" not in visit.form:
+        raise UserError("the form has no tags: reload the page, and try again")
     given = set(visit.said("tags", 8192).replace(",", " ").split())
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         fleet_changes.set_tags(session, found, given, visit.who)
         return f"{found.name} now has {counted(len(given), 'tag')}."
+
+
+def kind(visit: Visit) -> str:
+    """Its application and its hardware; an empty field means that it is not known."""
+    if not {"application", "hardware"} <= visit.form.keys():
+        raise UserError("the form is not complete: reload the page, and try again")
+    with visit.database.writing() as session:
+        found = find(session, visit.number("id"))
+        fleet_changes.set_kind(
+            session, found, visit.said("application"), visit.said("hardware"), visit.who
+        )
+        return f"{found.name} was saved."
 
 
 def accept(visit: Visit) -> str:

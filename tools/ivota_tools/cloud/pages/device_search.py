@@ -31,7 +31,7 @@ def count(session: Session, text: str, now: float) -> int:
     return session.scalar(query) or 0
 
 
-def as_query(text: str, version: str) -> str:
+def as_query(text: str, version: str, application: str = "") -> str:
     """A search as a campaign asks for it: parts of names become patterns."""
     found: list[str] = []
     for word in _words(text):
@@ -44,6 +44,8 @@ def as_query(text: str, version: str) -> str:
         found.append(f"name:*{glob.escape(name)}*")
     if version:
         found.append(f"version:{version}")
+    if application:
+        found.append(f"application:{application}")
     # `<` and `*` need no quotes here, as they would in a shell.
     return " ".join(shlex.quote(word) if _QUOTED.search(word) else word for word in found)
 
@@ -79,6 +81,10 @@ def _term(session: Session, what: str, sign: str, value: str, now: float) -> Col
         return Device.id.in_(with_tag)
     if what == "product":
         return Device.product_id == value
+    if what == "application":
+        return func.coalesce(Device.application == value, False)
+    if what == "hardware":
+        return func.coalesce(func.lower(Device.hardware) == value.lower(), False)
     if what == "name":
         return _matches(session, value)
     if what == "seen":

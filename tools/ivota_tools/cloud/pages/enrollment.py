@@ -1,34 +1,35 @@
-"""Devices that sign in: a new one, or another secret for one that is there; shown once."""
+"""Enroll devices: one by its name or many from CSV, and give a known one another secret."""
 
 from __future__ import annotations
 
-import base64
-import secrets
+import io
+import zipfile
+from urllib.parse import quote
 
-from sqlalchemy.orm import Session
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ...common import device_list
 from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
-from ..api.routes import find_device, refuse_same_identity
-from ..mqtt.device_credentials import SecretError, set_secret
-from ..rollout.fleet_changes import accept_device
-from ..store.device_registry import ACCEPTED
+from ..api.enrollment import enroll, new_secret
+from ..api.fleet_schemas import DeviceIn
+from ..mqtt.device_credentials import SecretError
+from ..rollout.fleet_changes import TagError
 from ..store.models import Device
 from .device import find
-from .formatting import sentence
+from .formatting import indented, refusal, sentence
 from .request_context import Setting, Visit
 from .routing import route
-
-SECRET = 16  # bytes
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
     return [
         route(setting, "/devices/new", new, needed=OPERATOR),
         route(setting, "/devices/new", add, method="POST", needed=OPERATOR),
+        route(setting, "/devices/list", add_list, method="POST", needed=OPERATOR),
         route(setting, "/devices/{id:int}/secret", renew, method="POST", needed=OPERATOR),
     ]
 
@@ -37,9 +38,15 @@ def new(visit: Visit) -> Response:
     return _form(visit)
 
 
-def _form(visit: Visit, product: str = "", name: str = "", problem: str = "", status: int = 200
-          ) -> Response:  # fmt: skip
-    given = {"product": product, "name": name}
+def _form(
+    visit: Visit,
+    product: str = "",
+    name: str = "",
+    problem: str = "",
+    status: int = 200,
+    text: str = "",
+) -> Response:
+    given = {"product": product, "name": name, "list": text}
     return visit.show("device_new.html", status, given=given, problem=problem, device=None)
 
 
@@ -49,33 +56,51 @@ def add(visit: Visit) -> Response:
         if not product or not name or "/" in product + name:
             raise HTTPException(422, "enter a product and a name, both without a slash")
         with visit.database.writing() as session:
-            device = find_device(session, f"{product}/{name}", new=True)
-            if device.secret:
-                raise HTTPException(
-                    409, f"{device.name} already has a secret; replace it on the device's page"
-                )
-            if device.status != ACCEPTED:
-                accept_device(session, device, visit.who)
-            return _show(visit, device, _give(visit, session, device, "device add"))
+            order = DeviceIn(device=f"{product}/{name}")
+            (made,) = enroll(session, [order], visit.setting.boards, visit.who)
+            return _show(visit, made.device, made.board.get("device_secret", ""))
     except HTTPException as error:
         return _form(visit, product, name, sentence(str(error.detail)), error.status_code)
+    except (SecretError, ValidationError) as error:
+        return _form(visit, product, name, refusal(error), 422)
+
+
+def add_list(visit: Visit) -> Response:
+    """All devices of a list or none; their board.json files in one archive, this once."""
+    text = visit.form.get("list", "")
+    try:
+        orders = [DeviceIn(**each) for each in device_list.read(text)]
+        with visit.database.writing() as session:
+            made = enroll(session, orders, visit.setting.boards, visit.who)
+            files = [(each.device.name, indented(each.board) + "\n") for each in made]
+    except HTTPException as error:
+        problem, status = sentence(str(error.detail)), error.status_code
+        return _form(visit, problem=problem, status=status, text=text)
+    except (device_list.ListError, SecretError, TagError, ValidationError) as error:
+        return _form(visit, problem=refusal(error), status=422, text=text)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, board in files:
+            archive.writestr(f"{quote(name, safe='')}/board.json", board)
+    return Response(
+        packed.getvalue(),
+        media_type="application/zip",
+        headers={
+            "Content-Disposition": 'attachment; filename="boards.zip"',
+            "Cache-Control": "no-store",
+        },
+    )
 
 
 def renew(visit: Visit) -> Response:
     with visit.database.writing() as session:
         device = find(session, visit.number("id"))
-        return _show(visit, device, _give(visit, session, device, "device secret"))
-
-
-def _give(visit: Visit, session: Session, device: Device, action: str) -> str:
-    refuse_same_identity(session, device)
-    made = base64.b64encode(secrets.token_bytes(SECRET)).decode()
-    try:
-        set_secret(session, device, made)
-    except SecretError as error:
-        raise HTTPException(422, str(error)) from None
-    note(session, visit.who, action, device.name)
-    return made
+        try:
+            made = new_secret(session, device)
+        except SecretError as error:
+            raise HTTPException(422, str(error)) from None
+        note(session, visit.who, "device secret", device.name)
+        return _show(visit, device, made)
 
 
 def _show(visit: Visit, device: Device, secret: str) -> Response:

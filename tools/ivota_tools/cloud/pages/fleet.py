@@ -10,7 +10,13 @@ from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..rollout import assignment_rules, campaign_counts, campaign_rules, wait_reason
+from ..rollout import (
+    assignment_rules,
+    campaign_counts,
+    campaign_rules,
+    firmware_match,
+    wait_reason,
+)
 from ..rollout.version_order import is_older
 from ..store.device_registry import ACCEPTED, PENDING
 from ..store.models import Assignment, Campaign, Device, Firmware
@@ -36,6 +42,7 @@ def fleet(visit: Visit) -> Response:
         visit.asked("q"),
         visit.asked("state", most=16),
         visit.asked("version", most=128),
+        visit.asked("application", most=128),
         visit.asked("sort", ATTENTION, 16),
         whole(visit.asked("page")),
     )
@@ -55,6 +62,7 @@ def fleet(visit: Visit) -> Response:
             total=total,
             waiting=waiting,
             versions=versions,
+            applications=fleet_queries.applications(session),
             summary=_summary(total, states),
             chart=visit.setting.charts.versions(session, span, now),
             span=span if span in version_chart.RANGES else version_chart.DEFAULT,
@@ -64,14 +72,24 @@ def fleet(visit: Visit) -> Response:
                              & ~fleet_queries.stalled(now), Assignment.device_id, SHOWN),
             troubled=_troubled(session, now),
             wanted=wanted,
-            query=device_search.as_query(wanted.text, wanted.version),
+            query=device_search.as_query(wanted.text, wanted.version, wanted.application),
             sorts=fleet_queries.SORTS,
             found=found,
-            newest=newest[0] if len(newest) == 1 else None,
+            newest_for=lambda device: newest_for(device, newest),
+            any_newest=bool(newest),
             reason=lambda device: reason(device, now),
             stalled=lambda device: fleet_queries.is_stalled(device.assignment, now),
             can_update=can_update,
         )  # fmt: skip
+
+
+def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:
+    """The newest firmware of the device's application; of any, if there is only one."""
+    if device.application is None:
+        return newest[0] if len(newest) == 1 else None
+    known = [each for each in newest if each.application == device.application]
+    found = known[0] if known else None
+    return None if found and firmware_match.mismatch(found, device) else found
 
 
 def can_update(device: Device, newest: Firmware | None) -> bool:
@@ -95,6 +113,8 @@ def reason(device: Device, now: float) -> str:
         if assignment.state == assignment_rules.RETRY and assignment.next_push_at:
             words += f"; next retry {ago(assignment.next_push_at, now)}"
         return words
+    if assignment.unasked:
+        return "no device has requested the file since the push"
     if fleet_queries.is_stalled(assignment, now):
         return f"no report for {span_words(now - assignment.updated_at)}"
     if assignment.state == assignment_rules.DONE and assignment.left_target:
@@ -115,7 +135,7 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
 def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
     """Failed ones first, then the silent, then those that are tried again; by their reason."""
     silent = case((fleet_queries.stalled(now), 1), else_=0).label("silent")
-    columns = (Assignment.state, silent, Assignment.result_code, Assignment.result_msg)
+    columns = (Assignment.state, silent, Assignment.failure_code, Assignment.failure_msg)
     troubled = (
         select(*columns, func.count().label("number"), func.min(Assignment.id).label("first"))
         # The states are there for the index.
@@ -137,8 +157,8 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
     same = (
         Assignment.current,
         Assignment.state == row.state,
-        Assignment.result_code.is_not_distinct_from(row.result_code),
-        Assignment.result_msg.is_not_distinct_from(row.result_msg),
+        Assignment.failure_code.is_not_distinct_from(row.failure_code),
+        Assignment.failure_msg.is_not_distinct_from(row.failure_msg),
     )
     named = (
         select(Assignment, Device.device_name)

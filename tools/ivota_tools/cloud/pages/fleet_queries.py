@@ -37,6 +37,7 @@ class Wanted:
     text: str = ""
     state: str = ""
     version: str = ""
+    application: str = ""
     sort: str = ATTENTION
     page: int = 1
 
@@ -65,6 +66,8 @@ def devices(session: Session, wanted: Wanted, now: float) -> Found:
         return Found([], page(0, 1, PAGE), str(error))
     if wanted.version:
         conditions.append(Device.version == wanted.version)
+    if wanted.application:
+        conditions.append(Device.application == wanted.application)
     # Without a word about the state, the devices alone are counted: that is an index.
     counted = _joined() if wanted.state else select(Device)
     total = session.scalar(counted.where(*conditions).with_only_columns(func.count(Device.id)))
@@ -160,6 +163,15 @@ def by_version(session: Session) -> list[tuple[str | None, int]]:
     rows = session.execute(query).tuples().all()
     return sorted(rows, key=lambda row: ([], "") if row[0] is None else (key(row[0]), row[0]),
                   reverse=True)  # fmt: skip
+
+
+def applications(session: Session) -> list[str]:
+    """The applications that devices run."""
+    query = select(Device.application).where(
+        Device.status == ACCEPTED, Device.application.is_not(None)
+    )
+    found = session.scalars(query.distinct().order_by(Device.application).limit(VERSIONS_MOST))
+    return [each for each in found if each]
 
 
 def by_state(session: Session, now: float) -> dict[str, int]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 # Also for the templates.
 from ...common.durations import ago as ago
 from ...common.durations import span as span
+from ..api import refusals
 from ..rollout.result_codes import code as code
 
 KINDS = {"bundle": "application", "esp32-image": "ESP32 image"}
@@ -116,12 +117,6 @@ _FIELDS = {
     "stop_least": "minimum finished devices",
     "timeout_s": "timeout",
 }
-_BOUNDS = {
-    "greater_than": ("must be greater than", "gt"),
-    "greater_than_equal": ("must be at least", "ge"),
-    "less_than": ("must be less than", "lt"),
-    "less_than_equal": ("must be at most", "le"),
-}
 
 
 def refusal(error: Exception) -> str:
@@ -129,20 +124,8 @@ def refusal(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return sentence(str(error))
     problem = error.errors()[0]
-    field, context = str((*problem["loc"], "")[0]), problem.get("ctx", {})
-    text = problem["msg"]
-    if problem["type"] in _BOUNDS:
-        words, key = _BOUNDS[problem["type"]]
-        bound = context[key]
-        text = f"{words} {span(bound) if field.endswith('_s') else number(bound)}"
-    elif problem["type"] == "too_long":
-        text = f"must have at most {context['max_length']} entries"
-    elif problem["type"] == "string_too_short":
-        text = "must not be empty"
-    elif problem["type"] == "string_too_long":
-        text = f"must have at most {context['max_length']} characters"
-    elif "error" in context:
-        text = str(context["error"])  # one of our own validators
+    field = refusals.field(problem)
+    text = refusals.text(problem, span if field.endswith("_s") else number)
     label = _FIELDS.get(field, field)
     return sentence(f"{label}: {text}" if label else text)
 
@@ -153,6 +136,6 @@ def sentence(text: str) -> str:
     return text if text[-1:] in ".!?" else text + "."
 
 
-def quoted(text: str) -> str:
-    """As a string of JSON."""
-    return json.dumps(text, ensure_ascii=False)
+def indented(value: object) -> str:
+    """As JSON that people edit."""
+    return json.dumps(value, ensure_ascii=False, indent=2)

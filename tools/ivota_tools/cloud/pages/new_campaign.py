@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 
 from sqlalchemy import select
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..api import campaigns
+from ..api.fleet_schemas import CampaignIn, PlanOut
 from ..rollout import campaign_rules
+from ..rollout.campaign_actions import CampaignError
 from ..store.models import Firmware, Group
 from . import fleet_queries
 from .campaign_form import DEFAULTS, read, terms
@@ -38,23 +41,43 @@ def new(visit: Visit) -> Response:
 
 
 def create(visit: Visit) -> Response:
+    """First shows the plan, which the second time has to be the same."""
     given = {name: visit.said(name) for name in DEFAULTS}
-    if visit.said("look"):
-        return _form(visit, given)
     try:
         order = read({**given, "name": given["name"] or _named(visit, given["firmware"])})
+        if visit.said("look") or not visit.said("plan"):
+            return _reviewed(visit, given, order)
+        order.plan = visit.said("plan", 64)
         with visit.database.writing() as session:
             campaign = campaigns.create(session, order, visit.who)
             number, words = campaign.id, f"{campaign.name} was created."
             if campaign.state == campaign_rules.RUNNING:
                 words = f"{campaign.name} started."
+    except CampaignError as error:
+        return _reviewed(visit, given, order, refusal(error))
+    except HTTPException as error:
+        return _form(visit, given, sentence(str(error.detail)), error.status_code)
     except ValueError as error:  # ours are all of that kind, and so is a ValidationError
         return _form(visit, given, refusal(error), 422)
     visit.setting.wake()
     return visit.go(f"/campaigns/{number}", words)
 
 
-def _form(visit: Visit, given: dict[str, str], problem: str = "", status: int = 200) -> Response:
+def _reviewed(
+    visit: Visit, given: dict[str, str], order: CampaignIn, problem: str = ""
+) -> Response:
+    with visit.database.reading() as session, session.no_autoflush:
+        plan = campaigns.plan_out(*campaigns.plan_of(session, order))
+    return _form(visit, given, problem, 409 if problem else 200, plan)
+
+
+def _form(
+    visit: Visit,
+    given: dict[str, str],
+    problem: str = "",
+    status: int = 200,
+    plan: PlanOut | None = None,
+) -> Response:
     now = time.time()
     with visit.database.reading() as session:
         try:
@@ -70,6 +93,7 @@ def _form(visit: Visit, given: dict[str, str], problem: str = "", status: int = 
             status,
             given=given,
             problem=problem,
+            plan=plan,
             matching=matching,
             some=some,
             firmware=uploaded(session),

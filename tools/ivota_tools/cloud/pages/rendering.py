@@ -26,11 +26,11 @@ _FILTERS = (
     formatting.counted,
     formatting.detail,
     formatting.exact,
+    formatting.indented,
     formatting.kind,
     formatting.moment,
     formatting.number,
     formatting.percent,
-    formatting.quoted,
     formatting.size,
     formatting.span,
 )

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from anyio import CapacityLimiter
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from ..accounts.authorization import Signed
 from ..accounts.roles import ADMIN, OPERATOR
 from ..accounts.users import digest, tidy
 from ..accounts.wrong_tries import WrongTries
+from ..board_config import BoardConfig
 from ..event_stream import Places
 from ..health import Checks
 from ..store.database import Database
@@ -43,14 +44,12 @@ class Setting:
     secret       signs what forms carry before anybody has signed in, and the set-up link
     wake         is called when a push may be due
     health       whether reports are being stored
-    mqtt         (host, port) that boards are told
+    boards       what boards are told to reach the cloud
+    public_url   the address of HTTP that boards are told
     plain        also beyond this machine without TLS
-    tls          of both ports
-    sign_in      devices need their secrets
     upload_most  bytes of a firmware file
     tries        notes wrong passwords
     streams      how many pages may be told of changes at a time
-    topic_prefix  what boards' topics begin with
     """
 
     database: Database
@@ -58,19 +57,22 @@ class Setting:
     secret: bytes
     wake: Callable[[], None]
     health: Checks
-    mqtt: Callable[[], tuple[str, int]]
+    boards: BoardConfig
+    public_url: Callable[[], str]
     plain: bool
-    tls: bool
-    sign_in: bool
     upload_most: int
     streams: Places
-    topic_prefix: str
     tries: WrongTries
     # Each hash takes 64 MiB and a good part of a core, and nobody else waits for them.
     hashing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HASHES_MOST))
     # Those of browsers that have signed in before do not wait behind strangers.
     hashing_known: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     charts: Charts = field(default_factory=Charts)
+
+    def http_port(self) -> int:
+        """The port of HTTP that boards are told."""
+        parts = urlsplit(self.public_url())
+        return parts.port or (443 if parts.scheme == "https" else 80)
 
     def set_up_key(self) -> str:
         """Of the set-up link: the same in every process of a database, good for no user yet."""

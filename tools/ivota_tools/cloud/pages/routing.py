@@ -14,13 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ...common.campaign_options import OptionError
 from ..accounts import authorization, users
 from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
 from ..mqtt.device_credentials import SecretError
 from ..rollout.campaign_actions import CampaignError
 from ..rollout.device_query import QueryError
-from ..rollout.fleet_changes import TagError
+from ..rollout.fleet_changes import MismatchError, TagError
 from ..store.device_registry import StatusError
 from ..store.firmware_store import FirmwareError
 from .formatting import sentence
@@ -31,6 +32,8 @@ FORM_MOST = 64 * 1024  # bytes
 REFUSALS = (
     CampaignError,
     FirmwareError,
+    MismatchError,
+    OptionError,
     QueryError,
     SecretError,
     StatusError,

@@ -54,7 +54,7 @@ class Story:
     @property
     def took_s(self) -> float:
         begun = self.attempt.first_push_at or self.attempt.created_at
-        return max(self.attempt.updated_at - begun, 0.0)
+        return max((self.attempt.ended_at or self.attempt.updated_at) - begun, 0.0)
 
 
 def stories(session: Session, device: Device, page: Page) -> list[Story]:

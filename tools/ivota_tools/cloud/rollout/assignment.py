@@ -18,6 +18,7 @@ def assign(
     Raises StatusError if the device is not part of the fleet.
     """
     expect_accepted(device)
+    on_trial = assignment_rules.is_trial(device.assignment, firmware.version)
     if device.assignment:
         assignment_rules.supersede(device.assignment, now)
         session.flush()
@@ -29,7 +30,7 @@ def assign(
         state="",
         created_at=now,
     )
-    assignment_rules.begin(assignment, device.version, now)
+    assignment_rules.begin(assignment, device.version, now, on_trial)
     session.add(assignment)
     touch(session, device)
     session.flush()

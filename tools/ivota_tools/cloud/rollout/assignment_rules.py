@@ -40,15 +40,40 @@ class BackOff:
         return min(self.first_s * 2.0 ** min(failures - 1, 60), self.most_s)
 
 
-def begin(assignment: Assignment, running: str | None, now: float) -> None:
-    """Start an attempt; `running` is None before the device's first report."""
+def begin(assignment: Assignment, running: str | None, now: float, on_trial: bool = False) -> None:
+    """Start an attempt; `running` is None before the device's first report. A device that runs
+    the target is done at once, unless it is `on_trial` with it since an earlier push.
+    """
     assignment.state = WAITING
     assignment.next_push_at = None
     assignment.updated_at = now
     if running == assignment.firmware.version:
-        assignment.state = CURRENT
-    elif running is not None and not _skip(assignment, running):
+        if on_trial:
+            assignment.state = CURRENT
+        else:
+            _runs_it(assignment, now)
+    elif running is not None and not _skip(assignment, running, now):
         assignment.next_push_at = now
+
+
+def is_trial(old: Assignment | None, version: str) -> bool:
+    """Return whether the attempt before has installed this version and is not done yet."""
+    return (
+        old is not None
+        and old.firmware.version == version
+        and old.state not in CLOSED
+        and (old.pushes > 0 or old.state == CURRENT)
+    )
+
+
+def _runs_it(assignment: Assignment, now: float) -> None:
+    """The device runs the target without a push."""
+    assignment.percent, assignment.next_push_at = 100, None
+    _close(assignment, DONE, now)
+
+
+def _close(assignment: Assignment, state: str, now: float) -> None:
+    assignment.state, assignment.ended_at, assignment.unasked = state, now, False
 
 
 def on_version(assignment: Assignment, running: str, now: float) -> None:
@@ -59,8 +84,11 @@ def on_version(assignment: Assignment, running: str, now: float) -> None:
         return
     assignment.updated_at = now
     if running == assignment.firmware.version:
-        assignment.state, assignment.next_push_at = CURRENT, None
-    elif _skip(assignment, running):
+        if assignment.pushes or assignment.state == CURRENT:
+            assignment.state, assignment.next_push_at = CURRENT, None
+        else:
+            _runs_it(assignment, now)
+    elif _skip(assignment, running, now):
         return
     elif assignment.state != RETRY:
         assignment.next_push_at = now
@@ -75,11 +103,12 @@ def running(device: Device) -> str | None:
     return device.version
 
 
-def _skip(assignment: Assignment, running: str) -> bool:
+def _skip(assignment: Assignment, running: str, now: float) -> bool:
     """Skip a device that runs a newer version, if only outdated devices are to be updated."""
     if not assignment.only_outdated or is_older(running, assignment.firmware.version):
         return False
-    assignment.state, assignment.next_push_at = SKIPPED, None
+    assignment.next_push_at = None
+    _close(assignment, SKIPPED, now)
     return True
 
 
@@ -89,8 +118,9 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
         return
     if report.state == "done":
         # Also after FAILED or CANCELLED: the device runs the target now, whatever came
-        # before.
-        _set(assignment, DONE, report, now)
+        # before. A device may report it twice.
+        if assignment.state != DONE:
+            _set(assignment, DONE, report, now)
         assignment.percent, assignment.left_target = 100, False
     elif assignment.state in CLOSED:
         return
@@ -99,6 +129,8 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
     else:
         _set(assignment, DOWNLOADING if report.state == "downloading" else BURNING, report, now)
         assignment.percent = 100 if report.percent is None else report.percent
+        if assignment.percent:
+            assignment.unasked = False
 
 
 def on_notice(assignment: Assignment, report: Report) -> None:
@@ -111,6 +143,7 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
     # A failure counts once per push: the same report may be delivered twice (QoS 1).
     if assignment.state == RETRY:
         return
+    _note_failure(assignment, report.result_code, report.result_msg, now)
     if assignment.patch_id is not None and report.result_code not in SOFT_CODES:
         # The firmware is not to blame yet: send the device the full firmware at once.
         assignment.patch_id, assignment.whole_only = None, True
@@ -130,8 +163,14 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
         assignment.next_push_at = now + back_off.after(failures)
 
 
+def _note_failure(assignment: Assignment, code: int | None, words: str | None, now: float) -> None:
+    """Keep the failure: later reports of the same attempt say other things."""
+    assignment.failed_at, assignment.failure_code, assignment.failure_msg = now, code, words
+
+
 def _set(assignment: Assignment, state: str, report: Report, now: float) -> None:
     assignment.state = state
+    assignment.ended_at = now if state in CLOSED else None
     assignment.next_push_at = None
     assignment.result_code = report.result_code
     assignment.result_msg = report.result_msg
@@ -144,6 +183,7 @@ def on_pushed(assignment: Assignment, now: float) -> None:
     assignment.next_push_at = None
     assignment.updated_at = now
     assignment.first_push_at = assignment.first_push_at or now
+    assignment.unasked = False
     if assignment.state not in ACTIVE:
         assignment.started_at = now
     if assignment.state not in (DOWNLOADING, BURNING):
@@ -154,33 +194,31 @@ def cancel(assignment: Assignment, now: float) -> None:
     """Cancel the attempt, even mid-download. A finished attempt keeps its result."""
     assignment.next_push_at = None
     if assignment.state not in CLOSED:
-        assignment.state = CANCELLED
-        assignment.updated_at = now
+        _close(assignment, CANCELLED, now)
 
 
 def time_out(assignment: Assignment, now: float, words: str) -> None:
     """Handle a timeout. A device that runs the target has merely not confirmed it."""
     assignment.next_push_at = None
-    assignment.updated_at = now
     if assignment.state == CURRENT:
-        assignment.state = DONE
+        _close(assignment, DONE, now)
     else:
-        assignment.state = FAILED
+        _close(assignment, FAILED, now)
         assignment.result_code, assignment.result_msg = TIMED_OUT, words
+        _note_failure(assignment, TIMED_OUT, words, now)
 
 
 def reject(assignment: Assignment, now: float, words: str) -> None:
     """Fail the attempt without a push: the device cannot use this firmware."""
-    assignment.state = FAILED
     assignment.next_push_at = None
-    assignment.updated_at = now
+    _close(assignment, FAILED, now)
     assignment.result_code, assignment.result_msg = UNUSABLE, words
+    _note_failure(assignment, UNUSABLE, words, now)
 
 
 def supersede(assignment: Assignment, now: float) -> None:
     """Replace the attempt by another; a finished attempt keeps its result."""
     assignment.current = False
     assignment.next_push_at = None
-    assignment.updated_at = now
     if assignment.state not in CLOSED:
-        assignment.state = SUPERSEDED
+        _close(assignment, SUPERSEDED, now)

@@ -5,7 +5,6 @@ Each action is one transaction, except for long ones: writers delay the storage 
 
 from __future__ import annotations
 
-import random
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -16,7 +15,13 @@ from sqlalchemy.orm import Session
 from ..accounts import audit_log
 from ..store.database import Database
 from ..store.models import Assignment, Campaign, Device, Member
-from . import assignment_rules, campaign_assignments, campaign_counts, campaign_rules
+from . import (
+    assignment_rules,
+    campaign_assignments,
+    campaign_counts,
+    campaign_plan,
+    campaign_rules,
+)
 from .assignment import assign, touch
 from .campaign_rules import (
     CANCELLED,
@@ -29,8 +34,6 @@ from .campaign_rules import (
     STOPPED,
     Tally,
 )
-from .device_query import versions
-from .version_order import is_older
 
 # Pause between two transactions: SQLite polls for the write lock every 0.1 s.
 BREATH_S = 0.15
@@ -48,11 +51,8 @@ def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
     each device.
     """
     _expect(campaign, "start", DRAFT, SCHEDULED)
-    found = versions(session, campaign.query, now)
-    chosen = [number for number, version in found.items() if _wants(campaign, version)]
-    # Shuffle the devices, so that the first stage is a random sample.
-    random.Random(f"{campaign.id}").shuffle(chosen)
-    ends = campaign_rules.bounds(campaign.stages, len(chosen))
+    plan = campaign_plan.make(session, campaign, now)
+    chosen, ends = plan.chosen, plan.sizes
     members = [
         {"campaign_id": campaign.id, "device_id": number, "stage": bisect_right(ends, place)}
         for place, number in enumerate(chosen)
@@ -62,12 +62,6 @@ def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
     campaign.state, campaign.started_at, campaign.stage = RUNNING, now, 0
     audit_log.note(session, who, "campaign start", name(campaign), devices=len(chosen))
     session.flush()
-
-
-def _wants(campaign: Campaign, version: str | None) -> bool:
-    if not campaign.only_outdated or version is None:
-        return True
-    return is_older(version, campaign.firmware.version)
 
 
 def pause(session: Session, campaign: Campaign, who: str, reason: str = "") -> None:
@@ -82,7 +76,8 @@ def resume(session: Session, campaign: Campaign, who: str) -> None:
     _expect(campaign, "resume", PAUSED, STOPPED)
     if campaign.state == STOPPED:
         total = sum(campaign_counts.tally(session, campaign), Tally())
-        campaign.waived_done, campaign.waived_failed = total.good, total.failed
+        campaign.waived_done = total.good
+        campaign.waived_failed = campaign_rules.failures(campaign, total)
         campaign.waived_stage = campaign.stage
     campaign.state, campaign.reason = RUNNING, ""
     audit_log.note(session, who, "campaign resume", name(campaign))
@@ -133,10 +128,12 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
         if campaign.state not in _RETRIED:
             raise CampaignError(f"the campaign is {campaign.state}: nothing to retry")
         waiting = session.scalars(_failed(campaign)).all()
-        if waiting:
-            total = sum(campaign_counts.tally(session, campaign), Tally())
-            campaign.waived_done, campaign.waived_failed = total.good, total.failed
-            campaign.stage_good_at = None
+        if not waiting:
+            raise CampaignError(f"nothing to retry: {_why_none(session, campaign)}")
+        total = sum(campaign_counts.tally(session, campaign), Tally())
+        campaign.waived_done = total.good
+        campaign.waived_failed = campaign_rules.failures(campaign, total)
+        campaign.stage_good_at = None
         audit_log.note(session, who, "campaign retry", name(campaign), devices=len(waiting))
         count = _retry(session, campaign, waiting[: campaign_assignments.MOST], now)
     for at in range(campaign_assignments.MOST, len(waiting), campaign_assignments.MOST):
@@ -147,6 +144,17 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
                 break  # it was cancelled in the meantime
             count += _retry(session, campaign, waiting[at : at + campaign_assignments.MOST], now)
     return count
+
+
+def _why_none(session: Session, campaign: Campaign) -> str:
+    """Explain why no device can be retried."""
+    total = sum(campaign_counts.tally(session, campaign), Tally())
+    if total.failed:
+        return f"{total.failed} failed devices have received a newer target since"
+    words = [f"no device has failed for good, {total.good} of {total.members} are done"]
+    if total.failing:
+        words.append(f"{total.failing} will be retried automatically")
+    return ", ".join(words)
 
 
 def _failed(campaign: Campaign) -> Select[tuple[int]]:

@@ -29,8 +29,9 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
             created_at=now,
             state="",
         )
-        assignment_rules.begin(attempt, device.version, now)
         old = device.assignment
+        on_trial = assignment_rules.is_trial(old, campaign.firmware.version)
+        assignment_rules.begin(attempt, device.version, now, on_trial)
         if old and _chosen_at(old) > (campaign.started_at or 0):
             assignment_rules.supersede(attempt, now)  # somebody has chosen another target since
         elif old:

@@ -12,6 +12,14 @@ from ..store.models import Assignment, Campaign, Member
 from . import assignment_rules
 from .campaign_rules import Tally
 
+_OPEN = (
+    assignment_rules.WAITING,
+    assignment_rules.PUSHED,
+    assignment_rules.DOWNLOADING,
+    assignment_rules.BURNING,
+    assignment_rules.RETRY,
+)
+
 QUEUED = "queued"  # a device whose stage has not started
 
 
@@ -48,10 +56,14 @@ def _tally(by: Any) -> Select[Any]:
         and_(Assignment.state == assignment_rules.CURRENT, Assignment.pushes == 0),
     )
     left_out = (assignment_rules.SUPERSEDED, assignment_rules.SKIPPED, assignment_rules.CANCELLED)
+    # A download that failed may be the fault of a network: it counts when it is given up.
+    failing = and_(Assignment.hard_failures > 0, Assignment.state.in_(_OPEN))
     return select(
         by,
         func.count(),
         func.count(1).filter(good),
         func.count(1).filter(Assignment.state == assignment_rules.FAILED),
         func.count(1).filter(Assignment.state.in_(left_out)),
+        func.count(1).filter(failing),
+        func.count(1).filter(Assignment.state.in_(left_out), Assignment.failure_code.is_not(None)),
     ).outerjoin(Member.assignment)

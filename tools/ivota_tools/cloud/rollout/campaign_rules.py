@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...common.campaign_options import FIRST
 from ..store.models import Campaign
 
 DRAFT, SCHEDULED, RUNNING, PAUSED = "draft", "scheduled", "running", "paused"
@@ -21,12 +22,18 @@ ENDED = (FINISHED, CANCELLED)
 
 @dataclass
 class Tally:
-    """Device counts of one or all stages; `left_out` devices have left the campaign."""
+    """Device counts of one or all stages; `left_out` devices have left the campaign.
+
+    `failing` devices are open and have failed at least once; `given_up` ones have left after a
+    failure, for example because the campaign was cancelled.
+    """
 
     members: int = 0
     good: int = 0
     failed: int = 0
     left_out: int = 0
+    failing: int = 0
+    given_up: int = 0
 
     @property
     def counted(self) -> int:
@@ -40,12 +47,24 @@ class Tally:
     def success(self) -> float:
         return self.good / self.counted if self.counted else 1.0
 
+    @property
+    def bad(self) -> int:
+        """The devices that have failed and are not retried, whatever has happened since."""
+        return self.failed + self.given_up
+
+    @property
+    def away(self) -> int:
+        """The devices that left without a failure."""
+        return self.left_out - self.given_up
+
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             self.members + other.members,
             self.good + other.good,
             self.failed + other.failed,
             self.left_out + other.left_out,
+            self.failing + other.failing,
+            self.given_up + other.given_up,
         )
 
 
@@ -62,12 +81,7 @@ def bounds(stages: Sequence[dict[str, Any]], total: int) -> list[int]:
     """Return the cumulative size of each stage; the last one includes all devices."""
     ends: list[int] = []
     for stage in stages:
-        count = stage.get("count")
-        if count is None:
-            count = -(
-                -total * stage["percent"] // 100
-            )  # round up, so that 1 % is at least one device
-        count = min(int(count), total)
+        count = min(size_of(stage, total), total)
         if count > (ends[-1] if ends else 0):
             ends.append(count)
     if total and (not ends or ends[-1] < total):
@@ -75,12 +89,27 @@ def bounds(stages: Sequence[dict[str, Any]], total: int) -> list[int]:
     return ends
 
 
+def size_of(stage: dict[str, Any], total: int) -> int:
+    """Return the size of a stage of `total` devices."""
+    count = stage.get("count")
+    if count is None:
+        # Round up, so that 1 % is at least one device.
+        count = -(-total * stage["percent"] // 100)
+    return int(count)
+
+
+def failures(campaign: Campaign, total: Tally) -> int:
+    """Return the number of devices whose failure the stop rule counts."""
+    return total.failed + (total.failing if campaign.stop_on == FIRST else 0)
+
+
 def decide(campaign: Campaign, tallies: Sequence[Tally], now: float) -> Step | None:
     """Decide the next step of a running campaign, and update `stage_good_at`."""
     total = sum(tallies, Tally())
     # Waived failures may be retried or succeed: then they must not hide other failures.
-    campaign.waived_failed = min(campaign.waived_failed, total.failed)
-    failed = total.failed - campaign.waived_failed
+    counted = failures(campaign, total)
+    campaign.waived_failed = min(campaign.waived_failed, counted)
+    failed = counted - campaign.waived_failed
     ended = failed + total.good - campaign.waived_done
     if campaign.stop_share is not None and failed > 0 and ended >= campaign.stop_least:
         if failed / ended >= campaign.stop_share:

@@ -1,6 +1,7 @@
 """Parse and run queries, whose terms must all match an accepted device.
 
     tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
+    application:blink  hardware:esp32c3
 
 A minus sign negates a term; an empty query matches all devices. `seen<7d` matches devices that
 were last seen less than 7 days ago; the units are s, min, h and d.
@@ -14,7 +15,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,7 +26,9 @@ from ..store.device_registry import ACCEPTED
 from ..store.models import QUERY_MOST, Device, DeviceTag
 from .version_order import key
 
-_TERM = re.compile(r"(-?)(tag|product|name|version|seen)(:|<=|>=|<|>)(.+)", re.DOTALL)
+_TERM = re.compile(
+    r"(-?)(tag|product|name|version|seen|application|hardware)(:|<=|>=|<|>)(.+)", re.DOTALL
+)
 
 
 # A set in a name pattern: letters, digits and a few characters, or one pattern character.
@@ -58,6 +61,16 @@ class Facts:
     tags: frozenset[str]
     version: str | None
     silent_s: float | None
+    application: str | None = None
+    hardware: str | None = None
+
+
+class Match(NamedTuple):
+    """What a device runs and is, as far as it is known."""
+
+    version: str | None
+    application: str | None
+    hardware: str | None
 
 
 Test = Callable[[Facts], bool]
@@ -77,13 +90,20 @@ def parse(text: str) -> Test:
     return lambda facts: all(test(facts) for test in tests)
 
 
+def expect_words(text: str) -> None:
+    """Raise QueryError for an empty query where it would mean every device."""
+    if not text.strip():
+        raise QueryError("the query is empty: specify which devices, or `all` for all devices")
+    parse(text)
+
+
 def find(
     session: Session, text: str, now: float, after: int = 0, limit: int | None = None
 ) -> list[Device]:
     """Find the devices that match a query, with their targets, by id: at most `limit` after the
     id `after`. Raises QueryError.
     """
-    ids = [number for number in versions(session, text, now) if number > after][:limit]
+    ids = [number for number in matching(session, text, now) if number > after][:limit]
     found: dict[int, Device] = {}
     for at in range(0, len(ids), IDS_MOST):
         some = select(Device).where(Device.id.in_(ids[at : at + IDS_MOST])).options(*WITH_TARGET)
@@ -91,8 +111,8 @@ def find(
     return [found[number] for number in ids if number in found]
 
 
-def versions(session: Session, text: str, now: float) -> dict[int, str | None]:
-    """Find the ids and versions of the matching devices, without creating objects.
+def matching(session: Session, text: str, now: float) -> dict[int, Match]:
+    """Find the matching devices by id, without creating objects.
 
     Raises QueryError.
     """
@@ -101,12 +121,18 @@ def versions(session: Session, text: str, now: float) -> dict[int, str | None]:
     for number, tag in session.execute(select(DeviceTag.device_id, DeviceTag.tag)).tuples():
         tags.setdefault(number, set()).add(tag)
     query = select(
-        Device.id, Device.product_id, Device.device_name, Device.version, Device.last_seen
+        Device.id,
+        Device.product_id,
+        Device.device_name,
+        Device.last_seen,
+        Device.version,
+        Device.application,
+        Device.hardware,
     ).where(Device.status == ACCEPTED)
     return {
-        number: version
-        for number, product, name, version, seen in session.execute(query.order_by(Device.id))
-        if test(_facts(product, name, tags.get(number, ()), version, seen, now))
+        number: match
+        for number, product, name, seen, *about in session.execute(query.order_by(Device.id))
+        if test(_facts(product, name, tags.get(number, ()), seen, match := Match(*about), now))
     }
 
 
@@ -114,12 +140,12 @@ def _facts(
     product: str,
     name: str,
     tags: Iterable[str],
-    version: str | None,
     last_seen: float | None,
+    about: Match,
     now: float,
 ) -> Facts:
     silent = None if last_seen is None else max(now - last_seen, 0)
-    return Facts(product, name, frozenset(tags), version, silent)
+    return Facts(product, name, frozenset(tags), about.version, silent, *about[1:])
 
 
 def split(word: str) -> tuple[str, str, str, str] | None:
@@ -159,7 +185,8 @@ def _term(word: str) -> Test:
     term = split(word)
     if term is None:
         raise QueryError(
-            f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V or seen<7d"
+            f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V, "
+            "seen<7d, application:A or hardware:H"
         )
     minus, what, sign, value = term
     if what == "version":
@@ -178,6 +205,10 @@ def _text(what: str, value: str) -> Test:
         return lambda facts: value in facts.tags
     if what == "product":
         return lambda facts: facts.product == value
+    if what == "application":
+        return lambda facts: facts.application == value
+    if what == "hardware":
+        return lambda facts: (facts.hardware or "").lower() == value.lower()
     list(pattern(value))
     return lambda facts: fnmatchcase(facts.name, value)
 

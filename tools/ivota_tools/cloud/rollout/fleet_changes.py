@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
+from ..mqtt.protocol import HARDWARE_MOST, NAME_MOST
 from ..store import device_registry, firmware_store
 from ..store.database import Database
 from ..store.device_registry import RETIRED
@@ -25,7 +26,7 @@ from ..store.models import (
     Firmware,
     Member,
 )
-from . import assignment_rules, campaign_actions, campaign_rules
+from . import assignment_rules, campaign_actions, campaign_rules, firmware_match
 from .assignment import assign, touch
 from .campaign_actions import CampaignError
 
@@ -36,11 +37,36 @@ class TagError(ValueError):
     """These tags are not valid for a device."""
 
 
-def push(session: Session, device: Device, firmware: Firmware, who: str) -> Assignment:
-    """Set a device's target. Raises StatusError."""
+class MismatchError(ValueError):
+    """The firmware is for another application or other hardware than the device's."""
+
+
+def push(
+    session: Session, device: Device, firmware: Firmware, who: str, mismatched: bool = False
+) -> Assignment:
+    """Set a device's target. Raises StatusError, and MismatchError unless `mismatched`."""
+    reason = firmware_match.mismatch(firmware, device)
+    if reason and not mismatched:
+        raise MismatchError(reason)
     made = assign(session, device, firmware, time.time(), None)
     audit_log.note(session, who, "push", device.name, version=firmware.version)
     return made
+
+
+def set_kind(
+    session: Session, device: Device, application: str | None, hardware: str | None, who: str
+) -> None:
+    """Set what a device is for; None keeps a property, "" makes it unknown. Raises TagError."""
+    for text, most in ((application, NAME_MOST), (hardware, HARDWARE_MOST)):
+        if text is not None and (len(text) > most or not text.isprintable()):
+            raise TagError(f"{text!r} must have at most {most} printable characters")
+    if application is not None:
+        device.application = application or None
+    if hardware is not None:
+        device.hardware = hardware or None
+    touch(session, device)
+    audit_log.note(session, who, "device properties", device.name,
+                   application=device.application, hardware=device.hardware)  # fmt: skip
 
 
 def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None:

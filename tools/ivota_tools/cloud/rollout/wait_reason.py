@@ -7,15 +7,16 @@ from sqlalchemy.orm import Session
 
 from ...common.durations import span
 from ..store.device_registry import PENDING, RETIRED
-from ..store.models import Assignment, Campaign, Device, Member
+from ..store.models import Assignment, Campaign, Device, Member, Setting
 from . import assignment_rules, campaign_counts, campaign_rules, push_sender, result_codes
 
 SILENT_S = 3600.0
+PUBLIC_URL = "public_url"  # the setting with the address that pushes have
 
 
 def why(session: Session, device: Device, now: float) -> str:
     if device.status == PENDING:
-        return "pending: accept the device first, for example with `ivota accept`"
+        return "pending: accept the device first"
     if device.status == RETIRED:
         return "retired: the device receives no updates"
     assignment = device.assignment
@@ -31,8 +32,7 @@ def why(session: Session, device: Device, now: float) -> str:
         return waiting or f"it runs {version}"
     if state == assignment_rules.FAILED:
         return (
-            f"failed permanently: {_words(assignment)}; retry with `ivota retry`, or push "
-            "another version"
+            f"failed permanently: {_words(assignment)}; retry the update, or push another version"
         )
     if state == assignment_rules.CANCELLED:
         return waiting or f"an operator cancelled the update to {version}"
@@ -58,6 +58,8 @@ def why(session: Session, device: Device, now: float) -> str:
     if state == assignment_rules.WAITING and campaign and assignment.next_push_at is not None:
         if push_sender.places(session, campaign, now) == 0:
             return f"queued: campaign {campaign.name!r} has reached its limits"
+    if assignment.unasked:
+        return unasked_words(session)
     if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
         return f"{state}, {assignment.percent or 0} %{quiet}"
     if state == assignment_rules.PUSHED:
@@ -66,6 +68,15 @@ def why(session: Session, device: Device, now: float) -> str:
         said = f": {notice}" if notice else ""
         return f"pushed {assignment.pushes} times, but the download has not started{said}{quiet}"
     return f"the cloud will push after the device's next report{quiet}"
+
+
+def unasked_words(session: Session) -> str:
+    """Say at which address nobody has asked for the file."""
+    found = session.get(Setting, PUBLIC_URL)
+    return (
+        f"pushed, but no device has requested the file at {found.value if found else '?'}/files/: "
+        "check that devices can reach this address, which is the cloud's --public-url"
+    )
 
 
 def _waits_for_stage(session: Session, device: Device) -> str | None:
@@ -91,13 +102,13 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
 
 
 def _words(assignment: Assignment) -> str:
-    return f"{assignment.result_code} {assignment.result_msg or ''}".strip()
+    return f"{assignment.failure_code} {assignment.failure_msg or ''}".strip()
 
 
 def why_failed(assignment: Assignment) -> str:
     """Describe the last failure in the device's own words, or else by its code."""
-    said = assignment.result_msg or ""
-    if assignment.result_code == -5 and said:
+    said = assignment.failure_msg or ""
+    if assignment.failure_code == -5 and said:
         return said  # the message of the application or installer needs no explanation
-    meaning = result_codes.code(assignment.result_code)
+    meaning = result_codes.code(assignment.failure_code)
     return f"{meaning}: {said}" if said else meaning

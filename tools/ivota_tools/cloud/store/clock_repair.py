@@ -25,6 +25,8 @@ def repair(session: Session, now: float, wait_most_s: float) -> None:
     )
     for column in (
         Assignment.updated_at,
+        Assignment.ended_at,
+        Assignment.failed_at,
         Assignment.started_at,
         Assignment.first_push_at,
         Campaign.stage_good_at,

@@ -30,9 +30,7 @@ class StatusError(ValueError):
 def expect_accepted(device: Device) -> None:
     """Raise StatusError unless the device is accepted."""
     if device.status == PENDING:
-        raise StatusError(
-            f"{device.name} is pending: accept it first, for example with `ivota accept`"
-        )
+        raise StatusError(f"{device.name} is pending: accept it first")
     if device.status == RETIRED:
         raise StatusError(f"{device.name} is retired: accept it again first")
 

@@ -19,11 +19,12 @@ from ...firmware import esp32_image, patch, release
 from ...firmware.patch import Patch
 from ...firmware.signed_file import split
 from ..accounts import audit_log
-from ..mqtt.protocol import NAME_MOST
+from ..mqtt.protocol import HARDWARE_MOST, NAME_MOST
 from .database import Database
 from .models import Firmware
 
 LEFTOVER_S = 86400.0
+NAMED_MOST = 5  # files in a message
 
 
 class FirmwareError(ValueError):
@@ -132,6 +133,7 @@ def register(
     version: str | None,
     application: str | None,
     who: str,
+    hardware: str | None = None,
 ) -> tuple[Firmware, list[str]]:
     """Store an upload; return its row with warnings. Raises FirmwareError.
 
@@ -156,21 +158,24 @@ def register(
             version = whole.version
             application = _agree("application", application, whole.application)
         if version is None:
-            raise FirmwareError(422, "this file does not contain its version: add --version")
+            raise FirmwareError(422, "this file does not contain its version: specify one")
         warnings = release.check_version(version) + release.warnings(release_)
     except release.ReleaseError as error:
         raise FirmwareError(422, str(error)) from None
     if application is not None and not 0 < len(application) <= NAME_MOST:
         raise FirmwareError(422, f"an application's name must have 1 to {NAME_MOST} characters")
+    if hardware is not None and not 0 < len(hardware) <= HARDWARE_MOST:
+        raise FirmwareError(422, f"a hardware's name must have 1 to {HARDWARE_MOST} characters")
+    hardware = hardware or (release_.image.chip if release_.image else None)
     sha256 = upload.sha256
     payload = None if release_.patch else _payload(upload.path)
     with database.reading() as session:
-        _check_same(session, folder, version, application, sha256, payload)
+        _check_same(session, folder, version, application, sha256, payload, upload.path)
     upload.keep(folder)
     with database.writing() as session:
-        _check_same(
-            session, folder, version, application, sha256, payload
-        )  # another request was faster
+        # Another request may have been faster.
+        new = stored(folder, sha256)
+        _check_same(session, folder, version, application, sha256, payload, new)
         firmware = session.scalar(
             select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
         )
@@ -180,6 +185,7 @@ def register(
             firmware = Firmware(
                 version=version,
                 application=application,
+                hardware=hardware,
                 kind=release_.kind,
                 size=upload.size,
                 md5=upload.md5,
@@ -207,6 +213,7 @@ def _check_same(
     application: str | None,
     sha256: str,
     payload: str | None,
+    new: Path,
 ) -> None:
     """Raise FirmwareError if the name has other contents; None is the name of a patch.
 
@@ -225,10 +232,30 @@ def _check_same(
         what = f"{application} {version}" if application else version
         raise FirmwareError(
             409,
-            f"{what} already exists with other contents (firmware {known.id}), and boards that "
-            "run it would ignore this file. Upload the file as a new version or another "
-            "application",
+            f"{what} already exists with other contents (firmware {known.id}): "
+            f"{_difference(folder, known, sha256, new)}. Boards that run it would ignore this "
+            "file. Upload the file as a new version or another application",
         )
+
+
+def _difference(folder: Path, known: Firmware, sha256: str, new: Path) -> str:
+    """Say what differs: the names of the files in two bundles, or sizes and digests."""
+    with contextlib.suppress(OSError, release.ReleaseError):
+        old_files = {file.path: file.sha256 for file in release.inspect(
+            stored(folder, known.sha256)).files}  # fmt: skip
+        new_files = {file.path: file.sha256 for file in release.inspect(new).files}
+        names = sorted(
+            name for name in old_files.keys() | new_files.keys()
+            if old_files.get(name) != new_files.get(name)
+        )  # fmt: skip
+        if old_files and new_files and names:
+            more = f" and {len(names) - NAMED_MOST} more files" if len(names) > NAMED_MOST else ""
+            return f"it differs in {', '.join(names[:NAMED_MOST])}{more}"
+    size = new.stat().st_size
+    return (
+        f"it has {known.size} bytes, SHA-256 {known.sha256[:12]}…, and this file has {size} "
+        f"bytes, SHA-256 {sha256[:12]}…"
+    )
 
 
 def _promised(path: Path) -> Patch | None:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from ..mqtt.protocol import MESSAGE_MOST, NAME_MOST, VERSION_MOST
+from ..mqtt.protocol import HARDWARE_MOST, MESSAGE_MOST, NAME_MOST, VERSION_MOST
 
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024
@@ -67,6 +67,9 @@ class Device(Base):
     status: Mapped[str] = mapped_column(String(16), index=True, server_default="accepted",
                                         default="accepted")  # fmt: skip
     flooded_at: Mapped[float | None]  # when it last exceeded its rate limit
+    # What the device is for, as reported, set, or learned from what it installed; None: unknown.
+    application: Mapped[str | None] = mapped_column(String(NAME_MOST))
+    hardware: Mapped[str | None] = mapped_column(String(HARDWARE_MOST))
     # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
     # The value of the counter "revision" when this device last changed: lets an event stream query
@@ -111,11 +114,13 @@ class Firmware(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[str] = mapped_column(String(32), index=True)
     application: Mapped[str | None] = mapped_column(String(NAME_MOST))
+    hardware: Mapped[str | None] = mapped_column(String(HARDWARE_MOST))
     kind: Mapped[str] = mapped_column(String(16))
     size: Mapped[int] = mapped_column(BigInteger)
     md5: Mapped[str] = mapped_column(String(32))
     sha256: Mapped[str] = mapped_column(String(64))
     uploaded_at: Mapped[float]
+    asked_at: Mapped[float | None]  # when a device last requested the file, to within seconds
     # For a patch: the resulting firmware, and the version of its base ("" for a compressed
     # firmware). A patch is never a target: push_sender.py sends it in the firmware's place.
     whole_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"), index=True)
@@ -141,10 +146,14 @@ class Campaign(Base):
     soak_s: Mapped[float]
     stop_share: Mapped[float | None]
     stop_least: Mapped[int]
+    # FIRST or LAST of campaign_options.py: which failures of a device the stop rule counts.
+    stop_on: Mapped[str] = mapped_column(String(8), default="last", server_default="last")
     timeout_s: Mapped[float | None]
     active_most: Mapped[int | None]
     starts_per_min: Mapped[int | None]
     only_outdated: Mapped[bool]
+    # Also devices of another application or other hardware.
+    mismatched: Mapped[bool] = mapped_column(default=False, server_default=false())
     start_at: Mapped[float | None]
     created_at: Mapped[float]
     started_at: Mapped[float | None]
@@ -191,7 +200,14 @@ class Assignment(Base):
     hard_failures: Mapped[int] = mapped_column(default=0)
     next_push_at: Mapped[float | None] = mapped_column(index=True)
     created_at: Mapped[float]
-    updated_at: Mapped[float]
+    updated_at: Mapped[float]  # when the device or a push last changed it
+    ended_at: Mapped[float | None]
+    # The last failure, which stays whatever comes after it.
+    failed_at: Mapped[float | None]
+    failure_code: Mapped[int | None]
+    failure_msg: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
+    # Nobody has requested the file since the push.
+    unasked: Mapped[bool] = mapped_column(default=False, server_default=false())
     campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"), index=True)
     # Skip the device if it reports this version or a newer one.
     only_outdated: Mapped[bool] = mapped_column(default=False, server_default=false())

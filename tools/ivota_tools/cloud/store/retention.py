@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from .models import Assignment, Audit, Change, Member, Push, Report
@@ -56,7 +56,7 @@ def _attempts(session: Session, before: float) -> bool:
     """Find attempts to which no device, campaign, remaining report or push refers."""
     found = select(Assignment.id).where(
         Assignment.current.is_(False),
-        Assignment.updated_at < before,
+        func.coalesce(Assignment.ended_at, Assignment.updated_at) < before,
         ~exists().where(Member.assignment_id == Assignment.id),
         ~exists().where(Push.assignment_id == Assignment.id),
         # Filter by device, too: the reports have an index on that column.

@@ -77,7 +77,10 @@ def measure(folder: Path, console: Console, kills: int = KILLS) -> dict[str, Fig
         with SwarmThread(options) as swarm, Talkers(broker.port) as talkers:
             wait_for(lambda: len(cloud.api.devices()) >= DEVICES, "the swarm", 60)
             for number, version in enumerate(versions):
-                cloud.api.create_campaign(name=version, version=version, query="product:SWARM")
+                cloud.api.create_campaign(
+                    name=version, version=version, query="product:SWARM",
+                    stages=[{"percent": 100}],
+                )  # fmt: skip
                 time.sleep(draw.uniform(0.05, 1.5))
                 cloud.end(signal.SIGKILL)
                 cloud = CloudProcess(*words)

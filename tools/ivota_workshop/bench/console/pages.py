@@ -168,11 +168,10 @@ def _fill(execute, count: int, now: float, draw: random.Random) -> None:  # type
     execute(insert(Assignment), [
         {"device_id": number, "firmware_id": 3, "campaign_id": 1, "current": True, "pushes": 1,
          "state": state, "percent": draw.randint(0, 100), "soft_failures": 0, "hard_failures": 0,
-         "result_code": (
-             -draw.randint(1, 5)
-             if state in (assignment_rules.FAILED, assignment_rules.RETRY) else 0
-         ),
-         "result_msg": f"reason {draw.randint(1, 12)}", "created_at": now - 9000,
+         **dict.fromkeys(("result_code", "failure_code"), -draw.randint(1, 5) if (
+             failed := state in (assignment_rules.FAILED, assignment_rules.RETRY)) else None),
+         "failure_msg": f"reason {draw.randint(1, 12)}", "created_at": now - 9000,
+         "failed_at": now - 500 if failed else None,
          "updated_at": now - draw.uniform(0, 2000), "first_push_at": now - 3000}
         for number, state in enumerate(states, 1)
     ])  # fmt: skip

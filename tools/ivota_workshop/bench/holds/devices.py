@@ -113,7 +113,7 @@ def revoked(folder: Path) -> dict[str, Figure]:
             time.sleep(0.5)
             with sign_in(cloud.said["mqtt_port"], "cut") as link:
                 time.sleep(0.5)
-                admin.set_secret(number, None)
+                admin.remove_secret(number)
                 taken.append(_ms(lambda link=link: link.recv(1)))
             made = admin.create_token("watcher", "viewer")
             headers = {"Authorization": f"Bearer {made['token']}"}

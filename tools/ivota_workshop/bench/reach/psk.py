@@ -107,7 +107,7 @@ def removed_cut_s(stage: Stage, name: str) -> float:
         device.hello("0.1")
         device.pushed()
         start = time.monotonic()
-        stage.api.set_secret(number, None)
+        stage.api.remove_secret(number)
         while device.mqtt.link.recv(4096):
             pass
         return time.monotonic() - start

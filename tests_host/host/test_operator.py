@@ -1,0 +1,554 @@
+"""What an operator decides, the same through the API, the commands and the pages."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from contextlib import ExitStack
+
+import pytest
+import typer
+from cloud_support import Device
+from pages_support import Visitor, let_in
+from typer.testing import CliRunner
+from waiting import wait_until
+
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cli import app
+from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud.accounts.tokens import local_token
+from ivota_tools.cloud.store import models
+
+SECRET = "MDEyMzQ1Njc4OWFiY2RlZg=="
+
+
+class Console:
+    """One cloud, and three ways to it: `api`, `ivota(…)` and `page`."""
+
+    def __init__(self, cloud):
+        self.cloud, self.url = cloud, cloud.api_url
+        self.token = local_token(cloud.folder)
+        let_in(cloud, "operator")
+        self.api = Client(self.url, self.token)
+        self.page = Visitor(self.url, "operator")
+        self._devices = ExitStack()
+
+    def close(self):
+        self._devices.close()
+        self.page.http.close()
+        self.api._http.close()
+
+    def ivota(self, *words, code=0, given=None, **variables):
+        env = {"IVOTA_URL": self.url, "IVOTA_TOKEN": self.token, "COLUMNS": "200", **variables}
+        done = CliRunner(env=env).invoke(app.app, [str(word) for word in words], input=given)
+        assert done.exit_code == code, (done.output, done.exception)
+        return " ".join(done.output.split())
+
+    def device(self, name, version="0.1"):
+        found = self._devices.enter_context(Device(self.cloud.mqtt_port, "P", name))
+        found.hello(version)
+        return found
+
+    def add(self, names, **columns):
+        """Devices that are not connected."""
+        with self.cloud.database.writing() as session:
+            session.add_all(
+                models.Device(
+                    product_id="P",
+                    device_name=name,
+                    **{"version": "0.1", "first_seen": 1.0, "last_seen": 2.0, **columns},
+                )
+                for name in names
+            )
+
+    def upload(self, version, application=None, data=b"firmware", **more):
+        path = self.cloud.folder / "upload.bin"
+        path.write_bytes(data * 100)
+        return self.api.upload(path, version, application, **more)["firmware"]
+
+    def refused(self, words, call, *given, **order):
+        with pytest.raises(ApiError, match=words):
+            call(*given, **order)
+
+
+@pytest.fixture
+def console(tmp_path):
+    with Cloud(tmp_path / "c", back_off=BackOff(3600, 3600)) as cloud:
+        made = Console(cloud)
+        yield made
+        made.close()
+
+
+def form(console, firmware, **changes):
+    """The form of a new campaign as a browser fills it."""
+    console.page.get("/campaigns/new")
+    given = {"firmware": str(firmware), "query": "all", "name": "", "stages": "1,10%,100%",
+             "success": "95%", "soak": "10min", "stop": "10%", "stop_on": "first", "least": "10",
+             "timeout": "1d", "at_once": "", "per_minute": "", "only_outdated": "on",
+             "start": "now", "start_at": ""}  # fmt: skip
+    given.update(changes)
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def mark(console):
+    return re.search(r'name="plan" value="([0-9a-f]+)"', console.page.page.text)[1]
+
+
+def test_nothing_is_lost_by_leaving_something_out(console):
+    """A secret, tags, the stop rule, the devices of a campaign or a group."""
+    firmware = console.upload("0.2")["id"]
+    console.add(["a"], secret=SECRET)
+    number = console.api.device("P/a")["id"]
+
+    def secret():
+        with console.cloud.database.reading() as session:
+            return session.get(models.Device, number).secret
+
+    # No value, or one from a variable that is not set.
+    console.refused("secret", console.api.set_secret, number, None)
+    console.refused("secret", console.api.set_secret, number, "")
+    assert "use --remove" in console.ivota("secret", "a", code=1)
+    assert "use --remove" in console.ivota("secret", "a", "", code=1)
+    assert "nothing was changed" in console.ivota("secret", "a", "--remove", code=1)
+    assert secret() == SECRET
+    console.ivota("secret", "a", "--remove", "--yes")
+    assert secret() is None
+    console.api.set_secret(number, SECRET)
+
+    for call in (console.api.plan_campaign, console.api.create_campaign):
+        console.refused("query is empty", call, name="c", version="0.2", query="")
+    console.refused("query is empty", console.api.put_group, "all", "")
+    assert "query is empty" in console.ivota("campaign", "create", "0.2", "-q", "", code=1)
+    assert "query is empty" in console.ivota("group", "set", "all", "", code=1)
+
+    console.api.tag(number, ["beta"])
+    console.page.get(f"/devices/{number}")
+    assert "The form has no tags" in console.page.post(f"/devices/{number}/tags")
+    assert console.api.device("P/a")["tags"] == ["beta"]
+    for field, words in (("query", "query is empty"), ("stop", "or never"), ("least", "value"),
+                         ("timeout", "or never"), ("soak", "value"), ("success", "value"),
+                         ("start", "when the campaign starts")):  # fmt: skip
+        for value in (None, ""):
+            given = form(console, firmware, **{field: value})
+            assert words in console.page.post("/campaigns/new", 422, **given), field
+    assert console.api.campaigns() == []
+
+
+@pytest.mark.parametrize(
+    "stages, words",
+    [
+        ("10%", "the last stage is 10%"),
+        ("500", "the last stage is 500 devices"),
+        ("10%,5%", "must grow, but 5% follows 10%"),
+        ("50%,50%", "must grow, but 50% follows 50%"),
+        ("5,1,100%", "must grow, but 1 device follows 5 devices"),
+        ("50,10%,100%", r"stage 2 \(10%\) is 21 of 205 devices, and stage 1 is 50"),
+        ("500,100%", "stage 1 is 500 devices, but there are only 205"),
+        ("0%,100%", "the stage 0% is impossible"),
+    ],
+)
+def test_stages_that_do_not_grow_are_refused(console, stages, words):
+    firmware = console.upload("0.2")["id"]
+    console.add([f"d{i}" for i in range(205)])
+    order = {"name": "c", "version": "0.2", "query": "all"}
+    parsed = [
+        {"percent": float(each[:-1])} if each.endswith("%") else {"count": int(each)}
+        for each in stages.split(",")
+    ]
+    if not stages.startswith("0%"):
+        console.refused(words, console.api.create_campaign, **order, stages=parsed)
+    create = "campaign", "create", "0.2", "-q", "all", "--yes", "--stages", stages
+    assert re.search(words, console.ivota(*create, code=1))
+    given = form(console, firmware, stages=stages)
+    assert re.search(words, console.page.post("/campaigns/new", 422, **given), re.I)
+    assert console.api.campaigns() == []
+
+
+def test_a_plan_is_shown_in_numbers_and_asked_about(console):
+    firmware = console.upload("0.2")["id"]
+    console.add([f"d{i}" for i in range(205)])
+    console.add(["new"], version="0.2")
+    order = {"name": "c", "version": "0.2", "query": "all"}
+    plan = console.api.plan_campaign(**order)
+    assert plan["sizes"] == [1, 21, 205] and (plan["devices"], plan["matching"]) == (205, 206)
+    assert plan["left_out"] == {"already run 0.2 or a newer version": 1}
+    said = (
+        "205 devices would get 0.2. Stage 1: 1 device. Stage 2: 21 devices (20 more). "
+        "Stage 3: 205 devices (184 more). Left out: 1 device that already runs 0.2 or a newer "
+        "version. The next stage starts when 95 % of the devices reached are done, and another "
+        "10 min have passed. The campaign stops when 10 % of at least 10 devices have failed at "
+        "least once."
+    )
+    create = "campaign", "create", "0.2", "-q", "all"
+    assert console.ivota(*create, "--dry-run") == said
+    assert json.loads(console.ivota(*create, "--dry-run", "--json"))["sizes"] == [1, 21, 205]
+    assert "nothing was started" in console.ivota(*create, code=1)
+    assert "nothing was started" in console.ivota(*create, code=1, given="n\n")
+    assert said in console.page.post("/campaigns/new", **form(console, firmware))
+    assert console.api.campaigns() == []
+
+    # Somebody else changes what there is meanwhile.
+    old, given = mark(console), form(console, firmware)
+    console.add(["late"])
+    assert "The plan has changed" in console.page.post("/campaigns/new", 409, **given, plan=old)
+    console.refused("plan has changed", console.api.create_campaign, **order, plan=plan["mark"])
+    assert console.api.campaigns() == []
+
+    console.page.post("/campaigns/new", **given, plan=mark(console))
+    console.ivota(*create, "--draft")
+    assert "nothing was started" in console.ivota("campaign", "start", 2, code=1)
+    console.ivota("campaign", "start", 2, given="y\n")
+    for found in console.api.campaigns():
+        assert [each["members"] for each in found["progress"]] == [1, 20, 185]
+        # The same defaults, wherever a campaign is made.
+        rules = ("success_share", "soak_s", "stop_share", "stop_least", "stop_on", "timeout_s",
+                 "only_outdated", "stages")  # fmt: skip
+        assert [found[name] for name in rules] == [
+            0.95, 600, 0.1, 10, "first", 86400, True,
+            [{"count": 1}, {"percent": 10}, {"percent": 100}],
+        ]  # fmt: skip
+
+
+def campaign(console, **rules):
+    """One that reaches all devices at once."""
+    order = {"name": "c", "version": "0.2", "query": "all", "stages": [{"percent": 100}]}
+    return console.api.create_campaign(**{**order, **rules})["id"]
+
+
+def state(console, name, wanted):
+    wait_until(lambda: console.api.device(name)["state"] == wanted, f"{name} {wanted}")
+
+
+def test_firmware_goes_only_to_what_it_is_for(console):
+    console.upload("0.2", "blink", b"blink")
+    firmware = console.upload("0.3", "pump", b"pump", hardware="rev-b")["id"]
+    pump, blink = console.device("pump"), console.device("blink")
+    console.add(["other"], application="pump", hardware="rev-a")
+    console.add(["unknown"])
+    # What a device is for is set, reported, or learned from what it installs.
+    console.ivota("device", "set", "pump", "--application", "pump", "--hardware", "rev-b")
+    console.api.push("P/blink", "0.2")
+    blink.update(blink.expect("update_firmware"))
+    state(console, "P/blink", "done")
+    assert console.api.device("P/blink")["application"] == "blink"
+    pump.publish(b'{"type":"report_version","report":{"version":"0.1","hardware":"rev-B"}}')
+    wait_until(lambda: console.api.device("P/pump")["hardware"] == "rev-B", "the report")
+    names = {"application:pump": ["P/other", "P/pump"], "hardware:rev-b": ["P/pump"]}
+    for query, found in names.items():
+        assert sorted(each["device"] for each in console.api.query(query)) == found
+
+    order = {"name": "c", "version": "0.3", "query": "all"}
+    left = {"run another application (blink)": 1, "are other hardware (rev-a)": 1}
+    plan = console.api.plan_campaign(**order)
+    assert (plan["devices"], plan["left_out"], plan["unknown"]) == (2, left, 1)
+    said = "1 device that runs another application (blink)"
+    create = "campaign", "create", "0.3", "-q", "all"
+    assert said in console.ivota(*create, "--dry-run")
+    assert "4 devices would get" in console.ivota(*create, "--dry-run", "--include-mismatched")
+    assert said in console.page.post("/campaigns/new", **form(console, firmware))
+    given = form(console, firmware, include_mismatched="on")
+    assert "4 devices would get" in console.page.post("/campaigns/new", **given)
+
+    # One device, too: its page offers only what is for it.
+    wrong = "is for the application pump, but P/blink runs blink"
+    console.refused(wrong, console.api.push, "P/blink", "0.3")
+    assert wrong in console.ivota("push", "0.3", "-d", "P/blink", code=1)
+    number = console.api.device("P/blink")["id"]
+    page = console.page.get(f"/devices/{number}")
+    assert "0.3 · pump" not in page
+    assert wrong in console.page.post(f"/devices/{number}/push", firmware=str(firmware))
+    text = console.page.get("/?application=blink")
+    assert "P/blink" in text and "P/pump" not in text
+    assert "Update to 0.3" not in text and "Update to 0.3" in console.page.get("/?q=pump")
+    console.ivota("push", "0.3", "-d", "P/blink", "--include-mismatched")
+    blink.expect("update_firmware")
+
+
+def test_a_push_of_what_runs_is_done_at_once(console):
+    firmware = console.upload("0.2")["id"]
+    device = console.device("same", "0.2")
+    assert console.api.push("P/same", "0.2")["device"]["state"] == "done"
+    assert "done" in console.ivota("push", "0.2", "-d", "same", "--wait", "--timeout", 30)
+    number = console.api.device("P/same")["id"]
+    console.page.get(f"/devices/{number}")
+    console.page.post(f"/devices/{number}/push", firmware=str(firmware))
+    text = console.page.get(f"/devices/{number}")
+    assert "It runs 0.2." in text and "confirming" not in text
+    device.expect_nothing(console.cloud)
+
+
+def test_what_happened_in_a_campaign_stays(console):
+    """Failures, denominators and times, also once it is cancelled and others follow."""
+    console.upload("0.2")
+    console.upload("0.3")
+    devices = [console.device(f"d{i}") for i in range(3)]
+    number = campaign(console, stop_on="last")
+    good, bad, _ = devices
+    for device in devices:
+        push = device.expect("update_firmware")
+        if device is good:
+            device.update(push)
+        if device is bad:
+            device.fail("0.2", -5, "KeyError")
+    state(console, "P/d0", "done")
+    state(console, "P/d1", "retry")
+
+    def figures():
+        found = console.api.campaign(number)["progress"][0]
+        return [found[name] for name in ("members", "good", "failed", "failing", "given_up")]
+
+    # The first failure is no secret.
+    assert figures() == [3, 1, 0, 1, 0]
+    assert "1 will be retried after a failure" in console.ivota("campaign", "show", number)
+    page = console.page.get(f"/campaigns/{number}")
+    assert "1 will be retried after a failure" in page and "1 KeyError will retry 1" in page
+    took = console.api.attempts(console.api.device("P/d0")["id"])[0]
+
+    console.ivota("campaign", "cancel", number)
+    for device in ("d0", "d1"):
+        console.api.push(f"P/{device}", "0.3")
+    assert figures() == [3, 1, 0, 0, 1]
+    assert "1 of 3 1 failed" in console.ivota("campaign", "show", number)
+    page = console.page.get(f"/campaigns/{number}")
+    assert "3 devices: 33 % done" in page and "1 failed" in page and "1 KeyError" in page
+    assert "1 of 3 done, 1 failed" in console.page.get("/campaigns")
+    # A later target changes neither when the first was done nor how long it took.
+    after = console.api.attempts(took["device_id"])[0]
+    assert after["ended_at"] == took["ended_at"] and after["updated_at"] == took["updated_at"]
+    failed = console.api.attempts(console.api.device("P/d1")["id"])[0]
+    assert (failed["failure_code"], failed["failure_msg"]) == (-5, "KeyError")
+    assert "KeyError" in console.ivota("attempts", "d1")
+
+
+def test_first_failures_can_stop_a_stage(console):
+    console.upload("0.2")
+    devices = [console.device(f"d{i}") for i in range(3)]
+    first = campaign(console, stop_on="first", stop_least=2, stop_share=0.5)
+    for device in devices[:2]:
+        device.expect("update_firmware")
+        device.fail("0.2", -5, "KeyError")
+    wait_until(lambda: console.api.campaign(first)["state"] == "stopped", "the stop")
+    assert "2 of 2 failed" in console.ivota("campaign", "show", first)
+    page = console.page.get(f"/campaigns/{first}")
+    assert "stopped automatically: 2 of 2 failed" in page and "at least once" in page
+    assert "2 will be retried" in page
+    # Whoever waits for the last failure says so, in any medium.
+    console.api.cancel_campaign(first)
+    made = console.ivota("campaign", "create", "0.2", "-q", "all", "--draft", "--stop-on", "last",
+                         "--json")  # fmt: skip
+    assert '"stop_on": "last"' in made
+
+
+def test_no_order_is_claimed_that_times_do_not_support(console):
+    """A device that reported 1.0 before its `done`, and nothing since."""
+    console.upload("0.2")
+    device = console.device("d")
+    console.api.push("P/d", "0.2")
+    device.update(device.expect("update_firmware"))
+    state(console, "P/d", "done")
+    found = console.api.device("P/d")
+    assert (found["version"], found["left_target"]) == ("0.1", False)
+    shown = console.ivota("devices") + console.page.get(f"/devices/{found['id']}")
+    shown += console.page.get("/")
+    for claim in ("now reports", "since then", "has since", "Update to 0.2"):
+        assert claim not in shown
+    device.hello("0.1")
+    wait_until(lambda: console.api.device("P/d")["left_target"], "the report")
+    assert "reports 0.1 since then" in console.ivota("devices")
+    assert "has since reported 0.1" in console.page.get(f"/devices/{found['id']}")
+
+
+def test_a_wrong_public_url_is_noticed(console):
+    console.upload("0.2")
+    device = console.device("d")
+    console.cloud.public_url = "http://192.0.2.1:1"
+    number = campaign(console)
+    push = device.expect("update_firmware")
+    assert push["url"].startswith("http://192.0.2.1:1/files/")
+    device.progress("0.2", "downloading", percent="0")
+    state(console, "P/d", "downloading")
+    assert not console.api.device("P/d")["unasked"]
+
+    def later(seconds):
+        with console.cloud.database.writing() as session:
+            session.query(models.Assignment).one().started_at -= seconds
+
+    later(16)
+    wait_until(lambda: console.api.device("P/d")["unasked"], "the cloud to notice")
+    words = "no device has requested the file at http://192.0.2.1:1/files/"
+    assert words in console.api.why(console.api.device("P/d")["id"])["why"]
+    assert words in console.ivota("why", "d")
+    assert "no device has requested the file" in console.ivota("devices")
+    for page in (f"/devices/{console.api.device('P/d')['id']}", f"/campaigns/{number}"):
+        assert words in console.page.get(page)
+    # Somebody asks after all, such as once a firewall is open.
+    console.page.http.get(push["url"].replace("http://192.0.2.1:1", console.url))
+    wait_until(lambda: not console.api.device("P/d")["unasked"], "the request")
+
+
+def test_other_bytes_under_the_same_name_are_refused(console, tmp_path):
+    first = console.upload("0.2", "blink", b"one")
+    path = tmp_path / "other.bin"
+    path.write_bytes(b"two" * 200)
+    words = "blink 0.2 already exists with other contents"
+    differs = f"300 bytes, SHA-256 {first['sha256'][:12]}…, and this file has 600 bytes"
+    for part in (words, differs):
+        console.refused(part, console.api.upload, path, "0.2", "blink")
+    url = f"{console.url}/api/v1/firmware?version=0.2&application=blink"
+    # The page's script sends the same request, with the browser's sign-in.
+    console.page.get("/firmware")
+    answer = console.page.http.post(
+        url, content=path.read_bytes(), headers={"X-CSRF": console.page.csrf}
+    )
+    assert answer.status_code in (403, 409)
+    source = tmp_path / "blink"
+    for text in ("1", "2"):
+        source.mkdir(exist_ok=True)
+        (source / "app.py").write_text(f"def main():\n    print({text})\n")
+        release = "release", source, "--version", "0.5", "--out", tmp_path / f"{text}.bin"
+        said = console.ivota(*release, "--upload", code=0 if text == "1" else 1)
+    assert "already exists with other contents" in said and "differs in app." in said
+
+
+def test_retry_says_why_there_is_nothing_to_retry(console):
+    console.upload("0.2")
+    device = console.device("d")
+    number = campaign(console, stop_share=0.5, stop_least=1, stop_on="last")
+    device.expect("update_firmware")
+    device.fail("0.2", -5, "KeyError")
+    state(console, "P/d", "retry")
+    words = "no device has failed for good, 0 of 1 are done, 1 will be retried automatically"
+    console.refused(words, console.api.retry_campaign, number)
+    assert words in console.ivota("campaign", "retry", number, code=1)
+    console.page.get(f"/campaigns/{number}")
+    assert words in console.page.post(f"/campaigns/{number}/retry")
+    with console.cloud.database.writing() as session:
+        session.query(models.Assignment).one().hard_failures = 3
+        session.query(models.Assignment).one().state = "failed"
+    wait_until(lambda: console.api.campaign(number)["state"] == "stopped", "the stop")
+    # With nothing left, resume makes no sense.
+    page = console.page.get(f"/campaigns/{number}") and console.page.page.text
+    assert ">Resume<" not in page and 'class="main">Retry failed devices<' in page
+    # No page names a command or an option of the terminal; no error is pydantic's.
+    console.add(["waits"], status="pending")
+    shown = console.page.get(f"/devices/{console.api.device('P/waits')['id']}")
+    shown += console.page.get(f"/devices/{console.api.device('P/d')['id']}")
+    assert "`" not in shown and "--" not in shown
+    assert "(`ivota accept P/waits`)" in console.ivota("why", "waits")
+    console.refused("^stages: must be greater than 0$", console.api.create_campaign, name="c",
+                    version="0.2", query="all", stages=[{"percent": 0}])  # fmt: skip
+
+
+def test_lists_of_devices_fit_the_terminal_and_are_filtered(console):
+    names = [f"greenhouse-{i}" for i in range(3)]
+    console.add(names, application="thermometer")
+    console.add(["pump"], version="0.3")
+    table = CliRunner(env={"IVOTA_URL": console.url, "IVOTA_TOKEN": console.token,
+                           "COLUMNS": "60"}).invoke(app.app, ["devices"]).output  # fmt: skip
+    for name in names:
+        assert f" P/{name} " in table
+    assert all(len(line) <= 60 for line in table.splitlines()) and "pushes" not in table
+    assert "last seen" in console.ivota("devices") and "application" in console.ivota("devices")
+    found = json.loads(console.ivota("devices", "--where", "version>=0.3", "--json"))
+    assert [each["device"] for each in found] == ["P/pump"]
+    assert [each["device"] for each in console.api.query("version>=0.3")] == ["P/pump"]
+    assert "P/pump" in console.page.get("/?q=version>=0.3")
+    assert "no devices match" in console.ivota("devices", "--where", "tag:none")
+
+
+def test_every_command_of_the_cloud_prints_json_and_is_completed(console):
+    """All but those that run until they are stopped, or work without a cloud."""
+    group = typer.main.get_command(app.app)
+    without = {"demo", "cloud", "board", "sim", "backup", "restore"}
+
+    def leaves(command, path):
+        for name, each in getattr(command, "commands", {}).items():
+            yield from leaves(each, (*path, name))
+        if not hasattr(command, "commands"):
+            yield " ".join(path), {o for p in command.params for o in getattr(p, "opts", ())}
+
+    lacking = [
+        name for name, options in leaves(group, ()) if name.split()[0] not in without
+        and "--json" not in options
+    ]  # fmt: skip
+    assert lacking == []
+    console.add(["kitchen"])
+    env = {**os.environ, "IVOTA_URL": console.url, "IVOTA_TOKEN": console.token,
+           "_IVOTA_COMPLETE": "complete_bash", "COMP_WORDS": "ivota why P/k", "COMP_CWORD": "2",
+           "FORCE_COLOR": "1"}  # fmt: skip
+    program = "from ivota_tools.cli.app import app; app(prog_name='ivota')"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["P/kitchen"], done
+    del env["_IVOTA_COMPLETE"]
+    colours = "\x1b[32m"
+
+    def devices(**more):
+        return subprocess.run(
+            [*command, "campaign", "list"], env={**env, **more}, capture_output=True, text=True,
+            check=True,
+        ).stdout  # fmt: skip
+
+    console.upload("0.2")
+    console.api.create_campaign(name="c", version="0.2", query="name:none")
+    assert colours in devices() and colours not in devices(NO_COLOR="1")
+
+
+def test_devices_are_enrolled_one_by_one_and_from_csv(console, tmp_path):
+    """Each with its board.json, by command, API and page."""
+    board = console.api.add_devices([{"device": "P/api", "application": "pump"}])[0]["board"]
+    expected = {"host": "127.0.0.1", "port": console.cloud.mqtt_port}
+    assert (board["device_name"], board["mqtt"]) == ("api", expected)
+    assert "device_secret" not in board  # this cloud asks for none
+    file = tmp_path / "board.json"
+    console.ivota("device", "add", "P/cli", "--tag", "beta", "--out", file)
+    assert json.loads(file.read_text())["device_name"] == "cli"
+    assert file.stat().st_mode & 0o077 == 0
+    assert "already exists" in console.ivota("device", "add", "P/cli2", "--out", file, code=1)
+    assert console.api.device("cli")["tags"] == ["beta"]
+
+    rows = "product,name,hardware,tags\nP,one,rev-b,beta new\nP,two/é,,\n"
+    (tmp_path / "list.csv").write_text(rows)
+    done = console.ivota("device", "import", tmp_path / "list.csv", "--out", tmp_path / "boards")
+    assert "2 devices added" in done
+    boards = [json.loads(each.read_text()) for each in sorted(tmp_path.glob("boards/*/*.json"))]
+    assert [each["device_name"] for each in boards] == ["one", "two/é"]
+    assert console.api.device("P/one")["hardware"] == "rev-b"
+
+    def page(text, status):
+        console.page.get("/devices/new")
+        shown = console.page.post("/devices/list", status, list=text)
+        return zipfile.ZipFile(io.BytesIO(console.page.page.content)) if status == 200 else shown
+
+    archive = page(rows.replace("one", "three").replace("two", "four"), 200)
+    assert archive.namelist() == ["P%2Fthree/board.json", "P%2Ffour%2F%C3%A9/board.json"]
+    assert json.loads(archive.read("P%2Fthree/board.json"))["device_name"] == "three"
+    # All of a list or nothing.
+    console.device("there")
+    count = len(console.api.devices())
+    for text, words in (("P,x\n", "must name the columns"), ("product,name\nP\n", "line 2"),
+                        ("product,name\nP,x\nP,x\n", "in the list twice"),
+                        ("product,name\nP,x\nP,there\n", "already is part of the fleet"),
+                        ("product,name\nP,x\nP,a+\n", "MQTT topic")):  # fmt: skip
+        status = 409 if "already" in words else 422
+        assert words in page(text, status).replace("Line", "line")
+        (tmp_path / "wrong.csv").write_text(text)
+        out = "--out", tmp_path / "none"
+        assert words in console.ivota("device", "import", tmp_path / "wrong.csv", *out, code=1)
+    assert len(console.api.devices()) == count
+
+
+def test_the_first_page_names_the_ports_that_are_configured(tmp_path):
+    with Cloud(tmp_path / "c", public_url="http://ota.example:8999") as cloud:
+        let_in(cloud, "operator")
+        with Visitor(cloud.api_url, "operator") as visitor:
+            visitor.get("/")
+            assert "8123" not in visitor.text and f'"port": {cloud.mqtt_port}' in visitor.text
+    with Cloud(tmp_path / "d") as cloud:
+        let_in(cloud, "operator")
+        with Visitor(cloud.api_url, "operator") as visitor:
+            visitor.get("/")
+            assert f"--public-url http://ADDRESS:{cloud.http_port}" in visitor.text

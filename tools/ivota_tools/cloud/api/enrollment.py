@@ -1,0 +1,85 @@
+"""Enroll devices before they report, each with its board.json: for the API and the pages."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastapi import APIRouter, Depends, HTTPException
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..accounts.authorization import Guard
+from ..board_config import BoardConfig
+from ..mqtt import device_credentials
+from ..rollout import fleet_changes
+from ..store.database import Database
+from ..store.device_registry import ACCEPTED
+from ..store.models import Device
+from . import fleet_schemas as fleet
+from . import schemas
+from .routes import ERRORS, find_device, refuse_same_identity
+
+SECRET = 16  # bytes
+
+
+class Enrolled(NamedTuple):
+    """A new device; `board` is its configuration, which is the only place of its secret."""
+
+    device: Device
+    board: dict[str, Any]
+
+
+def routes(database: Database, *, boards: BoardConfig, may: Guard) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.post("/devices", status_code=201)
+    def post_devices(given: fleet.DevicesIn, who: str = Depends(may)) -> list[fleet.EnrolledOut]:
+        """Enroll devices, all of them or none, each with its board.json.
+
+        With --sign-in, the cloud creates a secret for each, which it cannot show again.
+        """
+        with database.writing() as session:
+            made = enroll(session, given.devices, boards, who)
+            return [
+                fleet.EnrolledOut(device=schemas.device_out(each.device), board=each.board)
+                for each in made
+            ]
+
+    return router
+
+
+def enroll(
+    session: Session, given: Sequence[fleet.DeviceIn], boards: BoardConfig, who: str
+) -> list[Enrolled]:
+    """Raise HTTPException for the first device that cannot be enrolled."""
+    found = []
+    for each in given:
+        device = find_device(session, each.device, new=True)
+        if device.name != each.device:
+            raise HTTPException(422, f"{each.device!r} is not PRODUCT/NAME")
+        if device.secret or (device.status == ACCEPTED and device.first_seen is not None):
+            has = "has a secret" if device.secret else "is part of the fleet"
+            raise HTTPException(
+                409, f"{device.name} already {has}; replace its secret on the device's page"
+            )
+        if device.status != ACCEPTED:
+            fleet_changes.accept_device(session, device, who)
+        secret = new_secret(session, device) if boards.sign_in else None
+        if each.application or each.hardware:
+            fleet_changes.set_kind(session, device, each.application, each.hardware, who)
+        if each.tags:
+            fleet_changes.set_tags(session, device, set(each.tags), who)
+        audit_log.note(session, who, "device add", device.name)
+        found.append(Enrolled(device, boards.make(device.product_id, device.device_name, secret)))
+    return found
+
+
+def new_secret(session: Session, device: Device) -> str:
+    """Give a device a new secret. Raises HTTPException, SecretError."""
+    refuse_same_identity(session, device)
+    made = base64.b64encode(secrets.token_bytes(SECRET)).decode()
+    device_credentials.set_secret(session, device, made)
+    return made

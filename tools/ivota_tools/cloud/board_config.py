@@ -1,0 +1,40 @@
+"""The board.json with which a board reaches this cloud, for commands, the API and the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .mqtt.topic_prefix import OWN
+
+
+@dataclass(frozen=True)
+class BoardConfig:
+    """`mqtt()` returns the host and the port that boards connect to."""
+
+    mqtt: Callable[[], tuple[str, int]]
+    tls: bool
+    topic_prefix: str
+    sign_in: bool
+
+    def make(self, product: str, name: str, secret: str | None = None) -> dict[str, Any]:
+        """Return a board's configuration; the Wi-Fi network is for its owner to fill in."""
+        host, port = self.mqtt()
+        made: dict[str, Any] = {"product_id": product, "device_name": name}
+        if secret:
+            made["device_secret"] = secret
+        made["version"] = "0.1"
+        if self.topic_prefix != OWN:
+            made["topics"] = {
+                kind: f"{self.topic_prefix}/{kind}/{{product_id}}/{{device_name}}"
+                for kind in ("report", "update")
+            }
+        made["wifi"] = {"ssid": "your network", "password": "its password"}
+        made["mqtt"] = {"host": host}
+        if port != (8883 if self.tls else 1883):
+            made["mqtt"]["port"] = port
+        if self.tls:
+            made["mqtt"] |= {"tls": True, "ca": "/ca.pem"}
+            made["http"] = {"ca": "/ca.pem"}
+        return made

@@ -1,0 +1,169 @@
+"""What a campaign would do: which devices it takes, how many in each stage, and which it leaves.
+
+The commands, the API and the form show this plan before anything starts; `campaign_actions.start`
+carries it out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from ...common.campaign_options import FIRST, OptionError, stage_words
+from ..store.models import Campaign
+from . import campaign_rules, device_query, firmware_match
+from .version_order import is_older
+
+NAMED_MOST = 3  # applications or hardware in a sentence
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The devices in the order of the stages, and the cumulative size of each stage.
+
+    `left` has the number of devices that the query matches but the campaign leaves, by a reason
+    in words. `unknown` devices are taken although their application or hardware is unknown.
+    """
+
+    chosen: Sequence[int]
+    sizes: Sequence[int]
+    stages: Sequence[dict[str, Any]]
+    what: str
+    left: dict[str, int] = field(default_factory=dict)
+    unknown: int = 0
+    beyond: int = 0  # mismatched devices that are taken
+    mark: str = ""
+
+    @property
+    def matching(self) -> int:
+        return len(self.chosen) + sum(self.left.values())
+
+
+def make(session: Session, campaign: Campaign, now: float) -> Plan:
+    """Plan a campaign that has not started. Raises QueryError."""
+    firmware = campaign.firmware
+    chosen: list[int] = []
+    left: dict[str, int] = {}
+    unknown = beyond = 0
+    for number, device in device_query.matching(session, campaign.query, now).items():
+        reason = ""
+        if firmware_match.other_application(firmware, device.application):
+            reason = f"run another application ({device.application})"
+        elif firmware_match.other_hardware(firmware, device.hardware):
+            reason = f"are other hardware ({device.hardware})"
+        if campaign.mismatched:
+            beyond += bool(reason)
+            reason = ""
+        if not reason and campaign.only_outdated and device.version is not None:
+            if not is_older(device.version, firmware.version):
+                reason = f"already run {firmware.version} or a newer version"
+        if reason:
+            left[reason] = left.get(reason, 0) + 1
+            continue
+        chosen.append(number)
+        unknown += (firmware.application is not None and device.application is None) or (
+            firmware.hardware is not None and device.hardware is None
+        )
+    # Shuffle the devices, so that the first stage is a random sample.
+    random.Random(f"{campaign.id}").shuffle(chosen)
+    sizes = campaign_rules.bounds(campaign.stages, len(chosen))
+    what = f"{firmware.application or ''} {firmware.version}".strip()
+    mark = hashlib.sha256(
+        json.dumps(
+            [firmware.id, campaign.query, sizes, campaign.mismatched, campaign.only_outdated,
+             campaign.success_share, campaign.soak_s, campaign.stop_share, campaign.stop_least,
+             campaign.stop_on, campaign.timeout_s]
+        ).encode()
+    ).hexdigest()[:16]  # fmt: skip
+    return Plan(chosen, sizes, campaign.stages, what, left, unknown, beyond, mark)
+
+
+def expect_growth(plan: Plan) -> None:
+    """Raise OptionError if the stages do not grow to the devices that there are."""
+    total, before = len(plan.chosen), 0
+    if not total:
+        return
+    for number, stage in enumerate(plan.stages, 1):
+        size = campaign_rules.size_of(stage, total)
+        if size > total:
+            raise OptionError(
+                f"stage {number} is {stage_words(stage)}, but there are only {total}"
+            )
+        if size < before:
+            raise OptionError(
+                f"the stages must grow, but stage {number} ({stage_words(stage)}) is {size} of "
+                f"{total} devices, and stage {number - 1} is {before}"
+            )
+        before = size
+
+
+def sentences(plan: Plan, campaign: Campaign) -> list[str]:
+    """Describe the plan in numbers of devices, in words for every medium."""
+    total = len(plan.chosen)
+    if not total:
+        found = [f"No device would get {plan.what}."]
+    else:
+        found = [f"{_devices(total)} would get {plan.what}."]
+    before = 0
+    for number, size in enumerate(plan.sizes, 1):
+        more = "" if number == 1 else f" ({size - before:,} more)"
+        found.append(f"Stage {number}: {_devices(size)}{more}.")
+        before = size
+    groups = sorted(plan.left.items(), key=lambda each: -each[1])
+    for reason, count in groups[:NAMED_MOST]:
+        verb = reason if count > 1 else _singular(reason)
+        found.append(f"Left out: {_devices(count)} that {verb}.")
+    if len(groups) > NAMED_MOST:
+        rest = sum(count for _, count in groups[NAMED_MOST:])
+        found.append(f"Left out: {_devices(rest)} for other reasons.")
+    if plan.unknown:
+        found.append(
+            f"The application or hardware of {_devices(plan.unknown)} is not known; the campaign "
+            "includes them."
+        )
+    if plan.beyond:
+        found.append(
+            f"{_devices(plan.beyond)} of another application or other hardware would get it, too."
+        )
+    if len(plan.sizes) > 1:
+        found.append(
+            f"The next stage starts when {100 * campaign.success_share:g} % of the devices "
+            f"reached are done{_wait(campaign.soak_s)}."
+        )
+    found.append(stop_words(campaign))
+    return found
+
+
+def stop_words(campaign: Campaign) -> str:
+    """Describe the stop rule."""
+    if campaign.stop_share is None:
+        return "The campaign never stops automatically."
+    which = "at least once" if campaign.stop_on == FIRST else "for good"
+    return (
+        f"The campaign stops when {100 * campaign.stop_share:g} % of at least "
+        f"{_devices(campaign.stop_least)} have failed {which}."
+    )
+
+
+def _wait(soak_s: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if soak_s >= length and soak_s % length == 0:
+            return f", and another {soak_s / length:g} {unit} have passed"
+    return f", and another {soak_s:g} s have passed" if soak_s else ""
+
+
+def _singular(reason: str) -> str:
+    for many, one in (("already run ", "already runs "), ("run ", "runs "), ("are ", "is ")):
+        if reason.startswith(many):
+            return one + reason.removeprefix(many)
+    return reason
+
+
+def _devices(count: int) -> str:
+    return f"{count:,} device{'' if count == 1 else 's'}"

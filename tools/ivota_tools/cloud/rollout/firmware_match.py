@@ -1,0 +1,39 @@
+"""Decide whether a firmware is for a device: by application and hardware, in pure functions.
+
+A property that is not known, of the device or of the firmware, does not exclude anything.
+"""
+
+from __future__ import annotations
+
+from ..store.models import Device, Firmware
+
+
+def other_application(firmware: Firmware, application: str | None) -> bool:
+    return None not in (firmware.application, application) and application != firmware.application
+
+
+def other_hardware(firmware: Firmware, hardware: str | None) -> bool:
+    if firmware.hardware is None or hardware is None:
+        return False
+    return hardware.lower() != firmware.hardware.lower()
+
+
+def mismatch(firmware: Firmware, device: Device) -> str | None:
+    """Explain why the firmware is not for the device; None if nothing is known against it."""
+    if other_application(firmware, device.application):
+        return (
+            f"the firmware is for the application {firmware.application}, but {device.name} "
+            f"runs {device.application}"
+        )
+    if other_hardware(firmware, device.hardware):
+        return (
+            f"the firmware is for the hardware {firmware.hardware}, but {device.name} "
+            f"is {device.hardware}"
+        )
+    return None
+
+
+def learn(device: Device, firmware: Firmware) -> None:
+    """After an update: the device is now one of the firmware's application and hardware."""
+    device.application = firmware.application or device.application
+    device.hardware = firmware.hardware or device.hardware

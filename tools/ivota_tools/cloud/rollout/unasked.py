@@ -1,0 +1,64 @@
+"""Notice that nobody requests a pushed file, for example because --public-url is wrong.
+
+A device that cannot reach the cloud's HTTP port says nothing for minutes. The cloud knows sooner,
+because it serves the file itself.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import ColumnExpressionArgument, func, or_, select
+from sqlalchemy.orm import Session
+
+from ..store.models import Assignment, Firmware
+from . import assignment_rules
+from .assignment import touch
+
+log = logging.getLogger("ivota.cloud")
+
+WAIT_S = 15.0  # after a push
+SLACK_S = 10.0  # a request this long before the push counts: not every request is noted
+MOST = 500  # devices in a transaction
+
+
+def _due(now: float) -> tuple[ColumnExpressionArgument[bool], ...]:
+    sent = func.coalesce(Assignment.patch_id, Assignment.firmware_id)
+    asked = select(Firmware.asked_at).where(Firmware.id == sent).scalar_subquery()
+    return (
+        Assignment.current,
+        Assignment.state.in_((assignment_rules.PUSHED, assignment_rules.DOWNLOADING)),
+        Assignment.unasked.is_(False),
+        func.coalesce(Assignment.percent, 0) == 0,
+        Assignment.started_at <= now - WAIT_S,
+        or_(asked.is_(None), asked < Assignment.started_at - SLACK_S),
+    )
+
+
+def anything_to_do(session: Session, now: float) -> bool:
+    return any(
+        session.scalar(select(Assignment.id).where(*conditions).limit(1)) is not None
+        for conditions in (_due(now), _asked_since())
+    )
+
+
+def _asked_since() -> tuple[ColumnExpressionArgument[bool], ...]:
+    sent = func.coalesce(Assignment.patch_id, Assignment.firmware_id)
+    asked = select(Firmware.asked_at).where(Firmware.id == sent).scalar_subquery()
+    return Assignment.current, Assignment.unasked, asked >= Assignment.started_at - SLACK_S
+
+
+def mark(session: Session, now: float) -> None:
+    """Mark the devices whose file nobody has requested; clear the marks of the others."""
+    for assignment in session.scalars(select(Assignment).where(*_asked_since()).limit(MOST)).all():
+        assignment.unasked = False
+        touch(session, assignment.device)
+    found = session.scalars(select(Assignment).where(*_due(now)).limit(MOST)).all()
+    for assignment in found:
+        assignment.unasked = True
+        touch(session, assignment.device)
+    if found:
+        log.warning(
+            "no device has requested %s within %.0f s of the push to %d devices: check "
+            "--public-url", found[0].firmware.version, WAIT_S, len(found),
+        )  # fmt: skip

@@ -1,0 +1,56 @@
+"""Parse a list of new devices from CSV: product, name, and optional columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+COLUMNS = ("product", "name", "application", "hardware", "tags")
+MOST = 1000
+
+
+class ListError(ValueError):
+    """The list cannot be understood."""
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    """Return an order for each row, as `POST /devices` takes it. Raises ListError."""
+    try:
+        rows = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+        names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+        unknown = [name for name in names if name not in COLUMNS]
+        if unknown or not {"product", "name"} <= set(names):
+            raise ListError(
+                "the first line must name the columns: product,name and optionally "
+                "application,hardware,tags" + (f"; not {unknown[0]!r}" if unknown else "")
+            )
+        rows.fieldnames = names
+        found = []
+        for number, row in enumerate(rows, 2):
+            if None in row or None in row.values():
+                raise ListError(f"line {number} has another number of columns than the first")
+            if any(row.values()):
+                found.append(_order(number, {key: text.strip() for key, text in row.items()}))
+    except csv.Error as error:
+        raise ListError(f"the list is not valid CSV: {error}") from None
+    if not found:
+        raise ListError("the list contains no devices")
+    if len(found) > MOST:
+        raise ListError(f"the list has {len(found)} devices: the maximum is {MOST} at a time")
+    names = [each["device"] for each in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ListError(f"{twice} is in the list twice")
+    return found
+
+
+def _order(number: int, row: dict[str, str]) -> dict[str, Any]:
+    if not row["product"] or not row["name"] or "/" in row["product"]:
+        raise ListError(f"line {number} needs a product without a slash, and a name")
+    return {
+        "device": f"{row['product']}/{row['name']}",
+        "application": row.get("application") or None,
+        "hardware": row.get("hardware") or None,
+        "tags": row.get("tags", "").split(),
+    }
