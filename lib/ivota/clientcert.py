@@ -15,32 +15,40 @@ def check(name, part, error):
         raise error("%s.cert and %s.key belong together: name both" % (name, name))
 
 
-def load(context, own):
-    """Give `context` what is in the files that `own` names: a certificate and its private key.
+def load(context, own, each):
+    """Give `context` what is in the files that `own` names: certificates and a private key.
 
-    In DER or PEM, one certificate, the key without a password. Raises `OtaError`.
+    The board's certificate comes first, then those of the authorities on the way to the one that
+    the server trusts. `each(path, take)` passes the certificates of a file on. The key is in DER
+    or PEM, without a password. Raises `OtaError`.
     """
-    path = None
     try:
-        parts = []
-        for path in own["cert"], own["key"]:
-            with open(path, "rb") as file:
-                parts.append(_der(file.read()))
-        context.load_cert_chain(*parts)
+        with open(own["key"], "rb") as file:
+            key = _der(file.read())
     except OSError:
-        raise OtaError(_FAILED, "no certificate or key can be read at " + path)
-    except ValueError:
+        raise OtaError(_FAILED, "no key can be read at " + own["key"])
+
+    def take(certificate):
+        for _ in range(2):
+            try:
+                return context.load_cert_chain(certificate, key)
+            except ValueError:
+                # Each certificate is added to those before, but a key in PKCS #8 is refused where
+                # there is one already, which is then gone: so there is room for it.
+                pass
         raise OtaError(
             _FAILED, "%s is not the key of %s, or one is damaged" % (own["key"], own["cert"])
         )
 
+    each(own["cert"], take)
+
 
 def _der(data):
+    """Return the private key of a PEM file, which may have other blocks; other data as it is."""
     begin = data.find(b"-----BEGIN ")
-    # What openssl puts before a key on a curve says only which curve it is.
-    while begin >= 0 and data[begin + 11 : begin + 24] == b"EC PARAMETERS":
-        begin = data.find(b"-----BEGIN ", begin + 1)
-    if begin < 0:
-        return data
-    begin = data.find(b"\n", begin)
-    return binascii.a2b_base64(data[begin : data.find(b"-----END ", begin)])
+    while begin >= 0:
+        line = data.find(b"\n", begin)
+        if b"PRIVATE KEY" in data[begin:line]:
+            return binascii.a2b_base64(data[line : data.find(b"-----END ", line)])
+        begin = data.find(b"-----BEGIN ", line)
+    return data

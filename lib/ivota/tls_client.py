@@ -25,9 +25,9 @@ def wrap(raw, host, ca, own=None):
         _set_clock()
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     context.verify_mode = tls.CERT_REQUIRED
-    _trust(context, ca)
+    _each(ca, context.load_verify_locations)
     if own and own["cert"]:
-        once("clientcert").load(context, own)
+        once("clientcert").load(context, own, _each)
     return context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
 
 
@@ -45,8 +45,8 @@ def _set_clock():
         raise OSError("the clock is not set, and NTP did not answer: %s" % error)
 
 
-def _trust(context, path):
-    """Load each certificate of the file by a call of its own: not every port takes PEM."""
+def _each(path, take):
+    """Pass each certificate of the file to a call of its own: not every port takes PEM."""
     count = 0
     block = None
     try:
@@ -60,7 +60,7 @@ def _trust(context, path):
                     if begins is not (block is None):
                         raise ValueError
                     if block is not None:
-                        context.load_verify_locations(binascii.a2b_base64(block))
+                        take(binascii.a2b_base64(block))
                     block = b"" if begins else None
                 elif block is not None:
                     block += line
@@ -69,7 +69,7 @@ def _trust(context, path):
             if not count:
                 count = 1
                 file.seek(0)
-                context.load_verify_locations(file.read())
+                take(file.read())
     except OSError:
         raise OtaError(_FAILED, "no certificate can be read at " + path)
     except ValueError:

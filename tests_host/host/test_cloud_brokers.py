@@ -1,6 +1,9 @@
 """Brokers that others run: what they drop, mix up or ask for, and what the cloud says of it."""
 
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 from cloud_support import Device
@@ -140,6 +143,24 @@ def test_the_brokers_password(tmp_path):
         Cloud(tmp_path, broker="user:one@host", broker_password="two")
     with pytest.raises(CloudError, match="needs a user name"):
         Cloud(tmp_path, broker="host", broker_password="two")
+
+
+@pytest.mark.parametrize("by", ["a file", "the environment"])
+def test_a_password_that_is_on_no_command_line(tmp_path, by):
+    (tmp_path / "password").write_bytes(b"p%41:/ \xc3\xa9\r\n")
+    command = [sys.executable, "-m", "ivota_tools", "cloud", "--port", "0", "--json"]
+    environment = {**os.environ, "IVOTA_BROKER_PASSWORD": "p%41:/ é"}
+    if by == "a file":
+        command += ["--broker-password-file", str(tmp_path / "password")]
+        environment["IVOTA_BROKER_PASSWORD"] = "another"
+    with OddBroker() as broker:
+        environment["IVOTA_BROKER"] = f"mqtt://us%40er@127.0.0.1:{broker.port}"
+        with subprocess.Popen(
+            [*command, "--data", str(tmp_path / "c")], env=environment, stdout=subprocess.PIPE
+        ) as process:
+            process.stdout.readline()
+            process.terminate()
+        assert process.returncode == 0 and broker.words[-1] == ("us@er", "p%41:/ é")
 
 
 def test_two_devices_with_one_client_id(tmp_path, firmware):

@@ -25,7 +25,7 @@ def test_a_certificate_and_other_topics(
         tmp_path / "cloud",
         sign_in=True,
         certificate=Certificate(tmp_path / "chain.pem", tmp_path / "leaf.key"),
-        device_ca={"P": tmp_path / "root.pem"},
+        device_ca={"P": tmp_path / "middle.pem"},
         topic_prefix=PREFIX,
     ) as cloud:
         url = f"https://localhost:{cloud.http_port}"

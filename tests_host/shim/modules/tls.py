@@ -42,7 +42,8 @@ class SSLContext:
             ssl.PROTOCOL_TLS_CLIENT if self._client else ssl.PROTOCOL_TLS_SERVER
         )
         self._host.check_hostname = False
-        self._has_ca = False
+        self._has_ca = self._has_key = False
+        self._chain = []
         self.verify_mode = CERT_REQUIRED if self._client else CERT_NONE
         self.verify_callback = None
 
@@ -54,16 +55,23 @@ class SSLContext:
         self._has_ca = True
 
     def load_cert_chain(self, cert, key, /):
+        """Adds to the certificates of before. A key in PKCS #8 is refused where there is one,
+        which is gone then (mbedtls_pk_parse_key)."""
         # The key's kind is not known from outside; the host's ssl wants files, and PEM.
         for label in ("EC PRIVATE KEY", "RSA PRIVATE KEY", "PRIVATE KEY"):
+            chain = [*self._chain, pem_of(cert, "CERTIFICATE")]
             with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-                file.write(pem_of(cert, "CERTIFICATE") + pem_of(key, label))
+                file.write("".join(chain) + pem_of(key, label))
                 file.flush()
                 try:
                     self._host.load_cert_chain(file.name)
-                    return
                 except ssl.SSLError:
-                    pass
+                    continue
+            if label == "PRIVATE KEY" and self._has_key:
+                break
+            self._chain, self._has_key = chain, True
+            return
+        self._has_key = False
         raise ValueError("invalid key")
 
     def get_ciphers(self):

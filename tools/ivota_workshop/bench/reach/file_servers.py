@@ -297,14 +297,14 @@ def _free_ports(*names: str) -> dict[str, int]:
 
 
 def issue_chain(folder: Path) -> None:
-    """`root.pem`, and by an authority below it `leaf` for localhost and `other`, with chains."""
+    """`root.pem`, and by `middle.pem` below it `leaf` for localhost and others, with chains."""
     root, root_key = _issue("a root", None, None, authority=True)
     middle, middle_key = _issue("an authority below", root, root_key, authority=True)
     (folder / "root.pem").write_bytes(_pem(root))
-    # `board` is the client's; root.pem alone vouches for it.
+    (folder / "middle.pem").write_bytes(_pem(middle))
+    # `board` is the client's.
     for name, host in (("leaf", "localhost"), ("other", "other.example"), ("board", "reach")):
-        by = (root, root_key) if name == "board" else (middle, middle_key)
-        leaf, key = _issue(host, *by)
+        leaf, key = _issue(host, middle, middle_key)
         chain = "chain" if name == "leaf" else name
         (folder / f"{chain}.pem").write_bytes(_pem(leaf) + _pem(middle))
         (folder / f"{name}.key").write_bytes(
