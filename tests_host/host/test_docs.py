@@ -43,14 +43,30 @@ def test_every_key_of_the_configuration_is_documented() -> None:
         assert re.search(rf"`(\w+\.)?{key}`", documented) or f"{key}." in documented, key
 
 
-def test_every_example_of_a_network_is_accepted() -> None:
+# What only messages have: their examples have tests of their own.
+MESSAGES = ("state", "cloud")
+
+
+def test_every_example_of_a_configuration_is_accepted() -> None:
+    """In a block, or within a sentence."""
+    board = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h", "ca": "/ca.pem"}}
+    seen: set[str] = set()
+    for page in PAGES:
+        text = page.read_text()
+        found = re.findall(r"^```json\n(.*?)^```", text, re.M | re.S)
+        found += re.findall(r'`("\w+": [^`…]*)`', text)
+        for example in found:
+            config = json.loads(example if example[0] == "{" else "{" + example + "}")
+            if not config.keys() & set(MESSAGES):
+                check_config((board, config), f"{page.name}: {example}", CHECKOUT)
+                seen |= config.keys()
+    asked = {"wifi", "lan", "ppp", "network", "hostname", "ntp_host", "device_name"}
+    assert asked | {"mqtt", "http", "trial", "topics", "keys", "dialect"} <= seen
+
+
+def test_every_key_of_a_network_is_documented() -> None:
     text = (CHECKOUT / "docs" / "formats.md").read_text().partition("### The network")[2]
     chapter = text.partition("\n## ")[0]
-    found = re.findall(r"^```json\n(.*?)^```", chapter, re.M | re.S)
-    assert len(found) == 3
-    board = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
-    for example in found:
-        check_config({**board, **json.loads("{" + example + "}")}, "formats.md", CHECKOUT)
     for code in some(re.findall(r"^```python\n(.*?)^```", chapter, re.M | re.S)):
         ast.parse(code)
     sections = (CHECKOUT / "lib" / "ivota" / "network_config.py").read_text()
