@@ -3,18 +3,27 @@
 import os
 import sys
 
-# Of two copies of bundlefs: a source refuses to be imported when it is damaged, a .mpy may hang.
-for folder in ("", "/lib") if "bundlefs.py" in os.listdir() else ("/lib", ""):
-    sys.path.insert(0, folder)
+
+def places():
+    """Where bundlefs is: in the firmware, where nothing can damage it, or twice on flash."""
+    yield ".frozen"
+    # A source refuses to be imported when it is damaged, a .mpy may hang.
+    yield from ("/", "/lib") if "bundlefs.py" in os.listdir("/") else ("/lib", "/")
+
+
+path = sys.path[:]
+for folder in places():
+    sys.path[:] = [folder]
     try:
-        from bundlefs import crashed, load, save, slot, start, watch
+        from bundlefs import crashed, free, load, save, slot, start, watch
 
         break
     except Exception as error:
-        sys.print_exception(error)
+        if folder[0] == "/":
+            sys.print_exception(error)
         sys.modules.pop("bundlefs", None)
     finally:
-        sys.path.pop(0)
+        sys.path[:] = path
 
 
 def leave(state, why, reject):
@@ -55,7 +64,10 @@ try:
             leave(state, "damaged: %s" % error, not isinstance(error, OSError))
 except Exception as error:
     sys.print_exception(error)
-if "/app" not in sys.path:
-    sys.modules.pop("bundlefs", None)
-for name in ("crashed", "load", "save", "slot", "start", "watch", "leave", "count", "state"):
-    globals().pop(name, None)  # main.py has the same namespace: what stays here stays in its heap
+if "/app" not in sys.path and "bundlefs" in sys.modules:
+    free()
+# main.py has the same namespace: what stays here stays in its heap.
+for name in ("crashed", "free", "load", "save", "slot", "start", "watch"):
+    globals().pop(name, None)
+for name in ("leave", "count", "state", "places", "path"):
+    globals().pop(name, None)

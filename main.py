@@ -29,7 +29,8 @@ def _leave():
     for name, module in list(sys.modules.items()):
         if name == "bundlefs" or getattr(module, "__file__", "")[:5] == "/app/":
             del sys.modules[name]
-    sys.path[:] = [path for path in sys.path if path[:4] != "/app"]
+    # bundlefs is looked for as in boot.py: in the firmware first, and on flash by its whole path.
+    sys.path[:] = [".frozen"] + [path or "/" for path in sys.path if path[:4] != "/app"]
     vfs.umount("/app")
 
 

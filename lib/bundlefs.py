@@ -3,6 +3,9 @@
 boot.py needs this module, and has in it all else that it needs of ours: one file can lie on a
 board twice. Its source ends in the CRC of all the lines before: a copy in which that is not right
 refuses to be imported, and boot.py takes the other.
+
+What boot.py and main.py take from it stays as it is: the two may come from different releases
+(docs/formats.md, "The contract with boards in the field").
 """
 
 import errno
@@ -10,23 +13,20 @@ import io
 import sys
 from binascii import crc32
 
-if __file__[-3:] == ".py":
+# Frozen into the firmware it has a bare name, which another file on flash may have, too; the boot
+# loader verifies the image. From flash it is imported by its whole path.
+if __file__[-3:] == ".py" and "/" in __file__:
     _crc = _next = 0
-    try:
-        with open(__file__, "rb") as _copy:
-            for _line in _copy:
-                # Line ends may have been changed on the way to the board.
-                _crc, _next = _next, crc32(_line.rstrip(), _next)
-        if _line.rstrip() != b"# %08x" % _crc:
-            raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
-        del _copy, _line
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        # Frozen into the firmware: there is no such file, and the boot loader verifies the image.
-    del _crc, _next
+    with open(__file__, "rb") as _copy:
+        for _line in _copy:
+            # Line ends may have been changed on the way to the board.
+            _crc, _next = _next, crc32(_line.rstrip(), _next)
+    if _line.rstrip() != b"# %08x" % _crc:
+        raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
+    del _copy, _line, _crc, _next
 
 FORMATS = (2,)  # of the bundles that this module starts (docs/formats.md)
+VERSION = "0.1.0"  # of the package that came with it, which runs where a bundle has none
 
 _STATE = "/ivota-state.json"
 _DIR = 0x4000
@@ -383,8 +383,15 @@ def start(path, sums=None):
     sys.path[:0] = ["/app", "/app/lib"]
     # Of this module only the bundle stays in the heap, without what it was made by.
     Bundle.__init__ = Bundle._add = None  # type: ignore[method-assign]
-    for name in ("load", "save", "reset", "crashed", "slot", "watch", "start", "md5_of"):
+    for name in ("load", "save", "reset", "crashed", "slot", "watch", "start", "free", "md5_of"):
         globals().pop(name, None)
+
+
+def free():
+    """Leave nothing of this module in the heap but what an updater asks: no bundle is mounted."""
+    # A module keeps all the constants of its code, a class does not.
+    kept = {"FORMATS": FORMATS, "VERSION": VERSION}
+    sys.modules["bundlefs"] = type("bundlefs", (), kept)  # type: ignore[assignment]
 
 
 def md5_of(path):
@@ -401,4 +408,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# dbd63c26
+# 7ccde049

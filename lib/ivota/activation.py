@@ -16,6 +16,10 @@ class Installer:
         Raises OtaError(-5) for what must not be started.
         """
         if self._work is None:
+            if not firmware.slot:
+                with open(firmware.path, "rb") as file:
+                    once("bundle_facts").look(file, firmware.payload_size)
+            # That has left the heap.
             self._work = once("bundle_check").examine(self._client.state, firmware)
         for _ in self._work:
             return False

@@ -47,7 +47,9 @@ def _advance(job, target):
     """A block is whole: progress refills the budget."""
     now = job.durable_at = time.ticks_ms()
     job.verbs.end_block(target)
-    job.fetched = True
+    if not job.fetched:
+        _look(job)
+        job.fetched = True
     job.url_asked = False
     if job.retry.tries:
         job.retry.reset()
@@ -58,3 +60,12 @@ def _advance(job, target):
         job.phase = "handover"
     elif time.ticks_diff(now, job.reported_at) >= 1000:
         job.progress()
+
+
+def _look(job):
+    """The first block has come: a bundle that this board can't start ends here."""
+    client = job.client
+    # With keys nothing of it is looked at before its signature fits (bundle_check).
+    if job.target.file and not client.on_firmware and not client.config["keys"]:
+        once("bundle_facts").look(job.target.file, job.target.position)
+        job.target.file.seek(job.target.position)

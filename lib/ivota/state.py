@@ -23,10 +23,11 @@ class State:
     `outbox` a final report that the cloud has not acknowledged, `sums` the MD5 of bundles by
     their path, for boot.py, `armed` which watchdog is armed (startup), `answered` whether the
     cloud answers reports of the version. What is not set, or junk, is None; numbers are 0, lists
-    empty.
+    empty. `others` has the keys of another release, which are kept as they are.
     """
 
     path = PATH
+    others = {}
 
 
 def load(path=PATH):
@@ -42,8 +43,9 @@ def load(path=PATH):
         found = {}
     for kind, keys in _KINDS:
         for key in keys:
-            value = found.get(key)
+            value = found.pop(key, None)
             if type(value) is not kind:
                 value = kind() if kind in (int, list) else None
             setattr(state, key, value)
+    state.others = found
     return state

@@ -4,10 +4,10 @@ from ivota import describe, once
 
 
 def save(state):
-    """Write all that is set."""
-    values = {}
+    """Write all that is set, and what only another release understands."""
+    values = dict(state.others)
     for key, value in state.__dict__.items():
-        if value and key != "path":
+        if value and key not in ("path", "others"):
             values[key] = value
     once("json_file").save(state.path, values)
 

@@ -25,6 +25,7 @@ class FakeFirmware:
         self.md5 = "0" * 32
         self.echo = {"task_id": 5}
         self.slot = None
+        self.payload_size = 1 << 20
 
 
 class FakeClient:
@@ -82,6 +83,15 @@ class Setup:
 
 def test_a_good_bundle_takes_a_step_for_each_file_and_folder():
     assert steps_of(bundle(FILES)) == len(FILES) + 1 + 2
+
+
+def test_one_that_the_boot_files_do_not_start():
+    """Told by its first bytes, before anything else of it is looked at."""
+    for facts, why in (({"format": 3}, "format 3"), ({"updater_min": "9"}, "needs ivota 9 on")):
+        with Setup(bundle(FILES, **facts)[:200]) as setup:
+            setup.firmware.payload_size = 200
+            with raises(OtaError, why):
+                setup.check()
 
 
 def test_filler_behind_the_end_is_fine():

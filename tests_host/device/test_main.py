@@ -69,11 +69,13 @@ def start(
     state=None,
     sum=None,
     more=(),
+    frozen=False,
 ):
     """Execute main.py; which agents ran. `does` is what the bundle's agent ends in.
 
     `more` are files of the bundle, `previous` is what `does` is for the bundle before, `state` the
-    state file's bytes.
+    state file's bytes. `frozen`: the firmware has a bundlefs of its own, and the one on flash is
+    damaged.
     """
     path = list(sys.path)
     ran = Ran()
@@ -103,6 +105,12 @@ def start(
         source = read_file(MAIN).decode()
         assert '"/ivota-state.json"' in source
         source = source.replace('"/ivota-state.json"', repr(folder + "/state"))
+        if frozen:
+            os.mkdir(folder + "/frozen")
+            write_file(folder + "/frozen/bundlefs.py", read_file(folder + "/bundlefs.py"))
+            write_file(folder + "/bundlefs.py", b"raise SystemExit")
+            assert '".frozen"' in source
+            source = source.replace('".frozen"', repr(folder + "/frozen"))
         try:
             with installed("machine", FakeMachine()), installed("ran", ran):
                 exec(source, {"__name__": "main"})
@@ -131,6 +139,12 @@ def test_a_version_that_dies_in_its_trial_resets_the_board():
         assert start("raise " + error, trial={"version": "0.2"}) == ["bundle", "reset"]
         # On record, for boot.py counts no other hard reset as a crash.
         assert Ran.trial["died"].startswith(error.split("(")[0])
+
+
+def test_the_firmwares_own_bundlefs_comes_first():
+    assert start("raise OSError", trial={"version": "0.2"}, frozen=True) == ["bundle", "reset"]
+    assert Ran.trial["died"].startswith("OSError")
+    assert start("raise OSError", previous="pass", frozen=True) == ["bundle", "previous"]
 
 
 def test_what_is_on_record_stays():

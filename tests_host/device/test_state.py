@@ -47,6 +47,29 @@ def test_nothing_there_is_the_factory_state():
         assert json_file.load(path + "/s") is None
 
 
+def test_what_another_release_has_noted_stays():
+    """Through both readers and writers of the file, whichever is the older one."""
+    import bundlefs
+
+    with tmp_dir() as path:
+        mine = {"sequence": 7, "outbox": None, "later": {"a": [1, None]}, "none": None}
+        json_file.save(path + "/s", mine)
+        with patched(bundlefs, _STATE=path + "/s"):
+            state = load(path + "/s")
+            state.starts = 2
+            state_writer.save(state)
+            kept = dict(bundlefs.load(), sequence=8)
+            bundlefs.save(kept)
+        again = load(path + "/s")
+        assert (again.sequence, again.starts) == (8, 2)
+        state_writer.save(again)
+        found = json_file.load(path + "/s")
+        assert (found["later"], found["none"]) == (
+            {"a": [1, None]},
+            None,
+        ) and "outbox" not in found
+
+
 def test_activate_is_one_write():
     with tmp_dir() as path:
         state = load(path + "/s")

@@ -1,6 +1,7 @@
 """`ivota board` on a real MicroPython, through the real mpremote, over a pseudo-terminal."""
 
 import binascii
+import inspect
 import json
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from ivota_tools.board.mpremote import Mpremote
 from ivota_tools.cli import board as cli
 from ivota_tools.cli import board_views
 from ivota_tools.cli.board import app
+from ivota_tools.common import project_files
 from ivota_tools.firmware import bundle
 
 ROOT = Path(__file__).parents[2]
@@ -492,18 +494,35 @@ def test_status_and_clear(board, tree):
     assert found["device"] == "P/d1" and found["broker"] == "127.0.0.1"
     assert found["package"] == "other"
     assert found["state"] == STATE
+    assert found["boot"] == {"formats": [2], "version": project_files.version()}
+    assert found["frozen"] is None
     assert found["checkpoints"] == [{**CHECKPOINT, "position": 250}]
     assert found["partitions"] == []
     # Looking runs no boot.py; then the board starts again.
     board.wait_starts("friendly", "friendly")
     said = ivota_board(board, "status", "--clear", answer=False)
     assert "runs       0.2 (from the bundle)" in said
+    assert f"boot files version {project_files.version()}, start bundles of format 2" in said
     assert "download   0.3: 250 of 1000 bytes (25 %)" in said
     assert "rejected   none (list cleared)" in said
     left = json.loads(board.read("/ivota-state.json"))
     assert left.pop("crc")
     assert left == {key: STATE[key] for key in ("active", "previous", "sequence")}
     assert board.read("/ivota-state.json") == sealed(left), "boot.py would not take it"
+
+
+def test_the_updater_in_a_boards_firmware_is_found():
+    """Without a trace in the program that runs, which may go on."""
+    code = [
+        inspect.getsource(on_board.frozen_updater).replace(" -> str | None", ""),
+        "import sys",
+        "sys.modules['ivota'] = sys.modules['ivota.agent'] = 1",
+        f"print(frozen_updater(), frozen_updater({str(ROOT / 'lib')!r}))",
+        "print(sys.modules['ivota'], sys.modules['ivota.agent'])",
+        "print(len([name for name in sys.modules if 'ivota' in name]), '.frozen' in sys.path)",
+    ]
+    said = subprocess.check_output([*toolchain.micropython(32), "-c", "\n".join(code)], text=True)
+    assert said.split() == ["None", project_files.version(), "1", "1", "2", "True"]
 
 
 @board_with(files={**RUNNING, "/ivota-state.json": b'{"trial": {"version": "0.2"}, "starts": 1}'})

@@ -29,7 +29,14 @@ from ivota_tools.firmware.mpy_compiler import compile_mpy
 EXTRAS: dict[str, tuple[str, ...]] = {
     # Bundles that are installed, tried and taken back, with boot.py and main.py.
     "agent": (
-        *("activation", "agent", "bundle_check", "config_backup", "config_overrides"),
+        *(
+            "activation",
+            "agent",
+            "bundle_check",
+            "bundle_facts",
+            "config_backup",
+            "config_overrides",
+        ),
         *("config_switch", "custom_network", "firmware_kind", "lan", "network_interface", "ppp"),
         *("startup", "watchdog", "wifi"),
     ),

@@ -232,6 +232,40 @@ def partitions() -> list[Any]:
     ]
 
 
+def boot_files() -> dict[str, Any] | None:
+    """Return what the boot files start, as an updater asks; None without such files."""
+    import sys
+
+    known = "bundlefs" in sys.modules
+    try:
+        found: Any = __import__("bundlefs")
+        return {"formats": list(found.FORMATS), "version": found.VERSION}
+    except Exception:  # not there, damaged, or no memory to compile it
+        return None
+    finally:
+        if not known:
+            sys.modules.pop("bundlefs", None)
+
+
+def frozen_updater(place: str = ".frozen") -> str | None:
+    """Return the version of the updater in the board's firmware, or None."""
+    import sys
+
+    path = sys.path[:]
+    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name[:5] == "ivota"}
+    sys.path[:] = [place]
+    try:
+        return str(__import__("ivota").__version__)
+    except (ImportError, AttributeError, MemoryError):
+        return None
+    finally:
+        sys.path[:] = path
+        for name in list(sys.modules):
+            if name[:5] == "ivota":
+                del sys.modules[name]
+        sys.modules.update(ours)
+
+
 def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str, Any]:
     """Return the data for `status`. With `clear`, also allow rejected firmware again."""
     import binascii
@@ -266,6 +300,8 @@ def describe(config: str, state: str, paths: list[str], clear: bool) -> dict[str
     found["checkpoints"] = checkpoints(folder)
     found["partitions"] = partitions()
     found["package"] = {path: digest(path) for path in paths}
+    found["boot"] = boot_files()
+    found["frozen"] = frozen_updater()
     # Like agent.py: boot.py may have skipped the bundle in the state.
     mounted = load("/app/ivota.json") if "/app" in sys.path else None
     if isinstance(mounted, dict):

@@ -48,14 +48,19 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
     ]
     installed = any(path.startswith(PACKAGE) for path in present)
     complete = set(compiled) <= set(same) or set(plain) <= set(same)
+    # The interpreter looks into the firmware before it looks into /lib.
+    package = "current" if complete else "other" if installed else "none"
+    package = "frozen" if found["frozen"] else package
     return {
         "port": board.port,
         "board": about(found),
         "device": found["device"],
         "broker": found["broker"],
-        "version": version if installed or kind != "configuration" else None,
+        "version": version if package != "none" or kind != "configuration" else None,
         "version_from": kind,
-        "package": "current" if complete else "other" if installed else "none",
+        "package": package,
+        "frozen": found["frozen"],
+        "boot": found["boot"],
         "state": found["state"],
         "checkpoints": found["checkpoints"],
         "partitions": found["partitions"],

@@ -52,10 +52,15 @@ def show_status(result: dict[str, Any]) -> None:
         "current": "same version as this computer",
         "other": "different version from this computer",
         "none": "not installed",
+        "frozen": f"version {result['frozen']}, in the board's firmware",
     }
     rows = [("board", _about(board)), ("port", result["port"])]
     rows += [("flash", f"{_kib(board['free'])} free of {_kib(board['size'])}")]
     rows += [("ivota", package[result["package"]])]
+    boot = result["boot"]
+    if boot:
+        formats = ", ".join(map(str, boot["formats"]))
+        rows += [("boot files", f"version {boot['version']}, start bundles of format {formats}")]
     if result["version"] is not None:
         rows += [("runs", f"{result['version']} (from the {result['version_from']})")]
     rows += [("device", result["device"] or "no configuration")]

@@ -1,0 +1,76 @@
+"""Whether this board can start a bundle, by what the bundle says of itself in its first file.
+
+The answer does not come from this package but from `bundlefs`, which boot.py used: unlike the
+package, it is not replaced by an update.
+"""
+
+import json
+
+from micropython import const
+
+from ivota import OtaError
+
+_FAILED = const(-5)
+_MOST = const(1024)  # bytes of ivota.json
+_FIRST = b"\x0aivota.json\x02"  # its name and the kind of its content, before the content's size
+_HEAD = const(32)  # bytes that have all of that, and two of the size
+
+
+def look(file, length):
+    """Check the bundle of which the first `length` bytes are in `file`.
+
+    Raises OtaError(-5) for one that this board can't start. What is no bundle, or damaged, is told
+    from the others when all of it is there.
+    """
+    file.seek(0)
+    head = file.read(_HEAD)
+    at = head.find(_FIRST) + len(_FIRST)
+    if head[:3] != b"\xd2\xcd\x31" or not len(_FIRST) <= at <= len(head) - 2:
+        return
+    size = head[at]
+    at += 1
+    if size > 127:
+        size = (size & 127) << 7 | head[at]
+        at += 1
+    if at + size > length or size > _MOST:
+        return
+    file.seek(at)
+    try:
+        facts = json.loads(file.read(size))
+    except ValueError:
+        return
+    if isinstance(facts, dict):
+        try:
+            check(facts)
+        except ValueError as error:
+            # Not for ever: the board may get other files.
+            raise OtaError(_FAILED, "the bundle can't be used: %s" % error)
+
+
+def check(facts):
+    """Raise ValueError, with the reason, for a bundle that this board can't start."""
+    try:
+        from bundlefs import FORMATS, VERSION
+    except ImportError:
+        raise ValueError("this board has no bundlefs to start it")
+    if facts.get("format") not in FORMATS:
+        known = ", ".join(str(each) for each in FORMATS)
+        raise ValueError(
+            "it has format %s, and the boot files of this board start format %s"
+            % (facts.get("format"), known)
+        )
+    least = facts.get("updater_min")
+    if least is None:
+        return
+    try:
+        older = _numbers(VERSION) < _numbers(least)
+    except (ValueError, AttributeError):
+        older = True
+    if older:
+        raise ValueError(
+            "it needs ivota %s on the board, which has %s" % (str(least)[:32], VERSION)
+        )
+
+
+def _numbers(version):
+    return [int(part) for part in version.split(".")]

@@ -1,0 +1,65 @@
+"""The contract with boards in the field (docs/formats.md): names and signatures.
+
+tests_host/contract/ has what boards of each release were set up with. It never changes; here the
+present files are compared with it, and tests_host/system/test_field_boards.py runs both together.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from ivota_tools.common import project_files
+
+ROOT = Path(__file__).parents[2]
+RELEASES = sorted((ROOT / "tests_host" / "contract").iterdir())
+FUNCTIONS = {"load", "save", "crashed", "slot", "watch", "start", "free"}
+
+
+def taken(path, module="bundlefs"):
+    """Names that a file imports from a module."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == module]
+    return {name.name for node in found for name in node.names}
+
+
+def given(path):
+    """Signature of each function of a bundlefs, and the value of each of its public constants."""
+    found = {}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = ast.unparse(node.args)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper():
+            name = ast.unparse(node.targets[0])
+            if name[0] != "_":
+                found[name] = ast.literal_eval(node.value)
+    return found
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
+def test_each_file_takes_what_every_release_gives(release):
+    now, then = given(ROOT / "lib" / "bundlefs.py"), given(release / "bundlefs.py")
+    for name in FUNCTIONS:
+        assert now[name] == then[name], name
+    assert set(then["FORMATS"]) <= set(now["FORMATS"])
+    assert then["VERSION"] == release.name
+    for folder in ROOT, release:
+        assert taken(folder / "boot.py") == FUNCTIONS
+        assert taken(folder / "main.py") == {"save", "start"}
+        assert taken(folder / "main.py", "ivota") == {"agent"}
+
+
+def test_the_updater_takes_two_constants():
+    found = [taken(path) for path in sorted((ROOT / "lib" / "ivota").rglob("*.py"))]
+    assert set().union(*found) == {"FORMATS", "VERSION"}
+
+
+def test_what_is_written_down_is_the_contract():
+    text = (ROOT / "docs" / "formats.md").read_text()
+    chapter = text.partition("## The contract with boards in the field")[2].partition("\n## ")[0]
+    now = given(ROOT / "lib" / "bundlefs.py")
+    for name in FUNCTIONS:
+        arguments = now[name].replace("=None", "")
+        assert f"`{name}({arguments})`" in chapter, name
+    assert "`FORMATS`, `VERSION`" in chapter
+    assert now["VERSION"] == project_files.version()
