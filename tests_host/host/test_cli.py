@@ -22,6 +22,7 @@ from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cli import app as cli
 from ivota_tools.cli import devices
 from ivota_tools.cloud import Cloud
+from ivota_tools.common import project_files
 from ivota_tools.demo import command as play
 from ivota_tools.firmware import release as releases
 from ivota_tools.sim.esp32_image import make_image
@@ -35,7 +36,6 @@ def app(tmp_path_factory):
     folder = tmp_path_factory.mktemp("apps") / "blinky"
     (folder / "lib" / "ivota").mkdir(parents=True)
     (folder / "lib" / "ivota" / "__init__.py").write_text("")
-    (folder / "lib" / "bundlefs.py").write_text("")
     (folder / "app.py").write_text("def main():\n    pass\n")
     return folder
 
@@ -239,6 +239,26 @@ def test_inspect(app, tmp_path):
     text = quick("inspect", path).stdout
     for part in (found["md5"], found["sha256"], "20,000 bytes", "lib/ivota/__init__.mpy"):
         assert part in text
+
+
+def test_a_release_for_boards_that_keep_their_updater(app, tmp_path):
+    path = tmp_path / "x.bin"
+    alone = quick("release", app, "--version", "1", "--out", path, "--updater", "keep", code=1)
+    assert "an updater of its own" in alone.stderr
+    app = tmp_path / "alone"
+    app.mkdir()
+    (app / "app.py").write_text("def main():\n    pass\n")
+    keep = ("release", app, "--version", "1", "--out", path, "--overwrite", "--updater", "keep")
+    for more, least in ((), project_files.version()), (("--updater-min", "0.2"), "0.2"):
+        said = quick(*keep, *more).stdout
+        assert f"the board's own, version {least} or newer" in said
+        found = json.loads(quick("inspect", path, "--json").stdout)
+        assert found["updater_min"] == least
+        assert not any(file["path"].startswith("lib/") for file in found["files"])
+    assert "consists of numbers" in quick(*keep, "--updater-min", "x", code=1).stderr
+    assert "needs a folder" in quick("release", path, "--updater", "keep", code=1).stderr
+    kept = quick("release", app, "--version", "1", "--updater-min", "1", code=1).stderr
+    assert "needs --updater keep" in kept
 
 
 def test_errors_say_what_to_do(app, tmp_path):

@@ -58,7 +58,6 @@ def test_what_is_in_a_bundle(app, tmp_path):
         "ivota.json",
         "app.mpy",
         "empty.txt",
-        "lib/bundlefs.mpy",
         "lib/ivota/__init__.mpy",
         "pages/index.html",
     ]
@@ -110,18 +109,34 @@ def test_sources_stay_sources_when_asked(app, tmp_path):
     made = release.pack(app, "0.2", out=tmp_path / "x.bin", mpy=False)
     found = contents(made.path)
     assert found["app.py"] == (app / "app.py").read_bytes()
-    assert "lib/ivota/__init__.py" in found and "lib/bundlefs.py" in found
+    assert "lib/ivota/__init__.py" in found
 
 
 def test_a_folders_own_library_is_kept(app, tmp_path):
     (app / "lib" / "ivota").mkdir(parents=True)
     (app / "lib" / "ivota" / "mine.py").write_text("")
-    (app / "lib" / "bundlefs.mpy").write_bytes(MPY)
     names = contents(release.pack(app, "1", out=tmp_path / "x.bin").path)
     assert [name for name in names if name.startswith("lib/")] == [
-        "lib/bundlefs.mpy",
         "lib/ivota/mine.mpy",
     ]
+
+
+def test_without_the_updater_a_bundle_names_the_oldest_that_starts_it(app, tmp_path):
+    made = release.pack(app, "0.2", out=tmp_path / "x.bin", updater_min="0.1.0")
+    found = contents(made.path)
+    assert found["ivota.json"] == (
+        b'{"application":"blinky","format":2,"updater_min":"0.1.0","version":"0.2"}'
+    )
+    assert not any(name.startswith("lib/") for name in found)
+    assert made.updater_min == "0.1.0"
+    assert release.pack(app, "0.2", out=tmp_path / "y.bin").updater_min is None
+    for junk in ("", "x", "1.", "0.1.0-rc1", "1.2.3.4", "9" * 10):
+        with pytest.raises(ReleaseError, match="updater's version consists of numbers"):
+            release.pack(app, "0.2", out=tmp_path / "z.bin", updater_min=junk)
+    (app / "lib" / "ivota").mkdir(parents=True)
+    (app / "lib" / "ivota" / "mine.py").write_text("")
+    with pytest.raises(ReleaseError, match="an updater of its own in lib/ivota/: remove it"):
+        release.pack(app, "0.2", out=tmp_path / "z.bin", updater_min="0.1.0")
 
 
 def test_what_a_compiler_refuses_is_shown_by_file_and_line(app, tmp_path):
@@ -255,7 +270,7 @@ def test_limits_are_those_of_the_board():
     assert header - fixed == board_limits.BASE_VERSION
     for path, text in (
         ("lib/ivota/push_parser.py", f"len(version) <= {board_limits.PUSHED_VERSION}"),
-        ("lib/ivota/bundle_check.py", "not value >> 28"),
+        ("lib/ivota/bundle_facts.py", "not value >> 28"),
         ("lib/ivota/bundle_check.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
         ("lib/bundlefs.py", "not value >> 28"),
         ("lib/bundlefs.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
@@ -278,12 +293,12 @@ def test_limits_are_those_of_the_board():
 
 
 def test_more_files_than_a_board_takes_are_refused(app, tmp_path):
-    for n in range(256 - 4 - 1 - 3):  # three folders count too
+    for n in range(256 - 3 - 1 - 3):  # three folders count too
         (app / f"f{n:03d}").write_text("")
     made = release.pack(app, "1", out=tmp_path / "x.bin")
     assert len(made.files) == 256 - 3
     (app / "one-more").write_text("")
-    with pytest.raises(ReleaseError, match="at most 256 files and folders, .* has 257 .2 belong"):
+    with pytest.raises(ReleaseError, match="at most 256 files and folders, .* has 257 .1 belong"):
         release.pack(app, "1", out=tmp_path / "x.bin")
     with pytest.raises(ReleaseError, match="at most 256 files"):
         bundle.read(as_the_cloud_may_get_it({f"f{n:03d}": b"" for n in range(257)}))
@@ -458,7 +473,7 @@ def test_sources_that_stay_sources_are_checked_too(app, tmp_path):
 
 
 def test_a_checkout_without_its_library_says_so(app, tmp_path, library):
-    (library / "bundlefs.py").unlink()
+    (library / "ivota").rename(library / "gone")
     with pytest.raises(ReleaseError, match="complete checkout"):
         release.pack(app, "1", out=tmp_path / "x.bin")
 
@@ -633,6 +648,7 @@ def test_an_error_does_not_repeat_a_strangers_file():
     for said in (
         {"format": "x" * 900},
         {"format": 2, "application": "a", "version": "v" * 900},
+        {"format": 2, "application": "a", "version": "1", "updater_min": "v" * 900},
     ):
         with pytest.raises(ReleaseError) as caught:
             bundle.read(romfs.build({"ivota.json": json.dumps(said).encode()}))

@@ -49,7 +49,6 @@ def app(tmp_path):
     folder = tmp_path / "blinky"
     (folder / "lib" / "ivota").mkdir(parents=True)
     (folder / "lib" / "ivota" / "__init__.py").write_text("")
-    (folder / "lib" / "bundlefs.py").write_text("")
     (folder / "app.py").write_text("def main():\n    pass\n")
     return folder
 

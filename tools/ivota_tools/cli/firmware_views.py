@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +14,9 @@ from rich.table import Table
 
 from ..api_client import Json
 from ..common.durations import ago
+from ..firmware.bundle import UPDATER
 from ..firmware.release import Release
 from .terminal import cell, titled_table
-
-_UPDATER = re.compile(r"lib/(ivota/|bundlefs\.)")
 
 
 def release_table(release: Release, every: bool = False) -> Table:
@@ -29,12 +27,14 @@ def release_table(release: Release, every: bool = False) -> Table:
         table.add_row("application", cell(release.application or ""))
         table.add_row("version", cell(release.version or ""))
         table.add_row("files", str(len(release.files)))
-        own = [file for file in release.files if every or not _UPDATER.match(file.path)]
+        own = [file for file in release.files if every or not file.path.startswith(UPDATER)]
         for file in own:
             table.add_row("", cell(f"{file.size:>9,}  {file.path}"))
         rest = sum(file.size for file in release.files) - sum(file.size for file in own)
         if rest:
-            table.add_row("", f"{rest:>9,}  lib/ivota/ and lib/bundlefs, the updater")
+            table.add_row("", f"{rest:>9,}  {UPDATER}, the updater")
+        if release.updater_min:
+            table.add_row("updater", f"the board's own, version {release.updater_min} or newer")
         table.add_row("archive", f"{release.archive_size:,} bytes")
     elif release.version:
         table.add_row("version", cell(release.version))

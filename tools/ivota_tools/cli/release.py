@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,16 @@ from typing import Annotated
 import typer
 
 from ..api_client import Client
+from ..common import project_files
 from ..firmware import release as releases
 from ..firmware.mpy_file import architecture
 from . import firmware_views as views
 from .terminal import AsJson, ask_passphrase, err, fail, out, print_json, reading, say, warn
+
+
+class Updater(str, enum.Enum):
+    INCLUDE = "include"
+    KEEP = "keep"
 
 
 def release(
@@ -48,6 +55,23 @@ def release(
             metavar="ARCH",
             help="Compile native and viper functions for this architecture or chip, such as "
             "xtensawin or esp32. Default: files with such functions stay source code.",
+        ),
+    ] = None,
+    updater: Annotated[
+        Updater,
+        typer.Option(
+            help="include: the bundle replaces the board's updater as well. keep: the bundle "
+            "contains only the application, and the board's own updater stays, for example one "
+            "that is frozen into its firmware."
+        ),
+    ] = Updater.INCLUDE,
+    updater_min: Annotated[
+        str | None,
+        typer.Option(
+            "--updater-min",
+            metavar="VERSION",
+            help="With --updater keep: the oldest updater that the application needs (default: "
+            "this version of ivota). Boards with an older one reject the bundle.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -100,6 +124,10 @@ def release(
         fail("--sequence, --target and --resign need a private key: add --key")
     if key is not None and sequence is None:
         fail("--sequence is missing: use a number higher than in any earlier release")
+    if updater is Updater.KEEP:
+        updater_min = updater_min or project_files.version()
+    elif updater_min:
+        fail("--updater-min needs --updater keep")
     if not source.exists():
         fail(f"{source} does not exist: specify the folder that contains app.py")
     with reading():
@@ -118,12 +146,14 @@ def release(
                 pad_to=pad_to,
                 mpy=mpy,
                 march=march,
+                updater_min=updater_min,
                 signer=signer,
                 replace=overwrite,
                 note=warn,
             )
-        elif pad_to:
-            fail(f"{source} is already a firmware file: --pad-to needs a folder")
+        elif pad_to or updater_min:
+            option = "--pad-to" if pad_to else "--updater keep"
+            fail(f"{source} is already a firmware file: {option} needs a folder")
         else:
             signer = _signer(key, sequence, target)
             cut = _without_boot_loader(source, out_file, signer is None, overwrite)

@@ -27,7 +27,7 @@ def library_files(root: Path) -> list[str]:
 
 
 def version() -> str:
-    """Return the package's version, which only lib/ivota/__init__.py defines."""
+    """Return the package's version, as lib/ivota/__init__.py defines it."""
     text = (LIBRARY / "ivota" / "__init__.py").read_text()
     found = re.search(r'^__version__ = "(.+)"', text, re.M)
     assert found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ VERSION_PORTABLE = 20  # longer versions are not possible in file names on some 
 _DAMAGES = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 _SAID_MOST = 300  # maximum characters of an error, which may quote an untrusted file
 APPLICATION_MOST = 128  # characters
-UPDATER = ("lib/ivota/", "lib/bundlefs.")  # what a release adds to an application
+UPDATER = "lib/ivota/"  # what a release adds to an application
+_UPDATER_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,2}")  # what a board can compare
 
 
 class ReleaseError(ValueError):
@@ -39,12 +41,16 @@ class BundleFile:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The description of a bundle; `size` of its image in bytes."""
+    """The description of a bundle; `size` of its image in bytes.
+
+    `updater_min` is the oldest updater on a board that can start it, for a bundle without its own.
+    """
 
     size: int
     application: str
     version: str
     files: tuple[BundleFile, ...]
+    updater_min: str | None = None
 
 
 def check_version(version: str) -> list[str]:
@@ -70,6 +76,14 @@ def check_application(name: str) -> None:
     if not 1 <= len(name) <= APPLICATION_MOST or not name.isprintable():
         raise ReleaseError(
             f"an application's name must have 1 to {APPLICATION_MOST} printable characters"
+        )
+
+
+def check_updater_min(version: str) -> None:
+    """Raise ReleaseError for a version of the updater that a board cannot compare."""
+    if not _UPDATER_VERSION.fullmatch(version):
+        raise ReleaseError(
+            f"an updater's version consists of numbers, like 0.1.0: not {version!r}"
         )
 
 
@@ -114,10 +128,13 @@ def check_contents(sizes: Mapping[str, int]) -> None:
         raise ReleaseError(f"config.json is too large: a board reads at most {JSON_SIZE:,} bytes")
 
 
-def build(contents: dict[str, bytes], application: str, version: str) -> bytes:
+def build(
+    contents: dict[str, bytes], application: str, version: str, updater_min: str | None = None
+) -> bytes:
     """Build a bundle from a map of paths to contents; `ivota.json` comes first.
 
-    Raises ReleaseError if a board would reject the bundle.
+    With `updater_min`, only boards with this or a newer version of the updater start it. Raises
+    ReleaseError if a board would reject the bundle.
     """
     check_version(version)
     check_application(application)
@@ -125,6 +142,9 @@ def build(contents: dict[str, bytes], application: str, version: str) -> bytes:
         check_path(name)
     check_contents({name: len(data) for name, data in contents.items()})
     facts = {"format": FORMAT, "application": application, "version": version}
+    if updater_min is not None:
+        check_updater_min(updater_min)
+        facts["updater_min"] = updater_min
     # No \u escapes: MicroPython does not join surrogate pairs.
     said = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     # Sort each folder by name, as boards require.
@@ -154,6 +174,9 @@ def _read(data: bytes) -> Bundle:
     if not isinstance(application, str) or not isinstance(version, str):
         raise ValueError("application and version must be strings")
     check_version(version)
+    updater_min = facts.get("updater_min")
+    if updater_min is not None:
+        check_updater_min(updater_min)
     files = []
     last: list[str] = []
     for path, content in found:
@@ -163,4 +186,4 @@ def _read(data: bytes) -> Bundle:
         last = path.split("/")
         files.append(BundleFile(path, len(content), hashlib.sha256(content).hexdigest()))
     check_contents({file.path: file.size for file in files})
-    return Bundle(romfs.size(data), application, version, tuple(files))
+    return Bundle(romfs.size(data), application, version, tuple(files), updater_min)

@@ -24,7 +24,7 @@ from .request_context import Setting, Visit
 from .routing import acting, route
 
 SHOWN = 200
-LIBRARY = ("lib/ivota/", "lib/bundlefs.")
+LIBRARY = "lib/ivota/"
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

@@ -26,7 +26,8 @@ _COMPRESSED = {
 
 @dataclass(frozen=True)
 class Release:
-    """A description of a firmware file. Sizes in bytes; bundles have `application` and `files`.
+    """A description of a firmware file. Sizes in bytes; bundles have `application` and `files`,
+    and `updater_min` if they need the board's own updater.
 
     `version` is from the bundle or the signature. Patches have `patch` and `does`; ESP32 images
     have `image`, which for a whole-flash image describes the application inside. `archive_size`
@@ -43,6 +44,7 @@ class Release:
     application: str | None
     version: str | None
     files: tuple[BundleFile, ...]
+    updater_min: str | None = None
     signed: SignedHeader | None = None
     patch: Patch | None = None
     does: Summary | None = None
@@ -141,6 +143,7 @@ def inspect(path: Path) -> Release:
         application=packed.application if packed else None,
         version=version,
         files=packed.files if packed else (),
+        updater_min=packed.updater_min if packed else None,
         signed=signed,
         patch=makes,
         does=does,

@@ -39,13 +39,15 @@ def pack(
     pad_to: int | None = None,
     mpy: bool = True,
     march: str | None = None,
+    updater_min: str | None = None,
     signer: Signer | None = None,
     replace: bool = True,
     note: Callable[[str], object] = lambda sentence: None,
 ) -> Release:
     """Pack `folder` into the bundle `out`, sign it if there is a signer, and describe it.
 
-    Adds this checkout's `lib/ivota` and `lib/bundlefs` unless the folder has its own. Excludes
+    Adds this checkout's `lib/ivota` unless the folder has its own. With `updater_min`, the bundle
+    has no updater and runs on that of the board, if it has this version or a newer one. Excludes
     the files in `.ivotaignore` and its defaults. Compiles `.py` to `.mpy` unless `mpy` is false,
     and native code only if `march` specifies the boards' architecture. `pad_to` pads the file to
     exactly that many bytes, with data that does not compress. `application` defaults to the
@@ -63,12 +65,20 @@ def pack(
         )
     for name in sources:
         _check_not_hidden(name, sources)
-    contents = as_on_a_board(sources | _library(folder), mpy, march, note)
+    if updater_min is None:
+        sources |= _library(folder)
+    elif any(path.startswith(bundle.UPDATER) for path in sources):
+        raise ReleaseError(
+            f"{folder} has an updater of its own in {bundle.UPDATER}: remove it to keep the "
+            "board's updater"
+        )
+    contents = as_on_a_board(sources, mpy, march, note)
     if "config.json" in contents:
         _check_config(contents["config.json"], sources["config.json"], folder)
     if "app.py" not in contents and "app.mpy" not in contents:
         raise ReleaseError(f"{folder} has no app.py: the board starts main() in that file")
-    archive = bundle.build(contents, application or folder.resolve().name, version)
+    name = application or folder.resolve().name
+    archive = bundle.build(contents, name, version, updater_min)
     if pad_to is not None:
         if signer:
             pad_to = signer.payload_size(pad_to, version, "bundle")
@@ -171,12 +181,6 @@ def _library(folder: Path) -> dict[str, Path]:
             raise ReleaseError(f"{LIBRARY / 'ivota'} is missing: run from a complete checkout")
         modules = collect(LIBRARY / "ivota")[0]
         found |= {f"lib/ivota/{name}": path for name, path in modules.items()}
-    if not any((folder / "lib" / f"bundlefs{suffix}").exists() for suffix in (".py", ".mpy")):
-        if not (LIBRARY / "bundlefs.py").is_file():
-            raise ReleaseError(
-                f"{LIBRARY / 'bundlefs.py'} is missing: run from a complete checkout"
-            )
-        found["lib/bundlefs.py"] = LIBRARY / "bundlefs.py"
     return found
 
 
