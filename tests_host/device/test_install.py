@@ -87,8 +87,8 @@ def test_a_good_bundle_takes_a_step_for_each_file_and_folder():
 
 def test_one_that_the_boot_files_do_not_start():
     """Told by its first bytes, before anything else of it is looked at."""
-    for facts, why in (({"format": 3}, "format 3"), ({"updater_min": "9"}, "needs ivota 9 on")):
-        with Setup(bundle(FILES, **facts)[:200]) as setup:
+    for changed, why in (({"format": 3}, "format 3"), ({"updater_min": "9"}, "needs ivota 9 on")):
+        with Setup(bundle(FILES, **changed)[:200]) as setup:
             setup.firmware.payload_size = 200
             with raises(OtaError, why):
                 setup.check()

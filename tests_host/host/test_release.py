@@ -270,7 +270,7 @@ def test_limits_are_those_of_the_board():
     assert header - fixed == board_limits.BASE_VERSION
     for path, text in (
         ("lib/ivota/push_parser.py", f"len(version) <= {board_limits.PUSHED_VERSION}"),
-        ("lib/ivota/bundle_facts.py", "not value >> 28"),
+        ("lib/ivota/bundle_check.py", "not value >> 28"),
         ("lib/ivota/bundle_check.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
         ("lib/bundlefs.py", "not value >> 28"),
         ("lib/bundlefs.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
