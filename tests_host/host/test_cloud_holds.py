@@ -20,8 +20,8 @@ from waiting import wait_until
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.accounts import audit_log, sign_in_throttle, users
+from ivota_tools.cloud.accounts.failed_attempts import WrongTries
 from ivota_tools.cloud.accounts.tokens import local_token
-from ivota_tools.cloud.accounts.wrong_tries import WrongTries
 from ivota_tools.cloud.addresses import Networks, network
 from ivota_tools.cloud.api import routes
 from ivota_tools.cloud.connections import Room, Table

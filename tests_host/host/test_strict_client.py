@@ -2,7 +2,7 @@
 
 import pytest
 
-from ivota_tools.cloud.header_names import canonical
+from ivota_tools.cloud.header_case import canonical
 from ivota_workshop.bench.reach.strict_cases import CASES, Stage
 
 

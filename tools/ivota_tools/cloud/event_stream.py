@@ -1,4 +1,4 @@
-"""Limit the number of simultaneous event streams."""
+"""Send server-sent events, in a limited number of simultaneous streams."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
-from .accounts.wrong_tries import WrongTries
+from .accounts.failed_attempts import WrongTries
 from .health import no_database
 from .http_protocol import UPLOAD_PATH, Deadlines
 

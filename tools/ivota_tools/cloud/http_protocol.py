@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from .connections import Connection
-from .header_names import CanonicalNames
+from .header_case import CanonicalNames
 
 UPLOAD_PATH = "/api/v1/firmware"
 

@@ -21,9 +21,9 @@ from ..toolchain import ToolchainError
 from . import health
 from .accounts import audit_log, users
 from .accounts.authorization import guard
+from .accounts.failed_attempts import WrongTries
 from .accounts.roles import ADMIN
 from .accounts.tokens import check_token, local_token
-from .accounts.wrong_tries import WrongTries
 from .addresses import Networks, without_usual_port
 from .api import campaigns, devices, enrollment, groups, tokens
 from .api import routes as core_routes

@@ -22,7 +22,7 @@ from ..health import Checks
 from ..mqtt.protocol import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import fleet_changes
-from ..store import device_names, firmware_store
+from ..store import confusable_names, firmware_store
 from ..store.database import Database, access
 from ..store.models import Counter, Device, Firmware, Report
 from . import schemas
@@ -233,7 +233,7 @@ def device_by_id(session: Session, device_id: int) -> Device:
 
 def refuse_same_identity(session: Session, device: Device) -> None:
     """Before a device gets a secret: nobody could tell it from another with the same client id."""
-    if other := device_names.same_identity(session, device):
+    if other := confusable_names.same_identity(session, device):
         raise HTTPException(
             409,
             f"{other.name} signs in with the same client id and has a secret: "
@@ -273,7 +273,7 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
         raise HTTPException(
             422, f"{name!r} must not contain a semicolon: it separates fields in a sign-in"
         )
-    if why := device_names.conflict(session, product_id, device_name):
+    if why := confusable_names.conflict(session, product_id, device_name):
         raise HTTPException(409, f"cannot add device {name!r}: {why}")
     device = Device(product_id=product_id, device_name=device_name)
     session.add(device)

@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, joinedload, lazyload
 
 from ..rollout import assignment_rules, firmware_match
-from ..store import device_names, device_registry
+from ..store import confusable_names, device_registry
 from ..store.database import add, next_revision
 from ..store.models import Assignment, Change, Device, Report
 from . import protocol
@@ -57,7 +57,9 @@ def take_in(
     with session.no_autoflush:
         heard = [_hear(message) for message in messages]
         if dots_are_slashes:
-            known = device_names.undotted(session, {each.names for each in heard if each.names})
+            known = confusable_names.undotted(
+                session, {each.names for each in heard if each.names}
+            )
             heard = [
                 each._replace(names=known.get(each.names, each.names)) if each.names else each
                 for each in heard

@@ -18,7 +18,7 @@ from ..health import database_problem
 from ..rollout import campaign_progress, unasked
 from ..rollout.assignment_rules import BackOff
 from ..rollout.push_sender import anything_due, push_due
-from ..store import clock_repair, device_names, retention
+from ..store import clock_repair, confusable_names, retention
 from ..store.database import Database, add
 from ..store.models import Firmware
 from ..store.retention import Keep
@@ -200,7 +200,7 @@ class Intake:
             if set_back:
                 clock_repair.repair(session, now, self._back_off.most_s)
             if dots is not None and dots != self._dots_are_slashes:
-                device_names.keep_dots_are_slashes(session, dots)
+                confusable_names.keep_dots_are_slashes(session, dots)
                 self._dots_are_slashes = dots
             if time.monotonic() >= self._next_tick:
                 more = campaign_progress.tick(session, now)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...common.unix_path import unix_path
-from ..accounts.wrong_tries import WrongTries
+from ..accounts.failed_attempts import WrongTries
 from ..cloud_error import CloudError
 from ..connections import Connection, Table, accept
 from .connect_packet import BAD_PASSWORD, Connect, Refused, read_connect, read_first

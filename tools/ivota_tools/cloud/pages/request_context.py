@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ..accounts.authorization import Signed
+from ..accounts.failed_attempts import WrongTries
 from ..accounts.roles import ADMIN, OPERATOR
 from ..accounts.users import digest, tidy
-from ..accounts.wrong_tries import WrongTries
 from ..board_config import BoardConfig
 from ..event_stream import Places
 from ..health import Checks
