@@ -15,6 +15,7 @@ from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 
 from .strict_client import (
+    HEAD_MOST,
     WAIT_S,
     Answer,
     HttpLink,
@@ -159,6 +160,14 @@ def _slow(stage: Stage) -> None:
         _part(stage, http.read(), 100, 200)
 
 
+@case("a head in one piece")
+def _head_at_once(stage: Stage) -> None:
+    """Such clients receive twice, and then the head must be whole."""
+    with HttpLink(stage.url) as http:
+        http.link.sendall(http.request("Range: bytes=0-"))
+        _expect(b"\r\n\r\n" in http.link.recv(HEAD_MOST), True)
+
+
 @case("many pieces on one connection")
 def _pieces(stage: Stage) -> None:
     with HttpLink(stage.url) as http:
@@ -296,4 +305,16 @@ def _resumed(stage: Stage) -> None:
     with stage.device(name) as device:
         device.hello("0.1")
         _expect(device.update(device.pushed(), have=have) == stage.data, True)
+        stage.wait_state(device, "done")
+
+
+@case("a failure is heard, and the push comes again")
+def _failure(stage: Stage) -> None:
+    with stage.device() as device:
+        first = _push(stage, device)
+        device.update(first, stop_at=1000)
+        device.fail(first.version, -4)
+        stage.wait_state(device, "retry")
+        stage.api.retry_device(stage.api.device(device.name)["id"])
+        _expect(device.update(device.pushed()) == stage.data, True)
         stage.wait_state(device, "done")

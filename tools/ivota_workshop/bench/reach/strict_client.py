@@ -297,6 +297,12 @@ class StrictDevice:
             0 if state == "downloading" else 1,
         )
 
+    def fail(self, version: str, code: int) -> None:
+        self.report(
+            '{"type": "report_progress", "report": {"progress": {"state":"fail", '
+            f'"result_code":"{code}", "result_msg":"time_out"}}, "version": "{version}"}}}}'
+        )
+
     def update(self, push: Push, stop_at: int | None = None, have: bytes = b"") -> bytes:
         """Fetches the firmware from where it stands; `stop_at` gives up there, as a power cut."""
         data = have
