@@ -25,7 +25,7 @@ def look(file, length):
     file.seek(0)
     head = file.read(_HEAD)
     at = head.find(_FIRST) + len(_FIRST)
-    if head[:3] != b"\xd2\xcd\x31" or not len(_FIRST) <= at <= len(head) - 2:
+    if not len(_FIRST) <= at <= len(head) - 2:
         return
     size = head[at]
     at += 1

@@ -170,6 +170,9 @@ def test_a_part_that_is_measured_alone_leaves_the_others(
         "<!-- end of console -->\nafter\n"
     )
     monkeypatch.setattr(figures, "DOCUMENT", path)
+    design = tmp_path / "design.md"
+    design.write_text("<!-- missed: written by the command --><!-- end of missed -->")
+    monkeypatch.setattr(figures, "DESIGN", design)
     monkeypatch.setattr(figures, "FOLDER", tmp_path)
     # Older than what the document says.
     write("console", "make bench-console", {"kills": Figure(3, "", "times")})

@@ -42,12 +42,15 @@ except Exception as error:
     sys.print_exception(error)
     if "/app" not in sys.path:
         raise
+    try:
+        _leave()  # before json is needed: a bundle may bring one of its own
+    except Exception as left:
+        sys.print_exception(left)
     state = _state()
     trial = state.get("trial")
     if trial:
         try:
             if not isinstance(trial.get("died"), str):  # it has not recorded its death itself
-                _leave()
                 from bundlefs import save
 
                 trial["died"] = (type(error).__name__ + " " + str(error))[:100]
@@ -57,7 +60,7 @@ except Exception as error:
         machine.reset()
     for path in (state.get("previous"), None):
         try:
-            if "/app" in sys.path:
+            if "/app" in sys.path:  # the one before has died as well
                 _leave()
             if path:
                 from bundlefs import start

@@ -26,7 +26,7 @@ from ivota_tools.sim import Board
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.toolchain import micropython, sources
 
-from . import patched
+from . import bundles, patched
 from .download.heap import smallest
 from .download.instructions import compiled_library, count
 from .figures import Figure, report
@@ -223,11 +223,13 @@ def on_a_board(found: dict[str, Pair], step: Callable[[str], None]) -> dict[str,
 
 def main() -> None:
     console = Console()
-    with steps(console, 5 + len(GOALS)) as step:
+    with steps(console, 6 + len(GOALS)) as step:
+        step("bundles")
+        figures = bundles.figures()
         step("firmware that others have published")
         found = pairs()
         step("patches")
-        figures = {**sizes(found), **beside_detools(found), **on_a_board(found, step)}
+        figures |= {**sizes(found), **beside_detools(found), **on_a_board(found, step)}
         step("heap of a whole update")
         figures.update(patched.figures())
     sys.exit(report(AREA, COMMAND, figures, console))
