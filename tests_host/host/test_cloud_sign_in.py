@@ -19,7 +19,7 @@ from waiting import wait_until
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.connections import Room
-from ivota_tools.cloud.mqtt import device_credentials
+from ivota_tools.cloud.mqtt import device_credentials, sign_in_proxy, subscribe_packet
 from ivota_tools.cloud.mqtt.device_budget import Budget
 from ivota_tools.cloud.store import models
 
@@ -372,3 +372,85 @@ def test_a_refused_sign_in_leaves_a_trace(cloud):
 def test_our_broker_only(tmp_path):
     with pytest.raises(CloudError, match="--sign-in"):
         Cloud(tmp_path, broker="127.0.0.1:1", sign_in=True)
+
+
+def raw_connect(port, name="PROD/dev", will=b"", clean=True):
+    """A signed-in connection, and what the broker answered."""
+    client_id = name.replace("/", "", 1)
+    user, password = signed(client_id)
+    words = [client_id.encode(), user.encode(), password.encode()]
+    if will:
+        words[1:1] = [f"$ota/report/{name}".encode(), will]
+    flags = 0xC0 | (2 if clean else 0) | (0x0C if will else 0)
+    body = b"\0\4MQTT\4" + bytes([flags]) + b"\0\x3c"
+    body += b"".join(len(word).to_bytes(2, "big") + word for word in words)
+    link = socket.create_connection(("127.0.0.1", port), timeout=20)
+    link.sendall(b"\x10" + bytes([0x80 | len(body) & 0x7F, len(body) >> 7]) + body)
+    return link, link.recv(4)
+
+
+def subscribe(link, filters):
+    body = b"\0\1" + b"".join(len(f).to_bytes(2, "big") + f.encode() + b"\1" for f in filters)
+    link.sendall(b"\x82" + bytes([0x80 | len(body) & 0x7F, len(body) >> 7]) + body)
+    with contextlib.suppress(ConnectionError):
+        return link.recv(400)
+    return b""
+
+
+def test_a_device_cannot_fill_the_broker_with_subscriptions(tmp_path):
+    """The broker stores filters that it delivers nothing for, and keeps them in its file."""
+    filters = [f"filter/{number}" for number in range(99)]
+    with Cloud(tmp_path, sign_in=True) as cloud, Client(cloud.api_url) as api:
+        api.set_secret(add(cloud, "PROD/dev"), SECRET)
+        link, connack = raw_connect(cloud.mqtt_port, clean=False)
+        with link:
+            assert connack == b"\x20\2\0\0"
+            suback = subscribe(link, [*filters, "$ota/update/PROD/+"])
+            assert suback[2:] == b"\0\1" + 100 * b"\1"
+            cloud._session.publish("$ota/update/PROD/dev", b"heard", 1)
+            assert b"heard" in link.recv(400)
+            assert subscribe(link, [*filters, "one", "two"]) == b""
+    stored = (tmp_path / "mosquitto" / "mosquitto.db").read_bytes()
+    assert b"$ota/update/PROD/dev" in stored and b"filter/" not in stored
+
+
+@pytest.mark.parametrize("rest", [b"", b"\0", b"\0\5a\1", b"\0\1\xff\1", b"\0\1a"])
+def test_a_broken_subscribe_is_no_subscribe(rest):
+    whole = b"\0\1\0\1a\0" + rest
+    data = bytes([subscribe_packet.SUBSCRIBE, len(whole)]) + whole
+    if rest:
+        with pytest.raises(subscribe_packet.SubscribeError):
+            subscribe_packet.only_own(data, "$ota/update/P/d")
+    else:
+        assert subscribe_packet.only_own(data, "a") == data
+
+
+def test_wills_are_within_the_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr(sign_in_proxy, "CONNECT_S", 0.5)
+    will = b'{"type":"report_version","report":{"version":"w"}}'
+    few = Budget(packets_per_s=0.001, packets_burst=3)
+    with Cloud(tmp_path, sign_in=True, budget=few) as cloud, Client(cloud.api_url) as api:
+        number = add(cloud, "PROD/dev")
+        api.set_secret(number, SECRET)
+        answers = []
+        for _ in range(5):
+            link, connack = raw_connect(cloud.mqtt_port, will=will)
+            answers.append(connack[3:])
+            link.close()
+        assert answers == 3 * [b"\0"] + 2 * [b""]
+        wait_until(lambda: len(api.reports(number)) == 3, "the wills that it was let leave")
+        wait_until(lambda: api.device("PROD/dev")["flooded_at"], "the mark of the flood")
+
+
+def test_a_device_that_stops_reading_is_cut(tmp_path, monkeypatch):
+    """Else the broker keeps all that it has for it."""
+    monkeypatch.setattr(sign_in_proxy, "STALLED_S", 0.5)
+    with Cloud(tmp_path, sign_in=True) as cloud, Client(cloud.api_url) as api:
+        api.set_secret(add(cloud, "PROD/dev"), SECRET)
+        link, _ = raw_connect(cloud.mqtt_port)
+        with link:
+            assert subscribe(link, ["$ota/update/PROD/dev"])
+            assert len(cloud._front.table) == 1
+            for _ in range(200):
+                cloud._session.publish("$ota/update/PROD/dev", bytes(60_000), 0)
+            wait_until(lambda: not len(cloud._front.table), "the end of the connection")

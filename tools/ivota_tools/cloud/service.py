@@ -380,6 +380,7 @@ class Cloud:
             psk_port=None if one_port else self.psk_port,
             table=Table(self._room.mqtt, self._trusted_proxies),
             budget=self._budget,
+            prefix=self._prefix,
             full=lambda: self._intake is not None and self._intake.is_full,
             on_flood=self._note_flood,
         )

@@ -139,6 +139,9 @@ class Broker:
         user = "user root\n" if os.geteuid() == 0 else ""
         rules = ""
         if self._console is not None:
+            # Devices use QoS 0 and 1. The broker would keep messages with QoS 2 whose sender
+            # never releases them.
+            listeners += "\nmax_qos 1"
             file = self._folder / "rules"
             file.touch(mode=0o600)
             file.write_text(_RULES.format(console=self._console, prefix=self._prefix))

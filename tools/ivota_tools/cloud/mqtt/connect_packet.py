@@ -35,8 +35,7 @@ class Connect:
         """Return the packet with another client id and user name, and without a password."""
         head = struct.pack(">H", len(self.protocol)) + self.protocol
         head += bytes([LEVELS[self.protocol], self.flags & 0x3F | 0x80]) + self.keepalive
-        body = head + _text(user) + self.middle + _text(user)
-        return b"\x10" + _length(len(body)) + body
+        return packet(0x10, head + _text(user) + self.middle + _text(user))
 
 
 async def read_first(reader: asyncio.StreamReader) -> bytes:
@@ -79,6 +78,11 @@ def _take(data: bytes) -> tuple[bytes, bytes]:
     if len(data) < 2 + size:
         raise IndexError
     return data[2 : 2 + size], data[2 + size :]
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    """Put the fixed header in front of a packet's body."""
+    return bytes([kind]) + _length(len(body)) + body
 
 
 def _text(text: str) -> bytes:

@@ -34,7 +34,7 @@ class DeviceBudget:
         self._bytes = AsyncLimiter(budget.bytes_burst, budget.bytes_burst / budget.bytes_per_s)
 
     def has(self, size: int) -> bool:
-        """Return whether a packet of this size may pass now, and charge it."""
+        """Return whether a packet of this size may pass now."""
         return self._packets.has_capacity(1) and self._bytes.has_capacity(size)
 
     async def take(self, size: int) -> None:

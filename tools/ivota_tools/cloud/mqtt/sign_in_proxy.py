@@ -24,11 +24,15 @@ from ..connections import Connection, Table, accept
 from .connect_packet import BAD_PASSWORD, Connect, Refused, read_connect, read_first
 from .device_budget import Budget, DeviceBudget, Packets, TooLong
 from .device_credentials import Credentials, Known, Link
+from .protocol import update_topic
 from .psk_tls import PskContext, PskProtocol
+from .subscribe_packet import SUBSCRIBE, SubscribeError, only_own
+from .topic_prefix import TopicPrefix
 
 log = logging.getLogger("ivota.cloud")
 
-CONNECT_S = 10.0  # seconds from the connection to a complete CONNECT
+CONNECT_S = 10.0  # seconds from the connection to a CONNECT, and from there to its forwarding
+STALLED_S = 120.0  # seconds for a device to read the contents of its connection's buffer
 PIECE = 65536
 LOOK_S = 0.3  # seconds between two checks of permissions, and of room for reports
 PACE_S = 0.05  # seconds of delay for each dropped piece of a flood
@@ -72,6 +76,7 @@ class Front:
         psk_port: int | None = None,
         table: Table | None = None,
         budget: Budget = Budget(),  # noqa: B008 (immutable)
+        prefix: TopicPrefix = TopicPrefix(),  # noqa: B008 (immutable)
         full: Callable[[], bool] = lambda: False,
         on_flood: Told = lambda name: None,
     ) -> None:
@@ -81,6 +86,7 @@ class Front:
             _small_tls_buffers()
         self.table = Table(1 << 20) if table is None else table
         self._budget, self._full, self._on_flood = budget, full, on_flood
+        self._prefix = prefix
         self._broker = ""
         self._devices: dict[str, Device] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,10 +180,14 @@ class Front:
                     await writer.drain()
             return
         name, mark = found
-        held.serve()
         device = self._devices.setdefault(name, Device(name, self._budget))
-        device.links[held] = mark
+        device.links[held] = mark  # from now on it is closed when the secret is removed
         try:
+            # Each CONNECT may leave a will with the broker, which is a report like any other.
+            if not device.budget.has(len(body)):
+                self._flooded(device)
+            await asyncio.wait_for(device.budget.take(len(body)), CONNECT_S)
+            held.serve()
             await self._pass(device, connect.as_user(name), reader, writer)
         finally:
             device.links.pop(held, None)
@@ -233,7 +243,8 @@ class Front:
     ) -> None:
         """Forward from the device to the broker, within the budget and while there is room."""
         packets = Packets()
-        with contextlib.suppress(OSError, TooLong):
+        own = self._prefix.outward(update_topic(*device.name.split("/", 1)))
+        with contextlib.suppress(OSError, TooLong, SubscribeError):
             while data := await reader.read(PIECE):
                 dropped = False
                 for packet in packets.feed(data):
@@ -248,7 +259,7 @@ class Front:
                         await writer.drain()
                         await device.budget.take(len(packet))
                         await self._room.wait()
-                    writer.write(packet)
+                    writer.write(only_own(packet, own) if packet[0] == SUBSCRIBE else packet)
                 await writer.drain()
                 if dropped:
                     await asyncio.sleep(PACE_S)
@@ -313,11 +324,16 @@ def _certificate(writer: asyncio.StreamWriter) -> bytes | None:
 
 
 async def _down(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Forward from the broker to the device."""
+    """Forward from the broker to the device. Closes the connection if the device stops reading:
+    the broker would keep everything that it has for this device in memory.
+    """
     with contextlib.suppress(OSError):
-        while data := await reader.read(PIECE):
-            writer.write(data)
-            await writer.drain()
+        try:
+            while data := await reader.read(PIECE):
+                writer.write(data)
+                await asyncio.wait_for(writer.drain(), STALLED_S)
+        except (TimeoutError, asyncio.TimeoutError):
+            writer.transport.abort()  # closing would wait for the device to read
 
 
 def _small_tls_buffers() -> None:
