@@ -98,6 +98,29 @@ def test_half_a_body_gives_way_too(tmp_path):
         assert Client(cloud.api_url).health()["ok"]
 
 
+def test_delayed_answers_give_way(tmp_path):
+    """To a stranger's wrong tokens; nobody else needs one to ask whether the cloud is alive."""
+    with Cloud(tmp_path, room=FEW, token=TOKEN) as cloud, contextlib.ExitStack() as stack:
+        for _ in range(20):  # are answered at once
+            httpx.get(f"{cloud.api_url}/api/v1/nothing", headers={"Authorization": "Bearer x"})
+        for _ in range(3 * FEW.http):
+            sock = stack.enter_context(link(cloud))
+            sock.sendall(head("/api/v1/devices", "Authorization: Bearer wrong", method="GET"))
+        assert httpx.get(f"{cloud.api_url}/healthz", timeout=20).status_code == 200
+
+
+def test_unread_answers_to_strangers_give_way(tmp_path):
+    asked = head("/files/1?expires=1&sign=0", method="GET")
+    with Cloud(tmp_path, room=FEW) as cloud, contextlib.ExitStack() as stack:
+        for _ in range(FEW.http):
+            sock = stack.enter_context(link(cloud))
+            sock.settimeout(1)
+            with contextlib.suppress(TimeoutError):  # until it takes no more requests
+                while True:
+                    sock.sendall(100 * asked)
+        assert httpx.get(f"{cloud.api_url}/healthz", timeout=20).status_code == 200
+
+
 def test_a_head_a_body_and_an_answer_have_deadlines(tmp_path):
     (tmp_path / "f.bin").write_bytes(bytes(20_000_000))
     with Cloud(tmp_path / "c", deadlines=SHORT) as cloud, Client(cloud.api_url) as api:
@@ -108,6 +131,7 @@ def test_a_head_a_body_and_an_answer_have_deadlines(tmp_path):
             half.sendall(b"GET /api/v1/health HTTP/1.1\r\n")
             slow.sendall(head("/api/v1/push", "Content-Length: 100") + b'{"device"')
             deaf.sendall(head(url.raw_path.decode(), method="GET"))
+            wait_until(lambda: cloud._server.table.serving == 1, "a place for the download")
             assert half.recv(100) == b""
             assert status(slow.recv(4096)) == 408
             # It reads nothing, and it is cut all the same.
@@ -399,11 +423,15 @@ def test_a_token_is_called_as_no_user_is(tmp_path):
                 api.create_user("bert", "correct horse battery", "viewer")
 
 
-def test_an_upload_that_breaks_off_is_no_traceback(closed, caplog):
+@pytest.mark.parametrize("path", ["/api/v1/firmware?version=1", "/sign-in"])
+def test_an_upload_that_breaks_off_is_no_traceback(closed, caplog, path):
     lines = "Content-Length: 100000", f"Authorization: Bearer {TOKEN}"
     with link(closed) as sock:
-        sock.sendall(head("/api/v1/firmware?version=1", *lines) + bytes(1000))
+        sock.sendall(head(path, *lines) + bytes(1000))
+        wait_until(lambda: len(closed._server.table), "the request")
+        time.sleep(0.2)
     wait_until(lambda: not list((closed.folder / "firmware").glob("upload-*")), "its end")
+    wait_until(lambda: not len(closed._server.table), "the end of the connection")
     assert not [line for line in caplog.records if line.exc_info]
 
 

@@ -1,7 +1,7 @@
 """Limit and accept the connections of a listener.
 
-A connection is `waiting` until its first request is complete, and while it is idle between
-requests. If there are too many connections, the one that has waited longest is closed; a
+A connection is `waiting` until its first request is complete, while it is idle between requests,
+and while a stranger's request is delayed or its response is not read. If there are too many connections, the one that has waited longest is closed; a
 connection that is being served never is.
 """
 
@@ -59,8 +59,9 @@ class Connection:
         self.cut = cut
 
     def wait(self) -> None:
-        """Mark the connection as waiting: no request is pending."""
-        self._table._waiting[self] = None
+        """Mark the connection as waiting: if the table is full, it can be closed."""
+        if self in self._table._all:
+            self._table._waiting.setdefault(self)
 
     def serve(self) -> None:
         """Mark the connection as being served, so that it is kept."""

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .accounts.authorization import KNOWN
 from .accounts.failed_attempts import WrongTries
 from .health import no_database
-from .http_protocol import UPLOAD_PATH, Deadlines
+from .http_protocol import CONNECTION, UPLOAD_PATH, Deadlines
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
 UPLOAD = ("POST", UPLOAD_PATH)
@@ -46,6 +46,8 @@ class Admission:
         try:
             if scope["path"].startswith("/api/") and scope["path"] not in OPEN:
                 scope[KNOWN] = await run_in_threadpool(self._may, Request(scope))
+                if connection := scope.get(CONNECTION):
+                    connection.entitle()
                 body.expect(Request(scope).headers.get("content-length", ""))
         except HTTPException as error:
             if error.status_code == 401 and Request(scope).headers.get("authorization"):
@@ -61,6 +63,8 @@ class Admission:
 
     async def _slow_down(self, scope: Scope) -> None:
         address = scope["client"][0] if scope.get("client") else ""
+        if connection := scope.get(CONNECTION):
+            connection.delay()
         await asyncio.sleep(self._tries.wait_s(address))
         await run_in_threadpool(self._tries.wrong, address)
 

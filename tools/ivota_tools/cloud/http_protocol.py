@@ -15,6 +15,7 @@ from .connections import Connection
 from .header_case import CanonicalNames
 
 UPLOAD_PATH = "/api/v1/firmware"
+CONNECTION = "ivota.connection"  # in a request's scope: its BoundedProtocol
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,11 @@ class Deadlines:
 
 
 class BoundedProtocol(CanonicalNames):
-    """A connection that removes itself from its table when it is closed."""
+    """A connection that removes itself from its table when it is closed.
+
+    Only a known requester keeps its place in the table during a delay, an upload, or a response
+    that is not read. Otherwise, strangers that do nothing could keep everybody out.
+    """
 
     def __init__(self, held: Connection, deadlines: Deadlines, **options: Any) -> None:
         super().__init__(**options)
@@ -42,6 +47,7 @@ class BoundedProtocol(CanonicalNames):
         self._deadlines = deadlines
         self._head: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._entitled = self._delayed = False  # of the current request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,35 +61,61 @@ class BoundedProtocol(CanonicalNames):
         self._held.leave()
         super().connection_lost(exc)
 
+    def handle_events(self) -> None:
+        before = self.scope
+        super().handle_events()
+        if self.scope is not before:
+            self._entitled = self._delayed = False
+            self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._asks_nothing():
             self._await_head()
         else:
             self._got_head()
-            if not self._waits():
-                self._held.serve()
+            self._mark()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._asks_nothing():
-            self._held.wait()
+        self._mark()
+
+    def entitle(self) -> None:
+        """Note that the requester is known."""
+        self._entitled = True
+        self._mark()
+
+    def delay(self) -> None:
+        """Note that the response is delayed on purpose."""
+        self._delayed = True
+        self._mark()
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._mark()
         self._unstall()
         self._stalled = self.loop.call_later(self._deadlines.stalled_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._mark()
         self._unstall()
 
     def _asks_nothing(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _waits(self) -> bool:
-        """Update whether the connection can be closed: also during a body that is no upload."""
-        return self._asks_nothing() or (self.cycle.more_body and self.scope["path"] != UPLOAD_PATH)
+    def _mark(self) -> None:
+        """Update whether the connection can be closed if the table is full."""
+        if self._asks_nothing():
+            waits = True
+        elif self.cycle.more_body:
+            waits = not (self._entitled and self.scope["path"] == UPLOAD_PATH)
+        else:
+            waits = not self._entitled and (self._delayed or self.flow.write_paused)
+        if waits:
+            self._held.wait()
+        else:
+            self._held.serve()
 
     def _await_head(self) -> None:
         if self._head is None:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from ..http_protocol import CONNECTION
 from ..store.database import Database
 from ..store.firmware_store import stored
 from ..store.models import Firmware
@@ -42,6 +43,8 @@ class FileSlice(Response):
         self._path, self._part = path, part
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if connection := scope.get(CONNECTION):
+            connection.entitle()  # by the signature in the URL
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})
         if scope["method"] == "HEAD":
