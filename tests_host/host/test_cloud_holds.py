@@ -14,7 +14,7 @@ import postgres_support
 import pytest
 from cloud_support import Device
 from pages_support import PASSWORD, Visitor, let_in
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 from waiting import wait_until
 
 from ivota_tools.api_client import ApiError, Client
@@ -28,6 +28,7 @@ from ivota_tools.cloud.connections import Room, Table
 from ivota_tools.cloud.http_protocol import Deadlines
 from ivota_tools.cloud.rollout.assignment import assign
 from ivota_tools.cloud.store import models, retention
+from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Audit, Firmware
 from ivota_tools.firmware import release
 
@@ -388,6 +389,21 @@ def test_every_table_that_grows_is_pruned(tmp_path):
                 (models.Report, 0), (models.Change, 0), (models.Assignment, 1), (models.Audit, 0),
             ):  # fmt: skip
                 assert session.scalar(select(func.count()).select_from(table)) == left, table
+
+
+def test_rows_of_a_clock_that_was_ahead_are_not_in_the_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(retention, "ROWS_MOST", 10)
+    database = Database(tmp_path / "d.db")
+    dates = 25 * [9e9] + [5.0, 6.0, 9e9] + 12 * [7.0] + 30 * [95.0]
+    with database.writing() as session:
+        session.execute(insert(models.Audit), [
+            {"at": at, "who": "x", "action": "y", "subject": "z", "detail": ""} for at in dates
+        ])  # fmt: skip
+        for _ in range(5):
+            retention.forget(session, retention.Keep(audit_s=10), 100.0)
+        left = session.scalars(select(models.Audit.at).order_by(models.Audit.id)).all()
+        assert left == [at for at in dates if at >= 90.0]
+    database.close()
 
 
 def test_a_database_belongs_to_one_data_folder(tmp_path):

@@ -16,6 +16,7 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud, CloudError
+from ivota_tools.cloud.mqtt import broker
 from ivota_tools.cloud.mqtt.session import Address, MqttSession
 from ivota_tools.common.mqtt_client import end
 
@@ -400,6 +401,8 @@ def test_the_broker_does_not_outlive_a_killed_cloud(tmp_path):
     )
     port = int(process.stdout.readline())
     socket.create_connection(("127.0.0.1", port)).close()
+    reserved = tmp_path / "c" / "mosquitto" / "reserved"
+    assert reserved.stat().st_blocks * 512 >= broker.RESERVE
     process.kill()
     process.wait()
     process.stdout.close()
@@ -411,6 +414,7 @@ def test_the_broker_does_not_outlive_a_killed_cloud(tmp_path):
             return True
 
     wait_until(refused, "the end of mosquitto")
+    assert not reserved.exists()  # so that there was room for what it had to store
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Limit and accept the connections of a listener.
 
 A connection is `waiting` until its first request is complete, while it is idle between requests,
-and while a stranger's request is delayed or its response is not read. If there are too many connections, the one that has waited longest is closed; a
-connection that is being served never is.
+and while a stranger's request is delayed or its response is not read. If there are too many
+connections, the one that has waited longest is closed; a connection that is being served never is.
 """
 
 from __future__ import annotations

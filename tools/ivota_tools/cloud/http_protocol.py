@@ -66,7 +66,7 @@ class BoundedProtocol(CanonicalNames):
         super().handle_events()
         if self.scope is not before:
             self._entitled = self._delayed = False
-            self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
+            self.scope[CONNECTION] = self  # type: ignore[literal-required]
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -17,18 +18,25 @@ from ..store.folder_lock import Alone
 from ..tls_certificate import Certificate
 from .topic_prefix import TopicPrefix
 
+log = logging.getLogger("ivota.cloud")
+
 START_S = 15.0
 STOP_S = 5.0
 PATH_MOST = 100  # bytes, of a Unix socket
+RESERVE = 16 << 20  # bytes that mosquitto has for its file when it stops
 
 # mosquitto runs under a shell that stops it when our end of the pipe closes. The pipe closes
 # however we exit, even on signal 9; an orphaned mosquitto would keep the port. (Linux's
 # parent-death signal depends on the thread that started the child.) mosquitto inherits neither
 # the pipe nor our standard input.
+#
+# While mosquitto runs, a reserved file keeps some space. It is deleted first, so that mosquitto
+# can write the messages that it holds in memory also on a full disk.
 _SUPERVISE = """
+reserve=$1; shift
 exec 3<&0
 "$@" </dev/null 3<&- & broker=$!
-{ cat <&3 >/dev/null; kill "$broker" 2>/dev/null; } & watch=$!
+{ cat <&3 >/dev/null; rm -f "$reserve"; kill "$broker" 2>/dev/null; } & watch=$!
 wait "$broker"; status=$?
 kill "$watch" 2>/dev/null
 exit $status
@@ -154,7 +162,7 @@ class Broker:
             self._refuse_taken_port(self.host)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _SUPERVISE, "ivota-broker", *argv],
+                ["/bin/sh", "-c", _SUPERVISE, "ivota-broker", str(self._reserved()), *argv],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -184,6 +192,20 @@ class Broker:
             self._short.cleanup()
         if self._lock:
             self._lock.close()
+
+    def _reserved(self) -> Path:
+        """Reserve space for the broker's messages, as far as there is any."""
+        path = self._folder / "reserved"
+        try:
+            with path.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, RESERVE)
+                else:
+                    file.write(bytes(RESERVE))
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            log.warning("no space reserved for the broker's messages: %s", error.strerror or error)
+        return path
 
     def _refuse_taken_port(self, host: str) -> None:
         # Otherwise the wait below could succeed with another program on the port.

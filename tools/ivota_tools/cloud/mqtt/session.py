@@ -21,7 +21,7 @@ from .topic_prefix import TopicPrefix
 
 log = logging.getLogger("ivota.cloud")
 
-KEEPALIVE_S = 30
+KEEPALIVE_S = 15  # a broker that hangs is noticed after twice as long
 PAYLOAD_MOST = 65536  # bytes; an external broker may allow more
 
 

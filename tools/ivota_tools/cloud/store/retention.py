@@ -36,20 +36,28 @@ def forget(session: Session, keep: Keep, now: float) -> bool:
     more = False
     if keep.reports_s is not None:
         for table in (Report, Push, Change):
-            more = _oldest(session, table, now - keep.reports_s) or more
+            more = _oldest(session, table, now - keep.reports_s, now) or more
         more = _attempts(session, now - keep.reports_s) or more
     if keep.audit_s is not None:
-        more = _oldest(session, Audit, now - keep.audit_s) or more
+        more = _oldest(session, Audit, now - keep.audit_s, now) or more
     return more
 
 
-def _oldest(session: Session, table: Any, before: float) -> bool:
-    # Rows are inserted in the order of time, so the oldest have the lowest ids.
-    oldest = select(table.id, table.at).order_by(table.id).limit(ROWS_MOST)
-    old = [number for number, at in session.execute(oldest).tuples() if at < before]
-    if old:
-        session.execute(delete(table).where(table.id <= old[-1], table.at < before))
-    return len(old) == ROWS_MOST
+def _oldest(session: Session, table: Any, before: float, now: float) -> bool:
+    # Rows are inserted in the order of time, so the oldest have the lowest ids. Rows from a time
+    # when the clock was ahead may come before them.
+    after = 0
+    while True:
+        some = select(table.id, table.at).where(table.id > after).order_by(table.id)
+        rows = session.execute(some.limit(ROWS_MOST)).tuples().all()
+        if old := [number for number, at in rows if at < before]:
+            session.execute(
+                delete(table).where(table.id > after, table.id <= old[-1], table.at < before)
+            )
+            return len(rows) == ROWS_MOST
+        if len(rows) < ROWS_MOST or any(at <= now for _, at in rows):
+            return False
+        after = rows[-1][0]
 
 
 def _attempts(session: Session, before: float) -> bool:
