@@ -8,6 +8,7 @@ import sys
 import pytest
 from cloud_support import Device
 from odd_broker import OddBroker
+from pages_support import PASSWORD, Visitor
 from waiting import wait_until
 
 from ivota_tools.api_client import ApiError, Client
@@ -35,6 +36,9 @@ def test_a_broker_that_drops_what_it_acknowledges_is_noticed(tmp_path, monkeypat
         with start(tmp_path / "a", broker) as cloud, Client(cloud.api_url) as api:
             wait_until(lambda: not api.health()["ok"], "the problem")
             assert "drops topics that begin with $" in api.health()["problem"]
+            api.create_user("ann", PASSWORD, "admin")
+            with Visitor(cloud.api_url, "ann") as ann:
+                assert "drops topics that begin with $" in ann.get("/")
         assert caplog.text.count("loses messages") == 1
         # With other topics it is as good as any.
         with (
