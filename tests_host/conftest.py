@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from device_files import DEVICE, device_tests, load_device_file, skips
+from device_files import DEVICE, HERE, device_tests, load_device_file, skips
 
 # A shell that starts the tests in the background has it ignored, and so would each child.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -69,9 +69,41 @@ def waits(path: Path) -> bool:
     return path.parent.name == "system" or WAITS.search(path.read_text()) is not None
 
 
+RUNS = HERE / "test_interpreters.py"
+
+
+def named_device_files(config: pytest.Config) -> set[Path]:
+    """The device test files that the command line names, by themselves or by their folder."""
+    named = [config.invocation_params.dir / each.partition("::")[0] for each in config.args]
+    files = {path for path in named if path.parent == DEVICE}
+    return files | set(DEVICE.glob("test_*.py")) if DEVICE in named else files
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run named device tests on MicroPython, too."""
+    if named_device_files(config) and str(RUNS) not in config.args:
+        config.args.append(str(RUNS))
+
+
+def choose_runs(items: list[pytest.Item], named: set[Path]) -> list[pytest.Item]:
+    """Of the runs on MicroPython, keep those of named files; `-k` finds them by their tests."""
+    kept = []
+    for item in items:
+        path = item.callspec.params.get("path") if hasattr(item, "callspec") else None
+        if item.path == RUNS and named and path not in named:
+            continue
+        if item.path == RUNS and path:
+            item.extra_keyword_matches.update(
+                re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+            )
+        kept.append(item)
+    return kept
+
+
 @pytest.hookimpl(tryfirst=True)  # before markers choose
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks what waits; ends any other test that hangs within a minute."""
+    items[:] = choose_runs(items, named_device_files(config))
     for item in items:
         if not isinstance(item, DeviceTest) and waits(item.path):
             item.add_marker(pytest.mark.waits)
