@@ -166,6 +166,7 @@ def test_the_application_confirms_its_own_trial(
     wire.wait_version("0.1")
     push(wire, server, "0.2", release(tmp_path, "0.2", confirming))
     wire.wait_state("done")
+    board.wait_log("confirmed version=0.2")
     lines = [line for line in board.log if line.startswith(("app: confirms", "ivota: confirmed"))]
     assert lines == ["app: confirms", "ivota: confirmed version=0.2"]
 

@@ -5,12 +5,19 @@ import json
 import room
 
 from bundlefs import Bundle
-from ivota import OtaError, bundle_check
+from ivota import OtaError, bundle_check, bundle_facts
 
 
 def check(data):
     path = room.put("fw.bin", data)
     steps = 0
+    with open(path, "rb") as file:
+        for length in (len(data) // 2, len(data)):  # its first block, then all of it
+            try:
+                bundle_facts.look(file, length)
+            except OtaError as error:
+                assert error.code == -5 and not error.again and not error.reject
+                return "not for this board"
     try:
         for _ in bundle_check.examine_bundle(path, "0.2"):
             steps += 1

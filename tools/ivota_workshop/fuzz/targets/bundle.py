@@ -55,9 +55,13 @@ def seeds() -> dict[str, bytes]:
         "facts-null": bundle(FILES, b"null"),
         "facts-deep": bundle(FILES, b"[" * 1000),
         "facts-long": bundle(FILES, facts(application="a" * 1100)),
+        "facts-for-a-newer-board": bundle(FILES, facts(updater_min="99.1")),
+        "good-for-this-board": bundle(FILES, facts(updater_min="0.0.1")),
+        "facts-of-odd-boards": bundle(FILES, facts(updater_min=["0.1"])),
         "facts-other-types": bundle(FILES, facts(version=5)),
         "facts-surrogate": bundle(FILES, facts(application="\ud800")),
         "cut-in-facts": whole[:30],
+        "cut-before-facts": whole[: whole.index(b"{")],
         "cut-in-a-file": whole[:-3],
         "only-facts": image(FIRST),
         "no-record": image(b""),
@@ -81,7 +85,12 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="a bundle: ROMFS records, mount",
-    code=("lib/ivota/bundle_check.py", "lib/ivota/config_overrides.py", "lib/bundlefs.py"),
+    code=(
+        "lib/ivota/bundle_check.py",
+        "lib/ivota/bundle_facts.py",
+        "lib/ivota/config_overrides.py",
+        "lib/bundlefs.py",
+    ),
     seeds=seeds,
     mutate=archives.change,
     most=8192,
@@ -99,6 +108,10 @@ TARGET = Target(
         Mistake(
             "lets a bundle change the board's identity",
             (("lib/ivota/config_overrides.py", "if config.get(key) is not None:", "if False:"),),
+        ),
+        Mistake(
+            "reads a size that has not come",
+            (("lib/ivota/bundle_facts.py", "<= at <= len(head) - 2", "<= at"),),
         ),
         Mistake(
             "does not check the end",
