@@ -8,6 +8,7 @@ import time
 
 import argon2
 import httpx
+from waiting import WAIT_S
 
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts import users
@@ -25,7 +26,9 @@ class Visitor:
 
     def __init__(self, url: str, name: str | None = None) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, follow_redirects=True, headers=FRESH, timeout=60)
+        self.http = httpx.Client(
+            base_url=url, follow_redirects=True, headers=FRESH, timeout=WAIT_S
+        )
         self.page = httpx.Response(200)
         if name:
             self.sign_in(name)

@@ -122,7 +122,7 @@ class Device:
         """Fetches by ranges, reports each state, and returns the firmware."""
         version, size = push["version"], push["file_size"]
         data = b""
-        with httpx.Client() as http:
+        with httpx.Client(timeout=WAIT_S) as http:
             self.progress(version, "downloading", percent="0", result_code="0", result_msg="")
             while len(data) < size:
                 # One past the end at last, as some clients ask.
@@ -198,7 +198,9 @@ def exchange(url: str, *lines: str, method: str = "GET", http: str = "1.1") -> b
     """All bytes of an answer until the server closes, to a request written by hand."""
     parts = urlsplit(url)
     request = [f"{method} {parts.path}?{parts.query} HTTP/{http}", *lines, "", ""]
-    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=10) as link:
+    with socket.create_connection(
+        (parts.hostname or "", parts.port or 80), timeout=WAIT_S
+    ) as link:
         link.sendall("\r\n".join(request).encode())
         data = b""
         while piece := link.recv(65536):

@@ -11,8 +11,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
+
+from waiting import WAIT_S, wait_until
 
 from ivota_tools import toolchain
 
@@ -61,34 +62,25 @@ def _server() -> int:
         **options,  # type: ignore[call-overload]
     )  # fmt: skip
     atexit.register(_stop, server)
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            assert server.poll() is None and time.monotonic() < deadline, "postgres did not start"
-            time.sleep(0.05)
-    _wait_ready(port, deadline)
+    wait_until(lambda: server.poll() is not None or _lets_in(port), "postgres that lets in")
+    assert server.poll() is None, "postgres did not start"
     return port
 
 
-def _wait_ready(port: int, deadline: float) -> None:
+def _lets_in(port: int) -> bool:
     import psycopg
 
-    while True:
-        try:
-            psycopg.connect(f"postgresql://ivota@127.0.0.1:{port}/postgres").close()
-            return
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline, "postgres does not let anybody in"
-            time.sleep(0.05)
+    try:
+        psycopg.connect(f"postgresql://ivota@127.0.0.1:{port}/postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
     server.send_signal(2)  # "fast": it ends the sessions by itself
     try:
-        server.wait(10)
+        server.wait(WAIT_S)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()

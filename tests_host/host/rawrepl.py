@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import interpreters
+from waiting import wait_until
 
 from ivota_tools.sim.board import DEVICE as SIM_DEVICE
 from ivota_tools.sim.flash import Flash
@@ -90,23 +91,19 @@ class RawReplBoard:
         for fd in (self._master, self._slave, self._stop_read, self._stop_write):
             os.close(fd)
 
-    def wait_printed(self, pattern: str, timeout_s: float = 15, start: int = 0) -> str:
+    def wait_printed(self, pattern: str, start: int = 0) -> str:
         """The first match in what the board has printed from byte `start` on, or yet prints."""
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            match = re.search(pattern.encode(), bytes(self.printed[start:]))
-            if match:
-                return match[0].decode(errors="replace")
-            time.sleep(0.02)
-        raise AssertionError(
-            f"the board never printed {pattern!r}: {bytes(self.printed[start:])!r}"
-        )
+        printed = lambda: re.search(pattern.encode(), bytes(self.printed[start:]))  # noqa: E731
+        try:
+            match = wait_until(printed, repr(pattern))
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {bytes(self.printed[start:])!r}") from None
+        assert match
+        return match[0].decode(errors="replace")
 
-    def wait_starts(self, *modes: str, timeout_s: float = 15) -> None:
+    def wait_starts(self, *modes: str) -> None:
         """Waits for the board to have started in just these modes, in order."""
-        end = time.monotonic() + timeout_s
-        while len(self.starts) < len(modes) and time.monotonic() < end:
-            time.sleep(0.02)
+        wait_until(lambda: len(self.starts) >= len(modes), f"{len(modes)} starts")
         assert self.starts == list(modes)
 
     def read(self, path: str) -> bytes:

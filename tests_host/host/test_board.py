@@ -14,6 +14,7 @@ import pytest
 from interpreters import PREVIEW
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
+from waiting import WAIT_S
 
 from ivota_tools import toolchain
 from ivota_tools.board import (
@@ -199,7 +200,7 @@ def test_ctrl_c_during_install_changes_nothing(board, tree, config):
     )
     assert any("big.py" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=WAIT_S)
     assert process.returncode
     board.wait_starts("friendly", "raw", "friendly")
     assert "/main.py" not in board.files() and board.read("/boot.py") == STOCK_BOOT
@@ -674,7 +675,7 @@ def test_watch_sends_nothing_and_ends_with_ctrl_c(board, tree):
     process = watching(board)
     shown = [process.stdout.readline() for _ in range(5)]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=WAIT_S)
     assert process.returncode == 0
     assert "progress         state=downloading percent=" in shown[-1]
     assert "url=http://x/a b" in shown[-1]
@@ -688,7 +689,7 @@ def test_watch_from_the_start_as_json(board, tree):
     process = watching(board, "--reset", "--json")
     event = next(event for event in map(json.loads, process.stdout) if "percent" in event)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=WAIT_S)
     assert event["url"] == "http://x/a b" and before <= event["time"] <= time.time()
     board.wait_starts("friendly", "friendly")
 
@@ -725,7 +726,7 @@ def test_this_checkout_on_a_board(board, config):
     events = map(json.loads, process.stdout)
     event = next(event for event in events if event.get("event") == "running")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=WAIT_S)
     assert event["version"] == "0.1"
     found = ivota_board(board, "status")
     assert found["package"] == "current"
@@ -782,11 +783,13 @@ def test_port_in_use(board, tree):
         assert f"{board.port} is in use by " in result["error"]
         assert f"(process {process.pid})" in result["error"]
         second = watching(board)
-        assert f"(process {process.pid})" in " ".join(second.communicate(timeout=20)[1].split())
+        assert f"(process {process.pid})" in " ".join(
+            second.communicate(timeout=WAIT_S)[1].split()
+        )
         assert second.returncode == 1
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=WAIT_S)
 
 
 def test_mpremote_missing(monkeypatch):

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
+from waiting import WAIT_S
 
 from ivota_tools import toolchain
 from ivota_tools.board.acceptance import aside
@@ -95,7 +96,7 @@ def test_nobody_on_the_boards_network_gives_the_cloud_orders(tmp_path):
     with Rig(tmp_path, remote, console, resets, "127.0.0.1", 5) as rig:
         assert rig.api.devices() == []
         for path in ("devices", "firmware"):
-            answer = httpx.get(f"{rig.cloud.public_url}/api/v1/{path}")
+            answer = httpx.get(f"{rig.cloud.public_url}/api/v1/{path}", timeout=WAIT_S)
             assert answer.status_code == 401, answer.text
 
 

@@ -16,7 +16,7 @@ import pytest
 from cloud_support import Device
 from pages_support import PASSWORD, Visitor
 from typer.testing import CliRunner
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cli import app as cli
@@ -66,7 +66,7 @@ def run(*arguments, cloud=None, cwd=None, code=0):
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
     )
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
@@ -114,7 +114,7 @@ def test_push_wait_says_why_it_failed(cloud, app, tmp_path):
 
         def fail():
             for _ in range(3):
-                device.expect("update_firmware", timeout_s=40)
+                device.expect("update_firmware", timeout_s=WAIT_S)
                 device.fail("0.3", -5, "no room [bold]left")
 
         failing = threading.Thread(target=fail)
@@ -171,7 +171,7 @@ def test_watch_in_a_pipe(cloud, app, tmp_path, as_json):
             lines.append(watching.stdout.readline())
             assert lines[-1], watching.stderr.read()
         watching.send_signal(signal.SIGINT)
-        rest, errors = watching.communicate(timeout=10)
+        rest, errors = watching.communicate(timeout=WAIT_S)
         assert watching.returncode == 0 and errors == ""
     if as_json:
         assert json.loads(lines[-1])["percent"] == 100
@@ -227,7 +227,7 @@ def test_watch_on_a_terminal(cloud, app, tmp_path):
                 os.read(ours, 4096)
             except OSError:
                 break
-        assert watching.wait(10) == 0
+        assert watching.wait(WAIT_S) == 0
         os.close(ours)
 
 
@@ -324,7 +324,7 @@ main()
 
 
 def test_ctrl_c_while_a_command_loads_is_no_traceback():
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, timeout=WAIT_S)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
@@ -394,7 +394,7 @@ def test_the_cloud_as_a_command(tmp_path):
         "no device has reported yet: set up a board with `ivota board install`"
     )
     process.terminate()
-    _, errors = process.communicate(timeout=15)
+    _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0 and "Traceback" not in errors
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", started["mqtt_port"]), timeout=1)

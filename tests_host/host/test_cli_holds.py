@@ -15,7 +15,7 @@ import time
 
 import pytest
 from typer.testing import CliRunner
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cli import app as cli
@@ -155,7 +155,7 @@ main()
 
 def accepts(port):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=WAIT_S).close()
     except OSError:
         return False
     return True

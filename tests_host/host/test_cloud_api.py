@@ -13,7 +13,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from cloud_support import Answer, Device, exchange
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
@@ -41,7 +41,7 @@ def cloud(tmp_path_factory):
 
 @pytest.fixture
 def http(cloud):
-    with httpx.Client(base_url=cloud.api_url + "/api/v1", timeout=10) as client:
+    with httpx.Client(base_url=cloud.api_url + "/api/v1", timeout=WAIT_S) as client:
         yield client
 
 
@@ -312,7 +312,7 @@ def test_a_list_of_devices_takes_the_same_statements_however_many_they_are(cloud
             f"/query?text={text}",
         ):
             with asked(cloud) as statements:
-                found = httpx.get(f"{cloud.api_url}/api/v1{path}", timeout=30).json()
+                found = httpx.get(f"{cloud.api_url}/api/v1{path}", timeout=WAIT_S).json()
             assert [each["target"] for each in found] == ["many"] * size
             counts.append(len(statements))
         api.cancel_campaign(campaign)
@@ -368,6 +368,7 @@ def test_with_a_token_nothing_else_counts(tmp_path):
         answer = httpx.get(
             f"{cloud.api_url}/api/v1/devices",
             headers={"Authorization": f"Bearer {S3CRET}", "Host": "ota.example"},
+            timeout=WAIT_S,
         )
         assert answer.status_code == 200
 
@@ -472,7 +473,7 @@ def test_events_tell_each_change_and_go_on_where_one_stopped(cloud, api, tmp_pat
         wait_until(lambda: seen, "the first event")
         api.push("P/watched", "ev")
         device.update(device.expect("update_firmware"))
-    watcher.join(10)
+    watcher.join(WAIT_S)
     assert not watcher.is_alive()
     assert (seen[0]["state"], seen[0]["version"]) == ("idle", "0.1")
     assert (seen[-1]["state"], seen[-1]["percent"]) == ("done", 100)
@@ -491,6 +492,7 @@ def test_events_as_they_are_on_the_wire(cloud, api):
         "GET",
         f"{cloud.api_url}/api/v1/events",
         headers={"Last-Event-ID": str(revision - 1)},
+        timeout=WAIT_S,
     ) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = []
@@ -507,7 +509,9 @@ def test_events_end_for_whom_they_are_no_longer_for(tmp_path, monkeypatch):
     with Cloud(tmp_path / "c", token=S3CRET) as cloud, Client(cloud.api_url, S3CRET) as api:
         made = api.create_token("eyes", "admin")
         header = {"Authorization": f"Bearer {made['token']}"}
-        with httpx.stream("GET", f"{cloud.api_url}/api/v1/events", headers=header) as answer:
+        with httpx.stream(
+            "GET", f"{cloud.api_url}/api/v1/events", headers=header, timeout=WAIT_S
+        ) as answer:
             lines = answer.iter_lines()
             assert next(lines) == ": devices follow"
             api.remove_token(made["id"])
@@ -526,5 +530,5 @@ def test_what_the_client_says_of_a_cloud_that_is_not_there(monkeypatch):
 
 
 def test_the_api_describes_itself(cloud):
-    answer = httpx.get(f"{cloud.api_url}/api/v1/openapi.json").json()
+    answer = httpx.get(f"{cloud.api_url}/api/v1/openapi.json", timeout=WAIT_S).json()
     assert {"/api/v1/devices", "/api/v1/push", "/api/v1/firmware"} <= set(answer["paths"])

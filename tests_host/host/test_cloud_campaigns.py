@@ -8,7 +8,7 @@ import postgres_support
 import pytest
 import sqlalchemy as sa
 from cloud_support import Device, settle
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud
@@ -196,8 +196,8 @@ def test_reports_are_taken_in_while_many_are_tried_again(fleet, between):
     (device,) = fleet.add(1)
     many = 100
     crowd = Crowd(fleet, many)
+    device.drain(fleet.cloud)
     crowd.set(state="failed")
-    device.messages.queue.clear()
     last = f"{fleet.product}/m{many - 1}"
     said = lambda: device.hello("0.1")  # noqa: E731
     # One of those that still wait is given something else meanwhile.
@@ -222,7 +222,7 @@ def test_reports_are_taken_in_while_many_are_cancelled(fleet, between):
     (device,) = fleet.add(1)
     many = 100
     crowd = Crowd(fleet, many)
-    device.messages.queue.clear()
+    device.drain(fleet.cloud)
     seen = []
 
     def look():
@@ -246,7 +246,6 @@ def test_a_cancel_that_was_broken_off_is_ended_by_the_engine(cloud, fleet, betwe
     """The process may end between two transactions: nobody is left waiting for ever."""
     (device,) = fleet.add(1)
     crowd = Crowd(fleet, 100)
-    device.messages.queue.clear()
 
     def killed():
         raise SystemExit
@@ -263,8 +262,8 @@ def test_reports_are_taken_in_while_many_time_out(fleet, between, monkeypatch):
     (device,) = fleet.add(1)
     many = 100
     crowd = Crowd(fleet, many, timeout_s=3600, stop_share=0.5, stop_least=2)
+    device.drain(fleet.cloud)
     crowd.set(state="pushed", first_push_at=1.0)
-    device.messages.queue.clear()
     begun, answered, tick = threading.Event(), threading.Event(), campaign_progress.tick
 
     def once(session, now):
@@ -280,7 +279,7 @@ def test_reports_are_taken_in_while_many_time_out(fleet, between, monkeypatch):
     between()
     monkeypatch.setattr(campaign_progress, "tick", once)
     fleet.api.resume_campaign(crowd.campaign)
-    assert begun.wait(30)
+    assert begun.wait(WAIT_S)
     device.hello("0.1")
     shown = fleet.show(crowd.campaign)
     assert shown["states"]["failed"] == 10 and shown["state"] == "running"

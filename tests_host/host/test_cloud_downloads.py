@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from cloud_support import Answer, Device, exchange
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
@@ -110,7 +110,7 @@ def test_http_1_0_is_closed_after_the_answer(url):
 
 
 def test_keep_alive_serves_many_pieces_on_one_connection(url):
-    with httpx.Client() as http:
+    with httpx.Client(timeout=WAIT_S) as http:
         links = set()
         data = b""
         while len(data) < len(DATA):

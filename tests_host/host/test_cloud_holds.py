@@ -15,7 +15,7 @@ import pytest
 from cloud_support import Device
 from pages_support import PASSWORD, Visitor, let_in
 from sqlalchemy import func, insert, select, update
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
@@ -38,7 +38,7 @@ FEW = Room(http=16, mqtt=16)
 
 
 def link(cloud):
-    return socket.create_connection(("127.0.0.1", cloud.http_port), timeout=20)
+    return socket.create_connection(("127.0.0.1", cloud.http_port), timeout=WAIT_S)
 
 
 def status(data: bytes) -> int:
@@ -141,7 +141,7 @@ def test_a_head_a_body_and_an_answer_have_deadlines(tmp_path):
 
 def test_streams_of_events_are_bounded(tmp_path):
     with Cloud(tmp_path, room=FEW) as cloud, contextlib.ExitStack() as stack:
-        http = stack.enter_context(httpx.Client(base_url=cloud.api_url, timeout=20))
+        http = stack.enter_context(httpx.Client(base_url=cloud.api_url, timeout=WAIT_S))
         codes = [
             stack.enter_context(http.stream("GET", "/api/v1/events")).status_code
             for _ in range(FEW.http // 2)
@@ -160,7 +160,7 @@ def test_a_removed_token_ends_its_stream(tmp_path, monkeypatch):
         def watch():
             headers = {"Authorization": f"Bearer {made['token']}"}
             with httpx.stream(
-                "GET", f"{cloud.api_url}/api/v1/events", headers=headers, timeout=60
+                "GET", f"{cloud.api_url}/api/v1/events", headers=headers, timeout=WAIT_S
             ) as answer:
                 for _ in answer.iter_bytes():
                     first.set()
@@ -168,15 +168,15 @@ def test_a_removed_token_ends_its_stream(tmp_path, monkeypatch):
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
-        assert first.wait(20)
+        assert first.wait(WAIT_S)
         api.remove_token(made["id"])
-        assert over.wait(20)
+        assert over.wait(WAIT_S)
         thread.join()
 
 
 def test_answers_of_the_api_are_kept_nowhere(closed):
     for path, code in (("/api/v1/devices", 401), ("/api/v1/openapi.json", 200)):
-        answer = httpx.get(closed.api_url + path)
+        answer = httpx.get(closed.api_url + path, timeout=WAIT_S)
         assert answer.status_code == code
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
@@ -199,14 +199,14 @@ def test_one_address_has_half_and_this_machine_all():
 def test_health_is_of_what_is_stored(tmp_path, caplog):
     """The database is locked: links are there, and nothing is stored until it is free."""
     with Cloud(tmp_path, token=TOKEN) as cloud, Client(cloud.api_url, TOKEN) as api:
-        ready = lambda: httpx.get(f"{cloud.api_url}/readyz", timeout=60)  # noqa: E731
+        ready = lambda: httpx.get(f"{cloud.api_url}/readyz", timeout=WAIT_S)  # noqa: E731
         assert ready().json() == {"ok": True, "problem": None, "standby": False}
         with contextlib.closing(sqlite3.connect(tmp_path / "ivota.db")) as other:
             other.isolation_level = None
             other.execute("BEGIN IMMEDIATE")
             wait_until(lambda: ready().status_code == 503, "the refusal")
             assert "database" in ready().json()["problem"]
-            assert httpx.get(f"{cloud.api_url}/healthz").status_code == 200
+            assert httpx.get(f"{cloud.api_url}/healthz", timeout=WAIT_S).status_code == 200
             assert not api.health()["ok"] and "database" in api.health()["problem"]
             with Device(cloud.mqtt_port, "P", "d") as device:
                 for number in range(50):
@@ -223,10 +223,15 @@ def test_health_is_of_the_broker_too(tmp_path):
     with Cloud(tmp_path / "broker") as broker:
         where = f"127.0.0.1:{broker.mqtt_port}"
         with Cloud(tmp_path / "c", broker=where) as cloud:
-            assert httpx.get(f"{cloud.api_url}/readyz").status_code == 200
+            assert httpx.get(f"{cloud.api_url}/readyz", timeout=WAIT_S).status_code == 200
             broker.stop()
-            wait_until(lambda: httpx.get(f"{cloud.api_url}/readyz").status_code == 503, "a word")
-            assert "broker" in httpx.get(f"{cloud.api_url}/readyz").json()["problem"]
+            wait_until(
+                lambda: httpx.get(f"{cloud.api_url}/readyz", timeout=WAIT_S).status_code == 503,
+                "a word",
+            )
+            assert (
+                "broker" in httpx.get(f"{cloud.api_url}/readyz", timeout=WAIT_S).json()["problem"]
+            )
 
 
 # -- the console's sign-in --------------------------------------------------------------------
@@ -278,7 +283,7 @@ def test_hashing_holds_up_nobody_else(tmp_path, monkeypatch):
         def verify(self, _hash, password):
             if password != PASSWORD:
                 begun.release()
-                assert go_on.wait(60)
+                assert go_on.wait(WAIT_S)
             return True
 
     with Cloud(tmp_path) as cloud:
@@ -299,12 +304,12 @@ def test_hashing_holds_up_nobody_else(tmp_path, monkeypatch):
         threads = [threading.Thread(target=sign_in, args=(each,)) for each in visitors]
         for thread in threads:
             thread.start()
-        assert begun.acquire(timeout=60)
+        assert begun.acquire(timeout=WAIT_S)
         wait_until(lambda: 503 in codes, "the end of the room")
         # However many wait, the rest of the console does not, nor who has signed in before.
         assert own.sign_in("admin")
-        assert httpx.get(f"{cloud.api_url}/healthz", timeout=20).status_code == 200
-        assert httpx.get(f"{cloud.api_url}/sign-in", timeout=20).status_code == 200
+        assert httpx.get(f"{cloud.api_url}/healthz", timeout=WAIT_S).status_code == 200
+        assert httpx.get(f"{cloud.api_url}/sign-in", timeout=WAIT_S).status_code == 200
         go_on.set()
         for thread in threads:
             thread.join()

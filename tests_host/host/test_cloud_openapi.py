@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from waiting import WAIT_S
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
@@ -68,7 +69,7 @@ def test_every_answer_is_as_described(cloud, described):
             suppress_health_check=list(HealthCheck),
         )
         def check(case):
-            answer = case.call_and_validate(checks=CHECKS, timeout=10, headers=owner)
+            answer = case.call_and_validate(checks=CHECKS, timeout=WAIT_S, headers=owner)
             seen.add(answer.status_code)
 
         check()
@@ -78,7 +79,9 @@ def test_every_answer_is_as_described(cloud, described):
 def test_the_description_names_all_there_is(cloud):
     import httpx
 
-    found = json.loads(httpx.get(f"{cloud.api_url}/api/v1/openapi.json").text)["paths"]
+    found = json.loads(httpx.get(f"{cloud.api_url}/api/v1/openapi.json", timeout=WAIT_S).text)[
+        "paths"
+    ]
     operations = {f"{method.upper()} {path}" for path, all_ in found.items() for method in all_}
     for each in (
         "GET /api/v1/health",

@@ -9,7 +9,7 @@ import sys
 import postgres_support
 import pytest
 from cloud_support import Device
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud, CloudError
@@ -36,7 +36,7 @@ class Process:
 
     def kill(self, number=signal.SIGKILL):
         self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(WAIT_S)
         self.process.stdout.close()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from waiting import WAIT_S
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
@@ -64,7 +65,7 @@ def test_a_token_is_compared_in_constant_time(tmp_path: Path, monkeypatch: pytes
         made = Compared(False)
         monkeypatch.setattr(hmac, "compare_digest", made)
         header = {"Authorization": f"Bearer {S3CRET}"}
-        answer = httpx.get(f"{cloud.api_url}/api/v1/devices", headers=header)
+        answer = httpx.get(f"{cloud.api_url}/api/v1/devices", headers=header, timeout=WAIT_S)
         monkeypatch.undo()
         assert answer.status_code == 401 and (S3CRET.encode(), S3CRET.encode()) in made.asked
 
@@ -90,7 +91,7 @@ def test_secrets_are_hashed_or_never_stored(tmp_path: Path):
 def test_an_upload_beyond_the_limit_is_refused_before_it_is_kept(tmp_path: Path):
     with Cloud(tmp_path / "c", upload_most=1000) as cloud:
         url = f"{cloud.api_url}/api/v1/firmware?version=1"
-        answer = httpx.post(url, content=bytes(1001))
+        answer = httpx.post(url, content=bytes(1001), timeout=WAIT_S)
         assert answer.status_code == 413
         assert Client(cloud.api_url).firmware() == []
         assert not list((tmp_path / "c").rglob("*.bin"))

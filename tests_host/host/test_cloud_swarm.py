@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
@@ -60,7 +60,7 @@ class Running:
         self.process.terminate()
         self._reader.join()
         self.process.stdout.close()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(WAIT_S) == 0
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_a_thousand_devices_of_which_some_fail(tmp_path):
         Running(cloud.mqtt_port, "-n", COUNT, "--failing", BAD / COUNT, "--interval", 5) as swarm,
     ):
         api.upload(tmp_path / "f.bin", "0.2")
-        wait_until(lambda: len(api.devices()) == COUNT, "the swarm", 60)
+        wait_until(lambda: len(api.devices()) == COUNT, "the swarm")
         campaign = api.create_campaign(
             name="all",
             version="0.2",
@@ -93,7 +93,7 @@ def test_a_thousand_devices_of_which_some_fail(tmp_path):
         shown = api.campaign(campaign)
         assert shown["state"] == "stopped" and "failed" in shown["reason"]
         # What was under way when it stopped may end.
-        wait_until(lambda: swarm.status["updating"] == 0, "the quiet", 30)
+        wait_until(lambda: swarm.status["updating"] == 0, "the quiet")
         shown = api.campaign(campaign)
         assert shown["states"]["failed"] >= 6
 
@@ -137,7 +137,7 @@ def test_a_small_swarm_with_slow_ones(tmp_path):
     with Cloud(tmp_path / "c") as cloud, Client(cloud.api_url) as api:
         with Running(cloud.mqtt_port, "-n", 10, "--slow", 0.2) as swarm:
             api.upload(tmp_path / "f.bin", "0.2")
-            wait_until(lambda: len(api.devices()) == 10, "the swarm", 60)
+            wait_until(lambda: len(api.devices()) == 10, "the swarm")
             campaign = api.create_campaign(
                 name="all", version="0.2", query="all", stages=[{"percent": 100}]
             )["id"]
@@ -150,9 +150,10 @@ def test_a_small_swarm_with_slow_ones(tmp_path):
 
 def test_a_swarm_ends_however_its_devices_take_it():
     """A cancellation that is lost, as `wait_for` may lose it before Python 3.12, comes again."""
-    cancelled = []
+    begun, cancelled = [], []
 
     async def deaf(*_):
+        begun.append(1)
         while True:
             try:
                 await asyncio.sleep(60)
@@ -166,7 +167,8 @@ def test_a_swarm_ends_however_its_devices_take_it():
         for device in swarm.devices:
             device.live = deaf
         task = asyncio.ensure_future(swarm.run())
-        await asyncio.sleep(0.1)
+        while len(begun) < 3:
+            await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from found import some
 from rawrepl import RawReplBoard
+from waiting import WAIT_S
 
 from ivota_tools import toolchain
 from ivota_tools.api_client import Client
@@ -77,7 +78,7 @@ def test_one_laptop_then_many_devices(tmp_path: Path) -> None:
     ):
         board.install()
         board.power_on()
-        board.wait_log("connected", 20)
+        board.wait_log("connected")
         for words in first[1:]:
             run(words, tmp_path, IVOTA_URL=cloud.api_url)
         later = [*first[1]]
@@ -102,7 +103,7 @@ def test_the_first_update(tmp_path: Path) -> None:
     ):
         board.install()
         board.power_on()
-        board.wait_log("connected", 20)
+        board.wait_log("connected")
         start = len(board.log)
         for words in commands(text):
             said = run(words, tmp_path, IVOTA_URL=cloud.api_url)
@@ -192,12 +193,12 @@ def test_certificates(tmp_path: Path) -> None:
         with Board(tmp_path / "b", config=config, files=ca) as board:
             board.install()
             board.power_on()
-            board.wait_log("connected", 30)
+            board.wait_log("connected")
             run(["ivota", "release", "app", "--version", "0.2", "--upload"], tmp_path, **where)
             run(["ivota", "push", "0.2", "--device", "P/d", "--wait"], tmp_path, **where)
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(WAIT_S) == 0
 
 
 def free_port() -> int:

@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 
 import pytest
 from rawrepl import RawReplBoard
+from waiting import WAIT_S
 
 from ivota_tools import toolchain
 from ivota_tools.common import project_files
@@ -92,7 +93,7 @@ def test_micropythons_own_mip_installs_it(url, bits, tmp_path):
         path = ["env", f"MICROPYPATH=.frozen:{lib}"]
         interpreter = toolchain.micropython(bits)
         done = subprocess.run(
-            [*path, *interpreter, "-c", code], capture_output=True, text=True, timeout=60
+            [*path, *interpreter, "-c", code], capture_output=True, text=True, timeout=WAIT_S
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -7,6 +7,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from pages_support import FRESH, PASSWORD, Visitor, let_in
+from waiting import WAIT_S
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud
@@ -155,7 +156,7 @@ def test_cookies_are_for_this_site_alone(peopled):
         # Through a proxy on this machine that ends TLS.
         secure = {"x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.7",
                   "host": "ota.example.org"}  # fmt: skip
-        page = httpx.get(f"{peopled.api_url}/sign-in", headers=secure)
+        page = httpx.get(f"{peopled.api_url}/sign-in", headers=secure, timeout=WAIT_S)
         assert "max-age" in page.headers["strict-transport-security"]
         word = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)[1]
         form = page.headers["set-cookie"].split(";")[0]
@@ -163,6 +164,7 @@ def test_cookies_are_for_this_site_alone(peopled):
             f"{peopled.api_url}/sign-in",
             data={"csrf": word, "name": "viewer", "password": PASSWORD},
             headers={**secure, "cookie": form, "origin": "https://ota.example.org"},
+            timeout=WAIT_S,
         )
         cookie = answer.headers["set-cookie"]
         assert cookie.startswith("__Host-ivota=") and "; Secure" in cookie and "Path=/" in cookie
@@ -269,7 +271,9 @@ def test_no_other_site_signs_somebody_in(peopled):
         two.get("/sign-in")
         form = {"csrf": one.csrf, "name": "viewer", "password": PASSWORD}
         assert two.http.post("/sign-in", data=form).status_code == 403
-        assert httpx.post(f"{peopled.api_url}/sign-in", data=form).status_code == 403
+        assert (
+            httpx.post(f"{peopled.api_url}/sign-in", data=form, timeout=WAIT_S).status_code == 403
+        )
         assert one.http.post("/sign-in", data=form).status_code == 200
 
 
@@ -497,13 +501,18 @@ def test_the_first_user_locks_the_api_but_for_the_owner_of_the_machine(cloud):
 def test_without_tls_pages_are_for_this_machine(peopled, tmp_path):
     elsewhere = {"host": "192.168.1.10:8123"}
     for headers in (elsewhere, {"x-forwarded-for": "192.0.2.7"}):
-        answer = httpx.get(f"{peopled.api_url}/sign-in", headers=headers)
+        answer = httpx.get(f"{peopled.api_url}/sign-in", headers=headers, timeout=WAIT_S)
         assert answer.status_code == 403 and "--plain-console" in answer.text
     secure = {**elsewhere, "x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"}
-    assert httpx.get(f"{peopled.api_url}/sign-in", headers=secure).status_code == 200
+    assert (
+        httpx.get(f"{peopled.api_url}/sign-in", headers=secure, timeout=WAIT_S).status_code == 200
+    )
     with Cloud(tmp_path / "plain", plain_console=True) as plain:
         let_in(plain, "admin")
-        assert httpx.get(f"{plain.api_url}/sign-in", headers=elsewhere).status_code == 200
+        assert (
+            httpx.get(f"{plain.api_url}/sign-in", headers=elsewhere, timeout=WAIT_S).status_code
+            == 200
+        )
 
 
 def test_forms_have_a_limit(peopled):

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
-from waiting import is_running, wait_until
+from waiting import WAIT_S, is_running, wait_until
 
 from ivota_workshop.power.processes import processes
 from ivota_workshop.power.seen import Seen
@@ -62,7 +62,7 @@ def test_processes_end_with_their_parent() -> None:
         child = int(parent.stdout.readline())
         assert is_running(child)
         parent.stdin.close()
-        parent.wait(60)
+        parent.wait(WAIT_S)
     wait_until(lambda: not is_running(child), "the child's end")
 
 

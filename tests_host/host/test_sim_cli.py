@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from waiting import WAIT_S
 
 COMMAND = (sys.executable, "-c", "from ivota_tools.cli.sim import app; app()", "board")
 
@@ -32,13 +33,13 @@ def _until(process: "subprocess.Popen[str]", wanted: str) -> list[str]:
 
 def _ended(process: "subprocess.Popen[str]", number: int) -> str:
     process.send_signal(number)
-    out, error = process.communicate(timeout=20)
+    out, error = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0, error
     return out
 
 
 def _refused(options: Sequence[str]) -> str:
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode == 1
     return done.stderr.strip()
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.sim import Cut, Proxy
 
@@ -111,11 +111,11 @@ def test_fin_comes_after_exactly_that_byte(proxy: Proxy, after: int) -> None:
     with _ask(proxy) as sock:
         assert _all(sock) == (DATA[:after], "eof")
         sock.sendall(b"to nobody")  # and the board may still send, without a reset
-        time.sleep(0.02)
+        time.sleep(0.02)  # more time only for a reset, which must not come
         assert sock.recv(10) == b""
     (cut,) = proxy.cuts
     assert (cut.kind, cut.connection, cut.received, cut.sent) == ("fin", 0, after, 4)
-    assert abs(cut.time - time.monotonic()) < 5
+    assert proxy.connections[0].opened <= cut.time <= time.monotonic()
     assert proxy.connections[0].ended_by == "fin"
 
 
@@ -219,7 +219,7 @@ def test_stall_loses_nothing(proxy: Proxy) -> None:
 
 def test_delay_is_latency_and_not_a_limit(proxy: Proxy) -> None:
     proxy.delay(0.1)
-    proxy.segment(1436)
+    proxy.segment(144)
     with _open(proxy) as sock:
         start = time.monotonic()
         sock.sendall(b"hello")
@@ -228,8 +228,8 @@ def test_delay_is_latency_and_not_a_limit(proxy: Proxy) -> None:
     with _ask(proxy) as sock:
         start = time.monotonic()
         assert _all(sock) == (DATA, "eof")
-        # One segment after the other, with a delay each, would be more than seven seconds.
-        assert 0.2 <= time.monotonic() - start < 7
+        # One segment after the other, with a delay each, would be more than a minute.
+        assert 0.2 <= time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("segment", [None, 1436])
@@ -306,11 +306,15 @@ def test_small_buffers_keep_few_bytes_on_their_way(server: _Server) -> None:
     with Proxy("127.0.0.1", server.server_address[1], buffer=2048) as proxy:
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            sock.settimeout(5)
+            sock.settimeout(WAIT_S)
             sock.connect(("127.0.0.1", proxy.port))
             sock.sendall(b"get\n")
-            time.sleep(0.1)  # this board does not read: how far does the proxy come?
-            assert 0 < proxy.received < 16384
+            # This board does not read. How far does the proxy come while another reads all?
+            with _ask(proxy) as other:
+                assert _all(other) == (DATA, "eof")
+            first = proxy.connections[0]
+            # Not at once: what is being sent is counted before, and what was not taken back after.
+            wait_until(lambda: 0 < first.received < 16384, "a proxy that waits")
             assert _all(sock) == (DATA, "eof")
 
 

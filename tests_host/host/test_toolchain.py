@@ -14,6 +14,7 @@ from pathlib import Path
 
 import interpreters
 import pytest
+from waiting import WAIT_S
 
 from ivota_tools import toolchain
 from ivota_tools.toolchain import ToolchainError, debian, suites
@@ -391,7 +392,7 @@ def test_the_real_mosquitto_takes_a_configuration(tmp_path: Path) -> None:
     # A port that is none: the configuration was read, and nothing stays behind.
     (tmp_path / "m.conf").write_text("user root\npersistence false\nlistener 99999 127.0.0.1\n")
     command = [*toolchain.mosquitto(), "-c", str(tmp_path / "m.conf")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode and "99999" in done.stdout + done.stderr
 
 
@@ -406,6 +407,6 @@ def test_the_real_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_real_chromium() -> None:
     done = subprocess.run(
-        [str(toolchain.chromium()), "--version"], capture_output=True, text=True, timeout=60
+        [str(toolchain.chromium()), "--version"], capture_output=True, text=True, timeout=WAIT_S
     )
     assert "Chrom" in done.stdout, done.stderr

@@ -9,7 +9,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -175,11 +174,12 @@ class Refusing(Front):
 class TlsFront(Front):
     """Ends TLS with a certificate before an HTTP server; one request a connection.
 
-    `pause_s` is waited before each piece of the answer.
+    Nothing is answered while `flowing` is clear.
     """
 
-    def __init__(self, issued: Issued, target: int, pause_s: float = 0) -> None:
-        self._pause_s = pause_s
+    def __init__(self, issued: Issued, target: int) -> None:
+        self.flowing = threading.Event()
+        self.flowing.set()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(issued.pem, issued.key_pem)
         self.handshakes = 0
@@ -201,7 +201,7 @@ class TlsFront(Front):
                 request += data
             server.sendall(request)
             while data := server.recv(16384):
-                time.sleep(self._pause_s)
+                self.flowing.wait(WAIT_S)
                 secure.sendall(data)
             secure.unwrap()
 

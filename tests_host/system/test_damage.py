@@ -327,13 +327,13 @@ def test_a_configuration_that_does_not_reach_the_cloud(alone, broker, name, wire
     board.stop()
     # A start more, for what the one before it has left to be written.
     wire.start(board, "0.6")
-    wire.settle()
+    wire.settle(board)
     board.stop()
     kept = board.read("/ivota-kept.json")
     assert json.loads(kept)["config"]["version"] == "0.6"
     written = board.flash_counts()["programs"]
     wire.start(board, "0.6")
-    wire.settle()
+    wire.settle(board)
     board.stop()
     assert board.flash_counts()["programs"] == written
     assert board.read("/ivota-kept.json") == kept

@@ -266,7 +266,7 @@ def test_kept_it_says_where_the_console_is(
         def look(_timeout_s: float) -> None:
             link = stage.cloud.set_up_url
             assert link and stage.board.on
-            seen.append(httpx.get(link).text)
+            seen.append(httpx.get(link, timeout=WAIT_S).text)
             raise KeyboardInterrupt
 
         monkeypatch.setattr(stage.cloud, "wait", look)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import WAIT_S
 
 from ivota_tools import toolchain
 from ivota_tools.api_client import Client
@@ -113,7 +114,7 @@ def test_a_cloud_of_the_wheel(installed: Path, tmp_path: Path) -> None:
             assert api.devices() == []
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(WAIT_S) == 0
 
 
 @pytest.mark.slow
@@ -220,10 +221,10 @@ def test_a_client_needs_the_first_list_alone(mip: str, tmp_path: Path) -> None:
     ):
         made.install()
         made.power_on()
-        made.wait_log("connected", 20)
+        made.wait_log("connected")
         api.upload(model, "2")
         device = api.push("P/d", "2", new=True)["device"]
-        *_, device = api.wait(device["id"], 30)
+        *_, device = api.wait(device["id"], WAIT_S)
         assert device["state"] == "done"
         assert made.read("/model.bin") == model.read_bytes()
 
@@ -238,13 +239,13 @@ def test_with_the_agent_bundles_are_installed(mip: str, tmp_path: Path) -> None:
     ):
         made.install()
         made.power_on()
-        made.wait_log("connected", 20)
+        made.wait_log("connected")
         for version in ("0.2", "0.3"):
             out = tmp_path / f"{version}.bin"
             pack(EXAMPLE, version, out=out, application="thermometer")
             api.upload(out)
             device = api.push("P/d", version, new=True)["device"]
-            *_, device = api.wait(device["id"], 30)
+            *_, device = api.wait(device["id"], WAIT_S)
             assert (device["state"], device["version"]) == ("done", version)
 
 
@@ -270,12 +271,12 @@ def test_what_is_not_there_is_said(
         made.install()
         made.power_on()
         if "keys" in config:
-            made.wait_log("connected", 20)
+            made.wait_log("connected")
             out = tmp_path / "0.2.bin"
             pack(EXAMPLE, "0.2", out=out, application="thermometer")
             api.upload(out)
             api.push("P/d", "0.2", new=True)
-        made.wait_log(re.escape(said), 30)
+        made.wait_log(re.escape(said))
         made.stop()
         fetched = made.listdir("/firmware") if "firmware" in made.listdir("/") else []
         assert fetched == []

@@ -60,7 +60,7 @@ def test_on_fat_at_most_64_kib_are_lost(it: Stage, before: int) -> None:
         cloud.push(push)
         offset = int(board.wait_log(r"download offset=(\d+)", start=start)[1])
         assert offset == before // 65_536 * 65_536
-        board.wait_log(f"app: has 0.2 {push['md5sum']}", 60)
+        board.wait_log(f"app: has 0.2 {push['md5sum']}")
         assert it.origin.requests[-1].first == offset
 
 

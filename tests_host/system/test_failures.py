@@ -15,10 +15,10 @@ FILE = "/f.bin"
 FAST = {"first_s": 0.05, "most_s": 0.1, "job_tries": 2}
 
 
-def failure(wire):
+def failure(wire, board):
     """(code, text) of the one failure that is reported."""
     fail = wire.wait_state("fail")
-    wire.settle(0.5)
+    wire.settle(board)
     assert wire.of("fail") == [fail]
     assert fail.qos == 1
     assert not wire.of("done")
@@ -40,7 +40,7 @@ def test_a_body_that_stalls(application, wire, server, firmware):
     board = application(retry=FAST, http={"deadline_s": 1.5})
     wire.start(board)
     wire.push("0.2", url, data)
-    code, text = failure(wire)
+    code, text = failure(wire, board)
     assert code == "-1" and text.startswith("time_out: no block in ")
     server.release()
     wire.push("0.2", url, data)
@@ -76,7 +76,7 @@ def test_a_failure_sums_up_what_was_tried(application, wire, server, firmware):
     board = application(retry={**FAST, "job_tries": 9})
     wire.start(board)
     wire.push("0.2", url, data)
-    code, text = failure(wire)
+    code, text = failure(wire, board)
     assert (code, text) == ("-2", "HTTP 404 (after 5x HTTP 500, 2x the server closed early)")
     assert len([line for line in board.log if line.startswith("ivota: retry ")]) == 7
 
@@ -89,7 +89,7 @@ def test_the_callback_raises(application, wire, server, firmware):
     board = application({"/app.json": json.dumps({"raises": "the MCU is gone"}).encode()})
     wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
-    assert failure(wire) == ("-5", "ValueError the MCU is gone")
+    assert failure(wire, board) == ("-5", "ValueError the MCU is gone")
     board.wait_log("app: failure -5 ")
     assert wire.states()[-2:] == ["burning", "fail"]
 
@@ -100,7 +100,7 @@ def test_the_application_reports_a_failure(application, wire, server, firmware):
     board = application({"/app.json": report})
     wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
-    assert failure(wire) == ("-5", "flash worn out")
+    assert failure(wire, board) == ("-5", "flash worn out")
     assert board.starts == 1
 
 
@@ -124,14 +124,14 @@ def test_a_failure_waits_for_the_cloud(application, broker, wire, server, proxy,
     assert not wire.of("fail")
     heard = len(wire.messages)
     link.accept()
-    code, text = failure(wire)
+    code, text = failure(wire, board)
     assert code == "-2" and text.startswith("HTTP 404")
     assert [message.state for message in wire.messages[heard:]] == [None, "fail"]
     # Acknowledged: the next start does not repeat it.
     wait_noted(board)
     board.power_cut()
     wire.start(board)
-    wire.settle()
+    wire.settle(board)
     assert len(wire.of("fail")) == 1
 
 
@@ -141,7 +141,7 @@ def test_bundle_that_is_none(agent, wire, server, firmware):
     board = agent()
     wire.start(board)
     wire.push("0.2", server.add(FILE, data), data)
-    code, text = failure(wire)
+    code, text = failure(wire, board)
     assert code == "-5" and "bundle" in text
     assert not wire.of("burning")
     assert board.listdir("/firmware") == []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from found import some
+from waiting import WAIT_S
 
 from ivota_tools.api_client import Client
 from ivota_tools.board.config import parse_config
@@ -71,7 +72,7 @@ def test_a_program_of_its_own_with_a_client(title: str, cloud: Cloud, tmp_path: 
         board.power_on()
         api.upload(model, "2.0")
         device = api.push("P/d", "2.0", new=True)["device"]
-        *_, device = api.wait(device["id"], 30)
+        *_, device = api.wait(device["id"], WAIT_S)
         assert device["state"] == "done"
         assert "verified: 2.0 in /firmware/2.0.bin" in board.log
         board.wait_log("measured", 10, len(board.log))
@@ -97,7 +98,7 @@ def test_a_battery_device_goes_on_where_it_was(cloud: Cloud, tmp_path: Path) -> 
         api.upload(model, "2.0")
         device = api.push("P/d", "2.0", new=True)["device"]
         board.power_on()
-        *_, device = api.wait(device["id"], 30)
+        *_, device = api.wait(device["id"], WAIT_S)
         start = len(board.log)
         board.wait_log("sleeps 3600000", 10, start)
         board.wait_log("sleeps 3600000", 10, len(board.log))  # awake once more for nothing
@@ -158,7 +159,7 @@ def test_the_first_roll_back(cloud: Cloud, tmp_path: Path) -> None:
             start = len(board.log)
             device = api.push("P/d", version, new=True)["device"]
             if version == "0.3":
-                *_, device = api.wait(device["id"], 30)
+                *_, device = api.wait(device["id"], WAIT_S)
                 assert device["state"] == "done"
         board.wait_log("running trial=False version=0.3", 30, start)
         board.wait_log("connected", 30, len(board.log) - 1)
@@ -189,7 +190,7 @@ def test_the_first_delta(cloud: Cloud, tmp_path: Path) -> None:
         api.upload(old)
         board.power_on()
         device = api.push("P/d", "0.3", new=True)["device"]
-        *_, device = api.wait(device["id"], 60)
+        *_, device = api.wait(device["id"], WAIT_S)
         assert device["state"] == "done"
         (app / "app.py").write_text("async def main():\n    print('more')\n")
         subprocess.run(
@@ -198,13 +199,13 @@ def test_the_first_delta(cloud: Cloud, tmp_path: Path) -> None:
             env={**os.environ, "IVOTA_URL": cloud.api_url},
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=WAIT_S,
         )
         for name in some(re.findall(r"^    (greenhouse-0\.5\S*\.bin)", text, re.M), 2):
             assert (tmp_path / name).is_file(), name
         start = len(board.log)
         device = api.push("P/d", "0.5")["device"]
-        *_, device = api.wait(device["id"], 60)
+        *_, device = api.wait(device["id"], WAIT_S)
         assert device["state"] == "done"
         board.stop()
         made = board.read("/firmware/0.5.new")  # what the patch was made into

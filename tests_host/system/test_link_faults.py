@@ -14,10 +14,10 @@ import paho.mqtt.client as mqtt
 import pytest
 from badserver import BadServer, Step
 from board_support import MakeBoard
-from fronts import LateAcks, Refusing
+from fronts import LateAcks, Refusing, Tap
 from mosquittos import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
-from waiting import WAIT_S
+from waiting import WAIT_S, wait_until
 from wire import Wire
 
 from ivota_tools.cloud.mqtt.broker import Broker
@@ -25,6 +25,18 @@ from ivota_tools.common.mqtt_client import end
 from ivota_tools.sim import Proxy
 
 KEEPALIVE_S = 2
+PINGREQ = 12
+
+
+def wait_pings(tap: Tap, count: int) -> None:
+    """Waits until the board has sent so many: one each half of a keep-alive, and mosquitto drops
+    a client after one and a half."""
+    before = pings(tap)
+    wait_until(lambda: pings(tap) >= before + count, f"{count} pings")
+
+
+def pings(tap: Tap) -> int:
+    return [first >> 4 for first, _ in tap.packets()].count(PINGREQ)
 
 
 def updates(wire: Wire, server: BadServer, data: bytes, version: str = "0.2") -> None:
@@ -71,14 +83,15 @@ def test_a_half_open_link_is_found(
 
 
 def test_the_link_is_kept_alive_while_nothing_happens(
-    agent: MakeBoard, broker: Broker, proxy: Callable[[int], Proxy], wire: Wire
+    agent: MakeBoard, broker: Broker, wire: Wire
 ) -> None:
-    front = proxy(broker.port)
-    board = agent(port=front.port, mqtt={"keepalive_s": KEEPALIVE_S})
-    wire.start(board)
-    time.sleep(4 * KEEPALIVE_S)  # mosquitto drops a client after one and a half keep-alives
-    assert not [line for line in board.log if "link_lost" in line]
-    assert len(front.connections) == 1
+    with Tap(broker.port) as tap:
+        board = agent(port=tap.port, mqtt={"keepalive_s": KEEPALIVE_S})
+        wire.start(board)
+        wait_pings(tap, 8)
+        assert not [line for line in board.log if "link_lost" in line]
+        assert len(tap.said) == 1
+        board.stop()
 
 
 @pytest.mark.slow
@@ -102,22 +115,28 @@ def test_the_link_is_kept_alive_during_a_long_download(
 
 @pytest.mark.slow
 def test_a_stalled_download_holds_up_neither_pings_nor_a_push_nor_the_end(
-    application: MakeBoard, wire: Wire, server: BadServer, firmware: Callable
+    application: MakeBoard,
+    broker: Broker,
+    wire: Wire,
+    server: BadServer,
+    firmware: Callable,
 ) -> None:
     data = firmware()
     stalled = server.add("/stalled.bin", data, [Step(hold_at=20_000)] * 2)
-    board = application(
-        {"/app.json": b'{"downloads": 3, "exit_s": 3}'},
-        mqtt={"keepalive_s": KEEPALIVE_S},
-        http={"timeout_s": 120, "deadline_s": 120},
-    )
-    wire.start(board)
-    wire.push("0.2", stalled, data)
-    server.wait_sent("/stalled.bin", 20_000)
-    time.sleep(2 * KEEPALIVE_S)  # mosquitto drops a client after one and a half keep-alives
-    updates(wire, server, firmware(seed=3), "0.3")
-    wire.push("0.2", stalled, data)
-    board.wait_log("app: ended")
+    with Tap(broker.port) as tap:
+        board = application(
+            {"/app.json": b'{"downloads": 3, "exit_s": 3}'},
+            port=tap.port,
+            mqtt={"keepalive_s": KEEPALIVE_S},
+            http={"timeout_s": 120, "deadline_s": 120},
+        )
+        wire.start(board)
+        wire.push("0.2", stalled, data)
+        server.wait_sent("/stalled.bin", 20_000)
+        wait_pings(tap, 4)
+        updates(wire, server, firmware(seed=3), "0.3")
+        wire.push("0.2", stalled, data)
+        board.wait_log("app: ended")
     assert [request.sent for request in server.asked("/stalled.bin")] == [20_000] * 2
     assert not [line for line in board.log if "link_lost" in line or "retry" in line]
     # What came of it is there to be gone on from.
@@ -138,10 +157,11 @@ def test_a_link_that_is_down_for_long(
     board = application(port=front.port, retry={"first_s": 0.05, "most_s": 0.5})
     wire.start(board)
     front.refuse()
+    began = time.monotonic()
     front.cut_now("rst")
-    time.sleep(3)
-    tries = len([line for line in board.log if "connecting" in line])
-    assert tries < 20  # backed off, not hammering
+    wait_until(lambda: len([line for line in board.log if "link_lost" in line]) >= 8, "8 losses")
+    # Between them the upper halves, at least, of 0.05, 0.1, 0.2, 0.4 and three times 0.5 s.
+    assert time.monotonic() - began >= 1.1, "hammering"
     front.accept()
     wire.wait_version("0.1", after=1)
     updates(wire, server, firmware())

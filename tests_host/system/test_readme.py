@@ -7,13 +7,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.board.config import parse_config
@@ -82,15 +82,13 @@ def test_example_without_slots(tmp_path: Path) -> None:
         with Board(tmp_path / "b", config=config, files={"/main.py": EXAMPLE}) as board:
             board.install()
             board.power_on()
-            board.wait_log("connected", 20)
+            board.wait_log("connected")
             api.upload(tmp_path / "model.bin", "2")
             device = api.push("P/d", "2", new=True)["device"]
-            *_, device = api.wait(device["id"], 30)
+            *_, device = api.wait(device["id"], WAIT_S)
             assert device["state"] == "done"
-            until = time.monotonic() + 10  # `done` comes first, then the version
-            while api.device("P/d")["version"] != "2":
-                assert time.monotonic() < until
-                time.sleep(0.05)
+            # `done` comes first, then the version.
+            wait_until(lambda: api.device("P/d")["version"] == "2", "the version")
             board.power_cut()
             assert board.read("/model.bin") == model
             assert board.read("/version") == b"2"
@@ -118,7 +116,7 @@ def test_example_with_a_plain_main(tmp_path: Path) -> None:
                 pack(ROOT / "examples" / "blink", version, out=bundle)
                 api.upload(bundle)
                 device = api.push("P/d", version, new=True)["device"]
-                *_, device = api.wait(device["id"], 30)
+                *_, device = api.wait(device["id"], WAIT_S)
                 assert (device["state"], device["version"]) == ("done", version)
             board.stop()
             assert board.read("/firmware/2.bin") == bundle.read_bytes()
@@ -138,7 +136,7 @@ def readme_cloud(folder: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(process.stdout.readline())
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(WAIT_S) == 0
 
 
 @pytest.mark.slow
@@ -153,7 +151,7 @@ def test_commands_of_the_first_update(tmp_path: Path) -> None:
         with Board(tmp_path / "b", config=config) as board:
             board.install()
             board.power_on()
-            board.wait_log("connected", 20)
+            board.wait_log("connected")
             for words in commands():
                 if words[1] in ("release", "push", "devices", "keygen"):
                     done = subprocess.run(
@@ -162,10 +160,10 @@ def test_commands_of_the_first_update(tmp_path: Path) -> None:
                         env=environment,
                         capture_output=True,
                         text=True,
-                        timeout=60,
+                        timeout=WAIT_S,
                     )
                     assert done.returncode == 0, done.stdout + done.stderr
-            board.wait_log(r"thermometer: \d+\.\d C, mean \d+\.\d C \(simulated\)", 20)
+            board.wait_log(r"thermometer: \d+\.\d C, mean \d+\.\d C \(simulated\)")
         signed = inspect(tmp_path / "thermometer-0.3.bin").signed
         assert signed and signed.target == "thermometer"
         with Client(cloud["api_url"]) as api:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import mosquittos
 import pytest
-from badserver import BadServer, Step
+from badserver import GOOD, BadServer, Step
 from certificates import Issued, issue
 from fronts import Tap, TlsFront
 from interpreters import PREVIEW
 from mosquittos import Mosquitto
-from waiting import WAIT_S
 from wire import Wire
 
 from ivota_tools.cloud.mqtt.broker import Broker
@@ -51,8 +50,8 @@ def front(server: BadServer) -> Iterator[Callable[..., TlsFront]]:
     """Puts TLS before the firmware server."""
     with contextlib.ExitStack() as made:
 
-        def make(issued: Issued, pause_s: float = 0) -> TlsFront:
-            return made.enter_context(TlsFront(issued, server.port, pause_s))
+        def make(issued: Issued) -> TlsFront:
+            return made.enter_context(TlsFront(issued, server.port))
 
         yield make
 
@@ -194,7 +193,7 @@ def test_one_tls_session_leaves_the_broker_during_a_download(
 # A bare TLS socket with a timeout on the socket below it, as requests and umqtt make it. 1.25 and
 # 1.29 do the same with it.
 _BARE = """
-import socket, sys, time, tls
+import select, socket, sys, tls
 raw = socket.socket()
 raw.connect(socket.getaddrinfo("localhost", int(sys.argv[1]))[0][-1])
 context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
@@ -202,6 +201,8 @@ context.verify_mode = tls.CERT_NONE
 secure = context.wrap_socket(raw, server_hostname="localhost")
 secure.write(b"GET /f.bin HTTP/1.0\\r\\n\\r\\n")
 raw.settimeout(0.2)
+there = select.poll()
+there.register(raw, select.POLLIN)
 errors = 0
 for _ in range(3):
     try:
@@ -209,7 +210,9 @@ for _ in range(3):
         print("read")
     except OSError:
         errors += 1
-    time.sleep(1)
+    if errors == 1:
+        print("waits")
+    there.poll(60000)
 print("errors", errors)
 """
 
@@ -226,23 +229,25 @@ def test_a_pause_ends_a_bare_tls_session_and_not_ours(
     tmp_path: Path,
 ) -> None:
     data = firmware()
-    server.add("/f.bin", data)
-    tls = front(certificates["good"], 0.6)
+    server.add("/f.bin", data, [GOOD, Step(hold_at=20_000)])
+    tls = front(certificates["good"])
     script = tmp_path / "bare.py"
     script.write_text(_BARE)
-    bare = subprocess.run(
-        [*boards_micropython(), str(script), str(tls.port)],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=True,
-    )
-    # The bytes are there a second later; the error of the first wait sticks to every later one.
-    assert bare.stdout.split("\n")[0] == "errors 3"
+    tls.flowing.clear()
+    with subprocess.Popen(
+        [*boards_micropython(), str(script), str(tls.port)], stdout=subprocess.PIPE, text=True
+    ) as bare:
+        assert bare.stdout and bare.stdout.readline() == "waits\n"
+        tls.flowing.set()
+        # The bytes are there then; the error of the first wait sticks to every later one.
+        assert bare.stdout.readline() == "errors 3\n"
     board = application({"/ca": certificates["authority"].der()}, http={"ca": "/ca"})
     board.power_on()
     wire.wait_version("0.1")
     wire.push("0.2", f"https://localhost:{tls.port}/f.bin", data)
+    server.wait_sent("/f.bin", 20_000, 2)
+    wire.wait_taken(board)  # the board steps on while nothing comes
+    server.release()
     wire.wait_state("done")
     assert board.read("/firmware/0.2.bin") == data
     assert not [line for line in board.log if "retry" in line]

@@ -19,6 +19,7 @@ from ivota_tools.sim import Board
 from ivota_workshop.bench.download.stage import update_firmware
 
 Json = dict[str, Any]
+MARKER = b'{"type": "marker"}'
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Wire:
         self.messages: list[Message] = []
         self.from_cloud: list[Message] = []  # what another than this wire sent to the device
         self._changed = threading.Condition()
+        self._marked = threading.Semaphore(0)
+        self._marker_size = 30_000  # above what any test's board takes in
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5
         )
@@ -72,7 +75,11 @@ class Wire:
         reports = SubscribeOptions(qos=2, retainAsPublished=True)
         others = SubscribeOptions(qos=2, noLocal=True)
         self._client.subscribe(
-            [(f"$ota/report/P/{name}", reports), (f"$ota/update/P/{name}", others)]
+            [
+                (f"$ota/report/P/{name}", reports),
+                (f"$ota/update/P/{name}", others),
+                (f"marker/{name}", 1),
+            ]
         )
         assert subscribed.wait(WAIT_S)
 
@@ -83,6 +90,9 @@ class Wire:
         end(self._client)
 
     def _received(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        if message.payload == MARKER:
+            self._marked.release()
+            return
         found = Message(
             message.topic, message.payload, message.qos, message.retain, time.monotonic()
         )
@@ -111,10 +121,11 @@ class Wire:
         self.send({**answer, "version": version})
 
     def wait_taken(self, board: Board) -> None:
-        """Waits until the board has taken in what was sent: it logs what is no JSON, in turn."""
-        start = len(board.log)
-        self.send(b"?")
-        board.wait_log("message_ignored", WAIT_S, start)
+        """Waits until the board has taken in what was sent: next it logs the size of what is too
+        long, which no other message has."""
+        self._marker_size += 1
+        self.send(b"?" * self._marker_size)
+        board.wait_log(f"message_ignored.* of {self._marker_size} bytes", WAIT_S)
 
     # --- from the device
 
@@ -153,10 +164,18 @@ class Wire:
         board.power_on()
         return self.wait_version(version, after=heard)
 
-    def settle(self, seconds: float = 0.6) -> list[Json]:
-        """What comes within so many seconds more, where nothing is to come or what is left."""
+    def settle(self, board: Board | None = None) -> list[Json]:
+        """Return what still comes of all that was said: nothing, if nothing was due.
+
+        The board takes in three more messages, one in each step, and so sends what it has queued.
+        The broker delivers a marker after each, and so has read what the board sent before.
+        """
         heard = len(self.messages)
-        time.sleep(seconds)
+        for _ in range(3):
+            if board:
+                self.wait_taken(board)
+            self._client.publish(f"marker/{self.name}", MARKER, 1)
+            assert self._marked.acquire(timeout=WAIT_S)
         return [message.json for message in self.messages[heard:]]
 
     def of(self, state: str) -> list[Message]:
