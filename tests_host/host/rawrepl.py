@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import interpreters
-from waiting import wait_until
+from waiting import is_running, wait_until
 
 from ivota_tools.sim.board import DEVICE as SIM_DEVICE
 from ivota_tools.sim.flash import Flash
@@ -32,6 +32,17 @@ EXIT_MODES = {90: "friendly", 91: "raw", 92: "friendly"}  # as in rawrepl_board.
 # The next start's reset cause, as in rawrepl_board.py: power-on is every other end.
 CAUSES = {90: 2, -signal.SIGALRM: 3, 91: 5, 92: 5}
 POWER_ON = 1
+PATIENCE_S = 10.0
+
+
+def is_pending(pid: int) -> bool:
+    """Whether a signal has yet to be taken by a process; not by one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)$", status, re.M)
+    return is_running(pid) and any(int(mask, 16) for mask in masks)
 
 
 class RawReplBoard:
@@ -73,6 +84,7 @@ class RawReplBoard:
         os.set_blocking(self._master, False)
         self.tty = os.ttyname(self._slave)
         self.port = self.tty  # what the host is told: a test may put a link in its place
+        self._heard = False  # whether somebody took what was sent last
         self._stop_read, self._stop_write = os.pipe()
         self._thread = threading.Thread(target=self._wire, daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
@@ -163,10 +175,15 @@ class RawReplBoard:
         while data:
             try:
                 data = data[os.write(self._master, data) :]
+                self._heard = True
             except BlockingIOError:
-                # A serial line does not wait for a listener. A listener gets a moment, because
-                # what it loses here it would not lose on a slow line.
-                if not select.select([], [self._master], [], 0.2)[1]:
+                # A serial line does not wait for a listener, but a listener on a busy machine
+                # loses here what it would not lose on a slow line: whoever listened a moment
+                # ago is waited for.
+                wait_s = PATIENCE_S if self._heard else 0
+                ready = select.select([self._stop_read], [self._master], [], wait_s)
+                if not ready[1]:
+                    self._heard = False
                     return
 
     def _to_board(self, process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -174,10 +191,12 @@ class RawReplBoard:
         self.received += data
         for number, part in enumerate(data.split(b"\x03")):
             if number:
-                # What stood before the ctrl-C is consumed first, as on a serial line.
+                # What stood before the ctrl-C is consumed first, as on a serial line, and what
+                # stands behind it comes to who has taken the ctrl-C.
                 time.sleep(0.02)
                 os.kill(process.pid, signal.SIGINT)
                 time.sleep(0.02)
+                wait_until(lambda: not is_pending(process.pid), "the ctrl-C")
             if part:
                 try:
                     process.stdin.write(part)

@@ -667,7 +667,8 @@ from esp32 import Partition
 running = Partition(Partition.RUNNING)
 print(running.info()[0:2], running.info()[4], len(Partition.find(Partition.TYPE_APP)))
 boot, slot = lambda: Partition(Partition.BOOT), lambda: Partition("ota_0")
-for call in (boot, running.get_next_update, slot):
+confirm = Partition.mark_app_valid_cancel_rollback
+for call in (boot, running.get_next_update, slot, confirm, running.set_boot):
     try:
         call()
     except OSError as error:
@@ -675,7 +676,7 @@ for call in (boot, running.get_next_update, slot):
 """
     board = Board(tmp_path, plain=True, factory=False, files={"/main.py": main.encode()})
     board.install()
-    assert _run(board) == ["(0, 0) factory 1", "2", "2", "2"]
+    assert _run(board) == ["(0, 0) factory 1", "2", "2", "2", "-261", "-261"]
 
 
 def test_slots_that_can_not_be(tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ class FakeEsp32:
             raise OSError(ENOENT)
         return found[(found.index(label) + 1) % len(found)] if label in found else found[0]
 
+    # read_otadata, of ESP-IDF's esp_ota_ops.c
+    def check_otadata(self):
+        if self.slots.keys() == {"factory"}:
+            raise OSError(-0x105, "ESP_ERR_NOT_FOUND")
+
     def check(self, operation):
         if operation in self.fail:
             raise OSError(-0x6001, "ESP_ERR_FLASH_OP_FAIL")
@@ -79,6 +84,8 @@ class _Partition:
     chip = None
 
     def __init__(self, id, block_size=BLOCK):
+        if type(id) is int and id > 1:
+            raise ValueError
         chip = self.chip
         label = chip.boot if id == 0 else chip.running if id == 1 else id
         # Without OTA slots nothing says which one boots.
@@ -137,7 +144,7 @@ class _Partition:
             data = self._data
             for i in range(BLOCK):
                 data[at + i] = 255
-        return 0
+        return 0 if op in (1, 2, 3, 6) else None
 
     def _at(self, block, size, offset):
         at = block * BLOCK + offset
@@ -158,4 +165,5 @@ class _Partition:
     @classmethod
     def mark_app_valid_cancel_rollback(cls):
         cls.chip.check("mark")
+        cls.chip.check_otadata()
         cls.chip.states[cls.chip.boot] = "valid"

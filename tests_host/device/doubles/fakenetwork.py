@@ -106,7 +106,7 @@ class Ppp:
 
     def disconnect(self):
         if self.state in ("connecting", "connected"):
-            self.state = "active"
+            self.state = "inactive"  # network_ppp_status_cb, which frees the session
 
     # While it has the stream its interrupt takes what comes in: network_ppp_poll.
     def config(self, stream):

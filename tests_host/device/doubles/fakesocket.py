@@ -99,14 +99,17 @@ class FakeSocket:
         name = errno.errorcode.get(error.errno)
         raise OSError(getattr(self._errno, name)) if hasattr(self._errno, name or "") else error
 
+    # _socket_settimeout looks at no result of lwIP's.
     def settimeout(self, seconds):
-        self._usable()
+        if not self._esp32:
+            self._usable()
         self.timeouts.append(seconds)
         self._blocking = seconds is None or seconds > 0
         self._timeout_ms = None if seconds is None or not self._blocking else int(seconds * 1000)
 
     def setblocking(self, flag):
-        self._usable()
+        if not self._esp32:
+            self._usable()
         self._blocking = bool(flag)
         if flag and self._esp32:
             self._timeout_ms = None
@@ -213,7 +216,9 @@ class FakeSocket:
         """What a poll with this mask would see now."""
         if self.closed:
             return 32
-        events = POLLOUT if self._queue is not None else 0
+        if self._queue is None:  # nothing has been asked of it
+            return mask & POLLOUT | POLLHUP
+        events = POLLOUT
         if self._queue and not self._next_ms():
             events |= POLLIN
             if isinstance(self._queue[0][1], OSError):

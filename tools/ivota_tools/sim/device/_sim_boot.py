@@ -1,7 +1,7 @@
 """Boot a simulated ESP32, with or without OTA slots, before a file system is mounted."""
 
-# As esp-idf's with rollback enabled, and no factory partition: in bootloader_support/src/
-# bootloader_utility.c, bootloader_utility_get_selected_boot_partition and
+# As esp-idf's with rollback enabled, and no factory partition: in
+# bootloader_support/src/bootloader_utility.c, bootloader_utility_get_selected_boot_partition and
 # bootloader_utility_load_boot_image.
 
 import sys

@@ -1,9 +1,10 @@
 """Handle otadata and images like esp-idf, for the boot loader and for `esp32`."""
 
-# Written after these of esp-idf: bootloader_common.c (bootloader_common_ota_select_crc,
-# bootloader_common_ota_select_valid, bootloader_common_get_active_otadata), esp_ota_ops.c
-# (esp_rewrite_ota_data, esp_ota_set_boot_partition, esp_ota_mark_app_valid_cancel_rollback) and
-# esp_image_format.c (esp_image_verify).
+# Written after these of esp-idf: in bootloader_support/src/bootloader_common.c
+# bootloader_common_ota_select_crc, bootloader_common_ota_select_valid and
+# bootloader_common_get_active_otadata; in app_update/esp_ota_ops.c esp_rewrite_ota_data,
+# esp_ota_set_boot_partition and esp_ota_mark_app_valid_cancel_rollback; in
+# bootloader_support/src/esp_image_format.c esp_image_verify.
 
 import binascii
 import hashlib

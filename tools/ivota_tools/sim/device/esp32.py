@@ -12,6 +12,7 @@ from micropython import const
 _ENOENT = const(2)
 _INVALID_ARG = const(-0x102)
 _INVALID_SIZE = const(-0x104)
+_NOT_FOUND = const(-0x105)
 _FLASH_OP_FAIL = const(-0x6001)
 
 _flash = None  # all sizes
@@ -37,7 +38,10 @@ def _set(flash, blocks, slots, slot, path):
 
 
 # Named after functions of esp-idf. From the host's file system, mounted briefly.
+# Without otadata they fail as in esp_ota_ops.c: read_otadata, esp_ota_set_boot_partition.
 def _idf(name, *args):
+    if not _ota():
+        raise OSError(_NOT_FOUND)
     os.mount(os.VfsPosix(_path), "/_sim")
     sys.path.insert(0, "/_sim")
     try:
