@@ -7,8 +7,8 @@ wants the turn makes the main thread give it up at its next backward jump.
 The esp32 port (MICROPY_PY_THREAD_GIL in ports/esp32/mpconfigport.h) gives its lock up at each 32nd
 backward jump (py/vm.c), in a sleep (ports/esp32/mphalport.c, mp_hal_delay_ms), and in a poll
 (extmod/modselect.c, poll_set_poll_until_ready_or_timeout). The port keeps the lock for the part of
-a sleep that is shorter than a tick of 10 ms. These threads do not: no test is about how two threads
-share the core.
+a sleep that is shorter than a tick of 10 ms. These threads do not: no test is about how two
+threads share the core.
 """
 
 import _thread
