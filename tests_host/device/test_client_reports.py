@@ -333,7 +333,7 @@ def test_every_field_hostile_never_ends_a_step():
         {"a": {"b": 1}},
     )
     with World(1000) as world:
-        world.client(config={"retry": {"first_s": 0, "job_tries": 0}})
+        world.client(config={"retry": {"first_s": 0.001, "job_tries": 0}})
         for key in ("type", "version", "url", "file_size", "md5sum", "user_defined", "task_id"):
             for value in values:
                 world.made.link.inbox.append(push_of(world.data, **{key: value}))
@@ -595,7 +595,7 @@ def test_a_failure_says_what_was_tried_before():
 
 def test_what_was_tried_is_said_in_bounds():
     with World() as world:
-        world.client(config={"retry": {"first_s": 0, "most_s": 0, "job_tries": 40}})
+        world.client(config={"retry": {"first_s": 0.001, "most_s": 0.001, "job_tries": 40}})
         world.answers = [OtaError(-1, "%d " % i + "y" * 100, True) for i in range(30)]
         world.answers.append(OtaError(-2, "HTTP 404"))
         world.push()

@@ -264,7 +264,7 @@ def test_each_is_tried_in_turn():
     with Board(first) as board, Clock().put_into(config_backup) as clock:
         board.reach()
         board.time += 1
-        board.write(dict(GOOD, mqtt={"host": "wrong"}, trial={"limit_s": 0}))
+        board.write(dict(GOOD, mqtt={"host": "wrong"}, trial={"limit_s": 1}))
         client = FakeClient()
         watch = board.watch(client)
         link = client.link
