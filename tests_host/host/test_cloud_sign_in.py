@@ -305,12 +305,14 @@ def test_there_is_no_other_door(cloud):
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     inodes = {
         link[8:-1]
-        for child in children
+        for child in (pid, *children)
         for fd in Path(f"/proc/{child}/fd").iterdir()
         if (link := str(fd.readlink())).startswith("socket:")
     }
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    assert not [line for line in lines if line[3] == "0A" and line[9] in inodes]
+    assert inodes, "not even the Unix socket"
+    tables = "".join(Path("/proc/net", name).read_text() for name in ("tcp", "tcp6"))
+    listening = {row[9] for line in tables.splitlines() if (row := line.split())[3] == "0A"}
+    assert listening and not listening & inodes
 
 
 def test_devices_that_are_written_alike_have_their_own_sessions(cloud):

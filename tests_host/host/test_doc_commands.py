@@ -108,7 +108,7 @@ def test_the_first_update(tmp_path: Path) -> None:
         for words in commands(text):
             said = run(words, tmp_path, IVOTA_URL=cloud.api_url)
         assert "done" in said
-        board.wait_log("confirmed", 20, start)
+        board.wait_log("confirmed", start=start)
         printed = iter(re.sub(r"^ivota: ", "", line) for line in board.log[start:])
         for line in some(re.findall(r"^    ([a-z_]+(?: {2,}\w+=.*)?)$", text, re.M)):
             event, *fields = line.split()

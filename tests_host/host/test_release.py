@@ -153,6 +153,7 @@ def test_files_that_have_no_place_in_a_bundle_stay_out(app, tmp_path):
     (app / ".git" / "config").write_bytes(b"x")
     (app / ".hidden").write_bytes(b"x")
     names = contents(release.pack(app, "1", out=tmp_path / "x.bin").path)
+    assert "app.mpy" in names
     assert not [name for name in names if "pyc" in name or "/." in name or name.startswith(".")]
 
 

@@ -75,7 +75,7 @@ def test_a_program_of_its_own_with_a_client(title: str, cloud: Cloud, tmp_path: 
         *_, device = api.wait(device["id"], WAIT_S)
         assert device["state"] == "done"
         assert "verified: 2.0 in /firmware/2.0.bin" in board.log
-        board.wait_log("measured", 10, len(board.log))
+        board.wait_log("measured", start=len(board.log))
 
 
 @pytest.mark.slow
@@ -100,8 +100,8 @@ def test_a_battery_device_goes_on_where_it_was(cloud: Cloud, tmp_path: Path) -> 
         board.power_on()
         *_, device = api.wait(device["id"], WAIT_S)
         start = len(board.log)
-        board.wait_log("sleeps 3600000", 10, start)
-        board.wait_log("sleeps 3600000", 10, len(board.log))  # awake once more for nothing
+        board.wait_log("sleeps 3600000", start=start)
+        board.wait_log("sleeps 3600000", start=len(board.log))  # awake once more for nothing
         board.stop()
         assert api.device("P/d")["version"] == "2.0"
         assert board.read("/model.bin") == model.read_bytes()
@@ -161,8 +161,8 @@ def test_the_first_roll_back(cloud: Cloud, tmp_path: Path) -> None:
             if version == "0.3":
                 *_, device = api.wait(device["id"], WAIT_S)
                 assert device["state"] == "done"
-        board.wait_log("running trial=False version=0.3", 30, start)
-        board.wait_log("connected", 30, len(board.log) - 1)
+        board.wait_log("running trial=False version=0.3", start=start)
+        board.wait_log("connected", start=len(board.log) - 1)
         board.stop()
     shown = re.findall(r"^    (\w+(?: +\w+=.*)?)$", section("The first rollback"), re.M)
     # Of each start up to the trial's end; where the board went is its own.

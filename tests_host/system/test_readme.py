@@ -94,7 +94,7 @@ def test_example_without_slots(tmp_path: Path) -> None:
             assert board.read("/version") == b"2"
             start = len(board.log)
             board.power_on()
-            board.wait_log("connected", 20, start)
+            board.wait_log("connected", start=start)
             reports = [each["version"] for each in api.reports(device["id"])]
             assert reports[0] == "1"
 
