@@ -97,6 +97,12 @@ class Board:
         watch.acked = True
         assert watch.step(True) is None
 
+    def replace(self, **changes):
+        """Once that has reached the cloud, a later configuration is written in its place."""
+        self.reach()
+        self.time += 1
+        self.write(dict(GOOD, **changes))
+
 
 def host(path):
     return config_backup.read(path)[0]["mqtt"]["host"]
@@ -262,9 +268,7 @@ def turns(board, client, watch, clock, ms):
 def test_each_is_tried_in_turn():
     first = dict(GOOD, trial={"limit_s": 50})
     with Board(first) as board, Clock().put_into(config_backup) as clock:
-        board.reach()
-        board.time += 1
-        board.write(dict(GOOD, mqtt={"host": "wrong"}, trial={"limit_s": 1}))
+        board.replace(mqtt={"host": "wrong"}, trial={"limit_s": 1})
         client = FakeClient()
         watch = board.watch(client)
         link = client.link
@@ -277,9 +281,7 @@ def test_each_is_tried_in_turn():
 def test_the_other_one_is_tried_after_a_day_at_most():
     good = dict(GOOD, trial={"limit_s": 500000})
     with Board(good) as board, Clock().put_into(config_backup) as clock:
-        board.reach()
-        board.time += 1
-        board.write(dict(GOOD, mqtt={"host": "wrong"}))
+        board.replace(mqtt={"host": "wrong"})
         client = FakeClient()
         watch = board.watch(client)
         assert turns(board, client, watch, clock, 86400000) == ["good", "wrong"] * 2
@@ -287,9 +289,7 @@ def test_the_other_one_is_tried_after_a_day_at_most():
 
 def test_what_is_tried_speaks_its_own_dialect():
     with Board() as board, Clock().put_into(config_backup) as clock:
-        board.reach()
-        board.time += 1
-        board.write(dict(GOOD, dialect="aliyun"))
+        board.replace(dialect="aliyun")
         client = FakeClient()
         client.dialect = aliyun
         watch = board.watch(client)
@@ -364,9 +364,7 @@ def test_what_is_tried_is_tried_on_its_own_network():
 def test_a_port_without_a_network_module_has_none_to_leave():
     home = dict(GOOD, wifi={"ssid": "home"})
     with Board(home) as board, Clock().put_into(config_backup) as clock:
-        board.reach()
-        board.time += 1
-        board.write(dict(GOOD, wifi={"ssid": "guests"}))
+        board.replace(wifi={"ssid": "guests"})
         client = FakeClient(check(dict(GOOD, wifi={"ssid": "guests"})))
         watch = board.watch(client)
         clock.advance_ms(600001)
@@ -393,9 +391,7 @@ def test_the_one_that_is_tried_second_is_not_kept_again():
 
 def test_no_turn_in_the_midst_of_an_update():
     with Board() as board, Clock().put_into(config_backup) as clock:
-        board.reach()
-        board.time += 1
-        board.write(dict(GOOD, mqtt={"host": "other"}))
+        board.replace(mqtt={"host": "other"})
         client = FakeClient()
         watch = board.watch(client)
         client.job = client
@@ -423,9 +419,7 @@ def test_the_trial_goes_on_behind_it():
 
 def test_a_cloud_that_answers_has_to_answer_another_identity():
     with Board() as board:
-        board.reach()
-        board.time += 1
-        board.write(dict(GOOD, device_name="e"))
+        board.replace(device_name="e")
         client = FakeClient()
         client.state.answered = True
         watch = board.watch(client)
@@ -439,9 +433,7 @@ def test_a_cloud_that_answers_has_to_answer_another_identity():
 def test_another_cloud_may_be_one_that_never_answers():
     for changed in ({"mqtt": {"host": "other"}}, {"dialect": "aliyun"}):
         with Board() as board:
-            board.reach()
-            board.time += 1
-            board.write(dict(GOOD, **changed))
+            board.replace(**changed)
             client = FakeClient()
             client.state.path = board.path + "/state.json"
             client.state.answered = True
@@ -469,9 +461,7 @@ def test_an_operator_may_do_without_the_answer():
 
 def test_what_the_first_one_was_told_says_nothing_of_the_second():
     with Board() as board, Clock().put_into(config_backup) as clock:
-        board.reach()
-        board.time += 1
-        board.write(dict(GOOD, device_name="e"))
+        board.replace(device_name="e")
         client = FakeClient()
         client.state.answered = True
         watch = board.watch(client)

@@ -38,6 +38,13 @@ def checkpoint(data: bytes, position: int, version: str = "0.2", **fields: Any) 
     ).encode()
 
 
+def pushed(board: Board, wire, url: str, data: bytes) -> Board:
+    """The board, switched on, after a push of 0.2."""
+    wire.start(board)
+    wire.push("0.2", url, data)
+    return board
+
+
 def assert_done(board: Board, wire, data: bytes, version: str = "0.2") -> None:
     """The cloud hears `done`; the flash, read from outside, has these bytes and no checkpoint."""
     assert wire.wait_state("done").json == report_progress("done", version)
@@ -98,9 +105,9 @@ def test_bytes_behind_the_checkpoint_are_gone_on_from_not_appended_to(
     """An orderly stop at 10,000, then a power cut that left 21,000."""
     data = firmware()
     url = server.add(FILE, data)
-    board = application({PATH: data[:21_000], CHECKPOINT: checkpoint(data, 10_000)})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: data[:21_000], CHECKPOINT: checkpoint(data, 10_000)}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=21000-"]
 
@@ -110,9 +117,9 @@ def test_wrong_bytes_behind_the_checkpoint_are_found_on_flash(application, wire,
     data = firmware()
     url = server.add(FILE, data)
     rotten = data[:15_000] + b"rotten" + data[15_006:21_000]
-    board = application({PATH: rotten, CHECKPOINT: checkpoint(data, 15_000)})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: rotten, CHECKPOINT: checkpoint(data, 15_000)}), wire, url, data
+    )
     assert_failed(board, wire, "-4", "MD5")
 
 
@@ -122,9 +129,9 @@ def test_wrong_bytes_behind_the_checkpoint_are_found_on_flash(application, wire,
 def test_a_complete_file_is_verified_and_not_fetched(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data)
-    board = application({PATH: data, CHECKPOINT: checkpoint(data, len(data))})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: data, CHECKPOINT: checkpoint(data, len(data))}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert server.requests == []
     assert [each.percent for each in wire.of("downloading")] == [100]
@@ -134,9 +141,9 @@ def test_a_complete_file_with_a_wrong_byte_is_fetched_again(application, wire, s
     data = firmware()
     url = server.add(FILE, data)
     rotten = data[:-1] + bytes([data[-1] ^ 1])
-    board = application({PATH: rotten, CHECKPOINT: checkpoint(data, len(data))})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: rotten, CHECKPOINT: checkpoint(data, len(data))}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=0-"]
 
@@ -147,9 +154,9 @@ def test_a_complete_file_with_a_wrong_byte_is_fetched_again(application, wire, s
 def test_a_server_that_ignores_range(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(ignore_range=True)])
-    board = application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert [(each.range, each.status) for each in server.requests] == [("bytes=25000-", 200)]
 
@@ -158,9 +165,7 @@ def test_a_server_that_ignores_range_at_each_of_three_cuts(application, wire, se
     data = firmware()
     steps = [Step(ignore_range=True, close_after=n) for n in (11_000, 30_001, 59_999)]
     url = server.add(FILE, data, [*steps, Step(ignore_range=True)])
-    board = application()
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(application(), wire, url, data)
     assert_done(board, wire, data)
     assert [request.status for request in server.requests] == [200] * 4
 
@@ -183,9 +188,9 @@ def test_a_slow_server_that_ignores_range(application, wire, server, firmware):
 def test_a_server_that_resumes_elsewhere_than_asked(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(start=30_000), Step(start=25_001)])
-    board = application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=25000-"] * 3
 
@@ -242,9 +247,9 @@ def test_a_position_beyond_the_file(application, wire, server, firmware):
 def test_a_checkpoint_that_says_more_than_the_file_has(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data)
-    board = application({PATH: data[:9_000], CHECKPOINT: checkpoint(data, 99_000)})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: data[:9_000], CHECKPOINT: checkpoint(data, 99_000)}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=9000-"]
 
@@ -252,9 +257,9 @@ def test_a_checkpoint_that_says_more_than_the_file_has(application, wire, server
 def test_416_starts_afresh(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(status=416)])
-    board = application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: data[:25_000], CHECKPOINT: checkpoint(data, 25_000)}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == ["bytes=25000-", "bytes=0-"]
 
@@ -266,9 +271,7 @@ def test_416_starts_afresh(application, wire, server, firmware):
 def test_5xx_is_retried_with_back_off(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(status=status) for status in (500, 502, 503, 504)])
-    board = application(retry={"first_s": 0.2, "most_s": 10})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(application(retry={"first_s": 0.2, "most_s": 10}), wire, url, data)
     assert_done(board, wire, data)
     assert [request.status for request in server.requests] == [500, 502, 503, 504, 206]
     assert {request.range for request in server.requests} == {"bytes=0-"}
@@ -283,9 +286,7 @@ def test_5xx_is_retried_with_back_off(application, wire, server, firmware):
 def test_5xx_in_the_middle_keeps_what_is_there(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data, [Step(close_after=33_333), Step(status=503)])
-    board = application()
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(application(), wire, url, data)
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == [
         "bytes=0-",
@@ -335,18 +336,14 @@ def test_a_longer_file_without_a_length(application, wire, server, firmware):
     data = firmware()
     longer = data + firmware(100_000, seed=9)
     url = server.add(FILE, longer, [Step(ignore_range=True, headers={"Content-Length": None})])
-    board = application()
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(application(), wire, url, data)
     assert_done(board, wire, data)
 
 
 def test_a_shorter_file_is_refused_at_the_header(application, wire, server, firmware):
     data = firmware()
     url = server.add(FILE, data[:50_000])
-    board = application()
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(application(), wire, url, data)
     assert_failed(board, wire, "-4", "the server has 50000 bytes, announced are 60000")
     assert len(server.requests) == 1
 
@@ -469,9 +466,9 @@ def test_second_update_in_one_run_starts_clean(application, wire, server, firmwa
 def test_resume_puts_bytes_where_they_belong(application, wire, server, firmware, length):
     data = firmware()
     url = server.add(FILE, data)
-    board = application({PATH: data[:length], CHECKPOINT: checkpoint(data, length)})
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(
+        application({PATH: data[:length], CHECKPOINT: checkpoint(data, length)}), wire, url, data
+    )
     assert_done(board, wire, data)
     assert [request.range for request in server.requests] == [f"bytes={length}-"]
 
@@ -484,9 +481,7 @@ def test_no_range_is_past_the_end(application, wire, server, firmware):
     data = firmware()
     cuts = [0, 4_096, 1, 30_000, len(data) - 34_097 - 1, 0, 1]
     url = server.add(FILE, data, [Step(close_after=n) for n in cuts])
-    board = application()
-    wire.start(board)
-    wire.push("0.2", url, data)
+    board = pushed(application(), wire, url, data)
     assert_done(board, wire, data)
     assert_never_past_the_end(server, len(data))
     assert sum(request.sent for request in server.requests) == len(data)
