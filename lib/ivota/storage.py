@@ -96,4 +96,6 @@ def _lacks(target, directory):
     # One block in 500 for directories, and some for the small files that are replaced.
     missing = missing // stat[0] + 4 - stat[3]
     missing += target.size // (stat[0] * 500)
+    if missing > 0:
+        missing -= once("flash_usage").uncounted(directory, stat)
     return missing * (stat[0] // 512) // 2 if missing > 0 else 0

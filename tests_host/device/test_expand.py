@@ -639,8 +639,12 @@ def test_a_delta_fits_beside_its_base_on_a_real_littlefs():
             board.push()
             active = board.path + "/fw/0.1.bin"
             once = importing(active)
+            # As an application may have a file of its bundle open.
+            held = open(active, "rb")
+            open(active, "rb").close()
             with patched(patcher, once=once), patched(patch_base, once=once):
                 board.spin(60, lambda: board.made.exiting or board.finals())
+            held.close()
             assert board.finals() == [], board.finals()
             assert read_file(board.path + "/fw/0.2.new") == result
 

@@ -7,7 +7,7 @@ import os
 import vfs
 from targets import STORES, Target, digest, fill, push_of, saves
 
-from ivota import OtaError, json_file, storage, update_target
+from ivota import OtaError, flash_usage, json_file, storage, update_target
 from ivota.push import Push
 from ivota.result_codes import FAILED, MISMATCH
 from ivota.storage import file_stem, size_of
@@ -726,3 +726,35 @@ def test_small_files():
                 digest(target)
                 target.finish()
                 assert store.content(size) == data
+
+
+class Volumes:
+    """`os` of a littlefs of 512 blocks with a bundle mounted in it, as a board lists both."""
+
+    FOLDERS = {"/": ("fw", "app", "main.py"), "/fw": ("0.1.bin",), "/app": ("data",)}
+    SIZES = {"/main.py": 1, "/fw/0.1.bin": 100 * 4096 + 1, "/app/data": 100 * 4096}
+
+    def __init__(self, free):
+        self.free = free
+
+    def statvfs(self, path):
+        if path == "/app":
+            return (1, 1, 0, 0, 0, 0, 0, 0, 1, 255)
+        return (4096, 4096, 512, self.free, self.free, 0, 0, 0, 0, 255)
+
+    def ilistdir(self, folder):
+        for name in self.FOLDERS[folder]:
+            yield name, 0x8000 if "." in name or name == "data" else 0x4000, 0
+
+    def stat(self, path):
+        return (0x8000, 0, 0, 0, 0, 0, self.SIZES[path], 0, 0, 0)
+
+
+def test_blocks_that_are_counted_twice():
+    # Of 512, two folders have two each, and the files 102.
+    for free, more in ((406, 0), (406 - 15, 0), (406 - 101, 101)):
+        with patched(flash_usage, os=Volumes(free)):
+            stat = flash_usage.os.statvfs("/")
+            assert flash_usage.uncounted("/fw", stat) == more, free
+            for other in ((4096, 4096, 511, 0), (512, 512, 1 << 20, 0)):
+                assert flash_usage.uncounted("/fw", other) == 0
