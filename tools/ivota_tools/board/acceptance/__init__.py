@@ -1,1 +1,1 @@
-"""`ivota board test`: an acceptance run of one board at a serial port, and its report."""
+"""`ivota board test`: test updates on one board at a serial port, and write a report."""

@@ -1,4 +1,4 @@
-"""The applications that a run pushes: one that measures, one that crashes, one that hangs."""
+"""The applications that the test pushes: one that measures, one that crashes, one that hangs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def main():
 
 
 def write_measuring(folder: Path, version: str, filler: str = "") -> Path:
-    """An application that keeps a log on the board; `filler` is a comment that makes it differ."""
+    """Write an application that logs on the board; `filler` is a comment that makes it unique."""
     text = _MEASURES.format(version=version, log=LOG, settle_s=SETTLE_S, window_ms=WINDOW_MS)
     return _write(folder, text + (f"\n\nRELEASE = {filler!r}\n" if filler else ""))
 
@@ -81,7 +81,7 @@ def write_crashing(folder: Path) -> Path:
 
 
 def write_hanging(folder: Path, watchdog_s: int) -> Path:
-    """Its configuration has a short watchdog: a trial's own takes a minute for each start."""
+    """Write an application with a short watchdog: the trial's takes a minute for each start."""
     _write(folder, _HANGS)
     (folder / "config.json").write_text(f'{{"watchdog_s": {watchdog_s}}}\n')
     return folder

@@ -1,4 +1,4 @@
-"""Sets the board's own files aside for the run, and checks afterwards that all are back."""
+"""Move the board's own files aside for the test, and verify afterwards that all are restored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OURS = [
 
 
 class Aside:
-    """The board's files before the run. `put` are the paths of files that the run brings along."""
+    """The board's files before the test. `put` are the paths of files that the test copies."""
 
     def __init__(self, board: Mpremote, put: Sequence[str] = ()) -> None:
         self._board = board
@@ -33,15 +33,15 @@ class Aside:
         self._before: list[Any] = []
 
     def check(self) -> None:
-        """Raises BoardError while a version is on trial, because each reset would count there."""
+        """Raise BoardError while a version is on trial, because each reset would count there."""
         if self._board.ask(on_board_aside.in_trial, state=STATE):
             self._board.go_on()
             raise BoardError("a version is on trial on this board: try again after its end")
 
     def begin(self) -> dict[str, Any]:
-        """Sets all aside that the run writes to; returns the board's own configuration.
+        """Move aside what the test will write to; return the board's own configuration.
 
-        What an earlier run left aside is put back first.
+        Files that an earlier test left aside are restored first.
         """
         board = self._board
         board.ask(on_board.feed_watchdog, resume=False, state=STATE)
@@ -57,7 +57,7 @@ class Aside:
         return config if isinstance(config, dict) else {}
 
     def end(self) -> str:
-        """Puts all back and resets the board. Raises Failed where a file is not as it was."""
+        """Restore all files and reset the board. Raises Failed if a file has changed."""
         board = self._board
         board.ask(on_board.feed_watchdog, resume=False, state=STATE)
         if not board.ask(on_board_aside.is_aside, aside=ASIDE):
@@ -87,7 +87,7 @@ class Aside:
 
 
 def restore(board: Mpremote) -> bool:
-    """Puts back what a run that was broken off has left aside; whether there was anything."""
+    """Restore what an interrupted test left aside; return whether there was anything."""
     with board.restart_on_failure():
         there = bool(board.ask(on_board_aside.is_aside, aside=ASIDE))
         if there:

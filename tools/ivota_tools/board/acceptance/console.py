@@ -1,4 +1,4 @@
-"""What the board prints during the run, kept so that a failed step can show it."""
+"""Record what the board prints during the test, to show it for a failed step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINES = 40
 
 
 class Console:
-    """Reads the port in a thread of its own, except while it is `released` to mpremote."""
+    """Read the port in a separate thread, except while it is `released` to mpremote."""
 
     def __init__(self, port: str) -> None:
         self._port = port
@@ -36,7 +36,7 @@ class Console:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Leaves the port to another program for as long as this lasts."""
+        """Release the port to another program for the duration of the block."""
         was_reading = self._thread is not None
         self.stop()
         try:
@@ -46,7 +46,7 @@ class Console:
                 self.start()
 
     def tail(self, count: int = 8) -> str:
-        """The last lines, for a report."""
+        """Return the last lines, for a report."""
         return "\n".join(list(self._lines)[-count:])
 
     def _read(self) -> None:

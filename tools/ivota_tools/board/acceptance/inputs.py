@@ -1,4 +1,4 @@
-"""What the person gives a run: files for the board, and this computer's address."""
+"""Parse the test's inputs: files for the board, and this computer's address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ivota_tools.board.errors import BoardError
 
 
 def file_and_path(given: str) -> tuple[Path, str]:
-    """A file of this computer and its path on the board, of FILE:/PATH; raises BoardError."""
+    """Parse FILE:/PATH into a local file and its path on the board; raises BoardError."""
     file, colon, path = given.rpartition(":")
     if not colon or not path.startswith("/") or path.endswith("/"):
         raise BoardError(f"--put is FILE:/PATH, as in own.py:/own_network.py, not {given!r}")
@@ -19,10 +19,10 @@ def file_and_path(given: str) -> tuple[Path, str]:
 
 
 def own_address() -> str:
-    """The address under which others reach this computer; this sends nothing."""
+    """Return the address at which others reach this computer, without sending anything."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # of the block that is reserved for documentation
+            probe.connect(("192.0.2.1", 9))  # in the block reserved for documentation
             return str(probe.getsockname()[0])
         except OSError:
             raise BoardError(

@@ -1,4 +1,4 @@
-"""The steps that look at the board and measure it, at its prompt and from what it wrote down."""
+"""The steps that examine and measure the board, at its prompt and from its log."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ivota_tools.board.board_files import STATE
 Seen = tuple[str, dict[str, Any]]
 
 _BLOCKS = 32
-_REST_S = 7  # in which the application that runs measures while the client only waits
-_WINDOWS = 3  # of which the best counts: something else may have had a part of the others
+_REST_S = 7  # for the running application to measure while the client only waits
+_WINDOWS = 3  # of which the best counts: something else may have slowed the others
 _SCRATCH = "/ivota-test.tmp"
 
 
 def look(rig: Rig) -> Seen:
-    """What the board is, and the cause that it tells of each kind of reset."""
+    """Describe the board, and the cause that it reports for each kind of reset."""
     found = rig.ask(on_board_measure.prompt, resume=False)
     rig.found = found
     causes = {"soft reset": found["reset_cause"]}
@@ -39,21 +39,21 @@ def look(rig: Rig) -> Seen:
 
 
 def find_reset(rig: Rig) -> Seen:
-    """How the board can be reset from here, and which cause it tells of that."""
+    """Find out how the board can be reset from here, and which cause it reports."""
     by = rig.resets.find()
     cause = rig.ask(on_board_measure.prompt)["reset_cause"]
     return f"{by} resets it; reset cause {cause}", {"by": by, "reset_cause": cause}
 
 
 def heap(rig: Rig) -> Seen:
-    """The free heap at the prompt, after a soft reset and before anything was imported."""
+    """Measure the free heap at the prompt, after a soft reset and before any import."""
     found = rig.ask(on_board_measure.prompt, resume=False)
     free, used = found["heap_free"], found["heap_used"]
     return f"{free:,} bytes free, {used:,} used at the prompt", {"free": free, "used": used}
 
 
 def stack(rig: Rig) -> Seen:
-    """How much of the main task's stack a program may use."""
+    """Measure how much of the main task's stack a program can use."""
     found = rig.ask(on_board_measure.deepest)
     size = found["bytes"]
     measured = f", {size:,} bytes" if size is not None else ""
@@ -61,13 +61,13 @@ def stack(rig: Rig) -> Seen:
 
 
 def block(rig: Rig) -> Seen:
-    """The time to write a block of 4096 bytes to a file and make it durable."""
+    """Measure the time to write a block of 4096 bytes to a file durably."""
     found = rig.ask(on_board_measure.write_blocks, path=_SCRATCH, count=_BLOCKS)
     return _times(found), found
 
 
 def erase(rig: Rig) -> Seen:
-    """The time to erase 4096 bytes of the slot that does not run."""
+    """Measure the time to erase 4096 bytes of the inactive slot."""
     found = rig.ask(on_board_measure.erase_blocks, count=_BLOCKS)
     if found is None:
         raise Skipped("no OTA slots: only a slot that does not run can be erased without harm")
@@ -75,7 +75,7 @@ def erase(rig: Rig) -> Seen:
 
 
 def from_log(rig: Rig) -> Seen:
-    """The application's share of the core and the free heap, beside the client at work."""
+    """Read the application's share of the core and the free heap beside the working client."""
     rig.cloud.wait(_REST_S)
     rig.ask(on_board.feed_watchdog, state=STATE)
     text = rig.ask(on_board_measure.text_of, path=applications.LOG)

@@ -1,8 +1,8 @@
-"""Functions that run on the board: set its files aside for a run, and put them back after it.
+"""Functions that run on the board: move its files aside for a test, and restore them.
 
-Renames alone do both, so the files need no second copy of room and no host to keep them. A cut
-at any point leaves what `put_back` completes: while the marker is missing, nothing was installed
-over a path that is still in place.
+Only renames do both, so the files need no extra room and no copy on the host. `put_back`
+completes whatever a power cut interrupts: while the marker is missing, nothing was installed over
+a path that is still in place.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from ivota_tools.board.on_board import load
 
 
 def remove_tree(path: str) -> None:
-    """Removes a file, or a folder with all that is in it; nothing where there is none."""
+    """Delete a file, or a folder with its contents, if it exists."""
     import os
 
     try:
@@ -30,13 +30,13 @@ def remove_tree(path: str) -> None:
 
 
 def in_trial(state: str) -> bool:
-    """Whether a version is on trial."""
+    """Return whether a version is on trial."""
     status = load(state)
     return isinstance(status, dict) and bool(status.get("trial"))
 
 
 def is_aside(aside: str) -> bool:
-    """Whether an earlier run has set files aside and never put them back."""
+    """Return whether an earlier test moved files aside and never restored them."""
     import os
 
     try:
@@ -47,9 +47,9 @@ def is_aside(aside: str) -> bool:
 
 
 def set_aside(paths: list[str], extra: list[str], aside: str) -> list[str]:
-    """Renames what is at `paths` into the folder `aside`; returns what was there.
+    """Rename the files at `paths` into the folder `aside`; return those that exist.
 
-    The marker lists what the run may write, `paths` and `extra`. Raises OSError where a file
+    The marker lists what the test may write, `paths` and `extra`. Raises OSError if a file
     stays in place: nothing may be installed then.
     """
     import json
@@ -70,7 +70,7 @@ def set_aside(paths: list[str], extra: list[str], aside: str) -> list[str]:
 
 
 def put_back(aside: str) -> list[str]:
-    """Removes what the run has written, and renames everything back; returns what that was."""
+    """Delete what the test has written, and rename everything back; return the restored paths."""
     import json
     import os
 
@@ -79,7 +79,7 @@ def put_back(aside: str) -> list[str]:
         with open(marker) as file:
             written = json.load(file)
     except (OSError, ValueError):
-        written = []  # cut off while setting aside or putting back: only renames are left
+        written = []  # interrupted while moving files: only renames are left
     for path in written:
         remove_tree(path)
     remove_tree(marker)
@@ -93,7 +93,7 @@ def put_back(aside: str) -> list[str]:
 
 
 def checksums(folder: str) -> list[Any]:
-    """[path, size, CRC-32] of all files of the file system at /, and [path] of all folders."""
+    """Return [path, size, CRC-32] of all files in the file system at /, and [path] of folders."""
     import binascii
     import os
 

@@ -1,10 +1,10 @@
-"""Functions that run on the board: what it measures of itself at the prompt."""
+"""Functions that run on the board: measurements at its prompt."""
 
 from typing import Any
 
 
 def prompt() -> dict[str, Any]:
-    """The free heap here, the cause of the last reset, and which parts the board has."""
+    """Return the free heap, the cause of the last reset, and which parts the board has."""
     import gc
     import sys
 
@@ -48,7 +48,7 @@ def prompt() -> dict[str, Any]:
 
 
 def deepest() -> dict[str, Any]:
-    """How many calls of a plain function fit the stack here, and bytes where the port tells."""
+    """Return how many nested calls fit on the stack, and the bytes if the port reports them."""
     use = getattr(__import__("micropython"), "stack_use", lambda: None)
 
     def call(depth: int) -> list[Any]:
@@ -62,7 +62,7 @@ def deepest() -> dict[str, Any]:
 
 
 def write_blocks(path: str, count: int) -> dict[str, Any]:
-    """Times of writing `count` blocks of 4096 bytes to a file, each made durable, in µs."""
+    """Measure `count` durable writes of blocks of 4096 bytes to a file, in µs."""
     import os
     import time
 
@@ -82,7 +82,7 @@ def write_blocks(path: str, count: int) -> dict[str, Any]:
 
 
 def erase_blocks(count: int) -> dict[str, Any] | None:
-    """Times of erasing 4096 bytes of the slot that does not run, in µs; None without one."""
+    """Measure erases of 4096 bytes of the inactive slot, in µs; None without a slot."""
     import time
 
     try:
@@ -105,7 +105,7 @@ def erase_blocks(count: int) -> dict[str, Any] | None:
 
 
 def loops_alone(window_ms: int) -> int:
-    """How often the loop of the test's application runs in that time, with nothing beside it."""
+    """Return how often the loop of the test's application runs in that time on its own."""
     import asyncio
     import time
 
@@ -123,7 +123,7 @@ def loops_alone(window_ms: int) -> int:
 
 
 def text_of(path: str) -> str:
-    """A file's text, empty where there is none."""
+    """Return a file's text, empty if it does not exist."""
     try:
         with open(path) as file:
             return file.read()
@@ -132,7 +132,7 @@ def text_of(path: str) -> str:
 
 
 def print_partition(label: str, first: int, count: int) -> int:
-    """Prints blocks of 4096 bytes of an application's partition, a line of base64 for each."""
+    """Print blocks of 4096 bytes of an application's partition, one line of base64 each."""
     import binascii
 
     partition: Any = __import__("esp32").Partition
@@ -145,14 +145,14 @@ def print_partition(label: str, first: int, count: int) -> int:
 
 
 def choose_slot(label: str) -> bool:
-    """Has the boot loader start that partition."""
+    """Make the boot loader start that partition."""
     partition: Any = __import__("esp32").Partition
     partition.find(partition.TYPE_APP, label=label)[0].set_boot()
     return True
 
 
 def keep_slot() -> bool:
-    """Marks the running image as valid, where the boot loader can go back."""
+    """Mark the running image as valid, if the boot loader can roll back."""
     try:
         __import__("esp32").Partition.mark_app_valid_cancel_rollback()
         return True

@@ -1,4 +1,4 @@
-"""A run's report, as JSON and as Markdown."""
+"""Write a test's report, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def write(report: dict[str, Any], name: Path) -> tuple[Path, Path]:
-    """Writes both beside each other, with .json and .md added to the name."""
+    """Write both files, with .json and .md added to the name."""
     paths = name.with_name(name.name + ".json"), name.with_name(name.name + ".md")
     name.parent.mkdir(parents=True, exist_ok=True)
     paths[0].write_text(json.dumps(report, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""How the run resets the board from outside: by a command, the port's lines, or a person."""
+"""Reset the board from outside: with a command, the port's lines, or a person."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ivota_tools.board.mpremote import Mpremote
 _MARK = "ivota_board_test"
 _COMMAND_S = 120
 _PORT_S = 30
-_LOW_S = 0.2  # an ESP32's reset line is held low for this long
+_LOW_S = 0.2  # duration of the low level on an ESP32's reset line
 
 Ask = Callable[[str], bool]
 """Asks the person at the board to do something; False where there is nobody to ask."""
 
 
 class Resets:
-    """`reset()` resets the board from outside. `by` says how; None where nothing can."""
+    """`reset()` resets the board from outside. `by` says how; None if nothing can."""
 
     def __init__(self, board: Mpremote, console: Console, command: str | None, ask: Ask | None):
         self._board = board
@@ -31,7 +31,7 @@ class Resets:
         self.by: str | None = None
 
     def find(self) -> str:
-        """Tries what there is, in order, until one resets the board; raises Skipped if none."""
+        """Try the available ways until one resets the board; raises Skipped if none does."""
         ways: list[tuple[str, Callable[[], bool]]] = []
         if self._command:
             ways.append(("the power command", self._run_command))
@@ -52,21 +52,21 @@ class Resets:
         )
 
     def reset(self) -> None:
-        """Resets the board. Raises Skipped where nothing was found that does."""
+        """Reset the board. Raises Skipped if no way was found."""
         if self.by is None:
             raise Skipped("nothing resets this board from here: see the step reset")
         if not self._way():
             raise Skipped(f"{self.by} did not reset the board this time")
 
     def _is_marked(self) -> bool:
-        """Whether the interpreter has not started anew, so that it still has the variable."""
+        """Return whether the interpreter has not restarted, so that it still has the variable."""
         end = time.monotonic() + _PORT_S
         while True:
             time.sleep(1)
             try:
                 with self._console.released():
                     return "True" in self._board.run("exec", f"print('{_MARK}' in globals())")
-            except BoardError:  # the port may go away only now
+            except BoardError:  # the port may only disappear now
                 if time.monotonic() > end:
                     raise
 
@@ -89,7 +89,7 @@ class Resets:
             try:
                 port = serial.serial_for_url(self._board.port, timeout=0)
                 try:
-                    # As esptool does it: RTS pulls the chip's reset line, DTR its boot pin.
+                    # Like esptool: RTS pulls the chip's reset line, DTR its boot pin.
                     port.dtr = False
                     port.rts = True
                     time.sleep(_LOW_S)
@@ -110,7 +110,7 @@ class Resets:
         return bool(asked)
 
     def _wait_for_port(self) -> None:
-        """A board's own USB goes away in a reset."""
+        """A board's native USB disappears during a reset."""
         from ivota_tools.board.serial_ports import check_port
 
         end = time.monotonic() + _PORT_S

@@ -1,4 +1,4 @@
-"""What a step of the run came to."""
+"""The result of a step of the test."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ PASS, SKIP, FAIL = "PASS", "SKIP", "FAIL"
 
 
 class Skipped(Exception):
-    """The board or the run lacks what the step needs; the text says what."""
+    """The board or the test lacks what the step needs; the text says what."""
 
 
 class Failed(Exception):
-    """The board did something else than it should; the text says what was seen."""
+    """The board did something wrong; the text says what happened."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One step. `seen` is what was observed, or why it was skipped; `values` are figures."""
+    """A step. `seen` is what was observed, or why it was skipped; `values` are figures."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""What the steps work with: a cloud behind a link that can be cut, keys, releases, the board."""
+"""The environment of the steps: a cloud behind a link with faults, keys, releases, the board."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ PRODUCT, NAME = "TEST", "board"
 APPLICATION = "board-test"
 FOLDER = "/ivota-test"
 PUBLIC_KEY = "/ivota-test.pub"
-SEQUENCE = 1000  # of the first release, so that a release can be signed with an older number
+SEQUENCE = 1000  # of the first release, so that a release can be signed with a lower number
 
-# Of the board's own configuration the run keeps what brings it onto its network.
+# Keep only the network sections of the board's own configuration.
 NETWORK = ("wifi", "lan", "ppp", "network", "hostname")
 
 _POLL_S = 0.2
@@ -35,10 +35,10 @@ TRIAL_LIMIT_S = 180
 
 
 class Rig:
-    """`with Rig(folder, …) as rig: …`. Everything that it starts ends with it.
+    """`with Rig(folder, …) as rig: …`; it stops everything that it starts.
 
-    The board reaches this computer as `address`. Only the two ends of the link listen there; the
-    cloud behind them takes orders from this process alone.
+    The board reaches this computer at `address`. Only the two ends of the link listen there; the
+    cloud behind them accepts orders only from this process.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Rig:
         self.address = address
         self.network: dict[str, Any] = {}  # sections of the configuration
         self.step_s = step_s
-        self.found: dict[str, Any] = {}  # what the first step saw of the board
-        self.put: list[tuple[Path, str]] = []  # files of the host, and where they belong there
+        self.found: dict[str, Any] = {}  # the first step's description of the board
+        self.put: list[tuple[Path, str]] = []  # files of the host, and their paths on the board
         self.image: Path | None = None
         self.image_version: str | None = None
         self.running: Release | None = None  # the last release that was confirmed
-        self.filled_size: int | None = None  # bytes that a release of the link's tests has
+        self.filled_size: int | None = None  # size of a release for tests of the link
         self._number = 0
         self._sequence = SEQUENCE
         self._ends = ExitStack()
@@ -76,7 +76,7 @@ class Rig:
             self.cloud = self._ends.enter_context(
                 Cloud(self.folder / "cloud", token=token, back_off=BackOff(3600, 3600))
             )
-            # A host that a simulated network knows under another address listens on all.
+            # A host that an emulated network knows under another address listens on all addresses.
             host = self.address if self.address.startswith("127.") else "0.0.0.0"
             self.http = self._ends.enter_context(
                 Proxy("127.0.0.1", self.cloud.http_port, listen_host=host)
@@ -93,7 +93,7 @@ class Rig:
         self._ends.close()
 
     def settings(self) -> dict[str, Any]:
-        """The board's configuration for the run: its own network, this cloud, this key."""
+        """Return the board's configuration for the test: its own network, this cloud, this key."""
         return {
             **self.network,
             "product_id": PRODUCT,
@@ -111,12 +111,12 @@ class Rig:
     # --- the board
 
     def ask(self, function: Callable[..., Any], *, resume: bool = True, **arguments: Any) -> Any:
-        """Calls a function on the board, which stops the program that runs there."""
+        """Call a function on the board, which stops the running program."""
         with self.console.released():
             return self.board.ask(function, resume=resume, **arguments)
 
     def restart(self) -> None:
-        """Resets the board by its own means, after something was asked of it."""
+        """Reset the board by itself, after a call."""
         with self.console.released():
             self.board.reset()
 
@@ -127,7 +127,7 @@ class Rig:
         return f"test-{self._number}-{word}"
 
     def signer(self, sequence: int | None = None) -> Signer:
-        """The owner's, with the next number unless one is given."""
+        """Return the owner's signer, with the next sequence unless one is given."""
         if sequence is None:
             self._sequence += 1
             sequence = self._sequence
@@ -143,7 +143,7 @@ class Rig:
 
     @property
     def device(self) -> dict[str, Any]:
-        """The board as the cloud knows it, empty before its first report."""
+        """Return the board as the cloud knows it, empty before its first report."""
         try:
             found: dict[str, Any] = self.api.device(f"{PRODUCT}/{NAME}")
         except ApiError:
@@ -155,20 +155,20 @@ class Rig:
         return self.device.get("version")
 
     def push(self, version: str) -> float:
-        """Gives the board that version; the time from which its reports count."""
+        """Push that version to the board; return the time from which its reports count."""
         begun = time.time()
         self.api.push(f"{PRODUCT}/{NAME}", version)
         return begun
 
     def update(self, release: Release, *others: Release) -> None:
-        """Uploads, pushes, and waits until the board runs it and the cloud has its `done`."""
+        """Upload, push, and wait until the board runs it and the cloud has its `done`."""
         for each in (release, *others):
             self.api.upload(each.path)
         assert release.version
         self.finish(release, self.push(release.version))
 
     def finish(self, release: Release, begun: float) -> None:
-        """Waits for the end of an update that was pushed; raises Failed."""
+        """Wait for the end of a pushed update; raises Failed."""
         assert release.version
         report = self.wait_end(release.version, begun)
         if report["state"] != "done":
@@ -177,7 +177,7 @@ class Rig:
         self.running = release
 
     def expect_rejection(self, release: Release) -> str:
-        """Pushes what the board has to reject without starting it; what was reported."""
+        """Push firmware that the board must reject without starting it; return its report."""
         self.api.upload(release.path)
         before = self.version
         assert release.version
@@ -187,14 +187,14 @@ class Rig:
         return said
 
     def expect_rollback(self, release: Release) -> str:
-        """Pushes what has to fail, and waits until the version before runs; what was reported."""
+        """Push a version that must fail, and wait for the rollback; return the report."""
         self.api.upload(release.path)
         before = self.version
         assert release.version and before
         return self.wait_rollback(release.version, self.push(release.version), before)
 
     def wait_rollback(self, version: str, begun: float, before: str) -> str:
-        """Waits until the board has reported that an update failed, and that `before` runs."""
+        """Wait until the board has reported the failure of an update, and that `before` runs."""
         said = self._words_of_failure(version, begun)
         self.wait_report(
             lambda each: each["kind"] == "report_version" and each["version"] == before,
@@ -211,7 +211,7 @@ class Rig:
         return _words(report)
 
     def wait_end(self, version: str, begun: float) -> dict[str, Any]:
-        """The board's last word about an update."""
+        """Wait for the board's final report of an update, and return it."""
         return self.wait_report(
             lambda each: (
                 each["kind"] == "report_progress"
@@ -237,7 +237,7 @@ class Rig:
         return report
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        """Waits for what the board has to do. Raises Failed after the time that a step has."""
+        """Wait for an action of the board. Raises Failed after a step's time limit."""
         end = time.monotonic() + self.step_s
         while True:
             value = condition()
@@ -248,14 +248,14 @@ class Rig:
             self.cloud.wait(_POLL_S)
 
     def cancel(self) -> None:
-        """Has the cloud push nothing more to the board."""
+        """Make the cloud push nothing more to the board."""
         with contextlib.suppress(ApiError):
             device = self.device
             if device:
                 self.api.cancel_device(device["id"])
 
     def settle(self) -> None:
-        """Before each step: a link without faults, and no update that an earlier step left."""
+        """Prepare the next step: a link without faults, and no unfinished update."""
         for link in (self.http, self.mqtt):
             link.schedule(())
             link.pace(None)
@@ -264,7 +264,7 @@ class Rig:
         self.cancel()
 
     def log(self, text: str) -> list[dict[str, Any]]:
-        """The lines of the application's log that are whole."""
+        """Return the complete lines of the application's log."""
         found = []
         for line in text.splitlines():
             with contextlib.suppress(ValueError):

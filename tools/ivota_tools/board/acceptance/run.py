@@ -1,4 +1,4 @@
-"""The run: every step in its order, and the board's own files back in place at the end."""
+"""Run the test: every step in its order, and finally restore the board's own files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _KNOWN = (ApiError, BoardError, CloudError, Failed, ReleaseError, ToolchainError
 
 @dataclass(frozen=True)
 class Step:
-    """A function of the run, and the names of the steps that have to pass before it."""
+    """A function of the test, and the names of the steps that must pass before it."""
 
     name: str
     title: str
@@ -79,13 +79,13 @@ def test_board(
     step_s: float = 300,
     progress: Progress = lambda told: None,
 ) -> dict[str, Any]:
-    """The report of a whole run.
+    """Run the test and return its report.
 
-    `config` has what brings the board onto its network, by default the board's own configuration.
-    `put` are files of the host, with their paths on the board, that are there during the run only;
-    they come after the installation and replace what it brings. `only` names the steps to run;
-    what they need runs first. `address` is this computer, as the board reaches it. Raises
-    BoardError where the run cannot begin.
+    `config` contains the network sections; default: the board's own configuration. `put` are files
+    of the host with their paths on the board, for the duration of the test; they are copied after
+    the installation and replace its files. `only` names the steps to run; the steps that they
+    need run first. `address` is where the board reaches this computer. Raises BoardError if the
+    test cannot start.
     """
     steps = _chosen(only)
     begun = datetime.datetime.now(datetime.timezone.utc)
@@ -125,7 +125,7 @@ def test_board(
 
 
 def _chosen(only: Sequence[str]) -> list[Step]:
-    """The steps of these names, all where there are none, with those that they need."""
+    """Return the named steps (all, if there are none) and those that they need."""
     named = {step.name: step for step in STEPS}
     wanted = set(only or named)
     if wanted - set(named):
@@ -166,7 +166,7 @@ def _restored(aside: Aside, progress: Progress) -> Result:
 
 
 def _sections(network: dict[str, Any]) -> list[str]:
-    """What brings the board onto its network: the section that is used, or several."""
+    """Return the network sections of the board: the one in use, or several."""
     named = network.get("network")
     return [named] if named else [key for key in network if key != "hostname"]
 

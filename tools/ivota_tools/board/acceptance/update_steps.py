@@ -1,4 +1,4 @@
-"""The steps that update the board over the link: whole, cut, reset, broken, forged, as a delta."""
+"""The steps that update the board: whole, cut, reset, broken, forged, as a delta."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from ivota_tools.firmware.release import (
 from ivota_tools.firmware.signing_keys import generate, load_private
 from ivota_tools.sim.link_proxy import Cut
 
-_FILLED = 196_608  # bytes of the releases on whose way the link is cut and the board reset
-_PACE_S = 6  # that such a download takes at least, so that there is a middle of it
+_FILLED = 196_608  # size of the releases whose download is cut or interrupted by a reset
+_PACE_S = 6  # minimum duration of such a download, so that it has a middle
 _WATCHDOG_S = 8
-_MORE = 1.4  # times its size may come over the link when a download is resumed
+_MORE = 1.4  # maximum traffic of a resumed download, relative to its size
 _BLOCK = 4096
 _BLOCKS_AT_ONCE = 64
 
 
 def install(rig: Rig) -> Seen:
-    """Puts the package, the run's configuration and its public key there, and hears the board."""
+    """Install the package, the test's configuration and its public key, and wait for a report."""
     if not rig.found["sockets"]:
         raise Skipped("this board has no network: its firmware has no module socket")
     key = rig.folder / "board-test.pub"
@@ -60,7 +60,7 @@ def install(rig: Rig) -> Seen:
 
 
 def wifi(rig: Rig) -> Seen:
-    """The time from a reset to the cloud, over Wi-Fi."""
+    """Measure the time from a reset to the cloud over Wi-Fi."""
     if "WLAN" not in (rig.found["interfaces"] or ()):
         raise Skipped("this board has no Wi-Fi")
     if not rig.network.get("wifi"):
@@ -75,7 +75,7 @@ def wifi(rig: Rig) -> Seen:
 
 
 def update(rig: Rig) -> Seen:
-    """A whole update of the application and the updater, signed, over a link without faults."""
+    """Update application and updater, signed, over a link without faults."""
     release = _measuring(rig, "update")
     rig.update(release)
     rig.filled_size = max(_FILLED, -(-(release.size + _BLOCK) // _BLOCK) * _BLOCK)
@@ -83,9 +83,9 @@ def update(rig: Rig) -> Seen:
 
 
 def cut(rig: Rig) -> Seen:
-    """The link ends in mid-download: by an end of file, by a reset, by silence; MQTT's by a reset.
+    """Cut a download with an end of file, a reset and silence, and MQTT with a reset.
 
-    The download has to be resumed, not repeated.
+    The board must resume the download, not repeat it.
     """
     release = _measuring(rig, "cut", rig.filled_size)
     part = release.size // 5
@@ -106,7 +106,7 @@ def cut(rig: Rig) -> Seen:
 
 
 def reset(rig: Rig) -> Seen:
-    """A reset from outside in mid-download; the download has to be resumed."""
+    """Reset the board in the middle of a download, which it must resume."""
     release = _measuring(rig, "reset", rig.filled_size)
     received = rig.http.received
     rig.http.pace(release.size / _PACE_S)
@@ -123,13 +123,13 @@ def reset(rig: Rig) -> Seen:
 
 
 def crash(rig: Rig) -> Seen:
-    """An application that raises is rolled back."""
+    """Push an application that raises an exception; the board must roll back."""
     folder = applications.write_crashing(rig.folder / "crash")
     return _rolled_back(rig, folder, "crash")
 
 
 def hang(rig: Rig) -> Seen:
-    """An application that hangs is reset by the watchdog, and rolled back."""
+    """Push an application that hangs; the watchdog must reset the board, which rolls back."""
     if not rig.found.get("watchdog"):
         raise Skipped("this port has no machine.WDT")
     folder = applications.write_hanging(rig.folder / "hang", _WATCHDOG_S)
@@ -143,7 +143,7 @@ def _rolled_back(rig: Rig, folder: Path, word: str) -> Seen:
 
 
 def signatures(rig: Rig) -> Seen:
-    """Firmware without a signature, by a stranger's key, or with an old number is rejected."""
+    """Push firmware without a signature, with an unknown key, and with an old sequence."""
     generate(rig.folder / "stranger.key", None)
     stranger = Signer(load_private(rig.folder / "stranger.key", str), SEQUENCE * 2)
     signers = {
@@ -161,7 +161,7 @@ def signatures(rig: Rig) -> Seen:
 
 
 def delta(rig: Rig) -> Seen:
-    """A delta from the version that runs, in place of the whole file."""
+    """Push a delta from the running version."""
     base = rig.running
     if base is None:
         raise Skipped("no update before this one was confirmed")
@@ -180,7 +180,9 @@ def delta(rig: Rig) -> Seen:
 
 
 def image(rig: Rig) -> Seen:
-    """An ESP32 image in the slot that does not run; a copy of the running one has to go back."""
+    """Push an ESP32 image for the inactive slot; the board must roll back a copy of the running
+    one.
+    """
     running, slot = rig.found.get("running"), rig.found.get("slot")
     if not slot:
         raise Skipped("this board has no OTA slots")
@@ -197,7 +199,7 @@ def image(rig: Rig) -> Seen:
         said = rig.wait_rollback(version, begun, before)
         return f"a copy of {running} was started from {slot} and went back: {said}", _size(release)
     rig.finish(release, begun)
-    # Back to the slot that ran: nothing but the one that does not run is left changed.
+    # Return to the slot that ran: only the inactive slot may be left changed.
     rig.ask(on_board_measure.choose_slot, label=running)
     rig.restart()
     rig.ask(on_board_measure.keep_slot)
@@ -205,7 +207,7 @@ def image(rig: Rig) -> Seen:
 
 
 def flash(rig: Rig) -> Seen:
-    """What is on the flash at the end: the state, and the file of the version that runs."""
+    """Check the flash at the end: the state, and the running version's file."""
     if rig.running is None:
         raise Skipped("no update was confirmed")
     rig.ask(on_board.feed_watchdog, state=STATE)
@@ -245,7 +247,7 @@ def _size(release: Release) -> dict[str, Any]:
 
 
 def _copy_of_running(rig: Rig, label: Any) -> Path:
-    """The application in the partition that runs, over the serial line."""
+    """Read the application in the running partition over the serial line."""
     data = bytearray()
     rig.ask(on_board.feed_watchdog, state=STATE)
     size = next(each["size"] for each in rig.ask(on_board.partitions) if each["label"] == label)
@@ -260,7 +262,7 @@ def _copy_of_running(rig: Rig, label: Any) -> Path:
         try:
             found = esp32_image.read(bytes(data))
         except ReleaseError:
-            continue  # not all of it is there yet
+            continue  # not all of it has arrived yet
         if found:
             path = rig.folder / "running.bin"
             path.write_bytes(bytes(data[: found.size]))
