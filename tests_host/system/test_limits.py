@@ -17,7 +17,7 @@ from ivota_workshop.bench import trust
 from ivota_workshop.bench.download import heap
 
 HEAP_BYTES = 45_568  # 32 bits, in which a whole update must succeed
-SIGNED_HEAP_BYTES = 47_616  # the same of a board that takes only what is signed
+SIGNED_HEAP_BYTES = 48_640  # the same of a board that takes only what is signed
 MPY_BYTES = 48_128
 # Of a larger one MicroPython takes the frame from the heap, while it is not locked.
 FRAME_WORDS = 11
