@@ -123,7 +123,7 @@ def test_why_a_push_has_no_effect_is_shown(cloud, api, device):
 
 def test_a_device_that_reports_the_target_is_up_to_date(cloud, api, device):
     device.hello("0.2")
-    assert api.push(device.name, "0.2")["device"]["state"] == "current"
+    assert api.push(device.name, "0.2")["device"]["state"] == "done"
     device.expect_nothing(cloud)
     device.hello("0.2")
     device.expect_nothing(cloud)

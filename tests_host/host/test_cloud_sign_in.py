@@ -291,7 +291,10 @@ def test_another_secret_cuts_the_connection(cloud):
                 device._client.reconnect_delay_set(600)
                 gone = threading.Event()
                 device._client.on_disconnect = lambda *_, gone=gone: gone.set()
-                api.set_secret(number, secret)
+                if secret:
+                    api.set_secret(number, secret)
+                else:
+                    api.remove_secret(number)
                 assert gone.wait(WAIT_S), name
             api.set_secret(number, SECRET)
 
