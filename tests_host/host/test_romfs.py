@@ -88,6 +88,14 @@ def test_the_real_file_system_mounts_it(bits: int, tmp_path: Path) -> None:
     assert {path: bytes(data) for path, data in json.loads(done.stdout).items()} == contents
 
 
+def many(record: bytes, file: bytes = b"") -> bytes:
+    """An image with more of these records than any board's bundle, perhaps inside a file."""
+    payload = 5000 * record
+    if file:
+        payload = romfs._record(5, file + payload)
+    return romfs.MAGIC + romfs._integer(len(payload)) + payload
+
+
 @pytest.mark.parametrize(
     ("image", "why"),
     (
@@ -101,6 +109,10 @@ def test_the_real_file_system_mounts_it(bits: int, tmp_path: Path) -> None:
         (romfs.MAGIC + b"\x06\x05\x04\x01/\x02\x00", "no name"),
         (romfs.MAGIC + b"\x06\x05\x04\x01\xff\x02\x00", "not UTF-8"),
         (romfs.MAGIC + b"\x06\x05\x04\x09a\x02\x00", "no name"),
+        (many(b"\1\0"), "more than 4096 records"),
+        (many(b"\4\2\1a"), "more than 4096 records"),
+        (many(b"\5\4\1a\2\0"), "more than 4096 records"),
+        (many(b"\2\0", b"\1a"), "more than 4096 records"),
     ),
 )
 def test_what_is_no_image_is_refused(image: bytes, why: str) -> None:

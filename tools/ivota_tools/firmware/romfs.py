@@ -10,10 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from .board_limits import FILES
+
 MAGIC = b"\xd2\xcd\x31"
 _PADDING, _VERBATIM, _DIRECTORY, _FILE = 1, 2, 4, 5
 _LENGTH_MOST = 4  # bytes of a length that a board reads: files below 256 MiB
 _DEEP = 8  # maximum depth of nested folders
+# Two records are a file. The smallest has two bytes: an image can have millions, which would take
+# a minute to parse.
+_RECORDS_MOST = 16 * FILES
 
 
 class RomfsError(ValueError):
@@ -49,7 +54,7 @@ def build(contents: Mapping[str, bytes]) -> bytes:
 def files(image: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield each file's path and content, in the order of the image. Raises RomfsError."""
     start, end = _bounds(image)
-    yield from _files(image, start, end, "")
+    yield from _files(image, start, end, "", iter(range(_RECORDS_MOST)))
 
 
 def size(image: bytes) -> int:
@@ -101,9 +106,16 @@ def _read_integer(image: bytes, at: int, end: int) -> tuple[int, int]:
     raise RomfsError(f"no length at byte {at}")
 
 
-def _records(image: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the kind, payload start and payload end of each record between `at` and `end`."""
+def _records(
+    image: bytes, at: int, end: int, numbers: Iterator[int]
+) -> Iterator[tuple[int, int, int]]:
+    """Yield the kind, payload start and payload end of each record between `at` and `end`.
+
+    Each record takes one of the `numbers`. Raises RomfsError if none is left.
+    """
     while at < end:
+        if next(numbers, None) is None:
+            raise RomfsError(f"it has more than {_RECORDS_MOST} records")
         kind, start = _read_integer(image, at, end)
         length, start = _read_integer(image, start, end)
         at = start + length
@@ -113,10 +125,12 @@ def _records(image: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
             yield kind, start, at
 
 
-def _files(image: bytes, at: int, end: int, folder: str) -> Iterator[tuple[str, bytes]]:
+def _files(
+    image: bytes, at: int, end: int, folder: str, numbers: Iterator[int]
+) -> Iterator[tuple[str, bytes]]:
     if folder.count("/") > _DEEP:
         raise RomfsError(f"folders nested too deeply at byte {at}")
-    for kind, start, stop in _records(image, at, end):
+    for kind, start, stop in _records(image, at, end, numbers):
         if kind not in (_DIRECTORY, _FILE):
             raise RomfsError(f"unknown record kind {kind} at byte {start}")
         length, start = _read_integer(image, start, stop)
@@ -128,9 +142,9 @@ def _files(image: bytes, at: int, end: int, folder: str) -> Iterator[tuple[str, 
         except UnicodeDecodeError:
             raise RomfsError(f"the name at byte {start} is not UTF-8") from None
         if kind == _DIRECTORY:
-            yield from _files(image, start + length, stop, path + "/")
+            yield from _files(image, start + length, stop, path + "/", numbers)
             continue
-        inside = list(_records(image, start + length, stop))
+        inside = list(_records(image, start + length, stop, numbers))
         if len(inside) != 1 or inside[0][0] != _VERBATIM:
             raise RomfsError(f"{path} has no data")
         yield path, image[inside[0][1] : inside[0][2]]

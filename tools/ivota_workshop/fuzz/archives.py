@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Mapping
@@ -131,7 +132,7 @@ def _facts_changed(nodes: list[Node], rest: bytes, chance: random.Random) -> byt
 
 def _parsed(data: bytes, at: int, end: int) -> list[Node]:
     found = []
-    for kind, start, stop in romfs._records(data, at, end):
+    for kind, start, stop in romfs._records(data, at, end, itertools.count()):
         node = Node(kind, payload=data[start:stop])
         if kind in (FOLDER, FILE):
             length, begin = romfs._read_integer(data, start, stop)
