@@ -20,7 +20,9 @@ from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cli import app
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
+from ivota_tools.cloud.rollout import delta_maker
 from ivota_tools.cloud.store import models
+from ivota_tools.firmware.release import pack
 
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZg=="
 
@@ -552,3 +554,67 @@ def test_the_first_page_names_the_ports_that_are_configured(tmp_path):
         with Visitor(cloud.api_url, "operator") as visitor:
             visitor.get("/")
             assert f"--public-url http://ADDRESS:{cloud.http_port}" in visitor.text
+
+
+def test_rows_are_selected_and_columns_sort(console):
+    firmware = console.upload("0.2")["id"]
+    console.add(["a", "b", "c"], version="0.10")
+    console.add(["d"], version="0.9")
+    numbers = {each["device_name"]: each["id"] for each in console.api.devices()}
+
+    def order(sort):
+        console.page.get(f"/?sort={sort}")
+        return re.findall(r'<tr id="d\d+">.*?P/<wbr>(\w)', console.page.page.text, re.S)
+
+    assert order("version") == ["d", "a", "b", "c"] and order("-name") == ["d", "c", "b", "a"]
+    assert 'value="version:0.9"' in console.page.page.text  # the search suggests it
+
+    def act(*names, **given):
+        console.page.get("/")
+        rows = {f"d{numbers[name]}": "1" for name in names}
+        return console.page.post("/devices/selected", **rows, **given)
+
+    assert "Select devices first" in act(do="retire")
+    assert "Enter a tag" in act("a", do="tag")
+    assert "Choose what to do" in act("a")
+    assert "Added the tag beta to 2 devices" in act("a", "b", do="tag", tag="beta")
+    assert console.api.device("P/b")["tags"] == ["beta"]
+    assert "Updating 2 devices to 0.2" in act("a", "b", do="push", firmware=str(firmware))
+    assert console.api.device("P/a")["target"] == "0.2"
+    assert "Retired 1 device" in act("c", do="retire")
+    # All of them or none.
+    assert "is retired" in act("d", "c", do="push", firmware=str(firmware))
+    assert console.api.device("P/d")["target"] is None
+
+
+def test_deltas_are_made_for_what_a_campaigns_devices_run(console, tmp_path, monkeypatch):
+    monkeypatch.setattr(delta_maker, "LOOK_S", 0.05)
+    source = tmp_path / "blink"
+    source.mkdir()
+    (source / "data.txt").write_text("".join(map(str, range(9000))))
+    files = {}
+    for version in ("0.1", "0.2"):
+        (source / "app.py").write_text(f"def main():\n    print('{version}')\n")
+        files[version] = pack(source, version, out=tmp_path / f"{version}.bin").path
+        console.api.upload(files[version])
+    first, late = console.device("first"), console.device("late")
+    # Those that were there first need not wait for it; the others save most of the download.
+    campaign(console, query="all", active_most=1)
+    pushes = [each.messages for each in (first, late)]
+    wait_until(lambda: any(not each.empty() for each in pushes), "a push")
+    made = wait_until(
+        lambda: [each for each in console.api.firmware() if each["base_version"] == "0.1"],
+        "a delta",
+    )[0]
+    assert made["size"] < files["0.2"].stat().st_size / 4
+    assert [line["who"] for line in console.api.audit() if line["action"] == "firmware upload"][
+        -1
+    ] == "engine"
+    assert "engine" in console.ivota("audit")
+    begun, other = (first, late) if not first.messages.empty() else (late, first)
+    whole = begun.expect("update_firmware")
+    begun.update(whole)
+    assert whole["file_size"] == files["0.2"].stat().st_size
+    assert other.expect("update_firmware")["file_size"] == made["size"]
+    assert "0.1" in console.page.get(f"/firmware/{made['whole_id']}")
+    assert "patch" in console.ivota("firmware")

@@ -52,6 +52,7 @@ from .pages.request_context import Setting
 from .pages.security_headers import API, Secured
 from .rollout.assignment import touch
 from .rollout.assignment_rules import BackOff
+from .rollout.delta_maker import DeltaMaker
 from .rollout.wait_reason import PUBLIC_URL
 from .store.data_folder import expect_own
 from .store.database import Database
@@ -103,6 +104,7 @@ class Cloud:
     budget        what each device may send, with `sign_in`
     room          maximum number of connections; default: as many as the process may have
     topic_prefix  replaces `$ota` in all topics
+    make_deltas   for running campaigns, from the versions that their devices run
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Cloud:
         budget: Budget = Budget(),  # noqa: B008 (immutable)
         accept_all: bool = True,
         topic_prefix: str = OWN_PREFIX,
+        make_deltas: bool = True,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -174,6 +177,8 @@ class Cloud:
         self._token, self._upload_most = token, upload_most
         self._plain_console = plain_console
         self._budget, self._accept_all = budget, accept_all
+        self._make_deltas = make_deltas
+        self._deltas: DeltaMaker | None = None
         try:
             self._trusted_proxies = Networks(trusted_proxies)
         except ValueError as error:
@@ -428,13 +433,18 @@ class Cloud:
             self._accept_all,
         )
         self._session = MqttSession(where, self._client_id, self._intake.put, self._prefix)
+        if self._make_deltas:
+            self._deltas = DeltaMaker(self._database, self.folder / "firmware")
+            self._deltas.start()
         self._intake.start(self._session)
         self._session.start()
 
     def _let_go(self) -> None:
         """Stop processing reports; the broker keeps unacknowledged ones for the next process."""
-        intake, session = self._intake, self._session
-        self._intake = self._session = None
+        intake, session, deltas = self._intake, self._session, self._deltas
+        self._intake = self._session = self._deltas = None
+        if deltas:
+            deltas.stop()
         if intake:
             intake.stop()
         if session:

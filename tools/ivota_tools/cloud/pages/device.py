@@ -57,6 +57,13 @@ def routes(setting: Setting) -> list[BaseRoute]:
         post("delete", delete, back="/"),
         route(
             setting,
+            "/devices/selected",
+            acting("/", selected),
+            method="POST",
+            needed=OPERATOR,
+        ),
+        route(
+            setting,
             "/pending/accept",
             acting("/", accept_pending),
             method="POST",
@@ -124,6 +131,38 @@ def push(visit: Visit) -> str:
         firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
         fleet_changes.push(session, found, firmware, visit.who)
         words = f"Updating {found.name} to {firmware.version}."
+    visit.setting.wake()
+    return words
+
+
+def selected(visit: Visit) -> str:
+    """The rows of a table that somebody has selected: all of them or none."""
+    ids = [whole(name[1:]) for name in visit.form if name[:1] == "d" and whole(name[1:])]
+    if not ids:
+        raise UserError("select devices first")
+    what = visit.said("do")
+    with visit.database.writing() as session:
+        found = [find(session, number) for number in sorted(ids)]
+        devices = counted(len(found), "device")
+        if what == "tag":
+            tag = visit.said("tag", 256)
+            if not tag:
+                raise UserError("enter a tag")
+            for each in found:
+                known = {tagged.tag for tagged in each.tags}
+                fleet_changes.set_tags(session, each, known | {tag}, visit.who)
+            words = f"Added the tag {tag} to {devices}."
+        elif what == "push":
+            firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
+            for each in found:
+                fleet_changes.push(session, each, firmware, visit.who)
+            words = f"Updating {devices} to {firmware.version}."
+        elif what == "retire":
+            for each in found:
+                fleet_changes.retire_device(session, each, visit.who)
+            words = f"Retired {devices}: they get no more updates."
+        else:
+            raise UserError("choose what to do with the selected devices")
     visit.setting.wake()
     return words
 

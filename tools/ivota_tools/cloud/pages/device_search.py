@@ -46,8 +46,12 @@ def as_query(text: str, version: str, application: str = "") -> str:
         found.append(f"version:{version}")
     if application:
         found.append(f"application:{application}")
-    # `<` and `*` need no quotes here, as they would in a shell.
-    return " ".join(shlex.quote(word) if _QUOTED.search(word) else word for word in found)
+    return " ".join(map(quoted, found))
+
+
+def quoted(word: str) -> str:
+    """A word of a query. `<` and `*` need no quotes here, as they would in a shell."""
+    return shlex.quote(word) if _QUOTED.search(word) else word
 
 
 def conditions(session: Session, text: str, now: float) -> list[ColumnElement[bool]]:

@@ -21,15 +21,17 @@ from ..rollout.version_order import is_older
 from ..store.device_registry import ACCEPTED, PENDING
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import device_search, fleet_queries, version_chart
+from .firmware import uploaded
 from .fleet_queries import ATTENTION, STALLED, Wanted
 from .formatting import ago
 from .formatting import span as span_words
 from .request_context import Setting, Visit, whole
 from .routing import route
 
-SHOWN = 6  # devices in a box above the table
+SHOWN = 4  # devices in a box beside the table
 GROUPS, NAMED = 5, 3  # of devices in trouble, and how many of each are named
 RUNNING_SHOWN = 4
+FIRMWARE_SHOWN = 50  # to choose from, for selected devices
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -46,14 +48,17 @@ def fleet(visit: Visit) -> Response:
         visit.asked("sort", ATTENTION, 16),
         whole(visit.asked("page")),
     )
-    span = visit.asked("range", version_chart.DEFAULT, 8)
+    span = visit.asked("range", "", 8)
     with visit.database.reading() as session:
         versions = fleet_queries.by_version(session)
+        applications = fleet_queries.applications(session)
         total = fleet_queries.count(session, ACCEPTED)
         waiting = fleet_queries.count(session, PENDING)
         newest = fleet_queries.newest(session)
         if not total and not waiting and not wanted.state:
             return visit.show("welcome.html", newest=newest)
+        if span not in version_chart.RANGES:
+            span = version_chart.fitting(session, now)
         states = fleet_queries.by_state(session, now)
         found = fleet_queries.devices(session, wanted, now)
         return visit.show(
@@ -62,10 +67,12 @@ def fleet(visit: Visit) -> Response:
             total=total,
             waiting=waiting,
             versions=versions,
-            applications=fleet_queries.applications(session),
+            applications=applications,
             summary=_summary(total, states),
             chart=visit.setting.charts.versions(session, span, now),
-            span=span if span in version_chart.RANGES else version_chart.DEFAULT,
+            span=span,
+            suggestions=fleet_queries.suggestions(session, versions, applications),
+            firmware=uploaded(session)[:FIRMWARE_SHOWN],
             ranges=version_chart.RANGES,
             running=_running(session),
             busy=fleet_queries.few(session, Assignment.state.in_(assignment_rules.ACTIVE)
@@ -73,7 +80,6 @@ def fleet(visit: Visit) -> Response:
             troubled=_troubled(session, now),
             wanted=wanted,
             query=device_search.as_query(wanted.text, wanted.version, wanted.application),
-            sorts=fleet_queries.SORTS,
             found=found,
             newest_for=lambda device: newest_for(device, newest),
             any_newest=bool(newest),

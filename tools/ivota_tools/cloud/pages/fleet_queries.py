@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from ..api.schemas import IDLE
@@ -16,8 +16,9 @@ from ..rollout.device_query import QueryError
 from ..rollout.push_sender import SILENT_S
 from ..rollout.version_order import key
 from ..store.device_registry import ACCEPTED, PENDING, RETIRED
-from ..store.models import Assignment, Device, Firmware
+from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
+from .device_search import quoted
 from .pagination import Page, page
 
 PAGE = 50  # rows of a table
@@ -42,11 +43,7 @@ class Wanted:
     page: int = 1
 
 
-SORTS = {
-    ATTENTION: "needs attention",
-    "name": "name",
-    "seen": "last seen, oldest first",
-}
+SUGGESTED = 60  # words of a search
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,15 @@ def _ids(
         ids = query.with_only_columns(Device.id).order_by(*order)
         return list(session.scalars(ids.limit(most).offset(offset)))
 
-    if sort != ATTENTION:
-        order = (func.coalesce(Device.last_seen, 0), *by_name) if sort == "seen" else by_name
+    what = sort.lstrip("-")
+    if what in ("name", "seen", "version"):
+        order: list[Any] = list(by_name)
+        if what == "seen":
+            order.insert(0, func.coalesce(Device.last_seen, 0))
+        elif what == "version":
+            order.insert(0, _version_rank(session))
+        if sort.startswith("-"):
+            order = [each.desc() for each in order]
         return some(_joined().where(*conditions), order, start, PAGE)
     # Those of which something is to be said are few, and sorted; the rest comes by its name, for
     # which there is an index.
@@ -106,6 +110,13 @@ def _ids(
         rest = _joined().where(*conditions, other)
         found += some(rest, by_name, max(start - ranked, 0), PAGE - len(found))
     return found
+
+
+def _version_rank(session: Session) -> ColumnElement[int]:
+    """The place of a device's version among all, which no database orders as we do."""
+    known = [each for each, _ in by_version(session) if each]
+    ranks = {version: place for place, version in enumerate(sorted(known, key=key))}
+    return case(ranks, value=Device.version, else_=-1) if ranks else literal(0)
 
 
 def _joined() -> Select[tuple[Device]]:
@@ -172,6 +183,21 @@ def applications(session: Session) -> list[str]:
     )
     found = session.scalars(query.distinct().order_by(Device.application).limit(VERSIONS_MOST))
     return [each for each in found if each]
+
+
+def suggestions(
+    session: Session, versions: list[tuple[str | None, int]], applications: list[str]
+) -> list[str]:
+    """Words that a search understands, of what there is."""
+    groups = session.scalars(select(Group.query).order_by(Group.name).limit(SUGGESTED))
+    tags = session.scalars(
+        select(DeviceTag.tag).distinct().order_by(DeviceTag.tag).limit(SUGGESTED)
+    )
+    found = [each for each in groups if each]
+    found += [f"tag:{quoted(tag)}" for tag in tags]
+    found += [f"application:{quoted(name)}" for name in applications]
+    found += [f"version:{quoted(version)}" for version, _ in versions if version]
+    return list(dict.fromkeys([*found, "seen<1d", "seen>1d"]))[:SUGGESTED]
 
 
 def by_state(session: Session, now: float) -> dict[str, int]:

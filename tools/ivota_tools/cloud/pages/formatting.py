@@ -41,7 +41,7 @@ def moment(at: float | None, both: bool = False) -> Markup:
 def clock(at: float) -> Markup:
     """The time of day, for lists of what happened one after the other."""
     iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-    day, hour = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)).split()
+    day, hour = time.strftime("%Y-%m-%d|%H:%M:%S UTC", time.gmtime(at)).split("|")
     return Markup('<time datetime="{}" class="clock" title="{}"><span class="quiet">{}</span> {}'
                   "</time>").format(iso, exact(at), day, hour)  # fmt: skip
 

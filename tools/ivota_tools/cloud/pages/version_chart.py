@@ -72,6 +72,13 @@ class Charts:
         return held[1]
 
 
+def fitting(session: Session, now: float) -> str:
+    """The shortest range that shows all changes, or the longest."""
+    first = session.scalar(select(func.min(Change.at)))
+    length = now - (now if first is None else first)
+    return next((name for name, most in RANGES.items() if length <= most), next(reversed(RANGES)))
+
+
 def _step(span: str) -> float:
     """Seconds between two points."""
     return RANGES[span] / (STEPS - 1)

@@ -92,6 +92,7 @@ function put(fresh) {
     if (held) patchRows(part, found); else patch(part, found);
   }
   words();
+  picked();
 }
 
 // While somebody is about to click, rows stay where they are; their contents go on.
@@ -161,8 +162,9 @@ function ago(seconds) {
 
 function exact(at) {
   const offset = -at.getTimezoneOffset();
-  const zone = offset === 0 ? "UTC" : `UTC${offset < 0 ? "−" : "+"}${Math.abs(offset) / 60}`;
-  return `${day(at)} ${hour(at)} ${zone}`;
+  const minutes = Math.abs(offset) % 60 ? `:${pad(Math.abs(offset) % 60)}` : "";
+  const hours = `${offset < 0 ? "−" : "+"}${Math.floor(Math.abs(offset) / 60)}${minutes}`;
+  return `${day(at)} ${hour(at)} ${offset === 0 ? "UTC" : `UTC${hours}`}`;
 }
 
 const day = (at) => `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
@@ -177,7 +179,7 @@ function words() {
     } else if (time.classList.contains("clock")) {
       time.title = exact(at);
       time.firstElementChild.textContent = day(at);
-      time.lastChild.nodeValue = ` ${hour(at)}`;
+      time.lastChild.nodeValue = ` ${exact(at).slice(11)}`;
       continue;
     } else {
       time.title = exact(at);
@@ -189,9 +191,35 @@ function words() {
 // -- asking twice, copying ------------------------------------------------------------------------
 
 document.addEventListener("submit", (event) => {
-  const sure = event.target.dataset.sure;
+  const sure = event.submitter?.dataset.sure || event.target.dataset.sure;
   if (sure && !confirm(sure)) event.preventDefault();
 });
+
+// Rows that are selected, of the page as it is at any time.
+const picks = () => [...document.querySelectorAll("td.pick input")];
+
+function picked() {
+  const all = picks();
+  const count = all.filter((box) => box.checked).length;
+  const words = document.querySelector("[data-picked]");
+  if (words) {
+    words.textContent = count ? `With ${count} selected device${count === 1 ? "" : "s"}:`
+      : "With the selected devices:";
+  }
+  const whole = document.querySelector("[data-all]");
+  if (!whole) return;
+  whole.hidden = false;
+  whole.checked = count > 0 && count === all.length;
+  whole.indeterminate = count > 0 && count < all.length;
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-all]")) {
+    for (const box of picks()) box.checked = event.target.checked;
+  }
+  if (event.target.closest(".pick")) picked();
+});
+picked();
 
 // For the page as it is at any time: what a refresh brings has such buttons as well.
 document.documentElement.classList.toggle("copies", Boolean(navigator.clipboard));
