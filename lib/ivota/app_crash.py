@@ -12,5 +12,36 @@ def died(client, error):
     if client.state.trial:
         import machine
 
-        once("state_writer").died(client.state, error)
+        keep(client.state, error)
         machine.reset()
+
+
+def keep(state, error):
+    """Keep what the version on trial died of, for the report when its chances are used up."""
+    try:
+        where = _place(error)
+    except MemoryError:  # the words have to do
+        where = ""
+    words = describe(error)[: 96 - len(where)]
+    state.trial["died"] = " ".join((words, "in", where)) if where else words
+    try:
+        once("state_writer").save(state)
+    except OSError:
+        pass
+
+
+def _place(error):
+    """Return the innermost file and line of its traceback, or "".
+
+    The same fault has the same words on every board, so that a cloud can count them.
+    """
+    import io
+
+    text = io.StringIO()
+    sys.print_exception(error, text)
+    found = ""
+    for line in text.getvalue().split("\n"):
+        parts = line.split('"')
+        if len(parts) == 3 and parts[2].startswith(", line "):
+            found = parts[1].split("/")[-1] + ":" + parts[2][7:].split(",")[0]
+    return found[:40]

@@ -33,7 +33,7 @@ def ended(client, error=None):
     """
     if error and client.state.trial:
         try:
-            once("state_writer").died(client.state, error)
+            once("app_crash").keep(client.state, error)
         except Exception:  # the board has to start again in any case
             pass
     if client.restart or not client.exiting:

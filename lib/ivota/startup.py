@@ -92,7 +92,7 @@ def _application(client):
         return app.main
     except Exception as error:
         if client.state.trial:
-            once("state_writer").died(client.state, error)
+            once("app_crash").keep(client.state, error)
             raise
         # Updates go on without it: one of them may be the cure.
         sys.print_exception(error)

@@ -1,6 +1,6 @@
 """The one state file, written: each function is one atomic write."""
 
-from ivota import describe, once
+from ivota import once
 
 
 def save(state):
@@ -26,12 +26,3 @@ def answered(state):
             save(state)
         except OSError:  # the first answer after the next start is noted
             pass
-
-
-def died(state, error):
-    """Keep what the version on trial died of, for the report when its chances are used up."""
-    state.trial["died"] = describe(error)[:100]
-    try:
-        save(state)
-    except OSError:
-        pass

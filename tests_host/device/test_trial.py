@@ -3,7 +3,7 @@
 from clientworld import World
 from targets import saves
 
-from ivota import failure_log, json_file, state_writer
+from ivota import app_crash, failure_log, json_file, state_writer
 from support import patched
 
 TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
@@ -238,10 +238,19 @@ def test_a_full_flash_does_not_keep_the_client_from_its_start():
 def test_what_it_died_of_is_said_when_it_is_given_up():
     with World() as world:
         state = trial_client(world, connect=False).state
-        state_writer.died(state, ValueError("long " * 50))
-        assert len(saved(world)["trial"]["died"]) == 100
-        state_writer.died(state, ValueError("broken"))
+        app_crash.keep(state, ValueError("long " * 50))
+        assert len(saved(world)["trial"]["died"]) == 96
+        app_crash.keep(state, ValueError("broken"))
         assert saved(world)["trial"]["died"] == "ValueError broken"
+        try:
+            {}["every_s"]
+        except KeyError as error:
+            app_crash.keep(state, error)
+        said = saved(world)["trial"]["died"]
+        # The innermost file and line, which are the same on every board.
+        assert said.startswith("KeyError ") and " in test_trial.py:" in said
+        assert said.split(":")[-1].isdigit()
+        app_crash.keep(state, ValueError("broken"))
         failure_log.roll_back(state, "crashed in its trial", True)
         world.client(version="0.1")
         world.spin(2)
@@ -260,7 +269,7 @@ def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
     with World() as world:
         state = trial_client(world, connect=False).state
         with patched(state_writer, save=save):
-            state_writer.died(state, ValueError("broken"))
+            app_crash.keep(state, ValueError("broken"))
         assert tried and "died" not in saved(world)["trial"]
         failure_log.roll_back(state, "crashed in its trial", True)
         ended = saved(world)["ended"]

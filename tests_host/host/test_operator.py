@@ -618,3 +618,25 @@ def test_deltas_are_made_for_what_a_campaigns_devices_run(console, tmp_path, mon
     assert other.expect("update_firmware")["file_size"] == made["size"]
     assert "0.1" in console.page.get(f"/firmware/{made['whole_id']}")
     assert "patch" in console.ivota("firmware")
+
+
+def test_what_a_version_died_of_is_grouped_over_the_fleet(console):
+    console.upload("0.1", "pump", b"one")
+    ids = [console.upload(version, "pump", version.encode())["id"] for version in ("0.2", "0.3")]
+    devices = [console.device(f"d{i}") for i in range(3)]
+    died = "trial: KeyError every_s in history.py:14"
+    for version in ("0.2", "0.3"):
+        for device in devices[: 1 if version == "0.2" else 3]:
+            console.api.push(device.name, version)
+            device.expect("update_firmware")
+            hang = device is devices[2]
+            device.fail(version, -5, "trial: reset by the watchdog" if hang else died)
+            state(console, device.name, "retry")
+    found = console.api.failures(ids[1])
+    assert [(each["message"], each["devices"], each["since"]) for each in found] == [
+        (died, 2, "0.2"), ("trial: reset by the watchdog", 1, "0.3"),
+    ]  # fmt: skip
+    assert "│ 2 │ -5 │ 0.2 │ trial: KeyError every_s" in console.ivota(
+        "firmware", "--failures", ids[1]).replace("       ", " ").replace("  ", " ")  # fmt: skip
+    page = console.page.get(f"/firmware/{ids[1]}")
+    assert f"{died} , 2 devices , since 0.2" in page

@@ -160,7 +160,7 @@ def test_a_board_signs_in_with_what_the_console_shows(browser, tmp_path):
         page.get_by_role("link", name="Add the first device").click()
         page.get_by_label("Product").fill("HOME")
         page.get_by_label("Name").fill("kitchen")
-        page.get_by_role("button", name="Add device").click()
+        page.get_by_role("button", name="Add device", exact=True).click()
         shown = json.loads(page.locator("pre", has_text="product_id").inner_text())
         assert shown.pop("wifi")  # a simulated board has its network already
         page.get_by_role("link", name="Fleet", exact=True).first.click()
@@ -472,7 +472,7 @@ def test_without_javascript_all_but_the_upload_works(browser, shown):
         expect(page.get_by_role("status").filter(has_text="now has 2 tags")).to_be_visible()
         # Rows are selected, and sorted by what their column says.
         page.goto(f"{shown.url}/?sort=name")
-        page.get_by_role("link", name="Device", exact=True).click()
+        page.locator("th.c-name a").click()
         page.wait_for_url("**/?sort=-name")
         for box in page.locator("td.pick input").all()[:2]:
             box.check()

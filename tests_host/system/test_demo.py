@@ -136,9 +136,9 @@ def test_whole_update_without_a_terminal(tmp_path: Path, interpreter: int | str)
     assert back["version_before"] == back["version_after"] == "0.2"
     assert back["version_pushed"] == "0.3"
     assert back["states"] == ["downloading", "burning", "fail"]
-    assert (back["result_code"], back["result_msg"]) == (
-        "-5",
-        "crashed in its trial, KeyError every_s",
+    assert back["result_code"] == "-5"
+    assert re.fullmatch(
+        r"crashed in its trial, KeyError every_s in \w+\.py:\d+", back["result_msg"]
     )
     assert (back["starts"], back["resets"]) == (3, 4)
     assert back["crashes"] == ["KeyError every_s"] * 3

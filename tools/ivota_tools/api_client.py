@@ -95,6 +95,10 @@ class Client:
     def firmware(self) -> list[Json]:
         return self._pages("firmware")
 
+    def failures(self, firmware_id: int) -> list[Json]:
+        """List what a firmware failed of, over the whole fleet."""
+        return self._list(f"firmware/{firmware_id}/failures")
+
     def upload(
         self,
         path: Path,

@@ -98,11 +98,17 @@ def firmware(
     delete: Annotated[
         int | None, typer.Option(metavar="#", min=1, help="Delete this firmware and its patches.")
     ] = None,
+    failures: Annotated[
+        int | None,
+        typer.Option(metavar="#", min=1, help="Show what this firmware failed of, by reason."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the uploaded firmware, or delete one."""
+    """List the uploaded firmware, show what one failed of, or delete one."""
     with Client() as client:
+        if failures is not None:
+            return show(client.failures(failures), as_json, views.failure_table)
         if delete is None:
             return show(client.firmware(), as_json, views.firmware_table)
         found = next((each for each in client.firmware() if each["id"] == delete), None)

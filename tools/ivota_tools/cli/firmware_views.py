@@ -113,6 +113,15 @@ def bar(console: Console) -> Iterator[Callable[[str], Callable[[float], None]]]:
         yield begin
 
 
+def failure_table(failures: list[Json]) -> Table:
+    """Render what a firmware failed of, over the whole fleet."""
+    table = titled_table("failures", "devices", "code", "since", "reason")
+    for each in failures:
+        code = "" if each["code"] is None else str(each["code"])
+        table.add_row(str(each["devices"]), code, cell(each["since"]), cell(each["message"]))
+    return table
+
+
 def firmware_table(firmware: list[Json]) -> Table:
     table = titled_table("firmware", "#", "version", "application", "kind", "size", "uploaded")
     for each in firmware:

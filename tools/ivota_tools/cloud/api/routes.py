@@ -21,7 +21,7 @@ from ..event_stream import EventStream, Places
 from ..health import Checks
 from ..mqtt.protocol import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import fleet_changes
+from ..rollout import failure_groups, fleet_changes
 from ..store import confusable_names, firmware_store
 from ..store.database import Database, access
 from ..store.models import Counter, Device, Firmware, Report
@@ -144,6 +144,13 @@ def routes(
         return schemas.UploadOut(
             firmware=schemas.FirmwareOut.model_validate(found), warnings=warnings
         )
+
+    @router.get("/firmware/{firmware_id}/failures")
+    def get_failures(firmware_id: Number) -> list[schemas.FailureOut]:
+        """List what a firmware failed of, over the whole fleet, most frequent first."""
+        with database.reading() as session:
+            found = failure_groups.groups(session, firmware_store.by_id(session, firmware_id))
+            return [schemas.FailureOut(**each._asdict()) for each in found]
 
     @router.delete("/firmware/{firmware_id}", status_code=204)
     def delete_firmware(firmware_id: Number, who: str = Depends(may)) -> None:

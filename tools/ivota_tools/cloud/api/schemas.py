@@ -137,6 +137,17 @@ class AttemptOut(_Row):
     failure_msg: str | None
 
 
+class FailureOut(BaseModel):
+    """A failure of a firmware: its code and words, the number of devices that had it, the oldest
+    version of the application that had it, and when it was last reported."""
+
+    code: int | None
+    message: str
+    devices: int
+    since: str
+    last_at: float
+
+
 class WhyOut(BaseModel):
     """A device's state, and a sentence that explains why the device is waiting."""
 

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from ...firmware import release
 from ..accounts.roles import OPERATOR
-from ..rollout import fleet_changes
+from ..rollout import failure_groups, fleet_changes
 from ..rollout.version_order import key
 from ..store import firmware_store
 from ..store.device_registry import ACCEPTED
@@ -114,6 +114,7 @@ def one(visit: Visit) -> Response:
             library=[each for each in files if each.path.startswith(LIBRARY)],
             running=running,
             states=dict(states.tuples().all()),
+            failures=failure_groups.groups(session, found),
             campaigns=used,
             patches=patches,
         )
