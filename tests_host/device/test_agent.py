@@ -8,15 +8,12 @@ from ivota import state as states
 from ivota.config import ConfigError, check
 from support import Clock, installed, patched, raises, tmp_dir, write_file
 
+ONE_TYPE = ("cpython", "an async def and a def are of one type there, of two in MicroPython")
 SKIP_ON = {
-    "test_an_async_application": (
-        "cpython",
-        "an async def and a def are of one type there, of two in MicroPython",
-    ),
-    "test_an_application_in_a_thread": (
-        "cpython",
-        "an async def and a def are of one type there, of two in MicroPython",
-    ),
+    "test_an_async_application": ONE_TYPE,
+    "test_an_async_application_that_dies_resets_the_board_in_its_trial_alone": ONE_TYPE,
+    "test_an_application_in_a_thread": ONE_TYPE,
+    "test_an_application_in_a_thread_that_dies_in_its_trial_has_the_client_end": ONE_TYPE,
 }
 
 
@@ -120,9 +117,10 @@ class Reset(Exception):
 class FakeMachine:
     def __init__(self):
         self.watchdogs = []
-        self.feeds = 0
+        self.feeds = self.resets = 0
 
     def reset(self):
+        self.resets += 1
         raise Reset
 
     most = 1 << 30
@@ -407,10 +405,54 @@ def test_an_application_in_a_thread():
     assert order == ["client", "application"]
 
 
-def test_an_application_that_died_in_its_trial_is_a_reset():
-    class Trial(FakeState):
-        trial = {"version": "0.2"}
+class Trial(FakeState):
+    path = "/none/state.json"  # a write that fails is passed over
+    others = {}
 
+    def __init__(self):
+        self.trial = {"version": "0.2"}
+
+
+def test_an_async_application_that_dies_resets_the_board_in_its_trial_alone():
+    class Client(FakeClient):
+        async def serve(self):
+            import asyncio
+
+            for _ in range(3):
+                await asyncio.sleep(0)
+            self.ran += 1
+
+    async def broken():
+        raise ValueError("broken")
+
+    for state in (FakeState, Trial):
+        with Board(application=broken, client=Client, state=state) as board, raises(Reset):
+            agent.run()
+        # The last one is at the end; asyncio keeps the one that a task raises.
+        assert board.machine.resets == (2 if state is Trial else 1)
+    assert FakeClient.made.state.trial["died"] == "ValueError broken"
+
+
+def test_an_application_in_a_thread_that_dies_in_its_trial_has_the_client_end():
+    from ivota import thread_runner
+
+    exits = []
+
+    class Client(FakeClient):
+        def exit(self):
+            exits.append(1)
+
+    def broken():
+        raise ValueError("broken")
+
+    for state, ends in ((FakeState, []), (Trial, [1])):
+        with Board(application=broken, client=Client, state=state):
+            with patched(thread_runner, start=lambda client, then: None):
+                agent.run()
+        assert exits == ends
+
+
+def test_an_application_that_died_in_its_trial_is_a_reset():
     def no_heap(name):
         raise MemoryError
 

@@ -291,6 +291,16 @@ def test_a_line_without_a_modem_speaks_ppp_at_once():
             assert board.calls == [("ppp", security, "u", "secret")]
 
 
+def test_a_session_ends_with_its_configuration():
+    with Board(ppp={"user": "u", "password": "secret", "auth": "pap"}) as board:
+        board.machine.uart.peer = True
+        board.step()
+        assert board.step() and board.network.PPP.made[0].isconnected()
+        switched(board)
+        assert board.network.PPP.made[0].state == "inactive"
+        assert board.machine.uart.said == ["deinit"]
+
+
 # Code of the board's own
 
 

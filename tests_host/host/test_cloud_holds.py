@@ -25,6 +25,7 @@ from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.addresses import Networks, network
 from ivota_tools.cloud.api import routes
 from ivota_tools.cloud.connections import Room, Table
+from ivota_tools.cloud.event_stream import Places
 from ivota_tools.cloud.http_protocol import Deadlines
 from ivota_tools.cloud.rollout.assignment import assign
 from ivota_tools.cloud.store import models, retention
@@ -89,6 +90,30 @@ def test_silent_connections_give_way(tmp_path):
             sock.sendall(b"GET /api/v1/health HTTP/1.1\r\nHost: 127")
         assert Client(cloud.api_url).health()["ok"]
         assert len(cloud._server.table) <= FEW.http
+
+
+def test_a_connection_that_asks_nothing_gives_way_and_a_head_in_two_parts_is_one(tmp_path):
+    whole = head("/api/v1/health", method="GET")
+    with Cloud(tmp_path, room=FEW) as cloud, contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(link(cloud)) for _ in range(FEW.http)]
+        for sock in socks:
+            sock.sendall(whole[:20])
+        with Client(cloud.api_url) as api:  # after what came before it
+            assert api.health()["ok"]
+        left = socks[FEW.http // 2 :]
+        for sock in left:
+            sock.sendall(whole[20:])
+            assert status(sock.recv(4096)) == 200
+        assert Client(cloud.api_url).health()["ok"]
+
+
+def test_event_streams_have_places_and_one_name_has_half_of_them():
+    places = Places(4)
+    assert [places.take("one") for _ in range(3)] == [True, True, False]
+    assert [places.take(name) for name in ("two", "three", "four")] == [True, True, False]
+    places.give("one")
+    assert places.take("one") and not places.take("one")
+    assert Places(1).take("one") and not Places(0).take("one")
 
 
 def test_half_a_body_gives_way_too(tmp_path):

@@ -5,15 +5,18 @@ import json
 import os
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from pages_support import Visitor, let_in
+from starlette.requests import Request
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.pages import rendering
+from ivota_tools.cloud.pages.request_context import Visit
 from ivota_tools.cloud.store.models import Assignment, Campaign, Device, Firmware, Member
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import pack
@@ -409,3 +412,12 @@ def test_an_upgrade_on_the_disk_changes_no_page_of_what_runs(tmp_path):
     (tmp_path / "page.html").write_text("new")
     os.utime(tmp_path / "page.html", (NOW, NOW))
     assert made.get_template("page.html").render() == "old"
+
+
+def test_a_pages_address_with_other_words():
+    request = Request(
+        {"type": "http", "path": "/fleet", "query_string": b"q=name%3Aa&page=3", "headers": []}
+    )
+    page = SimpleNamespace(request=request)
+    assert Visit.again(page, page=4, sort="version") == "/fleet?q=name%3Aa&page=4&sort=version"
+    assert Visit.again(page, q=None, page="") == "/fleet"
