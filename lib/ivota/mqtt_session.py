@@ -23,10 +23,7 @@ class Link:
     def __init__(self, config, owner):
         self.config = config
         self._owner = owner
-        topics = config["topics"]["update"].encode()
-        self._topics = topics.split(b"\n")
-        # Some brokers (RabbitMQ) deliver with slashes for the dots of a topic.
-        self._heard = self._topics + topics.replace(b".", b"/").split(b"\n")
+        self._topics = config["topics"]["update"].encode().split(b"\n")
         self._client = None
         self._stream = None
         self.retry = Backoff(config["retry"]["first_s"], config["retry"]["most_s"])
@@ -105,7 +102,10 @@ class Link:
     def _message(self, topic, payload):
         skipped = self._stream.skipped
         self._stream.skipped = 0
-        if topic in self._heard:
+        # Some brokers (RabbitMQ) deliver with slashes for the dots of a topic.
+        if topic in self._topics or topic in (
+            b"\n".join(self._topics).replace(b".", b"/").split(b"\n")
+        ):
             if skipped and not payload:
                 self._owner.on_skipped(skipped)
             else:
