@@ -253,7 +253,7 @@ class _Filling:
             elif number == 24:
                 attempt = self._attempt(campaign, device, stage, assignment_rules.FAILED, begun,
                                         begun + 8 * MIN, percent=62, code=-4,
-                                        words="another MD5", failures=3)  # fmt: skip
+                                        words="the MD5 does not match", failures=3)  # fmt: skip
             elif number == 40:
                 attempt = self._attempt(campaign, device, stage, assignment_rules.RETRY, begun,
                                         now - 2 * MIN, percent=34, code=-1,
