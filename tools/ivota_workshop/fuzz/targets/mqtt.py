@@ -78,7 +78,7 @@ TARGET = Target(
     mistakes=(
         Mistake(
             "accepts any topic",
-            (("lib/ivota/mqtt_session.py", "if topic in self._heard:", "if topic:"),),
+            (("lib/ivota/mqtt_session.py", "if topic in self._topics or", "if topic or"),),
         ),
         Mistake(
             "accepts any acknowledgement",
