@@ -196,11 +196,20 @@ def test_the_audit_log_is_searched(viewer):
     assert "build server" in viewer.get("/audit?who=build+server")
 
 
+def is_off(visitor, action):
+    """Whether the button of this action cannot be pressed."""
+    forms = re.findall(r'<form[^>]*action="([^"]*)"(.*?)</form>', visitor.page.text, re.S)
+    (form,) = [body for url, body in forms if url.endswith(f"/{action}")]
+    return " disabled" in form
+
+
 def test_an_operator_acts_on_devices(console):
     cloud, made = console
     with Visitor(cloud.api_url, "operator") as visitor:
         visitor.get(f"/devices/{made.failed}")
+        assert not is_off(visitor, "retry")
         assert "Retrying the update of" in visitor.post(f"/devices/{made.failed}/retry")
+        assert is_off(visitor, "retry")
         assert "nothing to retry" in visitor.post(f"/devices/{made.failed}/retry")
         assert "is cancelled" in visitor.post(f"/devices/{made.failed}/cancel")
         text = visitor.post(f"/devices/{made.failed}/tags", tags="one, two  three,one")

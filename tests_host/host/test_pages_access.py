@@ -362,6 +362,23 @@ def test_another_password(peopled):
         there.sign_in("viewer", new)
 
 
+def test_which_passwords_are_too_weak():
+    for name, password in (
+        ("ada", "eleven-chars" + "ada"),
+        ("a-very-long-user-name", "x1y2z3w4v5u6"),  # shorter than the name, and another
+        ("ada", "abcdabcdabcd"),
+    ):
+        assert users.hashed(name, password).startswith("$argon2id$")
+    for name, password, why in (
+        ("administrator", "Administrator12", "too similar"),
+        ("ada", "x1y2z3w4v"[: users.PASSWORD_LEAST - 1], "must have"),
+        ("ada", "x1y2" * (users.PASSWORD_MOST // 4) + "x", "must have"),
+        ("ada", "abc" * 6, "too simple"),
+    ):
+        with pytest.raises(users.UserError, match=why):
+            users.hashed(name, password)
+
+
 def test_the_old_password_is_no_more_to_be_guessed_than_at_the_sign_in(peopled):
     """What has the right one is no guess, whatever becomes of the new one."""
     new = {"password": "quite another sentence", "again": "quite another sentence"}
