@@ -112,6 +112,7 @@ def test_a_device_tells_its_life(console, viewer):
     assert "0.3 current, reported" in text and "0.1 reported" in text
     assert '{"type": "report_progress"' in viewer.get(f"/devices/{console[1].device}/reports")
     failed = viewer.get(f"/devices/{console[1].failed}")
+    assert 'data-part="versions"' in viewer.page.text  # live, like the rest of the page
     assert (
         "rolled back" in failed and "trial failed: rolled back to the previous version" in failed
     )
