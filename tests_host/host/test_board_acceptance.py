@@ -1,16 +1,18 @@
 """`ivota board test` on a real MicroPython, whose network is this computer's."""
 
 import json
+import queue
 from pathlib import Path
 
 import httpx
 import pytest
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
-from waiting import WAIT_S
+from waiting import WAIT_S, wait_until
 
 from ivota_tools import toolchain
 from ivota_tools.board.acceptance import aside
+from ivota_tools.board.acceptance import console as console_module
 from ivota_tools.board.acceptance.console import Console
 from ivota_tools.board.acceptance.resets import Resets
 from ivota_tools.board.acceptance.rig import Rig
@@ -88,6 +90,29 @@ def test_an_image_is_confirmed_and_the_slot_before_runs_again(board, tmp_path):
     assert steps["image"]["seen"] == "2.0 ran from ota_1 and was confirmed; ota_0 runs again"
     assert files_of(board) == before
     assert board.flash.would_boot() == "ota_0"
+
+
+def test_a_console_reads_on_after_another_program_had_the_port(monkeypatch):
+    arriving = queue.Queue()
+
+    def chunks(_port, wait_s):
+        while True:
+            try:
+                yield arriving.get(timeout=0.05)
+            except queue.Empty:
+                yield b""
+
+    monkeypatch.setattr(console_module, "chunks", chunks)
+    console = Console("/dev/null")
+    console.start()
+    try:
+        with console.released():
+            arriving.put(b"the other program's\n")
+            assert arriving.get() and console.tail() == ""
+        arriving.put(b"ours\r\n")
+        wait_until(lambda: console.tail() == "ours", "a line")
+    finally:
+        console.stop()
 
 
 def test_nobody_on_the_boards_network_gives_the_cloud_orders(tmp_path):
