@@ -1,4 +1,4 @@
-"""Why the broker refused or ended a session, in words; loaded when that happens."""
+"""Explain why the broker refused or ended a session; loaded only then."""
 
 import errno
 
@@ -7,7 +7,7 @@ from micropython import const
 from ivota import describe
 
 _CLASHES = const(3)  # short sessions in a row, after which another client is suspected
-_LEAST_S = const(15)  # for a broker that takes no long keep-alive
+_LEAST_S = const(15)  # for a broker that rejects a long keep-alive
 
 # CONNACK's return codes in MQTT 3.1.1; umqtt raises MQTTException with them.
 _CODES = {
@@ -25,19 +25,19 @@ NO_ANSWER = (
 
 
 def explain(error, link):
-    """What went wrong in one line; `link` has not been closed yet."""
+    """Describe the error in one line; `link` is not closed yet."""
     text = describe(error)
     why = None
     if text[:13] == "MQTTException":
         code = error.args[0]
         why = _CODES.get(code)
         mqtt = link.config["mqtt"]
-        if code == 2 and mqtt["keepalive_s"] > _LEAST_S:  # the next try asks for less
+        if code == 2 and mqtt["keepalive_s"] > _LEAST_S:  # the next try uses a shorter one
             mqtt["keepalive_s"] = max(mqtt["keepalive_s"] // 2, _LEAST_S)
     elif link.up and error.args and error.args[0] in (-1, errno.ECONNRESET):
         why = "the broker ended the session"
         if link.retry.tries >= _CLASHES:
             why += "; does another client have the same product_id and device_name?"
-    elif text[:10] == "IndexError":  # umqtt reads an answer that is not there
+    elif text[:10] == "IndexError":  # umqtt reads a missing response
         why = "the broker closed the connection without an answer"
     return text + ": " + why if why else text

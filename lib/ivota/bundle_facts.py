@@ -1,7 +1,7 @@
-"""Whether this board can start a bundle, by what the bundle says of itself in its first file.
+"""Return whether this board can start a bundle, from the bundle's first file.
 
-The answer does not come from this package but from `bundlefs`, which boot.py used: unlike the
-package, it is not replaced by an update.
+`bundlefs`, which boot.py used, decides this, and not this package: an update replaces the package,
+but not `bundlefs`.
 """
 
 import json
@@ -13,14 +13,14 @@ from ivota import OtaError
 _FAILED = const(-5)
 _MOST = const(1024)  # bytes of ivota.json
 _FIRST = b"\x0aivota.json\x02"  # its name and the kind of its content, before the content's size
-_HEAD = const(32)  # bytes that have all of that, and two of the size
+_HEAD = const(32)  # bytes that contain all of that, and two bytes of the size
 
 
 def look(file, length):
-    """Check the bundle of which the first `length` bytes are in `file`.
+    """Check the bundle whose first `length` bytes are in `file`.
 
-    Raises OtaError(-5) for one that this board can't start. What is no bundle, or damaged, is told
-    from the others when all of it is there.
+    Raises OtaError(-5) for one that this board can't start. Other files and damaged bundles are
+    recognized when they are complete.
     """
     file.seek(0)
     head = file.read(_HEAD)
@@ -43,12 +43,12 @@ def look(file, length):
         try:
             check(facts)
         except ValueError as error:
-            # Not for ever: the board may get other files.
+            # Not forever: the board may get other files.
             raise OtaError(_FAILED, "the bundle can't be used: %s" % error)
 
 
 def check(facts):
-    """Raise ValueError, with the reason, for a bundle that this board can't start."""
+    """Raise ValueError with the reason for a bundle that this board can't start."""
     try:
         from bundlefs import FORMATS, VERSION
     except ImportError:

@@ -1,6 +1,6 @@
 """Values of the right kind with which a board could not work; apart, to have the heap alone."""
 
-_OURS = (b"app", b"lib")  # folders in which nothing may be cleared
+_OURS = (b"app", b"lib")  # folders that must not be cleared
 _NEVER_0 = (
     ("http", ("timeout_s", "deadline_s")),
     ("retry", ("first_s", "most_s")),
@@ -10,7 +10,7 @@ _NEVER_0 = (
 
 def check(config, error):
     """Raise `error` for such a value in the whole configuration."""
-    # Each update clears the folder: there must be nothing else in it.
+    # Each update deletes all other files in this folder.
     top, *folders = config["firmware_dir"].encode().split(b"/")
     named = all([part.strip(b".") for part in folders])
     if top or not folders or not named or folders[0] in _OURS:
@@ -24,6 +24,6 @@ def check(config, error):
     if not config["report_interval_s"]:
         raise error("%s must be above 0" % "report_interval_s")
     for name, topic in config["topics"].items():
-        # With a line end between them there may be several (aliyun).
+        # Several topics are separated by line breaks (aliyun).
         if set(b"+#\0") & set(topic.encode()) or not all(topic.split("\n")):
             raise error("topics.%s must be a topic without + and #" % name)

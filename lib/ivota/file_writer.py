@@ -12,7 +12,7 @@ _FAT_SYNC = const(65535)  # on FAT durable at each multiple of 64 KiB
 
 
 def next_end(target):
-    """Set `target.end`, up to which bytes may be written at once, behind the block that ends."""
+    """Set `target.end`, the end of the current block, up to which bytes may be written at once."""
     # Block n > 0 of a littlefs file begins with ctz(n) + 1 pointers of 4 bytes.
     n = 0 if target.fat else target.blocks
     end = target.end + target.block_size
@@ -26,10 +26,10 @@ def next_end(target):
 
 
 def fill(target, raw, left):
-    """Append what `raw` gives, `left` bytes at most; what its last `readinto` returned.
+    """Append up to `left` bytes from `raw`; return the result of the last `readinto`.
 
-    `left` does not go beyond `target.end`. What this raises came from `raw` where the file's
-    `tell()` is `target.position` still.
+    `left` does not go beyond `target.end`. If the file's `tell()` is still `target.position`, an
+    exception came from `raw`.
     """
     buffer = target.buffer
     chunk = target.chunk
@@ -45,7 +45,7 @@ def fill(target, raw, left):
 
 
 def end_block(target):
-    """The block is full: make it durable where that is due, and go on to the next."""
+    """Make a full block durable if that is due, and continue with the next."""
     position = target.position
     if not target.fat or not position & _FAT_SYNC or position == target.size:
         target.file.flush()
@@ -55,9 +55,9 @@ def end_block(target):
 
 
 def check(target, most):
-    """Digest up to `most` bytes more of what is on flash; True when there is no more for now.
+    """Digest up to `most` more bytes of what is on flash; return True if no more are ready.
 
-    Only whole chunks are taken until the file is whole, so that nothing is allocated.
+    Until the file is complete, only whole chunks are digested, so that nothing is allocated.
     """
     stop = target.durable
     chunk = target.chunk

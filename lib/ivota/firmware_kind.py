@@ -1,12 +1,12 @@
-"""What a firmware is, told by its first bytes: the one place that knows them (docs/formats.md)."""
+"""Recognize firmware by its first bytes, in this module alone (docs/formats.md)."""
 
-HEAD = 8  # bytes that tell
+HEAD = 8  # bytes that identify the kind
 ROMFS = b"\xd2\xcd\x31"
-IMAGE = b"\xe9"  # of every ESP32 image, and of nothing else that is installed
+IMAGE = b"\xe9"  # of every ESP32 image, and of no other firmware
 
 
 def kind_of(head):
-    """ "bundle", "patch", "esp32-image" or "other"."""
+    """Return "bundle", "patch", "esp32-image" or "other"."""
     if head[:3] == ROMFS:
         return "bundle"
     if head[:8] == b"IVOTADLT":

@@ -1,15 +1,15 @@
-"""A digest of much flash, a piece in each step."""
+"""Digest a large part of the flash in steps."""
 
 from micropython import const
 
 _CHUNK = const(512)
-_CHUNKS = const(128)  # in a step: 64 KiB are read and digested in less time than an erase takes
+_CHUNKS = const(128)  # per step: 64 KiB are read and digested in less time than an erase takes
 
 
 def update(digest, file, left):
-    """Digest the next `left` bytes of a file or a slot: a generator of bounded steps.
+    """Digest the next `left` bytes of a file or a slot, in a generator of bounded steps.
 
-    It returns how many of them were not there, 0 as a rule. OSError where the flash fails.
+    Returns how many of them were missing, usually 0. OSError if the flash fails.
     """
     buffer = bytearray(_CHUNK)
     while left >= _CHUNK:

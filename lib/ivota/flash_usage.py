@@ -1,7 +1,7 @@
-"""Blocks that littlefs takes for used and are free.
+"""Correct littlefs' count of used blocks.
 
-From 2.11.3 on (MicroPython 1.29) it counts a file once for each of its open handles, so an
-application that has a file of its bundle open seems to use up the flash.
+From 2.11.3 on (MicroPython 1.29), it counts a file once for each open handle, so an application
+that keeps a file of its bundle open seems to fill the flash.
 """
 
 import os
@@ -9,12 +9,12 @@ import os
 from micropython import const
 
 _FOLDER = const(0x4000)
-_MOST = const(16384)  # blocks: what has more is no flash of a board
-_LEAST = const(16)  # blocks: fewer may be the file system's own, and no bundle has fewer
+_MOST = const(16384)  # blocks: no board's flash has more
+_LEAST = const(16)  # blocks: fewer may be the file system's own, and every bundle has more
 
 
 def uncounted(directory, stat):
-    """How many blocks more are free than `stat`, of the volume with `directory`, says."""
+    """Return how many more blocks are free than `stat` reports for the volume of `directory`."""
     try:
         for root in ("", "/" + directory.split("/")[1]):
             if stat[2] <= _MOST and os.statvfs(root or "/")[:3] == stat[:3]:
@@ -31,6 +31,6 @@ def _used(folder, stat):
         path = folder + "/" + entry[0]
         if entry[1] != _FOLDER:
             blocks += (os.stat(path)[6] + stat[0] - 1) // stat[0]
-        elif os.statvfs(path)[:3] == stat[:3]:  # else another volume is mounted there
+        elif os.statvfs(path)[:3] == stat[:3]:  # otherwise another volume is mounted there
             blocks += _used(path, stat)
     return blocks

@@ -1,7 +1,7 @@
-"""The one guarded socket that `umqtt.simple` and `requests` get in place of their own.
+"""Provide the guarded socket that `umqtt.simple` and `requests` use instead of their own.
 
-Both libraries wait without a limit somewhere. Here every wait has a deadline, and TLS is verified
-before either library sees the connection: they speak plainly into it.
+Both libraries can wait without a limit. Here every wait has a deadline, and TLS is verified before
+a library uses the connection: for the library it is unencrypted.
 """
 
 import errno
@@ -18,44 +18,44 @@ _POLLOUT = const(4)
 _POLLHUP = const(16)  # esp32 reports a refused connection only to a poll that asks for it
 _SLICE_MS = const(500)  # between two calls of `feed` in a long wait
 
-lookups = 0  # name resolutions so far: no port can bound one, so each is done once and counted
+lookups = 0  # name resolutions: no port can limit one, so each is done once and counted
 
 
 def feed():
-    """Called about twice a second in every wait; a watchdog's `feed` takes its place."""
+    """Called about twice a second during every wait; replaced by a watchdog's `feed`."""
 
 
 def online():
-    """Whether the board is on a network; what keeps a radio connected takes its place."""
+    """Return whether the board is on a network; replaced by code that keeps it connected."""
     return True
 
 
-always = online  # what takes its place is gone again where no network is configured
-ntp_host = None  # None for the one that `ntptime` knows, "" for none
+always = online  # restored if no network is configured
+ntp_host = None  # None for the default of `ntptime`, "" for none
 
 
 def wait(stream, ms):
-    """Wait `ms` milliseconds, or until `stream` can be read; with None just wait.
+    """Wait for `ms` milliseconds, or until `stream` (if not None) can be read.
 
-    On esp32 `time.sleep_ms` spins for what is shorter than 10 ms and holds up every other thread
-    meanwhile, which a poll does not.
+    On esp32, `time.sleep_ms` below 10 ms is a busy loop that blocks every other thread; a poll is
+    not.
     """
     for _ in (stream.poll if stream else select.poll()).ipoll(ms):
         return
 
 
 class WriteOnly(Exception):
-    """A read was tried on a stream that is only to be written now."""
+    """A library tried to read while the stream is write-only."""
 
 
 class Stream:
-    """A connection to `host`:`port`, with `ca` (a path) over TLS verified against it.
+    """A connection to `host`:`port`; with `ca` (a path), over TLS verified against it.
 
-    `own`: the part of the configuration that may name a certificate for a server that asks.
+    `own`: the section of the configuration that can have a client certificate.
 
-    `read` and `write` wait until `limit` milliseconds after the last `begin()`; then they raise
-    OSError(ETIMEDOUT). `raw` is the port's own non-blocking socket, for `readinto`, `poll` what
-    waits for it. For a library it is the module `socket` and the socket in one.
+    `read` and `write` raise OSError(ETIMEDOUT) `limit` milliseconds after the last `begin()`.
+    `raw` is the port's non-blocking socket, for `readinto`; `poll` waits for it. For a library,
+    this is both the module `socket` and the socket.
     """
 
     SOCK_STREAM = 1
@@ -63,12 +63,12 @@ class Stream:
 
     def __init__(self, host, port, timeout_s, ca=None, most=4096, own=None):
         global lookups
-        self.most = most  # bytes of one read; more is taken off the wire in pieces and dropped
-        self.used = False  # whether a library took this stream in place of its own socket
-        self.heard = False  # whether anything came since the flag was cleared
-        self.patient = True  # what a library last said with setblocking()
+        self.most = most  # bytes of one read; the rest is read in pieces and dropped
+        self.used = False  # whether a library used this stream instead of its own socket
+        self.heard = False  # whether data arrived since the flag was cleared
+        self.patient = True  # the library's last value for setblocking()
         self.write_only = False
-        self.skipped = 0  # bytes of the last read that was too long
+        self.skipped = 0  # size of the last read that was too long
         self.limit = int(timeout_s * 1000)
         self.poll = poll = select.poll()
         lookups += 1
@@ -98,7 +98,9 @@ class Stream:
             raise
 
     def _refused(self):
-        """Raise why there is no connection: the socket knows, but lwIP calls a refusal a reset."""
+        """Raise the reason why there is no connection: the socket knows it, but lwIP reports a
+        refusal as a reset.
+        """
         try:
             self.raw.read(1)
         except OSError as error:
@@ -107,11 +109,11 @@ class Stream:
         raise OSError(errno.ECONNREFUSED)
 
     def begin(self):
-        """Start a deadline: what follows has `limit` milliseconds in all."""
+        """Start a deadline: all that follows has `limit` milliseconds in total."""
         self._begun = time.ticks_ms()
 
     def wait(self, mask=0):
-        """Wait for an event of `mask` and return what came; with no mask only look at the clock.
+        """Wait for an event of `mask` and return it; without a mask, only check the deadline.
 
         Raises OSError(ETIMEDOUT) after the deadline.
         """
@@ -128,13 +130,13 @@ class Stream:
                 return event
 
     def ready(self):
-        """Whether a read would find something; allocates nothing."""
+        """Return whether data can be read, without allocating."""
         for _ in self.poll.ipoll(0):
             return True
         return False
 
     def read(self, n):
-        """`n` bytes; fewer at the end of the stream; b"" when more than `most` were skipped."""
+        """Read `n` bytes; fewer at the end of the stream; b"" if more than `most` were skipped."""
         if self.write_only:
             raise WriteOnly
         if n < 0:
@@ -155,7 +157,7 @@ class Stream:
                     return None
                 self.wait(_POLLIN)
             elif part:
-                # A peer at full speed would never let this wait, nor end.
+                # With a fast peer, this would never wait and never end.
                 self.wait()
                 self.heard = True
                 data = data + part if data else part
@@ -178,27 +180,27 @@ class Stream:
         return done
 
     def setblocking(self, flag):
-        """Only remembered: a socket that really blocks could hang the board."""
+        """Only remember the value: a blocking socket could hang the board."""
         self.patient = flag
 
     def connect(self, _value):
-        """Nothing left to do, and no timeout but ours; the library believes that it connects."""
+        """Do nothing: it is connected already, and has its own timeout."""
 
     settimeout = connect
 
     def close(self):
-        """Close the socket; more than once is fine."""
+        """Close the socket; can be called repeatedly."""
         try:
             self.raw.close()
-        except OSError:  # esp32's, when an earlier call on this socket has failed
+        except OSError:  # esp32's, if an earlier call on this socket failed
             pass
 
     def getaddrinfo(self, *_args):
-        """As the module `socket` has it: any address, for it is connected already."""
+        """Replace socket.getaddrinfo: any address will do, because it is connected already."""
         return ((2, 1, 0, "", None),)
 
     def socket(self, *_args):
-        """As the module `socket` has it: this stream, for one connection."""
+        """Replace socket.socket: return this stream, for one connection."""
         if self.used:
             raise OSError("the library opens a second connection")
         self.used = True
@@ -206,9 +208,9 @@ class Stream:
 
 
 def lend(guard, library, function, *args, **kwargs):
-    """Call `function` while `library` has `guard`, a `Stream`, for its next socket.
+    """Call `function` while `library` uses `guard`, a `Stream`, as its next socket.
 
-    Raises OSError when the library made a connection of its own: that one has no deadline.
+    Raises OSError if the library made a connection of its own, which has no deadline.
     """
     name = "socket" if hasattr(library, "socket") else "usocket"
     own = getattr(library, name)

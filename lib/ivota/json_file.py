@@ -1,4 +1,4 @@
-"""A small JSON file that is replaced atomically, and in which damage is noticed."""
+"""Read and atomically replace a small JSON file with a CRC."""
 
 import json
 import os
@@ -7,15 +7,15 @@ from binascii import crc32
 from micropython import const
 
 _CRC = b'"crc": "'  # the last key's value is the CRC of the text before this
-_MOST = const(16384)  # bytes: what is larger is no file of ours, and would not fit the heap
+_MOST = const(16384)  # bytes: a larger file is not ours and would not fit in the heap
 
 
 def load(path, ours=False):
-    """The dictionary kept at `path`, or None where none can be read.
+    """Read the dictionary at `path`; return None if it is not valid.
 
-    One with a CRC must be whole; with `ours` it must have one. On FAT a rename removes its
-    target first, so a cut can leave only the temporary: it is looked for too. Raises MemoryError:
-    what the heap has no room for is not missing, and must not be written anew as if it were.
+    A CRC must be right; with `ours` there must be one. On FAT, a rename deletes its target first,
+    so after a power cut only the temporary file may exist: it is read, too. Raises MemoryError: a
+    file that the heap can't hold is not missing, and must not be replaced.
     """
     for name in (path, path + "~"):
         try:
@@ -27,7 +27,7 @@ def load(path, ours=False):
             if at >= 0:
                 if text[at + len(_CRC) :] != b'%08x"}' % crc32(memoryview(text)[:at]):
                     continue
-            # Up to MicroPython 1.25 json takes an object without its end.
+            # Up to MicroPython 1.25, json accepts an unterminated object.
             elif ours or text.rstrip()[-1:] != b"}":
                 continue
             value = json.loads(text)
@@ -40,12 +40,12 @@ def load(path, ours=False):
 
 
 def save(path, value):
-    """Replace the file: after a power cut at any instant the old or the new one is read."""
+    """Replace the file: after a power cut at any moment, the old or the new one is read."""
     temporary = path + "~"
     crc = 0
     part = b"{"
     with open(temporary, "wb") as file:
-        for key in value:  # one after the other: the heap may have no room for all of them
+        for key in value:  # one after the other: the heap may have no room for both
             part += json.dumps({key: value[key]}).encode()[1:-1]
             crc = crc32(part, crc)
             file.write(part)
@@ -55,7 +55,7 @@ def save(path, value):
 
 
 def remove(path):
-    """Remove the file, and a temporary that a cut may have left, where they are."""
+    """Delete the file, and a temporary file that a power cut may have left."""
     for name in (path + "~", path):
         try:
             os.remove(name)

@@ -1,4 +1,4 @@
-"""A cable: what `network.LAN` is told of the board's Ethernet chip."""
+"""Configure `network.LAN` for the board's Ethernet chip."""
 
 import network
 from machine import Pin
@@ -27,7 +27,7 @@ class Nic(Interface):
 
 
 def _arguments(lan):
-    """What the constructor takes: pins as pins, names as the port's constants."""
+    """Return the constructor's arguments: pins as Pin objects, names as the port's constants."""
     found = {name: Pin(lan[name]) for name in _PINS if lan.get(name, -1) >= 0}
     if lan.get("phy_type"):
         found["phy_type"] = getattr(network, "PHY_" + lan["phy_type"])

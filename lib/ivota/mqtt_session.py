@@ -7,16 +7,16 @@ from micropython import const
 from ivota import Backoff, describe, guarded_socket, once
 
 _IDS = const(65000)
-_LOOK_MS = const(500)  # how often keep-alive and the owner are looked at
+_LOOK_MS = const(500)  # interval for keep-alive and the owner
 
 
 class Link:
     """The session with the broker; `step()` does one bounded piece of work.
 
     `owner.on_up()` is called after each subscription, `on_message(payload)` for each message on
-    its topics, `on_skipped(size)` for one that is too long, `on_acked()` when the broker has taken
-    the message last sent with QoS 1, `on_idle()` now and then, `log` for events. `paused` keeps it
-    from connecting. The wait before the next session grows until one has lasted for
+    its topics, `on_skipped(size)` for one that is too long, `on_acked()` when the broker has
+    acknowledged the last message with QoS 1, `on_idle()` regularly, and `log` for events. `paused`
+    prevents a connection. The wait before the next session grows until a session has lasted for
     `retry.most_s`.
     """
 
@@ -27,12 +27,12 @@ class Link:
         self._client = None
         self._stream = None
         self.retry = Backoff(config["retry"]["first_s"], config["retry"]["most_s"])
-        self.waiting = None  # packet id of the QoS 1 message that is not acknowledged yet
+        self.waiting = None  # packet id of the unacknowledged QoS 1 message
         self.up = False  # connected and subscribed
-        self.paused = False  # whether it is not to connect
+        self.paused = False  # prevents a connection
 
     def step(self):
-        """Connect when due, take in at most one packet, ping; True if something was done."""
+        """Connect if due, read at most one packet, ping; return True if something was done."""
         stream = self._stream
         if stream and time.ticks_diff(self._look_at, time.ticks_ms()) > 0:
             for _ in stream.poll.ipoll(0):
@@ -41,7 +41,7 @@ class Link:
         return self._work()
 
     def wait(self, ms):
-        """Wait so long, or until something comes from the broker."""
+        """Wait for this time, or until the broker sends data."""
         guarded_socket.wait(self._stream, ms)
 
     def _work(self):
@@ -62,13 +62,13 @@ class Link:
                 self._take(self._client.check_msg())
                 return True
             self._beat()
-        # Whatever umqtt raises means that the stream can't be trusted any more.
+        # After any error of umqtt, the stream can't be trusted any more.
         except Exception as error:
             self._lost(error)
         return False
 
     def _write(self, function, *args):
-        """Let umqtt write a packet, but never wait for its acknowledgement: `step` reads that."""
+        """Let umqtt write a packet without waiting for its acknowledgement, which `step` reads."""
         stream = self._stream
         stream.begin()
         stream.write_only = True
@@ -102,7 +102,7 @@ class Link:
     def _message(self, topic, payload):
         skipped = self._stream.skipped
         self._stream.skipped = 0
-        # Some brokers (RabbitMQ) deliver with slashes for the dots of a topic.
+        # Some brokers (RabbitMQ) deliver topics with slashes instead of dots.
         if topic in self._topics or topic in (
             b"\n".join(self._topics).replace(b".", b"/").split(b"\n")
         ):
@@ -112,12 +112,12 @@ class Link:
                 self._owner.on_message(payload)
 
     def _beat(self):
-        """Ping every half keep-alive; give up on a broker that owes an answer for as long."""
+        """Ping every half keep-alive; give up if the broker does not answer for as long."""
         now = time.ticks_ms()
         self._look_at = time.ticks_add(now, _LOOK_MS)
         if self.up:
             self._owner.on_idle()
-            # Two clients with one id would end each other's sessions at full speed.
+            # Two clients with the same id would end each other's sessions in a fast loop.
             lasted = time.ticks_diff(now, self._up_at)
             if self.retry.tries and lasted > int(self.retry.most_s * 1000):
                 self.retry.reset()
@@ -135,7 +135,9 @@ class Link:
             self._write(self._client.ping)
 
     def publish(self, topic, payload, qos):
-        """Send now; False if the link is down. With QoS 1, `waiting` is set until the PUBACK."""
+        """Send now; return False if the link is down. With QoS 1, `waiting` is set until the
+        PUBACK.
+        """
         if not self.up:
             return False
         try:
@@ -149,7 +151,7 @@ class Link:
         return True
 
     def _lost(self, error):
-        """Close, and be due again after a wait."""
+        """Close the session, and reconnect after a wait."""
         try:
             why = once("broker_errors").explain(error, self)
         except (MemoryError, ImportError):
@@ -159,7 +161,7 @@ class Link:
         self._owner.log("warning", "link_lost", why=why, again_ms=self.retry.left_ms())
 
     def close(self, politely=False):
-        """Close the session; the next `step` opens a new one when due."""
+        """Close the session; the next `step` opens a new one if due."""
         stream = self._stream
         if stream is not None:
             if politely and self.up:

@@ -1,4 +1,4 @@
-"""PPP over a serial line: a modem is dialled, or the other end speaks PPP by itself."""
+"""Connect by PPP over a serial line, through a modem or directly."""
 
 import time
 
@@ -9,17 +9,17 @@ from micropython import const
 from ivota import describe
 from ivota.network_interface import Interface
 
-_TRY_S = const(60)  # a modem looks for its network, then dials
-_SILENCE_MS = const(1200)  # around +++, which takes a modem out of a call
+_TRY_S = const(60)  # for a modem to find its network, then to dial
+_SILENCE_MS = const(1200)  # around +++, which ends a modem's call
 _ANSWER_MS = const(5000)
 _DIAL_MS = const(40000)
 # Beginnings of ERROR, +CME ERROR, BUSY, NO CARRIER, NO DIALTONE and NO ANSWER.
 _REFUSED = (b"ERRO", b"+CME", b"BUSY", b"NO C", b"NO D", b"NO A")
-_LINE = const(200)  # bytes of an answer that are looked at
+_LINE = const(200)  # bytes of a response that are checked
 
 
 class Nic(Interface):
-    """The session; the talk with the modem is a generator, so that nobody waits for it."""
+    """The connection; the dialogue with the modem is a generator, so that nothing waits for it."""
 
     def __init__(self, config, log):
         super().__init__(config, log)
@@ -31,7 +31,7 @@ class Nic(Interface):
             try:
                 for _ in self._talk:
                     return False
-            except Exception as error:  # the modem's, or whatever a driver raises
+            except Exception as error:  # the modem's error, or a driver's
                 self.log("warning", "network_refused", why=describe(error))
             self._talk = None
         return super().connected()
@@ -49,12 +49,12 @@ class Nic(Interface):
         self._talk = self._connect(ppp)
 
     def _connect(self, ppp):
-        """Dial where an APN is named, and begin PPP; raises OSError for what a modem refuses."""
+        """Dial if an APN is set, and start PPP; raise OSError if the modem refuses."""
         nic = self.nic
-        nic.disconnect()  # what is left of the try before
+        nic.disconnect()  # left from the previous try
         if ppp["apn"] is not None:
             yield from _pause()
-            nic.config(stream=None)  # what comes in is ours
+            nic.config(stream=None)  # we read the data now
             self._uart.write(b"+++")
             yield from _pause()
             self._uart.write(b"ATH\r")
@@ -71,7 +71,7 @@ class Nic(Interface):
             nic.connect(security=secure, user=ppp["user"], key=ppp["password"] or "")
 
     def _say(self, command, wanted, limit_ms):
-        """Send a command, and read lines until one begins as `wanted`."""
+        """Send a command, and read lines until one begins with `wanted`."""
         uart = self._uart
         while uart.any():
             uart.read(uart.any())
@@ -101,7 +101,7 @@ class Nic(Interface):
 
 
 def _shown(command):
-    """A command without what it sets, which may be a PIN."""
+    """Return a command without the value that it sets, which may be a PIN."""
     return command.partition("=")[0]
 
 

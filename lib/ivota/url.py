@@ -1,4 +1,4 @@
-"""URLs: where a push's leads, and a redirect's."""
+"""Parse URLs of pushes and redirects."""
 
 from micropython import const
 
@@ -8,12 +8,12 @@ _FAILED = const(-5)
 
 
 def split_url(url):
-    """(whether TLS, host, port, path with query) of an http or https URL.
+    """Split an http or https URL into (TLS, host, port, path with query).
 
-    Raises `OtaError` for any other, with credentials, without a host, or with a character that
-    would end the request line.
+    Raises `OtaError` for any other URL, one with credentials or without a host, or one with a
+    character that would end the request line.
     """
-    url = url.encode()  # each short text here would stay in the heap, and each character too
+    url = url.encode()  # short texts here, and single characters, would stay in the heap
     scheme, _, rest = url.partition(b"://")
     scheme = scheme.lower()
     secure = scheme == b"https"
@@ -38,7 +38,7 @@ def split_url(url):
 
 
 def follow(url, location):
-    """The absolute URL to which `location` leads from `url`; never from https to http."""
+    """Resolve `location` against `url`; never from https to http."""
     secure, host, port, path = split_url(url)
     scheme = "https:" if secure else "http:"
     if location[:2] == "//":
@@ -56,7 +56,7 @@ def follow(url, location):
 
 
 def _without_dots(path):
-    """The path without the steps . and .., which some servers take for names (RFC 3986, 5.2.4)."""
+    """Resolve . and .. in a path, which some servers take for names (RFC 3986, 5.2.4)."""
     path, mark, query = path.partition("?")
     steps = []
     for step in path.split("/"):

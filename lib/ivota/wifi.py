@@ -1,4 +1,4 @@
-"""Wi-Fi: the first network of the list that can be joined, and none that is not in it."""
+"""Join the first available Wi-Fi network of the list, and no other."""
 
 import network
 
@@ -6,12 +6,12 @@ from ivota.network_interface import TRY_S, Interface
 
 
 class Nic(Interface):
-    """Station mode. Each network gets its time in turn; after a loss the first comes first."""
+    """Station mode. Each network gets its time in turn; after a loss, the first comes first."""
 
     def __init__(self, config, log):
         super().__init__(config, log)
         self._next = 0
-        self._ours = False  # whether the radio was told what to join by us
+        self._ours = False  # whether we have told the radio what to join
 
     def connected(self):
         if self.nic is None:
@@ -20,10 +20,10 @@ class Nic(Interface):
         if not nic.isconnected():
             return False
         if not self._ours:
-            # Joined by boot.py, before a soft reset, or out of a radio's own flash.
+            # Joined by boot.py, before a soft reset, or from a radio's own flash.
             try:
                 ssid = nic.config("ssid")
-            except (ValueError, OSError):  # a port that does not say
+            except (ValueError, OSError):  # a port that does not report it
                 ssid = None
             if ssid and ssid not in [each["ssid"] for each in self.config["wifi"]]:
                 nic.disconnect()
@@ -39,7 +39,7 @@ class Nic(Interface):
         networks = self.config["wifi"]
         chosen = networks[self._next]
         self._next = (self._next + 1) % len(networks)
-        if self._next:  # back-off is between two rounds
+        if self._next:  # there is a wait between two rounds
             self.retry.rest(1000 * TRY_S)
         else:
             self.retry.failed(TRY_S)

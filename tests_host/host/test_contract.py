@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ivota_tools.board.identity import is_ours
 from ivota_tools.common import project_files
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,13 @@ def test_each_file_takes_what_every_release_gives(release):
         assert taken(folder / "boot.py") == FUNCTIONS
         assert taken(folder / "main.py") == {"save", "start"}
         assert taken(folder / "main.py", "ivota") == {"agent"}
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
+def test_boot_files_are_recognized_by_their_first_lines(release):
+    """`ivota board install` and `remove` would not touch those of another release."""
+    for name in ("boot.py", "main.py"):
+        assert is_ours((release / name).read_bytes(), (ROOT / name).read_bytes()), name
 
 
 def test_the_updater_takes_two_constants():

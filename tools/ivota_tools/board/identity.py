@@ -15,7 +15,9 @@ _STOCK = re.compile(
 
 
 def is_ours(head: bytes, own: bytes) -> bool:
-    """Return whether a boot.py or main.py is from any release of ivota, by its first line."""
+    """Return whether a boot.py or main.py is from any release of ivota, by its first line,
+    which must therefore never change.
+    """
     return head.split(b"\n")[0].rstrip() == own.split(b"\n")[0].rstrip()
 
 
