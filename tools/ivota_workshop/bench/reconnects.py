@@ -14,7 +14,7 @@ def run(folder: Path, port: int, name: str, rounds: int) -> dict[str, int]:
         "product_id": "P",
         "device_name": name,
         "mqtt": {"host": "127.0.0.1", "port": port},
-        "retry": {"first_s": 0, "most_s": 0},
+        "retry": {"first_s": 0.001, "most_s": 0.001},
     }
     args = json.dumps(config), str(folder), str(rounds)
     return measure("reconnects.py", *args, timeout_s=600)

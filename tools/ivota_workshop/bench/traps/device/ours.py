@@ -112,7 +112,7 @@ if KIND == "link":
             "max_message_bytes": 4096,
         },
         "http": {"timeout_s": 0.5},
-        "retry": {"first_s": 0, "most_s": 0},
+        "retry": {"first_s": 0.001, "most_s": 0.001},
         "topics": {"update": OPTIONS.get("topic", "t")},
     }
     link = Link(config, owner)
@@ -127,7 +127,7 @@ else:
         "device_name": "d",
         "mqtt": {"host": "127.0.0.1", "port": PORT},
         "http": {"timeout_s": 0.5, "deadline_s": 0.5, "ca": OPTIONS.get("ca")},
-        "retry": {"first_s": 0, "most_s": 0},
+        "retry": {"first_s": 0.001, "most_s": 0.001},
     }
     state = load(folder + "/state.json")
     if KIND == "report":
