@@ -10,6 +10,7 @@ _MOST = const(500000)  # no number is larger: ticks can tell six days; 1e999 is 
 
 _NAME = const(64)  # characters; a vendor's cloud takes 48 or fewer
 _PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_OURS = (b"app", b"lib")  # folders in which nothing may be cleared
 
 # A default shows of which kind a value must be; null is a text that may be missing. As a text
 # the table takes a third of the heap that it would take as code.
@@ -72,6 +73,24 @@ def check(found):
             raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)
     if config["trial"]["confirm"] not in ("cloud", "broker", "application"):
         raise ConfigError("trial.confirm must be one of cloud, broker, application")
+    # Each update clears the folder: there must be nothing else in it.
+    top, *folders = config["firmware_dir"].encode().split(b"/")
+    named = all([part.strip(b".") for part in folders])
+    if top or not folders or not named or folders[0] in _OURS:
+        raise ConfigError('firmware_dir must be a folder of its own, such as "/firmware"')
+    if not all([type(path) is str and path for path in config["keys"]]):
+        raise ConfigError("keys must be a list of paths")
+    for name, value in (
+        ("http.timeout_s", http["timeout_s"]),
+        ("http.deadline_s", http["deadline_s"]),
+        ("retry.first_s", config["retry"]["first_s"]),
+        ("retry.most_s", config["retry"]["most_s"]),
+        ("trial.power_boots", config["trial"]["power_boots"]),
+        ("trial.limit_s", config["trial"]["limit_s"]),
+        ("report_interval_s", config["report_interval_s"]),
+    ):
+        if not value:
+            raise ConfigError(name + " must be above 0")
     if config["dialect"] != "tencent":
         once("dialects").set_topics(config, found, ConfigError)
     topics = config["topics"]
@@ -82,7 +101,9 @@ def check(found):
             raise ConfigError(
                 "topics.%s: only {product_id} and {device_name} can stand in braces" % name
             )
-    once("config_limits").check(config, ConfigError)
+        # With a line end between them there may be several (aliyun).
+        if set(b"+#\0") & set(topic.encode()) or not all(topic.split("\n")):
+            raise ConfigError("topics.%s must be a topic without + and #" % name)
     return config
 
 

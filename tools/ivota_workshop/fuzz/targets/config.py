@@ -122,7 +122,7 @@ TARGET = Target(
     about="the configuration",
     code=(
         *("lib/ivota/config.py", "lib/ivota/network_config.py", "lib/ivota/mac_address.py"),
-        *("lib/ivota/key_spelling.py", "lib/ivota/dialects.py", "lib/ivota/config_limits.py"),
+        *("lib/ivota/key_spelling.py", "lib/ivota/dialects.py"),
     ),
     seeds=seeds,
     mutate=mutate.a_json,
