@@ -1,7 +1,7 @@
-"""Firmware updates that finish on bad networks and survive power cuts.
+"""Update firmware over bad networks, and survive power cuts.
 
-Here is what every part of the package uses, in one module, for each one has its price in heap:
-loading on demand, errors in words, and back-off.
+This module has what every part of the package uses: loading on demand, error texts, and back-off.
+They share one module because each module costs heap.
 """
 
 import gc
@@ -17,11 +17,11 @@ _TIMED_OUT = const(-1)
 
 
 def once(name):
-    """Import `ivota.<name>` for one use: it leaves the heap when nothing of it is in use.
+    """Import `ivota.<name>` for one use: it leaves the heap when nothing refers to it any more.
 
-    One that was imported before stays.
+    A module that was imported before stays.
     """
-    gc.collect()  # what comes to stay should lie close together
+    gc.collect()  # objects that stay should be close together
     path = __name__ + "." + name
     known = path in sys.modules
     module = __import__(path, None, None, ("*",))
@@ -32,14 +32,13 @@ def once(name):
 
 
 class OtaError(Exception):
-    """Why an update does not go on: `code` for the cloud (`result_codes`), `message` for a person.
+    """Why an update fails: `code` for the cloud (`result_codes`), `message` for people.
 
-    `again` says that the same request may succeed later; `after_s` is the server's wish for how
-    much later, in seconds (0: none). `reject` says that the same firmware is not to be fetched
-    again.
+    `again`: the same request may succeed later. `after_s`: how many seconds later, at the server's
+    request (0: none). `reject`: the same firmware must not be downloaded again.
     """
 
-    version = None  # of a push that can't be used, where one could be read
+    version = None  # of an invalid push, if it is readable
 
     def __init__(self, code, message, again=False, after_s=0, reject=False):
         super().__init__(message)
@@ -51,12 +50,12 @@ class OtaError(Exception):
 
 
 def again(text, after_s=0):
-    """The `OtaError` of what another try may overcome."""
+    """Create the `OtaError` for a failure that a retry may overcome."""
     return OtaError(_TIMED_OUT, text, True, after_s)
 
 
 def describe(error):
-    """What went wrong in words, for a log or a report: one line of at most 120 characters."""
+    """Describe an error for a log or a report, in one line of at most 120 characters."""
     if isinstance(error, OtaError):
         text = error.message
     else:
@@ -64,21 +63,21 @@ def describe(error):
         if isinstance(error, OSError):
             try:
                 text = once("network_errors").words(error) or text
-            except (MemoryError, ImportError):  # the number has to do
+            except (MemoryError, ImportError):  # the number must be enough
                 pass
     return " ".join(text.split())[:120]
 
 
 def line(event, fields):
-    """An event of the log as one line of text."""
+    """Format an event of the log as one line."""
     return event + "".join(" %s=%s" % pair for pair in sorted(fields.items()))
 
 
 class Backoff:
-    """When to try again: waits that double from `first_s` up to `most_s`, in seconds.
+    """Wait times before retries: they double from `first_s` up to `most_s`, in seconds.
 
-    Each wait is drawn from its upper half, so that ten thousand boards that lost the same
-    broker do not come back in the same second.
+    Each is drawn at random from its upper half, so that ten thousand boards that lost the same
+    broker do not return in the same second.
     """
 
     def __init__(self, first_s, most_s):
@@ -89,7 +88,7 @@ class Backoff:
         self._wait_ms = 0
 
     def reset(self):
-        """Forget the failures: something worked."""
+        """Forget the failures after a success."""
         self.tries = 0
         self._wait_ms = 0
 
@@ -101,13 +100,13 @@ class Backoff:
         self.rest(max(wait_ms, int(min(least_s, self.most_s) * 1000)))
 
     def rest(self, wait_ms):
-        """Be due only in `wait_ms` milliseconds, or in three days: ticks can't tell much more."""
+        """Wait for `wait_ms` milliseconds, at most three days: ticks can't measure much more."""
         self._start = time.ticks_ms()
         self._wait_ms = min(wait_ms, 1 << 28)
 
     def left_ms(self):
-        """Milliseconds until the next try is due, 0 once it is."""
-        # A start of days ago must not be looked at: ticks come round.
+        """Return the milliseconds until the next try, 0 if it is due."""
+        # Don't compare with a start days ago: ticks wrap around.
         if self._wait_ms:
             left = self._wait_ms - time.ticks_diff(time.ticks_ms(), self._start)
             if left > 0:

@@ -1,19 +1,19 @@
-"""A verified firmware becomes what starts next, by its first bytes."""
+"""Activate verified firmware: its first bytes decide how."""
 
 from ivota import once
 
 
 class Installer:
-    """What gets one firmware in the agent: a bundle becomes active, an image the next to boot."""
+    """Install firmware for the agent: activate a bundle, or make an image the next to boot."""
 
     def __init__(self, client):
         self._client = client
         self._work = None
 
     def check(self, firmware):
-        """Examine a piece of the firmware on flash; True when all of it is as it should be.
+        """Check a piece of the firmware on flash; return True when all of it is valid.
 
-        Raises OtaError(-5) for what must not be started.
+        Raises OtaError(-5) for firmware that must not start.
         """
         if self._work is None:
             if not firmware.slot:
@@ -23,11 +23,13 @@ class Installer:
             self._work = once("bundle_check").examine(self._client.state, firmware)
         for _ in self._work:
             return False
-        self._work = ()  # what has examined leaves the heap
+        self._work = ()  # the checking code leaves the heap
         return True
 
     def __call__(self, firmware):
-        """Make it active as a trial, a bundle with one write, and end the client for a restart."""
+        """Activate the firmware on trial, a bundle with one write, and end the client for a
+        restart.
+        """
         client = self._client
         limits = client.config["trial"]
         trial = {
@@ -46,9 +48,9 @@ class Installer:
 
 
 def activate(state, path, trial):
-    """Let `path` run from the next start on, as a trial; what ran becomes `previous`.
+    """Start `path` from the next start on, on trial; the running version becomes `previous`.
 
-    For an image, which mounts no bundle, it is None.
+    For an image, which mounts no bundle, `path` is None.
     """
     before = state.active, state.previous, None, state.sums
     sums = {path: trial["md5sum"]} if path else {}
@@ -61,6 +63,6 @@ def activate(state, path, trial):
     state.starts = state.power_boots = 0
     try:
         once("state_writer").save(state)
-    except Exception:  # the report of this failure must not write what failed
+    except Exception:  # the report of this failure must not repeat the failed write
         state.active, state.previous, state.trial, state.sums = before
         raise

@@ -1,4 +1,4 @@
-"""The turnkey agent: update client and application, until the board is to be restarted."""
+"""Run the agent: update client and application, until the board has to restart."""
 
 import gc
 import sys
@@ -10,14 +10,14 @@ from ivota import line, once
 
 _SHARE = const(8)  # of the free heap is allocated between two collections
 
-client = None  # the application's way to it: `from ivota import agent`, then `agent.client`
+client = None  # for the application: `from ivota import agent`, then `agent.client`
 
 
 def run():
-    """Run the client, and the application where a bundle brings one; restart when due."""
+    """Run the client, and the application if a bundle contains one; restart when due."""
     global client
-    # What comes to stay should lie close together: a small heap must not be cut into pieces. A
-    # collection takes as long as the heap is large, so it is due by the room there is.
+    # Objects that stay should be close together, so that a small heap is not fragmented. A
+    # collection takes longer in a larger heap, so the free space determines when it is due.
     gc.threshold(gc.mem_free() // _SHARE)
     client, application = once("startup").start(log)
     gc.collect()
@@ -28,17 +28,17 @@ def run():
             client.run()
         elif once("thread_runner").run(client, application):
             return
-    # Whatever it is, a board that can be updated is better than one that shows it.
+    # Whatever happened: a board that can be updated matters more than the error.
     except Exception as error:
         sys.print_exception(error)
         died = error
     try:
         ended = once("shutdown").ended
-    except Exception:  # not even that fits the heap, or can be read
+    except Exception:  # not even that fits in the heap, or is readable
         machine.reset()
     ended(client, died)
 
 
 def log(level, event, **fields):
-    """One line on the console."""
+    """Print an event as one line on the console."""
     print("ivota:", line(event, fields))

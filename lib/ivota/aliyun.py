@@ -1,4 +1,4 @@
-"""The dialect of Aliyun's IoT Platform (docs/protocol.md): a product's default module.
+"""The dialect of Aliyun's IoT Platform (docs/protocol.md), for a product's default module.
 
 `product_id` is its ProductKey, `device_name` its DeviceName, `device_secret` its DeviceSecret.
 """
@@ -8,7 +8,7 @@ import os
 
 from ivota import once
 
-# Reports of the version and questions have topics of their own; two are subscribed.
+# Version reports and questions have topics of their own; the board subscribes to two topics.
 TOPICS = {
     "report": "/ota/device/progress/{product_id}/{device_name}",
     "version": "/ota/device/inform/{product_id}/{device_name}",
@@ -17,19 +17,19 @@ TOPICS = {
     "/sys/{product_id}/{device_name}/thing/ota/firmware/get_reply",
 }
 
-# Ours for a failed download, a failed verification; all else is a failed update.
+# Our codes for a failed download and a failed verification; anything else is a failed update.
 _STEPS = {-1: -2, -2: -2, -3: -2, -4: -3}
 
-_last = int.from_bytes(os.urandom(4), "big")  # the id of the message before
+_last = int.from_bytes(os.urandom(4), "big")  # the id of the last message
 
 
 def report_version(version):
-    """The message to `inform` for the version that runs; one that is new ends an update."""
+    """Create the `inform` message with the running version; a new version ends an update."""
     return _message({"version": version})
 
 
 def report_progress(state, version, percent=None, code=0, message="", echo=None):
-    """The message to `progress`: a percentage, or below zero what has failed."""
+    """Create the `progress` message: a percentage, or a negative number for a failure."""
     step = 100
     if state == "downloading":
         step = max(percent, 1)
@@ -39,9 +39,9 @@ def report_progress(state, version, percent=None, code=0, message="", echo=None)
 
 
 def ask(client):
-    """Ask for the update that waits for this device, with each report of the version.
+    """Ask for a pending update, with each report of the version.
 
-    A push comes only once; its URL expires, and it is forgotten by a restart.
+    Aliyun pushes only once; the URL expires, and a restart forgets it.
     """
     more = {"version": "1.0", "method": "thing.ota.firmware.get"}
     client.enqueue("ask", _message({}, more))
@@ -49,9 +49,9 @@ def ask(client):
 
 
 def is_answer(message, _version, asked):
-    """Whether `message` is the cloud's answer to the question with the id `asked`.
+    """Return whether `message` is the cloud's answer to the question with the id `asked`.
 
-    A push has an id of its own, and 1000 for its code.
+    A push has its own id and the code 1000.
     """
     return (
         message.get("code") in (200, "200")
@@ -61,11 +61,13 @@ def is_answer(message, _version, asked):
 
 
 def update_firmware(message):
-    """A push, or the answer to `ask`, in the words of `tencent`; None for anything else."""
+    """Translate a push, or the answer to `ask`, into the form of `tencent`; None for other
+    messages.
+    """
     data = message.get("data")
     if message.get("code") not in ("1000", 1000, 200, "200") or not isinstance(data, dict):
         return None
-    # A device may have other modules, which others update; without an update `data` is empty.
+    # A device can have other modules with other updaters. Without an update, `data` is empty.
     if not data or data.get("module") not in (None, "", "default"):
         return None
     md5 = data.get("md5")
@@ -81,7 +83,7 @@ def update_firmware(message):
 
 
 def sign_in(config):
-    """(client id, user name, password) for one connection."""
+    """Return (client id, user name, password) for one connection."""
     product, name = config["product_id"], config["device_name"]
     client_id = "%s|securemode=%d,signmethod=hmacsha256|" % (
         name,

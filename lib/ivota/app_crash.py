@@ -1,4 +1,4 @@
-"""The application's end by an error; the client does not end with it."""
+"""Handle an exception of the application, without ending the client."""
 
 import sys
 
@@ -6,7 +6,9 @@ from ivota import describe, once
 
 
 def died(client, error):
-    """Its trial has failed, and the board is reset; without a trial updates go on without it."""
+    """Fail its trial and reset the board; without a trial, updates continue without the
+    application.
+    """
     sys.print_exception(error)
     client.log("error", "application_died", why=describe(error))
     if client.state.trial:
@@ -17,7 +19,7 @@ def died(client, error):
 
 
 def keep(state, error):
-    """Keep what the version on trial died of, for the report when its chances are used up."""
+    """Record why the version on trial died, for the report after its last try."""
     try:
         where = _place(error)
     except MemoryError:  # the words have to do

@@ -1,4 +1,4 @@
-"""The client as an asyncio task."""
+"""Run the client as an asyncio task."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from ivota import once
 
 
 async def serve(client):
-    """Run the client as a task among others, until `exit()`."""
+    """Run the client beside other tasks until `exit()`."""
     while not client.exiting:
         await asyncio.sleep_ms(0 if client.step() else client.idle_ms())
     client.close()

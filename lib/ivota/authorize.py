@@ -1,4 +1,4 @@
-"""The Authorization header of a download: for the server that it was given for, and no other."""
+"""Choose the Authorization header of a download, only for the server that it is meant for."""
 
 from micropython import const
 
@@ -9,9 +9,10 @@ _MOST = const(1024)  # characters
 
 
 def header(push, table, secure, host, port):
-    """What is sent to this server, or None: the push's own, or the configuration's for its host.
+    """Return the header for this server, or None: from the push, or for its host from the
+    configuration.
 
-    A push's is for the server that its URL names, wherever redirects lead. Raises `OtaError`.
+    A push's header is only for the server in its URL, even after redirects. Raises `OtaError`.
     """
     if push and push.authorization:
         if not is_header(push.authorization):
@@ -24,7 +25,9 @@ def header(push, table, secure, host, port):
 
 
 def check(table, error):
-    """Raise `error` unless it has a header's value for each host, "name" or "name:port"."""
+    """Raise `error` unless the configuration has a valid header for each host, "name" or
+    "name:port".
+    """
     if not isinstance(table, dict):
         raise error("http.authorization must be an object with a text for each host")
     for host in table:
@@ -33,7 +36,7 @@ def check(table, error):
 
 
 def is_header(value):
-    """Whether it is a text that stays on one line of a request."""
+    """Return whether it is a text that fits in one line of a request."""
     if not isinstance(value, str) or not 0 < len(value) <= _MOST:
         return False
     data = value.encode()

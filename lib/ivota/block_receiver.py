@@ -1,4 +1,4 @@
-"""The phase in which bytes arrive: from the socket into the target, a block at most in a step."""
+"""Receive bytes from the socket into the target: the phase of an update that downloads."""
 
 import time
 
@@ -11,9 +11,9 @@ _MUCH = const(256)  # fewer bytes are not worth a call
 
 
 def step(job):
-    """Take what has arrived, at most a block of flash; nothing is allocated.
+    """Take what has arrived, at most one block of flash, without allocating.
 
-    No frame on this path has more than eleven words: a larger one would come from the heap.
+    No frame on this path has more than eleven words: a larger one would be on the heap.
     """
     target = job.target
     if not job.verbs:
@@ -31,7 +31,7 @@ def step(job):
         n = job.verbs.fill(target, job.stream.raw, n)
         if n:
             _advance(job, target)
-            # What came with the end of a block begins the next, but ends none.
+            # Data that arrived with the end of a block begins the next block but never ends it.
             if left > _MUCH and target.end - target.position > left:
                 n = job.verbs.fill(target, job.stream.raw, left)
     if n:
@@ -44,7 +44,7 @@ def step(job):
 
 
 def _advance(job, target):
-    """A block is whole: progress refills the budget."""
+    """Continue after a complete block: progress resets the retries."""
     now = job.durable_at = time.ticks_ms()
     job.verbs.end_block(target)
     if not job.fetched:
@@ -63,9 +63,9 @@ def _advance(job, target):
 
 
 def _look(job):
-    """The first block has come: a bundle that this board can't start ends here."""
+    """The first block is complete: reject a bundle that this board can't start."""
     client = job.client
-    # With keys nothing of it is looked at before its signature fits (bundle_check).
+    # With keys, nothing in it is parsed before its signature is verified (bundle_check).
     if job.target.file and not client.on_firmware and not client.config["keys"]:
         once("bundle_facts").look(job.target.file, job.target.position)
         job.target.file.seek(job.target.position)

@@ -1,7 +1,7 @@
-"""An ESP32 image that lies whole in its slot: examined, made the next to boot, confirmed.
+"""Check, boot and confirm an ESP32 image that is complete in its slot.
 
-The state file and the boot loader's otadata are two writes, so the order decides: the state knows
-of a trial before the boot loader does, and what is reported of it is sent after both agree.
+The state file and the boot loader's otadata are separate writes, so their order matters: the state
+records a trial before the boot loader knows it, and reports are sent after both agree.
 """
 
 from esp32 import Partition
@@ -11,14 +11,14 @@ from ivota import OtaError, describe, once
 
 _FAILED = const(-5)
 _HEADER = const(24)
-_HEAD = const(36)  # with the header of its first segment, and how a description begins
+_HEAD = const(36)  # with the header of its first segment and the start of a description
 _DESCRIPTION = b"\x32\x54\xcd\xab"  # esp_app_desc_t's magic; a boot loader has none
-_TRIES = const(10)  # how often one image is given to the boot loader; it may not be to blame
+_TRIES = const(10)  # tries to boot one image; it may not be to blame
 _NO_LIMIT = const(0x3FFFFFFF)
 
 
 def examine(state, md5):
-    """Raise OtaError(-5) for an image that is not for this chip, or that never came to run."""
+    """Raise OtaError(-5) for an image that is not for this chip, or never started."""
     if _tries(state, md5) >= _TRIES:
         state.tries = []
         raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
@@ -28,7 +28,7 @@ def examine(state, md5):
 
 
 def check(found):
-    """Raise OtaError(-5) for an image, by its first 36 bytes, that no slot of this chip starts."""
+    """Raise OtaError(-5) for an image that this chip can't start, by its first 36 bytes."""
     own = bytearray(_HEADER)
     Partition(Partition.RUNNING).readblocks(0, own, 0)
     if found[0] != own[0]:
@@ -45,15 +45,16 @@ def _chip(header):
 
 
 def _tries(state, md5):
-    """How often it was given to the boot loader, and has not run yet."""
+    """Return how often the boot loader was told to start it without success."""
     tries = state.tries
     return tries[-1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
 
 
 def activate(state, _checkpoint, trial):
-    """Let the image run from the next start on, as a trial.
+    """Start the image from the next start on, on trial.
 
-    After a cut before `set_boot` boot.py sees that it does not run, and undoes the first write.
+    After a power cut before `set_boot`, boot.py sees that it does not run and undoes the first
+    write.
     """
     md5 = trial["md5sum"]
     state.tries = [md5, _tries(state, md5) + 1]
@@ -71,15 +72,15 @@ def activate(state, _checkpoint, trial):
 
 
 def begin(client):
-    """Look at the trial of an image at a start: which slot runs decides what is true."""
+    """Continue an image's trial at a start: the running slot decides what is true."""
     state = client.state
     trial = state.trial
     failure_log = once("failure_log")
-    state.tries = []  # it has run: from now on it is its failures that count
+    state.tries = []  # it has run: from now on its failures count
     if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
         failure_log.roll_back(
             state, "the boot loader went back to the image before"
-        )  # as boot.py has
+        )  # as in boot.py
     elif trial and "provisional" not in trial and trial["version"] != client.version:
         failure_log.roll_back(state, "it says that it is version " + client.version, True)
         client.restart = True
@@ -90,17 +91,18 @@ def begin(client):
 
 
 def confirm(client, text):
-    """Mark the image as valid; False when that failed, and the boot loader is to decide.
+    """Mark the image as valid; return False if that failed and the boot loader has to decide.
 
-    Before that the trial has `text` as provisional: to be sent once it is true. After a cut the
-    image runs and is valid, which can be said twice, or it does not, and boot.py ends the trial.
+    Before that, the trial contains `text` as provisional: it is sent once it is true. After a
+    power cut, either the image runs and is valid, which can be marked again, or boot.py ends the
+    trial.
     """
     state = client.state
     trial = state.trial
     try:
         if "provisional" not in trial:
             trial["provisional"] = text
-            # What the boot loader has taken for valid can't be given up for its starts.
+            # Once the boot loader considers it valid, its starts can no longer end the trial.
             trial["limits"] = [_NO_LIMIT, _NO_LIMIT]
             once("state_writer").save(state)
         Partition.mark_app_valid_cancel_rollback()
@@ -112,5 +114,5 @@ def confirm(client, text):
     stem = client.directory + "/" + once("storage").file_stem(trial["version"])
     once("json_file").remove(stem + ".json")
     if state.previous != stem + ".bin":
-        once("json_file").remove(stem + ".bin")  # the patch that made it
+        once("json_file").remove(stem + ".bin")  # the patch that built it
     return True

@@ -1,4 +1,4 @@
-"""Whether a verified firmware can start: a bundle that boot.py mounts, or an image for a slot."""
+"""Check whether verified firmware can start: a bundle that boot.py mounts, or an image."""
 
 import json
 
@@ -7,10 +7,10 @@ from micropython import const
 from ivota import OtaError, once
 
 _FAILED = const(-5)
-_FILES = const(256)  # and folders, besides ivota.json: their index has to fit the heap
+_FILES = const(256)  # and folders, besides ivota.json: their index must fit in the heap
 _FACTS = const(1024)  # bytes of a bundle's ivota.json
 _FORMAT = const(2)
-_DEPTH = const(8)  # folders in each other
+_DEPTH = const(8)  # nested folders
 # Kinds of ROMFS records:
 _PADDING = const(1)
 _VERBATIM = const(2)
@@ -19,9 +19,9 @@ _PLAIN = const(5)
 
 
 def examine(state, firmware):
-    """Look at what would start, one record of a bundle at each step of this generator.
+    """Check firmware that would start, one record of a bundle at each step of this generator.
 
-    Raises OtaError(-5) for what must not be started.
+    Raises OtaError(-5) for firmware that must not start.
     """
     if firmware.slot:
         once("boot_image").examine(state, firmware.md5)
@@ -37,15 +37,15 @@ def examine(state, firmware):
 
 
 def examine_bundle(path, version):
-    """Walk through a bundle's records as `bundlefs` does when it mounts them.
+    """Read a bundle's records like `bundlefs` when it mounts them.
 
-    Raises OtaError(-5) for a bundle of another version, one that is damaged, has too many files
-    or a path that leaves it, lacks an application, or sets a board's identity.
+    Raises OtaError(-5) for a bundle that has another version, is damaged, has too many files, has
+    a path that leads out of it, lacks an application, or changes the board's identity.
     """
     try:
         with open(path, "rb") as file:
             yield from _examine(file, version)
-    # A stranger's JSON may have any shape: whatever does not fit is the bundle's fault.
+    # Untrusted JSON can have any shape: anything unexpected is an error in the bundle.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OtaError(_FAILED, "the bundle can't be used: %s" % error)
 
@@ -86,10 +86,10 @@ def _examine(file, version):
 
 
 def walk(file, at, end):
-    """Every file and folder: (kind, its folder, its name, where its content begins, its end).
+    """Yield every file and folder: (kind, folder, name, start of its content, end).
 
-    In a folder names rise, so that none is there twice; only ivota.json may come first. Raises
-    ValueError for what no board mounts.
+    The names in a folder ascend, which rules out duplicates; only ivota.json can come first.
+    Raises ValueError for anything that no board mounts.
     """
     folder = ""
     last = b""
@@ -141,18 +141,18 @@ def walk(file, at, end):
 
 
 def damaged(at):
-    """The error for bytes that are no record."""
+    """Create the error for bytes that are not a record."""
     return ValueError("it is damaged at byte %d" % at)
 
 
 def integer(file):
-    """The next integer: seven bits in each byte, the most significant first."""
+    """Read the next integer: seven bits per byte, most significant byte first."""
     value = 0
     for _ in range(5):
         byte = file.read(1)
         if not byte:
             break
         value = value << 7 | byte[0] & 127
-        if byte[0] < 128 and not value >> 28:  # behind more no place is a small integer
+        if byte[0] < 128 and not value >> 28:  # beyond this, positions are not small integers
             return value
     raise damaged(file.tell())

@@ -1,4 +1,4 @@
-"""What is done with a firmware file between its downloads and after them."""
+"""Keep, finish or discard a firmware file and its checkpoint."""
 
 import binascii
 
@@ -10,7 +10,7 @@ _MISMATCH = const(-4)
 
 
 def keep(target, key, value):
-    """Have this in the checkpoint, which is written only for another value; OSError."""
+    """Set this in the checkpoint, which is written only if the value changes; OSError."""
     known = once("json_file").load(target.checkpoint) or {}
     if known.get(key) != value:
         known[key] = value
@@ -18,14 +18,14 @@ def keep(target, key, value):
 
 
 def note(target, etag):
-    """Keep the server's name for these bytes, for the next request's If-Range; OSError."""
+    """Save the server's ETag of these bytes, for If-Range in the next request; OSError."""
     if etag and etag != target.etag:
         target.etag = etag
         keep(target, "etag", etag)
 
 
 def drop(target):
-    """Make all that was written durable, say so in the checkpoint, and close; OSError."""
+    """Make all written data durable, save the position in the checkpoint, and close; OSError."""
     close(target)
     if target.kind:
         keep(target, "position", target.position)
@@ -34,26 +34,26 @@ def drop(target):
 def finish(target, md5, fetched):
     """Compare with the pushed MD5 and end the download; OtaError(-4) if they differ.
 
-    What was not fetched by now lay there from before: another try is worth while.
+    If some bytes were on flash before this download, a retry is worthwhile.
     """
     found = binascii.hexlify(target.digest.digest()).decode()
     if found != md5:
         raise OtaError(_MISMATCH, "the MD5 is " + found, not fetched)
     close(target)
-    # A slot's is needed until the image has proved itself: then it need not come again.
+    # A slot's checkpoint stays until the image is confirmed, so that it isn't downloaded again.
     if not target.slot:
         once("json_file").remove(target.checkpoint)
 
 
 def close(target):
-    """Close the file; more than once is fine."""
+    """Close the file; can be called repeatedly."""
     file, target.file = target.file, None
     if file:
         file.close()
 
 
 def discard(target):
-    """Close, and leave nothing of this firmware behind."""
+    """Close the file, and delete everything of this firmware."""
     try:
         close(target)
     except OSError:

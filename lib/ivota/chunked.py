@@ -1,26 +1,28 @@
-"""The body of an HTTP answer that comes in chunks, each with its size before it."""
+"""Decode the body of a chunked HTTP response."""
 
 from micropython import const
 
 from ivota import again
 
-_LINE = const(1024)  # bytes that a line before a chunk may have; its size takes a few of them
+_LINE = const(1024)  # bytes of a line before a chunk; its size takes a few of them
 _PART = const(64)
 _DIGITS = b"0123456789abcdefABCDEF"
 
 
 class Body:
-    """Stands for the socket `raw`, which does not block: its `readinto` gives the body alone."""
+    """Wrap the non-blocking socket `raw`: `readinto` returns only the body."""
 
     def __init__(self, raw):
         self._raw = raw
-        self._left = 0  # bytes of this chunk that are still to come
-        self._line = b""  # what has come of a line between chunks
-        self._between = False  # whether the end of a chunk's last line is due
+        self._left = 0  # bytes of this chunk that are still missing
+        self._line = b""  # the partial line between chunks
+        self._between = False  # whether the end of a chunk's last line is missing
         self._ended = False
 
     def readinto(self, buffer, n):
-        """As a socket's; 0 after the last chunk, too. Raises `again` if no chunk's size comes."""
+        """Read like a socket; return 0 after the last chunk. Raises `again` if a chunk's size is
+        missing.
+        """
         while not self._left:
             if self._ended:
                 return 0
@@ -39,7 +41,7 @@ class Body:
         return n
 
     def _size(self):
-        """Take in a whole line: the size of the next chunk, or the end of the last one."""
+        """Handle a complete line: the size of the next chunk, or the end of the last one."""
         line, self._line = self._line.partition(b";")[0].strip(), b""
         if self._between:
             self._between = False

@@ -1,4 +1,4 @@
-"""The board's own certificate, for servers that ask for one."""
+"""Load the board's own certificate, for servers that require one."""
 
 import binascii
 
@@ -10,7 +10,7 @@ _FAILED = const(-5)
 
 
 def check(name, part, error):
-    """Raise `error` unless this part of the configuration names both files."""
+    """Raise `error` unless this section of the configuration has both files or none."""
     if not part["cert"] or not part["key"]:
         raise error("%s.cert and %s.key belong together: name both" % (name, name))
 
@@ -33,8 +33,8 @@ def load(context, own, each):
             try:
                 return context.load_cert_chain(certificate, key)
             except ValueError:
-                # Each certificate is added to those before, but a key in PKCS #8 is refused where
-                # there is one already, which is then gone: so there is room for it.
+                # Each certificate is added to the previous ones. But a key in PKCS #8 is refused
+                # if there is one already, which is then lost: so this makes room for it.
                 pass
         raise OtaError(
             _FAILED, "%s is not the key of %s, or one is damaged" % (own["key"], own["cert"])
@@ -44,7 +44,7 @@ def load(context, own, each):
 
 
 def _der(data):
-    """Return the private key of a PEM file, which may have other blocks; other data as it is."""
+    """Return the private key of a PEM file, which may have other blocks; other data unchanged."""
     begin = data.find(b"-----BEGIN ")
     while begin >= 0:
         line = data.find(b"\n", begin)

@@ -1,4 +1,4 @@
-"""The vendor cloud's user name and password (docs/protocol.md, signing in)."""
+"""Sign in to the vendor's cloud (docs/protocol.md)."""
 
 import binascii
 import hashlib
@@ -8,12 +8,12 @@ from ivota import once
 
 _APP = "12010126"  # sdkappid of MicroPython-class devices
 _DAYS = 30 * 86400
-_YEAR = 2025  # a clock that shows less was never set
-_LAST = 0x7FFFFFFF  # what SDKs write that have no clock
+_YEAR = 2025  # an earlier time means that the clock was never set
+_LAST = 0x7FFFFFFF  # written by SDKs without a clock
 
 
 def hmac(key, message, digest=hashlib.sha256):
-    """RFC 2104 over 64-byte blocks, as hexadecimal text; MicroPython has no `hmac`."""
+    """Compute RFC 2104 over 64-byte blocks as hexadecimal text; MicroPython has no `hmac`."""
     if len(key) > 64:
         key = digest(key).digest()
     key += bytes(64 - len(key))
@@ -25,10 +25,10 @@ def hmac(key, message, digest=hashlib.sha256):
 
 
 def sign_in(config, connection="", expiry=None, method="sha256"):
-    """(client id, user name, password) for one connection; another dialect than ours has its own.
+    """Return (client id, user name, password) for one connection; dialects can have their own.
 
-    The configuration's `device_secret` is base64 text; `connection` is 5 characters that name
-    this connection; `expiry` is in seconds since 1970, a month ahead where it is None.
+    The configuration's `device_secret` is base64; `connection` is 5 characters that identify this
+    connection; `expiry` is in seconds since 1970, or None for a month ahead.
     """
     if config["dialect"] != "tencent":
         return once(config["dialect"]).sign_in(config)
@@ -44,5 +44,5 @@ def sign_in(config, connection="", expiry=None, method="sha256"):
 
 
 def _unix_time():
-    # Boards count from 2000, the unix port and CPython from 1970.
+    # Boards count from 2000; the unix port and CPython count from 1970.
     return int(time.time()) + (946684800 if time.gmtime(0)[0] == 2000 else 0)

@@ -1,4 +1,4 @@
-"""The board's configuration: every key with its default (docs/formats.md)."""
+"""Check the board's configuration, and set the default of every key (docs/formats.md)."""
 
 import json
 
@@ -6,14 +6,14 @@ from micropython import const
 
 from ivota import once
 
-_MOST = const(500000)  # no number is larger: ticks can tell six days; 1e999 is infinite
+_MOST = const(500000)  # maximum for numbers: ticks can measure six days; 1e999 is infinite
 
-_NAME = const(64)  # characters; a vendor's cloud takes 48 or fewer
+_NAME = const(64)  # characters; a vendor's cloud accepts 48 or fewer
 _PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _OURS = (b"app", b"lib")  # folders in which nothing may be cleared
 
-# A default shows of which kind a value must be; null is a text that may be missing. As a text
-# the table takes a third of the heap that it would take as code.
+# A default determines the type of a value; null is an optional text. As JSON text, the table takes
+# a third of the heap that it would take as code.
 _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
 "dialect":"tencent",
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"cert":null,"key":null,"user":null,"password":null,
@@ -29,13 +29,13 @@ _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":
 
 
 class ConfigError(ValueError):
-    """The configuration can't be used; the text names the key and what it should be."""
+    """The configuration is not valid; the text contains the key and what is expected."""
 
 
 def check(found):
-    """A copy of the configuration with every key set; of several in a tuple, the last decides.
+    """Return a copy of the configuration with every key set; the last of several in a tuple wins.
 
-    Raises ConfigError that names the key which is missing, unknown or mistyped.
+    Raises ConfigError with the name of a missing, unknown or mistyped key.
     """
     config = json.loads(_DEFAULTS)
     for part in found if isinstance(found, tuple) else (found,):
@@ -55,7 +55,7 @@ def check(found):
     for name in ("product_id", "device_name"):
         config[name] = _name(config[name], name)
     for name, host in (("mqtt.host", mqtt["host"]), ("ntp_host", config["ntp_host"] or "")):
-        # A colon is in an address of IPv6 as well, but never alone.
+        # An IPv6 address also contains colons, but never just one.
         if set(host.encode()) - set(_PLAIN + b"_.-:") or host.count(":") == 1:
             raise ConfigError(name + " must be a name or an address: no scheme, port or blank")
     if not mqtt["port"]:
@@ -108,7 +108,9 @@ def check(found):
 
 
 def _name(text, key):
-    """The name of a board as topics, sign-ins and files can have it; {mac} is its MAC address."""
+    """Return a name that is valid in topics, sign-ins and files; replace {mac} with the MAC
+    address.
+    """
     if "{mac}" in text:
         text = text.replace("{mac}", once("mac_address").mac(ConfigError))
     if set(text.encode()) - set(_PLAIN + b"_.-:@") or len(text) > _NAME:
@@ -119,11 +121,11 @@ def _name(text, key):
 
 
 def _merge(found, config, where):
-    """Put what was found in place of the defaults."""
+    """Replace the defaults with the given values."""
     if not isinstance(found, dict):
         raise ConfigError("%s must be an object with keys" % (where[:-1] or "the configuration"))
     for key, value in found.items():
-        key = str(key)  # the parser takes anything for a key
+        key = str(key)  # the parser accepts anything as a key
         name = where + key
         if key not in config:
             raise ConfigError(
@@ -134,7 +136,7 @@ def _merge(found, config, where):
         if value is None:
             continue
         if not where and key in ("wifi", "lan", "ppp") or key == "authorization":
-            config[key] = value  # netconfig or authorize looks at it
+            config[key] = value  # checked by netconfig or authorize
             continue
         if isinstance(default, dict):
             _merge(value, default, name + ".")
@@ -150,7 +152,7 @@ def _merge(found, config, where):
 
 
 def _kind(kind, key):
-    # As bytes, for short texts would become names, which stay in the heap.
+    # As bytes: short texts would become names, which stay in the heap.
     if kind is int:
         return b"a number" if key.encode()[-2:] == b"_s" else b"a whole number"
     return {str: b"a text", bool: b"true or false", list: b"a list"}[kind]

@@ -1,4 +1,4 @@
-"""The configuration: /ivota.json, or the copy that is kept of the last that reached the cloud."""
+"""Choose between /ivota.json and the backup of the last configuration that reached the cloud."""
 
 import os
 import time
@@ -12,18 +12,18 @@ BUNDLE = "/app/config.json"
 
 
 def usable(log):
-    """(paths of the configurations that can be used, the best first; more for `ConfigTrial`).
+    """Return (paths of the usable configurations, best first; the arguments of `ConfigTrial`).
 
-    The latter is None where nothing is to be tried or kept.
+    The latter is None if there is nothing to try or to back up.
 
-    Raises ConfigError when there is none.
+    Raises ConfigError if there is none.
     """
     mark = _mark()
     known = (_load(KEPT, True) or {}).get("mark")
     if mark and mark == known:
         return [GIVEN], None
     paths = [GIVEN, KEPT] if known else [GIVEN]
-    # Who writes a file changes its time as well: other bytes of the same time were not written.
+    # A write also changes the time: other bytes with the same time were not written by anyone.
     if known and mark and mark[1] and mark[1] == known[1]:
         log("error", "config_damaged", path=GIVEN)
         paths.reverse()
@@ -35,7 +35,7 @@ def usable(log):
             config = once("config").check(read(path))
             limits.append(config["trial"]["limit_s"])
             clouds.append((config["mqtt"]["host"], config["dialect"]))
-        except ValueError as error:  # a module that is loaded again has another ConfigError
+        except ValueError as error:  # a module that was loaded again has another ConfigError
             log("error", "config_refused", path=path, why=error)
             why = error
             paths.remove(path)
@@ -46,7 +46,7 @@ def usable(log):
 
 
 def read(path, log=None):
-    """The configuration at `path`, and the bundle's, whose keys but the identity override it."""
+    """Read the configuration at `path`; the bundle's overrides its keys, except the identity."""
     found = _load(path, path == KEPT)
     if found and path == KEPT:
         found = found["config"]
@@ -61,12 +61,12 @@ def read(path, log=None):
 def _load(path, ours=False):
     try:
         return once("json_file").load(path, ours)
-    except MemoryError:  # no room for it: as if it were missing, for the other one may do
+    except MemoryError:  # the heap has no room: treat it as missing, because the other one may fit
         return None
 
 
 def _mark():
-    """What tells one /ivota.json from another: [CRC, time of the last write]; None without it."""
+    """Return [CRC, time of the last write] of /ivota.json, to recognize it; None if unreadable."""
     try:
         with open(GIVEN, "rb") as file:
             return [crc32(file.read()), os.stat(GIVEN)[8]]
@@ -75,9 +75,9 @@ def _mark():
 
 
 def keep(client, path, mark, silent):
-    """Keep /ivota.json, unless it is not the one that reached the cloud.
+    """Back up /ivota.json, if it is the one that reached the cloud.
 
-    With `silent` nothing is known of whether this cloud answers.
+    With `silent`, it is unknown whether this cloud answers.
     """
     if path != GIVEN or mark != _mark():
         return
@@ -92,17 +92,17 @@ def keep(client, path, mark, silent):
 
 
 class ConfigTrial:
-    """The trial of a configuration, around the one of the version where there is one.
+    """The trial of a configuration, around that of a version if there is one.
 
-    It is the client's `trial` until the cloud is reached, and the other one behind it. Then the
-    configuration that reached it is kept; `mark` is None where /ivota.json is not to be. Until
-    then the other one of `paths` is tried every `limit_s`. With `moved` the cloud may be another
-    one than before, which may never answer: the broker's acknowledgement is enough.
+    It is the client's `trial` until the cloud is reached, and then the inner one is. The
+    configuration that reached the cloud is backed up; `mark` is None if /ivota.json should not be.
+    Until then, the board tries the other one of `paths` every `limit_s`. With `moved`, the cloud
+    may be a different one that never answers, so the broker's acknowledgement is enough.
     """
 
     def __init__(self, client, paths, mark, limit_s, moved):
-        self.acked = False  # whether the broker has taken a report of the version that runs
-        self.answered = False  # whether the cloud has answered one
+        self.acked = False  # whether the broker acknowledged a report of the running version
+        self.answered = False  # whether the cloud answered one
         self._client = client
         self._trial = client.trial  # of the version
         self._paths = paths
@@ -112,7 +112,7 @@ class ConfigTrial:
         self._begun = time.ticks_ms()
 
     def step(self, confirmed):
-        """What takes its place in the next step: itself until the cloud is reached."""
+        """Return the trial for the next step: this one until the cloud is reached."""
         client = self._client
         if self._trial:
             self._trial.acked = self.acked

@@ -1,4 +1,4 @@
-"""A bundle's config.json, which overrides keys of the board's own, but never who the board is."""
+"""Merge a bundle's config.json, which overrides the board's keys but never its identity."""
 
 import json
 
@@ -8,21 +8,21 @@ from ivota import OtaError
 
 _FAILED = const(-5)
 _MOST = const(16384)  # bytes; jsonfile reads no more either
-# One bundle is for many boards: with these all of them would become the same.
+# One bundle is for many boards: these keys would make them all the same device.
 _IDENTITY = ("product_id", "device_name", "device_secret")
 
 
 def drop_identity(config, log):
-    """Take the identity out of a bundle's configuration that came onto the board all the same."""
+    """Remove the identity from a bundle's configuration that reached the board anyway."""
     for key in _IDENTITY:
         if config.pop(key, None) is not None and log:
             log("warning", "identity_ignored", key=key)
 
 
 def check(file, size):
-    """Raises OtaError(-5) where the configuration that `file` is at changes the identity.
+    """Raise OtaError(-5) if the configuration at the position of `file` changes the identity.
 
-    All else is left to the code that the bundle brings, which may know more keys than this.
+    The code in the bundle checks the rest: it may know more keys.
     """
     if size > _MOST:
         return

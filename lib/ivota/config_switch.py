@@ -1,11 +1,11 @@
-"""The client goes on with another configuration; the application does not notice."""
+"""Switch to the other configuration, unnoticed by the application."""
 
 from ivota import guarded_socket, once
 from ivota.mqtt_session import Link
 
 
 def switch(client, path):
-    """Leave the cloud, and look for it as the configuration at `path` says."""
+    """Leave the cloud, and connect as the configuration at `path` says."""
     client.log("warning", "config", path=path)
     before = client.config
     client.config = config = once("config").check(once("config_backup").read(path, client.log))

@@ -1,4 +1,4 @@
-"""A network that the board's own code brings up: `online()` of its module `own_network`."""
+"""Connect through the board's own code: `online()` in its module `own_network`."""
 
 from ivota import guarded_socket
 from ivota.network_interface import Interface
@@ -7,7 +7,7 @@ _AGAIN_MS = 1000
 
 
 class Nic(Interface):
-    """Asks the module, which is to answer at once, once a second while it says no."""
+    """Ask the module, which must return at once, every second until it returns True."""
 
     def connected(self):
         if self.retry.left_ms():

@@ -1,4 +1,4 @@
-"""What a patch makes of its base, piece by piece (docs/formats.md has the records)."""
+"""Apply a patch to its base, piece by piece (docs/formats.md has the records)."""
 
 import errno
 from array import array
@@ -7,21 +7,21 @@ from micropython import const
 
 from ivota import once
 
-# Parts of the format:
-_PIECE = const(1024)  # bytes that a copy has at most in which something changes
+# Constants of the format:
+_PIECE = const(1024)  # maximum bytes of a copy in which something changes
 _RECORDS = const(32)  # in a group
 _CHANGES = const(255)  # in a record
 
 
 def pieces(stream, base, size, left):
-    """First a buffer; then, each time, how many bytes of the result have been put into it.
+    """Yield a buffer first; then, each time, how many bytes of the result are in it.
 
-    `stream` is the patch's, decompressed; of `base`, read by `seek(at)` and `readinto(buffer, n)`,
-    only `size` bytes are used; `left` is the result's size. Raises OtaError(-5) for a stream that
-    leads anywhere else, and what `base` raises where that fails.
+    `stream` is the decompressed patch. `base` has `seek(at)` and `readinto(buffer, n)`; only
+    `size` bytes of it are used. `left` is the size of the result. Raises OtaError(-5) for an
+    invalid stream, and any error of `base`.
     """
-    # One function with all it needs in locals, and few calls into the stream: one of those costs
-    # as much as unpacking some dozen bytes.
+    # One function with only local variables and few reads of the stream: each read costs as much
+    # as decompressing some dozen bytes.
     words = array("H", bytes(_PIECE))
     copies = array("H", bytes(2 * _RECORDS))
     inserts = array("H", bytes(2 * _RECORDS))
@@ -59,7 +59,7 @@ def pieces(stream, base, size, left):
             i += 1
             at += copy
             left -= copy + insert
-            # A record that does nothing could come for ever.
+            # Records without effect could continue forever.
             if at > size or left < 0 or not (copy or insert):
                 raise EOFError
             while copy:
@@ -72,7 +72,7 @@ def pieces(stream, base, size, left):
                     where = k = 0
                     for gap in view[:changes]:
                         where += gap
-                        words[where] += sums[k]  # of 16 bits: what is more is dropped
+                        words[where] += sums[k]  # of 16 bits: higher bits are dropped
                         k += 1
                     changes = 0
                 copy -= part
@@ -86,7 +86,7 @@ def pieces(stream, base, size, left):
     except (EOFError, IndexError):
         pass
     except OSError as error:
-        if error.errno != errno.EINVAL:  # the decompressor's word for what is no stream
+        if error.errno != errno.EINVAL:  # the decompressor's error for an invalid stream
             raise
     else:
         return

@@ -1,12 +1,12 @@
-"""Another cloud's dialect: a module of this package, named in the configuration."""
+"""Load another cloud's dialect: a module of this package, named in the configuration."""
 
 from ivota import once
 
 
 def set_topics(config, found, error):
-    """Give the checked `config` the topics of its dialect; what was `found` may override them.
+    """Set the topics of the dialect in the checked `config`; those in `found` override them.
 
-    Raises `error` where there is no such dialect.
+    Raises `error` if the dialect does not exist.
     """
     name = config["dialect"]
     try:

@@ -1,4 +1,4 @@
-"""What an exception means that no part of an update has foreseen."""
+"""Handle an exception that no part of an update expects."""
 
 import gc
 
@@ -10,19 +10,19 @@ _FAILED = const(-5)
 
 
 def fault(job, error):
-    """The `OtaError` for it."""
+    """Return the `OtaError` for it."""
     if isinstance(error, MemoryError):
         gc.collect()
         return OtaError(_FAILED, describe(error), True)
     target = job.target
     if isinstance(error, OSError) and job.phase == "block_receiver" and _sound(target):
         return again(describe(error))
-    # Where nothing is being written, this is what a hook raised, which must not end the client.
+    # If nothing was being written, a hook raised this, which must not end the client.
     return OtaError(_FAILED, ("flash: " if target else "") + describe(error))
 
 
 def _sound(target):
-    """Whether all that came is in the target, so that it was the connection that failed."""
+    """Return whether the target has all received bytes, which means that the connection failed."""
     if target.slot:
         return once("slot_writer").sound(target)
     try:

@@ -1,18 +1,18 @@
-"""What the state has of failures, and how an end gets there: each change is one atomic write."""
+"""Record failures and final reports in the state, each change with one atomic write."""
 
 from ivota import once
 
-_REJECTED = 4  # how many refused firmwares are remembered
+_REJECTED = 4  # maximum number of rejected firmware to remember
 
 
 def count(state, md5):
-    """How often this firmware has failed in a row."""
+    """Return how often this firmware has failed in a row."""
     failures = state.failures
     return failures[-1] if failures[:1] == [md5] and type(failures[-1]) is int else 0
 
 
 def reason(state, md5, version=None):
-    """Why this firmware is refused, under this name, or None."""
+    """Return why this firmware is rejected under this name, or None."""
     for entry in state.rejected:
         if isinstance(entry, list) and len(entry) > 1 and entry[0] == md5:
             if entry[2:] in ([], [version]):
@@ -21,7 +21,7 @@ def reason(state, md5, version=None):
 
 
 def roll_back(state, why, reject=False):
-    """Let `previous` run from the next start on; it reports why."""
+    """Start `previous` from the next start on, which reports the reason."""
     state.ended = dict(state.trial)
     state.ended["why"] = why
     if reject:
@@ -31,10 +31,10 @@ def roll_back(state, why, reject=False):
 
 
 def post(state, outbox, md5=None, reject=None, *version):
-    """Keep a final report until it is acknowledged; count a failure of `md5`.
+    """Store a final report until it is acknowledged; count a failure of `md5`.
 
-    With a `reject` text the firmware is refused from now on, for that reason; where a `version`
-    is given, under that name alone.
+    With `reject`, the firmware is rejected from now on for that reason; with `version`, only under
+    that name.
     """
     state.outbox = outbox
     state.ended = None

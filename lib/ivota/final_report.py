@@ -1,14 +1,14 @@
-"""The end of an update: what the cloud and the application are told, and what is remembered."""
+"""End an update: report the result to the cloud and the application, and record it."""
 
 from micropython import const
 
 from ivota import describe, once
 
-_WHY = const(500)  # characters: a state with a report of any length could not be read again
+_WHY = const(500)  # characters: a state with an unlimited report could not be read again
 
 
 def failed(client, push, error):
-    """Report a failure, once, and remember it: the next push of the same will have to rest."""
+    """Report a failure once, and record it: the next push of the same firmware will back off."""
     client.log("error", "failed", code=error.code, why=error.message)
     why = error.message[:_WHY]
     text = client.report("fail", push, error.code, why)
@@ -19,16 +19,16 @@ def failed(client, push, error):
     if client.on_failure:
         try:
             client.on_failure(error)
-        # It is the application's code, and no part of the update.
+        # It is the application's code, not a part of the update.
         except Exception as own:
             client.log("error", "on_failure", why=describe(own))
 
 
 def told(client, push, state, code, message):
-    """Report what the application says of its own burning of `push`."""
+    """Report what the application says about installing `push`."""
     text = client.report(state, push, code, str(message)[:_WHY])
     if state == "done":
-        kept = client.state  # what was signed has a number
+        kept = client.state  # signed firmware has a sequence
         kept.sequence = max(kept.sequence, push.sequence)
     if state != "burning":
         _post(client, text, push.md5 if state == "fail" else None)
@@ -38,7 +38,7 @@ def told(client, push, state, code, message):
 
 
 def _post(client, text, *about):
-    """Keep a final report through a power cut; it goes out even if flash or heap fail."""
+    """Store a final report on flash; send it even if the flash or the heap fails."""
     try:
         once("failure_log").post(client.state, text, *about)
     except (OSError, MemoryError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""The phase in which the first bytes say where a firmware goes: into an OTA slot, or a file."""
+"""Decide by the first bytes whether a download goes into an OTA slot or a file."""
 
 import time
 
@@ -11,13 +11,13 @@ _HEAD = const(36)  # bytes of an image, up to the start of its description
 
 
 def step(job):
-    """Take one byte; open what they ask for as soon as they have said it.
+    """Read one byte at a time, and open the target as soon as it is known.
 
-    What begins as an image is looked at first: nothing is erased for one that can't be started.
+    An image is checked before anything is erased.
     """
     target = job.target
     head = target.head
-    target.head = b""  # for whatever ends this connection
+    target.head = b""  # for anything that ends this connection
     try:
         n = job.stream.raw.readinto(target.buffer, 1)
     except OSError as error:
@@ -43,7 +43,7 @@ def step(job):
         ota_slots.begin(target, job.push, (state.active, state.previous))
         target.gathered.write(head)
     else:
-        # What may lie there goes on with another byte.
+        # The old content there begins with another byte.
         once("checkpoint").discard(target)
         stem = once("storage").stem_of(target.path)
         once("update_target").open_target(target, stem, job.push, state.active, state.previous)

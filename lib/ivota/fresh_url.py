@@ -1,15 +1,15 @@
-"""The phase in which the cloud has been asked for a fresh URL."""
+"""Wait for a fresh URL from the cloud."""
 
 from micropython import const
 
 from ivota import OtaError
 
 _EXPIRED = const(-3)
-FRESH_MS = 30000  # how long a fresh URL may take
+FRESH_MS = 30000  # maximum wait for a fresh URL
 
 
 def step(job):
-    """Wait; `job.renew` ends it, or OtaError(-3)."""
+    """Wait until `job.renew` ends this phase, or fail with OtaError(-3)."""
     if job.client.queue:
         job.retry.rest(FRESH_MS)  # the cloud does not know yet that one is needed
     elif not job.retry.left_ms():

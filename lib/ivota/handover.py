@@ -1,15 +1,15 @@
-"""The last phase of an update: verified, examined, handed over."""
+"""Verify, check and hand over the firmware: the last phase of an update."""
 
 from micropython import const
 
 from ivota import once
 
-_DIGEST = const(65536)  # bytes of flash in a step: reading them takes less than an erase
-_ACK_MS = const(5000)  # how long a hand-over waits for the cloud to have `burning`
+_DIGEST = const(65536)  # bytes of flash per step: reading them takes less than an erase
+_ACK_MS = const(5000)  # maximum wait for the cloud to receive `burning`
 
 
 def step(job):
-    """Do the next piece; `job.phase` is None after the last."""
+    """Do the next piece; `job.phase` is None after the last one."""
     client = job.client
     push = job.push
     target = job.target
@@ -25,7 +25,7 @@ def step(job):
             job.firmware = push
             job.target = job.verbs = None
             if client.config["keys"]:
-                job.phase = "owner_signature"  # which leads back to here
+                job.phase = "owner_signature"  # which returns to this phase
         return True
     firmware = job.firmware
     if not job.burning:
@@ -33,7 +33,7 @@ def step(job):
             return False
         if not job.taker:
             if firmware is push and not (client.on_firmware or push.slot) and _is_patch(push):
-                job.phase = "patcher"  # which leads back to here
+                job.phase = "patcher"  # which returns to this phase
                 return True
             job.taker = client.on_firmware or once("activation").Installer(client)
         check = getattr(job.taker, "check", None)

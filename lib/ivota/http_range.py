@@ -1,4 +1,4 @@
-"""The phase in which `requests` asks for the bytes that are missing."""
+"""Request the missing bytes with `requests`."""
 
 from sys import modules
 
@@ -16,7 +16,7 @@ _FAILED = const(-5)
 
 
 def step(job):
-    """Connect when that is due, and ask once for what is missing."""
+    """Connect when that is due, and request the missing bytes once."""
     target = job.target
     if target.position == target.size:
         job.phase = "handover"
@@ -25,7 +25,7 @@ def step(job):
         return False
     config = job.client.config
     link = job.client.link
-    # Where two TLS sessions do not fit: the broker's ends, and `job.hang_up` lets it come back.
+    # If two TLS sessions do not fit, the broker's ends, and `job.hang_up` lets it return.
     if (
         config["one_tls_session"]
         and config["mqtt"]["tls"]
@@ -44,24 +44,24 @@ def step(job):
 
 
 def send_request(url, offset, http, etag=None, redirected=False, push=None):
-    """Ask for the bytes from `offset` on; the `guarded_socket.Stream` on which the answer comes.
+    """Request the bytes from `offset` on; return the `guarded_socket.Stream` with the response.
 
-    With `etag`, only if that is still the name of the file, else for all of it; with what `push`
-    or the configuration has as Authorization for this server. Raises `OtaError`; with `again` in
-    it where a redirect has led here, for that may have been a captive portal's.
+    With `etag`, only if the file still has it, otherwise the whole file. The Authorization header
+    is the push's or the configuration's for this server. Raises `OtaError`; with `again` after a
+    redirect, because it may have come from a captive portal.
     """
     stream = None
     try:
         secure, host, port, path = once("url").split_url(url)
         if secure and not http["ca"]:
             raise OtaError(_FAILED, "https needs http.ca")
-        # Without the last two a server may compress the file, or refuse to serve it.
+        # Without the last two headers, a server may compress the file or refuse the request.
         headers = {
             "Range": "bytes=%d-" % offset,
             "Accept-Encoding": "identity",
             "User-Agent": "ivota/" + __version__,
         }
-        # Where TLS is due it is there already: requests speaks plainly into it.
+        # TLS is already in place if needed: requests speaks unencrypted into it.
         place = "http://%s:%d" % (host, port)
         if port != (443 if secure else 80):
             headers["Host"] = place[7:]  # requests leaves the port out
@@ -89,9 +89,9 @@ def send_request(url, offset, http, etag=None, redirected=False, push=None):
 
 
 class _Request(guarded_socket.Stream):
-    """The socket that `requests` gets, in whatever version: for it the answer is always empty.
+    """The socket for any version of `requests`: every response seems empty.
 
-    So the library only writes the request. What comes back is read without it.
+    So the library only writes the request, and the response is read without it.
     """
 
     def __init__(self, stream):
@@ -100,19 +100,19 @@ class _Request(guarded_socket.Stream):
         self._answer = b"HTTP/1.1 200 OK\r\n"
 
     def write(self, data, n=None):
-        """Write to the stream; which version of HTTP is spoken does not depend on the library."""
+        """Write to the stream, always as HTTP/1.1, whatever the library's version."""
         if type(data) is bytes and data[-10:] == b"HTTP/1.0\r\n":
             data = data[:-3] + b"1\r\n"
         return self._stream.write(data, n)
 
     def readline(self):
-        """The status line of an answer, and the empty line that ends its head."""
+        """Return the status line of a response, and the empty line after its headers."""
         line, self._answer = self._answer, b"\r\n"
         return line
 
     def read(self, n=-1):
-        """The body: there is none."""
+        """Return the body: there is none."""
         return b""
 
     def close(self):
-        """The stream is closed by its owner."""
+        """Do nothing: the owner closes the stream."""

@@ -1,4 +1,4 @@
-"""The phase in which the server answers: all of that is checked before a byte is used."""
+"""Check the server's response before a byte of the body is used."""
 
 import time
 
@@ -9,16 +9,16 @@ from ivota import OtaError, again, describe, once
 _MISMATCH = const(-4)
 _REDIRECTS = const(5)
 _POLLIN = const(1)
-_PART = const(64)  # bytes that one read allocates, however short the line is
-_KEPT = const(256)  # bytes kept of a line; of a Location as many as a URL may have
-_HEAD = const(65536)  # bytes that a head may have in all
+_PART = const(64)  # bytes that one read allocates, for lines of any length
+_KEPT = const(256)  # bytes kept of a line; of a Location, as many as a URL can have
+_HEAD = const(65536)  # bytes of all headers
 # Texts of up to ten characters would become names, which stay in the heap; bytes do not.
 _PLAIN = b"identity"
 _CHUNKED = b"chunked"
 
 
 def step(job):
-    """Take in the head; what follows is received, or another URL is asked."""
+    """Read the headers; continue with the body, or with another URL."""
     config = job.client.config
     target = job.target
     location, skip, etag = read(
@@ -46,13 +46,13 @@ def step(job):
 
 
 def read(stream, offset, size, etag=None, longest=4096):
-    """(location, skip, etag): where a redirect leads to, of at most `longest` bytes, or None.
+    """Return (location, skip, etag); `location` is a redirect's target of at most `longest` bytes,
+    or None.
 
-    Without one `stream.raw.readinto(buffer, n)` gives what is there of the body, None for nothing
-    yet, 0 at its end; `skip` bytes of it come before `offset`, and `etag` is the file's name if
-    the server gave it a strong one. The `etag` given is what was asked for. Raises `OtaError`;
-    `again` in it says that another try may work, with the code of a mismatch only one from the
-    first byte.
+    Without a redirect, `stream.raw.readinto(buffer, n)` returns the body: None if no data is
+    ready, 0 at the end. `skip` bytes of it come before `offset`. `etag` is the file's strong ETag,
+    if any; the argument `etag` is the one that was requested. Raises `OtaError`; with `again` if a
+    retry may work, or, with the code of a mismatch, if only a retry from the first byte may.
     """
     try:
         return _read(stream, offset, size, etag, longest)
@@ -61,7 +61,7 @@ def read(stream, offset, size, etag=None, longest=4096):
 
 
 def _read(stream, offset, size, asked, longest):
-    stream.begin()  # the request is out, and with it a TLS handshake
+    stream.begin()  # the request is sent, and a TLS handshake is over
     fields = {
         b"content-length": b"",
         b"content-range": b"",
@@ -103,7 +103,7 @@ def _read(stream, offset, size, asked, longest):
 
 
 def _range(value, offset):
-    """(first byte, total) of a Content-Range with the byte at `offset` in it; total may be "*"."""
+    """Return (first byte, total) of a Content-Range that contains `offset`; total may be "*"."""
     unit, _, rest = value.lower().partition(b" ")
     span, _, total = rest.partition(b"/")
     first, _, last = span.partition(b"-")
@@ -117,10 +117,10 @@ def _range(value, offset):
 
 
 def _head(stream, fields, longest):
-    """Read up to the end of the head and return the status.
+    """Read to the end of the headers and return the status.
 
-    `fields` has the names to look for, in lower case, with the values of fields that are absent.
-    A line that is not looked for is skipped, whatever its length.
+    `fields` has the wanted names in lower case, with the values of absent ones. All other lines
+    are skipped, whatever their length.
     """
     lines = _lines(stream, longest)
     while True:
@@ -134,7 +134,7 @@ def _head(stream, fields, longest):
             raise again("the server's answer is not HTTP")
         status = int(words[1])
         _read_fields(lines, fields, longest)
-        # 100 to 199 announce the answer that follows; 101 would be another protocol.
+        # 100 to 199 announce the response that follows; 101 would be another protocol.
         if status == 101 or not 100 <= status < 200:
             return status
 
@@ -146,7 +146,7 @@ def _read_fields(lines, fields, longest):
         text = line.strip()
         if not text:
             break
-        if line[0] in b" \t":  # the value of the line before goes on
+        if line[0] in b" \t":  # the previous line's value continues
             if name and len(fields[name]) <= longest:
                 fields[name] += b" " + text
             continue
@@ -163,19 +163,19 @@ def _read_fields(lines, fields, longest):
         raise again("a redirect to a URL of more than %d bytes" % longest)
     for name in absent:
         value = fields[name] = fields[name].strip()
-        # Nothing beyond ASCII is of use, so no other code has to think of it.
+        # Only ASCII is useful, so no other code has to handle the rest.
         if value and not 32 <= min(value) <= max(value) <= 126:
             fields[name] = absent[name]
 
 
 def _lines(stream, longest):
-    """Each line of the head as far as it is kept; a generator without an end."""
+    """Yield each header line, as far as it is kept, endlessly."""
     left = _HEAD
     while True:
         line = b""
         while line[-1:] != b"\n":
             part = stream.raw.readline(_PART)
-            # With a peer at full speed nothing else would look at the clock.
+            # With a fast peer, nothing else would check the deadline.
             stream.wait(_POLLIN if part is None else 0)
             if part is None:
                 continue

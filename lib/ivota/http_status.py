@@ -1,4 +1,4 @@
-"""What to make of an answer that is not the bytes that were asked for; seldom loaded."""
+"""Handle responses other than the requested bytes; rarely loaded."""
 
 from micropython import const
 
@@ -11,7 +11,7 @@ _MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 def refusal(status, offset, fields):
-    """The `OtaError` of a status that is neither 200 nor 206, with the answer's header fields."""
+    """Return the `OtaError` for a status other than 200 and 206, with the response's headers."""
     text = "HTTP %d" % status
     if status in (404, 410):
         return OtaError(_NOT_FOUND, text)
@@ -23,10 +23,10 @@ def refusal(status, offset, fields):
 
 
 def compare(kind, total, offset, size):
-    """Raise unless a 200 with this Content-Type and Content-Length may be the whole file.
+    """Raise unless a 200 with this Content-Type and Content-Length can be the whole file.
 
-    A page of a captive portal is not: the next try may reach the server again. One that has the
-    firmware's length is the firmware, of a server that calls everything a page.
+    A captive portal's page is not: a retry may reach the server. A page with the firmware's length
+    is the firmware, from a server that calls everything a page.
     """
     page = kind[:9] == b"text/html"
     other = page or b"json" in kind or b"xml" in kind
@@ -39,19 +39,20 @@ def compare(kind, total, offset, size):
 
 
 def another_size(total, size, may_pass):
-    """The error for a file of another size than the one that was pushed.
+    """Return the error for a file with another size than the pushed one.
 
-    With `may_pass`, as in the middle of a download, it is an answer from elsewhere: what has come
-    stays, and another try may bring the rest.
+    With `may_pass`, as in the middle of a download, the response came from elsewhere: the received
+    bytes stay, and a retry may bring the rest.
     """
     text = "the server has %s bytes, announced are %d" % (total.decode(), size)
     return again(text) if may_pass else OtaError(_MISMATCH, text)
 
 
 def _wait_s(after, date):
-    """Seconds that a Retry-After asks for, 0 where it can't be read.
+    """Return the seconds of a Retry-After, 0 if it is not valid.
 
-    It may be a date. That counts from the Date of the same answer, for a board may have no clock.
+    It can be a date, which counts from the Date of the same response, because a board may have no
+    clock.
     """
     try:
         if after.isdigit():
@@ -62,10 +63,10 @@ def _wait_s(after, date):
 
 
 def _seconds(date):
-    """Seconds from one and the same day on to an HTTP date: "Sun, 06 Nov 1994 08:49:37 GMT"."""
+    """Return the seconds from a fixed day to an HTTP date: "Sun, 06 Nov 1994 08:49:37 GMT"."""
     _, day, month, year, clock, _ = date.split()
     hours, minutes, seconds = clock.split(b":")
-    # The year begins with March, so that a leap day is its last.
+    # Years begin in March here, so that a leap day is the last day.
     month = _MONTHS.index(month) // 3 - 2
     year = int(year) + month // 12
     days = year * 365 + year // 4 - year // 100 + year // 400

@@ -1,8 +1,8 @@
-"""What somebody may have meant who wrote a key that does not exist."""
+"""Suggest a key for an unknown one."""
 
 
 def nearest(key, keys):
-    """The known key that shares most pairs of neighbouring letters."""
+    """Return the known key that shares most pairs of neighbouring letters."""
     pairs = {key[i : i + 2] for i in range(len(key) - 1)}
 
     def likeness(other):

@@ -1,4 +1,4 @@
-"""A watchdog that waits for longer than the port's own can."""
+"""Extend the watchdog of a port with a short limit."""
 
 import time
 
@@ -11,8 +11,8 @@ _PERIOD_MS = const(1000)
 class Stretched:
     """A short watchdog that a timer feeds until `feed` was not called for `limit_ms`.
 
-    Python that hangs keeps the timer running, but no longer this from seeing the time; a port
-    that hangs altogether stops the timer too.
+    If Python hangs, the timer still runs and checks the time; if the port hangs, the timer stops,
+    too.
     """
 
     def __init__(self, feed, limit_ms):
@@ -21,14 +21,14 @@ class Stretched:
         self.feed()
         for number in (-1, 0):  # some ports have only numbered timers
             try:
-                # Held, for some ports stop a timer that nothing refers to.
+                # Keep a reference: some ports stop a timer that nothing refers to.
                 self._timer = machine.Timer(number, period=_PERIOD_MS, callback=self._tick)
                 break
             except Exception:
                 pass
 
     def feed(self):
-        """Say that all is well."""
+        """Report that the program is alive."""
         self._fed = time.ticks_ms()
         self._feed()
 

@@ -1,10 +1,10 @@
-"""A board's MAC address, for names that one configuration gives to many boards."""
+"""Return a board's MAC address, for a name that one configuration gives to many boards."""
 
 from binascii import hexlify
 
 
 def mac(error):
-    """The address as 12 hexadecimal digits; raises `error` on a board without one."""
+    """Return the address as 12 hexadecimal digits; raise `error` on a board without one."""
     address = b""
     try:
         import machine
@@ -14,7 +14,7 @@ def mac(error):
             import network
 
             station = network.WLAN(network.STA_IF)
-            station.active(True)  # before that some radios say zeros
+            station.active(True)  # some radios return zeros before that
             address = station.config("mac")
     except (ImportError, AttributeError, OSError):
         pass

@@ -1,4 +1,4 @@
-"""A session with the broker is opened: connected, and subscribed to."""
+"""Connect to the broker and subscribe."""
 
 from sys import modules
 
@@ -8,13 +8,13 @@ _shared = "umqtt.simple" in modules  # with the application
 import umqtt.simple as umqtt  # noqa: E402
 
 if not _shared:
-    del modules["umqtt.simple"], modules["umqtt"]  # this copy is the session's own
+    del modules["umqtt.simple"], modules["umqtt"]  # this copy belongs to the session
 
 
 def dial(config, topics, on_message):
-    """(stream, umqtt's client), once the broker took the sign-in; its SUBACK is still to come.
+    """Return (stream, umqtt's client) after the sign-in; the SUBACK is still to come.
 
-    Raises what umqtt raises.
+    Raises umqtt's errors.
     """
     mqtt = config["mqtt"]
     client_id = config["product_id"] + config["device_name"]
@@ -30,7 +30,7 @@ def dial(config, topics, on_message):
         mqtt,
     )
     try:
-        # umqtt counts characters where MQTT counts bytes.
+        # umqtt counts characters, but MQTT counts bytes.
         client = umqtt.MQTTClient(
             client_id.encode(),
             mqtt["host"],
@@ -41,7 +41,7 @@ def dial(config, topics, on_message):
         )
         client.set_callback(on_message)
         guarded_socket.lend(stream, umqtt, client.connect)
-        # With QoS 1. Up to 1.7.0 umqtt's own can't say a length beyond 127.
+        # With QoS 1. Up to 1.7.0, umqtt's own function can't encode a length above 127.
         client.pid += 1
         body = client.pid.to_bytes(2, "big")
         for topic in topics:
@@ -54,7 +54,7 @@ def dial(config, topics, on_message):
         stream.close()
         raise
     if not _shared:
-        # What it needs no more, 800 bytes; the next session has a copy of its own.
+        # Drop what the session no longer needs, 800 bytes; the next one has its own copy.
         for name in ("__init__", "connect", "subscribe", "set_last_will"):
             setattr(umqtt.MQTTClient, name, None)
     return stream, client

@@ -1,4 +1,4 @@
-"""The sections of the configuration about the network, checked where there are any."""
+"""Check the configuration's sections about the network, if any."""
 
 import json
 
@@ -7,7 +7,7 @@ from micropython import const
 from ivota import once
 
 _SSID = const(32)  # bytes, of any Wi-Fi network
-# A default shows of which kind a value must be, as in config.py; -1 is a pin that is not named.
+# A default determines the type of a value, as in config.py; -1 is a pin that is not set.
 _SECTIONS = """{"wifi":{"ssid":"","password":null,"static":null},
 "lan":{"phy_type":null,"phy_addr":-1,"mdc":-1,"mdio":-1,"power":-1,"reset":-1,"ref_clk":-1,
 "ref_clk_mode":null,"spi":-1,"sck":-1,"mosi":-1,"miso":-1,"cs":-1,"int":-1,"static":null},
@@ -17,9 +17,9 @@ _STATIC = """{"address":"","gateway":"","dns":null}"""
 
 
 def check(config, merge, error):
-    """Give each section its defaults, and `network` the name of the module that serves it.
+    """Set the defaults in each section, and `network` to the name of the module for it.
 
-    `wifi` becomes a list of networks, `static` what `ifconfig` takes. `merge` is config's.
+    `wifi` becomes a list of networks, `static` the arguments of `ifconfig`. `merge` is config's.
     Raises `error`.
     """
     sections = json.loads(_SECTIONS)
@@ -76,7 +76,7 @@ def _section(found, defaults, where, merge, error):
 
 
 def _ifconfig(static, where, error):
-    """(address, netmask, gateway, DNS server), as `ifconfig` takes it."""
+    """Return (address, netmask, gateway, DNS server), as for `ifconfig`."""
     address, _, bits = static["address"].partition("/")
     addresses = (address, static["gateway"], static["dns"] or static["gateway"])
     good = all([_is_ipv4(each) for each in addresses]) and 1 <= _number(bits) <= 30
@@ -96,7 +96,7 @@ def _is_ipv4(text):
 
 
 def _number(text):
-    """A whole number of up to three digits, without zeros in front; -1 for anything else."""
+    """Return a whole number of up to three digits without leading zeros; -1 for anything else."""
     plain = 1 <= len(text) <= 3 and not set(text.encode()) - set(b"0123456789")
     return int(text) if plain and str(int(text)) == text else -1
 

@@ -1,17 +1,17 @@
-"""What an OSError of the network means, in words."""
+"""Explain the network's OSErrors."""
 
 import errno
 
-# The module `errno` lacks these. Their numbers are Linux's, or those of newlib, which esp32 has.
+# The module `errno` lacks these. The numbers are those of Linux or of newlib, which esp32 uses.
 _NEWLIB = errno.ETIMEDOUT == 116
 _ENETDOWN, _ENETUNREACH = (115, 114) if _NEWLIB else (100, 101)
 _EPIPE = 32
 
 
 def words(error):
-    """The words with the error's name, or None for any other error."""
+    """Return an explanation with the error's name, or None for any other error."""
     number = error.errno
-    if number == -1:  # what umqtt raises at the end of the stream
+    if number == -1:  # umqtt's error at the end of the stream
         return "the peer closed the connection"
     if number == errno.ETIMEDOUT:
         text = "no answer in time"

@@ -1,16 +1,16 @@
-"""A board's way to the network: brought up, looked at, and brought up again when it is lost."""
+"""Connect the board to its network, check it, and reconnect when it is lost."""
 
 from ivota import Backoff, describe
 
-TRY_S = 15  # to join takes seconds: none is tried for less
+TRY_S = 15  # joining takes seconds: the minimum for each
 
 
 class Interface:
-    """Called before each connection: True while the board is on the network.
+    """Called before each connection; return True while the board is on the network.
 
-    Nothing here waits and nothing resets. A subclass has `connected()`, and `bring_up()`, which
-    begins to bring up `nic` and says to `retry` when it is to be called again unless connected.
-    Both may raise whatever a driver raises.
+    It never waits and never resets. A subclass has `connected()`, and `bring_up()`, which starts
+    to bring up `nic` and calls `retry` with the time of the next call. Both may raise any error of
+    a driver.
     """
 
     def __init__(self, config, log):
@@ -34,8 +34,8 @@ class Interface:
                 self.log("warning", "network_lost")
             if is_due:
                 self.bring_up()
-        # Besides OSError drivers raise RuntimeError, ValueError and, for what a port has not,
-        # AttributeError; a board whose network fails has to stay up for the next try.
+        # Drivers also raise RuntimeError, ValueError and, for missing functions, AttributeError. A
+        # board must survive a failing network and retry.
         except Exception as error:
             if is_due:
                 self.log("warning", "network_refused", why=describe(error))
@@ -53,20 +53,20 @@ class Interface:
         self.log("info", "network_up", address=self.nic.ifconfig()[0])
 
     def set_address(self, static):
-        """Give the interface its own address, or have it ask DHCP, as it does unless told."""
+        """Set the interface's static address, or let it use DHCP, the default."""
         if static:
             self.nic.ifconfig(static)
             return
         try:
-            # What was set before a soft reset, or for another network, stays there.
+            # An address from before a soft reset, or for another network, would stay.
             if self.nic.ifconfig()[0] != "0.0.0.0" and not self.nic.ipconfig("dhcp4"):
                 self.nic.ipconfig(dhcp4=True)
-        except (AttributeError, ValueError, OSError, RuntimeError):  # not on each port
+        except (AttributeError, ValueError, OSError, RuntimeError):  # not on every port
             pass
 
     def leave(self):
         """Leave the network, for another configuration."""
         try:
             self.nic.disconnect()
-        except (OSError, AttributeError):  # it has not come up, or is a cable
+        except (OSError, AttributeError):  # it is not up yet, or is a cable
             pass

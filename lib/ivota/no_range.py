@@ -1,4 +1,4 @@
-"""The bytes before the offset, which a server sends that knows no Range: read past."""
+"""Skip the bytes before the offset, if a server does not support Range."""
 
 from micropython import const
 
@@ -6,7 +6,7 @@ _BLOCK = const(4096)
 
 
 def skip(job):
-    """Read at most a block of them; what a target's `fill` would return."""
+    """Read at most one block of them; return the result of a target's `fill`."""
     buffer = job.target.buffer
     left = min(job.skip, _BLOCK)
     n = 1

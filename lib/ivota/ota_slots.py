@@ -1,4 +1,4 @@
-"""Where an ESP32 image goes: the OTA slot that does not run. Loaded where there is an `esp32`."""
+"""Choose the inactive OTA slot for an ESP32 image. Loaded only if there is an `esp32`."""
 
 import hashlib
 import io
@@ -14,9 +14,9 @@ _BLOCK = const(4096)
 
 
 def next_slot():
-    """The partition that the next image goes to; None on a board that has no slot for it.
+    """Return the partition for the next image; None on a board without a slot for it.
 
-    With a factory image and one slot, ESP-IDF names the running slot once that runs.
+    With a factory image and one slot, ESP-IDF returns the running slot once that runs.
     """
     running = Partition(Partition.RUNNING)
     try:
@@ -27,10 +27,10 @@ def next_slot():
 
 
 def find(target, stem, push):
-    """Open the slot if the download of `push` goes on there, and leave what goes on in a file.
+    """Open the slot if the download of `push` resumes there; leave one that resumes in a file.
 
-    Where nothing is known of it, its first byte is yet to be seen: `target.kind` is None. So it is
-    on a board without a slot, which need not download an image to refuse it.
+    For a new download, the first byte decides, so `target.kind` is None. The same applies to a
+    board without slots, which rejects an image by its first byte.
     """
     slot = next_slot()
     update_target = once("update_target")
@@ -61,20 +61,20 @@ def _first(path):
 
 
 def fits(slot, size):
-    """Raise OtaError(-5) for an image of so many bytes that does not fit."""
+    """Raise OtaError(-5) for an image of this size that does not fit."""
     most = slot.info()[3]
     if size > most:
         raise OtaError(_FAILED, "no room: a slot has %d KiB" % (most >> 10))
 
 
 def begin(target, push, kept):
-    """Make the slot ready for the first byte; `kept` are paths that are not removed.
+    """Prepare the slot for the first byte; `kept` are paths that must not be deleted.
 
-    Raises OtaError(-5) when the image does not fit.
+    Raises OtaError(-5) if the image does not fit.
     """
     slot = next_slot()
     fits(slot, push.size)
-    # What any checkpoint says of this slot is no longer true.
+    # No checkpoint about this slot is true any more.
     once("storage").clear(target.path.rpartition("/")[0], kept)
     known = dict(once("update_target").identity(push), position=0, slot=slot.info()[4])
     once("json_file").save(target.checkpoint, known)
@@ -82,12 +82,12 @@ def begin(target, push, kept):
 
 
 def open_slot(target, slot, known):
-    """Go on where the checkpoint says; a block that was begun is erased and begun again."""
+    """Resume at the checkpoint's position; a partial block is erased and written again."""
     target.kind = "slot_writer"
     target.phase = "block_receiver"
     target.part = slot
     target.slot = known["slot"]
-    target.path = target.checkpoint  # all there is of it in the file system
+    target.path = target.checkpoint  # all of it that is in the file system
     target.etag = known.get("etag")
     size = target.size
     position = known.get("position")
@@ -100,4 +100,4 @@ def open_slot(target, slot, known):
     target.checked = 0
     target.digest = hashlib.md5()
     target.buffer = bytearray(_CHUNK)
-    target.gathered = io.BytesIO(_CHUNK)  # gathers what comes in shorter pieces
+    target.gathered = io.BytesIO(_CHUNK)  # collects shorter pieces

@@ -1,6 +1,6 @@
-"""What comes before a patch is applied: its base compared, and the place for its result begun.
+"""Compare a patch's base, and prepare the place for its result.
 
-A module of its own, so that it has left the heap when the result is made.
+A separate module, so that it leaves the heap before the result is built.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ _CHUNK = const(1024)
 
 
 def next_slot(is_image):
-    """The partition for an image; None for what goes into a file."""
+    """Return the partition for an image; None for a file."""
     if not is_image:
         return None
     try:
@@ -27,7 +27,7 @@ def next_slot(is_image):
 
 
 def open_base(client, header, slot):
-    """What the patch builds on, opened; None where it builds on nothing."""
+    """Open the base of the patch; None if it has no base."""
     if not header.base_size:
         return None
     if slot:
@@ -47,7 +47,7 @@ def _wrong(header):
 
 
 def compare(base, header):
-    """Digest as much of the base as the patch knows, a bounded piece at each step."""
+    """Digest the part of the base that the patch refers to, in bounded steps."""
     digest = hashlib.md5()
     lacks = yield from once("flash_digest").update(digest, base, header.base_size)
     if lacks or header.base_size and digest.digest() != header.base_md5:
@@ -55,11 +55,11 @@ def compare(base, header):
 
 
 def begin_slot(header, path, state, slot):
-    """The slot, ready for the result; of what lay there no checkpoint is true any more."""
+    """Prepare the slot for the result; no checkpoint about its old content is true any more."""
     ota_slots = once("ota_slots")
     ota_slots.fits(slot, header.result_size)
     target = once("update_target").Target()
-    storage = once("storage")  # after staging, which has one of its own, has left the heap
+    storage = once("storage")  # after staging, which has its own, has left the heap
     directory = storage.place(target, storage.stem_of(path), header.result_size)
     storage.clear(directory, (state.active, state.previous, path))
     ota_slots.open_slot(target, slot, {"slot": slot.info()[4]})
@@ -68,9 +68,9 @@ def begin_slot(header, path, state, slot):
 
 
 def begin(header, path, state, _slot):
-    """The file for the result, begun anew whatever lies there, and room for all of it."""
+    """Create an empty file for the result, and make room for all of it."""
     target = once("update_target").Target()
-    storage = once("storage")  # after staging, which has one of its own, has left the heap
+    storage = once("storage")  # after staging, which has its own, has left the heap
     stem = storage.stem_of(path)
     directory = storage.place(target, stem, header.result_size)
     target.path = stem + ".new"

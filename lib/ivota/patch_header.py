@@ -1,4 +1,4 @@
-"""The header of a patch (docs/formats.md): what it makes, and of what."""
+"""Parse the header of a patch (docs/formats.md)."""
 
 import struct
 from collections import namedtuple
@@ -10,16 +10,16 @@ from ivota import OtaError
 _FAILED = const(-5)
 _MAGIC = b"IVOTADLT"
 _FIXED = "<8s4BI16sI32s16s"
-_SIZE = const(84)  # bytes of it
+_SIZE = const(84)  # bytes
 MOST = const(339)  # bytes of a whole header: a version has 255 at most
 _WINDOWS = (9, 10, 11, 12)
 BUNDLE = const(0)
 IMAGE = const(1)
 
 
-# `kind` of the result, BUNDLE or IMAGE; `window` in bits; sizes in bytes; digests as bytes. It
-# builds on the first `base_size` bytes of what runs as `base_version`, a compressed firmware on
-# none. The patch's stream begins at `size`.
+# `kind` of the result, BUNDLE or IMAGE; `window` in bits; sizes in bytes; digests as bytes. The
+# base is the first `base_size` bytes of the running `base_version`; compressed firmware has none.
+# The patch's stream begins at `size`.
 Header = namedtuple(
     "Header",
     (
@@ -37,9 +37,9 @@ Header = namedtuple(
 
 
 def parse(data):
-    """The `Header` at the beginning of a firmware's first bytes, of which MOST are enough.
+    """Parse the `Header` at the beginning of firmware, which needs at most MOST bytes.
 
-    Raises OtaError(-5), which rejects the patch, for what is not a patch or can't be one.
+    Raises OtaError(-5), which rejects the patch, if it is not valid.
     """
     if len(data) < _SIZE:
         raise damaged("its header is cut off")
@@ -62,5 +62,5 @@ def parse(data):
 
 
 def damaged(why):
-    """The error for a patch that no board can use; it is not to be fetched again."""
+    """Return the error for a patch that no board can use and that must not be downloaded again."""
     return OtaError(_FAILED, "patch: " + why, reject=True)

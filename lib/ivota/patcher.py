@@ -1,7 +1,7 @@
-"""The phase in which a patch becomes the firmware that it stands for: a delta, or compressed.
+"""Build the firmware from a patch: a delta, or compressed firmware.
 
-What it makes is written beside the patch, or into the slot that does not run. The patch stays
-until that is confirmed: whatever the power does, it need not be fetched again.
+The result is written next to the patch, or into the inactive slot. The patch stays until the
+result is confirmed, so it is never downloaded again after a power cut.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from ivota.push import Push
 
 _FAILED = const(-5)
 _CHUNK = const(512)
-_CHUNKS = const(128)  # in a step: 64 KiB are read and digested in less time than an erase takes
+_CHUNKS = const(128)  # per step: 64 KiB are read and digested in less time than an erase takes
 _BLOCK = const(4096)
 
 
 def step(job):
-    """Do the next piece; after the last one the result goes the way of any firmware."""
+    """Do the next piece; after the last one, the result is handled like any firmware."""
     if not job.stream:
-        job.stream = _work(job)  # `job.hang_up` closes it, and with it what it has open
+        job.stream = _work(job)  # `job.hang_up` closes it, and what it has open
     for _ in job.stream:
         return True
     job.stream = None
@@ -33,10 +33,10 @@ def step(job):
 
 
 def _work(job):
-    """In bounded steps: compare the base, then write the result, and digest what is on flash.
+    """Compare the base, write the result, and digest what is on flash, in bounded steps.
 
-    Raises OtaError(-5) for a patch that won't do, before anything is written where that can be
-    known then; OSError when the flash fails.
+    Raises OtaError(-5) for an invalid patch, before anything is written if possible; OSError if
+    the flash fails.
     """
     client = job.client
     push = job.firmware
@@ -56,13 +56,13 @@ def _work(job):
         try:
             yield from patch_base.compare(base, header)
             begin = patch_base.begin_slot if slot else patch_base.begin
-            # From littlefs 2.11.3 on statvfs counts a file once more for each handle that is open
-            # while another one is closed; and modules are read from the bundle that is the base.
+            # From littlefs 2.11.3 on, statvfs counts an open file again for each handle while
+            # another one is closed; and modules are read from the bundle that is the base.
             if base:
                 base.close()
             target = begin(header, push.path, client.state, slot)
             base = patch_base.open_base(client, header, slot)
-            del patch_base, begin  # leaves the heap to what is made
+            del patch_base, begin  # leaves the heap before the result is built
             target.digest = hashlib.sha256()
             file.seek(header.size)
             stream = DeflateIO(file, RAW, header.window)
@@ -83,14 +83,14 @@ def _work(job):
 
 
 def _write(target, pieces):
-    """All of the result, a block at each step."""
+    """Write the result, one block per step."""
     verbs = once(target.kind)
     take = target.file.write if target.file else _to_slot(target, verbs)
     buffer = next(pieces)
     room = target.end
     for n in pieces:
         at = 0
-        while n >= room > 0:  # the piece ends a block, or goes beyond it
+        while n >= room > 0:  # the piece ends a block, or extends beyond it
             take(buffer, at, room)
             target.position = target.end
             if target.file:
@@ -110,7 +110,7 @@ def _write(target, pieces):
 
 
 def _to_slot(target, verbs):
-    """What writes into a slot as `file.write` does into a file."""
+    """Write into a slot like `file.write` into a file."""
     raw = io.BytesIO()
 
     def write(buffer, at, n):
@@ -123,12 +123,12 @@ def _to_slot(target, verbs):
 
 
 def _end(target, failed):
-    """Close; of a result that won't do nothing is left, nor can it be started."""
+    """Close; if the result is not valid, delete it so that it can't start."""
     if target.slot:
         if failed:
             once("slot_reader").forget()
         return
-    # Without another module, for there may be no heap left.
+    # Without another module: there may be no free heap.
     try:
         target.file.close()
     finally:

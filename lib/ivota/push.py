@@ -2,25 +2,25 @@
 
 
 class Push:
-    """One `update_firmware`, and once its bytes are verified the firmware itself.
+    """One `update_firmware`; after its bytes are verified, also the firmware itself.
 
-    Each field, and the modules that set it beside this one:
+    Each field, and the other modules that set it:
 
-    version: as the cloud names it
-    url: where it is
+    version: the cloud's name for it
+    url: the download's URL
     md5: of all its bytes, in lower case
     size: in bytes
-    echo: what each report of it has to say again; None or a dictionary
+    echo: what each report must repeat; None or a dictionary
     authorization: the header of that name for the server in `url`, or None (push_parser)
 
-    For a push that is all. These are there once its bytes are right:
+    That is all for a push. After the bytes are verified:
 
-    path: of the file; for an image in a slot of its checkpoint (handover, patcher)
+    path: of the file; for an image in a slot, of its checkpoint (handover, patcher)
     slot: the label of the partition, None for a file (handover, patcher)
-    payload_size: how many of the bytes are the application's, without a signature (handover,
+    payload_size: bytes of the application, without a signature (handover,
         patcher, signature_footer)
-    sequence: the number by which it is signed, 0 where it is not (signed_header)
-    kind: what its owner says that it is, if it is signed: bundle, patch and so on (signed_header)
+    sequence: the signed sequence, 0 if it is not signed (signed_header)
+    kind: the signed kind, if it is signed: bundle, patch and so on (signed_header)
     """
 
     sequence = 0
@@ -34,7 +34,9 @@ class Push:
         self.echo = echo
 
     def same_firmware(self, other):
-        """Whether both mean the same bytes; a URL, signed afresh each time, says nothing."""
+        """Return whether both refer to the same bytes; URLs differ because each is signed
+        again.
+        """
         return (
             other is not None
             and self.md5 == other.md5

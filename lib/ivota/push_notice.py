@@ -1,12 +1,12 @@
-"""Why a push has no effect, said beside the protocol (docs/protocol.md); only ivota listens."""
+"""Tell an ivota cloud why a push has no effect, beside the protocol (docs/protocol.md)."""
 
 import json
 
 
 def notice(message, push, wait_ms):
-    """The `report_notice` message.
+    """Create the `report_notice` message.
 
-    `push` is what waits, for `wait_ms` if that is known; None where no version could be read.
+    `push` waits, for `wait_ms` if that is known; None if its version is not readable.
     """
     report = {"message": message}
     if push:

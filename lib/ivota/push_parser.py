@@ -1,4 +1,4 @@
-"""What the cloud says (docs/protocol.md); loaded for each message, and dropped after it."""
+"""Handle a message from the cloud (docs/protocol.md); loaded for each message."""
 
 import binascii
 import json
@@ -10,13 +10,13 @@ from ivota.push import Push
 
 _FAILED = const(-5)
 
-# What a newer cloud adds to a push and wants back in every report of it.
+# Fields that a newer cloud adds to a push and wants back in every report about it.
 _ECHOED = ("fw_type", "task_id")
-_MOST = const(256)  # bytes of each: the state, which has a limit, may have it thrice, in escapes
+_MOST = const(256)  # bytes of each: the state may contain it three times, escaped
 
 
 def take(client, payload):
-    """Act on a message: refuse a push, renew the URL of what is under way, or have it next."""
+    """Act on a message: reject a push, renew the URL of the current one, or queue it."""
     try:
         push = read(payload, client.dialect, client)
     except OtaError as error:
@@ -52,7 +52,7 @@ def take(client, payload):
 
 
 def skipped(client, size):
-    """A message of so many bytes was too long to be taken in."""
+    """Report that a message of this size was too long."""
     most = client.config["mqtt"]["max_message_bytes"]
     why = "a message of %d bytes, mqtt.max_message_bytes is %d" % (size, most)
     client.log("warning", "message_ignored", why=why)
@@ -60,12 +60,11 @@ def skipped(client, size):
 
 
 def read(payload, dialect=tencent, client=None):
-    """A `Push` out of a message from the cloud, or None for one that is not about an update.
+    """Parse a message into a `Push`; return None if it is not about an update.
 
-    What another dialect than `tencent` says is put into its words first. Raises ValueError for
-    what is not JSON, and `OtaError` (with the attribute `version`, where one could be read) for
-    an `update_firmware` that can't be followed. The `client` is told of an answer to its report
-    of the version.
+    Another dialect is first translated into that of `tencent`. Raises ValueError for anything but
+    JSON, and `OtaError` (with the attribute `version`, if it is readable) for an invalid
+    `update_firmware`. Tells the `client` about an answer to its report of the version.
     """
     message = json.loads(payload)
     if isinstance(message, dict):
@@ -89,13 +88,13 @@ def read(payload, dialect=tencent, client=None):
 
 
 def _join(message):
-    """Put together what the parser has left in halves of characters."""
+    """Join halves of characters that the parser has left apart."""
     for key in ("version",) + _ECHOED if message else ():
         value = message.get(key)
         if isinstance(value, str) and not _can_be_sent(value):
             try:
                 message[key] = once("surrogate_pairs").joined(value)
-            except ValueError:  # half of one, where an interpreter puts pairs together itself
+            except ValueError:  # half of one, if an interpreter joins pairs itself
                 pass
     return message
 
@@ -116,7 +115,7 @@ def _push(message, version):
             raise ValueError
     except ValueError:
         raise OtaError(_FAILED, "push: md5sum is not 32 hexadecimal digits")
-    # Of another kind, it might be nested too deep to be sent again.
+    # Any other type might be nested too deeply to be sent again.
     echo = {key: message[key] for key in _ECHOED if _can_be_sent(message.get(key))}
     push = Push(version, url, md5, size, echo)
     push.authorization = message.get("authorization")
@@ -134,10 +133,12 @@ def _is_version(version):
 
 
 def _can_be_sent(value):
-    """Whether it is a short number or text that has UTF-8: half a surrogate pair has none."""
+    """Return whether it is a short number or a text with a UTF-8 form: half a surrogate pair has
+    none.
+    """
     if type(value) not in (int, str):
         return False
-    # Each character of the text that is looked at would stay in the heap; its bytes do not.
+    # Each character read from the text would stay in the heap; its bytes do not.
     try:
         data = str(value).encode()
     except ValueError:

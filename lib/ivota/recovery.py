@@ -1,4 +1,4 @@
-"""What a failed update leaves behind, and what is still tried."""
+"""Clean up after a failed update, or start a last try."""
 
 from micropython import const
 
@@ -10,9 +10,9 @@ _MISMATCH = const(-4)
 
 
 def failed(job, error):
-    """Start afresh or ask for a fresh URL, once each; else clean up and raise `error`.
+    """Start over or ask for a fresh URL, once each; otherwise clean up and raise `error`.
 
-    Removed is before the failure is noted: on a full flash the note takes the room of what goes.
+    Files are deleted before the failure is recorded: on a full flash, the record needs their room.
     """
     client = job.client
     target = job.target
@@ -32,15 +32,15 @@ def failed(job, error):
         error.code = _TIMED_OUT
         error.message = "time_out: " + error.message
         if job.fetched and not job.restarted:
-            client.state.failures = []  # it will end, a little at a time
-    # What can be resumed stays; of a firmware that failed for good nothing does.
+            client.state.failures = []  # it makes progress and will finish
+    # Resumable data stays; firmware that failed for good is deleted.
     if target and target.position and error.code in (_TIMED_OUT, _EXPIRED):
         job.drop()
     elif target:
         once("checkpoint").discard(target)
     elif job.firmware and job.firmware.path != client.state.active:
         json_file.remove(job.firmware.path)
-        json_file.remove(job.push.path)  # the patch that it was made by
+        json_file.remove(job.push.path)  # the patch from which it was built
     reasons = sorted(job.reasons.items(), key=lambda item: -item[1])
     if reasons:
         counts = ", ".join("%dx %s" % (count, why) for why, count in reasons)

@@ -3,8 +3,8 @@
 The package has them as private constants where it needs them: a `const` costs no heap.
 """
 
-TIMED_OUT = -1  # the retry budget is spent: no route, stalls, resets, 5xx
+TIMED_OUT = -1  # the retries are used up: no route, stalls, resets, 5xx
 NOT_FOUND = -2  # 404, 410
 EXPIRED = -3  # 401, 403, after one fresh push did not help
 MISMATCH = -4  # the finished file's MD5 or length differs from the push
-FAILED = -5  # everything after the download, and a board that cannot take it
+FAILED = -5  # everything after the download, and a board that cannot use it

@@ -1,4 +1,4 @@
-"""The client's end: reports sent, the download kept, the broker told; then the restart."""
+"""End the client: send reports, keep the download, disconnect; then restart."""
 
 import time
 
@@ -7,11 +7,11 @@ from micropython import const
 from ivota import guarded_socket, once
 
 _REST_S = const(10)  # before a client that died is started again
-_ACK_MS = const(5000)  # how long the last report's acknowledgement may take
+_ACK_MS = const(5000)  # maximum wait for the last report's acknowledgement
 
 
 def leave(client):
-    """Leave the cloud, in a state that can be resumed."""
+    """Disconnect, in a state that can be resumed."""
     link = client.link
     start = time.ticks_ms()
     while client.queue and link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS:
@@ -27,9 +27,9 @@ def leave(client):
 
 
 def ended(client, error=None):
-    """Reset the board for a new version, and for a client that ended without being told to.
+    """Reset the board for a new version, and for a client that ended unexpectedly.
 
-    What the client died of in a trial is recorded: boot.py counts no other reset as a crash.
+    The cause of death in a trial is recorded: boot.py counts no other reset as a crash.
     """
     if error and client.state.trial:
         try:
@@ -41,7 +41,7 @@ def ended(client, error=None):
 
         client.log("info", "restart")
         if not client.restart and not client.state.trial:
-            # What it died of may be there again: the board is not to do nothing but start.
+            # The same error may happen again: the board should do more than restart.
             for _ in range(2 * _REST_S):
                 guarded_socket.feed()
                 time.sleep_ms(500)
@@ -49,9 +49,9 @@ def ended(client, error=None):
 
 
 def thread_ended(client, dead, error=None):
-    """The client's thread is over; `dead` has what the application died of in its trial."""
+    """End the client's thread; `dead` has the error that ended the application in its trial."""
     if dead:
-        # Also where the trial was confirmed meanwhile, or what it died of does not fit the heap.
+        # Also if the trial was confirmed meanwhile, or if the error does not fit in the heap.
         client.restart = True
         try:
             once("app_crash").died(client, dead[0])

@@ -1,4 +1,4 @@
-"""The end of a signed firmware on flash, and the error for one that won't do."""
+"""Read the footer of signed firmware, and create the error for invalid firmware."""
 
 from micropython import const
 
@@ -6,17 +6,17 @@ from ivota import OtaError, once
 
 _FAILED = const(-5)
 _FOOTER = const(12)  # bytes: two lengths, the magic
-_HEADER = const(512)  # bytes at most, so that a hostile one takes no more heap
-_SIGNATURE = const(384)  # bytes: RSA-3072, the only kind
+_HEADER = const(512)  # maximum bytes, so that hostile input takes no more heap
+_SIGNATURE = const(384)  # bytes: RSA-3072, the only type
 
 
 def opened(firmware):
-    """The firmware on flash, to be read; an image lies in a slot."""
+    """Open the firmware on flash for reading; an image is in a slot."""
     return once("slot_reader").SlotFile() if firmware.slot else open(firmware.path, "rb")
 
 
 def read(file, at, n):
-    """Exactly n bytes; OSError where they are not there."""
+    """Read exactly n bytes; OSError if they are missing."""
     file.seek(at)
     data = file.read(n)
     if len(data) != n:
@@ -25,9 +25,9 @@ def read(file, at, n):
 
 
 def parts(firmware):
-    """(signed header, signature as a number); sets `payload_size`, which is yet to be believed.
+    """Return (signed header, signature as a number); set `payload_size`, not verified yet.
 
-    Of all this no more is understood than two lengths. Raises OtaError(-5).
+    Only two lengths of all this are interpreted. Raises OtaError(-5).
     """
     at = firmware.size - _FOOTER
     with opened(firmware) as file:
@@ -43,7 +43,7 @@ def parts(firmware):
 
 
 def refusal(firmware, why, reject=True):
-    """The error for a firmware that must not be used; `reject`: nor be fetched again."""
+    """Return the error for firmware that must not be used; `reject`: nor downloaded again."""
     if firmware.slot:
         once("slot_reader").forget()
     return OtaError(_FAILED, "signature: " + why, reject=reject)

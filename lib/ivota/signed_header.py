@@ -1,4 +1,4 @@
-"""The phase after the signature: whether what was signed is this payload, for this board."""
+"""Check whether the signed header matches this payload and this board."""
 
 import binascii
 import hashlib
@@ -8,7 +8,7 @@ from ivota import once
 
 
 def step(job):
-    """Do the next piece; after the last one the update goes on in `handover`."""
+    """Do the next piece; after the last one, the update continues in `handover`."""
     client = job.client
     if not job.stream:
         state = client.state
@@ -22,9 +22,9 @@ def step(job):
 
 
 def examine(firmware, header, target, confirmed):
-    """Compare the firmware with its header, which is its owner's; a generator of bounded steps.
+    """Compare the firmware with its signed header, in a generator of bounded steps.
 
-    At its end `firmware` has `sequence` and `kind`. Raises OtaError(-5) for what won't do.
+    At its end, `firmware` has `sequence` and `kind`. Raises OtaError(-5) for invalid firmware.
     """
     signature_footer = once("signature_footer")
     try:
@@ -44,7 +44,7 @@ def examine(firmware, header, target, confirmed):
             raise OSError("the file ends early")
         if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
             raise signature_footer.refusal(firmware, "the payload is not the one that was signed")
-        # From here on the payload is its owner's.
+        # From here on, the payload is known to be the owner's.
         kinds = once("firmware_kind")
         head = signature_footer.read(file, 0, min(firmware.payload_size, kinds.HEAD))
         if said["kind"] != kinds.kind_of(head):
@@ -54,7 +54,7 @@ def examine(firmware, header, target, confirmed):
 
 
 def _mismatch(said, firmware, target, confirmed):
-    """Why what was signed is not what is wanted here; None where it is."""
+    """Return why the signed header does not match, or None."""
     if said["version"] != firmware.version:
         return "of version %s, not of the one that was pushed" % said["version"]
     if said["target"] != target:

@@ -1,4 +1,4 @@
-"""An OTA slot, read as a file: the one that does not run, or the one that does."""
+"""Read an OTA slot, inactive or running, as a file."""
 
 import io
 
@@ -14,7 +14,7 @@ def _slot():
 
 
 class SlotFile:
-    """As much of a file as reading takes; OSError when the flash fails, or behind its end."""
+    """The reading half of a file; OSError if the flash fails, or after the end."""
 
     def __init__(self):
         self._part = _slot()
@@ -41,7 +41,7 @@ class SlotFile:
 
 
 class Running(SlotFile):
-    """The image that runs; at most 1024 bytes at a time, into a buffer of any kind."""
+    """The running image; reads at most 1024 bytes at a time, into any buffer."""
 
     def __init__(self):
         self._part = Partition(Partition.RUNNING)
@@ -64,5 +64,7 @@ class Running(SlotFile):
 
 
 def forget():
-    """Leave no image there: a boot loader whose own one is damaged starts what it finds."""
+    """Erase the image's start: a boot loader whose own image is damaged starts any that
+    it finds.
+    """
     _slot().ioctl(6, 0)

@@ -12,11 +12,11 @@ from ivota import once
 
 _CHUNK = const(512)
 _BLOCK = const(4096)
-_SYNC = const(65535)  # the position is written at each multiple of 64 KiB
+_SYNC = const(65535)  # save the position at each multiple of 64 KiB
 
 
 def fill(target, raw, left):
-    """Take what `raw` gives, `left` bytes at most; what its last `readinto` returned.
+    """Read up to `left` bytes from `raw`; return the result of the last `readinto`.
 
     `left` does not go beyond `target.end`.
     """
@@ -37,7 +37,7 @@ def fill(target, raw, left):
 
 
 def _gather(target, n):
-    """Keep n bytes in RAM until the chunk is whole."""
+    """Keep n bytes in RAM until the chunk is complete."""
     gathered = target.gathered
     gathered.write(target.buffer, n)
     size = gathered.tell()
@@ -46,7 +46,7 @@ def _gather(target, n):
     gathered.seek(0)
     gathered.readinto(target.buffer)
     gathered.seek(0)
-    # As if nothing had been programmed behind the image.
+    # As if nothing had been programmed after the image.
     while size < _CHUNK:
         target.buffer[size] = 255
         size += 1
@@ -54,7 +54,7 @@ def _gather(target, n):
 
 
 def _program(target):
-    """Program the chunk in the buffer; the first one of a block erases it."""
+    """Program the chunk in the buffer; the first one of a block erases the block."""
     at = target.durable
     part = target.part
     if not at % _BLOCK:
@@ -64,7 +64,7 @@ def _program(target):
 
 
 def end_block(target):
-    """The block is full: say so in the checkpoint where that is due, and go on to the next."""
+    """Finish a full block: update the checkpoint if that is due, and continue with the next."""
     position = target.position
     if not position & _SYNC or position == target.size:
         once("checkpoint").keep(target, "position", position)
@@ -72,16 +72,18 @@ def end_block(target):
 
 
 def sound(target):
-    """Whether all that came is programmed or still in RAM, so that it was not the flash."""
+    """Return whether all received bytes are programmed or in RAM, so the flash did not fail."""
     return target.durable + target.gathered.tell() == target.position < target.end
 
 
 def check(target, most):
-    """Once all is there, digest up to `most` bytes more of what is on flash; True at the end."""
+    """When all bytes have arrived, digest up to `most` bytes of the flash; return True at
+    the end.
+    """
     return target.position < target.size or _digest(target, most)
 
 
-# A frame of its own: it is too large for the path of each block.
+# A separate frame: it is too large for the path of each block.
 def _digest(target, most):
     part = target.part
     buffer = target.buffer

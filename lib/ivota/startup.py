@@ -1,11 +1,11 @@
-"""What the agent does once: configuration, version, network, watchdog, application."""
+"""Start up once: configuration, version, network, watchdog, application."""
 
 import json
 import sys
 
 try:
     import network
-except ImportError:  # the unix port is on the network already
+except ImportError:  # the unix port is already on the network
     network = None
 
 from micropython import const
@@ -14,13 +14,13 @@ from ivota import describe, guarded_socket, once
 from ivota.update_client import Client
 
 _APP = "/app"  # where boot.py mounts the bundle
-# What the state notes as armed: the watchdog of a trial, or that of the configuration.
+# Values of `armed` in the state: the watchdog of a trial, or that of the configuration.
 _TRIALS = const(1)
 _CONFIGURED = const(2)
 
 
 def start(log):
-    """(client, the application's `main` or None where none runs)."""
+    """Return (client, the application's `main`, or None if none runs)."""
     state = once("state").load()
     config_backup = once("config_backup")
     paths, more = config_backup.usable(log)
@@ -34,10 +34,11 @@ def start(log):
 
 
 def _arm(client):
-    """Arm the watchdog, or take over the one that is armed, and note which for `ivota board`.
+    """Arm the watchdog, or take over an armed one, and record which for `ivota board`.
 
-    A watchdog can't be stopped: one of a trial stays armed after the confirmation, and over soft
-    resets. The write that confirms the trial has the note; boot.py deletes it after a hard reset.
+    A watchdog can't be stopped: one of a trial stays armed after the confirmation, and across soft
+    resets. The write that confirms the trial records it; boot.py deletes the record after a hard
+    reset.
     """
     state = client.state
     seconds = client.config["watchdog_s"]
@@ -58,7 +59,7 @@ def _arm(client):
 
 
 def join(client):
-    """Have the board come onto the network that the client's configuration names."""
+    """Let the board join the network in the client's configuration."""
     config = client.config
     name = config["network"]
     if network and config["hostname"]:
@@ -70,7 +71,9 @@ def join(client):
 
 
 def running_version():
-    """The mounted bundle's version, else the frozen image's, else None: the configuration's."""
+    """Return the mounted bundle's version, or the frozen image's, or None for the
+    configuration's.
+    """
     try:
         with open(_APP + "/ivota.json") as file:
             return json.load(file)["version"]
@@ -94,7 +97,7 @@ def _application(client):
         if client.state.trial:
             once("app_crash").keep(client.state, error)
             raise
-        # Updates go on without it: one of them may be the cure.
+        # Updates continue without it: one of them may fix it.
         sys.print_exception(error)
         client.log("error", "application_died", why=error)
         return None

@@ -1,11 +1,11 @@
-"""The one state file, read: which firmware runs, its trial, the outbox (docs/formats.md)."""
+"""Read the state file: the active firmware, its trial, the outbox (docs/formats.md)."""
 
 import sys
 
 from ivota import once
 
 PATH = "/ivota-state.json"
-# boot.py counts `starts` and `power_boots`; a report sent during the trial must not set them back.
+# boot.py counts `starts` and `power_boots`; a report sent during the trial must not reset them.
 _KINDS = (
     (str, ("active", "previous", "outbox")),
     (dict, ("trial", "ended", "sums")),
@@ -31,13 +31,14 @@ class State:
 
 
 def load(path=PATH):
-    """The `State` that is kept at `path`, at the start; later only what is written is newer."""
+    """Read the `State` at `path`, at the start; afterwards only memory is up to date."""
     state = State()
     state.path = path
     try:
         found = once("json_file").load(path, True) or {}
     except MemoryError:
-        # A bundle leaves its place to one that needs less; behind the factory package is nothing.
+        # A bundle makes room for one that needs less heap; after the factory package there is
+        # nothing.
         if "/app" in sys.path:
             raise
         found = {}

@@ -1,10 +1,10 @@
-"""The one state file, written: each function is one atomic write."""
+"""Write the state file: each function is one atomic write."""
 
 from ivota import once
 
 
 def save(state):
-    """Write all that is set, and what only another release understands."""
+    """Write all that is set, and the keys that only another release understands."""
     values = dict(state.others)
     for key, value in state.__dict__.items():
         if value and key not in ("path", "others"):
@@ -13,16 +13,16 @@ def save(state):
 
 
 def sent(state):
-    """The outbox was acknowledged."""
+    """Remove the acknowledged report from the outbox."""
     state.outbox = None
     save(state)
 
 
 def answered(state):
-    """The cloud has answered a report of the version, for the first time."""
+    """Record the cloud's first answer to a report of the version."""
     state.answered = True
-    if not state.trial:  # the end of which is a write anyway
+    if not state.trial:  # which ends with a write anyway
         try:
             save(state)
-        except OSError:  # the first answer after the next start is noted
+        except OSError:  # the first answer after the next start is recorded
             pass

@@ -20,22 +20,22 @@ _SAFE = b"abcdefghijklmnopqrstuvwxyz0123456789._-"  # to FAT, V2 would be v2
 
 
 def file_stem(version):
-    """The name under which a version is kept; one that is not a safe file name is hashed."""
-    name = version.encode()  # characters of the text would stay in the heap
+    """Return the file name for a version; a version that is not a safe file name is hashed."""
+    name = version.encode()  # a text's characters would stay in the heap
     if 0 < len(name) <= 32 and name[0] != 46 and all(char in _SAFE for char in name):
         return version
     return binascii.hexlify(hashlib.sha256(name).digest()[:8]).decode()
 
 
 def stem_of(path):
-    """The stem of any of a firmware's files but its checkpoint."""
+    """Return the stem of any of a firmware's files, except its checkpoint."""
     return path[:-4]
 
 
 def place(target, stem, size):
-    """Name the files of a target of `size` bytes; their folder, which is there from now on.
+    """Name the files of a target of `size` bytes, and create their folder; return the folder.
 
-    Where it can't be made, the first file that is written says so.
+    If that fails, the first write reports it.
     """
     target.path = stem + b".bin".decode()
     target.checkpoint = stem + ".json"
@@ -49,7 +49,7 @@ def place(target, stem, size):
 
 
 def size_of(path):
-    """Bytes in the file, -1 where there is none."""
+    """Return the size of the file, or -1 if it does not exist."""
     try:
         return os.stat(path)[6]
     except OSError:
@@ -57,16 +57,16 @@ def size_of(path):
 
 
 def set_blocks(target, stem):
-    """Set `fat` and `block_size` of a target; one of the stem's `.bin` and `.json` is there."""
-    # A name in capitals is the same name on FAT alone.
+    """Set `fat` and `block_size` of a target; the stem's `.bin` or `.json` must exist."""
+    # Only on FAT is a name in capitals the same name.
     target.fat = fat = size_of(stem + b".BIN".decode()) >= 0
     target.block_size = _FAT_BLOCK if fat else os.statvfs(target.path)[0]
 
 
 def make_room(target, directory, kept, spare):
-    """Remove what no one needs; OtaError(-5) when the firmware does not fit even so.
+    """Delete files that nobody needs; OtaError(-5) if the firmware still does not fit.
 
-    `kept` are paths that stay, `spare` one that goes only when the room is needed.
+    `kept` are paths that stay; `spare` is deleted only if its room is needed.
     """
     clear(directory, kept + (spare,))
     if _lacks(target, directory) and spare and spare != target.path:
@@ -77,23 +77,23 @@ def make_room(target, directory, kept, spare):
 
 
 def clear(directory, kept):
-    """Remove what is not at one of these paths."""
+    """Delete all other files."""
     for name in os.listdir(directory):
         path = directory + "/" + name
         if path not in kept:
             try:
                 os.remove(path)
             except OSError:
-                pass  # a folder: not ours; whether it stands in the way is seen later
+                pass  # a folder: not ours; later code finds out if it is in the way
 
 
 def _lacks(target, directory):
-    """KiB that are missing; 0 where the rest of the target fits."""
+    """Return how many KiB are missing; 0 if the rest of the target fits."""
     stat = os.statvfs(directory)
     missing = target.size - max(size_of(target.path), 0)
     if not missing:
-        return 0  # it is whole: some of what was kept free is in use by now
-    # One block in 500 for directories, and some for the small files that are replaced.
+        return 0  # it is complete: some of the reserved room is in use now
+    # One block in 500 for directories, and some for small files that are replaced.
     missing = missing // stat[0] + 4 - stat[3]
     missing += target.size // (stat[0] * 500)
     if missing > 0:

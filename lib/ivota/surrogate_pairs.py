@@ -1,13 +1,13 @@
-"""Characters beyond the BMP that JSON writes as two escapes: MicroPython leaves them apart."""
+"""Join surrogate pairs, which JSON writes as two escapes and MicroPython leaves apart."""
 
 
 def joined(text):
-    """The text with such pairs put together; as it is where one half is alone."""
+    """Return the text with pairs joined, or unchanged if it has a single half."""
     data = text.encode()
     at = data.find(b"\xed")
     while at >= 0:
         pair = data[at : at + 6]
-        if pair[1] > 0x9F:  # U+D800 to U+DFFF, which UTF-8 does not have
+        if pair[1] > 0x9F:  # U+D800 to U+DFFF, which UTF-8 lacks
             if len(pair) < 6 or pair[1] > 0xAF or pair[3] != 0xED or pair[4] < 0xB0:
                 return text
             high = (pair[1] & 0x0F) << 6 | pair[2] & 0x3F

@@ -1,18 +1,15 @@
-"""The dialect of Tencent's IoT cloud: what a board reports, and what counts as an answer.
-
-docs/protocol.md has the messages.
-"""
+"""The dialect of Tencent's IoT cloud (docs/protocol.md): reports, and the cloud's answers."""
 
 import json
 
 
 def report_version(version):
-    """The `report_version` message for the version that runs."""
+    """Create the `report_version` message for the running version."""
     return json.dumps({"type": "report_version", "report": {"version": version}})
 
 
 def is_answer(message, version, _asked):
-    """Whether `message` is the cloud's answer to a report of `version`."""
+    """Return whether `message` is the cloud's answer to a report of `version`."""
     return (
         message.get("type") == "report_version_rsp"
         and message.get("version") == version
@@ -21,7 +18,7 @@ def is_answer(message, version, _asked):
 
 
 def report_progress(state, version, percent=None, code=0, message="", echo=None):
-    """The `report_progress` message; `percent` (0 to 100) is for `downloading` alone."""
+    """Create the `report_progress` message; `percent` (0 to 100) is only for `downloading`."""
     progress = {"state": state, "result_code": str(code), "result_msg": message}
     if percent is not None:
         progress["percent"] = str(percent)

@@ -1,6 +1,6 @@
-"""The client in a thread of its own, beside an application.
+"""Run the client in a thread of its own, beside an application.
 
-Its code stays in the heap for as long as they run.
+Its code stays in the heap while they run.
 """
 
 import sys
@@ -9,16 +9,16 @@ from micropython import const
 
 from ivota import describe, once
 
-# Bytes, on esp32 in one piece of the RAM that TLS needs too. An update's modules are imported in
+# Bytes, on esp32 in one piece of the RAM that TLS also needs. An update's modules are imported in
 # this thread: at most 6.3 KiB of stack without TLS.
 _STACK = const(16384)
-# On the unix port an import takes 4.9 KiB for each level, since a path may have 4 KiB there, and
-# 8 KiB are kept back: with 24 KiB a thread overflowed, unseen, into what lay beside it.
+# On the unix port, an import takes 4.9 KiB per level, because a path can have 4 KiB there, and 8
+# KiB are reserved: with 24 KiB, a thread overflowed unnoticed into neighbouring memory.
 _STACK_ELSEWHERE = const(40960)
 
 
 def start(client, then=None):
-    """Run the client in a thread, and call `then` with what it died of, or None, at its end.
+    """Run the client in a thread; at its end, call `then` with the error that ended it, or None.
 
     Raises RuntimeError on a port without threads.
     """
@@ -31,7 +31,7 @@ def start(client, then=None):
         died = None
         try:
             client.run()
-        # Nobody above this would hear of it, and the board could never be updated again.
+        # Nothing above would notice, and the board could never be updated again.
         except Exception as error:
             client.log("error", "died", why=describe(error))
             died = error
@@ -44,8 +44,8 @@ def start(client, then=None):
 
 
 def run(client, application):
-    """Run both; True where the client goes on in its thread, which sees to the end itself."""
-    # In MicroPython an `async def` is a generator function.
+    """Run both; return True if the client continues in its thread, which handles the end."""
+    # In MicroPython, an `async def` is a generator function.
     if isinstance(application, type(_async)):
         import asyncio
 
@@ -56,7 +56,7 @@ def run(client, application):
     def then(died):
         try:
             ended = once("shutdown").thread_ended
-        except Exception:  # not even that fits the heap, or can be read
+        except Exception:  # not even that fits in the heap, or is readable
             import machine
 
             machine.reset()
@@ -68,7 +68,7 @@ def run(client, application):
     except Exception as error:
         if not client.state.trial:
             once("app_crash").died(client, error)
-        else:  # the thread that has the state is to write it
+        else:  # the thread that owns the state must write it
             dead.append(error)
             client.exit()
     return True

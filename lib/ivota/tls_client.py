@@ -1,4 +1,4 @@
-"""TLS that is verified or refused: the certificate authority is the configured one, no other."""
+"""Use TLS, always verified against the configured certificate authority."""
 
 import binascii
 import time
@@ -9,17 +9,17 @@ from micropython import const
 from ivota import OtaError, guarded_socket, once
 
 _FAILED = const(-5)
-_YEAR = 2025  # a clock that shows less was never set
+_YEAR = 2025  # an earlier time means that the clock was never set
 _AROUND = b" \t\r\n\xef\xbb\xbf"  # around a line; editors begin a file with the last three
 
 
 def wrap(raw, host, ca, own=None):
-    """`raw`, connected and non-blocking, as the client side of TLS.
+    """Start TLS as a client on `raw`, which is connected and non-blocking.
 
-    `ca` is the path of a certificate in DER, or of any number in PEM, all of which are trusted.
-    `own` has the paths of the board's own `cert` and `key`, or None. The handshake runs in the
+    `ca` is the path of one certificate in DER, or of any number in PEM, all of which are trusted.
+    `own` has the paths of the board's own `cert` and `key`, or is None. The handshake runs in the
     first read or write, which fails for a certificate of another authority, another name, or out
-    of its time. Raises `OtaError` for a file that can't be used.
+    of date. Raises `OtaError` for an invalid file.
     """
     if time.gmtime()[0] < _YEAR:
         _set_clock()
@@ -32,7 +32,7 @@ def wrap(raw, host, ca, own=None):
 
 
 def _set_clock():
-    """Certificates are good for a time, so the time must be known; OSError when it is not."""
+    """Set the clock if needed, because certificates have dates; OSError if that fails."""
     if guarded_socket.ntp_host == "":
         raise OSError("the clock is not set, and ntp_host names nobody to ask")
     try:
@@ -46,7 +46,7 @@ def _set_clock():
 
 
 def _each(path, take):
-    """Pass each certificate of the file to a call of its own: not every port takes PEM."""
+    """Pass each certificate of the file to a separate call: not every port accepts PEM."""
     count = 0
     block = None
     try:
@@ -56,7 +56,7 @@ def _each(path, take):
                 if line[-16:] == b"CERTIFICATE-----":
                     begins = line[:11] == b"-----BEGIN "
                     count += begins
-                    # Each is whole or an error: none may be passed over in silence.
+                    # Each is valid or an error: none may be skipped silently.
                     if begins is not (block is None):
                         raise ValueError
                     if block is not None:

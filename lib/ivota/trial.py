@@ -1,4 +1,4 @@
-"""The trial of a version that was just installed."""
+"""Confirm or give up a version that was just installed."""
 
 import time
 
@@ -6,35 +6,37 @@ from ivota import describe, once
 
 
 class Trial:
-    """Confirms the version that runs once the cloud answers it, or gives it up in time.
+    """The trial of the running version: confirm it when the cloud answers, or give it up in time.
 
-    `limit_s` is how long the cloud may take. A cloud that has never answered a report of the
-    version is reached once the broker has taken one. What boot.py ended is put into the outbox at
-    once.
+    `limit_s` is how long the cloud may take. If a cloud has never answered a report of the
+    version, the broker's acknowledgement is enough. The end of a trial in boot.py goes into the
+    outbox at once.
     """
 
     def __init__(self, client, limit_s):
         self._client = client
         self._limit_ms = int(limit_s * 1000)
         self._begun = time.ticks_ms()
-        self.acked = False  # whether the broker has taken a report of the version that runs
-        self.answered = False  # whether the cloud has answered one
+        self.acked = False  # whether the broker acknowledged a report of the running version
+        self.answered = False  # whether the cloud answered one
         state = client.state
         try:
             if state.ended or "slot" in state.trial:
                 once("trial_result").begin(client)
-        # What is not written stays as it was, for the next start; this one has to take an update.
+        # If the write fails, the next start repeats it; this start must be able to update.
         except OSError as error:
             client.log("error", "flash", why=describe(error))
 
     def step(self, confirmed):
-        """Confirm when all is well, go back when time is over; self while the trial goes on."""
+        """Confirm if all is well, roll back if the time is over; return self while the trial
+        continues.
+        """
         client = self._client
         state = client.state
         trial = state.trial
         if not trial:
             return None
-        # Where the bundle did not start, what runs is not what is on trial.
+        # If the bundle did not start, the running version is not the one on trial.
         runs = client.version == trial["version"]
         by_broker = client.config["trial"]["confirm"] == "broker"
         reached = self.answered or self.acked and (by_broker or not state.answered)
@@ -45,8 +47,8 @@ class Trial:
             if trial.get("slot") and not once("boot_image").confirm(client, text):
                 return self
             path = state.active
-            if path and path[-4:] == ".new":  # until now it could have been made again
-                once("json_file").remove(path[:-4] + ".bin")  # the patch that made it
+            if path and path[-4:] == ".new":  # until now it could be built again
+                once("json_file").remove(path[:-4] + ".bin")  # the patch that built it
             confirm(state, text)
             client.enqueue("final", text)
             client.log("info", "confirmed", version=trial["version"])
@@ -57,7 +59,7 @@ class Trial:
 
 
 def confirm(state, outbox):
-    """End the trial for good, as one write, with its `done` report in the outbox."""
+    """End the trial for good, with one write that also puts its `done` report into the outbox."""
     state.failures = []
     state.rejected = []
     state.outbox = outbox

@@ -1,4 +1,4 @@
-"""What became of a trial that was given up: said when its time is over, and at the next start."""
+"""Report a trial that was given up, when its time is over and at the next start."""
 
 from micropython import const
 
@@ -8,10 +8,10 @@ _FAILED = const(-5)
 
 
 def in_vain(client, runs, reached, acked):
-    """Give up the trial whose time is over, and end the client for a restart.
+    """Give up a trial whose time is over, and end the client for a restart.
 
-    `runs`: whether the version on trial is the one that runs; `reached`: whether the cloud was;
-    `acked`: whether the broker has taken a report. Raises OSError when the flash fails.
+    `runs`: the version on trial is the one that runs; `reached`: the cloud was reached; `acked`:
+    the broker has acknowledged a report. Raises OSError if the flash fails.
     """
     if not runs:
         why = "version %s runs in its place" % client.version
@@ -27,9 +27,9 @@ def in_vain(client, runs, reached, acked):
 
 
 def begin(client):
-    """Put what boot.py, or the boot loader, has ended into the outbox, as one write.
+    """Put the end of a trial in boot.py or in the boot loader into the outbox, with one write.
 
-    Raises OSError when the flash fails.
+    Raises OSError if the flash fails.
     """
     if (client.state.trial or client.state.ended).get("slot"):
         once("boot_image").begin(client)

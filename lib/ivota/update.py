@@ -1,4 +1,4 @@
-"""One update, from the push to the hand-over: phases, each a module that is loaded for it."""
+"""Run one update, from the push to the hand-over, in phases that are loaded one by one."""
 
 import time
 
@@ -7,14 +7,14 @@ from micropython import const
 from ivota import Backoff, OtaError, describe, once
 
 _MISMATCH = const(-4)
-_LONG_S = const(10)  # a rest of which the cloud is told
-_REASONS = const(8)  # kinds of failure that are counted
+_LONG_S = const(10)  # a longer wait is reported to the cloud
+_REASONS = const(8)  # kinds of failures to count
 
 
 class Job:
-    """Works on `push` for `client`.
+    """Carry out `push` for `client`.
 
-    `phase` names the module whose `step(job)` does the next bounded piece; what ends it:
+    `phase` names the module whose `step(job)` does the next bounded piece. Its end:
 
     update_target: the target is open → http_range
     http_range: the server is asked for the missing bytes → http_response; they are all on flash
@@ -42,28 +42,28 @@ class Job:
         self.client = client
         self.push = push
         self.phase = "update_target"
-        self.firmware = None  # once it is verified: the push, or what a patch made (patcher)
-        self.taker = None  # what gets the firmware: `on_firmware`, or an Installer
-        self.burning = False  # whether the cloud was told that it is handed over
+        self.firmware = None  # after verification: the push, or a patch's result (patcher)
+        self.taker = None  # receives the firmware: `on_firmware`, or an Installer
+        self.burning = False  # whether the cloud knows that it was handed over
         self.target = None
-        self.verbs = None  # the module with what is done to the target, in receive and finish
-        # What the phase has open, for `hang_up` to close: an answer's connection, or in payload
-        # and expand the generator that does their work.
+        self.verbs = None  # the module with the target's functions, for receive and finish
+        # What the phase has open, for `hang_up` to close: a response's connection, or in
+        # signed_header and patcher the generator that does the work.
         self.stream = None
         retry = client.config["retry"]
         self.retry = Backoff(retry["first_s"], retry["most_s"])
-        self.url = None  # where redirects have led
+        self.url = None  # the target of redirects
         self.hops = 0
-        self.etag = None  # the server's name for these bytes: to be asked for, then to be noted
-        self.skip = 0  # bytes to come that are on flash already
+        self.etag = None  # the ETag to request, and then to save
+        self.skip = 0  # bytes in the response that are on flash already
         self.durable_at = 0  # when a block last became durable, in ticks
-        self.fetched = False  # whether a block came in
-        self.restarted = False  # whether what lay on flash was given up
-        self.url_asked = False  # whether a fresh URL was asked for since the last block
-        self.reasons = {}  # of the tries that failed, each with how often
-        self.reported_at = 0  # when progress was reported last
-        self.waits = None  # why it waits, as the cloud was told
-        self.step = None  # does the next piece of the phase `loaded`; True for more at once
+        self.fetched = False  # whether a block has arrived
+        self.restarted = False  # whether data on flash was given up
+        self.url_asked = False  # whether a fresh URL was requested since the last block
+        self.reasons = {}  # reasons of failed tries, each with its count
+        self.reported_at = 0  # time of the last progress report
+        self.waits = None  # the reported reason for a wait
+        self.step = None  # does the next piece of the phase `loaded`; True if there is more
         self.loaded = None
         failures = client.state.failures and once("failure_log").count(client.state, push.md5)
         if failures:
@@ -73,17 +73,17 @@ class Job:
                 self.postponed("it rests, for it has failed %d times" % failures)
 
     def load(self):
-        """Load the module of the phase that begins."""
-        self.step = self.loaded = None  # the module before leaves the heap
+        """Load the module of the next phase."""
+        self.step = self.loaded = None  # the previous module leaves the heap
         self.step = once(self.phase).step
         self.loaded = self.phase
 
     def failed(self, error):
-        """Act on what a step has raised: try again where that may help.
+        """Handle an exception of a step: retry if that may help.
 
-        Raises OtaError for a failure that is to be reported.
+        Raises OtaError for a failure that must be reported.
         """
-        # It may have been for want of heap: what the phase had goes before more is loaded.
+        # The heap may be full: release what the phase had before anything more is loaded.
         self.hang_up()
         self.step = self.loaded = None
         if not isinstance(error, OtaError):
@@ -107,7 +107,7 @@ class Job:
         self.client.log("warning", "retry", why=why, again_ms=self.retry.left_ms())
 
     def renew(self, push):
-        """Take a later push of the same firmware in place of the first, until that is verified."""
+        """Replace the push with a later one for the same firmware, until it is verified."""
         if not self.firmware:
             self.push = push
         if self.waits:
@@ -117,7 +117,7 @@ class Job:
             self.phase = "http_range"
 
     def drop(self):
-        """Leave the download as it is, ready to be resumed."""
+        """Stop the download so that it can be resumed."""
         self.hang_up()
         target = self.target
         self.target = None
@@ -128,7 +128,7 @@ class Job:
             self.client.log("error", "flash", why=describe(error))
 
     def hang_up(self):
-        """Close what the phase has open; more than once is fine."""
+        """Close what the phase has open; can be called repeatedly."""
         self.client.link.paused = False  # `one_tls_session`
         self.verbs = self.url = None
         self.hops = 0
@@ -137,11 +137,11 @@ class Job:
             self.stream = None
 
     def rest_s(self, seconds):
-        """Let nothing happen for so long."""
+        """Do nothing for this time."""
         self.retry.rest(int(seconds * 1000))
 
     def deferred(self, what):
-        """Whether this must still wait: for its time, or for the application."""
+        """Return whether this must still wait, for its time or for the application."""
         if self.retry.left_ms():
             return True
         seconds = self.client.defer(what, self.push) if self.client.defer else 0
@@ -153,7 +153,9 @@ class Job:
         return seconds
 
     def postponed(self, why, again=False):
-        """Tell an ivota cloud why this update waits: once, and `again` at each further push."""
+        """Tell an ivota cloud why this update waits: once, and with `again` at each
+        further push.
+        """
         if again or why != self.waits:
             self.waits = why
             self.client.tell(why, self.push, self.retry.left_ms())

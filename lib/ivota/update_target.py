@@ -1,4 +1,4 @@
-"""The first phase of an update: what of it is on flash, whose that is, and where it goes on."""
+"""Open the target: find out what is on flash, whose it is, and where to resume."""
 
 import gc
 import hashlib
@@ -17,15 +17,15 @@ _FAILED = const(-5)
 _A_DAY = const(24)  # downloads from the first byte in `retry.rest_most_s`
 _CHUNK = const(512)
 _CHUNK_MOST = const(4096)  # a block
-_FREE = const(32768)  # bytes of heap that are plenty
+_FREE = const(32768)  # bytes of free heap that are plenty
 
 _storage = once("storage")  # leaves the heap with this module
 
 
 def step(job):
-    """Open the target when it is time to."""
+    """Open the target when it is due."""
     client = job.client
-    # A trial needs both bundles; what is pushed meanwhile waits for its end.
+    # A trial needs both bundles; a push waits for its end.
     if client.trial:
         job.postponed("a trial is not over")
         return False
@@ -54,10 +54,10 @@ def step(job):
 
 
 def _wear_s(client):
-    """Seconds that an update which begins must wait, 0 if it need not: it counts from now on.
+    """Return how many seconds an update must wait; 0 starts it, and counts it.
 
-    No pushes wear out the flash, also none that end before a byte has come. Each is worth its
-    share of a day, and at most a day's worth lies ahead of the clock.
+    Pushes must not wear out the flash, even if they end before the first byte. Each takes its
+    share of a day, and at most a day's share can be used in advance.
     """
     state = client.state
     day_s = int(client.config["retry"]["rest_most_s"])
@@ -74,47 +74,47 @@ def _wear_s(client):
 
 # Without methods, so that it does not keep a module in the heap.
 class Target:
-    """A firmware that is being downloaded, or made by a patch: where it lies, how far it is.
+    """Firmware that is being downloaded or built from a patch: its place and progress.
 
-    Each field, and the modules that set it. What opens a target sets all that its kind has:
+    Each field, and the modules that set it. Opening a target sets all fields of its kind:
     `open_target` here and `patch_base` for a file, `ota_slots` for an OTA slot.
 
-    kind: the module with what is done to it, file_writer or slot_writer; None while its first
-        bytes are yet to say (update_target, ota_slots, first_byte)
+    kind: the module with its functions, file_writer or slot_writer; None until its first
+        bytes decide (update_target, ota_slots, first_byte)
     phase: what begins with a connection: block_receiver, or first_byte for those bytes
         (update_target, ota_slots, first_byte)
-    path: the file; of a slot its checkpoint, which is all there is in the file system (storage,
+    path: the file; for a slot, its checkpoint, its only file (storage,
         ota_slots, patch_base)
-    checkpoint: the path of what says whose bytes these are (storage)
+    checkpoint: the path of the checkpoint (storage)
     size: bytes of the whole firmware (storage)
-    etag: the server's name for these bytes, or None (update_target, ota_slots, checkpoint)
-    position: bytes that have come (update_target, ota_slots, file_writer, slot_writer, first_byte,
+    etag: the server's ETag of these bytes, or None (update_target, ota_slots, checkpoint)
+    position: received bytes (update_target, ota_slots, file_writer, slot_writer, first_byte,
         patcher)
-    durable: how many of them a power cut leaves (update_target, ota_slots, patch_base,
+    durable: how many of them survive a power cut (update_target, ota_slots, patch_base,
         file_writer, slot_writer)
-    checked: how many of those are in the digest (update_target, ota_slots, patch_base,
+    checked: how many of those have been digested (update_target, ota_slots, patch_base,
         file_writer, slot_writer)
-    digest: of the whole: MD5 of a download, SHA-256 of what a patch makes (update_target,
+    digest: of all bytes: MD5 of a download, SHA-256 of a patch's result (update_target,
         ota_slots, patcher)
-    end: up to which position may be filled before `end_block` (update_target, ota_slots,
+    end: the position up to which to fill before `end_block` (update_target, ota_slots,
         patch_base, file_writer, slot_writer, patcher)
-    buffer: for what comes in, and for what is digested (update_target, ota_slots, patch_base)
+    buffer: for received and for digested data (update_target, ota_slots, patch_base)
 
-    Of a file alone, None or not there otherwise:
+    Only for a file, None or missing otherwise:
 
     file: open for reading and writing until `checkpoint.close` (update_target, patch_base,
         checkpoint)
     chunk: bytes in the buffer (update_target, patch_base)
-    fat: whether it lies on FAT (storage)
+    fat: whether it is on FAT (storage)
     block_size: bytes in a block of the file system (storage)
     blocks: how many are full (update_target, patch_base, file_writer)
 
-    Of a slot alone:
+    Only for a slot:
 
-    head: what has come while `kind` is None (ota_slots, first_byte)
+    head: data received while `kind` is None (ota_slots, first_byte)
     slot: the label of the partition (update_target, ota_slots)
     part: the partition (ota_slots)
-    gathered: a BytesIO with what has come of the next chunk (ota_slots)
+    gathered: a BytesIO with the data of the next chunk (ota_slots)
     """
 
     kind = "file_writer"
@@ -125,28 +125,28 @@ class Target:
 
 
 def identity(push):
-    """What a checkpoint says of whose bytes these are."""
+    """Return the keys that identify the firmware of a checkpoint."""
     return {"version": push.version, "md5sum": push.md5, "file_size": push.size}
 
 
 def is_of(known, push):
-    """Whether a checkpoint is this firmware's."""
+    """Return whether a checkpoint belongs to this firmware."""
     right = identity(push)
     return all(known.get(key) == right[key] for key in right)
 
 
 def open_target(target, stem, push, keep=None, spare=None):
-    """Make ready for `push`, in `stem`.bin, with `stem`.json beside it while it is unfinished.
+    """Open `stem`.bin for `push`, with `stem`.json next to it until it is complete.
 
-    `target.position` is where its download goes on. `keep` is a path that is never removed,
-    `spare` one that goes only when the room is needed. Raises OtaError(-5) when there is no
-    room, OSError when the flash fails.
+    `target.position` is where the download resumes. `keep` is a path that is never deleted,
+    `spare` one that is deleted if its room is needed. Raises OtaError(-5) if there is no room,
+    OSError if the flash fails.
     """
     directory = _storage.place(target, stem, push.size)
     path = target.path
     known = once("json_file").load(target.checkpoint)
     length = _storage.size_of(path)
-    # A whole file without a checkpoint was verified once: worth a look before a download.
+    # A complete file without a checkpoint was verified once: check it before downloading.
     mine = length == push.size
     if known is not None:
         mine = "slot" not in known and is_of(known, push)
@@ -165,7 +165,7 @@ def open_target(target, stem, push, keep=None, spare=None):
     target.position = target.durable = length
     target.checked = 0
     target.digest = hashlib.md5()
-    # For what comes in, and for what is digested: each call of a large one does more.
+    # For received data and for the digest: each call with a large buffer does more.
     try:
         target.buffer = bytearray(_CHUNK if gc.mem_free() < _FREE else _CHUNK_MOST)
     except MemoryError:  # there is room, but not in one piece
@@ -173,8 +173,8 @@ def open_target(target, stem, push, keep=None, spare=None):
     target.chunk = len(target.buffer)
     _storage.set_blocks(target, stem)
     block_size = target.block_size
-    # Of whole blocks there are at least so many; the pointers in n of them are 2 n less the
-    # ones in n's binary digits.
+    # The minimum number of whole blocks; the pointers in n of them are 2 n minus the ones in n's
+    # binary digits.
     target.blocks = n = length // block_size
     target.end = n * block_size
     if n and not target.fat:
