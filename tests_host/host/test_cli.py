@@ -185,6 +185,9 @@ def test_watch_outlives_the_cloud(monkeypatch):
     streams = [[first], [], [], [second], [], KeyboardInterrupt]
 
     class Restarted(Client):
+        def revision(self):
+            return 0
+
         def events(self, after=0):
             stream = streams.pop(0)
             if stream is KeyboardInterrupt:
