@@ -7,6 +7,7 @@ of the host is patched, so host, system and device tests share one session.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import signal
 import sys
@@ -19,6 +20,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from device_files import DEVICE, HERE, device_tests, load_device_file, skips
+
+# rich reads it once, when a command is imported; each test says how wide its terminal is.
+os.environ.pop("COLUMNS", None)
 
 # A shell that starts the tests in the background has it ignored, and so would each child.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -77,7 +77,7 @@ def test_a_long_version_is_warned_of(api, tmp_path):
     "data, version, status, words",
     [
         (b"", "1", 422, "empty"),
-        (b"image", None, 422, "--version"),
+        (b"image", None, 422, "does not contain its version"),
         (b"image", "", 422, "1 to 32"),
         (b"image", "x" * 33, 422, "1 to 32"),
         (b"image", "a\nb", 422, "control"),
@@ -302,7 +302,7 @@ def test_a_list_of_devices_takes_the_same_statements_however_many_they_are(cloud
             )
         text = f"product:{product}"
         rules = {"version": "many", "query": text, "active_most": 1,
-                 "stages": [{"percent": 100}]}  # fmt: skip
+                 "stages": [{"percent": 100}], "only_outdated": False}  # fmt: skip
         campaign = api.create_campaign(name=product, **rules)["id"]
         wait_until(lambda c=campaign: "queued" not in api.campaign(c)["states"], "all targets")
         group = api.put_group(product, text)["id"]

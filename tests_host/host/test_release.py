@@ -286,7 +286,7 @@ def test_limits_are_those_of_the_board():
     for text in (
         f"including about {round(own, -1)} of the updater | {board_limits.FILES} |",
         f"name | {board_limits.NAME_SIZE} bytes;",
-        f"| folders inside each other | {board_limits.FOLDERS_DEEP} |",
+        f"| levels of nested folders | {board_limits.FOLDERS_DEEP} |",
         f"`/ivota.json` | {board_limits.JSON_SIZE:,} bytes |",
         f"| length of a version | {bundle.VERSION_MOST} characters |",
     ):

@@ -62,7 +62,7 @@ _CONFIRM_LATE = """            client.enqueue("final", text)
             confirm(state, text)
 """
 _PUBLISH = "        self.publish(self._sending[1], 1, self._sending[0])\n"
-_PHASE = '                job.phase = "owner_signature"  # which leads back to here\n'
+_PHASE = '                job.phase = "owner_signature"  # which returns to this phase\n'
 _EARLY = """                taker = once("activation").Installer(client)
                 while not taker.check(push):
                     pass
