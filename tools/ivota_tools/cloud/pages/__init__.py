@@ -1,1 +1,1 @@
-"""The console's web pages: rendered here, kept fresh by a small script, for eyes and keyboards."""
+"""The console's web pages: rendered on the server, kept up to date by a small script."""

@@ -1,4 +1,4 @@
-"""All pages as one application, which the server hands what is not the API's or a download."""
+"""All pages as one application; it gets every request that is not for the API or a download."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_pages(setting: Setting) -> Starlette:
             words = "This page does not exist."
         try:
             signed = authorization.signed_in(request, setting.database)
-        except Exception:  # the database itself may be what fails
+        except Exception:  # the failure may be the database's
             signed = None
         visit = Visit(setting, request, signed)
         title = _TITLES.get(status, "Request failed")

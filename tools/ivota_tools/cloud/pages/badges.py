@@ -1,4 +1,4 @@
-"""The states of devices and campaigns, as they are shown: a word with a mark."""
+"""The states of devices and campaigns as the pages show them: a word with a mark."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..api.schemas import IDLE
 from ..rollout import assignment_rules, campaign_counts, campaign_rules
 from ..store import device_registry
 
-FLOODED = "flooded"  # not long ago
+FLOODED = "flooded"  # recently
 
 
 class Look(NamedTuple):
-    """How a state is shown: `tone` chooses colour and mark, never the colour alone."""
+    """How a state is shown: `tone` selects the colour and the mark, never the colour alone."""
 
     text: str
     tone: str  # calm, info, good, warn, bad
@@ -51,7 +51,7 @@ CAMPAIGN = {
 
 
 def badge(look: Look) -> Markup:
-    """A state as a word with a mark before it."""
+    """Return a state as a word with a mark before it."""
     return Markup('<span class="badge {}"><span class="mark" aria-hidden="true"></span>{}</span>'
                   ).format(look.tone, look.text)  # fmt: skip
 
@@ -62,7 +62,7 @@ def device_badge(state: str, stalled: bool = False) -> Markup:
 
 
 def attempt_badge(state: str) -> Markup:
-    """One of several attempts: done, whatever came after it."""
+    """Return the badge of one of several attempts: done stays done, whatever happens later."""
     return badge(Look("done", "good")) if state == assignment_rules.DONE else device_badge(state)
 
 
@@ -84,6 +84,6 @@ _ORDER = (
 
 
 def in_order(states: dict[str, int]) -> list[tuple[str, int]]:
-    """States with their numbers of devices: the good end first, what is out of it last."""
+    """Return states with their numbers of devices, from done to failed; other states last."""
     place = {state: number for number, state in enumerate(_ORDER)}
     return sorted(states.items(), key=lambda each: (place.get(each[0], len(place)), each[0]))

@@ -1,4 +1,4 @@
-"""What an operator may do to a campaign."""
+"""The actions that an operator can take on a campaign."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def resume(visit: Visit) -> str:
 
 
 def retry(visit: Visit) -> str:
-    """In transactions of its own, as `cancel`: there may be thousands of devices."""
+    """Retry in separate transactions, like `cancel`: there may be thousands of devices."""
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
     count = campaign_actions.retry_failed(visit.database, campaign.id, time.time(), visit.who)

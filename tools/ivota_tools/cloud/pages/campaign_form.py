@@ -1,4 +1,4 @@
-"""What the form of a new campaign says, field by field, as the API's own order."""
+"""Convert the fields of the new-campaign form into the API's own input."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ STARTS = ("now", "draft", "at")
 
 
 def read(given: dict[str, str]) -> CampaignIn:
-    """An empty field is refused where it would be a decision. Raises UserError, OptionError,
-    ValidationError.
+    """Return the campaign that the form describes.
+
+    An empty field is rejected if a default would make a decision for the operator. Raises
+    UserError, OptionError, ValidationError.
     """
     firmware_id = whole(given["firmware"])
     if not firmware_id:
@@ -62,7 +64,7 @@ def read(given: dict[str, str]) -> CampaignIn:
 
 
 def terms(text: str) -> str:
-    """Names without `name:`, as the fleet's search takes them, are not what a campaign takes.
+    """Return a campaign's query; it must not contain the bare names that the fleet search accepts.
 
     Raises UserError.
     """
@@ -83,7 +85,7 @@ def _filled(text: str, what: str, never: bool = False) -> str:
 def _share(text: str, what: str, never: bool = False) -> float | None:
     if _filled(text, what, never) == options.NEVER and never:
         return None
-    # Behind the field is a percent sign.
+    # The form shows a percent sign after the field.
     number = text if text.endswith("%") else f"{text} %"
     try:
         return options.share(number)
@@ -113,7 +115,7 @@ def _whole(text: str, what: str) -> int | None:
 
 
 def _time(text: str) -> float:
-    """As a browser's field gives it, in UTC."""
+    """Parse a time as a browser's field sends it, in UTC."""
     try:
         at = datetime.datetime.fromisoformat(text)
     except ValueError:

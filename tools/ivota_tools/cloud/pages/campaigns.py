@@ -1,4 +1,4 @@
-"""Campaigns: all of them, and one as it goes on."""
+"""The list of campaigns, and the page of one campaign with its progress."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .request_context import Setting, Visit
 from .routing import route
 
 PAGE = 25
-FAILURES = 20  # different reasons
-SHOWN = 12  # devices of each
+FAILURES = 20  # distinct reasons
+SHOWN = 12  # devices per reason
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -75,7 +75,7 @@ def one(visit: Visit) -> Response:
             unasked=_unasked(session, campaign),
             may_start=campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED),
             may_pause=campaign.state == campaign_rules.RUNNING,
-            # With nothing left there is nothing to resume.
+            # Nothing can be resumed if no devices remain.
             may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED)
             and (total.open > 0 or not tallies),
             may_cancel=campaign.state not in campaign_rules.ENDED,
@@ -86,8 +86,9 @@ def one(visit: Visit) -> Response:
 
 
 def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
-    """By the last failure of each attempt, the most frequent first, each with some of its devices
-    and with what has come of them. A failure stays here, whatever came after it.
+    """Group attempts by their last failure, most frequent first, with some of their devices.
+
+    Each device is shown with its current state. A failure stays listed, whatever happened later.
     """
     failed = (Assignment.campaign_id == campaign.id, Assignment.failed_at.is_not(None))
     reasons = session.execute(
@@ -125,7 +126,7 @@ def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
 
 
 def _unasked(session: Session, campaign: Campaign) -> str:
-    """Say that nobody has requested the file, if that is so for a device."""
+    """Say that nobody has requested the file since a push; "" if every file was requested."""
     found = select(Assignment.id).where(
         Assignment.campaign_id == campaign.id, Assignment.current, Assignment.unasked
     )
@@ -150,7 +151,7 @@ def _active(session: Session, campaign: Campaign) -> list[Any]:
 
 
 def waits(campaign: Campaign, tallies: list[campaign_rules.Tally], now: float) -> str:
-    """What a campaign that runs is waiting for, in a sentence."""
+    """Say in a sentence what a running campaign is waiting for."""
     if campaign.state == campaign_rules.SCHEDULED:
         return "The campaign starts automatically at the time below."
     if campaign.state == campaign_rules.DRAFT:

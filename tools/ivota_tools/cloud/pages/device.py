@@ -33,7 +33,7 @@ from .update_history import stories
 
 ATTEMPTS = 10  # on a page
 REPORTS = 50  # on a page
-CHANGES = 12  # of its version
+CHANGES = 12  # of the device's version
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -47,7 +47,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
         route(setting, "/devices/{id:int}", device),
         route(setting, "/devices/{id:int}/reports", reports),
         post("push", push),
-        post("update", push, back="/"),  # by one click among all devices
+        post("update", push, back="/"),  # the fleet's one-click update
         post("retry", retry),
         post("cancel", cancel),
         post("tags", tags),
@@ -86,7 +86,7 @@ def device(visit: Visit) -> Response:
             assignment=assignment,
             stalled=fleet_queries.is_stalled(assignment, now),
             why=wait_reason.why(session, found, now),
-            # What it runs is not offered.
+            # Do not offer the firmware that it runs.
             firmware=[
                 each
                 for each in uploaded(session)
@@ -102,7 +102,7 @@ def device(visit: Visit) -> Response:
 
 
 def reports(visit: Visit) -> Response:
-    """Every report, as it came."""
+    """Return every report as it was received."""
     with visit.database.reading() as session:
         found = find(session, visit.number("id"))
         count = session.scalar(select(func.count()).where(Report.device_id == found.id))
@@ -125,7 +125,7 @@ def _changes(session: Session, device: Device) -> Sequence[Change]:
 
 
 def push(visit: Visit) -> str:
-    """The firmware that the form names, for this device."""
+    """Push the firmware selected in the form to this device."""
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
@@ -136,7 +136,7 @@ def push(visit: Visit) -> str:
 
 
 def selected(visit: Visit) -> str:
-    """The rows of a table that somebody has selected: all of them or none."""
+    """Apply the chosen action to the selected devices: to all, or to none if it fails."""
     ids = [whole(name[1:]) for name in visit.form if name[:1] == "d" and whole(name[1:])]
     if not ids:
         raise UserError("select devices first")
@@ -184,7 +184,7 @@ def cancel(visit: Visit) -> str:
 
 
 def tags(visit: Visit) -> str:
-    """All of them, with commas or blanks in between."""
+    """Set all tags, separated by commas or blanks."""
     if "tags" not in visit.form:
         raise UserError("the form has no tags: reload the page, and try again")
     given = set(visit.said("tags", 8192).replace(",", " ").split())
@@ -195,7 +195,7 @@ def tags(visit: Visit) -> str:
 
 
 def kind(visit: Visit) -> str:
-    """Its application and its hardware; an empty field means that it is not known."""
+    """Set the application and the hardware; an empty field means unknown."""
     if not {"application", "hardware"} <= visit.form.keys():
         raise UserError("the form is not complete: reload the page, and try again")
     with visit.database.writing() as session:

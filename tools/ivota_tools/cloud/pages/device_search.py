@@ -1,6 +1,6 @@
-"""The search for devices: words of a query (query.py), or parts of a name, as conditions in SQL.
+"""Search for devices: query words (query.py) or parts of a name, as SQL conditions.
 
-So a search means what a campaign's query means, and no row is read that is not shown.
+A search therefore matches what a campaign's query matches, and reads only the rows it shows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _QUOTED = re.compile(r"[\s'\"\\]|^$")
 
 
 def count(session: Session, text: str, now: float) -> int:
-    """How many devices a query means. Raises QueryError."""
+    """Return how many devices a query matches. Raises QueryError."""
     parse(text)
     query = select(func.count(Device.id)).where(
         Device.status == ACCEPTED, *conditions(session, text, now)
@@ -32,7 +32,7 @@ def count(session: Session, text: str, now: float) -> int:
 
 
 def as_query(text: str, version: str, application: str = "") -> str:
-    """A search as a campaign asks for it: parts of names become patterns."""
+    """Return a search as a campaign's query: parts of names become patterns."""
     found: list[str] = []
     for word in _words(text):
         product, slash, name = word.rpartition("/")
@@ -50,12 +50,12 @@ def as_query(text: str, version: str, application: str = "") -> str:
 
 
 def quoted(word: str) -> str:
-    """A word of a query. `<` and `*` need no quotes here, as they would in a shell."""
+    """Quote a word for a query. `<` and `*` need no quotes here, unlike in a shell."""
     return shlex.quote(word) if _QUOTED.search(word) else word
 
 
 def conditions(session: Session, text: str, now: float) -> list[ColumnElement[bool]]:
-    """That must all hold. Raises QueryError."""
+    """Return conditions that must all hold. Raises QueryError."""
     found: list[ColumnElement[bool]] = []
     for word in _words(text):
         if word == "all":
@@ -65,7 +65,7 @@ def conditions(session: Session, text: str, now: float) -> list[ColumnElement[bo
             name = Device.product_id + "/" + Device.device_name
             found.append(name.icontains(word, autoescape=True))
             continue
-        parse(word)  # says what is wrong with it
+        parse(word)  # raises an error that explains what is wrong
         minus, what, sign, value = term
         condition = _term(session, what, sign, value, now)
         found.append(~condition if minus else condition)
@@ -103,7 +103,7 @@ def _term(session: Session, what: str, sign: str, value: str, now: float) -> Col
 
 
 def _as_rows(session: Session, texts: list[str]) -> Any:
-    """As many as there may be, in one parameter: a statement takes only so many."""
+    """Pass any number of texts as one parameter, because a statement's parameters are limited."""
     listed = json.dumps(texts)
     if session.get_bind().dialect.name == "sqlite":
         rows = func.json_each(listed).table_valued("value")
@@ -115,7 +115,7 @@ def _as_rows(session: Session, texts: list[str]) -> Any:
 
 def _matches(session: Session, text: str) -> ColumnElement[bool]:
     if session.get_bind().dialect.name == "sqlite":
-        # Its sets negate by another sign.
+        # GLOB negates a set with a different character.
         parts = (f"[{rest.replace('!', '^')}]" if sign == "[" else sign or rest
                  for sign, rest in pattern(text))  # fmt: skip
         return Device.device_name.op("GLOB")("".join(parts))

@@ -1,4 +1,4 @@
-"""Enroll devices: one by its name or many from CSV, and give a known one another secret."""
+"""Enroll devices, one by name or many from CSV, and replace the secret of an existing one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def add(visit: Visit) -> Response:
 
 
 def add_list(visit: Visit) -> Response:
-    """All devices of a list or none; their board.json files in one archive, this once."""
+    """Add all devices of a list or none; return their board.json files, only once, in a ZIP."""
     text = visit.form.get("list", "")
     try:
         orders = [DeviceIn(**each) for each in device_list.read(text)]
@@ -104,5 +104,5 @@ def renew(visit: Visit) -> Response:
 
 
 def _show(visit: Visit, device: Device, secret: str) -> Response:
-    """This once: the page is not kept, and no other tells it."""
+    """Show the secret only once: the page is not stored, and no other page shows it."""
     return visit.show("device_new.html", problem="", device=device, secret=secret)

@@ -1,4 +1,4 @@
-"""Firmware: uploading it, what is inside, whose signature it has, what deltas save."""
+"""Firmware: upload it, show its contents and its signer, and what its deltas save."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def overview(visit: Visit) -> Response:
 
 
 def uploaded(session: Session) -> list[Firmware]:
-    """Whole ones, newest version first; of very many, those that were uploaded last."""
+    """Return complete firmware, newest version first; of very many, only the latest uploads."""
     query = select(Firmware).where(Firmware.whole_id.is_(None), Firmware.deleted_at.is_(None))
     query = query.order_by(Firmware.id.desc())
     found = session.scalars(query.limit(SHOWN))
@@ -80,7 +80,7 @@ def one(visit: Visit) -> Response:
         found = row(session, Firmware, visit.number("id"))
         if found is None:
             raise HTTPException(404, "This firmware does not exist.")
-        if found.whole_id is not None:  # a delta is shown with what it makes
+        if found.whole_id is not None:  # a delta has no page: show the firmware it produces
             return visit.go(f"/firmware/{found.whole_id}")
         running = session.scalar(
             select(func.count())
@@ -128,14 +128,14 @@ def delete(visit: Visit) -> str:
 
 
 def inside(folder: Path, firmware: Firmware) -> release.Release | None:
-    """What is in the file, or None as long as it is gone or damaged."""
+    """Return a description of the file's contents, or None while it is missing or damaged."""
     try:
         return _inspected(stored(folder, firmware.sha256))
     except (OSError, release.ReleaseError):
         return None
 
 
-# A file of a digest never changes.
+# The content for a given digest never changes.
 @functools.lru_cache(maxsize=256)
 def _inspected(path: Path) -> release.Release:
     return release.inspect(path)

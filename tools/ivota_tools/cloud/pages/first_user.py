@@ -1,4 +1,4 @@
-"""The console's first user, made by whoever opens the link that `ivota cloud` prints."""
+"""Create the console's first user, for the person who opens the link that `ivota cloud` prints."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_first(visit: Visit) -> Response:
         if password != visit.form.get("again", ""):
             raise UserError("the passwords do not match")
         with visit.database.writing() as session:
-            if users.any_user(session):  # two people, one link
+            if users.any_user(session):  # two people with the same link
                 raise HTTPException(404, "This console is already set up.")
             user = users.create(session, name, password, ADMIN, time.time(), "set-up link")
     except UserError as error:
@@ -55,7 +55,7 @@ def make_first(visit: Visit) -> Response:
 
 
 def _expect(visit: Visit) -> None:
-    """The link is good once: as long as there is no user."""
+    """Check the link, which is valid only while there is no user."""
     given = visit.request.path_params["key"].encode(errors="replace")
     right = hmac.compare_digest(given, visit.setting.set_up_key().encode())
     with visit.database.reading() as session:

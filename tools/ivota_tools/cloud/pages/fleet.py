@@ -1,4 +1,4 @@
-"""The fleet: versions over time, updates in progress, devices that need attention, and all."""
+"""The fleet: versions over time, running updates, devices that need attention, all devices."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .formatting import span as span_words
 from .request_context import Setting, Visit, whole
 from .routing import route
 
-SHOWN = 4  # devices in a box beside the table
-GROUPS, NAMED = 5, 3  # of devices in trouble, and how many of each are named
+SHOWN = 4  # devices in a box next to the table
+GROUPS, NAMED = 5, 3  # troubled groups, and how many devices of each are named
 RUNNING_SHOWN = 4
-FIRMWARE_SHOWN = 50  # to choose from, for selected devices
+FIRMWARE_SHOWN = 50  # choices for selected devices
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -90,7 +90,7 @@ def fleet(visit: Visit) -> Response:
 
 
 def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:
-    """The newest firmware of the device's application; of any, if there is only one."""
+    """Return the newest firmware of the device's application; of any, if there is only one."""
     if device.application is None:
         return newest[0] if len(newest) == 1 else None
     known = [each for each in newest if each.application == device.application]
@@ -99,7 +99,7 @@ def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:
 
 
 def can_update(device: Device, newest: Firmware | None) -> bool:
-    """Whether one click brings it something newer."""
+    """Return whether one click can push newer firmware to the device."""
     running = assignment_rules.running(device)
     if newest is None or running is None:
         return False
@@ -110,7 +110,7 @@ def can_update(device: Device, newest: Firmware | None) -> bool:
 
 
 def reason(device: Device, now: float) -> str:
-    """Why a device is not there yet, in a few words; the device's page has the whole story."""
+    """Say in a few words why a device is not up to date; the device's page has the details."""
     assignment = device.assignment
     if assignment is None:
         return ""
@@ -129,7 +129,7 @@ def reason(device: Device, now: float) -> str:
 
 
 def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
-    """The figures above all else."""
+    """Return the figures at the top of the page."""
     return {
         "total": total,
         "fine": sum(states.get(state, 0) for state in fleet_queries.FINE),
@@ -139,12 +139,12 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
 
 
 def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
-    """Failed ones first, then the silent, then those that are tried again; by their reason."""
+    """Group devices by reason: first failed, then silent, then retrying."""
     silent = case((fleet_queries.stalled(now), 1), else_=0).label("silent")
     columns = (Assignment.state, silent, Assignment.failure_code, Assignment.failure_msg)
     troubled = (
         select(*columns, func.count().label("number"), func.min(Assignment.id).label("first"))
-        # The states are there for the index.
+        # Name the states so that the database can use the index.
         .where(
             Assignment.current,
             Assignment.state.in_((*fleet_queries.FAILING, *assignment_rules.ACTIVE)),
@@ -159,7 +159,7 @@ def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
 
 
 def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
-    """Some of its devices by name, and why they are there."""
+    """Return some of the group's devices by name, and the reason they are in it."""
     same = (
         Assignment.current,
         Assignment.state == row.state,
@@ -187,7 +187,7 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
 
 
 def _running(session: Session) -> list[tuple[Campaign, campaign_rules.Tally]]:
-    """Campaigns that are not over, newest first, and how far each is."""
+    """Return unfinished campaigns, newest first, with their progress."""
     query = (
         select(Campaign)
         .where(

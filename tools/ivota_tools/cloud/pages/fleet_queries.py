@@ -1,4 +1,4 @@
-"""What the fleet's page asks the database: few queries, whatever the number of devices."""
+"""The fleet page's database queries: few, however many devices there are."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .device_search import quoted
 from .pagination import Page, page
 
 PAGE = 50  # rows of a table
-NEWEST_OF = 1000  # uploads, the last ones
-VERSIONS_MOST = 100  # to choose from
+NEWEST_OF = 1000  # latest uploads
+VERSIONS_MOST = 100  # choices
 FINE = (assignment_rules.DONE, assignment_rules.SKIPPED)
 OPEN = (*assignment_rules.ACTIVE, assignment_rules.WAITING, assignment_rules.CURRENT)
 FAILING = (assignment_rules.FAILED, assignment_rules.RETRY)
-# States that are no assignment's own: an active one of which nothing is heard, and several in one.
+# States that no assignment has: active without recent reports, and groups of states.
 STALLED, ATTENTION, ON_THE_WAY = "stalled", "attention", "on-the-way"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the page was asked for."""
+    """The search, the order and the page that were requested."""
 
     text: str = ""
     state: str = ""
@@ -43,12 +43,12 @@ class Wanted:
     page: int = 1
 
 
-SUGGESTED = 60  # words of a search
+SUGGESTED = 60  # words for a search
 
 
 @dataclass(frozen=True)
 class Found:
-    """One page of devices, or what is wrong with the question."""
+    """One page of devices, or what is wrong with the query."""
 
     devices: Sequence[Device]
     page: Page
@@ -65,7 +65,7 @@ def devices(session: Session, wanted: Wanted, now: float) -> Found:
         conditions.append(Device.version == wanted.version)
     if wanted.application:
         conditions.append(Device.application == wanted.application)
-    # Without a word about the state, the devices alone are counted: that is an index.
+    # Without a state in the query, count only the devices: an index is enough for that.
     counted = _joined() if wanted.state else select(Device)
     total = session.scalar(counted.where(*conditions).with_only_columns(func.count(Device.id)))
     part = page(total, wanted.page, PAGE)
@@ -76,7 +76,7 @@ def devices(session: Session, wanted: Wanted, now: float) -> Found:
 def _ids(
     session: Session, conditions: list[ColumnElement[bool]], sort: str, start: int, now: float
 ) -> list[int]:
-    """Of one page, in order."""
+    """Return the ids of one page, in order."""
     by_name = (Device.product_id, Device.device_name)
 
     def some(query: Select[Any], order: Any, offset: int, most: int) -> list[int]:
@@ -93,8 +93,8 @@ def _ids(
         if sort.startswith("-"):
             order = [each.desc() for each in order]
         return some(_joined().where(*conditions), order, start, PAGE)
-    # Those of which something is to be said are few, and sorted; the rest comes by its name, for
-    # which there is an index.
+    # Devices that need a remark are few, so they are sorted; the others are read in the order of
+    # their names, for which there is an index.
     first = _joined().where(*conditions, Assignment.state.in_((*FAILING, *OPEN)))
     rank = case(
         (Assignment.state == assignment_rules.FAILED, 0),
@@ -113,7 +113,7 @@ def _ids(
 
 
 def _version_rank(session: Session) -> ColumnElement[int]:
-    """The place of a device's version among all, which no database orders as we do."""
+    """Return a version's rank among all versions, because no database orders them as we do."""
     known = [each for each, _ in by_version(session) if each]
     ranks = {version: place for place, version in enumerate(sorted(known, key=key))}
     return case(ranks, value=Device.version, else_=-1) if ranks else literal(0)
@@ -125,7 +125,7 @@ def _joined() -> Select[tuple[Device]]:
 
 
 def is_stalled(assignment: Assignment | None, now: float) -> bool:
-    """Whether an active update has had no report for a while."""
+    """Return whether an active update has not sent a report for a while."""
     return (
         assignment is not None
         and assignment.state in assignment_rules.ACTIVE
@@ -134,7 +134,7 @@ def is_stalled(assignment: Assignment | None, now: float) -> bool:
 
 
 def stalled(now: float) -> ColumnElement[bool]:
-    """The same, as a condition."""
+    """Return the condition of `is_stalled` in SQL."""
     return and_(
         Assignment.state.in_(assignment_rules.ACTIVE), Assignment.updated_at < now - SILENT_S
     )
@@ -168,7 +168,7 @@ def count(session: Session, status: str) -> int:
 
 
 def by_version(session: Session) -> list[tuple[str | None, int]]:
-    """How many devices run what, newest version first; of very many, those that most run."""
+    """Return how many devices run each version, newest first; of very many, the most common."""
     query = select(Device.version, func.count()).where(Device.status == ACCEPTED)
     query = query.group_by(Device.version).order_by(func.count().desc()).limit(VERSIONS_MOST)
     rows = session.execute(query).tuples().all()
@@ -177,7 +177,7 @@ def by_version(session: Session) -> list[tuple[str | None, int]]:
 
 
 def applications(session: Session) -> list[str]:
-    """The applications that devices run."""
+    """Return the applications that devices run."""
     query = select(Device.application).where(
         Device.status == ACCEPTED, Device.application.is_not(None)
     )
@@ -188,7 +188,7 @@ def applications(session: Session) -> list[str]:
 def suggestions(
     session: Session, versions: list[tuple[str | None, int]], applications: list[str]
 ) -> list[str]:
-    """Words that a search understands, of what there is."""
+    """Return words that a search understands, taken from the existing data."""
     groups = session.scalars(select(Group.query).order_by(Group.name).limit(SUGGESTED))
     tags = session.scalars(
         select(DeviceTag.tag).distinct().order_by(DeviceTag.tag).limit(SUGGESTED)
@@ -201,7 +201,7 @@ def suggestions(
 
 
 def by_state(session: Session, now: float) -> dict[str, int]:
-    """Devices with a target by its state, those that are stalled apart."""
+    """Count the devices with a target by state, with stalled ones counted separately."""
     current = select(Assignment.state, func.count()).where(Assignment.current)
     found = dict(session.execute(current.group_by(Assignment.state)).tuples().all())
     silent = current.where(stalled(now)).group_by(Assignment.state)
@@ -214,20 +214,20 @@ def by_state(session: Session, now: float) -> dict[str, int]:
 def few(
     session: Session, condition: ColumnElement[bool], order: Any, most: int
 ) -> Sequence[Device]:
-    """Some devices by their target, with it."""
+    """Return at most `most` devices whose assignment meets the condition, with their targets."""
     query = select(Assignment.device_id).where(Assignment.current, condition)
     return _with_targets(session, session.scalars(query.order_by(order).limit(most)).all())
 
 
 def _with_targets(session: Session, ids: Sequence[int]) -> list[Device]:
-    """In this order."""
+    """Return the devices in the given order, with their targets."""
     query = select(Device).where(Device.id.in_(ids)).options(*WITH_TARGET)
     by_id = {device.id: device for device in session.scalars(query)}
     return [by_id[each] for each in ids if each in by_id]
 
 
 def newest(session: Session) -> list[Firmware]:
-    """The newest firmware by version, one for each application."""
+    """Return the firmware with the newest version of each application."""
     found: dict[str | None, Firmware] = {}
     whole = select(Firmware).where(Firmware.whole_id.is_(None), Firmware.deleted_at.is_(None))
     for firmware in session.scalars(whole.order_by(Firmware.id.desc()).limit(NEWEST_OF)):

@@ -1,4 +1,4 @@
-"""Times, sizes, codes and refusals in words."""
+"""Format times, sizes, codes and rejections in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from markupsafe import Markup, escape
 from pydantic import ValidationError
 
-# Also for the templates.
+# Used by the templates, too.
 from ...common.durations import ago as ago
 from ...common.durations import span as span
 from ..api import refusals
@@ -18,7 +18,7 @@ KINDS = {"bundle": "application", "esp32-image": "ESP32 image"}
 
 
 def kind(name: str) -> str:
-    """What a firmware file is."""
+    """Return the kind of a firmware file in words."""
     return KINDS.get(name, "other file")
 
 
@@ -27,7 +27,7 @@ def exact(at: float | None) -> str:
 
 
 def moment(at: float | None, both: bool = False) -> Markup:
-    """A time element: in words, exact in its title, or both side by side."""
+    """Return a time element: in words, with the exact time in its title or next to it."""
     if at is None:
         return Markup('<span class="quiet">never</span>')
     iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
@@ -39,7 +39,7 @@ def moment(at: float | None, both: bool = False) -> Markup:
 
 
 def clock(at: float) -> Markup:
-    """The time of day, for lists of what happened one after the other."""
+    """Return the time of day, for lists of consecutive events."""
     iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
     day, hour = time.strftime("%Y-%m-%d|%H:%M:%S UTC", time.gmtime(at)).split("|")
     return Markup('<time datetime="{}" class="clock" title="{}"><span class="quiet">{}</span> {}'
@@ -47,7 +47,7 @@ def clock(at: float) -> Markup:
 
 
 def size(count: float | None) -> str:
-    """Bytes as people say them: 708 kB."""
+    """Format a number of bytes for people: 708 kB."""
     if count is None:
         return ""
     number = float(count)
@@ -65,7 +65,7 @@ def number(count: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Never rounds what is not whole up to 100 %, nor what is there down to 0 %."""
+    """Format a share; an incomplete one never rounds up to 100 %, nor a positive one to 0 %."""
     value = 100 * share
     if 0 < value < 1:
         return "< 1 %"
@@ -75,12 +75,12 @@ def percent(share: float) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """1 device, 2 devices."""
+    """Return a number with its noun: 1 device, 2 devices."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def detail(text: str) -> str:
-    """An audit line's JSON as words."""
+    """Return the JSON of an audit entry as words."""
     if not text:
         return ""
     try:
@@ -100,7 +100,7 @@ def detail(text: str) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """A long name may be broken behind its separators."""
+    """Let a long name wrap after its separators."""
     shown = escape(text)
     for mark in ("/", "_", "-", "."):
         shown = Markup(str(shown).replace(mark, mark + "<wbr>"))
@@ -120,7 +120,7 @@ _FIELDS = {
 
 
 def refusal(error: Exception) -> str:
-    """Say in a form what is wrong with it, by the form's own names of its fields."""
+    """Explain what is wrong with a form, using the labels of its fields."""
     if not isinstance(error, ValidationError):
         return sentence(str(error))
     problem = error.errors()[0]
@@ -131,11 +131,11 @@ def refusal(error: Exception) -> str:
 
 
 def sentence(text: str) -> str:
-    """As people write one."""
+    """Return a message as a sentence, with a capital letter and a full stop."""
     text = text[:1].upper() + text[1:]
     return text if text[-1:] in ".!?" else text + "."
 
 
 def indented(value: object) -> str:
-    """As JSON that people edit."""
+    """Return JSON that is indented for people to edit."""
     return json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,4 +1,4 @@
-"""Groups: names for queries, from which campaigns are made."""
+"""Groups: named queries that campaigns can use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .request_context import Setting, Visit
 from .routing import acting, route
 
 HERE = "/campaigns/groups"
-PAGE = 25  # each is counted anew
+PAGE = 25  # each group is counted for every request
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -39,7 +39,7 @@ def groups(visit: Visit) -> Response:
 
 
 def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 200) -> Response:
-    """`name` and `query` are what stands in the form."""
+    """Render the page; `name` and `query` fill the form."""
     now = time.time()
     with visit.database.reading() as session:
         matching: int | None = None
@@ -62,7 +62,7 @@ def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 
 
 
 def put(visit: Visit) -> Response:
-    """Makes one, or gives the one of that name another query."""
+    """Create a group, or replace the query of the group with that name."""
     name, query = visit.said("name"), visit.said("query")
     if visit.said("look"):
         return _page(visit, name, query)

@@ -1,7 +1,7 @@
-"""Tells a page that something it shows has changed: server-sent events without content.
+"""Tell a page that its content has changed: server-sent events without content.
 
-The page then fetches itself and puts the new parts in the old ones' place (static/console.js). So
-what is shown live is what a reload shows, and there is one way to render it.
+The page then fetches itself again and replaces the changed parts (static/console.js). A live page
+therefore always shows what a reload would show, and only one place renders it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ..store.models import Audit, Counter, Device
 from .request_context import Setting, whole
 from .routing import entered
 
-LOOK_S = 0.5  # between two looks for changes
-CHECK_S = 10.0  # between two looks at whether the browser is still signed in
-QUIET_S = 15.0  # between two words where nothing changes: their lack tells a page of a dead link
+LOOK_S = 0.5  # interval between checks for changes
+CHECK_S = 10.0  # interval between checks that the browser is still signed in
+QUIET_S = 15.0  # maximum silence: a page that hears nothing for longer knows that its link is dead
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -40,7 +40,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 async def events(setting: Setting, request: Request, device: int | None) -> AsyncIterator[str]:
     def state() -> tuple[int, str]:
-        """(Who may what, what there is): another one whenever it has changed."""
+        """Return the revisions of access rights and data; each differs after a change."""
         with setting.database.reading() as session:
             may = access(session)
             last = session.scalar(select(func.max(Audit.id)))

@@ -1,4 +1,4 @@
-"""A new campaign: its form, with the devices that it would reach, and what is wrong with it."""
+"""The form of a new campaign, with the devices that it would reach and any errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def new(visit: Visit) -> Response:
 
 
 def create(visit: Visit) -> Response:
-    """First shows the plan, which the second time has to be the same."""
+    """Show the plan first; create the campaign if the second submission has the same plan."""
     given = {name: visit.said(name) for name in DEFAULTS}
     try:
         order = read({**given, "name": given["name"] or _named(visit, given["firmware"])})
@@ -57,7 +57,7 @@ def create(visit: Visit) -> Response:
         return _reviewed(visit, given, order, refusal(error))
     except HTTPException as error:
         return _form(visit, given, sentence(str(error.detail)), error.status_code)
-    except ValueError as error:  # ours are all of that kind, and so is a ValidationError
+    except ValueError as error:  # all our errors are of this kind, and so is ValidationError
         return _form(visit, given, refusal(error), 422)
     visit.setting.wake()
     return visit.go(f"/campaigns/{number}", words)
@@ -102,7 +102,7 @@ def _form(
 
 
 def _named(visit: Visit, number: str) -> str:
-    """A campaign that nobody has named is called as its firmware."""
+    """Name a campaign after its firmware if its name is empty."""
     with visit.database.reading() as session:
         found = row(session, Firmware, whole(number))
         return f"{found.application or ''} {found.version}".strip() if found else number

@@ -1,4 +1,4 @@
-"""One's own account: the password, and the browsers that are signed in."""
+"""The user's own account: the password, and the browsers that are signed in."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def account(visit: Visit) -> Response:
 
 
 def change_password(visit: Visit) -> str:
-    """Who does it must know the old one; every other browser is signed out."""
+    """Change the password. Requires the old one, and signs every other browser out."""
     assert visit.signed
     password = visit.form.get("password", "")
     if password != visit.form.get("again", ""):
         raise UserError("the new passwords do not match")
     with visit.database.writing() as session:
-        # Counted as a sign-in would be: a browser left open is no place to guess at leisure.
+        # Limited like a sign-in, so that nobody can guess at leisure in a browser left open.
         if sign_in_throttle.attempt(session, visit.who, _here(visit), time.time()):
             raise UserError(
                 "too many attempts with a wrong password: try again in a few minutes", 429
@@ -65,7 +65,7 @@ def change_password(visit: Visit) -> str:
 
 
 def _here(visit: Visit) -> str:
-    """Tries in a browser that is signed in are its own: whoever guesses elsewhere is no matter."""
+    """Return the throttle's key for this browser alone: guesses elsewhere do not affect it."""
     assert visit.signed
     return f"signed in {visit.signed.sign_in.id}"
 
@@ -80,7 +80,7 @@ def end_sign_in(visit: Visit) -> str:
 
 
 def browser(agent: str) -> str:
-    """A browser and a system, out of what it calls itself."""
+    """Return the browser and the system, derived from the user agent."""
     names = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
              ("Safari/", "Safari"))  # fmt: skip
     systems = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"),

@@ -1,4 +1,4 @@
-"""Rows of the database for a page: one by the number in its address, or one page of many."""
+"""Database rows for a page: one by the number in its address, or one page of many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Query = TypeVar("Query", bound=Select[Any])
 
 @dataclass(frozen=True)
 class Page:
-    """Which part of a table is shown: page `number` of `last`, of `count` rows in all."""
+    """The part of a table that is shown: page `number` of `last`, of `count` rows in all."""
 
     count: int
     number: int
@@ -34,7 +34,7 @@ class Page:
 
 
 def page(count: int | None, asked: int, length: int) -> Page:
-    """The page that was asked for, or the last one there is."""
+    """Return the requested page, or the last one if there are fewer."""
     last = max(-(-(count or 0) // length), 1)
     return Page(count or 0, min(max(asked, 1), last), last, length)
 
@@ -42,5 +42,5 @@ def page(count: int | None, asked: int, length: int) -> Page:
 def row(
     session: Session, kind: type[Row], number: int, options: Sequence[ORMOption] = ()
 ) -> Row | None:
-    """By its id out of a path, which is as large as who asks likes; a database's has 31 bits."""
+    """Return the row with the id in a path. A client may send any number; ids have 31 bits."""
     return session.get(kind, number, options=options) if 0 < number < 2**31 else None

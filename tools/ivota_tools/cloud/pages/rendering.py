@@ -1,4 +1,4 @@
-"""Templates and what they load: the environment they are rendered in, and the static files."""
+"""Templates and static files: the environment that renders them, and the files they load."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FILTERS = (
 
 
 def _assets() -> dict[str, tuple[bytes, str]]:
-    """By name: what each holds, and a digest of that."""
+    """Return each static file's content and digest, by name."""
     found = {}
     for path in sorted((_HERE / "static").iterdir()):
         data = path.read_bytes()
@@ -49,13 +49,13 @@ _ASSETS = _assets()
 
 
 def asset(name: str) -> str:
-    """An asset's address, which changes with what it holds, so that it may be kept for long."""
+    """Return a static file's address. It changes with the content, so browsers may cache it."""
     return f"/static/{name}?{_ASSETS[name][1]}"
 
 
 async def static(request: Request) -> Response:
     name = request.path_params["name"]
-    if name not in _ASSETS:  # a name, never a path
+    if name not in _ASSETS:  # only a known name, never a path
         raise HTTPException(404, "This file does not exist.")
     data, digest = _ASSETS[name]
     kept = request.url.query == digest
@@ -64,7 +64,7 @@ async def static(request: Request) -> Response:
 
 
 def environment(templates: Path) -> Environment:
-    """With all of them loaded: an upgrade on the disk, with other code, is for the next start."""
+    """Load all templates at once: an upgrade on disk takes effect only at the next start."""
     made = Environment(
         loader=FileSystemLoader(templates),
         auto_reload=False,

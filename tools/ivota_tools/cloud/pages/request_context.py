@@ -1,4 +1,4 @@
-"""One request to the pages: who makes it, what it carries, and what it is answered with."""
+"""One request to the pages: its user, its content, and its response."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from .pagination import Page, page
 from .rendering import PAGES
 from .version_chart import Charts
 
-HASHES_MOST = 2  # passwords that are looked at at a time
-NOTE = "ivota-note"  # the cookie with the sentence that the next page shows
+HASHES_MOST = 2  # passwords that are verified at a time
+NOTE = "ivota-note"  # the cookie with the message that the next page shows
 KNOWN = "ivota-known"  # the cookie of a browser that has signed in before
-KNOWN_S = 400 * 86400  # as long as browsers keep any
-FORM = "ivota-form"  # the cookie that forms are bound to before anybody has signed in
+KNOWN_S = 400 * 86400  # the longest time that browsers keep a cookie
+FORM = "ivota-form"  # the cookie that forms are bound to before sign-in
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the pages live.
+    """The environment of the pages.
 
     folder       the firmware files
-    secret       signs what forms carry before anybody has signed in, and the set-up link
+    secret       signs forms before sign-in, and the set-up link
     wake         is called when a push may be due
     health       whether reports are being stored
-    boards       what boards are told to reach the cloud
-    public_url   the address of HTTP that boards are told
-    plain        also beyond this machine without TLS
-    upload_most  bytes of a firmware file
-    tries        notes wrong passwords
-    streams      how many pages may be told of changes at a time
+    boards       the cloud's address and settings for boards
+    public_url   the HTTP address that boards are given
+    plain        serve other machines even without TLS
+    upload_most  maximum size of a firmware file, in bytes
+    tries        counts wrong passwords
+    streams      limits how many pages receive live events at a time
     """
 
     database: Database
@@ -63,32 +63,32 @@ class Setting:
     upload_most: int
     streams: Places
     tries: WrongTries
-    # Each hash takes 64 MiB and a good part of a core, and nobody else waits for them.
+    # Each hash takes 64 MiB and much of a core, and must not delay any other request.
     hashing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HASHES_MOST))
-    # Those of browsers that have signed in before do not wait behind strangers.
+    # Browsers that have signed in before do not wait behind strangers.
     hashing_known: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     charts: Charts = field(default_factory=Charts)
 
     def http_port(self) -> int:
-        """The port of HTTP that boards are told."""
+        """Return the HTTP port that boards are given."""
         parts = urlsplit(self.public_url())
         return parts.port or (443 if parts.scheme == "https" else 80)
 
     def set_up_key(self) -> str:
-        """Of the set-up link: the same in every process of a database, good for no user yet."""
+        """Return the set-up link's key: the same in every process that shares the database."""
         digest = hmac.new(self.secret, b"console set-up", hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest[:24]).decode()
 
 
 @dataclass
 class Visit:
-    """One request: who makes it, and what it carries."""
+    """One request: its user and its content."""
 
     setting: Setting
     request: Request
     signed: Signed | None
     form: Mapping[str, str] = field(default_factory=dict)
-    fresh: str = ""  # a word for the form cookie, where the browser has none
+    fresh: str = ""  # a new value for the form cookie, if the browser has none
 
     @property
     def database(self) -> Database:
@@ -104,7 +104,7 @@ class Visit:
         return self.request.client.host if self.request.client else ""
 
     def known_word(self, name: str) -> str:
-        """What this browser shows of having signed in before under this name; "" of none."""
+        """Return the mark of a browser that has signed in with this name before, or ""."""
         word = self.request.cookies.get(KNOWN, "")
         nonce, _, mark = word.partition(".")
         right = hmac.compare_digest(mark.encode(errors="replace"), self._mark(name, nonce))
@@ -131,19 +131,19 @@ class Visit:
         return self.request.url.scheme == "https"
 
     def number(self, name: str) -> int:
-        """Of the path."""
+        """Return a number from the path."""
         return int(self.request.path_params[name])
 
     def asked(self, name: str, default: str = "", most: int = 1024) -> str:
-        """A word of the query string."""
+        """Return a parameter of the query string."""
         return self.request.query_params.get(name, default)[:most].replace("\0", "")
 
     def page(self, count: int | None, length: int) -> Page:
-        """The one that is asked for, of `count` rows."""
+        """Return the requested page of `count` rows."""
         return page(count, whole(self.asked("page", "1")), length)
 
     def said(self, name: str, most: int = 1024) -> str:
-        """A word of the form."""
+        """Return a field of the form."""
         return self.form.get(name, "")[:most].replace("\0", "").strip()
 
     @property
@@ -184,7 +184,7 @@ class Visit:
         return answer
 
     def go(self, url: str, note: str = "", bad: bool = False) -> Response:
-        """To another page, which shows the sentence."""
+        """Redirect to another page, which shows the message."""
         answer = RedirectResponse(url, 303)
         if note:
             text = json.dumps([note[:500], bad])
@@ -200,7 +200,7 @@ class Visit:
         return answer
 
     def again(self, **changes: object) -> str:
-        """This page's address with other words in its query; None or "" takes one away."""
+        """Return this page's address with changed query parameters; None or "" removes one."""
         given = dict(self.request.query_params)
         for name, value in changes.items():
             given[name] = "" if value is None else str(value)
@@ -209,7 +209,7 @@ class Visit:
 
 
 def _note(request: Request) -> tuple[str, bool]:
-    """What the page before wanted to be said."""
+    """Return the message that the previous page left for this one."""
     try:
         text, bad = json.loads(unquote(request.cookies.get(NOTE, "")))
         return str(text), bool(bad)
@@ -218,5 +218,5 @@ def _note(request: Request) -> tuple[str, bool]:
 
 
 def whole(text: str) -> int:
-    """A number that a form or an address says; 0 where it is none, or longer than any of ours."""
+    """Parse a number from a form or an address; return 0 if it is invalid or too long."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

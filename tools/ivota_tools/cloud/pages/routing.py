@@ -1,4 +1,4 @@
-"""From a request to its page: who may see it, and whether a form is one of ours."""
+"""Route a request to its page: check who may see it, and whether a form is one of ours."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Handler = Callable[[Visit], Response]
 
 
 class Elsewhere(Exception):
-    """Ends a request by sending the browser to another page of ours."""
+    """End a request by redirecting the browser to another of our pages."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -61,8 +61,10 @@ def route(
     needed: str | None = VIEWER,
     hashes: bool = False,
 ) -> Route:
-    """`needed` is the role that is asked for; None lets in everybody. `hashes`: it looks at a
-    password, and so waits with others of its kind, and nobody else with it.
+    """Return a route to `handler`.
+
+    `needed` is the required role; None admits everybody. `hashes`: the handler verifies a
+    password, so it waits in a queue of such requests, and delays no others.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -91,7 +93,7 @@ def route(
 def entered(
     setting: Setting, request: Request, needed: str | None, form: Mapping[str, str]
 ) -> Visit:
-    """Raises Elsewhere or HTTPException where nobody who may is there."""
+    """Return the visit. Raises Elsewhere or HTTPException unless the user may see the page."""
     if not (request.url.scheme == "https" or setting.plain or authorization.is_local(request)):
         raise HTTPException(
             403,
@@ -120,7 +122,7 @@ def entered(
 
 
 def _seen(request: Request) -> str:
-    """The page that somebody looks at: for a form, whose own address is none, the one it is on."""
+    """Return the page in the browser: a form's own address is no page, so use the form's page."""
     url = str(request.url) if request.method == "GET" else request.headers.get("referer", "/")
     try:
         parts = urlsplit(url)
@@ -153,8 +155,9 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def acting(url: str, act: Callable[[Visit], str]) -> Handler:
-    """Runs what changes something, and goes back to `url` (with the path's numbers put in) with
-    the sentence that it returns, or with what refuses it.
+    """Return a handler that runs `act` and redirects to `url`, with its path parameters filled in.
+
+    The next page shows the message that `act` returns, or why the action was rejected.
     """
 
     def handler(visit: Visit) -> Response:
@@ -169,7 +172,7 @@ def acting(url: str, act: Callable[[Visit], str]) -> Handler:
 
 
 def safe_next(url: str) -> str:
-    """A page of ours, whatever somebody has put into the link."""
+    """Return `url` if it is one of our pages, otherwise "/": anybody can write the link."""
     if not url.startswith("/") or url[1:2] in ("/", "\\") or not url.isprintable() or "\\" in url:
         return "/"
     return url

@@ -1,4 +1,4 @@
-"""The headers that browsers look at, on every answer."""
+"""Add the security headers that browsers respect to every response."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ API = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
-    MARK: "1",  # by this a client knows whom it talks to
+    MARK: "1",  # tells a client that this is an ivota cloud
 }
 
 
 class Secured:
-    """Gives them to what an application answers; what has one of them already keeps its own.
+    """Add the headers to an application's responses; a header that is already set is kept.
 
-    Only to answers about paths that begin with `prefix`.
+    Only responses for paths that begin with `prefix` get them.
     """
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str], prefix: str = "/") -> None:

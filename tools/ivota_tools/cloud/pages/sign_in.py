@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Sign in and sign out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ask(visit: Visit) -> Response:
 
 
 def sign_in(visit: Visit) -> Response:
-    """The same answer, as slowly, for a name that is unknown and for a password that is wrong."""
+    """Respond alike, and equally slowly, to an unknown name and to a wrong password."""
     name, password = visit.said("name", 256), visit.form.get("password", "")
     onward = safe_next(visit.said("next") or "/")
 
@@ -63,7 +63,7 @@ def sign_in(visit: Visit) -> Response:
 
 
 def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:
-    """Lets the browser in as this user, and leads it on."""
+    """Sign the browser in as this user, and redirect to the next page."""
     browser = visit.request.headers.get("user-agent", "")
     with visit.database.writing() as session:
         word = users.sign_in(session, user, time.time(), visit.address, browser)
@@ -74,7 +74,7 @@ def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:
         path="/",
         max_age=int(users.LIFE_S),
         httponly=True,
-        samesite="lax",  # a link in a mail leads to the page, no other site's form does anything
+        samesite="lax",  # a link in an e-mail can open the page, but no other site's form can act
         secure=visit.secure,
     )
     visit.make_known(answer, user.name)

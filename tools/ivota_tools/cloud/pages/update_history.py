@@ -15,12 +15,12 @@ from ..store.models import Assignment, Device, Push, Report
 from . import formatting
 from .pagination import Page
 
-EVENTS = 400  # reports of one attempt that its story is made of
+EVENTS = 400  # maximum reports of one attempt that its story uses
 
 
 @dataclass
 class Event:
-    """Something in a device's life, in words. `at` and `until` are Unix seconds."""
+    """An event of a device, in words. `at` and `until` are Unix seconds."""
 
     at: float
     text: str
@@ -33,18 +33,18 @@ class Event:
 
 @dataclass
 class Story:
-    """One attempt with all that happened in it."""
+    """One attempt with all its events."""
 
     attempt: Assignment
     events: list[Event] = field(default_factory=list)
     resumes: int = 0
-    bytes: float = 0.0  # received, as far as the reported percentages say
+    bytes: float = 0.0  # received, according to the reported percentages
     rolled_back: bool = False
     left_out: int = 0
 
     @property
     def size(self) -> int:
-        """What a device fetches: a patch, where there is one for it, or the firmware."""
+        """Return the size of the device's download: a patch if it has one, or the firmware."""
         return (self.attempt.patch or self.attempt.firmware).size
 
     @property
@@ -58,7 +58,7 @@ class Story:
 
 
 def stories(session: Session, device: Device, page: Page) -> list[Story]:
-    """Of its attempts, the newest first, each told in order."""
+    """Return the stories of a device's attempts, newest first, each in order of time."""
     query = (
         select(Assignment)
         .where(Assignment.device_id == device.id)
@@ -90,7 +90,7 @@ def stories(session: Session, device: Device, page: Page) -> list[Story]:
 
 
 def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]) -> Story:
-    """An attempt from what was sent and what was reported."""
+    """Derive an attempt's story from its pushes and reports."""
     left_out = max(len(reports) - EVENTS, 0)
     telling = _Telling(Story(attempt, left_out=left_out))
     order = [(at, None) for at in pushes] + [(each.at, each) for each in reports[left_out:]]
@@ -106,15 +106,15 @@ def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]
 
 
 class _Telling:
-    """A story as it grows, and what has to be known of it for the next event."""
+    """A story in progress, with the state that the next event needs."""
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self._percent = 0  # that have arrived
+        self._percent = 0  # received so far
         self._downloading = False
-        self._broken = False  # something came between two pieces of the download
-        self._installed = False  # it is in its trial
-        self._version: str | None = None  # that it said last
+        self._broken = False  # the download was interrupted
+        self._installed = False  # a trial is in progress
+        self._version: str | None = None  # the last one reported
 
     def _add(self, at: float, text: str, tone: str, **more: Any) -> None:
         self.story.events.append(Event(at, text, tone, until=at, **more))
@@ -145,7 +145,7 @@ class _Telling:
             self._add(report.at, text, "info")
             self._downloading, self._installed = False, True
         elif report.state == "done":
-            # A device may say it twice, with its version in between.
+            # A device may report it twice, with its version in between.
             if not any(event.text.startswith("done") for event in self.story.events[-2:]):
                 self._add(report.at, "done: trial passed, update confirmed", "good")
             self._downloading = False

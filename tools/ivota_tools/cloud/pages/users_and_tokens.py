@@ -96,7 +96,7 @@ def remove_user(visit: Visit) -> str:
 
 
 def add_token(visit: Visit) -> Response:
-    """Shows the token, this once: so there is no way back before it is shown."""
+    """Show the token, only once: a redirect would lose it."""
     name = visit.said("name", 256)
     try:
         with visit.database.writing() as session:

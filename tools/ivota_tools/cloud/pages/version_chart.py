@@ -1,4 +1,4 @@
-"""Versions over time as an SVG: how many devices ran what, from the changes they reported."""
+"""Draw versions over time as an SVG: how many devices ran each, from the reported changes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..store.models import Change, Device
 RANGES = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 DEFAULT = "24h"
 STEPS = 97  # points of a curve
-LAYERS = 5  # versions with a colour of their own; what is older shares one
-WIDTH, HEIGHT = 960, 240  # of the drawing, which is stretched to its place
+LAYERS = 5  # versions with their own colour; older ones share one
+WIDTH, HEIGHT = 960, 240  # of the drawing, which is stretched to fit
 OLDER = "older"
-NAMED_MOST = 100  # versions that are looked at one by one
+NAMED_MOST = 100  # versions that are counted individually
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,25 @@ class Layer:
 
 @dataclass(frozen=True)
 class Chart:
-    """What the template draws; `most` is the top of the scale."""
+    """The chart's data for the template; `most` is the top of the scale."""
 
     layers: Sequence[Layer]
     times: Sequence[float]
-    across: Sequence[str]  # times of day or dates, evenly from left to right
-    up: Sequence[str]  # numbers of devices, evenly from the top to 0
+    across: Sequence[str]  # times of day or dates, evenly spaced from left to right
+    up: Sequence[str]  # numbers of devices, evenly spaced from the top to 0
     most: int
     width: int = WIDTH
     height: int = HEIGHT
 
     @property
     def rows(self) -> list[tuple[float, list[int]]]:
-        """As a table: every twelfth point, and the last."""
+        """Return every twelfth point and the last one, for a table."""
         chosen = sorted({*range(0, len(self.times), 12), len(self.times) - 1})
         return [(self.times[i], [layer.counts[i] for layer in self.layers]) for i in chosen]
 
 
 class Charts:
-    """Those of one database, drawn again when a version has changed or a step is over."""
+    """The charts of one database, drawn again after a version has changed or a step has ended."""
 
     def __init__(self) -> None:
         self._drawn: dict[str, tuple[object, Chart]] = {}
@@ -73,21 +73,21 @@ class Charts:
 
 
 def fitting(session: Session, now: float) -> str:
-    """The shortest range that shows all changes, or the longest."""
+    """Return the shortest range that shows all changes, or the longest range."""
     first = session.scalar(select(func.min(Change.at)))
     length = now - (now if first is None else first)
     return next((name for name, most in RANGES.items() if length <= most), next(reversed(RANGES)))
 
 
 def _step(span: str) -> float:
-    """Seconds between two points."""
+    """Return the seconds between two points."""
     return RANGES[span] / (STEPS - 1)
 
 
 def versions(session: Session, span: str, now: float) -> Chart:
-    """Counted back from what devices run now; two queries, whatever the number of devices."""
+    """Count back from what devices run now, with two queries for any number of devices."""
     length, step = RANGES[span], _step(span)
-    # Whole steps, so that the curve does not shift between two looks.
+    # Whole steps, so that the curve does not shift between two requests.
     end = math.ceil(now / step) * step
     start = end - length
     counts = _counts(session, start, step)
@@ -121,7 +121,7 @@ def versions(session: Session, span: str, now: float) -> Chart:
 
 
 def _counts(session: Session, start: float, step: float) -> dict[str, list[int]]:
-    """By version, at each point; of very many versions, those that few run are OLDER."""
+    """Count devices by version at each point; of very many versions, the rarest become OLDER."""
     now = select(Device.version, func.count()).where(
         Device.version.isnot(None), Device.status == ACCEPTED
     )
@@ -138,7 +138,7 @@ def _counts(session: Session, start: float, step: float) -> dict[str, list[int]]
         known.add(version)
         return version
 
-    # In whole numbers: SQLite need not have a floor(), and a cast rounds on PostgreSQL alone.
+    # Use whole numbers: SQLite may lack floor(), and only PostgreSQL rounds in a cast.
     place = cast((Change.at - start) * 1000, BigInteger) // max(int(step * 1000), 1)
     query = (
         select(place, Change.before, Change.after, func.count())
@@ -147,7 +147,7 @@ def _counts(session: Session, start: float, step: float) -> dict[str, list[int]]
     )
     deltas: dict[str, list[int]] = {}
     for point, before, after, count in session.execute(query).tuples():
-        i = min(int(point) + 1, STEPS - 1)  # what happens between two points is seen at the second
+        i = min(int(point) + 1, STEPS - 1)  # a change between two points shows at the second
         for version, sign in ((after, 1), (before, -1)):
             if version is not None:
                 deltas.setdefault(named(version), [0] * STEPS)[i] += sign * count
@@ -170,7 +170,7 @@ def _y(value: float, most: int) -> float:
 
 
 def _area(base: Sequence[int], top: Sequence[int], most: int) -> str:
-    """Stairs: between two points nobody knows better."""
+    """Return the area's path, drawn in steps: nothing is known between two points."""
     upper = [f"M{_x(0)} {_y(top[0], most)}"]
     for i in range(1, STEPS):
         if top[i] != top[i - 1]:
@@ -189,7 +189,7 @@ def _when(at: float, length: float) -> str:
 
 
 def _round_up(count: int) -> int:
-    """To a number that a scale may end with."""
+    """Round up to a number that suits the top of a scale."""
     size = 10 ** int(math.log10(count))
     for factor in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10):
         if count <= factor * size and factor * size == int(factor * size):
