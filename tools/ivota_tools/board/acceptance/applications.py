@@ -1,4 +1,4 @@
-"""The applications that the test pushes: one that measures, one that crashes, one that hangs."""
+"""The applications that the test pushes: one measures, one crashes, one hangs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def write_crashing(folder: Path) -> Path:
 
 
 def write_hanging(folder: Path, watchdog_s: int) -> Path:
-    """Write an application with a short watchdog: the trial's takes a minute for each start."""
+    """Write an application that hangs, with a shorter watchdog than the minute of a trial."""
     _write(folder, _HANGS)
     (folder / "config.json").write_text(f'{{"watchdog_s": {watchdog_s}}}\n')
     return folder

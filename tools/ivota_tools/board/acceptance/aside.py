@@ -25,7 +25,7 @@ _OURS = [
 
 
 class Aside:
-    """The board's files before the test. `put` are the paths of files that the test copies."""
+    """The board's files before the test. `put` lists the paths of files that the test copies."""
 
     def __init__(self, board: Mpremote, put: Sequence[str] = ()) -> None:
         self._board = board
@@ -33,7 +33,7 @@ class Aside:
         self._before: list[Any] = []
 
     def check(self) -> None:
-        """Raise BoardError while a version is on trial, because each reset would count there."""
+        """Raise BoardError if a version is on trial, because each reset would count against it."""
         if self._board.ask(on_board_aside.in_trial, state=STATE):
             self._board.go_on()
             raise BoardError("a version is on trial on this board: try again after its end")

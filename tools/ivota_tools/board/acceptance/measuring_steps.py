@@ -15,8 +15,8 @@ from ivota_tools.board.board_files import STATE
 Seen = tuple[str, dict[str, Any]]
 
 _BLOCKS = 32
-_REST_S = 7  # for the running application to measure while the client only waits
-_WINDOWS = 3  # of which the best counts: something else may have slowed the others
+_REST_S = 7  # during which the application measures while the client only waits
+_WINDOWS = 3  # the best one counts, because other activity may slow down the others
 _SCRATCH = "/ivota-test.tmp"
 
 
@@ -39,7 +39,7 @@ def look(rig: Rig) -> Seen:
 
 
 def find_reset(rig: Rig) -> Seen:
-    """Find out how the board can be reset from here, and which cause it reports."""
+    """Find out how this computer can reset the board, and which cause the board reports."""
     by = rig.resets.find()
     cause = rig.ask(on_board_measure.prompt)["reset_cause"]
     return f"{by} resets it; reset cause {cause}", {"by": by, "reset_cause": cause}

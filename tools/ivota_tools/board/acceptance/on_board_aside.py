@@ -1,7 +1,7 @@
 """Functions that run on the board: move its files aside for a test, and restore them.
 
-Only renames do both, so the files need no extra room and no copy on the host. `put_back`
-completes whatever a power cut interrupts: while the marker is missing, nothing was installed over
+Both directions only rename, so the files need no extra room and no copy on the host. `put_back`
+completes whatever a power cut interrupts: until the marker exists, nothing has been installed over
 a path that is still in place.
 """
 
@@ -79,7 +79,7 @@ def put_back(aside: str) -> list[str]:
         with open(marker) as file:
             written = json.load(file)
     except (OSError, ValueError):
-        written = []  # interrupted while moving files: only renames are left
+        written = []  # moving was interrupted: the files only have to be renamed back
     for path in written:
         remove_tree(path)
     remove_tree(marker)

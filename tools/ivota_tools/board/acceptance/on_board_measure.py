@@ -4,7 +4,7 @@ from typing import Any
 
 
 def prompt() -> dict[str, Any]:
-    """Return the free heap, the cause of the last reset, and which parts the board has."""
+    """Return the free heap, the cause of the last reset, and the features that the board has."""
     import gc
     import sys
 
@@ -105,7 +105,7 @@ def erase_blocks(count: int) -> dict[str, Any] | None:
 
 
 def loops_alone(window_ms: int) -> int:
-    """Return how often the loop of the test's application runs in that time on its own."""
+    """Return how often the test application's loop runs in `window_ms` with nothing beside it."""
     import asyncio
     import time
 

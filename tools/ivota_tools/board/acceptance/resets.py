@@ -21,7 +21,7 @@ Ask = Callable[[str], bool]
 
 
 class Resets:
-    """`reset()` resets the board from outside. `by` says how; None if nothing can."""
+    """`reset()` resets the board from outside. `by` names the method; None if there is none."""
 
     def __init__(self, board: Mpremote, console: Console, command: str | None, ask: Ask | None):
         self._board = board
@@ -59,14 +59,14 @@ class Resets:
             raise Skipped(f"{self.by} did not reset the board this time")
 
     def _is_marked(self) -> bool:
-        """Return whether the interpreter has not restarted, so that it still has the variable."""
+        """Return whether the variable still exists, so the interpreter has not restarted."""
         end = time.monotonic() + _PORT_S
         while True:
             time.sleep(1)
             try:
                 with self._console.released():
                     return "True" in self._board.run("exec", f"print('{_MARK}' in globals())")
-            except BoardError:  # the port may only disappear now
+            except BoardError:  # the port may disappear only at this point
                 if time.monotonic() > end:
                     raise
 
@@ -110,7 +110,7 @@ class Resets:
         return bool(asked)
 
     def _wait_for_port(self) -> None:
-        """A board's native USB disappears during a reset."""
+        """Wait for the port: a board's native USB disappears during a reset."""
         from ivota_tools.board.serial_ports import check_port
 
         end = time.monotonic() + _PORT_S

@@ -1,4 +1,4 @@
-"""The environment of the steps: a cloud behind a link with faults, keys, releases, the board."""
+"""The environment of the steps: a cloud behind a faulty link, keys, releases, the board."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Rig:
             return self.board.ask(function, resume=resume, **arguments)
 
     def restart(self) -> None:
-        """Reset the board by itself, after a call."""
+        """Make the board reset itself, after a call."""
         with self.console.released():
             self.board.reset()
 
@@ -194,7 +194,7 @@ class Rig:
         return self.wait_rollback(release.version, self.push(release.version), before)
 
     def wait_rollback(self, version: str, begun: float, before: str) -> str:
-        """Wait until the board has reported the failure of an update, and that `before` runs."""
+        """Wait until the board has reported a failed update and runs `before` again."""
         said = self._words_of_failure(version, begun)
         self.wait_report(
             lambda each: each["kind"] == "report_version" and each["version"] == before,

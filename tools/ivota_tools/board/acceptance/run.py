@@ -1,4 +1,4 @@
-"""Run the test: every step in its order, and finally restore the board's own files."""
+"""Run the test: all steps in order, and finally restore the board's own files."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_board(
 
 
 def _chosen(only: Sequence[str]) -> list[Step]:
-    """Return the named steps (all, if there are none) and those that they need."""
+    """Return the named steps (all, if none are named) and the steps that they need."""
     named = {step.name: step for step in STEPS}
     wanted = set(only or named)
     if wanted - set(named):
@@ -166,7 +166,7 @@ def _restored(aside: Aside, progress: Progress) -> Result:
 
 
 def _sections(network: dict[str, Any]) -> list[str]:
-    """Return the network sections of the board: the one in use, or several."""
+    """Return the board's network sections: the one in use, or several."""
     named = network.get("network")
     return [named] if named else [key for key in network if key != "hostname"]
 

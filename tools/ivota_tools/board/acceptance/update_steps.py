@@ -1,4 +1,4 @@
-"""The steps that update the board: whole, cut, reset, broken, forged, as a delta."""
+"""The steps that update the board: complete, cut, reset, broken, forged, and as a delta."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ivota_tools.firmware.signing_keys import generate, load_private
 from ivota_tools.sim.link_proxy import Cut
 
 _FILLED = 196_608  # size of the releases whose download is cut or interrupted by a reset
-_PACE_S = 6  # minimum duration of such a download, so that it has a middle
+_PACE_S = 6  # minimum duration of such a download, so that there is time to interrupt it
 _WATCHDOG_S = 8
 _MORE = 1.4  # maximum traffic of a resumed download, relative to its size
 _BLOCK = 4096
