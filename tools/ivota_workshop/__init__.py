@@ -1,1 +1,1 @@
-"""What only this project's developers run: measurements, proofs, fuzzing, generated documents."""
+"""Tools for this project's developers: measurements, proofs, fuzzing, generated documents."""

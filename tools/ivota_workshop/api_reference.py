@@ -1,7 +1,7 @@
-"""Writes docs/api.md: what programs may use, from docstrings, signatures and comments.
+"""Write docs/api.md, the public API, from docstrings, signatures and comments.
 
-`python -m ivota_workshop.api_reference` writes it, a test holds it. For boards, what is public is
-what stubs/ says, with its types; the words are those of lib/.
+`python -m ivota_workshop.api_reference` writes it, and a test keeps it current. For boards, stubs/
+determines what is public and its types; the text comes from lib/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ivota_tools.common import project_files
 
 DOCUMENT = "docs/api.md"
 
-# Modules and packages of the host and their names, in the order of the page.
+# Public modules and packages of the host, with their names, in the order of the page.
 HOST = {
     "api_client": ("Client", "ApiError"),
     "firmware.release": ("pack", "sign", "inspect", "Release"),
@@ -41,7 +41,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True)
 class _Module:
-    """A source: its own words, its definitions by name, and the comments at assignments."""
+    """A source file: its docstring, its definitions by name, and the comments at assignments."""
 
     doc: str
     defined: dict[str, Definition]
@@ -49,7 +49,7 @@ class _Module:
 
     @classmethod
     def read(cls, path: Path) -> _Module:
-        """Of a package, all its modules; its own words."""
+        """Read a module, or all modules of a package with the package's own docstring."""
         if path.is_dir():
             first, *others = (cls.read(each) for each in sorted(path.glob("*.py")))
             for each in others:
@@ -66,7 +66,7 @@ class _Module:
         return cls(ast.get_docstring(module) or "", defined, text.splitlines())
 
     def comment(self, name: str) -> str:
-        """What stands behind the first assignment to `name`, of a module or of an object."""
+        """Return the comment after the first assignment to `name`, in a module or on an object."""
         for line in self.lines:
             found = re.match(rf"\s*(self\.)?{name}(: [^=]+)? = .*?  # (.+)", line)
             if found:
@@ -75,7 +75,7 @@ class _Module:
 
 
 def document() -> str:
-    """The whole page."""
+    """Return the whole page."""
     lib, stubs = project_files.LIBRARY / "ivota", project_files.CHECKOUT / "stubs" / "ivota-stubs"
     parts = [_HEAD, "## On boards\n\n"]
     for name in DEVICE:
@@ -132,7 +132,7 @@ def _variables(nodes: list[ast.AnnAssign], source: _Module) -> Iterator[str]:
         name = ast.unparse(node.target)
         words = source.comment(name)
         if isinstance(node.annotation, ast.Subscript) and name in source.defined:
-            words = _doc(source.defined[name])  # a hook: the function that others replace
+            words = _doc(source.defined[name])  # a hook: the function that applications replace
         yield f"- `{name}: {ast.unparse(node.annotation)}`" + (f" — {words}" if words else "")
         yield "\n"
 
@@ -158,7 +158,7 @@ def _doc(node: Definition | None) -> str:
 
 
 def _words(text: str) -> str:
-    """Markdown of a docstring, whose own paths lead from the checkout."""
+    """Return a docstring as Markdown, with links to its paths, which start at the checkout."""
     text = re.sub(r"\bdocs/(\w+\.md)", r"[docs/\1](\1)", text)
     return text + "\n\n" if text else ""
 

@@ -1,4 +1,4 @@
-"""What a bundle costs beside the content of its files, and boot.py to compile what mounts it.
+"""Measure a bundle's overhead beyond its files, and the heap boot.py needs to import bundlefs.
 
 Part of `make bench-small`; `python -m ivota_workshop.bench.bundles` measures these figures alone.
 """
@@ -28,7 +28,7 @@ _SPLIT = "# What boot.py needs besides"  # in lib/bundlefs.py, between its two j
 
 
 def sizes() -> dict[str, Figure]:
-    """Of the blink example: with the updater, and alone."""
+    """Measure bundles of the blink example, with the updater and without."""
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
         whole = pack(BLINK, "0.1", out=Path(folder, "whole.bin"))
         version = project_files.version()
@@ -42,10 +42,10 @@ def sizes() -> dict[str, Figure]:
 
 
 def boot_heap() -> dict[str, Figure]:
-    """The smallest heap in which boot.py can import bundlefs from its source, on 32 bits.
+    """Find the smallest heap in which boot.py can import bundlefs from its source, on 32 bits.
 
-    Beside it the same of two modules, one for each of its jobs, and of the first one alone, which
-    would do where no bundle is active.
+    For comparison, also measure two modules, one for each of its jobs, and the first one alone,
+    which would suffice while no bundle is active.
     """
     source = (project_files.LIBRARY / "bundlefs.py").read_text().rpartition("# ")[0]
     mounts, _, chooses = source.partition(_SPLIT)

@@ -1,4 +1,4 @@
-"""Runs a script on MicroPython, of 32 bits unless told, with ivota and umqtt in its path."""
+"""Run a script on MicroPython, by default 32-bit, with ivota and umqtt in its path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIBRARY = CHECKOUT / "lib"
 def start(
     script: Path, *args: str, heap: str | None = None, interpreter: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
-    """`heap` as `-X heapsize` takes it."""
+    """Start a script; `heap` has the syntax of `-X heapsize`."""
     command = list(interpreter) or micropython(32)
     if heap:
         command = [*command, "-X", f"heapsize={heap}"]
@@ -32,7 +32,7 @@ def start(
 
 
 def measure(name: str, *args: str, timeout_s: float) -> dict[str, Any]:
-    """What the script device/NAME prints in its last line. Raises RuntimeError when it fails."""
+    """Return the last line that the script device/NAME prints. Raises RuntimeError if it fails."""
     with start(Path(__file__).parent / "device" / name, *args) as process:
         try:
             output, _ = process.communicate(timeout=timeout_s)

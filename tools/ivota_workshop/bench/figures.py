@@ -26,7 +26,7 @@ _COMPARE = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value; `goal` is like "<= 5", or "" for one that is only reported."""
+    """A measured value; `goal` is like "<= 5", or "" if the value is only reported."""
 
     value: float
     goal: str
@@ -48,9 +48,9 @@ def write(
     *,
     keep: bool = False,
 ) -> Path:
-    """Replaces the area's file whole: a reader finds the old figures or the new.
+    """Replace the area's file atomically: a reader finds the old figures or the new ones.
 
-    With `keep` what other commands have written there stays.
+    `keep` preserves the figures that other commands have written there.
     """
     path = (folder or FOLDER) / f"{area}.json"
     known = json.loads(path.read_text()) if keep and path.exists() else {}
@@ -69,7 +69,7 @@ def write(
 
 
 def read(area: str, folder: Path | None = None) -> dict[str, Figure]:
-    """What was written last; nothing where nothing was."""
+    """Return the figures that were written last, or none if there are none."""
     try:
         entries = json.loads(((folder or FOLDER) / f"{area}.json").read_text())
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def read(area: str, folder: Path | None = None) -> dict[str, Figure]:
 
 
 def markdown(figures: dict[str, Figure], table: str = "") -> str:
-    """The figures as a table for a document; of another `table` the rest is kept as it stands."""
+    """Return the figures as a table for a document; keep the other rows of an existing `table`."""
     rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
     for name, figure in figures.items():
         goal = figure.goal.replace("<=", "≤").replace(">=", "≥").replace("==", "=")
@@ -100,10 +100,10 @@ def report(
     keep: bool = False,
     part: bool = False,
 ) -> int:
-    """Prints the figures, and writes them where they belong; the command's exit code.
+    """Print the figures and write them to their files; return the command's exit code.
 
-    `part`: they are some of the area's, and what was measured of the others before stays, in the
-    document also what was measured elsewhere.
+    `part`: these are only some of the area's figures. The others are kept; in the document, so are
+    figures that were measured elsewhere.
     """
     known = read(area) | figures if part else figures
     met = show(known, console)
@@ -115,19 +115,19 @@ def report(
 
 
 def missed_goals() -> str:
-    """The rows of docs/benchmarks.md whose goal was missed, as a table."""
+    """Return the rows of docs/benchmarks.md whose goal was missed, as a table."""
     rows = re.findall(r"^\| `.+ \(missed\) \| .+ \|$", DOCUMENT.read_text(), re.M)
     return "\n".join(["| figure | value | goal | unit |", "|---|---|---|---|", *rows])
 
 
 def document(path: Path, name: str, text: str) -> None:
-    """Puts text between the two markers of that name. Raises ValueError where one is missing."""
+    """Replace the text between two named markers. Raises ValueError if one is missing."""
     before, _, after = _split(path, name)
     path.write_text(f"{before}\n\n{text.strip()}\n\n{after}")
 
 
 def _split(path: Path, name: str) -> tuple[str, str, str]:
-    """A document up to the end of the first marker, between the two, and from the second on."""
+    """Split a document in three: up to the first marker, between both, and from the second."""
     begin, end = f"<!-- {name}: written by the command -->", f"<!-- end of {name} -->"
     before, found, rest = path.read_text().partition(begin)
     between, ended, after = rest.partition(end)
@@ -141,7 +141,7 @@ def _number(value: float) -> str:
 
 
 def show(figures: dict[str, Figure], console: Console) -> bool:
-    """Prints the figures as a table; whether every goal was met."""
+    """Print the figures as a table; return whether every goal was met."""
     table = Table("figure", "value", "unit", "goal", "met")
     for name, figure in figures.items():
         met = "" if not figure.goal else "yes" if figure.met else "NO"

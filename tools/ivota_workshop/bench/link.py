@@ -1,4 +1,4 @@
-"""`make bench-link`: hangs of the bare libraries and their cures, reconnections, long steps."""
+"""`make bench-link`: hangs of the bare libraries, ours in their place, reconnects, long steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .traps.server import Server, serve_file
 COMMAND = "make bench-link"
 ROUNDS = 1000
 IDLE_S = 10.0
-KEEPALIVE_S = 4  # so that the idle time has as many pings in it as ten minutes have in the field
+KEEPALIVE_S = 4  # so that the idle time contains as many pings as ten minutes in the field
 DOWNLOAD = random.Random(1).randbytes(300_000)
 LEAST = 14
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def traps(step: Callable[[str], None]) -> tuple[dict[str, Figure], Table]:
-    """How many traps hang the bare libraries, and how many of those ours gets out of."""
+    """Count the traps that hang the bare libraries, and those that ours escapes."""
     table = Table("trap", "library", "bare", "ours: lost", "longest step", "all well after")
     hang_cases: list[Case] = []
     hang_cured = fault_cases = fault_cured = 0
@@ -87,7 +87,7 @@ def reconnections(root: Path, broker: Broker) -> dict[str, Figure]:
 
 
 def longest_steps(root: Path, broker: Broker) -> dict[str, Figure]:
-    """By how much the longest step in a download exceeds the longest one at rest."""
+    """Measure by how much the longest step of a download exceeds the longest one at rest."""
     folder = root / "steps"
     folder.mkdir()
     config = {

@@ -1,7 +1,7 @@
-"""The smallest heap in which a whole update by a delta succeeds, through the agent.
+"""Find the smallest heap in which a whole delta update succeeds, with the agent.
 
-`python -m ivota_workshop.bench.patched` finds it; `--at BYTES` tries one size and prints what the
-board said.
+`python -m ivota_workshop.bench.patched` finds it; `--at BYTES` tries one size and prints the
+board's output.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .figures import Figure
 
 BASE = "0.1"
 _ACTIVE = f"/firmware/{BASE}.bin"
-# It stays, as an application does, beside the client in its thread.
+# It keeps running, as an application does, while the client runs in its thread.
 _APP = b"""import time
 
 
@@ -33,7 +33,7 @@ def main():
     while True:
         time.sleep(1)
 """
-_CHANGED = 4  # places of so many bytes, so that the delta is long enough to be cut in two
+_CHANGED = 4  # places of _BYTES each, so that the delta is long enough to be cut in two
 _BYTES = 2000
 
 
@@ -47,7 +47,7 @@ def _bundle(version: str, data: bytes) -> bytes:
 
 
 def pair() -> tuple[bytes, bytes]:
-    """Two bundles of about SIZE bytes, of which the second differs in a few KiB."""
+    """Return two bundles of about SIZE bytes; the second differs in a few KiB."""
     chance = random.Random("delta")
     data = bytearray(chance.randbytes(SIZE - 100_000))
     base = _bundle(BASE, bytes(data))
@@ -59,7 +59,7 @@ def pair() -> tuple[bytes, bytes]:
 
 @contextmanager
 def lanes(number: int = LANES) -> Iterator[Lanes]:
-    """Lanes of boards that run the base and get the delta."""
+    """Provide lanes of boards that run the base and receive the delta."""
     base, result = pair()
     delta = patch.make(base, result, base_version=BASE)
     state = {"active": _ACTIVE, "sums": {_ACTIVE: hashlib.md5(base).hexdigest()}}

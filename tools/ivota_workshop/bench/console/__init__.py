@@ -1,1 +1,1 @@
-"""`make bench-console`: the console under a swarm, under kills, under a flood."""
+"""`make bench-console`: the console under a swarm, under kills and under a flood."""

@@ -1,4 +1,4 @@
-"""Measures everything, or the parts that are named, and keeps the rest; see `--help`."""
+"""Measure everything, or only the named parts and keep the other figures; see `--help`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main() -> int:
                 figures |= pages.measure(folder / part, chosen.devices, console)
             else:
                 figures |= fleet.measure(folder / part, chosen.devices, console)
-            # What is measured is measured, whatever comes next.
+            # Keep what has been measured even if a later part fails.
             write(AREA, COMMAND, before | figures)
     return report(AREA, COMMAND, figures, console, part=bool(chosen.parts))
 

@@ -1,4 +1,4 @@
-"""One swarm from 0.1 to 0.2 in a staged campaign: is every device accounted for?"""
+"""Update one swarm from 0.1 to 0.2 in a staged campaign: is every device accounted for?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ivota_tools.sim.swarm_boards import Boards
 from ..figures import Figure
 from .stage import CloudProcess, SwarmThread, wait_for
 
-SIZE = 125_000  # bytes of the firmware: more than a bundle has without padding
-BOARDS = 4  # real simulated boards among the devices
+SIZE = 125_000  # bytes of the firmware: larger than a bundle without padding
+BOARDS = 4  # simulated boards with the real code among the devices
 APP = "import time\n\n\ndef main():\n    while True:\n        time.sleep(1)\n"
 STAGES = [{"percent": 1}, {"percent": 10}, {"percent": 100}]
 LIMIT_S = 1800.0
@@ -41,14 +41,14 @@ def measure(folder: Path, count: int, console: Console) -> dict[str, Figure]:
                 return bool(shown["state"] != "running")
 
             def accounted() -> int:
-                """What both the console and the devices themselves say is done."""
+                """Count the devices that are done according to the console and to themselves."""
                 done = int(cloud.api.campaign(campaign)["states"].get("done", 0))
                 boards = len(cloud.api.query("name:board* version:0.2"))
                 return min(done, int(swarm.status()["versions"].get("0.2", 0)) + boards)
 
             wait_for(ended, "the end of the campaign", LIMIT_S, 5)
             took = time.monotonic() - began
-            with contextlib.suppress(RuntimeError):  # the figure tells
+            with contextlib.suppress(RuntimeError):  # the figure shows a failure
                 wait_for(lambda: accounted() >= count, "the last version", 10)
             found, too_many = accounted(), swarm.status()["pushes_after_done"]
     return {
@@ -61,7 +61,7 @@ def measure(folder: Path, count: int, console: Console) -> dict[str, Figure]:
 
 
 def _bundle(folder: Path) -> Path:
-    """A firmware that the boards among the swarm can run."""
+    """Build firmware that the boards in the swarm can run."""
     application = folder / "application"
     application.mkdir()
     (application / "app.py").write_text(APP)

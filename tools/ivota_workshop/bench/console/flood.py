@@ -1,4 +1,4 @@
-"""Reports stored per second, beside what mosquitto's own subscriber receives in the same run."""
+"""Compare reports stored per second with what mosquitto's own subscriber receives meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..figures import Figure
 from .stage import CloudProcess
 
 LINKS = 50
-WINDOW = 20  # publishes of a link that wait for their acknowledgement
+WINDOW = 20  # publishes of a link that may await their acknowledgement
 SECONDS = 15.0
 
 
@@ -45,7 +45,7 @@ def measure(folder: Path) -> dict[str, Figure]:
 
         publishing = threading.Thread(target=lambda: asyncio.run(_flood(port, SECONDS + 3)))
         publishing.start()
-        time.sleep(2)  # until it is in full swing
+        time.sleep(2)  # until the flood is at full rate
         began, before, had = time.monotonic(), stored(), received
         time.sleep(SECONDS)
         seconds, ours, theirs = time.monotonic() - began, stored() - before, received - had

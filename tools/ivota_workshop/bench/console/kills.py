@@ -1,4 +1,4 @@
-"""Fifty times signal 9 for the process that takes in reports: nothing lost, no push too many?"""
+"""Send signal 9 fifty times to the process that receives reports: no loss, no extra push?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TALKERS = 10
 
 
 class Talkers:
-    """Devices that number their reports; `sent` are those that the broker has acknowledged."""
+    """Devices that number their reports; `sent` holds those that the broker has acknowledged."""
 
     def __init__(self, port: int) -> None:
         self.sent: dict[str, int] = {}
@@ -69,7 +69,7 @@ def measure(folder: Path, console: Console, kills: int = KILLS) -> dict[str, Fig
     with Broker(folder / "broker", "127.0.0.1", 0, console.print) as broker:
         words = folder / "data", "--broker", f"127.0.0.1:{broker.port}"
         cloud = CloudProcess(*words)
-        # After each kill the port is another one, as is the URL; so is a download's fate.
+        # After each kill the port differs, and so do the URL and the fate of a download.
         versions = [f"0.{number}" for number in range(2, 2 + kills)]
         for version in versions:
             upload(cloud.api, folder, version, draw.randbytes(60_000))
@@ -89,7 +89,7 @@ def measure(folder: Path, console: Console, kills: int = KILLS) -> dict[str, Fig
             wait_for(lambda: swarm.status()["versions"] == {versions[-1]: DEVICES}, "the end", 240)
             time.sleep(3)
             talkers.stop()
-            with contextlib.suppress(RuntimeError):  # what has not come is lost
+            with contextlib.suppress(RuntimeError):  # a missing report counts as lost
                 wait_for(lambda: _all_there(cloud, talkers), "the last reports", 240, 2)
             lost = _lost(cloud, talkers)
             said = sum(last + 1 for last in talkers.sent.values())
@@ -104,7 +104,7 @@ def measure(folder: Path, console: Console, kills: int = KILLS) -> dict[str, Fig
 
 
 def _all_there(cloud: CloudProcess, talkers: Talkers) -> bool:
-    """Whether the last report of each has come; they come in order."""
+    """Return whether each device's last report is stored; reports arrive in order."""
     try:
         return all(
             cloud.api.device(f"T/{name}")["version"] == f"n{last}"
@@ -115,7 +115,7 @@ def _all_there(cloud: CloudProcess, talkers: Talkers) -> bool:
 
 
 def _lost(cloud: CloudProcess, talkers: Talkers) -> int:
-    """How many of the reports that the broker has acknowledged are not in the database."""
+    """Count the reports that the broker has acknowledged but the database lacks."""
     lost = 0
     for name, last in talkers.sent.items():
         reports = cloud.api.reports(cloud.api.device(f"T/{name}")["id"])

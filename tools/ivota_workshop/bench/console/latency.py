@@ -1,4 +1,4 @@
-"""From the order of a push to its arrival at the device, among a thousand devices."""
+"""Measure the time from ordering a push to its arrival at the device, with a thousand devices."""
 
 from __future__ import annotations
 

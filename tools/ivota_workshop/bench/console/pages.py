@@ -1,7 +1,7 @@
-"""How long the console's pages take with a large fleet, beside the page of an empty console.
+"""Measure the console's pages with a large fleet, relative to a page of an empty console.
 
-Each page is asked for again and again over one connection, as somebody who is signed in; an
-empty console's page is asked for in turn with them, so that both see the same machine.
+A signed-in client requests each page repeatedly over one connection, alternating with a page of
+an empty console, so that the machine's load affects both alike.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _ask(many: httpx.Client, none: httpx.Client) -> dict[str, list[float]]:
 
 
 def _cpu_ms(pid: int, client: httpx.Client) -> float:
-    """Of the cloud's process for one fleet page, whatever else the machine does meanwhile."""
+    """Measure the cloud process's CPU time for one fleet page, independent of other load."""
 
     def used() -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -116,7 +116,7 @@ def _cpu_ms(pid: int, client: httpx.Client) -> float:
 
 
 def _p95(times: list[float]) -> float:
-    """In milliseconds."""
+    """Return the 95th percentile in milliseconds."""
     return 1000 * sorted(times)[int(0.95 * len(times))]
 
 
@@ -132,7 +132,7 @@ def _signed_in(cloud: CloudProcess) -> Iterator[httpx.Client]:
 
 
 def fill(path: Path, count: int, seed: int = 3) -> None:
-    """A console's database with an admin, and so many devices in the midst of a campaign."""
+    """Fill a console's database with an admin and `count` devices in a running campaign."""
     now, draw = time.time(), random.Random(seed)
     database = Database(path)
     with database.writing() as session:

@@ -1,4 +1,4 @@
-"""What the measurements of the console share: the cloud as a process, the swarm on a thread."""
+"""Parts that the console measurements share: the cloud as a process, the swarm on a thread."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Log = Callable[[str, Device, dict[str, Any]], None]
 
 
 class CloudProcess:
-    """`ivota cloud` in a process of its own, as an operator runs it.
+    """Run `ivota cloud` in a separate process, as an operator does.
 
-    `descriptors`: how many files it may have open, as `ulimit -n` says it.
+    `descriptors`: the maximum number of its open files, as set by `ulimit -n`.
     """
 
     def __init__(self, folder: Path, *options: object, descriptors: int | None = None) -> None:
@@ -53,7 +53,7 @@ class CloudProcess:
 
 
 class SwarmThread:
-    """A swarm that lives beside the measurement."""
+    """A swarm that runs in parallel with the measurement."""
 
     def __init__(self, options: Options, log: Log = lambda *_: None) -> None:
         self.swarm = Swarm(options, log)
@@ -81,7 +81,7 @@ class SwarmThread:
 
 
 def wait_for(look: Callable[[], Any], what: str, seconds: float, every: float = 0.5) -> Any:
-    """What `look()` returns once that is true. Raises RuntimeError after `seconds`."""
+    """Wait until `look()` is true and return its value. Raises RuntimeError after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         try:

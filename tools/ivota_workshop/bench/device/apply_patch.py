@@ -1,7 +1,7 @@
-"""Makes a firmware of a patch as an update does: `apply_patch.py FOLDER BASE`.
+"""Build firmware from a patch as an update does: `apply_patch.py FOLDER BASE`.
 
-The patch is FOLDER/2.bin, the firmware becomes FOLDER/2.new. As a board's main.py it has no
-arguments: then both lie in /firmware. With one argument nothing is made: that is the start-up.
+The patch is FOLDER/2.bin, the firmware becomes FOLDER/2.new. Without arguments, as a board's
+main.py, it expects both in /firmware. With one argument it only starts, to measure the start-up.
 """
 
 import os
@@ -12,7 +12,7 @@ from ivota.push import Push
 
 
 class Nothing:
-    """Holds what is set, as far as an update's phases look at it."""
+    """Accept any attribute, in place of the client that the phases of an update use."""
 
 
 def run(folder, base):

@@ -1,4 +1,4 @@
-"""The least that making one can be: `copy_and_hash.py FROM TO`; FROM alone is the start-up."""
+"""The lower bound of building firmware: `copy_and_hash.py FROM TO`; FROM alone only starts."""
 
 import hashlib
 import sys

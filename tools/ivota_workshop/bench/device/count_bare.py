@@ -1,4 +1,4 @@
-"""The least that a download can do: `count_bare.py PORT SIZE PATH`; SIZE 0 is the start-up."""
+"""The lower bound of a download: `count_bare.py PORT SIZE PATH`; SIZE 0 only starts."""
 
 import hashlib
 import socket
@@ -6,7 +6,7 @@ import sys
 
 PORT = int(sys.argv[1])
 SIZE = int(sys.argv[2])
-CHUNK = 1436  # bytes, what comes in one packet
+CHUNK = 1436  # bytes of one packet
 
 
 def run(buffer, left, file):

@@ -1,6 +1,6 @@
-"""Examines a firmware so many times, as an update does: `count_signature.py KEY FIRMWARE N`.
+"""Verify a firmware N times, as an update does: `count_signature.py KEY FIRMWARE N`.
 
-Of the package there is only what it uses and a board has in its heap anyway.
+It loads only the parts of the package that it uses and that a board has in its heap anyway.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""One update, for counting its instructions: `count_update.py CONFIG FOLDER [PUSH]`.
+"""Run one update, for counting its instructions: `count_update.py CONFIG FOLDER [PUSH]`.
 
-Without a push it ends once the version is reported: what it cost until then is no update.
-Whenever there is nothing to do it says so, and goes on after a line from the host: how long it
-waits then depends on no clock. What that takes is counted too, so it is little.
+Without a push it ends once the version is reported, so that the cost until then can be
+subtracted. Whenever it has nothing to do it prints that, and waits for a line from the host, so
+no clock determines how long it waits. This exchange is counted too, so it is kept small.
 """
 
 import json

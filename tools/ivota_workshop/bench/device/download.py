@@ -1,4 +1,4 @@
-"""A board's main.py that carries out one download and then only says so, writing nothing more."""
+"""A board's main.py that carries out one download, and afterwards only logs that it is done."""
 
 import time
 
@@ -6,13 +6,13 @@ from ivota import json_file
 from ivota.update_client import Client
 
 try:
-    import _sim_record  # there where every operation of the flash is written down
+    import _sim_record  # available where every flash operation is recorded
 except ImportError:
     _sim_record = None
 
 
 class Counted:
-    """A connection whose bytes are counted as they are read off it."""
+    """A connection whose received bytes are counted."""
 
     def __init__(self, raw):
         self._raw = raw
@@ -41,7 +41,7 @@ def main():
     counted = None
     while True:
         busy = client.step()
-        # Only once the head is read, which may have to wait: a poll knows the port's own socket.
+        # Wrap only after the head, which may have to wait: a poll needs the port's own socket.
         receiving = _sim_record and client.job and client.job.phase == "block_receiver"
         stream = client.job.stream if receiving else None
         if stream and stream is not counted:

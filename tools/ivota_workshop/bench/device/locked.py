@@ -1,9 +1,9 @@
-"""A board's main.py whose client receives a firmware while the heap is locked.
+"""A board's main.py whose client receives firmware while the heap is locked.
 
-The lock is taken once the first block is on flash, and after each progress report, of which there
-is at most one in a second; it is held for the rest of that second, whatever the client does
-meanwhile: any allocation is a MemoryError and ends this with its traceback. Prints
-`locked: BLOCKS STEPS` for each time it was held.
+It locks the heap once the first block is on flash, and after each progress report, of which there
+is at most one per second. The heap stays locked for the rest of that second, whatever the client
+does: any allocation raises MemoryError and ends the program with a traceback. Prints
+`locked: BLOCKS STEPS` for each time.
 """
 
 import sys
@@ -18,7 +18,7 @@ from ivota.update_client import Client
 _HELD_MS = const(950)
 
 verified = False
-told = 0  # when the last progress report was sent
+told = 0  # the time of the last progress report
 
 
 def log(_level, event, **fields):
@@ -40,14 +40,15 @@ def watch(client):
 
 
 def hold(client, job):
-    """Step with the heap locked; the number of blocks that became durable, and of steps."""
+    """Step with the heap locked; return how many blocks became durable, and the steps taken."""
     target = job.target
     blocks = steps = 0
     durable = target.durable
     step = client.step
     micropython.heap_lock()
     try:
-        # The last block has a report of its own, and what is not received any more is verified.
+        # The last block has its own report, and afterwards the client verifies instead of
+        # receiving.
         while (
             time.ticks_diff(time.ticks_ms(), told) < _HELD_MS
             and job.phase == "block_receiver"

@@ -1,8 +1,8 @@
-"""Where a download goes on after a power cut: `offsets.py IMAGE LOG PUSH SEED`.
+"""Find where a download resumes after a power cut: `offsets.py IMAGE LOG PUSH SEED`.
 
-Makes the flash as it was before each operation of the log, and in the midst of each, and lets
-the target open on it. Prints a line for each: the offset, and with the operation done in part;
-and at last the offset after all of them.
+It reconstructs the flash before each operation of the log, and in the middle of each, and lets
+the target open on it. It prints a line for each operation: the offset before it, and the offset
+with the operation done in part. The last line is the offset after all operations.
 """
 
 import json
@@ -19,7 +19,7 @@ _HEAD = 20
 
 
 class Push:
-    """What the target wants to know of one."""
+    """The fields of a push that the target reads."""
 
     def __init__(self, message):
         self.version = message["version"]
@@ -28,7 +28,7 @@ class Push:
 
 
 class Image:
-    """Flash in memory; what is done to it is forgotten by the next `copy`."""
+    """Flash in memory; the next `copy` discards all changes."""
 
     def __init__(self, data):
         self._blocks = len(data) // _BLOCK

@@ -1,4 +1,4 @@
-"""Connects, reports and loses the link: `reconnects.py CONFIG FOLDER ROUNDS`; prints what grew."""
+"""Connect, report and lose the link: `reconnects.py CONFIG FOLDER ROUNDS`; print what grew."""
 
 import gc
 import json
@@ -36,10 +36,10 @@ def used():
 
 
 def held():
-    """Bytes of heap in use: the least of ten rounds.
+    """Return the bytes of heap in use: the minimum of ten rounds.
 
-    The collector takes every word on the stack for an address, so one measurement may count what
-    nobody holds any more.
+    The collector takes every word on the stack for an address, so a single measurement may count
+    objects that are no longer in use.
     """
     least = None
     for _ in range(10):
@@ -51,7 +51,7 @@ def held():
 
 
 def main():
-    # The first ten rounds may grow what is allocated once, of the measurement's own too.
+    # The first ten rounds may include one-time allocations, also by the measurement itself.
     held()
     heap, fds = held(), sockets()
     for _ in range(ROUNDS - 10):

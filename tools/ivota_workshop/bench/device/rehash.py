@@ -1,6 +1,6 @@
-"""Hashes a file on the host's file system: `rehash.py bare PATH`, or as part of an update:
+"""Hash a file on the host's file system: `rehash.py bare PATH`, or as part of an update:
 
-`rehash.py ours CONFIG FOLDER PUSH`: all bytes of the firmware are there, and none was hashed.
+`rehash.py ours CONFIG FOLDER PUSH`: all bytes of the firmware are on flash, but none is hashed.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import time
 
 
 def bare(path):
-    buffer = bytearray(4096)  # as ours is, where the heap has room
+    buffer = bytearray(4096)  # like ours, if the heap has room
     digest = hashlib.md5()
     with open(path, "rb") as file:
         while file.readinto(buffer):

@@ -1,4 +1,4 @@
-"""How long a step takes: `steps.py CONFIG FOLDER IDLE_S PUSH`, idle first, then in a download."""
+"""Measure steps, first idle, then in a download: `steps.py CONFIG FOLDER IDLE_S PUSH`."""
 
 import json
 import sys

@@ -1,1 +1,1 @@
-"""What `make bench-download` measures: heap, code size, instructions, wire, flash."""
+"""The measurements of `make bench-download`: heap, code size, instructions, wire, flash."""

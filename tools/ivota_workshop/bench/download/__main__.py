@@ -1,4 +1,4 @@
-"""`make bench-download`: the figures of downloads, into build/bench/ and docs/benchmarks.md."""
+"""`make bench-download`: write the figures of downloads to build/bench/ and docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import budget, flash, heap, instructions, wire
 
 AREA = "download"
 COMMAND = "make bench-download"
-DESIGN = CHECKOUT / "docs" / "design.md"  # has the heap line by line
+DESIGN = CHECKOUT / "docs" / "design.md"  # contains the heap table
 PARTS = {
     "heap": heap.figures,
     "code": heap.code_figures,

@@ -1,4 +1,4 @@
-"""Measure what a board's heap holds at each point of a whole update.
+"""Measure the heap in use at each point of a whole update.
 
 `python -m ivota_workshop.bench.download.budget` prints the table of docs/design.md.
 """
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from .heap import Lanes
 from .lane import SIZE
 
-HEAP = 48 * 1024  # bytes: enough, and so little that nothing is larger than it must be
+HEAP = 48 * 1024  # bytes: enough, and so small that garbage is collected promptly
 
-# As main.py, but tells what is in use at each event and around each module that is loaded. It has
-# hardly a name that is not in the heap anyway, for the most that fit into a piece is near.
+# Like main.py, but prints the heap in use at each event and around each module import. It uses
+# hardly any name that is not interned anyway, because its pool of names is nearly full.
 _MAIN = b"""
 import gc
 from micropython import qstr_info
@@ -46,7 +46,7 @@ _POINT = re.compile(r"budget: (\d+) (.*)\nqstr pool: .*n_qstr=(\d+), .*n_total_b
 
 @dataclass(frozen=True)
 class Point:
-    """Bytes in use at an event or with a module just loaded, and the names known by then."""
+    """Bytes in use at an event or after importing a module, and the names interned by then."""
 
     bytes: int
     what: str
@@ -55,7 +55,10 @@ class Point:
 
 
 def measure() -> tuple[int, list[Point]]:
-    """Bytes in use before boot.py, and the points until the restart. Raises RuntimeError."""
+    """Return the bytes in use before boot.py, and all points until the restart.
+
+    Raises RuntimeError.
+    """
     with Lanes.open(SIZE, number=1) as lanes:
         outcome = lanes.update(HEAP, {"/main.py": _MAIN})
     log = "\n".join(outcome.log)
@@ -68,7 +71,7 @@ def measure() -> tuple[int, list[Point]]:
 
 
 def markdown(before: int, points: list[Point]) -> str:
-    """A table of what came to be in use, with the sum so far beside each line."""
+    """Return a table of the heap that each point adds, with a running total."""
     by_name = {point.what: point for point in reversed(points)}
     most = max(points, key=lambda point: point.bytes)
     lines = [

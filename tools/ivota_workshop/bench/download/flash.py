@@ -1,4 +1,4 @@
-"""The flash half of `make bench-download`: wear, power cuts, allocations, the hash of a prefix."""
+"""The flash part of `make bench-download`: wear, power cuts, allocations, prefix hashing."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from ..figures import Figure
 from .instructions import compiled_library, count
 from .stage import Cloud, Origin, update_firmware
 
-SIZE = 708_482  # bytes, as in the vendor's own example
+SIZE = 708_482  # bytes, like the vendor's own example
 DEVICE = Path(__file__).parents[1] / "device"
-ROOM = 112  # blocks of a board beside its firmware: the package has a file for each module
+ROOM = 112  # blocks of a board beside its firmware: the package has one file per module
 LEAST_BLOCKS = 100
-SEGMENT = 1436  # bytes, what a board gets of one packet
+SEGMENT = 1436  # bytes that a board receives in one packet
 SEGMENT_RATE = 700_000  # bytes per second: a hundred blocks in less than a second
-SAMPLE = 40  # power cuts after which a board is started and finishes the download
-BOARDS = 4  # of those beside each other
+SAMPLE = 40  # power cuts after which a board is started and must finish the download
+BOARDS = 4  # that run in parallel
 
 _numbers = itertools.count()
 
 
 def figures() -> dict[str, Figure]:
-    """All of them."""
+    """Measure all flash figures."""
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder, stage(Path(folder)) as it:
         return {**erases(it), **power_cuts(it), **allocations(it), **rehash(it)}
 
@@ -54,7 +54,7 @@ class Stage:
     origin: Origin
 
     def board(self, main: str, files: Mapping[str, bytes] | None = None, **options: Any) -> Board:
-        """A board that runs device/`main` and has a name of its own; installed and off."""
+        """Return an installed board with a unique name that runs device/`main`; it is off."""
         name = f"f{next(_numbers)}"
         config = {
             "product_id": "P",
@@ -86,7 +86,7 @@ def firmware(size: int) -> bytes:
 
 
 def erases(it: Stage, size: int = SIZE) -> dict[str, Figure]:
-    """Flash erases of a whole download, per block of firmware."""
+    """Measure flash erases of a whole download, per block of firmware."""
     counts = {
         "littlefs": erased(it, size),
         "fat": erased(it, size, fat_sync=64),
@@ -102,7 +102,10 @@ def erases(it: Stage, size: int = SIZE) -> dict[str, Figure]:
 
 
 def erased(it: Stage, size: int, fat_sync: int = 0, **options: Any) -> int:
-    """From the push to the hand-over. `fat_sync`: staged on FAT, flushed every so many KiB."""
+    """Count erases from the push to the hand-over.
+
+    `fat_sync`: stage the firmware on FAT, and flush every so many KiB.
+    """
     data = firmware(size)
     it.origin.serve(data)
     if fat_sync:
@@ -122,7 +125,7 @@ def erased(it: Stage, size: int, fat_sync: int = 0, **options: Any) -> int:
 
 
 def _flushing_every(kib: int) -> bytes:
-    """firmware.py as it is, but for how often it flushes on FAT."""
+    """Return firmware.py with a different flush interval on FAT."""
     source = (LIBRARY / "ivota" / "file_writer.py").read_text()
     changed, count = re.subn(
         r"(?m)^_FAT_SYNC = const\(\w+\)", f"_FAT_SYNC = const({kib * 1024 - 1})", source
@@ -141,10 +144,11 @@ def _erased(board: Board) -> int:
 
 @dataclass
 class Cuts:
-    """Where a download goes on after a cut at each operation of one.
+    """The offsets where a download resumes after a cut at each operation of the flash.
 
-    `offsets`: for each operation, with the power gone before it and in its midst; at last the one
-    after all of them. `lost`: bytes received before, less that offset.
+    `offsets`: for each operation, the offset with the power cut before it and in the middle of it;
+    the last entry is the offset after all operations. `lost`: bytes received by then, minus that
+    offset.
     """
 
     base: bytes
@@ -166,9 +170,9 @@ def power_cuts(it: Stage, size: int = SIZE, sample: int = SAMPLE) -> dict[str, F
 
 
 def cut_everywhere(it: Stage, size: int, seed: int = 1) -> Cuts:
-    """Downloads once, then cuts at each operation of that, and in the midst of each.
+    """Download once, then cut at each of its flash operations, and in the middle of each.
 
-    Raises RuntimeError where a cut leaves a byte that is wrong.
+    Raises RuntimeError if a cut leaves a wrong byte.
     """
     data = firmware(size)
     it.origin.serve(data)
@@ -212,7 +216,7 @@ def _offsets(*arguments: str) -> list[tuple[int, ...]]:
 
 
 def _compare(image: bytearray, offset: int, data: bytes) -> None:
-    """Raises RuntimeError unless the firmware on the image goes as far, and is right so far."""
+    """Raise RuntimeError unless the firmware on the image reaches the offset and is correct."""
     try:
         kept = read(image, len(image) // BLOCK, "/firmware/0.2.bin")
     except FileNotFoundError:
@@ -222,7 +226,7 @@ def _compare(image: bytearray, offset: int, data: bytes) -> None:
 
 
 def resume(it: Stage, cuts: Cuts, size: int, sample: int) -> int:
-    """Starts boards on `sample` of the images; how many went on where they should, to the end."""
+    """Start boards on `sample` of the images; return how many resumed correctly and completed."""
     data = firmware(size)
     it.origin.serve(data)
     numbers = range(len(cuts.operations))
@@ -268,12 +272,12 @@ def _length(board: Board) -> int:
 
 
 def allocations(it: Stage, size: int = SIZE) -> dict[str, Figure]:
-    """0 where at least a hundred blocks in a row came in while nothing could be allocated."""
+    """Return 0 if at least a hundred blocks in a row were received without any allocation."""
     for bits in (32, 64):
         for rate in (0, SEGMENT_RATE):
-            # Of a machine with other work to do, the first second may be a poor one.
+            # On a machine with other load, the first second may be slow.
             held = locked(it, 2 * size, bits, rate) + locked(it, 2 * size, bits, rate)
-            # Where each segment was met by itself, a block takes three steps at least.
+            # If each segment was received separately, a block takes at least three steps.
             apart = 2 if rate else 0
             if not any(
                 blocks >= LEAST_BLOCKS and steps >= apart * blocks for blocks, steps in held
@@ -283,9 +287,9 @@ def allocations(it: Stage, size: int = SIZE) -> dict[str, Figure]:
 
 
 def locked(it: Stage, size: int, bits: int, rate: int) -> list[tuple[int, int]]:
-    """Blocks received in a row, and in how many steps, each time that the heap was locked.
+    """Return the blocks received in a row and their steps, for each time the heap was locked.
 
-    `rate`: of a sender in segments, in bytes per second; 0: in bulk. Raises RuntimeError when
+    `rate`: of a sender in segments, in bytes per second; 0: in bulk. Raises RuntimeError if
     anything was allocated.
     """
     data = firmware(size)
@@ -315,9 +319,9 @@ def locked(it: Stage, size: int, bits: int, rate: int) -> list[tuple[int, int]]:
 
 
 def rehash(it: Stage, size: int = 512 * 1024) -> dict[str, Figure]:
-    """Instructions per byte of hashing a firmware again, by ours, through that of a bare loop."""
+    """Measure instructions per byte of re-hashing firmware, relative to a bare loop."""
     library = compiled_library(it.folder / "lib")
-    # What starting costs is in both sizes.
+    # Both sizes include the cost of starting.
     bare, ours = (
         (run(it, 3 * size, library) - run(it, size, library)) / (2 * size)
         for run in (_bare_hash, _our_hash)

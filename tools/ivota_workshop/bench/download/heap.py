@@ -1,7 +1,7 @@
-"""The smallest heap in which a whole update succeeds, and the code that the update loads.
+"""Find the smallest heap in which a whole update succeeds, and the code that the update loads.
 
 `python -m ivota_workshop.bench.download.heap` finds the smallest heap; `--at BYTES` tries one size
-and prints what the board said, `--scan` tries many, `--all` is with every module loaded.
+and prints the board's output, `--scan` tries many, `--all` loads every module first.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ivota_tools.sim import Cut
 from ..figures import Figure
 from .lane import SIZE, Lane, Outcome, lane, make_firmware
 
-STEP = 256  # bytes, to which the smallest heap is found
-CONFIRMATIONS = 3  # the collector's luck differs from run to run
-MARGIN = 8192  # bytes above the smallest heap that are looked through for sizes that fail
-LANES = 4  # updates at once: most of each is waiting
+STEP = 256  # bytes, the resolution of the search
+CONFIRMATIONS = 3  # because garbage collection differs from run to run
+MARGIN = 8192  # bytes above the smallest heap in which failing sizes are searched for
+LANES = 4  # parallel updates: most of each is waiting
 
-# Modules that do not run on this port: each needs a network of the board's.
+# Modules that do not run on this port: each needs a board's network interface.
 NOT_HERE = ("network_interface", "lan", "custom_network", "ppp", "wifi")
 
-# What a chip of one slot says: the code for slots is loaded, and finds none.
+# Like a chip with one slot: the code for slots is loaded, and finds none.
 _ESP32 = b"""
 class Partition:
     RUNNING = 1
@@ -40,7 +40,7 @@ class Partition:
         raise OSError
 """
 
-# In front of boot.py: names each file that an import has brought in, dropped since or not.
+# In front of boot.py: prints each file that an import loads, even if the module is dropped later.
 _RECORDER = """
 import builtins, sys
 def _record(known, given):
@@ -60,9 +60,9 @@ builtins.__import__ = _record(set(), builtins.__import__)
 
 
 class Lanes:
-    """Several lanes for one firmware, so that several heaps are tried at once.
+    """Several lanes for one firmware, to try several heaps in parallel.
 
-    `files` and `config` are what each board gets besides.
+    `files` and `config` are additional files and configuration for each board.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Lanes:
         self._free: Queue[Lane] = Queue()
         for each in lanes:
             self._free.put(each)
-        self._cut = Cut(size // 2 + 1000)  # in the midst of a block
+        self._cut = Cut(size // 2 + 1000)  # in the middle of a block
         self._files, self._config = files, config
         self._pool = ThreadPoolExecutor(len(lanes))
 
     @classmethod
     @contextmanager
     def open(cls, size: int, everything: bool = False, number: int = LANES) -> Iterator[Lanes]:
-        """`everything`: the board has loaded whatever there is before it starts."""
+        """Open the lanes; with `everything`, the board loads every module before it starts."""
         with ExitStack() as stack:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ivota-bench-")))
             firmware = make_firmware(root, size)
@@ -91,7 +91,7 @@ class Lanes:
             yield cls(lanes, size, loading_all() if everything else {})
 
     def update(self, heap: int | None, files: Mapping[str, bytes | Path] | None = None) -> Outcome:
-        """A whole update over a link that is cut once. Raises RuntimeError if it was not."""
+        """Run a whole update over a link that is cut once. Raises RuntimeError if it is not."""
         each = self._free.get()
         try:
             files = {**self._files, **(files or {})}
@@ -103,7 +103,7 @@ class Lanes:
         return outcome
 
     def to_the_end(self, heap: int, patience_s: float) -> Outcome:
-        """As `update`, whatever the board says on the way, for so long at most."""
+        """Like `update`, but only `done` or the time limit ends it, whatever the board reports."""
         each = self._free.get()
         try:
             return each.update(
@@ -117,19 +117,19 @@ class Lanes:
             self._free.put(each)
 
     def succeed(self, heaps: list[int]) -> list[bool]:
-        """Which of these heaps are enough."""
+        """Return which of these heaps are large enough."""
         return [not outcome.wrong for outcome in self._pool.map(self.update, heaps)]
 
 
 def loading_all() -> dict[str, bytes | Path]:
-    """A main.py that holds every module before it starts the real one."""
+    """Return a main.py that imports and holds every module before it starts the real one."""
     lines = "".join(f"import {name}\n" for name in modules())
     main = lines.encode() + (CHECKOUT / "main.py").read_bytes()
     return {"/main.py": main, "/lib/esp32.py": _ESP32}
 
 
 def modules() -> list[str]:
-    """Every module that a board may come to hold, on this port."""
+    """Return every module that a board may load, on this port."""
     package = [path.stem for path in (CHECKOUT / "lib" / "ivota").glob("*.py")]
     ours = [f"ivota.{name}" for name in sorted(package) if name not in (*NOT_HERE, "__init__")]
     return ["bundlefs", "tls", *ours]
@@ -138,11 +138,11 @@ def modules() -> list[str]:
 def smallest(
     succeed: Callable[[list[int]], list[bool]], low: int, high: int, ways: int = LANES
 ) -> int:
-    """A multiple of STEP in (low, high] that succeeds, again and again, with none below it.
+    """Find a multiple of STEP in (low, high] that succeeds repeatedly, with none below it.
 
-    By where things come to lie a size may fail though a smaller one does not: halving finds one
-    that succeeds, from which all are tried downwards until there is none for MARGIN bytes. Tries
-    `ways` sizes at once. Raises RuntimeError when none was found up to `high`.
+    Because of fragmentation a size may fail although a smaller one succeeds. Bisection finds one
+    that succeeds; from there, all sizes are tried downwards until none within MARGIN bytes
+    succeeds. Tries `ways` sizes in parallel. Raises RuntimeError if none succeeds up to `high`.
     """
     found = _halve(succeed, low, high, ways)
     while True:
@@ -155,7 +155,7 @@ def smallest(
 
 
 def _halve(succeed: Callable[[list[int]], list[bool]], low: int, high: int, ways: int) -> int:
-    """As `smallest`, for sizes that succeed where any smaller one does."""
+    """Like `smallest`, assuming that every size above a successful one succeeds."""
     low, high = low // STEP, high // STEP + 1  # high: known to succeed, or never tried
     most = high
     while high - low > 1:
@@ -178,27 +178,27 @@ def _sure(succeed: Callable[[list[int]], list[bool]], size: int) -> bool:
 
 
 def find(size: int = SIZE, everything: bool = False) -> int:
-    """The smallest heap for an update of that many bytes."""
+    """Find the smallest heap for an update of that many bytes."""
     with Lanes.open(size, everything) as lanes:
         return smallest(lanes.succeed, 8192, 131_072)
 
 
 def scan(low: int, high: int, everything: bool = False) -> dict[int, bool]:
-    """Which sizes from `low` to `high` are enough: by where things lie, a larger one may fail."""
+    """Return which sizes from `low` to `high` are enough; with fragmentation a larger may fail."""
     heaps = list(range(low, high + 1, STEP))
     with Lanes.open(SIZE, everything) as lanes:
         return dict(zip(heaps, lanes.succeed(heaps), strict=True))
 
 
 def loaded() -> dict[str, int]:
-    """Bytes of .mpy, by file, of main.py and of each file of ours that a plain update loads."""
+    """Return the bytes of .mpy by file, for main.py and each of our files a plain update loads."""
     with Lanes.open(SIZE, number=1) as lanes:
         boot = _RECORDER.encode() + (CHECKOUT / "boot.py").read_bytes()
         outcome = lanes.update(None, {"/boot.py": boot})
     if outcome.wrong:
         raise RuntimeError("\n".join([outcome.wrong, *outcome.log]))
     names = {line.partition(" ")[2] for line in outcome.log if line.startswith("loaded: ")}
-    # What the bundle brings is the same file, loaded again.
+    # The bundle contains the same file, which is loaded again.
     ours = (re.search(r"(bundlefs|ivota/\w+)\.mpy$", name) for name in names)
     paths = {"main.py", *(f"lib/{found[1]}.py" for found in ours if found)}
     return {

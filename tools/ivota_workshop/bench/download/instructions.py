@@ -1,7 +1,7 @@
-"""Instructions per byte of a whole update, counted by callgrind, beside those of a bare loop.
+"""Count the instructions per byte of a whole update with callgrind, and of a bare loop.
 
-`python -m ivota_workshop.bench.download.instructions --profile PATH` keeps what callgrind has
-written of the update in bulk, for callgrind_annotate.
+`python -m ivota_workshop.bench.download.instructions --profile PATH` keeps callgrind's output for
+the update in bulk, for callgrind_annotate.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from ..traps.server import Peer, Server, serve_file
 from .stage import update_firmware
 
 DEVICE = Path(__file__).parents[1] / "device"
-SIZE = 708_482  # bytes, as in the vendor's own example
+SIZE = 708_482  # bytes, like the vendor's own example
 BLOCK = 4096
-SEGMENT = 1436  # bytes, what a board gets of one packet
+SEGMENT = 1436  # bytes that a board receives in one packet
 WAIT_S = 300.0
 
-HEAP = "224k"  # for objects of 64 bits, as 112 KiB for a board's
-IDLE_S = 0.002  # what Client.run sleeps in a download
+HEAP = "224k"  # for 64-bit objects, equivalent to 112 KiB on a board
+IDLE_S = 0.002  # the time that Client.run sleeps in a download
 
 
 def count(
@@ -47,12 +47,12 @@ def count(
     profile: Path | None = None,
     heap: str = HEAP,
 ) -> int:
-    """The instructions that 64-bit MicroPython executes for a script.
+    """Count the instructions that 64-bit MicroPython executes for a script.
 
-    `library`, .mpy files, goes into its module path. When the script says "idle" it gets a line
-    in return, after `idle()` has seen to it that there is something to do, or after a little time
-    where it returns False. `profile` is where callgrind's file is kept. Raises RuntimeError where
-    the script fails.
+    `library`, a folder of .mpy files, goes into its module path. When the script says "idle" it
+    gets a line in return: as soon as `idle()` has provided something to do, or after a short wait
+    if it returns False. `profile` is the path for callgrind's output. Raises RuntimeError if the
+    script fails.
     """
     with tempfile.TemporaryDirectory(prefix="ivota-count-") as folder:
         out = profile or Path(folder, "callgrind.out")
@@ -88,7 +88,7 @@ def count(
 
 
 def compiled_library(folder: Path) -> Path:
-    """ivota, bundlefs and umqtt as .mpy, so that no compiler is counted with the update."""
+    """Compile ivota, bundlefs and umqtt to .mpy, so that the compiler is not counted."""
     sources = {path.relative_to(LIBRARY): path for path in LIBRARY.rglob("*.py")}
     sources[Path("umqtt/simple.py")] = umqtt() / "umqtt" / "simple.py"
     for name, path in sources.items():
@@ -99,9 +99,9 @@ def compiled_library(folder: Path) -> Path:
 
 
 class Segments:
-    """Serves `data` in segments, each when `send` is called: when its reader waits for more.
+    """Serve `data` in segments, one per call of `send`, when its reader waits for more.
 
-    However slowly the reader runs, it meets what a fast reader meets on a slow link.
+    However slowly the reader runs, it then behaves like a fast reader on a slow link.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -116,7 +116,7 @@ class Segments:
         peer.hold()
 
     def send(self) -> bool:
-        """Sends the next segment; False where there is none to send."""
+        """Send the next segment; return False if there is none."""
         if not self._peer or self._at >= len(self._data):
             return False
         self._peer.send(self._data[self._at : self._at + SEGMENT])
@@ -125,7 +125,7 @@ class Segments:
 
 
 class Counter:
-    """Counts whole updates of one firmware, less what a start without an update costs."""
+    """Count whole updates of one firmware, minus the cost of a start without an update."""
 
     def __init__(self, folder: Path, broker: Broker) -> None:
         self._folder = folder
@@ -164,11 +164,11 @@ class Counter:
         return found
 
     def bulk(self, profile: Path | None = None) -> float:
-        """Instructions per byte where the server sends as fast as it can."""
+        """Return the instructions per byte if the server sends as fast as it can."""
         return self._bulk(self._data, profile) / SIZE
 
     def apart(self) -> tuple[float, float]:
-        """Instructions of an update of one block, and for each byte beyond."""
+        """Return the instructions of an update of one block, and per additional byte."""
         least = self._bulk(self._data[:BLOCK])
         return least, (self._bulk(self._data) - least) / (SIZE - BLOCK)
 
@@ -178,14 +178,14 @@ class Counter:
             return self._run(server.port, data, profile=profile) - self._start_up
 
     def segments(self, profile: Path | None = None) -> float:
-        """The same where the firmware comes in segments, and the board waits for each."""
+        """Like `bulk`, but the firmware arrives in segments, and the board waits for each."""
         sender = Segments(self._data)
         with Server(sender.serve, sender.serve, 0) as server:
             found = self._run(server.port, self._data, sender.send, profile)
         return (found - self._start_up) / SIZE
 
     def bare(self) -> float:
-        """Those of `readinto; md5.update; write; flush` and nothing else."""
+        """Return the instructions per byte of `readinto; md5.update; write; flush` alone."""
         serve = serve_file(self._data)
         script, path = DEVICE / "count_bare.py", str(self._folder / "bare")
         with Server(serve, serve, 0) as server:

@@ -1,4 +1,4 @@
-"""A cloud of its own behind a bad link, and whole updates of one board after another on it."""
+"""A cloud behind a bad link, on which boards run whole updates one after another."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ivota_tools.firmware.mpy_compiler import compile_mpy
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board, Cut, Proxy
 
-SIZE = 708_482  # bytes, as in the vendor's own example
+SIZE = 708_482  # bytes, like the vendor's own example
 VERSION = "0.2"
 TIMEOUT_S = 120.0
 
-# Whatever else the board does with an error: in a heap that is large enough there is none.
+# However the board handles an error: in a large enough heap there is none.
 _WRONG = re.compile(
     r"MemoryError|memory allocation|no_heap|Traceback|ivota: failed|sim: (?!heap|reset)"
 )
@@ -31,9 +31,9 @@ _APP = b"def main():\n    pass\n"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an update went: `wrong` says what stopped it, "" for nothing.
+    """The result of an update: `wrong` is the problem, "" if there was none.
 
-    `received` is what went over the link towards the board, in bytes, `cuts` how often it was cut.
+    `received` counts the bytes sent to the board over the link, `cuts` the cuts of the link.
     """
 
     wrong: str
@@ -51,7 +51,7 @@ class Lane:
         self._number = 0
 
     def upload(self, firmware: Path) -> None:
-        """Another file that the cloud may send."""
+        """Add a file that the cloud can offer."""
         self._api.upload(firmware)
 
     def update(
@@ -63,10 +63,10 @@ class Lane:
         config: Mapping[str, Any] | None = None,
         patience_s: float | None = None,
     ) -> Outcome:
-        """A whole update of a new board, from its push to its `done`.
+        """Run a whole update of a new board, from its push to its `done`.
 
-        `heap` is in bytes, `config` what its configuration has beside host and name. With
-        `patience_s` nothing that is not `done` ends it but the time.
+        `heap` is in bytes; `config` is added to the configuration of host and name. With
+        `patience_s`, only `done` or the time limit ends the update.
         """
         self._number += 1
         name = f"d{self._number:05}"
@@ -95,7 +95,7 @@ class Lane:
         return Outcome(wrong, board.log, proxy.received - received, len(proxy.cuts) - so_many)
 
     def _watch(self, board: Board, name: str, patience_s: float | None) -> str:
-        """Waits for `done`; what went wrong, "" for nothing."""
+        """Wait for `done`; return the problem, or "" if there was none."""
         limit_s = TIMEOUT_S if patience_s is None else patience_s
         until = time.monotonic() + limit_s
         while time.monotonic() < until:
@@ -104,7 +104,7 @@ class Lane:
                     return ""
                 time.sleep(0.1)
                 continue
-            # main.py ends before the first restart only where it fails.
+            # main.py ends before the first restart only if it fails.
             lost = board.resets > 1 or not board.resets and "REPL" in board.log
             for line in list(board.log):
                 if _WRONG.search(line):
@@ -122,7 +122,7 @@ class Lane:
 
 @contextmanager
 def lane(folder: Path, firmware: Path, buffer: int | None = None) -> Iterator[Lane]:
-    """`buffer` is the size of the link's own buffers, in bytes."""
+    """Provide a lane; `buffer` is the size of the link's own buffers, in bytes."""
     with (
         Cloud(folder / "cloud") as cloud,
         Proxy("127.0.0.1", cloud.http_port, buffer=buffer) as proxy,
@@ -134,7 +134,7 @@ def lane(folder: Path, firmware: Path, buffer: int | None = None) -> Iterator[La
 
 
 def make_firmware(folder: Path, size: int = SIZE) -> Path:
-    """A bundle of exactly that many bytes, with an application that does nothing."""
+    """Write a bundle of exactly `size` bytes, with an application that does nothing."""
     source = folder / "minimal"
     (source / "lib" / "ivota").mkdir(parents=True)
     (source / "app.py").write_bytes(_APP)

@@ -1,4 +1,4 @@
-"""What happens to each update of the soak: sizes, rates and faults, drawn from a seed."""
+"""The plan of each update of the soak: sizes, rates and faults, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 from .stage import Answer
 
-SIZES = 120_000, 708_482  # bytes of a firmware
-RATES = 100_000, 400_000  # bytes per second of the server
+SIZES = 120_000, 708_482  # bytes of firmware
+RATES = 100_000, 400_000  # the server's bytes per second
 KINDS = ("fin", "rst", "silence", "stall", "status", "whole", "link")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One update: a function of seed and number alone.
+    """One update, determined by seed and number alone.
 
-    `answers` are the server's, `links` the bytes after which the broker's connection is cut, and
-    how. `power`: where the flash dies, as a share of the download, or None.
+    `answers` are the server's, `links` holds the bytes after which the broker's connection is cut,
+    and how. `power`: when the power is cut, as a share of the download, or None.
     """
 
     number: int
@@ -32,11 +32,11 @@ class Plan:
 
 @dataclass
 class Result:
-    """How an update went. `again` is what was sent more than once, in bytes, less what a server
-    sent that ignored the range; that is `ignored`."""
+    """The result of an update. `again` counts the bytes that were sent more than once, without
+    those of a server that ignored the range, which are counted as `ignored`."""
 
     number: int
-    ended: str  # "done", or what was wrong
+    ended: str  # "done", or the problem
     size: int = 0
     kinds: list[str] = field(default_factory=list)
     power_cuts: int = 0
@@ -49,12 +49,12 @@ def plan(seed: int, number: int) -> Plan:
     chance = random.Random(f"{seed} {number}")
     size = chance.randint(*SIZES)
     kinds = [chance.choice(KINDS) for _ in range(chance.randint(2, 4))]
-    # The broker's connection is cut once at most: where it is silent, that takes time to be seen.
+    # Cut the broker's connection at most once: silence takes time to be detected.
     while kinds.count("link") > 1:
         kinds[kinds.index("link")] = chance.choice(KINDS)
     answers, links = [], []
     for kind in kinds:
-        # So short that all of them have their turn before the firmware is whole.
+        # So short that every answer is used before the firmware is complete.
         after = chance.randint(0, size // (len(kinds) + 2))
         if kind == "link":
             links.append((chance.randint(1, size // 2), chance.choice(("fin", "rst", "silence"))))

@@ -1,4 +1,4 @@
-"""One board of the soak, updated again and again, with the faults of a plan around it."""
+"""One board of the soak, updated repeatedly, with the faults of a plan around it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .wire import WINDOW
 
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
 LIMIT_S = 180.0  # for one update
-HEAP = "112k"  # what an ESP32 has once it has grown
+HEAP = "112k"  # the heap of an ESP32 after it has grown
 
-# A download of a block takes about so many operations of the flash.
+# A block's download takes about this many flash operations.
 _OPERATIONS = 30
 
 
 class Rig:
-    """One board, and what is around it."""
+    """One board and its environment."""
 
     def __init__(self, folder: Path, broker: Broker, stack: contextlib.ExitStack) -> None:
         self._folder = folder
@@ -39,7 +39,8 @@ class Rig:
             "version": "0",
             "mqtt": {"host": "127.0.0.1", "port": self._link.port, "keepalive_s": 4},
             "http": {"timeout_s": 2, "deadline_s": 3},
-            # No floor between downloads: a real board has a day for what is minutes here.
+            # No minimum interval between downloads: a real board has a day for what takes minutes
+            # here.
             "retry": {"first_s": 0.1, "most_s": 1, "rest_most_s": 1},
         }
         boot = WINDOW.encode() + (CHECKOUT / "boot.py").read_bytes()
@@ -97,7 +98,7 @@ class Rig:
         return result
 
     def _sent(self) -> int:
-        """Bytes of the firmware that the server has sent for this update."""
+        """Return the bytes of the firmware that the server has sent for this update."""
         requests = list(self._origin.requests)
         return sum(request.body for request in requests if not request.answer.status)
 
@@ -109,21 +110,21 @@ class Rig:
         return Fault(kind, operations + ahead, seed=seed + it.number)
 
     def _power(self, ended: threading.Event) -> None:
-        """Gives the board its power back."""
+        """Restore the board's power."""
         while not ended.wait(0.05):
             if not self.board.on:
                 self.board.power_on()
                 return
 
     def _cut_links(self, it: Plan, ended: threading.Event) -> None:
-        """Cuts the broker's connection when so much of the firmware was sent."""
+        """Cut the broker's connection each time the planned bytes of firmware have been sent."""
         for after, kind in it.links:
             while self._sent() < after or not self._link.cut_now(kind):
                 if ended.wait(0.02):
                     return
 
     def _read(self, path: str) -> bytes:
-        # The copy of a flash that is being written to may be half old and half new.
+        # A copy of a flash during a write may be half old and half new.
         for _ in range(20):
             with contextlib.suppress(FlashError, FileNotFoundError):
                 return self.board.read(path)

@@ -1,7 +1,7 @@
-"""`make soak-download`: hundreds of updates, each with seeded faults, on boards beside each other.
+"""`make soak-download`: run hundreds of updates with seeded faults, on boards in parallel.
 
-Each run resumes the last one: build/soak/ has the results, including failures, until the
-boards' code changes or `--afresh` forgets it. One update of a run again, with its board's log:
+Each run resumes the last one: build/soak/ holds the results, including failures, until the
+boards' code changes or `--afresh` deletes it. To repeat one update with its board's log:
 `python -m ivota_workshop.bench.download.soak --only 17`.
 """
 
@@ -39,7 +39,7 @@ MINUTES = 60.0
 
 
 class Soak:
-    """A run of `updates`; what was done is kept in `folder`."""
+    """A run of `updates`; the results are kept in `folder`."""
 
     def __init__(self, folder: Path, seed: int, updates: int) -> None:
         self._path = folder / "progress.json"
@@ -55,7 +55,7 @@ class Soak:
                 self.results = {each.number: each for each in found}
 
     def _run(self) -> list[object]:
-        """What must be the same for a run to go on: the boards' code, too."""
+        """Return what must be unchanged for a run to resume, including the boards' code."""
         return [self.seed, self.updates, self._code]
 
     def left(self) -> list[int]:
@@ -95,7 +95,7 @@ class Soak:
         until: float,
     ) -> None:
         while time.monotonic() < until:
-            # A board that failed is replaced by a new one.
+            # Replace a board that failed with a new one.
             with contextlib.ExitStack() as stack:
                 shutil.rmtree(folder, ignore_errors=True)
                 rig = Rig(folder, broker, stack)
@@ -114,13 +114,13 @@ class Soak:
 
 
 def code() -> str:
-    """A digest of what boards run."""
+    """Return a digest of the code that boards run."""
     paths = [CHECKOUT / "boot.py", CHECKOUT / "main.py", *sorted((CHECKOUT / "lib").rglob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def attempt(rig: Rig, seed: int, it: Plan) -> Result:
-    """An update; whatever goes wrong with it is its result."""
+    """Run an update; any failure becomes its result."""
     try:
         return rig.update(seed, it)
     except Exception:
@@ -147,7 +147,7 @@ def show(console: Console, result: Result) -> None:
 
 
 def summary(seed: int, results: list[Result]) -> str:
-    """The section of docs/benchmarks.md."""
+    """Return the section of docs/benchmarks.md."""
     done = [each for each in results if each.ended == "done"]
     wrong = sum(each.ended == "wrong bytes" for each in results)
     faults = sum(len(each.kinds) for each in results)

@@ -1,4 +1,4 @@
-"""What stands around a board in a measurement: broker, cloud's end, a server told to misbehave."""
+"""A board's environment in a measurement: broker, cloud, and a server that can misbehave."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 def update_firmware(version: str, url: str, data: bytes) -> Json:
-    """What the cloud sends for a firmware."""
+    """Return the cloud's push message for a firmware."""
     return {
         "type": "update_firmware",
         "version": version,
@@ -38,7 +38,7 @@ def update_firmware(version: str, url: str, data: bytes) -> Json:
 
 
 class Cloud:
-    """The cloud's end of MQTT for the device P/`name`: hears its reports and pushes."""
+    """The cloud's MQTT client for the device P/`name`: receives its reports and pushes updates."""
 
     def __init__(self, port: int, name: str) -> None:
         self._name = name
@@ -73,15 +73,15 @@ class Cloud:
 
     @property
     def heard(self) -> int:
-        """How many reports came so far."""
+        """Return how many reports have arrived."""
         return len(self._said)
 
     def push(self, push: Json) -> None:
-        """With QoS 0, as the vendor's cloud does."""
+        """Push with QoS 0, like the vendor's cloud."""
         self._publish(push).wait_for_publish(WAIT_S)
 
     def want(self, push: Json | None) -> None:
-        """Pushes, and again after each report of another version; None: no more."""
+        """Push, and again after each report of another version; None: push no more."""
         self._wanted = push
         if push:
             self.push(push)
@@ -90,12 +90,12 @@ class Cloud:
         return self._client.publish(f"$ota/update/P/{self._name}", json.dumps(push), 0)
 
     def wait_version(self, version: str, after: int = 0, timeout_s: float = WAIT_S) -> int:
-        """Waits until that version is reported; the number of reports up to there."""
+        """Wait until that version is reported; return the number of reports up to it."""
         wanted = {"type": "report_version", "report": {"version": version}}
         return self._wait(lambda each: each == wanted, version, after, timeout_s)
 
     def wait_end(self, version: str, after: int = 0, timeout_s: float = WAIT_S) -> Json:
-        """Waits for `done` or `fail` of that version; its `progress`."""
+        """Wait for `done` or `fail` of that version; return its `progress`."""
 
         def ended(message: Json) -> bool:
             report = message["report"]
@@ -107,7 +107,7 @@ class Cloud:
         return progress
 
     def wait_percent(self, version: str, percent: int, after: int = 0) -> None:
-        """Waits until the download of that version has come so far."""
+        """Wait until the download of that version has reached `percent`."""
 
         def reached(message: Json) -> bool:
             report = message["report"]
@@ -133,12 +133,12 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Answer:
-    """How a request is answered; the defaults are as it should be.
+    """How the server responds to a request; the defaults are correct behaviour.
 
-    `status`: that one and an error page, with `retry_after` seconds to wait. `whole`: 200 and all
-    of it, whatever range was asked for. `ends_after`: bytes from the one that was asked for, then
-    the end of the stream ("fin"), a reset ("rst"), nothing any more ("silence"), or `stall_s`
-    seconds of nothing ("stall") and then `more` bytes, None for the rest.
+    `status`: respond with this status and an error page, and `retry_after` seconds to wait.
+    `whole`: 200 and the whole file, whatever range was requested. `ends_after`: bytes from the
+    requested offset, followed by the end of the stream ("fin"), a reset ("rst"), endless silence
+    ("silence"), or a pause of `stall_s` seconds ("stall") and `more` bytes; None: the rest.
     """
 
     status: int = 0
@@ -155,7 +155,7 @@ GOOD = Answer()
 
 @dataclass
 class Request:
-    """What was asked for, how it was answered, and the bytes of head and body that went out."""
+    """A request, its response, and the number of bytes of head and body that were sent."""
 
     first: int
     answer: Answer
@@ -165,9 +165,11 @@ class Request:
 
 @dataclass
 class Origin:
-    """A server of one file; each request takes one of `answers`, then all is good.
+    """A server of one file. Each request takes one of `answers`; afterwards all responses are
+    good.
 
-    `segment`: bytes of one packet, and `rate`: bytes per second, of what is sent in segments.
+    `segment`: bytes of one packet, and `rate`: bytes per second, for data that is sent in
+    segments.
     """
 
     data: bytes = b""
@@ -191,7 +193,7 @@ class Origin:
         return self._server.port
 
     def serve(self, data: bytes, answers: Sequence[Answer] = ()) -> None:
-        """Serves `data` from now on, and forgets what was asked for."""
+        """Serve `data` from now on, and clear the recorded requests."""
         self.data, self.answers, self.requests = data, list(answers), []
 
     def url(self, port: int | None = None) -> str:
@@ -223,9 +225,9 @@ class Origin:
     def _send(
         self, peer: Peer, request: Request, head: bytes, body: bytes, before: int = 0
     ) -> None:
-        """`before`: bytes of the body that were not asked for."""
+        """Send a body; `before`: bytes of the body that were not requested."""
         answer = request.answer
-        # So that few bytes are on their way, and what was sent is about what was received.
+        # Keep few bytes in transit, so that about as many are received as were sent.
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
         peer.send(head)
         request.head = len(head)
@@ -235,7 +237,7 @@ class Origin:
         try:
             self._pour(peer, request, body[: before + answer.ends_after])
         except OSError:
-            self.answers.insert(0, answer)  # its client was gone before: for its next request
+            self.answers.insert(0, answer)  # the client left first: keep it for the next request
             raise
         if answer.end == "rst":
             linger = struct.pack("ii", 1, 0)

@@ -1,4 +1,4 @@
-"""Bytes over the link for one firmware, where the link is cut after every 64 KiB."""
+"""Measure the bytes on the link for one firmware if the link is cut after every 64 KiB."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .lane import SIZE, lane, make_firmware
 
 EVERY = 65_536  # bytes
 SEGMENT = 1436  # bytes
-RATE = 400_000  # bytes per second, less than a board takes
-BUFFER = 2048  # bytes, asked for; the kernel takes twice as many
-# In front of boot.py: connections with the window of a board; the kernel doubles this one too.
+RATE = 400_000  # bytes per second, below what a board can receive
+BUFFER = 2048  # bytes requested; the kernel doubles the value
+# In front of boot.py: connections with a board's receive window; the kernel doubles this one too.
 WINDOW = """
 import socket, sys
 class _Module:
@@ -28,12 +28,12 @@ class _Module:
         return made
 sys.modules["socket"] = _Module()
 """
-# Silence is only found by the deadline; all else is as it comes.
+# Silence is detected only by a timeout; everything else is processed on arrival.
 _CONFIG = {"http": {"deadline_s": 2}, "retry": {"first_s": 0.1}}
 
 
 def ratio(kind: str) -> float:
-    """Bytes that went towards the board, headers and all, per byte of the firmware."""
+    """Return the bytes sent to the board, including headers, per byte of the firmware."""
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
         folder = Path(name)
         with lane(folder, make_firmware(folder), BUFFER) as link:

@@ -1,1 +1,1 @@
-"""`make bench-holds`: what one bad client costs, and whether everybody else is served."""
+"""`make bench-holds`: measure what one bad client costs, and whether all others are served."""

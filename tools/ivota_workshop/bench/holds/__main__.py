@@ -1,4 +1,4 @@
-"""Measures everything, or the parts that are named, and keeps the rest; see `--help`."""
+"""Measure everything, or only the named parts and keep the other figures; see `--help`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main() -> int:
             folder = Path(name, part)
             folder.mkdir()
             figures |= PARTS[part](folder)
-            # What is measured is measured, whatever comes next.
+            # Keep what has been measured even if a later part fails.
             write(AREA, COMMAND, before | figures)
     return report(AREA, COMMAND, figures, console, part=bool(chosen))
 

@@ -1,4 +1,4 @@
-"""Bad clients on plain sockets, and what a process holds in memory."""
+"""Bad clients on plain sockets, and the memory that a process uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def raise_descriptors() -> None:
 
 
 def memory_mib(pid: int) -> float:
-    """What the process holds in memory."""
+    """Return the memory that the process uses, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -32,7 +32,7 @@ def memory_mib(pid: int) -> float:
 
 
 def broker_pid(cloud: int) -> int:
-    """Of the mosquitto below a cloud's process."""
+    """Return the process id of the mosquitto that a cloud's process has started."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (process / "cmdline").read_bytes()
@@ -45,7 +45,7 @@ def broker_pid(cloud: int) -> int:
 
 
 class Peak:
-    """The most memory that a process holds while this lasts, beyond what it held before."""
+    """Measure the peak memory of a process within the block, beyond its memory at the start."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -72,7 +72,7 @@ class Peak:
 
 @contextlib.contextmanager
 def half_requests(port: int, count: int) -> Iterator[None]:
-    """That many connections, each with the beginning of a request."""
+    """Open that many connections, each with the beginning of a request."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ def half_requests(port: int, count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def requests(port: int, path: str, count: int) -> Iterator[None]:
-    """That many whole requests whose answers nobody reads."""
+    """Send that many complete requests, and read none of the responses."""
     head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
         for _ in range(count):
@@ -94,7 +94,7 @@ def requests(port: int, path: str, count: int) -> Iterator[None]:
 
 
 def sign_in(port: int, name: str, context: ssl.SSLContext | None = None) -> socket.socket:
-    """A device's connection, welcomed by the cloud's front."""
+    """Return a device's connection, accepted by the cloud's front."""
     client = PRODUCT + name
     user = f"{client};12010126;A1b2C;{int(time.time()) + 3600}"
     digest = hmac.new(base64.b64decode(SECRET), user.encode(), hashlib.sha256).hexdigest()
@@ -111,7 +111,7 @@ def sign_in(port: int, name: str, context: ssl.SSLContext | None = None) -> sock
 
 
 def report(name: str, version: str, number: int = 0) -> bytes:
-    """A PUBLISH of a version; with QoS 1 where it has a number."""
+    """Return a PUBLISH of a version, with QoS 1 if it has a number."""
     topic = _text(f"$ota/report/{PRODUCT}/{name}")
     text = f'{{"type":"report_version","report":{{"version":"{version}"}}}}'.encode()
     body = topic + (number.to_bytes(2, "big") if number else b"") + text
@@ -119,7 +119,7 @@ def report(name: str, version: str, number: int = 0) -> bytes:
 
 
 def acknowledged(link: socket.socket, count: int) -> None:
-    """Waits for that many PUBACKs, which are all that the broker says here."""
+    """Wait for that many PUBACKs; the broker sends nothing else here."""
     left = 4 * count
     while left:
         data = link.recv(left)

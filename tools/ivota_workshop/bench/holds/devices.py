@@ -1,4 +1,4 @@
-"""MQTT: a flood, a full disk, a secret that is taken away, and what a TLS connection takes."""
+"""MQTT: a flood, a full disk, a revoked secret, and the memory of a TLS connection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..figures import Figure
 from .clients import PRODUCT, SECRET, Peak, acknowledged, broker_pid, memory_mib, report, sign_in
 
 FLOOD = 1_000_000
-HONEST = 240  # reports of another device meanwhile
+HONEST = 240  # reports of another device at the same time
 LATE = 500  # reports while the disk is full
 DEVICES = 1000  # connected over TLS
 
@@ -43,7 +43,7 @@ with sign_in(int(sys.argv[1]), "flood") as link:
 
 
 def enroll(api: Client, folder: Path, *names: str) -> None:
-    """Devices that may sign in."""
+    """Enroll devices, so that they may sign in."""
     (folder / "x.bin").write_bytes(b"x")
     api.upload(folder / "x.bin", "0.2")
     for name in names:
@@ -67,7 +67,7 @@ def flood(folder: Path) -> dict[str, Figure]:
             flooder.wait()
         seconds = time.monotonic() - began
         number = cloud.api.device("other")["id"]
-        with contextlib.suppress(RuntimeError):  # the figure tells
+        with contextlib.suppress(RuntimeError):  # the figure shows a failure
             wait_for(lambda: len(cloud.api.reports(number)) >= HONEST, "all reports", 30)
         stored = {each["version"] for each in cloud.api.reports(number)}
     lost = HONEST - len(stored & {f"n{each}" for each in range(1, HONEST + 1)})
@@ -81,7 +81,7 @@ def flood(folder: Path) -> dict[str, Figure]:
 
 
 def disk(folder: Path) -> dict[str, Figure]:
-    """No file of the cloud may grow, as on a full disk; then there is room again."""
+    """Stop the cloud's files from growing, as on a full disk; then make room again."""
     with CloudProcess(folder / "data", "--mqtt-port", 0, "--sign-in") as cloud:
         enroll(cloud.api, folder, "late")
         url, pid = cloud.said["api_url"], cloud.process.pid
@@ -101,7 +101,7 @@ def disk(folder: Path) -> dict[str, Figure]:
 
 
 def revoked(folder: Path) -> dict[str, Figure]:
-    """From the answer to the end of the connection: a device's, and a stream of events."""
+    """Measure how long a device's connection and an event stream outlive their revocation."""
     taken = []
     with CloudProcess(folder / "data", "--mqtt-port", 0, "--sign-in") as cloud:
         enroll(cloud.api, folder, "cut")
@@ -182,7 +182,7 @@ def _environment(words: dict[str, str]):  # type: ignore[no-untyped-def]
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
-    """For this machine, signed by itself."""
+    """Write a self-signed certificate for this machine."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)

@@ -1,4 +1,4 @@
-"""HTTP: bodies without a token, half requests, and signals in every state."""
+"""HTTP: bodies without a token, incomplete requests, and signals in every state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = "ivota_0123456789abcdefghijklmnopqrstuv"
 
 
 def bodies(folder: Path) -> dict[str, Figure]:
-    """Four at once, each of 64 MiB of small objects, without a token."""
+    """Send four bodies in parallel, each of 64 MiB of small objects, without a token."""
     piece = b"{}," * (1 << 18)
 
     def send(port: int) -> None:
@@ -61,7 +61,7 @@ def silence(folder: Path) -> dict[str, Figure]:
 
 
 def signals(folder: Path) -> dict[str, Figure]:
-    """From SIGTERM to the end of the process, in each state."""
+    """Measure the time from SIGTERM to the end of the process, in each state."""
     worst = 0.0
     for name, state in STATES.items():
         data = folder / name.replace(" ", "-")
@@ -81,7 +81,7 @@ def _locked(cloud: CloudProcess) -> Iterator[None]:
     with contextlib.closing(sqlite3.connect(Path(cloud.said["data"], "ivota.db"))) as other:
         other.isolation_level = None
         other.execute("BEGIN IMMEDIATE")
-        # Somebody waits for it: a report, and a probe.
+        # Let a readiness probe wait for the lock, too.
         httpx.get(cloud.said["api_url"] + "/readyz", timeout=60)
         yield
 
