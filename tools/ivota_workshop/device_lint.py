@@ -1,7 +1,7 @@
-"""Checks the code that runs on boards, with mypy, against stubs of an ESP32's own modules.
+"""Check the code that runs on boards with mypy, against stubs of an ESP32's own modules.
 
-The stubs stand in for Python's standard library: `machine.resett()`, and `os.path`, which no board
-has, are errors. They are kept beside the environment, not in it (pyproject.toml says why).
+The stubs replace Python's standard library: `machine.resett()` is an error, and so is `os.path`,
+which no board has. They are kept beside the environment, not in it (pyproject.toml says why).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ OPTIONS = (
     "--explicit-package-bases",
     "--no-error-summary",
     "--check-untyped-defs",
-    # Device code is hardly annotated, and an attribute often starts as None.
+    # Device code has few annotations, and an attribute often starts as None.
     "--no-strict-optional",
     "--disable-error-code=var-annotated",
     "--disable-error-code=has-type",
 )
 
-# What mypy says where the stubs, not the code, are wrong: a part of its message, and the truth.
+# False errors, caused by the stubs and not by the code: a part of mypy's message, and the truth.
 STUB_GAPS = {
     '"SSLContext" has no attribute "verify_mode"': "tls.SSLContext has it, to read and write",
     'Too many arguments for "readline" of "socket"': "streams take readline(limit)",
@@ -43,9 +43,10 @@ STUB_GAPS = {
 
 
 def stubs() -> Path:
-    """The folder of stubs, in the versions that pyproject.toml pins; installed when missing.
+    """Return the folder of stubs, in the versions that pyproject.toml pins; install them if
+    missing.
 
-    Raises CalledProcessError where pip fails; pip has said why.
+    Raises CalledProcessError if pip fails; pip prints the reason.
     """
     required = [
         line.partition(";")[0].strip()
@@ -63,14 +64,14 @@ def stubs() -> Path:
 
 
 def check(paths: Sequence[str], *, folder: Path = CHECKOUT) -> list[str]:
-    """The errors in the given files and folders, which may import what is in `folder`/lib.
+    """Return the errors in the given files and folders, which may import from `folder`/lib.
 
-    Raises RuntimeError where mypy itself fails.
+    Raises RuntimeError if mypy itself fails.
     """
     where = stubs()
     command = [sys.executable, "-m", "mypy", *OPTIONS, f"--custom-typeshed-dir={where}"]
     command += [f"--cache-dir={folder / 'build/mypy/device'}", *paths]
-    # An application's own modules are in the folder lib/ beside it.
+    # An application's own modules are in the folder lib/ next to it.
     libraries = [folder / "lib", *((folder / path).parent / "lib" for path in paths)]
     search = os.pathsep.join(str(place) for place in dict.fromkeys((where, *libraries)))
     environment = {**os.environ, "MYPYPATH": search}
@@ -87,7 +88,7 @@ def check(paths: Sequence[str], *, folder: Path = CHECKOUT) -> list[str]:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Checks lib/, boot.py, main.py and each example; `--setup` only installs the stubs."""
+    """Check lib/, boot.py, main.py and each example; `--setup` only installs the stubs."""
     try:
         stubs()
     except subprocess.CalledProcessError as error:
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         return 1
     if "--setup" in arguments:
         return 0
-    # Every example has an app.py of its own, so each is a run of its own.
+    # Every example has its own app.py, so each needs a separate run.
     runs = [["lib", "boot.py", "main.py"]]
     runs += [
         [str(app.relative_to(CHECKOUT))] for app in sorted(CHECKOUT.glob("examples/*/app.py"))

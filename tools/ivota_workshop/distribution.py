@@ -1,14 +1,14 @@
-"""What others install: the host's wheel, and the boards' package compiled for mip.
+"""Build what users install: the host's wheel, and the boards' package compiled for mip.
 
 `python -m ivota_workshop.distribution` (`make dist`) writes into dist/:
 
-    ivota-….whl          pip: the commands, with what they put on boards
-    mip/package.json     mip: what every board needs
-    mip/….json           mip: what only some need (`EXTRAS`)
-    mip/mpy/             the files that these name
+ivota-….whl          pip: the commands, with the files that they install on boards
+mip/package.json     mip: the modules that every board needs
+mip/….json           mip: modules that only some boards need (`EXTRAS`)
+mip/mpy/             the files that these packages list
 
-The folder mip/ belongs on any web server. With `--base URL` the files' URLs are whole, for mip 0.3
-and older, which take no relative ones.
+The folder mip/ can be served by any web server. With `--base URL` the files' URLs are absolute,
+for mip 0.3 and older, which do not support relative ones.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pathlib import Path
 from ivota_tools.common import project_files
 from ivota_tools.firmware.mpy_compiler import compile_mpy
 
-# What a board does without unless it wants it; a module in none of these is in package.json.
-# `once` finds a module that is not there when it is wanted: the update then fails, and says so.
+# Optional modules; a module that is in none of these lists is in package.json. `once` notices at
+# run time that a module is missing: the update then fails with a message.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    # Bundles that are installed, tried and taken back, with boot.py and main.py.
+    # Install, try and roll back bundles, with boot.py and main.py.
     "agent": (
         *(
             "activation",
@@ -40,21 +40,21 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("config_switch", "custom_network", "firmware_kind", "lan", "network_interface", "ppp"),
         *("startup", "watchdog", "wifi"),
     ),
-    # An ESP32's image into its OTA slot.
+    # Install an ESP32's image in its OTA slot.
     "partition": ("boot_image", "slot_writer", "slot_reader"),
-    # Firmware that must be signed.
+    # Require signed firmware.
     "signatures": ("signed_header", "owner_signature", "signature_footer"),
-    # A patch in place of a whole firmware.
+    # Accept a patch instead of a whole firmware.
     "deltas": ("delta_records", "patcher", "patch_header", "patch_base"),
-    # Aliyun's cloud in place of Tencent's.
+    # Use Aliyun's cloud instead of Tencent's.
     "aliyun": ("aliyun",),
 }
-# Beside the package; boot.py reads it before it knows which .mpy this interpreter takes.
+# Beside the package; boot.py reads it before it knows which .mpy version the interpreter accepts.
 BUNDLEFS = "bundlefs.py"
 
 
 def contents() -> dict[str, list[str]]:
-    """The name of each package.json, without its ending, → what it installs, as in lib/."""
+    """Return each package.json's name, without its ending → the files it installs, as in lib/."""
     extra_of = {f"ivota/{name}.py": extra for extra, names in EXTRAS.items() for name in names}
     extra_of[BUNDLEFS] = "agent"
     found: dict[str, list[str]] = {"package": []}
@@ -64,7 +64,7 @@ def contents() -> dict[str, list[str]]:
 
 
 def write_mip(folder: Path, base: str = "") -> None:
-    """Writes the compiled package and its lists; raises ValueError where it does not compile."""
+    """Write the compiled package and its lists; raises ValueError if it does not compile."""
     for name, paths in contents().items():
         urls = []
         for path in paths:
@@ -81,7 +81,7 @@ def write_mip(folder: Path, base: str = "") -> None:
 
 
 def write_wheel(folder: Path) -> Path:
-    """Builds it from a copy of what git knows, so that no leftover of an old build gets in."""
+    """Build the wheel from a copy of the files in git, so that no old build leaves files in it."""
     checkout = project_files.CHECKOUT
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

@@ -1,8 +1,8 @@
-"""`make soak-load`: every test while all cores are busy, five times what waits; resumable.
+"""`make soak-load`: run all tests on busy cores, those that wait five times; resumable.
 
-A test that fails here depends on time, and is to be fixed. What was done is in build/soak-load/
-until the code or a test changes, or `--afresh` forgets it. A part is one file of tests in one
-round: round 0 has every test, the others those of the marker `waits`.
+A test that fails here depends on time, and must be fixed. The results are kept in
+build/soak-load/ until the code or a test changes, or until `--afresh`. A part is one file of tests
+in one round: round 0 runs every test, the others only tests with the marker `waits`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ivota_tools.common.project_files import CHECKOUT
 FOLDER = CHECKOUT / "build" / "soak-load"
 CODE = ("lib", "tools", "tests_host", "examples", "boot.py", "main.py", "pyproject.toml")
 ROUNDS = 5
-WORKERS = 4  # as many as `make test` has
+WORKERS = 4  # like `make test`
 MINUTES = 55.0
-_NO_TESTS = 5  # pytest's exit status where a file has none of the marker
-# It ends with its standard input, and so with whoever started it, however that ends.
+_NO_TESTS = 5  # pytest's exit status if a file has no test with the marker
+# It ends with its standard input, and so with its parent, however that ends.
 _BUSY = """
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
@@ -43,7 +43,7 @@ while True:
 
 @dataclass
 class Part:
-    """What came of a file in a round. `failed`: the test and the first line of why."""
+    """The result of a file in a round. `failed`: each test with the first line of its error."""
 
     tests: int = 0
     seconds: float = 0.0
@@ -52,7 +52,7 @@ class Part:
 
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """With as many processes that compute without a pause."""
+    """Keep `count` cores busy with computing processes."""
     with contextlib.ExitStack() as stack:
         made = []
         for _ in range(count):
@@ -63,7 +63,7 @@ def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def digest(root: Path) -> str:
-    """Of all that decides what a test does."""
+    """Return a digest of everything that affects the tests."""
     found = hashlib.sha256()
     for name in CODE:
         place = root / name
@@ -74,7 +74,7 @@ def digest(root: Path) -> str:
 
 
 class Soak:
-    """What was done so far of the tests below `root`, kept in `folder`."""
+    """The results so far of the tests below `root`, kept in `folder`."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Soak:
 
     @property
     def failures(self) -> list[tuple[str, str, str]]:
-        """(round, test, why) of each."""
+        """Return (round, test, error) of each failure."""
         return [
             (name.partition("/")[0], test, why)
             for name in self.parts
@@ -118,7 +118,7 @@ class Soak:
         ]
 
     def run(self, until: float) -> None:
-        """Until all is done, or that time of `time.monotonic`; a part that has begun is ended."""
+        """Run the parts until that time of `time.monotonic`; complete a part that has begun."""
         with busy(os.cpu_count() or 1):
             for name in self.left:
                 if time.monotonic() >= until:
@@ -135,7 +135,7 @@ class Soak:
         report, output = self._folder / f"{stem}.xml", self._folder / f"{stem}.txt"
         report.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", file, "-q", f"--junitxml={report}"]
-        if "/device/" in file:  # their runs on MicroPython are a file of the tests, too
+        if "/device/" in file:  # a test file of its own for the runs on MicroPython
             command.append("--deselect=tests_host/test_interpreters.py")
         command += [f"--numprocesses={self._workers}"]
         command += ["-m", "waits"] if number != "0" else []
@@ -162,7 +162,7 @@ class Soak:
 
 
 def read(report: Path) -> tuple[int, list[tuple[str, str]]]:
-    """How many tests a report of pytest's has, and those that failed, with why."""
+    """Return how many tests a report of pytest's contains, and the failures with their errors."""
     cases = list(ElementTree.parse(report).iter("testcase"))
     failed = []
     for case in cases:

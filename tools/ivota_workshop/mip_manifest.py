@@ -1,4 +1,4 @@
-"""Writes package.json: `python -m ivota_workshop.mip_manifest [BASE_URL] > package.json`."""
+"""Write package.json: `python -m ivota_workshop.mip_manifest [BASE_URL] > package.json`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ivota_tools.common import project_files
 
 
 def package_json(base: str = "") -> str:
-    """The text of package.json, from which mip and `mpremote mip` install lib/.
+    """Return the text of package.json, from which mip and `mpremote mip` install lib/.
 
-    With `base`, a URL that ends in "/", the files' URLs are whole: mip 0.3 and older, frozen into
-    MicroPython before 1.25 and into Debian's 1.26, take no relative ones.
+    With `base`, a URL that ends in "/", the files' URLs are absolute: mip 0.3 and older, frozen
+    into MicroPython before 1.25 and into Debian's 1.26, do not support relative ones.
     """
     urls = [
         [path, f"{base}lib/{path}"] for path in project_files.library_files(project_files.root())

@@ -1,4 +1,4 @@
-"""Many reconnections in one process of 32-bit MicroPython: what they leave behind."""
+"""Reconnect many times in one process of 32-bit MicroPython, and measure what remains in use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .device_run import measure
 
 
 def run(folder: Path, port: int, name: str, rounds: int) -> dict[str, int]:
-    """Connects, reports and loses the link `rounds` times; what grew meanwhile."""
+    """Connect, report and lose the link `rounds` times; return what grew."""
     config = {
         "product_id": "P",
         "device_name": name,

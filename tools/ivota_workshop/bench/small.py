@@ -1,8 +1,8 @@
-"""`make bench-small`: what deltas and compressed firmware spare, and what making them costs.
+"""`make bench-small`: measure what deltas and compression save, and what building them costs.
 
-The firmware is what others have published: MicroPython of an ESP8266 and of a pyboard as they lie
-in the source archive of detools, and releases of the web framework microdot, as bundles. detools,
-whose patches with heatshrink are made for small devices, stands beside ours in the same run.
+The firmware is public: MicroPython of an ESP8266 and of a pyboard from the source archive of
+detools, and releases of the web framework microdot, as bundles. The same run also measures
+detools, whose patches with heatshrink are designed for small devices.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ GOALS = {"firmware": "<= 13", "image": "", "py": "<= 0.5", "mpy": "<= 4"}
 
 @dataclass(frozen=True)
 class Pair:
-    """A firmware, and the one after it."""
+    """A firmware and its next version."""
 
     base: bytes
     result: bytes
@@ -62,7 +62,7 @@ class Pair:
 
 
 def pairs() -> dict[str, Pair]:
-    """By their names in the figures."""
+    """Return the pairs by their names in the figures."""
     found = sources(DETOOLS, ARCHIVES[DETOOLS], "tests/files") / "tests" / "files"
     esp, pyb = found / "micropython", found / "pybv11"
     return {
@@ -80,7 +80,7 @@ def pairs() -> dict[str, Pair]:
 
 
 def _microdot(version: str, mpy: bool) -> bytes:
-    """The package of a release as a bundle."""
+    """Return the package of a release as a bundle."""
     requirement = f"microdot=={version}"
     folder = sources(requirement, ARCHIVES[requirement], "src") / "src"
     contents = {}
@@ -92,7 +92,7 @@ def _microdot(version: str, mpy: bool) -> bytes:
 
 
 def sizes(found: dict[str, Pair]) -> dict[str, Figure]:
-    """Patches, header included, as a share of what they make; and the firmware, compressed."""
+    """Measure patches, with headers, and compressed firmware, as shares of their results."""
     figures = {}
     for name, pair in found.items():
         data = pair.patch()
@@ -107,7 +107,7 @@ def sizes(found: dict[str, Pair]) -> dict[str, Figure]:
 
 
 def beside_detools(found: dict[str, Pair]) -> dict[str, Figure]:
-    """The same pairs by detools, with heatshrink and with lzma, which needs more memory."""
+    """Measure detools' patches of these pairs: heatshrink, and lzma, which needs more memory."""
     figures = {}
     ratios = []
     for name, pair in found.items():
@@ -132,7 +132,7 @@ def _detools(pair: Pair, compression: str) -> bytes:
 
 
 class Work:
-    """A folder with compiled modules, a base and a patch, and what is made of them."""
+    """A folder with compiled modules, a base and a patch, and the results made from them."""
 
     def __init__(self, folder: Path, pair: Pair) -> None:
         self._folder, self._pair = folder, pair
@@ -143,14 +143,14 @@ class Work:
         (folder / "result").write_bytes(pair.result)
 
     def _fresh(self) -> Path:
-        """A folder with the patch alone."""
+        """Return a folder with the patch alone."""
         folder = self._folder / f"fresh{next(self._numbers)}"
         folder.mkdir()
         (folder / "2.bin").write_bytes(self._data)
         return folder
 
     def runs(self, heap: int) -> bool:
-        """Whether all of it is made in so large a heap, on 32 bits."""
+        """Return whether the whole result is built within that heap, on 32 bits."""
         folder = self._fresh()
         command = [*micropython(32), "-X", f"heapsize={heap}", str(APPLY)]
         done = subprocess.run(
@@ -167,7 +167,7 @@ class Work:
         return [self.runs(heap) for heap in heaps]
 
     def instructions(self) -> tuple[float, float]:
-        """For each byte of the result: of making it, and of copying and digesting it."""
+        """Count instructions per byte of the result: to build it, and to copy and hash it."""
         folder = str(self._fresh())
         base = str(self._folder / "0.1.bin")
         size = len(self._pair.result)
@@ -180,7 +180,7 @@ class Work:
         return made / size, copied / size
 
     def erased(self) -> float:
-        """Erases for each block of the result, on a board's littlefs."""
+        """Count erases per block of the result, on a board's littlefs."""
         files = {"/firmware/0.1.bin": self._pair.base, "/firmware/2.bin": self._data}
         main = APPLY.read_bytes()
         with Board(
@@ -198,7 +198,7 @@ class Work:
 
 
 def on_a_board(found: dict[str, Pair], step: Callable[[str], None]) -> dict[str, Figure]:
-    """What making it takes: of the largest, and the heap of each."""
+    """Measure building the largest result, and the heap of each."""
     heaps = []
     for name, pair in found.items():
         step(f"heap of {name}")

@@ -1,4 +1,4 @@
-"""What a measurement is at: a bar with its time on a terminal, a line for each step elsewhere."""
+"""Show a measurement's progress: a timed bar on a terminal, otherwise a line for each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def steps(console: Console, total: int) -> Iterator[Callable[[str], None]]:
-    """Gives a function that is told what is measured from now on, `total` times in all."""
+    """Provide a function that takes the name of each of `total` steps when it begins."""
     if not console.is_terminal:
         yield lambda what: console.print(f"measuring: {what}", markup=False, highlight=False)
         return

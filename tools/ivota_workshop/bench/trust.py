@@ -1,4 +1,4 @@
-"""`make bench-trust`: what a signature costs a board, into build/bench/ and docs/benchmarks.md."""
+"""`make bench-trust`: measure a signature's cost on a board; write build/bench/ and docs/."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ AREA = "trust"
 COMMAND = "make bench-trust"
 SCRIPT = Path(__file__).parent / "device" / "count_signature.py"
 TARGET = "t"
-SIZES = (512, 1_000_000)  # bytes of payloads: one that hardly counts, one whose digest does
+SIZES = (512, 1_000_000)  # bytes of payload: negligible, and large enough for its digest to count
 
 
 def make_key(folder: Path) -> PrivateKey:
-    """A key whose public half is `folder`/owner.pub."""
+    """Create a key whose public half is `folder`/owner.pub."""
     generate(folder / "owner.key", None)
     return load_private(folder / "owner.key", str)
 
 
 @contextmanager
 def lanes(number: int = LANES) -> Iterator[Lanes]:
-    """Lanes of boards that take only what is signed."""
+    """Provide lanes of boards that accept only signed firmware."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ivota-bench-")))
         signer = Signer(make_key(root), 1, TARGET)
@@ -57,7 +57,7 @@ def heap() -> dict[str, Figure]:
 
 @dataclass(frozen=True)
 class Work:
-    """A compiled library, a key, and firmware of some sizes that it has signed."""
+    """A compiled library, a key, and firmware of several sizes signed with it."""
 
     library: Path
     folder: Path
@@ -77,14 +77,14 @@ class Work:
         return [str(self.folder / "owner.pub"), str(self.folder / str(size)), str(times)]
 
     def instructions(self, size: int) -> int:
-        """Of one examination."""
+        """Count the instructions of one verification."""
         once, twice = (
             count(SCRIPT, *self.arguments(size, times), library=self.library) for times in (1, 2)
         )
         return twice - once
 
     def heap(self, times: int) -> int:
-        """The smallest in which that many examinations run, in bytes."""
+        """Find the smallest heap in which that many verifications run, in bytes."""
         return smallest(lambda heaps: [self._runs(times, each) for each in heaps], 2048, 65_536)
 
     def _runs(self, times: int, heap_bytes: int) -> bool:
@@ -100,7 +100,7 @@ class Work:
 
 
 def alone() -> dict[str, Figure]:
-    """What an examination costs where nothing else goes on."""
+    """Measure the cost of a verification without other activity."""
     with Work.make() as work:
         small, large = (work.instructions(size) for size in SIZES)
         heap_bytes = work.heap(1) - work.heap(0)

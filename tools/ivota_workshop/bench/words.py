@@ -29,12 +29,12 @@ TOOLS = CHECKOUT / "tools" / "ivota_tools"
 TEMPLATES = TOOLS / "cloud" / "pages" / "templates"
 FOLDERS = ("docs", "examples", "lib", "stubs", "tests_host", "tools")
 SUFFIXES = {".css", ".html", ".js", ".md", ".py", ".pyi", ".toml", ".txt"}
-# Each of these rooms presents or simulates what another room does, so a name may recur there.
+# Each of these folders presents or simulates another's work, so module names may recur there.
 TELLING_ROOMS = ("cli", "cloud/api", "cloud/pages", "sim")
 
 
 def texts(root: Path = CHECKOUT) -> Iterator[Path]:
-    """Every source file and document, except the changelog and the lists of wrong phrases."""
+    """Return every source file and document, except the changelog and the lists of phrases."""
     files = [path for path in root.iterdir() if path.is_file()]
     files += [path for folder in FOLDERS for path in (root / folder).rglob("*")]
     for path in sorted(files):
@@ -44,7 +44,7 @@ def texts(root: Path = CHECKOUT) -> Iterator[Path]:
 
 
 def old_phrases() -> dict[str, re.Pattern[str]]:
-    """Pattern of each phrase in old_phrases.txt; any white space matches a blank."""
+    """Return the pattern of each phrase in old_phrases.txt; a blank matches any white space."""
     found = {}
     for line in PHRASES.read_text().splitlines():
         if line and not line.startswith("#"):
@@ -54,7 +54,7 @@ def old_phrases() -> dict[str, re.Pattern[str]]:
 
 
 def old_phrases_left(root: Path = CHECKOUT) -> list[str]:
-    """`FILE: phrase`, once for each occurrence."""
+    """Return `FILE: phrase`, once for each occurrence."""
     patterns = old_phrases()
     return [
         f"{path.relative_to(root)}: {phrase}"
@@ -65,26 +65,26 @@ def old_phrases_left(root: Path = CHECKOUT) -> list[str]:
 
 
 def glossary() -> dict[str, list[str]]:
-    """Each term with its wrong synonyms."""
+    """Return each term with its wrong synonyms."""
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([^|]+) \|$", GLOSSARY.read_text(), re.M)
     return {term: synonyms.split(", ") for term, synonyms in rows if term != "term"}
 
 
 def prose(text: str) -> str:
-    """A Markdown text without code, link targets and comments."""
+    """Return a Markdown text without code, link targets and comments."""
     text = re.sub(r"^ *```.*?^ *```|^ {4}[^\n]*$", "", text, flags=re.M | re.S)
     return re.sub(r"`[^`]*`|\]\([^)]*\)|<!--.*?-->", " ", text, flags=re.S)
 
 
 def page_words(template: str) -> str:
-    """What a reader sees of a template: no tags, no code."""
+    """Return the text that a template shows to readers: no tags, no code."""
     text = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", " ", template, flags=re.S)
     text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.S)
     return html.unescape(text)
 
 
 def helps(command: Any = None, name: str = "ivota") -> Iterator[tuple[str, str]]:
-    """Each command with its help and those of its options."""
+    """Return each command with its help and that of its options."""
     command = command or typer.main.get_command(app.app)
     words = [command.help or "", *(getattr(each, "help", None) or "" for each in command.params)]
     yield f"{name} --help", "\n".join(words)
@@ -93,7 +93,7 @@ def helps(command: Any = None, name: str = "ivota") -> Iterator[tuple[str, str]]
 
 
 def messages(source: str) -> str:
-    """The text literals of a module that have a blank, except docstrings."""
+    """Return a module's text literals that contain a blank, except docstrings."""
     tree = ast.parse(source)
     docstrings = {
         id(node.value)
@@ -109,7 +109,7 @@ def messages(source: str) -> str:
 
 
 def readable() -> Iterator[tuple[str, str]]:
-    """The words of documents, console pages, commands and their helps, each with its place."""
+    """Return the text of documents, console pages, commands and their helps, with its places."""
     for path in sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]):
         if path.name not in ("CHANGELOG.md", GLOSSARY.name):
             yield str(path.relative_to(CHECKOUT)), prose(path.read_text())
@@ -121,7 +121,7 @@ def readable() -> Iterator[tuple[str, str]]:
 
 
 def violations(text: str, terms: dict[str, list[str]]) -> list[str]:
-    """`wrong → term` for each wrong synonym in the text."""
+    """Return `wrong → term` for each wrong synonym in the text."""
     plain = " ".join(text.split())
     return [
         f"{wrong} → {term}"
@@ -132,13 +132,13 @@ def violations(text: str, terms: dict[str, list[str]]) -> list[str]:
 
 
 def glossary_violations() -> list[str]:
-    """`PLACE: wrong → term`, once for each occurrence."""
+    """Return `PLACE: wrong → term`, once for each occurrence."""
     terms = glossary()
     return [f"{place}: {each}" for place, text in readable() for each in violations(text, terms)]
 
 
 def name_clashes(tools: Path = TOOLS) -> list[str]:
-    """Modules of one name in rooms that do not tell them apart."""
+    """Return modules that share a name in folders that do not distinguish them."""
     owners: dict[str, list[str]] = {}
     for path in sorted(tools.rglob("*.py")):
         room = path.parent.relative_to(tools).as_posix()

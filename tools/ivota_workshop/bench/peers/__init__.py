@@ -1,1 +1,1 @@
-"""What `make bench-peers` measures: ours, and other ways to download, in the same cases."""
+"""The measurements of `make bench-peers`: ours and other downloaders, in the same cases."""

@@ -1,4 +1,4 @@
-"""`make bench-peers`: other ways to download beside ours, into build/bench/ and docs/."""
+"""`make bench-peers`: compare other downloaders with ours; write build/bench/ and docs/."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from .ways import WAYS, Way
 
 AREA = "peers"
 COMMAND = "make bench-peers"
-RUNS = FOLDER / "peers-runs.json"  # of each case, with what lay on the flash when
-# Where most of a run is waiting, they run beside each other; those that are drawn do so apart.
+RUNS = FOLDER / "peers-runs.json"  # of each case, with the bytes on flash over time
+# Cases that mostly wait run in parallel; those that are plotted run separately.
 TOGETHER = (("end_64k", "reset_64k"), ("good", "plain"), ("whole_answer", "power"))
 
 
 def groups() -> list[Sequence[str]]:
-    """The names of the cases, those together that run beside each other."""
+    """Return the names of the cases, grouped by what runs in parallel."""
     named = {name for names in TOGETHER for name in names}
     return [*TOGETHER, [case.name for case in CASES if case.name not in named]]
 
 
 def measure_cases(port: int, ways: Sequence[Way], step: Callable[[str], None]) -> Runs:
-    """Each of these ways in every case."""
+    """Measure each of these downloaders in every case."""
     by_name = {case.name: case for case in CASES}
     found = {}
     for names in groups():
@@ -89,7 +89,7 @@ def main() -> None:
         help="measure this way, and keep what was measured of the others",
     )
     given = parser.parse_args()
-    from . import plots  # needs matplotlib: it is missed before anything is measured
+    from . import plots  # needs matplotlib: fail before measuring if it is missing
 
     console = Console()
     ways = [way for way in WAYS if not given.only or way.name in given.only]

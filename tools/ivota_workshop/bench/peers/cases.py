@@ -1,4 +1,4 @@
-"""The cases, each as a link, a server and a power supply behave in it."""
+"""The cases: how the link, the server and the power supply behave in each."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from ivota_tools.sim import Cut
 
 from ..download.wire import EVERY
 
-SIZE = 708_482  # bytes, as in the vendor's own example
+SIZE = 708_482  # bytes, like the vendor's own example
 SMALL = 65_536  # bytes, for the slowest link
 LINK = 65_536  # bytes per second
 SLOW = 1024  # bytes per second
-ROOMY = "8m"  # a heap in which a firmware fits several times, as a board with PSRAM has it
-PLAIN = "112k"  # what an ESP32 without PSRAM has
-TRIES = 12  # what a firmware takes that is cut every 64 KiB, if nothing is fetched twice
+ROOMY = "8m"  # a heap with room for several copies of the firmware, like a board with PSRAM
+PLAIN = "112k"  # the heap of an ESP32 without PSRAM
+TRIES = 12  # enough for a firmware that is cut every 64 KiB, if nothing is fetched twice
 
 
 @dataclass(frozen=True)
 class Case:
-    """`cut` happens `cuts` times, None: again and again. `ranges`: the server knows them.
+    """`cut` happens `cuts` times; None: always. `ranges`: the server supports them.
 
-    `power_at`: where the power goes, as a share of the firmware. `rate` in bytes per second, 0:
-    as fast as it goes. `limit_s`: after so many seconds what still waits is switched off.
-    `tries`: after so many failures one that has no limit of its own gives up; where it is 1, an
-    allocation that fails is the end for each.
+    `power_at`: when the power is cut, as a share of the firmware. `rate` in bytes per second, 0:
+    unlimited. `limit_s`: a download that is still waiting after this time is stopped. `tries`: the
+    number of failures after which a downloader without its own limit gives up; with 1, a failed
+    allocation also ends the download.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a download costs each way: the smallest heap, and instructions per byte."""
+"""Measure the cost of a download with each downloader: smallest heap, instructions per byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROOMY = "16m"  # for objects of 64 bits
 
 
 def heap(way: Way, broker: Broker, low: int = LEAST, high: int = MOST) -> int:
-    """The smallest heap, in bytes on 32 bits, in which a firmware comes in whole."""
+    """Find the smallest heap, in bytes on 32 bits, in which a whole firmware is received."""
 
     def succeeds(size: int) -> bool:
         return run(way, _FAST, broker.port, str(size)).whole
@@ -30,9 +30,9 @@ def heap(way: Way, broker: Broker, low: int = LEAST, high: int = MOST) -> int:
 
 
 def instructions(way: Way, broker: Broker, size: int = SIZE) -> float:
-    """Instructions of a download, less those of a start, per byte.
+    """Count the instructions of a download, minus those of a start, per byte.
 
-    In the heap of a board where that is enough, otherwise in a large one.
+    It runs in a board's heap if that is large enough, otherwise in a larger one.
     """
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
         folder = Path(name)

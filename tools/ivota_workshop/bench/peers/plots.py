@@ -1,4 +1,4 @@
-"""Draws what was measured: SVG files in docs/images/, each for light pages and for dark ones."""
+"""Plot the measurements: SVG files in docs/images/, each for light pages and for dark ones."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .ways import OURS, WAYS, Way
 IMAGES = CHECKOUT / "docs" / "images"
 KIB = 1024
 _SETTINGS: dict[str, Any] = {
-    "svg.hashsalt": "ivota",  # the same figures make the same file
-    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "svg.hashsalt": "ivota",  # identical figures produce an identical file
+    "font.family": "DejaVu Sans",  # included in matplotlib
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -79,7 +79,7 @@ _DARK = Theme(
 
 
 def flash(runs: Runs) -> str:
-    """Bytes safely on flash over time, where the link is cut every 64 KiB."""
+    """Plot bytes safely on flash over time, on a link that is cut every 64 KiB."""
     said = "Bytes of the firmware safely on flash, over time, on a link that is cut every 64 KiB"
     return _draw("peers-flash", said, lambda canvas, theme: _flash(canvas, theme, runs), (10, 4.6))
 
@@ -94,7 +94,7 @@ def costs(figures: Mapping[str, Figure]) -> str:
 def _draw(
     name: str, said: str, draw: Callable[[Canvas, Theme], None], inches: tuple[float, float]
 ) -> str:
-    """Writes it for both kinds of page; what shows it in a document."""
+    """Write a plot for both kinds of page; return the Markdown that shows it in a document."""
     IMAGES.mkdir(exist_ok=True)
     for theme in (_LIGHT, _DARK):
         colours = {
@@ -117,7 +117,7 @@ def _draw(
 
 
 def _save(canvas: Canvas, path: Path) -> None:
-    # Without a date, so that the file changes only with what it shows.
+    # Without a date, so that the file changes only if the plot does.
     canvas.savefig(path, transparent=True, metadata={"Date": None, "Creator": None})
 
 
@@ -135,20 +135,20 @@ def _flash(canvas: Canvas, theme: Theme, runs: Runs) -> None:
         axes.axhline(SIZE / KIB, color=theme.quiet, linewidth=0.8, linestyle=(0, (4, 4)))
         place = {"xytext": (6, -4), "textcoords": "offset points", "va": "top"}
         axes.annotate("the whole firmware", (0, SIZE / KIB), color=theme.quiet, **_SMALL, **place)
-        for way in reversed(WAYS):  # ours above all
+        for way in reversed(WAYS):  # ours on top
             _line(axes, theme, way, runs[name, way.name], last, _rank(runs, name, way))
         _legend(axes, theme, name, runs)
     canvas.axes[0].set_ylabel("KiB of the firmware safely on flash")
 
 
 def _rank(runs: Runs, name: str, way: Way) -> int:
-    """How many ways below it in the legend have come as far, to within a few bytes."""
+    """Return how many downloaders below it in the legend got as far, to within 4 KiB."""
     below = [runs[name, each.name].line[-1][1] for each in WAYS[WAYS.index(way) + 1 :]]
     return sum(abs(size - runs[name, way.name].line[-1][1]) < 4 * KIB for size in below)
 
 
 def _line(axes: Any, theme: Theme, way: Way, run: Run, last: float, rank: int) -> None:
-    """`rank`: how far up, so that lines that end at the same height lie beside each other."""
+    """Draw a line; `rank` shifts it up, so that lines of the same height stay distinct."""
     colour, ours = theme.ways[way.name], way is OURS
     style = {"color": colour, "clip_on": False, "zorder": 4 if ours else 3}
     seconds, sizes = zip(*corners(run.line), strict=True)
@@ -160,7 +160,7 @@ def _line(axes: Any, theme: Theme, way: Way, run: Run, last: float, rank: int) -
     else:
         moved = ScaledTranslation(0, _BESIDE * rank / 72, axes.figure.dpi_scale_trans)
         style["transform"] = axes.transData + moved
-        # What is on the flash stays there when the way has ended.
+        # The bytes stay on flash after the download has ended.
         ends = [*seconds, last], [*heights, heights[-1]]
         axes.step(*ends, where="post", linewidth=1.6, **style)
     style |= {"zorder": 5, "markeredgecolor": theme.paper, "markersize": 9 if ours else 8}
@@ -168,7 +168,7 @@ def _line(axes: Any, theme: Theme, way: Way, run: Run, last: float, rank: int) -
 
 
 def _legend(axes: Any, theme: Theme, name: str, runs: Runs) -> None:
-    """In the corner below the line that climbs."""
+    """Draw the legend in the corner below the rising line."""
     for row, way in enumerate(WAYS):
         run, colour = runs[name, way.name], theme.ways[way.name]
         words = outcome(run, BY_NAME[name]).replace("*", "")
@@ -181,7 +181,7 @@ def _legend(axes: Any, theme: Theme, name: str, runs: Runs) -> None:
 
 
 def corners(line: list[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Where a line that starts at nothing goes up or down, and its end."""
+    """Return the points where a line that starts at 0 changes its height, and its end."""
     found = [(0.0, 0)]
     for time, size in line:
         if size != found[-1][1]:

@@ -1,4 +1,4 @@
-"""One way in one case: a board, a server and a link of its own, and what came of it."""
+"""Run one downloader in one case, with its own board, server and link, and record the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .ways import OLD, OURS, Way, board_options, firmware
 DONE, GIVES_UP, WAITS = "done", "gives up", "waits"
 OFF_S = 0.5  # between a power cut and the next start
 SAMPLE_S = 0.1
-_HEAD = 1024  # bytes, more than a head or a version takes
+_HEAD = 1024  # bytes, larger than any response head or version
 _ENDS = "^peer: gives up"
 _ENDS_AT_ONCE = f"{_ENDS}|MemoryError|memory allocation"
 _ERROR = re.compile(r"^(\w*(?:Error|Exception)\b.*)|^Something went wrong: (.*)")
@@ -37,13 +37,13 @@ _numbers = itertools.count()
 
 @dataclass
 class Run:
-    """What came of it.
+    """The result of a run.
 
-    `says`: what the way itself takes it for. `length` of the file where an installed firmware
-    lies, None where there is none; `right`: how many of its bytes are the firmware's, from the
-    first; `old`: it is what lay there before. `received` over the link, headers and the broker's
-    talk included; `tries`: how often the firmware was sent, or a part; `erases` of the flash.
-    `line`: bytes of the firmware that are right on the flash, by seconds; `cuts`: seconds.
+    `says`: the result according to the downloader. `length` of the file that is installed, None if
+    there is none; `right`: how many of its first bytes are the firmware's; `old`: it is still the
+    previous file. `received` over the link, including headers and the broker's traffic; `tries`:
+    how often the firmware or a part of it was sent; `erases` of the flash. `line`: correct bytes
+    of the firmware on flash, by seconds; `cuts`: seconds.
     """
 
     way: str
@@ -67,7 +67,7 @@ class Run:
 
 
 class Files:
-    """A server of one firmware; `ranges`: it knows them. Its version is at /P/version."""
+    """A server of one firmware; `ranges`: it supports them. The version is at /P/version."""
 
     def __init__(self, data: bytes, ranges: bool = True) -> None:
         self._data, self._ranges = data, ranges
@@ -104,7 +104,7 @@ def broker() -> Iterator[Broker]:
 
 
 def run(way: Way, case: Case, broker_port: int, heap: str | None = None) -> Run:
-    """`heap` in place of the case's."""
+    """Run the case; `heap` replaces the case's."""
     found = Run(way.name, case.name, case.size)
     data = firmware(case.size)
     with (
@@ -150,7 +150,7 @@ def run(way: Way, case: Case, broker_port: int, heap: str | None = None) -> Run:
 def _watch(
     way: Way, case: Case, board: Board, link: Proxy, data: bytes, begun: float, found: Run
 ) -> None:
-    """Until the way takes itself as done, or gives up, or the time is over."""
+    """Wait until the downloader reports success or gives up, or until the time limit."""
     stopped = threading.Event()
     sampler = threading.Thread(target=_sample, args=(way, board, data, begun, found.line, stopped))
     if case.rate:
@@ -163,7 +163,7 @@ def _watch(
             if any(re.search(way.done, line) for line in log):
                 found.says = DONE
                 return
-            # A board that has ended all by itself does nothing more, whatever it says.
+            # A board that has returned to the REPL does nothing more, whatever it has printed.
             ends = _ENDS if case.tries > 1 else _ENDS_AT_ONCE
             if any(re.search(ends, line) for line in log) or "REPL" in log:
                 found.says = GIVES_UP
@@ -190,13 +190,13 @@ def _sample(
 ) -> None:
     while not stopped.wait(SAMPLE_S):
         at = time.monotonic() - begun
-        # The image of a board that is on may change while it is read: then the next one counts.
+        # A running board's image may change while it is read: skip that sample.
         with contextlib.suppress(LittleFSError):
             line.append((round(at, 2), safe(board, way, data)))
 
 
 def safe(board: Board, way: Way, data: bytes) -> int:
-    """How many bytes of the firmware a power cut at this moment would leave on the flash."""
+    """Return how many bytes of the firmware would survive a power cut at this moment."""
     assert board.flash
     image = board.flash.path.read_bytes()
     return max(prefix(_safe(image, place), data) for place in way.places)
@@ -210,7 +210,7 @@ def _safe(image: bytes, path: str) -> bytes:
 
 
 def prefix(found: bytes, data: bytes) -> int:
-    """How many bytes are the firmware's, from the first."""
+    """Return how many bytes match the firmware, from the first."""
     size = min(len(found), len(data))
     if found[:size] == data[:size]:
         return size
@@ -218,7 +218,7 @@ def prefix(found: bytes, data: bytes) -> int:
 
 
 def _look(way: Way, board: Board, data: bytes, found: Run) -> None:
-    """What lies there for the board to run, now that all is over."""
+    """Record the installed file after the run."""
     assert board.flash
     try:
         kept: bytes | None = board.flash.read(way.installed)
@@ -230,7 +230,7 @@ def _look(way: Way, board: Board, data: bytes, found: Run) -> None:
 
 
 def last_error(log: list[str]) -> str:
-    """What the board said last of what went wrong; "" where nothing did."""
+    """Return the last error that the board printed, or "" if there was none."""
     for line in reversed(log):
         match = _ERROR.search(line)
         if match:

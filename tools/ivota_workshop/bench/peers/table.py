@@ -1,4 +1,4 @@
-"""What came of the cases in words, as tables for a document."""
+"""Describe the results of the cases in words, as tables for a document."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .cases import CASES, Case
 from .run import DONE, GIVES_UP, Run
 from .ways import OURS, WAYS, Way
 
-Runs = Mapping[tuple[str, str], Run]  # by the names of case and way
+Runs = Mapping[tuple[str, str], Run]  # by the names of case and downloader
 
 _WIRE_GOALS = {"end_64k": "<= 1.01", "reset_64k": "<= 1.01"}
 
 
 def outcome(run: Run, case: Case) -> str:
-    """What the way did, in a few words."""
+    """Describe the downloader's result in a few words."""
     if run.whole:
         return "complete"
     if run.says == DONE:
@@ -28,7 +28,7 @@ def outcome(run: Run, case: Case) -> str:
 
 
 def outcomes(runs: Runs) -> str:
-    """A row for each case: outcome, and bytes over the link per byte of the firmware."""
+    """Return a row for each case: result, and bytes over the link per byte of the firmware."""
     lines = [_row("", *(way.label for way in WAYS)), _rule(len(WAYS))]
     for case in CASES:
         found = [runs[case.name, way.name] for way in WAYS]
@@ -38,7 +38,7 @@ def outcomes(runs: Runs) -> str:
 
 
 def costs(figures: Mapping[str, Figure]) -> str:
-    """A row for each thing that a download costs."""
+    """Return a row for each cost of a download."""
     rows = {
         "smallest heap, bytes": ("heap_bytes_min_32bit", "{:,.0f}"),
         "flash erases per block of 4,096 bytes": ("erases_per_block", "{:.3f}"),
@@ -52,7 +52,7 @@ def costs(figures: Mapping[str, Figure]) -> str:
 
 
 def figures_of(runs: Runs) -> dict[str, Figure]:
-    """What a run has come to, in numbers; ours has goals."""
+    """Return a run's figures; ours have goals."""
     found: dict[str, Figure] = {}
     for case in CASES:
         for way in WAYS:

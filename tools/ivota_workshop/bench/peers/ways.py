@@ -1,4 +1,4 @@
-"""The ways to get a firmware onto a board that are compared, and what each puts on one."""
+"""The downloaders that are compared, and the files that each puts on a board."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from ivota_tools.toolchain import micropython_ota
 from ..download.wire import WINDOW
 
 DEVICE = Path(__file__).parent / "device"
-FOLDER = "/app"  # where the others put a firmware, in place of the one that is there
+FOLDER = "/app"  # where other downloaders replace the existing firmware
 OLD = b"# version 0.1\n" * 400
 
 
 @dataclass(frozen=True)
 class Way:
-    """`module` is its file in device/, `done` what the board prints when it takes itself as done.
+    """A downloader. `module` is its file in device/, `done` what it prints when it reports
+    success.
 
-    `installed` is where the firmware lies then, `places` are all files that may hold bytes of it.
+    `installed` is the path of the firmware after that; `places` are all files that may hold bytes
+    of it.
     """
 
     name: str
@@ -51,7 +53,7 @@ WAYS = (
 
 
 def firmware(size: int) -> bytes:
-    """Python source of that many bytes: micropython-ota takes nothing that is not text."""
+    """Return Python source of exactly `size` bytes: micropython-ota accepts only text."""
     lines = (f"LINE_{number} = {number * 7919 % 1_000_003}\n" for number in range(size))
     text, length = [], 0
     for line in lines:
@@ -65,7 +67,7 @@ def firmware(size: int) -> bytes:
 def board_options(
     way: Way, files_port: int, broker_port: int, tries: int, window: bool
 ) -> dict[str, Any]:
-    """What a Board of that way is made with; `window`: with a board's TCP window."""
+    """Return the options of a downloader's Board; `window`: with a board's TCP window."""
     head = WINDOW.encode() if window else b""
     if way is OURS:
         main = (DEVICE.parents[1] / "device" / "download.py").read_bytes()
@@ -93,7 +95,7 @@ def board_options(
 
 
 def modules(way: Way) -> Mapping[str, bytes]:
-    """The .mpy files of one of the others: itself, and as `way` what calls it."""
+    """Return the .mpy files of another downloader: the library, and `way`, which calls it."""
     found = {"way.mpy": _compiled(DEVICE / f"{way.module}.py")}
     if way.name == "micropython_ota":
         found["micropython_ota.mpy"] = _compiled(micropython_ota() / "micropython_ota.py")

@@ -1,1 +1,1 @@
-"""`make bench-reach`: clients, brokers and servers that others wrote, or that are as strict."""
+"""`make bench-reach`: third-party clients, brokers and servers, or equally strict ones."""

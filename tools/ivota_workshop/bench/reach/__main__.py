@@ -1,4 +1,4 @@
-"""`make bench-reach`: who is served as it is, into build/bench/ and docs/benchmarks.md."""
+"""`make bench-reach`: check what works unchanged; write build/bench/ and docs/benchmarks.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole update of a board through a broker that others wrote, between it and `ivota cloud`."""
+"""Update a board through a third-party broker between it and `ivota cloud`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .brokers import Part, Running
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
 LIMIT_S = 120.0
 PREFIX = "fleet/ota"
-DEVICE = "ki.tchen"  # some brokers take the dot for a slash
+DEVICE = "ki.tchen"  # some brokers treat the dot as a slash
 
 
 class NotServed(Exception):
-    """What went wrong."""
+    """The update failed; the text says why."""
 
 
 def run(part: Part) -> None:
-    """Updates a board. Raises NotServed, and ToolchainError where the broker cannot be had."""
+    """Update a board. Raises NotServed, and ToolchainError if the broker is unavailable."""
     with tempfile.TemporaryDirectory(prefix="ivota-reach-") as name:
         folder = Path(name)
         with part.running(folder) as running:
@@ -46,7 +46,7 @@ def _cloud(folder: Path, running: Running, prefix: str = "$ota") -> Cloud:
 
 
 def _is_noticed(folder: Path, running: Running) -> None:
-    """That the cloud says what is wrong with a broker that drops `$ota/…`."""
+    """Check that the cloud reports the problem of a broker that drops `$ota/…`."""
     with _cloud(folder / "lost", running) as cloud, Client(cloud.api_url) as api:
         _wait(
             lambda: "drops topics that begin with $" in str(api.health()["problem"]),

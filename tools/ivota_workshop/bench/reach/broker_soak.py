@@ -1,4 +1,4 @@
-"""`make soak-brokers`: an update of a board through each broker that others wrote."""
+"""`make soak-brokers`: update a board through each third-party broker."""
 
 from __future__ import annotations
 

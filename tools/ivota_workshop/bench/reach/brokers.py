@@ -1,4 +1,4 @@
-"""Brokers that others wrote, each started as its makers say, with MQTT on a port of loopback."""
+"""Third-party brokers, each started as documented, with MQTT on a loopback port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ivota_tools.toolchain import brokers, mosquitto
 
-START_S = 60.0  # RabbitMQ waits for other nodes at first
+START_S = 60.0  # RabbitMQ waits for other nodes first
 USER, PASSWORD = "boards", "p/w:d %"
 
 MOSQUITTO = """\
@@ -69,15 +69,15 @@ class Running:
 
     @property
     def address(self) -> str:
-        """As `--broker` takes it, apart from the password."""
+        """Return the address for `--broker`, without the password."""
         return f"{self.user}@127.0.0.1:{self.port}" if self.user else f"127.0.0.1:{self.port}"
 
 
 @dataclass(frozen=True)
 class Part:
-    """`start(folder, port)` says which programs run.
+    """A broker's programs, which `start(folder, port)` returns.
 
-    `drops`: it keeps `$ota/…` to itself. `slashes`: it takes `.` and `/` in topics for the same.
+    `drops`: it does not forward `$ota/…`. `slashes`: it treats `.` and `/` in topics alike.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Part:
 
     @contextlib.contextmanager
     def running(self, folder: Path) -> Iterator[Running]:
-        """Raises ToolchainError where it is missing and cannot be fetched."""
+        """Run a broker. Raises ToolchainError if it is missing and cannot be fetched."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         processes: list[subprocess.Popen[bytes]] = []
@@ -129,7 +129,7 @@ class Part:
 
 
 def _mosquitto(folder: Path, port: int) -> list[Command]:
-    # Started as root, it becomes a user who may not read a private folder.
+    # If root starts it, it switches to a user who cannot read a private folder.
     user = "user root" if os.geteuid() == 0 else ""
     file = _write(folder / "mosquitto.conf", MOSQUITTO.format(port=port, user=user))
     return [Command([*mosquitto(), "-c", str(file)], {})]
@@ -141,7 +141,7 @@ def _nats(folder: Path, port: int) -> list[Command]:
 
 
 def _rabbitmq(folder: Path, port: int) -> list[Command]:
-    """Without the scripts, which find their own files by installed paths."""
+    """Start RabbitMQ without its scripts, which find their files by installed paths."""
     erlang, home = brokers.rabbitmq()
     programs = next(erlang.glob("erts-*/bin"))
     _write(folder / "rabbitmq.conf", RABBITMQ.format(port=port, name=USER, word=PASSWORD))
@@ -152,7 +152,7 @@ def _rabbitmq(folder: Path, port: int) -> list[Command]:
         "BINDIR": str(programs),
         "EMU": "beam",
         "PROGNAME": "erl",
-        "HOME": str(folder),  # of a secret that nodes share
+        "HOME": str(folder),  # for a secret that nodes share
         "ERL_EPMD_PORT": str(names),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "ERL_LIBS": str(home / "plugins"),
@@ -175,7 +175,7 @@ def _rabbitmq(folder: Path, port: int) -> list[Command]:
     ):
         environment[f"RABBITMQ_{name}"] = str(folder / file)
     server = [str(programs / "erlexec"), *"-noinput -s rabbit boot -boot start_sasl".split()]
-    # What it starts by itself would outlive it: the list of nodes, too, is ours to end.
+    # Its daemon, the list of nodes, would outlive it, so end that too.
     return [
         Command([str(programs / "epmd")], environment),
         Command([*server, "-kernel", "inet_dist_use_interface", "{127,0,0,1}"], environment),

@@ -1,4 +1,4 @@
-"""nginx, Apache and Varnish as people set them up, with firmware in one folder that all serve."""
+"""nginx, Apache and Varnish in usual configurations, all serving firmware from one folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SLOW = 60_000  # bytes per second
 BEARER = "Bearer a-word.that-nobody/knows="
 BASIC = "Basic Ym9hcmQ6aHVudGVyMg=="  # board:hunter2
 
-# Each place of nginx's: what it sets beside the folder.
+# Each location of nginx, with its directives beside the folder.
 NGINX_PLACES = {
     "plain": "",
     "gzip": "gzip on; gzip_types *; gzip_min_length 1; gzip_http_version 1.0;",
@@ -167,7 +167,7 @@ sub vcl_backend_fetch {{
 
 @dataclass
 class Servers:
-    """All three, started by `running()`. `files` is what they serve."""
+    """All three servers, started by `running()`. `files` is the folder that they serve."""
 
     folder: Path
     ports: dict[str, int] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class Servers:
             process.wait()
 
     def restart(self, name: str) -> None:
-        """Cuts what it is sending."""
+        """Restart a server, which cuts its transfers."""
         self.stop(name)
         self.start(name)
 
@@ -232,7 +232,7 @@ class Servers:
         ]
 
     def write(self) -> None:
-        """The configurations, the folder of files and the certificates."""
+        """Write the configurations, the folder of files and the certificates."""
         self.folder.chmod(0o755)
         self.files.mkdir()
         issue_chain(self.folder)
@@ -276,7 +276,7 @@ class Servers:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Servers]:
-    """Raises ToolchainError where one is missing and cannot be fetched."""
+    """Run the servers. Raises ToolchainError if one is missing and cannot be fetched."""
     servers = Servers(
         folder, _free_ports("http", "https", "asking", "apache", "apache_tls", "varnish")
     )
@@ -297,12 +297,12 @@ def _free_ports(*names: str) -> dict[str, int]:
 
 
 def issue_chain(folder: Path) -> None:
-    """`root.pem`, and by `middle.pem` below it `leaf` for localhost and others, with chains."""
+    """Issue `root.pem`, `middle.pem` below it, and leaves for localhost and others with chains."""
     root, root_key = _issue("a root", None, None, authority=True)
     middle, middle_key = _issue("an authority below", root, root_key, authority=True)
     (folder / "root.pem").write_bytes(_pem(root))
     (folder / "middle.pem").write_bytes(_pem(middle))
-    # `board` is the client's.
+    # `board` is the client's certificate.
     for name, host in (("leaf", "localhost"), ("other", "other.example"), ("board", "reach")):
         leaf, key = _issue(host, middle, middle_key)
         chain = "chain" if name == "leaf" else name

@@ -1,4 +1,4 @@
-"""Devices over TLS with a pre-shared key, by OpenSSL's and mosquitto's own clients."""
+"""Test devices over TLS with a pre-shared key, using OpenSSL's and mosquitto's own clients."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ivota_tools.toolchain import mosquitto_pub, openssl
 from .strict_client import WAIT_S, MqttLink, StrictDevice
 
 PRODUCT = "PSK0000001"
-KEY = b"sixteen bytes or"  # the vendor's secrets decode to as many
+KEY = b"sixteen bytes or"  # the vendor's secrets decode to 16 bytes, too
 VERSION = "0.2"
-# What the vendor's C SDKs offer, and nothing else.
+# The only ciphers that the vendor's C SDKs offer.
 SDK = ("-tls1_2", "-cipher", "PSK-AES128-CBC-SHA:PSK-AES256-CBC-SHA")
 
 
@@ -32,7 +32,7 @@ class Stage:
     data: bytes
 
     def add(self, name: str, key: bytes = KEY, product: str = PRODUCT) -> int:
-        """A new device with a secret and a target; its id."""
+        """Add a device with a secret and a target; return its id."""
         device = self.api.push(f"{product}/{name}", VERSION, new=True)["device"]
         number = int(device["id"])
         self.api.set_secret(number, base64.b64encode(key).decode())
@@ -40,7 +40,7 @@ class Stage:
 
     @contextlib.contextmanager
     def link(self, identity: str, key: bytes = KEY, *options: str) -> Iterator[MqttLink]:
-        """What is said through `openssl s_client`."""
+        """Return a connection through `openssl s_client`."""
         ours, its = socket.socketpair()
         ours.settimeout(WAIT_S)
         command: list[str] = [
@@ -60,7 +60,7 @@ class Stage:
             process.wait()
 
     def publish(self, client_id: str, identity: str, key: bytes = KEY) -> bool:
-        """Whether mosquitto_pub is let in and its message is acknowledged."""
+        """Return whether mosquitto_pub is accepted and its message is acknowledged."""
         command = [
             *mosquitto_pub(),
             *("-h", "127.0.0.1", "-p", str(self.cloud.psk_port), "-i", client_id, "-q", "1"),
@@ -80,7 +80,7 @@ class Stage:
 
 @contextlib.contextmanager
 def stage() -> Iterator[Stage]:
-    """A cloud for devices with secrets."""
+    """Run a cloud for devices with secrets."""
     with tempfile.TemporaryDirectory(prefix="ivota-reach-") as name:
         folder, data = Path(name), b"firmware" * 5000
         (folder / "f.bin").write_bytes(data)
@@ -93,7 +93,7 @@ def stage() -> Iterator[Stage]:
 
 
 def updates(stage: Stage, name: str) -> bool:
-    """Whether a new device of this name gets all of a firmware."""
+    """Return whether a new device of this name receives a whole firmware."""
     stage.add(name)
     with stage.device(name) as device:
         device.hello("0.1")
@@ -101,7 +101,7 @@ def updates(stage: Stage, name: str) -> bool:
 
 
 def removed_cut_s(stage: Stage, name: str) -> float:
-    """How long a device whose secret is removed is still connected."""
+    """Measure how long a device stays connected after its secret is removed."""
     number = stage.add(name)
     with stage.device(name) as device:
         device.hello("0.1")

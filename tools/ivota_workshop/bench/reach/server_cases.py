@@ -1,4 +1,4 @@
-"""A board that updates from each real server, as set up in one way after another."""
+"""Update a board from each real server, with one configuration after another."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .file_servers import BASIC, BEARER, Servers, running
 
 EXAMPLE = CHECKOUT / "examples" / "thermometer"
 LIMIT_S = 120.0
-SIZE, LARGE = 130_000, 250_000  # LARGE: some seconds at the servers' slow rate
-# As a storage service signs with temporary credentials.
+SIZE, LARGE = 130_000, 250_000  # LARGE takes some seconds at the servers' slow rate
+# Like a storage service's signature with temporary credentials.
 SIGNED = "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Security-Token=" + "FwoGZXIvYXdzE%2F" * 80
 
 
 @dataclass(frozen=True)
 class Case:
-    """`server` and `place` of file_servers.py; `restarts` is cut in mid-download, and returns."""
+    """`server` and `place` are from file_servers.py; with `restarts` it restarts mid-download."""
 
     name: str
     server: str
@@ -35,8 +35,8 @@ class Case:
     size: int = SIZE
     query: str = ""
     restarts: str = ""
-    authorization: str = ""  # what the push says
-    asked_before: int = 0  # requests of somebody else, so that a limit is reached
+    authorization: str = ""  # the field of the push
+    asked_before: int = 0  # requests by another client, so that a limit is reached
 
 
 CASES = (
@@ -81,14 +81,14 @@ CASES = (
 
 
 class Stage:
-    """One board, a broker, and the servers."""
+    """One board, a broker and the servers."""
 
     def __init__(self, servers: Servers, board: Board, cloud: Cloud) -> None:
         self._servers, self._board, self._cloud = servers, board, cloud
         self._number = 0
 
     def run(self, case: Case) -> str:
-        """Why the board has not updated; "" where it has, and every byte is right."""
+        """Return why the board has not updated, or "" if it has and every byte is right."""
         self._number += 1
         version, servers, cloud = f"s{self._number}", self._servers, self._cloud
         path = servers.files / f"{version}.bin"
@@ -120,14 +120,14 @@ class Stage:
 
 @contextlib.contextmanager
 def _folders(folder: Path) -> Iterator[Path]:
-    folder.chmod(0o755)  # Apache serves as another user
+    folder.chmod(0o755)  # Apache serves as a different user
     (folder / "servers").mkdir()
     yield folder
 
 
 @contextlib.contextmanager
 def stage() -> Iterator[Stage]:
-    """Raises ToolchainError where a server is missing and cannot be fetched."""
+    """Provide a stage. Raises ToolchainError if a server is missing and cannot be fetched."""
     deaths: list[str] = []
     with (
         tempfile.TemporaryDirectory(prefix="ivota-reach-") as name,
@@ -149,8 +149,8 @@ def stage() -> Iterator[Stage]:
                 "key": "/own.key",
                 "authorization": {f"127.0.0.1:{servers.ports['http']}": BEARER},
             },
-            # No floor between downloads: a real board has a day for what is minutes here.
-            # Varnish compiles for some seconds before it listens again.
+            # No minimum interval between downloads: a real board has a day for what takes minutes
+            # here. Varnish compiles for some seconds before it listens again.
             "retry": {"first_s": 0.1, "most_s": 1, "rest_most_s": 1, "job_tries": 60},
         }
         files = {

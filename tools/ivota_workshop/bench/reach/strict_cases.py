@@ -1,4 +1,4 @@
-"""What a strict client meets at our cloud, case by case; each raises where it is not served."""
+"""Run a strict client against our cloud, case by case; each case raises if it fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PRODUCT = "STRICT0001"
 
 @dataclass
 class Stage:
-    """A cloud with one firmware; devices are as many as the cases need."""
+    """A cloud with one firmware; each case adds the devices that it needs."""
 
     cloud: Cloud
     api: Client
@@ -101,7 +101,7 @@ def _expect(found: object, expected: object) -> None:
 
 
 def _part(stage: Stage, answer: Answer, start: int, end: int) -> None:
-    """A 206 of these bytes."""
+    """Return a 206 response with these bytes."""
     _expect(answer.status, 206)
     _expect(answer.text("Content-Range"), f"bytes {start}-{end - 1}/{SIZE}")
     _expect(answer.body == stage.data[start:end], True)
@@ -162,7 +162,7 @@ def _slow(stage: Stage) -> None:
 
 @case("a head in one piece")
 def _head_at_once(stage: Stage) -> None:
-    """Such clients receive twice, and then the head must be whole."""
+    """Some clients receive only twice, and need the complete head by then."""
     with HttpLink(stage.url) as http:
         http.link.sendall(http.request("Range: bytes=0-"))
         _expect(b"\r\n\r\n" in http.link.recv(HEAD_MOST), True)
@@ -253,7 +253,7 @@ def _text_of_push(stage: Stage) -> None:
 
 @case("a URL of the usual port does not name it")
 def _usual_port(stage: Stage) -> None:
-    """Such clients look up `host:80` as a name, and then ask port 80 or 443 whatever it says."""
+    """Some clients look up `host:80` as a name, and use port 80 or 443 whatever the URL says."""
     for given, said in (
         ("http://a.example:80", "http://a.example/files/"),
         ("https://a.example:443/under/", "https://a.example/under/files/"),

@@ -1,7 +1,7 @@
-"""A device that reads bytes as an embedded C client does: what is legal is not enough.
+"""A device that parses bytes like an embedded C client, which rejects even some legal input.
 
-It knows no header by another case than the usual one, no chunks, no blanks and no escapes in JSON,
-and keeps the head of an HTTP answer in 1,023 bytes, a URL in 999, a message in 2,048.
+It recognizes headers only in their usual case, supports no chunks, and no blanks or escapes in
+JSON. It stores the head of an HTTP response in 1,023 bytes, a URL in 999, a message in 2,048.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MESSAGE_MOST = 2048
 
 
 class NotUnderstood(Exception):
-    """What such a client gives up on."""
+    """The client cannot parse its input; the text says why."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Answer:
     body: bytes
 
     def text(self, name: str) -> str:
-        """A header's value, found in exactly this case with one blank."""
+        """Return a header's value, found in exactly this case with one blank."""
         return _find(self.head, name)
 
 
@@ -43,7 +43,7 @@ def _find(head: bytes, name: str) -> str:
 
 
 class HttpLink:
-    """One connection; `link` may be a TLS socket that is there already."""
+    """One connection; `link` may be an existing TLS socket."""
 
     def __init__(self, url: str, link: socket.socket | None = None) -> None:
         parts = urlsplit(url)
@@ -71,7 +71,7 @@ class HttpLink:
         return self.read(head_only=head_only)
 
     def read(self, *, head_only: bool = False) -> Answer:
-        """The next answer on this connection. Raises NotUnderstood, OSError."""
+        """Read the next response on this connection. Raises NotUnderstood, OSError."""
         data = self._rest
         while b"\r\n\r\n" not in data:
             if len(data) > HEAD_MOST:
@@ -96,7 +96,7 @@ class HttpLink:
         return Answer(int(first[1]), head, data[:left])
 
     def is_closed(self) -> bool:
-        """Whether the server ends the connection, with nothing more to say."""
+        """Return whether the server closes the connection without sending anything more."""
         return not self._rest and self.link.recv(1) == b""
 
     def _more(self) -> bytes:
@@ -124,7 +124,7 @@ class Message:
 
 
 def read_push(text: str) -> Push:
-    """Of the message's text. Raises NotUnderstood."""
+    """Parse a push from the message's text. Raises NotUnderstood."""
     if len(text) >= MESSAGE_MOST or '"type":"update_firmware"' not in text or "\\" in text:
         raise NotUnderstood(f"no push: {text!r}")
     size = re.search(r'"file_size":([0-9]+)[,}]', text)
@@ -147,7 +147,7 @@ def _string(text: str, name: str) -> str:
 
 @dataclass
 class MqttLink:
-    """MQTT by hand, over a connection that is there already."""
+    """A minimal MQTT client on an existing connection."""
 
     link: socket.socket
     _data: bytes = b""
@@ -157,7 +157,7 @@ class MqttLink:
     def connect(
         self, client_id: str, user: str = "", password: str = "", *, old: bool = False
     ) -> int:
-        """CONNACK's return code; -1 where the connection is closed instead."""
+        """Return CONNACK's return code, or -1 if the connection is closed instead."""
         self.link.sendall(connect_packet(client_id, user, password, old=old))
         return self.connected()
 
@@ -184,7 +184,7 @@ class MqttLink:
             raise NotUnderstood(f"a SUBACK of {body!r}")
 
     def publish(self, topic: str, text: str, qos: int = 1) -> None:
-        """With QoS 1, waits for its PUBACK."""
+        """Publish a message; with QoS 1, wait for its PUBACK."""
         self._packets = self._packets % 60000 + 2
         number = struct.pack(">H", self._packets) if qos else b""
         self.link.sendall(_packet(0x30 | qos << 1, _text(topic) + number + text.encode()))
@@ -202,7 +202,7 @@ class MqttLink:
         return self._unread.pop(0)
 
     def is_quiet(self, seconds: float = 0.7) -> bool:
-        """Whether nothing comes for so long."""
+        """Return whether nothing arrives within the given time."""
         if self._unread or self._data:
             return False
         self.link.settimeout(seconds)
@@ -248,7 +248,7 @@ class MqttLink:
 def connect_packet(
     client_id: str, user: str = "", password: str = "", *, old: bool = False
 ) -> bytes:
-    """A clean session's; `old`: in MQTT 3.1."""
+    """Return a CONNECT for a clean session; `old`: in MQTT 3.1."""
     flags = 2 | (0x80 if user else 0) | (0x40 if password else 0)
     name, level = (b"MQIsdp", 3) if old else (b"MQTT", 4)
     body = struct.pack(">H", len(name)) + name + bytes([level, flags]) + b"\0\xf0"
@@ -261,7 +261,7 @@ def subscribe_packet(topic: str, qos: int = 1) -> bytes:
 
 
 class StrictDevice:
-    """Says and expects what docs/protocol.md has, over a connected MQTT link."""
+    """A device that follows docs/protocol.md literally, on a connected MQTT link."""
 
     def __init__(self, mqtt: MqttLink, name: str, qos: int = 1) -> None:
         self.mqtt, self.name = mqtt, name
@@ -271,14 +271,14 @@ class StrictDevice:
         self.mqtt.publish(f"$ota/report/{self.name}", text, qos)
 
     def hello(self, version: str) -> None:
-        """Reports the version, and takes the answer, which begins with just these bytes."""
+        """Report the version, and receive the answer, which must begin exactly as expected."""
         self.report(f'{{"type": "report_version", "report":{{"version":"{version}"}}}}')
         answer = self.mqtt.next()
         expected = (
             '{"type":"report_version_rsp","result_code":0,"result_msg":"success",'
             f'"version":"{version}"'
         )
-        rest = answer.text.removeprefix(expected)  # more fields may follow
+        rest = answer.text.removeprefix(expected)  # more fields may follow the expected ones
         if (
             rest == answer.text
             or rest[0] not in ",}"
@@ -304,7 +304,7 @@ class StrictDevice:
         )
 
     def update(self, push: Push, stop_at: int | None = None, have: bytes = b"") -> bytes:
-        """Fetches the firmware from where it stands; `stop_at` gives up there, as a power cut."""
+        """Fetch the firmware from the current offset; `stop_at` aborts there, like a power cut."""
         data = have
         with HttpLink(push.url) as http:
             answer = http.ask(http.request(f"Range: bytes={len(data)}-{push.file_size}"))

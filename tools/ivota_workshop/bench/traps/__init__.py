@@ -1,4 +1,4 @@
-"""Traps of `umqtt.simple` and `requests`: each shown on the bare library, and its cure by ours."""
+"""Traps of `umqtt.simple` and `requests`: each shown with the bare library, and with ours."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 DEVICE = Path(__file__).parent / "device"
-HANG_S = 1.5  # once connected, it hangs if it runs for longer: its waits are a third of it at most
-BOUND_S = 60.0  # what ends does so within it, even on a busy machine
-STEP_MS = 900  # ours waits 500 ms at most in a step, and does a little work
+HANG_S = 1.5  # once connected, a process that runs longer hangs; a wait takes a third at most
+BOUND_S = 60.0  # a process that ends does so within this time, even on a busy machine
+STEP_MS = 900  # ours waits at most 500 ms in a step, and does a little work
 BLOCKED_S = 1.2
 
 
@@ -53,9 +53,9 @@ class Bare:
 
 @dataclass(frozen=True)
 class Ours:
-    """How ours got on: whether all was `well` in the end, what it lost on the way, its times.
+    """How ours ended: whether all was `well` in the end, its lost connections, its times.
 
-    The time that a step waited for a core is left out. `sockets_left` are those left open.
+    The times exclude what a step waited for a core. `sockets_left` counts the sockets left open.
     """
 
     well: bool
@@ -67,7 +67,7 @@ class Ours:
 
 
 def library_version(case: Case) -> str:
-    """The version of the case's library that `run_bare` runs."""
+    """Return the version of the case's library that `run_bare` runs."""
     if case.library == "umqtt":
         return UMQTT.rpartition("=")[2]
     return _requests_version(tuple(boards_micropython()))
@@ -80,17 +80,17 @@ def _requests_version(interpreter: tuple[str, ...]) -> str:
 
 
 def _start(case: Case, name: str, *args: str) -> subprocess.Popen[str]:
-    """device/`name` on what simulated boards run on, in the case's heap."""
+    """Start device/`name` on the interpreter of simulated boards, in the case's heap."""
     interpreter = boards_micropython()
     probed = probe(tuple(interpreter))
     heap = case.heap
-    if heap and probed and probed[0] == 64:  # its objects are twice as large
+    if heap and probed and probed[0] == 64:  # objects are twice as large
         heap = f"{2 * int(heap.removesuffix('k'))}k"
     return start(DEVICE / name, *args, heap=heap, interpreter=interpreter)
 
 
 def run_bare(case: Case, server: Server) -> Bare:
-    """Runs the bare library against a server, bounded from outside."""
+    """Run the bare library against a server, with a time limit."""
     process = _start(case, "bare.py", case.bare, str(server.port))
     bound_s = BOUND_S
     if case.kind == HANG and case.falls(library_version(case)):
@@ -108,14 +108,14 @@ def run_bare(case: Case, server: Server) -> Bare:
         return Bare(FAULT, f"the server says: {server.errors[0]}")
     if process.returncode == 0:
         return Bare("right" if last == "right" else FAULT, last)
-    # End of file is OSError(-1) in umqtt, and no more than a lost link.
+    # umqtt raises OSError(-1) at the end of file, which is only a lost link.
     return Bare("lost" if last.startswith("OSError") else FAULT, last)
 
 
 def run_ours(
     case: Case, server: Server, options: Mapping[str, str] = MappingProxyType({})
 ) -> Ours:
-    """Runs ours against a server, until all is well; `options` are more for device/ours.py."""
+    """Run ours against a server, until all is well; `options` are added for device/ours.py."""
     kind = case.ours or ("download" if case.library == "requests" else "link")
     with tempfile.TemporaryDirectory() as folder:
         words = {
@@ -139,7 +139,7 @@ def run_ours(
 
 
 def run(case: Case) -> tuple[Bare, Ours]:
-    """Both at the same time, each against a server of its own."""
+    """Run both in parallel, each against a separate server."""
     good = good_files if case.library == "requests" else good_broker
     bad = int(case.options.get("bad", "1"))
     with (
@@ -153,6 +153,6 @@ def run(case: Case) -> tuple[Bare, Ours]:
 
 
 def cured(case: Case, ours: Ours) -> bool:
-    """Whether ours noticed what it has to notice, in bounded steps, and all was well then."""
+    """Return whether ours noticed what it must, in bounded steps, and recovered."""
     noticed = bool(ours.lost) == case.loses and not ours.errors
     return ours.well and noticed and ours.step_ms_max < STEP_MS and not ours.sockets_left

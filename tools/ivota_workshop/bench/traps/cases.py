@@ -1,4 +1,4 @@
-"""The traps: what a hostile peer does, on which the bare libraries hang or fail silently."""
+"""The traps: behaviour of hostile peers that makes the bare libraries hang or fail silently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import http_peers, mqtt_peers
 from .server import Peer, Serve, good_broker
 
 HANG, FAULT = "hang", "fault"
-# The authority that ours trusts; of the servers here none gets far enough to be judged.
+# The authority that ours trusts; no server here gets far enough for its certificate to be checked.
 _CA = str(Path(__file__).parent / "device" / "ca.pem")
 
 
@@ -17,10 +17,10 @@ _CA = str(Path(__file__).parent / "device" / "ca.pem")
 class Case:
     """One trap: `bare` is the action of device/bare.py that falls into it.
 
-    `loses`: whether ours has to notice by closing the connection; else it works in spite of it.
-    `until` is the last version of the library that falls into it, nothing where the newest does;
-    `newer` is how later ones end.
-    `ours`: which part of ours meets it, as device/ours.py names it, with its `options`.
+    `loses`: whether ours has to notice by closing the connection; otherwise it works in spite of
+    it. `until` is the last version of the library that falls into it, empty if the newest does;
+    `newer` is how later versions end. `ours`: which part of ours meets it, as device/ours.py names
+    it, with its `options`.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Case:
     until: str = ""
     newer: str = "right"
     loses: bool = True
-    heap: str | None = None  # of the bare library's process, as a small board has it
+    heap: str | None = None  # of the bare library's process, like a small board's
     blocked: bool = False
-    ours: str = ""  # "link" or "download", by the library, unless told
+    ours: str = ""  # "link" or "download"; "": depends on the library
     options: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -41,7 +41,7 @@ class Case:
         return "requests" if self.bare.startswith("get") else "umqtt"
 
     def falls(self, version: str) -> bool:
-        """Whether that version of the library falls into it."""
+        """Return whether that version of the library falls into the trap."""
         return not self.until or _numbers(version) <= _numbers(self.until)
 
 
@@ -366,7 +366,7 @@ CASES = [
         http_peers.body_short,
         "a truncated body raises no error",
         until="0.10.2",
-        newer=FAULT,  # a ValueError, which only closing the connection answers
+        newer=FAULT,  # a ValueError, to which the only response is closing the connection
     ),
     Case(
         "body_pauses",

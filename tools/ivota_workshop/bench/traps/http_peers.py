@@ -1,4 +1,4 @@
-"""HTTP servers that are hostile, or do what any may, each from the first byte of a connection."""
+"""HTTP servers that are hostile or unusual; each handles a connection from its first byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .server import FIRMWARE, Peer, Serve
 
 
 def host_signed(peer: Peer) -> None:
-    """A pre-signed URL whose signature covers Host, as object storage has them."""
+    """Serve a pre-signed URL whose signature covers Host, as object storage does."""
     _, first = peer.request()
     if peer.host == f"127.0.0.1:{peer.port}":
         peer.partial(first)
@@ -98,7 +98,7 @@ def redirect_loops(peer: Peer) -> None:
 
 
 def redirected(location: str, field: str = "Location") -> Serve:
-    """The file is at /next; `location` with {port} for the server's own."""
+    """Redirect to the file at /next; `location` contains {port} for the server's own."""
 
     def serve(peer: Peer) -> None:
         path, first = peer.request()
@@ -121,6 +121,6 @@ def chunked(field: str) -> Serve:
 
 
 def tls_dripped(peer: Peer) -> None:
-    """A handshake record of 16 KiB, so slow that no receive ever times out."""
+    """Send a handshake record of 16 KiB slowly, but fast enough that no receive times out."""
     peer.send(b"\x16\x03\x03\x40\x00")
     peer.drip(itertools.chain(b"\x02\x00\x3f\xfc\x03\x03", itertools.repeat(0)))

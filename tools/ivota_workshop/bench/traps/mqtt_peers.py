@@ -1,4 +1,4 @@
-"""Brokers that are hostile, or do what any may, each from the first byte of a connection."""
+"""Brokers that are hostile or unusual; each handles a connection from its first byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GOOD = message(TOPIC, b"good")
 
 
 def instead(wanted: int, data: bytes = b"") -> Serve:
-    """Answers up to the first packet of this kind; then says this, and nothing more."""
+    """Answer normally up to the first packet `wanted`, then send `data` and nothing more."""
 
     def serve(peer: Peer) -> None:
         peer.until(wanted)
@@ -23,7 +23,7 @@ def instead(wanted: int, data: bytes = b"") -> Serve:
 
 
 def puback(data: bytes = b"") -> Serve:
-    """Says this to each PUBLISH, and answers all else."""
+    """Answer each PUBLISH with `data`, and everything else normally."""
 
     def serve(peer: Peer) -> None:
         while True:
@@ -60,7 +60,7 @@ def suback_half(peer: Peer) -> None:
 
 
 def puback_late(peer: Peer) -> None:
-    """Half a second after the PUBLISH, before the next message."""
+    """Send PUBACK half a second after the PUBLISH, before the next message."""
     peer.answer(*peer.packet())
     while True:
         body = peer.until(PUBLISH)
@@ -70,7 +70,7 @@ def puback_late(peer: Peer) -> None:
 
 
 def suback_late(peer: Peer) -> None:
-    """Half a second after the SUBSCRIBE, before the next message."""
+    """Send SUBACK half a second after the SUBSCRIBE, before the next message."""
     body = peer.until(SUBSCRIBE)
     peer.drip(b"\x90", 0.5)
     peer.send(b"\x03" + body[:2] + b"\x01" + GOOD)
@@ -78,7 +78,7 @@ def suback_late(peer: Peer) -> None:
 
 
 def after_connect(data: bytes, then: Serve) -> Serve:
-    """What comes behind the answers to CONNECT, and to SUBSCRIBE where one comes at once."""
+    """Send `data` after the answer to CONNECT, and to SUBSCRIBE if one follows at once."""
 
     def serve(peer: Peer) -> None:
         peer.answer(*peer.packet())
@@ -94,7 +94,7 @@ def after_connect(data: bytes, then: Serve) -> Serve:
     return serve
 
 
-# A broker behind a router that has forgotten the connection.
+# Like a broker behind a router that has forgotten the connection.
 half_open = after_connect(b"", Peer.hold)
 
 
@@ -119,7 +119,7 @@ def peek(peer: Peer) -> int:
 
 
 def keep_alive(peer: Peer) -> None:
-    """A broker that drops whoever says nothing for a keep-alive."""
+    """Drop a client that sends nothing for the keep-alive time."""
     peer.sock.settimeout(1.0)
     try:
         while True:
@@ -138,7 +138,7 @@ def oversized(peer: Peer) -> None:
 
 
 def ask_at_once(peer: Peer) -> None:
-    """A push with QoS 1, whose acknowledgement has to come before the download does."""
+    """Send a push with QoS 1; its acknowledgement must arrive before the download starts."""
     peer.until(SUBSCRIBE)
     peer.send(b"\x90\x03\0\x01\x01\x32\x09\0\x01t\0\x07good")
     peer.sock.settimeout(0.6)
@@ -151,7 +151,7 @@ def ask_at_once(peer: Peer) -> None:
 
 
 def report_lost(peer: Peer) -> None:
-    """Leaves instead of acknowledging a report: the next connection has to bring it again."""
+    """Close the connection instead of acknowledging a report; the client must send it again."""
     peer.sock.settimeout(0.6)
     try:
         while True:

@@ -1,4 +1,4 @@
-"""A server that first serves a client badly, as scripted, and then well: MQTT or HTTP."""
+"""A server that first serves a client badly, as scripted, and later well: MQTT or HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Serve = Callable[["Peer"], None]
 
 
 class Peer:
-    """One connection of the client's, its `number`-th, in a thread of its own."""
+    """The client's `number`-th connection, in a separate thread."""
 
     def __init__(
         self, sock: socket.socket, port: int, number: int, closing: threading.Event
@@ -27,12 +27,12 @@ class Peer:
         self.sock = sock
         self.port = port
         self.number = number
-        self.host = ""  # what the last request's Host said
+        self.host = ""  # the Host header of the last request
         self._closing = closing
         self._packets = 0
 
     def take(self, n: int) -> bytes:
-        """`n` bytes; EOFError when the client leaves."""
+        """Read `n` bytes; raises EOFError if the client leaves."""
         data = b""
         while len(data) < n:
             part = self.sock.recv(n - len(data))
@@ -45,34 +45,34 @@ class Peer:
         self.sock.sendall(data)
 
     def pause(self, seconds: float) -> bool:
-        """Say nothing for so long; whether the server still stands then."""
+        """Send nothing for so long; return whether the server is still running."""
         return not self._closing.wait(seconds)
 
     def drip(self, data: Iterable[int], every_s: float = 0.15) -> None:
-        """One byte at a time, for as long as the client takes them."""
+        """Send one byte at a time, for as long as the client reads."""
         for byte in data:
             if not self.pause(every_s):
                 return
             self.send(bytes([byte]))
 
     def pour(self, data: bytes) -> None:
-        """The same again and again, as fast as the client takes it."""
+        """Send the same data repeatedly, as fast as the client reads."""
         while not self._closing.is_set():
             self.send(data)
 
     def hold(self) -> None:
-        """Say nothing more, and read what comes, until the client leaves."""
+        """Send nothing more, and read everything, until the client leaves."""
         while self.sock.recv(4096):
             pass
 
     def deaf(self) -> None:
-        """Neither say nor read anything more."""
+        """Neither send nor read anything more."""
         self._closing.wait()
 
     # MQTT
 
     def packet(self) -> tuple[int, bytes]:
-        """The next packet's first byte and its body."""
+        """Return the next packet's first byte and its body."""
         head = self.take(1)[0]
         size = shift = 0
         while True:
@@ -83,13 +83,13 @@ class Peer:
                 break
         body = self.take(size)
         self._packets += 1
-        # The first packet is CONNECT (0x10), and none after it; else the stream is out of step.
+        # Only the first packet is CONNECT (0x10); otherwise the stream is out of step.
         if (head == 0x10) != (self._packets == 1) or head & 0xF0 not in _FROM_CLIENTS:
             raise ValueError(f"packet {head:02x} cannot be here")
         return head, body
 
     def until(self, wanted: int) -> bytes:
-        """Answer as a broker does until a packet of this kind; its body."""
+        """Answer like a broker until a packet of this kind; return its body."""
         while True:
             head, body = self.packet()
             if head & 0xF0 == wanted:
@@ -105,7 +105,7 @@ class Peer:
                 raise ValueError("SUBSCRIBE of the wrong length")
             body[4 : 4 + size].decode()
             self.send(b"\x90\x03" + body[:2] + b"\x01")
-            # Whoever hears this in step has subscribed, and has lost no byte.
+            # A client that receives this in step has subscribed, and has lost no byte.
             self.send(message(body[4 : 4 + size], b"good"))
         elif head & 0xF6 == 0x32:
             size = int.from_bytes(body[:2], "big")
@@ -116,7 +116,7 @@ class Peer:
     # HTTP
 
     def request(self) -> tuple[str, int]:
-        """The path and the first byte that a request asks for."""
+        """Return the path and the first byte of a request."""
         data = b""
         while not data.endswith(b"\r\n\r\n"):
             data += self.take(1)
@@ -133,7 +133,7 @@ class Peer:
         self.send("".join(f"{line}\r\n" for line in lines).encode())
 
     def partial(self, first: int, size: int = len(FIRMWARE)) -> None:
-        """The status line and fields of a good answer."""
+        """Return the status line and fields of a good response."""
         self.head(
             "HTTP/1.1 206 Partial Content",
             f"Content-Range: bytes {first}-{size - 1}/{size}",
@@ -143,7 +143,7 @@ class Peer:
 
 
 def message(topic: bytes, payload: bytes) -> bytes:
-    """A PUBLISH with QoS 0."""
+    """Return a PUBLISH with QoS 0."""
     body = len(topic).to_bytes(2, "big") + topic + payload
     size, length = len(body), bytearray()
     while size > 127:
@@ -158,7 +158,7 @@ def good_broker(peer: Peer) -> None:
 
 
 def serve_file(data: bytes) -> Serve:
-    """A good server with one file."""
+    """Serve one file correctly."""
 
     def serve(peer: Peer) -> None:
         _, first = peer.request()
@@ -172,10 +172,10 @@ good_files = serve_file(FIRMWARE)
 
 
 class Server:
-    """Serves the first `bad` connections with `serve`, all others with `good`.
+    """Serve the first `bad` connections with `serve`, all others with `good`.
 
-    `blocked`: for so many seconds no connection gets through at all, as with a full backlog.
-    `errors` is what clients did that no client may.
+    `blocked`: for so many seconds no connection is accepted, as with a full backlog. `errors`
+    lists the clients' violations of the protocol.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One download, for counting its instructions: `count.py FOLDER HOST`; without HOST none."""
+"""Run one download, to count its instructions: `count.py FOLDER HOST`; without HOST none."""
 
 import os
 import sys

@@ -1,8 +1,8 @@
-"""A board's main.py around one of the ways to download: again after each error, as ours does.
+"""A board's main.py around one downloader; it retries after each error, like ours.
 
-Each way is a module `way` with `download(host)`: it puts HOST/firmware.py into the current
-folder, raises or returns False where it knows that it has failed, and resets the board where
-that is its habit.
+Each downloader is a module `way` with `download(host)`, which writes HOST/firmware.py to the
+current folder, raises or returns False if it notices a failure, and resets the board if it
+normally does so.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 
 import way
 
-_REST_S = 1  # as ours at first
+_REST_S = 1  # like our first back-off
 
 
 def main():

@@ -1,4 +1,4 @@
-"""As tutorials for larger files have it: 512 bytes at a time, until there are no more."""
+"""Download as tutorials for larger files do: 512 bytes at a time, until there are no more."""
 
 import requests
 

@@ -1,4 +1,4 @@
-"""As most tutorials have it: the whole body in RAM, then into the file."""
+"""Download as most tutorials do: the whole body into RAM, and from there into the file."""
 
 import requests
 

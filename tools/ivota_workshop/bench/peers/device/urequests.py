@@ -1,3 +1,3 @@
-"""The old name of `requests`, which boards still have."""
+"""The old name of `requests`, which boards still provide."""
 
 from requests import *  # noqa: F403

@@ -1,7 +1,7 @@
-"""The libraries as they are, against a hostile server: `bare.py ACTION PORT`.
+"""Run the unmodified libraries against a hostile server: `bare.py ACTION PORT`.
 
-Prints "right" when nothing went wrong, "wrong …" when the caller was misled; what a library raises
-ends the process with a traceback. A hang is seen from outside.
+Prints "right" if nothing went wrong, "wrong …" if the caller was misled; an exception of a library
+ends the process with a traceback. A hang is detected from outside.
 """
 
 import os
@@ -14,7 +14,7 @@ SIZE = 6000
 
 
 class Esp32Socket:
-    """A socket with the habit of esp32, esp8266 and rp2: setblocking(True) removes a timeout."""
+    """A socket that behaves as on esp32, esp8266 and rp2: setblocking(True) removes a timeout."""
 
     def __init__(self, own):
         self._own = own
@@ -30,7 +30,7 @@ def mqtt(connect=True, **options):
     from umqtt.simple import MQTTClient
 
     class Ussl:
-        """The `ussl` that umqtt 1.3.4 was written for, on today's `tls`."""
+        """The `ussl` that umqtt 1.3.4 was written for, built on today's `tls`."""
 
         @staticmethod
         def wrap_socket(sock):
@@ -56,7 +56,7 @@ def subscribed(topic=b"t"):
 
 
 def listen(client, seconds=1):
-    """Look for messages, as an application's loop does; right if "good" came, alone."""
+    """Check for messages, like an application's loop; right if exactly "good" arrives."""
     start = time.ticks_ms()
     while not client.heard and time.ticks_diff(time.ticks_ms(), start) < seconds * 1000:
         client.check_msg()
@@ -115,7 +115,7 @@ def publish_much():
 
 
 def publish_twice():
-    """Give up the wait for an acknowledgement after a time, then go on."""
+    """Stop waiting for an acknowledgement after a timeout, and continue."""
     client = mqtt()
     client.sock.settimeout(0.3)
     try:
@@ -129,7 +129,7 @@ def publish_twice():
 
 
 def publish_again():
-    """A report whose connection is lost; then back to the session that the broker has kept."""
+    """Lose the connection of a report, and reconnect to the session that the broker has kept."""
     client = mqtt(connect=False)
     client.connect(clean_session=False)
     try:
@@ -142,7 +142,7 @@ def publish_again():
 
 
 def subscribe_late():
-    """Give up the wait for a SUBACK after a time, then go on."""
+    """Stop waiting for a SUBACK after a timeout, and continue."""
     client = mqtt()
     client.sock.settimeout(0.3)
     try:
@@ -162,7 +162,7 @@ def wait():
 
 
 def wait_esp32():
-    """With a timeout, on a socket that forgets it."""
+    """Wait with a timeout, on a socket that forgets it."""
     client = mqtt()
     client.sock = Esp32Socket(client.sock)
     client.sock.settimeout(0.3)
@@ -174,7 +174,7 @@ def wait_esp32():
 
 
 def ping():
-    """An application that pings, and looks for messages without blocking."""
+    """Run an application that pings, and checks for messages without blocking."""
     client = mqtt(keepalive=1)
     while True:
         client.ping()
@@ -183,7 +183,7 @@ def ping():
 
 
 def idle():
-    """An application that only looks for messages: the broker drops it for its silence."""
+    """Run an application that only checks for messages: the broker drops it for its silence."""
     client = mqtt(keepalive=1)
     client.subscribe(b"t")
     listen(client)
@@ -193,7 +193,7 @@ def idle():
 
 
 def slow_callback():
-    """A callback that does its work at once, as a download would be done."""
+    """Work inside the callback, as if it downloaded there."""
     client = mqtt()
     client.set_callback(lambda topic, payload: time.sleep(1))
     client.subscribe(b"t")
@@ -221,7 +221,7 @@ def sockets():
 
 
 def get_refused():
-    """What it does not take it should close at least."""
+    """Request a response that the library rejects; it should at least close the socket."""
     import requests
 
     before = sockets()
@@ -244,7 +244,7 @@ def get_https():
 
 
 def get_twice():
-    """Read on after a timeout, in blocks as an updater does."""
+    """Continue to read after a timeout, in blocks as an updater does."""
     import requests
 
     raw = requests.get(url(), timeout=0.3, headers={"Range": "bytes=0-"}).raw

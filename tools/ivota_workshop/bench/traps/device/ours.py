@@ -1,7 +1,7 @@
-"""The same through ivota: `ours.py link|download|report PORT [OPTION=VALUE…]`, until all is well.
+"""Run ivota against it: `ours.py link|download|report PORT [OPTION=VALUE…]`, until all is well.
 
-Prints how often it started again, the longest step without the time that it waited for a core,
-when all was well, and how many sockets are open once it is closed, as JSON.
+Prints as JSON how often it reconnected, the longest step without its wait for a core, when all
+was well, and how many sockets are open after closing.
 """
 
 import json
@@ -12,8 +12,8 @@ import time
 KIND = sys.argv[1]
 PORT = int(sys.argv[2])
 OPTIONS = dict(word.split("=", 1) for word in sys.argv[3:])
-LOSES = int(OPTIONS["loses"])  # how often it has to start again before all can be well
-STAY_MS = int(OPTIONS.get("stay", "0"))  # how long it must have gone well
+LOSES = int(OPTIONS["loses"])  # how often it has to reconnect before all can be well
+STAY_MS = int(OPTIONS.get("stay", "0"))  # how long it must have worked
 MANY = "many" in OPTIONS
 TLS = "ca" in OPTIONS
 LIMIT_MS = int(OPTIONS.get("limit", "60000"))
@@ -33,7 +33,7 @@ class Events:
 
 
 class Owner:
-    """Publishes when it is up, and is content with a message and an acknowledgement."""
+    """Publish when the link is up, and wait for a message and an acknowledgement."""
 
     def __init__(self):
         self.good = self.acked = False
@@ -58,7 +58,7 @@ class Owner:
 
 
 def core_ms():
-    """How long this process has waited for a core so far; 0 on a system that does not count."""
+    """Return how long this process has waited for a core; 0 on a system that does not count it."""
     try:
         with open("/proc/self/schedstat") as file:
             return int(file.read().split()[1]) // 1000000
@@ -136,7 +136,7 @@ else:
     client = Client(config, "1", print, log=events, firmware_dir=folder + "/firmware", state=state)
     step, close = step_report, client.close
     if KIND == "download":
-        client.link.retry.rest(LIMIT_MS)  # the broker is not the matter here
+        client.link.retry.rest(LIMIT_MS)  # the broker is not tested here
         url = ("https://localhost:%d/f" if TLS else "http://127.0.0.1:%d/f") % PORT
         push = {"type": "update_firmware", "version": "2", "url": url}
         push["md5sum"] = OPTIONS["md5"]
