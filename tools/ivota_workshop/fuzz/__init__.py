@@ -1,6 +1,6 @@
 """Hostile input for every parser by name: coverage-guided, with an oracle for each.
 
-A parser's target is a small file in targets/ that says what it is, and its check: for what runs on
-boards in device/ (on CPython through tests_host/shim, and on MicroPython), for the host's own in
-host/. Its corpus is made from the seeds in targets/.
+Each parser has a small file in targets/ that describes it, and a check: in device/ for board code
+(on CPython through tests_host/shim, and on MicroPython), in host/ for the host's own parsers. Its
+corpus is built from the seeds in targets/.
 """

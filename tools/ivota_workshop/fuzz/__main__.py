@@ -1,6 +1,6 @@
-"""`python -m ivota_workshop.fuzz push`: fuzzes the named parsers, or all of them.
+"""`python -m ivota_workshop.fuzz push`: fuzz the named parsers, or all of them.
 
-A crash is kept in build/fuzz/NAME/, and `--input FILE` replays it.
+A crash is stored in build/fuzz/NAME/, and `--input FILE` replays it.
 """
 
 from __future__ import annotations

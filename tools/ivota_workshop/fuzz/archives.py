@@ -1,4 +1,4 @@
-"""ROMFS images made and changed within their format: lengths fit again, mostly."""
+"""Build ROMFS images and change them within their format: the lengths mostly stay consistent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LENGTHS = (0, 1, 127, 128, 255, 1 << 14, (1 << 28) - 1, 1 << 28, 1 << 34)
 
 @dataclass
 class Node:
-    """A record: of a file or folder with its name and what is in it, else with its payload."""
+    """A record: a file or folder has a name and contents, any other record has a payload."""
 
     kind: int
     name: bytes = b""
@@ -74,7 +74,7 @@ def folder(name: str, inside: bytes) -> bytes:
 
 
 def facts(**changed: Any) -> bytes:
-    """The content of a bundle's ivota.json."""
+    """Return the content of a bundle's ivota.json."""
     return json.dumps({"format": 2, "application": "a", "version": "0.2", **changed}).encode()
 
 
@@ -83,7 +83,7 @@ def bundle(files: Mapping[str, bytes], said: bytes | None = None) -> bytes:
 
 
 def change(data: bytes, chance: random.Random) -> bytes:
-    """One record, or ivota.json, changed; the lengths around it fit again."""
+    """Change one record, or ivota.json, and adjust the lengths around it."""
     try:
         start, end = romfs._bounds(data)
         nodes = _parsed(data, start, end)
@@ -98,7 +98,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
         node.name = chance.choice(_NAMES).encode()
     elif kind == 1:
         node.kind = chance.choice((PADDING, VERBATIM, POINTER, FOLDER, FILE, 0, 6))
-    elif kind == 2:  # a record twice, or in another's place
+    elif kind == 2:  # duplicate a record, or move it
         among.insert(chance.randrange(len(among) + 1), chance.choice(every)[0])
     elif kind == 3:
         among.remove(node)
@@ -108,7 +108,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
         among[:] = [Node(FOLDER, b"d", among[:])] if chance.randrange(2) else among[::-1]
     elif kind == 6:
         return _facts_changed(nodes, data[end:], chance)
-    else:  # a length that does not fit
+    else:  # a wrong length
         at = among.index(node)
         among[at] = Node(node.kind, payload=b"")
         raw = node.encoded(chance.choice(_LENGTHS))

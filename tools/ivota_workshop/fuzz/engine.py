@@ -1,11 +1,11 @@
-"""One process that gives a target input upon input: atheris where it is installed.
+"""Fuzz a target in one process, with atheris if it is installed.
 
-    python -m ivota_workshop.fuzz.engine NAME --runs 100000 --seed 1 --work FOLDER [--mistake 0]
+python -m ivota_workshop.fuzz.engine NAME --runs 100000 --seed 1 --work FOLDER [--mistake 0]
 
-`FOLDER/found/` gets the inputs that reached something new, `FOLDER/crash-…` one that the check
-raised at, and ends the run with another exit status than 0. A planted fault has to be found from
-the inputs called good alone. Without atheris there is no coverage to
-follow: the same seeds are changed at random. The same arguments and corpus give the same inputs.
+`FOLDER/found/` receives the inputs that reached new code, `FOLDER/crash-…` the input at which the
+check raised; that ends the run with a non-zero exit status. A planted fault has to be found from
+the valid inputs alone. Without atheris there is no coverage to follow, and the same seeds are
+changed at random. The same arguments and corpus produce the same inputs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ivota_tools.common.project_files import CHECKOUT
 from . import mutate, target, worlds
 from .target import Mistake, Target
 
-TIMEOUT_S = 20  # of one input: a net for what hangs; work is bounded in lines
+TIMEOUT_S = 20  # for one input: a safety net for hangs; the work itself is limited in lines
 MEMORY_MB = 2048
 _DONE = re.compile(r"^(?:stat::number_of_executed_units:\s*|ran )(\d+)", re.MULTILINE)
 _CPU = re.compile(r"^after (\S+) s of the processor$", re.MULTILINE)
@@ -40,9 +40,9 @@ _CHANGED = 5  # of 10 inputs, those that are changed within their format
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one run: `inputs` so many, `crash` the input that the check raised at, `said` what the
-    process has said, `seconds` how long it took, `cpu_s` how much of that it was given until a
-    crash."""
+    """The result of a run: the number of `inputs`, the `crash` input at which the check raised,
+    the process's output `said`, its duration `seconds`, and the CPU time `cpu_s` that it used
+    until a crash."""
 
     inputs: int
     crash: bytes | None
@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def why(self) -> str:
-        """The last line of a crash's traceback."""
+        """Return the last line of a crash's traceback."""
         found = re.findall(
             r"^(?:\w+\.)*(\w*(?:Error|Exit|Exception|Hang|Iteration)\b.*)$", self.said, re.M
         )
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def guided() -> bool:
-    """Whether atheris is here."""
+    """Return whether atheris is installed."""
     return importlib.util.find_spec("atheris") is not None
 
 
@@ -72,9 +72,9 @@ def run(
     mistake: int | None = None,
     seconds: float = 0,
 ) -> Outcome:
-    """Runs a process of its own; at most `seconds`, where they are given.
+    """Fuzz in a separate process, for at most `seconds` if given.
 
-    Raises RuntimeError where it ends otherwise than by a crash or by having done its runs.
+    Raises RuntimeError if it ends other than by a crash or by completing its runs.
     """
     with tempfile.TemporaryDirectory(prefix="ivota-fuzz-") as temporary:
         folder = work or Path(temporary)
@@ -107,7 +107,7 @@ def run(
 def _fuzz(
     name: str, found: Target, mistake: Mistake | None, given: argparse.Namespace, folder: Path
 ) -> None:
-    """With atheris; ends the process."""
+    """Fuzz with atheris; this ends the process."""
     import atheris
 
     def patch(code: Any) -> Any:
@@ -158,7 +158,7 @@ def _fuzz(
 
 
 def _inputs(name: str, mistake: Mistake | None) -> dict[str, bytes]:
-    """What a run begins with."""
+    """Return the inputs from which a run starts."""
     found = target.corpus(name)
     return {n: data for n, data in found.items() if n.startswith("good") or not mistake}
 
@@ -173,7 +173,7 @@ def _quoted(word: str) -> str:
 def _random(
     name: str, found: Target, mistake: Mistake | None, given: argparse.Namespace, folder: Path
 ) -> None:
-    """Without it."""
+    """Fuzz without atheris."""
     check = worlds.check_of(name, found, mistake)
     inputs = list(_inputs(name, mistake).values())
     chance = Chance(given.seed)
@@ -195,7 +195,7 @@ def _random(
 
 
 def changed(inputs: list[bytes], found: Target, chance: Chance) -> bytes:
-    """One of them, changed at random."""
+    """Return one of the inputs, changed at random."""
     data = chance.choice(inputs)
     if found.mutate and chance.randrange(10) < _CHANGED:
         return found.mutate(data, chance)[: found.most]

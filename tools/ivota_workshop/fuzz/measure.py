@@ -1,4 +1,4 @@
-"""What an input costs: lines of the examined code, and bytes of CPython's heap at the most."""
+"""Measure an input's cost: lines of the examined code, and CPython's peak heap in bytes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .target import Target
 
 @dataclass(frozen=True)
 class Cost:
-    """The dearest input of some: `lines` and `memory` as it took them, and their `share` of what
-    its length allows."""
+    """The most expensive input: `lines` and `memory` as measured, and their `share` of the limit
+    for its length."""
 
     lines: int
     lines_share: float
@@ -25,11 +25,11 @@ class Cost:
 
 
 def most(name: str, target: Target, inputs: Iterable[bytes]) -> Cost:
-    """Of all these inputs; what the check raises is passed on."""
+    """Return the maximum over all these inputs; exceptions of the check propagate."""
     check = worlds.check_of(name, target)
     lines = memory = (0.0, 0)
     for data in inputs:
-        check(data)  # what is loaded for the first time is not its cost
+        check(data)  # exclude the cost of loading modules for the first time
         counter = _Counter(target.code)
         tracemalloc.start()
         before = sys.gettrace()

@@ -1,4 +1,4 @@
-"""Changes to an input within its format, where bytes alone would seldom come through."""
+"""Change an input within its format, because random bytes would seldom pass its checks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CRC = b'"crc": "'
 
 
 def any_bytes(data: bytes, chance: random.Random, most: int) -> bytes:
-    """One to four changes of any kind."""
+    """Make one to four changes of any kind."""
     out = bytearray(data)
     for _ in range(chance.randint(1, 4)):
         at = chance.randint(0, len(out))
@@ -71,7 +71,7 @@ def any_bytes(data: bytes, chance: random.Random, most: int) -> bytes:
 
 
 def a_json(data: bytes, chance: random.Random) -> bytes:
-    """One value, key or bracket of a JSON text changed; what is none, or too deep, comes back."""
+    """Change a value, a key or a bracket of a JSON text; invalid or too deep JSON is kept."""
     try:
         return _a_json(json.loads(data), chance)
     except (ValueError, RecursionError):
@@ -111,7 +111,7 @@ def _has(holder: Any, key: Any) -> bool:
 
 
 def _raw(text: str, piece: str, chance: random.Random) -> bytes:
-    """A piece replaced by what no writer of JSON writes."""
+    """Replace a piece with text that no JSON writer produces."""
     kind = chance.randrange(4)
     if kind == 0:
         depth = chance.choice(_DEPTHS)
@@ -122,7 +122,7 @@ def _raw(text: str, piece: str, chance: random.Random) -> bytes:
     elif kind == 2:
         instead = "9" * chance.choice((10, 19, 40, 400))
     else:
-        # The same key a second time.
+        # Repeat the key.
         pairs = [part for part in text[1:-1].split(", ") if ": " in part]
         again = chance.choice(pairs) if pairs else '"a": 1'
         name = again.partition(": ")[0]
@@ -143,13 +143,13 @@ def _dumps(value: Any) -> str:
 
 
 def seal(data: bytes) -> bytes:
-    """A JSON object with the CRC that the board's files end in (docs/formats.md)."""
+    """Add the CRC to a JSON object, as at the end of the board's files (docs/formats.md)."""
     head = data.rstrip()[:-1] + (b", " if len(data) > 2 else b"")
     return head + b'"crc": "%08x"}' % binascii.crc32(head)
 
 
 def sealed(data: bytes, chance: random.Random) -> bytes:
-    """As `a_json`, with the right CRC behind it."""
+    """Change a JSON text like `a_json`, and append the right CRC."""
     head, mark, _ = data.rpartition(_CRC)
     plain = head.rstrip(b", ") + b"}" if mark else data
     changed = a_json(plain, chance)

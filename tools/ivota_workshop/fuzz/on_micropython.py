@@ -1,4 +1,4 @@
-"""A target's corpus on MicroPython with 32 bits, in a heap as small as a board's."""
+"""Run a target's corpus on 32-bit MicroPython, in a heap as small as a board's."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LIBRARY = CHECKOUT / "lib"
 
 @cache
 def library() -> tempfile.TemporaryDirectory[str]:
-    """A folder with the package, the checks, and what those share with the device tests."""
+    """Build a folder with the package, the checks, and the files that device tests share."""
     folder = tempfile.TemporaryDirectory(prefix="ivota-fuzz-")
     files = {path.name: path for path in (HERE / "device").glob("*.py")}
     for name, path in files.items():
         place = Path(folder.name, name).with_suffix(".mpy")
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(compile_mpy(path.read_bytes(), name))
-    # As on a board, but for the names, which stay as the checks call them.
+    # Built as for a board, except that names stay as the checks use them.
     for where, modules in {
         "": _LIBRARY,
         "ivota": _LIBRARY / "ivota",
@@ -41,7 +41,7 @@ def library() -> tempfile.TemporaryDirectory[str]:
 
 
 def outcomes(name: str, heap_bytes: int = HEAP_BYTES, bits: int = 32) -> dict[str, str]:
-    """How each input of the corpus ended, by its name. Raises RuntimeError if a check raised."""
+    """Return each input's result, by its name. Raises RuntimeError if a check raised."""
     with (
         tempfile.TemporaryDirectory(prefix="ivota-fuzz-") as flash,
         tempfile.TemporaryDirectory(prefix="ivota-fuzz-") as inputs,
@@ -51,7 +51,7 @@ def outcomes(name: str, heap_bytes: int = HEAP_BYTES, bits: int = 32) -> dict[st
         for place, data in target.load(name).files().items():
             Path(flash, place).write_bytes(data)
         root = library().name
-        # A string of the module's own: the interpreter compiles nothing in this heap.
+        # Run a module that is compiled already: this heap has no room for the compiler.
         command = [*micropython(bits), "-X", f"heapsize={heap_bytes}", "-m", "run_corpus"]
         done = subprocess.run(
             [*command, name, inputs, flash],

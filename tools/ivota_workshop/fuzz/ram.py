@@ -1,4 +1,4 @@
-"""A flash in memory for the shim's mount table: quick, and it remembers what was changed."""
+"""A flash in memory for the shim's mount table: fast, and it records changes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ _ENOENT, _EEXIST, _EISDIR, _ENOTDIR, _EINVAL = 2, 17, 21, 20, 22
 
 
 class Ram:
-    """`files` has the contents by their paths below `point`; `changed` the whole paths that were
-    written, moved, made or removed. `error` is the world's OSError, `streams` one of the shim.
+    """`files` maps paths below `point` to contents; `changed` holds the full paths that were
+    written, moved, created or removed. `error` is the world's OSError, `streams` a module of the
+    shim.
     """
 
     def __init__(self, point: str, error: Any, streams: Any, blocks: int = 256) -> None:
@@ -113,7 +114,7 @@ class _Raw(io.BytesIO):
         self._ram, self._path, self._writes = ram, path, writes
 
     def fileno(self) -> int:
-        """What the shim's flush calls."""
+        """Provide the method that the shim's flush calls."""
         self._keep()
         return 3
 

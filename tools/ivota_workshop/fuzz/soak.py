@@ -1,8 +1,8 @@
-"""`make soak-fuzz`: 500,000 inputs and more for each parser; goes on where it ended.
+"""`make soak-fuzz`: at least 500,000 inputs for each parser; resumes the last run.
 
-What was done for a parser is in build/soak-fuzz/ until its code, its target or its check changes.
-First each planted fault has to be found, within a minute of the processor's time; then come shares
-of inputs, of as many parsers at once as there are cores.
+A parser's results are kept in build/soak-fuzz/ until its code, its target or its check changes.
+First each planted fault must be found within a minute of CPU time; afterwards shares of inputs
+follow, for as many parsers in parallel as there are cores.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _ESCAPED = "escaped: "
 
 @dataclass
 class Done:
-    """What was done for one parser: `found` has of each planted fault after how many inputs and
-    seconds of the processor it was found, `crashes` what was found in the code as it is."""
+    """A parser's results: `found` holds the number of inputs and the CPU seconds after which each
+    planted fault was found, `crashes` the failures of the unchanged code."""
 
     code: str
     inputs: int = 0
@@ -55,7 +55,7 @@ class Done:
 
 
 def code(name: str) -> str:
-    """A digest of what decides what a parser does with an input, and what is made of that."""
+    """Return a digest of everything that determines a parser's inputs and results."""
     found = target.load(name)
     check = HERE / "device" / f"fuzz_{name}.py" if found.device else HERE / "host" / f"{name}.py"
     files = [CHECKOUT / each for each in found.code if not each.startswith("umqtt/")]
@@ -67,7 +67,7 @@ def code(name: str) -> str:
 
 
 class Soak:
-    """What was done so far, kept in `folder`."""
+    """The results so far, kept in `folder`."""
 
     def __init__(self, folder: Path, names: list[str], inputs: int, console: Console) -> None:
         self._path = folder / "progress.json"
@@ -83,7 +83,7 @@ class Soak:
             now = code(name)
             same = name in kept and kept[name]["code"] == now
             self.done[name] = Done(**kept[name]) if same else Done(now)
-            found = self.done[name].found  # what was not found once is tried again
+            found = self.done[name].found  # try the faults again that were not found
             self.done[name].found = {what: at for what, at in found.items() if at}
 
     def save(self) -> None:
@@ -92,7 +92,7 @@ class Soak:
         atomic_write.write(self._path, json.dumps(kept, indent=1))
 
     def run(self, until: float) -> None:
-        """Until all is done, or that time of `time.monotonic`."""
+        """Run until everything is done, or until that time of `time.monotonic`."""
         workers = os.cpu_count() or 1
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             for future in [pool.submit(self._work, until) for _ in range(workers)]:
@@ -118,7 +118,7 @@ class Soak:
                     self.save()
 
     def _next(self) -> str | None:
-        """The parser of which the least is done."""
+        """Return the parser with the fewest inputs."""
         free = [name for name in self.done if name not in self._busy]
         todo = [name for name in free if self._fault(name) or not self._whole(name)]
         return min(
@@ -130,7 +130,7 @@ class Soak:
         return done.inputs >= self._inputs or bool(done.crashes)
 
     def _fault(self, name: str) -> tuple[int, str] | None:
-        """The next planted fault that is still to be found."""
+        """Return the next planted fault that has not been found yet."""
         known = self.done[name].found
         for number, mistake in enumerate(target.load(name).mistakes):
             if mistake.name not in known:
@@ -142,7 +142,7 @@ class Soak:
         fault = self._fault(name)
         if fault:
             number, what = fault
-            # On a machine with other work a second of the processor takes several.
+            # On a busy machine a second of CPU time takes several.
             outcome = engine.run(name, 10**9, mistake=number, seconds=5 * FAULT_S)
             found = [outcome.inputs, outcome.cpu_s] if outcome.crash is not None else []
             done.found[what] = found
@@ -162,7 +162,7 @@ class Soak:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def costs(self) -> dict[str, measure.Cost]:
-        """Of the dearest input that is known of each parser."""
+        """Return the cost of each parser's most expensive known input."""
         found = {}
         for name in self.done:
             paths = sorted((self._folder / name / "found").glob("*"))
@@ -197,7 +197,7 @@ def figures(
 
 
 def write(found: dict[str, Figure], done: dict[str, Done], folder: Path = bench.FOLDER) -> Path:
-    """Beside what other commands have measured of trust; `fuzz_inputs` is by parser."""
+    """Write the figures beside others about trust; `fuzz_inputs` is by parser."""
     path = bench.write(AREA, COMMAND, found, folder, keep=True)
     entries = json.loads(path.read_text())
     entries["fuzz_inputs"] = {

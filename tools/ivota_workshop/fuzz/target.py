@@ -1,4 +1,4 @@
-"""What a target says of itself, and where to find them all."""
+"""The description of a target, and the list of all targets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Mutate = Callable[[bytes, random.Random], bytes]
 
 @dataclass(frozen=True)
 class Mistake:
-    """A planted fault: (file, text, what stands in its place), each text once in its file."""
+    """A planted fault: (file, text, its replacement); each text occurs once in its file."""
 
     name: str
     changes: tuple[tuple[str, str, str], ...]
 
     def apply(self, path: str, source: str) -> str:
-        """`source` with the mistake in it, where it lies at `path`. Raises ValueError where the
-        code is another by now."""
+        """Return `source` with the mistake in it, if `path` is its file. Raises ValueError if the
+        text to replace is gone."""
         for file, text, instead in self.changes:
             if path.endswith("/" + file):
                 if source.count(text) != 1:
@@ -35,7 +35,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Bound:
-    """At most so much, and so much more for each byte of the input."""
+    """A limit that consists of a constant and an amount per byte of the input."""
 
     base: int
     per_byte: int
@@ -48,12 +48,12 @@ class Bound:
 class Target:
     """One parser: `about` in a few words, `seeds` by name, and the faults that it has to find.
 
-    `device` says whether its check is device/fuzz_NAME.py, else it is host/NAME.py; `code` are the
-    files whose coverage guides. `most` is the longest input in bytes. `mutate` changes an input
-    within its format. `lines` bounds how many lines of the code run for one input, `memory` the
-    peak of bytes that CPython takes for it. `reference` is what the check may compare with, where
-    it runs on CPython. `words` often stand in good inputs. `compares`: comparisons guide, too,
-    which takes time where each byte is compared. `files` lie beside the input on the flash.
+    `device` says whether its check is device/fuzz_NAME.py, otherwise it is host/NAME.py; `code`
+    lists the files whose coverage guides. `most` is the longest input in bytes. `mutate` changes
+    an input within its format. `lines` limits the lines of code that run for one input, `memory`
+    CPython's peak of bytes. `reference` is an independent implementation that the check may
+    compare with on CPython. `words` often occur in valid inputs. `compares`: comparisons guide
+    too, which is slow if every byte is compared. `files` are stored beside the input on flash.
     """
 
     about: str
@@ -72,7 +72,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As its file's."""
+        """Return the name, which is that of its file."""
         return next(name for name, target in targets().items() if target is self)
 
 
@@ -81,7 +81,7 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Target:
-    """Raises KeyError for a name that is none."""
+    """Load a target. Raises KeyError if there is none of that name."""
     if name not in names():
         raise KeyError(name)
     found: Target = importlib.import_module(f"{__package__}.targets.{name}").TARGET
@@ -93,12 +93,12 @@ def targets() -> dict[str, Target]:
 
 
 def corpus(name: str) -> dict[str, bytes]:
-    """The inputs that a target's runs start from, by their names: made anew from its seeds."""
+    """Return the inputs from which a target's runs start, by name: rebuilt from its seeds."""
     return dict(load(name).seeds())
 
 
 def mistakes() -> Iterator[tuple[str, int, Mistake]]:
-    """(target, the how manieth of its, mistake)"""
+    """Return (target, the mistake's index in it, mistake) of all planted faults."""
     for name, target in targets().items():
         for number, mistake in enumerate(target.mistakes):
             yield name, number, mistake

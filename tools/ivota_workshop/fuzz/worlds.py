@@ -1,4 +1,4 @@
-"""The code under examination, loaded so that its coverage is seen, or with a mistake in it."""
+"""Load the examined code so that its coverage is measured, or with a mistake in it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ FLASH = "/flash"
 def check_of(
     name: str, target: Target, mistake: Mistake | None = None, patch: Patch | None = None
 ) -> Check:
-    """The check of a target: given an input it raises whatever is wrong, and says how it ended.
+    """Return a target's check: given an input it raises if anything is wrong, and says how it
+    ended.
 
-    `patch` is applied to the code of `target.code`. Once in a process for the host's parsers.
+    `patch` is applied to the code of `target.code`. For the host's parsers, it can be called once
+    in a process.
     """
     if target.device:
         return _device(name, target, mistake, patch)
@@ -74,7 +76,7 @@ def _device(name: str, target: Target, mistake: Mistake | None, patch: Patch | N
 
 
 def _quicken(world: Any, target: Target, mistake: Mistake | None, patch: Patch | None) -> None:
-    """Each file is looked for and compiled once: `ivota.once` imports the same modules for each
+    """Find and compile each file only once: `ivota.once` imports the same modules for each
     input."""
     compiled: dict[str, types.CodeType] = {}
     there: dict[tuple[str, int], bool] = {}
@@ -104,7 +106,7 @@ def _quicken(world: Any, target: Target, mistake: Mistake | None, patch: Patch |
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the host's modules that lie in `code`, changed."""
+    """Find the host's modules that `code` lists, and change them."""
 
     def __init__(self, code: Sequence[str], mistake: Mistake | None, patch: Patch | None) -> None:
         self.files = {

@@ -1,4 +1,4 @@
-"""A message in Aliyun's dialect: put into our words, it is checked as ours are."""
+"""Convert a message in Aliyun's dialect to ours, and check it like our own."""
 
 import json
 

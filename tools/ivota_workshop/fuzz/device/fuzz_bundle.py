@@ -1,4 +1,4 @@
-"""A bundle is examined, and one that passes is mounted: what is there is what was examined."""
+"""Examine a bundle, and mount it if it passes: the mounted files must be the examined ones."""
 
 import json
 
@@ -12,7 +12,7 @@ def check(data):
     path = room.put("fw.bin", data)
     steps = 0
     with open(path, "rb") as file:
-        for length in (len(data) // 2, len(data)):  # its first block, then all of it
+        for length in (len(data) // 2, len(data)):  # its first block, and then the whole bundle
             try:
                 bundle_facts.look(file, length)
             except OtaError as error:
@@ -45,7 +45,7 @@ def check(data):
 
 
 def files(mounted, folder, depth):
-    """All names in it."""
+    """Return all names in the bundle."""
     assert depth < 12
     found = []
     for entry in mounted.ilistdir("/" + folder):

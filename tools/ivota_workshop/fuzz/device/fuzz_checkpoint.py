@@ -1,7 +1,7 @@
-"""A checkpoint beside a file of any length, or one of a slot: where a download goes on.
+"""Find where a download resumes: a checkpoint beside a file of any length, or for a slot.
 
-The first byte says how many times 500 bytes of firmware lie there, the second whether it is a
-slot's.
+The first byte says how many times 500 bytes of firmware are stored; the second selects a file or a
+slot.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""/ivota.json: what is accepted has every key, of its type and within its range."""
+"""Check /ivota.json: an accepted one has every key, with the right type and range."""
 
 import json
 
@@ -54,7 +54,7 @@ def check(data):
     try:
         made = config.check(found)
     except config.ConfigError as error:
-        # One that stands where no secret belongs may be named as what it was taken for.
+        # An error may quote a misplaced secret, because the code takes it for another value.
         assert SECRET not in str(error) or data.count(SECRET.encode()) != secrets(found)
         return "refused"
     except UnicodeError:  # CPython's: half a surrogate pair
@@ -82,7 +82,7 @@ def check(data):
 
 
 def network(made):
-    """What the sections of the network become, whatever they were."""
+    """Check the resulting network sections, whatever the input."""
     assert made["network"] in (None, "wifi", "lan", "ppp", "own")
     sections = [made["lan"]] if made["lan"] else []
     for each in made["wifi"] or ():
@@ -103,7 +103,7 @@ def network(made):
 
 
 def secrets(found):
-    """How many stand where they belong."""
+    """Count the secrets in their proper places."""
     if not isinstance(found, dict):
         return 0
     networks = found.get("wifi")
@@ -124,6 +124,6 @@ def of_kind(kind, value, path):
         assert type(value) is list, path
     else:
         assert type(value) is int or kind == "number" and type(value) is float, path
-        # What waits for so long is an integer number of milliseconds, and can be counted.
+        # A wait must convert to milliseconds as an integer that `ticks` can represent.
         assert 0 <= value <= 500000, "%s is %s" % (path, value)
         assert int(value * 1000) >= 0

@@ -1,8 +1,8 @@
-"""A device's secret, and the sign-in that is made with it: what a cloud would compute as well."""
+"""Sign in with a device's secret: the result must equal a cloud's own computation."""
 
 from ivota.cloud_sign_in import sign_in
 
-reference = None  # whether the cloud's front takes these three for that secret
+reference = None  # whether the cloud's front accepts these three for that secret
 
 
 def check(data):

@@ -1,4 +1,4 @@
-"""The records of a patch, unpacked: what they make of a base, and that they read nothing beyond.
+"""Unpack the records of a patch: check their result, and that they read only the base.
 
 The first two bytes are the result's size.
 """
@@ -11,11 +11,11 @@ from ivota.delta_records import pieces
 BASE = bytes((i * 7 + i // 251) & 0xFF for i in range(3000))
 MOST = 4096
 
-reference = None  # the result as another reader makes it, None for records that it refuses
+reference = None  # another reader's result, None for records that it rejects
 
 
 class Base:
-    """The base, of which only what is there may be read."""
+    """The base; raises if the code reads outside it."""
 
     def __init__(self):
         self._at = 0

@@ -1,6 +1,6 @@
-"""The header of a firmware, once its signature is accepted: what is believed of it.
+"""Check which header fields of a firmware are accepted after its signature was verified.
 
-Its owner has made it, but a mistake of his must not be taken for what it is not either.
+The owner has signed the header, but mistakes in it must still be detected.
 """
 
 import binascii

@@ -1,7 +1,7 @@
-"""An HTTP answer to a Range request: what passes for the firmware's bytes.
+"""Check what an HTTP response to a Range request yields as the firmware's bytes.
 
-The first character says what was asked: 0 from the first byte, 1 from the tenth, 2 that with an
-ETag, 3 over a redirect; and 4 more each for other versions of `requests`.
+The first character selects the request: 0 from the first byte, 1 from the tenth, 2 the same with
+an ETag, 3 over a redirect; and 4 more for each of the other versions of `requests`.
 """
 
 import room
@@ -52,7 +52,7 @@ def check(data):
         return "redirect"
     assert status in (b"200", b"203", b"206"), status
     if status == b"206":
-        # Where it begins is at most where it was asked for.
+        # It begins at or before the requested offset.
         value = field(head, b"content-range")
         span, _, total = value.lower()[6:].partition(b"/")
         first, _, last_byte = span.partition(b"-")
@@ -65,7 +65,7 @@ def check(data):
 
 
 def last(head):
-    """(status, fields) of the last answer in a head; those before it are announcements."""
+    """Return (status, fields) of the last response in a head; earlier ones are interim."""
     while True:
         words = head.split(b"\n")[0].strip().split(b" ")
         status = words[1]
@@ -77,7 +77,7 @@ def last(head):
 
 
 def field(head, name):
-    """The value of the last such line, with what goes on in lines behind it."""
+    """Return the value of the last line of that name, with its continuation lines."""
     found = b""
     mine = False
     for line in head.split(b"\n")[1:]:

@@ -1,4 +1,4 @@
-"""The header of an ESP32 image in the other slot; first stands how often it was tried."""
+"""Check the header of an ESP32 image in the other slot; the input begins with its boot tries."""
 
 from slots import Esp32, installed
 
@@ -16,7 +16,7 @@ class State:
 
 def check(data):
     state = State()
-    # As many tries as are kept: of this image, of another, none, or what is no number.
+    # Tries as stored: of this image, of another, none, or a value that is no number.
     count = data[0] - 48 if data[:1].isdigit() else None
     state.tries = [[], [MD5, count], ["1" * 32, 10]][data[0] % 3 if data else 0]
     image = data[1:]

@@ -1,6 +1,6 @@
-"""/ivota.json and the kept one, both as flash may have them: one of them is used, or none.
+"""Read /ivota.json and its kept copy, in any state of the flash: one is used, or none.
 
-The input is the first, a line of dashes, and the second.
+The input is the first file, a line of dashes, and the second.
 """
 
 import room
@@ -22,14 +22,14 @@ def check(data):
     try:
         found, watch = config_backup.usable(lambda level, event, **fields: said.append(event))
     except ValueError:
-        # What is whole and good is never thrown away.
+        # A complete and valid file is never discarded.
         assert not usable(paths[0])
         return "none"
     except MemoryError:
         return "MemoryError"
     assert found and all(path in paths for path in found)
     if watch is None and len(found) == 1 and not said:
-        # The copy is of this very file: it was good when it was kept.
+        # The copy is of this very file, which was valid when the copy was made.
         return "used"
     for path in found:
         assert config.check(config_backup.read(path))["product_id"]

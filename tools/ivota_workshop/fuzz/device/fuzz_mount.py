@@ -1,4 +1,4 @@
-"""A bundle is mounted without having been examined, as after damage: nothing leads out of it."""
+"""Mount a bundle without examining it, as after damage: no path may lead out of it."""
 
 import room
 
@@ -21,7 +21,7 @@ def check(data):
 
 
 def look(mounted, folder, data, depth):
-    """Open all that is there."""
+    """Open every file and folder."""
     assert depth < 12
     count = 0
     for entry in mounted.ilistdir("/" + folder):
@@ -38,7 +38,7 @@ def look(mounted, folder, data, depth):
                 assert file.seek(0, 2) == size and file.seek(7, 1) == size
                 assert file.read(1) == b""
         except OSError:
-            continue  # a name with slashes at its ends
+            continue  # a name that begins or ends with a slash
         count += 1
         assert count <= len(data) // 4
     return count

@@ -1,4 +1,4 @@
-"""What a broker sends: after a good CONNACK and SUBACK, or instead of them (first character C)."""
+"""Receive a broker's bytes: after a good CONNACK and SUBACK, or (first character C) instead."""
 
 from wire import Wire
 
@@ -50,7 +50,7 @@ class Owner:
 
 
 def good(sent):
-    """What a good broker says to a CONNECT and a SUBSCRIBE."""
+    """Return a good broker's answers to a CONNECT and a SUBSCRIBE."""
     if sent[0] == 0x10:
         return b"\x20\x02\0\0"
     return b"\x90\x03" + sent[2:4] + b"\1" if sent[0] == 0x82 else b""
@@ -88,7 +88,7 @@ def check(data):
 
 
 def ours(data, payload):
-    """Whether it stands behind the topic, and behind a packet's number where it has one."""
+    """Return whether the payload follows our topic, and the packet number if there is one."""
     at = 0 if payload else -1
     while payload:
         at = data.find(payload, at)

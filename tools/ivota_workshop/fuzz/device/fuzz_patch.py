@@ -1,4 +1,4 @@
-"""A whole patch: its header, and its compressed stream, as far as the records in it lead."""
+"""Read a whole patch: its header, and its compressed stream as far as its records refer to it."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""A message of the cloud: what is taken for a push has the promised types and ranges."""
+"""Receive a message of the cloud: an accepted push has the documented types and ranges."""
 
 import json
 
@@ -8,7 +8,7 @@ HEX = "0123456789abcdef"
 
 
 class Nothing:
-    """A client at rest, as far as `take` looks at one."""
+    """An idle client, with the attributes that `take` uses."""
 
     version = "0.1"
     dialect = tencent
@@ -55,7 +55,7 @@ def check(data):
 
 
 def taken(client, data):
-    """The push, if it is one, and in a word what the message was, in the client's dialect."""
+    """Return the push, if it is one, and the kind of message in a word, in its dialect."""
     try:
         push = push_parser.read(data, client.dialect)
     except OtaError as error:
@@ -83,6 +83,6 @@ def taken(client, data):
 def a_version(version):
     assert type(version) is str and 0 < len(version) <= 64
     assert min(version.encode()) >= 32
-    # What is half of a pair has no UTF-8: no file name, no report.
+    # Half a surrogate pair has no UTF-8 form, so it must not reach a file name or a report.
     assert str(version.encode(), "utf-8") == version
     assert not any("\ud7ff" < char < "\ue000" for char in version)

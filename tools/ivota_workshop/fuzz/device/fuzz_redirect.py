@@ -1,9 +1,9 @@
-"""A Location: the input is the URL that was asked, and in the next line the server's."""
+"""Follow a Location: the first line of the input is the requested URL, the second the server's."""
 
 from ivota import OtaError
 from ivota.url import follow, split_url
 
-reference = None  # the host that the host's library would ask next
+reference = None  # the host that the host's library would contact next
 
 
 def check(data):

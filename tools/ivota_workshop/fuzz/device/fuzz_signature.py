@@ -1,6 +1,6 @@
-"""The end of a signed firmware: what is accepted was signed by the key's owner, to the last bit.
+"""Read the end of signed firmware: the key's owner signed every accepted bit.
 
-The input is all of the firmware; its payload is not looked at in this phase.
+The input is the whole firmware; this phase does not read its payload.
 """
 
 import room
@@ -8,7 +8,7 @@ import room
 from ivota import OtaError
 from ivota.owner_signature import header
 
-reference = None  # the signed header, or None, as the host's library has it
+reference = None  # the signed header according to the host's library, or None
 
 
 class Firmware:

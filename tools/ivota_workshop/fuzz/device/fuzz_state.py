@@ -1,4 +1,4 @@
-"""The state file: read by the package and by boot.py, whatever is in it."""
+"""Read a state file of any content, with the package and with boot.py."""
 
 import room
 
@@ -30,7 +30,7 @@ def check(data):
     for key in KINDS:
         value = getattr(found, key)
         assert type(value) is KINDS[key] or value is None and KINDS[key] not in (int, list), key
-    if room.ram:  # boot.py does it while the heap is empty yet
+    if room.ram:  # boot.py reads it while the heap is still empty
         import bundlefs
 
         bundlefs._STATE = path
@@ -47,15 +47,15 @@ def check(data):
         failure_log.post(found, "{}", MD5, "why")
     except MemoryError:
         return "MemoryError"
-    except RuntimeError:  # nested too deep to be written, which no message brings about
+    except RuntimeError:  # nested too deeply to be written; no message can cause this
         return "too deep"
-    except UnicodeError:  # CPython's, of half a surrogate pair, which no message brings either
+    except UnicodeError:  # CPython's, for half a surrogate pair; no message can cause this either
         return "no text"
     assert found.rejected[-1] == [MD5, "why"] and len(found.rejected) <= 4
     with open(path, "rb") as file:
-        if b"inf" in file.read():  # which no message brings as far as here either
+        if b"inf" in file.read():  # no message can bring this so far either
             return "no number"
-    # What was written once is read and written again as it is: only texts are keys by then.
+    # A written file reads and writes identically: all its keys are strings by then.
     again = state.load(path)
     assert again.outbox == "{}" and again.rejected[-1] == [MD5, "why"]
     state_writer.save(again)

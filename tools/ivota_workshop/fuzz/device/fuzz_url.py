@@ -1,9 +1,9 @@
-"""A URL of a push: where a board would connect to, and what it would ask for there."""
+"""Parse a push's URL: the host that a board would contact, and the path it would request."""
 
 from ivota import OtaError
 from ivota.url import split_url
 
-reference = None  # (host, port) as the host's library has it
+reference = None  # (host, port) according to the host's library
 
 
 def check(data):
@@ -12,7 +12,7 @@ def check(data):
         found = split_url(url)
     except OtaError as error:
         assert error.code == -5 and not error.again
-        assert "secret" not in error.message  # nor anything else of the URL
+        assert "secret" not in error.message  # nor any other part of the URL
         return "refused"
     except ValueError:
         return "no text"
@@ -25,7 +25,7 @@ def check(data):
 
 
 def sound(found):
-    """Nothing of it can end a line or a word of the request, and it names one host."""
+    """Check that no part can end a line or a word of the request, and that it names one host."""
     secure, host, port, path = found
     assert type(secure) is bool and 0 < port < 65536 and host and path[0] == "/"
     for text in (host, path):

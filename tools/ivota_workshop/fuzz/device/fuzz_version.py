@@ -1,4 +1,4 @@
-"""A version's name on flash: no push decides a path."""
+"""Derive the file name of a version: no push may choose a path."""
 
 from ivota.storage import file_stem
 

@@ -1,11 +1,11 @@
-"""Where a target's files lie; set by who runs it."""
+"""The folder of a target's files; set by the runner."""
 
 FOLDER = "/flash"
-ram = None  # on CPython: what knows which paths were changed
+ram = None  # on CPython: the file system, which records changed paths
 
 
 def put(name, data):
-    """A file in the folder; its path."""
+    """Write a file in the folder; return its path."""
     path = FOLDER + "/" + name
     with open(path, "wb") as file:
         file.write(data)
@@ -13,7 +13,7 @@ def put(name, data):
 
 
 def inside(*folders):
-    """Nothing was changed but in these folders."""
+    """Check that nothing outside these folders was changed."""
     for path in ram.changed if ram else ():
         fits = any(path == each or path.startswith(each + "/") for each in folders)
         assert fits and ".." not in path.split("/"), "escaped: " + path

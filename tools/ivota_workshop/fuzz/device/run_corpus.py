@@ -1,8 +1,8 @@
-"""Gives every input of a folder to a check, in whatever heap this interpreter has.
+"""Give every input of a folder to a check, within this interpreter's heap.
 
-    micropython -X heapsize=32K run_corpus.py NAME FOLDER FLASH
+micropython -X heapsize=32K run_corpus.py NAME FOLDER FLASH
 
-A line for each: how it ended. `FLASH` is an empty folder for the check's own files.
+It prints a line for each with its result. `FLASH` is an empty folder for the check's own files.
 """
 
 import gc
@@ -31,7 +31,7 @@ def main(name, folder, flash):
 
 
 def clear(flash, known):
-    """Leave what was there before."""
+    """Delete everything that was not there before."""
     for entry in list(os.ilistdir(flash)):
         path = flash + "/" + entry[0]
         if entry[1] & 0x4000:

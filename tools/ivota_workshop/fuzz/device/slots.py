@@ -1,4 +1,4 @@
-"""An `esp32` module with two slots that can be read: the one that runs, and the other."""
+"""An `esp32` module with two readable slots: the running one and the other."""
 
 import sys
 
@@ -32,7 +32,7 @@ class _Partition:
 
 
 class installed:
-    """`with installed(esp32):` is what `import esp32` finds."""
+    """Within `with installed(esp32):`, `import esp32` finds this module."""
 
     def __init__(self, module):
         self._module = module

@@ -1,6 +1,6 @@
-"""A network of one connection for `net`, as small as can be: what the peer says is there at once.
+"""A minimal network of one connection for `net`, on which the peer's bytes arrive at once.
 
-Its clock goes on only where something waits.
+Its clock advances only while the code waits.
 """
 
 import errno
@@ -9,17 +9,18 @@ from ivota import guarded_socket
 
 
 class Wire:
-    """`with Wire(data) as wire:` is `socket`, `select` and `time` for `net` and other `modules`.
+    """Within `with Wire(data) as wire:`, it is `socket`, `select` and `time` of `net` and
+    `modules`.
 
-    `answer(sent)` gives what the peer says to what was sent so far, once; `data` comes behind it.
+    `answer(sent)` returns the peer's bytes in response to those sent so far, once; `data` follows.
     """
 
     AF_INET, SOCK_STREAM = 2, 1
 
     def __init__(self, data, *modules, answer=None):
-        self.out = data  # what the peer has said, and was not read yet
+        self.out = data  # sent by the peer, not read yet
         self.sent = b""
-        self.ended = True  # whether the peer closes behind that
+        self.ended = True  # whether the peer closes after that
         self.closed = False
         self.connections = 0
         self.mask = 0

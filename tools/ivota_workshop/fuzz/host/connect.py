@@ -1,4 +1,4 @@
-"""The first packet of who would sign in: what the broker behind is told of it."""
+"""Read the first packet of a client that signs in, and check what the broker behind receives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check(data: bytes) -> str:
     except asyncio.IncompleteReadError:
         return "cut"
     assert len(body) <= connect_packet.CONNECT_MOST
-    # Told on, it is the same but for who it is: and that is what was found to be right.
+    # The forwarded packet differs only in the identity, which is the one that was verified.
     told = found.as_user("P/d")
     again = connect_packet.read_connect(_loop.run_until_complete(_packet(told)))
     assert again.client_id == "P/d" and again.middle == found.middle
@@ -46,7 +46,8 @@ def check(data: bytes) -> str:
     words = found.client_id, found.user, found.password
     signed = device_credentials.is_signed(*words, SECRET, 1_700_000_000)
     if signed:
-        # Whoever has no secret has only what was once seen: the seeds have it for this one user.
+        # Without the secret, only a signature that was seen can be right: the seeds have this
+        # user's.
         assert found.user == SEEN and found.client_id == "Pd", "signed by nobody"
         digest, _, method = found.password.partition(";hmac")
         assert digest.lower() == _right(SEEN, method), "another signature"

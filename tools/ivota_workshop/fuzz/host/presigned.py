@@ -1,4 +1,4 @@
-"""The query of a pre-signed URL: only what was signed here, and has not expired, is served."""
+"""Check a pre-signed URL's query: only one that we signed, and has not expired, is served."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXPIRES = 1_700_000_600
 
 
 def check(data: bytes) -> str:
-    # As the web framework takes a URL apart; the path's last part is the firmware's number.
+    # Parsed like the web framework does; the path's last part is the firmware's number.
     place, _, query = data.decode("latin-1").partition("?")
     found = parse_qs(query, keep_blank_values=True, errors="replace")
     word = place[:18]
@@ -20,7 +20,7 @@ def check(data: bytes) -> str:
     expires, sign = (found.get(name, [""])[-1] for name in ("expires", "sign"))
     if not signed_urls.is_valid(SECRET, number, expires, sign, NOW):
         return "403"
-    # Only this one was ever signed, by whoever made the seeds.
+    # The seeds contain the only signature that was ever made.
     assert (number, int(expires)) == (7, EXPIRES), "signed by nobody"
     assert sign == signed_urls.signature(SECRET, 7, EXPIRES), "another signature"
     return "served"

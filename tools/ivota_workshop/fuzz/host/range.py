@@ -1,4 +1,4 @@
-"""A Range header: what is sent lies within the file. First the file's size."""
+"""Parse a Range header: the range sent lies within the file. The input begins with its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device's report as the cloud takes it in: read tolerantly, never trusted. First its topic."""
+"""Store a device's report: read tolerantly, never trusted. The input begins with its topic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def check(data: bytes) -> str:
         product_id, device_name = device
         for word in device:
             assert 0 < len(word) <= protocol.NAME_MOST and word.isprintable()
-            word.encode()  # a database takes no half of a pair
+            word.encode()  # a database accepts no half of a surrogate pair
         assert "/" not in product_id
         update = protocol.update_topic(product_id, device_name)
         assert update.startswith("$ota/update/") and update.encode()[12:] == topic[12:]

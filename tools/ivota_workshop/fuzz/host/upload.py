@@ -1,4 +1,4 @@
-"""An upload, of whatever kind: what the cloud and `ivota inspect` make of it."""
+"""Read an upload of any kind, with the cloud and with `ivota inspect`."""
 
 from __future__ import annotations
 

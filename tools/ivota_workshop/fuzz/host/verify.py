@@ -1,4 +1,4 @@
-"""`ivota verify`: a firmware that it takes was signed by the key's owner, and is whole."""
+"""Run `ivota verify`: the key's owner signed any firmware that it accepts, and it is complete."""
 
 from __future__ import annotations
 

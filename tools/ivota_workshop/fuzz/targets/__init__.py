@@ -1,1 +1,1 @@
-"""The targets: one file for each parser, called as the parser is."""
+"""The targets: one file for each parser, named after it."""

@@ -1,4 +1,4 @@
-"""What Aliyun's cloud says to a board: a push, or the answer to a question."""
+"""Messages from Aliyun's cloud to a board: a push, or the answer to a query."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A bundle: a ROMFS image that is examined, then mounted."""
+"""A bundle: a ROMFS image that is examined and then mounted."""
 
 from ivota_tools.firmware import romfs
 

@@ -1,4 +1,4 @@
-"""The checkpoint of a firmware that is half there, in a file or in a slot."""
+"""The checkpoint of partly received firmware, in a file or in a slot."""
 
 import json
 import random
@@ -11,7 +11,7 @@ _KNOWN = {"version": "0.2", "md5sum": "0" * 32, "file_size": 6000, "position": 4
 
 
 def _file(pieces: int = 9, **changed: object) -> bytes:
-    """`pieces` of 500 bytes each lie there."""
+    """Return a checkpoint file for `pieces` of 500 bytes each."""
     return (
         b"0123456789:;<=>?"[pieces : pieces + 1]
         + b"f"

@@ -11,7 +11,7 @@ _PAST = "Pd;12010126;12345;1000000000"
 
 
 def password(user: str = _USER, method: str = "sha256") -> str:
-    """What the vendor's rule makes of a user name."""
+    """Return the password for a user name by the vendor's rule."""
     key = base64.b64decode("c2VjcmV0")
     return f"{hmac.new(key, user.encode(), method).hexdigest()};hmac{method}"
 

@@ -32,12 +32,12 @@ def seeds() -> dict[str, bytes]:
 
 
 def reference(client_id: str, user: str, password: str, secret: str) -> bool:
-    """By the cloud's own check; where it takes the secret for none there is no opinion."""
+    """Return the result of the cloud's own check, or True if the secret itself is invalid."""
     try:
         base64.b64decode(secret)
     except (binascii.Error, ValueError):
         return True
-    # A name with a semicolon would be another device's: the cloud takes none.
+    # A name with a semicolon could pass for another device's: the cloud rejects it.
     return ";" in client_id or is_signed(client_id, user, password, secret, 1_000_000_000)
 
 

@@ -27,7 +27,7 @@ def _of(size: int, *groups: bytes) -> bytes:
 
 
 def moved() -> bytes:
-    """A stream that goes to another place in its base, to insert."""
+    """Return a stream that moves to another place in its base, to insert bytes there."""
     return _group((5, 0, (), b"inserted"))
 
 
@@ -64,7 +64,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def reference(base: bytes, stream: bytes, left: int) -> bytes | None:
-    """Written after docs/formats.md, slowly and plainly."""
+    """Apply a delta, written after docs/formats.md, slowly and simply."""
     out, at, place = b"", 0, 0
 
     def take(n: int) -> bytes:
@@ -100,7 +100,7 @@ def reference(base: bytes, stream: bytes, left: int) -> bytes | None:
 
 
 def _changed(piece: bytes, gaps: bytes, sums: bytes) -> bytes:
-    """In its first 1,024 bytes; a change behind what is copied, but in there, changes nothing."""
+    """Change the first 1,024 bytes; a change in range but past the copy has no effect."""
     words = list(struct.unpack("<512H", piece[:_PIECE].ljust(_PIECE, b"\0")))
     where = 0
     for gap, (added,) in zip(gaps, struct.iter_unpack("<H", sums), strict=True):

@@ -1,4 +1,4 @@
-"""A signed header: JSON that its owner wrote, compared with the push and the payload."""
+"""A signed header: JSON written by its owner, compared with the push and the payload."""
 
 import hashlib
 import json

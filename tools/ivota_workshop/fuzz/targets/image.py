@@ -1,4 +1,4 @@
-"""An ESP32 image's header, compared with that of the image that runs."""
+"""An ESP32 image's header, compared with that of the running image."""
 
 from ..target import Mistake, Target
 

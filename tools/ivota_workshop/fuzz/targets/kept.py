@@ -1,4 +1,4 @@
-"""The configuration and its kept copy, as they may lie on a flash."""
+"""The configuration and its kept copy, in any state that a flash may have."""
 
 import binascii
 import json
@@ -45,7 +45,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
     mine, line, copy = data.partition(_LINE)
     if chance.randrange(2):
         return mutate.a_json(mine, chance) + line + copy
-    # What has the right CRC was written by the board: with any configuration, but with its mark.
+    # The board itself wrote any file with the right CRC, with any configuration but with its mark.
     try:
         config = mutate.a_json(json.dumps(json.loads(copy)["config"]).encode(), chance)
         found = [binascii.crc32(mine) + chance.randrange(2), 77 + chance.randrange(2)]

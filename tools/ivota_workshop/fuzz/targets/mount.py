@@ -1,4 +1,4 @@
-"""A bundle as boot.py mounts it, should its contents have changed since it was examined."""
+"""A bundle as boot.py mounts it, if its contents have changed since it was examined."""
 
 from .. import archives
 from ..archives import bundle, file, folder, image

@@ -1,4 +1,4 @@
-"""Packets of a broker: lengths, topics, acknowledgements, in any order."""
+"""A broker's packets: lengths, topics and acknowledgements, in any order."""
 
 from ..target import Bound, Mistake, Target
 

@@ -66,7 +66,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def change(data: bytes, chance: random.Random) -> bytes:
-    """Its records changed, and compressed again."""
+    """Change the records, and compress them again."""
     size = 84 + (data[11] if len(data) > 84 else 0)
     try:
         stream = zlib.decompressobj(-15).decompress(data[size:], 8192)

@@ -1,4 +1,4 @@
-"""What the cloud says to a board: `update_firmware`, as JSON of any shape."""
+"""The cloud's message to a board: `update_firmware`, as JSON of any structure."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A redirect's Location, as relative or as hostile as it likes."""
+"""A redirect's Location, which may be relative or hostile."""
 
 from urllib.parse import urljoin, urlsplit
 
@@ -39,7 +39,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def reference(url: str, location: str) -> str | None:
-    """The host, by Python's library; None where it takes one of them for no URL."""
+    """Return the host according to Python's library, or None if it rejects one of the URLs."""
     try:
         return (urlsplit(urljoin(url, location)).hostname or "").lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What devices, or those who say that they are, report to the cloud."""
+"""Reports to the cloud from devices, or from clients that claim to be devices."""
 
 import json
 import random

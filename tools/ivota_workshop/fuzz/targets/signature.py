@@ -1,6 +1,6 @@
-"""Footer, header's length and signature of a firmware, before anything in it is believed.
+"""The footer, header length and signature of firmware, before any of its fields is trusted.
 
-The seeds are the cases of tests_host/device/signed.py, which real keys have signed.
+The seeds are the cases of tests_host/device/signed.py, signed with real keys.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ from ..target import Mistake, Target
 
 @cache
 def cases() -> Any:
-    """tests_host/device/signed.py"""
+    """Return the cases of tests_host/device/signed.py."""
     path = CHECKOUT / "tests_host" / "device" / "signed.py"
     spec = importlib.util.spec_from_file_location("signed_cases", path)
     assert spec and spec.loader
@@ -62,7 +62,7 @@ def _key(der: bytes) -> RSAPublicKey:
 
 
 def reference(data: bytes, der: bytes | None = None) -> bytes | None:
-    """The header that the key's owner has signed, by `cryptography`."""
+    """Return the header that the key's owner has signed, verified by `cryptography`."""
     if len(data) < 12 or data[-8:] != b"IVOTASIG":
         return None
     header_size, signature_size = struct.unpack("<HH", data[-12:-8])

@@ -1,4 +1,4 @@
-"""Firmware files as an upload brings them: bundles, images, signed ones, and others."""
+"""Firmware files as uploaded: bundles, images, signed ones, and others."""
 
 import random
 

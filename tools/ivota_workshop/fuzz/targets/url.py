@@ -1,4 +1,4 @@
-"""The URL of a push: other schemes, credentials, no host, the end of a request's line."""
+"""The URL of a push: unusual schemes, credentials, missing hosts, line ends."""
 
 from urllib.parse import urlsplit
 
@@ -47,7 +47,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def reference(url: str) -> tuple[str, int] | None:
-    """Host and port as Python's library has them, None where it takes it for no URL."""
+    """Return host and port according to Python's library, or None if it rejects the URL."""
     try:
         parts = urlsplit(url)
         return (parts.hostname or "").lower(), parts.port or (

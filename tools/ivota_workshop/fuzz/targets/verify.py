@@ -6,7 +6,7 @@ from .. import mutate
 from ..target import HERE, Mistake, Target
 from . import signature
 
-# A signed firmware, and the public half of its key; nobody has kept the private one.
+# A signed firmware, and the public half of its key; the private half was not kept.
 KEY = HERE / "samples" / "signer.pub"
 _GOOD = HERE / "samples" / "signed.bin"
 
@@ -32,7 +32,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def change(data: bytes, chance: random.Random) -> bytes:
-    """The header changed as JSON, with its length."""
+    """Change the header as JSON, and its length to match."""
     size = int.from_bytes(data[-12:-10], "little")
     if len(data) < 396 + size:
         return data

@@ -1,4 +1,4 @@
-"""Versions that would be paths."""
+"""Versions that look like paths."""
 
 from ..target import Mistake, Target
 
