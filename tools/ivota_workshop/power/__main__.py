@@ -1,6 +1,6 @@
-"""`make power`: power cuts at every operation of updates, into build/bench/power.json.
+"""`make power`: cut the power at every operation of updates; write build/bench/power.json.
 
-`make power CASE=…` replays one case, with what its boards said.
+`make power CASE=…` replays one case, and prints its boards' output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PROGRESS_S = 10
 
 
 def again(case: str, console: Console) -> int:
-    """Replays a case and prints what its boards said; 1 where something is wrong with it."""
+    """Replay a case and print its boards' output; return 1 if anything is wrong with it."""
     name, _, text = case.partition("/")
     with workplace() as folder:
         if name == "fat":
@@ -84,7 +84,7 @@ def everything(
             console.print(text, style="red", markup=False)
     console.print(f"{time.monotonic() - started:4.0f} s  cuts on FAT are done")
     caught = catch_all(MISTAKES, campaign.played, folder)
-    # A deliberate fault would be noticed by what differs from the code before.
+    # If the code has changed, the change could be mistaken for the deliberate fault.
     if code() != before:
         raise RuntimeError("the code has changed in the meantime")
     table = Table("deliberate fault", "noticed in", "case no.", "as")

@@ -1,4 +1,4 @@
-"""What is wrong after a flash has failed, was full or is damaged; after a cut more has to hold."""
+"""Find what is wrong after a failing, full or damaged flash; after a mere cut more must hold."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .stage import Stage
 def after_errors(
     stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
 ) -> list[Finding]:
-    """All that is wrong once a flash that failed, or was full, for a while works again.
+    """Return everything that is wrong after a flash that failed, or was full, works again.
 
-    The update may have failed, with -5, or be made; a version that can't be read makes room for
-    the one before it, at last for the factory package.
+    The update may have failed, with -5, or succeeded. A version that cannot be read is replaced by
+    the previous one, and in the end by the factory package.
     """
     if run.ended != "settled":
         return [Finding("bricks" if run.brick else "unfinished", run.ended)]
@@ -33,7 +33,7 @@ def after_errors(
     except (FlashError, LittleFSError) as error:
         return [*found, Finding("bricks", str(error))]
     for path, data in files.items():
-        # What was begun may still lie there, where the flash could not remove it.
+        # Unfinished files may remain if the flash could not remove them.
         begun = last == "fail" and path.startswith(NEW_STEM)
         if (
             path in undisturbed
@@ -46,10 +46,10 @@ def after_errors(
 
 
 def after_damage(stage: Stage, known: Known, run: Run, image: bytes) -> list[Finding]:
-    """All that is wrong where bits of a file that the package keeps were flipped.
+    """Return everything that is wrong after bits of a file that the package keeps were flipped.
 
-    Some version runs and the cloud knows which; the new one only if it is what was pushed. Where
-    the state is lost in a trial, there may be no other word of the new version than that it runs.
+    Some version runs and the cloud knows which; it is the new one only if it equals the pushed
+    one. If the state is lost in a trial, the only report of the new version may be that it runs.
     """
     new = (versions(run) or [FACTORY])[-1] == NEW
     said = [event for event in (*known.events, *run.events) if isinstance(event, Said)]

@@ -1,4 +1,4 @@
-"""A place where one board after another runs, each as a process of its own, on a given flash."""
+"""Run boards one after another, each in a separate process, on a given flash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .stage import Stage
 
 HANG_S = 60
 LATE = "not finished in time"
-STARTS = 40  # of one power-on, then it is said never to end
+STARTS = 40  # starts after one power-on, after which the run counts as endless
 _SETTLED, _LATE = 99, 98  # exit codes of device/_power_run.py
 _RESETS = {80 + HARD_RESET: HARD_RESET, 80 + SOFT_RESET: SOFT_RESET, -signal.SIGALRM: WDT_RESET}
 _NOTED_ADDRESS, _CONTENT_ADDRESS = 0x1FD00000, 0x1D000000  # as device/_power_run.py maps them
@@ -32,7 +32,7 @@ _NOTED = struct.Struct("<2I")
 
 @dataclass(frozen=True)
 class Said:
-    """A report that the cloud has heard, and the version that ran then."""
+    """A report that the cloud has received, and the version that ran at that time."""
 
     running: str
     report: dict[str, Any]
@@ -40,13 +40,13 @@ class Said:
 
 @dataclass
 class Run:
-    """What happened from one power-on to its end.
+    """The events from one power-on to its end.
 
-    `ended`: "settled", the cloud had its final report and the board was at rest; "died", in the
-    armed fault; else what was wrong with it. `events`: versions that started, as texts, and
-    what was said. `have`: how far the firmware had been received in the end; `again`: how many
-    bytes were asked for although they had been received before. `wrong`: what is wrong with the
-    flash and what runs in the end, where that was asked for.
+    `ended`: "settled" if the cloud had its final report and the board was at rest; "died" if the
+    armed fault ended it; otherwise the problem. `events`: versions that started, as texts, and
+    reports. `have`: how much of the firmware had been received in the end; `again`: how many bytes
+    were requested although they had been received before. `wrong`: what is wrong with the final
+    flash and the running version, if the run was examined.
     """
 
     ended: str = ""
@@ -60,7 +60,7 @@ class Run:
     wrong: list[Any] = field(default_factory=list)
 
 
-# Of a board that is about to start after a reset: flash, cause, what the cloud knows and has sent.
+# The place of a start after a reset: flash, cause, and what the cloud knows and has sent.
 _State = tuple[bytes, int, bool, int]
 _Place = tuple[int, int, int, int]  # in a Run: starts, events, lines, again
 _TAILS = 20_000
@@ -75,7 +75,7 @@ def _go_on(run: Run, tail: Run) -> None:
 
 
 def _keep(tails: dict[_State, Run], resets: list[tuple[_State, _Place]], run: Run) -> None:
-    """Keeps what followed each of these resets of a run that came to its end."""
+    """Remember what followed each of these resets in a completed run."""
     if run.ended != "settled":
         return
     if len(tails) > _TAILS:
@@ -91,7 +91,7 @@ def _keep(tails: dict[_State, Run], resets: list[tuple[_State, _Place]], run: Ru
 
 
 class Bench:
-    """Runs boards of one stage in `folder`, which should be in memory."""
+    """Run boards of one stage in `folder`, which should be in memory."""
 
     def __init__(self, folder: Path, stage: Stage) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ class Bench:
         self.load(stage.image)
 
     def close(self) -> None:
-        """Ends what stands ready for boards."""
+        """End the processes that are ready for boards."""
         self._server.close()
         self._output.close()
         for each in self._maps:
@@ -139,7 +139,7 @@ class Bench:
         self.close()
 
     def load(self, image: bytes | bytearray) -> None:
-        """Puts this on the flash; counters at 0, nothing armed."""
+        """Load a flash image; set the counters to 0 and arm nothing."""
         at = 0
         for flash, data in zip((self.flash, self.fat), self._maps, strict=False):
             assert flash
@@ -148,7 +148,7 @@ class Bench:
             flash.reset_state()
 
     def image(self) -> bytes:
-        """All of it; a flash with FAT follows."""
+        """Return the whole image; a flash with FAT follows."""
         return b"".join(data[:] for data in self._maps)
 
     def run(
@@ -159,12 +159,12 @@ class Bench:
         record: bool = False,
         examine: Callable[[Run, bytes], list[Any]] | None = None,
     ) -> Run:
-        """From a power-on to the end. `satisfied`: the cloud has its final report already.
+        """Run from a power-on to the end. `satisfied`: the cloud already has its final report.
 
-        `have`: bytes received before. `fault`: what the flash does. `record`: keep what it does.
-        `examine` says what is wrong in the end. With it, a run that comes to a reset from which
-        an earlier one went on, with the same flash and the same cloud, ends there as that one
-        did: nothing else outlives a reset.
+        `have`: bytes received before. `fault`: the flash's fault. `record`: record its operations.
+        `examine` returns what is wrong at the end. If it is given, a run that reaches a reset from
+        which an earlier one continued, with the same flash and the same cloud, ends there with the
+        earlier result: nothing else outlives a reset.
         """
         if fault:
             self.flash.arm(fault)
@@ -245,12 +245,12 @@ class Bench:
         return satisfied
 
     def _start(self, cause: int, satisfied: bool, record: bool) -> tuple[int, list[str]]:
-        """A board in a new process; the code with which it ends and what it says."""
+        """Start a board in a new process; return its exit code and its output."""
         self._output.truncate(0)
         code = self._server.start(cause, satisfied, record, self.hang_s)
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").splitlines()
-        # The heap of the process that it was forked from is not always filled alike.
+        # The process that it is forked from does not always have the same heap in use.
         return code, [line for line in lines if not line.startswith("sim: heap")]
 
     def _set_noted(self, *values: int) -> None:
@@ -264,7 +264,7 @@ class Bench:
 
 
 def is_final(report: dict[str, Any], again: str) -> bool:
-    """Whether the cloud pushes no more after that report; `again` as a scenario has it."""
+    """Return whether the cloud pushes no more after that report; `again` is a scenario's."""
     if report["type"] != "report_progress" or report["report"]["version"] != NEW:
         return False
     progress = report["report"]["progress"]

@@ -1,4 +1,4 @@
-"""All that is to be tried, shared out to processes."""
+"""Distribute all tasks to processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROCESSES = 2
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
-    """A folder for everything, in memory where there is such a place."""
+    """Provide a folder for everything, in memory if possible."""
     memory = Path("/dev/shm")
     place = memory if memory.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="ivota-power-", dir=place) as folder:
@@ -35,16 +35,16 @@ def workplace() -> Iterator[Path]:
 
 
 def code() -> str:
-    """A digest of what boards run, and of what cuts their power."""
+    """Return a digest of the code that boards run, and of the code that cuts their power."""
     paths = [CHECKOUT / "boot.py", CHECKOUT / "main.py"]
     for folder in ("lib", "tools/ivota_workshop/power", "tools/ivota_tools/sim"):
         paths += sorted((CHECKOUT / folder).rglob("*.py"))
-    paths = [path for path in paths if not path.name.startswith("swarm")]  # no boards
+    paths = [path for path in paths if not path.name.startswith("swarm")]  # not run by boards
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 class Campaign:
-    """Stages and processes for a list of tasks."""
+    """The stages and processes for a list of tasks."""
 
     def __init__(self, folder: Path, names: Iterable[str] | None = None) -> None:
         self.folder = folder
@@ -65,7 +65,7 @@ class Campaign:
     def run(
         self, todo: Iterable[tuple[int, Task]], processes: int = PROCESSES
     ) -> Iterator[tuple[int, list[Result]]]:
-        """The number and the results of each task; they are taken from `todo` as they are due."""
+        """Yield each task's number and results; `todo` is read as processes become free."""
         with started(processes, _begin, self.folder, self.stages, self.seen) as pool:
             ahead: collections.deque[Future[tuple[int, list[Result]]]] = collections.deque()
             for numbered in todo:

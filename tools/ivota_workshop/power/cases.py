@@ -1,4 +1,4 @@
-"""One case: a board on the flash that a cut, a failure or a damage has left, judged."""
+"""Run one case: a board on the flash left by a cut, a failure or damage, and the verdict."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from .played import Played
 from .reports import Finding
 
 CUTS = 5  # of a random run
-_KEPT = ("/ivota-", "/firmware/")  # files that the package keeps
+_KEPT = ("/ivota-", "/firmware/")  # paths that the package writes
 _FILLER = "/full.bin"
-_FAILING_S = 3  # that a board on a flash which fails may take
+_FAILING_S = 3  # time limit of a start of a board with a failing flash
 
 
 @dataclass
 class Result:
-    """One case. `case` replays it; `cell` says under what it counts; `lost` in bytes."""
+    """The result of one case. `case` replays it; `cell` is where it counts; `lost` is in bytes."""
 
     case: str
     cell: tuple[str, str, str, str]
     sort: str  # "single", "double", "between", "random", "armed", "error", "full", "flip"
     faults: list[Finding] = field(default_factory=list)
     lost: int = 0
-    lost_most: int | None = None  # how many they may be, where that is judged
-    digest: bytes = b""  # of the state that it began with
+    lost_most: int | None = None  # the limit for `lost`, if there is one
+    digest: bytes = b""  # of the state at the start
     cuts: int = 1
-    log: list[str] = field(default_factory=list)  # where something is wrong
+    log: list[str] = field(default_factory=list)  # if anything is wrong
 
 
 def replay(played: Played, bench: Bench, case: str) -> Result:
-    """One case again, by its id; its log whatever came of it. Raises ValueError."""
+    """Run one case again, by its id; its log is always kept. Raises ValueError."""
     text = case.partition("/")[2]
     sort, found, rest = text.partition(":")
     if found and sort == "random":
@@ -85,7 +85,7 @@ def complete(
     known: Known,
     keep_log: bool = False,
 ) -> Result:
-    """A board is started on what the last cut has left, and runs to the end."""
+    """Start a board on the flash that the last cut has left, and run it to the end."""
     stage = played.stage
     name = stage.scenario.name
     case = f"{name}/" + "+".join(map(str, cuts))
@@ -103,7 +103,7 @@ def complete(
 
 
 def _to_the_end(played: Played, bench: Bench, known: Known) -> Run:
-    """A run undisturbed, examined when it has ended."""
+    """Run undisturbed, and examine the end."""
 
     def examine(run: Run, image: bytes) -> list[Finding]:
         return judge.in_the_end(played.stage, played.files, run, image)
@@ -120,7 +120,7 @@ def _judge(result: Result, played: Played, known: Known, run: Run) -> None:
 
 
 def armed(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Result:
-    """The same cut by a board that dies at that operation: the same flash, the same cloud."""
+    """Make a board die at that operation: flash and cloud must be as after the same cut."""
     stage = played.stage
     result = Result(f"{stage.scenario.name}/armed:{cut}", cell(played, cut), "armed")
     bench.load(stage.image)
@@ -138,13 +138,13 @@ def armed(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Res
 
 
 def failing(played: Played, bench: Bench, fault: Fault, keep_log: bool = False) -> Result:
-    """A flash on which one kind of operation fails, until the board is given power anew."""
+    """Run on a flash on which one kind of operation fails, until the next power-on."""
     stage = played.stage
     name = stage.scenario.name
     where = (fault.on, stage.scenario.storage, stage.scenario.payload, name)
     result = Result(f"{name}/error:{fault.on}@{fault.at}", where, "error")
     bench.load(stage.image)
-    # A boot loader that finds nothing to boot does not come back: the power goes then.
+    # A boot loader that finds nothing to boot hangs, so cut the power.
     bench.hang_s = _FAILING_S
     run = bench.run(False, fault=fault)
     bench.hang_s = HANG_S
@@ -159,7 +159,7 @@ def failing(played: Played, bench: Bench, fault: Fault, keep_log: bool = False) 
 
 
 def full(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Result:
-    """After a cut something else fills the file system, until the next power-on."""
+    """After a cut, let other data fill the file system until the next power-on."""
     stage = played.stage
     result = Result(f"{stage.scenario.name}/full:{cut}", cell(played, cut), "full")
     image, _ = Images(played.recording).cut(cut)
@@ -183,7 +183,7 @@ def full(played: Played, bench: Bench, cut: Cut, keep_log: bool = False) -> Resu
 
 
 def _fill(system: LittleFS) -> None:
-    # Block after block: littlefs takes all of a write back that does not fit.
+    # Fill it block by block, because littlefs reverts a whole write that does not fit.
     with contextlib.suppress(LittleFSError):
         system.open(_FILLER, "wb").close()
         while True:
@@ -194,9 +194,9 @@ def _fill(system: LittleFS) -> None:
 def flip(
     played: Played, bench: Bench, cut: Cut, seed: int, keep_log: bool = False
 ) -> Result | None:
-    """After a cut one bit of a file that the package keeps is another, by the seed.
+    """After a cut, flip one bit of a file that the package keeps, selected by the seed.
 
-    None where there is no such file yet.
+    Returns None if there is no such file yet.
     """
     stage = played.stage
     result = Result(f"{stage.scenario.name}/flip:{seed}:{cut}", cell(played, cut), "flip")
@@ -226,9 +226,9 @@ def _said(events: Iterable[str | Said]) -> list[Said]:
 
 
 def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) -> Result:
-    """Up to five cuts in a row at random places, then undisturbed to the end.
+    """Cut up to five times in a row at random operations, then run undisturbed to the end.
 
-    Often they come soon one after the other, so that all hit the same part of an update.
+    The cuts are often close together, so that all hit the same part of an update.
     """
     chance = random.Random(f"{played.stage.scenario.name} {seed}")
     total = len(played.recording.operations)
@@ -241,7 +241,7 @@ def random_run(played: Played, bench: Bench, seed: int, keep_log: bool = False) 
 
 
 def starts(played: Played, bench: Bench, first: int, again: int, keep_log: bool = False) -> Result:
-    """The power goes at operation `first`, then at operation `again` of each of four starts."""
+    """Cut the power at operation `first`, then at operation `again` of each of four starts."""
     cuts = [Cut("die", first)] + [Cut("die", again)] * (CUTS - 1)
     return _in_a_row(played, bench, f"starts:{first}:{again}", cuts, keep_log)
 

@@ -1,4 +1,4 @@
-"""Power cuts: what the flash holds after one at any operation of a run, or in its midst."""
+"""Power cuts: the flash after a cut before or during any operation of a run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ AFTER = "after"
 
 @dataclass(frozen=True)
 class Cut:
-    """The power goes at operation `at`: before it ("die"), when a first part of it is done
-    ("part"), or with random bits in what it was doing ("random"), by `seed`; or when it is
-    done, before another word is said or heard ("after")."""
+    """A power cut at operation `at`: before it ("die"), after its first part ("part"), or with
+    random bits in its target ("random"), by `seed`; or after it, before any further communication
+    ("after")."""
 
     kind: str
     at: int
@@ -39,19 +39,19 @@ class Cut:
         return cls(kind, int(at), int(seed or 0))
 
     def fault(self, before: int = 0) -> Fault:
-        """The same, armed, on a flash that has done so many operations before."""
+        """Return the cut as an armed fault, for a flash with so many earlier operations."""
         return Fault(self.kind, before + self.at, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the cloud knows when the power goes, and how much had been received by then."""
+    """What the cloud knows at the power cut, and how much of the firmware was received by then."""
 
     events: tuple[str | Said, ...] = ()
     have: int = 0
 
     def satisfied(self, scenario: Scenario) -> bool:
-        """Whether the cloud has its final report."""
+        """Return whether the cloud has its final report."""
         return any(
             isinstance(each, Said) and is_final(each.report, scenario.again)
             for each in self.events
@@ -60,7 +60,7 @@ class Known:
 
 @dataclass
 class Recording:
-    """A run from `image` on, with what the flash did in it."""
+    """A run that started on `image`, with its flash operations."""
 
     image: bytes
     known: Known
@@ -70,7 +70,7 @@ class Recording:
     reads: int = 0
 
     def known_at(self, at: int) -> Known:
-        """What the cloud knows before operation `at`."""
+        """Return what the cloud knows before operation `at`."""
         if at >= len(self.operations):
             return after(self.known, self.run)
         noted = self.operations[at].received
@@ -90,7 +90,7 @@ def after(known: Known, run: Run) -> Known:
 
 
 def record(bench: Bench, image: bytes, known: Known) -> Recording:
-    """Runs a board from there to the end, undisturbed."""
+    """Run a board from that state to the end, undisturbed."""
     bench.load(image)
     run = bench.run(known.satisfied(bench.stage.scenario), known.have, record=True)
     reads = bench.flash.counts()["reads"]
@@ -98,7 +98,7 @@ def record(bench: Bench, image: bytes, known: Known) -> Recording:
 
 
 def tear(image: bytearray, operation: Operation, cut: Cut) -> None:
-    """Does part of an operation, as sim's Flash does it when the board dies in it."""
+    """Apply part of an operation, like the simulator's Flash when the board dies in it."""
     start = operation.block * BLOCK + operation.offset
     data = b"\xff" * BLOCK if operation.data is None else operation.data
     place = slice(start, start + len(data))
@@ -108,7 +108,7 @@ def tear(image: bytearray, operation: Operation, cut: Cut) -> None:
 
 
 class Images:
-    """The flash after cuts of a recording, in the order of their operations; and its digest."""
+    """The flash and its digest after cuts of a recording, in the order of their operations."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -125,7 +125,7 @@ class Images:
         return int.from_bytes(hashlib.blake2b(data, digest_size=16, key=key).digest(), "little")
 
     def go(self, at: int) -> None:
-        """To before operation `at`; never back."""
+        """Advance to the state before operation `at`; it cannot go back."""
         for operation in self._recording.operations[self._at : at]:
             operation.apply(self._image)
             self._sum ^= self._digests[operation.block]
@@ -134,7 +134,7 @@ class Images:
         self._at = max(at, self._at)
 
     def cut(self, cut: Cut) -> tuple[bytearray, int]:
-        """The flash and its digest."""
+        """Return the flash after the cut, and its digest."""
         self.go(cut.at)
         image = bytearray(self._image)
         if cut.kind == "die":

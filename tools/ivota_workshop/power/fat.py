@@ -1,8 +1,8 @@
-"""Firmware that is staged on FAT: cuts at every operation of the flash which that lies on.
+"""Stage firmware on FAT, and cut the power at every operation of the flash under it.
 
-FAT writes its table and its directories in place, so a cut in the midst of that can take the
-whole volume, or a folder: then the download begins anew, or the board says `fail -5`. What has to
-hold is that it starts and can be reached, and that only the right bytes are ever handed over.
+FAT overwrites its table and its directories in place, so a cut during such a write can destroy the
+whole volume or a folder: the download then starts over, or the board reports `fail -5`. The board
+must still start and be reachable, and only correct bytes may ever be handed over.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ SCENARIO = Scenario(
 
 @dataclass
 class Outcome:
-    """Of one kind of cut: states, how many of them went on where they were to within an
-    interval, began anew, failed with -5, or ended with something wrong; `lost` in bytes, of
-    those that went on."""
+    """The results of one kind of cut: states, how many of them resumed within an interval, started
+    over, failed with -5, or ended with an error; `lost` in bytes, for those that resumed."""
 
     states: int = 0
     resumed: int = 0
@@ -43,7 +42,7 @@ class Outcome:
 
 
 def play(folder: Path) -> tuple[Stage, Recording]:
-    """The update undisturbed. Raises RuntimeError where that is wrong already."""
+    """Run the update undisturbed. Raises RuntimeError if that fails already."""
     made = stage(SCENARIO, folder / "making")
     with Bench(folder / "bench", made) as bench:
         recording = record(bench, made.image, Known())
@@ -53,7 +52,7 @@ def play(folder: Path) -> tuple[Stage, Recording]:
 
 
 def places(made: Stage, recording: Recording) -> list[int]:
-    """The operations on FAT, from the first report to the end."""
+    """Return the operations on FAT, from the first report to the end."""
 
     def counts(operation: Operation) -> bool:
         return operation.block >= made.blocks and operation.received >> 20 > 0
@@ -62,7 +61,7 @@ def places(made: Stage, recording: Recording) -> list[int]:
 
 
 def wrong(made: Stage, known: Known, ended: str) -> str:
-    """What must not be, in words, or nothing."""
+    """Return what must not happen, in words, or ""."""
     if ended != "settled":
         return ended
     checked = False
@@ -83,9 +82,9 @@ def wrong(made: Stage, known: Known, ended: str) -> str:
 
 
 def is_flash(progress: dict[str, Any]) -> bool:
-    """Whether a failure says what is the matter: the volume is damaged."""
+    """Return whether a failure names the cause: the volume is damaged."""
     text: str = progress["result_msg"]
-    # A damaged table may say that all is taken.
+    # A damaged table may mark every cluster as used.
     return progress["result_code"] == "-5" and text.startswith(("flash: ", "no room: "))
 
 
@@ -99,7 +98,7 @@ def _has_failed(known: Known) -> bool:
 
 
 def cut(made: Stage, recording: Recording, bench: Bench, cuts: list[Cut]) -> dict[str, Outcome]:
-    """Each of these cuts; equal states once. By kind."""
+    """Make each of these cuts, equal states only once; return the results by kind."""
     found: dict[str, Outcome] = collections.defaultdict(Outcome)
     seen = set()
     for each, image, digest in Images(recording).each(cuts):
@@ -126,7 +125,7 @@ def cut(made: Stage, recording: Recording, bench: Bench, cuts: list[Cut]) -> dic
 
 
 def everything(folder: Path) -> dict[str, Outcome]:
-    """Every kind of cut at every operation on FAT, by two processes."""
+    """Make every kind of cut at every operation on FAT, in two processes."""
     made, recording = play(folder)
     found = places(made, recording)
     halves = found[: len(found) // 2], found[len(found) // 2 :]
@@ -151,7 +150,7 @@ def everything(folder: Path) -> dict[str, Outcome]:
 
 
 def again(folder: Path, text: str, console: Console) -> int:
-    """Replays one cut, and prints what the board said; 1 where something is wrong."""
+    """Replay one cut, and print the board's output; return 1 if anything is wrong."""
     made, recording = play(folder)
     found = Cut.parse(text)
     image, _ = Images(recording).cut(found)

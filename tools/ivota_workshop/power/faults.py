@@ -1,6 +1,6 @@
-"""Deliberate faults: the boards' code with one mistake in it, which the proof has to notice.
+"""Deliberate faults: the boards' code with one mistake in it, which the proof must detect.
 
-Each is a replacement of text in the sources, made when a board's files are installed.
+Each fault replaces text in the sources when a board's files are installed.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ from .played import Played, play
 from .processes import processes
 from .scenarios import scenarios
 
-SINGLES = 250  # cuts, at most, after which a fault has to be noticed
-_START = 12  # operations of a start at which the power goes
+SINGLES = 250  # maximum cuts after which a fault must be detected
+_START = 12  # number of a start's operations at which the power is cut
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """`changes`: (file, text, what stands in its place). `scenario` has to show it: by single
-    cuts, by cuts in five starts in a row, by flashes that are full after a cut, or by flipped
-    bits."""
+    """`changes`: (file, text, its replacement). `scenario` must reveal it: by single cuts, by cuts
+    in five starts in a row, by flashes that are full after a cut, or by flipped bits."""
 
     name: str
     scenario: str
     changes: tuple[tuple[str, str, str], ...]
-    by: str = "cut"  # "starts", "full", "flip"
+    by: str = "cut"  # or "starts", "full", "flip"
 
 
 @dataclass(frozen=True)
 class Caught:
-    """How a mistake was noticed: in which case, the how manieth, as what. `case` is "" where it
-    was not."""
+    """How a mistake was detected: in which case, at which attempt, with which finding. `case` is
+    "" if it was not."""
 
     name: str
     case: str
@@ -298,7 +297,7 @@ MISTAKES = (
         "delta false",
         (("lib/ivota/patcher.py", "if target.digest.digest()", "if b'' and target.digest"),),
     ),
-    # Of a patch that is larger than the block which may be fetched again.
+    # A patch that is larger than the block that may be fetched again.
     Mistake(
         "a patch goes before what it made is active",
         "compressed",
@@ -326,7 +325,7 @@ MISTAKES = (
 
 
 def changed(mistake: Mistake) -> dict[str, bytes]:
-    """The files of a board that has it. Raises ValueError where a text to replace is gone."""
+    """Return a board's files with the fault. Raises ValueError if a text to replace is gone."""
     sources: dict[str, str] = {}
     for name, old, new in mistake.changes:
         source = sources.get(name) or (CHECKOUT / name).read_text()
@@ -346,7 +345,7 @@ def changed(mistake: Mistake) -> dict[str, bytes]:
 
 
 def catch(mistake: Mistake, good: Played, folder: Path) -> Caught:
-    """Tries cuts, in an order of their own, until one shows that something is wrong."""
+    """Try cuts, in shuffled order, until one shows that something is wrong."""
     files = changed(mistake)
     scenario = scenarios()[mistake.scenario]
     played, wrong = play(scenario, folder, files)
@@ -365,7 +364,7 @@ def catch(mistake: Mistake, good: Played, folder: Path) -> Caught:
 
 def _cases(mistake: Mistake, played: Played, bench: Bench) -> Iterator[Result]:
     if mistake.by == "starts":
-        # A trial is what an update ends with, and what begins each start has few operations.
+        # Begin with the last operations, where the trial is; a start has few early ones.
         for first in reversed(range(len(played.recording.operations))):
             yield from (starts(played, bench, first, again) for again in range(4, _START))
         return
@@ -385,7 +384,7 @@ def _cases(mistake: Mistake, played: Played, bench: Bench) -> Iterator[Result]:
 def catch_all(
     mistakes: Sequence[Mistake], good: Mapping[str, Played], folder: Path
 ) -> list[Caught]:
-    """All of them, by as many processes as there are cores."""
+    """Try all mistakes, in as many processes as there are cores."""
     goods = [good[each.scenario] for each in mistakes]
     folders = [folder / f"mistake-{n}" for n in range(len(mistakes))]
     with processes(PROCESSES) as pool:

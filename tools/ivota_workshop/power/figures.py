@@ -1,4 +1,4 @@
-"""The figures of the proof: into build/bench/, as tables, and into docs/power.md."""
+"""Write the proof's figures: to build/bench/, as tables, and to docs/power.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ZERO = tuple(sort for sort in SORTS if sort != "lost")
 
 
 def expected_cells() -> list[Cell]:
-    """Every kind of cut for every scenario, and for those with two cuts."""
+    """Return every kind of cut for every scenario, also for the scenarios with two cuts."""
     found = scenarios()
     rows = [(each.storage, each.payload, name) for name, each in found.items()]
     rows += [(found[n].storage, found[n].payload, f"{n} twice") for n in DOUBLE]
@@ -36,7 +36,7 @@ def expected_cells() -> list[Cell]:
 
 
 def of(tally: Tally, states: int) -> dict[str, Figure]:
-    """`states`: how many there should be."""
+    """Return the figures; `states`: how many states there should be."""
     empty = sum(not tally.cells[cell] for cell in expected_cells())
     found = {
         "cut_states": Figure(tally.states, f">= {states}", "states"),
@@ -58,7 +58,7 @@ def of(tally: Tally, states: int) -> dict[str, Figure]:
 def write(
     area: str, command: str, figures: dict[str, Figure], tally: Tally, more: Mapping[str, Any]
 ) -> Path:
-    """As the project's other figures, and `cut_states_by` in the order of a cell's names."""
+    """Write like other figures, and add `cut_states_by`, nested in the order of a cell's names."""
     path = bench.write(area, command, figures)
     entries = json.loads(path.read_text())
     by: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def write(
 
 
 def rows(tally: Tally) -> list[Sequence[str]]:
-    """Of a table: storage, payload, scenario, then a number for each kind of cut."""
+    """Return a table's rows: storage, payload, scenario, and a number for each kind of cut."""
     found = dict.fromkeys(cell[1:] for cell in expected_cells())
     return [
         [*each, *(f"{tally.cells[(kind, each[0], each[1], each[2])]:,}" for kind in KINDS)]

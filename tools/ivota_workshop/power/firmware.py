@@ -1,4 +1,4 @@
-"""The firmware of a scenario: what runs before, what is pushed, what that is made into."""
+"""The firmware of a scenario: the running one, the pushed one, and the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ivota_tools.sim.esp32_image import make_image
 from . import keys
 from .scenario import NEW, OLD, Scenario
 
-TARGET = "t"  # what signed firmware is for
+TARGET = "t"  # the target of signed firmware
 
 APP = """
 print("app: {version}")
@@ -26,12 +26,12 @@ async def main():
 
 
 def noise(seed: str, size: int) -> bytes:
-    """The same bytes for the same seed, which do not compress."""
+    """Return incompressible bytes, the same for the same seed."""
     return random.Random(seed).randbytes(size)
 
 
 def offered(scenario: Scenario, new: bytes) -> bytes:
-    """What the cloud offers for the new version: that itself, or what it is made of."""
+    """Return the firmware that the cloud offers: the new version itself, or a patch for it."""
     if not scenario.patch:
         return new
     base = b"" if scenario.patch == "compressed" else old(scenario)
@@ -56,7 +56,7 @@ def _signed(scenario: Scenario, data: bytes, kind: str) -> bytes:
 
 
 def old(scenario: Scenario) -> bytes:
-    """The bundle that runs before, or the image."""
+    """Return the bundle or the image that runs before the update."""
     if scenario.slots and not scenario.bundle:
         return make_image(OLD, f'print("app: {OLD}")', size=scenario.size)
     body = {"app.py": APP.format(version=OLD, body="pass").encode(), **_shared(scenario, OLD)}
@@ -71,13 +71,13 @@ def _shared(scenario: Scenario, version: str) -> dict[str, bytes]:
 
 
 def result(scenario: Scenario) -> bytes:
-    """The new version, as it runs."""
+    """Return the new version in the form in which it runs."""
     data = payload(scenario)
     return _signed(scenario, data, kind_of(data))
 
 
 def payload(scenario: Scenario) -> bytes:
-    """What of it is a bundle, an image, or an application's own."""
+    """Return the payload alone: a bundle, an image, or an application's own format."""
     if scenario.payload == "file":
         return noise(scenario.name, scenario.size)
     if scenario.payload == "image":
@@ -91,13 +91,13 @@ def payload(scenario: Scenario) -> bytes:
     }
     data = build(contents, "test", NEW)
     if scenario.damaged:
-        # As long, as good to run, and of another version than it was pushed as.
+        # Same length, and able to run, but it claims a different version than the pushed one.
         stated = b'"version":"%s"' % NEW.encode()
         if stated not in data:
             raise RuntimeError("a bundle's ivota.json is not written as it was")
         data = data.replace(stated, b'"version":"9.9"')
     if scenario.size:
         room = scenario.size - len(data)
-        # Bytes behind the archive's end are part of the firmware.
+        # Bytes after the archive's end are part of the firmware.
         data += noise(scenario.name, room)
     return data

@@ -1,8 +1,8 @@
-"""An interpreter that stands ready: every start of a board is a fork of it.
+"""An interpreter that is ready for use: every start of a board is a fork of it.
 
-Nothing of a board has run in it, no file system is mounted in it and no flash is mapped: what it
-saves is the loading of MicroPython and of the simulator's own modules. MicroPython's preview
-cannot fork: there each start is a process from the beginning.
+No board code has run in it, no file system is mounted and no flash is mapped: it only saves
+loading MicroPython and the simulator's own modules. MicroPython's preview cannot fork, so each
+start there is a new process.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from ivota_tools.toolchain import boards_micropython, preview
 
 from .stage import DEVICE
 
-HEAP_KIB = 112  # what an ESP32 has once it has grown
+HEAP_KIB = 112  # the heap of an ESP32 after it has grown
 
 
 def serve(
     arguments: Sequence[str], output: IO[bytes], noted: Path, maps: Mapping[int, Path]
 ) -> ForkServer | Starter:
-    """What starts boards on the interpreter that they run on.
+    """Return an object that starts boards on their interpreter.
 
-    `arguments` are those of device/_power_run.py; what boards say goes to `output`. `maps`: where
-    files lie in memory, for one that cannot map them itself.
+    `arguments` are those of device/_power_run.py; the boards' output goes to `output`. `maps`:
+    addresses of files in memory, for an interpreter that cannot map them itself.
     """
     interpreter = boards_micropython()
     launched = preview.is_launched(interpreter)
-    heap = HEAP_KIB * (2 if launched else 1)  # objects of 64 bits
+    heap = HEAP_KIB * (2 if launched else 1)  # 64-bit objects
     path = f"{compiled_folder(DEVICE)}:{DEVICE / 'source'}:{compiled_folder(SIM_DEVICE)}"
     command = [*interpreter, "-X", f"heapsize={heap}k", "-c", "import _power_run", *arguments]
     if launched:
@@ -45,7 +45,7 @@ def serve(
 
 
 class Starter:
-    """Starts each board as a process of its own."""
+    """Start each board in a new process."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Starter:
         self._environment = {"MICROPYPATH": path, **preview.environment(self._control, maps)}
 
     def start(self, cause: int, satisfied: bool, record: bool, hang_s: float) -> int:
-        """As ForkServer.start()."""
+        """Start a board as ForkServer.start() does."""
         self._control.write_bytes(bytes(BLOCK))
         done = subprocess.Popen(
             self._command,
@@ -76,7 +76,7 @@ class Starter:
         return preview.ended(done.returncode, self._control)
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: no process is left running."""
 
 
 class ForkServer:
@@ -94,14 +94,15 @@ class ForkServer:
         )
 
     def start(self, cause: int, satisfied: bool, record: bool, hang_s: float) -> int:
-        """Starts a board and waits for its end: the exit code, or a signal's number below zero.
+        """Start a board and wait for its end: return the exit code, or a signal's number, negated.
 
-        One that takes longer than `hang_s` is killed. Raises RuntimeError when the server is gone.
+        A board that takes longer than `hang_s` is killed. Raises RuntimeError if the server is
+        gone.
         """
         process = self._process
         assert process.stdin and process.stdout
         process.stdin.write(f"{int(satisfied)} {cause} {int(record)}\n".encode())
-        # Whatever it does, it takes some processor time, but for a boot loader that gives up.
+        # A running board uses some CPU time; a boot loader that has given up uses none.
         if not select.select([process.stdout], [], [], hang_s)[0]:
             os.kill(self._child(), signal.SIGKILL)
         answer = process.stdout.readline()
@@ -115,7 +116,7 @@ class ForkServer:
             return int(struct.unpack("<I", file.read(4))[0])
 
     def close(self) -> None:
-        """Ends it."""
+        """End the interpreter."""
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         self._process.wait()

@@ -1,4 +1,4 @@
-"""What is wrong after a power cut, judged from outside: the flash, and what the cloud was told."""
+"""Find what is wrong after a power cut, judged from outside: the flash, and the reports."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .reports import Finding, reports
 from .scenario import FACTORY, NEW, Scenario
 from .stage import Stage
 
-# What a power cut may change in the state file: counters that say nothing of what runs.
+# A power cut may change these in the state file: counters unrelated to the running version.
 _FREE_KEYS = ("worn_until", "starts", "power_boots", "armed", "crc")
-_TRIES = ("failures", "tries")  # the same where an image was taken back
-# Bytes that are fetched again after a cut: one block, one interval.
+_TRIES = ("failures", "tries")  # the same if an image was rolled back
+# Bytes that are fetched again after a cut: one block, or one interval.
 LOSS_MOST = {"littlefs": BLOCK, "partition": 16 * BLOCK}
 _OLD_SLOT, _NEW_SLOT = otadata.LABELS
 _STATE = "/ivota-state.json"
@@ -30,16 +30,16 @@ NEW_STEM = f"/firmware/{NEW}."
 def judge(
     stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
 ) -> list[Finding]:
-    """All that is wrong with a run to the end after the last of its power cuts.
+    """Return everything that is wrong with a run to the end after the last of its power cuts.
 
-    `undisturbed`: the files as an update without a cut leaves them. `known`: what the cloud knew
+    `undisturbed`: the files that an update without a cut leaves. `known`: what the cloud knew
     before this run. `image`: the flash after it.
     """
     return what_was_said(stage, known, run) + in_the_end(stage, undisturbed, run, image)
 
 
 def what_was_said(stage: Stage, known: Known, run: Run) -> list[Finding]:
-    """What is wrong with how a run ended, and with all that the cloud was told."""
+    """Return what is wrong with the end of a run, and with all reports."""
     if run.ended != "settled":
         return [Finding("bricks" if run.brick else "unfinished", run.ended)]
     return reports(stage.scenario, after(known, run))
@@ -48,7 +48,7 @@ def what_was_said(stage: Stage, known: Known, run: Run) -> list[Finding]:
 def in_the_end(
     stage: Stage, undisturbed: dict[str, bytes], run: Run, image: bytes
 ) -> list[Finding]:
-    """What is wrong with the flash in the end, and with what runs then."""
+    """Return what is wrong with the final flash, and with the version that runs on it."""
     if run.ended != "settled":
         return []
     scenario = stage.scenario
@@ -65,7 +65,7 @@ def in_the_end(
 
 
 def _slots(stage: Stage, image: bytes) -> list[Finding]:
-    """What is wrong with an ESP32's slots."""
+    """Return what is wrong with an ESP32's slots."""
     done = stage.scenario.ends == "done"
     faults = []
     boots = _boots(stage, image)
@@ -81,24 +81,25 @@ def _slots(stage: Stage, image: bytes) -> list[Finding]:
 
 
 def _boots(stage: Stage, image: bytes | bytearray) -> tuple[str, int]:
-    """The slot that otadata names, and in which state."""
+    """Return the slot that otadata selects, and its state."""
     first = stage.blocks * BLOCK
     entries = [otadata.parse(bytes(image[at : at + BLOCK])) for at in (first, first + BLOCK)]
     active = otadata.active(entries)
-    # Without an entry that counts the first slot boots, as a chip comes from the factory.
+    # Without a valid entry the first slot boots, as on a chip from the factory.
     return (active.slot, active.state) if active else (_OLD_SLOT, otadata.VALID)
 
 
 def loss_most(scenario: Scenario) -> int | None:
-    """How many they may be; None where that is not judged."""
-    # What is refused is removed before that is noted: after a cut in between it is fetched anew.
-    # So is a patch whose result was given up, for that its own header says so is seen only then.
+    """Return the maximum number of lost bytes, or None if they are not limited."""
+    # Rejected firmware is removed before the rejection is stored: after a cut in between, all of
+    # it is fetched again. So is a patch whose result was given up, because only its header says
+    # so.
     again = scenario.refused or scenario.patch and scenario.ends == "fail"
     return None if again else LOSS_MOST[scenario.storage]
 
 
 def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Finding]:
-    """What the flash does not hold in the instant of a cut although the cloud was told so."""
+    """Return what the flash lacks at the instant of a cut although the cloud was told so."""
     said = {
         event.report["report"]["progress"]["state"]
         for event in known.events
@@ -129,7 +130,7 @@ def at_cut(stage: Stage, known: Known, image: bytes | bytearray) -> list[Finding
 
 
 def versions(run: Run) -> list[str]:
-    """Those that the last start says it runs."""
+    """Return the versions that the last start reports."""
     begin = max(n for n, line in enumerate(run.lines) if line.startswith("-- start"))
     return [
         line[5:] for line in run.lines[begin:] if line.startswith("app: ") and line[5:6].isdigit()
@@ -152,15 +153,16 @@ def _files(
     scenario: Scenario, expected: dict[str, bytes], found: dict[str, bytes]
 ) -> list[Finding]:
     faults = []
-    # A small file whose rename did not come about is read under this name, as if it had.
+    # A small file whose rename was lost is read under this name, as if it had been renamed.
     found = {
         path[:-1] if path[-1] == "~" and path[:-1] not in found else path: data
         for path, data in found.items()
     }
     free: tuple[str, ...] = _TRIES if scenario.again else ()
     if scenario.patch and scenario.ends == "fail" and not scenario.refused:
-        # Pushed once more, the patch is fetched, refused too, and removed with what it had made.
-        # If the power goes in that, the cloud has its word already and pushes no third time.
+        # After the second push, the patch is fetched and rejected again, and removed with its
+        # result. If the power fails during that, the cloud already has the report and does not
+        # push a third time.
         free += ("rejected", "sums")
         begun = NEW_STEM, _STATE + "~"
         expected, found = (
@@ -189,5 +191,5 @@ def _state(data: bytes, free: Sequence[str] = ()) -> dict[str, Any]:
     except ValueError:
         return {"damaged": data}
     for entry in state.get("rejected", ()):
-        entry[1] = entry[1].partition(" (after ")[0]  # what was tried before it was refused
+        entry[1] = entry[1].partition(" (after ")[0]  # ignore what was tried before the rejection
     return {key: value for key, value in state.items() if key not in (*_FREE_KEYS, *free)}

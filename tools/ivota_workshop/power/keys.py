@@ -1,6 +1,6 @@
-"""The keys of the proof: fixed, so that a case is the same bytes on every machine.
+"""The keys of the proof: fixed, so that a case has the same bytes on every machine.
 
-They lie open here, and nothing but simulated boards trusts them.
+They are public, and only simulated boards trust them.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def _key(p: int, q: int) -> PrivateKey:
 
 
 def owner() -> PrivateKey:
-    """The key that boards trust."""
+    """Return the key that boards trust."""
     return _key(*_OWNER)
 
 
 def stranger() -> PrivateKey:
-    """A key that they do not."""
+    """Return a key that they do not trust."""
     return _key(*_STRANGER)

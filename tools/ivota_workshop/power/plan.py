@@ -1,4 +1,4 @@
-"""What is tried: which cuts and failures of which updates, in shares of some seconds."""
+"""Plan which cuts and failures of which updates to try, in shares that take some seconds."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ _SHARE = 24  # cuts in a task
 
 @dataclass
 class Sizes:
-    """How much is tried. `torn`: of an update with more operations, each is torn in one of the
-    two ways, not in both. Of the 708,482 bytes: cuts at so many operations that are plain data,
-    and at so many others. `firsts`, `seconds`: of two cuts; None: at every operation, of every
-    kind. `randoms`: runs of five cuts. `armed`: cuts that are compared with a board's death.
-    `errors`: flashes that fail, of each update and for each kind of operation.
-    `full`, `flips`: flashes that are full after a cut, and files with a bit flipped, of each."""
+    """How much is tried.
+
+    `torn`: in an update with more operations than this, each is torn in one of the two ways, not
+    in both. For the 708,482 bytes, cut at so many operations that write only data, and at so many
+    others. `firsts`, `seconds`: numbers of the two cuts; None: every kind at every operation.
+    `randoms`: runs of five cuts. `armed`: cuts that are compared with a board's death. `errors`:
+    failing flashes, for each update and kind of operation. `full`, `flips`: flashes that are full
+    after a cut, and files with a flipped bit, for each update."""
 
     torn: int
     data: int
@@ -67,7 +69,7 @@ SOAK = Sizes(
 
 
 def is_data(stage: Stage, recording: Recording, at: int) -> bool:
-    """Whether operation `at` programs nothing but bytes of the firmware."""
+    """Return whether operation `at` programs only bytes of the firmware."""
     data = recording.operations[at].data
     return (
         data is not None and len(data) >= 64 and (data in stage.firmware or data in stage.result)
@@ -75,10 +77,10 @@ def is_data(stage: Stage, recording: Recording, at: int) -> bool:
 
 
 def singles(played: Played, sizes: Sizes, seed: int) -> list[Cut]:
-    """Every kind of cut at every operation; of the large firmware a sample where it is data."""
+    """Return every kind of cut at every operation; in the large firmware's data, only a sample."""
     recording = played.recording
     places = range(len(recording.operations))
-    # Where something was said after an operation, and before the next.
+    # Cuts between a report and the next operation.
     known = [recording.known_at(at) for at in range(len(recording.operations) + 1)]
     between = [Cut(AFTER, at) for at in places if known[at].events != known[at + 1].events]
     scenario = played.stage.scenario
@@ -103,7 +105,7 @@ def singles(played: Played, sizes: Sizes, seed: int) -> list[Cut]:
 
 
 def tasks(played: Mapping[str, Played], sizes: Sizes, seed: int = 0) -> list[Task]:
-    """Everything that is to do, in shares that take seconds."""
+    """Return all tasks, in shares that take seconds."""
     found = []
     for name, each in played.items():
         cuts = singles(each, sizes, seed)
@@ -140,9 +142,9 @@ def tasks(played: Mapping[str, Played], sizes: Sizes, seed: int = 0) -> list[Tas
             found.append(Task(name, "armed", tuple(share)))
 
     def when(task: Task) -> float:
-        """In a mixed order, as time may be too short for all; most of what is slow is late."""
+        """Shuffle, as time may be too short for all tasks; put most of the slow ones late."""
         if task.sort == "single" and task.scenario in DOUBLE:
-            return -1  # the second of two cuts may leave what one does: that counts as one
+            return -1  # first: two cuts may leave the same state as one, which counts as single
         large = played[task.scenario].stage.scenario.size == SIZE
         slow = large or task.sort not in ("single", "double")
         return chance.random() ** (0.25 if slow else 1)

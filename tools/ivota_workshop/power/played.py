@@ -1,4 +1,4 @@
-"""A scenario played undisturbed: what its cuts are made of, and what they are compared with."""
+"""Play a scenario undisturbed: its cuts derive from that, and are compared with it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Played:
 
     stage: Stage
     recording: Recording
-    files: dict[str, bytes]  # on the flash in the end
+    files: dict[str, bytes]  # on the final flash
 
 
 def play(
     scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None = None
 ) -> tuple[Played, list[str]]:
-    """A scenario undisturbed, and what is wrong with that already."""
+    """Play a scenario undisturbed; return it with the problems that it already has."""
     made = stage(scenario, folder / "making", replaced)
     with Bench(folder / "bench", made) as bench:
         recording = record(bench, made.image, Known())

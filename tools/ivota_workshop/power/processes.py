@@ -1,4 +1,4 @@
-"""Processes that share work: each starts afresh, and ends with the one that began it."""
+"""Processes that share work: each starts a new interpreter, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext
 from typing import Any
 
-# A fork of a process with threads may wait for ever for what one of them held, and it keeps every
-# pipe of its parent open: who reads from there then never learns that the parent has ended.
+# A fork of a process with threads may wait forever for a lock that one of them held. It also keeps
+# every pipe of its parent open, so a reader never learns that the parent has ended.
 CONTEXT: SpawnContext = multiprocessing.get_context("spawn")
 
 
@@ -20,7 +20,7 @@ CONTEXT: SpawnContext = multiprocessing.get_context("spawn")
 def processes(
     number: int, begin: Callable[..., None] | None = None, *arguments: Any
 ) -> Iterator[ProcessPoolExecutor]:
-    """So many of them; each calls `begin` first. What is still to do in the end is left.
+    """Provide `number` processes, which call `begin` first. Unfinished work is abandoned.
 
     A process that dies ends the work with BrokenProcessPool.
     """

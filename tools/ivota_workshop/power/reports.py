@@ -1,4 +1,4 @@
-"""What the cloud was told of an update, and what of that was not so."""
+"""Compare the reports of an update with the truth."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SORTS = ("bricks", "wrong_bytes", "false_reports", "unfinished", "lost")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that must not be: of which sort, and in words."""
+    """A violation: its kind, and a description."""
 
     sort: str
     text: str
 
 
 def reports(scenario: Scenario, known: Known) -> list[Finding]:
-    """What the cloud was told and was not so, in the order of time."""
+    """Return the false reports that the cloud received, in order of time."""
     new, old = NEW, scenario.old
     wrong: list[str] = []
     last = ""
@@ -41,7 +41,7 @@ def reports(scenario: Scenario, known: Known) -> list[Finding]:
         if version != new:
             wrong.append(f"{state} of {version}, which nobody pushed")
         if state not in ("done", "fail"):
-            # What a patch makes is known from its header, so it is fetched to be refused again.
+            # The header says what a patch makes, so it must be fetched to be rejected again.
             if last and not (scenario.patch and last == "fail"):
                 wrong.append(f"{state} after {last}")
             continue
@@ -70,7 +70,7 @@ def reports(scenario: Scenario, known: Known) -> list[Finding]:
 
 
 def untrue(known: Known, run: Run, codes: Sequence[str]) -> tuple[list[Finding], str]:
-    """What of all reports was not so when it was said, and the last final state."""
+    """Return the reports that were untrue at the time, and the last final state."""
     found = []
     last = ""
     for event in (*known.events, *run.events):

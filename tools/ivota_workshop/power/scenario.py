@@ -1,4 +1,4 @@
-"""One of the updates whose power is cut: what is on the board, what is pushed, how it ends."""
+"""One update whose power is cut: what is on the board, what is pushed, how it ends."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from ivota_tools.sim.filesystem import BLOCK
 
 FACTORY, OLD, NEW = "0", "0.1", "0.2"  # versions
-CONFIRMED = 3  # the number of what runs before, where firmware is signed
+CONFIRMED = 3  # the sequence number of the version before, if firmware is signed
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """An update, and how it has to end.
+    """An update, and how it must end.
 
-    `storage` and `payload` name where the firmware goes and what it is. `ends`: "done", or
-    "fail" with a `reason` (a part of the report's text). `bundle`: what runs before is a bundle,
-    else the factory package, of an image where the board has slots. `files` are the new bundle's,
-    beside app.py. `source` is what the new image runs, once it has said who it is. `size`: of the
-    new version, in bytes. `cuts`: at so many places at most, 0 for everywhere. `sequence`: the
-    number under which it is signed; 0 on a board without keys. `patch`: what comes in its place,
-    "delta" or "compressed", or "wrong base", a delta for something else, or "false", one whose
-    header is of another. `shared`: bytes that the bundles of both versions have, nearly.
+    `storage` and `payload` say where the firmware goes and what it is. `ends`: "done", or "fail"
+    with a `reason` (a part of the report's text). `bundle`: a bundle runs before the update,
+    otherwise the factory package, or an image if the board has slots. `files` are additional files
+    of the new bundle, beside app.py. `source` is what the new image runs after it has reported its
+    version. `size`: of the new version, in bytes. `cuts`: the maximum number of operations to cut
+    at; 0 for all. `sequence`: the number with which it is signed; 0 on a board without keys.
+    `patch`: what is pushed instead of a whole version: "delta" or "compressed"; "wrong base", a
+    delta for another base; or "false", a patch with the header of another. `shared`: bytes that
+    are nearly equal in the bundles of both versions.
     """
 
     name: str
@@ -37,49 +38,49 @@ class Scenario:
     chip: int = 0
     size: int = 0
     cuts: int = 0
-    fat: int = 0  # blocks of a second flash with FAT, which the firmware is staged on
-    spare: int = 0  # bytes of a third bundle, which has to go for the new one
-    lacks: int = 0  # blocks that the firmware would need more than there are
+    fat: int = 0  # blocks of a second flash with FAT, on which the firmware is staged
+    spare: int = 0  # bytes of a third bundle, which must be removed for the new one
+    lacks: int = 0  # how many blocks are missing for the firmware
     sequence: int = 0
     patch: str = ""
     shared: int = 0
-    stranger: bool = False  # whether it is signed by a key that the board does not trust
-    # Whether what the board says reaches the cloud only when the board looks for the answer.
+    stranger: bool = False  # whether its key is one that the board does not trust
+    # Whether the board's reports reach the cloud only when the board waits for the answer.
     late: bool = False
-    damaged: bool = False  # whether the bundle says that it is another version
+    damaged: bool = False  # whether the bundle claims a different version
     refused: bool = False  # whether it never starts
-    proof: str = ""  # what the version that runs in the end has to say
+    proof: str = ""  # what the version that runs in the end must print
 
     @property
     def old(self) -> str:
-        """The version that runs before."""
+        """Return the version that runs before the update."""
         return OLD if self.bundle or self.slots else FACTORY
 
     @property
     def again(self) -> str:
-        """Part of a `fail` that is true after a power cut, and after which it is pushed again.
+        """Return part of a `fail` text that is true after a power cut and leads to another push.
 
-        The boot loader takes every image back that the power left in its trial.
+        The boot loader rolls back every image whose trial is interrupted by a power cut.
         """
         went_back = "the boot loader went back"
         return went_back if self.slots and self.reason != went_back else ""
 
     @property
     def confirmed(self) -> int:
-        """The number of the firmware that is confirmed in the end."""
+        """Return the sequence number that is confirmed in the end."""
         return self.sequence if self.ends == "done" else CONFIRMED if self.sequence else 0
 
     @property
     def slots(self) -> int:
-        """Blocks of an OTA slot; 0 on a board without."""
+        """Return the blocks of an OTA slot; 0 on a board without slots."""
         return -(-self.size // BLOCK) + 1 if self.storage == "partition" else 0
 
     @property
     def new_file(self) -> str:
-        """Where the new bundle lies once it is active: what a patch makes lies beside it."""
+        """Return the path of the active new bundle: the result of a patch is next to the patch."""
         return f"/firmware/{NEW}.{'new' if self.patch else 'bin'}"
 
     @property
     def last(self) -> str:
-        """The version that has to run in the end."""
+        """Return the version that must run in the end."""
         return NEW if self.ends == "done" else self.old

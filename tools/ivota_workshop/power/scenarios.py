@@ -1,4 +1,4 @@
-"""All the updates whose power is cut, by name."""
+"""All updates whose power is cut, by name."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ivota_tools.firmware.mpy_compiler import compile_mpy
 from .firmware import noise
 from .scenario import Scenario
 
-SIZE = 708_482  # bytes, as in the vendor's own example
+SIZE = 708_482  # bytes, like the vendor's own example
 _LIBRARY = CHECKOUT / "lib"
 
 
 @cache
 def scenarios() -> dict[str, Scenario]:
-    """All of them, by name."""
+    """Return all scenarios by name."""
     crashed = "crashed in its trial"
     found = [
         Scenario("one", bundle=False, late=True),
         Scenario("few", files={"data.bin": noise("few", 11_000)}, spare=30_000),
-        # The new version does not reach the cloud: its configuration names another.
+        # The new version cannot reach the cloud: its configuration has another address.
         Scenario(
             "limit",
             ends="fail",
@@ -39,7 +39,7 @@ def scenarios() -> dict[str, Scenario]:
             body='raise ValueError("broken")',
             files={"data.bin": noise("crash", 5_000)},
         ),
-        # Every byte came, but of another version.
+        # Complete, but the content is of another version.
         Scenario(
             "refused",
             ends="fail",
@@ -58,7 +58,7 @@ def scenarios() -> dict[str, Scenario]:
         Scenario("big", size=SIZE),
         Scenario("full", ends="fail", reason="no room", lacks=2, size=20_000, refused=True),
         Scenario("signed", sequence=7, files={"data.bin": noise("signed", 5_000)}, late=True),
-        # A trial that fails leaves the number as it was: a better one may have the same.
+        # A failed trial leaves the sequence unchanged: a better version may have the same.
         Scenario(
             "signed crash",
             ends="fail",
@@ -66,7 +66,7 @@ def scenarios() -> dict[str, Scenario]:
             body='raise ValueError("broken")',
             sequence=7,
         ),
-        # Nor is it a whole bundle: who looks into it before the signature says something else.
+        # Nor is it a complete bundle: examining it before the signature gives a different error.
         Scenario(
             "signed stranger",
             ends="fail",
@@ -87,11 +87,11 @@ def scenarios() -> dict[str, Scenario]:
 
 
 def _patches() -> list[Scenario]:
-    """Of a board that has what the new version is made of."""
+    """Return the scenarios of a board that has the base of the patch."""
     found = [
         Scenario("delta one", late=True),
         Scenario("delta few", shared=14_000),
-        # A version that is given up leaves what it was made of as it was.
+        # Giving a version up leaves its base unchanged.
         Scenario(
             "delta crash",
             ends="fail",
@@ -109,7 +109,7 @@ def _patches() -> list[Scenario]:
             shared=5_000,
             refused=True,
         ),
-        # What it makes is a whole bundle, but not the one that it says.
+        # The result is a complete bundle, but not the one that the header describes.
         Scenario(
             "delta false",
             patch="false",
@@ -124,10 +124,10 @@ def _patches() -> list[Scenario]:
 
 
 def _images() -> list[Scenario]:
-    """Of a board with slots."""
+    """Return the scenarios of a board with slots."""
     found = [
         Scenario("image one", bundle=False, size=3_000),
-        # Longer than what lies between two notes of the position.
+        # Longer than the interval between two stored positions.
         Scenario("image few", bundle=False, size=75_000, late=True),
         Scenario(
             "image limit",
@@ -136,7 +136,7 @@ def _images() -> list[Scenario]:
             size=9_000,
             source="import _power_net\n_power_net.servers.clear()",
         ),
-        # Nothing of it starts behind boot.py, whose watchdog bites.
+        # Nothing starts after boot.py, so its watchdog resets the board.
         Scenario(
             "image crash",
             ends="fail",
@@ -144,7 +144,7 @@ def _images() -> list[Scenario]:
             size=9_000,
             source="import sys\nsys.modules['ivota.agent'] = None",
         ),
-        # It dies before boot.py.
+        # It crashes before boot.py.
         Scenario(
             "image dead",
             ends="fail",
@@ -178,7 +178,7 @@ def _images() -> list[Scenario]:
 
 
 def _library(**changed: str) -> dict[str, bytes]:
-    """The package as a bundle brings it, with some modules in other words."""
+    """Return the package as part of a bundle, with some modules changed."""
     result = {}
     for path in sorted((_LIBRARY / "ivota").glob("*.py")):
         source = changed.get(path.stem, path.read_text()).encode()
@@ -192,5 +192,5 @@ def _config(**values: Any) -> dict[str, bytes]:
 
 
 def _dialect() -> str:
-    """The module in other words, to see that the new one runs."""
+    """Return the module with different text, to detect that the new one runs."""
     return (_LIBRARY / "ivota" / "tencent.py").read_text() + '\nprint("app: package")\n'

@@ -1,4 +1,4 @@
-"""Which states were met already: a table of digests that processes share."""
+"""The states that were tried already: a table of digests that processes share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENTRY = struct.Struct("<Q")
 
 
 class Seen:
-    """A set of 64-bit digests in a file; a process that is started may be given it."""
+    """A set of 64-bit digests in a file; it can be passed to a new process."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -34,7 +34,7 @@ class Seen:
         self._open(*state)
 
     def add(self, digest: bytes) -> bool:
-        """Whether it was not there yet. Raises RuntimeError when the table is full."""
+        """Add a digest; return whether it is new. Raises RuntimeError if the table is full."""
         (key,) = _ENTRY.unpack(digest[: _ENTRY.size])
         key = key or 1
         with self._lock:

@@ -1,7 +1,8 @@
-"""`make soak-power`: 100,000 states and more; goes on where it ended.
+"""`make soak-power`: at least 100,000 states; resumes the last run.
 
-What was done is in build/soak-power/ until the code changes or `--afresh` forgets it. A round
-tries everything that `make power` samples; each further one tears with other random bits.
+The results are kept in build/soak-power/ until the code changes or `--afresh` deletes them. A
+round tries everything that `make power` samples; each further round tears operations with other
+random bits.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SAVE_S = 30
 
 
 class Soak:
-    """What was done so far, kept in `folder`."""
+    """The results so far, kept in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "progress.json"
@@ -65,10 +66,10 @@ class Soak:
         self.states = [data[n : n + 8] for n in range(0, len(data), 8)]
 
     def save(self) -> None:
-        """Keeps what was done. Raises RuntimeError where that was other code than there is now."""
+        """Save the results. Raises RuntimeError if they belong to different code."""
         if code() != self.code:
             raise RuntimeError("the code has changed: this soak is over")
-        # Digests first: those that the other file does not count are not looked at.
+        # Save digests first: those that the other file does not count are ignored.
         atomic_write.write(self._digests, b"".join(self.states))
         tally = {**vars(self.tally), "cells": [[*each] for each in self.tally.cells.items()]}
         kept = {

@@ -1,4 +1,4 @@
-"""A scenario ready to be played: a board's flash as it is before the update."""
+"""Prepare a scenario: a board's flash before the update."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from .firmware import APP, TARGET, noise, offered, old, result
 from .scenario import CONFIRMED, NEW, OLD, Scenario
 
 DEVICE = Path(__file__).parent / "device"
-_FREE = 16  # blocks, beside the firmware's own, that a small flash has
+_FREE = 16  # free blocks of a small flash, in addition to the firmware's own
 _AMPLE = 1024
-_TIGHT = 6  # the same where a third bundle has to go for the new one
+_TIGHT = 6  # the same if a third bundle must be removed for the new one
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A scenario that can be played: the flash before it, and what the cloud offers."""
+    """A scenario that is ready to run: the flash before it, and the offered firmware."""
 
     scenario: Scenario
     image: bytes
     blocks: int  # of the file system
     firmware: bytes
-    result: bytes  # what it is made into; the same where it is no patch
+    result: bytes  # the pushed firmware itself, or the patch's result
     plan: dict[str, Any]
 
 
@@ -49,7 +49,7 @@ def config(scenario: Scenario) -> dict[str, Any]:
         "product_id": "P",
         "device_name": "board",
         "mqtt": {"host": "cloud"},
-        # Short, for what no event ends.
+        # Short, because no event ends this wait.
         "report_interval_s": 20,
         "retry": {"first_s": 0.5, "most_s": 4},
         "trial": {"limit_s": 3},
@@ -58,7 +58,7 @@ def config(scenario: Scenario) -> dict[str, Any]:
 
 
 def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None = None) -> Stage:
-    """Makes a board's flash in `folder`. `replaced`: files of the factory in other words."""
+    """Create a board's flash in `folder`. `replaced`: changed files of the factory."""
     made = result(scenario)
     new = offered(scenario, made)
     files: dict[str, bytes | Path] = dict(replaced or {})
@@ -67,7 +67,7 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
         options["config"]["firmware_dir"] = "/fat/firmware"
         files["/main.py"] = (DEVICE / "source" / "_power_fat_main.py").read_bytes()
     if scenario.slots:
-        # Where a bundle runs, the image below it says nothing.
+        # If a bundle runs, the image under it reports nothing.
         source = "" if scenario.bundle else f'print("app: {OLD}")'
         options["image"] = make_image(OLD, source, size=scenario.size)
         options["slots"] = scenario.slots
@@ -87,7 +87,7 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
         files.update(bundles)
     if state:
         files["/ivota-state.json"] = kept(state)
-    # As small a flash as will do: it is copied for each cut.
+    # The smallest possible flash, because it is copied for each cut.
     board = Board(folder, blocks=_AMPLE, **options)
     board.install()
     assert board.flash
@@ -119,9 +119,9 @@ class _Counted(Memory):
 
 
 def _compacted(flash: Flash) -> bytes:
-    """The flash after so many changes to its folders that littlefs has written them anew.
+    """Return the flash after so many changes to its folders that littlefs has compacted them.
 
-    A board reads them at each import, and half of what a fresh one reads are old entries.
+    A board reads them at each import, and half of what it reads from uncompacted ones is old.
     """
     context = _Counted(bytearray(flash.path.read_bytes()))
     system = mounted(context, flash.blocks)
@@ -134,7 +134,7 @@ def _compacted(flash: Flash) -> bytes:
 
 
 def _free(flash: Flash) -> int:
-    """Blocks, as MicroPython counts them: some of littlefs's own it counts twice."""
+    """Return the free blocks by MicroPython's count, which includes some of littlefs's twice."""
     done = subprocess.run(
         [*micropython(32), "-c", "import _power_free", flash.path, flash.state_path, str(_AMPLE)],
         env={"MICROPYPATH": f"{compiled_folder(DEVICE)}:{compiled_folder(SIM_DEVICE)}"},

@@ -1,4 +1,4 @@
-"""What came of all cases, counted."""
+"""Count the results of all cases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Cell = tuple[str, str, str, str]  # kind of cut, storage, payload, scenario
 
 @dataclass
 class Tally:
-    """What came of it."""
+    """The counts of all results so far."""
 
     cells: collections.Counter[Cell] = field(default_factory=collections.Counter)
     faults: collections.Counter[str] = field(default_factory=collections.Counter)

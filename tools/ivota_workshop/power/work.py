@@ -1,4 +1,4 @@
-"""What one process does: a share of the cases."""
+"""The work of one process: a share of the cases."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .seen import Seen
 
 @dataclass(frozen=True)
 class Task:
-    """A share of the work. `cuts` are the first ones; `seconds` is how many are made in each
-    continuation, None: every kind at every operation; `seeds` are those of random runs, or of the
-    bits that are flipped after each of the cuts."""
+    """A share of the work. `cuts` are the first cuts; `seconds` is the number of second cuts in
+    each continuation, None: every kind at every operation; `seeds` are those of random runs, or of
+    the bits that are flipped after each of the cuts."""
 
     scenario: str
     sort: str
@@ -33,7 +33,7 @@ class Task:
 
 
 class Worker:
-    """Keeps a bench for each scenario."""
+    """Run tasks, with a bench for each scenario."""
 
     def __init__(self, folder: Path, stages: Path, seen: Seen) -> None:
         self._folder = folder
@@ -66,7 +66,7 @@ class Worker:
         return [random_run(played, bench, seed) for seed in task.seeds]
 
     def _new(self, digest: int, known: Known, played: Played) -> bytes:
-        """The digest of a state, the flash and what the cloud knows; b"" where it was met."""
+        """Return the digest of a state (flash and cloud), or b"" if it was tried before."""
         about = f"{digest} {known.have} {known.satisfied(played.stage.scenario)}"
         found = hashlib.blake2b(about.encode(), digest_size=8).digest()
         return found if self._seen.add(found) else b""

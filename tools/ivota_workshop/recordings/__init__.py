@@ -1,1 +1,1 @@
-"""`make recordings`: the demo's terminal and the console's page, as moving pictures."""
+"""`make recordings`: the demo's terminal and the console's page as animations."""

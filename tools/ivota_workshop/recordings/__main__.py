@@ -1,4 +1,4 @@
-"""`python -m ivota_workshop.recordings`: plays the demo once, and records terminal and console."""
+"""`python -m ivota_workshop.recordings`: run the demo once, and record terminal and console."""
 
 import sys
 
@@ -13,7 +13,7 @@ IMAGES = CHECKOUT / "docs" / "images"
 
 
 def main() -> int:
-    """Return the exit code: the demo's. Nothing is written if it fails."""
+    """Return the demo's exit code. Nothing is written if the demo fails."""
     console = TimedConsole()
     with ConsoleFilm() as film:
         failed = command.main(console=console, watch=film.of)

@@ -1,8 +1,8 @@
-"""A terminal as an SVG whose lines appear one after the other: CSS alone, so it moves in an <img>.
+"""Draw a terminal as an SVG whose lines appear one by one, with CSS alone, to work in an <img>.
 
-The lines stand below each other in one sheet. Two animations of the same length run over it: one
-moves the sheet up behind the window, the other moves a cover down the sheet. A viewer that knows
-no animation, or wants none, shows the end.
+All lines are on one sheet. Two animations of the same length run over it: one moves the sheet up
+behind the window, the other moves a cover down the sheet. A viewer that does not support
+animations, or does not want any, shows the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARGIN, BAR = 16, 36
 TYPED_S, TABLE_S, END_S = 1.0, 2.5, 6.0  # pauses: after the command, after a table, at the end
 
 FONTS = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
-NAMES = {1: "red", 2: "green", 6: "cyan"}  # of the colours that a terminal has by number
+NAMES = {1: "red", 2: "green", 6: "cyan"}  # the numbered colours of a terminal
 LIGHT = {
     "ground": "#ffffff",
     "frame": "#d0d7de",
@@ -46,7 +46,7 @@ DARK = {
 
 
 def draw(command: str, blocks: Sequence[Block], dark: bool) -> str:
-    """The whole file: `command` is typed, then each block appears when its time has come."""
+    """Return the whole file: `command` is typed, and each block appears at its time."""
     lines, appear, total_s = _schedule(command, blocks)
     colours = DARK if dark else LIGHT
     width = round(COLUMNS * CHARACTER + 2 * MARGIN)
@@ -91,7 +91,7 @@ def draw(command: str, blocks: Sequence[Block], dark: bool) -> str:
 def _schedule(
     command: str, blocks: Sequence[Block]
 ) -> tuple[list[Text], list[tuple[float, int]], float]:
-    """All lines; how many of them are there from which second on; and the length in seconds."""
+    """Return all lines, how many are visible from which second on, and the duration in seconds."""
     lines = [Text.assemble(("$ ", "dim"), (command, "bold"))]
     appear = [(0.0, 1)]
     more_s = TYPED_S
@@ -111,7 +111,7 @@ def _keyframes(name: str, times: Sequence[float], places: Sequence[int]) -> str:
 
 
 def _line(line: Text, y: int) -> str:
-    """Each run of one style at its place, as wide as the grid says, whatever the font."""
+    """Draw each run of one style at its place, as wide as the grid requires, whatever the font."""
     out, column = [], 0
     for segment in line.render(Console(width=COLUMNS)):
         words = segment.text.rstrip("\n")

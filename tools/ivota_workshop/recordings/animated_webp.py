@@ -1,4 +1,4 @@
-"""Pictures of a page, one after the other, in one animated WebP."""
+"""Combine pictures of a page into one animated WebP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_BYTES = 1_500_000
 
 
 def write(path: Path, frames: Sequence[tuple[float, Image.Image]]) -> Path:
-    """Raises ValueError if it gets too large for a README."""
+    """Write the animation. Raises ValueError if it becomes too large for a README."""
     moments = played(frames)
     starts_ms = [round(1000 * at_s) for at_s, _ in moments]
     lasts_ms = [after - at for at, after in zip(starts_ms, starts_ms[1:])]  # noqa: B905

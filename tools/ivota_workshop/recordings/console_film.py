@@ -1,4 +1,4 @@
-"""The console's page of the demo's board, filmed while the demo runs: light and dark."""
+"""Film the console's page of the demo's board while the demo runs: light and dark."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from ivota_tools.demo.stage import Stage
 from ..screenshots.browser import browser, context, sign_in
 from ..screenshots.consoles import NAME, PASSWORD
 
-WIDTH, HEIGHT = 1280, 960  # CSS pixels, drawn smaller
+WIDTH, HEIGHT = 1280, 960  # CSS pixels, scaled down later
 SMALL = (WIDTH * 3 // 4, HEIGHT * 3 // 4)
 EVERY_S = 0.3
-LAST_S = 1.5  # until the page shows what happened last
+LAST_S = 1.5  # until the page shows the last event
 STARTS_S = 60.0
 
-Frames = list[tuple[float, Image.Image]]  # when each was seen first
+Frames = list[tuple[float, Image.Image]]  # with the time at which each picture first appeared
 
 
 class ConsoleFilm:
-    """`with ConsoleFilm() as film: … watch=film.of …`: afterwards `film.frames` has the pictures.
+    """Within `with ConsoleFilm() as film:`, use `watch=film.of`; afterwards `film.frames` has the
+    pictures.
 
-    The browser starts before the demo, in a thread of its own, so that the demo waits for nothing.
+    The browser starts before the demo, in a separate thread, so that the demo does not wait.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class ConsoleFilm:
 
     @contextmanager
     def of(self, stage: Stage) -> Iterator[None]:
-        """Film the page of the stage's board for as long as this lasts."""
+        """Film the page of the stage's board for the duration of the block."""
         with stage.cloud.database.writing() as session:
             create(session, NAME, PASSWORD, "admin", time.time(), NAME)
         self._stages.put(stage)
@@ -74,7 +75,7 @@ class ConsoleFilm:
                 stage = self._stages.get()
                 if stage:
                     self._film(running, stage)
-        except BaseException as error:  # for the thread that waits for this one
+        except BaseException as error:  # pass it to the thread that waits for this one
             self._error = error
         finally:
             self._ready.set()

@@ -1,4 +1,4 @@
-"""docs/demo.md shows what the demo printed: the tables, then line by line what came before."""
+"""Put the demo's output into docs/demo.md: the tables, and the lines printed before them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SHOWN = """
 
 
 def write(printed: str, page: Path = PAGE) -> Path:
-    """Put what was printed between the markers."""
+    """Put the output between the markers."""
     before, _, after = _parts(page.read_text())
     lines = printed.rstrip().splitlines()
-    # Each table has its title above it.
+    # Each table is preceded by its title.
     first = next(number for number, line in enumerate(lines) if line.startswith("╭")) - 1
     shown = _SHOWN.format(
         tables="\n".join(lines[first:]), scenes="\n".join(lines[:first]).strip("\n")
@@ -40,7 +40,7 @@ def write(printed: str, page: Path = PAGE) -> Path:
 
 
 def read(page: Path = PAGE) -> str:
-    """What stands between the markers. Raises ValueError where one is missing."""
+    """Return the text between the markers. Raises ValueError if one is missing."""
     return _parts(page.read_text())[1]
 
 

@@ -1,4 +1,4 @@
-"""A console that remembers what was printed when."""
+"""A console that records its output with times."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.ansi import AnsiDecoder
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 80  # as `make demo` prints into a pipe
+WIDTH = 80  # like `make demo` in a pipe
 
-# How a recording is played: faster than it was, with no pause longer than this.
+# How a recording is played: faster than in reality, with no pause longer than this.
 SPEED = 2.0
 PAUSE_MOST_S = 1.0
 
@@ -22,14 +22,14 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class Block:
-    """Lines that were printed at once."""
+    """Lines that were printed at the same time."""
 
     at_s: float
     lines: list[Text]
 
 
 class TimedConsole(Console):
-    """Prints what a pipe gets, and keeps it in `blocks`, with its styles."""
+    """Print like a console in a pipe, and keep the output in `blocks`, with its styles."""
 
     def __init__(self) -> None:
         super().__init__(force_terminal=False, width=WIDTH, highlight=False, record=True)
@@ -43,12 +43,12 @@ class TimedConsole(Console):
 
     @property
     def text(self) -> str:
-        """All of it, without styles."""
+        """Return the whole output, without styles."""
         return "".join(f"{line.plain}\n" for block in self.blocks for line in block.lines)
 
 
 def played(moments: Iterable[tuple[float, Thing]]) -> list[tuple[float, Thing]]:
-    """Times in seconds → seconds from the start of a recording that is played faster."""
+    """Convert times in seconds to seconds in a recording that is played faster."""
     found: list[tuple[float, Thing]] = []
     at_s = 0.0
     before_s: float | None = None

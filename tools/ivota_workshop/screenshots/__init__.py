@@ -1,1 +1,1 @@
-"""`make screenshots`: the console's pages as pictures for the documents, of a fleet made up."""
+"""`make screenshots`: pictures of the console's pages for the documents, with a sample fleet."""

@@ -1,4 +1,4 @@
-"""`python -m ivota_workshop.screenshots [NAME]`: all pictures, or those that begin with NAME."""
+"""`python -m ivota_workshop.screenshots [NAME]`: all pictures, or those that start with NAME."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Chromium as Playwright drives it, for the browser tests and for screenshots."""
+"""Chromium, driven by Playwright, for the browser tests and for screenshots."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DESK, PHONE = (1280, 860), (390, 844)  # CSS pixels
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A headless one of this machine, or one that is fetched. Raises ToolchainError."""
+    """Run a headless Chromium, installed or fetched. Raises ToolchainError."""
     path = chromium()
     with sync_playwright() as playwright:
-        # Without its sandbox, as for root it must be: it only ever sees pages of our own.
+        # Without its sandbox, which root cannot use: it only opens our own pages.
         running = playwright.chromium.launch(
             executable_path=str(path), chromium_sandbox=False, args=["--disable-gpu"]
         )
@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 def context(
     running: Browser, dark: bool, phone: bool, javascript: bool = True
 ) -> Iterator[BrowserContext]:
-    """A browser of its own for somebody, without cookies."""
+    """Provide a separate browser context, without cookies."""
     width, height = PHONE if phone else DESK
     made = running.new_context(
         viewport={"width": width, "height": height},

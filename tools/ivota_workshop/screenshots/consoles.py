@@ -1,4 +1,4 @@
-"""Consoles to look at: with a fleet that is made up, without a device, without a user."""
+"""Consoles for screenshots: with a sample fleet, without a device, without a user."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NAME, PASSWORD = "maria", "a sentence is good"
 
 @dataclass(frozen=True)
 class Shown:
-    """A console with a fleet in it. `empty` is the address of one without a device, `set_up` the
-    set-up link of one without a user.
+    """A console with a fleet. `empty` is the address of one without a device, `set_up` the set-up
+    link of one without a user.
     """
 
     url: str
@@ -33,7 +33,7 @@ class Shown:
 
     @property
     def pages(self) -> dict[str, str]:
-        """Name → address of every page that somebody who is signed in can see."""
+        """Return name → address of every page that a signed-in user can see."""
         return {
             "fleet": "/",
             "device": f"/devices/{self.scene.device}",
@@ -55,7 +55,7 @@ class Shown:
 
 @contextmanager
 def consoles() -> Iterator[Shown]:
-    """They are served as long as this lasts."""
+    """Serve the consoles for the duration of the block."""
     with tempfile.TemporaryDirectory(prefix="ivota-shots-") as name:
         folder = Path(name)
         with (

@@ -1,4 +1,4 @@
-"""Update histories for the made-up fleet: what a device reported in one attempt, and when."""
+"""Update histories for the sample fleet: the reports of a device in one attempt, with times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRIAL = "trial: ImportError no module named 'bme280'"
 
 
 class Life:
-    """One attempt's reports, written one after the other."""
+    """Write one attempt's reports, one after another."""
 
     def __init__(self, session: Session, attempt: Assignment) -> None:
         self._session = session
@@ -25,7 +25,7 @@ class Life:
         self._begun = self._at = attempt.first_push_at
 
     def go_well(self) -> None:
-        """To BEFORE, without a hitch."""
+        """Update to BEFORE without any problem."""
         ended = self._attempt.updated_at
         for percent in range(0, 101, 10):
             self._at = self._begun + 1 + (ended - self._begun - 12) * percent / 100
@@ -38,7 +38,7 @@ class Life:
         self._progress("done", BEFORE, result_code=0)
 
     def go_on(self) -> None:
-        """To NEW over a bad link: resumes, a failure, a second push, a good end."""
+        """Update to NEW over a bad link: resumes, a failure, a second push, success."""
         self._at -= 1
         self._runs(BEFORE, before_the_attempt=True)
         self._at += 3
@@ -63,7 +63,7 @@ class Life:
         attempt.pushes, attempt.soft_failures, attempt.updated_at = 3, 1, self._at
 
     def go_back(self) -> None:
-        """A trial that fails, and two more pushes that the device refuses from memory."""
+        """Fail a trial, and reject two more pushes of that version from memory."""
         self._download(0, 38, 74, 100)
         self._at += 1
         self._progress("burning")

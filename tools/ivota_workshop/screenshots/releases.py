@@ -1,4 +1,4 @@
-"""The firmware of the fleet that is made up: three signed releases of an example, with deltas."""
+"""The firmware of the sample fleet: three signed releases of an example, with deltas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OLD, BEFORE, NEW = "0.1", "0.2", "0.3"
 
 
 def upload(folder: Path, url: str, token: str | None = None) -> list[int]:
-    """Their ids, the oldest first."""
+    """Upload the releases; return their ids, oldest first."""
     folder.mkdir(parents=True, exist_ok=True)
     generate(folder / "owner.key", None)
     key = load_private(folder / "owner.key", str)

@@ -1,6 +1,6 @@
-"""A fleet as it might be on some afternoon: written into a console's database for its pictures.
+"""Write a sample fleet as of some afternoon into a console's database, for the screenshots.
 
-The same each time, but for the hour.
+It is always the same, except for the time of day.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BETA = "tag:beta seen<1d"
 
 @dataclass
 class Scene:
-    """What was made, for whoever shows it."""
+    """The created objects that the screenshots show."""
 
     device: int
     failed: int
@@ -207,7 +207,7 @@ class _Filling:
         return attempt
 
     def _first(self, campaign: Campaign) -> None:
-        """0.1 → 0.2, for everybody, over a night."""
+        """Update everybody from 0.1 to 0.2 over a night."""
         assert campaign.started_at
         ends = campaign_rules.bounds(campaign.stages, len(self._devices))
         for number, device in enumerate(self._devices):
@@ -232,7 +232,7 @@ class _Filling:
                 self._change(device, NEW, begun + 300, BEFORE)
 
     def _run(self, campaign: Campaign, devices: list[Device]) -> Device:
-        """0.2 → 0.3, in its second stage; one that has failed is returned."""
+        """Start the update from 0.2 to 0.3, now in its second stage; return a failed attempt."""
         now = self._now
         ends = campaign_rules.bounds(campaign.stages, len(devices))
         failed: Device | None = None
@@ -281,13 +281,13 @@ class _Filling:
         return failed
 
     def _keep(self, device: Device) -> None:
-        """The finished campaign's attempt is still what it was last given."""
+        """Make the finished campaign's attempt the device's current one again."""
         self._session.flush()
         query = self._session.query(Assignment).filter_by(device_id=device.id)
         query.update({"current": True})
 
     def _tell(self, device: Device) -> None:
-        """The update histories that are shown: of this device, and of those whose trial failed."""
+        """Write the update histories that are shown: this device's, and those of failed trials."""
         self._session.flush()
         attempts = self._session.query(Assignment)
         failed = (
@@ -305,7 +305,7 @@ class _Filling:
 
     def _audit(self) -> None:
         now = self._now
-        # What was done to make the scene came before it, as its order says.
+        # Date the commands that created the scene before its events, in their order.
         for number, line in enumerate(self._session.query(Audit).order_by(Audit.id)):
             line.at = now - 9 * DAY + number * 7 * MIN
         lines: list[tuple[float, str, str, str, dict[str, object]]] = [

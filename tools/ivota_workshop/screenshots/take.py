@@ -1,4 +1,4 @@
-"""Takes every page's picture: light and dark, on a desk and on a phone."""
+"""Take a picture of every page: light and dark, on a desktop and on a phone."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .consoles import Shown, consoles
 
 FOLDER = CHECKOUT / "docs" / "images" / "console"
 COLOURS = 256
-TALLEST = {DESK: 1500, PHONE: 1700}  # CSS pixels; a longer page is cut off there
+TALLEST = {DESK: 1500, PHONE: 1700}  # CSS pixels; a longer page is cropped there
 
 
 def take(folder: Path = FOLDER, only: str = "") -> Iterator[Path]:
-    """Every picture, or those whose name begins with `only`; each file when it is written."""
+    """Take all pictures, or those whose name starts with `only`; yield each file when written."""
     folder.mkdir(parents=True, exist_ok=True)
     with consoles() as shown, browser() as running:
         for dark in (False, True):
             for size in (DESK, PHONE):
                 end = ("-phone" if size == PHONE else "") + ("-dark" if dark else "") + ".png"
-                # Two browsers: a cookie is for a host, whatever the port.
+                # Two browser contexts: a cookie belongs to a host, whatever the port.
                 for visit in (_new, _full):
                     with context(running, dark, size == PHONE) as opened:
                         page = opened.new_page()
@@ -36,7 +36,7 @@ def take(folder: Path = FOLDER, only: str = "") -> Iterator[Path]:
 
 
 def _new(page: Page, shown: Shown) -> Iterator[tuple[str, str]]:
-    """What somebody sees who has just begun; names with addresses."""
+    """Return names and addresses of the pages that a new user sees."""
     yield "set-up", shown.set_up
     sign_in(page, shown.empty)
     yield "welcome", f"{shown.empty}/"

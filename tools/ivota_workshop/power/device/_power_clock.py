@@ -1,11 +1,11 @@
-"""A clock that passes at once: `time` for a board that shall not wait."""
+"""A clock whose time passes instantly: `time` for a board that must not really wait."""
 
 import time
 
 _ticks_diff = time.ticks_diff
 _ticks_add = time.ticks_add
 _gmtime = time.gmtime
-_CALLS = 32  # looks at the clock in a millisecond
+_CALLS = 32  # reads of the clock per millisecond
 
 
 class Clock:
@@ -17,13 +17,13 @@ class Clock:
     localtime = staticmethod(_gmtime)
 
     def __init__(self, passed):
-        # asyncio orders its tasks by the port's own clock, where nothing says otherwise: that
-        # must lie behind ours.
+        # asyncio schedules its tasks by the port's own clock unless told otherwise: that clock
+        # must lag behind ours.
         self.now = _ticks_add(time.ticks_ms(), 1 << 24)
         self.begun = self.now
         self._passed = passed
         self._calls = 0
-        # `from time import …` takes no bound methods of an object's class.
+        # `from time import …` cannot import bound methods of an object's class.
         self.ticks_ms = self._ticks_ms
         self.ticks_us = self._ticks_us
         self.sleep_ms = self._sleep_ms
@@ -47,6 +47,6 @@ class Clock:
     def _sleep(self, seconds):
         self.sleep_ms(int(seconds * 1000))
 
-    # As a board whose clock nobody has set.
+    # Like a board whose clock has not been set.
     def _time(self):
         return _ticks_diff(self.now, self.begun) // 1000

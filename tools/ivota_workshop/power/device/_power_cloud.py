@@ -1,7 +1,7 @@
-"""The cloud that a board in the power-cut proof talks to: an MQTT broker's bytes, a web server's.
+"""The board's cloud in the power-cut proof: bytes of an MQTT broker and of a web server.
 
-What the cloud hears is printed, so that the host knows it whatever becomes of this process; what
-it knew before comes with the plan. Nothing of the board's flash decides here what the cloud does.
+It prints every report, so that the host knows it whatever happens to this process; its earlier
+knowledge comes with the plan. The board's flash never affects what the cloud does here.
 """
 
 import json
@@ -11,15 +11,15 @@ HOST = "cloud"
 
 plan = None  # version, md5sum, file_size
 content = None  # the firmware, as a memoryview
-again = ""  # part of a failure after which it is pushed again
+again = ""  # part of a failure's text after which it pushes again
 satisfied = False  # whether it has a final report of that version
-noted = None  # words that the host reads: what was heard, how far bytes were received
+noted = None  # values that the host reads: the number of reports, and the bytes received
 note = None  # called when they have changed
-spoken = None  # called when the board has said something
+spoken = None  # called when the board has sent a report
 
 
 def heard(payload):
-    """A report; what the cloud says to it."""
+    """Receive a report; return the cloud's response."""
     global satisfied
     print("cloud:", payload.decode())
     noted[0] += 1
@@ -58,7 +58,7 @@ class Broker:
             self._answer(*packet)
 
     def _packet(self):
-        """(first byte, what follows the length) of a packet that is whole, or None."""
+        """Return (first byte, content after the length) of a complete packet, or None."""
         data = self._data
         size = shift = 0
         for at in range(1, len(data)):
@@ -103,7 +103,7 @@ class Broker:
 
 
 class Server:
-    """One HTTP connection: a file with Range."""
+    """One HTTP connection: serves a file with Range."""
 
     def __init__(self, sock):
         self._sock = sock

@@ -1,4 +1,4 @@
-"""Says how many blocks are free on a flash, as a board counts them: image, state file, blocks."""
+"""Print the free blocks of a flash, as a board counts them: image, state file, blocks."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """`socket` and `select` of a board whose network is in its own process.
 
-Bytes go to a server object there. What lies above (umqtt, requests) is real, and sees the bytes
-that a real peer would send.
+Bytes go to a server object in this process. The layers above (umqtt, requests) are real, and see
+the same bytes as from a real peer.
 """
 
 import errno
@@ -10,20 +10,20 @@ _POLLIN = 1
 _POLLOUT = 4
 _POLLHUP = 16
 
-servers = {}  # (host, port) → what makes a server for one connection
+servers = {}  # (host, port) → a function that returns a server for one connection
 clock = None
-# Whether what the board writes reaches the server only when the board looks for an answer: until
-# then a power cut takes it back.
+# Whether the board's bytes reach the server only when the board waits for an answer: a power cut
+# before that discards them.
 late = False
 
 
 class Socket:
     def __init__(self, *_args):
         self.inbox = b""  # sent by the server, not read yet
-        self.body = None  # a memoryview that follows after that
+        self.body = None  # a memoryview that follows `inbox`
         self.ended = False  # whether the server has closed
         self._server = None
-        self._sent = []  # on its way
+        self._sent = []  # in transit
 
     def setblocking(self, _flag):
         pass

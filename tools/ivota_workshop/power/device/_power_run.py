@@ -1,10 +1,10 @@
-"""Starts a board as `_sim_run` does, with its network in this process and waits that are none."""
+"""Start a board like `_sim_run`, with its network in this process and without real waits."""
 
-# Arguments: files with the plan, with the firmware, for `noted`, and for the operations of the
-# flash; the rest is `_sim_run`'s behind the reset cause. Then it waits for lines, and forks for
-# each: into a process in which nothing of a board has run. A line is: whether the cloud has its
-# final report, the reset cause, and whether operations are written down. The answer is the number
-# with which that process ended, as waitpid has it. What a board says goes to standard error.
+# Arguments: files for the plan, the firmware, `noted`, and the flash operations; the others are
+# those of `_sim_run` after the reset cause. It then reads lines and forks for each, so that every
+# board starts in a process in which no board has run. A line contains: whether the cloud has its
+# final report, the reset cause, and whether operations are recorded. The answer is the exit status
+# of that process, as waitpid returns it. The board's output goes to standard error.
 
 import array
 import gc
@@ -25,15 +25,15 @@ import vfs
 
 _NOTED_ADDRESS = 0x1FD00000
 _CONTENT_ADDRESS = 0x1D000000
-_QUIET_MS = 200  # after which nothing more is to come
-_MOST_MS = 400000  # for an update, from a start
+_QUIET_MS = 200  # silence after which nothing more will come
+_MOST_MS = 400000  # limit for an update, from a start
 _CPU_S = 40
 _SIGALRM = 14
 _SETTLED = 99
 _LATE = 98
 
 _BUILT_IN = ("binascii", "errno", "hashlib", "io", "json", "micropython", "os", "sys")
-_PROCESS = 2  # a word of `noted`
+_PROCESS = 2  # index of a word in `noted`
 _WORDS = 3
 _PDEATHSIG = 1
 _SIGKILL = 9
@@ -49,7 +49,7 @@ _raise = _libc.func("i", "raise", "i")
 
 
 class _Vfs:
-    """`vfs`, but for the time of day in the files' attributes: no two runs would be equal."""
+    """`vfs` without times in the files' attributes: otherwise no two runs would be equal."""
 
     mount = staticmethod(vfs.mount)
     umount = staticmethod(vfs.umount)
@@ -61,7 +61,7 @@ class _Vfs:
 
 
 class _Gc:
-    """`gc`, but that nothing is collected between times: a third of all that a start takes."""
+    """`gc` without a threshold, whose collections take a third of each start."""
 
     collect = staticmethod(gc.collect)
     mem_alloc = staticmethod(gc.mem_alloc)
@@ -73,7 +73,7 @@ class _Gc:
 
 
 class _Dog:
-    """`machine.WDT` in the time that passes here."""
+    """`machine.WDT` in the simulated time."""
 
     _limit_ms = 0
 
@@ -87,15 +87,15 @@ class _Dog:
     @staticmethod
     def look():
         if _Dog._limit_ms and _clock.ticks_diff(_clock.now, _Dog._fed) > _Dog._limit_ms:
-            _raise(_SIGALRM)  # as the simulator's own bites
+            _raise(_SIGALRM)  # like the simulator's own watchdog
 
 
 class _Watch:
-    """Ends the process when the cloud has what it waits for, or waits too long."""
+    """End the process when the cloud has its final report, or after waiting too long."""
 
     def __init__(self):
         self._spoke = 0
-        self._said = False  # whether the board has spoken at all
+        self._said = False  # whether the board has communicated at all
 
     def spoken(self):
         self._said = True
@@ -112,7 +112,7 @@ class _Watch:
 
 
 def _record_fat(log, blocks):
-    """Have what a flash with FAT does written down too, as if it lay behind the other one."""
+    """Record the operations of a flash with FAT too, as if it followed the other flash."""
     import _sim_record
 
     class Recorder(_sim_record.Recorder):
@@ -149,18 +149,18 @@ def _prepare():
     sys.modules["select"] = _power_net.Select
     sys.modules["vfs"] = _Vfs
     sys.modules["gc"] = _Gc
-    # What is part of the interpreter is else looked for on the flash, each time anew.
+    # Otherwise built-in modules would be looked up on the flash at each import.
     for name in _BUILT_IN:
         sys.modules[name] = __import__(name)
 
 
 def _begin(satisfied, cause, recorded):
-    """In the new process."""
+    """Start the board in the new process."""
     global _clock
     cloud = _power_cloud
     _prctl(_PDEATHSIG, _SIGKILL)
     _dup2(2, 1)
-    # A board that waits without looking at the clock.
+    # Limit the CPU time of a board that waits without reading the clock.
     _setitimer(2, array.array("l", (0, 0, _CPU_S, 0)), None)
     log = sys.argv[4] if recorded == "1" else ""
     place = sys.argv[5:]
@@ -188,7 +188,7 @@ def _begin(satisfied, cause, recorded):
 
 
 def _serve():
-    """Until there are no more lines."""
+    """Serve until there are no more lines."""
     status = array.array("i", (0,))
     _prctl(_PDEATHSIG, _SIGKILL)
     while True:

@@ -1,4 +1,4 @@
-"""An application that stages firmware on FAT and burns it by itself; a board's main.py."""
+"""A board's main.py: an application that stages firmware on FAT and burns it itself."""
 
 import hashlib
 import time

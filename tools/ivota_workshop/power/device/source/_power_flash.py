@@ -1,20 +1,20 @@
-"""The simulated flash reads in machine code: a board that starts reads thirty thousand times.
+"""Reads of the simulated flash in machine code: a start makes thirty thousand of them.
 
-It stays source, for the interpreter's own compiler: machine code is for one kind of processor.
+It remains source, for the interpreter's own compiler: machine code depends on the processor.
 """
 
 import _sim_flash
 import micropython
 import uctypes
 
-# Addresses are numbers in it, and names that are looked up are few: both cost as much as a read.
+# Addresses are numbers, and few names are looked up: either costs as much as a read.
 _WORDS = 0x1FF00000
 _BASE = 0x20000000
-_LIMIT = 64  # a word behind the state's own: the flash's size in bytes
+_LIMIT = 64  # a word after the state's own: the flash's size in bytes
 _in_python = _sim_flash.Flash.readblocks
 _begin = _sim_flash.Flash.__init__
 _len = len
-_whole = None  # the flash; a part of it may be another object
+_whole = None  # the whole flash; another object may be a part of it
 
 
 @micropython.viper
@@ -22,7 +22,7 @@ def _readblocks(block: int, buf, offset: int) -> int:
     words = ptr32(0x1FF00000)  # noqa: F821
     size = int(_len(buf))
     at = (block << 12) + offset
-    # Counted reads, and the first that fails; the rest is for the one that knows about faults.
+    # The general method handles everything unusual, such as a read that must fail.
     if words[0] >= words[7] or block < 0 or offset < 0 or at + size > words[64] or size & 3:
         return int(_slowly(block, buf, offset))
     words[0] += 1
