@@ -203,7 +203,7 @@ def test_the_help_is_a_table_of_contents() -> None:
 
 
 def test_the_map_of_the_tools_has_every_file_and_folder() -> None:
-    text = (CHECKOUT / "CONTRIBUTING.md").read_text().split("What is where in `tools/`")[1]
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text().split("The folders of `tools/`")[1]
     rows = re.findall(r"^\| (`.+?) \|", text.split("\n[")[0], re.M)
     patterns = [each for row in rows for each in re.findall(r"`([^`]+)`", row)]
     packages = [CHECKOUT / "tools" / name for name in ("ivota_tools", "ivota_workshop")]

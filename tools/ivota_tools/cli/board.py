@@ -43,7 +43,7 @@ def install(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Replace your own boot.py or main.py; the old file is kept as .bak."
+            "--force", help="Replace your own boot.py or main.py, and keep the old file as .bak."
         ),
     ] = False,
     reset: Annotated[bool, typer.Option(help="Restart the board afterwards.")] = True,
@@ -75,8 +75,8 @@ def status(
 ) -> None:
     """Show the running version and the update progress of a board.
 
-    The board's program is stopped and restarted; a download resumes where it
-    left off.
+    This stops and restarts the board's program; a download resumes where it left
+    off.
     """
     with _errors(as_json):
         result = status_of(Mpremote(find_port(port)), root=root(), clear=clear)

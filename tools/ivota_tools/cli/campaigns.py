@@ -93,7 +93,7 @@ def campaign_create(
     include_mismatched: Annotated[
         bool,
         typer.Option(
-            "--include-mismatched", help="Also devices of another application or other hardware."
+            "--include-mismatched", help="Include devices with another application or hardware."
         ),
     ] = False,
     start_at: Annotated[
@@ -221,7 +221,7 @@ def campaign_start(
 
 @campaign.command("pause")
 def campaign_pause(number: Id, as_json: AsJson = False) -> None:
-    """Pause a campaign; running downloads may finish."""
+    """Pause a campaign; downloads in progress can finish."""
     _act(number, "pause", as_json)
 
 
@@ -233,7 +233,7 @@ def campaign_resume(number: Id, as_json: AsJson = False) -> None:
 
 @campaign.command("cancel")
 def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
-    """Cancel a campaign permanently, including running downloads."""
+    """Cancel a campaign permanently, including downloads in progress."""
     _act(number, "cancel", as_json)
 
 

@@ -88,8 +88,8 @@ def cloud(
         str | None,
         typer.Option(
             metavar="all|none",
-            help="Accept all new devices automatically, or none: the others stay pending. "
-            "Default: all, or none with --sign-in.",
+            help="Which new devices to accept automatically: all, or none, so that they stay "
+            "pending. Default: all, or none with --sign-in.",
         ),
     ] = None,
     psk_port: Annotated[
@@ -99,14 +99,14 @@ def cloud(
             max=65535,
             metavar="PORT",
             help="Port for devices that use their secret as the TLS key (TLS-PSK), usually 8883. "
-            "With --tls-cert it can be the MQTT port.",
+            "With --tls-cert, it can be the same as --mqtt-port.",
         ),
     ] = None,
     device_ca: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PRODUCT=FILE",
-            help="CA (PEM) whose certificates let devices of the product sign in; repeatable.",
+            help="CA (PEM) whose certificates devices of PRODUCT may sign in with; repeatable.",
         ),
     ] = None,
     device_crl: Annotated[
@@ -290,7 +290,7 @@ def _broker_password(file: Path | None) -> str | None:
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Destination; may hold an older backup.")],
+    folder: Annotated[Path, typer.Argument(help="Destination folder; may contain an older backup.")],
     data: Data = None,
     database: DatabaseUrl = None,
     as_json: AsJson = False,

@@ -45,7 +45,7 @@ def push(
     include_mismatched: Annotated[
         bool,
         typer.Option(
-            "--include-mismatched", help="Allow a device of another application or hardware."
+            "--include-mismatched", help="Allow a device with another application or hardware."
         ),
     ] = False,
     wait: Annotated[
@@ -144,7 +144,7 @@ def watch(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow updates live until Ctrl-C: what changes from now on."""
+    """Follow updates live, from now until Ctrl-C."""
     with Client() as client, views.watcher(out) as watcher:
         only = None if device is None else client.device(device)["id"]
         tell = print_json if as_json else watcher.show

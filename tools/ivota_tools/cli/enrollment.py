@@ -17,8 +17,12 @@ from .terminal import AsJson, fail, print_json, reading, say, show
 
 device = typer.Typer(no_args_is_help=True, help="Enroll devices and set their properties.")
 
-Application = Annotated[str | None, typer.Option(help="Name of the application that it runs.")]
-Hardware = Annotated[str | None, typer.Option(help="Its hardware, for example esp32c3 or rev-b.")]
+Application = Annotated[
+    str | None, typer.Option(help="Name of the application that the device runs.")
+]
+Hardware = Annotated[
+    str | None, typer.Option(help="The device's hardware, for example esp32c3 or rev-b.")
+]
 
 
 @device.command("add")
@@ -32,7 +36,7 @@ def add(
     ] = Path("board.json"),
     as_json: AsJson = False,
 ) -> None:
-    """Enroll a device and write the board.json with which its board is installed."""
+    """Enroll a device and write the board.json for its board."""
     _expect_new(out_file)
     order = {"device": name, "application": application, "hardware": hardware, "tags": tag or []}
     with Client() as client:
@@ -48,14 +52,14 @@ def add(
 def import_(
     file: Annotated[
         Path,
-        typer.Argument(help="CSV with the columns product,name and application,hardware,tags."),
+        typer.Argument(help="CSV file: product,name and optionally application,hardware,tags."),
     ],
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for a board.json of each device.")
     ] = Path("boards"),
     as_json: AsJson = False,
 ) -> None:
-    """Enroll all devices of a CSV file or none, and write a board.json for each."""
+    """Enroll the devices in a CSV file, all or none, and write a board.json for each."""
     with reading():
         text = file.read_text()
     try:
@@ -104,8 +108,8 @@ def set_(
 ) -> None:
     """Set a device's application and hardware.
 
-    Campaigns and pushes give a device only firmware for both. An empty value
-    makes a property unknown.
+    Campaigns and pushes send a device only firmware for its application and
+    hardware. An empty value makes a property unknown.
     """
     if application is None and hardware is None:
         fail("specify --application or --hardware")

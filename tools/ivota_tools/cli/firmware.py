@@ -50,8 +50,8 @@ def verify(
 ) -> None:
     """Verify that a firmware file is signed by a trusted key, as a board does.
 
-    For a patch, the resulting firmware is verified too if the patch needs no
-    base or --base is given.
+    For a patch, this also verifies the resulting firmware if the patch needs no
+    base, or if you specify --base.
     """
     from ..firmware import signed_file
     from ..firmware.signing_keys import load_public
@@ -100,12 +100,12 @@ def firmware(
     ] = None,
     failures: Annotated[
         int | None,
-        typer.Option(metavar="#", min=1, help="Show what this firmware failed of, by reason."),
+        typer.Option(metavar="#", min=1, help="Count the failures of this firmware by reason."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the uploaded firmware, show what one failed of, or delete one."""
+    """List the uploaded firmware, count the failures of one, or delete one."""
     with Client() as client:
         if failures is not None:
             return show(client.failures(failures), as_json, views.failure_table)

@@ -114,7 +114,7 @@ def bar(console: Console) -> Iterator[Callable[[str], Callable[[float], None]]]:
 
 
 def failure_table(failures: list[Json]) -> Table:
-    """Render what a firmware failed of, over the whole fleet."""
+    """Render the failures of a firmware across the whole fleet."""
     table = titled_table("failures", "devices", "code", "since", "reason")
     for each in failures:
         code = "" if each["code"] is None else str(each["code"])
