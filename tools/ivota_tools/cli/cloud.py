@@ -290,7 +290,9 @@ def _broker_password(file: Path | None) -> str | None:
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Destination folder; may contain an older backup.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Destination folder; may contain an older backup.")
+    ],
     data: Data = None,
     database: DatabaseUrl = None,
     as_json: AsJson = False,

@@ -43,7 +43,9 @@ def release(
     ] = None,
     hardware: Annotated[
         str | None,
-        typer.Option(help="With --upload: the only hardware that the firmware is for, such as rev-b."),
+        typer.Option(
+            help="With --upload: the only hardware that the firmware is for, such as rev-b."
+        ),
     ] = None,
     pad_to: Annotated[
         int | None, typer.Option(metavar="BYTES", help="Pad the file to exactly this size.")
