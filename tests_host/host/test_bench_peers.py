@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.sim import Cut
 from ivota_workshop.bench.figures import Figure
 from ivota_workshop.bench.peers import cost

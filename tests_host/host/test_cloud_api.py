@@ -19,7 +19,7 @@ from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.accounts.authorization import check_exposure
 from ivota_tools.cloud.api import routes as api_module
-from ivota_tools.cloud.mqtt.session import Address
+from ivota_tools.cloud.mqtt.cloud_session import Address
 from ivota_tools.cloud.store import firmware_store, models
 from ivota_tools.firmware import bundle
 from ivota_tools.firmware.signed_file import Signer

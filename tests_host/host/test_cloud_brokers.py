@@ -15,7 +15,7 @@ from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.mqtt import broker_check
 from ivota_tools.cloud.mqtt.broker_check import BrokerCheck
-from ivota_tools.cloud.mqtt.topic_prefix import TopicPrefix
+from ivota_tools.cloud.mqtt.dollar_topics import TopicPrefix
 
 
 def start(folder, broker, **options):

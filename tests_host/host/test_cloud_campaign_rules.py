@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivota_tools.cloud.rollout import assignment_rules, campaign_rules, device_query
+from ivota_tools.cloud.rollout import assignment_states, campaign_rules, device_query
 from ivota_tools.cloud.rollout.campaign_rules import Step, Tally
 from ivota_tools.cloud.rollout.device_query import Facts, QueryError
 from ivota_tools.cloud.rollout.version_order import is_older, key
@@ -236,17 +236,17 @@ def test_a_campaign_without_devices_is_finished():
 def attempt(running="1", only_outdated=False):
     made = Assignment(firmware=Firmware(version="2"), pushes=0, soft_failures=0, hard_failures=0,
                       state="", only_outdated=only_outdated)  # fmt: skip
-    assignment_rules.begin(made, running, 0)
+    assignment_states.begin(made, running, 0)
     return made
 
 
 def test_cancelled_is_for_good_also_in_mid_download():
     made = attempt()
-    assignment_rules.on_pushed(made, 1)
-    made.state = assignment_rules.DOWNLOADING
-    assignment_rules.cancel(made, 2)
+    assignment_states.on_pushed(made, 1)
+    made.state = assignment_states.DOWNLOADING
+    assignment_states.cancel(made, 2)
     for _ in range(3):
-        assignment_rules.on_version(made, "1", 3)
+        assignment_states.on_version(made, "1", 3)
         assert (made.state, made.next_push_at) == ("cancelled", None)
 
 
@@ -255,25 +255,25 @@ def test_only_outdated_leaves_the_newer_alone():
     assert (attempt("3", True).state, attempt("3", True).next_push_at) == ("skipped", None)
     assert attempt("1", True).next_push_at == 0
     late = attempt(None, True)  # was off, comes back with something newer
-    assignment_rules.on_version(late, "10", 5)
+    assignment_states.on_version(late, "10", 5)
     assert (late.state, late.next_push_at) == ("skipped", None)
 
 
 def test_a_timeout_fails_unless_the_target_runs():
     made = attempt()
-    assignment_rules.on_pushed(made, 1)
-    assignment_rules.time_out(made, 9, "too slow")
+    assignment_states.on_pushed(made, 1)
+    assignment_states.time_out(made, 9, "too slow")
     assert (made.state, made.result_msg, made.next_push_at) == ("failed", "too slow", None)
     quiet = attempt()
-    assignment_rules.on_pushed(quiet, 1)
-    assignment_rules.on_version(quiet, "2", 2)
-    assignment_rules.time_out(quiet, 9, "too slow")
+    assignment_states.on_pushed(quiet, 1)
+    assignment_states.on_version(quiet, "2", 2)
+    assignment_states.time_out(quiet, 9, "too slow")
     assert quiet.state == "done"
 
 
 def test_a_place_is_taken_once_per_download():
     made = attempt()
-    assignment_rules.on_pushed(made, 1)
-    assignment_rules.on_version(made, "1", 5)
-    assignment_rules.on_pushed(made, 6)
+    assignment_states.on_pushed(made, 1)
+    assignment_states.on_version(made, "1", 5)
+    assignment_states.on_pushed(made, 6)
     assert (made.started_at, made.first_push_at, made.pushes) == (1, 1, 2)

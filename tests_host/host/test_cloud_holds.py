@@ -20,9 +20,9 @@ from waiting import WAIT_S, wait_until
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.accounts import audit_log, sign_in_throttle, users
-from ivota_tools.cloud.accounts.failed_attempts import WrongTries
+from ivota_tools.cloud.accounts.guess_delay import WrongTries
 from ivota_tools.cloud.accounts.tokens import local_token
-from ivota_tools.cloud.addresses import Networks, network
+from ivota_tools.cloud.address_classes import Networks, network
 from ivota_tools.cloud.api import routes
 from ivota_tools.cloud.connections import Room, Table
 from ivota_tools.cloud.event_stream import Places

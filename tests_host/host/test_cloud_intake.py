@@ -14,8 +14,8 @@ from waiting import wait_until
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.mqtt import report_worker
+from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
-from ivota_tools.cloud.mqtt.session import Message
 from ivota_tools.cloud.store import device_registry, retention
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Change, Device, Report

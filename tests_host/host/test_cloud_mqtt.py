@@ -15,8 +15,8 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud, CloudError
-from ivota_tools.cloud.mqtt import broker
-from ivota_tools.cloud.mqtt.session import Address, MqttSession
+from ivota_tools.cloud.mqtt import mosquitto_process
+from ivota_tools.cloud.mqtt.cloud_session import Address, MqttSession
 from ivota_tools.common.mqtt_client import end
 from ivota_tools.sim import Proxy
 
@@ -335,7 +335,7 @@ def test_reports_of_a_time_without_us_are_not_lost(tmp_path, firmware):
         where = f"127.0.0.1:{broker.mqtt_port}"
         with Cloud(tmp_path / "c", broker=where):
             pass
-        with Device(broker.mqtt_port, "P", "d") as device:
+        with Device(mosquitto_process.mqtt_port, "P", "d") as device:
             for number in range(300):
                 device.report_version(f"0.{number}")
         with Cloud(tmp_path / "c", broker=where) as cloud, Client(cloud.api_url) as client:
@@ -364,7 +364,7 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
     with Cloud(tmp_path / "host") as broker:
         where = f"127.0.0.1:{broker.mqtt_port}"
         with Cloud(tmp_path / "c", broker=where):
-            with Device(broker.mqtt_port, "P", "d") as device:
+            with Device(mosquitto_process.mqtt_port, "P", "d") as device:
                 device.report_version("0.1")
             wait_until(lambda: refused, "the refusal")
         refusing = False
@@ -402,7 +402,7 @@ def test_the_broker_does_not_outlive_a_killed_cloud(tmp_path):
     port = int(process.stdout.readline())
     socket.create_connection(("127.0.0.1", port)).close()
     reserved = tmp_path / "c" / "mosquitto" / "reserved"
-    assert reserved.stat().st_blocks * 512 >= broker.RESERVE
+    assert reserved.stat().st_blocks * 512 >= mosquitto_process.RESERVE
     process.kill()
     process.wait()
     process.stdout.close()

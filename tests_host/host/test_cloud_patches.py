@@ -9,9 +9,9 @@ from waiting import wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud
-from ivota_tools.cloud.mqtt.protocol import Report
-from ivota_tools.cloud.rollout import assignment_rules
-from ivota_tools.cloud.rollout.assignment_rules import begin, on_progress, on_pushed
+from ivota_tools.cloud.mqtt.messages import Report
+from ivota_tools.cloud.rollout import assignment_states
+from ivota_tools.cloud.rollout.assignment_states import begin, on_progress, on_pushed
 from ivota_tools.cloud.store.models import Assignment, Firmware
 from ivota_tools.firmware import patch, release
 
@@ -158,12 +158,12 @@ def test_the_same_rules_without_a_cloud():
     it.patch_id = 7
     on_pushed(it, now)
     on_progress(it, Report("report_progress", "2", "fail", None, -1, "time_out"), now, back_off)
-    assert (it.state, it.patch_id, it.soft_failures) == (assignment_rules.RETRY, 7, 1)
+    assert (it.state, it.patch_id, it.soft_failures) == (assignment_states.RETRY, 7, 1)
     on_pushed(it, now)
     for _ in range(2):  # delivered twice
         fail = Report("report_progress", "2", "fail", None, -5, WRONG)
         on_progress(it, fail, now, back_off)
-        assert (it.state, it.patch_id, it.whole_only) == (assignment_rules.RETRY, None, True)
+        assert (it.state, it.patch_id, it.whole_only) == (assignment_states.RETRY, None, True)
         assert (it.hard_failures, it.next_push_at, it.result_msg) == (0, now, WRONG)
 
 

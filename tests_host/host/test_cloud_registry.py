@@ -16,11 +16,11 @@ from waiting import wait_until
 from ivota_tools.api_client import ApiError
 from ivota_tools.cli import app as cli
 from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
-from ivota_tools.cloud.mqtt.session import Message
 from ivota_tools.cloud.pages import device_search
 from ivota_tools.cloud.rollout import device_query, fleet_changes
-from ivota_tools.cloud.rollout.assignment_rules import BackOff
+from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store import device_registry, models
 from ivota_tools.cloud.store.database import Database
 

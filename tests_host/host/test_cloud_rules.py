@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from ivota_tools.cloud.downloads import http_range, signed_urls
 from ivota_tools.cloud.downloads.http_range import Slice
-from ivota_tools.cloud.mqtt import protocol
-from ivota_tools.cloud.mqtt.protocol import Report, read_report
+from ivota_tools.cloud.mqtt import messages
+from ivota_tools.cloud.mqtt.messages import Report, read_report
 from ivota_tools.cloud.pages.fleet import can_update
-from ivota_tools.cloud.rollout import assignment_rules
+from ivota_tools.cloud.rollout import assignment_states
 from ivota_tools.cloud.store.models import Assignment, Device, Firmware
 
 # -- messages -------------------------------------------------------------------------------
@@ -111,28 +111,28 @@ def test_no_json_raises(value):
 
 
 def test_topics():
-    assert protocol.device_of("$ota/report/P/d") == ("P", "d")
-    assert protocol.device_of("$ota/report/P/a/b//c") == ("P", "a/b//c")
-    assert protocol.device_of("$ota/report/P/ü [red] ..") == ("P", "ü [red] ..")
+    assert messages.device_of("$ota/report/P/d") == ("P", "d")
+    assert messages.device_of("$ota/report/P/a/b//c") == ("P", "a/b//c")
+    assert messages.device_of("$ota/report/P/ü [red] ..") == ("P", "ü [red] ..")
     for stray in ("", "x", "$ota/report/", "$ota/report/P", "$ota/report/P/", "$ota/report//d",
                   "$ota/report/P/a\x1b", "$ota/report/P/" + "d" * 129,
                   "$ota/report/" + "P" * 129 + "/d", "$ota/update/P/d"):  # fmt: skip
-        assert protocol.device_of(stray) is None, stray
-    assert protocol.update_topic("P", "a/b") == "$ota/update/P/a/b"
+        assert messages.device_of(stray) is None, stray
+    assert messages.update_topic("P", "a/b") == "$ota/update/P/a/b"
 
 
 def test_what_the_cloud_says_is_exact():
-    assert protocol.version_answer("0.1") == (
+    assert messages.version_answer("0.1") == (
         b'{"type":"report_version_rsp","result_code":0,"result_msg":"success","version":"0.1",'
         b'"cloud":"ivota"}'
     )
-    assert protocol.update_firmware("0.2", "http://h/f", 708482, "AB" * 16) == (
+    assert messages.update_firmware("0.2", "http://h/f", 708482, "AB" * 16) == (
         b'{"type":"update_firmware","version":"0.2","url":"http://h/f","file_size":708482,'
         b'"md5sum":"' + b"ab" * 16 + b'","user_defined":"ivota"}'
     )
-    protocol.update_firmware("0.2", "u" * 999, 1, "")
+    messages.update_firmware("0.2", "u" * 999, 1, "")
     with pytest.raises(ValueError):
-        protocol.update_firmware("0.2", "u" * 1000, 1, "")
+        messages.update_firmware("0.2", "u" * 1000, 1, "")
 
 
 # -- ranges ---------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_signature_is_for_one_file_and_one_time():
 
 # -- when a device is pushed ----------------------------------------------------------------
 
-BACK_OFF = assignment_rules.BackOff(first_s=10, most_s=100)
+BACK_OFF = assignment_states.BackOff(first_s=10, most_s=100)
 
 
 class Rollout:
@@ -210,7 +210,7 @@ class Rollout:
         self.a = Assignment(
             firmware=Firmware(version="2"), pushes=0, soft_failures=0, hard_failures=0, state=""
         )
-        assignment_rules.begin(self.a, running, self.now)
+        assignment_states.begin(self.a, running, self.now)
 
     @property
     def due(self):
@@ -218,14 +218,14 @@ class Rollout:
 
     def push(self):
         assert self.due
-        assignment_rules.on_pushed(self.a, self.now)
+        assignment_states.on_pushed(self.a, self.now)
 
     def runs(self, version):
-        assignment_rules.on_version(self.a, version, self.now)
+        assignment_states.on_version(self.a, version, self.now)
 
     def says(self, state, code=0, percent=None, version="2"):
         report = Report("report_progress", version, state, percent, code, "words")
-        assignment_rules.on_progress(self.a, report, self.now, BACK_OFF)
+        assignment_states.on_progress(self.a, report, self.now, BACK_OFF)
 
 
 def test_a_whole_update():
@@ -252,10 +252,10 @@ def test_what_was_reported_before_done_says_nothing_of_what_runs_since():
     r.runs("1")
     r.says("done")
     device = Device(version="1", assignment=r.a)
-    assert not r.a.left_target and assignment_rules.running(device) == "2"
+    assert not r.a.left_target and assignment_states.running(device) == "2"
     assert not can_update(device, r.a.firmware)
     r.runs("1")
-    assert r.a.left_target and assignment_rules.running(device) == "1"
+    assert r.a.left_target and assignment_states.running(device) == "1"
     assert can_update(device, r.a.firmware)
     r.says("done")
     assert not r.a.left_target
@@ -282,9 +282,9 @@ def test_a_device_that_runs_the_target_is_done_at_once():
     on_trial = Rollout()
     on_trial.push()
     on_trial.runs("2")
-    assert assignment_rules.is_trial(on_trial.a, "2") and not assignment_rules.is_trial(r.a, "2")
+    assert assignment_states.is_trial(on_trial.a, "2") and not assignment_states.is_trial(r.a, "2")
     again = Rollout()
-    assignment_rules.begin(again.a, "2", again.now, on_trial=True)
+    assignment_states.begin(again.a, "2", again.now, on_trial=True)
     again.runs("2")
     assert (again.a.state, again.due) == ("current", False)
     again.runs("1")
@@ -306,8 +306,8 @@ def test_what_happened_in_an_attempt_stays():
     assert r.a.ended_at == ended and r.a.failure_code == -5
     r.now += 60
     r.says("done")  # delivered twice
-    assignment_rules.cancel(r.a, r.now)
-    assignment_rules.supersede(r.a, r.now)
+    assignment_states.cancel(r.a, r.now)
+    assignment_states.supersede(r.a, r.now)
     assert (r.a.state, r.a.ended_at, r.a.updated_at) == ("done", ended, ended)
 
 
@@ -382,14 +382,14 @@ def test_reports_about_another_version_change_nothing():
 
 def test_a_superseded_target_is_over():
     r = Rollout()
-    assignment_rules.supersede(r.a, r.now)
+    assignment_states.supersede(r.a, r.now)
     assert (r.a.state, r.a.current, r.due) == ("superseded", False, False)
     r.runs("1")
     r.says("done")
     assert (r.a.state, r.due) == ("superseded", False)
     finished = Rollout()
     finished.says("done")
-    assignment_rules.supersede(finished.a, finished.now)
+    assignment_states.supersede(finished.a, finished.now)
     assert (finished.a.state, finished.a.current) == ("done", False)
 
 
@@ -400,19 +400,19 @@ def test_the_back_off_has_a_ceiling_at_any_count():
 def test_a_notice():
     """What our own boards say of a push that has no effect."""
     said = {"type": "report_notice", "report": {"message": "it rests", "version": "0.2"}}
-    assert protocol.read_report(json.dumps(said).encode()) == protocol.Report(
-        protocol.REPORT_NOTICE, version="0.2", result_msg="it rests"
+    assert messages.read_report(json.dumps(said).encode()) == messages.Report(
+        messages.REPORT_NOTICE, version="0.2", result_msg="it rests"
     )
     said["report"]["wait_s"] = "30"
     del said["report"]["version"]
-    assert protocol.read_report(json.dumps(said).encode()) == protocol.Report(
-        protocol.REPORT_NOTICE, result_msg="it rests (30 s more)"
+    assert messages.read_report(json.dumps(said).encode()) == messages.Report(
+        messages.REPORT_NOTICE, result_msg="it rests (30 s more)"
     )
     for report in ({}, None, [], {"message": "x", "version": 5}):
         text = json.dumps({"type": "report_notice", "report": report}).encode()
-        assert protocol.read_report(text).kind == protocol.GARBLED
+        assert messages.read_report(text).kind == messages.GARBLED
 
 
 def test_versions_are_sent_without_escapes():
-    assert "v\U0001f600".encode() in protocol.version_answer("v\U0001f600")
-    assert "v\U0001f600".encode() in protocol.update_firmware("v\U0001f600", "u", 1, "0" * 32)
+    assert "v\U0001f600".encode() in messages.version_answer("v\U0001f600")
+    assert "v\U0001f600".encode() in messages.update_firmware("v\U0001f600", "u", 1, "0" * 32)

@@ -19,7 +19,7 @@ from waiting import WAIT_S, wait_until
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.connections import Room
-from ivota_tools.cloud.mqtt import device_credentials, sign_in_proxy, subscribe_packet
+from ivota_tools.cloud.mqtt import device_credentials, sign_in_proxy, subscribe_limits
 from ivota_tools.cloud.mqtt.device_budget import Budget
 from ivota_tools.cloud.store import models
 
@@ -423,12 +423,12 @@ def test_a_device_cannot_fill_the_broker_with_subscriptions(tmp_path):
 @pytest.mark.parametrize("rest", [b"", b"\0", b"\0\5a\1", b"\0\1\xff\1", b"\0\1a"])
 def test_a_broken_subscribe_is_no_subscribe(rest):
     whole = b"\0\1\0\1a\0" + rest
-    data = bytes([subscribe_packet.SUBSCRIBE, len(whole)]) + whole
+    data = bytes([subscribe_limits.SUBSCRIBE, len(whole)]) + whole
     if rest:
-        with pytest.raises(subscribe_packet.SubscribeError):
-            subscribe_packet.only_own(data, "$ota/update/P/d")
+        with pytest.raises(subscribe_limits.SubscribeError):
+            subscribe_limits.only_own(data, "$ota/update/P/d")
     else:
-        assert subscribe_packet.only_own(data, "a") == data
+        assert subscribe_limits.only_own(data, "a") == data
 
 
 def test_wills_are_within_the_budget(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
-from ivota_tools.cloud.rollout.assignment_rules import ACTIVE
+from ivota_tools.cloud.rollout.assignment_states import ACTIVE
 from ivota_tools.firmware import release
 from ivota_tools.sim.swarm import Options, Swarm
 

@@ -15,7 +15,7 @@ from ivota_tools.cloud.accounts import sign_in_throttle, users
 from ivota_tools.cloud.accounts.tokens import LOCAL_TOKEN, local_token
 from ivota_tools.cloud.pages import live_events
 from ivota_tools.cloud.pages.app import make_pages
-from ivota_tools.cloud.pages.routing import safe_next
+from ivota_tools.cloud.pages.page_guard import safe_next
 from ivota_tools.cloud.store.models import Audit, Refusal, SignIn, User
 
 READING = ("/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account")

@@ -1,7 +1,7 @@
 """The texts of pages: a device's update history, times, sizes, shares."""
 
 from ivota_tools.cloud.pages import formatting
-from ivota_tools.cloud.pages.update_history import tell
+from ivota_tools.cloud.pages.attempt_history import tell
 from ivota_tools.cloud.store.models import Assignment, Firmware, Report
 
 

@@ -24,7 +24,7 @@ from board_support import CALLBACK_MAIN, MakeBoard, settings
 from interpreters import interpreter, pytest_generate_tests  # noqa: F401
 from wire import Wire
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.sim import Board, Proxy
 
 _numbers = itertools.count()

@@ -22,7 +22,7 @@ from board_support import MakeBoard
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import WAIT_S
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.common.mqtt_client import end
 from ivota_tools.firmware.release import pack
 

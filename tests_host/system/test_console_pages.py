@@ -21,7 +21,7 @@ from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.accounts.users import create
 from ivota_tools.cloud.pages import live_events
-from ivota_tools.cloud.rollout.assignment_rules import BackOff
+from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store.models import Device, Firmware
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import pack

@@ -24,7 +24,7 @@ from board_support import seen, settings
 from waiting import wait_until
 from wire import Wire
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.firmware import bundle
 from ivota_tools.firmware.mpy_compiler import compile_mpy
 from ivota_tools.sim import Board

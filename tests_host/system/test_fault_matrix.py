@@ -29,7 +29,7 @@ from faultserver import Exchange, Fault, FaultServer, good
 from waiting import WAIT_S, wait_until
 from wire import Wire, report_progress
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.sim import Board, Proxy
 from ivota_tools.sim.flash import Fault as FlashFault
 

@@ -16,7 +16,7 @@ from badserver import BadServer
 from board_support import settings
 from wire import Wire
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.common import project_files
 from ivota_tools.firmware import romfs
 from ivota_tools.firmware.mpy_compiler import compile_mpy

@@ -17,7 +17,7 @@ from waiting import WAIT_S
 from ivota_tools.api_client import Client
 from ivota_tools.board.config import parse_config
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board, Proxy
 from ivota_workshop.bench.download.stage import Cloud as Talk

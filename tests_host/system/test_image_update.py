@@ -13,7 +13,7 @@ from badserver import BadServer, Step
 from board_support import DIES_AFTER_BOOT_PY, DIES_AT_ONCE, MakeBoard, settings
 from wire import Wire
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
 from ivota_tools.sim.esp32_image import make_image

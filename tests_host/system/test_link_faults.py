@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from waiting import WAIT_S, wait_until
 from wire import Wire
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.common.mqtt_client import end
 from ivota_tools.sim import Proxy
 

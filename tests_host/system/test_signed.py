@@ -14,7 +14,7 @@ from badserver import BadServer
 from board_support import DIES_AFTER_BOOT_PY, MakeBoard, settings
 from wire import Message, Wire
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.firmware.release import Signer, pack, sign
 from ivota_tools.firmware.signed_file import split
 from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private

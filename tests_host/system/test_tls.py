@@ -16,7 +16,7 @@ from interpreters import PREVIEW
 from mosquittos import Mosquitto
 from wire import Wire
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.sim import Board
 from ivota_tools.toolchain import boards_micropython
 

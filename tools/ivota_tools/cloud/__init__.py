@@ -1,7 +1,7 @@
 """The cloud: MQTT broker, HTTP server, rollouts and the console."""
 
 from .cloud_error import CloudError
-from .rollout.assignment_rules import BackOff
+from .rollout.assignment_states import BackOff
 from .service import Cloud
 from .tls_certificate import Certificate
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .addresses import Networks, is_loopback, network
+from .address_classes import Networks, is_loopback, network
 
 log = logging.getLogger("ivota.cloud")
 

@@ -20,11 +20,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..common.campaign_options import OptionError
 from ..common.unix_path import unix_path
 from .accounts.users import UserError
-from .addresses import Networks
-from .api import refusals
+from .address_classes import Networks
+from .api import validation_messages
 from .cloud_error import CloudError
 from .connections import Connection, Table, accept
-from .health import no_database
+from .health_probe import no_database
 from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
 from .mqtt.device_credentials import SecretError
 from .rollout.campaign_actions import CampaignError
@@ -56,7 +56,10 @@ def make_app(*routers: APIRouter) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     def not_understood(_request: Request, error: RequestValidationError) -> JSONResponse:
         # FastAPI's own list would contain the input, which JSON may be unable to represent.
-        wrong = [f"{refusals.field(each)}: {refusals.text(each)}" for each in error.errors()]
+        wrong = [
+            f"{validation_messages.field(each)}: {validation_messages.text(each)}"
+            for each in error.errors()
+        ]
         detail = "; ".join(wrong).encode(errors="replace").decode()
         return JSONResponse({"detail": detail}, 422)
 

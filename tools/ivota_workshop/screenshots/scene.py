@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from ivota_tools.cloud.rollout import assignment_rules, campaign_rules
+from ivota_tools.cloud.rollout import assignment_states, campaign_rules
 from ivota_tools.cloud.store.database import Database, next_revision
 from ivota_tools.cloud.store.models import (
     Assignment,
@@ -181,16 +181,16 @@ class _Filling:
             percent=percent,
             result_code=code,
             result_msg=words,
-            pushes=0 if state == assignment_rules.WAITING else max(failures, 1),
+            pushes=0 if state == assignment_states.WAITING else max(failures, 1),
             hard_failures=failures,
             created_at=campaign.started_at or begun,
             updated_at=ended,
-            ended_at=ended if state in assignment_rules.CLOSED else None,
+            ended_at=ended if state in assignment_states.CLOSED else None,
             failed_at=ended if (code or 0) < 0 else None,
             failure_code=code if (code or 0) < 0 else None,
             failure_msg=words if (code or 0) < 0 else None,
-            first_push_at=None if state == assignment_rules.WAITING else begun,
-            started_at=None if state == assignment_rules.WAITING else begun,
+            first_push_at=None if state == assignment_states.WAITING else begun,
+            started_at=None if state == assignment_states.WAITING else begun,
         )
         self._session.add(attempt)
         self._session.flush()
@@ -202,7 +202,7 @@ class _Filling:
                 assignment_id=attempt.id,
             )
         )
-        if state != assignment_rules.WAITING:
+        if state != assignment_states.WAITING:
             self._session.add(Push(at=begun, assignment_id=attempt.id))
         return attempt
 
@@ -215,7 +215,7 @@ class _Filling:
             begun = campaign.started_at + (0.0, 2 * HOUR, 7 * HOUR)[stage]
             begun += self._draw.uniform(0, (20 * MIN, 2 * HOUR, 9 * HOUR)[stage])
             ended = begun + self._draw.uniform(40, 200)
-            self._attempt(campaign, device, stage, assignment_rules.DONE, begun, ended,
+            self._attempt(campaign, device, stage, assignment_states.DONE, begun, ended,
                           percent=100, code=0, current=False)  # fmt: skip
             self._change(device, BEFORE, ended, OLD)
 
@@ -224,7 +224,7 @@ class _Filling:
         for number, device in enumerate(devices):
             begun = campaign.started_at + self._draw.uniform(5, 400)
             failed = number % 5 == 1 or number in (3, 8)
-            state = assignment_rules.FAILED if failed else assignment_rules.DONE
+            state = assignment_states.FAILED if failed else assignment_states.DONE
             self._attempt(campaign, device, 0, state, begun, begun + 300, percent=100,
                           code=-5 if failed else 0, words=TRIAL if failed else "",
                           failures=3 if failed else 0)  # fmt: skip
@@ -246,34 +246,34 @@ class _Filling:
                 continue
             begun = now - 40 * MIN + self._draw.uniform(0, 25 * MIN)
             if number in (20, 31):
-                attempt = self._attempt(campaign, device, stage, assignment_rules.FAILED, begun,
+                attempt = self._attempt(campaign, device, stage, assignment_states.FAILED, begun,
                                         begun + 9 * MIN, percent=100, code=-5, words=TRIAL,
                                         failures=3)  # fmt: skip
                 failed = failed or device
             elif number == 24:
-                attempt = self._attempt(campaign, device, stage, assignment_rules.FAILED, begun,
+                attempt = self._attempt(campaign, device, stage, assignment_states.FAILED, begun,
                                         begun + 8 * MIN, percent=62, code=-4,
                                         words="the MD5 does not match", failures=3)  # fmt: skip
             elif number == 40:
-                attempt = self._attempt(campaign, device, stage, assignment_rules.RETRY, begun,
+                attempt = self._attempt(campaign, device, stage, assignment_states.RETRY, begun,
                                         now - 2 * MIN, percent=34, code=-1,
                                         words="time_out: 8 tries without a block")  # fmt: skip
                 attempt.soft_failures, attempt.next_push_at = 3, now + 3 * HOUR
             elif number == 44:
-                attempt = self._attempt(campaign, device, stage, assignment_rules.DOWNLOADING,
+                attempt = self._attempt(campaign, device, stage, assignment_states.DOWNLOADING,
                                         begun, now - 21 * MIN, percent=48)  # fmt: skip
                 device.last_seen = now - 21 * MIN
             elif number in (50, 53, 58, 61, 66):
                 percent = 13 + 17 * (number % 5)
-                attempt = self._attempt(campaign, device, stage, assignment_rules.DOWNLOADING,
+                attempt = self._attempt(campaign, device, stage, assignment_states.DOWNLOADING,
                                         now - 40, now - 1, percent=percent)  # fmt: skip
                 device.last_seen = now - 1
             elif number in (70, 72):
-                attempt = self._attempt(campaign, device, stage, assignment_rules.BURNING,
+                attempt = self._attempt(campaign, device, stage, assignment_states.BURNING,
                                         now - 60, now - 3, percent=100)  # fmt: skip
                 device.last_seen = now - 3
             else:
-                attempt = self._attempt(campaign, device, stage, assignment_rules.DONE, begun,
+                attempt = self._attempt(campaign, device, stage, assignment_states.DONE, begun,
                                         begun + 120, percent=100, code=0)  # fmt: skip
                 self._change(device, NEW, begun + 120, BEFORE)
             attempt.created_at = begun - 30
@@ -291,12 +291,12 @@ class _Filling:
         self._session.flush()
         attempts = self._session.query(Assignment)
         failed = (
-            attempts.filter_by(state=assignment_rules.FAILED, result_code=-5)
+            attempts.filter_by(state=assignment_states.FAILED, result_code=-5)
             .order_by(Assignment.id.desc())
             .all()
         )
         ids = [device.id, *(each.device_id for each in failed)]
-        before = attempts.filter_by(state=assignment_rules.DONE, current=False)
+        before = attempts.filter_by(state=assignment_states.DONE, current=False)
         for each in before.filter(Assignment.device_id.in_(ids)):
             Life(self._session, each).go_well()
         Life(self._session, attempts.filter_by(device_id=device.id, current=True).one()).go_on()

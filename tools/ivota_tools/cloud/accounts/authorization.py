@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 from sqlalchemy import select
 
-from ..addresses import is_loopback
+from ..address_classes import is_loopback
 from ..cloud_error import CloudError
 from ..store.database import Database
 from ..store.models import SignIn, Token

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..cloud_error import CloudError
-from ..mqtt.protocol import NAME_MOST
+from ..mqtt.messages import NAME_MOST
 from ..store.database import revoke
 from ..store.models import Token
 from . import audit_log, users

@@ -15,13 +15,13 @@ from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
     campaign_actions,
     campaign_counts,
-    campaign_plan,
+    campaign_preview,
     campaign_rules,
     device_query,
     fleet_changes,
 )
 from ..rollout.campaign_actions import CampaignError
-from ..rollout.campaign_plan import Plan
+from ..rollout.campaign_preview import Plan
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Campaign, Group, Member
@@ -60,7 +60,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Plan a draft or a scheduled campaign, as if it started now."""
         with database.reading() as session:
             campaign = _campaign(session, campaign_id)
-            plan = campaign_plan.make(session, campaign, time.time())
+            plan = campaign_preview.make(session, campaign, time.time())
             return plan_out(plan, campaign)
 
     @router.get("/campaigns/{campaign_id}")
@@ -143,8 +143,8 @@ def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
     campaign = _made(session, given)
     session.add(campaign)
     session.flush()
-    plan = campaign_plan.make(session, campaign, campaign.created_at)
-    campaign_plan.expect_growth(plan)
+    plan = campaign_preview.make(session, campaign, campaign.created_at)
+    campaign_preview.expect_growth(plan)
     if given.plan is not None and given.plan != plan.mark:
         raise CampaignError("the plan has changed since you saw it: look at it again")
     audit_log.note(session, who, "campaign create", f"{campaign.id} {campaign.name}",
@@ -157,8 +157,8 @@ def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
 def plan_of(session: Session, given: fleet.CampaignIn) -> tuple[Plan, Campaign]:
     """Plan an order without creating it. Raises OptionError, QueryError."""
     campaign = _made(session, given)
-    plan = campaign_plan.make(session, campaign, campaign.created_at)
-    campaign_plan.expect_growth(plan)
+    plan = campaign_preview.make(session, campaign, campaign.created_at)
+    campaign_preview.expect_growth(plan)
     return plan, campaign
 
 
@@ -200,7 +200,7 @@ def plan_out(plan: Plan, campaign: Campaign) -> fleet.PlanOut:
         left_out=plan.left,
         unknown=plan.unknown,
         mark=plan.mark,
-        sentences=campaign_plan.sentences(plan, campaign),
+        sentences=campaign_preview.sentences(plan, campaign),
     )
 
 

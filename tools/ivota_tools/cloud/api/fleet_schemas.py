@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ...common import campaign_options as options
-from ..mqtt.protocol import HARDWARE_MOST, NAME_MOST
+from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from ..store.models import QUERY_MOST, TAG_MOST
 from .schemas import DeviceOut, FirmwareOut
 

@@ -18,8 +18,8 @@ from starlette.requests import ClientDisconnect
 
 from ..accounts.authorization import Guard, again
 from ..event_stream import EventStream, Places
-from ..health import Checks
-from ..mqtt.protocol import NAME_MOST
+from ..health_probe import Checks
+from ..mqtt.messages import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import failure_groups, fleet_changes
 from ..store import confusable_names, firmware_store

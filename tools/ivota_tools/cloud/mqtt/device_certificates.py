@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
 from ..cloud_error import CloudError
-from .protocol import NAME_MOST
+from .messages import NAME_MOST
 
 log = logging.getLogger("ivota.cloud")
 

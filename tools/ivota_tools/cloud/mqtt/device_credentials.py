@@ -22,7 +22,7 @@ from ..store.database import Database, access, next_revision, revoke
 from ..store.device_registry import ACCEPTED, RETIRED
 from ..store.models import Device
 from .device_certificates import DeviceCertificates, is_certificate
-from .protocol import NAME_MOST
+from .messages import NAME_MOST
 
 EXPIRY_MOST = 40  # maximum number of characters checked
 METHODS = {"hmacsha256": "sha256", "hmacsha1": "sha1"}

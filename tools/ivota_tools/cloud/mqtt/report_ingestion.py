@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, joinedload, lazyload
 
-from ..rollout import assignment_rules, firmware_match
+from ..rollout import assignment_states, firmware_match
 from ..store import confusable_names, device_registry
 from ..store.database import add, next_revision
 from ..store.models import Assignment, Change, Device, Report
-from . import protocol
-from .session import Message
+from . import messages
+from .cloud_session import Message
 
 log = logging.getLogger("ivota.cloud")
 
@@ -24,7 +24,7 @@ JUNK_MOST = 1000  # invalid messages kept per device
 
 RETAINED, STRAY = "retained", "stray"
 FORGOTTEN = "pending devices removed"
-JUNK = (protocol.UNKNOWN, protocol.GARBLED, RETAINED, STRAY)
+JUNK = (messages.UNKNOWN, messages.GARBLED, RETAINED, STRAY)
 
 WITH_TARGET = (joinedload(Device.assignment).joinedload(Assignment.firmware),)
 
@@ -41,7 +41,7 @@ def take_in(
     session: Session,
     messages: Sequence[Message],
     now: float,
-    back_off: assignment_rules.BackOff,
+    back_off: assignment_states.BackOff,
     accept_all: bool = True,
     *,
     dots_are_slashes: bool = False,
@@ -72,17 +72,17 @@ class _Heard(NamedTuple):
     """A message with its content: `kind` is its counter, `names` its sender."""
 
     message: Message
-    report: protocol.Report
+    report: messages.Report
     kind: str
     names: tuple[str, str] | None
 
 
 def _hear(message: Message) -> _Heard:
-    report = protocol.read_report(message.payload)
+    report = messages.read_report(message.payload)
     if message.retained:
         # Ignore retained messages: they repeat at each subscription.
         return _Heard(message, report, RETAINED, None)
-    names = protocol.device_of(message.topic)
+    names = messages.device_of(message.topic)
     return _Heard(message, report, report.kind if names else STRAY, names)
 
 
@@ -90,7 +90,7 @@ def _take_in(
     session: Session,
     heard: Sequence[_Heard],
     now: float,
-    back_off: assignment_rules.BackOff,
+    back_off: assignment_states.BackOff,
     status: str,
 ) -> list[Outgoing]:
     devices = _devices(session, heard, status)
@@ -105,26 +105,26 @@ def _take_in(
             kind = STRAY
         kinds[kind] += 1
         rows.append(_row(message, report, kind, device, now))
-        if names and report.kind == protocol.REPORT_VERSION:
+        if names and report.kind == messages.REPORT_VERSION:
             # Also answer devices outside the fleet: a trial waits for this response.
             answers.append(_answer(names, report.version or ""))
         if device is None:
             continue
         if kind in JUNK:
-            device.garbled += kind == protocol.GARBLED
+            device.garbled += kind == messages.GARBLED
             continue
         changed.add(device)
-        if kind == protocol.REPORT_VERSION:
+        if kind == messages.REPORT_VERSION:
             if report.version != device.version:
                 changes.append(_change(device, report.version or "", now))
             _on_version(device, report, now)
-        elif kind == protocol.REPORT_NOTICE:
+        elif kind == messages.REPORT_NOTICE:
             log.warning("%s did not accept an update: %s", device.name, report.result_msg)
             if device.assignment:
-                assignment_rules.on_notice(device.assignment, report)
+                assignment_states.on_notice(device.assignment, report)
         elif device.assignment:
-            assignment_rules.on_progress(device.assignment, report, now, back_off)
-            if device.assignment.state == assignment_rules.DONE:
+            assignment_states.on_progress(device.assignment, report, now, back_off)
+            if device.assignment.state == assignment_states.DONE:
                 firmware_match.learn(device, device.assignment.firmware)
     for device in changed:
         device.first_seen = device.first_seen or now
@@ -145,19 +145,19 @@ def _take_in(
     return answers
 
 
-def _on_version(device: Device, report: protocol.Report, now: float) -> None:
+def _on_version(device: Device, report: messages.Report, now: float) -> None:
     version = report.version or ""
     device.version = version
     device.application = report.application or device.application
     device.hardware = report.hardware or device.hardware
     if device.assignment:
-        assignment_rules.on_version(device.assignment, version, now)
+        assignment_states.on_version(device.assignment, version, now)
 
 
 def _answer(names: tuple[str, str], version: str) -> Outgoing:
     # Use QoS 0: an acknowledgement would cost as much as a report, and a device that misses the
     # response reports again.
-    return Outgoing(protocol.update_topic(*names), protocol.version_answer(version), 0)
+    return Outgoing(messages.update_topic(*names), messages.version_answer(version), 0)
 
 
 def _devices(
@@ -185,7 +185,7 @@ def _known(session: Session, names: Set[tuple[str, str]]) -> dict[tuple[str, str
 
 
 def _row(
-    message: Message, report: protocol.Report, kind: str, device: Device | None, now: float
+    message: Message, report: messages.Report, kind: str, device: Device | None, now: float
 ) -> dict[str, Any]:
     return {
         "at": now,

@@ -14,17 +14,17 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..health import database_problem
-from ..rollout import campaign_progress, unasked
-from ..rollout.assignment_rules import BackOff
+from ..health_probe import database_problem
+from ..rollout import campaign_progress, unfetched_pushes
+from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import anything_due, push_due
 from ..store import clock_repair, confusable_names, retention
 from ..store.database import Database, add
 from ..store.models import Firmware
 from ..store.retention import Keep
 from .broker_check import BrokerCheck
+from .cloud_session import Message, MqttSession
 from .report_ingestion import Outgoing, take_in
-from .session import Message, MqttSession
 
 log = logging.getLogger("ivota.cloud")
 
@@ -204,7 +204,7 @@ class Intake:
                 self._dots_are_slashes = dots
             if time.monotonic() >= self._next_tick:
                 more = campaign_progress.tick(session, now)
-                unasked.mark(session, now)
+                unfetched_pushes.mark(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
             outgoing = take_in(
                 session,
@@ -229,6 +229,7 @@ class Intake:
     def _anything_due(self, now: float) -> bool:
         with self._database.reading() as session:
             ticks = time.monotonic() >= self._next_tick and (
-                campaign_progress.anything_to_do(session) or unasked.anything_to_do(session, now)
+                campaign_progress.anything_to_do(session)
+                or unfetched_pushes.anything_to_do(session, now)
             )
             return ticks or anything_due(session, now)

@@ -18,16 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...common.unix_path import unix_path
-from ..accounts.failed_attempts import WrongTries
+from ..accounts.guess_delay import WrongTries
 from ..cloud_error import CloudError
 from ..connections import Connection, Table, accept
 from .connect_packet import BAD_PASSWORD, Connect, Refused, read_connect, read_first
 from .device_budget import Budget, DeviceBudget, Packets, TooLong
 from .device_credentials import Credentials, Known, Link
-from .protocol import update_topic
+from .dollar_topics import TopicPrefix
+from .messages import update_topic
 from .psk_tls import PskContext, PskProtocol
-from .subscribe_packet import SUBSCRIBE, SubscribeError, only_own
-from .topic_prefix import TopicPrefix
+from .subscribe_limits import SUBSCRIBE, SubscribeError, only_own
 
 log = logging.getLogger("ivota.cloud")
 

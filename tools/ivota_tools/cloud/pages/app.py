@@ -27,9 +27,9 @@ from . import (
     sign_in,
     users_and_tokens,
 )
+from .page_guard import Elsewhere
 from .rendering import static
 from .request_context import Setting, Visit
-from .routing import Elsewhere
 from .security_headers import PAGES, Secured
 
 _log = logging.getLogger("ivota.cloud")

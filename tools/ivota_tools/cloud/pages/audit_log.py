@@ -7,8 +7,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..store.models import Audit
+from .page_guard import route
 from .request_context import Setting, Visit
-from .routing import route
 
 PAGE = 50
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from ..api.schemas import IDLE
-from ..rollout import assignment_rules, campaign_counts, campaign_rules
+from ..rollout import assignment_states, campaign_counts, campaign_rules
 from ..store import device_registry
 
 FLOODED = "flooded"  # recently
@@ -22,17 +22,17 @@ class Look(NamedTuple):
 
 DEVICE = {
     IDLE: Look("no target", "calm"),
-    assignment_rules.WAITING: Look("waiting", "info"),
-    assignment_rules.PUSHED: Look("pushed", "info"),
-    assignment_rules.DOWNLOADING: Look("downloading", "info"),
-    assignment_rules.BURNING: Look("installing", "info"),
-    assignment_rules.CURRENT: Look("confirming", "info"),
-    assignment_rules.RETRY: Look("will retry", "warn"),
-    assignment_rules.DONE: Look("up to date", "good"),
-    assignment_rules.FAILED: Look("failed", "bad"),
-    assignment_rules.CANCELLED: Look("cancelled", "calm"),
-    assignment_rules.SKIPPED: Look("already newer", "calm"),
-    assignment_rules.SUPERSEDED: Look("replaced", "calm"),
+    assignment_states.WAITING: Look("waiting", "info"),
+    assignment_states.PUSHED: Look("pushed", "info"),
+    assignment_states.DOWNLOADING: Look("downloading", "info"),
+    assignment_states.BURNING: Look("installing", "info"),
+    assignment_states.CURRENT: Look("confirming", "info"),
+    assignment_states.RETRY: Look("will retry", "warn"),
+    assignment_states.DONE: Look("up to date", "good"),
+    assignment_states.FAILED: Look("failed", "bad"),
+    assignment_states.CANCELLED: Look("cancelled", "calm"),
+    assignment_states.SKIPPED: Look("already newer", "calm"),
+    assignment_states.SUPERSEDED: Look("replaced", "calm"),
     campaign_counts.QUEUED: Look("later stage", "calm"),
     device_registry.PENDING: Look("pending", "warn"),
     device_registry.RETIRED: Look("retired", "calm"),
@@ -63,7 +63,7 @@ def device_badge(state: str, stalled: bool = False) -> Markup:
 
 def attempt_badge(state: str) -> Markup:
     """Return the badge of one of several attempts: done stays done, whatever happens later."""
-    return badge(Look("done", "good")) if state == assignment_rules.DONE else device_badge(state)
+    return badge(Look("done", "good")) if state == assignment_states.DONE else device_badge(state)
 
 
 def campaign_badge(state: str) -> Markup:
@@ -71,15 +71,15 @@ def campaign_badge(state: str) -> Markup:
 
 
 _ORDER = (
-    assignment_rules.DONE,
-    assignment_rules.CURRENT,
-    assignment_rules.BURNING,
-    assignment_rules.DOWNLOADING,
-    assignment_rules.PUSHED,
-    assignment_rules.WAITING,
+    assignment_states.DONE,
+    assignment_states.CURRENT,
+    assignment_states.BURNING,
+    assignment_states.DOWNLOADING,
+    assignment_states.PUSHED,
+    assignment_states.WAITING,
     campaign_counts.QUEUED,
-    assignment_rules.RETRY,
-    assignment_rules.FAILED,
+    assignment_states.RETRY,
+    assignment_states.FAILED,
 )
 
 

@@ -11,8 +11,8 @@ from ..accounts.roles import OPERATOR
 from ..rollout import campaign_actions, fleet_changes
 from .campaigns import find
 from .formatting import counted
+from .page_guard import acting, route
 from .request_context import Setting, Visit
-from .routing import acting, route
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..rollout import assignment_rules, campaign_counts, campaign_rules, wait_reason
+from ..rollout import assignment_states, campaign_counts, campaign_rules, wait_reason
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import fleet_queries
 from .formatting import counted, sentence, span
+from .page_guard import route
 from .pagination import row
 from .request_context import Setting, Visit
-from .routing import route
 
 PAGE = 25
 FAILURES = 20  # distinct reasons
@@ -140,7 +140,7 @@ def _active(session: Session, campaign: Campaign) -> list[Any]:
         select(Assignment)
         .where(
             Assignment.campaign_id == campaign.id,
-            Assignment.state.in_(assignment_rules.ACTIVE),
+            Assignment.state.in_(assignment_states.ACTIVE),
             Assignment.current,
         )
         .order_by(Assignment.device_id)

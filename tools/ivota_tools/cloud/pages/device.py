@@ -15,7 +15,7 @@ from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
-    assignment_rules,
+    assignment_states,
     campaign_actions,
     firmware_match,
     fleet_changes,
@@ -24,12 +24,12 @@ from ..rollout import (
 from ..store import firmware_store
 from ..store.models import Assignment, Change, Device, Report
 from . import fleet_queries
+from .attempt_history import stories
 from .firmware import uploaded
 from .formatting import counted
+from .page_guard import acting, route
 from .pagination import row
 from .request_context import Setting, Visit, whole
-from .routing import acting, route
-from .update_history import stories
 
 ATTEMPTS = 10  # on a page
 REPORTS = 50  # on a page
@@ -76,7 +76,7 @@ def device(visit: Visit) -> Response:
     now = time.time()
     with visit.database.reading() as session:
         found = find(session, visit.number("id"))
-        assignment, running = found.assignment, assignment_rules.running(found)
+        assignment, running = found.assignment, assignment_states.running(found)
         attempts = select(func.count()).where(Assignment.device_id == found.id)
         page = visit.page(session.scalar(attempts), ATTEMPTS)
         return visit.show(
@@ -96,8 +96,8 @@ def device(visit: Visit) -> Response:
             page=page,
             changes=_changes(session, found),
             can_retry=assignment is not None
-            and assignment.state in (*fleet_queries.FAILING, assignment_rules.CANCELLED),
-            can_cancel=assignment is not None and assignment.state not in assignment_rules.CLOSED,
+            and assignment.state in (*fleet_queries.FAILING, assignment_states.CANCELLED),
+            can_cancel=assignment is not None and assignment.state not in assignment_states.CLOSED,
         )
 
 

@@ -21,8 +21,8 @@ from ..rollout.fleet_changes import TagError
 from ..store.models import Device
 from .device import find
 from .formatting import indented, refusal, sentence
+from .page_guard import route
 from .request_context import Setting, Visit
-from .routing import route
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

@@ -19,9 +19,9 @@ from ..store import firmware_store
 from ..store.device_registry import ACCEPTED
 from ..store.firmware_store import stored
 from ..store.models import Assignment, Campaign, Device, Firmware
+from .page_guard import acting, route
 from .pagination import row
 from .request_context import Setting, Visit
-from .routing import acting, route
 
 SHOWN = 200
 LIBRARY = "lib/ivota/"

@@ -13,8 +13,8 @@ from ..accounts import users
 from ..accounts.roles import ADMIN
 from ..accounts.users import UserError
 from .formatting import sentence
+from .page_guard import route
 from .request_context import Setting, Visit
-from .routing import route
 from .sign_in import enter
 
 

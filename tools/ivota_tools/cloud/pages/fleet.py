@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..rollout import (
-    assignment_rules,
+    assignment_states,
     campaign_counts,
     campaign_rules,
     firmware_match,
@@ -25,8 +25,8 @@ from .firmware import uploaded
 from .fleet_queries import ATTENTION, STALLED, Wanted
 from .formatting import ago
 from .formatting import span as span_words
+from .page_guard import route
 from .request_context import Setting, Visit, whole
-from .routing import route
 
 SHOWN = 4  # devices in a box next to the table
 GROUPS, NAMED = 5, 3  # troubled groups, and how many devices of each are named
@@ -75,7 +75,7 @@ def fleet(visit: Visit) -> Response:
             firmware=uploaded(session)[:FIRMWARE_SHOWN],
             ranges=version_chart.RANGES,
             running=_running(session),
-            busy=fleet_queries.few(session, Assignment.state.in_(assignment_rules.ACTIVE)
+            busy=fleet_queries.few(session, Assignment.state.in_(assignment_states.ACTIVE)
                              & ~fleet_queries.stalled(now), Assignment.device_id, SHOWN),
             troubled=_troubled(session, now),
             wanted=wanted,
@@ -100,11 +100,11 @@ def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:
 
 def can_update(device: Device, newest: Firmware | None) -> bool:
     """Return whether one click can push newer firmware to the device."""
-    running = assignment_rules.running(device)
+    running = assignment_states.running(device)
     if newest is None or running is None:
         return False
     assignment = device.assignment
-    if assignment and assignment.state not in assignment_rules.CLOSED:
+    if assignment and assignment.state not in assignment_states.CLOSED:
         return False
     return is_older(running, newest.version)
 
@@ -116,14 +116,14 @@ def reason(device: Device, now: float) -> str:
         return ""
     if assignment.state in fleet_queries.FAILING:
         words = wait_reason.why_failed(assignment)
-        if assignment.state == assignment_rules.RETRY and assignment.next_push_at:
+        if assignment.state == assignment_states.RETRY and assignment.next_push_at:
             words += f"; next retry {ago(assignment.next_push_at, now)}"
         return words
     if assignment.unasked:
         return "no device has requested the file since the push"
     if fleet_queries.is_stalled(assignment, now):
         return f"no report for {span_words(now - assignment.updated_at)}"
-    if assignment.state == assignment_rules.DONE and assignment.left_target:
+    if assignment.state == assignment_states.DONE and assignment.left_target:
         return f"done, but now it reports {device.version}"
     return ""
 
@@ -147,13 +147,13 @@ def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
         # Name the states so that the database can use the index.
         .where(
             Assignment.current,
-            Assignment.state.in_((*fleet_queries.FAILING, *assignment_rules.ACTIVE)),
+            Assignment.state.in_((*fleet_queries.FAILING, *assignment_states.ACTIVE)),
         )
         .where(or_(fleet_queries.stalled(now), Assignment.state.in_(fleet_queries.FAILING)))
         .group_by(*columns)
     )
     rows: list[Any] = list(session.execute(troubled))
-    rank = {assignment_rules.FAILED: 0, assignment_rules.RETRY: 2}
+    rank = {assignment_states.FAILED: 0, assignment_states.RETRY: 2}
     rows = sorted(rows, key=lambda row: (rank.get(row.state, 1), -row.number, row.first))[:GROUPS]
     return [_group(session, row, now) for row in rows]
 

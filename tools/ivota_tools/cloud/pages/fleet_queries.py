@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..api.schemas import IDLE
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import assignment_rules
+from ..rollout import assignment_states
 from ..rollout.device_query import QueryError
 from ..rollout.push_sender import SILENT_S
 from ..rollout.version_order import key
@@ -24,9 +24,9 @@ from .pagination import Page, page
 PAGE = 50  # rows of a table
 NEWEST_OF = 1000  # latest uploads
 VERSIONS_MOST = 100  # choices
-FINE = (assignment_rules.DONE, assignment_rules.SKIPPED)
-OPEN = (*assignment_rules.ACTIVE, assignment_rules.WAITING, assignment_rules.CURRENT)
-FAILING = (assignment_rules.FAILED, assignment_rules.RETRY)
+FINE = (assignment_states.DONE, assignment_states.SKIPPED)
+OPEN = (*assignment_states.ACTIVE, assignment_states.WAITING, assignment_states.CURRENT)
+FAILING = (assignment_states.FAILED, assignment_states.RETRY)
 # States that no assignment has: active without recent reports, and groups of states.
 STALLED, ATTENTION, ON_THE_WAY = "stalled", "attention", "on-the-way"
 
@@ -97,10 +97,10 @@ def _ids(
     # their names, for which there is an index.
     first = _joined().where(*conditions, Assignment.state.in_((*FAILING, *OPEN)))
     rank = case(
-        (Assignment.state == assignment_rules.FAILED, 0),
+        (Assignment.state == assignment_states.FAILED, 0),
         (stalled(now), 1),
-        (Assignment.state == assignment_rules.RETRY, 2),
-        (Assignment.state.in_(assignment_rules.ACTIVE), 3),
+        (Assignment.state == assignment_states.RETRY, 2),
+        (Assignment.state.in_(assignment_states.ACTIVE), 3),
         else_=4,
     )
     found = some(first, (rank, *by_name), start, PAGE)
@@ -128,7 +128,7 @@ def is_stalled(assignment: Assignment | None, now: float) -> bool:
     """Return whether an active update has not sent a report for a while."""
     return (
         assignment is not None
-        and assignment.state in assignment_rules.ACTIVE
+        and assignment.state in assignment_states.ACTIVE
         and assignment.updated_at < now - SILENT_S
     )
 
@@ -136,7 +136,7 @@ def is_stalled(assignment: Assignment | None, now: float) -> bool:
 def stalled(now: float) -> ColumnElement[bool]:
     """Return the condition of `is_stalled` in SQL."""
     return and_(
-        Assignment.state.in_(assignment_rules.ACTIVE), Assignment.updated_at < now - SILENT_S
+        Assignment.state.in_(assignment_states.ACTIVE), Assignment.updated_at < now - SILENT_S
     )
 
 
@@ -157,7 +157,7 @@ def _of_attempt(state: str, now: float) -> list[ColumnElement[bool]]:
         return [or_(Assignment.state.in_(FAILING), stalled(now))]
     if state == ON_THE_WAY:
         return [Assignment.state.in_(OPEN), ~stalled(now)]
-    if state == assignment_rules.DONE:
+    if state == assignment_states.DONE:
         return [Assignment.state.in_(FINE)]
     return [Assignment.state == state]
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 # Used by the templates, too.
 from ...common.durations import ago as ago
 from ...common.durations import span as span
-from ..api import refusals
+from ..api import validation_messages
 from ..rollout.result_codes import code as code
 
 KINDS = {"bundle": "application", "esp32-image": "ESP32 image"}
@@ -124,8 +124,8 @@ def refusal(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return sentence(str(error))
     problem = error.errors()[0]
-    field = refusals.field(problem)
-    text = refusals.text(problem, span if field.endswith("_s") else number)
+    field = validation_messages.field(problem)
+    text = validation_messages.text(problem, span if field.endswith("_s") else number)
     label = _FIELDS.get(field, field)
     return sentence(f"{label}: {text}" if label else text)
 

@@ -17,9 +17,9 @@ from ..rollout.device_query import QueryError
 from ..store.models import Group
 from . import device_search
 from .formatting import refusal, sentence
+from .page_guard import acting, route
 from .pagination import row
 from .request_context import Setting, Visit
-from .routing import acting, route
 
 HERE = "/campaigns/groups"
 PAGE = 25  # each group is counted for every request

@@ -21,8 +21,8 @@ from ..accounts.roles import VIEWER
 from ..event_stream import EventStream
 from ..store.database import access
 from ..store.models import Audit, Counter, Device
+from .page_guard import entered
 from .request_context import Setting, whole
-from .routing import entered
 
 LOOK_S = 0.5  # interval between checks for changes
 CHECK_S = 10.0  # interval between checks that the browser is still signed in

@@ -21,9 +21,9 @@ from .campaign_form import DEFAULTS, read, terms
 from .firmware import uploaded
 from .fleet_queries import Wanted
 from .formatting import refusal, sentence
+from .page_guard import route
 from .pagination import row
 from .request_context import Setting, Visit, whole
-from .routing import route
 
 PREVIEW = 5
 

@@ -12,8 +12,8 @@ from ..accounts import roles, sign_in_throttle, users
 from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
 from ..store.models import SignIn
+from .page_guard import acting, route
 from .request_context import Setting, Visit
-from .routing import acting, route
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

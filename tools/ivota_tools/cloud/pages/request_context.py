@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ..accounts.authorization import Signed
-from ..accounts.failed_attempts import WrongTries
+from ..accounts.guess_delay import WrongTries
 from ..accounts.roles import ADMIN, OPERATOR
 from ..accounts.users import digest, tidy
 from ..board_config import BoardConfig
 from ..event_stream import Places
-from ..health import Checks
+from ..health_probe import Checks
 from ..store.database import Database
 from .formatting import sentence
 from .pagination import Page, page

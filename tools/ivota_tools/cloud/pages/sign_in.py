@@ -9,11 +9,11 @@ from starlette.routing import BaseRoute
 
 from ..accounts import authorization, sign_in_throttle, users
 from ..accounts.roles import VIEWER
-from ..addresses import network
+from ..address_classes import network
 from ..store.models import User
 from .formatting import span
+from .page_guard import route, safe_next
 from .request_context import Setting, Visit
-from .routing import route, safe_next
 
 WRONG = "Wrong name or password."
 

@@ -16,9 +16,9 @@ from ..accounts.roles import ADMIN
 from ..accounts.users import UserError
 from ..store.models import Token, User
 from .formatting import sentence
+from .page_guard import REFUSALS, acting, route
 from .pagination import row
 from .request_context import Setting, Visit
-from .routing import REFUSALS, acting, route
 
 TOKENS_MOST = 1000
 

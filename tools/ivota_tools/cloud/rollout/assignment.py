@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from ..store.database import next_revision
 from ..store.device_registry import expect_accepted
 from ..store.models import Assignment, Campaign, Device, Firmware
-from . import assignment_rules
+from . import assignment_states
 
 
 def assign(
@@ -18,9 +18,9 @@ def assign(
     Raises StatusError if the device is not part of the fleet.
     """
     expect_accepted(device)
-    on_trial = assignment_rules.is_trial(device.assignment, firmware.version)
+    on_trial = assignment_states.is_trial(device.assignment, firmware.version)
     if device.assignment:
-        assignment_rules.supersede(device.assignment, now)
+        assignment_states.supersede(device.assignment, now)
         session.flush()
     assignment = Assignment(
         device=device,
@@ -30,7 +30,7 @@ def assign(
         state="",
         created_at=now,
     )
-    assignment_rules.begin(assignment, device.version, now, on_trial)
+    assignment_states.begin(assignment, device.version, now, on_trial)
     session.add(assignment)
     touch(session, device)
     session.flush()

@@ -16,10 +16,10 @@ from ..accounts import audit_log
 from ..store.database import Database
 from ..store.models import Assignment, Campaign, Device, Member
 from . import (
-    assignment_rules,
+    assignment_states,
     campaign_assignments,
     campaign_counts,
-    campaign_plan,
+    campaign_preview,
     campaign_rules,
 )
 from .assignment import assign, touch
@@ -51,7 +51,7 @@ def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
     each device.
     """
     _expect(campaign, "start", DRAFT, SCHEDULED)
-    plan = campaign_plan.make(session, campaign, now)
+    plan = campaign_preview.make(session, campaign, now)
     chosen, ends = plan.chosen, plan.sizes
     members = [
         {"campaign_id": campaign.id, "device_id": number, "stage": bisect_right(ends, place)}
@@ -110,7 +110,7 @@ def cancel_some(session: Session, campaign: Campaign, now: float) -> bool:
     """
     found = campaign_assignments.unended(session, campaign)
     for assignment in found:
-        assignment_rules.cancel(assignment, now)
+        assignment_states.cancel(assignment, now)
         touch(session, assignment.device)
     if len(found) < campaign_assignments.MOST:
         campaign.ended_at = campaign.ended_at or now
@@ -161,7 +161,7 @@ def _failed(campaign: Campaign) -> Select[tuple[int]]:
     """Find the campaign's failed devices that have no newer target."""
     query = select(Member.device_id).where(Member.campaign_id == campaign.id)
     query = query.join(Member.assignment).order_by(Member.stage, Member.device_id)
-    return query.where(Assignment.state == assignment_rules.FAILED, Assignment.current)
+    return query.where(Assignment.state == assignment_states.FAILED, Assignment.current)
 
 
 def _retry(session: Session, campaign: Campaign, ids: Sequence[int], now: float) -> int:
@@ -179,9 +179,9 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
     """Retry the same target in the same campaign. Raises CampaignError."""
     old = device.assignment
     if old is None or old.state not in (
-        assignment_rules.FAILED,
-        assignment_rules.RETRY,
-        assignment_rules.CANCELLED,
+        assignment_states.FAILED,
+        assignment_states.RETRY,
+        assignment_states.CANCELLED,
     ):
         state = old.state if old else "idle"
         raise CampaignError(f"{device.name} is {state}: nothing to retry")
@@ -202,10 +202,10 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
 def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
     """Cancel a device's update. Raises CampaignError if there is none."""
     assignment = device.assignment
-    if assignment is None or assignment.state in assignment_rules.CLOSED:
+    if assignment is None or assignment.state in assignment_states.CLOSED:
         state = assignment.state if assignment else "idle"
         raise CampaignError(f"{device.name} is {state}: nothing to cancel")
-    assignment_rules.cancel(assignment, now)
+    assignment_states.cancel(assignment, now)
     touch(session, device)
     audit_log.note(session, who, "device cancel", device.name, version=assignment.firmware.version)
 

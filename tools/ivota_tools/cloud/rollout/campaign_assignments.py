@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 from ..store.database import next_revision
 from ..store.device_registry import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
-from . import assignment_rules
+from . import assignment_states
 
 MOST = 500  # devices per transaction
 
@@ -30,14 +30,14 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
             state="",
         )
         old = device.assignment
-        on_trial = assignment_rules.is_trial(old, campaign.firmware.version)
-        assignment_rules.begin(attempt, device.version, now, on_trial)
+        on_trial = assignment_states.is_trial(old, campaign.firmware.version)
+        assignment_states.begin(attempt, device.version, now, on_trial)
         if old and _chosen_at(old) > (campaign.started_at or 0):
-            assignment_rules.supersede(attempt, now)  # somebody has chosen another target since
+            assignment_states.supersede(attempt, now)  # somebody has chosen another target since
         elif old:
-            assignment_rules.supersede(old, now)
+            assignment_states.supersede(old, now)
         if device.status != ACCEPTED:  # it was retired since
-            assignment_rules.cancel(attempt, now)
+            assignment_states.cancel(attempt, now)
         device.revision = next_revision(session)
         made.append((member, attempt))
     # Write the superseded attempts first: a device has only one target at any time.
@@ -61,7 +61,7 @@ def unended(
     """Find a batch of the campaign's unfinished attempts."""
     query = select(Assignment).where(
         Assignment.campaign_id == campaign.id,
-        Assignment.state.not_in(assignment_rules.CLOSED),
+        Assignment.state.not_in(assignment_states.CLOSED),
         *which,
     )
     query = query.options(joinedload(Assignment.device)).order_by(Assignment.id)

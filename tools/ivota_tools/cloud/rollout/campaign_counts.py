@@ -9,15 +9,15 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from ..store.models import Assignment, Campaign, Member
-from . import assignment_rules
+from . import assignment_states
 from .campaign_rules import Tally
 
 _OPEN = (
-    assignment_rules.WAITING,
-    assignment_rules.PUSHED,
-    assignment_rules.DOWNLOADING,
-    assignment_rules.BURNING,
-    assignment_rules.RETRY,
+    assignment_states.WAITING,
+    assignment_states.PUSHED,
+    assignment_states.DOWNLOADING,
+    assignment_states.BURNING,
+    assignment_states.RETRY,
 )
 
 QUEUED = "queued"  # a device whose stage has not started
@@ -51,18 +51,22 @@ def states(session: Session, campaign: Campaign) -> dict[str, int]:
 
 def _tally(by: Any) -> Select[Any]:
     good = or_(
-        Assignment.state == assignment_rules.DONE,
+        Assignment.state == assignment_states.DONE,
         # The device already ran the target.
-        and_(Assignment.state == assignment_rules.CURRENT, Assignment.pushes == 0),
+        and_(Assignment.state == assignment_states.CURRENT, Assignment.pushes == 0),
     )
-    left_out = (assignment_rules.SUPERSEDED, assignment_rules.SKIPPED, assignment_rules.CANCELLED)
+    left_out = (
+        assignment_states.SUPERSEDED,
+        assignment_states.SKIPPED,
+        assignment_states.CANCELLED,
+    )
     # A download that failed may be the fault of a network: it counts when it is given up.
     failing = and_(Assignment.hard_failures > 0, Assignment.state.in_(_OPEN))
     return select(
         by,
         func.count(),
         func.count(1).filter(good),
-        func.count(1).filter(Assignment.state == assignment_rules.FAILED),
+        func.count(1).filter(Assignment.state == assignment_states.FAILED),
         func.count(1).filter(Assignment.state.in_(left_out)),
         func.count(1).filter(failing),
         func.count(1).filter(Assignment.state.in_(left_out), Assignment.failure_code.is_not(None)),

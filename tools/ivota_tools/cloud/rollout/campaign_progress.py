@@ -6,10 +6,10 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
-from ..mqtt.protocol import MESSAGE_MOST
+from ..mqtt.messages import MESSAGE_MOST
 from ..store.models import Assignment, Campaign, Member
 from . import (
-    assignment_rules,
+    assignment_states,
     campaign_actions,
     campaign_assignments,
     campaign_counts,
@@ -99,7 +99,7 @@ def _time_out(session: Session, campaign: Campaign, now: float) -> bool:
         session, campaign, Assignment.first_push_at <= now - campaign.timeout_s
     )
     for assignment in found:
-        assignment_rules.time_out(
+        assignment_states.time_out(
             assignment, now, f"not finished {campaign.timeout_s:g} s after the push"
         )
         touch(session, assignment.device)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
-from ..mqtt.protocol import HARDWARE_MOST, NAME_MOST
+from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from ..store import device_registry, firmware_store
 from ..store.database import Database
 from ..store.device_registry import RETIRED
@@ -26,7 +26,7 @@ from ..store.models import (
     Firmware,
     Member,
 )
-from . import assignment_rules, campaign_actions, campaign_rules, firmware_match
+from . import assignment_states, campaign_actions, campaign_rules, firmware_match
 from .assignment import assign, touch
 from .campaign_actions import CampaignError
 
@@ -101,7 +101,7 @@ def retire_device(session: Session, device: Device, who: str) -> None:
     """Retire a device and cancel its update."""
     device_registry.retire(session, device)
     if device.assignment:
-        assignment_rules.cancel(device.assignment, time.time())
+        assignment_states.cancel(device.assignment, time.time())
     audit_log.note(session, who, "device retire", device.name)
 
 
@@ -128,7 +128,7 @@ def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str
     open_attempts = select(func.count()).where(
         Assignment.firmware_id == firmware.id,
         Assignment.current,
-        Assignment.state.not_in(assignment_rules.CLOSED),
+        Assignment.state.not_in(assignment_states.CLOSED),
     )
     devices = session.scalar(open_attempts)
     campaigns = session.scalars(

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from ..mqtt import protocol
+from ..mqtt import messages
 from ..mqtt.report_ingestion import Outgoing
 from ..store.database import next_revision
 from ..store.models import Assignment, Campaign, Device, Firmware, Push
-from . import assignment_rules
+from . import assignment_states
 from .campaign_rules import RUNNING
 
 log = logging.getLogger("ivota.cloud")
@@ -48,7 +48,7 @@ def push_due(
             firmware, device = assignment.firmware, assignment.device
             other = _other_chip(chip_of(firmware), device)
             if other:
-                assignment_rules.reject(assignment, now, other)
+                assignment_states.reject(assignment, now, other)
                 device.revision = next_revision(session)
                 continue
             if firmware.id not in patches:
@@ -56,12 +56,12 @@ def push_due(
             sent = _choose(assignment, patches[firmware.id]) or firmware
             if sent.id not in urls:
                 urls[sent.id] = url_of(sent)
-            payload = protocol.update_firmware(
+            payload = messages.update_firmware(
                 firmware.version, urls[sent.id], sent.size, sent.md5
             )
-            topic = protocol.update_topic(device.product_id, device.device_name)
+            topic = messages.update_topic(device.product_id, device.device_name)
             outgoing.append(Outgoing(topic, payload, qos))
-            assignment_rules.on_pushed(assignment, now)
+            assignment_states.on_pushed(assignment, now)
             session.add(Push(at=now, assignment_id=assignment.id))
             device.revision = next_revision(session)
             pushed.setdefault(firmware.version, []).append(device.name)
@@ -119,7 +119,7 @@ def places(session: Session, campaign: Campaign, now: float) -> int:
     of_campaign = select(func.count()).where(Assignment.campaign_id == campaign.id)
     if campaign.active_most is not None:
         active = (
-            Assignment.state.in_(assignment_rules.ACTIVE),
+            Assignment.state.in_(assignment_states.ACTIVE),
             Assignment.updated_at > now - SILENT_S,
         )
         most.append(campaign.active_most - (session.scalar(of_campaign.where(*active)) or 0))
@@ -140,9 +140,9 @@ def _due(session: Session, now: float) -> Iterator[tuple[Select[tuple[Assignment
     ]
     for campaign in limited:
         of_campaign = Assignment.campaign_id == campaign.id
-        free.append(of_campaign & Assignment.state.in_(assignment_rules.ACTIVE))
+        free.append(of_campaign & Assignment.state.in_(assignment_states.ACTIVE))
     yield due.where(or_(*free)), PUSHES_MOST
     for campaign in limited:
         if (most := places(session, campaign, now)) > 0:
-            beginning = Assignment.state.not_in(assignment_rules.ACTIVE)
+            beginning = Assignment.state.not_in(assignment_states.ACTIVE)
             yield due.where(Assignment.campaign_id == campaign.id, beginning), most

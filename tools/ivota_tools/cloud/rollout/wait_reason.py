@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from ...common.durations import span
 from ..store.device_registry import PENDING, RETIRED
 from ..store.models import Assignment, Campaign, Device, Member, Setting
-from . import assignment_rules, campaign_counts, campaign_rules, push_sender, result_codes
+from . import assignment_states, campaign_counts, campaign_rules, push_sender, result_codes
 
 SILENT_S = 3600.0
 PUBLIC_URL = "public_url"  # the setting with the address that pushes have
@@ -24,21 +24,21 @@ def why(session: Session, device: Device, now: float) -> str:
     if assignment is None:
         return waiting or "no update has been assigned to the device"
     state, version = assignment.state, assignment.firmware.version
-    if state == assignment_rules.DONE:
+    if state == assignment_states.DONE:
         if assignment.left_target:
             return f"updated to {version}, but the device has since reported {device.version}"
         if device.version != version:
             return waiting or f"updated to {version}; the device has not reported that version yet"
         return waiting or f"it runs {version}"
-    if state == assignment_rules.FAILED:
+    if state == assignment_states.FAILED:
         return (
             f"failed permanently: {_words(assignment)}; retry the update, or push another version"
         )
-    if state == assignment_rules.CANCELLED:
+    if state == assignment_states.CANCELLED:
         return waiting or f"an operator cancelled the update to {version}"
-    if state == assignment_rules.SKIPPED:
+    if state == assignment_states.SKIPPED:
         return f"skipped: the device runs {device.version}, which is not older than {version}"
-    if state == assignment_rules.CURRENT and not assignment.pushes:
+    if state == assignment_states.CURRENT and not assignment.pushes:
         return f"it runs {version}"
     campaign = assignment.campaign
     if campaign and campaign.state != campaign_rules.RUNNING:
@@ -49,20 +49,20 @@ def why(session: Session, device: Device, now: float) -> str:
         return "the device has never reported; the cloud will push after the first report"
     silent = now - device.last_seen
     quiet = f"; last seen {span(silent)} ago" if silent > SILENT_S else ""
-    if state == assignment_rules.RETRY:
+    if state == assignment_states.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
         what = " with the full firmware" if assignment.whole_only else ""
         return f"retry{what} in {span(wait)} after {_words(assignment)}{quiet}"
-    if state == assignment_rules.CURRENT:
+    if state == assignment_states.CURRENT:
         return f"the device runs {version} but has not confirmed the update{quiet}"
-    if state == assignment_rules.WAITING and campaign and assignment.next_push_at is not None:
+    if state == assignment_states.WAITING and campaign and assignment.next_push_at is not None:
         if push_sender.places(session, campaign, now) == 0:
             return f"queued: campaign {campaign.name!r} has reached its limits"
     if assignment.unasked:
         return unasked_words(session)
-    if state in (assignment_rules.DOWNLOADING, assignment_rules.BURNING):
+    if state in (assignment_states.DOWNLOADING, assignment_states.BURNING):
         return f"{state}, {assignment.percent or 0} %{quiet}"
-    if state == assignment_rules.PUSHED:
+    if state == assignment_states.PUSHED:
         # With a code, the message is from an earlier failure.
         notice = assignment.result_msg if assignment.result_code is None else None
         said = f": {notice}" if notice else ""

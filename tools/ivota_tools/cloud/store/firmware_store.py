@@ -19,7 +19,7 @@ from ...firmware import esp32_image, patch, release
 from ...firmware.patch import Patch
 from ...firmware.signed_file import split
 from ..accounts import audit_log
-from ..mqtt.protocol import HARDWARE_MOST, NAME_MOST
+from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from .database import Database
 from .models import Firmware
 

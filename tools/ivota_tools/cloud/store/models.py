@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from ..mqtt.protocol import HARDWARE_MOST, MESSAGE_MOST, NAME_MOST, VERSION_MOST
+from ..mqtt.messages import HARDWARE_MOST, MESSAGE_MOST, NAME_MOST, VERSION_MOST
 
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024

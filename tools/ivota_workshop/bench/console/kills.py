@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ivota_tools.api_client import ApiError
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.sim.swarm import Options
 from ivota_tools.sim.swarm_mqtt import Link
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from sqlalchemy import insert
 
 from ivota_tools.cloud.accounts.users import create
-from ivota_tools.cloud.rollout import assignment_rules, campaign_rules
+from ivota_tools.cloud.rollout import assignment_states, campaign_rules
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import (
     Assignment,
@@ -40,11 +40,11 @@ from .stage import CloudProcess
 ROUNDS = 60
 PASSWORD = "a sentence is good"
 STATES = (
-    (assignment_rules.DONE, 80),
-    (assignment_rules.WAITING, 8),
-    (assignment_rules.DOWNLOADING, 6),
-    (assignment_rules.RETRY, 3),
-    (assignment_rules.FAILED, 3),
+    (assignment_states.DONE, 80),
+    (assignment_states.WAITING, 8),
+    (assignment_states.DOWNLOADING, 6),
+    (assignment_states.RETRY, 3),
+    (assignment_states.FAILED, 3),
 )
 PAGES = {
     "fleet": "/",
@@ -161,7 +161,7 @@ def _fill(execute, count: int, now: float, draw: random.Random) -> None:  # type
     states = draw.choices([each for each, _ in STATES], [n for _, n in STATES], k=count)
     execute(insert(Device), [
         {"product_id": "BENCH", "device_name": f"d-{number}", "garbled": 0, "revision": number,
-         "version": "0.3" if state == assignment_rules.DONE else draw.choice(versions[:2]),
+         "version": "0.3" if state == assignment_states.DONE else draw.choice(versions[:2]),
          "first_seen": now - 9e6, "last_seen": now - draw.uniform(0, 90_000)}
         for number, state in enumerate(states)
     ])  # fmt: skip
@@ -169,7 +169,7 @@ def _fill(execute, count: int, now: float, draw: random.Random) -> None:  # type
         {"device_id": number, "firmware_id": 3, "campaign_id": 1, "current": True, "pushes": 1,
          "state": state, "percent": draw.randint(0, 100), "soft_failures": 0, "hard_failures": 0,
          **dict.fromkeys(("result_code", "failure_code"), -draw.randint(1, 5) if (
-             failed := state in (assignment_rules.FAILED, assignment_rules.RETRY)) else None),
+             failed := state in (assignment_states.FAILED, assignment_states.RETRY)) else None),
          "failure_msg": f"reason {draw.randint(1, 12)}", "created_at": now - 9000,
          "failed_at": now - 500 if failed else None,
          "updated_at": now - draw.uniform(0, 2000), "first_push_at": now - 3000}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.firmware.mpy_compiler import compile_mpy
 from ivota_tools.sim import Board, Flash, Operation, Proxy, operations
 from ivota_tools.sim.filesystem import BLOCK, read

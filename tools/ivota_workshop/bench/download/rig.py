@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board, Fault, Proxy

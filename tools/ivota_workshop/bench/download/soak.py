@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 
 from rich.console import Console
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.common import atomic_write
 from ivota_tools.common.project_files import CHECKOUT
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.common import atomic_write
 from ivota_tools.sim.filesystem import BLOCK
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from littlefs import LittleFSError
 
-from ivota_tools.cloud.mqtt.broker import Broker
+from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.sim import Board, Proxy
 from ivota_tools.sim.filesystem import BLOCK, FlashError, read
 

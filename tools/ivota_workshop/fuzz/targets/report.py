@@ -78,7 +78,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="a device's report and its topic",
-    code=("tools/ivota_tools/cloud/mqtt/protocol.py",),
+    code=("tools/ivota_tools/cloud/mqtt/messages.py",),
     device=False,
     seeds=seeds,
     mutate=change,
@@ -88,7 +88,7 @@ TARGET = Target(
             "accepts any percentage",
             (
                 (
-                    "tools/ivota_tools/cloud/mqtt/protocol.py",
+                    "tools/ivota_tools/cloud/mqtt/messages.py",
                     "min(max(percent, 0), 100)",
                     "percent",
                 ),
@@ -98,7 +98,7 @@ TARGET = Target(
             "accepts a version of any type",
             (
                 (
-                    "tools/ivota_tools/cloud/mqtt/protocol.py",
+                    "tools/ivota_tools/cloud/mqtt/messages.py",
                     " or not value.isprintable():\n        raise",
                     ":\n        raise",
                 ),
@@ -108,7 +108,7 @@ TARGET = Target(
             "accepts JSON that is too deep",
             (
                 (
-                    "tools/ivota_tools/cloud/mqtt/protocol.py",
+                    "tools/ivota_tools/cloud/mqtt/messages.py",
                     "AttributeError, RecursionError)",
                     "AttributeError)",
                 ),
@@ -118,7 +118,7 @@ TARGET = Target(
             "accepts any name",
             (
                 (
-                    "tools/ivota_tools/cloud/mqtt/protocol.py",
+                    "tools/ivota_tools/cloud/mqtt/messages.py",
                     "product_id.isprintable() and device_name.isprintable()",
                     "product_id.isprintable()",
                 ),

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..addresses import network
+from ..address_classes import network
 
 log = logging.getLogger("ivota.cloud")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..mqtt.protocol import Report
+from ..mqtt.messages import Report
 from ..store.models import Assignment, Device
 from .version_order import is_older
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
-from .accounts.failed_attempts import WrongTries
-from .health import no_database
+from .accounts.guess_delay import WrongTries
+from .health_probe import no_database
 from .http_protocol import CONNECTION, UPLOAD_PATH, Deadlines
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload

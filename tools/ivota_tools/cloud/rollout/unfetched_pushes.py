@@ -12,7 +12,7 @@ from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.orm import Session
 
 from ..store.models import Assignment, Firmware
-from . import assignment_rules
+from . import assignment_states
 from .assignment import touch
 
 log = logging.getLogger("ivota.cloud")
@@ -27,7 +27,7 @@ def _due(now: float) -> tuple[ColumnExpressionArgument[bool], ...]:
     asked = select(Firmware.asked_at).where(Firmware.id == sent).scalar_subquery()
     return (
         Assignment.current,
-        Assignment.state.in_((assignment_rules.PUSHED, assignment_rules.DOWNLOADING)),
+        Assignment.state.in_((assignment_states.PUSHED, assignment_states.DOWNLOADING)),
         Assignment.unasked.is_(False),
         func.coalesce(Assignment.percent, 0) == 0,
         Assignment.started_at <= now - WAIT_S,

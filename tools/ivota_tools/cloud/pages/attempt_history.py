@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from ..mqtt.protocol import REPORT_PROGRESS, REPORT_VERSION
-from ..rollout import assignment_rules
+from ..mqtt.messages import REPORT_PROGRESS, REPORT_VERSION
+from ..rollout import assignment_states
 from ..store.models import Assignment, Device, Push, Report
 from . import formatting
 from .pagination import Page
@@ -49,7 +49,7 @@ class Story:
 
     @property
     def open(self) -> bool:
-        return self.attempt.state not in assignment_rules.CLOSED
+        return self.attempt.state not in assignment_states.CLOSED
 
     @property
     def took_s(self) -> float:

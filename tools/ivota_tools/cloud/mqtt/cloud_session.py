@@ -16,8 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from ...common.mqtt_client import end
 from ..cloud_error import CloudError
 from .broker_check import BrokerCheck
-from .protocol import REPORT_FILTER
-from .topic_prefix import TopicPrefix
+from .dollar_topics import TopicPrefix
+from .messages import REPORT_FILTER
 
 log = logging.getLogger("ivota.cloud")
 
