@@ -8,7 +8,6 @@ from ivota import once
 
 _APP = "12010126"  # sdkappid of MicroPython-class devices
 _DAYS = 30 * 86400
-_YEAR = 2025  # an earlier time means that the clock was never set
 _LAST = 0x7FFFFFFF  # written by SDKs without a clock
 
 
@@ -36,13 +35,9 @@ def sign_in(config, connection="", expiry=None, method="sha256"):
     if not connection:
         connection = "%05d" % (time.ticks_ms() % 100000)
     if expiry is None:
-        expiry = _LAST if time.gmtime()[0] < _YEAR else _unix_time() + _DAYS
+        now = once("clock").unix_time()
+        expiry = _LAST if now is None else now + _DAYS
     user = "%s;%s;%s;%d" % (client_id, _APP, connection, expiry)
     digest = hashlib.sha1 if method == "sha1" else hashlib.sha256
     password = hmac(binascii.a2b_base64(config["device_secret"]), user.encode(), digest)
     return client_id, user, "%s;hmac%s" % (password, method)
-
-
-def _unix_time():
-    # Boards count from 2000; the unix port and CPython count from 1970.
-    return int(time.time()) + (946684800 if time.gmtime(0)[0] == 2000 else 0)

@@ -15,7 +15,7 @@ _OURS = (b"app", b"lib")  # folders in which nothing may be cleared
 # A default determines the type of a value; null is an optional text. As JSON text, the table takes
 # a third of the heap that it would take as code.
 _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
-"dialect":"tencent",
+"dialect":"tencent","channel":null,
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"cert":null,"key":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
 "http":{"ca":null,"cert":null,"key":null,"authorization":null,"timeout_s":10,"deadline_s":60},
@@ -45,10 +45,12 @@ def check(found):
             once("network_config").check(config, _merge, ConfigError)
             break
     mqtt = config["mqtt"]
+    if config["channel"] is not None or config["dialect"] == "channel":
+        once("channel").check(config, _merge, ConfigError)
     for needed, value in (  # bytes do not become names, which stay in the heap
         (b"product_id", config["product_id"]),
         (b"device_name", config["device_name"]),
-        (b"mqtt.host", mqtt["host"]),
+        (b"mqtt.host", mqtt["host"] or config["channel"]),
     ):
         if not value:
             raise ConfigError(needed.decode() + " is missing in the configuration")
@@ -135,8 +137,8 @@ def _merge(found, config, where):
         default = config[key]
         if value is None:
             continue
-        if not where and key in ("wifi", "lan", "ppp") or key == "authorization":
-            config[key] = value  # checked by netconfig or authorize
+        if not where and key in ("wifi", "lan", "ppp", "channel") or key == "authorization":
+            config[key] = value  # checked by a module of its own
             continue
         if isinstance(default, dict):
             _merge(value, default, name + ".")

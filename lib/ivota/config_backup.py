@@ -34,7 +34,7 @@ def usable(log):
         try:
             config = once("config").check(read(path))
             limits.append(config["trial"]["limit_s"])
-            clouds.append((config["mqtt"]["host"], config["dialect"]))
+            clouds.append((config["mqtt"]["host"], config["dialect"], config["channel"]))
         except ValueError as error:  # a module that was loaded again has another ConfigError
             log("error", "config_refused", path=path, why=error)
             why = error

@@ -50,23 +50,35 @@ def send_request(url, offset, http, etag=None, redirected=False, push=None):
     is the push's or the configuration's for this server. Raises `OtaError`; with `again` after a
     redirect, because it may have come from a captive portal.
     """
+    headers = {"Range": "bytes=%d-" % offset}
+    if etag:
+        headers["If-Range"] = etag
+    try:
+        return open_request("GET", url, http, headers, push)
+    except OtaError as error:
+        if redirected and not error.again:
+            error.again = True
+        raise
+
+
+def open_request(method, url, http, headers, push=None, data=None):
+    """Send a request with these `headers`; return the `guarded_socket.Stream` with the response.
+
+    `data`, bytes, is the body. The Authorization header is that of `push`, or of `http`, the
+    section of the configuration, for this server. Raises `OtaError`.
+    """
     stream = None
     try:
         secure, host, port, path = once("url").split_url(url)
         if secure and not http["ca"]:
             raise OtaError(_FAILED, "https needs http.ca")
-        # Without the last two headers, a server may compress the file or refuse the request.
-        headers = {
-            "Range": "bytes=%d-" % offset,
-            "Accept-Encoding": "identity",
-            "User-Agent": "ivota/" + __version__,
-        }
+        # Without these headers, a server may compress the file or refuse the request.
+        headers["Accept-Encoding"] = "identity"
+        headers["User-Agent"] = "ivota/" + __version__
         # TLS is already in place if needed: requests speaks unencrypted into it.
         place = "http://%s:%d" % (host, port)
         if port != (443 if secure else 80):
             headers["Host"] = place[7:]  # requests leaves the port out
-        if etag:
-            headers["If-Range"] = etag
         if http["authorization"] or push and push.authorization:
             value = once("authorize").header(push, http["authorization"], secure, host, port)
             if value:
@@ -75,7 +87,13 @@ def send_request(url, offset, http, etag=None, redirected=False, push=None):
         stream = guarded_socket.Stream(host, port, http["timeout_s"], ca, own=http)
         stream.begin()
         guarded_socket.lend(
-            _Request(stream), requests, requests.request, "GET", place + path, headers=headers
+            _Request(stream),
+            requests,
+            requests.request,
+            method,
+            place + path,
+            data=data,
+            headers=headers,
         )
         return stream
     except Exception as error:
@@ -83,8 +101,6 @@ def send_request(url, offset, http, etag=None, redirected=False, push=None):
             stream.close()
         if not isinstance(error, OtaError):
             error = again(describe(error))
-        elif redirected:
-            error.again = True
         raise error
 
 

@@ -73,7 +73,7 @@ def _read(stream, offset, size, asked, longest):
         b"retry-after": b"",
         b"date": b"",
     }
-    status = _head(stream, fields, longest)
+    status = read_head(stream, fields, longest)
     location = fields[b"location"]
     if location and status in (300, 301, 302, 303, 307, 308):
         return location.decode(), 0, None
@@ -116,7 +116,7 @@ def _range(value, offset):
     return int(first), total
 
 
-def _head(stream, fields, longest):
+def read_head(stream, fields, longest):
     """Read to the end of the headers and return the status.
 
     `fields` has the wanted names in lower case, with the values of absent ones. All other lines

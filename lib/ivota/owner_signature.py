@@ -27,7 +27,20 @@ def header(firmware, keys):
     unless the board itself is the cause; OSError if the firmware can't be read.
     """
     found, signature = once("signature_footer").parts(firmware)
-    digest = hashlib.sha256(found).digest()
+    lost = distrust(found, signature, keys)
+    if lost is None:
+        return found
+    raise once("signature_footer").refusal(
+        firmware, "by none of the trusted keys" + lost, not lost
+    )
+
+
+def distrust(data, signature, keys):
+    """Return None if one of the keys at these paths signed `data`, otherwise the reason.
+
+    The reason is "", or names a key that can't be read. `signature` is a number.
+    """
+    digest = hashlib.sha256(data).digest()
     lost = ""
     for path in keys:
         guarded_socket.feed()
@@ -39,10 +52,8 @@ def header(firmware, keys):
             pow(signature, 65537, modulus).to_bytes(_SIGNATURE, "big")
             == b"\0\1" + b"\xff" * 330 + _INFO + digest
         ):
-            return found
-    raise once("signature_footer").refusal(
-        firmware, "by none of the trusted keys" + lost, not lost
-    )
+            return None
+    return lost
 
 
 def _modulus(path):

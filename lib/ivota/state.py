@@ -7,10 +7,10 @@ from ivota import once
 PATH = "/ivota-state.json"
 # boot.py counts `starts` and `power_boots`; a report sent during the trial must not reset them.
 _KINDS = (
-    (str, ("active", "previous", "outbox")),
+    (str, ("active", "previous", "outbox", "last")),
     (dict, ("trial", "ended", "sums")),
     (list, ("rejected", "failures", "tries")),
-    (int, ("sequence", "starts", "power_boots", "worn_until", "armed")),
+    (int, ("sequence", "starts", "power_boots", "worn_until", "armed", "serial")),
     (bool, ("answered",)),
 )
 
@@ -20,7 +20,8 @@ class State:
     """What must survive a power cut; `state_writer` writes all of it but `path`.
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
-    `outbox` a final report that the cloud has not acknowledged, `sums` the MD5 of bundles by
+    `outbox` a final report that the cloud has not acknowledged, `last` the last one of a channel,
+    `serial` the number of a channel's newest index, `sums` the MD5 of bundles by
     their path, for boot.py, `armed` which watchdog is armed (startup), `answered` whether the
     cloud answers reports of the version. What is not set, or junk, is None; numbers are 0, lists
     empty. `others` has the keys of another release, which are kept as they are.

@@ -5,7 +5,6 @@ import time
 from micropython import const
 
 from ivota import OtaError, guarded_socket, line, once, tencent
-from ivota.mqtt_session import Link
 
 _FAILED = const(-5)
 _BURN_MS = const(600000)  # maximum wait of a new push for the application's result
@@ -39,20 +38,18 @@ class Client:
         firmware_dir=None,
         state=None,
     ):
-        self.config = config = once("config").check(config)
-        guarded_socket.ntp_host = config["ntp_host"]
+        config = once("config").check(config)
         self.version = version or config["version"]
         self.on_firmware = on_firmware
         self.on_failure = on_failure
         self.defer = defer
-        self.directory = firmware_dir or config["firmware_dir"]
         self.state = state = state or once("state").load()
         self.restart = False  # whether the board must reset after `run`
         self.exiting = False  # whether `exit()` was called
         self.events = []  # lines: the log's events during the last update, 2 KiB at most
         self._hook = log
-        self.dialect = once(config["dialect"])  # a dialect other than `tencent` stays next to it
-        self.link = Link(config, self)
+        self.adopt(config)
+        self.directory = firmware_dir or config["firmware_dir"]
         self._confirmed = config["trial"]["confirm"] != "application"
         self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
         self.asked = None  # the id of the dialect's last question
@@ -70,6 +67,16 @@ class Client:
             self.enqueue("final", state.outbox)
         self._reported = self._acked = time.ticks_ms()
         self._update = self._pieces()
+
+    def adopt(self, config):
+        """Use a checked configuration, with its dialect and its link to the cloud."""
+        self.config = config
+        guarded_socket.ntp_host = config["ntp_host"]
+        self.directory = config["firmware_dir"]
+        self.dialect = dialect = once(config["dialect"])  # another than `tencent` stays beside it
+        # Only a channel has its own.
+        link = getattr(dialect, "Link", None) or once("mqtt_session").Link
+        self.link = link(config, self)
 
     def step(self):
         """Do one bounded piece of work; return True if there is more to do at once."""

@@ -11,6 +11,7 @@ from ivota import (  # noqa: F401
     block_receiver,
     first_byte,
     guarded_socket,
+    mqtt_session,
     shutdown,
     storage,
     trial,
@@ -168,7 +169,7 @@ class World:
             trial,
         )
         self._patches = [
-            patched(client_module, Link=FakeLink),
+            patched(mqtt_session, Link=FakeLink),
             patched(transfer_module, send_request=self.request),
             patched(response_module, read=self.read),
         ]

@@ -4,8 +4,7 @@ import json
 
 from clientworld import FakeLink, World, push_of
 
-from ivota import OtaError, aliyun, cloud_sign_in, json_file, push_parser
-from ivota import update_client as client_module
+from ivota import OtaError, aliyun, cloud_sign_in, json_file, mqtt_session, push_parser
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from support import patched, raises
 
@@ -140,7 +139,7 @@ def test_sign_in():
 
 
 def test_a_whole_update():
-    with World() as world, patched(client_module, Link=AliyunLink):
+    with World() as world, patched(mqtt_session, Link=AliyunLink):
         client = world.client(config={"dialect": "aliyun"})
         world.spin(1)
         link = client.link
@@ -162,7 +161,7 @@ def test_a_whole_update():
 
 
 def test_an_expired_url_is_asked_for_again():
-    with World() as world, patched(client_module, Link=AliyunLink):
+    with World() as world, patched(mqtt_session, Link=AliyunLink):
         client = world.client(config={"dialect": "aliyun"})
         world.answers = [OtaError(EXPIRED, "HTTP 403")]
         client.link.inbox.append(json.dumps(upgrade_of(world.data)))
@@ -187,7 +186,7 @@ def test_what_answers_a_question():
 
 def test_a_trial_waits_for_the_answer_to_a_question():
     trial = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10]}
-    with World() as world, patched(client_module, Link=AliyunLink):
+    with World() as world, patched(mqtt_session, Link=AliyunLink):
         json_file.save(world.path + "/state.json", {"trial": trial, "answered": True})
         client = world.client(version="0.2", config={"dialect": "aliyun"})
         link = client.link
@@ -202,7 +201,7 @@ def test_a_trial_waits_for_the_answer_to_a_question():
 
 
 def test_a_failure_is_kept_until_it_is_acknowledged():
-    with World() as world, patched(client_module, Link=AliyunLink):
+    with World() as world, patched(mqtt_session, Link=AliyunLink):
         client = world.client(config={"dialect": "aliyun"})
         world.answers = [OtaError(NOT_FOUND, "HTTP 404")]
         world.spin(1)  # the version and the question are acknowledged

@@ -147,6 +147,7 @@ def test_defaults():
         "wifi": None,
         "lan": None,
         "ppp": None,
+        "channel": None,
         "ntp_host": None,
         "topics": {"report": "$ota/report/P/d", "update": "$ota/update/P/d"},
         "dialect": "tencent",
@@ -165,6 +166,7 @@ def test_every_key_is_taken_as_given():
     expected = copy(ALL)
     expected["topics"] = {"report": "a/PROD", "update": "b/dev"}
     expected["dialect"] = "tencent"
+    expected["channel"] = None
     expected["http"]["authorization"] = None
     expected["wifi"] = [dict(ALL["wifi"], static=None)]
     expected["lan"]["static"] = None

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from ivota import clock as clock_module
 from ivota import cloud_sign_in
 from support import Clock, patched, raises
 
@@ -122,20 +123,20 @@ def test_a_connection_has_its_own_five_characters():
 
 
 def test_expiry_is_a_month_ahead():
-    with Clock(unix_time=1800000000).put_into(cloud_sign_in):
+    with Clock(unix_time=1800000000).put_into(clock_module):
         user = sign_in()[1]
     assert user.split(";")[3] == str(1800000000 + 30 * 86400)
 
 
 def test_boards_count_from_2000():
-    with patched(cloud_sign_in, time=Esp32Time(1800000000 - 946684800)):
+    with patched(clock_module, time=Esp32Time(1800000000 - 946684800)):
         user = sign_in()[1]
     assert user.split(";")[3] == str(1800000000 + 30 * 86400)
 
 
 def test_a_clock_that_was_never_set_makes_no_password_of_the_past():
     """Power came a minute ago: a month from then was over long ago, and the cloud refuses that."""
-    with patched(cloud_sign_in, time=Esp32Time(60)):
+    with patched(clock_module, time=Esp32Time(60)):
         user = sign_in()[1]
     assert user.split(";")[3] == str((1 << 31) - 1)
 

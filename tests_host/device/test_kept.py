@@ -8,6 +8,7 @@ import vfs
 from ivota import aliyun, config_backup, guarded_socket, json_file, startup, tencent
 from ivota.config import check
 from ivota.state import load
+from ivota.update_client import Client
 from support import Clock, installed, patched, raises, read_file, tmp_dir, write_file
 
 GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}
@@ -41,6 +42,8 @@ class FakeClient:
         self.link = FakeLink()
         self.state = load("/nowhere")
         self.said = []
+
+    adopt = Client.adopt
 
     def log(self, level, event, **fields):
         self.said.append(event)

@@ -16,8 +16,8 @@ from ivota_tools.toolchain import micropython
 from ivota_workshop.bench import trust
 from ivota_workshop.bench.download import heap
 
-HEAP_BYTES = 47_104  # 32 bits, in which a whole update must succeed
-SIGNED_HEAP_BYTES = 48_640  # the same of a board that takes only what is signed
+HEAP_BYTES = 48_640  # 32 bits, in which a whole update must succeed
+SIGNED_HEAP_BYTES = 49_152  # the same of a board that takes only what is signed
 MPY_BYTES = 48_128
 # Of a larger one MicroPython takes the frame from the heap, while it is not locked.
 FRAME_WORDS = 11

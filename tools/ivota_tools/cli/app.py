@@ -15,6 +15,7 @@ from ..common.campaign_options import OptionError
 from ..firmware.release import ReleaseError
 from . import access, campaigns, cloud, devices, enrollment, firmware, groups, release
 from .board import app as board
+from .channel import app as channel
 from .sim import app as sim
 from .swarm import swarm
 from .terminal import fail, out
@@ -55,6 +56,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "keygen": firmware.keygen,
         "verify": firmware.verify,
     },
+    "Without a server": {"channel": channel},
     "One device": {
         "device": enrollment.device,
         "why": devices.why,

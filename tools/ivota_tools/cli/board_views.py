@@ -66,7 +66,7 @@ def show_status(result: dict[str, Any]) -> None:
     rows += [("device", result["device"] or "no configuration")]
     if result["broker"]:
         rows += [("broker", result["broker"])]
-    rows += _state_rows(result["state"], result["cleared"])
+    rows += state_rows(result["state"], result["cleared"])
     for each in result["checkpoints"]:
         at, size = each["position"], each["file_size"] or 1
         share = f"{at} of {size} bytes ({100 * at // size} %)"
@@ -167,7 +167,8 @@ def bar(quiet: bool) -> Iterator[CopyProgress | None]:
         yield progress
 
 
-def _state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:
+def state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:
+    """Return the state file as rows; `cleared` if rejected firmware was allowed again."""
     rows = []
     for key in ("active", "previous"):
         if state.get(key):
@@ -183,11 +184,24 @@ def _state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:
         )
     if state.get("outbox"):
         rows.append(("unsent", str(state["outbox"])))
+    if state.get("serial"):
+        rows.append(("channel", f"index {state['serial']}{_last(state.get('last'))}"))
     for entry in state.get("rejected") or ():
         rows.append(("rejected", " ".join(str(part) for part in entry)))
     if cleared:
         rows.append(("rejected", "none (list cleared)"))
     return rows
+
+
+def _last(report: Any) -> str:
+    """Say how the last update from a channel ended."""
+    try:
+        found = json.loads(report)["report"]
+        said = found["progress"]
+        why = f": {said['result_msg']}" if said["result_msg"] else ""
+        return f"; last update {found['version']} {said['state']}{why}"
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def _about(board: dict[str, Any]) -> str:

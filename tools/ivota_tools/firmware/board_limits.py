@@ -17,6 +17,7 @@ JSON_SIZE = 16384  # bytes of config.json and of /ivota.json
 PUSHED_VERSION = 64  # characters
 BASE_VERSION = 255  # bytes, in a patch
 SIGNED_HEADER = 512  # bytes
+CHANNEL_INDEX = 4096  # bytes of channel.json
 SIGNATURE = 384  # bytes: RSA-3072
 
 # For MicroPython 1.25 and newer.

@@ -1,0 +1,288 @@
+"""Define `ivota channel`: updates from static files, without a server."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..channel import folder as channels
+from ..channel.index import NAME, Index
+from ..channel.outlook import Step, outlook
+from . import firmware_views as views
+from .terminal import (
+    AsJson,
+    ask_passphrase,
+    cell,
+    err,
+    out,
+    print_json,
+    reading,
+    say,
+    titled_table,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from ..firmware.signing_keys import PrivateKey
+
+app = typer.Typer(no_args_is_help=True, help="Publish updates as static files, without a server.")
+
+Folder = Annotated[Path, typer.Argument(help="The channel's folder.")]
+Version = Annotated[str, typer.Argument(help="Version of a release that the track offers.")]
+Key = Annotated[Path, typer.Option(help="Private key of the channel, from `ivota keygen`.")]
+Track = Annotated[str, typer.Option(help="Track of releases, such as stable or beta.")]
+
+
+@app.command()
+def init(
+    folder: Folder,
+    product: Annotated[str, typer.Option(help="product_id in the boards' configuration.")],
+    key: Key,
+    valid_days: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Days after which boards ignore an index that was not refreshed; 0: never."
+        ),
+    ] = channels.VALID_DAYS,
+    as_json: AsJson = False,
+) -> None:
+    """Create a channel: a folder for any web server, object store or release page."""
+    with reading():
+        made = channels.Channel.create(folder, product, _private(key), valid_days)
+    if as_json:
+        print_json(_index_json(made.index))
+        return
+    say(f"created {folder / NAME}; next: ivota channel publish {folder} FIRMWARE --key {key}")
+
+
+@app.command()
+def publish(
+    folder: Folder,
+    firmware: Annotated[Path, typer.Argument(help="Firmware file from `ivota release`.")],
+    key: Key,
+    track: Track = "stable",
+    version: Annotated[
+        str | None, typer.Option(help="Version. Optional for a file that contains its version.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Only for boards with this target in their configuration.")
+    ] = None,
+    sequence: Annotated[
+        int | None, typer.Option(help="Sequence number to sign (default: the next one).")
+    ] = None,
+    share: Annotated[int, typer.Option(help="Percentage of the boards that get it.")] = 100,
+    not_before: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
+            help="Time, in UTC, before which no board installs it.",
+        ),
+    ] = None,
+    deltas: Annotated[
+        int, typer.Option(min=0, max=8, help="Number of earlier releases to make deltas from.")
+    ] = channels.DELTAS,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a firmware, add it and its deltas to a track, and sign the new index."""
+    since = int(not_before.replace(tzinfo=timezone.utc).timestamp()) if not_before else None
+    with reading(), views.bar(err) as bar:
+        channel = _open(folder, key)
+        channel.publish(
+            firmware,
+            track=track,
+            version=version,
+            target=target,
+            sequence=sequence,
+            share=share,
+            not_before=since,
+            deltas=deltas,
+            progress=bar,
+        )
+    _show(channel, as_json)
+
+
+@app.command()
+def withdraw(
+    folder: Folder, version: Version, key: Key, track: Track = "stable", as_json: AsJson = False
+) -> None:
+    """Withdraw a release: boards return to the previous release, signed again."""
+    with reading():
+        channel = _open(folder, key)
+        channel.withdraw(version, track=track)
+    _show(channel, as_json)
+
+
+@app.command()
+def share(
+    folder: Folder,
+    version: Version,
+    percent: Annotated[int, typer.Argument(help="Percentage of the boards that get it.")],
+    key: Key,
+    track: Track = "stable",
+    as_json: AsJson = False,
+) -> None:
+    """Offer a release to more boards, or stop offering it to some that do not have it yet."""
+    with reading():
+        channel = _open(folder, key)
+        channel.roll_out(version, percent, track=track)
+    _show(channel, as_json)
+
+
+@app.command()
+def promote(
+    folder: Folder,
+    version: Version,
+    key: Key,
+    source: Annotated[str, typer.Option("--from", help="Track that offers it now.")] = "beta",
+    track: Annotated[str, typer.Option("--to", help="Track to offer it in.")] = "stable",
+    as_json: AsJson = False,
+) -> None:
+    """Offer a release of one track in another, for example of beta in stable."""
+    with reading():
+        channel = _open(folder, key)
+        channel.promote(version, source=source, track=track)
+    _show(channel, as_json)
+
+
+@app.command()
+def refresh(folder: Folder, key: Key, as_json: AsJson = False) -> None:
+    """Sign the same releases again before the index expires."""
+    with reading():
+        channel = _open(folder, key)
+        channel.refresh()
+    _show(channel, as_json)
+
+
+@app.command()
+def status(
+    folder: Folder,
+    public_key: Annotated[
+        Path | None, typer.Option(help="Public key to verify the index with.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a channel offers, and whether its files are intact."""
+    with reading():
+        index = channels.load(folder, public_key)
+        problems = channels.problems(folder, index)
+    if as_json:
+        print_json({**_index_json(index), "problems": problems})
+    else:
+        _show_index(index)
+    for sentence in problems:
+        warn(sentence)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    folder: Folder,
+    other: Annotated[
+        Path | None,
+        typer.Argument(help="An earlier copy of the folder, or of its channel.json."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what boards will do: all of it, or what changes since an earlier copy."""
+    with reading():
+        index = channels.load(folder, None)
+        history = channels.history(folder)
+        steps = outlook(index, history)
+        if other:
+            before = channels.load(other if other.is_dir() else other.parent, None, other)
+            old = outlook(before, history)
+            steps = [step for step in steps if step not in old]
+    if as_json:
+        print_json([_step_json(step) for step in steps])
+        return
+    if not steps:
+        say("boards do nothing new")
+        return
+    table = titled_table("what boards do", "track", "target", "running", "boards", "then", "size")
+    for step in steps:
+        then = f"update to {step.release.version}" if step.release else "keep it"
+        if step.file and step.file is not step.release:
+            then += " by a delta"
+        size = f"{step.file.size:,}" if step.file else ""
+        table.add_row(
+            cell(step.track),
+            cell(step.target or ""),
+            cell(step.running),
+            f"{step.percent} %",
+            cell(then),
+            size,
+        )
+    out.print(table)
+
+
+def _private(key: Path) -> PrivateKey:
+    from ..firmware.signing_keys import load_private
+
+    return load_private(key, ask_passphrase)
+
+
+def _open(folder: Path, key: Path) -> channels.Channel:
+    return channels.Channel(folder, _private(key), warn)
+
+
+def _show(channel: channels.Channel, as_json: bool) -> None:
+    if as_json:
+        print_json(_index_json(channel.index))
+    else:
+        _show_index(channel.index)
+
+
+def _show_index(index: Index) -> None:
+    table = titled_table(
+        f"channel of {index.product}",
+        "track",
+        "target",
+        "version",
+        "boards",
+        "size",
+        "deltas from",
+    )
+    for track, offered in index.tracks.items():
+        for each in offered:
+            boards = f"{each.share} %"
+            if each.not_before:
+                boards += f" from {_time(each.not_before)}"
+            table.add_row(
+                cell(track),
+                cell(each.target or ""),
+                cell(each.version),
+                boards,
+                f"{each.size:,}",
+                cell(", ".join(delta.base for delta in each.deltas)),
+            )
+    out.print(table)
+    expires = f"expires {_time(index.expires)}" if index.expires else "never expires"
+    say(f"serial {index.serial}, {expires}")
+    if index.expires and index.expires < time.time():
+        warn("the index has expired: run `ivota channel refresh` and copy it to the server")
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _index_json(index: Index) -> dict[str, object]:
+    return dataclasses.asdict(index)
+
+
+def _step_json(step: Step) -> dict[str, object]:
+    return {
+        "track": step.track,
+        "target": step.target,
+        "running": step.running,
+        "percent": step.percent,
+        "version": step.release.version if step.release else None,
+        "file": step.file.file if step.file else None,
+        "size": step.file.size if step.file else None,
+    }
