@@ -32,11 +32,11 @@ def find(target, stem, push):
     For a new download, the first byte decides, so `target.kind` is None. The same applies to a
     board without slots, which rejects an image by its first byte.
     """
-    slot = next_slot()
     update_target = once("update_target")
     storage = once("storage")
-    storage.place(target, stem, push.size)
+    storage.place(target, stem, push.size)  # first: whatever fails later discards its files
     path = target.path
+    slot = next_slot()
     known = once("json_file").load(target.checkpoint) or {}
     mine = update_target.is_of(known, push)
     if mine and slot and known.get("slot") == slot.info()[4]:

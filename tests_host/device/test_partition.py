@@ -6,7 +6,7 @@ import micropython
 from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 from targets import Raw, Slots, digest, fill, push_of, saves
 
-from ivota import OtaError, json_file, once
+from ivota import OtaError, checkpoint, json_file, once
 from ivota.result_codes import FAILED, MISMATCH
 from ivota.update_target import Target
 from support import data_of, installed, patched, raises, write_file
@@ -257,6 +257,23 @@ def test_where_a_download_goes_on_or_begins():
         assert kind() == "file_writer"
         write_file(store.path + "/0.2.bin", data)
         assert kind() is None
+
+
+def test_a_target_can_be_discarded_whatever_fails():
+    """A partition table that can't be read is the end of an update, not of the client."""
+
+    class Unreadable:
+        class Partition:
+            RUNNING = 1
+
+            def __init__(self, *_args):
+                raise OSError("partition table")
+
+    with Slots() as store, installed("esp32", Unreadable):
+        target = Target()
+        with raises(OSError, "partition table"):
+            once("ota_slots").find(target, store.path + "/0.2", push_of(image_of(5000)))
+        checkpoint.discard(target)
 
 
 class Pieces:

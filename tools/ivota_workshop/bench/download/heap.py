@@ -37,7 +37,10 @@ class Partition:
     RUNNING = 1
 
     def __init__(self, *_args):
-        raise OSError
+        pass
+
+    def get_next_update(self):
+        raise OSError(2)
 """
 
 # In front of boot.py: prints each file that an import loads, even if the module is dropped later.
