@@ -48,6 +48,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "deltas": ("delta_records", "patcher", "patch_header", "patch_base"),
     # Use Aliyun's cloud instead of Tencent's.
     "aliyun": ("aliyun",),
+    # Update from a channel, without a cloud; needs "signatures", too.
+    "channel": ("channel", "channel_index"),
 }
 # Beside the package; boot.py reads it before it knows which .mpy version the interpreter accepts.
 BUNDLEFS = "bundlefs.py"
