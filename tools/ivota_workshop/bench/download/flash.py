@@ -29,7 +29,7 @@ from .stage import Cloud, Origin, update_firmware
 
 SIZE = 708_482  # bytes, like the vendor's own example
 DEVICE = Path(__file__).parents[1] / "device"
-ROOM = 112  # blocks of a board beside its firmware: the package has one file per module
+ROOM = 136  # blocks of a board beside its firmware: the package has one file per module
 LEAST_BLOCKS = 100
 SEGMENT = 1436  # bytes that a board receives in one packet
 SEGMENT_RATE = 700_000  # bytes per second: a hundred blocks in less than a second
