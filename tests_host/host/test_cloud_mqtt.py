@@ -335,7 +335,7 @@ def test_reports_of_a_time_without_us_are_not_lost(tmp_path, firmware):
         where = f"127.0.0.1:{broker.mqtt_port}"
         with Cloud(tmp_path / "c", broker=where):
             pass
-        with Device(mosquitto_process.mqtt_port, "P", "d") as device:
+        with Device(broker.mqtt_port, "P", "d") as device:
             for number in range(300):
                 device.report_version(f"0.{number}")
         with Cloud(tmp_path / "c", broker=where) as cloud, Client(cloud.api_url) as client:
@@ -364,7 +364,7 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
     with Cloud(tmp_path / "host") as broker:
         where = f"127.0.0.1:{broker.mqtt_port}"
         with Cloud(tmp_path / "c", broker=where):
-            with Device(mosquitto_process.mqtt_port, "P", "d") as device:
+            with Device(broker.mqtt_port, "P", "d") as device:
                 device.report_version("0.1")
             wait_until(lambda: refused, "the refusal")
         refusing = False

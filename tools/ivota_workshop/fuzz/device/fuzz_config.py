@@ -68,7 +68,7 @@ def check(data):
             value = value[part]
         of_kind(SHAPE[path], value, path)
         count += 1
-    assert made["product_id"] and made["device_name"] and made["mqtt"]["host"]
+    assert made["product_id"] and made["device_name"] and (made["mqtt"]["host"] or made["channel"])
     assert not made["mqtt"]["tls"] or made["mqtt"]["ca"]
     assert 0 < made["mqtt"]["port"] < 65536, "no port"
     assert 1 <= made["mqtt"]["keepalive_s"] <= 65535
@@ -77,7 +77,7 @@ def check(data):
         assert len(made[name]) <= 64 and not set("+/# {}\n") & set(made[name])
     assert not set("/ \n") & set(made["mqtt"]["host"])
     network(made)
-    assert len(made) == 22 and len(made["mqtt"]) == 10 and len(made["http"]) == 6
+    assert len(made) == 23 and len(made["mqtt"]) == 10 and len(made["http"]) == 6
     return "accepted"
 
 
