@@ -183,7 +183,7 @@ def _sure(succeed: Callable[[list[int]], list[bool]], size: int) -> bool:
 def find(size: int = SIZE, everything: bool = False) -> int:
     """Find the smallest heap for an update of that many bytes."""
     with Lanes.open(size, everything) as lanes:
-        return smallest(lanes.succeed, 8192, 131_072)
+        return smallest(lanes.succeed, 8192, 196_608)
 
 
 def scan(low: int, high: int, everything: bool = False) -> dict[int, bool]:
