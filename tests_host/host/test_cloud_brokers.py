@@ -13,9 +13,9 @@ from waiting import wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.cloud.mqtt import broker_check
-from ivota_tools.cloud.mqtt.broker_check import BrokerCheck
-from ivota_tools.cloud.mqtt.dollar_topics import TopicPrefix
+from ivota_tools.cloud.mqtt import delivery_check
+from ivota_tools.cloud.mqtt.delivery_check import BrokerCheck
+from ivota_tools.cloud.mqtt.topic_prefix import TopicPrefix
 
 
 def start(folder, broker, **options):
@@ -30,7 +30,7 @@ def firmware(tmp_path):
 
 
 def test_a_broker_that_drops_what_it_acknowledges_is_noticed(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(broker_check, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(delivery_check, "PATIENCE_S", 0.2)
     caplog.set_level(logging.INFO, "ivota.cloud")
     with OddBroker(drops="$") as broker:
         with start(tmp_path / "a", broker) as cloud, Client(cloud.api_url) as api:
@@ -79,7 +79,7 @@ def test_the_check_waits_for_older_messages_and_comes_again():
         check.tick()
         assert ("does not deliver" in (check.problem or "")) == problem
     assert len(sent) == 4
-    now[0] += broker_check.EVERY_S
+    now[0] += delivery_check.EVERY_S
     check.tick()
     assert len(sent) == 6
     for topic, payload in sent:  # those of before are too old to say anything

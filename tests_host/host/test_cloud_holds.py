@@ -24,7 +24,7 @@ from ivota_tools.cloud.accounts.guess_delay import WrongTries
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.address_classes import Networks, network
 from ivota_tools.cloud.api import routes
-from ivota_tools.cloud.connections import Room, Table
+from ivota_tools.cloud.connection_limit import Room, Table
 from ivota_tools.cloud.event_stream import Places
 from ivota_tools.cloud.http_protocol import Deadlines
 from ivota_tools.cloud.rollout.assignment import assign

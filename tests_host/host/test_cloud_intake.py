@@ -16,7 +16,7 @@ from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.mqtt import report_worker
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
-from ivota_tools.cloud.store import device_registry, retention
+from ivota_tools.cloud.store import device_acceptance, retention
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Change, Device, Report
 from ivota_workshop.bench.console import kills
@@ -72,8 +72,8 @@ def test_a_batch_costs_the_same_however_large_it_is(database):
 
 def test_who_has_no_place_is_answered(database, monkeypatch):
     """The trial of a new version waits for the answer, whatever an operator does meanwhile."""
-    make_room = device_registry.make_room
-    monkeypatch.setattr(device_registry, "make_room", lambda session: make_room(session, 1))
+    make_room = device_acceptance.make_room
+    monkeypatch.setattr(device_acceptance, "make_room", lambda session: make_room(session, 1))
     with database.writing() as session:
         answers = take_in(session, messages(3, 1), time.time(), BackOff(), accept_all=False)
         assert session.scalar(sa.select(sa.func.count()).select_from(Device)) == 1

@@ -19,9 +19,9 @@ from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.pages import device_search
-from ivota_tools.cloud.rollout import device_query, fleet_changes
+from ivota_tools.cloud.rollout import device_query, operator_actions
 from ivota_tools.cloud.rollout.assignment_states import BackOff
-from ivota_tools.cloud.store import device_registry, models
+from ivota_tools.cloud.store import device_acceptance, models
 from ivota_tools.cloud.store.database import Database
 
 VERSION = b'{"type":"report_version","report":{"version":"0.1"}}'
@@ -69,8 +69,8 @@ def test_a_new_device_is_answered_and_given_nothing(cloud, api, firmware, tmp_pa
 
 
 def test_those_that_wait_are_bounded_and_the_oldest_goes(database, monkeypatch):
-    monkeypatch.setattr(device_registry, "make_room", lambda s, m=5, r=device_registry.make_room:
-                        r(s, m))  # fmt: skip
+    real = device_acceptance.make_room
+    monkeypatch.setattr(device_acceptance, "make_room", lambda session: real(session, 5))
     hear(database, "mine", accept_all=True)
     for number in range(20):
         hear(database, f"d{number}")
@@ -268,4 +268,4 @@ def test_a_rule_holds_both_ways(cloud, api, firmware, way, rule):
         assert session.scalar(select(func.count()).select_from(models.DeviceTag)) == 0
         assert session.get(models.Firmware, firmware["id"]).deleted_at is None
         assert session.get(models.Campaign, campaign["id"])
-    assert fleet_changes.TAGS_MOST == 100
+    assert operator_actions.TAGS_MOST == 100

@@ -13,7 +13,7 @@ from waiting import WAIT_S
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.downloads import signed_urls
-from ivota_tools.cloud.mqtt import device_credentials
+from ivota_tools.cloud.mqtt import device_sign_in
 
 S3CRET = "ivota_0123456789abcdefghijklmnopqrstuv"
 
@@ -56,7 +56,7 @@ def test_a_url_is_compared_in_constant_time(compared: Compared):
 def test_a_sign_in_is_compared_in_constant_time(compared: Compared):
     user = f"Pd;12010126;12345;{int(NOW) + 9}"
     for digest in ("0" * 64, "", "x"):
-        found = device_credentials.is_signed("Pd", user, f"{digest};hmacsha256", "c2VjcmV0", NOW)
+        found = device_sign_in.is_signed("Pd", user, f"{digest};hmacsha256", "c2VjcmV0", NOW)
         assert found is compared(b"", b"")
 
 

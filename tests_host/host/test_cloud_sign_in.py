@@ -18,8 +18,8 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.cloud.connections import Room
-from ivota_tools.cloud.mqtt import device_credentials, sign_in_proxy, subscribe_limits
+from ivota_tools.cloud.connection_limit import Room
+from ivota_tools.cloud.mqtt import device_sign_in, sign_in_proxy, subscribe_limits
 from ivota_tools.cloud.mqtt.device_budget import Budget
 from ivota_tools.cloud.store import models
 
@@ -209,8 +209,8 @@ def test_a_signature_is_good_until_its_expiry():
     user, password = signed("PRODdev", expiry=2000000000)
     digest, _, method = password.partition(";")
     for words in (password, f"{digest.upper()};{method}"):
-        assert device_credentials.is_signed("PRODdev", user, words, SECRET, 1999999999.9)
-    assert not device_credentials.is_signed("PRODdev", user, password, SECRET, 2000000000)
+        assert device_sign_in.is_signed("PRODdev", user, words, SECRET, 1999999999.9)
+    assert not device_sign_in.is_signed("PRODdev", user, password, SECRET, 2000000000)
 
 
 def test_a_flood_costs_its_sender_alone(tmp_path, caplog):

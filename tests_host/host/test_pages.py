@@ -16,7 +16,7 @@ from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.pages import rendering
-from ivota_tools.cloud.pages.request_context import Visit
+from ivota_tools.cloud.pages.page_visit import Visit
 from ivota_tools.cloud.store.models import Assignment, Campaign, Device, Firmware, Member
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import pack

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .mqtt.dollar_topics import OWN
+from .mqtt.topic_prefix import OWN
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from .connections import Connection
+from .connection_limit import Connection
 from .header_case import CanonicalNames
 
 UPLOAD_PATH = "/api/v1/firmware"

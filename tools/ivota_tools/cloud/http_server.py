@@ -23,14 +23,14 @@ from .accounts.users import UserError
 from .address_classes import Networks
 from .api import validation_messages
 from .cloud_error import CloudError
-from .connections import Connection, Table, accept
-from .health_probe import no_database
+from .connection_limit import Connection, Table, accept
 from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
-from .mqtt.device_credentials import SecretError
+from .mqtt.device_sign_in import SecretError
 from .rollout.campaign_actions import CampaignError
 from .rollout.device_query import QueryError
-from .rollout.fleet_changes import MismatchError, TagError
-from .store.device_registry import StatusError
+from .rollout.operator_actions import MismatchError, TagError
+from .storage_probe import no_database
+from .store.device_acceptance import StatusError
 from .store.firmware_store import FirmwareError
 from .tls_certificate import Certificate
 

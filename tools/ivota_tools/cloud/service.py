@@ -18,42 +18,43 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..api_client import local_socket
 from ..toolchain import ToolchainError
-from . import health_probe
+from . import storage_probe
 from .accounts import audit_log, users
 from .accounts.authorization import guard
 from .accounts.guess_delay import WrongTries
 from .accounts.roles import ADMIN
 from .accounts.tokens import check_token, local_token
 from .address_classes import Networks, without_usual_port
+from .api import audit_log as api_audit_log
 from .api import campaigns, devices, enrollment, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
 from .board_config import BoardConfig
 from .cloud_error import CloudError
-from .connections import Room, Table, room
+from .connection_limit import Room, Table, room
 from .downloads import endpoint, signed_urls
 from .event_stream import Places
-from .health_probe import Health, Probe
 from .http_protocol import Deadlines
 from .http_server import Server, Split, make_app
 from .mqtt.cloud_session import Address, MqttSession
 from .mqtt.device_budget import Budget
 from .mqtt.device_certificates import DeviceCertificates
-from .mqtt.device_credentials import Credentials
-from .mqtt.dollar_topics import OWN as OWN_PREFIX
-from .mqtt.dollar_topics import TopicPrefix
+from .mqtt.device_sign_in import Credentials
 from .mqtt.mosquitto_process import Broker
 from .mqtt.psk_tls import PskContext
 from .mqtt.report_worker import Intake
 from .mqtt.sign_in_proxy import Front
+from .mqtt.topic_prefix import OWN as OWN_PREFIX
+from .mqtt.topic_prefix import TopicPrefix
 from .pages.app import make_pages
-from .pages.request_context import Setting
+from .pages.page_visit import Setting
 from .pages.security_headers import API, Secured
-from .request_guard import Admission
+from .request_authentication import Admission
 from .rollout.assignment import touch
 from .rollout.assignment_states import BackOff
 from .rollout.delta_maker import DeltaMaker
 from .rollout.wait_reason import PUBLIC_URL
+from .storage_probe import Health, Probe
 from .store.database import Database
 from .store.firmware_store import chip_of, remove_leftovers, stored
 from .store.folder_lock import Alone
@@ -324,7 +325,7 @@ class Cloud:
             tries=WrongTries("a sign-in to the console", self._note_refusals("sign-in refused")),
         )
         programme = make_app(
-            health_probe.routes(self._checked_health),
+            storage_probe.routes(self._checked_health),
             endpoint.routes(database, firmware, self._secret),
             core_routes.routes(
                 database,
@@ -340,6 +341,7 @@ class Cloud:
             groups.routes(database, may=may),
             campaigns.routes(database, wake=self._wake, may=may),
             tokens.routes(database, may=may, may_admin=may_admin),
+            api_audit_log.routes(database, may=may),
             api_users.routes(database, may_admin=may_admin),
         )
         split = Split(programme, make_pages(self._pages))

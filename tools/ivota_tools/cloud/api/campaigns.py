@@ -16,9 +16,9 @@ from ..rollout import (
     campaign_actions,
     campaign_counts,
     campaign_preview,
-    campaign_rules,
+    campaign_states,
     device_query,
-    fleet_changes,
+    operator_actions,
 )
 from ..rollout.campaign_actions import CampaignError
 from ..rollout.campaign_preview import Plan
@@ -86,7 +86,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def delete_campaign(campaign_id: Number, who: str = Depends(may)) -> None:
         """Delete a draft or an ended campaign; devices keep their update history."""
         with database.writing() as session:
-            fleet_changes.delete_campaign(session, _campaign(session, campaign_id), who)
+            operator_actions.delete_campaign(session, _campaign(session, campaign_id), who)
 
     @router.post("/campaigns/{campaign_id}/start")
     def post_start(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
@@ -187,7 +187,7 @@ def _made(session: Session, given: fleet.CampaignIn) -> Campaign:
         stages=[each.model_dump(exclude_none=True) for each in given.stages],
         stage=0,
         mismatched=given.include_mismatched,
-        state=campaign_rules.SCHEDULED if given.start_at is not None else campaign_rules.DRAFT,
+        state=campaign_states.SCHEDULED if given.start_at is not None else campaign_states.DRAFT,
         created_at=time.time(),
     )
 

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from ..accounts import audit_log
 from ..accounts.authorization import Guard
-from ..mqtt import device_credentials
-from ..rollout import campaign_actions, fleet_changes, wait_reason
+from ..mqtt import device_sign_in
+from ..rollout import campaign_actions, operator_actions, wait_reason
 from ..store.database import Database
 from ..store.models import Assignment, Report
 from . import fleet_schemas as fleet
@@ -38,7 +38,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         with database.writing() as session:
             device = device_by_id(session, device_id)
             now = ({each.tag for each in device.tags} | set(tags.add)) - set(tags.remove)
-            fleet_changes.set_tags(session, device, now, who)
+            operator_actions.set_tags(session, device, now, who)
             return schemas.device_out(device)
 
     @router.patch("/devices/{device_id}")
@@ -48,7 +48,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Set the device's application and hardware."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            fleet_changes.set_kind(session, device, given.application, given.hardware, who)
+            operator_actions.set_kind(session, device, given.application, given.hardware, who)
             return schemas.device_out(device)
 
     @router.put("/devices/{device_id}/secret")
@@ -59,7 +59,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         with database.writing() as session:
             device = device_by_id(session, device_id)
             refuse_same_identity(session, device)
-            device_credentials.set_secret(session, device, given.secret)
+            device_sign_in.set_secret(session, device, given.secret)
             audit_log.note(session, who, "device secret", device.name)
             return schemas.device_out(device)
 
@@ -68,7 +68,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Remove the device's secret: with --sign-in, the device cannot sign in any more."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            device_credentials.set_secret(session, device, None)
+            device_sign_in.set_secret(session, device, None)
             audit_log.note(session, who, "device secret removed", device.name)
             return schemas.device_out(device)
 
@@ -77,7 +77,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Accept a pending or retired device into the fleet."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            fleet_changes.accept_device(session, device, who)
+            operator_actions.accept_device(session, device, who)
             return schemas.device_out(device)
 
     @router.post("/devices/{device_id}/retire")
@@ -85,14 +85,14 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Stop a device's updates and block its sign-in; keep its history."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            fleet_changes.retire_device(session, device, who)
+            operator_actions.retire_device(session, device, who)
             return schemas.device_out(device)
 
     @router.delete("/devices/{device_id}", status_code=204)
     def delete_device(device_id: Number, who: str = Depends(may)) -> None:
         """Permanently delete a device and its entire history."""
         try:
-            fleet_changes.delete_device(database, device_id, who)
+            operator_actions.delete_device(database, device_id, who)
         except LookupError:
             raise HTTPException(404, f"device id {device_id} does not exist") from None
 
@@ -100,7 +100,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def post_accept_pending(who: str = Depends(may)) -> fleet.AcceptOut:
         """Accept all pending devices."""
         with database.writing() as session:
-            return fleet.AcceptOut(devices=fleet_changes.accept_pending(session, who))
+            return fleet.AcceptOut(devices=operator_actions.accept_pending(session, who))
 
     @router.get("/devices/{device_id}/why")
     def get_why(device_id: Number) -> schemas.WhyOut:

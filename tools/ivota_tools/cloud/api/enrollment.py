@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from ..accounts import audit_log
 from ..accounts.authorization import Guard
 from ..board_config import BoardConfig
-from ..mqtt import device_credentials
-from ..rollout import fleet_changes
+from ..mqtt import device_sign_in
+from ..rollout import operator_actions
 from ..store.database import Database
-from ..store.device_registry import ACCEPTED
+from ..store.device_acceptance import ACCEPTED
 from ..store.models import Device
 from . import fleet_schemas as fleet
 from . import schemas
@@ -66,12 +66,12 @@ def enroll(
                 409, f"{device.name} already {has}; replace its secret on the device's page"
             )
         if device.status != ACCEPTED:
-            fleet_changes.accept_device(session, device, who)
+            operator_actions.accept_device(session, device, who)
         secret = new_secret(session, device) if boards.sign_in else None
         if each.application or each.hardware:
-            fleet_changes.set_kind(session, device, each.application, each.hardware, who)
+            operator_actions.set_kind(session, device, each.application, each.hardware, who)
         if each.tags:
-            fleet_changes.set_tags(session, device, set(each.tags), who)
+            operator_actions.set_tags(session, device, set(each.tags), who)
         audit_log.note(session, who, "device add", device.name)
         found.append(Enrolled(device, boards.make(device.product_id, device.device_name, secret)))
     return found
@@ -81,5 +81,5 @@ def new_secret(session: Session, device: Device) -> str:
     """Give a device a new secret. Raises HTTPException, SecretError."""
     refuse_same_identity(session, device)
     made = base64.b64encode(secrets.token_bytes(SECRET)).decode()
-    device_credentials.set_secret(session, device, made)
+    device_sign_in.set_secret(session, device, made)
     return made

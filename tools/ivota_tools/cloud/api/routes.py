@@ -18,11 +18,11 @@ from starlette.requests import ClientDisconnect
 
 from ..accounts.authorization import Guard, again
 from ..event_stream import EventStream, Places
-from ..health_probe import Checks
 from ..mqtt.messages import NAME_MOST
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import failure_groups, fleet_changes
-from ..store import confusable_names, firmware_store
+from ..rollout import failure_groups, operator_actions
+from ..storage_probe import Checks
+from ..store import ambiguous_device_names, firmware_store
 from ..store.database import Database, access
 from ..store.models import Counter, Device, Firmware, Report
 from . import schemas
@@ -157,7 +157,7 @@ def routes(
         """Delete a firmware and its patches; 409 while a device or a campaign needs it."""
         with database.writing() as session:
             found = firmware_store.by_id(session, firmware_id)
-            fleet_changes.delete_firmware(session, folder, found, who)
+            operator_actions.delete_firmware(session, folder, found, who)
 
     @router.post("/push")
     def post_push(order: schemas.PushIn, who: str = Depends(may)) -> schemas.PushOut:
@@ -169,7 +169,7 @@ def routes(
                 session, order.version, order.firmware_id, order.application
             )
             device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
-            fleet_changes.push(session, device, chosen, who, order.include_mismatched)
+            operator_actions.push(session, device, chosen, who, order.include_mismatched)
             answer = schemas.PushOut(
                 device=schemas.device_out(device),
                 firmware=schemas.FirmwareOut.model_validate(chosen),
@@ -240,7 +240,7 @@ def device_by_id(session: Session, device_id: int) -> Device:
 
 def refuse_same_identity(session: Session, device: Device) -> None:
     """Before a device gets a secret: nobody could tell it from another with the same client id."""
-    if other := confusable_names.same_identity(session, device):
+    if other := ambiguous_device_names.same_identity(session, device):
         raise HTTPException(
             409,
             f"{other.name} signs in with the same client id and has a secret: "
@@ -280,7 +280,7 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
         raise HTTPException(
             422, f"{name!r} must not contain a semicolon: it separates fields in a sign-in"
         )
-    if why := confusable_names.conflict(session, product_id, device_name):
+    if why := ambiguous_device_names.conflict(session, product_id, device_name):
         raise HTTPException(409, f"cannot add device {name!r}: {why}")
     device = Device(product_id=product_id, device_name=device_name)
     session.add(device)

@@ -1,4 +1,4 @@
-"""The HTTP API of tokens and of the audit log."""
+"""The HTTP API of tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import select
 from ..accounts.authorization import Guard
 from ..accounts.tokens import create_token, remove_token
 from ..store.database import Database
-from ..store.models import Audit, Token
+from ..store.models import Token
 from . import fleet_schemas as fleet
 from .routes import ERRORS, ID_MOST, After, Number, Page
 
@@ -41,13 +41,5 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
             if token is None:
                 raise HTTPException(404, f"token id {token_id} does not exist")
             remove_token(session, token, who)
-
-    @router.get("/audit")
-    def get_audit(after: After = 0, limit: Page = 1000) -> list[fleet.AuditOut]:
-        """List the audit log, oldest entry first; `after` is the last id of the previous page."""
-        with database.reading() as session:
-            query = select(Audit).where(Audit.id > min(after, ID_MOST))
-            rows = session.scalars(query.order_by(Audit.id).limit(limit))
-            return [fleet.AuditOut.model_validate(each) for each in rows]
 
     return router

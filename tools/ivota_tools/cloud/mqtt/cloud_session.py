@@ -15,9 +15,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ...common.mqtt_client import end
 from ..cloud_error import CloudError
-from .broker_check import BrokerCheck
-from .dollar_topics import TopicPrefix
+from .delivery_check import BrokerCheck
 from .messages import REPORT_FILTER
+from .topic_prefix import TopicPrefix
 
 log = logging.getLogger("ivota.cloud")
 

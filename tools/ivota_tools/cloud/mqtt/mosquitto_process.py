@@ -16,7 +16,7 @@ from ...toolchain import mosquitto
 from ..cloud_error import CloudError
 from ..store.folder_lock import Alone
 from ..tls_certificate import Certificate
-from .dollar_topics import TopicPrefix
+from .topic_prefix import TopicPrefix
 
 log = logging.getLogger("ivota.cloud")
 

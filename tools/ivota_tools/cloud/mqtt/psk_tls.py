@@ -20,7 +20,7 @@ from OpenSSL import SSL, crypto
 
 from ..cloud_error import CloudError
 from ..tls_certificate import Certificate
-from .device_credentials import Known
+from .device_sign_in import Known
 
 log = logging.getLogger("ivota.cloud")
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, joinedload, lazyload
 
 from ..rollout import assignment_states, firmware_match
-from ..store import confusable_names, device_registry
+from ..store import ambiguous_device_names, device_acceptance
 from ..store.database import add, next_revision
 from ..store.models import Assignment, Change, Device, Report
 from . import messages
@@ -57,14 +57,14 @@ def take_in(
     with session.no_autoflush:
         heard = [_hear(message) for message in messages]
         if dots_are_slashes:
-            known = confusable_names.undotted(
+            known = ambiguous_device_names.undotted(
                 session, {each.names for each in heard if each.names}
             )
             heard = [
                 each._replace(names=known.get(each.names, each.names)) if each.names else each
                 for each in heard
             ]
-        status = device_registry.ACCEPTED if accept_all else device_registry.PENDING
+        status = device_acceptance.ACCEPTED if accept_all else device_acceptance.PENDING
         return _take_in(session, heard, now, back_off, status)
 
 
@@ -138,9 +138,9 @@ def _take_in(
         session.execute(insert(Change.__table__), changes)  # type: ignore[arg-type]
     if not kinds.keys().isdisjoint(JUNK):
         _prune_junk(session)
-    if any(device.status == device_registry.PENDING for device in changed):
+    if any(device.status == device_acceptance.PENDING for device in changed):
         session.flush()
-        if forgotten := device_registry.make_room(session):
+        if forgotten := device_acceptance.make_room(session):
             add(session, FORGOTTEN, forgotten)
     return answers
 

@@ -14,16 +14,16 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..health_probe import database_problem
-from ..rollout import campaign_progress, unfetched_pushes
+from ..rollout import campaign_progress, missing_downloads
 from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import anything_due, push_due
-from ..store import clock_repair, confusable_names, retention
+from ..storage_probe import database_problem
+from ..store import ambiguous_device_names, clock_repair, retention
 from ..store.database import Database, add
 from ..store.models import Firmware
 from ..store.retention import Keep
-from .broker_check import BrokerCheck
 from .cloud_session import Message, MqttSession
+from .delivery_check import BrokerCheck
 from .report_ingestion import Outgoing, take_in
 
 log = logging.getLogger("ivota.cloud")
@@ -200,11 +200,11 @@ class Intake:
             if set_back:
                 clock_repair.repair(session, now, self._back_off.most_s)
             if dots is not None and dots != self._dots_are_slashes:
-                confusable_names.keep_dots_are_slashes(session, dots)
+                ambiguous_device_names.keep_dots_are_slashes(session, dots)
                 self._dots_are_slashes = dots
             if time.monotonic() >= self._next_tick:
                 more = campaign_progress.tick(session, now)
-                unfetched_pushes.mark(session, now)
+                missing_downloads.mark(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
             outgoing = take_in(
                 session,
@@ -230,6 +230,6 @@ class Intake:
         with self._database.reading() as session:
             ticks = time.monotonic() >= self._next_tick and (
                 campaign_progress.anything_to_do(session)
-                or unfetched_pushes.anything_to_do(session, now)
+                or missing_downloads.anything_to_do(session, now)
             )
             return ticks or anything_due(session, now)

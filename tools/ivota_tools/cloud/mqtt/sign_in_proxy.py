@@ -20,14 +20,14 @@ from pathlib import Path
 from ...common.unix_path import unix_path
 from ..accounts.guess_delay import WrongTries
 from ..cloud_error import CloudError
-from ..connections import Connection, Table, accept
+from ..connection_limit import Connection, Table, accept
 from .connect_packet import BAD_PASSWORD, Connect, Refused, read_connect, read_first
 from .device_budget import Budget, DeviceBudget, Packets, TooLong
-from .device_credentials import Credentials, Known, Link
-from .dollar_topics import TopicPrefix
+from .device_sign_in import Credentials, Known, Link
 from .messages import update_topic
 from .psk_tls import PskContext, PskProtocol
 from .subscribe_limits import SUBSCRIBE, SubscribeError, only_own
+from .topic_prefix import TopicPrefix
 
 log = logging.getLogger("ivota.cloud")
 

@@ -28,8 +28,8 @@ from . import (
     users_and_tokens,
 )
 from .page_guard import Elsewhere
+from .page_visit import Setting, Visit
 from .rendering import static
-from .request_context import Setting, Visit
 from .security_headers import PAGES, Secured
 
 _log = logging.getLogger("ivota.cloud")

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 
 from ..store.models import Audit
 from .page_guard import route
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
 
 PAGE = 50
 

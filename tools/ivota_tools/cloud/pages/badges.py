@@ -7,8 +7,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from ..api.schemas import IDLE
-from ..rollout import assignment_states, campaign_counts, campaign_rules
-from ..store import device_registry
+from ..rollout import assignment_states, campaign_counts, campaign_states
+from ..store import device_acceptance
 
 FLOODED = "flooded"  # recently
 
@@ -34,19 +34,19 @@ DEVICE = {
     assignment_states.SKIPPED: Look("already newer", "calm"),
     assignment_states.SUPERSEDED: Look("replaced", "calm"),
     campaign_counts.QUEUED: Look("later stage", "calm"),
-    device_registry.PENDING: Look("pending", "warn"),
-    device_registry.RETIRED: Look("retired", "calm"),
+    device_acceptance.PENDING: Look("pending", "warn"),
+    device_acceptance.RETIRED: Look("retired", "calm"),
     FLOODED: Look("rate limited", "bad"),
 }
 
 CAMPAIGN = {
-    campaign_rules.DRAFT: Look("draft", "calm"),
-    campaign_rules.SCHEDULED: Look("scheduled", "info"),
-    campaign_rules.RUNNING: Look("running", "info"),
-    campaign_rules.PAUSED: Look("paused", "warn"),
-    campaign_rules.STOPPED: Look("stopped automatically", "bad"),
-    campaign_rules.FINISHED: Look("finished", "good"),
-    campaign_rules.CANCELLED: Look("cancelled", "calm"),
+    campaign_states.DRAFT: Look("draft", "calm"),
+    campaign_states.SCHEDULED: Look("scheduled", "info"),
+    campaign_states.RUNNING: Look("running", "info"),
+    campaign_states.PAUSED: Look("paused", "warn"),
+    campaign_states.STOPPED: Look("stopped automatically", "bad"),
+    campaign_states.FINISHED: Look("finished", "good"),
+    campaign_states.CANCELLED: Look("cancelled", "calm"),
 }
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
-from ..rollout import campaign_actions, fleet_changes
+from ..rollout import campaign_actions, operator_actions
 from .campaigns import find
 from .formatting import counted
 from .page_guard import acting, route
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -81,5 +81,5 @@ def delete(visit: Visit) -> str:
     with visit.database.writing() as session:
         campaign = find(session, visit.number("id"))
         name = campaign.name
-        fleet_changes.delete_campaign(session, campaign, visit.who)
+        operator_actions.delete_campaign(session, campaign, visit.who)
         return f"{name} was deleted."

@@ -8,7 +8,7 @@ from ...common import campaign_options as options
 from ..accounts.users import UserError
 from ..api.fleet_schemas import CampaignIn, StageIn
 from ..rollout.device_query import QueryError, expect_words
-from .request_context import whole
+from .page_visit import whole
 
 DEFAULTS = {
     "name": "",

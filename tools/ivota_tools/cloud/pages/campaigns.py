@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..rollout import assignment_states, campaign_counts, campaign_rules, wait_reason
+from ..rollout import assignment_states, campaign_counts, campaign_states, wait_reason
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import fleet_queries
 from .formatting import counted, sentence, span
 from .page_guard import route
-from .pagination import row
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
+from .result_page import row
 
 PAGE = 25
 FAILURES = 20  # distinct reasons
@@ -40,7 +40,7 @@ def overview(visit: Visit) -> Response:
         has_firmware = session.scalar(select(Firmware.id).limit(1)) is not None
         return visit.show(
             "campaigns.html",
-            campaigns=[(each, tallies.get(each.id, campaign_rules.Tally())) for each in found],
+            campaigns=[(each, tallies.get(each.id, campaign_states.Tally())) for each in found],
             page=page,
             has_firmware=has_firmware,
         )
@@ -58,7 +58,7 @@ def one(visit: Visit) -> Response:
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
         tallies = campaign_counts.tally(session, campaign)
-        total = sum(tallies, campaign_rules.Tally())
+        total = sum(tallies, campaign_states.Tally())
         states = campaign_counts.states(session, campaign)
         return visit.show(
             "campaign.html",
@@ -73,15 +73,15 @@ def one(visit: Visit) -> Response:
             stalled=lambda attempt: fleet_queries.is_stalled(attempt, now),
             waits=waits(campaign, tallies, now),
             unasked=_unasked(session, campaign),
-            may_start=campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED),
-            may_pause=campaign.state == campaign_rules.RUNNING,
+            may_start=campaign.state in (campaign_states.DRAFT, campaign_states.SCHEDULED),
+            may_pause=campaign.state == campaign_states.RUNNING,
             # Nothing can be resumed if no devices remain.
-            may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED)
+            may_resume=campaign.state in (campaign_states.PAUSED, campaign_states.STOPPED)
             and (total.open > 0 or not tallies),
-            may_cancel=campaign.state not in campaign_rules.ENDED,
+            may_cancel=campaign.state not in campaign_states.ENDED,
             may_delete=campaign.state
-            in (campaign_rules.DRAFT, campaign_rules.SCHEDULED, *campaign_rules.ENDED),
-            may_retry=total.failed > 0 and campaign.state != campaign_rules.CANCELLED,
+            in (campaign_states.DRAFT, campaign_states.SCHEDULED, *campaign_states.ENDED),
+            may_retry=total.failed > 0 and campaign.state != campaign_states.CANCELLED,
         )
 
 
@@ -150,16 +150,16 @@ def _active(session: Session, campaign: Campaign) -> list[Any]:
     return list(session.scalars(query))
 
 
-def waits(campaign: Campaign, tallies: list[campaign_rules.Tally], now: float) -> str:
+def waits(campaign: Campaign, tallies: list[campaign_states.Tally], now: float) -> str:
     """Say in a sentence what a running campaign is waiting for."""
-    if campaign.state == campaign_rules.SCHEDULED:
+    if campaign.state == campaign_states.SCHEDULED:
         return "The campaign starts automatically at the time below."
-    if campaign.state == campaign_rules.DRAFT:
+    if campaign.state == campaign_states.DRAFT:
         return "The campaign is a draft. It selects its devices when you start it."
-    if campaign.state == campaign_rules.PAUSED:
+    if campaign.state == campaign_states.PAUSED:
         return "No updates are pushed until you resume the campaign. Running downloads may finish."
-    if campaign.state == campaign_rules.STOPPED:
-        rest = sum(tallies, campaign_rules.Tally()).open
+    if campaign.state == campaign_states.STOPPED:
+        rest = sum(tallies, campaign_states.Tally()).open
         then = (
             "then resume it; past failures no longer count" if rest else "then retry the failed "
             "devices: no others are left"
@@ -168,12 +168,12 @@ def waits(campaign: Campaign, tallies: list[campaign_rules.Tally], now: float) -
             f"The campaign stopped automatically: {campaign.reason}. Fix the cause of the "
             f"failures, {then}."
         )
-    if campaign.state != campaign_rules.RUNNING or not tallies:
+    if campaign.state != campaign_states.RUNNING or not tallies:
         return ""
-    total = sum(tallies, campaign_rules.Tally())
+    total = sum(tallies, campaign_states.Tally())
     if campaign.stage >= len(tallies) - 1:
         return f"{counted(total.open, 'device')} remaining." if total.open else "Finishing."
-    reached = sum(tallies[: campaign.stage + 1], campaign_rules.Tally())
+    reached = sum(tallies[: campaign.stage + 1], campaign_states.Tally())
     if campaign.stage_good_at is not None:
         left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
         return f"Stage {campaign.stage + 1} succeeded; the next stage starts in {span(left)}."

@@ -18,7 +18,7 @@ from ..rollout import (
     assignment_states,
     campaign_actions,
     firmware_match,
-    fleet_changes,
+    operator_actions,
     wait_reason,
 )
 from ..store import firmware_store
@@ -28,8 +28,8 @@ from .attempt_history import stories
 from .firmware import uploaded
 from .formatting import counted
 from .page_guard import acting, route
-from .pagination import row
-from .request_context import Setting, Visit, whole
+from .page_visit import Setting, Visit, whole
+from .result_page import row
 
 ATTEMPTS = 10  # on a page
 REPORTS = 50  # on a page
@@ -129,7 +129,7 @@ def push(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
-        fleet_changes.push(session, found, firmware, visit.who)
+        operator_actions.push(session, found, firmware, visit.who)
         words = f"Updating {found.name} to {firmware.version}."
     visit.setting.wake()
     return words
@@ -150,16 +150,16 @@ def selected(visit: Visit) -> str:
                 raise UserError("enter a tag")
             for each in found:
                 known = {tagged.tag for tagged in each.tags}
-                fleet_changes.set_tags(session, each, known | {tag}, visit.who)
+                operator_actions.set_tags(session, each, known | {tag}, visit.who)
             words = f"Added the tag {tag} to {devices}."
         elif what == "push":
             firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
             for each in found:
-                fleet_changes.push(session, each, firmware, visit.who)
+                operator_actions.push(session, each, firmware, visit.who)
             words = f"Updating {devices} to {firmware.version}."
         elif what == "retire":
             for each in found:
-                fleet_changes.retire_device(session, each, visit.who)
+                operator_actions.retire_device(session, each, visit.who)
             words = f"Retired {devices}: they get no more updates."
         else:
             raise UserError("choose what to do with the selected devices")
@@ -190,7 +190,7 @@ def tags(visit: Visit) -> str:
     given = set(visit.said("tags", 8192).replace(",", " ").split())
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        fleet_changes.set_tags(session, found, given, visit.who)
+        operator_actions.set_tags(session, found, given, visit.who)
         return f"{found.name} now has {counted(len(given), 'tag')}."
 
 
@@ -200,7 +200,7 @@ def kind(visit: Visit) -> str:
         raise UserError("the form is not complete: reload the page, and try again")
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        fleet_changes.set_kind(
+        operator_actions.set_kind(
             session, found, visit.said("application"), visit.said("hardware"), visit.who
         )
         return f"{found.name} was saved."
@@ -209,26 +209,26 @@ def kind(visit: Visit) -> str:
 def accept(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        fleet_changes.accept_device(session, found, visit.who)
+        operator_actions.accept_device(session, found, visit.who)
         return f"{found.name} is accepted."
 
 
 def accept_pending(visit: Visit) -> str:
     with visit.database.writing() as session:
-        count = fleet_changes.accept_pending(session, visit.who)
+        count = operator_actions.accept_pending(session, visit.who)
         return f"Accepted {counted(count, 'device')}."
 
 
 def retire(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        fleet_changes.retire_device(session, found, visit.who)
+        operator_actions.retire_device(session, found, visit.who)
         return f"{found.name} is retired and gets no more updates."
 
 
 def delete(visit: Visit) -> str:
     try:
-        name = fleet_changes.delete_device(visit.database, visit.number("id"), visit.who)
+        name = operator_actions.delete_device(visit.database, visit.number("id"), visit.who)
     except LookupError:
         raise UserError("the device was already deleted", 404) from None
     return f"{name} and its history were deleted."

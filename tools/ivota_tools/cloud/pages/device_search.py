@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from ..rollout.device_query import COMPARED, parse, pattern, span_s, split
 from ..rollout.version_order import key
-from ..store.device_registry import ACCEPTED
+from ..store.device_acceptance import ACCEPTED
 from ..store.models import Device, DeviceTag
 
 _QUOTED = re.compile(r"[\s'\"\\]|^$")

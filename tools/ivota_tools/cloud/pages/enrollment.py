@@ -16,13 +16,13 @@ from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
 from ..api.enrollment import enroll, new_secret
 from ..api.fleet_schemas import DeviceIn
-from ..mqtt.device_credentials import SecretError
-from ..rollout.fleet_changes import TagError
+from ..mqtt.device_sign_in import SecretError
+from ..rollout.operator_actions import TagError
 from ..store.models import Device
 from .device import find
 from .formatting import indented, refusal, sentence
 from .page_guard import route
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

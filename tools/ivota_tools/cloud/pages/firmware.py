@@ -13,15 +13,15 @@ from starlette.routing import BaseRoute
 
 from ...firmware import release
 from ..accounts.roles import OPERATOR
-from ..rollout import failure_groups, fleet_changes
+from ..rollout import failure_groups, operator_actions
 from ..rollout.version_order import key
 from ..store import firmware_store
-from ..store.device_registry import ACCEPTED
+from ..store.device_acceptance import ACCEPTED
 from ..store.firmware_store import stored
 from ..store.models import Assignment, Campaign, Device, Firmware
 from .page_guard import acting, route
-from .pagination import row
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
+from .result_page import row
 
 SHOWN = 200
 LIBRARY = "lib/ivota/"
@@ -123,7 +123,7 @@ def one(visit: Visit) -> Response:
 def delete(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = firmware_store.by_id(session, visit.number("id"))
-        fleet_changes.delete_firmware(session, visit.setting.folder, found, visit.who)
+        operator_actions.delete_firmware(session, visit.setting.folder, found, visit.who)
         return f"{found.version} was deleted."
 
 

@@ -14,7 +14,7 @@ from ..accounts.roles import ADMIN
 from ..accounts.users import UserError
 from .formatting import sentence
 from .page_guard import route
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
 from .sign_in import enter
 
 

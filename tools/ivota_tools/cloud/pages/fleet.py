@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute
 from ..rollout import (
     assignment_states,
     campaign_counts,
-    campaign_rules,
+    campaign_states,
     firmware_match,
     wait_reason,
 )
 from ..rollout.version_order import is_older
-from ..store.device_registry import ACCEPTED, PENDING
+from ..store.device_acceptance import ACCEPTED, PENDING
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import device_search, fleet_queries, version_chart
 from .firmware import uploaded
@@ -26,7 +26,7 @@ from .fleet_queries import ATTENTION, STALLED, Wanted
 from .formatting import ago
 from .formatting import span as span_words
 from .page_guard import route
-from .request_context import Setting, Visit, whole
+from .page_visit import Setting, Visit, whole
 
 SHOWN = 4  # devices in a box next to the table
 GROUPS, NAMED = 5, 3  # troubled groups, and how many devices of each are named
@@ -186,13 +186,13 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
     }
 
 
-def _running(session: Session) -> list[tuple[Campaign, campaign_rules.Tally]]:
+def _running(session: Session) -> list[tuple[Campaign, campaign_states.Tally]]:
     """Return unfinished campaigns, newest first, with their progress."""
     query = (
         select(Campaign)
         .where(
             Campaign.state.in_(
-                (campaign_rules.RUNNING, campaign_rules.PAUSED, campaign_rules.STOPPED)
+                (campaign_states.RUNNING, campaign_states.PAUSED, campaign_states.STOPPED)
             )
         )
         .options(joinedload(Campaign.firmware))
@@ -201,4 +201,4 @@ def _running(session: Session) -> list[tuple[Campaign, campaign_rules.Tally]]:
     )
     found = session.scalars(query).all()
     tallies = campaign_counts.tallies(session, [each.id for each in found])
-    return [(each, tallies.get(each.id, campaign_rules.Tally())) for each in found]
+    return [(each, tallies.get(each.id, campaign_states.Tally())) for each in found]

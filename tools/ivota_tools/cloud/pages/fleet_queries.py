@@ -15,11 +15,11 @@ from ..rollout import assignment_states
 from ..rollout.device_query import QueryError
 from ..rollout.push_sender import SILENT_S
 from ..rollout.version_order import key
-from ..store.device_registry import ACCEPTED, PENDING, RETIRED
+from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
 from .device_search import quoted
-from .pagination import Page, page
+from .result_page import Page, page
 
 PAGE = 50  # rows of a table
 NEWEST_OF = 1000  # latest uploads

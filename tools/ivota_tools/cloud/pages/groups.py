@@ -18,8 +18,8 @@ from ..store.models import Group
 from . import device_search
 from .formatting import refusal, sentence
 from .page_guard import acting, route
-from .pagination import row
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
+from .result_page import row
 
 HERE = "/campaigns/groups"
 PAGE = 25  # each group is counted for every request

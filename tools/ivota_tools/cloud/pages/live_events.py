@@ -22,7 +22,7 @@ from ..event_stream import EventStream
 from ..store.database import access
 from ..store.models import Audit, Counter, Device
 from .page_guard import entered
-from .request_context import Setting, whole
+from .page_visit import Setting, whole
 
 LOOK_S = 0.5  # interval between checks for changes
 CHECK_S = 10.0  # interval between checks that the browser is still signed in

@@ -13,7 +13,7 @@ from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..api import campaigns
 from ..api.fleet_schemas import CampaignIn, PlanOut
-from ..rollout import campaign_rules
+from ..rollout import campaign_states
 from ..rollout.campaign_actions import CampaignError
 from ..store.models import Firmware, Group
 from . import fleet_queries
@@ -22,8 +22,8 @@ from .firmware import uploaded
 from .fleet_queries import Wanted
 from .formatting import refusal, sentence
 from .page_guard import route
-from .pagination import row
-from .request_context import Setting, Visit, whole
+from .page_visit import Setting, Visit, whole
+from .result_page import row
 
 PREVIEW = 5
 
@@ -51,7 +51,7 @@ def create(visit: Visit) -> Response:
         with visit.database.writing() as session:
             campaign = campaigns.create(session, order, visit.who)
             number, words = campaign.id, f"{campaign.name} was created."
-            if campaign.state == campaign_rules.RUNNING:
+            if campaign.state == campaign_states.RUNNING:
                 words = f"{campaign.name} started."
     except CampaignError as error:
         return _reviewed(visit, given, order, refusal(error))

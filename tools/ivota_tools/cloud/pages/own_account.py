@@ -13,7 +13,7 @@ from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
 from ..store.models import SignIn
 from .page_guard import acting, route
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

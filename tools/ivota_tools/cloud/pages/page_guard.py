@@ -18,14 +18,14 @@ from ...common.campaign_options import OptionError
 from ..accounts import authorization, users
 from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
-from ..mqtt.device_credentials import SecretError
+from ..mqtt.device_sign_in import SecretError
 from ..rollout.campaign_actions import CampaignError
 from ..rollout.device_query import QueryError
-from ..rollout.fleet_changes import MismatchError, TagError
-from ..store.device_registry import StatusError
+from ..rollout.operator_actions import MismatchError, TagError
+from ..store.device_acceptance import StatusError
 from ..store.firmware_store import FirmwareError
 from .formatting import sentence
-from .request_context import FORM, Setting, Visit
+from .page_visit import FORM, Setting, Visit
 
 HASHES_WAITING = 30
 FORM_MOST = 64 * 1024  # bytes

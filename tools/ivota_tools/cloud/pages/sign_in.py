@@ -13,7 +13,7 @@ from ..address_classes import network
 from ..store.models import User
 from .formatting import span
 from .page_guard import route, safe_next
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
 
 WRONG = "Wrong name or password."
 

@@ -17,8 +17,8 @@ from ..accounts.users import UserError
 from ..store.models import Token, User
 from .formatting import sentence
 from .page_guard import REFUSALS, acting, route
-from .pagination import row
-from .request_context import Setting, Visit
+from .page_visit import Setting, Visit
+from .result_page import row
 
 TOKENS_MOST = 1000
 

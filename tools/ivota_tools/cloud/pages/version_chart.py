@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.orm import Session
 
 from ..rollout.version_order import key
-from ..store.device_registry import ACCEPTED
+from ..store.device_acceptance import ACCEPTED
 from ..store.models import Change, Device
 
 RANGES = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from ..store.database import next_revision
-from ..store.device_registry import expect_accepted
+from ..store.device_acceptance import expect_accepted
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import assignment_states
 

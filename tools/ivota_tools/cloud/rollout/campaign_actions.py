@@ -20,10 +20,10 @@ from . import (
     campaign_assignments,
     campaign_counts,
     campaign_preview,
-    campaign_rules,
+    campaign_states,
 )
 from .assignment import assign, touch
-from .campaign_rules import (
+from .campaign_states import (
     CANCELLED,
     DRAFT,
     ENDED,
@@ -77,7 +77,7 @@ def resume(session: Session, campaign: Campaign, who: str) -> None:
     if campaign.state == STOPPED:
         total = sum(campaign_counts.tally(session, campaign), Tally())
         campaign.waived_done = total.good
-        campaign.waived_failed = campaign_rules.failures(campaign, total)
+        campaign.waived_failed = campaign_states.failures(campaign, total)
         campaign.waived_stage = campaign.stage
     campaign.state, campaign.reason = RUNNING, ""
     audit_log.note(session, who, "campaign resume", name(campaign))
@@ -132,7 +132,7 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
             raise CampaignError(f"nothing to retry: {_why_none(session, campaign)}")
         total = sum(campaign_counts.tally(session, campaign), Tally())
         campaign.waived_done = total.good
-        campaign.waived_failed = campaign_rules.failures(campaign, total)
+        campaign.waived_failed = campaign_states.failures(campaign, total)
         campaign.stage_good_at = None
         audit_log.note(session, who, "campaign retry", name(campaign), devices=len(waiting))
         count = _retry(session, campaign, waiting[: campaign_assignments.MOST], now)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from ..store.database import next_revision
-from ..store.device_registry import ACCEPTED
+from ..store.device_acceptance import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
 from . import assignment_states
 

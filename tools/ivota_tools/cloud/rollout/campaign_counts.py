@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ..store.models import Assignment, Campaign, Member
 from . import assignment_states
-from .campaign_rules import Tally
+from .campaign_states import Tally
 
 _OPEN = (
     assignment_states.WAITING,

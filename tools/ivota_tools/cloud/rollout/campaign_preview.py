@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from ...common.campaign_options import FIRST, OptionError, stage_words
 from ..store.models import Campaign
-from . import campaign_rules, device_query, firmware_match
+from . import campaign_states, device_query, firmware_match
 from .version_order import is_older
 
 NAMED_MOST = 3  # applications or hardware in a sentence
@@ -72,7 +72,7 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
         )
     # Shuffle the devices, so that the first stage is a random sample.
     random.Random(f"{campaign.id}").shuffle(chosen)
-    sizes = campaign_rules.bounds(campaign.stages, len(chosen))
+    sizes = campaign_states.bounds(campaign.stages, len(chosen))
     what = f"{firmware.application or ''} {firmware.version}".strip()
     mark = hashlib.sha256(
         json.dumps(
@@ -90,7 +90,7 @@ def expect_growth(plan: Plan) -> None:
     if not total:
         return
     for number, stage in enumerate(plan.stages, 1):
-        size = campaign_rules.size_of(stage, total)
+        size = campaign_states.size_of(stage, total)
         if size > total:
             raise OptionError(
                 f"stage {number} is {stage_words(stage)}, but there are only {total}"

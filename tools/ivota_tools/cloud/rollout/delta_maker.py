@@ -23,7 +23,7 @@ from ..accounts import audit_log
 from ..store.database import Database
 from ..store.firmware_store import FirmwareError, Upload, register, stored
 from ..store.models import Campaign, Device, Firmware, Member
-from .campaign_rules import RUNNING
+from .campaign_states import RUNNING
 
 log = logging.getLogger("ivota.cloud")
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from ...common.durations import seconds
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..store.device_registry import ACCEPTED
+from ..store.device_acceptance import ACCEPTED
 from ..store.models import QUERY_MOST, Device, DeviceTag
 from .version_order import key
 

@@ -17,7 +17,7 @@ from ..mqtt.report_ingestion import Outgoing
 from ..store.database import next_revision
 from ..store.models import Assignment, Campaign, Device, Firmware, Push
 from . import assignment_states
-from .campaign_rules import RUNNING
+from .campaign_states import RUNNING
 
 log = logging.getLogger("ivota.cloud")
 

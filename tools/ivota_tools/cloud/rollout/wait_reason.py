@@ -6,9 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ...common.durations import span
-from ..store.device_registry import PENDING, RETIRED
+from ..store.device_acceptance import PENDING, RETIRED
 from ..store.models import Assignment, Campaign, Device, Member, Setting
-from . import assignment_states, campaign_counts, campaign_rules, push_sender, result_codes
+from . import assignment_states, campaign_counts, campaign_states, push_sender, result_codes
 
 SILENT_S = 3600.0
 PUBLIC_URL = "public_url"  # the setting with the address that pushes have
@@ -41,9 +41,9 @@ def why(session: Session, device: Device, now: float) -> str:
     if state == assignment_states.CURRENT and not assignment.pushes:
         return f"it runs {version}"
     campaign = assignment.campaign
-    if campaign and campaign.state != campaign_rules.RUNNING:
+    if campaign and campaign.state != campaign_states.RUNNING:
         reason = f" ({campaign.reason})" if campaign.reason else ""
-        until = "any more" if campaign.state in campaign_rules.ENDED else "until resumed"
+        until = "any more" if campaign.state in campaign_states.ENDED else "until resumed"
         return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
     if device.last_seen is None:
         return "the device has never reported; the cloud will push after the first report"
@@ -84,7 +84,7 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
         select(Member, Campaign)
         .join(Campaign, Campaign.id == Member.campaign_id)
         .where(Member.device_id == device.id, Member.assignment_id.is_(None))
-        .where(Campaign.state.not_in(campaign_rules.ENDED))
+        .where(Campaign.state.not_in(campaign_states.ENDED))
         .order_by(Campaign.id.desc())
     )
     found = session.execute(query).first()
@@ -92,7 +92,7 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
         return None
     member, campaign = found
     reached = sum(
-        campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_rules.Tally()
+        campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_states.Tally()
     )
     return (
         f"waiting for stage {member.stage + 1} of campaign {campaign.name!r}, which is "

@@ -63,7 +63,7 @@ class Device(Base):
     first_seen: Mapped[float | None]
     last_seen: Mapped[float | None]
     garbled: Mapped[int] = mapped_column(default=0)
-    # ACCEPTED, PENDING or RETIRED from device_registry.py.
+    # ACCEPTED, PENDING or RETIRED from device_acceptance.py.
     status: Mapped[str] = mapped_column(String(16), index=True, server_default="accepted",
                                         default="accepted")  # fmt: skip
     flooded_at: Mapped[float | None]  # when it last exceeded its rate limit
@@ -130,7 +130,7 @@ class Firmware(Base):
 
 
 class Campaign(Base):
-    """A rollout of a firmware to many devices in stages (rules: campaign_rules.py)."""
+    """A rollout of a firmware to many devices in stages (rules: campaign_states.py)."""
 
     __tablename__ = "campaigns"
     id: Mapped[int] = mapped_column(primary_key=True)

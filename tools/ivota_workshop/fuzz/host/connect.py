@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 
-from ivota_tools.cloud.mqtt import connect_packet, device_credentials
+from ivota_tools.cloud.mqtt import connect_packet, device_sign_in
 
 SECRET = "c2VjcmV0"  # secret
 SEEN = "Pd;12010126;12345;2000000000"
@@ -44,7 +44,7 @@ def check(data: bytes) -> str:
     assert len(again.keepalive) == 2, "cut in the keep-alive"
     assert again.flags & 0x3F == found.flags & 0x3F
     words = found.client_id, found.user, found.password
-    signed = device_credentials.is_signed(*words, SECRET, 1_700_000_000)
+    signed = device_sign_in.is_signed(*words, SECRET, 1_700_000_000)
     if signed:
         # Without the secret, only a signature that was seen can be right: the seeds have this
         # user's.

@@ -74,7 +74,7 @@ TARGET = Target(
     about="a CONNECT packet and its sign-in",
     code=(
         "tools/ivota_tools/cloud/mqtt/connect_packet.py",
-        "tools/ivota_tools/cloud/mqtt/device_credentials.py",
+        "tools/ivota_tools/cloud/mqtt/device_sign_in.py",
     ),
     device=False,
     seeds=seeds,
@@ -85,7 +85,7 @@ TARGET = Target(
             "does not compare the signature's user",
             (
                 (
-                    "tools/ivota_tools/cloud/mqtt/device_credentials.py",
+                    "tools/ivota_tools/cloud/mqtt/device_sign_in.py",
                     " or parts[0] != client_id or",
                     " or",
                 ),
@@ -95,7 +95,7 @@ TARGET = Target(
             "accepts any expiry",
             (
                 (
-                    "tools/ivota_tools/cloud/mqtt/device_credentials.py",
+                    "tools/ivota_tools/cloud/mqtt/device_sign_in.py",
                     "if _expired(parts[3], now):",
                     "if False:",
                 ),
@@ -115,7 +115,7 @@ TARGET = Target(
             "compares half of the digest",
             (
                 (
-                    "tools/ivota_tools/cloud/mqtt/device_credentials.py",
+                    "tools/ivota_tools/cloud/mqtt/device_sign_in.py",
                     "hmac.compare_digest(digest.lower().encode(), right.encode())",
                     "digest.lower()[:8] == right[:8]",
                 ),

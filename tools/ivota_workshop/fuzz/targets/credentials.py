@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from ivota_tools.cloud.mqtt.device_credentials import is_signed
+from ivota_tools.cloud.mqtt.device_sign_in import is_signed
 
 from ..target import Mistake, Target
 

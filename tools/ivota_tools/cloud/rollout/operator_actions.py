@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
-from ..store import device_registry, firmware_store
+from ..store import device_acceptance, firmware_store
 from ..store.database import Database
-from ..store.device_registry import RETIRED
+from ..store.device_acceptance import RETIRED
 from ..store.firmware_store import FirmwareError
 from ..store.models import (
     TAG_MOST,
@@ -26,7 +26,7 @@ from ..store.models import (
     Firmware,
     Member,
 )
-from . import assignment_states, campaign_actions, campaign_rules, firmware_match
+from . import assignment_states, campaign_actions, campaign_states, firmware_match
 from .assignment import assign, touch
 from .campaign_actions import CampaignError
 
@@ -86,20 +86,20 @@ def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None
 
 
 def accept_device(session: Session, device: Device, who: str) -> None:
-    device_registry.accept(session, device)
+    device_acceptance.accept(session, device)
     audit_log.note(session, who, "device accept", device.name)
 
 
 def accept_pending(session: Session, who: str) -> int:
     """Accept all pending devices; return their number."""
-    count = device_registry.accept_all(session)
+    count = device_acceptance.accept_all(session)
     audit_log.note(session, who, "device accept", "all pending devices", devices=count)
     return count
 
 
 def retire_device(session: Session, device: Device, who: str) -> None:
     """Retire a device and cancel its update."""
-    device_registry.retire(session, device)
+    device_acceptance.retire(session, device)
     if device.assignment:
         assignment_states.cancel(device.assignment, time.time())
     audit_log.note(session, who, "device retire", device.name)
@@ -115,7 +115,7 @@ def delete_device(database: Database, number: int, who: str) -> str:
         if device.status != RETIRED:
             retire_device(session, device, who)
         audit_log.note(session, who, "device delete", name)
-    device_registry.remove(database, number)
+    device_acceptance.remove(database, number)
     return name
 
 
@@ -133,7 +133,7 @@ def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str
     devices = session.scalar(open_attempts)
     campaigns = session.scalars(
         select(Campaign.id).where(
-            Campaign.firmware_id == firmware.id, Campaign.state.not_in(campaign_rules.ENDED)
+            Campaign.firmware_id == firmware.id, Campaign.state.not_in(campaign_states.ENDED)
         )
     ).all()
     if devices or campaigns:
@@ -173,9 +173,9 @@ def delete_campaign(session: Session, campaign: Campaign, who: str) -> None:
 
     Raises CampaignError.
     """
-    unstarted = campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED)
+    unstarted = campaign.state in (campaign_states.DRAFT, campaign_states.SCHEDULED)
     # A cancelled campaign has ended when all of its devices are cancelled.
-    if not unstarted and (campaign.state not in campaign_rules.ENDED or not campaign.ended_at):
+    if not unstarted and (campaign.state not in campaign_states.ENDED or not campaign.ended_at):
         raise CampaignError(f"the campaign is {campaign.state}: cancel it first, then delete it")
     session.execute(delete(Member).where(Member.campaign_id == campaign.id))
     session.execute(

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
 from .accounts.guess_delay import WrongTries
-from .health_probe import no_database
 from .http_protocol import CONNECTION, UPLOAD_PATH, Deadlines
+from .storage_probe import no_database
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
 UPLOAD = ("POST", UPLOAD_PATH)

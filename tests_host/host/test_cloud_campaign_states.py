@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivota_tools.cloud.rollout import assignment_states, campaign_rules, device_query
-from ivota_tools.cloud.rollout.campaign_rules import Step, Tally
+from ivota_tools.cloud.rollout import assignment_states, campaign_states, device_query
+from ivota_tools.cloud.rollout.campaign_states import Step, Tally
 from ivota_tools.cloud.rollout.device_query import Facts, QueryError
 from ivota_tools.cloud.rollout.version_order import is_older, key
 from ivota_tools.cloud.store.models import Assignment, Campaign, Firmware
@@ -116,7 +116,7 @@ def test_any_text_is_a_query_or_refused(text):
     ],
 )
 def test_bounds(given_stages, total, expected):
-    assert campaign_rules.bounds(given_stages, total) == expected
+    assert campaign_states.bounds(given_stages, total) == expected
 
 
 class Run:
@@ -132,7 +132,7 @@ class Run:
 
     def step(self, seconds=0.0):
         self.now += seconds
-        return campaign_rules.decide(self.campaign, self.tallies, self.now)
+        return campaign_states.decide(self.campaign, self.tallies, self.now)
 
     def reach(self, stage, good=0, failed=0, left_out=0):
         members = self.tallies[stage].members

@@ -19,7 +19,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from ..store.database import Database, access, next_revision, revoke
-from ..store.device_registry import ACCEPTED, RETIRED
+from ..store.device_acceptance import ACCEPTED, RETIRED
 from ..store.models import Device
 from .device_certificates import DeviceCertificates, is_certificate
 from .messages import NAME_MOST
