@@ -17,7 +17,8 @@ from typing import Any
 from ivota_tools.board.errors import BoardError
 from ivota_tools.firmware.board_limits import config_problem
 
-# What a bundle's config.json must not have: it is for many boards (lib/ivota/config_overrides.py).
+# Keys that a bundle's config.json, which is for many boards, must not have
+# (lib/ivota/config_overrides.py).
 IDENTITY = ("product_id", "device_name", "device_secret")
 # A placeholder for a board's configuration, to check one that overrides it.
 _BOARD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h", "ca": "/ca.pem"}}

@@ -187,7 +187,7 @@ class Channel:
         self._write()
         return self.index
 
-    # What the changes have in common
+    # Helpers for all changes
 
     def _add(
         self,

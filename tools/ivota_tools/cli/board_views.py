@@ -123,7 +123,7 @@ _OUTCOMES = {"PASS": "green", "SKIP": "yellow", "FAIL": "bold red"}
 
 
 def show_step(told: Result | str) -> None:
-    """A step that begins, among the errors, and a step that is over."""
+    """Show the start of a step on stderr, and its result on stdout."""
     if isinstance(told, str):
         err.print(cell(f"{told} …", "dim"), soft_wrap=True)
         return
@@ -134,7 +134,7 @@ def show_step(told: Result | str) -> None:
 
 
 def ask_person(what: str) -> bool:
-    """Asks at the terminal; False where nobody sits at one."""
+    """Ask at the terminal; return False if there is none."""
     if not (sys.stdin.isatty() and err.is_terminal):
         return False
     err.print(cell(f"{what}, then press Enter here. (s and Enter: skip)"), soft_wrap=True)

@@ -123,7 +123,7 @@ def reason(device: Json) -> str:
 
 
 def kind_line(device: Json) -> str:
-    """Return what a device is for."""
+    """Return a device's application and hardware."""
     application = device["application"] or "not known"
     return f"{device['device']} application: {application}, hardware: " + (
         device["hardware"] or "not known"

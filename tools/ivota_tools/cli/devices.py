@@ -12,7 +12,7 @@ from . import device_views as views
 from .access_views import health_line
 from .terminal import AsJson, err, fail, out, print_json, say, show, sure, warn
 
-COMPLETED_MOST = 100  # names that the shell offers
+COMPLETED_MOST = 100  # names that shell completion offers
 REPORTS_SHOWN = 50  # per device
 AGAIN_S = 2.0  # before reconnecting to the cloud
 

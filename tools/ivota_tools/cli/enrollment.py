@@ -79,7 +79,7 @@ def import_(
 
 
 def _expect_new(place: Path) -> None:
-    """Before the device is created: its secret is shown only once."""
+    """Check the file before the device is created, because its secret is shown only once."""
     if place.exists():
         fail(f"{place} already exists: move it away, or choose another place with --out")
     try:
@@ -89,7 +89,7 @@ def _expect_new(place: Path) -> None:
 
 
 def _write(place: Path, board: Json) -> None:
-    """Only its owner can read it: it may contain a secret."""
+    """Write a file that only its owner can read: it may contain a secret."""
     text = json.dumps(board, ensure_ascii=False, indent=2) + "\n"
     try:
         with os.fdopen(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:

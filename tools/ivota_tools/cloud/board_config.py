@@ -1,4 +1,4 @@
-"""The board.json with which a board reaches this cloud, for commands, the API and the pages."""
+"""Create the board.json of a board that connects to this cloud."""
 
 from __future__ import annotations
 

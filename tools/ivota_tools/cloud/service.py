@@ -192,7 +192,7 @@ class Cloud:
         self._secret = b""
         self._alone: Alone | None = None
         self._broker: Broker | None = None
-        self._console: str | None = None  # our user name at the broker behind the sign-in proxy
+        self._console: str | None = None  # our user name at the broker behind the proxy
         self._server: Server | None = None
         self._session: MqttSession | None = None
         self._intake: Intake | None = None
@@ -231,7 +231,7 @@ class Cloud:
         self._note_public_url()
 
     def _note_public_url(self) -> None:
-        """Every process of the database names it where devices do not reach it."""
+        """Store the URL, so that every process can name it when devices cannot reach it."""
         if self._database:
             with self._database.writing() as session:
                 session.merge(Stored(name=PUBLIC_URL, value=self.public_url[:256]))

@@ -28,7 +28,7 @@ _COUNT_MOST = 10_000_000
 
 
 class OptionError(ValueError):
-    """An option cannot be understood, or a campaign cannot do what it says."""
+    """An option is not valid, or no campaign can do what it says."""
 
 
 def stages(text: str) -> list[dict[str, Any]]:

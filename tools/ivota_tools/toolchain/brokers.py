@@ -1,4 +1,4 @@
-"""MQTT brokers that others wrote, from PATH, Debian, npm or PyPI: what the cloud is tried with."""
+"""Find MQTT brokers to test the cloud with, on PATH, in Debian, npm or PyPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File servers that others wrote, from PATH or Debian: what boards are tried against."""
+"""Find file servers to test boards against, on PATH or in Debian."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _PACKAGES = {"nginx": "nginx", "apache2": "apache2-bin", "varnishd": "varnish"}
 
 
 def nginx() -> list[str]:
-    """Its command line. Raises ToolchainError."""
+    """Return the command line of nginx. Raises ToolchainError."""
     return _found("nginx")[0]
 
 
 def apache() -> tuple[list[str], Path]:
-    """Its command line, and the folder of its modules. Raises ToolchainError."""
+    """Return the command line of Apache, and the folder of its modules. Raises ToolchainError."""
     command, root = _found("apache2")
     return command, root / "usr/lib/apache2/modules"
 
 
 def varnish() -> tuple[list[str], Path]:
-    """Its command line, and the folder of its modules; it needs a C compiler.
+    """Return the command line of Varnish, which needs a C compiler, and the folder of its modules.
 
     Raises ToolchainError.
     """

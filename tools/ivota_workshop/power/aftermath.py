@@ -1,4 +1,4 @@
-"""Find what is wrong after a failing, full or damaged flash; after a mere cut more must hold."""
+"""Find what is wrong after a failing, full or damaged flash; judge.py judges power cuts."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def expected_cells() -> list[Cell]:
 
 
 def of(tally: Tally, states: int) -> dict[str, Figure]:
-    """Return the figures; `states`: how many states there should be."""
+    """Return the figures; `states` is the required number of states."""
     empty = sum(not tally.cells[cell] for cell in expected_cells())
     found = {
         "cut_states": Figure(tally.states, f">= {states}", "states"),

@@ -1,4 +1,4 @@
-"""One update whose power is cut: what is on the board, what is pushed, how it ends."""
+"""An update whose power is cut: the board before it, the pushed firmware, and the end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Scenario:
     late: bool = False
     damaged: bool = False  # whether the bundle claims a different version
     refused: bool = False  # whether it never starts
-    proof: str = ""  # what the version that runs in the end must print
+    proof: str = ""  # what the final version must print
 
     @property
     def old(self) -> str:

@@ -22,12 +22,12 @@ from . import users
 from .roles import OPERATOR, VIEWER, allows
 from .users import digest
 
-LOCAL = "local"  # who asks from this machine, without a token or with the one in the data folder
-OWNER = "owner"  # who has the token that the cloud was started with
+LOCAL = "local"  # a local requester, without a token or with the local one
+OWNER = "owner"  # whoever has the token in --token
 COOKIE = "ivota"
-SECURE_COOKIE = "__Host-ivota"  # over TLS, where browsers hold it to this host and path
+SECURE_COOKIE = "__Host-ivota"  # over TLS: browsers then bind it to this host and path
 
-KNOWN = "ivota.who"  # in a request's scope: who asks, once that was looked up
+KNOWN = "ivota.who"  # in a request's scope: the requester's name, once it is known
 
 Guard = Callable[[Request], str]
 

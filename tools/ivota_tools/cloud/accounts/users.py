@@ -21,10 +21,10 @@ from . import audit_log
 from .roles import ADMIN, ROLES
 
 PASSWORD_LEAST, PASSWORD_MOST = 10, 256  # characters
-IDLE_S = 24 * 3600.0  # a browser that asks for nothing so long is signed out
-LIFE_S = 14 * 86400.0  # and any browser after so long
-SEEN_S = 60.0  # how exactly it is kept when a browser was last seen
-RESERVED = ("engine", "local", "owner", "set-up link")  # words of the audit log that are no user's
+IDLE_S = 24 * 3600.0  # maximum time between two requests of a signed-in browser
+LIFE_S = 14 * 86400.0  # maximum duration of a sign-in
+SEEN_S = 60.0  # precision of the time when a browser was last seen
+RESERVED = ("engine", "local", "owner", "set-up link")  # names in the audit log
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
 _HASHER = PasswordHasher()
@@ -76,7 +76,7 @@ def set_password(session: Session, user: User, password: str, who: str, keep: in
 
 
 def set_role(session: Session, user: User, role: str, who: str) -> None:
-    """Change a user's role. Raises UserError, also if no admin would be left."""
+    """Change a user's role. Raises UserError if no admin would be left."""
     _check_role(role)
     if role != ADMIN:
         _keep_an_admin(session, user)

@@ -29,7 +29,7 @@ from . import http_range, signed_urls
 log = logging.getLogger("ivota.cloud")
 
 CHUNK = 65536  # bytes
-ASKED_S = 5.0  # between two notes that somebody has asked for a file
+ASKED_S = 5.0  # minimum time between two records of a request
 SEND_S = 120.0  # a peer that reads nothing for this long is gone
 
 
@@ -90,7 +90,7 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
     noted: dict[int, float] = {}
 
     def note_asked(number: int) -> None:
-        """Remember in the database that somebody has asked; rarely, as a download asks often."""
+        """Record a request in the database, but not each of the many of one download."""
         with contextlib.suppress(SQLAlchemyError), database.writing() as session:
             session.execute(
                 update(Firmware).where(Firmware.id == number).values(asked_at=time.time())

@@ -167,7 +167,7 @@ class MqttSession:
         if reason.is_failure:
             self._refused = f"rejected the connection ({reason})"
             log.error("the MQTT broker %s", self._refused)
-            if reason != "Server unavailable":  # which may pass
+            if reason != "Server unavailable":  # a state that may be temporary
                 self._settled.set()
             return
         self._connection += 1

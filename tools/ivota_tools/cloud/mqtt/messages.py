@@ -16,7 +16,7 @@ REPORT_PREFIX = "$ota/report/"
 UPDATE_PREFIX = "$ota/update/"
 URL_MOST = 999  # characters; clients keep a buffer of 1,000
 NAME_MOST = 128  # characters of a product id, and of a device name
-VERSION_MOST = 128  # what is kept of a device's word; targets have at most 32
+VERSION_MOST = 128  # stored characters of a reported version; targets have at most 32
 HARDWARE_MOST = 64  # characters of a hardware's name
 MESSAGE_MOST = 256  # characters kept of a result_msg
 
@@ -43,7 +43,7 @@ class Report(NamedTuple):
     percent: int | None = None
     result_code: int | None = None
     result_msg: str | None = None
-    # What the board runs and is, where its version report says so.
+    # What the board runs and its hardware, if its version report contains them.
     application: str | None = None
     hardware: str | None = None
 

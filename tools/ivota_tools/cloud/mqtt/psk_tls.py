@@ -196,7 +196,7 @@ class PskProtocol(asyncio.Protocol):
         try:
             self._tls.shutdown()
         except SSL.Error:
-            pass  # it never started, or is over
+            pass  # it never started, or has ended
         self._flush()
         if self.lower:
             self.lower.close()

@@ -1,6 +1,7 @@
 """Search for devices: query words (query.py) or parts of a name, as SQL conditions.
 
-A search therefore matches what a campaign's query matches, and reads only the rows it shows.
+A search therefore matches the same devices as a campaign's query, and reads only the rows that
+it shows.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def overview(visit: Visit) -> Response:
 
 
 def uploaded(session: Session) -> list[Firmware]:
-    """Return complete firmware, newest version first; of very many, only the latest uploads."""
+    """Return complete firmware, newest version first; if there are many, the latest uploads."""
     query = select(Firmware).where(Firmware.whole_id.is_(None), Firmware.deleted_at.is_(None))
     query = query.order_by(Firmware.id.desc())
     found = session.scalars(query.limit(SHOWN))

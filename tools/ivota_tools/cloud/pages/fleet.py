@@ -29,7 +29,7 @@ from .page_guard import route
 from .page_visit import Setting, Visit, whole
 
 SHOWN = 4  # devices in a box next to the table
-GROUPS, NAMED = 5, 3  # troubled groups, and how many devices of each are named
+GROUPS, NAMED = 5, 3  # groups of devices with problems, and names shown for each
 RUNNING_SHOWN = 4
 FIRMWARE_SHOWN = 50  # choices for selected devices
 

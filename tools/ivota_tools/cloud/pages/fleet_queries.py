@@ -43,7 +43,7 @@ class Wanted:
     page: int = 1
 
 
-SUGGESTED = 60  # words for a search
+SUGGESTED = 60  # maximum number of suggestions
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def count(session: Session, status: str) -> int:
 
 
 def by_version(session: Session) -> list[tuple[str | None, int]]:
-    """Return how many devices run each version, newest first; of very many, the most common."""
+    """Return how many devices run each version, newest first; only the most common if many."""
     query = select(Device.version, func.count()).where(Device.status == ACCEPTED)
     query = query.group_by(Device.version).order_by(func.count().desc()).limit(VERSIONS_MOST)
     rows = session.execute(query).tuples().all()

@@ -22,7 +22,7 @@ from .page_visit import Setting, Visit
 from .result_page import row
 
 HERE = "/campaigns/groups"
-PAGE = 25  # each group is counted for every request
+PAGE = 25  # every request counts the devices of each group shown
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

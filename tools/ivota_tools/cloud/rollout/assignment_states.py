@@ -57,7 +57,7 @@ def begin(assignment: Assignment, running: str | None, now: float, on_trial: boo
 
 
 def is_trial(old: Assignment | None, version: str) -> bool:
-    """Return whether the attempt before has installed this version and is not done yet."""
+    """Return whether the previous attempt has installed this version and is not done yet."""
     return (
         old is not None
         and old.firmware.version == version
@@ -77,7 +77,7 @@ def _close(assignment: Assignment, state: str, now: float) -> None:
 
 
 def on_version(assignment: Assignment, running: str, now: float) -> None:
-    """The device said which version it runs: up to date, or a push is due."""
+    """Handle a version report: the device is up to date, or a push is due."""
     if assignment.state == DONE:
         assignment.left_target = running != assignment.firmware.version
     if assignment.state in CLOSED:
@@ -96,7 +96,7 @@ def on_version(assignment: Assignment, running: str, now: float) -> None:
 
 
 def running(device: Device) -> str | None:
-    """The version that the device said last, in a report of it or with `done`."""
+    """Return the version that the device reported last, in a version report or with `done`."""
     assignment = device.assignment
     if assignment and assignment.state == DONE and not assignment.left_target:
         return assignment.firmware.version
@@ -164,7 +164,7 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
 
 
 def _note_failure(assignment: Assignment, code: int | None, words: str | None, now: float) -> None:
-    """Keep the failure: later reports of the same attempt say other things."""
+    """Store the failure, because later reports of the attempt overwrite the other fields."""
     assignment.failed_at, assignment.failure_code, assignment.failure_msg = now, code, words
 
 

@@ -33,10 +33,10 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
         on_trial = assignment_states.is_trial(old, campaign.firmware.version)
         assignment_states.begin(attempt, device.version, now, on_trial)
         if old and _chosen_at(old) > (campaign.started_at or 0):
-            assignment_states.supersede(attempt, now)  # somebody has chosen another target since
+            assignment_states.supersede(attempt, now)  # it has received a newer target
         elif old:
             assignment_states.supersede(old, now)
-        if device.status != ACCEPTED:  # it was retired since
+        if device.status != ACCEPTED:  # it was retired in the meantime
             assignment_states.cancel(attempt, now)
         device.revision = next_revision(session)
         made.append((member, attempt))

@@ -1,4 +1,4 @@
-"""What a campaign would do: which devices it takes, how many in each stage, and which it leaves.
+"""Plan a campaign: which devices it takes, how many in each stage, and which it leaves out.
 
 The commands, the API and the form show this plan before anything starts; `campaign_actions.start`
 carries it out.
@@ -27,7 +27,7 @@ NAMED_MOST = 3  # applications or hardware in a sentence
 class Plan:
     """The devices in the order of the stages, and the cumulative size of each stage.
 
-    `left` has the number of devices that the query matches but the campaign leaves, by a reason
+    `left` has the number of devices that the query matches but the campaign leaves out, by reason
     in words. `unknown` devices are taken although their application or hardware is unknown.
     """
 
@@ -85,7 +85,7 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
 
 
 def expect_growth(plan: Plan) -> None:
-    """Raise OptionError if the stages do not grow to the devices that there are."""
+    """Raise OptionError if the stages do not grow, or do not end with all devices."""
     total, before = len(plan.chosen), 0
     if not total:
         return

@@ -28,22 +28,22 @@ from .campaign_states import RUNNING
 log = logging.getLogger("ivota.cloud")
 
 KINDS = ("bundle", "esp32-image")
-LOOK_S = 5.0  # between two looks for campaigns that need deltas
+LOOK_S = 5.0  # between two searches for campaigns that need deltas
 SIZE_MOST = 8 * 1024 * 1024  # bytes of a firmware
-VERSIONS_MOST = 5  # of a campaign: those that most of its devices run
+VERSIONS_MOST = 5  # for each campaign: those that most of its devices run
 PROCESSES = 2
-ANSWER_S = 0.5  # between two looks whether the cloud stops meanwhile
+ANSWER_S = 0.5  # between two checks whether the cloud is stopping
 
 Pair = tuple[Firmware, Firmware]  # the result and the base
 
 
 class DeltaMaker:
-    """A thread with a pool of processes, as making a delta takes a core for seconds."""
+    """A thread with a pool of processes: making a delta keeps a core busy for seconds."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database, self._folder = database, folder
         self._stop = threading.Event()
-        self._tried: set[tuple[int, int]] = set()  # ids of pairs, also of those without use
+        self._tried: set[tuple[int, int]] = set()  # pairs of ids, even without a useful delta
         self._thread = threading.Thread(target=self._run, name="deltas", daemon=True)
 
     def start(self) -> None:
@@ -70,7 +70,7 @@ class DeltaMaker:
                 log.exception("cannot make deltas")
 
     def _make(self, pairs: list[Pair]) -> None:
-        # Not forked: this process has threads, which a fork would leave half done.
+        # Do not fork: this process has threads, which a fork would leave in the middle of work.
         with multiprocessing.get_context("spawn").Pool(min(PROCESSES, len(pairs))) as pool:
             made = [
                 (pair, pool.apply_async(make, self._paths(pair) + (pair[1].version, pair[0].kind)))
@@ -79,7 +79,7 @@ class DeltaMaker:
             for (whole, base), answer in made:
                 data = self._result(answer)
                 if self._stop.is_set():
-                    return  # the pool ends its processes at once
+                    return  # the pool ends its processes immediately
                 self._tried.add((whole.id, base.id))
                 if data:
                     self._keep(data, whole, base)

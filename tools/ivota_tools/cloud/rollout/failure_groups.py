@@ -1,4 +1,4 @@
-"""Group what a firmware failed of over the fleet: the same words are one failure."""
+"""Group the failures of a firmware in the fleet by their message."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def other_hardware(firmware: Firmware, hardware: str | None) -> bool:
 
 
 def mismatch(firmware: Firmware, device: Device) -> str | None:
-    """Explain why the firmware is not for the device; None if nothing is known against it."""
+    """Explain why the firmware is not for the device; return None if it may be."""
     if other_application(firmware, device.application):
         return (
             f"the firmware is for the application {firmware.application}, but {device.name} "
@@ -34,6 +34,6 @@ def mismatch(firmware: Firmware, device: Device) -> str | None:
 
 
 def learn(device: Device, firmware: Firmware) -> None:
-    """After an update: the device is now one of the firmware's application and hardware."""
+    """Give the device the firmware's application and hardware, after an update."""
     device.application = firmware.application or device.application
     device.hardware = firmware.hardware or device.hardware

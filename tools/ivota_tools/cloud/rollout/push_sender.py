@@ -67,7 +67,7 @@ def push_due(
             pushed.setdefault(firmware.version, []).append(device.name)
         session.flush()
     for version, names in pushed.items():
-        # A log line for each device of a fleet would take longer than the pushes.
+        # Writing a log line for each device of a fleet would take longer than the pushes.
         whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
         log.info("push %s to %s", version, whom)
     return outgoing

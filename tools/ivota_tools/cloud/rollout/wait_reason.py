@@ -11,7 +11,7 @@ from ..store.models import Assignment, Campaign, Device, Member, Setting
 from . import assignment_states, campaign_counts, campaign_states, push_sender, result_codes
 
 SILENT_S = 3600.0
-PUBLIC_URL = "public_url"  # the setting with the address that pushes have
+PUBLIC_URL = "public_url"  # the setting that contains the address in pushes
 
 
 def why(session: Session, device: Device, now: float) -> str:
@@ -71,7 +71,7 @@ def why(session: Session, device: Device, now: float) -> str:
 
 
 def unasked_words(session: Session) -> str:
-    """Say at which address nobody has asked for the file."""
+    """Say that nobody has requested the file, and at which address."""
     found = session.get(Setting, PUBLIC_URL)
     return (
         f"pushed, but no device has requested the file at {found.value if found else '?'}/files/: "

@@ -218,8 +218,8 @@ class Assignment(Base):
     # firmware is pushed.
     patch_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"))
     whole_only: Mapped[bool] = mapped_column(default=False, server_default=false())
-    # Another version came from the device after its `done`. By the order in which both arrived:
-    # devices that never report after `done` have only said another version before.
+    # A report of another version arrived after the device's `done`. (Such a report before `done`
+    # does not count.)
     left_target: Mapped[bool] = mapped_column(default=False, server_default=false())
     firmware: Mapped[Firmware] = relationship(foreign_keys=firmware_id)
     patch: Mapped[Firmware | None] = relationship(foreign_keys=patch_id)

@@ -64,7 +64,7 @@ def _memcmp(one, other, size):
         return False
 
 
-# It is only used to erase, one block or less.
+# This is only used to erase one block, or less.
 def _memset(to, _value, size):
     try:
         bytearray_at(to, size)[:] = _ERASED[:size]

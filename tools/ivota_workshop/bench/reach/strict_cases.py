@@ -162,7 +162,7 @@ def _slow(stage: Stage) -> None:
 
 @case("a head in one piece")
 def _head_at_once(stage: Stage) -> None:
-    """Some clients receive only twice, and need the complete head by then."""
+    """Some clients call receive only twice, and must have the complete head by then."""
     with HttpLink(stage.url) as http:
         http.link.sendall(http.request("Range: bytes=0-"))
         _expect(b"\r\n\r\n" in http.link.recv(HEAD_MOST), True)

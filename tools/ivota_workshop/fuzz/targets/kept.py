@@ -45,7 +45,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
     mine, line, copy = data.partition(_LINE)
     if chance.randrange(2):
         return mutate.a_json(mine, chance) + line + copy
-    # The board itself wrote any file with the right CRC, with any configuration but with its mark.
+    # A file with the right CRC was written by a board; it holds any configuration.
     try:
         config = mutate.a_json(json.dumps(json.loads(copy)["config"]).encode(), chance)
         found = [binascii.crc32(mine) + chance.randrange(2), 77 + chance.randrange(2)]

@@ -20,7 +20,7 @@ _alone = threading.Lock()
 
 
 def upgrade(connection: Connection) -> None:
-    """To the newest version, inside the connection's transaction. Raises CloudError."""
+    """Upgrade to the newest version, inside the connection's transaction. Raises CloudError."""
     with _alone:
         _upgrade(connection)
 

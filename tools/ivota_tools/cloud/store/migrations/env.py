@@ -1,4 +1,4 @@
-"""What Alembic runs to apply migrations: on the connection that it was given."""
+"""Alembic runs this file to apply migrations, on the connection that it receives."""
 
 from alembic import context
 

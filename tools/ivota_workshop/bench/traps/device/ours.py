@@ -12,8 +12,8 @@ import time
 KIND = sys.argv[1]
 PORT = int(sys.argv[2])
 OPTIONS = dict(word.split("=", 1) for word in sys.argv[3:])
-LOSES = int(OPTIONS["loses"])  # how often it has to reconnect before all can be well
-STAY_MS = int(OPTIONS.get("stay", "0"))  # how long it must have worked
+LOSES = int(OPTIONS["loses"])  # how many reconnects all is well after
+STAY_MS = int(OPTIONS.get("stay", "0"))  # how long the connection must work
 MANY = "many" in OPTIONS
 TLS = "ca" in OPTIONS
 LIMIT_MS = int(OPTIONS.get("limit", "60000"))

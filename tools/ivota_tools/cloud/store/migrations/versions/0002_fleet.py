@@ -103,7 +103,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign_id", "device_id"),
     )
     op.create_index(op.f("ix_members_assignment_id"), "members", ["assignment_id"], unique=False)
-    # SQLite adds a column with its reference in one, and cannot add a reference afterwards.
+    # SQLite can add a foreign key only together with its column.
     op.execute("ALTER TABLE assignments ADD COLUMN campaign_id INTEGER REFERENCES campaigns (id)")
     op.add_column(
         "assignments",

@@ -57,7 +57,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_changes_at"), "changes", ["at"], unique=False)
     op.create_index(op.f("ix_changes_device_id"), "changes", ["device_id"], unique=False)
-    # What the kept reports say of the time before this table.
+    # Fill the table from the stored reports.
     op.execute(
         "INSERT INTO changes (at, device_id, before, after)"
         " SELECT at, device_id, before, version FROM ("
@@ -77,6 +77,6 @@ def upgrade() -> None:
         sqlite_where=current,
         postgresql_where=current,
     )
-    # One word for one right, for tokens as for users.
+    # Tokens and users have the same role names.
     for old, new in ROLES.items():
         op.execute(f"UPDATE tokens SET role = '{new}' WHERE role = '{old}'")

@@ -1,4 +1,4 @@
-"""Patches: firmware that a device makes of the one that it runs."""
+"""Patches: a device builds firmware from a patch and the firmware that it runs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    # As in 0002: SQLite adds a column with its reference in one.
+    # SQLite can add a foreign key only together with its column, as in 0002.
     op.execute("ALTER TABLE firmware ADD COLUMN whole_id INTEGER REFERENCES firmware (id)")
     op.create_index(op.f("ix_firmware_whole_id"), "firmware", ["whole_id"], unique=False)
     op.add_column("firmware", sa.Column("base_version", sa.String(length=128), nullable=True))

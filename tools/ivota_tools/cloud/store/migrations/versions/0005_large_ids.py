@@ -1,4 +1,4 @@
-"""Numbers of 64 bits for what comes in for ever: a fleet's reports use up 32 bits in two years."""
+"""64-bit ids for tables that grow forever: a fleet's reports use up 32 bits in two years."""
 
 from alembic import op
 
@@ -12,5 +12,5 @@ def upgrade() -> None:
         return
     for table in ("reports", "pushes", "changes"):
         op.execute(f"ALTER TABLE {table} ALTER COLUMN id TYPE BIGINT")
-        # Made for a 32-bit column, it would end where that did.
+        # A sequence that was created for a 32-bit column would end at 32 bits.
         op.execute(f"ALTER SEQUENCE {table}_id_seq AS BIGINT")

@@ -1,4 +1,4 @@
-"""What firmware and devices are for, how attempts ended and failed, and who asked for a file."""
+"""Applications and hardware, the ends and failures of attempts, and requests for files."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("failure_msg", sa.String(256)),
         sa.Column("unasked", sa.Boolean(), nullable=False, server_default=sa.false()),
     )
-    # The best that is known of earlier attempts.
+    # An estimate for earlier attempts.
     op.execute(f"UPDATE assignments SET ended_at = updated_at WHERE state IN {CLOSED}")
     op.execute(
         "UPDATE assignments SET failed_at = updated_at, failure_code = result_code,"
