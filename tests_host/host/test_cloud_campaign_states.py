@@ -3,12 +3,14 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from postgres_support import new_database
 
 from ivota_tools.cloud.rollout import assignment_states, campaign_states, device_query
 from ivota_tools.cloud.rollout.campaign_states import Step, Tally
-from ivota_tools.cloud.rollout.device_query import Facts, QueryError
+from ivota_tools.cloud.rollout.device_query import QueryError
 from ivota_tools.cloud.rollout.version_order import is_older, key
-from ivota_tools.cloud.store.models import Assignment, Campaign, Firmware
+from ivota_tools.cloud.store.database import Database
+from ivota_tools.cloud.store.models import Assignment, Campaign, Device, DeviceTag, Firmware
 
 # -- versions -------------------------------------------------------------------------------
 
@@ -24,12 +26,47 @@ def test_versions_are_compared_by_their_numbers():
 @settings(deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_two_versions_can_be_compared(one, other):
-    assert not (is_older(one, other) and is_older(other, one))
+    """By their parts, one after the other; the key is text for the database's sake."""
+    assert key(one).isascii() and not (is_older(one, other) and is_older(other, one))
+
+
+@given(*[st.lists(st.integers(0, 2000) | st.sampled_from(["a", "ab", "rc"]), max_size=4)] * 2)
+def test_a_key_sorts_like_the_parts_of_its_version(one, other):
+    def parts(version):
+        kept = [*version]
+        while kept and kept[-1] == 0:
+            kept.pop()
+        ranked = [(1, each, "") if isinstance(each, int) else (-1, 0, each) for each in kept]
+        return [*ranked, (0, 0, "")]
+
+    keys = (key(".".join(map(str, version))) for version in (one, other))
+    assert (next(keys) < next(keys)) is (parts(one) < parts(other))
 
 
 # -- queries --------------------------------------------------------------------------------
 
-BOARD = Facts("P", "lab-3", frozenset({"beta", "two words"}), "0.10", 7200.0)
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def fleet(request, tmp_path_factory):
+    """A database with one board, and with one that was never heard of."""
+    file = tmp_path_factory.mktemp("fleet") / "ivota.db"
+    database = Database(file if request.param == "sqlite" else new_database())
+    with database.writing() as session:
+        board = Device(product_id="P", device_name="lab-3", version="0.10", last_seen=NOW - 7200,
+                       application="blink", hardware="ESP32C3")  # fmt: skip
+        board.tags = [DeviceTag(tag="beta"), DeviceTag(tag="two words")]
+        session.add_all([board, Device(product_id="Q", device_name="silent")])
+    yield database
+    database.close()
+
+
+def matches(fleet, text, name="lab-3"):
+    with fleet.reading() as session:
+        found = device_query.find(session, text, NOW, 0, 10)
+        assert len(found) == device_query.count(session, text, NOW)
+        return name in [device.device_name for device in found]
 
 
 @pytest.mark.parametrize(
@@ -53,15 +90,23 @@ BOARD = Facts("P", "lab-3", frozenset({"beta", "two words"}), "0.10", 7200.0)
         ("seen<3h", True),
         ("seen<1h", False),
         ("seen>1h seen<0.5d", True),
+        ("seen>1h -seen<7d", False),
+        ("application:blink hardware:esp32c3", True),
+        ("-hardware:esp32", True),
+        ("name:lab-[!1]", True),
+        ("name:*-[0-27]", False),
+        ("name:*[*]*", False),
+        ("name:lab-?.", False),
+        ("-name:lab-[12]*", True),
     ],
 )
-def test_queries(text, expected):
-    assert device_query.parse(text)(BOARD) is expected
+def test_queries(fleet, text, expected):
+    assert matches(fleet, text) is expected
 
 
-def test_a_device_that_was_never_heard_of():
-    silent = Facts("P", "d", frozenset(), None, None)
-    assert device_query.parse("seen>999d -seen<999d -version<9 -version>0")(silent)
+def test_a_device_that_was_never_heard_of(fleet):
+    text = "seen>999d -seen<999d -version<9 -version>0 -version:1 -hardware:h -application:a"
+    assert matches(fleet, text, "silent") and not matches(fleet, "version>=0", "silent")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +139,8 @@ def test_what_is_no_query(text):
 @given(st.text(alphabet="tagversionseenname:<>=-'\" 0129dh\\[]!*", max_size=60))
 def test_any_text_is_a_query_or_refused(text):
     try:
-        device_query.parse(text)(BOARD)
+        for term in device_query.parse(text):
+            assert device_query.is_term(f"{'-' * term.negated}{term.field}{term.sign}{term.value}")
     except QueryError:
         pass
 

@@ -22,7 +22,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     def shown(session: Session, group: Group) -> fleet.GroupOut:
-        count = len(device_query.matching(session, group.query, time.time()))
+        count = device_query.count(session, group.query, time.time())
         return fleet.GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
 
     @router.get("/groups")

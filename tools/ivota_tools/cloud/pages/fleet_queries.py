@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from ..api.schemas import IDLE
@@ -89,7 +89,7 @@ def _ids(
         if what == "seen":
             order.insert(0, func.coalesce(Device.last_seen, 0))
         elif what == "version":
-            order.insert(0, _version_rank(session))
+            order.insert(0, func.coalesce(Device.version_key, ""))
         if sort.startswith("-"):
             order = [each.desc() for each in order]
         return some(_joined().where(*conditions), order, start, PAGE)
@@ -110,13 +110,6 @@ def _ids(
         rest = _joined().where(*conditions, other)
         found += some(rest, by_name, max(start - ranked, 0), PAGE - len(found))
     return found
-
-
-def _version_rank(session: Session) -> ColumnElement[int]:
-    """Return a version's rank among all versions, because no database orders them as we do."""
-    known = [each for each, _ in by_version(session) if each]
-    ranks = {version: place for place, version in enumerate(sorted(known, key=key))}
-    return case(ranks, value=Device.version, else_=-1) if ranks else literal(0)
 
 
 def _joined() -> Select[tuple[Device]]:
@@ -172,7 +165,7 @@ def by_version(session: Session) -> list[tuple[str | None, int]]:
     query = select(Device.version, func.count()).where(Device.status == ACCEPTED)
     query = query.group_by(Device.version).order_by(func.count().desc()).limit(VERSIONS_MOST)
     rows = session.execute(query).tuples().all()
-    return sorted(rows, key=lambda row: ([], "") if row[0] is None else (key(row[0]), row[0]),
+    return sorted(rows, key=lambda row: ("", "") if row[0] is None else (key(row[0]), row[0]),
                   reverse=True)  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..api import groups as api_groups
 from ..api.fleet_schemas import GroupIn
+from ..rollout import device_query
 from ..rollout.device_query import QueryError
 from ..store.models import Group
-from . import device_search
 from .formatting import refusal, sentence
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
@@ -45,7 +45,7 @@ def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 
         matching: int | None = None
         if query and not problem:
             try:
-                matching = device_search.count(session, query, now)
+                matching = device_query.count(session, query, now)
             except QueryError as error:
                 problem = sentence(str(error))
         page = visit.page(session.scalar(select(func.count()).select_from(Group)), PAGE)
@@ -53,7 +53,7 @@ def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 
         return visit.show(
             "groups.html",
             status,
-            groups=[(each, device_search.count(session, each.query, now)) for each in found],
+            groups=[(each, device_query.count(session, each.query, now)) for each in found],
             page=page,
             given={"name": name, "query": query},
             matching=matching,

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ...common.campaign_options import FIRST, OptionError, stage_words
-from ..store.models import Campaign
+from ..store.models import Campaign, Device
 from . import campaign_states, device_query, firmware_match
 from .version_order import is_older
 
@@ -51,24 +52,28 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
     chosen: list[int] = []
     left: dict[str, int] = {}
     unknown = beyond = 0
-    for number, device in device_query.matching(session, campaign.query, now).items():
+    matching = select(Device.id, Device.version, Device.application, Device.hardware).where(
+        *device_query.accepted(session, campaign.query, now)
+    )
+    rows = session.execute(matching.order_by(Device.id)).tuples()
+    for number, version, application, hardware in rows:
         reason = ""
-        if firmware_match.other_application(firmware, device.application):
-            reason = f"run another application ({device.application})"
-        elif firmware_match.other_hardware(firmware, device.hardware):
-            reason = f"are other hardware ({device.hardware})"
+        if firmware_match.other_application(firmware, application):
+            reason = f"run another application ({application})"
+        elif firmware_match.other_hardware(firmware, hardware):
+            reason = f"are other hardware ({hardware})"
         if campaign.mismatched:
             beyond += bool(reason)
             reason = ""
-        if not reason and campaign.only_outdated and device.version is not None:
-            if not is_older(device.version, firmware.version):
+        if not reason and campaign.only_outdated and version is not None:
+            if not is_older(version, firmware.version):
                 reason = f"already run {firmware.version} or a newer version"
         if reason:
             left[reason] = left.get(reason, 0) + 1
             continue
         chosen.append(number)
-        unknown += (firmware.application is not None and device.application is None) or (
-            firmware.hardware is not None and device.hardware is None
+        unknown += (firmware.application is not None and application is None) or (
+            firmware.hardware is not None and hardware is None
         )
     # Shuffle the devices, so that the first stage is a random sample.
     random.Random(f"{campaign.id}").shuffle(chosen)

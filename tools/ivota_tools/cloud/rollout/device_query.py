@@ -1,4 +1,4 @@
-"""Parse and run queries, whose terms must all match an accepted device.
+"""Parse queries and have the database answer them: all terms must match an accepted device.
 
     tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
     application:blink  hardware:esp32c3
@@ -12,12 +12,10 @@ from __future__ import annotations
 import operator
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from ...common.durations import seconds
@@ -36,58 +34,38 @@ _TERM = re.compile(
 _SET = re.compile(r"\[(!?)((?:[A-Za-z0-9_.](?:-[A-Za-z0-9_.])?)+|[\[*?])\]")
 
 
-# Of numbers and versions, and of columns, of which it makes a condition.
-COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+_COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
 }
 
-
-IDS_MOST = 500  # per database query
+NEVER_S = -1e12  # when a device was last seen that has never reported: before any duration
 
 
 class QueryError(ValueError):
     """A query is invalid; the message explains which term and why."""
 
 
-@dataclass(frozen=True)
-class Facts:
-    """The properties of a device for a query; `silent_s` is None if it has never reported."""
+class Term(NamedTuple):
+    """A valid term, such as `-tag:kitchen`."""
 
-    product: str
-    name: str
-    tags: frozenset[str]
-    version: str | None
-    silent_s: float | None
-    application: str | None = None
-    hardware: str | None = None
+    negated: bool
+    field: str
+    sign: str
+    value: str
 
 
-class Match(NamedTuple):
-    """What a device runs and is, as far as it is known."""
-
-    version: str | None
-    application: str | None
-    hardware: str | None
-
-
-Test = Callable[[Facts], bool]
-
-
-def parse(text: str) -> Test:
-    """Compile a query to a function. Raises QueryError."""
+def parse(text: str) -> list[Term]:
+    """Split a query into its terms. Raises QueryError."""
     if len(text) > QUERY_MOST:
         raise QueryError(f"a query must have at most {QUERY_MOST} characters")
-    if "\0" in text:
-        raise QueryError("a query must not contain NUL characters")
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise QueryError(f"{text!r} is not a valid query: {error}") from None
-    tests = [_term(word) for word in words if word != "all"]
-    return lambda facts: all(test(facts) for test in tests)
+    return [term(word) for word in words if word != "all"]
 
 
 def expect_words(text: str) -> None:
@@ -97,64 +75,87 @@ def expect_words(text: str) -> None:
     parse(text)
 
 
-def find(
-    session: Session, text: str, now: float, after: int = 0, limit: int | None = None
-) -> list[Device]:
+def accepted(session: Session, text: str, now: float) -> list[ColumnElement[bool]]:
+    """Return the conditions for the accepted devices that match a query. Raises QueryError."""
+    return [Device.status == ACCEPTED, *(condition(session, each, now) for each in parse(text))]
+
+
+def count(session: Session, text: str, now: float) -> int:
+    """Count the devices that match a query. Raises QueryError."""
+    query = select(func.count()).select_from(Device).where(*accepted(session, text, now))
+    return session.scalar(query) or 0
+
+
+def find(session: Session, text: str, now: float, after: int, limit: int) -> list[Device]:
     """Find the devices that match a query, with their targets, by id: at most `limit` after the
     id `after`. Raises QueryError.
     """
-    ids = [number for number in matching(session, text, now) if number > after][:limit]
-    found: dict[int, Device] = {}
-    for at in range(0, len(ids), IDS_MOST):
-        some = select(Device).where(Device.id.in_(ids[at : at + IDS_MOST])).options(*WITH_TARGET)
-        found |= {device.id: device for device in session.scalars(some)}
-    return [found[number] for number in ids if number in found]
+    matching: Select[tuple[Device]] = select(Device).where(
+        Device.id > after, *accepted(session, text, now)
+    )
+    found = matching.order_by(Device.id).limit(limit).options(*WITH_TARGET)
+    return list(session.scalars(found))
 
 
-def matching(session: Session, text: str, now: float) -> dict[int, Match]:
-    """Find the matching devices by id, without creating objects.
-
-    Raises QueryError.
-    """
-    test = parse(text)
-    tags: dict[int, set[str]] = {}
-    for number, tag in session.execute(select(DeviceTag.device_id, DeviceTag.tag)).tuples():
-        tags.setdefault(number, set()).add(tag)
-    query = select(
-        Device.id,
-        Device.product_id,
-        Device.device_name,
-        Device.last_seen,
-        Device.version,
-        Device.application,
-        Device.hardware,
-    ).where(Device.status == ACCEPTED)
-    return {
-        number: match
-        for number, product, name, seen, *about in session.execute(query.order_by(Device.id))
-        if test(_facts(product, name, tags.get(number, ()), seen, match := Match(*about), now))
-    }
+def is_term(word: str) -> bool:
+    """Return whether a word looks like a term, whether it is valid or not."""
+    return _TERM.fullmatch(word) is not None
 
 
-def _facts(
-    product: str,
-    name: str,
-    tags: Iterable[str],
-    last_seen: float | None,
-    about: Match,
-    now: float,
-) -> Facts:
-    silent = None if last_seen is None else max(now - last_seen, 0)
-    return Facts(product, name, frozenset(tags), about.version, silent, *about[1:])
-
-
-def split(word: str) -> tuple[str, str, str, str] | None:
-    """Split a term into (minus or nothing, field, operator, value), or return None."""
+def term(word: str) -> Term:
+    """Check a word of a query. Raises QueryError."""
     match = _TERM.fullmatch(word)
-    return (match[1], match[2], match[3], match[4]) if match else None
+    if match is None:
+        raise QueryError(
+            f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V, "
+            "seen<7d, application:A or hardware:H"
+        )
+    minus, field, sign, value = match.groups()
+    if "\0" in value:
+        raise QueryError("a query must not contain NUL characters")
+    if field == "version":
+        if value[0] in "<>=:":
+            raise QueryError(f"{word!r}: compare versions with <, <=, > or >=")
+    elif field == "seen":
+        if not _span_s(value) or sign == ":":
+            raise QueryError(f"{word!r}: use seen<7d or seen>12h")
+    elif sign != ":":
+        raise QueryError(f"{word!r}: use a colon after {field}")
+    elif field == "name":
+        list(_pattern(value))
+    return Term(bool(minus), field, sign, value)
 
 
-def pattern(value: str) -> Iterator[tuple[str, str]]:
+def condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
+    """Return a term as a condition of the session's database."""
+    found = _condition(session, term, now)
+    return ~found if term.negated else found
+
+
+def _condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
+    _, field, sign, value = term
+    if field == "tag":
+        return Device.id.in_(select(DeviceTag.device_id).where(DeviceTag.tag == value))
+    if field == "product":
+        return Device.product_id == value
+    if field == "application":
+        return func.coalesce(Device.application == value, False)
+    if field == "hardware":
+        return func.coalesce(func.lower(Device.hardware) == value.lower(), False)
+    if field == "name":
+        return _matches(session, value)
+    if field == "seen":
+        silent = now - func.coalesce(Device.last_seen, NEVER_S)
+        older: ColumnElement[bool] = _COMPARED[sign](silent, _span_s(value))
+        return older
+    fits: ColumnElement[bool] = (
+        Device.version == value if sign == ":" else _COMPARED[sign](Device.version_key, key(value))
+    )
+    # A device without a version matches the negation. Only a bare comparison can use the index.
+    return func.coalesce(fits, False) if term.negated else fits
+
+
+def _pattern(value: str) -> Iterator[tuple[str, str]]:
     """Split a name pattern into ("*", ""), ("?", ""), ("[", "!a-z") or ("", a letter).
 
     Raises QueryError.
@@ -173,7 +174,7 @@ def pattern(value: str) -> Iterator[tuple[str, str]]:
         at = found.end() if found else at + 1
 
 
-def span_s(value: str) -> float:
+def _span_s(value: str) -> float:
     """Return a valid duration in seconds."""
     try:
         return seconds(value)
@@ -181,52 +182,19 @@ def span_s(value: str) -> float:
         return 0.0
 
 
-def _term(word: str) -> Test:
-    term = split(word)
-    if term is None:
-        raise QueryError(
-            f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V, "
-            "seen<7d, application:A or hardware:H"
-        )
-    minus, what, sign, value = term
-    if what == "version":
-        test = _version(word, sign, value)
-    elif what == "seen":
-        test = _seen(word, sign, value)
-    elif sign != ":":
-        raise QueryError(f"{word!r}: use a colon after {what}")
-    else:
-        test = _text(what, value)
-    return (lambda facts: not test(facts)) if minus else test
-
-
-def _text(what: str, value: str) -> Test:
-    if what == "tag":
-        return lambda facts: value in facts.tags
-    if what == "product":
-        return lambda facts: facts.product == value
-    if what == "application":
-        return lambda facts: facts.application == value
-    if what == "hardware":
-        return lambda facts: (facts.hardware or "").lower() == value.lower()
-    list(pattern(value))
-    return lambda facts: fnmatchcase(facts.name, value)
-
-
-def _version(word: str, sign: str, value: str) -> Test:
-    if value[0] in "<>=:":
-        raise QueryError(f"{word!r}: compare versions with <, <=, > or >=")
-    if sign == ":":
-        return lambda facts: facts.version == value
-    bound = key(value)
-    return lambda facts: facts.version is not None and COMPARED[sign](key(facts.version), bound)
-
-
-def _seen(word: str, sign: str, value: str) -> Test:
-    bound = span_s(value)
-    if not bound or sign == ":":
-        raise QueryError(f"{word!r}: use seen<7d or seen>12h")
-    # A device that has never reported counts as last seen longer ago than any time.
-    return lambda facts: COMPARED[sign](
-        float("inf") if facts.silent_s is None else facts.silent_s, bound
-    )
+def _matches(session: Session, text: str) -> ColumnElement[bool]:
+    if session.get_bind().dialect.name == "sqlite":
+        # GLOB negates a set with a different character.
+        parts = (f"[{rest.replace('!', '^')}]" if sign == "[" else sign or rest
+                 for sign, rest in _pattern(text))  # fmt: skip
+        return Device.device_name.op("GLOB")("".join(parts))
+    signs = {"*": ".*", "?": "."}
+    made = ""
+    for sign, rest in _pattern(text):
+        if sign == "[":
+            no = rest[:1] == "!"
+            inside = rest[no:]
+            made += f"[{'^' * no}{inside if inside not in '[*?' else chr(92) + inside}]"
+        else:
+            made += signs.get(sign) or re.escape(rest)
+    return Device.device_name.op("~")(f"^(?:{made})$")

@@ -6,20 +6,30 @@ import re
 
 _PARTS = re.compile(r"[0-9]{1,18}|[a-z]+")
 
-Key = list[tuple[int, int, str]]
+# What sorts a word, the end of a version and a number, in this order: 1.0-rc1 < 1.0 < 1.0.1.
+_WORD, _END = "!", "."
+_LENGTHS = "abcdefghijklmnopqr"  # of a number: of two, the one with more digits is larger
 
 
-def key(version: str) -> Key:
-    """Return a sort key for a version: 1.0-rc1 < 1.0 < 1.0.1."""
+def key(version: str) -> str:
+    """Return a sort key for a version: 1.0-rc1 < 1.0 < 1.0.1.
+
+    It is ASCII text that sorts byte by byte, so that a database can compare versions, too.
+    """
     text = version.lower()
     text = text[1:] if re.match(r"v[0-9]", text) else text
     text = text.partition("+")[0]  # ignore build metadata
-    parts: Key = [
-        (1, int(part), "") if part.isdigit() else (-1, 0, part) for part in _PARTS.findall(text)
-    ]
-    while parts and parts[-1] == (1, 0, ""):  # 1.0 is 1
+    parts = _PARTS.findall(text)
+    while parts and not parts[-1].strip("0"):  # 1.0 is 1
         parts.pop()
-    return [*parts, (0, 0, "")]
+    return "".join(map(_part, parts)) + _END
+
+
+def _part(part: str) -> str:
+    if not part.isdigit():
+        return f"{_WORD}{part} "
+    digits = part.lstrip("0") or "0"
+    return _LENGTHS[len(digits) - 1] + digits
 
 
 def is_older(version: str, than: str) -> bool:

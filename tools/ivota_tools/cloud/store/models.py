@@ -17,9 +17,10 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
 from ..mqtt.messages import HARDWARE_MOST, MESSAGE_MOST, NAME_MOST, VERSION_MOST
+from ..rollout.version_order import key
 
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024
@@ -27,6 +28,13 @@ USER_MOST = 64
 # The key of a table that devices keep filling. SQLite generates ids only for INTEGER, which has
 # 64 bits there.
 _Large = BigInteger().with_variant(Integer(), "sqlite")
+# Text that sorts byte by byte, whatever the language of the database. SQLite always sorts so.
+_Sorted = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _key_of_insert(context: Any) -> str | None:
+    version = context.get_current_parameters().get("version")
+    return None if version is None else key(version)
 
 
 class Base(DeclarativeBase):
@@ -60,12 +68,13 @@ class Device(Base):
     product_id: Mapped[str] = mapped_column(String(NAME_MOST))
     device_name: Mapped[str] = mapped_column(String(NAME_MOST))
     version: Mapped[str | None] = mapped_column(String(VERSION_MOST), index=True)
+    # Sorts like the version; follows each change of `version` (see `_follow`).
+    version_key: Mapped[str | None] = mapped_column(_Sorted, default=_key_of_insert)
     first_seen: Mapped[float | None]
     last_seen: Mapped[float | None]
     garbled: Mapped[int] = mapped_column(default=0)
     # ACCEPTED, PENDING or RETIRED from device_acceptance.py.
-    status: Mapped[str] = mapped_column(String(16), index=True, server_default="accepted",
-                                        default="accepted")  # fmt: skip
+    status: Mapped[str] = mapped_column(String(16), server_default="accepted", default="accepted")
     flooded_at: Mapped[float | None]  # when it last exceeded its rate limit
     # What the device is for, as reported, set, or learned from what it installed; None: unknown.
     application: Mapped[str | None] = mapped_column(String(NAME_MOST))
@@ -82,10 +91,19 @@ class Device(Base):
     )
     tags: Mapped[list[DeviceTag]] = relationship(order_by="DeviceTag.tag", lazy="selectin")
 
+    @validates("version")
+    def _follow(self, _: str, version: str | None) -> str | None:
+        self.version_key = None if version is None else key(version)
+        return version
+
     @property
     def name(self) -> str:
         """The device as PRODUCT/NAME."""
         return f"{self.product_id}/{self.device_name}"
+
+
+# Queries compare the versions of accepted devices, and the console sorts by version.
+Index("by_version_key", Device.status, Device.version_key)
 
 
 class DeviceTag(Base):
