@@ -15,7 +15,7 @@ _OURS = (b"app", b"lib")  # folders in which nothing may be cleared
 # A default determines the type of a value; null is an optional text. As JSON text, the table takes
 # a third of the heap that it would take as code.
 _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
-"dialect":"tencent","channel":null,
+"dialect":"tencent","channel":null,"hardware":null,
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"cert":null,"key":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
 "http":{"ca":null,"cert":null,"key":null,"authorization":null,"timeout_s":10,"deadline_s":60},

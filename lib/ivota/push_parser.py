@@ -71,6 +71,8 @@ def read(payload, dialect=tencent, client=None):
         _join(message)
         if client and dialect.is_answer(message, client.version, client.asked):
             client.ivota_cloud = message.get("cloud") == "ivota"
+            if client.ivota_cloud:
+                client.introduce()
             if client.trial:
                 client.trial.answered = True
             if not client.state.answered:

@@ -24,7 +24,9 @@ def start(log):
     state = once("state").load()
     config_backup = once("config_backup")
     paths, more = config_backup.usable(log)
-    client = Client(config_backup.read(paths[0], log), running_version(), log=log, state=state)
+    version, name = running()
+    client = Client(config_backup.read(paths[0], log), version, log=log, state=state)
+    client.application = name
     if more:
         client.trial = config_backup.ConfigTrial(client, paths, *more)
     join(client)
@@ -70,20 +72,22 @@ def join(client):
         guarded_socket.online = once(name).Nic(config, client.log)
 
 
-def running_version():
-    """Return the mounted bundle's version, or the frozen image's, or None for the
-    configuration's.
+def running():
+    """Return the version and the application of the mounted bundle.
+
+    Without a bundle, the version is the frozen image's, or None for the configuration's.
     """
     try:
         with open(_APP + "/ivota.json") as file:
-            return json.load(file)["version"]
+            found = json.load(file)
+        return found["version"], found.get("application")
     except OSError:
         pass
     try:
         from ivota_image import VERSION
     except ImportError:
-        return None
-    return VERSION
+        return None, None
+    return VERSION, None
 
 
 def _application(client):

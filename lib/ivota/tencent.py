@@ -3,9 +3,17 @@
 import json
 
 
-def report_version(version):
-    """Create the `report_version` message for the running version."""
-    return json.dumps({"type": "report_version", "report": {"version": version}})
+def report_version(version, application=None, hardware=None):
+    """Create the `report_version` message for the running version.
+
+    `application` and `hardware` are ivota's own: only for an ivota cloud.
+    """
+    report = {"version": version}
+    if application:
+        report["application"] = application
+    if hardware:
+        report["hardware"] = hardware
+    return json.dumps({"type": "report_version", "report": report})
 
 
 def is_answer(message, version, _asked):

@@ -39,6 +39,8 @@ def begin(client):
         if "died" in ended:
             died = ended["died"]
             why += ", " + (died[0] if isinstance(died, list) else died)  # in a list once counted
+        elif why == "crashed in its trial":  # boot.py counts nothing else without an exception
+            why = "hung in its trial: the watchdog reset the board"
         once("failure_log").post(
             client.state,
             client.dialect.report_progress(

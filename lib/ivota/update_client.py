@@ -52,6 +52,8 @@ class Client:
         self.directory = firmware_dir or config["firmware_dir"]
         self._confirmed = config["trial"]["confirm"] != "application"
         self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
+        self.application = None  # the running bundle's name, which only an ivota cloud is told
+        self.introduced = False  # whether it was told since the start
         self.asked = None  # the id of the dialect's last question
         self._quiet_at = 0  # start of the session in ticks, until a message arrives
         self._progress = None  # the argument of `update_progress`, from any thread
@@ -270,7 +272,8 @@ class Client:
         """Queue the running version; the cloud answers with a push if it wants another one."""
         self._reported = time.ticks_ms()
         dialect = self.dialect
-        self.enqueue("version", dialect.report_version(self.version), first)
+        more = (self.application, self.config["hardware"]) if self.ivota_cloud else ()
+        self.enqueue("version", dialect.report_version(self.version, *more), first)
         if dialect is not tencent:
             dialect.ask(self)
 
@@ -282,6 +285,12 @@ class Client:
         text = self.dialect.report_progress(state, push.version, None, code, message, push.echo)
         self.enqueue("burning" if state == "burning" else key, text)
         return text
+
+    def introduce(self):
+        """Tell an ivota cloud once, without waiting for the next report, what the board is."""
+        if not self.introduced and (self.application or self.config["hardware"]):
+            self.introduced = True
+            self.report_version()
 
     def tell(self, message, push=None, wait_ms=0):
         """Queue, for an ivota cloud, why a push has no effect or must wait."""

@@ -76,10 +76,12 @@ def test_no_configuration_is_a_clear_error():
 # The version that runs
 
 
-def test_the_version_is_the_bundles():
+def test_the_version_and_the_application_are_the_bundles():
     with tmp_dir() as path, patched(startup, _APP=path):
         write_json(path + "/ivota.json", {"version": "0.7", "format": 1})
-        assert startup.running_version() == "0.7"
+        assert startup.running() == ("0.7", None)
+        write_json(path + "/ivota.json", {"version": "0.7", "format": 1, "application": "pump"})
+        assert startup.running() == ("0.7", "pump")
 
 
 def test_else_the_frozen_images():
@@ -87,12 +89,12 @@ def test_else_the_frozen_images():
         VERSION = "2.0"
 
     with tmp_dir() as path, patched(startup, _APP=path), installed("ivota_image", Image):
-        assert startup.running_version() == "2.0"
+        assert startup.running() == ("2.0", None)
 
 
 def test_else_the_configurations():
     with tmp_dir() as path, patched(startup, _APP=path):
-        assert startup.running_version() is None
+        assert startup.running() == (None, None)
 
 
 def test_a_log_line():

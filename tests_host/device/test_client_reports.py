@@ -633,6 +633,40 @@ def test_an_ivota_cloud_learns_why_a_push_has_no_effect():
             assert len(world.notices()) == 4
 
 
+def test_an_ivota_cloud_learns_what_the_board_is():
+    """Once at the start without waiting, and with all later reports; no other cloud does."""
+
+    def reports(world):
+        return [m["report"] for _, m in world.made.link.sent if m["type"] == "report_version"]
+
+    for cloud in ("ivota", None):
+        with World() as world:
+            client = world.client(config={"hardware": "rev-b"})
+            client.application = "pump"
+            first, told = {"version": "0.1"}, {"version": "0.1"}
+            if cloud:
+                told.update({"application": "pump", "hardware": "rev-b"})
+            world.spin(1)
+            world.answer("0.1", cloud=cloud)
+            world.spin(1)
+            assert reports(world) == ([first, told] if cloud else [first])
+            world.answer("0.1", cloud=cloud)
+            world.spin(300)
+            assert reports(world)[1:] == ([told] * 2 if cloud else [told])
+            # The next session may be with another cloud; nothing is repeated at once.
+            client.link.drop()
+            client.link.connect()
+            world.spin(1)
+            world.answer("0.1", cloud=cloud)
+            world.spin(1)
+            assert reports(world)[-1] == first
+    with World() as world:  # neither is known
+        world.client()
+        world.answer("0.1", cloud="ivota")
+        world.spin(1)
+        assert reports(world) == [{"version": "0.1"}]
+
+
 def test_an_ivota_cloud_learns_what_waits_and_for_how_long():
     with World() as world:
         patient = []

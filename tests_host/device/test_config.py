@@ -8,6 +8,7 @@ LEAST = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}
 
 # Every key of docs/formats.md, with a value that is not its default.
 ALL = {
+    "hardware": "rev-b",
     "product_id": "PROD",
     "device_name": "dev",
     "device_secret": "c2VjcmV0",
@@ -148,6 +149,7 @@ def test_defaults():
         "lan": None,
         "ppp": None,
         "channel": None,
+        "hardware": None,
         "ntp_host": None,
         "topics": {"report": "$ota/report/P/d", "update": "$ota/update/P/d"},
         "dialect": "tencent",

@@ -259,6 +259,17 @@ def test_what_it_died_of_is_said_when_it_is_given_up():
         assert saved(world)["rejected"] == [[TRIAL["md5sum"], why]]
 
 
+def test_a_hang_is_told_from_an_exception():
+    """Without one, only the watchdog ends a start so that boot.py counts a crash."""
+    with World() as world:
+        failure_log.roll_back(trial_client(world, connect=False).state, "crashed in its trial")
+        world.client(version="0.1")
+        world.spin(2)
+        why = "hung in its trial: the watchdog reset the board"
+        assert world.finals() == [("fail", "-5", why)]
+        assert "rejected" not in saved(world)  # also a board that was slow once resets so
+
+
 def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
     tried = []
 

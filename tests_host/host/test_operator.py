@@ -519,6 +519,7 @@ def test_devices_are_enrolled_one_by_one_and_from_csv(console, tmp_path):
     boards = [json.loads(each.read_text()) for each in sorted(tmp_path.glob("boards/*/*.json"))]
     assert [each["device_name"] for each in boards] == ["one", "two/é"]
     assert console.api.device("P/one")["hardware"] == "rev-b"
+    assert [each.get("hardware") for each in boards] == ["rev-b", None]  # the board reports it
 
     def page(text, status):
         console.page.get("/devices/new")

@@ -367,7 +367,7 @@ def test_a_version_that_hangs_when_it_is_imported(what, alone, wire, server):
     failure = wire.wait_state("fail").json["report"]
     assert failure["version"] == "0.2"
     assert failure["progress"]["result_code"] == "-5"
-    assert failure["progress"]["result_msg"] == "crashed in its trial"
+    assert failure["progress"]["result_msg"] == "hung in its trial: the watchdog reset the board"
     assert board.log.count("sim: watchdog reset") == 3
     wire.wait_version("0.1", after=1)
 

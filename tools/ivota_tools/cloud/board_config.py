@@ -18,12 +18,16 @@ class BoardConfig:
     topic_prefix: str
     sign_in: bool
 
-    def make(self, product: str, name: str, secret: str | None = None) -> dict[str, Any]:
+    def make(
+        self, product: str, name: str, secret: str | None = None, hardware: str | None = None
+    ) -> dict[str, Any]:
         """Return a board's configuration; the Wi-Fi network is for its owner to fill in."""
         host, port = self.mqtt()
         made: dict[str, Any] = {"product_id": product, "device_name": name}
         if secret:
             made["device_secret"] = secret
+        if hardware:
+            made["hardware"] = hardware
         made["version"] = "0.1"
         if self.topic_prefix != OWN:
             made["topics"] = {

@@ -73,7 +73,8 @@ def enroll(
         if each.tags:
             operator_actions.set_tags(session, device, set(each.tags), who)
         audit_log.note(session, who, "device add", device.name)
-        found.append(Enrolled(device, boards.make(device.product_id, device.device_name, secret)))
+        board = boards.make(device.product_id, device.device_name, secret, each.hardware)
+        found.append(Enrolled(device, board))
     return found
 
 
