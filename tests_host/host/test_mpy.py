@@ -19,10 +19,10 @@ def traceback_of(path: str, source: bytes, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_traceback_names_file_line_and_function_of_the_package(tmp_path: Path) -> None:
+def test_a_traceback_names_module_line_and_function_of_the_package(tmp_path: Path) -> None:
     source = b"def first():\n    pass\n\ndef second():\n    raise ValueError\nsecond()\n"
     shown = traceback_of("/lib/ivota/mine.py", source, tmp_path)
-    assert 'File "lib/ivota/mine.py", line 5, in second' in shown
+    assert 'File "ivota.mine", line 5, in second' in shown
 
 
 def test_the_package_has_no_assertions(tmp_path: Path) -> None:

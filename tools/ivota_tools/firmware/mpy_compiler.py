@@ -21,14 +21,21 @@ class NativeCodeError(ValueError):
 def compile_mpy(source: bytes, path: str, march: str | None = None) -> bytes:
     """Compile `source` to .mpy; tracebacks on the board show `path`.
 
-    Applications keep their assertions; the updater's package and umqtt do not. `march` is the
-    architecture for native code; without it, native code raises NativeCodeError. Raises ValueError
-    with the compiler's message if the source does not compile.
+    The updater's package and umqtt have no assertions, and tracebacks show a module's name, as in
+    `ivota.update`: that text is in the board's heap anyway, and a path would be one more for each
+    module. `march` is the architecture for native code; without it, native code raises
+    NativeCodeError. Raises ValueError with the compiler's message if the source does not compile.
     """
-    where = PurePosixPath(path)
+    where = PurePosixPath(path.lstrip("/"))
     if {where.stem, where.parent.name} & {"ivota", "bundlefs", "umqtt"}:
-        return _compiled(source, path.lstrip("/"), _PACKAGE)
-    return _compiled(source, path.lstrip("/"), (f"-march={march}",) if march else ())
+        return _compiled(source, _module(where), _PACKAGE)
+    return _compiled(source, str(where), (f"-march={march}",) if march else ())
+
+
+def _module(path: PurePosixPath) -> str:
+    """Return the name by which the board imports this file of a library."""
+    name = ".".join(path.with_suffix("").parts)
+    return name.removeprefix("lib.").removesuffix(".__init__")
 
 
 @cache
