@@ -12,7 +12,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words soak-load
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations soak-load
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -92,6 +92,9 @@ bench-holds: $(VENV)/core.stamp  ## the cloud under bad clients: floods, silence
 
 bench-words: $(VENV)/core.stamp  ## old phrases, terms of the glossary, layout of tools/
 	$(PY) -m ivota_workshop.bench.words
+
+bench-operations: $(VENV)/core.stamp  ## alerts, dashboard and files for servers, with the programs that read them
+	$(PY) -m ivota_workshop.bench.operations
 
 soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on where it ended
 	$(PY) -m ivota_workshop.fuzz.soak

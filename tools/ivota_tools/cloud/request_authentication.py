@@ -20,6 +20,7 @@ from .storage_probe import no_database
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
 UPLOAD = ("POST", UPLOAD_PATH)
 OPEN = ("/api/v1/openapi.json",)
+GUARDED = ("/api/", "/metrics")
 
 
 class Admission:
@@ -44,7 +45,7 @@ class Admission:
         body = _Body(receive, self._upload_most if is_upload else BODY_MOST, self._deadlines,
                      is_upload)  # fmt: skip
         try:
-            if scope["path"].startswith("/api/") and scope["path"] not in OPEN:
+            if scope["path"].startswith(GUARDED) and scope["path"] not in OPEN:
                 scope[KNOWN] = await run_in_threadpool(self._may, Request(scope))
                 if connection := scope.get(CONNECTION):
                     connection.entitle()

@@ -36,6 +36,9 @@ from .downloads import endpoint, signed_urls
 from .event_stream import Places
 from .http_protocol import Deadlines
 from .http_server import Server, Split, make_app
+from .metrics import scrape
+from .metrics.measurements import Measurements
+from .metrics.request_metrics import Counted
 from .mqtt.cloud_session import Address, MqttSession
 from .mqtt.device_budget import Budget
 from .mqtt.device_certificates import DeviceCertificates
@@ -187,6 +190,15 @@ class Cloud:
         self._deadlines, self._room = deadlines, room
         self._prefix = TopicPrefix(topic_prefix)
         self._pages: Setting | None = None
+        self._measurements = Measurements()
+        self._refusals = {
+            of: WrongTries(what, self._note_refusals(action))
+            for of, what, action in (
+                ("token", "a token of the API", "token refused"),
+                ("console", "a sign-in to the console", "sign-in refused"),
+                ("device", "sign-in of devices", "device sign-in refused"),
+            )
+        }
         self._failed = threading.Event()
         self._probe: Probe | None = None
         self._secret = b""
@@ -322,7 +334,7 @@ class Cloud:
             plain=self._plain_console,
             upload_most=self._upload_most,
             streams=streams,
-            tries=WrongTries("a sign-in to the console", self._note_refusals("sign-in refused")),
+            tries=self._refusals["console"],
         )
         programme = make_app(
             storage_probe.routes(self._checked_health),
@@ -343,13 +355,33 @@ class Cloud:
             tokens.routes(database, may=may, may_admin=may_admin),
             api_audit_log.routes(database, may=may),
             api_users.routes(database, may_admin=may_admin),
+            scrape.routes(self._measurements, self._scraped(database), may=may),
         )
-        split = Split(programme, make_pages(self._pages))
-        tries = WrongTries("a token of the API", self._note_refusals("token refused"))
-        admission = Admission(split, may, tries, self._upload_most, self._deadlines)
+        pages = make_pages(self._pages)
+        admission = Admission(
+            Split(programme, pages),
+            may,
+            self._refusals["token"],
+            self._upload_most,
+            self._deadlines,
+        )
         self._server.start(
-            Secured(admission, API, "/api/"),
+            Counted(Secured(admission, API, "/api/"), self._measurements, pages.routes),
             local_socket(self.folder, self.http_port),
+        )
+
+    def _scraped(self, database: Database) -> scrape.Sources:
+        assert self._server
+        certificate = self._certificate
+        return scrape.Sources(
+            database=database,
+            folder=self.folder,
+            health=self._checked_health,
+            intake=lambda: self._intake,
+            tables={"http": self._server.table}
+            | ({"mqtt": self._front.table} if self._front else {}),
+            refusals=self._refusals,
+            expires=lambda: {"tls": certificate.expires()} if certificate else {},
         )
 
     def _start_broker(self, database: Database) -> None:
@@ -381,7 +413,7 @@ class Cloud:
             self.host,
             self.mqtt_port,
             credentials,
-            WrongTries("sign-in of devices", self._note_refusals("device sign-in refused")),
+            self._refusals["device"],
             tls=tls,
             psk=psk,
             psk_port=None if one_port else self.psk_port,
@@ -433,6 +465,7 @@ class Cloud:
             self._keep,
             self._chip_of,
             self._accept_all,
+            self._measurements,
         )
         self._session = MqttSession(where, self._client_id, self._intake.put, self._prefix)
         if self._make_deltas:

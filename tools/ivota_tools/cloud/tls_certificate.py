@@ -6,6 +6,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+
 from .cloud_error import CloudError
 
 
@@ -15,6 +17,14 @@ class Certificate:
 
     chain: Path
     key: Path
+
+    def expires(self) -> float:
+        """Return when the certificate expires, in Unix seconds. Raises CloudError."""
+        try:
+            first = x509.load_pem_x509_certificates(self.chain.read_bytes())[0]
+        except (OSError, ValueError) as error:
+            raise CloudError(f"cannot read a certificate from {self.chain} ({error})") from None
+        return first.not_valid_after_utc.timestamp()
 
     def context(self) -> ssl.SSLContext:
         """Create a server's TLS context. Raises CloudError if the files are invalid."""

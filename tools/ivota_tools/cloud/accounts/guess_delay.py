@@ -45,6 +45,7 @@ class WrongTries:
         self._what, self._note, self._clock = what, note, clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._since, self._said = clock(), 0
+        self.total = 0  # rejections since the start
         self._lock = threading.Lock()
 
     def wait_s(self, address: str) -> float:
@@ -65,6 +66,7 @@ class WrongTries:
                 self._buckets.popitem(last=False)
             bucket.level, bucket.at = min(self._level(bucket) + 1, MOST), now
             bucket.unsaid += 1
+            self.total += 1
             if now - self._since >= NOTE_S:
                 self._since, self._said = now, 0
             # Also limit the log lines of a client with many addresses.

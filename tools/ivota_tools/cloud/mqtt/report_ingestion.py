@@ -45,11 +45,13 @@ def take_in(
     accept_all: bool = True,
     *,
     dots_are_slashes: bool = False,
+    kinds: Counter[str] | None = None,
 ) -> list[Outgoing]:
     """Store messages from devices and apply them, inside one transaction.
 
     New devices are accepted if `accept_all`, otherwise they are pending.
-    `dots_are_slashes`: the broker has replaced dots in topics with slashes.
+    `dots_are_slashes`: the broker has replaced dots in topics with slashes. The messages are
+    counted in `kinds`.
     """
     if not messages:
         return []
@@ -65,7 +67,9 @@ def take_in(
                 for each in heard
             ]
         status = device_acceptance.ACCEPTED if accept_all else device_acceptance.PENDING
-        return _take_in(session, heard, now, back_off, status)
+        return _take_in(
+            session, heard, now, back_off, status, Counter() if kinds is None else kinds
+        )
 
 
 class _Heard(NamedTuple):
@@ -92,12 +96,12 @@ def _take_in(
     now: float,
     back_off: assignment_states.BackOff,
     status: str,
+    kinds: Counter[str],
 ) -> list[Outgoing]:
     devices = _devices(session, heard, status)
     answers: list[Outgoing] = []
     rows: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
-    kinds: Counter[str] = Counter()
     changed: set[Device] = set()
     for message, report, kind, names in heard:
         device = devices.get(names) if names else None

@@ -10,10 +10,12 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..metrics.measurements import Measurements
 from ..rollout import campaign_progress, missing_downloads
 from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import anything_due, push_due
@@ -60,6 +62,7 @@ class Intake:
         keep: Keep = Keep(),  # noqa: B008 (immutable)
         chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
         accept_all: bool = True,
+        measurements: Measurements | None = None,
     ) -> None:
         self._on_death = on_death
         self._database = database
@@ -69,6 +72,7 @@ class Intake:
         self._push_qos = push_qos
         self._keep = keep
         self._accept_all = accept_all
+        self._measurements = measurements or Measurements()
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
         self._bytes = self._unstored = 0  # bytes in the queue
@@ -99,6 +103,14 @@ class Intake:
     def is_full(self) -> bool:
         """Return whether the queue is too long to accept more for now."""
         return self._unstored > FULL
+
+    @property
+    def queued(self) -> int:
+        return self._queue.qsize()
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._bytes
 
     @property
     def problem(self) -> str | None:
@@ -196,6 +208,9 @@ class Intake:
         if nothing and not (online and self._anything_due(now)):
             return []
         dots = check.dots_are_slashes
+        kinds: Counter[str] = Counter()
+        pushes = 0
+        began = time.monotonic()
         with self._database.writing() as session:
             if set_back:
                 clock_repair.repair(session, now, self._back_off.most_s)
@@ -203,7 +218,9 @@ class Intake:
                 ambiguous_device_names.keep_dots_are_slashes(session, dots)
                 self._dots_are_slashes = dots
             if time.monotonic() >= self._next_tick:
+                tick_began = time.monotonic()
                 more = campaign_progress.tick(session, now)
+                self._measurements.tick(time.monotonic() - tick_began)
                 missing_downloads.mark(session, now)
                 self._next_tick = 0.0 if more else time.monotonic() + TICK_S
             outgoing = take_in(
@@ -213,6 +230,7 @@ class Intake:
                 self._back_off,
                 self._accept_all,
                 dots_are_slashes=bool(dots),
+                kinds=kinds,
             )
             dropped, self._dropped = self._dropped, 0
             if dropped:
@@ -221,7 +239,9 @@ class Intake:
                 more = retention.forget(session, self._keep, now)
                 self._next_forget = time.monotonic() + (1.0 if more else FORGET_S)
             if online:
-                outgoing += push_due(session, now, self._url_of, self._push_qos, self._chip_of)
+                due = push_due(session, now, self._url_of, self._push_qos, self._chip_of)
+                outgoing, pushes = outgoing + due, len(due)
+        self._measurements.batch(time.monotonic() - began, kinds, dropped, pushes)
         self._offset = offset
         self._worked()
         return outgoing

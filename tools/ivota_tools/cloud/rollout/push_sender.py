@@ -113,6 +113,17 @@ def anything_due(session: Session, now: float) -> bool:
     )
 
 
+def count_due(session: Session, now: float, since: float) -> int:
+    """Count the pushes that may be sent now and have been due since `since` or longer."""
+    found = 0
+    for query, most in _due(session, now):
+        older = query.where(Assignment.next_push_at <= since).with_only_columns(Assignment.id)
+        found += (
+            session.scalar(select(func.count()).select_from(older.limit(most).subquery())) or 0
+        )
+    return found
+
+
 def places(session: Session, campaign: Campaign, now: float) -> int:
     """Return how many more devices of a campaign may start now."""
     most = [PUSHES_MOST]

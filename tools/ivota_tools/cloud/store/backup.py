@@ -18,6 +18,7 @@ from ..cloud_error import CloudError
 from .folder_lock import Alone
 
 SQLITE, DUMP, FIRMWARE = "ivota.db", "ivota.dump", "firmware"
+NOTE = "last-backup"  # in the data directory: an empty file, as old as the last backup
 
 
 class Copied(NamedTuple):
@@ -44,7 +45,19 @@ def back_up(data: Path, database: str | None, folder: Path) -> Copied:
         else:
             _postgresql("pg_dump", database, "--format=custom", f"--file={part}")
         part.replace(copy)
-        return Copied(copy, _copy_files(data / FIRMWARE, folder / FIRMWARE))
+        done = Copied(copy, _copy_files(data / FIRMWARE, folder / FIRMWARE))
+    # Without this note the backup is good all the same; the metric then says that it is old.
+    with contextlib.suppress(OSError):
+        (data / NOTE).touch(mode=0o600)
+    return done
+
+
+def last_backup(data: Path) -> float:
+    """Return when the last backup of this data directory succeeded, or 0."""
+    try:
+        return (data / NOTE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def restore(folder: Path, data: Path, database: str | None) -> Copied:

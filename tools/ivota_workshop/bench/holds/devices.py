@@ -132,7 +132,7 @@ def _ms(wait: object) -> float:
 
 
 def tls(folder: Path) -> dict[str, Figure]:
-    chain, key = _certificate(folder)
+    chain, key = self_signed(folder)
     options = "--mqtt-port", 0, "--sign-in", "--tls-cert", chain, "--tls-key", key
     context = ssl.create_default_context(cafile=str(chain))
     context.check_hostname = False
@@ -181,7 +181,7 @@ def _environment(words: dict[str, str]):  # type: ignore[no-untyped-def]
         os.environ.update(before)
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def self_signed(folder: Path) -> tuple[Path, Path]:
     """Write a self-signed certificate for this machine."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])

@@ -1,0 +1,58 @@
+"""Measure everything, or only the named parts and keep the other figures; see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from ..figures import Figure, read, show, write
+from . import alerts, dashboard
+
+AREA = "operations"
+COMMAND = "make bench-operations"
+
+
+def monitoring(folder: Path, console: Console) -> dict[str, Figure]:
+    names, tested = alerts.names(), alerts.tested()
+    for said in (found := alerts.problems()):
+        console.print(said, markup=False)
+    empty = dashboard.unanswered(folder)
+    for name, query in empty.items():
+        console.print(f"{name}: {query}", markup=False)
+    return {
+        "alerts": Figure(len(names), "", "alerts"),
+        "alerts_tested": Figure(0 if found else len(tested), f"== {len(names)}", "alerts"),
+        "dashboard_queries": Figure(len(dashboard.queries()), "", "queries"),
+        "dashboard_queries_empty": Figure(len(empty), "== 0", "queries"),
+    }
+
+
+PARTS: dict[str, Callable[[Path, Console], dict[str, Figure]]] = {"monitoring": monitoring}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m ivota_workshop.bench.operations")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], help="measure these and keep the rest"
+    )
+    chosen = parser.parse_args().parts
+    console = Console()
+    figures: dict[str, Figure] = {}
+    with tempfile.TemporaryDirectory(prefix="ivota-bench-") as name:
+        for part in chosen or PARTS:
+            console.rule(part)
+            folder = Path(name, part)
+            folder.mkdir()
+            figures |= PARTS[part](folder, console)
+    figures = (read(AREA) if chosen else {}) | figures
+    console.print(f"written to {write(AREA, COMMAND, figures)}")
+    return 0 if show(figures, console) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
