@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import logging
 import signal
 import socket
 import subprocess
@@ -21,7 +20,6 @@ from ivota_tools.api_client import Client
 from ivota_tools.cli import app as cli
 from ivota_tools.cli import device_views, firmware_views, terminal
 from ivota_tools.cloud import Cloud
-from ivota_tools.common.log_filter import Bounded
 from ivota_tools.common.plain_text import plain
 
 EVIL = "a\x1b[2J\x1b]0;owned\x07\r\n\x9b31m\u202eb"
@@ -59,22 +57,6 @@ def test_no_text_steers_the_terminal(name, monkeypatch, capsys):
         return
     lines = said.splitlines()
     assert len([line for line in lines if "owned" in line or "31m" in line]) == 1
-
-
-def test_lines_of_one_kind_are_few():
-    now, said = [0.0], []
-    logger, handler = logging.getLogger("test.few"), logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
-    handler.addFilter(Bounded(lambda: now[0]))
-    logger.addHandler(handler)
-    for number in range(120_000):
-        logger.error("no more descriptors: %d", number)
-    logger.error("another kind, of \x1b[2J")
-    assert len(said) == 11 and said[-1] == "another kind, of \\x1b[2J"
-    now[0] = 61
-    for number in range(2):
-        logger.error("one of two kinds: %d", number)
-    assert len(said) == 13
 
 
 class Foreign(http.server.BaseHTTPRequestHandler):

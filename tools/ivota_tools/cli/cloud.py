@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import threading
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.logging import RichHandler
 
 from ..api_client import default_data
-from ..common.log_filter import Bounded
+from ..common import log_output
 from .terminal import AsJson, err, fail, print_json, say, span, warn
 
 if TYPE_CHECKING:
@@ -162,6 +160,13 @@ def cloud(
             "repeatable. A proxy on this computer is always trusted.",
         ),
     ] = None,
+    log_format: Annotated[
+        str,
+        typer.Option(metavar="text|json", help="Format of the log: a line for each event."),
+    ] = "text",
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Also log each HTTP request.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the cloud: MQTT broker, firmware downloads, console and API."""
@@ -178,12 +183,9 @@ def cloud(
     if mqtt_port is None:
         mqtt_port = 8883 if certificate else 1883
 
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[_handler()],
-    )
-    logging.getLogger("ivota").setLevel(logging.INFO)
+    if log_format not in log_output.FORMATS:
+        fail("--log-format must be text or json")
+    log = log_output.LogOutput(err, log_format, access=access_log)
     keep_s = None if keep_reports is None else span(keep_reports)
     stop = threading.Event()
 
@@ -251,14 +253,11 @@ def cloud(
                 say("Ctrl-C stops the cloud. `ivota devices` and `ivota watch` show the devices.")
             while not stop.wait(0.2):
                 running.wait(0)
+                log.tell()
     except CloudError as error:
         fail(str(error))
-
-
-def _handler() -> logging.Handler:
-    made = RichHandler(console=err, show_path=False)
-    made.addFilter(Bounded())
-    return made
+    finally:
+        log.tell(all_of_them=True)
 
 
 def _end_now() -> None:

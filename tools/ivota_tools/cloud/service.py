@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..api_client import local_socket
 from ..toolchain import ToolchainError
 from . import storage_probe
+from .access_log import AccessLog
 from .accounts import audit_log, users
 from .accounts.authorization import guard
 from .accounts.guess_delay import WrongTries
@@ -366,7 +367,7 @@ class Cloud:
             self._deadlines,
         )
         self._server.start(
-            Counted(Secured(admission, API, "/api/"), self._measurements, pages.routes),
+            AccessLog(Counted(Secured(admission, API, "/api/"), self._measurements, pages.routes)),
             local_socket(self.folder, self.http_port),
         )
 
