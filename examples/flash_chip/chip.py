@@ -65,13 +65,13 @@ class Blocks:
 
 def open_target(target, device, stem, push):
     """Resume at the position in this firmware's checkpoint, or start from the beginning."""
-    update_target = once("update_target")
+    download_target = once("download_target")
     target.kind = "chip"
     # This path is only a name: `on_firmware` reads the chip.
-    once("storage").place(target, stem, push.size)
+    once("firmware_files").place(target, stem, push.size)
     saved = once("json_file").load(target.checkpoint)
-    if not saved or not update_target.is_of(saved, push):
-        saved = dict(update_target.identity(push), position=0)
+    if not saved or not download_target.is_of(saved, push):
+        saved = dict(download_target.identity(push), position=0)
         once("json_file").save(target.checkpoint, saved)
     target.etag = saved.get("etag")
     target.position = target.durable = saved["position"]

@@ -18,7 +18,7 @@ class Installer:
         if self._work is None:
             if not firmware.slot:
                 with open(firmware.path, "rb") as file:
-                    once("bundle_facts").look(file, firmware.payload_size)
+                    once("bundle_compatibility").look(file, firmware.payload_size)
             # That has left the heap.
             self._work = once("bundle_check").examine(self._client.state, firmware)
         for _ in self._work:
@@ -41,7 +41,7 @@ class Installer:
             trial["echo"] = firmware.echo
         if client.config["keys"]:
             trial["sequence"] = firmware.sequence
-        into = once("boot_image").activate if firmware.slot else activate
+        into = once("esp32_image").activate if firmware.slot else activate
         into(client.state, firmware.path, trial)
         client.restart = True
         client.exit()

@@ -67,5 +67,5 @@ def _look(job):
     client = job.client
     # With keys, nothing in it is parsed before its signature is verified (bundle_check).
     if job.target.file and not client.on_firmware and not client.config["keys"]:
-        once("bundle_facts").look(job.target.file, job.target.position)
+        once("bundle_compatibility").look(job.target.file, job.target.position)
         job.target.file.seek(job.target.position)

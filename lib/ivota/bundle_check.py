@@ -24,7 +24,7 @@ def examine(state, firmware):
     Raises OtaError(-5) for firmware that must not start.
     """
     if firmware.slot:
-        once("boot_image").examine(state, firmware.md5)
+        once("esp32_image").examine(state, firmware.md5)
         return
     with open(firmware.path, "rb") as file:
         kinds = once("firmware_kind")
@@ -78,7 +78,7 @@ def _examine(file, version):
             raise ValueError("ivota.json is there twice")
         if name == b"config.json" and not folder and kind == _PLAIN:
             file.seek(start)
-            once("config_overrides").check(file, stop - start)
+            once("bundle_config").check(file, stop - start)
         runs = runs or not folder and name in (b"app.py", b"app.mpy") and kind == _PLAIN
         yield
     if not runs:

@@ -128,11 +128,11 @@ def post(config, message):
     Raises OtaError, OSError if a retry may help. A permanent refusal counts as success, so that a
     broken report server never blocks updates.
     """
-    http_range = once("http_range")
+    http_request = once("http_request")
     http = config["http"]
     name = config["product_id"] + "/" + config["device_name"]
     headers = {"Content-Type": "application/json", "X-Ivota-Device": name}
-    stream = http_range.open_request(
+    stream = http_request.open_request(
         "POST", config["channel"]["report_url"], http, headers, None, message.encode()
     )
     try:

@@ -67,9 +67,9 @@ def check(found):
     http = config["http"]
     for name, part in (("mqtt", mqtt), ("http", http)):
         if part["cert"] or part["key"]:
-            once("clientcert").check(name, part, ConfigError)
+            once("client_certificate").check(name, part, ConfigError)
     if http["authorization"]:
-        once("authorize").check(http["authorization"], ConfigError)
+        once("authorization_header").check(http["authorization"], ConfigError)
     for name in ("port", "keepalive_s"):
         if not 1 <= mqtt[name] <= 65535 or type(mqtt[name]) is float:
             raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)

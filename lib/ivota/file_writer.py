@@ -1,9 +1,9 @@
 """Write a download into a file, and digest what is on flash.
 
-`target` is an `update_target.Target` opened by `update_target.open_target`. The file's length is
-the position of the download: bytes count once they are flushed. They are flushed where a littlefs
-block really ends, so that no block is written twice. On FAT, where each flush writes two more
-sectors, that is every 64 KiB. The digest covers what is read back once it is durable.
+`target` is a `download_target.Target` opened by `download_target.open_target`. The file's length
+is the position of the download: bytes count once they are flushed. They are flushed where a
+littlefs block really ends, so that no block is written twice. On FAT, where each flush writes two
+more sectors, that is every 64 KiB. The digest covers what is read back once it is durable.
 """
 
 from micropython import const

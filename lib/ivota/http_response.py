@@ -35,7 +35,7 @@ def step(job):
         if job.hops > _REDIRECTS:
             raise again("too many redirects")
         job.url = once("url").follow(job.url or job.push.url, location)
-        job.phase = "http_range"
+        job.phase = "http_request"
         return True
     job.etag = etag
     job.skip = skip

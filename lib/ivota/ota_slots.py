@@ -32,21 +32,21 @@ def find(target, stem, push):
     For a new download, the first byte decides, so `target.kind` is None. The same applies to a
     board without slots, which rejects an image by its first byte.
     """
-    update_target = once("update_target")
-    storage = once("storage")
-    storage.place(target, stem, push.size)  # first: whatever fails later discards its files
+    download_target = once("download_target")
+    firmware_files = once("firmware_files")
+    firmware_files.place(target, stem, push.size)  # first: whatever fails later discards its files
     path = target.path
     slot = next_slot()
     known = once("json_file").load(target.checkpoint) or {}
-    mine = update_target.is_of(known, push)
+    mine = download_target.is_of(known, push)
     if mine and slot and known.get("slot") == slot.info()[4]:
         open_slot(target, slot, known)
-    elif not (mine or storage.size_of(path) == push.size) or _first(path) in (
+    elif not (mine or firmware_files.size_of(path) == push.size) or _first(path) in (
         b"",
         once("firmware_kind").IMAGE,
     ):
         target.kind = None
-        target.phase = "first_byte"
+        target.phase = "slot_or_file"
         target.etag = None
         target.buffer = bytearray(1)
         target.head = b""
@@ -75,8 +75,8 @@ def begin(target, push, kept):
     slot = next_slot()
     fits(slot, push.size)
     # No checkpoint about this slot is true any more.
-    once("storage").clear(target.path.rpartition("/")[0], kept)
-    known = dict(once("update_target").identity(push), position=0, slot=slot.info()[4])
+    once("firmware_files").clear(target.path.rpartition("/")[0], kept)
+    known = dict(once("download_target").identity(push), position=0, slot=slot.info()[4])
     once("json_file").save(target.checkpoint, known)
     open_slot(target, slot, known)
 

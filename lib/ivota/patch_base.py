@@ -58,10 +58,11 @@ def begin_slot(header, path, state, slot):
     """Prepare the slot for the result; no checkpoint about its old content is true any more."""
     ota_slots = once("ota_slots")
     ota_slots.fits(slot, header.result_size)
-    target = once("update_target").Target()
-    storage = once("storage")  # after staging, which has its own, has left the heap
-    directory = storage.place(target, storage.stem_of(path), header.result_size)
-    storage.clear(directory, (state.active, state.previous, path))
+    target = once("download_target").Target()
+    # Now that `download_target`, which has its own, has left the heap.
+    firmware_files = once("firmware_files")
+    directory = firmware_files.place(target, firmware_files.stem_of(path), header.result_size)
+    firmware_files.clear(directory, (state.active, state.previous, path))
     ota_slots.open_slot(target, slot, {"slot": slot.info()[4]})
     target.path = path
     return target
@@ -69,15 +70,16 @@ def begin_slot(header, path, state, slot):
 
 def begin(header, path, state, _slot):
     """Create an empty file for the result, and make room for all of it."""
-    target = once("update_target").Target()
-    storage = once("storage")  # after staging, which has its own, has left the heap
-    stem = storage.stem_of(path)
-    directory = storage.place(target, stem, header.result_size)
+    target = once("download_target").Target()
+    # Now that `download_target`, which has its own, has left the heap.
+    firmware_files = once("firmware_files")
+    stem = firmware_files.stem_of(path)
+    directory = firmware_files.place(target, stem, header.result_size)
     target.path = stem + ".new"
     spare = state.previous if state.previous != path else None
-    storage.make_room(target, directory, (state.active, path), spare)
+    firmware_files.make_room(target, directory, (state.active, path), spare)
     target.file = open(target.path, "w+b")
-    storage.set_blocks(target, stem)
+    firmware_files.set_blocks(target, stem)
     target.durable = target.checked = target.blocks = target.end = 0
     target.buffer = bytearray(_CHUNK)
     target.chunk = _CHUNK

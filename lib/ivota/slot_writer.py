@@ -1,6 +1,6 @@
 """Write a download into an OTA slot, with the same functions as `file_writer` has for a file.
 
-`target` is an `update_target.Target` opened by `ota_slots`. Bytes count once they are programmed,
+`target` is a `download_target.Target` opened by `ota_slots`. Bytes count once they are programmed,
 in chunks; `target.durable` is how far that is, and `target.gathered` holds what came since. The
 checkpoint records it every 16 blocks. After a power cut the download resumes there, so each block
 is erased when it is begun, whatever it holds. The digest is taken after the last byte.

@@ -11,7 +11,7 @@ except ImportError:  # the unix port is already on the network
 from micropython import const
 
 from ivota import describe, guarded_socket, once
-from ivota.update_client import Client
+from ivota.cloud_client import Client
 
 _APP = "/app"  # where boot.py mounts the bundle
 # Values of `armed` in the state: the watchdog of a trial, or that of the configuration.

@@ -27,7 +27,7 @@ def wrap(raw, host, ca, own=None):
     context.verify_mode = tls.CERT_REQUIRED
     _each(ca, context.load_verify_locations)
     if own and own["cert"]:
-        once("clientcert").load(context, own, _each)
+        once("client_certificate").load(context, own, _each)
     return context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
 
 

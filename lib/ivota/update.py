@@ -16,23 +16,23 @@ class Job:
 
     `phase` names the module whose `step(job)` does the next bounded piece. Its end:
 
-    update_target: the target is open → http_range
-    http_range: the server is asked for the missing bytes → http_response; they are all on flash
+    download_target: the target is open → http_request
+    http_request: the server is asked for the missing bytes → http_response; they are all on flash
         already → handover
-    http_response: it answers with them → block_receiver, or first_byte if the target says so; it
-        redirects → http_range
-    first_byte: the first bytes have said where the firmware goes → block_receiver
+    http_response: it answers with them → block_receiver, or slot_or_file if the target says so; it
+        redirects → http_request
+    slot_or_file: the first bytes have said where the firmware goes → block_receiver
     block_receiver: the last byte is on flash → handover
     handover: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher; it
         was handed over → None, which ends the update
     owner_signature: an owner's signature fits → signed_header
     signed_header: the payload is what was signed → handover
     patcher: the result is on flash → owner_signature if there are `keys`, otherwise handover
-    fresh_url: a fresh URL came, through `renew` → http_range
+    fresh_url: a fresh URL came, through `renew` → http_request
 
-    After an error that may pass, the job returns to http_range; after one that calls for one more
-    download from the first byte, to update_target; after an expired URL, to fresh_url. Any other
-    error ends it (`failed`).
+    After an error that may pass, the job returns to http_request; after one that calls for one
+    more download from the first byte, to download_target; after an expired URL, to fresh_url. Any
+    other error ends it (`failed`).
 
     Other modules set two more fields: http_response sets `deadline_ms`, how long a block may take,
     and owner_signature sets `signed`, the header for signed_header.
@@ -41,12 +41,12 @@ class Job:
     def __init__(self, client, push):
         self.client = client
         self.push = push
-        self.phase = "update_target"
+        self.phase = "download_target"
         self.firmware = None  # after verification: the push, or a patch's result (patcher)
         self.taker = None  # receives the firmware: `on_firmware`, or an Installer
         self.burning = False  # whether the cloud knows that it was handed over
         self.target = None
-        self.verbs = None  # the module with the target's functions, for receive and finish
+        self.verbs = None  # the module with the functions of the target's kind
         # What the phase has open, for `hang_up` to close: a response's connection, or in
         # signed_header and patcher the generator that does the work.
         self.stream = None
@@ -87,7 +87,7 @@ class Job:
         self.hang_up()
         self.step = self.loaded = None
         if not isinstance(error, OtaError):
-            error = once("exceptions").fault(self, error)
+            error = once("unexpected_error").fault(self, error)
         tries_most = self.client.config["retry"]["job_tries"]
         if (
             error.again
@@ -96,10 +96,10 @@ class Job:
             and (self.restarted or error.code != _MISMATCH)
         ):
             self.retry.failed(error.after_s)
-            if self.phase != "update_target":
-                self.phase = "http_range"
+            if self.phase != "download_target":
+                self.phase = "http_request"
         else:
-            once("recovery").failed(self, error)
+            once("failure_cleanup").failed(self, error)
         why = error.message
         reasons = self.reasons
         if len(reasons) < _REASONS or why in reasons:
@@ -114,7 +114,7 @@ class Job:
             self.postponed(self.waits, True)
         if self.phase == "fresh_url":
             self.retry.rest(0)
-            self.phase = "http_range"
+            self.phase = "http_request"
 
     def drop(self):
         """Stop the download so that it can be resumed."""

@@ -6,23 +6,24 @@ import json
 
 import ivota
 
-# `files` before `staging`, which is to have the copy that tests patch.
+# Before `download_target`, which then has the copy that tests patch.
+import ivota.firmware_files
 from ivota import (  # noqa: F401
     block_receiver,
-    first_byte,
+    download_target,
+    firmware_files,
     guarded_socket,
     mqtt_session,
     shutdown,
-    storage,
+    slot_or_file,
     trial,
-    update_target,
 )
-from ivota import http_range as transfer_module
+from ivota import cloud_client as client_module
+from ivota import http_request as transfer_module
 from ivota import http_response as response_module
 from ivota import update as job_module
-from ivota import update_client as client_module
+from ivota.cloud_client import Client
 from ivota.state import load
-from ivota.update_client import Client
 from support import Clock, data_of, installed, patched, remove_tree, tmp_dir
 
 CONFIG = {
@@ -158,12 +159,12 @@ class World:
         self.path = self._tmp.__enter__()
         self.clock = Clock(ms=1000).put_into(
             client_module,
-            first_byte,
+            slot_or_file,
             job_module,
             shutdown,
             guarded_socket,
             block_receiver,
-            update_target,
+            download_target,
             ivota,
             response_module,
             trial,
@@ -175,7 +176,7 @@ class World:
         ]
         if self.esp32:
             self._patches.append(installed("esp32", self.esp32))
-            self._patches.append(patched(update_target, esp32=self.esp32))
+            self._patches.append(patched(download_target, esp32=self.esp32))
         for patch in self._patches:
             patch.__enter__()
         return self

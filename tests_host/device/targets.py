@@ -11,7 +11,9 @@ import os
 
 from doubles.fakeesp32 import FakeEsp32
 
-from ivota import checkpoint, file_writer, json_file, once, storage, update_target
+# Before `download_target`, which then has the copy that tests patch.
+import ivota.firmware_files  # noqa: F401
+from ivota import checkpoint, download_target, file_writer, firmware_files, json_file, once
 from ivota.push import Push
 from support import installed, patched, read_file, tmp_dir, write_file
 
@@ -32,7 +34,7 @@ class Raw:
         return len(part) or None
 
 
-class Target(update_target.Target):
+class Target(download_target.Target):
     """A target with what is done to it as methods; this one is a file."""
 
     verbs = file_writer
@@ -43,11 +45,11 @@ class Target(update_target.Target):
     def open(self, push):
         directory, keep, spare = self._where
         self.md5 = push.md5
-        self._open(directory + "/" + storage.file_stem(push.version), push, keep, spare)
+        self._open(directory + "/" + firmware_files.file_stem(push.version), push, keep, spare)
         return self.position
 
     def _open(self, base, push, keep, spare):
-        update_target.open_target(self, base, push, keep, spare)
+        download_target.open_target(self, base, push, keep, spare)
 
     def room(self):
         return self.end - self.position

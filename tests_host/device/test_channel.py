@@ -5,7 +5,7 @@ import json
 
 from clientworld import CONFIG
 
-from ivota import OtaError, channel, channel_index, config, owner_signature, update_client
+from ivota import OtaError, channel, channel_index, cloud_client, config, owner_signature
 from ivota import clock as clock_module
 from ivota.config import ConfigError
 from ivota.state import load
@@ -278,5 +278,5 @@ def test_a_look_waits_for_a_connection_that_is_open_and_fails_into_a_wait():
 
 
 def test_a_client_of_a_channel_needs_no_broker():
-    made = update_client.Client(LEAST, "0.1", state=load("/nowhere"))
+    made = cloud_client.Client(LEAST, "0.1", state=load("/nowhere"))
     assert isinstance(made.link, channel.Link) and made.dialect is channel

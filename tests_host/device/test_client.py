@@ -4,11 +4,11 @@ import os
 
 from clientworld import World, push_of
 
-from ivota import OtaError, failure_log, guarded_socket, http_range, json_file, state_writer
+from ivota import OtaError, failure_log, guarded_socket, http_request, json_file, state_writer
 from ivota import file_writer as firmware_module
+from ivota.cloud_client import Client
 from ivota.config import ConfigError
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
-from ivota.update_client import Client
 from support import data_of, patched, raises, read_file, write_file
 
 
@@ -147,15 +147,15 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             world.clock.advance_ms(250)
         for phase, more in (
             (None, True),  # the push came
-            ("update_target", False),  # the application defers it
-            ("update_target", True),
-            ("http_range", True),
+            ("download_target", False),  # the application defers it
+            ("download_target", True),
+            ("http_request", True),
             ("http_response", True),
             ("block_receiver", True),  # a block is full
             ("block_receiver", False),  # nothing more is there
             ("block_receiver", True),  # the connection broke
-            ("http_range", False),  # the back-off
-            ("http_range", True),
+            ("http_request", False),  # the back-off
+            ("http_request", True),
             ("http_response", True),
             ("block_receiver", False),
             ("block_receiver", True),
@@ -271,7 +271,7 @@ def test_progress_refills_the_budget():
             world.answers = [[world.data[offset : offset + 9000]]]
             return plain(url, offset, *args)
 
-        with patched(http_range, send_request=flaky):
+        with patched(http_request, send_request=flaky):
             world.spin(1000, lambda: world.got, 100)
         assert len(tries) > 12
 
@@ -300,7 +300,7 @@ def test_tries_wait_longer_each_time():
             times.append(world.clock.now_ms())
             return plain(*args)
 
-        with patched(http_range, send_request=noted):
+        with patched(http_request, send_request=noted):
             world.spin(1000, pace_ms=100)
         gaps = [b - a for a, b in zip(times, times[1:])]
         assert len(gaps) == 6

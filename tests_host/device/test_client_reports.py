@@ -5,9 +5,9 @@ import os
 
 from clientworld import World, push_of
 
-from ivota import OtaError, guarded_socket, http_range, json_file
+from ivota import OtaError, guarded_socket, http_request, json_file
+from ivota import cloud_client as client_module
 from ivota import update as job_module
-from ivota import update_client as client_module
 from ivota.result_codes import FAILED, TIMED_OUT
 from support import data_of, patched, raises
 
@@ -284,9 +284,9 @@ def test_a_push_that_cannot_be_followed_is_answered():
 
 
 def test_hostile_urls_end_in_fail_without_a_connection():
-    from ivota.http_range import send_request
+    from ivota.http_request import send_request
 
-    with World() as world, patched(http_range, send_request=send_request):
+    with World() as world, patched(http_request, send_request=send_request):
         world.client()
         world.push(world.data, url="http://h/a\r\nX: y")
         world.spin(2)
@@ -474,7 +474,7 @@ def test_without_memory_it_is_tried_again():
                 raise MemoryError
             return whole(*arguments)
 
-        with patched(http_range, send_request=short):
+        with patched(http_request, send_request=short):
             world.push()
             world.spin(5)
         assert len(world.got) == 1 and len(tries) == 2
@@ -512,7 +512,7 @@ def test_no_memory_even_to_say_why_is_said_without_it():
     whole = client_module.once
 
     for fails in (MemoryError, ImportError):
-        for missing in ("update", "exceptions", "final_report", "recovery"):
+        for missing in ("update", "unexpected_error", "final_report", "failure_cleanup"):
 
             def once(name, fails=fails, missing=missing):
                 if name == missing:

@@ -17,12 +17,12 @@ from signed import KEYS
 from ivota import (
     OtaError,
     delta_records,
+    firmware_files,
     guarded_socket,
     json_file,
     once,
     patch_base,
     patcher,
-    storage,
 )
 from ivota.patch_header import MOST, parse
 from ivota.result_codes import FAILED
@@ -270,7 +270,7 @@ def test_a_wrong_base_is_refused_before_anything_is_written():
     for base in (RESULT, BASE[:-1], b"", BASE[:700] + b"!" + BASE[701:]):
         with Board(patch(BASE, RESULT), base) as board:
             writes = []
-            with patched(storage, make_room=lambda *_, seen=writes: seen.append(1)):
+            with patched(firmware_files, make_room=lambda *_, seen=writes: seen.append(1)):
                 board.refused(WRONG)
             assert writes == [1]  # for the patch itself
 
@@ -592,7 +592,7 @@ def test_room_is_asked_for_while_the_base_is_closed():
         board.push()
         active = board.path + "/fw/0.1.bin"
         free = len(RESULT) // 4096 + 4
-        with Handles(active, free) as handles, patched(storage, os=handles):
+        with Handles(active, free) as handles, patched(firmware_files, os=handles):
             with patched(patcher, once=importing(active)):
                 with patched(patch_base, once=importing(active)):
                     board.spin(60, lambda: board.made.exiting or board.finals())
@@ -658,31 +658,31 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
         board.push()
         board.spin(60, lambda: board.made.exiting)
         assert board.names() == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.new"]
-    real = storage.make_room
+    real = firmware_files.make_room
 
     def lacking(target, *args):
-        with patched(storage, _lacks=lambda *_: 0 if target.size < len(RESULT) else 7):
+        with patched(firmware_files, _lacks=lambda *_: 0 if target.size < len(RESULT) else 7):
             real(target, *args)
 
     with Board(patch(BASE, RESULT)) as board:
-        with patched(storage, make_room=lacking):
+        with patched(firmware_files, make_room=lacking):
             board.refused("no room: 7 KiB more are needed", reject=False)
 
 
 def test_a_patch_in_the_place_of_the_previous_bundle_is_not_removed_for_room():
-    real = storage.make_room
+    real = firmware_files.make_room
     lacks = []
 
     def lacking(target, *args):
         if target.path[-4:] == ".new":
             lacks.extend((0, 7))  # the last one first
-        with patched(storage, _lacks=lambda *_: lacks.pop() if lacks else 0):
+        with patched(firmware_files, _lacks=lambda *_: lacks.pop() if lacks else 0):
             real(target, *args)
 
     with Board(patch(BASE, RESULT)) as board:
         board.start()
         board.made.state.previous = board.path + "/fw/0.2.bin"
-        with patched(storage, make_room=lacking):
+        with patched(firmware_files, make_room=lacking):
             board.push()
             board.spin(60, lambda: board.made.exiting)
         assert lacks == [] and board.names() == ["0.1.bin", "0.2.bin", "0.2.new"]

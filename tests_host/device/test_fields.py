@@ -4,7 +4,7 @@ from signed import firmware
 from targets import Slots, push_of
 from test_signed_update import Board
 
-from ivota import once, update_target
+from ivota import download_target, once
 from ivota import push as push_module
 from ivota.push import Push
 from support import data_of, tmp_dir
@@ -30,20 +30,20 @@ def test_a_target():
     push = push_of(data_of(20000))
     found = {"kind", "phase", "slot", "file", "position"}  # what each has from its class
     for name in found:
-        getattr(update_target.Target, name)
+        getattr(download_target.Target, name)
     with tmp_dir() as path:
-        target = update_target.Target()
-        update_target.open_target(target, path + "/0.2", push)
+        target = download_target.Target()
+        download_target.open_target(target, path + "/0.2", push)
         target.file.close()
         found |= set(target.__dict__)
     with Slots() as store:
-        target = update_target.Target()
+        target = download_target.Target()
         ota_slots = once("ota_slots")
         ota_slots.find(target, store.path + "/0.2", push)
         assert target.kind is None
         ota_slots.begin(target, push, ())
         found |= set(target.__dict__)
-    assert found == listed(update_target, "Target")
+    assert found == listed(download_target, "Target")
 
 
 def test_a_firmware():

@@ -7,10 +7,10 @@ import os
 import vfs
 from targets import STORES, Target, digest, fill, push_of, saves
 
-from ivota import OtaError, flash_usage, json_file, storage, update_target
+from ivota import OtaError, download_target, firmware_files, flash_usage, json_file
+from ivota.firmware_files import file_stem, size_of
 from ivota.push import Push
 from ivota.result_codes import FAILED, MISMATCH
-from ivota.storage import file_stem, size_of
 from support import data_of, patched, raises, read_file, tmp_dir, write_file
 
 
@@ -123,7 +123,7 @@ def test_the_folder_is_made():
 
 def test_blocks_end_where_littlefs_ends_them():
     data = data_of(120000)
-    with tmp_dir() as path, patched(storage, os=FakeOs()):
+    with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
         target = Target(path)
         target.open(push_of(data))
         assert fill(target, data, chunk=1436) == littlefs_ends(120000)
@@ -133,7 +133,7 @@ def test_blocks_end_where_littlefs_ends_them():
 def test_block_ends_of_other_sizes():
     data = data_of(20000)
     for block in (512, 1024, 2048):
-        with tmp_dir() as path, patched(storage, os=FakeOs(block=block)):
+        with tmp_dir() as path, patched(firmware_files, os=FakeOs(block=block)):
             target = Target(path)
             target.open(push_of(data))
             assert fill(target, data) == littlefs_ends(20000, block)
@@ -150,7 +150,7 @@ class FakeFat(FakeOs):
 def test_on_fat_blocks_are_whole_and_flushed_every_64_kib():
     data = data_of(150000)
     for cluster in (512, 4096, 32768):
-        with tmp_dir() as path, patched(storage, os=FakeFat(block=cluster)):
+        with tmp_dir() as path, patched(firmware_files, os=FakeFat(block=cluster)):
             target = Target(path)
             target.open(push_of(data))
             ends = fill(target, data, 140000)
@@ -169,7 +169,7 @@ def test_block_ends_after_a_resume_anywhere():
     data = data_of(30000)
     ends = littlefs_ends(30000)
     for start in (1, 4095, 4096, 4097, ends[1] - 1, ends[1], ends[2], 17777, 29999):
-        with tmp_dir() as path, patched(storage, os=FakeOs()):
+        with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
             target = Target(path)
             target.open(push_of(data))
             fill(target, data, start)
@@ -187,7 +187,7 @@ def test_where_a_long_file_goes_on():
     ends = littlefs_ends(300000)
     for number in (15, 16, 17, 31, 32, 62, 63, 64, 65):
         for length in (ends[number] - 1, ends[number], ends[number] + 1):
-            with tmp_dir() as path, patched(storage, os=FakeOs()):
+            with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
                 push = Push("0.2", "u", "0" * 32, 300000)
                 write_file(path + "/0.2.bin", bytes(length))
                 known = {"version": "0.2", "md5sum": push.md5, "file_size": 300000}
@@ -201,7 +201,7 @@ def test_where_a_long_file_goes_on():
 def test_room_never_passes_block_or_file():
     data = data_of(5000)
     for Store in STORES:
-        with Store() as store, patched(storage, os=FakeOs()):
+        with Store() as store, patched(firmware_files, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             assert target.room() == 4096
@@ -217,7 +217,7 @@ def test_room_never_passes_block_or_file():
 def test_a_block_is_on_flash_when_write_says_so():
     data = data_of(10000)
     for Store in STORES:
-        with Store() as store, patched(storage, os=FakeOs()):
+        with Store() as store, patched(firmware_files, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             while target.position < len(data):
@@ -471,7 +471,7 @@ def test_stale_files_go_kept_ones_stay():
 
 def test_a_resume_removes_nothing():
     data = data_of(1000)
-    with tmp_dir() as path, patched(storage, os=FakeOs(free=0)) as module:
+    with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=0)) as module:
         module.os.free = 100
         target = Target(path, path + "/0.1.bin")
         target.open(push_of(data))
@@ -494,7 +494,7 @@ def test_the_spare_goes_only_for_room():
 
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.1.bin", b"keep")
-        with patched(storage, os=Tight()):
+        with patched(firmware_files, os=Tight()):
             target = Target(path, path + "/0.1.bin", path + "/0.0.bin")
             target.open(Push("0.2", "u", "0" * 32, 400000))
             target.close()
@@ -504,7 +504,7 @@ def test_the_spare_goes_only_for_room():
 def test_no_room_says_how_much():
     data = data_of(100)
     push = Push("0.2", "u", "0" * 32, 708482)
-    with tmp_dir() as path, patched(storage, os=FakeOs(free=100)):
+    with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=100)):
         write_file(path + "/0.1.bin", data)
         target = Target(path, path + "/0.1.bin")
         with raises(OtaError, "no room") as caught:
@@ -521,7 +521,7 @@ def test_no_room_says_how_much():
 
 def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
     for free, fits in ((1005, False), (1006, True)):
-        with tmp_dir() as path, patched(storage, os=FakeOs(free)):
+        with tmp_dir() as path, patched(firmware_files, os=FakeOs(free)):
             target = Target(path)
             push = Push("0.2", "u", "0" * 32, 1000 * 4096)
             if fits:
@@ -535,7 +535,7 @@ def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
 def test_a_whole_file_needs_no_room_once_more():
     """The power went after the checkpoint was removed, before the firmware was handed over."""
     data = data_of(20000)
-    with tmp_dir() as path, patched(storage, os=FakeOs(free=1)):
+    with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=1)):
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.2.bin", data)
         target = Target(path, None, path + "/0.0.bin")
@@ -561,40 +561,42 @@ class Gc:
 
 def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
-    with tmp_dir() as path, patched(storage, os=FakeOs()), patched(update_target, gc=Gc(20000)):
-        target = Target(path)
-        target.open(push_of(data))
-        assert len(target.buffer) == 512
-        assert target.check(4096)
-        fill(target, data, 4095)
-        assert target.check(4096)
-        assert target.checked == 0
-        fill(target, data, 12000)
-        assert target.durable == 8188
-        assert not target.check(4096)
-        assert target.checked == 4096
-        assert target.check(4096)
-        assert target.checked == 8188 - 8188 % 512
-        fill(target, data)
-        assert digest(target) == 3
-        assert target.checked == 20000
-        target.finish()
+    with patched(firmware_files, os=FakeOs()), patched(download_target, gc=Gc(20000)):
+        with tmp_dir() as path:
+            target = Target(path)
+            target.open(push_of(data))
+            assert len(target.buffer) == 512
+            assert target.check(4096)
+            fill(target, data, 4095)
+            assert target.check(4096)
+            assert target.checked == 0
+            fill(target, data, 12000)
+            assert target.durable == 8188
+            assert not target.check(4096)
+            assert target.checked == 4096
+            assert target.check(4096)
+            assert target.checked == 8188 - 8188 % 512
+            fill(target, data)
+            assert digest(target) == 3
+            assert target.checked == 20000
+            target.finish()
 
 
 def test_where_the_heap_has_room_the_buffer_is_a_block():
     data = data_of(20000)
-    with tmp_dir() as path, patched(storage, os=FakeOs()), patched(update_target, gc=Gc(60000)):
-        target = Target(path)
-        target.open(push_of(data))
-        assert len(target.buffer) == 4096
-        fill(target, data, 12000)
-        assert target.durable == 8188
-        assert target.check(4096)
-        assert target.checked == 4096
-        fill(target, data)
-        assert digest(target) == 3
-        assert target.checked == 20000
-        target.finish()
+    with patched(firmware_files, os=FakeOs()), patched(download_target, gc=Gc(60000)):
+        with tmp_dir() as path:
+            target = Target(path)
+            target.open(push_of(data))
+            assert len(target.buffer) == 4096
+            fill(target, data, 12000)
+            assert target.durable == 8188
+            assert target.check(4096)
+            assert target.checked == 4096
+            fill(target, data)
+            assert digest(target) == 3
+            assert target.checked == 20000
+            target.finish()
 
 
 def test_room_that_is_in_pieces_takes_a_small_buffer():
@@ -603,14 +605,14 @@ def test_room_that_is_in_pieces_takes_a_small_buffer():
             raise MemoryError
         return bytearray(size)
 
-    update_target.bytearray = pieces  # before the builtin one
+    download_target.bytearray = pieces  # before the builtin one
     try:
-        with tmp_dir() as path, patched(update_target, gc=Gc(60000)):
+        with tmp_dir() as path, patched(download_target, gc=Gc(60000)):
             target = Target(path)
             target.open(push_of(data_of(5000)))
             assert target.chunk == len(target.buffer) == 512
     finally:
-        del update_target.bytearray
+        del download_target.bytearray
 
 
 def test_a_prefix_from_before_is_read_again_in_steps():

@@ -91,9 +91,9 @@ def test_a_step_is_busy_while_first_bytes_come_and_idle_while_none_do():
         board.answers = [[board.data[:1], 2, board.data[1:]]]
         client = board.client()
         board.push()
-        board.spin(1, lambda: client.job and client.job.phase == "first_byte")
+        board.spin(1, lambda: client.job and client.job.phase == "slot_or_file")
         said = []
-        while client.job.phase == "first_byte":
+        while client.job.phase == "slot_or_file":
             said.append(client.step())
         assert said == [True, False, False] + [True] * 35
 
@@ -343,7 +343,7 @@ def test_a_delta_makes_no_image_that_no_slot_starts():
         board.install()
         board.esp32.slots["ota_1"][32] = 0
         with raises(OtaError, "whole flash"):
-            once("boot_image").examine(board.state, "0" * 32)
+            once("esp32_image").examine(board.state, "0" * 32)
 
 
 def test_on_a_board_of_that_chip_it_is_fine():

@@ -16,7 +16,7 @@ from doubles.fakesocket import CLOSED, Network
 from webserver import Transfer
 
 import ivota
-from ivota import OtaError, guarded_socket, http_range, mqtt_connect, mqtt_session
+from ivota import OtaError, guarded_socket, http_request, mqtt_connect, mqtt_session
 from ivota.push import Push
 from support import installed, patched, raises
 
@@ -195,7 +195,7 @@ def test_what_any_umqtt_raises_is_a_lost_link():
 def test_an_answer_on_every_requests():
     push = Push("2", "http://files:81/f?a=b", "0" * 32, 200)
     for library in REQUESTS:
-        with patched(http_range, requests=library), World([PARTIAL + BODY[100:]]) as network:
+        with patched(http_request, requests=library), World([PARTIAL + BODY[100:]]) as network:
             made = Transfer(push, 100, HTTP)
             assert made.skip == 0 and made.etag == '"e"'
             assert made.stream.raw is network.sockets[0]
@@ -275,7 +275,7 @@ def test_the_same_request_and_the_same_outcome_on_every_requests():
         if isinstance(script, bytes):
             script = [script, CLOSED]
         for library in REQUESTS:
-            with patched(http_range, requests=library), World(script) as network:
+            with patched(http_request, requests=library), World(script) as network:
                 with installed("errno", network.errno):
                     found = outcome(push)
                 assert found == expected, (library.__version__, script, found)
@@ -320,7 +320,7 @@ def test_a_location_may_be_as_long_as_a_pushed_url():
     push = Push("2", "http://files/f", "0" * 32, 200)
     place = b"http://other/" + b"x" * 4083
     for library in REQUESTS:
-        with patched(http_range, requests=library):
+        with patched(http_request, requests=library):
             with World(
                 [b"HTTP/1.1 307 X\r\nLocation: " + place + b"\r\n\r\n"], [PARTIAL]
             ) as network:
@@ -337,7 +337,7 @@ def test_a_redirect_is_ours_to_follow_on_every_requests():
     for library in REQUESTS:
         for place in (b"http://other/g", b"/g"):
             moved = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n\r\n"
-            with patched(http_range, requests=library), World([moved], [PARTIAL]) as network:
+            with patched(http_request, requests=library), World([moved], [PARTIAL]) as network:
                 first = Transfer(push, 100, HTTP)
                 Transfer(push, 100, HTTP, to=first.url)
                 host = "other" if b"other" in place else "files"
@@ -356,7 +356,7 @@ def test_no_answer_keeps_any_requests_longer_than_its_deadline():
             [b"HTTP/1.1 200 OK\r\n"] + [400, b"X: y\r\n"] * 100,
             [b"HTTP/1.1 302 Found\r\nLocation: http://other/\r\n\r\n"],
         ):
-            with patched(http_range, requests=library), World(script, []) as network:
+            with patched(http_request, requests=library), World(script, []) as network:
                 start = network.clock.now_ms()
                 with raises(OtaError) as caught:
                     made = Transfer(push, 100, HTTP)
@@ -393,7 +393,7 @@ def test_a_requests_that_bypasses_the_guard_is_refused():
     for library in REQUESTS:
         with World([], [PARTIAL]) as network:
             name = "socket" if hasattr(library, "socket") else "usocket"
-            bypass = patched(http_range, requests=Bypass(library))
+            bypass = patched(http_request, requests=Bypass(library))
             with bypass, patched(library, **{name: network}):
                 with raises(OtaError) as caught:
                     Transfer(push, 100, HTTP)

@@ -5,7 +5,7 @@ import sys
 from doubles.fakenetwork import Machine, Network
 
 import ivota
-from ivota import config_switch, guarded_socket, startup, update_client
+from ivota import cloud_client, config_switch, guarded_socket, startup
 from ivota.config import check
 from support import Clock, installed, patched
 
@@ -18,7 +18,7 @@ JOIN_CABIN = ("join", "cabin", "cabin-password")
 
 
 class Client:
-    adopt = update_client.Client.adopt
+    adopt = cloud_client.Client.adopt
 
     def __init__(self, config):
         self.config = config

@@ -7,8 +7,8 @@ from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 from targets import Raw, Slots, digest, fill, push_of, saves
 
 from ivota import OtaError, checkpoint, json_file, once
+from ivota.download_target import Target
 from ivota.result_codes import FAILED, MISMATCH
-from ivota.update_target import Target
 from support import data_of, installed, patched, raises, write_file
 
 SKIP_ON = {

@@ -6,7 +6,7 @@ from doubles import requests_0_9_1, requests_0_10_2, requests_1_1_1
 from webserver import Transfer, WebNetwork, answer
 
 from ivota import OtaError, once, tls_client
-from ivota import http_range as transfer_module
+from ivota import http_request as transfer_module
 from ivota.push import Push
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from ivota.url import follow, split_url
@@ -685,14 +685,14 @@ def test_the_host_is_named_with_its_port_where_that_is_not_the_usual_one():
 
 
 def test_requests_leaves_the_heap_with_it_unless_the_application_has_it():
-    names = ("requests", "ivota.http_range")
+    names = ("requests", "ivota.http_request")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
-        module = once("http_range")
+        module = once("http_request")
         assert module.requests.request and "requests" not in sys.modules
         import requests
 
-        assert once("http_range").requests is requests is sys.modules["requests"]
+        assert once("http_request").requests is requests is sys.modules["requests"]
     finally:
         for name in names:
             sys.modules.pop(name, None)

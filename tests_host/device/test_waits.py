@@ -13,26 +13,26 @@ import ivota
 from ivota import (
     asyncio_runner,
     block_receiver,
+    cloud_client,
+    download_target,
     guarded_socket,
     http_response,
     mqtt_session,
     shutdown,
     update,
-    update_client,
-    update_target,
 )
 from support import Clock, data_of, patched, tmp_dir
 
 MODULES = (
     ivota,
-    update_client,
+    cloud_client,
     update,
     shutdown,
     mqtt_session,
     guarded_socket,
     block_receiver,
     http_response,
-    update_target,
+    download_target,
 )
 TICK_MS = 10  # of FreeRTOS
 BODY = data_of(20000)
@@ -90,7 +90,7 @@ class World:
         self._patch = patched(guarded_socket, socket=network, select=network, errno=network.errno)
         self._patch.__enter__()
         self.clock.put_into(*MODULES)
-        self.client = update_client.Client(
+        self.client = cloud_client.Client(
             CONFIG,
             "0.1",
             print,

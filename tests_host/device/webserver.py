@@ -2,7 +2,7 @@
 
 from broker import Network, Socket
 
-from ivota import http_range, http_response
+from ivota import http_request, http_response
 from ivota.url import follow
 
 
@@ -27,7 +27,7 @@ class Transfer:
         self.url = None
         etag = etag if offset else None
         where = to or push.url
-        self.stream = http_range.send_request(where, offset, http, etag, bool(to))
+        self.stream = http_request.send_request(where, offset, http, etag, bool(to))
         going_on = False
         try:
             location, self.skip, self.etag = http_response.read(

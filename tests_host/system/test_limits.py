@@ -40,14 +40,14 @@ def test_a_whole_signed_update_in_a_small_heap():
 
 def test_the_code_that_a_plain_update_loads():
     sizes = heap.loaded()
-    assert "main.py" in sizes and "lib/ivota/update_client.py" in sizes
+    assert "main.py" in sizes and "lib/ivota/cloud_client.py" in sizes
     assert sum(sizes.values()) <= MPY_BYTES, sizes
 
 
 @pytest.mark.parametrize(
     ("module", "functions"),
     (
-        ("update_client", {"step"}),
+        ("cloud_client", {"step"}),
         ("mqtt_session", {"step"}),
         ("block_receiver", {"step", "_advance"}),
         ("file_writer", {"fill", "end_block", "next_end", "check"}),

@@ -33,15 +33,15 @@ EXTRAS: dict[str, tuple[str, ...]] = {
             "activation",
             "agent",
             "bundle_check",
-            "bundle_facts",
+            "bundle_compatibility",
             "config_backup",
-            "config_overrides",
+            "bundle_config",
         ),
         *("config_switch", "custom_network", "firmware_kind", "lan", "network_interface", "ppp"),
         *("startup", "watchdog", "wifi"),
     ),
     # Install an ESP32's image in its OTA slot.
-    "partition": ("boot_image", "slot_writer", "slot_reader"),
+    "partition": ("esp32_image", "slot_writer", "slot_reader"),
     # Require signed firmware.
     "signatures": ("signed_header", "owner_signature", "signature_footer"),
     # Accept a patch instead of a whole firmware.

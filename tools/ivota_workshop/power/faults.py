@@ -66,7 +66,7 @@ _EARLY = """                taker = once("activation").Installer(client)
                 while not taker.check(push):
                     pass
 """
-_ACTIVATE = '        into = once("boot_image").activate if firmware.slot else activate\n'
+_ACTIVATE = '        into = once("esp32_image").activate if firmware.slot else activate\n'
 _TOO_EARLY = '        once("json_file").remove(firmware.path[:-4] + ".bin")\n'
 
 MISTAKES = (
@@ -81,8 +81,8 @@ MISTAKES = (
         (
             ("lib/ivota/block_receiver.py", _ADVANCE, _CHECKPOINT + _ADVANCE),
             (
-                "lib/ivota/update_target.py",
-                "    length = max(_storage.size_of(path), 0)\n    target.file",
+                "lib/ivota/download_target.py",
+                "    length = max(_files.size_of(path), 0)\n    target.file",
                 '    length = known["position"]\n    target.file',
             ),
         ),
@@ -90,7 +90,7 @@ MISTAKES = (
     Mistake(
         "a resume writes from the first byte",
         "few",
-        (("lib/ivota/update_target.py", "    target.file.seek(length)\n", ""),),
+        (("lib/ivota/download_target.py", "    target.file.seek(length)\n", ""),),
     ),
     Mistake(
         "small files are written in place",
@@ -154,7 +154,7 @@ MISTAKES = (
         "one",
         (
             (
-                "lib/ivota/update_client.py",
+                "lib/ivota/cloud_client.py",
                 _PUBLISH,
                 _PUBLISH + '        if self._sending[0] == "final":\n'
                 '            once("state_writer").sent(self.state)\n',
@@ -204,12 +204,12 @@ MISTAKES = (
         "image one",
         (
             (
-                "lib/ivota/boot_image.py",
+                "lib/ivota/esp32_image.py",
                 '    once("activation").activate(state, None, trial)\n    try:',
                 "    try:",
             ),
             (
-                "lib/ivota/boot_image.py",
+                "lib/ivota/esp32_image.py",
                 ".set_boot()\n    except",
                 '.set_boot()\n        once("activation").activate(state, None, trial)\n    except',
             ),
@@ -220,7 +220,7 @@ MISTAKES = (
         "image refused",
         (
             (
-                "lib/ivota/boot_image.py",
+                "lib/ivota/esp32_image.py",
                 "    if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id\n",
                 "    if False:\n",
             ),
@@ -229,7 +229,13 @@ MISTAKES = (
     Mistake(
         "an image is not marked as valid",
         "image one",
-        (("lib/ivota/boot_image.py", "        Partition.mark_app_valid_cancel_rollback()\n", ""),),
+        (
+            (
+                "lib/ivota/esp32_image.py",
+                "        Partition.mark_app_valid_cancel_rollback()\n",
+                "",
+            ),
+        ),
     ),
     Mistake(
         "starts of a trial are not counted",

@@ -12,7 +12,7 @@ import sys
 
 import vfs
 
-from ivota import checkpoint, storage, update_target
+from ivota import checkpoint, download_target, firmware_files
 
 _BLOCK = 4096
 _HEAD = 20
@@ -55,9 +55,9 @@ class Image:
 
 def resume(image, push, directory):
     vfs.mount(vfs.VfsLfs2(image), "/flash")
-    base = "/flash" + directory + "/" + storage.file_stem(push.version)
-    target = update_target.Target()
-    update_target.open_target(target, base, push)
+    base = "/flash" + directory + "/" + firmware_files.file_stem(push.version)
+    target = download_target.Target()
+    download_target.open_target(target, base, push)
     checkpoint.close(target)
     vfs.umount("/flash")
     return target.position

@@ -5,7 +5,7 @@ import json
 import room
 
 from bundlefs import Bundle
-from ivota import OtaError, bundle_check, bundle_facts
+from ivota import OtaError, bundle_check, bundle_compatibility
 
 
 def check(data):
@@ -14,7 +14,7 @@ def check(data):
     with open(path, "rb") as file:
         for length in (len(data) // 2, len(data)):  # its first block, and then the whole bundle
             try:
-                bundle_facts.look(file, length)
+                bundle_compatibility.look(file, length)
             except OtaError as error:
                 assert error.code == -5 and not error.again and not error.reject
                 return "not for this board"

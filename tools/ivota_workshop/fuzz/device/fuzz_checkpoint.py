@@ -10,7 +10,7 @@ import room
 from slots import Esp32, installed
 
 import ivota
-from ivota import OtaError, update_target
+from ivota import OtaError, download_target
 from ivota.push import Push
 
 SIZE = 6000
@@ -36,7 +36,7 @@ def check(data):
     if length:
         room.put("firmware/0.2.bin", bytes(length))
     push = Push("0.2", "http://h/f", MD5, SIZE)
-    target = update_target.Target()
+    target = download_target.Target()
     try:
         outcome = (
             in_a_slot(target, folder, push) if slot else in_a_file(target, folder, push, length)
@@ -54,13 +54,13 @@ def check(data):
 
 
 def in_a_file(target, folder, push, length):
-    update_target.open_target(target, folder + "/0.2", push)
+    download_target.open_target(target, folder + "/0.2", push)
     assert target.kind == "file_writer" and target.path == folder + "/0.2.bin"
     assert target.position in (0, length) and target.position <= SIZE
     assert target.position == target.durable == target.file.tell()
     assert target.position < target.end <= SIZE or target.position == SIZE
     if target.position:
-        assert update_target.is_of(ivota.once("json_file").load(target.checkpoint), push)
+        assert download_target.is_of(ivota.once("json_file").load(target.checkpoint), push)
     return "at %d" % target.position
 
 

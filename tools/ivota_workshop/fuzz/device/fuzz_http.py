@@ -8,7 +8,7 @@ import room
 from wire import Wire
 
 from ivota import OtaError, http_response
-from ivota import http_range as module
+from ivota import http_request as module
 
 SIZE = 1000
 HTTP = {"ca": None, "cert": None, "authorization": None, "timeout_s": 10, "deadline_s": 60}

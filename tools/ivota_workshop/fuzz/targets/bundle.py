@@ -87,8 +87,8 @@ TARGET = Target(
     about="a bundle: ROMFS records, mount",
     code=(
         "lib/ivota/bundle_check.py",
-        "lib/ivota/bundle_facts.py",
-        "lib/ivota/config_overrides.py",
+        "lib/ivota/bundle_compatibility.py",
+        "lib/ivota/bundle_config.py",
         "lib/bundlefs.py",
     ),
     seeds=seeds,
@@ -107,11 +107,11 @@ TARGET = Target(
         ),
         Mistake(
             "lets a bundle change the board's identity",
-            (("lib/ivota/config_overrides.py", "if config.get(key) is not None:", "if False:"),),
+            (("lib/ivota/bundle_config.py", "if config.get(key) is not None:", "if False:"),),
         ),
         Mistake(
             "reads a size that has not come",
-            (("lib/ivota/bundle_facts.py", "<= at <= len(head) - 2", "<= at"),),
+            (("lib/ivota/bundle_compatibility.py", "<= at <= len(head) - 2", "<= at"),),
         ),
         Mistake(
             "does not check the end",

@@ -87,7 +87,7 @@ def seeds() -> dict[str, bytes]:
 TARGET = Target(
     about="an HTTP answer: status, headers, Content-Range, Location, Retry-After",
     code=(
-        "lib/ivota/http_range.py",
+        "lib/ivota/http_request.py",
         "lib/ivota/http_response.py",
         "lib/ivota/http_status.py",
         "lib/ivota/guarded_socket.py",

@@ -39,14 +39,14 @@ def step(job):
         return True
     state = job.client.state
     if image:
-        once("boot_image").check(head)
+        once("esp32_image").check(head)
         ota_slots.begin(target, job.push, (state.active, state.previous))
         target.gathered.write(head)
     else:
         # The old content there begins with another byte.
         once("checkpoint").discard(target)
-        stem = once("storage").stem_of(target.path)
-        once("update_target").open_target(target, stem, job.push, state.active, state.previous)
+        stem = once("firmware_files").stem_of(target.path)
+        once("download_target").open_target(target, stem, job.push, state.active, state.previous)
         target.kind = "file_writer"
         target.phase = "block_receiver"
         target.file.write(head)

@@ -4,7 +4,7 @@ import json
 
 from webserver import WebNetwork, answer
 
-from ivota import OtaError, authorize, config, http_range, push_parser, tencent
+from ivota import OtaError, authorization_header, config, http_request, push_parser, tencent
 from ivota.config import ConfigError
 from support import raises
 
@@ -37,7 +37,7 @@ def asked(push, url=None, table=None):
     """The request for `url`, where redirects have led from the push's own."""
     network = WebNetwork(answer())
     with network:
-        stream = http_range.send_request(
+        stream = http_request.send_request(
             url or push.url, 0, dict(HTTP, authorization=table), None, bool(url), push
         )
         stream.close()
@@ -80,11 +80,11 @@ def test_what_is_no_header_is_refused_without_being_shown():
             asked(pushed("http://files/f.bin", wrong))
         assert "authorization can't be a header" in caught.value.message
         with raises(ConfigError) as caught:
-            authorize.check({"files": wrong}, ConfigError)
+            authorization_header.check({"files": wrong}, ConfigError)
         assert str(caught.value) == "http.authorization: what is for files can't be a header"
     for wrong in ("Bearer x", ["Bearer x"], 5):
         with raises(ConfigError) as caught:
-            authorize.check(wrong, ConfigError)
+            authorization_header.check(wrong, ConfigError)
         assert "x" not in str(caught.value).replace("text", "")
     table = {"files": TOKEN, "files:81": OTHER}
     found = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h"}}

@@ -19,7 +19,7 @@ _CHUNK = const(512)
 _CHUNK_MOST = const(4096)  # a block
 _FREE = const(32768)  # bytes of free heap that are plenty
 
-_storage = once("storage")  # leaves the heap with this module
+_files = once("firmware_files")  # leaves the heap with this module
 
 
 def step(job):
@@ -31,8 +31,8 @@ def step(job):
         return False
     if job.deferred("download"):
         return False
-    stem = client.directory + "/" + _storage.file_stem(job.push.version)
-    if _storage.stem_of(client.state.active or "") == stem:
+    stem = client.directory + "/" + _files.file_stem(job.push.version)
+    if _files.stem_of(client.state.active or "") == stem:
         raise OtaError(_FAILED, "a firmware of this name runs")
     known = once("json_file").load(stem + ".json")
     if not (known and is_of(known, job.push)):
@@ -49,7 +49,7 @@ def step(job):
         open_target(target, stem, job.push, client.state.active, client.state.previous)
     client.log("info", "download", offset=target.position)
     job.progress()
-    job.phase = "http_range"
+    job.phase = "http_request"
     return True
 
 
@@ -80,39 +80,39 @@ class Target:
     `open_target` here and `patch_base` for a file, `ota_slots` for an OTA slot.
 
     kind: the module with its functions, file_writer or slot_writer; None until its first
-        bytes decide (update_target, ota_slots, first_byte)
-    phase: what begins with a connection: block_receiver, or first_byte for those bytes
-        (update_target, ota_slots, first_byte)
-    path: the file; for a slot, its checkpoint, its only file (storage,
+        bytes decide (download_target, ota_slots, slot_or_file)
+    phase: what begins with a connection: block_receiver, or slot_or_file for those bytes
+        (download_target, ota_slots, slot_or_file)
+    path: the file; for a slot, its checkpoint, its only file (firmware_files,
         ota_slots, patch_base)
-    checkpoint: the path of the checkpoint (storage)
-    size: bytes of the whole firmware (storage)
-    etag: the server's ETag of these bytes, or None (update_target, ota_slots, checkpoint)
-    position: received bytes (update_target, ota_slots, file_writer, slot_writer, first_byte,
+    checkpoint: the path of the checkpoint (firmware_files)
+    size: bytes of the whole firmware (firmware_files)
+    etag: the server's ETag of these bytes, or None (download_target, ota_slots, checkpoint)
+    position: received bytes (download_target, ota_slots, file_writer, slot_writer, slot_or_file,
         patcher)
-    durable: how many of them survive a power cut (update_target, ota_slots, patch_base,
+    durable: how many of them survive a power cut (download_target, ota_slots, patch_base,
         file_writer, slot_writer)
-    checked: how many of those have been digested (update_target, ota_slots, patch_base,
+    checked: how many of those have been digested (download_target, ota_slots, patch_base,
         file_writer, slot_writer)
-    digest: of all bytes: MD5 of a download, SHA-256 of a patch's result (update_target,
+    digest: of all bytes: MD5 of a download, SHA-256 of a patch's result (download_target,
         ota_slots, patcher)
-    end: the position up to which to fill before `end_block` (update_target, ota_slots,
+    end: the position up to which to fill before `end_block` (download_target, ota_slots,
         patch_base, file_writer, slot_writer, patcher)
-    buffer: for received and for digested data (update_target, ota_slots, patch_base)
+    buffer: for received and for digested data (download_target, ota_slots, patch_base)
 
     Only for a file, None or missing otherwise:
 
-    file: open for reading and writing until `checkpoint.close` (update_target, patch_base,
+    file: open for reading and writing until `checkpoint.close` (download_target, patch_base,
         checkpoint)
-    chunk: bytes in the buffer (update_target, patch_base)
-    fat: whether it is on FAT (storage)
-    block_size: bytes in a block of the file system (storage)
-    blocks: how many are full (update_target, patch_base, file_writer)
+    chunk: bytes in the buffer (download_target, patch_base)
+    fat: whether it is on FAT (firmware_files)
+    block_size: bytes in a block of the file system (firmware_files)
+    blocks: how many are full (download_target, patch_base, file_writer)
 
     Only for a slot:
 
-    head: data received while `kind` is None (ota_slots, first_byte)
-    slot: the label of the partition (update_target, ota_slots)
+    head: data received while `kind` is None (ota_slots, slot_or_file)
+    slot: the label of the partition (download_target, ota_slots)
     part: the partition (ota_slots)
     gathered: a BytesIO with the data of the next chunk (ota_slots)
     """
@@ -142,10 +142,10 @@ def open_target(target, stem, push, keep=None, spare=None):
     `spare` one that is deleted if its room is needed. Raises OtaError(-5) if there is no room,
     OSError if the flash fails.
     """
-    directory = _storage.place(target, stem, push.size)
+    directory = _files.place(target, stem, push.size)
     path = target.path
     known = once("json_file").load(target.checkpoint)
-    length = _storage.size_of(path)
+    length = _files.size_of(path)
     # A complete file without a checkpoint was verified once: check it before downloading.
     mine = length == push.size
     if known is not None:
@@ -155,11 +155,11 @@ def open_target(target, stem, push, keep=None, spare=None):
             once("checkpoint").discard(target)
         known = None
     if known is None:
-        _storage.make_room(target, directory, (keep, path), spare)
+        _files.make_room(target, directory, (keep, path), spare)
         known = dict(identity(push), position=0)
         once("json_file").save(target.checkpoint, known)
     target.etag = known.get("etag")
-    length = max(_storage.size_of(path), 0)
+    length = max(_files.size_of(path), 0)
     target.file = open(path, (b"r+b" if length else b"w+b").decode())
     target.file.seek(length)
     target.position = target.durable = length
@@ -171,7 +171,7 @@ def open_target(target, stem, push, keep=None, spare=None):
     except MemoryError:  # there is room, but not in one piece
         target.buffer = bytearray(_CHUNK)
     target.chunk = len(target.buffer)
-    _storage.set_blocks(target, stem)
+    _files.set_blocks(target, stem)
     block_size = target.block_size
     # The minimum number of whole blocks; the pointers in n of them are 2 n minus the ones in n's
     # binary digits.

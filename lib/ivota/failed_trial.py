@@ -32,7 +32,7 @@ def begin(client):
     Raises OSError if the flash fails.
     """
     if (client.state.trial or client.state.ended).get("slot"):
-        once("boot_image").begin(client)
+        once("esp32_image").begin(client)
     ended = client.state.ended
     if ended:
         why = ended["why"]

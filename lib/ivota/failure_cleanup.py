@@ -19,7 +19,7 @@ def failed(job, error):
     if error.again and error.code == _MISMATCH and not job.restarted:
         job.restarted = True
         once("checkpoint").discard(target)
-        job.phase = "update_target"
+        job.phase = "download_target"
         return
     if error.code == _EXPIRED and not job.url_asked:
         job.url_asked = True

@@ -111,7 +111,7 @@ def confirm(client, text):
         client.restart = True
         client.exit()
         return False
-    stem = client.directory + "/" + once("storage").file_stem(trial["version"])
+    stem = client.directory + "/" + once("firmware_files").file_stem(trial["version"])
     once("json_file").remove(stem + ".json")
     if state.previous != stem + ".bin":
         once("json_file").remove(stem + ".bin")  # the patch that built it

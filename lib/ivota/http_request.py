@@ -80,7 +80,9 @@ def open_request(method, url, http, headers, push=None, data=None):
         if port != (443 if secure else 80):
             headers["Host"] = place[7:]  # requests leaves the port out
         if http["authorization"] or push and push.authorization:
-            value = once("authorize").header(push, http["authorization"], secure, host, port)
+            value = once("authorization_header").header(
+                push, http["authorization"], secure, host, port
+            )
             if value:
                 headers["Authorization"] = value
         ca = http["ca"] if secure else None
