@@ -265,6 +265,18 @@ def test_firmware_goes_only_to_what_it_is_for(console):
     text = console.page.get("/?application=blink")
     assert "P/blink" in text and "P/pump" not in text
     assert "Update to 0.3" not in text and "Update to 0.3" in console.page.get("/?q=pump")
+    # A version of both: each gets its own, and pages count them apart.
+    both = [console.upload("0.9", name, name.encode())["id"] for name in ("blink", "pump")]
+    console.ivota("push", "0.9", "-d", "P/blink", "-d", "P/pump")
+    assert [console.api.device(name)["firmware_id"] for name in ("P/blink", "P/pump")] == both
+    blink.update(blink.expect("update_firmware"))
+    state(console, "P/blink", "done")
+    blink.hello("0.9")
+    assert "Running 0.9 1" in console.page.get(f"/firmware/{both[0]}")
+    assert "Running 0.9 0" in console.page.get(f"/firmware/{both[1]}")
+    assert "blink 0.9 1" in console.page.get("/")  # the chart's legend
+    text = console.page.get("/?application=blink")
+    assert "0.9 (1)" in text and "0.1 (" not in text  # the versions to choose from
     console.ivota("push", "0.3", "-d", "P/blink", "--include-mismatched")
     blink.expect("update_firmware")
 

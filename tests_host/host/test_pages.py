@@ -52,7 +52,7 @@ def test_the_fleet_says_what_is_where(viewer):
     text = viewer.get("/")
     assert "216 devices 199 up to date" in text and "10 need attention" in text
     assert "Winter release" in text and "stopped automatically" in text
-    assert "trial: ImportError no module named 'bme280'" in text
+    assert "ImportError no module named 'bme280' in app.py:3" in text
     assert "216 devices Previous page 1 of 5 Next" in text
     assert "page 5 of 5" in viewer.get("/?page=99")
 
@@ -162,7 +162,7 @@ def test_a_campaign_tells_how_far_it_is_and_why_not(console, viewer):
     text = viewer.get(f"/campaigns/{console[1].campaign}")
     assert "70 done 3 failed 131 remaining" in text
     assert "Stage 2: 70 of 82 devices are done; the next stage starts at 95 %" in text
-    assert "2 trial: ImportError no module named 'bme280'" in text
+    assert "2 crashed in its trial, ImportError no module named 'bme280' in app.py:3" in text
     stopped = viewer.get(f"/campaigns/{console[1].stopped}")
     assert "The campaign stopped automatically: 5 of 12 failed. Fix the cause" in stopped
     assert "Winter release" in viewer.get("/campaigns")

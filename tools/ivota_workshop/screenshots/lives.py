@@ -11,7 +11,7 @@ from ivota_tools.cloud.store.models import Assignment, Device, Push, Report
 
 from .releases import BEFORE, NEW
 
-TRIAL = "trial: ImportError no module named 'bme280'"
+TRIAL = "crashed in its trial, ImportError no module named 'bme280' in app.py:3"
 
 
 class Life:

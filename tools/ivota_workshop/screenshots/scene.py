@@ -93,6 +93,8 @@ class _Filling:
                 device = Device(
                     product_id=PRODUCT,
                     device_name=name,
+                    application="thermometer",
+                    hardware="rev-a" if row < 3 else "rev-b",
                     version=OLD,
                     first_seen=first,
                     last_seen=self._now - self._draw.uniform(2, 500),

@@ -165,10 +165,10 @@ def routes(
         if (order.version is None) == (order.firmware_id is None):
             raise HTTPException(422, "specify the firmware by either version or firmware_id")
         with database.writing() as session:
-            chosen = firmware_store.find(
-                session, order.version, order.firmware_id, order.application
-            )
             device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
+            chosen = firmware_store.find(
+                session, order.version, order.firmware_id, order.application, device.application
+            )
             operator_actions.push(session, device, chosen, who, order.include_mismatched)
             answer = schemas.PushOut(
                 device=schemas.device_out(device),

@@ -24,6 +24,8 @@ from .formatting import indented, refusal, sentence
 from .page_guard import route
 from .page_visit import Setting, Visit
 
+FIELDS = ("product", "name", "application", "hardware", "tags", "list")
+
 
 def routes(setting: Setting) -> list[BaseRoute]:
     return [
@@ -38,15 +40,8 @@ def new(visit: Visit) -> Response:
     return _form(visit)
 
 
-def _form(
-    visit: Visit,
-    product: str = "",
-    name: str = "",
-    problem: str = "",
-    status: int = 200,
-    text: str = "",
-) -> Response:
-    given = {"product": product, "name": name, "list": text}
+def _form(visit: Visit, problem: str = "", status: int = 200) -> Response:
+    given = {name: visit.form.get(name, "") for name in FIELDS}
     return visit.show("device_new.html", status, given=given, problem=problem, device=None)
 
 
@@ -56,13 +51,18 @@ def add(visit: Visit) -> Response:
         if not product or not name or "/" in product + name:
             raise HTTPException(422, "enter a product and a name, both without a slash")
         with visit.database.writing() as session:
-            order = DeviceIn(device=f"{product}/{name}")
+            order = DeviceIn(
+                device=f"{product}/{name}",
+                application=visit.said("application") or None,
+                hardware=visit.said("hardware") or None,
+                tags=visit.said("tags", 8192).replace(",", " ").split(),
+            )
             (made,) = enroll(session, [order], visit.setting.boards, visit.who)
             return _show(visit, made.device, made.board.get("device_secret", ""))
     except HTTPException as error:
-        return _form(visit, product, name, sentence(str(error.detail)), error.status_code)
-    except (SecretError, ValidationError) as error:
-        return _form(visit, product, name, refusal(error), 422)
+        return _form(visit, sentence(str(error.detail)), error.status_code)
+    except (SecretError, TagError, ValidationError) as error:
+        return _form(visit, refusal(error), 422)
 
 
 def add_list(visit: Visit) -> Response:
@@ -74,10 +74,9 @@ def add_list(visit: Visit) -> Response:
             made = enroll(session, orders, visit.setting.boards, visit.who)
             files = [(each.device.name, indented(each.board) + "\n") for each in made]
     except HTTPException as error:
-        problem, status = sentence(str(error.detail)), error.status_code
-        return _form(visit, problem=problem, status=status, text=text)
+        return _form(visit, sentence(str(error.detail)), error.status_code)
     except (device_list.ListError, SecretError, TagError, ValidationError) as error:
-        return _form(visit, problem=refusal(error), status=422, text=text)
+        return _form(visit, refusal(error), 422)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, board in files:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -48,20 +48,15 @@ def overview(visit: Visit) -> Response:
             Firmware.whole_id.is_not(None), Firmware.deleted_at.is_(None)
         ).group_by(Firmware.whole_id)
         smallest = {each[0]: each[1:] for each in session.execute(deltas).tuples()}
-        running = dict(
-            session.execute(
-                select(Device.version, func.count())
-                .where(
-                    Device.status == ACCEPTED,
-                    Device.version.in_(select(Firmware.version)),
-                )
-                .group_by(Device.version)
-            ).tuples().all()
-        )  # fmt: skip
+        counts = session.execute(
+            select(Device.application, Device.version, func.count())
+            .where(Device.status == ACCEPTED, Device.version.in_(select(Firmware.version)))
+            .group_by(Device.application, Device.version)
+        ).tuples().all()  # fmt: skip
         return visit.show(
             "firmware.html",
             firmware=[(each, inside(visit.setting.folder, each)) for each in uploaded(session)],
-            running=running,
+            running={(name, version): count for name, version, count in counts},
             deltas=smallest,
             upload_most=visit.setting.upload_most,
         )
@@ -82,11 +77,15 @@ def one(visit: Visit) -> Response:
             raise HTTPException(404, "This firmware does not exist.")
         if found.whole_id is not None:  # a delta has no page: show the firmware it produces
             return visit.go(f"/firmware/{found.whole_id}")
-        running = session.scalar(
-            select(func.count())
-            .select_from(Device)
-            .where(Device.version == found.version, Device.status == ACCEPTED)
-        )
+        # Devices of an unknown application may run it, too.
+        by_application = dict(
+            session.execute(
+                select(Device.application, func.count())
+                .where(Device.version == found.version, Device.status == ACCEPTED)
+                .where(or_(Device.application == found.application, Device.application.is_(None)))
+                .group_by(Device.application)
+            ).tuples().all()
+        )  # fmt: skip
         states = session.execute(
             select(Assignment.state, func.count())
             .where(Assignment.current, Assignment.firmware_id == found.id)
@@ -112,7 +111,8 @@ def one(visit: Visit) -> Response:
             warnings=release.check_version(found.version),
             own=[each for each in files if not each.path.startswith(LIBRARY)],
             library=[each for each in files if each.path.startswith(LIBRARY)],
-            running=running,
+            running=sum(by_application.values()),
+            only=found.application if None not in by_application else None,
             states=dict(states.tuples().all()),
             failures=failure_groups.groups(session, found),
             campaigns=used,

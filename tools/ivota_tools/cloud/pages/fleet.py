@@ -31,6 +31,7 @@ from .page_visit import Setting, Visit, whole
 SHOWN = 4  # devices in a box next to the table
 GROUPS, NAMED = 5, 3  # groups of devices with problems, and names shown for each
 RUNNING_SHOWN = 4
+CRASHED = "crashed in its trial, "  # the exception after it is more important in a narrow column
 FIRMWARE_SHOWN = 50  # choices for selected devices
 
 
@@ -50,15 +51,20 @@ def fleet(visit: Visit) -> Response:
     )
     span = visit.asked("range", "", 8)
     with visit.database.reading() as session:
-        versions = fleet_queries.by_version(session)
+        versions = fleet_queries.by_version(session, wanted.application)
         applications = fleet_queries.applications(session)
         total = fleet_queries.count(session, ACCEPTED)
         waiting = fleet_queries.count(session, PENDING)
         newest = fleet_queries.newest(session)
         if not total and not waiting and not wanted.state:
             return visit.show("welcome.html", newest=newest)
+        changes = version_chart.changes(session)
+        ranges = version_chart.ranges(changes.first, now)
         if span not in version_chart.RANGES:
-            span = version_chart.fitting(session, now)
+            span = ranges[-1]
+        # The chart is kept for each of these, so a request cannot make up one.
+        application = wanted.application if wanted.application in applications else None
+        several = application is None and len(applications) > 1
         states = fleet_queries.by_state(session, now)
         found = fleet_queries.devices(session, wanted, now)
         return visit.show(
@@ -69,11 +75,14 @@ def fleet(visit: Visit) -> Response:
             versions=versions,
             applications=applications,
             summary=_summary(total, states),
-            chart=visit.setting.charts.versions(session, span, now),
+            chart=visit.setting.charts.versions(
+                session, changes, span, now, application, several
+            ),
             span=span,
             suggestions=fleet_queries.suggestions(session, versions, applications),
             firmware=uploaded(session)[:FIRMWARE_SHOWN],
-            ranges=version_chart.RANGES,
+            ranges=ranges,
+            several=len(applications) > 1,
             running=_running(session),
             busy=fleet_queries.few(session, Assignment.state.in_(assignment_states.ACTIVE)
                              & ~fleet_queries.stalled(now), Assignment.device_id, SHOWN),
@@ -115,7 +124,7 @@ def reason(device: Device, now: float) -> str:
     if assignment is None:
         return ""
     if assignment.state in fleet_queries.FAILING:
-        words = wait_reason.why_failed(assignment)
+        words = wait_reason.why_failed(assignment).removeprefix(CRASHED)
         if assignment.state == assignment_states.RETRY and assignment.next_push_at:
             words += f"; next retry {ago(assignment.next_push_at, now)}"
         return words

@@ -160,9 +160,11 @@ def count(session: Session, status: str) -> int:
     return session.scalar(query) or 0
 
 
-def by_version(session: Session) -> list[tuple[str | None, int]]:
+def by_version(session: Session, application: str = "") -> list[tuple[str | None, int]]:
     """Return how many devices run each version, newest first; only the most common if many."""
     query = select(Device.version, func.count()).where(Device.status == ACCEPTED)
+    if application:
+        query = query.where(Device.application == application)
     query = query.group_by(Device.version).order_by(func.count().desc()).limit(VERSIONS_MOST)
     rows = session.execute(query).tuples().all()
     return sorted(rows, key=lambda row: ("", "") if row[0] is None else (key(row[0]), row[0]),

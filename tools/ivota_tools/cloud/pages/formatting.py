@@ -46,6 +46,16 @@ def clock(at: float) -> Markup:
                   "</time>").format(iso, exact(at), day, hour)  # fmt: skip
 
 
+def tick(at: float, days: bool, zone: bool = False) -> Markup:
+    """Return a time for an axis: a date or a time of day, with the zone where it is wanted."""
+    iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    words = time.strftime("%m-%d" if days else "%H:%M", time.gmtime(at))
+    kind = ("day" if days else "hour") + (" zone" if zone else "")
+    return Markup('<time datetime="{}" class="tick" data-tick="{}">{}{}</time>').format(
+        iso, kind, words, " UTC" if zone else ""
+    )
+
+
 def size(count: float | None) -> str:
     """Format a number of bytes for people: 708 kB."""
     if count is None:

@@ -33,6 +33,7 @@ _FILTERS = (
     formatting.percent,
     formatting.size,
     formatting.span,
+    formatting.tick,
 )
 
 

@@ -309,9 +309,16 @@ def by_id(session: Session, number: int) -> Firmware:
 
 
 def find(
-    session: Session, version: str | None, firmware_id: int | None, application: str | None
+    session: Session,
+    version: str | None,
+    firmware_id: int | None,
+    application: str | None,
+    device_runs: str | None = None,
 ) -> Firmware:
-    """Find a firmware by id, or the newest upload of a version. Raises FirmwareError."""
+    """Find a firmware by id, or the newest upload of a version. Raises FirmwareError.
+
+    If several applications have the version, it is the one that the device runs.
+    """
     if firmware_id is not None:
         firmware = by_id(session, firmware_id)
         if firmware.whole_id is not None:
@@ -339,6 +346,9 @@ def find(
         )
     names = sorted({firmware.application or "(none)" for firmware in found})
     if len(names) > 1:
+        same = [each for each in found if device_runs and each.application == device_runs]
+        if same:
+            return same[0]
         raise FirmwareError(
             409,
             f"several applications have a version {version!r} ({', '.join(names)}): "

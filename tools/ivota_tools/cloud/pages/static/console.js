@@ -168,6 +168,7 @@ function exact(at) {
 }
 
 const day = (at) => `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
+const zone = (at) => exact(at).slice(20);
 const hour = (at) => `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
 
 function words() {
@@ -183,6 +184,9 @@ function words() {
       continue;
     } else {
       time.title = exact(at);
+      const tick = time.dataset.tick;
+      if (tick) text = tick.startsWith("day") ? day(at).slice(5) : hour(at).slice(0, 5);
+      if (tick?.endsWith("zone")) text += ` ${zone(at)}`;
     }
     if (time.textContent !== text) time.textContent = text;
   }
