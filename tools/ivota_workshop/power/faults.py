@@ -162,6 +162,19 @@ MISTAKES = (
         ),
     ),
     Mistake(
+        "a report is dropped before it is posted",
+        "channel",
+        (
+            (
+                "lib/ivota/channel.py",
+                "        found = None\n        if topic",
+                "        found = None\n        if message == owner.state.outbox:\n"
+                "            owner.state.last = message\n            owner.on_acked()\n"
+                "        if topic",
+            ),
+        ),
+    ),
+    Mistake(
         "the outbox is never emptied",
         "one",
         (("lib/ivota/state_writer.py", "    state.outbox = None\n    save(state)\n", ""),),

@@ -15,7 +15,7 @@ from .stage import Stage
 from .work import Task
 
 DOUBLE = ("one", "image one", "delta one")  # scenarios
-FAILING = ("few", "image few", "signed", "delta few")
+FAILING = ("few", "image few", "signed", "delta few", "channel")
 _SHARE = 24  # cuts in a task
 
 

@@ -23,7 +23,8 @@ class Scenario:
     at; 0 for all. `sequence`: the number with which it is signed; 0 on a board without keys.
     `patch`: what is pushed instead of a whole version: "delta" or "compressed"; "wrong base", a
     delta for another base; or "false", a patch with the header of another. `shared`: bytes that
-    are nearly equal in the bundles of both versions.
+    are nearly equal in the bundles of both versions. `channel`: the board reads a channel, without
+    a broker, and posts its reports; its firmware must be signed.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Scenario:
     sequence: int = 0
     patch: str = ""
     shared: int = 0
+    channel: bool = False
     stranger: bool = False  # whether its key is one that the board does not trust
     # Whether the board's reports reach the cloud only when the board waits for the answer.
     late: bool = False

@@ -76,6 +76,22 @@ def scenarios() -> dict[str, Scenario]:
             damaged=True,
             refused=True,
         ),
+        Scenario(
+            "channel",
+            channel=True,
+            sequence=7,
+            files={"data.bin": noise("channel", 11_000)},
+            late=True,
+        ),
+        # It stays in the channel, and the board must not try it again.
+        Scenario(
+            "channel crash",
+            channel=True,
+            ends="fail",
+            reason=crashed,
+            body='raise ValueError("broken")',
+            sequence=7,
+        ),
         # A board without slots.
         Scenario(
             "no slot", payload="image", ends="fail", reason="no slot", size=9_000, refused=True

@@ -12,6 +12,7 @@ from typing import Any
 
 from littlefs.lfs import LFSConfig
 
+from ivota_tools.channel.index import Index, Release
 from ivota_tools.firmware.bundle import build
 from ivota_tools.firmware.mpy_compiler import compiled_folder
 from ivota_tools.sim import Board, Flash
@@ -28,6 +29,7 @@ from .scenario import CONFIRMED, NEW, OLD, Scenario
 DEVICE = Path(__file__).parent / "device"
 _FREE = 16  # free blocks of a small flash, in addition to the firmware's own
 _AMPLE = 1024
+PRODUCT = "P"
 _TIGHT = 6  # the same if a third bundle must be removed for the new one
 
 
@@ -45,12 +47,20 @@ class Stage:
 
 def config(scenario: Scenario) -> dict[str, Any]:
     signed = {"keys": ["/owner.pub"], "target": TARGET} if scenario.sequence else {}
+    # The intervals are short, because no event ends these waits.
+    link: dict[str, Any] = {"mqtt": {"host": "cloud"}, "report_interval_s": 20}
+    if scenario.channel:
+        link = {
+            "channel": {
+                "url": "http://cloud/channel.json",
+                "report_url": "http://cloud/report",
+                "interval_s": 20,
+            }
+        }
     return {
-        "product_id": "P",
+        "product_id": PRODUCT,
         "device_name": "board",
-        "mqtt": {"host": "cloud"},
-        # Short, because no event ends this wait.
-        "report_interval_s": 20,
+        **link,
         "retry": {"first_s": 0.5, "most_s": 4},
         "trial": {"limit_s": 3},
         **signed,
@@ -104,7 +114,12 @@ def stage(scenario: Scenario, folder: Path, replaced: Mapping[str, bytes] | None
     assert board.flash
     image = _compacted(board.flash) + b"\xff" * (scenario.fat * BLOCK)
     shutil.rmtree(folder)
-    plan = {"version": NEW, "md5sum": hashlib.md5(new).hexdigest(), "file_size": len(new)}
+    md5 = hashlib.md5(new).hexdigest()
+    plan = {"version": NEW, "md5sum": md5, "file_size": len(new), "index": ""}
+    if scenario.channel:
+        release = Release(NEW, TARGET, scenario.sequence, f"{md5}.bin", len(new), md5)
+        index = Index(PRODUCT, serial=1, tracks={"stable": (release,)})
+        plan["index"] = index.signed(keys.owner()).decode()
     return Stage(scenario, image, blocks, new, made, plan)
 
 

@@ -1,5 +1,7 @@
 """The board's cloud in the power-cut proof: bytes of an MQTT broker and of a web server.
 
+For a board that reads a channel, the web server is all there is.
+
 It prints every report, so that the host knows it whatever happens to this process; its earlier
 knowledge comes with the plan. The board's flash never affects what the cloud does here.
 """
@@ -11,6 +13,7 @@ HOST = "cloud"
 
 plan = None  # version, md5sum, file_size
 content = None  # the firmware, as a memoryview
+index = ""  # a channel's index, if there is one
 again = ""  # part of a failure's text after which it pushes again
 satisfied = False  # whether it has a final report of that version
 noted = None  # values that the host reads: the number of reports, and the bytes received
@@ -103,7 +106,7 @@ class Broker:
 
 
 class Server:
-    """One HTTP connection: serves a file with Range."""
+    """One HTTP connection: serves a file with Range, a channel's index, and takes reports."""
 
     def __init__(self, sock):
         self._sock = sock
@@ -111,13 +114,38 @@ class Server:
 
     def take(self, data):
         self._data += data
-        if b"\r\n\r\n" not in self._data:
+        head, found, body = self._data.partition(b"\r\n\r\n")
+        if not found:
             return
-        first = 0
-        for line in self._data.split(b"\r\n"):
+        lines = head.split(b"\r\n")
+        fields = {}
+        for line in lines[1:]:
             name, _, value = line.partition(b":")
-            if name.lower() == b"range":
-                first = int(value.split(b"=")[1].split(b"-")[0])
+            fields[name.lower()] = value.strip()
+        if len(body) < int(fields.get(b"content-length", 0)):
+            return
+        method, path, _ = lines[0].split(b" ")
+        if index:
+            spoken()
+        if method == b"POST":
+            for _ in heard(body):
+                pass
+            self._answer(b"204 No Content")
+        elif path == b"/channel.json":
+            same = fields.get(b"if-none-match") == b'"1"'
+            self._answer(b"304 Not Modified" if same else b"200 OK", b"" if same else index)
+        else:
+            spans = fields.get(b"range", b"bytes=0-")
+            self._send(int(spans.split(b"=")[1].split(b"-")[0]))
+
+    def _answer(self, status, body=b""):
+        self._sock.inbox = (
+            b'HTTP/1.1 %s\r\nETag: "1"\r\nContent-Length: %d\r\nConnection: close\r\n\r\n'
+            % (status, len(body))
+        ) + body
+        self._sock.ended = True
+
+    def _send(self, first):
         print("server: %d %d" % (first, noted[1]))
         size = len(content)
         noted[1] = first

@@ -136,13 +136,15 @@ def _prepare():
         cloud.plan = json.load(file)
     _power_net.late = cloud.plan.pop("late")
     cloud.again = cloud.plan.pop("again")
+    cloud.index = cloud.plan.pop("index").encode()
     size = os.stat(content_path)[6]
     address = _sim_flash._map(content_path, size, _CONTENT_ADDRESS)
     cloud.content = memoryview(uctypes.bytearray_at(address, size))
     address = _sim_flash._map(noted_path, 4096, _NOTED_ADDRESS)
     cloud.noted = uctypes.struct(address, (uctypes.ARRAY | 0, _WORDS | uctypes.UINT32))
     cloud.note = lambda: None
-    _power_net.servers[cloud.HOST, 1883] = cloud.Broker
+    if not cloud.index:
+        _power_net.servers[cloud.HOST, 1883] = cloud.Broker
     _power_net.servers[cloud.HOST, 80] = cloud.Server
     machine.WDT = _Dog
     sys.modules["socket"] = _power_net.Network
