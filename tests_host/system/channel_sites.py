@@ -16,8 +16,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from waiting import wait_until
 
-from ivota_tools.toolchain import web_servers
-
 TOKEN = "Bearer 0a1b2c3d"
 _POLICY = "default-src 'none'; " + " ".join(f"https://host{n}.example" for n in range(150))
 
@@ -99,8 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _lead(self, path: str) -> None:
         name = path.rpartition("/")[2]
         if path.startswith("/hop/"):
-            store = self.server.url.replace("127.0.0.1", "localhost")
-            self._answer(302, {"Location": f"{store}/store/{name}?sig={'s' * 1800}"})
+            store = self.headers["Host"].replace("127.0.0.1", "localhost")
+            self._answer(302, {"Location": f"http://{store}/store/{name}?sig={'s' * 1800}"})
         elif self._authorized():
             self._answer(302, {"Location": f"/hop/{name}?{'q' * 900}"})
         else:
@@ -124,32 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, work: Path) -> Iterator[str]:
-    """The URL of a real nginx over the folder."""
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    work.mkdir()
-    config = work / "nginx.conf"
-    config.write_text(
-        f"daemon off; master_process off; pid {work}/pid; error_log {work}/error.log;\n"
-        f"events {{}}\n"
-        f"http {{ access_log off; client_body_temp_path {work}/a; proxy_temp_path {work}/b;\n"
-        f"fastcgi_temp_path {work}/c; uwsgi_temp_path {work}/d; scgi_temp_path {work}/e;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {folder}; }} }}\n"
-    )
-    process = subprocess.Popen(
-        [*web_servers.nginx(), "-c", str(config), "-e", str(work / "error.log")]
-    )
-    with _ended(process):
-        _wait_listening(port)
-        yield f"http://127.0.0.1:{port}"
-
-
-@contextlib.contextmanager
-def python_server(folder: Path) -> Iterator[str]:
-    """The URL of `python -m http.server`, which knows neither ranges nor ETags."""
+def python_server(folder: Path) -> Iterator[int]:
+    """The port of `python -m http.server`, which knows neither ranges nor ETags."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -162,7 +136,7 @@ def python_server(folder: Path) -> Iterator[str]:
     )
     with _ended(process):
         _wait_listening(port)
-        yield f"http://127.0.0.1:{port}"
+        yield port
 
 
 @contextlib.contextmanager

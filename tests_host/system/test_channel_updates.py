@@ -6,21 +6,25 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import object_store
 import pytest
 from board_support import seen, settings, wait_noted
-from channel_sites import TOKEN, Site, nginx, python_server
+from channel_sites import TOKEN, Site, python_server
 from waiting import wait_until
 
 from ivota_tools.channel.folder import Channel
-from ivota_tools.channel.index import NAME, Index
+from ivota_tools.channel.index import NAME
 from ivota_tools.firmware.release import pack
 from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board, Proxy
 from ivota_tools.sim.link_proxy import Cut
+from ivota_workshop.bench.channel import attacks
+from ivota_workshop.bench.channel.site import nginx
 
 IDLE = "import asyncio\n\n\nasync def main():\n    while True:\n        await asyncio.sleep(1)\n"
 CRASHES = 'async def main():\n    raise ValueError("on purpose")\n'
@@ -101,16 +105,62 @@ def runs(board: Board, version: str) -> None:
     board.wait_log(f"confirmed version={version}", 120)
 
 
+@dataclasses.dataclass
+class Place:
+    """Where a channel's files lie: a server's port, and the path that leads to them.
+
+    `every`: bytes after which the link is cut; a server without ranges sends all of it again.
+    `reached` tells the place the URL at which boards reach it, `published` brings what was
+    published there.
+    """
+
+    port: int
+    path: str = ""
+    token: str | None = None
+    every: int = 65_536
+    reached: Callable[[str], object] = lambda url: None
+    published: Callable[[], object] = lambda: None
+
+
 @contextlib.contextmanager
-def release_page(folder: Path, _work: Path) -> Iterator[str]:
+def web_space(folder: Path, work: Path) -> Iterator[Place]:
+    with nginx(folder, work) as port:
+        yield Place(port)
+
+
+@contextlib.contextmanager
+def plain_server(folder: Path, _work: Path) -> Iterator[Place]:
+    with python_server(folder) as port:
+        yield Place(port, every=250_000)
+
+
+@contextlib.contextmanager
+def release_page(folder: Path, _work: Path) -> Iterator[Place]:
     with Site(folder, page=True) as site:
-        yield site.url
+        yield Place(site.server_address[1], token=TOKEN)
+
+
+@contextlib.contextmanager
+def private_store(folder: Path, _work: Path) -> Iterator[Place]:
+    """Of whose signed URLs each works once."""
+    with object_store.running() as front:
+        front.fill(folder)
+        yield Place(
+            front.server_address[1],
+            "/page",
+            object_store.TOKEN,
+            reached=front.lead_to,
+            published=lambda: front.fill(folder),
+        )
+        ended = {status for path, status in front.answers if path.startswith("/fleet/")}
+        assert ended <= {200, 206, 304}
 
 
 PLACES = {
-    "nginx": nginx,
-    "python": lambda folder, work: python_server(folder),
+    "nginx": web_space,
+    "python": plain_server,
     "page": release_page,
+    "store": private_store,
 }
 
 
@@ -121,26 +171,23 @@ def test_a_channel_in_each_place(
 ) -> None:
     """Through cuts of the link and of the power, then by a delta, and back again."""
     stage.publish("0.2")
-    with PLACES[place](stage.folder, tmp_path / "server") as url:
-        host = url.rpartition("/")[2]
-        with contextlib.closing(Proxy("127.0.0.1", int(url.rpartition(":")[2]))) as proxy:
-            through = url
-            if place != "page":  # its URLs are absolute
-                # A server without ranges sends all of it again after a cut.
-                every = 65_536 if place == "nginx" else 250_000
-                proxy.schedule(itertools.repeat(Cut(every), 4))
-                through = f"http://127.0.0.1:{proxy.port}"
-            hosts = {"127.0.0.1:" + host.rpartition(":")[2]: TOKEN} if place == "page" else None
-            it = board(through, http={"authorization": hosts})
-            if place == "nginx":
-                wait_until(lambda: len(proxy.cuts) >= 2, "two cuts")
-                it.power_cut()
-                it.power_on()
+    with PLACES[place](stage.folder, tmp_path / "server") as at:
+        with contextlib.closing(Proxy("127.0.0.1", at.port)) as proxy:
+            proxy.schedule(itertools.repeat(Cut(at.every), 4))
+            host = f"127.0.0.1:{proxy.port}"
+            at.reached(f"http://{host}")
+            tokens = {host: at.token} if at.token else None
+            it = board(f"http://{host}{at.path}", http={"authorization": tokens})
+            wait_until(lambda: len(proxy.cuts) >= 2, "two cuts")
+            it.power_cut()
+            it.power_on()
             runs(it, "0.2")
             stage.publish("0.3")
+            at.published()
             runs(it, "0.3")
             assert [line for line in it.log if "patched" in line or "expand" in line]
             Channel(stage.folder, stage.key).withdraw("0.3")
+            at.published()
             start = len(it.log)
             it.wait_log("confirmed version=0.2", 120, start)
             wait_noted(it)
@@ -150,73 +197,29 @@ def test_a_channel_in_each_place(
     assert json.loads(str(found["last"]))["report"]["progress"]["state"] == "done"
 
 
-ATTACKS: dict[str, tuple[Callable[[Stage, Index], bytes], str]] = {
-    "truncated": (
-        lambda stage, index: index.signed(stage.key)[:700],
-        "the channel's index is incomplete",
-    ),
-    "another key": (
-        lambda stage, index: index.signed(stage.other),
-        "signed by none of the trusted keys",
-    ),
-    "one byte changed": (
-        lambda stage, index: index.signed(stage.key).replace(b'"serial":', b'"serial": '),
-        "signed by none of the trusted keys",
-    ),
-    "another product": (
-        lambda stage, index: dataclasses.replace(index, product="Q").signed(stage.key),
-        "the channel is for the product Q",
-    ),
-    "expired": (
-        lambda stage, index: dataclasses.replace(index, expires=1_700_000_000).signed(stage.key),
-        "the channel's index has expired",
-    ),
-    "another track": (
-        lambda stage, index: dataclasses.replace(index, tracks={"beta": ()}).signed(stage.key),
-        "the channel has no track stable",
-    ),
-    "not an index": (lambda stage, index: b"<html>sign in</html>" * 20, "is incomplete"),
-    "too long": (lambda stage, index: b" " * 5000, "more than 4096 bytes"),
-}
+def test_an_object_store_takes_only_what_is_signed() -> None:
+    """The judge of the test above: a URL signed by botocore, and the same one changed."""
+    with object_store.running() as front:
+        url = front.ask("sign", "channel.json")
+    target = url.removeprefix(front.url)
+    host = {"host": url.split("/")[2]}
+    late = time.time() + 601
+
+    def refused(target: str, fields: dict[str, str] = host, now: float = 0) -> str:
+        return object_store.refusal("GET", target, fields, b"", now)
+
+    assert len(url) > 900 and not refused(target)
+    assert refused(target, now=late) == "it has expired"
+    assert refused(target.partition("?")[0]) == "it is not signed"
+    assert refused(target.replace("channel", "another")) == "its signature is wrong"
+    assert refused(target.replace("Expires=600", "Expires=6000")) == "its signature is wrong"
+    assert refused(target, {"host": "elsewhere"}) == "its signature is wrong"
+    assert refused(target, {**host, "authorization": TOKEN}) == "it has two signatures"
 
 
 @pytest.mark.slow
-def test_what_its_owner_has_not_said_has_no_effect(
-    stage: Stage, board: Callable[..., Board]
-) -> None:
-    index = stage.publish("0.2", size=None).index
-    good = (stage.folder / NAME).read_bytes()
-    (stage.folder / NAME).unlink()
-    with Site(stage.folder) as site:
-        it = board(site.url)
-        for forge, why in ATTACKS.values():
-            (stage.folder / NAME).write_bytes(forge(stage, index))
-            it.wait_log(why, 60, len(it.log))
-        assert not [line for line in it.log if "ivota: update " in line]
-        (stage.folder / NAME).write_bytes(good)
-        runs(it, "0.2")
-
-
-@pytest.mark.slow
-def test_an_older_index_and_mixed_files(stage: Stage, board: Callable[..., Board]) -> None:
-    """Replayed, an index is refused; with the bytes of another release nothing runs."""
-    stage.publish("0.2", size=None)
-    old = (stage.folder / NAME).read_bytes()
-    with Site(stage.folder) as site:
-        it = board(site.url)
-        runs(it, "0.2")
-        channel = stage.publish("0.3", size=None)
-        new = channel.index.tracks["stable"][-1]
-        right = (stage.folder / new.file).read_bytes()
-        (stage.folder / new.file).write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
-        for delta in new.deltas:
-            (stage.folder / delta.file).unlink()
-        it.wait_log("failed code=-4", 120)
-        (stage.folder / new.file).write_bytes(right)
-        start = len(it.log)
-        (stage.folder / NAME).write_bytes(old)
-        it.wait_log("has serial 2, and 3 was read before", 60, start)
-        wait_until(lambda: state(it).get("active") == "/firmware/0.2.bin", "0.2 to be active")
+def test_each_attack_is_refused(tmp_path: Path) -> None:
+    assert attacks.try_all(tmp_path) == []
 
 
 @pytest.mark.slow

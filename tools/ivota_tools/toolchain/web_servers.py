@@ -1,17 +1,21 @@
-"""Find file servers to test boards against, on PATH or in Debian."""
+"""Find file servers to test boards against, on PATH, in Debian or on PyPI."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .cache import cached
+from .cache import ToolchainError, cached
 from .debian import fetch_program
 from .programs import TRIPLETS, unpacked
 
 PATHS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 _SAYS = {"nginx": "nginx version", "apache2": "Server version", "varnishd": "varnishd"}
+# Its server needs Flask. Not in the project's environment, where nothing else needs them.
+MOTO = ("moto==5.2.1", "boto3==1.44.8", "flask==3.1.3", "flask-cors==6.0.5")
 _PACKAGES = {"nginx": "nginx", "apache2": "apache2-bin", "varnishd": "varnish"}
 
 
@@ -33,6 +37,18 @@ def varnish() -> tuple[list[str], Path]:
     """
     command, root = _found("varnishd")
     return command, root / "usr/lib" / TRIPLETS["amd64"] / "varnish" / "vmods"
+
+
+def moto() -> Path:
+    """Return a folder of Python modules with moto, an object store. Raises ToolchainError."""
+    return cached("moto", _fetch_moto)
+
+
+def _fetch_moto(new: Path) -> None:
+    command = [*(sys.executable, "-m", "pip", "install", "--quiet"), "--disable-pip-version-check"]
+    done = subprocess.run([*command, "--target", str(new), *MOTO], capture_output=True, text=True)
+    if done.returncode:
+        raise ToolchainError(f"pip cannot fetch {MOTO[0]}: {done.stderr.strip()[-500:]}")
 
 
 def _found(program: str) -> tuple[list[str], Path]:

@@ -1,0 +1,1 @@
+"""Updates from static files, without a broker."""
