@@ -173,7 +173,11 @@ def test_a_shown_command_is_one(line: str) -> None:
         kind = type(error).__name__
         # --help and --version; what prose leaves out; a file that is not here.
         fine = kind in ("Exit", "MissingParameter", "NoArgsIsHelpError")
-        fine = fine or re.search("does not exist|requires an argument", str(error)) is not None
+        fine = (
+            fine
+            or re.search("does not exist|requires an argument|No such file", str(error))
+            is not None
+        )
         assert fine, (kind, str(error))
 
 

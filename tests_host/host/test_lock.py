@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_lock_has_what_the_project_asks_for():
     text = (ROOT / "pyproject.toml").read_text()
-    wanted = set(re.findall(r'"([a-z0-9-]+)==([^"]+)"', text.partition("dependencies = [")[2]
+    wanted = set(re.findall(r'"([a-z0-9-]+)==([^";]+)[";]', text.partition("dependencies = [")[2]
                             .partition("]")[0]))  # fmt: skip
     entries = re.findall(
         r"^([a-z0-9-]+)==(\S+)[^\n]*((?:\n    --hash=sha256:[0-9a-f]{64}[^\n]*)+)",

@@ -16,6 +16,7 @@ from ..firmware.release import ReleaseError
 from . import access, campaigns, cloud, devices, enrollment, firmware, groups, release
 from .board import app as board
 from .channel import app as channel
+from .cloud_config import CloudCommand, ConfigError
 from .sim import app as sim
 from .swarm import swarm
 from .terminal import fail, out
@@ -82,6 +83,9 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
 }
 
 
+CLASSES = {"cloud": CloudCommand}
+
+
 class _Group(TyperGroup):
     """Report known errors in one sentence with exit code 1; any other error is a bug."""
 
@@ -91,7 +95,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (ApiError, OptionError, ReleaseError) as error:
+        except (ApiError, ConfigError, OptionError, ReleaseError) as error:
             fail(str(error))
 
 
@@ -121,7 +125,7 @@ for panel, commands in CONTENTS.items():
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(name, rich_help_panel=panel)(command)
+            app.command(name, cls=CLASSES.get(name), rich_help_panel=panel)(command)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +16,20 @@ import typer
 
 from ..api_client import default_data
 from ..common import log_output
-from .terminal import AsJson, err, fail, print_json, say, span, warn
+from . import cloud_check, cloud_config, cloud_options, cloud_reload
+from .terminal import AsJson, err, fail, print_json, say, warn
 
 if TYPE_CHECKING:
     from ..cloud.store.backup import Copied
 
 STOP_S = 8.0  # from a signal to a forced exit
+
+
+class Action(str, enum.Enum):
+    """What `ivota cloud` does instead of running."""
+
+    CHECK = "check-config"
+
 
 Data = Annotated[
     Path | None,
@@ -36,6 +46,25 @@ DatabaseUrl = Annotated[
 
 
 def cloud(
+    ctx: typer.Context,
+    action: Annotated[
+        Action | None,
+        typer.Argument(
+            metavar="[check-config]",
+            help="Check the configuration and show each setting with its source; start nothing.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="IVOTA_CONFIG",
+            is_eager=True,
+            callback=cloud_config.load,
+            help="Configuration file (TOML). The environment and other options override it.",
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on (0.0.0.0 = all interfaces).")
     ] = "127.0.0.1",
@@ -79,6 +108,10 @@ def cloud(
         typer.Option(help="Data directory (default: ~/.local/share/ivota)."),
     ] = None,
     database: DatabaseUrl = None,
+    database_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the URL for --database and its password."),
+    ] = None,
     sign_in: Annotated[
         bool, typer.Option("--sign-in", help="Require devices to sign in with their secret.")
     ] = False,
@@ -148,6 +181,10 @@ def cloud(
     token: Annotated[
         str | None, typer.Option(envvar="IVOTA_TOKEN", help="Token that API requests must carry.")
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the token, in place of IVOTA_TOKEN."),
+    ] = None,
     plain_console: Annotated[
         bool,
         typer.Option("--plain-console", help="Serve the console to other machines without TLS."),
@@ -170,24 +207,20 @@ def cloud(
     as_json: AsJson = False,
 ) -> None:
     """Run the cloud: MQTT broker, firmware downloads, console and API."""
+    asked = dict(ctx.params)
+    if action is Action.CHECK:
+        return cloud_check.check(ctx, asked, as_json)
     # FastAPI and SQLAlchemy are slow to import, and the other commands need neither.
     with err.status("starting"):
-        from ..cloud import Certificate, Cloud, CloudError
+        from ..cloud import Cloud, CloudError
         from ..cloud.accounts.authorization import check_exposure
 
-    if (tls_cert is None) != (tls_key is None):
-        fail("--tls-cert and --tls-key must be used together")
-    if accept not in (None, "all", "none"):
-        fail("--accept must be all or none")
-    certificate = Certificate(tls_cert, tls_key) if tls_cert and tls_key else None
-    if mqtt_port is None:
-        mqtt_port = 8883 if certificate else 1883
-
-    if log_format not in log_output.FORMATS:
-        fail("--log-format must be text or json")
-    log = log_output.LogOutput(err, log_format, access=access_log)
-    keep_s = None if keep_reports is None else span(keep_reports)
-    stop = threading.Event()
+    try:
+        options = cloud_options.of_cloud(asked)
+    except cloud_options.OptionError as error:
+        fail(str(error))
+    output = log_output.LogOutput(err, log_format, access=access_log)
+    stop, hang_up = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
         if not stop.is_set():
@@ -198,36 +231,14 @@ def cloud(
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
+    if not sys.stdin.isatty():  # otherwise the signal says that the terminal is gone
+        signal.signal(signal.SIGHUP, lambda *_: hang_up.set())
     try:
         for sentence in check_exposure(
-            host, public_url, token, own_broker=broker is None and not sign_in
+            host, public_url, options["token"], own_broker=broker is None and not sign_in
         ):
             warn(sentence)
-        with Cloud(
-            data or default_data(),
-            mqtt_port=mqtt_port,
-            http_port=port,
-            host=host,
-            broker=broker,
-            broker_password=_broker_password(broker_password_file) if broker else None,
-            topic_prefix=topic_prefix,
-            database=database,
-            sign_in=sign_in,
-            psk_port=psk_port,
-            device_ca=_authorities(device_ca or []),
-            device_crl=device_crl or [],
-            certificate=certificate,
-            public_url=public_url,
-            url_ttl_s=url_ttl,
-            keep_s=keep_s,
-            keep_audit_s=None if keep_audit is None else span(keep_audit),
-            push_qos=push_qos,
-            token=token,
-            upload_most=max_upload,
-            plain_console=plain_console,
-            trusted_proxies=trusted_proxy or (),
-            accept_all=(accept or ("none" if sign_in else "all")) == "all",
-        ) as running:
+        with Cloud(**options) as running:
             if as_json:
                 print_json(
                     {
@@ -253,11 +264,14 @@ def cloud(
                 say("Ctrl-C stops the cloud. `ivota devices` and `ivota watch` show the devices.")
             while not stop.wait(0.2):
                 running.wait(0)
-                log.tell()
+                output.tell()
+                if hang_up.is_set():
+                    hang_up.clear()
+                    asked = cloud_reload.reload(ctx, asked, running)
     except CloudError as error:
         fail(str(error))
     finally:
-        log.tell(all_of_them=True)
+        output.tell(all_of_them=True)
 
 
 def _end_now() -> None:
@@ -265,27 +279,6 @@ def _end_now() -> None:
     with contextlib.suppress(OSError):
         os.write(2, b"ivota: the cloud did not stop in time: forcing it to exit\n")
     os._exit(1)
-
-
-def _authorities(given: list[str]) -> dict[str, Path]:
-    found = {}
-    for each in given:
-        product, equals, file = each.partition("=")
-        if not equals or not file:
-            fail(f"--device-ca {each!r} is not PRODUCT=FILE")
-        if product in found:
-            fail(f"--device-ca names {product!r} twice: put both authorities into one file")
-        found[product] = Path(file)
-    return found
-
-
-def _broker_password(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get("IVOTA_BROKER_PASSWORD")
-    try:
-        return file.read_text().removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"the broker's password cannot be read from {file} ({error})")
 
 
 def backup(

@@ -153,6 +153,7 @@ class Server:
         self._local: socket.socket | None = None
         self._server: ClosingServer | None = None
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, app: ASGIApp, local: Path | None = None) -> None:
         """Start the server and wait until it accepts requests; raises CloudError."""
@@ -187,6 +188,8 @@ class Server:
         asyncio.run(self._serve(self._server))
 
     async def _serve(self, server: ClosingServer) -> None:
+        self._loop = asyncio.get_running_loop()
+
         def protocol(held: Connection) -> BoundedProtocol:
             return BoundedProtocol(
                 held,
@@ -204,6 +207,13 @@ class Server:
                 asyncio.ensure_future(accept(self._local, self.table, protocol, None, "local"))
             )
         await server.serve(sockets=[])
+
+    def reload(self, certificate: Certificate) -> None:
+        """Use the certificate's new files for connections that follow."""
+        if self._tls and self._loop:
+            load = self._tls.load_cert_chain
+            # Handshakes run there, so none is in progress.
+            self._loop.call_soon_threadsafe(load, certificate.chain, certificate.key, "")
 
     def stop(self) -> None:
         """Close all connections and wait until the port is free."""

@@ -45,7 +45,7 @@ from .mqtt.device_budget import Budget
 from .mqtt.device_certificates import DeviceCertificates
 from .mqtt.device_sign_in import Credentials
 from .mqtt.mosquitto_process import Broker
-from .mqtt.psk_tls import PskContext
+from .mqtt.psk_tls import Find, PskContext
 from .mqtt.report_worker import Intake
 from .mqtt.sign_in_proxy import Front
 from .mqtt.topic_prefix import OWN as OWN_PREFIX
@@ -212,6 +212,8 @@ class Cloud:
         self._front: Front | None = None
         self._leader: Leader | None = None
         self._client_id = ""
+        self._one_port = False  # for keys and for certificates
+        self._known: Find = lambda identity: None
 
     @property
     def api_url(self) -> str:
@@ -402,14 +404,9 @@ class Cloud:
         tls = self._certificate.context() if self._certificate else None
         if trusted and tls:
             trusted.trust(tls)
-        one_port = self._certificate is not None and 0 != self.psk_port == self.mqtt_port
-        psk = None
-        if self.psk_port is not None:
-            psk = PskContext(
-                credentials.known,
-                self._certificate if one_port else None,
-                trusted.files if trusted else (),
-            )
+        self._known = credentials.known
+        self._one_port = self._certificate is not None and 0 != self.psk_port == self.mqtt_port
+        psk = None if self.psk_port is None else self._psk_context()
         self._front = Front(
             self.host,
             self.mqtt_port,
@@ -417,7 +414,7 @@ class Cloud:
             self._refusals["device"],
             tls=tls,
             psk=psk,
-            psk_port=None if one_port else self.psk_port,
+            psk_port=None if self._one_port else self.psk_port,
             table=Table(self._room.mqtt, self._trusted_proxies),
             budget=self._budget,
             prefix=self._prefix,
@@ -430,6 +427,14 @@ class Cloud:
         )
         self._broker.start()
         self._front.start(self._broker.path)
+
+    def _psk_context(self) -> PskContext:
+        trusted = self._device_certificates
+        return PskContext(
+            self._known,
+            self._certificate if self._one_port else None,
+            trusted.files if trusted else (),
+        )
 
     def _note_refusals(self, action: str) -> Callable[[str, int], None]:
         """Return a function that records rejected sign-ins in the audit log."""
@@ -507,6 +512,28 @@ class Cloud:
             self._alone.close()
         self._front = self._broker = self._server = self._database = self._leader = None
         self._alone = None
+
+    def reload_certificate(self) -> None:
+        """Read the certificate's files again, for connections that follow.
+
+        Raises CloudError if they are not valid, and continues with the old certificate.
+        """
+        certificate = self._certificate
+        if certificate is None:
+            return
+        certificate.context()
+        if self._server:
+            self._server.reload(certificate)
+        if self._front:
+            self._front.reload(certificate, self._psk_context() if self._one_port else None)
+        elif self._broker:
+            self._broker.reload()
+
+    def set_keep(self, keep_s: float | None, keep_audit_s: float | None) -> None:
+        """Set how long rows are kept; see the class."""
+        self._keep = Keep(keep_s, keep_audit_s)
+        if self._intake:
+            self._intake.keep = self._keep
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait for `timeout_s`; raise CloudError as soon as a part fails."""

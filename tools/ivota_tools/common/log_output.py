@@ -41,7 +41,7 @@ class LogOutput:
             level=logging.WARNING, format="%(message)s", handlers=[self._handler], force=True
         )
         logging.getLogger("ivota").setLevel(logging.INFO)
-        logging.getLogger(ACCESS).setLevel(logging.INFO if access else logging.WARNING)
+        set_access(access)
 
     def tell(self, *, all_of_them: bool = False) -> None:
         """Write how often lines were repeated; call this from time to time, and at the end."""
@@ -51,6 +51,11 @@ class LogOutput:
                 self._handler.emit(record)
             finally:
                 self._handler.release()
+
+
+def set_access(on: bool) -> None:
+    """Turn the access log on or off."""
+    logging.getLogger(ACCESS).setLevel(logging.INFO if on else logging.WARNING)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -33,9 +34,10 @@ RESERVE = 16 << 20  # bytes that mosquitto has for its file when it stops
 # While mosquitto runs, a reserved file keeps some space. It is deleted first, so that mosquitto
 # can write the messages that it holds in memory also on a full disk.
 _SUPERVISE = """
-reserve=$1; shift
+reserve=$1 number=$2; shift 2
 exec 3<&0
 "$@" </dev/null 3<&- & broker=$!
+echo "$broker" >"$number"
 { cat <&3 >/dev/null; rm -f "$reserve"; kill "$broker" 2>/dev/null; } & watch=$!
 wait "$broker"; status=$?
 kill "$watch" 2>/dev/null
@@ -112,6 +114,7 @@ class Broker:
         self._log = folder / "mosquitto.log"
         self._on_death = on_death
         self._console = console
+        self._number = folder / "mosquitto.pid"
         self._lock: Alone | None = None
         self._prefix = prefix.text
         self._process: subprocess.Popen[bytes] | None = None
@@ -162,7 +165,10 @@ class Broker:
             self._refuse_taken_port(self.host)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _SUPERVISE, "ivota-broker", str(self._reserved()), *argv],
+                [
+                    *("/bin/sh", "-c", _SUPERVISE, "ivota-broker"),
+                    *(str(self._reserved()), str(self._number), *argv),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -192,6 +198,11 @@ class Broker:
             self._short.cleanup()
         if self._lock:
             self._lock.close()
+
+    def reload(self) -> None:
+        """Let mosquitto read the certificate's files again, for connections that follow."""
+        if self._process and self._process.poll() is None:
+            os.kill(int(self._number.read_text()), signal.SIGHUP)
 
     def _reserved(self) -> Path:
         """Reserve space for the broker's messages, as far as there is any."""

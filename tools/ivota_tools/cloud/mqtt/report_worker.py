@@ -70,7 +70,7 @@ class Intake:
         self._chip_of = chip_of
         self._back_off = back_off
         self._push_qos = push_qos
-        self._keep = keep
+        self.keep = keep
         self._accept_all = accept_all
         self._measurements = measurements or Measurements()
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -202,7 +202,7 @@ class Intake:
         now = time.time()
         offset = now - time.monotonic()
         set_back = offset < self._offset - clock_repair.AHEAD_S
-        forget = bool(self._keep) and time.monotonic() >= self._next_forget
+        forget = bool(self.keep) and time.monotonic() >= self._next_forget
         seen = check.dots_are_slashes != self._dots_are_slashes
         nothing = not batch and not forget and not set_back and not seen
         if nothing and not (online and self._anything_due(now)):
@@ -236,7 +236,7 @@ class Intake:
             if dropped:
                 add(session, "dropped", dropped)
             if forget:
-                more = retention.forget(session, self._keep, now)
+                more = retention.forget(session, self.keep, now)
                 self._next_forget = time.monotonic() + (1.0 if more else FORGET_S)
             if online:
                 due = push_due(session, now, self._url_of, self._push_qos, self._chip_of)

@@ -21,6 +21,7 @@ from ...common.unix_path import unix_path
 from ..accounts.guess_delay import WrongTries
 from ..cloud_error import CloudError
 from ..connection_limit import Connection, Table, accept
+from ..tls_certificate import Certificate
 from .connect_packet import BAD_PASSWORD, Connect, Refused, read_connect, read_first
 from .device_budget import Budget, DeviceBudget, Packets, TooLong
 from .device_sign_in import Credentials, Known, Link
@@ -107,6 +108,17 @@ class Front:
     def start(self, broker: Path) -> None:
         self._broker = unix_path(broker)
         self._thread.start()
+
+    def reload(self, certificate: Certificate, psk: PskContext | None) -> None:
+        """Use the certificate's new files for connections that follow."""
+
+        def use() -> None:
+            if self._tls:
+                self._tls.load_cert_chain(certificate.chain, certificate.key, password="")
+            if psk:
+                self._psk = psk
+
+        self._loop.call_soon_threadsafe(use)  # handshakes run there, so none is in progress
 
     def stop(self) -> None:
         """Close every connection and wait until the port is free."""

@@ -1,0 +1,115 @@
+"""Turn the options of `ivota cloud` into the arguments of `Cloud`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..api_client import default_data
+from ..common import log_output
+from ..common.durations import seconds
+
+
+class OptionError(ValueError):
+    """Two options contradict each other, or a file that an option names cannot be read."""
+
+
+def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `Cloud`. Raises OptionError."""
+    from ..cloud import Certificate  # slow to import
+
+    chain, key = asked["tls_cert"], asked["tls_key"]
+    if (chain is None) != (key is None):
+        raise OptionError("--tls-cert and --tls-key must be used together")
+    accept, sign_in = asked["accept"], asked["sign_in"]
+    if accept not in (None, "all", "none"):
+        raise OptionError("--accept must be all or none")
+    if asked["log_format"] not in log_output.FORMATS:
+        raise OptionError("--log-format must be text or json")
+    mqtt_port = asked["mqtt_port"]
+    if mqtt_port is None:
+        mqtt_port = 8883 if chain else 1883
+    broker = asked["broker"]
+    return {
+        "folder": asked["data"] or default_data(),
+        "mqtt_port": mqtt_port,
+        "http_port": asked["port"],
+        "host": asked["host"],
+        "broker": broker,
+        "broker_password": _broker_password(asked["broker_password_file"]) if broker else None,
+        "topic_prefix": asked["topic_prefix"],
+        "database": _either(asked, "database"),
+        "sign_in": sign_in,
+        "psk_port": asked["psk_port"],
+        "device_ca": _authorities(asked["device_ca"] or ()),
+        "device_crl": asked["device_crl"] or (),
+        "certificate": Certificate(chain, key) if chain and key else None,
+        "public_url": asked["public_url"],
+        "url_ttl_s": asked["url_ttl"],
+        "keep_s": _span(asked, "keep_reports"),
+        "keep_audit_s": _span(asked, "keep_audit"),
+        "push_qos": asked["push_qos"],
+        "token": _either(asked, "token"),
+        "upload_most": asked["max_upload"],
+        "plain_console": asked["plain_console"],
+        "trusted_proxies": asked["trusted_proxy"] or (),
+        "accept_all": (accept or ("none" if sign_in else "all")) == "all",
+    }
+
+
+def secret_files(asked: Mapping[str, Any]) -> list[Path]:
+    names = "broker_password_file", "database_file", "token_file", "tls_key"
+    return [file for name in names if (file := asked[name]) is not None]
+
+
+def _span(asked: Mapping[str, Any], name: str) -> float | None:
+    try:
+        return None if asked[name] is None else seconds(asked[name])
+    except ValueError as error:
+        raise OptionError(f"{_flag(name)}: {error}") from None
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _either(asked: Mapping[str, Any], name: str) -> str | None:
+    """Return a secret that is given either directly or in a file."""
+    given, file = asked[name], asked[f"{name}_file"]
+    if file is None:
+        return None if given is None else str(given)
+    if given is not None:
+        raise OptionError(f"use either {_flag(name)} or {_flag(name)}-file")
+    return _secret(file, _flag(f"{name}_file"))
+
+
+def _broker_password(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get("IVOTA_BROKER_PASSWORD")
+    return _secret(file, "the broker's password")
+
+
+def _secret(file: Path, what: str) -> str:
+    try:
+        found = file.read_text().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{what} cannot be read from {file} ({error})") from None
+    if not found:
+        raise OptionError(f"{what} cannot be read from {file} (the file is empty)")
+    return found
+
+
+def _authorities(given: Sequence[str]) -> dict[str, Path]:
+    found = {}
+    for each in given:
+        product, equals, file = each.partition("=")
+        if not equals or not file:
+            raise OptionError(f"--device-ca {each!r} is not PRODUCT=FILE")
+        if product in found:
+            raise OptionError(
+                f"--device-ca names {product!r} twice: put both authorities into one file"
+            )
+        found[product] = Path(file)
+    return found
