@@ -95,8 +95,8 @@ def test_a_draft_is_started_and_cancelled_by_hand(device, ivota):
     assert "not started yet" in ivota("campaign", "show", number)
     ivota("campaign", "start", number, "--yes")
     two.expect("update_firmware")
-    assert "cancelled" in ivota("campaign", "cancel", number)
-    assert "is already cancelled" in ivota("campaign", "cancel", number, code=1)
+    assert "cancelled" in ivota("campaign", "cancel", number, "--yes")
+    assert "is already cancelled" in ivota("campaign", "cancel", number, "--yes", code=1)
 
 
 def test_a_campaign_waits_for_its_time(ivota):
@@ -110,7 +110,7 @@ def test_what_one_device_was_given(device, ivota):
     three = device("three")
     number = created(ivota, "-q", "name:three")
     three.expect("update_firmware")
-    ivota("campaign", "cancel", number)
+    ivota("campaign", "cancel", number, "--yes")
     assert "P/three" in ivota("retry", "three")
     three.update(three.expect("update_firmware"))
     listed = ivota("attempts", "three")

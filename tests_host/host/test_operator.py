@@ -139,6 +139,103 @@ def test_nothing_is_lost_by_leaving_something_out(console):
     assert console.api.campaigns() == []
 
 
+def leaves(command, path):
+    """The commands that do something, with their names."""
+    for name, each in getattr(command, "commands", {}).items():
+        yield from leaves(each, (*path, name))
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+
+
+# Commands of the cloud that change something, with what they need; the terminal would ask.
+CHANGES = {
+    "push": ["0.2", "-d", "P/a"],
+    "tag": ["a", "new"],
+    "secret": ["a", SECRET],
+    "accept": ["waits"],
+    "retire": ["a"],
+    "delete": ["a", "--yes"],
+    "retry": ["a"],
+    "cancel": ["a"],
+    "device add": ["P/added", "--out", "FILE"],
+    "device import": ["LIST", "--out", "FOLDER"],
+    "device set": ["a"],
+    "group set": ["g", "tag:t"],
+    "group remove": ["g"],
+    "campaign create": ["0.2", "-q", "all", "--yes"],
+    "campaign start": ["1", "--yes"],
+    "campaign pause": ["1"],
+    "campaign resume": ["1"],
+    "campaign cancel": ["1", "--yes"],
+    "campaign delete": ["1", "--yes"],
+    "campaign retry": ["1"],
+    "firmware": ["--delete", "1", "--yes"],
+    "user create": ["maria"],
+    "user role": ["operator", "viewer"],
+    "user password": ["operator"],
+    "user remove": ["operator"],
+    "token create": ["t"],
+    "token remove": ["t"],
+}
+READS = ("devices", "watch", "why", "attempts", "audit", "health", "group list", "group show",
+         "campaign list", "campaign show", "campaign watch", "user list", "token list",
+         "inspect")  # fmt: skip
+ELSEWHERE = (
+    "demo",
+    "cloud",
+    "board",
+    "sim",
+    "backup",
+    "restore",
+    "channel",
+    "release",
+    "verify",
+    "keygen",
+)
+
+
+def test_an_empty_value_changes_nothing(console, tmp_path):
+    """Such as a variable that is not set, in any argument or option of any command."""
+    console.upload("0.2")
+    console.add(["a"], secret=SECRET, application="pump", hardware="rev-b", status="accepted")
+    console.add(["waits"], status="pending")
+    number = console.api.device("P/a")["id"]
+    console.api.tag(number, ["beta"])
+    console.api.put_group("g", "tag:beta")
+    console.api.create_token("t", "viewer")
+    console.api.create_campaign(name="c", version="0.2", query="all", draft=True,
+                                stages=[{"percent": 100}])  # fmt: skip
+
+    def everything():
+        ignored = ("audit", "counters", "settings", "reports", "sign_ins")
+        with console.cloud.database.reading() as session:
+            return {
+                table.name: sorted(map(str, session.execute(table.select()).all()))
+                for table in models.Base.metadata.sorted_tables
+                if table.name not in ignored
+            }
+
+    root, before, tried = typer.main.get_command(app.app), everything(), 0
+    for words, command in leaves(root, ()):
+        if words in READS or words.split()[0] in ELSEWHERE:
+            continue
+        needs = [str(tmp_path / each) if each.isupper() else each for each in CHANGES[words]]
+        places = {f"argument {i}": i for i, each in enumerate(needs) if each[0] != "-"}
+        for option in command.params:
+            if option.param_type_name == "option" and not option.is_flag:
+                given = [i for i, each in enumerate(needs, 1) if each in option.opts]
+                places[option.opts[0]] = given[0] if given else len(needs) + 1
+        for name, place in places.items():
+            more = [] if place < len(needs) else [name]
+            case = [*words.split(), *needs[:place], *more, "", *needs[place + 1 :]]
+            env = {"IVOTA_URL": console.url, "IVOTA_TOKEN": console.token}
+            done = CliRunner(env=env).invoke(app.app, case)
+            tried += 1
+            assert everything() == before and done.exit_code, (case, done.output)
+            assert done.exit_code == 2 or "Input should" not in done.output, case
+    assert tried > 50
+
+
 @pytest.mark.parametrize(
     "stages, words",
     [
@@ -321,7 +418,8 @@ def test_what_happened_in_a_campaign_stays(console):
     assert "1 will be retried after a failure" in page and "1 KeyError will retry 1" in page
     took = console.api.attempts(console.api.device("P/d0")["id"])[0]
 
-    console.ivota("campaign", "cancel", number)
+    assert "nothing was cancelled" in console.ivota("campaign", "cancel", number, code=1)
+    console.ivota("campaign", "cancel", number, "--yes")
     for device in ("d0", "d1"):
         console.api.push(f"P/{device}", "0.3")
     assert figures() == [3, 1, 0, 0, 1]
@@ -477,16 +575,9 @@ def test_every_command_of_the_cloud_prints_json_and_is_completed(console):
     """All but those that run until they are stopped, or work without a cloud."""
     group = typer.main.get_command(app.app)
     without = {"demo", "cloud", "board", "sim", "backup", "restore"}
-
-    def leaves(command, path):
-        for name, each in getattr(command, "commands", {}).items():
-            yield from leaves(each, (*path, name))
-        if not hasattr(command, "commands"):
-            yield " ".join(path), {o for p in command.params for o in getattr(p, "opts", ())}
-
     lacking = [
-        name for name, options in leaves(group, ()) if name.split()[0] not in without
-        and "--json" not in options
+        name for name, command in leaves(group, ()) if name.split()[0] not in without
+        and not any("--json" in getattr(each, "opts", ()) for each in command.params)
     ]  # fmt: skip
     assert lacking == []
     console.add(["kitchen"])

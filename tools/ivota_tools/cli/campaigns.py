@@ -123,7 +123,7 @@ def campaign_create(
     if (group is None) == (query is None):
         fail("specify the devices by either --group or --query; `-q all` means every device")
     order = {
-        "name": name or version,
+        "name": version if name is None else name,
         "version": version,
         "application": application,
         "group": group,
@@ -139,7 +139,7 @@ def campaign_create(
         "starts_per_min": per_minute,
         "only_outdated": only_outdated,
         "include_mismatched": include_mismatched,
-        "start_at": _time(start_at) if start_at else None,
+        "start_at": None if start_at is None else _time(start_at),
         "draft": draft,
     }
     with Client() as client:
@@ -232,8 +232,18 @@ def campaign_resume(number: Id, as_json: AsJson = False) -> None:
 
 
 @campaign.command("cancel")
-def campaign_cancel(number: Id, as_json: AsJson = False) -> None:
-    """Cancel a campaign permanently, including downloads in progress."""
+def campaign_cancel(
+    number: Id,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a campaign permanently, including downloads in progress.
+
+    To stop it for now, use `ivota campaign pause`.
+    """
+    with Client() as client:
+        found = client.campaign(number)
+    sure(f"Permanently cancel campaign {number}, {found['name']}?", yes, "cancelled")
     _act(number, "cancel", as_json)
 
 

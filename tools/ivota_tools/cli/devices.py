@@ -57,6 +57,8 @@ def push(
     """Deploy a version to devices, or retry a failed update."""
     failed = False
     with Client() as client:
+        for name in () if new else device:
+            client.device(name)  # a wrong name must not leave half of them updated
         targets = [
             client.push(
                 name,

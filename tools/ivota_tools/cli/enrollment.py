@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,14 @@ from . import device_views as views
 from .terminal import AsJson, fail, print_json, reading, say, show
 
 device = typer.Typer(no_args_is_help=True, help="Enroll devices and set their properties.")
+
+
+class Property(enum.Enum):
+    """What a device is for."""
+
+    APPLICATION = "application"
+    HARDWARE = "hardware"
+
 
 Application = Annotated[
     str | None, typer.Option(help="Name of the application that the device runs.")
@@ -104,15 +113,28 @@ def set_(
     name: Annotated[str, typer.Argument(help="PRODUCT/NAME, or just NAME.")],
     application: Application = None,
     hardware: Hardware = None,
+    forget: Annotated[
+        list[Property] | None,
+        typer.Option("--forget", help="Make a property unknown again; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set a device's application and hardware.
 
     Campaigns and pushes send a device only firmware for its application and
-    hardware. An empty value makes a property unknown.
+    hardware.
     """
-    if application is None and hardware is None:
-        fail("specify --application or --hardware")
+    given = {"application": application, "hardware": hardware}
+    if all(value is None for value in given.values()) and not forget:
+        fail("specify --application, --hardware or --forget")
+    for each in Property:
+        if given[each.value] == "":
+            fail(f"the {each.value} is empty: to make it unknown, use --forget {each.value}")
+    for each in forget or ():
+        if given[each.value] is not None:
+            fail(f"specify either --{each.value} or --forget {each.value}")
+        given[each.value] = ""
+    application, hardware = given["application"], given["hardware"]
     with Client() as client:
         found = client.set_device(client.device(name)["id"], application, hardware)
     show(found, as_json, views.kind_line)

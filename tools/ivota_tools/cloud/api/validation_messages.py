@@ -36,4 +36,4 @@ def text(problem: Any, shown: Any = lambda bound: f"{bound:,.10g}") -> str:
         return f"must have at most {context['max_length']} characters"
     if "error" in context:
         return str(context["error"])  # one of our own validators
-    return _KINDS.get(problem["type"]) or str(problem["msg"])
+    return _KINDS.get(problem["type"]) or str(problem["msg"]).replace("Input should", "must")
