@@ -54,6 +54,7 @@ from .pages.app import make_pages
 from .pages.page_visit import Setting
 from .pages.security_headers import API, Secured
 from .request_authentication import Admission
+from .rollout import campaign_counts
 from .rollout.assignment import touch
 from .rollout.assignment_states import BackOff
 from .rollout.delta_maker import DeltaMaker
@@ -462,6 +463,8 @@ class Cloud:
         if where is None:
             assert self._broker
             where = Address("", 1883, self._console, path=str(self._broker.path))
+        if wrong := campaign_counts.repair(self._database):
+            log.warning("corrected the numbers of devices of campaigns %s", wrong)
         self._intake = Intake(
             self._database,
             self._url_of,

@@ -44,10 +44,10 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/campaigns", status_code=201)
     def post_campaign(given: fleet.CampaignIn, who: str = Depends(may)) -> fleet.CampaignOut:
-        with database.writing() as session:
-            answer = campaign_out(session, create(session, given, who))
+        number = create(database, given, who)
         wake()
-        return answer
+        with database.reading() as session:
+            return campaign_out(session, _campaign(session, number))
 
     @router.post("/campaigns/plan")
     def post_plan(given: fleet.CampaignIn) -> fleet.PlanOut:
@@ -85,8 +85,9 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     @router.delete("/campaigns/{campaign_id}", status_code=204)
     def delete_campaign(campaign_id: Number, who: str = Depends(may)) -> None:
         """Delete a draft or an ended campaign; devices keep their update history."""
-        with database.writing() as session:
-            operator_actions.delete_campaign(session, _campaign(session, campaign_id), who)
+        with database.reading() as session:
+            _campaign(session, campaign_id)
+        operator_actions.delete_campaign(database, campaign_id, who)
 
     @router.post("/campaigns/{campaign_id}/start")
     def post_start(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
@@ -135,23 +136,26 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     return router
 
 
-def create(session: Session, given: fleet.CampaignIn, who: str) -> Campaign:
-    """Create a campaign and start it, unless it is a draft or scheduled for later.
+def create(database: Database, given: fleet.CampaignIn, who: str) -> int:
+    """Create a campaign and start it, unless it is a draft or scheduled for later; return its id.
 
     Raises OptionError, QueryError, CampaignError.
     """
-    campaign = _made(session, given)
-    session.add(campaign)
-    session.flush()
-    plan = campaign_preview.make(session, campaign, campaign.created_at)
-    campaign_preview.expect_growth(plan)
+    # Counting a large fleet takes a while, and must not delay the storage of reports.
+    with database.reading() as session, session.no_autoflush:
+        plan, _ = plan_of(session, given)
     if given.plan is not None and given.plan != plan.mark:
         raise CampaignError("the plan has changed since you saw it: look at it again")
-    audit_log.note(session, who, "campaign create", f"{campaign.id} {campaign.name}",
-               version=campaign.firmware.version, query=campaign.query)  # fmt: skip
-    if given.start_at is None and not given.draft:
-        campaign_actions.start(session, campaign, campaign.created_at, who)
-    return campaign
+    with database.writing() as session:
+        campaign = _made(session, given)
+        session.add(campaign)
+        session.flush()
+        audit_log.note(session, who, "campaign create", f"{campaign.id} {campaign.name}",
+                       version=campaign.firmware.version, query=campaign.query,
+                       devices=plan.total)  # fmt: skip
+        if given.start_at is None and not given.draft:
+            campaign_actions.start(session, campaign, campaign.created_at, who)
+        return campaign.id
 
 
 def plan_of(session: Session, given: fleet.CampaignIn) -> tuple[Plan, Campaign]:
@@ -194,7 +198,7 @@ def _made(session: Session, given: fleet.CampaignIn) -> Campaign:
 
 def plan_out(plan: Plan, campaign: Campaign) -> fleet.PlanOut:
     return fleet.PlanOut(
-        devices=len(plan.chosen),
+        devices=plan.total,
         sizes=list(plan.sizes),
         matching=plan.matching,
         left_out=plan.left,
@@ -210,7 +214,9 @@ _SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "stop_on
 
 def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
     tallies = campaign_counts.tally(session, campaign)
-    columns = set(fleet.CampaignOut.model_fields) - {"firmware", "progress", "states"}
+    columns = set(fleet.CampaignOut.model_fields) - {
+        "firmware", "progress", "states", "selecting"
+    }  # fmt: skip
     return fleet.CampaignOut(
         **{name: getattr(campaign, name) for name in columns},
         firmware=schemas.FirmwareOut.model_validate(campaign.firmware),
@@ -221,6 +227,7 @@ def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
             for each in tallies
         ],
         states=campaign_counts.states(session, campaign),
+        selecting=campaign.selection is not None,
     )  # fmt: skip
 
 

@@ -204,7 +204,8 @@ class StageOut(BaseModel):
 
 class CampaignOut(_Row):
     """A campaign and its progress. `state`: draft, scheduled, running, paused, stopped
-    (automatically; see `reason`), finished or cancelled. `stage` counts from 0."""
+    (automatically; see `reason`), finished or cancelled. `stage` counts from 0. While `selecting`,
+    a started campaign still selects its devices, and `progress` has those it has so far."""
 
     id: int
     name: str
@@ -228,6 +229,7 @@ class CampaignOut(_Row):
     created_at: float
     started_at: float | None
     ended_at: float | None
+    selecting: bool
     progress: list[StageOut]
     states: dict[str, int]
 

@@ -78,8 +78,7 @@ def cancel(visit: Visit) -> str:
 
 
 def delete(visit: Visit) -> str:
-    with visit.database.writing() as session:
+    with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
-        name = campaign.name
-        operator_actions.delete_campaign(session, campaign, visit.who)
-        return f"{name} was deleted."
+    name = operator_actions.delete_campaign(visit.database, campaign.id, visit.who)
+    return f"{name} was deleted."

@@ -156,6 +156,9 @@ def waits(campaign: Campaign, tallies: list[campaign_states.Tally], now: float) 
         return "The campaign starts automatically at the time below."
     if campaign.state == campaign_states.DRAFT:
         return "The campaign is a draft. It selects its devices when you start it."
+    if campaign.selection is not None:
+        found = sum(tallies, campaign_states.Tally()).members
+        return f"The campaign is selecting its devices: {found:,} so far."
     if campaign.state == campaign_states.PAUSED:
         return "No updates are pushed until you resume the campaign. Running downloads may finish."
     if campaign.state == campaign_states.STOPPED:

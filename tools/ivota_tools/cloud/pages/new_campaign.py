@@ -15,7 +15,7 @@ from ..api import campaigns
 from ..api.fleet_schemas import CampaignIn, PlanOut
 from ..rollout import campaign_states
 from ..rollout.campaign_actions import CampaignError
-from ..store.models import Firmware, Group
+from ..store.models import Campaign, Firmware, Group
 from . import fleet_queries
 from .campaign_form import DEFAULTS, read, terms
 from .firmware import uploaded
@@ -48,11 +48,12 @@ def create(visit: Visit) -> Response:
         if visit.said("look") or not visit.said("plan"):
             return _reviewed(visit, given, order)
         order.plan = visit.said("plan", 64)
-        with visit.database.writing() as session:
-            campaign = campaigns.create(session, order, visit.who)
-            number, words = campaign.id, f"{campaign.name} was created."
-            if campaign.state == campaign_states.RUNNING:
-                words = f"{campaign.name} started."
+        number = campaigns.create(visit.database, order, visit.who)
+        with visit.database.reading() as session:
+            campaign = session.get_one(Campaign, number)
+        words = f"{campaign.name} was created."
+        if campaign.state == campaign_states.RUNNING:
+            words = f"{campaign.name} started."
     except CampaignError as error:
         return _reviewed(visit, given, order, refusal(error))
     except HTTPException as error:

@@ -20,6 +20,7 @@ WAITING, PUSHED, DOWNLOADING, BURNING = "waiting", "pushed", "downloading", "bur
 CURRENT, RETRY, DONE, FAILED, SUPERSEDED = "current", "retry", "done", "failed", "superseded"
 CANCELLED, SKIPPED = "cancelled", "skipped"
 CLOSED = (DONE, FAILED, SUPERSEDED, CANCELLED, SKIPPED)
+UNFINISHED = (WAITING, PUSHED, DOWNLOADING, BURNING, CURRENT, RETRY)
 ACTIVE = (PUSHED, DOWNLOADING, BURNING)
 
 SOFT_CODES = (-1, -2, -3)  # download failures: timeout, missing file, expired signature

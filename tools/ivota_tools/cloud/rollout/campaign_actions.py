@@ -6,10 +6,9 @@ Each action is one transaction, except for long ones: writers delay the storage 
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Sequence
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
@@ -19,8 +18,9 @@ from . import (
     assignment_states,
     campaign_assignments,
     campaign_counts,
-    campaign_preview,
+    campaign_selection,
     campaign_states,
+    device_query,
 )
 from .assignment import assign, touch
 from .campaign_states import (
@@ -45,22 +45,14 @@ class CampaignError(ValueError):
 
 
 def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
-    """Select the devices and start the first stage. Raises CampaignError, QueryError.
-
-    This is one transaction, so that a partial selection is never visible, without an object for
-    each device.
+    """Begin to select the devices; `campaign_progress.tick` continues, and then starts the first
+    stage. Raises CampaignError, QueryError.
     """
     _expect(campaign, "start", DRAFT, SCHEDULED)
-    plan = campaign_preview.make(session, campaign, now)
-    chosen, ends = plan.chosen, plan.sizes
-    members = [
-        {"campaign_id": campaign.id, "device_id": number, "stage": bisect_right(ends, place)}
-        for place, number in enumerate(chosen)
-    ]
-    if members:
-        session.execute(insert(Member), members)
+    device_query.parse(campaign.query)
     campaign.state, campaign.started_at, campaign.stage = RUNNING, now, 0
-    audit_log.note(session, who, "campaign start", name(campaign), devices=len(chosen))
+    audit_log.note(session, who, "campaign start", name(campaign))
+    campaign_selection.begin(session, campaign)
     session.flush()
 
 
@@ -94,7 +86,7 @@ def cancel(database: Database, number: int, now: float, who: str) -> None:
         campaign = session.get_one(Campaign, number)
         if campaign.state in ENDED:
             raise CampaignError(f"the campaign is already {campaign.state}")
-        campaign.state = CANCELLED
+        campaign.state, campaign.selection = CANCELLED, None
         audit_log.note(session, who, "campaign cancel", name(campaign))
         more = cancel_some(session, campaign, now)
     while more:
@@ -188,11 +180,9 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
     campaign = old.campaign if old.campaign and old.campaign.state != CANCELLED else None
     attempt = assign(session, device, old.firmware, now, campaign)
     if campaign:
-        session.execute(
-            update(Member)
-            .where(Member.campaign_id == campaign.id, Member.device_id == device.id)
-            .values(assignment_id=attempt.id)
-        )
+        member = session.get(Member, (campaign.id, device.id))
+        if member:
+            member.assignment_id = attempt.id
         if campaign.state == FINISHED:
             campaign.state, campaign.ended_at = RUNNING, None
     audit_log.note(session, who, "device retry", device.name, version=old.firmware.version)

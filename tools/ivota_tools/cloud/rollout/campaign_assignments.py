@@ -61,10 +61,10 @@ def unended(
     """Find a batch of the campaign's unfinished attempts."""
     query = select(Assignment).where(
         Assignment.campaign_id == campaign.id,
-        Assignment.state.not_in(assignment_states.CLOSED),
+        Assignment.state.in_(assignment_states.UNFINISHED),
         *which,
     )
-    query = query.options(joinedload(Assignment.device)).order_by(Assignment.id)
+    query = query.options(joinedload(Assignment.device))
     return session.scalars(query.limit(MOST)).all()
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ...common.campaign_options import FIRST, OptionError, stage_words
@@ -26,13 +25,13 @@ NAMED_MOST = 3  # applications or hardware in a sentence
 
 @dataclass(frozen=True)
 class Plan:
-    """The devices in the order of the stages, and the cumulative size of each stage.
+    """The number of devices, and the cumulative size of each stage.
 
     `left` has the number of devices that the query matches but the campaign leaves out, by reason
     in words. `unknown` devices are taken although their application or hardware is unknown.
     """
 
-    chosen: Sequence[int]
+    total: int
     sizes: Sequence[int]
     stages: Sequence[dict[str, Any]]
     what: str
@@ -43,41 +42,41 @@ class Plan:
 
     @property
     def matching(self) -> int:
-        return len(self.chosen) + sum(self.left.values())
+        return self.total + sum(self.left.values())
 
 
 def make(session: Session, campaign: Campaign, now: float) -> Plan:
     """Plan a campaign that has not started. Raises QueryError."""
     firmware = campaign.firmware
-    chosen: list[int] = []
-    left: dict[str, int] = {}
+    total, left = 0, dict[str, int]()
     unknown = beyond = 0
-    matching = select(Device.id, Device.version, Device.application, Device.hardware).where(
+    # Devices that run and are the same have the same answer.
+    same = (Device.version, Device.application, Device.hardware)
+    matching = select(*same, func.count()).where(
         *device_query.accepted(session, campaign.query, now)
     )
-    rows = session.execute(matching.order_by(Device.id)).tuples()
-    for number, version, application, hardware in rows:
+    rows = session.execute(matching.group_by(*same)).tuples()
+    for version, application, hardware, count in rows:
         reason = ""
         if firmware_match.other_application(firmware, application):
             reason = f"run another application ({application})"
         elif firmware_match.other_hardware(firmware, hardware):
             reason = f"are other hardware ({hardware})"
         if campaign.mismatched:
-            beyond += bool(reason)
+            beyond += count if reason else 0
             reason = ""
         if not reason and campaign.only_outdated and version is not None:
             if not is_older(version, firmware.version):
                 reason = f"already run {firmware.version} or a newer version"
         if reason:
-            left[reason] = left.get(reason, 0) + 1
+            left[reason] = left.get(reason, 0) + count
             continue
-        chosen.append(number)
-        unknown += (firmware.application is not None and application is None) or (
+        total += count
+        if (firmware.application is not None and application is None) or (
             firmware.hardware is not None and hardware is None
-        )
-    # Shuffle the devices, so that the first stage is a random sample.
-    random.Random(f"{campaign.id}").shuffle(chosen)
-    sizes = campaign_states.bounds(campaign.stages, len(chosen))
+        ):
+            unknown += count
+    sizes = campaign_states.bounds(campaign.stages, total)
     what = f"{firmware.application or ''} {firmware.version}".strip()
     mark = hashlib.sha256(
         json.dumps(
@@ -86,12 +85,12 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
              campaign.stop_on, campaign.timeout_s]
         ).encode()
     ).hexdigest()[:16]  # fmt: skip
-    return Plan(chosen, sizes, campaign.stages, what, left, unknown, beyond, mark)
+    return Plan(total, sizes, campaign.stages, what, left, unknown, beyond, mark)
 
 
 def expect_growth(plan: Plan) -> None:
     """Raise OptionError if the stages do not grow, or do not end with all devices."""
-    total, before = len(plan.chosen), 0
+    total, before = plan.total, 0
     if not total:
         return
     for number, stage in enumerate(plan.stages, 1):
@@ -110,7 +109,7 @@ def expect_growth(plan: Plan) -> None:
 
 def sentences(plan: Plan, campaign: Campaign) -> list[str]:
     """Describe the plan in numbers of devices, in words for every medium."""
-    total = len(plan.chosen)
+    total = plan.total
     if not total:
         found = [f"No device would get {plan.what}."]
     else:

@@ -13,6 +13,7 @@ from . import (
     campaign_actions,
     campaign_assignments,
     campaign_counts,
+    campaign_selection,
     campaign_states,
 )
 from .assignment import touch
@@ -23,7 +24,11 @@ from .device_query import QueryError
 def anything_to_do(session: Session) -> bool:
     """Return whether `tick` has anything to do; a cheap check while idle."""
     query = select(Campaign.id).where(
-        or_(Campaign.state.in_((SCHEDULED, RUNNING)), _being_cancelled())
+        or_(
+            Campaign.state.in_((SCHEDULED, RUNNING)),
+            Campaign.selection.is_not(None),  # even if it is paused
+            _being_cancelled(),
+        )
     )
     return session.scalar(query.limit(1)) is not None
 
@@ -46,11 +51,17 @@ def tick(session: Session, now: float) -> bool:
             )
     for campaign in session.scalars(select(Campaign).where(_being_cancelled())).all():
         more = campaign_actions.cancel_some(session, campaign, now) or more
-    for campaign in session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all():
+    selecting = select(Campaign).where(Campaign.selection.is_not(None))
+    for campaign in session.scalars(selecting).all():
+        campaign_selection.advance(session, campaign)
+        more = True
+    running = select(Campaign).where(Campaign.state == RUNNING, Campaign.selection.is_(None))
+    for campaign in session.scalars(running).all():
         if _time_out(session, campaign, now):
             more = True
             continue  # apply the stop rule after all of them have been counted
         session.flush()
+        campaign_counts.fold(session, campaign)
         step = campaign_states.decide(campaign, campaign_counts.tally(session, campaign), now)
         if step and step.state:
             _end(session, campaign, step, now)

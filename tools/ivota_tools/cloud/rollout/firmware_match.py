@@ -5,6 +5,8 @@ A property that is not known, of the device or of the firmware, does not exclude
 
 from __future__ import annotations
 
+from sqlalchemy import ColumnElement, func
+
 from ..store.models import Device, Firmware
 
 
@@ -31,6 +33,17 @@ def mismatch(firmware: Firmware, device: Device) -> str | None:
             f"is {device.hardware}"
         )
     return None
+
+
+def conditions(firmware: Firmware) -> list[ColumnElement[bool]]:
+    """Return `mismatch` as conditions that hold for a device that the firmware fits."""
+    found: list[ColumnElement[bool]] = []
+    if firmware.application is not None:
+        found.append(func.coalesce(Device.application == firmware.application, True))
+    if firmware.hardware is not None:
+        same = func.lower(Device.hardware) == firmware.hardware.lower()
+        found.append(func.coalesce(same, True))
+    return found
 
 
 def learn(device: Device, firmware: Firmware) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from ..rollout import campaign_counts
 from .database import Database, next_revision, revoke
 from .models import Assignment, Change, Device, DeviceTag, Member, Push, Report
 
@@ -95,6 +96,7 @@ def remove(database: Database, number: int) -> None:
 def _forget(session: Session, ids: Sequence[int]) -> None:
     attempts = select(Assignment.id).where(Assignment.device_id.in_(ids))
     session.execute(delete(Push).where(Push.assignment_id.in_(attempts)))
+    campaign_counts.note_rows(session, Member.device_id.in_(ids), gone=True)
     # Delete reports first, then members, then attempts, because of foreign keys.
     tables: tuple[Any, ...] = (Report, Member, Assignment, Change, DeviceTag)
     for table in tables:

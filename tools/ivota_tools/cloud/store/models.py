@@ -173,6 +173,9 @@ class Campaign(Base):
     # Also devices of another application or other hardware.
     mismatched: Mapped[bool] = mapped_column(default=False, server_default=false())
     start_at: Mapped[float | None]
+    # Where the selection of the devices continues (campaign_selection.py); None: not begun, or
+    # complete.
+    selection: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]
@@ -195,6 +198,26 @@ class Member(Base):
     assignment_id: Mapped[int | None] = mapped_column(ForeignKey("assignments.id"), index=True)
     assignment: Mapped[Assignment | None] = relationship()
     device: Mapped[Device] = relationship()
+
+
+# A stage that starts gives targets to its members, however many have theirs already.
+Index("unassigned", Member.campaign_id, Member.stage, Member.device_id,
+      sqlite_where=Member.assignment_id.is_(None),
+      postgresql_where=Member.assignment_id.is_(None))  # fmt: skip
+
+
+class CampaignCount(Base):
+    """A change of the number of a campaign's devices in a stage and a state: the sum of the rows
+    is the number (campaign_counts.py).
+    """
+
+    __tablename__ = "campaign_counts"
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id"), index=True)
+    stage: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    marked: Mapped[bool]
+    change: Mapped[int]
 
 
 class Assignment(Base):
@@ -226,7 +249,7 @@ class Assignment(Base):
     failure_msg: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
     # Nobody has requested the file since the push.
     unasked: Mapped[bool] = mapped_column(default=False, server_default=false())
-    campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"), index=True)
+    campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"))
     # Skip the device if it reports this version or a newer one.
     only_outdated: Mapped[bool] = mapped_column(default=False, server_default=false())
     first_push_at: Mapped[float | None]
@@ -251,6 +274,11 @@ Index("one_current", Assignment.device_id, unique=True, sqlite_where=Assignment.
 # The console counts and lists devices by state.
 Index("by_state", Assignment.state, sqlite_where=Assignment.current,
       postgresql_where=Assignment.current)  # fmt: skip
+
+
+# A campaign's open attempts, those that have timed out, and those that started last.
+Index("of_campaign", Assignment.campaign_id, Assignment.state, Assignment.first_push_at)
+Index("campaign_starts", Assignment.campaign_id, Assignment.started_at)
 
 
 class Report(Base):

@@ -20,7 +20,7 @@ from rich.console import Console
 from sqlalchemy import insert
 
 from ivota_tools.cloud.accounts.users import create
-from ivota_tools.cloud.rollout import assignment_states, campaign_states
+from ivota_tools.cloud.rollout import assignment_states, campaign_counts, campaign_states
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import (
     Assignment,
@@ -139,6 +139,7 @@ def fill(path: Path, count: int, seed: int = 3) -> None:
         create(session, "admin", PASSWORD, "admin", now, "bench")
         if count:
             _fill(session.execute, count, now, draw)
+            campaign_counts.recount(session, 1)
     database.close()
 
 
