@@ -165,7 +165,9 @@ def by_version(session: Session, application: str = "") -> list[tuple[str | None
     query = select(Device.version, func.count()).where(Device.status == ACCEPTED)
     if application:
         query = query.where(Device.application == application)
-    query = query.group_by(Device.version).order_by(func.count().desc()).limit(VERSIONS_MOST)
+    # By the key, too: then the database can read both from an index.
+    query = query.group_by(Device.version_key, Device.version)
+    query = query.order_by(func.count().desc()).limit(VERSIONS_MOST)
     rows = session.execute(query).tuples().all()
     return sorted(rows, key=lambda row: ("", "") if row[0] is None else (key(row[0]), row[0]),
                   reverse=True)  # fmt: skip

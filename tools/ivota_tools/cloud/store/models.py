@@ -67,7 +67,7 @@ class Device(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     product_id: Mapped[str] = mapped_column(String(NAME_MOST))
     device_name: Mapped[str] = mapped_column(String(NAME_MOST))
-    version: Mapped[str | None] = mapped_column(String(VERSION_MOST), index=True)
+    version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
     # Sorts like the version; follows each change of `version` (see `_follow`).
     version_key: Mapped[str | None] = mapped_column(_Sorted, default=_key_of_insert)
     first_seen: Mapped[float | None]
@@ -102,8 +102,9 @@ class Device(Base):
         return f"{self.product_id}/{self.device_name}"
 
 
-# Queries compare the versions of accepted devices, and the console sorts by version.
-Index("by_version_key", Device.status, Device.version_key)
+# Queries compare the versions of accepted devices, and the console sorts and counts by version.
+Index("by_version", Device.status, Device.version_key, Device.version)
+Index("by_status", Device.status, Device.id)  # lists of devices, in pages
 
 
 class DeviceTag(Base):

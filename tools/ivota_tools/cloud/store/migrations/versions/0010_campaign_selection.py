@@ -1,4 +1,4 @@
-"""Where the selection of a campaign's devices continues, and indexes for campaigns of many."""
+"""Where the selection of a campaign's devices continues, and indexes for large fleets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,10 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
+    op.create_index("by_version", "devices", ["status", "version_key", "version"])
+    op.create_index("by_status", "devices", ["status", "id"])
+    op.drop_index("by_version_key", "devices")
+    op.drop_index("ix_devices_version", "devices")
     op.add_column("campaigns", sa.Column("selection", sa.JSON(), nullable=True))
     without: sa.ColumnElement[bool] = sa.column("assignment_id").is_(None)
     op.create_index(
