@@ -279,6 +279,20 @@ class Client:
         """Retry the failed devices; return {"devices": how many}."""
         return self.act_on_campaign(campaign_id, "retry")
 
+    # -- webhooks -----------------------------------------------------------------------------
+
+    def webhook_messages(self) -> list[Json]:
+        """List the messages that wait or were given up, oldest first."""
+        return self._pages("webhooks/messages")
+
+    def send_webhook_test(self) -> Json:
+        """Send a test message to each webhook; return {"count": how many}."""
+        return self._object("POST", "webhooks/test")
+
+    def retry_webhooks(self) -> Json:
+        """Send the messages again that were given up; return {"count": how many}."""
+        return self._object("POST", "webhooks/retry")
+
     # -- access -------------------------------------------------------------------------------
 
     def tokens(self) -> list[Json]:

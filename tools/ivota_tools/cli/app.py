@@ -21,6 +21,7 @@ from .sim import app as sim
 from .swarm import swarm
 from .terminal import fail, out
 from .users import user
+from .webhooks import webhook
 
 
 def _version(asked: bool) -> None:
@@ -76,6 +77,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "audit": access.audit,
         "token": access.token,
         "user": user,
+        "webhook": webhook,
         "backup": cloud.backup,
         "restore": cloud.restore,
     },

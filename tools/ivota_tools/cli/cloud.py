@@ -197,6 +197,18 @@ def cloud(
             "repeatable. A proxy on this computer is always trusted.",
         ),
     ] = None,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Send signed messages to this URL when a campaign ends or stops, when devices "
+            "fail, when the disk is low, and before the certificate expires; repeatable.",
+        ),
+    ] = None,
+    webhook_secret_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the secret that signs these messages."),
+    ] = None,
     log_format: Annotated[
         str,
         typer.Option(metavar="text|json", help="Format of the log: a line for each event."),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -70,6 +71,8 @@ def check(ctx: typer.Context, asked: Mapping[str, Any], as_json: AsJson) -> None
 def _shown(name: str, value: Any) -> Any:
     if name == "token":
         return HIDDEN
+    if name == "webhook":  # their paths are often secrets
+        return [urlsplit(url).hostname for url in value]
     if name in ("database", "broker"):
         before, at, after = str(value).rpartition("@")
         scheme, found, _ = before.rpartition("://")

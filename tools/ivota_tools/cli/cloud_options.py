@@ -55,12 +55,14 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         "upload_most": asked["max_upload"],
         "plain_console": asked["plain_console"],
         "trusted_proxies": asked["trusted_proxy"] or (),
+        "webhooks": asked["webhook"] or (),
+        "webhook_secret": _webhook_secret(asked["webhook_secret_file"]),
         "accept_all": (accept or ("none" if sign_in else "all")) == "all",
     }
 
 
 def secret_files(asked: Mapping[str, Any]) -> list[Path]:
-    names = "broker_password_file", "database_file", "token_file", "tls_key"
+    names = "broker_password_file", "database_file", "token_file", "tls_key", "webhook_secret_file"
     return [file for name in names if (file := asked[name]) is not None]
 
 
@@ -89,6 +91,10 @@ def _broker_password(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get("IVOTA_BROKER_PASSWORD")
     return _secret(file, "the broker's password")
+
+
+def _webhook_secret(file: Path | None) -> str | None:
+    return None if file is None else _secret(file, "--webhook-secret-file")
 
 
 def _secret(file: Path, what: str) -> str:

@@ -30,6 +30,7 @@ from .api import audit_log as api_audit_log
 from .api import campaigns, devices, enrollment, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
+from .api import webhooks as api_webhooks
 from .board_config import BoardConfig
 from .cloud_error import CloudError
 from .connection_limit import Room, Table, room
@@ -69,6 +70,9 @@ from .store.models import Device, Firmware
 from .store.models import Setting as Stored
 from .store.retention import Keep
 from .tls_certificate import Certificate
+from .webhooks import outbox
+from .webhooks.sender import WebhookSender
+from .webhooks.targets import Webhooks
 
 log = logging.getLogger("ivota.cloud")
 
@@ -111,6 +115,8 @@ class Cloud:
     room          maximum number of connections; default: as many as the process may have
     topic_prefix  replaces `$ota` in all topics
     make_deltas   for running campaigns, from the versions that their devices run
+    webhooks      URLs that get messages about campaigns, failed devices, disk and certificate
+    webhook_secret  signs these messages
     """
 
     def __init__(
@@ -144,6 +150,8 @@ class Cloud:
         accept_all: bool = True,
         topic_prefix: str = OWN_PREFIX,
         make_deltas: bool = True,
+        webhooks: Sequence[str] = (),
+        webhook_secret: str | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -184,6 +192,8 @@ class Cloud:
         self._plain_console = plain_console
         self._budget, self._accept_all = budget, accept_all
         self._make_deltas = make_deltas
+        self._webhooks = Webhooks.of(tuple(webhooks), webhook_secret)
+        self._webhook_sender: WebhookSender | None = None
         self._deltas: DeltaMaker | None = None
         try:
             self._trusted_proxies = Networks(trusted_proxies)
@@ -295,6 +305,7 @@ class Cloud:
         remove_leftovers(firmware, time.time())
         self._database = database = Database(self._database_url or self.folder / "ivota.db")
         expect_own(database, self.folder, firmware)
+        database.watch(outbox.WatchedSession, {outbox.INFO: self._webhooks})
         self._probe = Probe(database)
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
@@ -357,6 +368,7 @@ class Cloud:
             groups.routes(database, may=may),
             campaigns.routes(database, wake=self._wake, may=may),
             tokens.routes(database, may=may, may_admin=may_admin),
+            api_webhooks.routes(database, self._webhooks, may=may, may_admin=may_admin),
             api_audit_log.routes(database, may=may),
             api_users.routes(database, may_admin=may_admin),
             scrape.routes(self._measurements, self._scraped(database), may=may),
@@ -480,6 +492,15 @@ class Cloud:
         if self._make_deltas:
             self._deltas = DeltaMaker(self._database, self.folder / "firmware")
             self._deltas.start()
+        if self._webhooks.targets:
+            certificate = self._certificate
+            self._webhook_sender = WebhookSender(
+                self._database,
+                self._webhooks,
+                self.folder,
+                lambda: certificate.expires() if certificate else None,
+            )
+            self._webhook_sender.start()
         self._intake.start(self._session)
         self._session.start()
 
@@ -487,6 +508,9 @@ class Cloud:
         """Stop processing reports; the broker keeps unacknowledged ones for the next process."""
         intake, session, deltas = self._intake, self._session, self._deltas
         self._intake = self._session = self._deltas = None
+        if sender := self._webhook_sender:
+            self._webhook_sender = None
+            sender.stop()
         if deltas:
             deltas.stop()
         if intake:

@@ -303,3 +303,25 @@ class UserOut(_Row):
     role: str
     created_at: float
     signed_in_at: float | None
+
+
+class WebhookMessageOut(_Row):
+    """A message for a webhook. `next_at` is the time of its next try, or null if it was given up.
+
+    `target` tells webhooks of one host apart.
+    """
+
+    id: int
+    at: float
+    event: str
+    host: str
+    target: str
+    tries: int
+    next_at: float | None
+    error: str
+
+
+class CountOut(BaseModel):
+    """How many messages an action concerned."""
+
+    count: int

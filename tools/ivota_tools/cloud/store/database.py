@@ -35,6 +35,8 @@ class Database:
         self.is_postgresql = isinstance(where, str)
         self.name = str(where) if isinstance(where, Path) else _hidden(where)
         self._engine = _sqlite(where) if isinstance(where, Path) else _postgresql(where)
+        self._kind: type[Session] = Session
+        self._info: dict[str, Any] = {}
         self._write_engine = self._engine.execution_options(ivota_write=True)
         try:
             with self._write_engine.begin() as connection:
@@ -65,10 +67,15 @@ class Database:
         with Session(self._engine, expire_on_commit=False) as session:
             yield session
 
+    def watch(self, kind: type[Session], info: dict[str, Any]) -> None:
+        """Use this class for writing sessions, with this information."""
+        self._kind, self._info = kind, info
+
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a session that is committed at the end, or rolled back on an error."""
-        with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+        made = self._kind(self._write_engine, expire_on_commit=False, info=dict(self._info))
+        with made as session, session.begin():
             yield session
 
     def setting(self, name: str, make: Callable[[], str]) -> str:

@@ -378,3 +378,18 @@ class Audit(Base):
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(MESSAGE_MOST))
     detail: Mapped[str] = mapped_column(Text)
+
+
+class WebhookMessage(Base):
+    """A message that waits for its webhook, or was given up: then `next_at` is None."""
+
+    __tablename__ = "webhook_messages"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    target: Mapped[str] = mapped_column(String(16), index=True)  # of webhooks/targets.py
+    host: Mapped[str] = mapped_column(String(256))  # a URL's path may be a secret
+    event: Mapped[str] = mapped_column(String(64))
+    body: Mapped[str] = mapped_column(Text)
+    tries: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[float | None] = mapped_column(index=True)
+    error: Mapped[str] = mapped_column(String(256), default="")

@@ -1,0 +1,1 @@
+"""Webhooks: the cloud tells other servers what an operator should know."""
