@@ -137,14 +137,23 @@ def test_delayed_answers_give_way(tmp_path):
 
 def test_unread_answers_to_strangers_give_way(tmp_path):
     asked = head("/files/1?expires=1&sign=0", method="GET")
-    with Cloud(tmp_path, room=FEW) as cloud, contextlib.ExitStack() as stack:
+    never = Deadlines(*[3600.0] * 4)  # nothing else makes room
+
+    def has_room():
+        try:
+            return httpx.get(f"{cloud.api_url}/healthz", timeout=WAIT_S).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    with Cloud(tmp_path, room=FEW, deadlines=never) as cloud, contextlib.ExitStack() as stack:
         for _ in range(FEW.http):
             sock = stack.enter_context(link(cloud))
             sock.settimeout(1)
             with contextlib.suppress(TimeoutError):  # until it takes no more requests
                 while True:
                     sock.sendall(100 * asked)
-        assert httpx.get(f"{cloud.api_url}/healthz", timeout=20).status_code == 200
+        # On a busy machine, some of them are still served.
+        wait_until(has_room, "room for another connection")
 
 
 def test_a_head_a_body_and_an_answer_have_deadlines(tmp_path):
