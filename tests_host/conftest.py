@@ -20,6 +20,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from device_files import DEVICE, HERE, device_tests, load_device_file, skips
+from waiting import unit_s
 
 # rich reads it once, when a command is imported; each test says how wide its terminal is.
 os.environ.pop("COLUMNS", None)
@@ -32,7 +33,6 @@ INTERPRETERS = ("cpython", "micropython-64", "micropython-32", "micropython-prev
 
 # What a file has whose tests wait in real time, for other threads, processes and peers.
 WAITS = re.compile(r"\bwait_|\.wait\(|\bsleep\(|\.expect\(|Board\(|\bCloud\(|timeout=")
-UNIT_S = 60  # a test that waits for nothing takes a second or two, and hangs if it takes so long
 
 
 class DeviceFile(pytest.File):
@@ -106,13 +106,19 @@ def choose_runs(items: list[pytest.Item], named: set[Path]) -> list[pytest.Item]
 
 @pytest.hookimpl(tryfirst=True)  # before markers choose
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks what waits; ends any other test that hangs within a minute."""
+    """Marks what waits."""
     items[:] = choose_runs(items, named_device_files(config))
     for item in items:
         if not isinstance(item, DeviceTest) and waits(item.path):
             item.add_marker(pytest.mark.waits)
-        elif not item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.timeout(UNIT_S))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before pytest-timeout reads the marker
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Ends a test that hangs, though it waits for nothing."""
+    if not (item.get_closest_marker("waits") or item.get_closest_marker("slow")):
+        item.add_marker(pytest.mark.timeout(unit_s()))
+    return (yield)
 
 
 @pytest.fixture

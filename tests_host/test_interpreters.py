@@ -12,15 +12,15 @@ from pathlib import Path
 import interpreters
 import pytest
 from device_files import DEVICE, HERE, ROOT, device_tests, load_device_file, skips
+from waiting import unit_s
 
 FILES = sorted(DEVICE.glob("test_*.py"))
-TEST_S = 60  # a test that takes so long hangs
 PLACES = {"cpython", "unix64", "unix32", interpreters.PREVIEW}
 # The tests hold whole firmwares in memory; what a board has is measured elsewhere.
 HEAP = ("-X", "heapsize=8M")
 
 
-def run(argv: list[str], test_s: float = TEST_S) -> tuple[str, str]:
+def run(argv: list[str], test_s: float) -> tuple[str, str]:
     """What it printed, and how it ended; killed once it has printed nothing for so long."""
     output = b""
     hangs = threading.Event()
@@ -59,7 +59,7 @@ def test_same_tests_on_micropython(
 ) -> None:
     module = load_device_file(path)  # first, for it sets what the interpreter's run takes
     argv = [*interpreters.command(which), *HEAP, str(HERE / "run_micropython.py"), str(path)]
-    output, ended = run(argv)
+    output, ended = run(argv, unit_s())
     ran = {
         word: re.findall(rf"^{word} \w+::(\w+)", output, re.MULTILINE)
         for word in ("PASS", "FAIL", "SKIP")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,16 @@ from typing import TypeVar
 # Only what is broken comes to it: a loaded machine may be ten times slower than an idle one.
 WAIT_S = 120.0
 
+# A test that waits for nothing takes a second or two; it hangs if it takes so long.
+UNIT_S, UNIT_S_MOST = 60.0, 600.0
+
 T = TypeVar("T")
+
+
+def unit_s() -> float:
+    """How long such a test may take now: longer where many processes share a core."""
+    share = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return min(UNIT_S * max(share, 1), UNIT_S_MOST)
 
 
 def wait_until(look: Callable[[], T], what: str = "it", timeout_s: float = WAIT_S) -> T:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ivota_workshop.bench import figures
+from ivota_workshop.bench import bundles, figures
 from ivota_workshop.bench.console import __main__ as bench_console
 from ivota_workshop.bench.download.heap import NOT_HERE, STEP, modules, smallest
 from ivota_workshop.bench.download.instructions import Segments, count
@@ -33,6 +33,11 @@ def test_the_smallest_size_is_found_to_a_step(least: int, ways: int) -> None:
     assert found - STEP < least <= found
     assert found % STEP == 0
     assert len(tried) < 80
+
+
+def test_bundlefs_is_imported_whole_and_in_two_modules() -> None:
+    for name, sources in bundles.cases().items():
+        assert bundles.imports(sources, 65_536) and not bundles.imports(sources, 4096), name
 
 
 def test_a_size_that_fails_once_more_is_not_the_smallest() -> None:

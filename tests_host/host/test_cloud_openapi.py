@@ -48,7 +48,7 @@ def cloud(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def described(cloud):
-    schema = schemathesis.openapi.from_url(f"{cloud.api_url}/api/v1/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{cloud.api_url}/api/v1/openapi.json", timeout=WAIT_S)
     return schema.exclude(path="/api/v1/events")  # endless by nature
 
 

@@ -24,7 +24,7 @@ from .figures import Figure, report
 AREA = "small"
 COMMAND = "make bench-small"
 BLINK = project_files.root() / "examples" / "blink"
-_SPLIT = "# What boot.py needs besides"  # in lib/bundlefs.py, between its two jobs
+_SPLIT = "def load():"  # in lib/bundlefs.py, the first function of its second job
 
 
 def sizes() -> dict[str, Figure]:
@@ -47,29 +47,34 @@ def boot_heap() -> dict[str, Figure]:
     For comparison, also measure two modules, one for each of its jobs, and the first one alone,
     which would suffice while no bundle is active.
     """
+    return {name: Figure(_import_heap(each), "", "bytes") for name, each in cases().items()}
+
+
+def cases() -> dict[str, dict[str, str]]:
+    """Return the source of each module to import, for each figure."""
     source = (project_files.LIBRARY / "bundlefs.py").read_text().rpartition("# ")[0]
-    mounts, _, chooses = source.partition(_SPLIT)
+    mounts, split, chooses = source.partition(_SPLIT)
     head = re.split(r"^FORMATS = ", mounts, flags=re.MULTILINE)[0]
-    chooses = f'{head}_STATE = "/ivota-state.json"\n{_SPLIT}{chooses}'
-    cases = {
+    chooses = f'{head}_STATE = "/ivota-state.json"\n{split}{chooses}'
+    return {
         "bundlefs_heap_bytes_32bit": {"bundlefs": source},
         "bundlefs_heap_bytes_32bit_split": {"state": chooses, "mount": mounts},
         "bundlefs_heap_bytes_32bit_split_idle": {"state": chooses},
     }
-    return {name: Figure(_import_heap(each), "", "bytes") for name, each in cases.items()}
 
 
 def _import_heap(modules: dict[str, str]) -> int:
+    return smallest(lambda heaps: [imports(modules, heap) for heap in heaps], 4096, 65_536, 2)
+
+
+def imports(modules: dict[str, str], heap: int) -> bool:
+    """Return whether MicroPython with 32 bits imports these modules in a heap of that size."""
     with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
         for name, source in modules.items():
             Path(folder, f"{name}.py").write_text(_sealed(source))
         code = f"import sys; sys.path[:] = [{folder!r}]; import {', '.join(modules)}"
-
-        def runs(heaps: list[int]) -> list[bool]:
-            commands = [[*micropython(32), "-X", f"heapsize={heap}", "-c", code] for heap in heaps]
-            return [not subprocess.run(each, capture_output=True).returncode for each in commands]
-
-        return smallest(runs, 4096, 65_536, 2)
+        command = [*micropython(32), "-X", f"heapsize={heap}", "-c", code]
+        return not subprocess.run(command, capture_output=True).returncode
 
 
 def _sealed(source: str) -> str:
