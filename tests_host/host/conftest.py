@@ -8,8 +8,12 @@ rawrepl           a board at a serial port, of which rawrepl_board is the board'
 
 import pytest
 from cloud_support import Device
+from waiting import WAIT_S
 
+from ivota_tools import api_client
 from ivota_tools.api_client import Client
+
+api_client.TIMEOUT_S = WAIT_S  # a busy machine answers later than an operator waits
 
 
 @pytest.fixture

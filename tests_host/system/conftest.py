@@ -22,10 +22,14 @@ from board_support import CALLBACK_MAIN, MakeBoard, settings
 
 # One of these is a hook of pytest's.
 from interpreters import interpreter, pytest_generate_tests  # noqa: F401
+from waiting import WAIT_S
 from wire import Wire
 
+from ivota_tools import api_client
 from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.sim import Board, Proxy
+
+api_client.TIMEOUT_S = WAIT_S  # a busy machine answers later than an operator waits
 
 _numbers = itertools.count()
 

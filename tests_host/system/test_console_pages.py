@@ -37,6 +37,9 @@ WAIT_MS = 60_000  # for what a board does on a machine that has other things to 
 pytestmark = pytest.mark.slow
 
 
+expect.set_options(timeout=WAIT_MS)  # else five seconds, too few for a busy machine
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as running:
@@ -149,7 +152,7 @@ def first_board(page, cloud, board):
     page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     board.power_on()
-    expect(page.get_by_role("link", name="P/kitchen")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_role("link", name="P/kitchen")).to_be_visible()
     expect(page.get_by_role("row", name="P/kitchen")).to_contain_text("0.1")
 
 
@@ -170,7 +173,7 @@ def test_a_board_signs_in_with_what_the_console_shows(browser, tmp_path):
         board.install()
         board.power_on()
         try:
-            expect(row).to_contain_text("0.1", timeout=WAIT_MS)
+            expect(row).to_contain_text("0.1")
         finally:
             board.stop()
             print(*board.log, sep="\n")
@@ -212,7 +215,7 @@ def finished_campaign(page):
     expect(page.get_by_text("1 device would get thermometer 0.2.")).to_be_visible()
     page.get_by_role("button", name="Start: 1 device").click()
     expect(page.get_by_role("heading", name="thermometer 0.2")).to_be_visible()
-    expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("finished", exact=True)).to_be_visible()
     expect(page.locator("[data-part=far]")).to_contain_text("100 % done")
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
@@ -224,7 +227,7 @@ def failing(page, folder):
     page.get_by_role("button", name="Update to 0.3 P/kitchen").click()
     expect(page.get_by_role("status").filter(has_text="Updating P/kitchen to 0.3")).to_be_visible()
     row = page.get_by_role("row", name="P/kitchen")
-    expect(row.get_by_text("failed", exact=True)).to_be_visible(timeout=WAIT_MS)
+    expect(row.get_by_text("failed", exact=True)).to_be_visible()
     expect(row).to_contain_text("ValueError on purpose")
     expect(page.locator("[data-part=aside]")).to_contain_text("1 device")
     row.get_by_role("link").first.click()
@@ -244,7 +247,7 @@ def cancelled(page, folder, slow, cloud):
     expect(page.get_by_label("Firmware").locator("option").first).to_contain_text("0.4")
     page.get_by_role("button", name="Update", exact=True).click()
     bar = page.get_by_role("progressbar", name="Download")
-    expect(bar).to_be_visible(timeout=WAIT_MS)
+    expect(bar).to_be_visible()
     wait_for(lambda: int(bar.get_attribute("value") or 0) > 0, "progress")
     page.get_by_role("button", name="Cancel update").click()
     expect(page.get_by_text("an operator cancelled the update")).to_be_visible()
@@ -369,7 +372,7 @@ def test_a_lost_link_is_said_and_found_again(browser, tmp_path):
             expect(state).to_have_text("live")
         expect(state).to_have_text("offline")
         with Cloud(tmp_path / "c", http_port=port, mqtt_port=mqtt) as cloud:
-            expect(state).to_have_text("live", timeout=WAIT_MS)
+            expect(state).to_have_text("live")
             with cloud.database.writing() as session:
                 session.get(Device, 1).version = "9.9"
             with Client(cloud.api_url, local_token(cloud.folder)) as api:
@@ -393,7 +396,7 @@ def test_a_silent_link_is_said_and_found_again(browser, tmp_path):
         page.clock.fast_forward(60_000)
         expect(state).to_have_text("offline")
         link.resume()
-        expect(state).to_have_text("live", timeout=WAIT_MS)
+        expect(state).to_have_text("live")
 
 
 def test_a_stream_that_a_proxy_refused_is_asked_for_again(browser, tmp_path):
@@ -404,7 +407,7 @@ def test_a_stream_that_a_proxy_refused_is_asked_for_again(browser, tmp_path):
         state = page.locator("[data-link]")
         expect(state).to_have_text("offline")
         page.unroute("**/live")
-        expect(state).to_have_text("live", timeout=WAIT_MS)
+        expect(state).to_have_text("live")
 
 
 def test_a_wrong_file_and_a_lost_upload_are_said(signed_in, shown, tmp_path):
