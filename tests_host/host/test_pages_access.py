@@ -18,7 +18,10 @@ from ivota_tools.cloud.pages.app import make_pages
 from ivota_tools.cloud.pages.page_guard import safe_next
 from ivota_tools.cloud.store.models import Audit, Refusal, SignIn, User
 
-READING = ("/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account")
+READING = (
+    "/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account",
+    "/account/second-factor",
+)  # fmt: skip
 OPERATING = ("/campaigns/new", "/devices/new")
 ADMINISTERING = ("/people",)
 # Everything that changes something, with who may: what it answers does not matter, 403 does.
@@ -53,7 +56,10 @@ ACTIONS = {
     "/people/users/99/remove": "admin",
     "/people/tokens": "admin",
     "/people/tokens/99/remove": "admin",
+    "/people/users/99/second-factor": "admin",
     "/account/password": "viewer",
+    "/account/second-factor": "viewer",
+    "/account/second-factor/off": "viewer",
     "/account/sign-ins/99/end": "viewer",
 }
 RANK = ("viewer", "operator", "admin")
@@ -233,7 +239,7 @@ def test_every_action_is_in_the_list_above(peopled):
         if "POST" in (getattr(each, "methods", None) or ()):
             known.add(re.sub(r"\{id(:int)?\}", "N", each.path))
     listed = {re.sub(r"/\d+", "/N", path) for path in ACTIONS}
-    assert known == listed | {"/sign-in", "/sign-out", "/set-up/{key}"}
+    assert known == listed | {"/sign-in", "/sign-in/code", "/sign-out", "/set-up/{key}"}
 
 
 def test_no_form_of_another_site_does_anything(peopled):

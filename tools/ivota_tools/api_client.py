@@ -309,6 +309,10 @@ class Client:
         """List the audit log, oldest entry first."""
         return self._pages("audit")
 
+    def export_audit(self, after: int = 0) -> Iterator[Json]:
+        """Yield the entries of the audit log with ids above `after`, oldest first."""
+        return self._each("audit", after)
+
     def users(self) -> list[Json]:
         """List the console users."""
         return self._pages("users")
@@ -323,6 +327,10 @@ class Client:
     ) -> Json:
         """Change a user. A new password also signs the user out everywhere."""
         return self._object("PUT", f"users/{user_id}", json={"role": role, "password": password})
+
+    def reset_second_factor(self, user_id: int) -> Json:
+        """Let a user who has lost their second factor sign in without it."""
+        return self._object("PUT", f"users/{user_id}", json={"second_factor": False})
 
     def remove_user(self, user_id: int) -> None:
         self._ask("DELETE", f"users/{user_id}")
@@ -377,10 +385,12 @@ class Client:
 
     def _pages(self, path: str, **params: Any) -> list[Json]:
         """Fetch all pages of a list."""
-        found: list[Json] = []
-        while page := self._list(path, **params, after=found[-1]["id"] if found else 0):
-            found += page
-        return found
+        return list(self._each(path, **params))
+
+    def _each(self, path: str, after: int = 0, **params: Any) -> Iterator[Json]:
+        while page := self._list(path, **params, after=after):
+            yield from page
+            after = page[-1]["id"]
 
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
         with self._errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -44,11 +45,23 @@ def token_remove(name: str, as_json: AsJson = False) -> None:
 
 def audit(
     last: Annotated[int, typer.Option("--last", min=1, help="Number of entries to show.")] = 50,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            "--after",
+            min=0,
+            metavar="ID",
+            help="Export all entries after this id, oldest first, as one JSON object per line.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the audit log: who changed what and when."""
     with Client() as client:
-        show(client.audit()[-last:], as_json, views.audit_table)
+        if after is None:
+            return show(client.audit()[-last:], as_json, views.audit_table)
+        for entry in client.export_audit(after):
+            say(json.dumps(entry))
 
 
 def health(as_json: AsJson = False) -> None:

@@ -216,6 +216,40 @@ def cloud(
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Also log each HTTP request.")
     ] = False,
+    oidc_issuer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Also let users sign in at this OpenID Connect provider, with --oidc-role.",
+        ),
+    ] = None,
+    oidc_client_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The console's client id at the provider.")
+    ] = None,
+    oidc_client_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with the console's client secret at the provider.",
+        ),
+    ] = None,
+    oidc_role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GROUP=ROLE",
+            help="Role of the users in a group of the provider: viewer, operator or admin; "
+            "repeatable.",
+        ),
+    ] = None,
+    oidc_groups_claim: Annotated[
+        str, typer.Option(metavar="NAME", help="Claim that contains a user's groups.")
+    ] = "groups",
+    oidc_name_claim: Annotated[
+        str, typer.Option(metavar="NAME", help="Claim that contains a user's name.")
+    ] = "email",
+    oidc_scope: Annotated[
+        str, typer.Option(metavar="TEXT", help="Scopes to request from the provider.")
+    ] = "openid profile email",
     as_json: AsJson = False,
 ) -> None:
     """Run the cloud: MQTT broker, firmware downloads, console and API."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..api_client import default_data
 from ..common import log_output
 from ..common.durations import seconds
+
+if TYPE_CHECKING:
+    from ..cloud.accounts.identity_provider import IdentityProvider
 
 
 class OptionError(ValueError):
@@ -58,12 +61,54 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         "webhooks": asked["webhook"] or (),
         "webhook_secret": _webhook_secret(asked["webhook_secret_file"]),
         "accept_all": (accept or ("none" if sign_in else "all")) == "all",
+        "provider": _provider(asked),
     }
 
 
 def secret_files(asked: Mapping[str, Any]) -> list[Path]:
-    names = "broker_password_file", "database_file", "token_file", "tls_key", "webhook_secret_file"
+    names = (
+        "broker_password_file",
+        "database_file",
+        "oidc_client_secret_file",
+        "tls_key",
+        "token_file",
+        "webhook_secret_file",
+    )
     return [file for name in names if (file := asked[name]) is not None]
+
+
+def _provider(asked: Mapping[str, Any]) -> IdentityProvider | None:
+    issuer, client_id = asked["oidc_issuer"], asked["oidc_client_id"]
+    file, given = asked["oidc_client_secret_file"], asked["oidc_role"] or ()
+    if issuer is None:
+        if client_id or file or given:
+            raise OptionError(
+                "--oidc-client-id, --oidc-client-secret-file and --oidc-role need --oidc-issuer"
+            )
+        return None
+    if not client_id or not file:
+        raise OptionError("--oidc-issuer needs --oidc-client-id and --oidc-client-secret-file")
+    roles = {}
+    for each in given:
+        group, equals, role = each.rpartition("=")
+        if not equals or not group:
+            raise OptionError(f"--oidc-role {each!r} is not GROUP=ROLE")
+        roles[group] = role
+    from ..cloud import CloudError
+    from ..cloud.accounts.identity_provider import IdentityProvider
+
+    try:
+        return IdentityProvider(
+            issuer,
+            client_id,
+            _secret(file, "--oidc-client-secret-file"),
+            roles,
+            groups_claim=asked["oidc_groups_claim"],
+            name_claim=asked["oidc_name_claim"],
+            scope=asked["oidc_scope"],
+        )
+    except CloudError as error:
+        raise OptionError(str(error)) from None
 
 
 def _span(asked: Mapping[str, Any], name: str) -> float | None:

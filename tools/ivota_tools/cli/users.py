@@ -50,6 +50,14 @@ def password(name: str, as_json: AsJson = False) -> None:
     show(found, as_json, "{name} has a new password and is signed out".format_map)
 
 
+@user.command("reset-second-factor")
+def reset_second_factor(name: str, as_json: AsJson = False) -> None:
+    """Turn off the second factor of a user who has lost it."""
+    with Client() as client:
+        found = client.reset_second_factor(_found(client, name)["id"])
+    show(found, as_json, "{name} can sign in without a second factor".format_map)
+
+
 @user.command("remove")
 def remove(name: str, as_json: AsJson = False) -> None:
     """Delete a user."""

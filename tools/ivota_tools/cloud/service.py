@@ -23,6 +23,7 @@ from .access_log import AccessLog
 from .accounts import audit_log, users
 from .accounts.authorization import guard
 from .accounts.guess_delay import WrongTries
+from .accounts.identity_provider import IdentityProvider
 from .accounts.roles import ADMIN
 from .accounts.tokens import check_token, local_token
 from .address_classes import Networks, without_usual_port
@@ -117,6 +118,7 @@ class Cloud:
     make_deltas   for running campaigns, from the versions that their devices run
     webhooks      URLs that get messages about campaigns, failed devices, disk and certificate
     webhook_secret  signs these messages
+    provider      an identity provider that users can also sign in with
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class Cloud:
         make_deltas: bool = True,
         webhooks: Sequence[str] = (),
         webhook_secret: str | None = None,
+        provider: IdentityProvider | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -194,6 +197,7 @@ class Cloud:
         self._make_deltas = make_deltas
         self._webhooks = Webhooks.of(tuple(webhooks), webhook_secret)
         self._webhook_sender: WebhookSender | None = None
+        self._make_deltas, self._provider = make_deltas, provider
         self._deltas: DeltaMaker | None = None
         try:
             self._trusted_proxies = Networks(trusted_proxies)
@@ -350,6 +354,7 @@ class Cloud:
             upload_most=self._upload_most,
             streams=streams,
             tries=self._refusals["console"],
+            provider=self._provider,
         )
         programme = make_app(
             storage_probe.routes(self._checked_health),

@@ -1,20 +1,18 @@
-"""Find MQTT brokers to test the cloud with, on PATH, in Debian, npm or PyPI."""
+"""Find MQTT brokers to test the cloud with, on PATH, in Debian or PyPI."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from .apt import Apt, AptError
-from .cache import ToolchainError, cached, say
+from .cache import cached, say
 from .debian import fetch_program
-from .programs import unpacked
+from .programs import run, unpacked
 from .suites import from_any_suite, own_suite
 
 PATHS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
-AEDES = "aedes@1.2.0"
 AMQTT = "amqtt==0.12.1"
 _ERLANG = "usr/lib/erlang"
 _RABBITMQ = "usr/lib/rabbitmq/lib"
@@ -34,13 +32,6 @@ def rabbitmq() -> tuple[Path, Path]:
     if not (root / _RABBITMQ).is_dir():
         root = cached("rabbitmq", _fetch_rabbitmq) / "amd64"
     return root / _ERLANG, next((root / _RABBITMQ).glob("rabbitmq_server-*"))
-
-
-def aedes() -> Path:
-    """Return a folder whose node_modules has aedes, for Node.js. Raises ToolchainError."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        raise ToolchainError("aedes needs Node.js: install node and npm and put them on PATH")
-    return cached("aedes", _fetch_aedes)
 
 
 def amqtt() -> Path:
@@ -70,21 +61,8 @@ def _fetch_rabbitmq(new: Path) -> None:
     from_any_suite("rabbitmq-server", None, new, attempt, (own_suite(),))
 
 
-def _fetch_aedes(new: Path) -> None:
-    _run(
-        "npm",
-        *("install", "--prefix", str(new), "--ignore-scripts", "--no-audit", "--no-fund", AEDES),
-    )
-
-
 def _fetch_amqtt(new: Path) -> None:
-    _run(
+    run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
         *("--target", str(new), AMQTT),
     )
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise ToolchainError(f"{' '.join(command)} fails: {done.stderr.strip()[-500:]}")

@@ -81,3 +81,10 @@ def unpacked_valgrind(folder: Path) -> tuple[str, ...]:
     # `valgrind` itself is a script that finds the launcher by its installed path.
     launcher = unpacked(folder, "valgrind.bin")
     return ("env", f"VALGRIND_LIB={tools}", *launcher)
+
+
+def run(*command: str) -> None:
+    """Run a command to its end. Raises ToolchainError with the end of its error output."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ToolchainError(f"{' '.join(command)} fails: {done.stderr.strip()[-500:]}")

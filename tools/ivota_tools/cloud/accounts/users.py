@@ -23,8 +23,10 @@ from .roles import ADMIN, ROLES
 PASSWORD_LEAST, PASSWORD_MOST = 10, 256  # characters
 IDLE_S = 24 * 3600.0  # maximum time between two requests of a signed-in browser
 LIFE_S = 14 * 86400.0  # maximum duration of a sign-in
+PROVIDER_LIFE_S = 8 * 3600.0  # the same through a provider, who may have closed the account
 SEEN_S = 60.0  # precision of the time when a browser was last seen
-RESERVED = ("engine", "local", "owner", "set-up link")  # names in the audit log
+PROVIDER = "identity provider"
+RESERVED = ("engine", "local", "owner", "set-up link", PROVIDER)  # names in the audit log
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
 _HASHER = PasswordHasher()
@@ -44,7 +46,39 @@ class UserError(ValueError):
 
 
 def create(session: Session, name: str, password: str, role: str, now: float, who: str) -> User:
-    """Raises UserError."""
+    """Create a user with a password. Raises UserError."""
+    name = _free(session, name)
+    _check_role(role)
+    user = User(name=name, role=role, password=hashed(name, password), created_at=now)
+    session.add(user)
+    session.flush()
+    audit_log.note(session, who, "user", name, role=role)
+    return user
+
+
+def by_identity(session: Session, subject: str, name: str, role: str, now: float) -> User:
+    """Return an identity provider's user with this role; create it at the first sign-in.
+
+    Nothing but `subject` identifies a user: whoever has the name of another user is rejected.
+    Raises UserError.
+    """
+    _check_role(role)
+    user = session.scalar(select(User).where(User.subject == digest(subject)))
+    if user is None:
+        name = _free(session, name)
+        user = User(name=name, role=role, password="", subject=digest(subject), created_at=now)
+        session.add(user)
+        session.flush()
+        audit_log.note(session, PROVIDER, "user", name, role=role)
+    elif user.role != role:
+        user.role = role
+        revoke(session)
+        audit_log.note(session, PROVIDER, "user role", user.name, role=role)
+    return user
+
+
+def _free(session: Session, name: str) -> str:
+    """Return a new user's name in lower case. Raises UserError if nobody may have it."""
     name = tidy(name)
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -59,16 +93,13 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
         raise UserError(
             f"a token {name!r} already exists: choose another name, or remove that token", 409
         )
-    _check_role(role)
-    user = User(name=name, role=role, password=hashed(name, password), created_at=now)
-    session.add(user)
-    session.flush()
-    audit_log.note(session, who, "user", name, role=role)
-    return user
+    return name
 
 
 def set_password(session: Session, user: User, password: str, who: str, keep: int = 0) -> None:
     """Change a password and sign out every browser except `keep`. Raises UserError."""
+    if user.by_provider:
+        raise UserError(f"{user.name} has no password here, but signs in at the provider", 409)
     user.password = hashed(user.name, password)
     session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.id != keep))
     revoke(session)
@@ -78,6 +109,8 @@ def set_password(session: Session, user: User, password: str, who: str, keep: in
 def set_role(session: Session, user: User, role: str, who: str) -> None:
     """Change a user's role. Raises UserError if no admin would be left."""
     _check_role(role)
+    if user.by_provider:
+        raise UserError(f"the groups at the identity provider decide {user.name}'s role", 409)
     if role != ADMIN:
         _keep_an_admin(session, user)
     user.role = role
@@ -106,7 +139,8 @@ def by_password(session: Session, name: str, password: str) -> User | None:
     """Return the user with this name and password; an unknown name takes just as long to check."""
     user = session.scalar(select(User).where(User.name == tidy(name)))
     try:
-        _HASHER.verify(user.password if user else _NOBODY, password[:PASSWORD_MOST])
+        hash = user.password if user and not user.by_provider else _NOBODY
+        _HASHER.verify(hash, password[:PASSWORD_MOST])
     except (VerificationError, InvalidHashError):
         return None
     return user
@@ -141,6 +175,7 @@ def sign_in(session: Session, user: User, now: float, address: str, browser: str
             sha256=digest(word),
             created_at=now,
             seen_at=now,
+            expires_at=now + PROVIDER_LIFE_S if user.by_provider else None,
             address=address[:64],
             browser="".join(c for c in browser if c.isprintable())[:256],
         )
@@ -181,7 +216,8 @@ def digest(word: str) -> str:
 
 
 def _over(now: float):  # type: ignore[no-untyped-def]
-    return (SignIn.seen_at < now - IDLE_S) | (SignIn.created_at < now - LIFE_S)
+    ended = SignIn.expires_at.is_not(None) & (SignIn.expires_at < now)
+    return (SignIn.seen_at < now - IDLE_S) | (SignIn.created_at < now - LIFE_S) | ended
 
 
 def _check_role(role: str) -> None:
@@ -190,6 +226,11 @@ def _check_role(role: str) -> None:
 
 
 def _keep_an_admin(session: Session, user: User) -> None:
-    others = select(func.count()).where(User.role == ADMIN, User.id != user.id)
-    if user.role == ADMIN and not session.scalar(others):
-        raise UserError(f"{user.name} is the last admin: create another admin first", 409)
+    """Keep an admin with a password, for the day when the identity provider is down."""
+    others = select(func.count()).where(
+        User.role == ADMIN, User.id != user.id, User.subject.is_(None)
+    )
+    if user.role == ADMIN and not user.by_provider and not session.scalar(others):
+        raise UserError(
+            f"{user.name} is the last admin with a password: create another admin first", 409
+        )

@@ -289,18 +289,21 @@ class UserIn(_In):
 
 
 class UserChange(_In):
-    """A change to a user; null keeps the current value."""
+    """A change to a user; null keeps the current value. `second_factor` can only be turned off."""
 
     role: Role | None = None
     password: Annotated[str, Field(max_length=256)] | None = None
+    second_factor: Literal[False] | None = None
 
 
 class UserOut(_Row):
-    """A console user, without the password."""
+    """A console user, without the password. `by_provider`: signs in at the identity provider."""
 
     id: int
     name: str
     role: str
+    by_provider: bool
+    second_factor: bool
     created_at: float
     signed_in_at: float | None
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..accounts import users
+from ..accounts import second_factor, users
 from ..accounts.authorization import Guard
 from ..accounts.roles import ADMIN
 from ..store.database import Database
@@ -52,6 +52,8 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
                 users.set_role(session, user, given.role, who)
             if given.password is not None:
                 users.set_password(session, user, given.password, who)
+            if given.second_factor is not None:
+                second_factor.disable(session, user, who)
             return fleet.UserOut.model_validate(user)
 
     @router.delete("/users/{user_id}", status_code=204)

@@ -24,6 +24,8 @@ from . import (
     live_events,
     new_campaign,
     own_account,
+    own_second_factor,
+    provider_sign_in,
     sign_in,
     users_and_tokens,
 )
@@ -71,7 +73,8 @@ def make_pages(setting: Setting) -> Starlette:
             Route("/static/{name}", static),
             *(each for part in (
                 fleet, device, enrollment, firmware, campaigns, campaign_actions, new_campaign,
-                groups, audit_log, users_and_tokens, own_account, sign_in, first_user, live_events,
+                groups, audit_log, users_and_tokens, own_account, own_second_factor, sign_in,
+                provider_sign_in, first_user, live_events,
             ) for each in part.routes(setting)),
         ],
         exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..accounts import roles, sign_in_throttle, users
+from ..accounts import roles, second_factor, sign_in_throttle, users
 from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
-from ..store.models import SignIn
+from ..store.models import SignIn, User
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
 
@@ -37,6 +37,8 @@ def account(visit: Visit) -> Response:
             here=visit.signed.sign_in.id,
             means=roles.MEANS[visit.signed.role],
             browser=browser,
+            user=visit.signed.sign_in.user,
+            codes_left=second_factor.codes_left(visit.signed.sign_in.user),
         )
 
 
@@ -46,6 +48,15 @@ def change_password(visit: Visit) -> str:
     password = visit.form.get("password", "")
     if password != visit.form.get("again", ""):
         raise UserError("the new passwords do not match")
+    user = expect_password(visit, visit.form.get("old", ""))
+    with visit.database.writing() as session:
+        user = session.merge(user)
+        users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
+    return "Your password was changed. You are signed out of all other browsers."
+
+
+def expect_password(visit: Visit, password: str) -> User:
+    """Return the user who gave the current password. Raises UserError."""
     with visit.database.writing() as session:
         # Limited like a sign-in, so that nobody can guess at leisure in a browser left open.
         if sign_in_throttle.attempt(session, visit.who, _here(visit), time.time()):
@@ -53,15 +64,12 @@ def change_password(visit: Visit) -> str:
                 "too many attempts with a wrong password: try again in a few minutes", 429
             )
     with visit.database.reading() as session:
-        user = users.by_password(session, visit.who, visit.form.get("old", ""))
+        user = users.by_password(session, visit.who, password)
     if user is None:
         raise UserError("the current password is wrong")
     with visit.database.writing() as session:
         sign_in_throttle.forget(session, visit.who, _here(visit))
-    with visit.database.writing() as session:
-        user = session.merge(user)
-        users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)
-    return "Your password was changed. You are signed out of all other browsers."
+    return user
 
 
 def _here(visit: Visit) -> str:

@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 
 from ..accounts.authorization import Signed
 from ..accounts.guess_delay import WrongTries
+from ..accounts.identity_provider import IdentityProvider
 from ..accounts.roles import ADMIN, OPERATOR
 from ..accounts.users import digest, tidy
 from ..board_config import BoardConfig
@@ -50,6 +51,7 @@ class Setting:
     upload_most  maximum size of a firmware file, in bytes
     tries        counts wrong passwords
     streams      limits how many pages receive live events at a time
+    provider     the identity provider that users can sign in with, if any
     """
 
     database: Database
@@ -68,6 +70,7 @@ class Setting:
     # Browsers that have signed in before do not wait behind strangers.
     hashing_known: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     charts: Charts = field(default_factory=Charts)
+    provider: IdentityProvider | None = None
 
     def http_port(self) -> int:
         """Return the HTTP port that boards are given."""

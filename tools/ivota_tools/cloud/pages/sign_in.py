@@ -7,21 +7,23 @@ import time
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..accounts import authorization, sign_in_throttle, users
+from ..accounts import authorization, second_factor, sign_in_throttle, users
 from ..accounts.roles import VIEWER
 from ..address_classes import network
 from ..store.models import User
-from .formatting import span
+from .formatting import counted, span
 from .page_guard import route, safe_next
 from .page_visit import Setting, Visit
 
 WRONG = "Wrong name or password."
+WRONG_CODE = "Wrong code, or one that was used already."
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
     return [
         route(setting, "/sign-in", ask, needed=None),
         route(setting, "/sign-in", sign_in, method="POST", needed=None, hashes=True),
+        route(setting, "/sign-in/code", enter_code, method="POST", needed=None),
         route(setting, "/sign-out", sign_out, method="POST", needed=VIEWER),
     ]
 
@@ -33,7 +35,19 @@ def ask(visit: Visit) -> Response:
     with visit.database.reading() as session:
         if not users.any_user(session):
             return visit.go("/set-up")
-    return visit.show("sign_in.html", onward=onward, name="", problem="")
+    return _form(visit, 200, onward)
+
+
+def _form(visit: Visit, status: int, onward: str, name: str = "", problem: str = "") -> Response:
+    provider = visit.setting.provider
+    return visit.show(
+        "sign_in.html",
+        status,
+        onward=onward,
+        name=name,
+        problem=problem,
+        provider=provider.host if provider else "",
+    )
 
 
 def sign_in(visit: Visit) -> Response:
@@ -42,7 +56,7 @@ def sign_in(visit: Visit) -> Response:
     onward = safe_next(visit.said("next") or "/")
 
     def again(words: str, status: int) -> Response:
-        return visit.show("sign_in.html", status, onward=onward, name=name, problem=words)
+        return _form(visit, status, onward, name, words)
 
     known = visit.known_word(name)
     where = known or network(visit.address)
@@ -59,7 +73,36 @@ def sign_in(visit: Visit) -> Response:
         return again(WRONG, 401)
     with visit.database.writing() as session:
         sign_in_throttle.forget(session, user.name, where)
+    if user.second_factor:
+        ticket = second_factor.ticket(visit.setting.secret, user, time.time())
+        return visit.show("sign_in_code.html", onward=onward, ticket=ticket, problem="")
     return enter(visit, user, onward)
+
+
+def enter_code(visit: Visit) -> Response:
+    """Check the second factor of a browser that has sent the right password."""
+    ticket, onward = visit.said("ticket"), safe_next(visit.said("next") or "/")
+    now = time.time()
+    with visit.database.writing() as session:
+        user = second_factor.ticket_user(visit.setting.secret, session, ticket, now)
+        if user is None:
+            return _form(visit, 401, onward, problem="This took too long. Sign in again.")
+        key = f"second factor of {user.name}"
+        where = visit.known_word(user.name) or "second factor"
+        # Only those who know the password get here, so its own count locks nobody else out.
+        wait_s = sign_in_throttle.attempt(session, key, where, now, known=True)
+        accepted = None if wait_s else second_factor.accept(session, user, visit.said("code"), now)
+        if accepted:
+            sign_in_throttle.forget(session, key, where)
+            left = second_factor.codes_left(user)
+    if accepted is None:
+        problem = f"Too many attempts. Try again in {span(wait_s)}." if wait_s else WRONG_CODE
+        status = 429 if wait_s else 401
+        return visit.show(
+            "sign_in_code.html", status, onward=onward, ticket=ticket, problem=problem
+        )
+    words = "" if accepted == "app" else f"{counted(left, 'recovery code')} left."
+    return enter(visit, user, onward, words)
 
 
 def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:

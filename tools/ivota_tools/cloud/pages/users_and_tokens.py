@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..accounts import roles, tokens, users
+from ..accounts import roles, second_factor, tokens, users
 from ..accounts.roles import ADMIN
 from ..accounts.users import UserError
 from ..store.models import Token, User
@@ -33,6 +33,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
         post("/people/users", add_user, hashes=True),
         post("/people/users/{id:int}/role", change_role),
         post("/people/users/{id:int}/password", reset_password, hashes=True),
+        post("/people/users/{id:int}/second-factor", reset_second_factor),
         post("/people/users/{id:int}/remove", remove_user),
         route(setting, "/people/tokens", add_token, method="POST", needed=ADMIN),
         post("/people/tokens/{id:int}/remove", remove_token),
@@ -86,6 +87,13 @@ def reset_password(visit: Visit) -> str:
         user = _user(session, visit.number("id"))
         users.set_password(session, user, visit.form.get("password", ""), visit.who)
         return f"{user.name} has a new password and is signed out everywhere."
+
+
+def reset_second_factor(visit: Visit) -> str:
+    with visit.database.writing() as session:
+        user = _user(session, visit.number("id"))
+        second_factor.disable(session, user, visit.who)
+        return f"{user.name} can sign in without a second factor and set up a new one."
 
 
 def remove_user(visit: Visit) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from .models import Assignment, Campaign, Device, Refusal, SignIn
+from ..accounts import second_factor, users
+from .models import Assignment, Campaign, Device, Refusal, SignIn, User
 
 AHEAD_S = 60.0  # allowed difference between two clocks
 
@@ -23,6 +24,13 @@ def repair(session: Session, now: float, wait_most_s: float) -> None:
         .where(Assignment.next_push_at > late + wait_most_s)
         .values(next_push_at=now + wait_most_s)
     )
+    life = users.PROVIDER_LIFE_S
+    session.execute(
+        update(SignIn).where(SignIn.expires_at > late + life).values(expires_at=now + life)
+    )
+    # Otherwise no code would be newer than the last one.
+    step = int(now) // second_factor.PERIOD_S
+    session.execute(update(User).where(User.totp_step > step + 2).values(totp_step=step))
     for column in (
         Assignment.updated_at,
         Assignment.ended_at,

@@ -331,6 +331,20 @@ class User(Base):
     password: Mapped[str] = mapped_column(String(256))  # argon2's own format, salt and all
     created_at: Mapped[float]
     signed_in_at: Mapped[float | None]
+    # The identity provider's user (SHA-256), who has no password here; None for a local user.
+    subject: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
+    # The second factor: its secret, the time step of the last code, and hashes of recovery codes.
+    totp: Mapped[str | None] = mapped_column(String(32))
+    totp_step: Mapped[int | None] = mapped_column(_Large)
+    recovery: Mapped[str | None] = mapped_column(Text)
+
+    @property
+    def second_factor(self) -> bool:
+        return self.totp is not None
+
+    @property
+    def by_provider(self) -> bool:
+        return self.subject is not None
 
 
 class SignIn(Base):
@@ -344,6 +358,7 @@ class SignIn(Base):
     seen_at: Mapped[float]
     address: Mapped[str] = mapped_column(String(64))
     browser: Mapped[str] = mapped_column(String(256))
+    expires_at: Mapped[float | None]  # earlier than the usual end, after a provider's sign-in
     user: Mapped[User] = relationship()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivota_tools.toolchain import brokers, mosquitto
+from ivota_tools.toolchain import brokers, mosquitto, node_packages
 
 START_S = 60.0  # RabbitMQ waits for other nodes first
 USER, PASSWORD = "boards", "p/w:d %"
@@ -183,7 +183,7 @@ def _rabbitmq(folder: Path, port: int) -> list[Command]:
 
 
 def _aedes(folder: Path, port: int) -> list[Command]:
-    file = _write(folder / "start.mjs", AEDES.format(folder=brokers.aedes(), port=port))
+    file = _write(folder / "start.mjs", AEDES.format(folder=node_packages.aedes(), port=port))
     return [Command(["node", str(file)], {})]
 
 
