@@ -179,12 +179,78 @@ def test_a_board_signs_in_with_what_the_console_shows(browser, tmp_path):
             print(*board.log, sep="\n")
 
 
-def release(folder, version, app=None, pad_to=None):
+HISTORY = """def read(settings):
+    # The example that the documents give.
+    return settings["every_s"]
+"""
+CRASHES = "import history\n\ndef main():\n    history.read({})\n"
+HANGS = "async def main():\n    while True:\n        pass\n"
+
+
+def test_boards_say_what_they_are_and_what_a_version_died_of(browser, tmp_path):
+    """Two simulated boards of one application, on two revisions of its hardware."""
+    with (
+        Cloud(tmp_path / "cloud", back_off=BackOff(3600, 3600)) as cloud,
+        Client(cloud.api_url, local_token(cloud.folder)) as api,
+        page_of(browser) as page,
+    ):
+        set_up(page, cloud)
+        boards = {}
+        for name in ("attic", "garage"):
+            config = settings(name, cloud.mqtt_port, hardware=f"rev-{name[0]}", watchdog_s=2,
+                              trial={"starts": 1})  # fmt: skip
+            boards[name] = Board(tmp_path / name, bits=64, mpy=True, config=config)
+            boards[name].install()
+        try:
+            for board in boards.values():
+                board.power_on()
+            version_of_each(api, tmp_path, "0.2", "def main():\n    pass\n", "done")
+            page.goto(f"{cloud.api_url}/?q=hardware:rev-a")
+            row = page.get_by_role("row", name="P/attic")
+            expect(row).to_contain_text("0.2", timeout=WAIT_MS)
+            expect(page.get_by_role("row", name="P/garage")).to_have_count(0)
+            row.get_by_role("link").first.click()
+            expect(page.locator("[data-part=stands]")).to_contain_text("thermometer")
+            expect(page.locator("[data-part=stands]")).to_contain_text("rev-a")
+
+            version_of_each(api, tmp_path, "0.3", CRASHES, "retry", history=HISTORY)
+            expect(page.locator("[data-part=stands]")).to_contain_text("KeyError", timeout=WAIT_MS)
+            failures(page, "0.3", "KeyError every_s in history.py:3, 2 devices, since 0.3")
+            version_of_each(api, tmp_path, "0.4", HANGS, "retry")
+            why = "hung in its trial: the watchdog reset the board, 2 devices, since 0.4"
+            failures(page, "0.4", why)
+        finally:
+            for name, board in boards.items():
+                board.stop()
+                print(name, *board.log, sep="\n")
+
+
+def version_of_each(api, folder, version, app, end, history=None):
+    path = release(folder, version, app, history=history)
+    api.upload(path)
+    names = ("P/attic", "P/garage")
+    # Until they have reported once, the cloud does not know them.
+    wait_for(lambda: len(api.devices()) == len(names), "the reports")
+    for name in names:
+        api.push(name, version)
+    wait_for(lambda: all(api.device(name)["state"] == end for name in names), end)
+
+
+def failures(page, version, words):
+    page.get_by_role("link", name="Firmware", exact=True).first.click()
+    page.get_by_role("link", name=f"{version} thermometer").click()
+    expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
+    expect(page.locator("[data-part=failures]")).to_contain_text(words)
+
+
+def release(folder, version, app=None, pad_to=None, history=None):
     source = EXAMPLE
     if app:
         source = folder / f"app-{version}"
         source.mkdir()
         (source / "app.py").write_text(app)
+        if history:
+            (source / "history.py").write_text(history)
     return pack(source, version, out=folder / f"{version}.bin", application="thermometer",
                 pad_to=pad_to).path  # fmt: skip
 

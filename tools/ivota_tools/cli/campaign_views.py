@@ -36,13 +36,21 @@ def campaign_table(campaigns: list[Json]) -> Table:
 
 def plan_view(plan: Json) -> RenderableType:
     """Render what a campaign would do, a sentence a line."""
-    return Group(*(cell(sentence) for sentence in plan["sentences"]))
+    sentences = list(plan["sentences"])
+    if not plan["devices"] and any(
+        reason.startswith("already run") for reason in plan["left_out"]
+    ):
+        sentences.append("To go back to an older version, use --all-versions.")
+    return Group(*(cell(sentence) for sentence in sentences))
 
 
 def campaign_view(campaign: Json) -> RenderableType:
     """Render a campaign with a progress bar per stage."""
+    firmware, name = campaign["firmware"], campaign["name"]
+    what = f"{firmware['application'] or ''} {firmware['version']}".strip()
+    named = f"{name} → " if name not in (what, firmware["version"]) else ""
     head = Text.assemble(
-        f"campaign {campaign['id']} {campaign['name']} → {campaign['firmware']['version']} ",
+        f"campaign {campaign['id']} {named}{what} ",
         _state(campaign),
         f" {campaign['reason']}" if campaign["reason"] else "",
     )
@@ -67,7 +75,10 @@ def campaign_view(campaign: Json) -> RenderableType:
             cell(_failed_words(stage), style="red" if _bad(stage) else "dim"),
         )
     words = ", ".join(f"{count} {state}" for state, count in sorted(campaign["states"].items()))
-    return Group(head, table, cell(words))
+    lines: list[RenderableType] = [head, table, cell(words)]
+    if any(_bad(stage) for stage in campaign["progress"]):
+        lines.append(cell(f"for the reasons: ivota firmware --failures {firmware['id']}"))
+    return Group(*lines)
 
 
 def _bad(stage: Json) -> int:

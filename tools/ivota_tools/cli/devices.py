@@ -117,6 +117,7 @@ def devices(
 
 def _all_devices(client: Client, status: str | None, where: str | None, as_json: bool) -> None:
     found = client.devices(status) if where is None else client.query(where)
+    found.sort(key=lambda device: str(device["device"]))
     if found or as_json:
         return show(found, as_json, views.device_table)
     if where is not None:
