@@ -8,7 +8,7 @@ from ivota import once
 async def serve(client):
     """Run the client beside other tasks until `exit()`."""
     while not client.exiting:
-        await asyncio.sleep_ms(0 if client.step() else client.idle_ms())
+        await asyncio.sleep_ms(0 if client.step() else client.next_step_ms())
     client.close()
 
 

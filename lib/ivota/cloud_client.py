@@ -150,9 +150,9 @@ class Client:
         """Wait until the next step is due or data arrives; other threads run meanwhile."""
         stream = self.job and self.job.stream
         if hasattr(stream, "poll"):  # a connection, not another object of the phase
-            guarded_socket.wait(stream, self.idle_ms())
+            guarded_socket.wait(stream, self.next_step_ms())
         else:
-            self.link.wait(self.idle_ms())
+            self.link.wait(self.next_step_ms())
 
     def start(self):
         """Run in a separate thread; RuntimeError on a port without threads."""
@@ -168,7 +168,7 @@ class Client:
         """
         self.exiting = True
 
-    def idle(self):
+    def may_sleep_ms(self):
         """Return how many milliseconds the board may sleep; 0 while something is in progress.
 
         After a report of the version, the cloud has two seconds for a push. An update that waits
@@ -187,7 +187,7 @@ class Client:
             return 0
         return max(self._interval_ms() - time.ticks_diff(now, self._reported), 0)
 
-    def idle_ms(self):
+    def next_step_ms(self):
         """Return how many milliseconds the next step can wait if no data arrives."""
         return 10 if self.job else 20
 

@@ -241,7 +241,7 @@ class World:
             if self.made.step():
                 self.clock.advance_ms(1)
             else:
-                self.clock.advance_ms(max(self.made.idle_ms(), pace_ms))
+                self.clock.advance_ms(max(self.made.next_step_ms(), pace_ms))
         assert not until, "it never came to that"
 
     # What the cloud saw

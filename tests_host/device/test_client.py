@@ -114,7 +114,7 @@ def test_a_stalled_download_costs_steps_no_time():
         world.push()
         world.spin(1, lambda: world.made.job and world.made.job.phase == "block_receiver")
         assert not world.made.step()
-        assert world.made.idle_ms() > 0
+        assert world.made.next_step_ms() > 0
 
 
 def test_each_step_feeds_the_watchdog_and_says_whether_there_is_more():
@@ -988,29 +988,29 @@ def test_nothing_starts_while_a_trial_runs():
 def test_idle_says_when_it_is_safe_to_sleep_and_for_how_long():
     with World() as world:
         client = world.client()
-        assert client.idle() == 0  # the version is not reported yet
+        assert client.may_sleep_ms() == 0  # the version is not reported yet
         world.spin(1)
-        assert client.idle() == 0  # the cloud may answer with a push
+        assert client.may_sleep_ms() == 0  # the cloud may answer with a push
         world.spin(2)
-        assert 290000 <= client.idle() <= 298000
+        assert 290000 <= client.may_sleep_ms() <= 298000
         world.push()
         world.spin(1, lambda: world.requests)
-        assert client.idle() == 0
+        assert client.may_sleep_ms() == 0
         world.spin(5)
-        assert world.got and client.idle() == 0  # it is burning
+        assert world.got and client.may_sleep_ms() == 0  # it is burning
         client.update_progress("done")
         world.spin(5)
-        assert client.idle() > 0
+        assert client.may_sleep_ms() > 0
         client.link.acks = False
         client.report_version()
         world.spin(10)
-        assert client.idle() == 0  # it is not acknowledged
+        assert client.may_sleep_ms() == 0  # it is not acknowledged
         client.link.ack()
-        assert client.idle() == 0  # and may be answered from now on
+        assert client.may_sleep_ms() == 0  # and may be answered from now on
         world.spin(3)
-        assert client.idle() > 0
+        assert client.may_sleep_ms() > 0
         client.link.drop()
-        assert client.idle() == 0
+        assert client.may_sleep_ms() == 0
 
 
 def test_run_ends_at_exit():

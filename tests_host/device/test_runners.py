@@ -28,7 +28,7 @@ class FakeClient:
             self.exiting = True
         return bool(self.steps % 10)
 
-    def idle_ms(self):
+    def next_step_ms(self):
         return 2
 
     def close(self):
@@ -37,7 +37,7 @@ class FakeClient:
     def run(self):
         while not self.exiting:
             if not self.step():
-                time.sleep_ms(self.idle_ms())
+                time.sleep_ms(self.next_step_ms())
         self.close()
 
 

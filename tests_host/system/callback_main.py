@@ -82,7 +82,7 @@ client = Client(
 )
 while not client.exiting:
     if not client.step():
-        time.sleep_ms(client.idle_ms())
+        time.sleep_ms(client.next_step_ms())
     if due is not None and time.ticks_diff(time.ticks_ms(), due) >= 0:
         due = None
         said = script.get("report") or ["done"]

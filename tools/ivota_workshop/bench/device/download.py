@@ -48,7 +48,7 @@ def main():
             counted = stream
             stream.raw = Counted(stream.raw)
         if not busy:
-            time.sleep_ms(client.idle_ms())
+            time.sleep_ms(client.next_step_ms())
 
 
 main()

@@ -79,7 +79,7 @@ def main():
             held = told
             print("locked: %d %d" % hold(client, job))
         elif not busy:
-            time.sleep_ms(client.idle_ms())
+            time.sleep_ms(client.next_step_ms())
     client.close()
 
 

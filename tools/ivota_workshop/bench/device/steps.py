@@ -31,7 +31,7 @@ def longest(done):
         busy = client.step()
         most = max(most, time.ticks_diff(time.ticks_us(), start))
         if not busy:
-            time.sleep_ms(client.idle_ms())
+            time.sleep_ms(client.next_step_ms())
         assert time.ticks_diff(until, time.ticks_ms()) > 0, events
     return most / 1000
 

@@ -27,4 +27,4 @@ config = json_file.load("/ivota.json")
 client = Client(config, config.get("version"), on_firmware, log=log)
 while True:
     if not client.step():
-        time.sleep_ms(client.idle_ms())
+        time.sleep_ms(client.next_step_ms())
