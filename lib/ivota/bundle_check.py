@@ -29,6 +29,7 @@ def examine(state, firmware):
     with open(firmware.path, "rb") as file:
         kinds = once("firmware_kind")
         kind = kinds.kind_of(file.read(kinds.HEAD))
+    del kinds  # it leaves the heap
     if kind == "esp32-image":
         raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
     if kind != "bundle":

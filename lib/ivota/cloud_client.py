@@ -4,17 +4,17 @@ import time
 
 from micropython import const
 
-from ivota import OtaError, guarded_socket, line, once, tencent
+from ivota import OtaError, guarded_socket, line, once
+from ivota.report_queue import ReportQueue
 
 _FAILED = const(-5)
 _BURN_MS = const(600000)  # maximum wait of a new push for the application's result
 _ANSWER_MS = const(2000)  # maximum time for the cloud to answer a report with a push
 _QUIET_MS = const(60000)  # without a message from the cloud, before that is logged
 _EVENTS = const(2048)  # characters kept
-_TRIAL_REPORT_S = const(20)  # maximum interval of version reports in a trial
 
 
-class Client:
+class Client(ReportQueue):
     """Report the running version, and carry out the updates that the cloud pushes.
 
     `config` is the configuration as a dictionary (docs/formats.md), or a tuple of them, of which
@@ -38,6 +38,7 @@ class Client:
         firmware_dir=None,
         state=None,
     ):
+        super().__init__()
         config = once("config").check(config)
         self.version = version or config["version"]
         self.on_firmware = on_firmware
@@ -51,14 +52,8 @@ class Client:
         self.adopt(config)
         self.directory = firmware_dir or config["firmware_dir"]
         self._confirmed = config["trial"]["confirm"] != "application"
-        self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
-        self.application = None  # the running bundle's name, which only an ivota cloud is told
-        self.introduced = False  # whether it was told since the start
-        self.asked = None  # the id of the dialect's last question
         self._quiet_at = 0  # start of the session in ticks, until a message arrives
         self._progress = None  # the argument of `update_progress`, from any thread
-        self.queue = []  # (key, message) for the cloud, in the order of sending
-        self._sending = None  # the queue's entry that waits for its PUBACK
         self.job = None  # the current update
         self.next = None  # the next push
         self.burning = None  # the application's firmware
@@ -67,7 +62,6 @@ class Client:
             self.trial = once("trial").Trial(self, config["trial"]["limit_s"])
         if state.outbox:
             self.enqueue("final", state.outbox)
-        self._reported = self._acked = time.ticks_ms()
         self._update = self._pieces()
 
     def adopt(self, config):
@@ -232,20 +226,6 @@ class Client:
         if time.ticks_diff(time.ticks_ms(), self._reported) >= self._interval_ms():
             self.report_version()
 
-    def on_acked(self):
-        """Handle the broker's acknowledgement of the last message."""
-        entry = self._sending
-        self._sending = None
-        # A newer message with the same key must still be sent.
-        if entry is None or entry not in self.queue:
-            return
-        self.queue.remove(entry)
-        self._acked = time.ticks_ms()
-        if entry[0] == "final" and self.state.outbox:
-            once("state_writer").sent(self.state)
-        elif entry[0] == "version" and self.trial:
-            self.trial.acked = True
-
     def on_message(self, payload):
         """Queue a message; the work is done later, because umqtt then acknowledges it."""
         self._quiet_at = 0
@@ -255,62 +235,6 @@ class Client:
         """Report a message that was too long."""
         self._quiet_at = 0
         once("push_parser").skipped(self, size)
-
-    # Reports
-
-    def publish(self, message, qos=0, key=None):
-        """Send if the cloud can be reached; `key` may have a topic of its own."""
-        topics = self.config["topics"]
-        self.link.publish(topics.get(key, topics["report"]), message, qos)
-
-    def enqueue(self, key, message, first=False):
-        """Queue a message with QoS 1; it replaces an older one with the same key."""
-        self.queue = [entry for entry in self.queue if entry[0] != key]
-        self.queue.insert(0 if first else len(self.queue), (key, message))
-
-    def report_version(self, first=False):
-        """Queue the running version; the cloud answers with a push if it wants another one."""
-        self._reported = time.ticks_ms()
-        dialect = self.dialect
-        more = (self.application, self.config["hardware"]) if self.ivota_cloud else ()
-        self.enqueue("version", dialect.report_version(self.version, *more), first)
-        if dialect is not tencent:
-            dialect.ask(self)
-
-    def report(self, state, push, code=0, message="", key="final"):
-        """Queue `burning`, `done` or `fail` for a push, and return the message.
-
-        With another `key`, it does not replace the report in the outbox.
-        """
-        text = self.dialect.report_progress(state, push.version, None, code, message, push.echo)
-        self.enqueue("burning" if state == "burning" else key, text)
-        return text
-
-    def introduce(self):
-        """Tell an ivota cloud once, without waiting for the next report, what the board is."""
-        if not self.introduced and (self.application or self.config["hardware"]):
-            self.introduced = True
-            self.report_version()
-
-    def tell(self, message, push=None, wait_ms=0):
-        """Queue, for an ivota cloud, why a push has no effect or must wait."""
-        if self.ivota_cloud:
-            try:
-                self.enqueue("notice", once("no_effect_notice").notice(message, push, wait_ms))
-            except (MemoryError, ImportError):  # the update has priority
-                pass
-
-    def _interval_ms(self):
-        seconds = self.config["report_interval_s"]
-        # The cloud's answers have QoS 0: one can be lost, and a trial waits for it.
-        if self.trial and not self.trial.answered:
-            seconds = min(seconds, _TRIAL_REPORT_S)
-        return int(seconds * 1000)
-
-    def send(self):
-        """Send the first message of the queue; no acknowledgement may be pending."""
-        self._sending = self.queue[0]
-        self.publish(self._sending[1], 1, self._sending[0])
 
     # Updates
 

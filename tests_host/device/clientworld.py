@@ -14,6 +14,7 @@ from ivota import (  # noqa: F401
     firmware_files,
     guarded_socket,
     mqtt_session,
+    report_queue,
     shutdown,
     slot_or_file,
     trial,
@@ -159,6 +160,7 @@ class World:
         self.path = self._tmp.__enter__()
         self.clock = Clock(ms=1000).put_into(
             client_module,
+            report_queue,
             slot_or_file,
             job_module,
             shutdown,

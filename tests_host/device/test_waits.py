@@ -18,6 +18,7 @@ from ivota import (
     guarded_socket,
     http_response,
     mqtt_session,
+    report_queue,
     shutdown,
     update,
 )
@@ -26,6 +27,7 @@ from support import Clock, data_of, patched, tmp_dir
 MODULES = (
     ivota,
     cloud_client,
+    report_queue,
     update,
     shutdown,
     mqtt_session,

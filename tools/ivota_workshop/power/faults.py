@@ -154,7 +154,7 @@ MISTAKES = (
         "one",
         (
             (
-                "lib/ivota/cloud_client.py",
+                "lib/ivota/report_queue.py",
                 _PUBLISH,
                 _PUBLISH + '        if self._sending[0] == "final":\n'
                 '            once("state_writer").sent(self.state)\n',
