@@ -62,7 +62,7 @@ def activate(state, path, trial):
     state.sums = sums
     state.starts = state.power_boots = 0
     try:
-        once("state_writer").save(state)
+        once("state").save(state)
     except Exception:  # the report of this failure must not repeat the failed write
         state.active, state.previous, state.trial, state.sums = before
         raise

@@ -27,7 +27,7 @@ def keep(state, error):
     words = describe(error)[: 96 - len(where)]
     state.trial["died"] = " ".join((words, "in", where)) if where else words
     try:
-        once("state_writer").save(state)
+        once("state").save(state)
     except OSError:
         pass
 

@@ -22,7 +22,7 @@ def step(job):
             once("checkpoint").note(target, job.etag)
             job.etag = None
     if job.skip:
-        n = once("no_range").skip(job)
+        n = once("http_status").skip(job)
         if n:
             job.durable_at = time.ticks_ms()
     else:

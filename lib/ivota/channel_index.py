@@ -119,7 +119,7 @@ def read(data, config, state):
         raise OtaError(_FAILED, "the channel's index has expired")
     if index["serial"] > state.serial:
         state.serial = index["serial"]
-        once("state_writer").save(state)
+        once("state").save(state)
     return index
 
 

@@ -94,7 +94,7 @@ def check(found):
         if not value:
             raise ConfigError(name + " must be above 0")
     if config["dialect"] != "tencent":
-        once("dialects").set_topics(config, found, ConfigError)
+        _set_topics(config, found)
     topics = config["topics"]
     for name in topics:
         topic = topics[name].replace("{product_id}", config["product_id"])
@@ -109,12 +109,25 @@ def check(found):
     return config
 
 
+def _set_topics(config, found):
+    """Set the topics of the dialect in the checked `config`; those in `found` override them."""
+    name = config["dialect"]
+    try:
+        topics = dict(once(name).TOPICS)
+    except (ImportError, AttributeError, ValueError):
+        raise ConfigError("dialect %s is not on the board: no ivota/%s with TOPICS" % (name, name))
+    for part in found if isinstance(found, tuple) else (found,):
+        given = part.get("topics") or {}
+        topics.update({name: given[name] for name in given if given[name] is not None})
+    config["topics"] = topics
+
+
 def _name(text, key):
     """Return a name that is valid in topics, sign-ins and files; replace {mac} with the MAC
     address.
     """
     if "{mac}" in text:
-        text = text.replace("{mac}", once("mac_address").mac(ConfigError))
+        text = text.replace("{mac}", once("network_config").mac_address(ConfigError))
     if set(text.encode()) - set(_PLAIN + b"_.-:@") or len(text) > _NAME:
         raise ConfigError(
             "%s must be at most %d characters: letters, digits and _ . - : @" % (key, _NAME)
@@ -131,8 +144,7 @@ def _merge(found, config, where):
         name = where + key
         if key not in config:
             raise ConfigError(
-                "%s is unknown; the nearest known key is %s"
-                % (name, once("key_spelling").nearest(key, config))
+                "%s is unknown; the nearest known key is %s" % (name, _nearest(key, config))
             )
         default = config[key]
         if value is None:
@@ -151,6 +163,17 @@ def _merge(found, config, where):
         if kind is int and not 0 <= value <= _MOST:
             raise ConfigError("%s must be from 0 to %d" % (name, _MOST))
         config[key] = value
+
+
+def _nearest(key, keys):
+    """Return the known key that shares most pairs of neighbouring letters."""
+    pairs = {key[i : i + 2] for i in range(len(key) - 1)}
+
+    def likeness(other):
+        theirs = {other[i : i + 2] for i in range(len(other) - 1)}
+        return 2 * len(pairs & theirs) / (len(pairs) + len(theirs) or 1)
+
+    return max(sorted(keys), key=likeness)
 
 
 def _kind(kind, key):

@@ -4,7 +4,7 @@ import os
 import time
 from binascii import crc32
 
-from ivota import once
+from ivota import guarded_socket, once
 
 GIVEN = "/ivota.json"
 KEPT = "/ivota-kept.json"
@@ -84,11 +84,30 @@ def keep(client, path, mark, silent):
     try:
         if silent and client.state.answered:
             client.state.answered = False
-            once("state_writer").save(client.state)
+            once("state").save(client.state)
         json_file = once("json_file")
         json_file.save(KEPT, {"config": json_file.load(GIVEN), "mark": mark})
     except (OSError, MemoryError) as error:
         client.log("error", "flash", why=error)
+
+
+def switch(client, path):
+    """Leave the cloud, and connect as the configuration at `path` says; the application does not
+    notice.
+    """
+    client.log("warning", "config", path=path)
+    before = client.config
+    config = once("config").check(read(path, client.log))
+    client.link.close(True)
+    client.adopt(config)
+    for key in ("network", "wifi", "lan", "ppp", "hostname"):
+        if config[key] != before[key]:
+            leave = getattr(guarded_socket.online, "leave", None)
+            if leave:
+                leave()
+                guarded_socket.online = guarded_socket.always
+            once("startup").join(client)
+            break
 
 
 class ConfigTrial:
@@ -133,5 +152,5 @@ class ConfigTrial:
             self._begun = time.ticks_ms()
             self.acked = self.answered = False
             self._paths.reverse()
-            once("config_switch").switch(client, self._paths[0])
+            switch(client, self._paths[0])
         return self

@@ -67,7 +67,7 @@ def activate(state, _checkpoint, trial):
     except OSError as error:
         state.active, state.previous, state.trial = state.previous, previous, None
         state.tries = []
-        once("state_writer").save(state)
+        once("state").save(state)
         raise OtaError(_FAILED, "the image can't be booted: " + describe(error))
 
 
@@ -104,7 +104,7 @@ def confirm(client, text):
             trial["provisional"] = text
             # Once the boot loader considers it valid, its starts can no longer end the trial.
             trial["limits"] = [_NO_LIMIT, _NO_LIMIT]
-            once("state_writer").save(state)
+            once("state").save(state)
         Partition.mark_app_valid_cancel_rollback()
     except OSError as error:
         client.log("error", "flash", why=describe(error))

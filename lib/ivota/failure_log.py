@@ -27,7 +27,7 @@ def roll_back(state, why, reject=False):
     if reject:
         state.ended["reject"] = True
     state.active, state.previous, state.trial = state.previous, None, None
-    once("state_writer").save(state)
+    once("state").save(state)
 
 
 def post(state, outbox, md5=None, reject=None, *version):
@@ -46,4 +46,4 @@ def post(state, outbox, md5=None, reject=None, *version):
         state.failures = []
     elif md5:
         state.failures = [md5, count(state, md5) + 1]
-    once("state_writer").save(state)
+    once("state").save(state)

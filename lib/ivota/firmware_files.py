@@ -16,6 +16,9 @@ from ivota import OtaError, once
 
 _FAILED = const(-5)
 _FAT_BLOCK = const(4096)
+_FOLDER = const(0x4000)
+_MOST = const(16384)  # blocks: no board's flash has more
+_LEAST = const(16)  # blocks: fewer may be the file system's own, and every bundle has more
 _SAFE = b"abcdefghijklmnopqrstuvwxyz0123456789._-"  # to FAT, V2 would be v2
 
 
@@ -97,5 +100,32 @@ def _lacks(target, directory):
     missing = missing // stat[0] + 4 - stat[3]
     missing += target.size // (stat[0] * 500)
     if missing > 0:
-        missing -= once("flash_usage").uncounted(directory, stat)
+        missing -= _uncounted(directory, stat)
     return missing * (stat[0] // 512) // 2 if missing > 0 else 0
+
+
+def _uncounted(directory, stat):
+    """Return how many more blocks are free than `stat` reports for the volume of `directory`.
+
+    From littlefs 2.11.3 on (MicroPython 1.29), a file counts once for each open handle, so an
+    application that keeps a file of its bundle open seems to fill the flash.
+    """
+    try:
+        for root in ("", "/" + directory.split("/")[1]):
+            if stat[2] <= _MOST and os.statvfs(root or "/")[:3] == stat[:3]:
+                more = stat[2] - _used(root, stat) - stat[3]
+                return more if more >= _LEAST else 0
+    except (OSError, IndexError):
+        pass
+    return 0
+
+
+def _used(folder, stat):
+    blocks = 2
+    for entry in os.ilistdir(folder or "/"):
+        path = folder + "/" + entry[0]
+        if entry[1] != _FOLDER:
+            blocks += (os.stat(path)[6] + stat[0] - 1) // stat[0]
+        elif os.statvfs(path)[:3] == stat[:3]:  # otherwise another volume is mounted there
+            blocks += _used(path, stat)
+    return blocks

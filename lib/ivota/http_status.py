@@ -1,4 +1,4 @@
-"""Handle responses other than the requested bytes; rarely loaded."""
+"""Handle responses that are not just the requested bytes; rarely loaded."""
 
 from micropython import const
 
@@ -7,6 +7,7 @@ from ivota import OtaError, again
 _NOT_FOUND = const(-2)
 _EXPIRED = const(-3)
 _MISMATCH = const(-4)
+_BLOCK = const(4096)
 _MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
@@ -46,6 +47,23 @@ def another_size(total, size, may_pass):
     """
     text = "the server has %s bytes, announced are %d" % (total.decode(), size)
     return again(text) if may_pass else OtaError(_MISMATCH, text)
+
+
+def skip(job):
+    """Drop bytes before the offset, at most a block, of a server that does not support Range.
+
+    Returns what a target's `fill` returns.
+    """
+    buffer = job.target.buffer
+    left = min(job.skip, _BLOCK)
+    n = 1
+    while left:
+        n = job.stream.raw.readinto(buffer, min(left, len(buffer)))
+        if not n:
+            break
+        job.skip -= n
+        left -= n
+    return n
 
 
 def _wait_s(after, date):

@@ -1,10 +1,9 @@
-"""Check the configuration's sections about the network, if any."""
+"""Check the configuration's sections about the network, if any, and read the MAC address."""
 
 import json
+from binascii import hexlify
 
 from micropython import const
-
-from ivota import once
 
 _SSID = const(32)  # bytes, of any Wi-Fi network
 # A default determines the type of a value, as in config.py; -1 is a pin that is not set.
@@ -128,9 +127,29 @@ def _ppp(ppp, error):
 
 def _hostname(text, error):
     if "{mac}" in text:
-        text = text.replace("{mac}", once("mac_address").mac(error))
+        text = text.replace("{mac}", mac_address(error))
     letters = text.encode().lower()
     plain = b"abcdefghijklmnopqrstuvwxyz0123456789-"
     if not 1 <= len(text) <= 32 or set(letters) - set(plain) or 45 in (letters[0], letters[-1]):
         raise error("hostname must be 1 to 32 letters, digits and - between them")
     return text
+
+
+def mac_address(error):
+    """Return the board's MAC address as 12 hexadecimal digits; raise `error` if it has none."""
+    address = b""
+    try:
+        import machine
+
+        address = machine.unique_id()  # an ESP32's is its MAC address
+        if len(address) != 6:
+            import network
+
+            station = network.WLAN(network.STA_IF)
+            station.active(True)  # some radios return zeros before that
+            address = station.config("mac")
+    except (ImportError, AttributeError, OSError):
+        pass
+    if len(address) != 6 or not any(address):
+        raise error("{mac} cannot be used: this board has no MAC address")
+    return hexlify(address).decode()

@@ -76,7 +76,7 @@ def read(payload, dialect=tencent, client=None):
             if client.trial:
                 client.trial.answered = True
             if not client.state.answered:
-                once("state_writer").answered(client.state)
+                once("state").answered(client.state)
         if dialect is not tencent:
             message = _join(dialect.update_firmware(message))
     if not isinstance(message, dict) or message.get("type") != "update_firmware":
@@ -95,10 +95,29 @@ def _join(message):
         value = message.get(key)
         if isinstance(value, str) and not _can_be_sent(value):
             try:
-                message[key] = once("surrogate_pairs").joined(value)
+                message[key] = _with_pairs_joined(value)
             except ValueError:  # half of one, if an interpreter joins pairs itself
                 pass
     return message
+
+
+def _with_pairs_joined(text):
+    """Join surrogate pairs, which JSON writes as two escapes and MicroPython leaves apart.
+
+    Returns the text unchanged if it has a single half.
+    """
+    data = text.encode()
+    at = data.find(b"\xed")
+    while at >= 0:
+        pair = data[at : at + 6]
+        if pair[1] > 0x9F:  # U+D800 to U+DFFF, which UTF-8 lacks
+            if len(pair) < 6 or pair[1] > 0xAF or pair[3] != 0xED or pair[4] < 0xB0:
+                return text
+            high = (pair[1] & 0x0F) << 6 | pair[2] & 0x3F
+            low = (pair[4] & 0x0F) << 6 | pair[5] & 0x3F
+            data = data[:at] + chr(0x10000 + (high << 10 | low)).encode() + data[at + 6 :]
+        at = data.find(b"\xed", at + 1)
+    return data.decode()
 
 
 def _push(message, version):

@@ -88,6 +88,6 @@ class ReportQueue:
         self.queue.remove(entry)
         self._acked = time.ticks_ms()
         if entry[0] == "final" and self.state.outbox:
-            once("state_writer").sent(self.state)
+            once("state").sent(self.state)
         elif entry[0] == "version" and self.trial:
             self.trial.acked = True

@@ -55,7 +55,7 @@ def _arm(client):
     noted, state.armed = state.armed, armed
     if armed != noted and armed != _TRIALS:
         try:
-            once("state_writer").save(state)
+            once("state").save(state)
         except OSError as error:
             client.log("error", "flash", why=describe(error))
 

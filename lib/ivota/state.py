@@ -1,4 +1,4 @@
-"""Read the state file: the active firmware, its trial, the outbox (docs/formats.md)."""
+"""Read and write the state file: the active firmware, its trial, the outbox (docs/formats.md)."""
 
 import sys
 
@@ -17,7 +17,7 @@ _KINDS = (
 
 # Without methods, so that it does not keep this module in the heap.
 class State:
-    """What must survive a power cut; `state_writer` writes all of it but `path`.
+    """What must survive a power cut; `save` writes all of it but `path`.
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
     `outbox` a final report that the cloud has not acknowledged, `last` the last one of a channel,
@@ -51,3 +51,28 @@ def load(path=PATH):
             setattr(state, key, value)
     state.others = found
     return state
+
+
+def save(state):
+    """Write all that is set, and the keys that only another release understands."""
+    values = dict(state.others)
+    for key, value in state.__dict__.items():
+        if value and key not in ("path", "others"):
+            values[key] = value
+    once("json_file").save(state.path, values)
+
+
+def sent(state):
+    """Remove the acknowledged report from the outbox."""
+    state.outbox = None
+    save(state)
+
+
+def answered(state):
+    """Record the cloud's first answer to a report of the version."""
+    state.answered = True
+    if not state.trial:  # which ends with a write anyway
+        try:
+            save(state)
+        except OSError:  # the first answer after the next start is recorded
+            pass

@@ -66,4 +66,4 @@ def confirm(state, outbox):
     state.sequence = max(state.sequence, state.trial.get("sequence", 0))
     state.trial = None
     state.starts = state.power_boots = 0
-    once("state_writer").save(state)
+    once("state").save(state)

@@ -12,7 +12,8 @@ import sys
 import vfs
 from bundles import bundle, sealed
 
-from ivota import activation, failure_log, json_file, state_writer
+from ivota import activation, failure_log, json_file
+from ivota import state as state_file
 from ivota.state import load
 from support import installed, raises, read_file, tmp_dir, write_file
 
@@ -106,7 +107,7 @@ class Board:
         """The version on trial records what it died of."""
         state = load(self.path + "/state.json")
         state.trial["died"] = why
-        state_writer.save(state)
+        state_file.save(state)
 
     def trial(self, previous="0.1"):
         state = load(self.path + "/state.json")

@@ -165,7 +165,7 @@ def test_an_index_is_this_products_and_neither_old_nor_expired():
 
 
 class _Kept:
-    """Stands for `state_writer`: the state of these tests has no file."""
+    """Stands for `state`: the state of these tests has no file."""
 
     @staticmethod
     def save(state):
@@ -173,7 +173,7 @@ class _Kept:
 
 
 def _once(name):
-    return _Kept if name == "state_writer" else channel.once(name)
+    return _Kept if name == "state" else channel.once(name)
 
 
 def test_what_is_no_index():

@@ -4,8 +4,9 @@ import os
 
 from clientworld import World, push_of
 
-from ivota import OtaError, failure_log, guarded_socket, http_request, json_file, state_writer
+from ivota import OtaError, failure_log, guarded_socket, http_request, json_file
 from ivota import file_writer as firmware_module
+from ivota import state as state_file
 from ivota.cloud_client import Client
 from ivota.config import ConfigError
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
@@ -784,7 +785,7 @@ def test_a_resume_is_no_new_download():
         world.spin(1)
         world.made.close()
         world.state.worn_until = world.clock.time() + 86400
-        state_writer.save(world.state)
+        state_file.save(world.state)
         world.client(config={"retry": {}})
         world.push()
         world.spin(2)

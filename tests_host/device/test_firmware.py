@@ -7,7 +7,7 @@ import os
 import vfs
 from targets import STORES, Target, digest, fill, push_of, saves
 
-from ivota import OtaError, download_target, firmware_files, flash_usage, json_file
+from ivota import OtaError, download_target, firmware_files, json_file
 from ivota.firmware_files import file_stem, size_of
 from ivota.push import Push
 from ivota.result_codes import FAILED, MISMATCH
@@ -755,8 +755,8 @@ class Volumes:
 def test_blocks_that_are_counted_twice():
     # Of 512, two folders have two each, and the files 102.
     for free, more in ((406, 0), (406 - 15, 0), (406 - 101, 101)):
-        with patched(flash_usage, os=Volumes(free)):
-            stat = flash_usage.os.statvfs("/")
-            assert flash_usage.uncounted("/fw", stat) == more, free
+        with patched(firmware_files, os=Volumes(free)):
+            stat = firmware_files.os.statvfs("/")
+            assert firmware_files._uncounted("/fw", stat) == more, free
             for other in ((4096, 4096, 511, 0), (512, 512, 1 << 20, 0)):
-                assert flash_usage.uncounted("/fw", other) == 0
+                assert firmware_files._uncounted("/fw", other) == 0

@@ -5,7 +5,7 @@ import sys
 from doubles.fakenetwork import Machine, Network
 
 import ivota
-from ivota import cloud_client, config_switch, guarded_socket, startup
+from ivota import cloud_client, config_backup, guarded_socket, startup
 from ivota.config import check
 from support import Clock, installed, patched
 
@@ -360,7 +360,7 @@ def test_it_needs_no_network_module():
 
 
 def test_only_what_is_used_is_loaded():
-    kinds = "lan mac_address network_config network_interface ppp wifi"
+    kinds = "lan network_config network_interface ppp wifi"
     modules = ["ivota." + name for name in ["custom_network"] + kinds.split()]
     for keys, wanted in (({}, []), ({"wifi": HOME}, ["ivota.network_interface"])):
         for name in modules:
@@ -379,21 +379,16 @@ def test_nothing_is_joined_where_no_network_is_configured():
 def switched(board, **keys):
     """The board goes on with another configuration, as in its trial."""
 
-    class Kept:
-        @staticmethod
-        def read(path, log):
-            return dict(LEAST, **keys)
+    def read(path, log):
+        return dict(LEAST, **keys)
 
     class Link:
         def close(self, politely):
             pass
 
-    def once(name):
-        return Kept if name == "config_backup" else ivota.once(name)
-
     board.client.link = Link()
-    with patched(config_switch, once=once):
-        config_switch.switch(board.client, "path")
+    with patched(config_backup, read=read):
+        config_backup.switch(board.client, "path")
 
 
 def test_another_configuration_brings_its_own_network():

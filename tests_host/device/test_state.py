@@ -5,7 +5,8 @@ import sys
 from bundles import bundle
 from clientworld import World, push_of
 
-from ivota import OtaError, activation, failure_log, json_file, state_writer
+from ivota import OtaError, activation, failure_log, json_file
+from ivota import state as state_file
 from ivota import trial as trials
 from ivota.state import load
 from support import patched, raises, tmp_dir, write_file
@@ -57,12 +58,12 @@ def test_what_another_release_has_noted_stays():
         with patched(bundlefs, _STATE=path + "/s"):
             state = load(path + "/s")
             state.starts = 2
-            state_writer.save(state)
+            state_file.save(state)
             kept = dict(bundlefs.load(), sequence=8)
             bundlefs.save(kept)
         again = load(path + "/s")
         assert (again.sequence, again.starts) == (8, 2)
-        state_writer.save(again)
+        state_file.save(again)
         found = json_file.load(path + "/s")
         assert (found["later"], found["none"]) == (
             {"a": [1, None]},
@@ -92,7 +93,7 @@ def test_the_md5_of_what_runs_stays_in_the_file():
         }
         trials.confirm(state, "DONE")
         state = load(path + "/s")
-        assert one_write(state_writer.sent, state)["sums"] == {"/a.bin": MD5S[0]}
+        assert one_write(state_file.sent, state)["sums"] == {"/a.bin": MD5S[0]}
         both = {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
         trial = dict(TRIAL, md5sum=MD5S[1])
         assert one_write(activation.activate, state, "/b.bin", trial)["sums"] == both
@@ -145,7 +146,7 @@ def test_post_and_sent_are_one_write_each():
         assert value["outbox"] == "FAIL"
         assert "ended" not in value
         assert load(path + "/s").outbox == "FAIL"
-        value = one_write(state_writer.sent, state)
+        value = one_write(state_file.sent, state)
         assert "outbox" not in value
         assert load(path + "/s").outbox is None
 
@@ -209,7 +210,7 @@ def test_starts_of_a_trial_survive_a_save():
         kept = json_file.load(path + "/s")
         kept.update(starts=2, power_boots=5, outbox="FAIL")
         json_file.save(path + "/s", kept)
-        value = one_write(state_writer.sent, load(path + "/s"))
+        value = one_write(state_file.sent, load(path + "/s"))
         assert (value["starts"], value["power_boots"]) == (2, 5)
         value = one_write(trials.confirm, load(path + "/s"), "DONE")
         assert "starts" not in value and "power_boots" not in value
@@ -237,7 +238,7 @@ def test_all_that_is_known_survives_a_save():
     }
     with tmp_dir() as path:
         json_file.save(path + "/s", known)
-        state_writer.save(load(path + "/s"))
+        state_file.save(load(path + "/s"))
         assert json_file.load(path + "/s") == known
 
 
@@ -338,7 +339,7 @@ def test_a_failing_flash_is_an_os_error():
     with tmp_dir() as path:
         state = load(path + "/none/s")
         with raises(OSError):
-            state_writer.sent(state)
+            state_file.sent(state)
 
 
 def test_what_could_not_be_made_active_is_not_so_by_the_next_write():

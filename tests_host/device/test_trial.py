@@ -3,7 +3,8 @@
 from clientworld import World
 from targets import saves
 
-from ivota import app_crash, failure_log, json_file, state_writer
+from ivota import app_crash, failure_log, json_file
+from ivota import state as state_file
 from support import patched
 
 TRIAL = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10], "echo": {"task_id": 7}}
@@ -279,7 +280,7 @@ def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
 
     with World() as world:
         state = trial_client(world, connect=False).state
-        with patched(state_writer, save=save):
+        with patched(state_file, save=save):
             app_crash.keep(state, ValueError("broken"))
         assert tried and "died" not in saved(world)["trial"]
         failure_log.roll_back(state, "crashed in its trial", True)

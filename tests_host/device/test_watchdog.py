@@ -1,6 +1,6 @@
 """A watchdog of any length, on ports that take it and on ports that take eight seconds at most."""
 
-from ivota import long_watchdog, watchdog
+from ivota import watchdog
 from support import Clock, patched
 
 
@@ -32,7 +32,7 @@ class FakeMachine:
 
 
 def feeder(machine, seconds):
-    with patched(watchdog, machine=machine), patched(long_watchdog, machine=machine):
+    with patched(watchdog, machine=machine):
         return watchdog.feeder(seconds)
 
 
@@ -58,7 +58,7 @@ def test_none():
 def test_a_short_one_is_fed_by_a_timer_for_as_long():
     for timers in ((-1,), (0, 1)):
         machine = FakeMachine(8388, timers)
-        with Clock().put_into(long_watchdog) as clock:
+        with Clock().put_into(watchdog) as clock:
             feed = feeder(machine, 60)
             assert machine.timeout == 8000
             for _ in range(3):

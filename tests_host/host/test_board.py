@@ -63,8 +63,6 @@ def tree(tmp_path, monkeypatch):
         "__init__",
         "result_codes",
         "config",
-        "mac_address",
-        "key_spelling",
         "network_config",
     ):
         file = f"{name}.py"
@@ -114,8 +112,6 @@ INSTALLED = [
     "/lib/bundlefs.py",
     "/lib/ivota/__init__.mpy",
     "/lib/ivota/config.mpy",
-    "/lib/ivota/key_spelling.mpy",
-    "/lib/ivota/mac_address.mpy",
     "/lib/ivota/network_config.mpy",
     "/lib/ivota/result_codes.mpy",
     "/bundlefs.py",
@@ -155,7 +151,7 @@ def test_install_then_install_again(board, tree, config):
 def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config):
     said = ivota_board(board, "install", "--config", config, "--source", answer=False)
     assert "copying /lib/ivota/config.py" in said
-    assert "Copied 11 files" in said
+    assert "Copied 9 files" in said
     assert "Look for P/d1 in the cloud" in said
     assert f"ivota board watch --port {board.port}" in said
     assert board.read("/lib/ivota/config.py") == (tree / "lib/ivota/config.py").read_bytes()

@@ -37,7 +37,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
             "config_backup",
             "bundle_config",
         ),
-        *("config_switch", "custom_network", "firmware_kind", "lan", "network_interface", "ppp"),
+        *("custom_network", "firmware_kind", "lan", "network_interface", "ppp"),
         *("startup", "watchdog", "wifi"),
     ),
     # Install an ESP32's image in its OTA slot.

@@ -138,9 +138,9 @@ MISTAKES = (
         (
             (
                 "lib/ivota/trial.py",
-                '    once("state_writer").save(state)\n',
-                '    state.outbox = None\n    once("state_writer").save(state)\n'
-                '    state.outbox = outbox\n    once("state_writer").save(state)\n',
+                '    once("state").save(state)\n',
+                '    state.outbox = None\n    once("state").save(state)\n'
+                '    state.outbox = outbox\n    once("state").save(state)\n',
             ),
         ),
     ),
@@ -157,7 +157,7 @@ MISTAKES = (
                 "lib/ivota/report_queue.py",
                 _PUBLISH,
                 _PUBLISH + '        if self._sending[0] == "final":\n'
-                '            once("state_writer").sent(self.state)\n',
+                '            once("state").sent(self.state)\n',
             ),
         ),
     ),
@@ -177,7 +177,7 @@ MISTAKES = (
     Mistake(
         "the outbox is never emptied",
         "one",
-        (("lib/ivota/state_writer.py", "    state.outbox = None\n    save(state)\n", ""),),
+        (("lib/ivota/state.py", "    state.outbox = None\n    save(state)\n", ""),),
     ),
     Mistake(
         "going back is not written",
@@ -185,7 +185,7 @@ MISTAKES = (
         (
             (
                 "lib/ivota/failure_log.py",
-                'state.previous, None, None\n    once("state_writer").save(state)\n',
+                'state.previous, None, None\n    once("state").save(state)\n',
                 "state.previous, None, None\n",
             ),
         ),
@@ -289,9 +289,8 @@ MISTAKES = (
         (
             (
                 "lib/ivota/activation.py",
-                '        once("state_writer").save(state)\n',
-                '        state.sequence = trial["sequence"]\n'
-                '        once("state_writer").save(state)\n',
+                '        once("state").save(state)\n',
+                '        state.sequence = trial["sequence"]\n        once("state").save(state)\n',
             ),
         ),
     ),

@@ -2,7 +2,7 @@
 
 import room
 
-from ivota import failure_log, json_file, state, state_writer
+from ivota import failure_log, json_file, state
 
 KINDS = {
     "active": str,
@@ -58,7 +58,7 @@ def check(data):
     # A written file reads and writes identically: all its keys are strings by then.
     again = state.load(path)
     assert again.outbox == "{}" and again.rejected[-1] == [MD5, "why"]
-    state_writer.save(again)
+    state.save(again)
     last = state.load(path)
     for key in KINDS:
         assert getattr(last, key) == getattr(again, key), key

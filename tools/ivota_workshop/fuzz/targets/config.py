@@ -120,10 +120,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="the configuration",
-    code=(
-        *("lib/ivota/config.py", "lib/ivota/network_config.py", "lib/ivota/mac_address.py"),
-        *("lib/ivota/key_spelling.py", "lib/ivota/dialects.py"),
-    ),
+    code=("lib/ivota/config.py", "lib/ivota/network_config.py"),
     seeds=seeds,
     mutate=mutate.a_json,
     words=tuple(

@@ -60,7 +60,7 @@ TARGET = Target(
     about="the state file",
     code=(
         "lib/ivota/state.py",
-        "lib/ivota/state_writer.py",
+        "lib/ivota/state.py",
         "lib/ivota/failure_log.py",
         "lib/ivota/json_file.py",
         "lib/bundlefs.py",
