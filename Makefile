@@ -12,7 +12,7 @@ PYTEST ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations soak-load
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -116,6 +116,9 @@ soak-power: $(VENV)/core.stamp  ## 100,000 power cuts and more; goes on where it
 
 dist: $(VENV)/core.stamp  ## a wheel of the commands, and the package compiled for mip, into dist/
 	$(PY) -m ivota_workshop.distribution
+
+sbom: $(VENV)/core.stamp  ## all components of an installation, with licences, into build/sbom/
+	$(PY) -m ivota_workshop.components
 
 screenshots: $(VENV)/dev.stamp  ## every page of the console, into docs/images/console; look at each
 	$(PY) -m ivota_workshop.screenshots

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -12,10 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
+import yaml
 from typer.testing import CliRunner
 from waiting import WAIT_S, wait_until
 
-from ivota_tools.cli import app
+from ivota_tools.cli import app, cloud_config
+from ivota_tools.common import project_files
 from ivota_workshop import config_schema
 from ivota_workshop.bench.holds.devices import self_signed
 
@@ -107,6 +111,30 @@ def test_the_schema_and_the_example_are_right(file, tmp_path):
     file.write_text(text)
     done = check(file)
     assert done.exit_code == 0 and "expires in" in done.output, done.output
+
+
+def test_the_manifests_use_settings_that_there_are(file):
+    """`make bench-operations` checks their formats."""
+    command = typer.main.get_command(app.app).commands["cloud"]
+    known = {f"{cloud_config.PREFIX}_{name.upper()}" for name, _ in cloud_config.keys(command)}
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["cloud"]
+    image = (DEPLOY / "Containerfile").read_text()
+    named = {*compose["environment"], *re.findall(r"IVOTA_\w+", image)}
+    assert len(named) > 5 and named <= known
+    assert compose["read_only"] and re.search(r"^USER 10001$", image, re.M)
+    parts = {
+        each["kind"]: each
+        for each in yaml.safe_load_all((DEPLOY / "kubernetes" / "ivota.yaml").read_text())
+    }
+    file.write_text(parts["ConfigMap"]["data"]["ivota.toml"])
+    config = cloud_config.read(file, command)
+    (container,) = parts["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"ivota:{project_files.version()}"
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert ports == {"https": config["port"], "mqtts": config["mqtt_port"]}
+    mounts = [each["mountPath"] for each in container["volumeMounts"]]
+    for name in ("data", "tls_cert", "tls_key", "token_file"):
+        assert config[name].startswith(tuple(mounts)), name
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ... import components
 from ..figures import Figure, read, show, write
-from . import alerts, dashboard
+from . import alerts, dashboard, manifests, restore
 
 AREA = "operations"
 COMMAND = "make bench-operations"
@@ -32,7 +33,33 @@ def monitoring(folder: Path, console: Console) -> dict[str, Figure]:
     }
 
 
-PARTS: dict[str, Callable[[Path, Console], dict[str, Figure]]] = {"monitoring": monitoring}
+def deployment(_folder: Path, console: Console) -> dict[str, Figure]:
+    valid = 0
+    found = manifests.checks()
+    for name, check in found.items():
+        said = check()
+        valid += not said
+        if said:
+            console.print(f"{name}: {said}", markup=False)
+    listed = components.write()
+    return {
+        "manifests_valid": Figure(valid, f"== {len(found)}", "files"),
+        "sbom_components": Figure(len(listed), f"== {components.installed()}", "components"),
+        "sbom_licences_unknown": Figure(
+            sum(components.licence(each) == "unknown" for each in listed), "", "components"
+        ),
+    }
+
+
+def backup(folder: Path, _console: Console) -> dict[str, Figure]:
+    return {"restore_equal": Figure(restore.is_equal(folder), "== 1", "true or false")}
+
+
+PARTS: dict[str, Callable[[Path, Console], dict[str, Figure]]] = {
+    "monitoring": monitoring,
+    "deployment": deployment,
+    "backup": backup,
+}
 
 
 def main() -> int:

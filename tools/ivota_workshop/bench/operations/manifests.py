@@ -1,0 +1,73 @@
+"""Check the files of deploy/ with the programs that know their formats."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ivota_tools.common.project_files import CHECKOUT
+from ivota_tools.toolchain import web_servers
+
+from ... import beside
+from ..holds.devices import self_signed
+
+DEPLOY = CHECKOUT / "deploy"
+
+
+def checks() -> dict[str, Callable[[], str]]:
+    """Return a check for each file: it returns what is wrong, or "" if nothing is."""
+    tools = beside.tools()
+    schema = str(DEPLOY / "ivota-cloud.schema.json")
+    json_schema, kubernetes = str(tools / "check-jsonschema"), str(tools / "kubernetes-validate")
+    found: dict[str, Callable[[], str]] = {
+        "Containerfile": lambda: _run(str(tools / "hadolint"), "Containerfile"),
+        "compose.yaml": lambda: _run(
+            json_schema, "--builtin-schema", "vendor.compose-spec", "compose.yaml"
+        ),
+        "ivota-cloud.schema.json": lambda: _run(json_schema, "--check-metaschema", schema),
+        "ivota.toml": lambda: _run(json_schema, "--schemafile", schema, "ivota.toml"),
+        "nginx.conf": _nginx,
+    }
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+        name = str(path.relative_to(DEPLOY))
+        found[name] = lambda name=name: _run(kubernetes, "--strict", "--quiet", name)  # type: ignore[misc]
+    if shutil.which("systemd-analyze"):
+        for path in sorted([*DEPLOY.glob("*.service"), *DEPLOY.glob("*.timer")]):
+            found[path.name] = lambda path=path: _unit(path)  # type: ignore[misc]
+    return found
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, cwd=DEPLOY, capture_output=True, text=True)
+    return (done.stdout + done.stderr).strip() if done.returncode else ""
+
+
+def _unit(path: Path) -> str:
+    """Only the unit's own faults count: this machine lacks its user and its program."""
+    with tempfile.TemporaryDirectory() as name:
+        for each in (path, *DEPLOY.glob("*.service")):
+            shutil.copy(each, name)
+        command = ["systemd-analyze", "verify", str(Path(name, path.name))]
+        said = subprocess.run(command, capture_output=True, text=True).stderr
+    wrong = ("Unknown", "Failed to parse", "Invalid")
+    return "\n".join(line for line in said.splitlines() if any(word in line for word in wrong))
+
+
+def _nginx() -> str:
+    """Debian's nginx reads the part for HTTP, with a certificate and an address from here."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        chain, key = self_signed(folder)
+        text = (DEPLOY / "nginx.conf").read_text().partition("stream {")[0]
+        text = text.replace("/etc/nginx/certificate/fullchain.pem", str(chain))
+        text = text.replace("/etc/nginx/certificate/privkey.pem", str(key))
+        text = text.replace("cloud:8123", "127.0.0.1:8123")
+        file = folder / "nginx.conf"
+        kinds = "client_body", "proxy", "fastcgi", "uwsgi", "scgi"
+        paths = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in kinds)
+        text = text.replace("http {", f"http {{ {paths}access_log off;")
+        file.write_text(f"pid {folder}/pid; error_log stderr;\n{text}")
+        return _run(*web_servers.nginx(), "-t", "-q", "-p", name, "-c", str(file))
