@@ -8,6 +8,8 @@ INSTALL := $(PY) -m pip install --disable-pip-version-check $(shell test -t 2 ||
 # More words for pytest: make test-fast TESTS=tests_host/device PYTEST="-k resume"
 TESTS ?= tests_host
 PYTEST ?=
+# More words for the soak: make soak-load SOAK=--keep-passed
+SOAK ?=
 # Most tests wait rather than compute: more of them at once than there are cores.
 WORKERS ?= 4
 
@@ -106,7 +108,7 @@ soak-brokers: $(VENV)/core.stamp  ## an update through mosquitto, NATS, RabbitMQ
 	$(PY) -m ivota_workshop.bench.reach.broker_soak
 
 soak-load: $(VENV)/dev.stamp  ## every test with all cores busy, five times what waits; resumable
-	$(PY) -m ivota_workshop.load
+	$(PY) -m ivota_workshop.load $(SOAK)
 
 power: $(VENV)/core.stamp  ## power cuts at every operation of updates; CASE=few/part@17 replays one
 	$(PY) -m ivota_workshop.power --document $(if $(CASE),--case "$(CASE)")

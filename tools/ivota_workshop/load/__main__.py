@@ -7,8 +7,9 @@ run it again on that tree. So run the soak in a worktree in which nobody works:
 
     git worktree add --detach ../ivota-soak && cd ../ivota-soak && make soak-load
 
-When you have fixed a test, check out the fix there and go on with `--keep-passed`, which runs only
-what has not passed on any tree. The last lines say on which trees the tests of each round passed.
+When you have fixed a test, check out the fix there and go on with `make soak-load
+SOAK=--keep-passed`, which runs only what has not passed on any tree. The last lines say on which
+trees the tests of each round passed.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Soak:
                 soft_wrap=True,
             )
         if self.left:
-            self._say.print("`make soak-load` goes on from here")
+            self._say.print("the same command goes on from here")
         return 1 if self.failures or self.left else 0
 
 
