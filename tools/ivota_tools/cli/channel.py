@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,12 +15,14 @@ import typer
 from ..channel import folder as channels
 from ..channel.index import NAME, Index
 from ..channel.outlook import Step, outlook
+from ..toolchain import ToolchainError
 from . import firmware_views as views
 from .terminal import (
     AsJson,
     ask_passphrase,
     cell,
     err,
+    fail,
     out,
     print_json,
     reading,
@@ -30,11 +34,18 @@ from .terminal import (
 if TYPE_CHECKING:
     from ..firmware.signing_keys import PrivateKey
 
+KEY_VARIABLE = "IVOTA_KEY"
+
 app = typer.Typer(no_args_is_help=True, help="Publish updates as static files, without a server.")
 
 Folder = Annotated[Path, typer.Argument(help="The channel's folder.")]
 Version = Annotated[str, typer.Argument(help="Version of a release that the track offers.")]
-Key = Annotated[Path, typer.Option(help="Private key of the channel, from `ivota keygen`.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        help="Private key of the channel, from `ivota keygen`. Default: the key in IVOTA_KEY."
+    ),
+]
 Track = Annotated[str, typer.Option(help="Track of releases, such as stable or beta.")]
 
 
@@ -42,7 +53,7 @@ Track = Annotated[str, typer.Option(help="Track of releases, such as stable or b
 def init(
     folder: Folder,
     product: Annotated[str, typer.Option(help="product_id in the boards' configuration.")],
-    key: Key,
+    key: Key = None,
     valid_days: Annotated[
         int,
         typer.Option(
@@ -57,14 +68,15 @@ def init(
     if as_json:
         print_json(_index_json(made.index))
         return
-    say(f"created {folder / NAME}; next: ivota channel publish {folder} FIRMWARE --key {key}")
+    option = f" --key {key}" if key else ""
+    say(f"created {folder / NAME}; next: ivota channel publish {folder} FIRMWARE{option}")
 
 
 @app.command()
 def publish(
     folder: Folder,
     firmware: Annotated[Path, typer.Argument(help="Firmware file from `ivota release`.")],
-    key: Key,
+    key: Key = None,
     track: Track = "stable",
     version: Annotated[
         str | None, typer.Option(help="Version. Optional for a file that contains its version.")
@@ -107,8 +119,51 @@ def publish(
 
 
 @app.command()
+def rehearse(
+    folder: Folder,
+    source: Annotated[
+        Path, typer.Argument(help="Firmware file from `ivota release`, or a folder with app.py.")
+    ],
+    key: Key = None,
+    track: Track = "stable",
+    version: Annotated[
+        str | None, typer.Option(help="Version. Optional for a file that contains its version.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Target in the simulated board's configuration.")
+    ] = None,
+) -> None:
+    """Try a publication on a copy of the channel: a simulated board updates to it.
+
+    The board downloads, verifies, tries and confirms the new version, from the release
+    that the channel offers now. Nothing in the folder changes.
+    """
+    from ..channel.rehearsal import RehearsalError
+    from ..channel.rehearsal import rehearse as run
+    from ..firmware.release import pack
+
+    with reading(), tempfile.TemporaryDirectory(prefix="ivota-release-") as name:
+        private = _private(key)
+        os.environ.pop("IVOTA_PASSPHRASE", None)  # the application on the board must not see it
+        if source.is_dir():
+            if version is None:
+                fail("--version is missing: add it, for example --version 0.2")
+            built = Path(name) / "firmware.bin"
+            pack(source, version, out=built, application=source.resolve().name, note=warn)
+            source = built
+        try:
+            run(folder, private, source, track=track, version=version, target=target, say=say)
+        except (RehearsalError, ToolchainError) as error:
+            fail(str(error))
+
+
+@app.command()
 def withdraw(
-    folder: Folder, version: Version, key: Key, track: Track = "stable", as_json: AsJson = False
+    folder: Folder,
+    version: Version,
+    key: Key = None,
+    track: Track = "stable",
+    as_json: AsJson = False,
 ) -> None:
     """Withdraw a release: boards return to the previous release, signed again."""
     with reading():
@@ -122,7 +177,7 @@ def share(
     folder: Folder,
     version: Version,
     percent: Annotated[int, typer.Argument(help="Percentage of the boards that get it.")],
-    key: Key,
+    key: Key = None,
     track: Track = "stable",
     as_json: AsJson = False,
 ) -> None:
@@ -137,7 +192,7 @@ def share(
 def promote(
     folder: Folder,
     version: Version,
-    key: Key,
+    key: Key = None,
     source: Annotated[str, typer.Option("--from", help="Track that offers it now.")] = "beta",
     track: Annotated[str, typer.Option("--to", help="Track to offer it in.")] = "stable",
     as_json: AsJson = False,
@@ -150,7 +205,7 @@ def promote(
 
 
 @app.command()
-def refresh(folder: Folder, key: Key, as_json: AsJson = False) -> None:
+def refresh(folder: Folder, key: Key = None, as_json: AsJson = False) -> None:
     """Sign the same releases again before the index expires."""
     with reading():
         channel = _open(folder, key)
@@ -221,13 +276,19 @@ def diff(
     out.print(table)
 
 
-def _private(key: Path) -> PrivateKey:
-    from ..firmware.signing_keys import load_private
+def _private(key: Path | None) -> PrivateKey:
+    from ..firmware.signing_keys import load_private, parse_private
 
-    return load_private(key, ask_passphrase)
+    # No program that this one starts gets the key.
+    given = os.environ.pop(KEY_VARIABLE, "")
+    if key:
+        return load_private(key, ask_passphrase)
+    if not given:
+        fail(f"no private key given: add --key, or set {KEY_VARIABLE} to the text of the key")
+    return parse_private(given.encode(), KEY_VARIABLE, ask_passphrase)
 
 
-def _open(folder: Path, key: Path) -> channels.Channel:
+def _open(folder: Path, key: Path | None) -> channels.Channel:
     return channels.Channel(folder, _private(key), warn)
 
 

@@ -107,7 +107,11 @@ def generate(path: Path, passphrase: str | None) -> Path:
 
 def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
     """Load a private key; `ask` returns its passphrase. Raises ReleaseError."""
-    data = _read(path)
+    return parse_private(_read(path), str(path), ask)
+
+
+def parse_private(data: bytes, what: str, ask: Callable[[], str]) -> PrivateKey:
+    """Return the private key in PEM; errors call it `what`. Raises ReleaseError."""
     try:
         try:
             key = load_pem_private_key(data, None)
@@ -116,12 +120,12 @@ def load_private(path: Path, ask: Callable[[], str]) -> PrivateKey:
             key = load_pem_private_key(data, ask().encode() or b"\0")
     except (ValueError, UnsupportedAlgorithm):
         raise ReleaseError(
-            f"{path} is not a private key in PEM, or the passphrase is wrong: specify the private "
+            f"{what} is not a private key in PEM, or the passphrase is wrong: specify the private "
             "key that `ivota keygen` created, not the public key"
         ) from None
     if not isinstance(key, RSAPrivateKey):
-        raise ReleaseError(f"{path}: {_WANTED}")
-    _public(key.public_key(), str(path))
+        raise ReleaseError(f"{what}: {_WANTED}")
+    _public(key.public_key(), what)
     return PrivateKey(key)
 
 
