@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 import typer
 from cloud_support import Device
+from found import some
 from pages_support import Visitor, let_in
 from typer.testing import CliRunner
 from waiting import wait_until
@@ -300,8 +301,11 @@ def test_a_plan_is_shown_in_numbers_and_asked_about(console):
     console.ivota(*create, "--draft")
     assert "nothing was started" in console.ivota("campaign", "start", 2, code=1)
     console.ivota("campaign", "start", 2, given="y\n")
-    for found in console.api.campaigns():
-        assert [each["members"] for each in found["progress"]] == [1, 20, 185]
+    assert [
+        [each["members"] for each in found["progress"]] for found in console.api.campaigns()
+    ] == [[1, 20, 185]] * 2
+    console.api.create_campaign(**order, draft=True)
+    for found in some(console.api.campaigns(), 3):
         # The same defaults, wherever a campaign is made.
         rules = ("success_share", "soak_s", "stop_share", "stop_least", "stop_on", "timeout_s",
                  "only_outdated", "stages")  # fmt: skip
@@ -378,6 +382,28 @@ def test_firmware_goes_only_to_what_it_is_for(console):
     blink.expect("update_firmware")
 
 
+def test_a_device_of_unknown_kind_can_say_that_it_does_not_fit(console):
+    """After the campaign has chosen it, and before its turn."""
+    console.upload("0.2", "pump")
+    devices = {name: console.device(name) for name in ("a", "b")}
+    number = campaign(console, active_most=1)
+    wait_until(lambda: any(not each.messages.empty() for each in devices.values()), "a push")
+    first, other = sorted(devices, key=lambda name: devices[name].messages.empty())
+    devices[other].publish(
+        b'{"type":"report_version","report":{"version":"0.1","application":"x"}}'
+    )
+    wait_until(lambda: console.api.device(f"P/{other}")["application"] == "x", "the report")
+    devices[first].update(devices[first].expect("update_firmware"))
+    words = f"the firmware is for the application pump, but P/{other} runs x"
+    state(console, f"P/{other}", "failed")
+    assert words in console.api.why(console.api.device(f"P/{other}")["id"])["why"]
+    assert words in console.ivota("why", other) and words in console.page.get(
+        f"/campaigns/{number}"
+    )
+    devices[other].expect("report_version_rsp")
+    devices[other].expect_nothing(console.cloud)
+
+
 def test_a_push_of_what_runs_is_done_at_once(console):
     firmware = console.upload("0.2")["id"]
     device = console.device("same", "0.2")
@@ -430,6 +456,9 @@ def test_what_happened_in_a_campaign_stays(console):
     # A later target changes neither when the first was done nor how long it took.
     after = console.api.attempts(took["device_id"])[0]
     assert after["ended_at"] == took["ended_at"] and after["updated_at"] == took["updated_at"]
+    with console.cloud.database.writing() as session:
+        session.get(models.Assignment, took["id"]).first_push_at = took["ended_at"] - 1
+    assert "1 s total" in console.page.get(f"/devices/{took['device_id']}")
     failed = console.api.attempts(console.api.device("P/d1")["id"])[0]
     assert (failed["failure_code"], failed["failure_msg"]) == (-5, "KeyError")
     assert "KeyError" in console.ivota("attempts", "d1")
@@ -513,9 +542,9 @@ def test_other_bytes_under_the_same_name_are_refused(console, tmp_path):
     # The page's script sends the same request, with the browser's sign-in.
     console.page.get("/firmware")
     answer = console.page.http.post(
-        url, content=path.read_bytes(), headers={"X-CSRF": console.page.csrf}
+        url, content=path.read_bytes(), headers={"X-CSRF-Token": console.page.csrf}
     )
-    assert answer.status_code in (403, 409)
+    assert answer.status_code == 409 and words in answer.text and differs in answer.text
     source = tmp_path / "blink"
     for text in ("1", "2"):
         source.mkdir(exist_ok=True)

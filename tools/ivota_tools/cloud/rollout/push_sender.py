@@ -16,7 +16,7 @@ from ..mqtt import messages
 from ..mqtt.report_ingestion import Outgoing
 from ..store.database import next_revision
 from ..store.models import Assignment, Campaign, Device, Firmware, Push
-from . import assignment_states
+from . import assignment_states, firmware_match
 from .campaign_states import RUNNING
 
 log = logging.getLogger("ivota.cloud")
@@ -36,7 +36,8 @@ def push_due(
 ) -> list[Outgoing]:
     """Return the pushes that are due, and mark them as sent.
 
-    If a device's tags specify another chip than the image's, its assignment fails instead.
+    If a device's tags specify another chip than the image's, its assignment fails instead, and so
+    it does if the device has reported another application since its campaign was planned.
     """
     outgoing = []
     urls: dict[int, str] = {}
@@ -46,7 +47,7 @@ def push_due(
         query = query.options(joinedload(Assignment.device), joinedload(Assignment.firmware))
         for assignment in session.scalars(query.order_by(Assignment.next_push_at).limit(most)):
             firmware, device = assignment.firmware, assignment.device
-            other = _other_chip(chip_of(firmware), device)
+            other = _other_chip(chip_of(firmware), device) or _mismatch(assignment)
             if other:
                 assignment_states.reject(assignment, now, other)
                 device.revision = next_revision(session)
@@ -79,6 +80,14 @@ def _other_chip(chip: str | None, device: Device) -> str | None:
     if not known or f"{CHIP_TAG}{chip}" in known:
         return None
     return f"the image is for {chip}, but the device has the tag {' '.join(known)}"
+
+
+def _mismatch(assignment: Assignment) -> str | None:
+    """Return why the firmware is not for the device, or None; a single push was asked for so."""
+    campaign = assignment.campaign
+    if campaign is None or campaign.mismatched:
+        return None
+    return firmware_match.mismatch(assignment.firmware, assignment.device)
 
 
 def _patches(session: Session, firmware: Firmware) -> list[Firmware]:
