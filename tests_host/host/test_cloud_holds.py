@@ -408,7 +408,7 @@ def test_wrong_tries_go_by_a_clock_that_nobody_sets():
     assert notes[-1] == ("2001:db8::/64", 1000)
 
 
-def test_every_table_that_grows_is_pruned(tmp_path):
+def test_every_table_that_grows_is_pruned(tmp_path, monkeypatch):
     with Cloud(tmp_path) as cloud, Device(cloud.mqtt_port, "P", "d") as device:
         device.hello("0.1")
         device.hello("0.2")
@@ -421,9 +421,13 @@ def test_every_table_that_grows_is_pruned(tmp_path):
                                 uploaded_at=0.0)  # fmt: skip
             session.add(firmware)
             session.flush()
-            for _ in range(3):
+            for _ in range(8):
                 assign(session, found, firmware, 5.0, None)
-            retention.forget(session, retention.Keep(10, 10), 100.0)
+            monkeypatch.setattr(retention, "ATTEMPTS_MOST", 3)
+            forgetting, steps = retention.Forgetting(), 1
+            while forgetting.step(session, retention.Keep(10, 10), 100.0):
+                steps += 1
+            assert steps == 3  # of eight attempts, three at a time
             for table, left in (
                 (models.Report, 0), (models.Change, 0), (models.Assignment, 1), (models.Audit, 0),
             ):  # fmt: skip
@@ -439,7 +443,7 @@ def test_rows_of_a_clock_that_was_ahead_are_not_in_the_way(tmp_path, monkeypatch
             {"at": at, "who": "x", "action": "y", "subject": "z", "detail": ""} for at in dates
         ])  # fmt: skip
         for _ in range(5):
-            retention.forget(session, retention.Keep(audit_s=10), 100.0)
+            retention.Forgetting().step(session, retention.Keep(audit_s=10), 100.0)
         left = session.scalars(select(models.Audit.at).order_by(models.Audit.id)).all()
         assert left == [at for at in dates if at >= 90.0]
     database.close()

@@ -16,9 +16,10 @@ from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.mqtt import report_worker
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
+from ivota_tools.cloud.rollout import operator_actions, push_sender
 from ivota_tools.cloud.store import device_acceptance, retention
 from ivota_tools.cloud.store.database import Database
-from ivota_tools.cloud.store.models import Change, Device, Report
+from ivota_tools.cloud.store.models import Change, Counter, Device, Firmware, Report
 from ivota_workshop.bench.console import kills
 
 
@@ -70,6 +71,45 @@ def test_a_batch_costs_the_same_however_large_it_is(database):
         assert session.scalar(sa.select(sa.func.count()).select_from(Report)) == 1060
 
 
+def test_percentages_change_the_attempt_and_only_events_are_rows(database):
+    """Also after a restart, a download that begins anew, and a failure; all are counted."""
+    with database.writing() as session:
+        device = Device(product_id="P", device_name="d0")
+        firmware = Firmware(version="2", kind="other", size=9, md5="", sha256="", uploaded_at=0)
+        session.add_all([device, firmware])
+        session.flush()
+        operator_actions.push(session, device, firmware, "maria")
+
+    def hear(state, percent=None, version="2"):
+        progress = {"state": state, "percent": str(percent), "result_code": "0", "result_msg": ""}
+        report = {"progress": progress, "version": version}
+        payload = json.dumps({"type": "report_progress", "report": report}).encode()
+        batch = [Message("$ota/report/P/d0", payload, 1, False, 1, 1)]
+        with database.writing() as session:
+            take_in(session, batch if state else messages(1, 1), time.time(), BackOff(0, 0))
+            push_sender.push_due(session, time.time(), lambda _: "http://h/", 1)
+            return session.scalar(sa.select(Device)).assignment.percent
+
+    hear(None)
+    said = [hear("downloading", percent) for percent in (0, 7, 20, 20, 31)]
+    hear(None)  # it has started again, in mid-download
+    said += [hear("downloading", percent) for percent in (30, 44, 3, 60, 61)]
+    hear("fail")
+    said += [hear("downloading", percent) for percent in (0, 100)]
+    hear("downloading", 50, version="3")
+    hear("burning")
+    hear("done")
+    assert said == [0, 7, 20, 20, 31, 30, 44, 3, 60, 61, 0, 100]
+    with database.reading() as session:
+        rows = session.execute(sa.select(Report.state, Report.percent).order_by(Report.id)).all()
+        assert [tuple(row) for row in rows] == [
+            (None, None), ("downloading", 0), (None, None), ("downloading", 30),
+            ("downloading", 3), ("fail", 61), ("downloading", 0), ("downloading", 50),
+            ("burning", None), ("done", None),
+        ]  # fmt: skip
+        assert session.get(Counter, "report_progress").value == 16
+
+
 def test_who_has_no_place_is_answered(database, monkeypatch):
     """The trial of a new version waits for the answer, whatever an operator does meanwhile."""
     make_room = device_acceptance.make_room
@@ -108,16 +148,16 @@ def test_old_reports_are_forgotten_a_few_at_a_time(database):
         take_in(session, messages(1, 2500), 1000.0, BackOff())
         take_in(session, messages(1, 5), 2000.0, BackOff())
     left = []
-    more = True
+    forgetting, more = retention.Forgetting(), True
     while more:
         with database.writing() as session:
-            more = retention.forget(session, retention.Keep(500.0), 2000.0)
+            more = forgetting.step(session, retention.Keep(500.0), 2000.0)
             left.append(session.scalar(sa.select(sa.func.count()).select_from(Report)))
     assert left == [1505, 505, 5]
 
 
 def test_the_cloud_forgets_by_itself(tmp_path, monkeypatch):
-    """Again and again: a minute after its last look, or a second where there is more to forget."""
+    """Again and again: a minute after its last look, or soon where there is more to forget."""
     now_s = time.time()
     clock = SimpleNamespace(time=lambda: now_s, monotonic=lambda: now_s)
     monkeypatch.setattr(report_worker, "time", clock)

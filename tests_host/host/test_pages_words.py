@@ -18,15 +18,20 @@ def attempt(size=1000):
 
 
 def test_a_download_in_one_piece_has_no_resumes():
-    reports = [said(2 + n, "downloading", 10 * n) for n in range(11)]
-    story = tell(attempt(), [*reports, said(20, "burning"), said(21, "done")], [1])
-    assert (story.resumes, story.bytes, story.rolled_back) == (0, 1000, False)
-    assert [event.count for event in story.events] == [1, 11, 1, 1]
+    each = [said(2 + n, "downloading", 10 * n) for n in range(11)]  # as they were stored once
+    for reports in (each[:1], each):
+        story = tell(attempt(), [*reports, said(20, "burning"), said(21, "done")], [1])
+        assert (story.resumes, story.bytes, story.rolled_back) == (0, 1000, False)
+        begun = story.events[1]
+        assert len(story.events) == 4 and (begun.percent, begun.until - begun.at) == (100, 18)
+    going = attempt()
+    going.state, going.percent = "downloading", 30
+    assert tell(going, each[:1], [1]).bytes == 300
 
 
 def test_a_push_or_a_restart_in_mid_download_is_a_resume():
-    reports = [said(2, "downloading", 0), said(3, "downloading", 40), said(9, None, version="0.1"),
-               said(11, "downloading", 40), said(15, "downloading", 100)]  # fmt: skip
+    reports = [said(2, "downloading", 0), said(9, None, version="0.1"),
+               said(11, "downloading", 40), said(15, "burning")]  # fmt: skip
     story = tell(attempt(), reports, [1, 10])
     assert (story.resumes, story.bytes) == (1, 1000)
 
@@ -40,9 +45,9 @@ def test_an_update_is_over_once_its_attempt_is_closed():
 
 
 def test_a_download_that_begins_anew_is_counted_twice():
-    reports = [said(2, "downloading", 0), said(3, "downloading", 60),
-               said(4, "fail", code=-4, message="another MD5"),
-               said(6, "downloading", 0), said(7, "downloading", 100)]  # fmt: skip
+    reports = [said(2, "downloading", 0),
+               said(4, "fail", 60, code=-4, message="another MD5"),
+               said(6, "downloading", 0), said(7, "burning")]  # fmt: skip
     story = tell(attempt(), reports, [1, 5])
     assert story.bytes == 1600 and not story.rolled_back
     assert "the download is corrupt" in story.events[2].text

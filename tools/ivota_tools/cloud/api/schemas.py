@@ -77,7 +77,11 @@ class DeviceOut(BaseModel):
 
 
 class ReportOut(_Row):
-    """A parsed message from a device; `raw` has its first 4,096 bytes as received."""
+    """A parsed message from a device; `raw` has its first 4,096 bytes as received.
+
+    A percentage that only says that a download has got further is not listed: the device has the
+    newest one. A failure has the `percent` at which the download ended.
+    """
 
     id: int
     at: float

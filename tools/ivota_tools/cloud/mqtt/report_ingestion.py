@@ -108,7 +108,9 @@ def _take_in(
         if device is None and kind not in JUNK:
             kind = STRAY
         kinds[kind] += 1
-        rows.append(_row(message, report, kind, device, now))
+        attempt = device.assignment if device else None
+        if not (attempt and assignment_states.is_percentage(attempt, report)):
+            rows.append(_row(message, report, kind, device, now))
         if names and report.kind == messages.REPORT_VERSION:
             # Also answer devices outside the fleet: a trial waits for this response.
             answers.append(_answer(names, report.version or ""))
@@ -137,7 +139,8 @@ def _take_in(
     for kind, count in kinds.items():
         add(session, kind, count)
     # Insert into the table directly, because no objects are needed here.
-    session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
+    if rows:
+        session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
     if changes:
         session.execute(insert(Change.__table__), changes)  # type: ignore[arg-type]
     if not kinds.keys().isdisjoint(JUNK):
@@ -191,15 +194,19 @@ def _known(session: Session, names: Set[tuple[str, str]]) -> dict[tuple[str, str
 def _row(
     message: Message, report: messages.Report, kind: str, device: Device | None, now: float
 ) -> dict[str, Any]:
+    attempt = device.assignment if device else None
+    percent = report.percent
+    if report.state == "fail" and attempt and attempt.state == assignment_states.DOWNLOADING:
+        percent = attempt.percent  # how far the download got
     return {
         "at": now,
         "device_id": device.id if device else None,
-        "assignment_id": device.assignment.id if device and device.assignment else None,
+        "assignment_id": attempt.id if attempt else None,
         "topic": message.topic[:512].replace("\0", "?"),
         "kind": kind,
         "version": report.version,
         "state": report.state,
-        "percent": report.percent,
+        "percent": percent,
         "result_code": report.result_code,
         "result_msg": report.result_msg,
         "raw": message.payload[:RAW_MOST],

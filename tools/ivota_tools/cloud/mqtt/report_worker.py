@@ -20,10 +20,10 @@ from ..rollout import campaign_progress, missing_downloads
 from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import anything_due, push_due
 from ..storage_probe import database_problem
-from ..store import ambiguous_device_names, clock_repair, retention
+from ..store import ambiguous_device_names, clock_repair
 from ..store.database import Database, add
 from ..store.models import Firmware
-from ..store.retention import Keep
+from ..store.retention import Forgetting, Keep
 from .cloud_session import Message, MqttSession
 from .delivery_check import BrokerCheck
 from .report_ingestion import Outgoing, take_in
@@ -35,7 +35,8 @@ IDLE_S = 0.25  # maximum delay before the end of a back-off is noticed
 TICK_S = 0.5  # between two checks of the campaigns
 RETRY_S = 1.0  # after a database error
 STUCK_S = 5.0  # maximum duration of a batch
-FORGET_S = 60.0  # between two deletions of old rows; 1 s while more are due
+FORGET_S = 60.0  # between two deletions of old rows
+FORGET_MORE_S = 0.2  # while more are due: faster than reports come in
 # Beyond these limits, QoS 0 messages (progress) are dropped; for QoS 1, the broker limits the
 # unacknowledged messages.
 BACKLOG_MOST, BACKLOG_BYTES = 20000, 16 * 1024 * 1024
@@ -81,6 +82,7 @@ class Intake:
         self._dots_are_slashes: bool | None = None  # the value in the database; None: unknown
         self._next_tick = 0.0
         self._next_forget = 0.0
+        self._forgetting = Forgetting()
         self._stop = threading.Event()
         self._since: float | None = None  # start of the current work
         self._trouble: str | None = None
@@ -236,8 +238,8 @@ class Intake:
             if dropped:
                 add(session, "dropped", dropped)
             if forget:
-                more = retention.forget(session, self.keep, now)
-                self._next_forget = time.monotonic() + (1.0 if more else FORGET_S)
+                more = self._forgetting.step(session, self.keep, now)
+                self._next_forget = time.monotonic() + (FORGET_MORE_S if more else FORGET_S)
             if online:
                 due = push_due(session, now, self._url_of, self._push_qos, self._chip_of)
                 outgoing, pushes = outgoing + due, len(due)

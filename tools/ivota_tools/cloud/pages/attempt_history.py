@@ -102,6 +102,8 @@ def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]
             telling.on_version(report)
         elif report.kind == REPORT_PROGRESS and report.version == attempt.firmware.version:
             telling.on_progress(report)
+    if attempt.state == assignment_states.DOWNLOADING:
+        telling.on_reached(attempt.updated_at, attempt.percent or 0)
     return telling.story
 
 
@@ -111,6 +113,7 @@ class _Telling:
     def __init__(self, story: Story) -> None:
         self.story = story
         self._percent = 0  # received so far
+        self._piece: Event | None = None  # the download that was started or resumed last
         self._downloading = False
         self._broken = False  # the download was interrupted
         self._installed = False  # a trial is in progress
@@ -141,10 +144,12 @@ class _Telling:
         if report.state == "downloading":
             self._on_piece(report.at, report.percent or 0)
         elif report.state == "burning":
+            self.on_reached(report.at, 100)
             text = "download complete, MD5 verified; installing"
             self._add(report.at, text, "info")
             self._downloading, self._installed = False, True
         elif report.state == "done":
+            self.on_reached(report.at, 100)
             # A device may report it twice, with its version in between.
             if not any(event.text.startswith("done") for event in self.story.events[-2:]):
                 self._add(report.at, "done: trial passed, update confirmed", "good")
@@ -153,21 +158,32 @@ class _Telling:
             self._on_fail(report)
 
     def _on_piece(self, at: float, percent: int) -> None:
-        last = self.story.events[-1] if self.story.events else None
         if self._downloading and self._broken and percent:
             self.story.resumes += 1
             self._add(at, f"resumed the download at {percent} %", "info", percent=percent)
-        elif last is None or not self._downloading or percent < self._percent:
+        elif not self._downloading or percent < self._percent:
             text = "started the download" + (f" at {percent} %" if percent else "")
             self._add(at, text, "info", percent=percent)
-        else:
-            last.until, last.percent = at, percent
-            last.count += 1
-        self.story.bytes += max(percent - self._percent, 0) / 100 * self.story.size
-        self._percent = percent
+        else:  # stored by an older version of ivota, which kept each percentage
+            self.on_reached(at, percent)
+            return
+        self._piece = self.story.events[-1]
+        self._received(percent)
         self._downloading, self._broken, self._installed = True, False, False
 
+    def on_reached(self, at: float, percent: int) -> None:
+        """The download that was started last has got this far."""
+        if self._downloading and not self._broken and self._piece:
+            self._piece.until, self._piece.percent = at, percent
+            self._received(percent)
+
+    def _received(self, percent: int) -> None:
+        self.story.bytes += max(percent - self._percent, 0) / 100 * self.story.size
+        self._percent = percent
+
     def _on_fail(self, report: Report) -> None:
+        if report.percent is not None:
+            self.on_reached(report.at, report.percent)
         text = f"failed: {formatting.code(report.result_code)}"
         if self._installed and report.result_code == -5:
             self.story.rolled_back = True

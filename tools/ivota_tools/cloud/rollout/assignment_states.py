@@ -84,6 +84,7 @@ def on_version(assignment: Assignment, running: str, now: float) -> None:
     if assignment.state in CLOSED:
         return
     assignment.updated_at = now
+    _interrupt(assignment)
     if running == assignment.firmware.version:
         if assignment.pushes or assignment.state == CURRENT:
             assignment.state, assignment.next_push_at = CURRENT, None
@@ -113,6 +114,26 @@ def _skip(assignment: Assignment, running: str, now: float) -> bool:
     return True
 
 
+def _interrupt(assignment: Assignment) -> None:
+    if assignment.state == DOWNLOADING:
+        assignment.interrupted = True
+
+
+def is_percentage(assignment: Assignment, report: Report) -> bool:
+    """Return whether a report only says that the current download has got further.
+
+    The attempt keeps its percentage, and nothing else. A download that resumes or begins anew is
+    another event.
+    """
+    return (
+        report.state == "downloading"
+        and assignment.state == DOWNLOADING
+        and report.version == assignment.firmware.version
+        and not assignment.interrupted
+        and (100 if report.percent is None else report.percent) >= (assignment.percent or 0)
+    )
+
+
 def on_progress(assignment: Assignment, report: Report, now: float, back_off: BackOff) -> None:
     """Handle a progress report. Reports for a version other than the target are ignored."""
     if report.version != assignment.firmware.version or assignment.state == SUPERSEDED:
@@ -130,6 +151,7 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
     else:
         _set(assignment, DOWNLOADING if report.state == "downloading" else BURNING, report, now)
         assignment.percent = 100 if report.percent is None else report.percent
+        assignment.interrupted = False
         if assignment.percent:
             assignment.unasked = False
 
@@ -180,6 +202,7 @@ def _set(assignment: Assignment, state: str, report: Report, now: float) -> None
 
 def on_pushed(assignment: Assignment, now: float) -> None:
     """Record a sent push. A device that is downloading keeps that state."""
+    _interrupt(assignment)
     assignment.pushes += 1
     assignment.next_push_at = None
     assignment.updated_at = now

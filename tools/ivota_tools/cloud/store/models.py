@@ -235,6 +235,8 @@ class Assignment(Base):
     current: Mapped[bool] = mapped_column(default=True)
     state: Mapped[str] = mapped_column(String(16))
     percent: Mapped[int | None]
+    # A push or a report of the version came during the download: its next percentage is an event.
+    interrupted: Mapped[bool] = mapped_column(default=False, server_default=false())
     result_code: Mapped[int | None]
     result_msg: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
     pushes: Mapped[int] = mapped_column(default=0)

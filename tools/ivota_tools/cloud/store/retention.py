@@ -1,4 +1,4 @@
-"""Delete expired rows, a few at a time, inside one transaction."""
+"""Delete expired rows, a few at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from .models import Assignment, Audit, Change, Member, Push, Report
 
 ROWS_MOST = 1000  # rows per table at a time, so that others do not wait long
+ATTEMPTS_MOST = 2000  # attempts that a step looks at; most of them are still in use
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,46 @@ class Keep:
         return self.reports_s is not None or self.audit_s is not None
 
 
-def forget(session: Session, keep: Keep, now: float) -> bool:
-    """Delete the oldest rows; return True if there are more.
+class Forgetting:
+    """Delete expired rows in steps, each of which looks at a limited number of rows."""
 
-    The result of an attempt stays as long as a campaign counts it.
-    """
-    more = False
-    if keep.reports_s is not None:
-        for table in (Report, Push, Change):
-            more = _oldest(session, table, now - keep.reports_s, now) or more
-        more = _attempts(session, now - keep.reports_s) or more
-    if keep.audit_s is not None:
-        more = _oldest(session, Audit, now - keep.audit_s, now) or more
-    return more
+    def __init__(self) -> None:
+        self._after = 0  # the id of the last attempt that was looked at
+
+    def step(self, session: Session, keep: Keep, now: float) -> bool:
+        """Delete some of the oldest rows; return True if there are more to look at.
+
+        The result of an attempt stays as long as a campaign counts it.
+        """
+        more = False
+        if keep.reports_s is not None:
+            for table in (Report, Push, Change):
+                more = _oldest(session, table, now - keep.reports_s, now) or more
+            more = self._attempts(session, now - keep.reports_s) or more
+        if keep.audit_s is not None:
+            more = _oldest(session, Audit, now - keep.audit_s, now) or more
+        return more
+
+    def _attempts(self, session: Session, before: float) -> bool:
+        """Delete attempts to which no device, campaign, remaining report or push refers."""
+        found = select(Assignment.id).where(
+            Assignment.id > self._after,
+            Assignment.id <= self._after + ATTEMPTS_MOST,
+            Assignment.current.is_(False),
+            func.coalesce(Assignment.ended_at, Assignment.updated_at) < before,
+            ~exists().where(Member.assignment_id == Assignment.id),
+            ~exists().where(Push.assignment_id == Assignment.id),
+            # Filter by device, too: the reports have an index on that column.
+            ~exists().where(
+                Report.device_id == Assignment.device_id, Report.assignment_id == Assignment.id
+            ),
+        )
+        if old := session.scalars(found).all():
+            session.execute(delete(Assignment).where(Assignment.id.in_(old)))
+        self._after += ATTEMPTS_MOST
+        if self._after >= (session.scalar(select(func.max(Assignment.id))) or 0):
+            self._after = 0
+        return self._after > 0
 
 
 def _oldest(session: Session, table: Any, before: float, now: float) -> bool:
@@ -58,21 +86,3 @@ def _oldest(session: Session, table: Any, before: float, now: float) -> bool:
         if len(rows) < ROWS_MOST or any(at <= now for _, at in rows):
             return False
         after = rows[-1][0]
-
-
-def _attempts(session: Session, before: float) -> bool:
-    """Find attempts to which no device, campaign, remaining report or push refers."""
-    found = select(Assignment.id).where(
-        Assignment.current.is_(False),
-        func.coalesce(Assignment.ended_at, Assignment.updated_at) < before,
-        ~exists().where(Member.assignment_id == Assignment.id),
-        ~exists().where(Push.assignment_id == Assignment.id),
-        # Filter by device, too: the reports have an index on that column.
-        ~exists().where(
-            Report.device_id == Assignment.device_id, Report.assignment_id == Assignment.id
-        ),
-    )
-    old = session.scalars(found.order_by(Assignment.id).limit(ROWS_MOST)).all()
-    if old:
-        session.execute(delete(Assignment).where(Assignment.id.in_(old)))
-    return len(old) == ROWS_MOST
