@@ -288,7 +288,7 @@ def test_errors_say_what_to_do(app, tmp_path):
     for option, least, most in ("--port", 0, 65535), ("--mqtt-port", 0, 65535):
         for number in least - 1, most + 1:
             assert option in wrong("cloud", option, number, code=2)
-    for option in "--url-ttl", "--max-upload":
+    for option in "--url-ttl", "--max-upload", "--max-connected":
         assert option in wrong("cloud", option, 0, code=2)
     assert "use 0% to 100%" in wrong("campaign", "create", "1", "-q", "all", "--success", "120%")
     assert "--version is missing" in wrong("release", app, *out)

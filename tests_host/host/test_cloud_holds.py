@@ -18,7 +18,7 @@ from sqlalchemy import func, insert, select, update
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
-from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud import Cloud, CloudError, connection_limit
 from ivota_tools.cloud.accounts import audit_log, sign_in_throttle, users
 from ivota_tools.cloud.accounts.guess_delay import WrongTries
 from ivota_tools.cloud.accounts.tokens import local_token
@@ -81,6 +81,19 @@ def test_an_announced_body_is_refused_at_once(closed):
             head("/api/v1/push", "Content-Length: 70000", f"Authorization: Bearer {TOKEN}")
         )
         assert status(sock.recv(4096)) == 413
+
+
+def test_devices_may_use_half_of_the_memory_or_what_the_operator_says(monkeypatch):
+    pages = {"SC_PHYS_PAGES": 1 << 20, "SC_PAGE_SIZE": 4096}  # 4 GiB
+    monkeypatch.setattr(connection_limit.os, "sysconf", pages.__getitem__)
+    for descriptors, said, most in (
+        (1 << 22, None, 32_768), (1 << 22, 200_000, 200_000), (1 << 22, 20, 20),
+    ):  # fmt: skip
+        limit = descriptors, descriptors
+        monkeypatch.setattr(connection_limit.resource, "getrlimit", lambda _, it=limit: it)
+        assert connection_limit.room(said).mqtt == most
+    monkeypatch.setattr(connection_limit.resource, "getrlimit", lambda _: (5000, 5000))
+    assert connection_limit.room(10**6).mqtt < 2500  # each takes two descriptors
 
 
 def test_silent_connections_give_way(tmp_path):

@@ -178,6 +178,15 @@ def cloud(
     max_upload: Annotated[
         int, typer.Option(min=1, metavar="BYTES", help="Maximum size of a firmware file.")
     ] = 64 << 20,
+    max_connected: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            metavar="N",
+            help="With --sign-in: the most devices connected at a time. By default, they may use "
+            "half of the memory.",
+        ),
+    ] = None,
     token: Annotated[
         str | None, typer.Option(envvar="IVOTA_TOKEN", help="Token that API requests must carry.")
     ] = None,

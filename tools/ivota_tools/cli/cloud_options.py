@@ -56,6 +56,7 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         "push_qos": asked["push_qos"],
         "token": _either(asked, "token"),
         "upload_most": asked["max_upload"],
+        "devices_most": asked["max_connected"],
         "plain_console": asked["plain_console"],
         "trusted_proxies": asked["trusted_proxy"] or (),
         "webhooks": asked["webhook"] or (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import socket
 import ssl
@@ -22,7 +23,8 @@ log = logging.getLogger("ivota.cloud")
 
 HANDSHAKE_S = 10.0  # maximum duration of the TLS handshake
 RESERVED = 160  # file descriptors for the database, firmware files and the broker
-HTTP_MOST, MQTT_MOST = 4096, 100_000  # connections, however many descriptors there are
+HTTP_MOST = 4096  # connections, however many descriptors there are
+DEVICE_BYTES = 64 * 1024  # of memory for a device that is connected over TLS, broker and all
 NO_DESCRIPTORS_S = 1.0  # before the next try if the system has no descriptor left
 
 
@@ -34,8 +36,14 @@ class Room:
     mqtt: int
 
 
-def room() -> Room:
-    """Raise the limit of file descriptors as far as allowed, and divide them."""
+def room(devices_most: int | None = None) -> Room:
+    """Raise the limit of file descriptors as far as allowed, and divide them.
+
+    Without `devices_most`, connected devices may take half of the machine's memory.
+    """
+    if devices_most is None:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        devices_most = memory // 2 // DEVICE_BYTES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > soft:
         wanted = 1 << 20 if hard == resource.RLIM_INFINITY else hard
@@ -47,7 +55,7 @@ def room() -> Room:
     free = max(soft - RESERVED, soft // 2)
     http = max(min(free // 2, HTTP_MOST), 16)
     # A device takes two: its own connection, and one to the broker.
-    return Room(http, max(min((free - http) // 2, MQTT_MOST), 16))
+    return Room(http, max(min((free - http) // 2, devices_most), 16))
 
 
 class Connection:

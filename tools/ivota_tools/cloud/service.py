@@ -144,6 +144,7 @@ class Cloud:
         back_off: BackOff = BackOff(),  # noqa: B008 (immutable)
         token: str | None = None,
         upload_most: int = UPLOAD_MOST,
+        devices_most: int | None = None,
         plain_console: bool = False,
         trusted_proxies: Collection[str] = (),
         deadlines: Deadlines = Deadlines(),  # noqa: B008 (immutable)
@@ -203,7 +204,7 @@ class Cloud:
             self._trusted_proxies = Networks(trusted_proxies)
         except ValueError as error:
             raise CloudError(f"--trusted-proxy needs an address or a network: {error}") from None
-        self._deadlines, self._room = deadlines, room
+        self._deadlines, self._room, self._devices_most = deadlines, room, devices_most
         self._prefix = TopicPrefix(topic_prefix)
         self._pages: Setting | None = None
         self._measurements = Measurements()
@@ -313,7 +314,7 @@ class Cloud:
         self._probe = Probe(database)
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
-        self._room = self._room or room()
+        self._room = self._room or room(self._devices_most)
         self._server = Server(
             self.host,
             self.http_port,
