@@ -65,7 +65,7 @@ class Link:
         """Fetch the index or post a report, in bounded time; return True if anything was done."""
         owner = self._owner
         if not self.up:
-            if self.retry.left_ms() or not guarded_socket.online():
+            if self.retry.left_ms() or not guarded_socket.hooks.online():
                 return False
             self.up = True
             self._look_at = time.ticks_ms()

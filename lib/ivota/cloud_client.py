@@ -67,7 +67,7 @@ class Client(ReportQueue):
     def adopt(self, config):
         """Use a checked configuration, with its dialect and its link to the cloud."""
         self.config = config
-        guarded_socket.ntp_host = config["ntp_host"]
+        guarded_socket.hooks.ntp_host = config["ntp_host"]
         self.directory = config["firmware_dir"]
         self.dialect = dialect = once(config["dialect"])  # another than `tencent` stays beside it
         # Only a channel has its own.
@@ -76,7 +76,7 @@ class Client(ReportQueue):
 
     def step(self):
         """Do one bounded piece of work; return True if there is more to do at once."""
-        guarded_socket.feed()
+        guarded_socket.hooks.feed()
         link = self.link
         busy = link.step()
         if self._progress or self.trial or self.next:

@@ -102,10 +102,10 @@ def switch(client, path):
     client.adopt(config)
     for key in ("network", "wifi", "lan", "ppp", "hostname"):
         if config[key] != before[key]:
-            leave = getattr(guarded_socket.online, "leave", None)
+            leave = getattr(guarded_socket.hooks.online, "leave", None)
             if leave:
                 leave()
-                guarded_socket.online = guarded_socket.always
+                guarded_socket.hooks.online = guarded_socket.always
             once("startup").join(client)
             break
 

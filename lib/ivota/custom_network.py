@@ -13,7 +13,7 @@ class Nic(Interface):
         if self.retry.left_ms():
             return False
         module = __import__("own_network")
-        guarded_socket.feed()
+        guarded_socket.hooks.feed()
         return module.online()
 
     def bring_up(self):

@@ -21,17 +21,25 @@ _SLICE_MS = const(500)  # between two calls of `feed` in a long wait
 lookups = 0  # name resolutions: no port can limit one, so each is done once and counted
 
 
-def feed():
-    """Called about twice a second during every wait; replaced by a watchdog's `feed`."""
+def _nothing():
+    pass
 
 
-def online():
-    """Return whether the board is on a network; replaced by code that keeps it connected."""
+def always():
+    """Return True: the network is connected by another part of the board."""
     return True
 
 
-always = online  # restored if no network is configured
-ntp_host = None  # None for the default of `ntptime`, "" for none
+class Hooks:
+    """What every connection needs from the board: its watchdog, its network, its time server."""
+
+    def __init__(self):
+        self.feed = _nothing  # called about twice a second during every wait
+        self.online = always  # returns whether the board is on a network; may connect it
+        self.ntp_host = None  # None for the default of `ntptime`, "" for none
+
+
+hooks = Hooks()  # of this board, for all of its connections
 
 
 def wait(stream, ms):
@@ -120,7 +128,7 @@ class Stream:
         if mask:
             self.poll.modify(self.raw, mask)
         while True:
-            feed()
+            hooks.feed()
             left = self.limit - time.ticks_diff(time.ticks_ms(), self._begun)
             if left <= 0:
                 raise OSError(errno.ETIMEDOUT)

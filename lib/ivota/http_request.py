@@ -21,7 +21,7 @@ def step(job):
     if target.position == target.size:
         job.phase = "handover"
         return True
-    if job.retry.left_ms() or not guarded_socket.online():
+    if job.retry.left_ms() or not guarded_socket.hooks.online():
         return False
     config = job.client.config
     link = job.client.link

@@ -47,7 +47,7 @@ class Link:
     def _work(self):
         try:
             if self._stream is None:
-                if self.paused or self.retry.left_ms() or not guarded_socket.online():
+                if self.paused or self.retry.left_ms() or not guarded_socket.hooks.online():
                     return False
                 mqtt = self.config["mqtt"]
                 self._owner.log("info", "connecting", host=mqtt["host"], port=mqtt["port"])

@@ -43,7 +43,7 @@ def distrust(data, signature, keys):
     digest = hashlib.sha256(data).digest()
     lost = ""
     for path in keys:
-        guarded_socket.feed()
+        guarded_socket.hooks.feed()
         modulus = _modulus(path)
         if not modulus:
             lost = ", and %s is no key" % path

@@ -15,7 +15,7 @@ def leave(client):
     link = client.link
     start = time.ticks_ms()
     while client.queue and link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS:
-        guarded_socket.feed()
+        guarded_socket.hooks.feed()
         if not link.step():
             if not link.waiting:
                 client.send()
@@ -43,7 +43,7 @@ def ended(client, error=None):
         if not client.restart and not client.state.trial:
             # The same error may happen again: the board should do more than restart.
             for _ in range(2 * _REST_S):
-                guarded_socket.feed()
+                guarded_socket.hooks.feed()
                 time.sleep_ms(500)
         machine.reset()
 

@@ -49,7 +49,7 @@ def _arm(client):
         armed = _TRIALS
     feed = once("watchdog").feeder(seconds or 60) if armed else None
     if feed:
-        guarded_socket.feed = feed
+        guarded_socket.hooks.feed = feed
     else:
         armed = 0
     noted, state.armed = state.armed, armed
@@ -67,9 +67,9 @@ def join(client):
     if network and config["hostname"]:
         network.hostname(config["hostname"])
     if name == "own":
-        guarded_socket.online = once("custom_network").Nic(config, client.log)
+        guarded_socket.hooks.online = once("custom_network").Nic(config, client.log)
     elif network and name:
-        guarded_socket.online = once(name).Nic(config, client.log)
+        guarded_socket.hooks.online = once(name).Nic(config, client.log)
 
 
 def running():

@@ -33,13 +33,13 @@ def wrap(raw, host, ca, own=None):
 
 def _set_clock():
     """Set the clock if needed, because certificates have dates; OSError if that fails."""
-    if guarded_socket.ntp_host == "":
+    if guarded_socket.hooks.ntp_host == "":
         raise OSError("the clock is not set, and ntp_host names nobody to ask")
     try:
         import ntptime
 
-        if guarded_socket.ntp_host:
-            ntptime.host = guarded_socket.ntp_host
+        if guarded_socket.hooks.ntp_host:
+            ntptime.host = guarded_socket.hooks.ntp_host
         ntptime.settime()
     except (ImportError, OSError) as error:
         raise OSError("the clock is not set, and NTP did not answer: %s" % error)

@@ -1,4 +1,8 @@
 from collections.abc import Callable
 
-feed: Callable[[], object]
-online: Callable[[], object]
+class Hooks:
+    feed: Callable[[], object]
+    online: Callable[[], object]
+    ntp_host: str | None
+
+hooks: Hooks

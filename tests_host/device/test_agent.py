@@ -188,7 +188,7 @@ class Board:
         self._values.update(_APP=path + "/app")
         if self._application is not False:
             self._values["_application"] = lambda client: self._application
-        self._feed = guarded_socket.feed
+        self._feed = guarded_socket.hooks.feed
         self._patches = [
             patched(startup, **self._values),
             patched(
@@ -209,7 +209,7 @@ class Board:
         for patch in self._patches:
             patch.__exit__(*exc)
         del agent.print
-        guarded_socket.feed = self._feed
+        guarded_socket.hooks.feed = self._feed
         self._tmp.__exit__(*exc)
 
 
@@ -333,7 +333,7 @@ def armed(watchdog_s=0, machine=None, **kept):
             board.machine.most = 0 if machine else 1 << 30
             with raises(Reset):
                 agent.run()
-            guarded_socket.feed()
+            guarded_socket.hooks.feed()
             assert bool(board.machine.watchdogs) == bool(board.machine.feeds)
         return board.machine.watchdogs, state, states.load(path)
 

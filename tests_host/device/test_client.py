@@ -124,7 +124,7 @@ def test_each_step_feeds_the_watchdog_and_says_whether_there_is_more():
         world.spin(1)
         fed = []
         client.link.inbox += [b"{}", b"{}"]
-        with patched(guarded_socket, feed=lambda: fed.append(1)):
+        with patched(guarded_socket.hooks, feed=lambda: fed.append(1)):
             assert [client.step() for _ in range(3)] == [True, True, False]
         assert len(fed) == 3
 

@@ -392,7 +392,7 @@ def test_leaving_waits_for_the_last_acknowledgement_but_not_long():
         client.step()
         start = world.clock.now_ms()
         fed = []
-        with patched(guarded_socket, feed=lambda: fed.append(world.clock.now_ms())):
+        with patched(guarded_socket.hooks, feed=lambda: fed.append(world.clock.now_ms())):
             client.close()
         assert 5000 <= world.clock.now_ms() - start <= 5100
         assert max(b - a for a, b in zip([start] + fed, fed)) <= 500  # a watchdog

@@ -494,7 +494,8 @@ def test_the_steps_are_bounded():
     """And in each the watchdog is fed, and the link has its turn."""
     big = bundle([("app.py", b"def main():\n    pass\n"), ("b", bytes(300000))], version="0.2")
     fed = []
-    with Board(compressed(big)) as board, patched(guarded_socket, feed=lambda: fed.append(1)):
+    feeding = patched(guarded_socket.hooks, feed=lambda: fed.append(1))
+    with Board(compressed(big)) as board, feeding:
         client = board.start()
         board.push()
         board.spin(60, lambda: client.job and client.job.phase == "patcher")

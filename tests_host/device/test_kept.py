@@ -357,10 +357,10 @@ def test_what_is_tried_is_tried_on_its_own_network():
             radio = Radio(joined)
             clock.advance_ms(600001)
             with installed("network", radio), patched(startup, network=radio):
-                with patched(guarded_socket, online=guarded_socket.online):
+                with patched(guarded_socket.hooks, online=guarded_socket.hooks.online):
                     watch.step(True)
                     for _ in range(3):
-                        online = guarded_socket.online()
+                        online = guarded_socket.hooks.online()
                     assert online and radio.joined == finally_on and radio.joins == joins
 
 

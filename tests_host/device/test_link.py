@@ -798,7 +798,7 @@ def test_on_real_sockets():
     with Listener() as server:
         pump = Pump(server)
         link = make(port=server.port)
-        with patched(guarded_socket, feed=pump):
+        with patched(guarded_socket.hooks, feed=pump):
             assert link.step()
         pump.sock.write(b"\x90\x03\0\x01\x01" + message(TOPIC, b"hello", 1, 5))
         wait_until(lambda: link.step() and link.owner.messages)

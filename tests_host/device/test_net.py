@@ -412,7 +412,7 @@ def test_the_fake_socket_does_hang_without_us():
 def test_a_watchdog_is_fed_in_every_wait():
     with Virtual() as world:
         fed = []
-        with patched(guarded_socket, feed=lambda: fed.append(world.clock.now_ms())):
+        with patched(guarded_socket.hooks, feed=lambda: fed.append(world.clock.now_ms())):
             stream, _raw = world.connect()
             world.times_out(stream.read, 1)
         assert len(fed) > 20

@@ -47,7 +47,7 @@ class Board:
             installed("machine", self.machine),
             installed("time", self.clock),  # of what is loaded meanwhile
             patched(startup, network=self.network),
-            patched(guarded_socket, online=guarded_socket.online),
+            patched(guarded_socket.hooks, online=guarded_socket.hooks.online),
             self.clock.put_into(ivota),
         ]
         for patch in self._patches:
@@ -62,9 +62,9 @@ class Board:
     def step(self, seconds=0):
         """Ask at each of so many seconds, as the link does; the last answer."""
         for _ in range(seconds):
-            guarded_socket.online()
+            guarded_socket.hooks.online()
             self.clock.advance_ms(1000)
-        return guarded_socket.online()
+        return guarded_socket.hooks.online()
 
     def joins(self):
         return [call for call in self.calls if call[0] == "join"]
@@ -372,7 +372,7 @@ def test_only_what_is_used_is_loaded():
 def test_nothing_is_joined_where_no_network_is_configured():
     for keys in ({}, {"hostname": "pump"}):
         with Board(**keys) as board:
-            assert guarded_socket.online is guarded_socket.always and board.step()
+            assert guarded_socket.hooks.online is guarded_socket.always and board.step()
             assert board.calls == [("hostname", "pump")] * len(keys)
 
 
@@ -397,9 +397,9 @@ def test_another_configuration_brings_its_own_network():
         wlan.air = {"home": "home-password", "cabin": "cabin-password"}
         board.step()
         assert board.step()
-        online = guarded_socket.online
+        online = guarded_socket.hooks.online
         switched(board, wifi=HOME, mqtt={"host": "other"}, ntp_host="b")
-        assert guarded_socket.online is online and guarded_socket.ntp_host == "b"
+        assert guarded_socket.hooks.online is online and guarded_socket.hooks.ntp_host == "b"
         switched(board, wifi=CABIN)
         assert not board.step() and board.step() and wlan.joined == "cabin"
         switched(board, lan=LAN)
@@ -409,4 +409,4 @@ def test_another_configuration_brings_its_own_network():
         switched(board, network="own")
         assert board.machine.uart.said == ["deinit"] and board.step()
         switched(board)
-        assert guarded_socket.online is guarded_socket.always
+        assert guarded_socket.hooks.online is guarded_socket.always

@@ -182,16 +182,17 @@ def test_the_time_comes_from_the_configured_server_or_from_nobody():
     for host, asked in ((None, "the port's own"), ("time.example", "time.example")):
         clock = Time()
         ntp = Ntp(clock)
-        with patched(tls_client, time=clock, tls=Tls()), patched(guarded_socket, ntp_host=host):
+        asking = patched(guarded_socket.hooks, ntp_host=host)
+        with patched(tls_client, time=clock, tls=Tls()), asking:
             with installed("ntptime", ntp), raises(Reached):
                 tls_client.wrap(None, "h", "/ca")
         assert ntp.host == asked
     clock = Time()
-    with patched(tls_client, time=clock, tls=Tls()), patched(guarded_socket, ntp_host=""):
+    with patched(tls_client, time=clock, tls=Tls()), patched(guarded_socket.hooks, ntp_host=""):
         with installed("ntptime", Ntp(clock, OSError("asked"))):
             with raises(OSError, "ntp_host names nobody to ask"):
                 tls_client.wrap(None, "h", "/ca")
     clock.year = 2026
-    nobody = patched(guarded_socket, ntp_host="")
+    nobody = patched(guarded_socket.hooks, ntp_host="")
     with patched(tls_client, time=clock, tls=Tls()), nobody, raises(Reached):
         tls_client.wrap(None, "h", "/ca")

@@ -84,7 +84,7 @@ def test_a_step_digests_64_kib_at_most():
 def test_the_watchdog_is_fed_before_each_key():
     fed = []
     with Board(keys=("other", "other", "owner")) as board:
-        with patched(guarded_socket, feed=lambda: fed.append(1)):
+        with patched(guarded_socket.hooks, feed=lambda: fed.append(1)):
             assert board.examine(firmware("good"))[0].sequence == 7
     assert len(fed) == 3
 

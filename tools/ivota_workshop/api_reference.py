@@ -131,8 +131,6 @@ def _variables(nodes: list[ast.AnnAssign], source: _Module) -> Iterator[str]:
     for node in nodes:
         name = ast.unparse(node.target)
         words = source.comment(name)
-        if isinstance(node.annotation, ast.Subscript) and name in source.defined:
-            words = _doc(source.defined[name])  # a hook: the function that applications replace
         yield f"- `{name}: {ast.unparse(node.annotation)}`" + (f" — {words}" if words else "")
         yield "\n"
 
