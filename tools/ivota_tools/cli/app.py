@@ -17,6 +17,7 @@ from . import access, campaigns, cloud, devices, enrollment, firmware, groups, r
 from .board import app as board
 from .channel import app as channel
 from .cloud_config import CloudCommand, ConfigError
+from .doctor import doctor
 from .sim import app as sim
 from .swarm import swarm
 from .terminal import fail, out
@@ -74,6 +75,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Many devices": {"group": groups.group, "campaign": campaigns.campaign},
     "The cloud itself": {
         "health": access.health,
+        "doctor": doctor,
         "audit": access.audit,
         "token": access.token,
         "user": user,
