@@ -20,7 +20,6 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.cli import app, cloud_config
 from ivota_tools.common import project_files
-from ivota_workshop import config_schema
 from ivota_workshop.bench.holds.devices import self_signed
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -99,10 +98,7 @@ def test_what_is_wrong_is_said(file, text, why):
     assert not isinstance(done.exception, Exception) or done.exception.code
 
 
-def test_the_schema_and_the_example_are_right(file, tmp_path):
-    """`python -m ivota_workshop.config_schema > deploy/ivota-cloud.schema.json` writes it."""
-    assert (DEPLOY / "ivota-cloud.schema.json").read_text() == config_schema.text()
-    assert len(json.loads(config_schema.text())["properties"]) > 20
+def test_the_example_is_right(file, tmp_path):
     chain, key = self_signed(tmp_path)
     (tmp_path / "token").write_text("ivota_0123456789abcdefghijklmnopqrstuv")
     text = (DEPLOY / "ivota.toml").read_text()

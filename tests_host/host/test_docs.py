@@ -17,7 +17,7 @@ from found import some
 
 from ivota_tools.board.config import check_config
 from ivota_tools.cli import app
-from ivota_workshop import api_reference
+from ivota_workshop import api_reference, config_schema
 from ivota_workshop.bench import figures
 
 CHECKOUT = Path(__file__).parents[2]
@@ -258,6 +258,12 @@ def test_each_missed_goal_is_explained_in_the_design() -> None:
 
 
 # --- the API
+
+
+def test_the_schema_of_the_configuration_is_written_anew() -> None:
+    """`python -m ivota_workshop.config_schema > deploy/ivota-cloud.schema.json` writes it."""
+    text = (CHECKOUT / "deploy" / "ivota-cloud.schema.json").read_text()
+    assert text == config_schema.text() and len(json.loads(text)["properties"]) > 20
 
 
 def test_the_api_is_written_anew() -> None:

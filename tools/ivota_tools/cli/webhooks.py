@@ -23,14 +23,14 @@ def webhook_list(as_json: AsJson = False) -> None:
 def webhook_test(as_json: AsJson = False) -> None:
     """Send a test message to each webhook."""
     with Client() as client:
-        show(client.send_webhook_test(), as_json, "{count} test messages".format_map)
+        show(client.send_webhook_test(), as_json, "test messages: {count}".format_map)
 
 
 @webhook.command("retry")
 def webhook_retry(as_json: AsJson = False) -> None:
     """Send all messages again that the cloud has given up."""
     with Client() as client:
-        show(client.retry_webhooks(), as_json, "{count} messages wait again".format_map)
+        show(client.retry_webhooks(), as_json, "messages that wait again: {count}".format_map)
 
 
 def _table(messages: list[Json]) -> Table:
