@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import object_store
 import pytest
 from board_support import seen, settings, wait_noted
 from channel_sites import TOKEN, Site, python_server
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
+from ivota_tools.api_client import Client
 from ivota_tools.channel.folder import Channel
 from ivota_tools.channel.index import NAME
+from ivota_tools.cloud import Cloud
 from ivota_tools.firmware.release import pack
 from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board, Proxy
@@ -40,17 +42,32 @@ class Stage:
     other: PrivateKey
     work: Path
 
-    def firmware(self, version: str, app: str = IDLE, size: int | None = SIZE) -> Path:
+    def firmware(
+        self,
+        version: str,
+        app: str = IDLE,
+        size: int | None = SIZE,
+        config: Mapping[str, object] | None = None,
+    ) -> Path:
         source = self.work / f"app-{version}"
         source.mkdir(exist_ok=True)
         (source / "app.py").write_text(app + f"\nVERSION = {version!r}\n")
+        if config:
+            (source / "config.json").write_text(json.dumps(config))
+            (source / "owner.pub").write_bytes(self.key.public.der)
         out = self.work / f"{version}.bin"
         pack(source, version, out=out, application="app", pad_to=size)
         return out
 
-    def publish(self, version: str, app: str = IDLE, size: int | None = SIZE) -> Channel:
+    def publish(
+        self,
+        version: str,
+        app: str = IDLE,
+        size: int | None = SIZE,
+        config: Mapping[str, object] | None = None,
+    ) -> Channel:
         channel = Channel(self.folder, self.key)
-        channel.publish(self.firmware(version, app, size))
+        channel.publish(self.firmware(version, app, size, config))
         return channel
 
 
@@ -250,3 +267,33 @@ def test_a_version_that_fails_goes_back_and_is_not_fetched_again(
             "done",
             "fail",
         ]
+
+
+@pytest.mark.slow
+def test_from_a_cloud_to_a_channel_and_back(
+    stage: Stage, tmp_path: Path, boards: list[Board]
+) -> None:
+    """Each move is a bundle with another configuration; nobody touches the board."""
+    with Site(stage.folder) as site, Cloud(tmp_path / "cloud") as cloud:
+        config = settings("d1", cloud.mqtt_port)
+        it = Board(tmp_path / "board", mpy=True, config=config, turns=True, blocks=1024)
+        boards.append(it)
+        it.install()
+        it.power_on()
+        # One that leads nowhere does not strand the board.
+        nowhere = {"url": f"{site.url}/nothing/{NAME}x", "interval_s": 10}
+        to_channel = {"keys": ["/app/owner.pub"], "channel": nowhere, "trial": {"limit_s": 3}}
+        with Client(cloud.api_url) as api:
+            api.upload(stage.firmware("0.2", size=None, config=to_channel))
+            device = api.push("P/d1", "0.2", new=True)["device"]
+            *_, device = api.wait(device["id"], WAIT_S)
+            assert device["state"] == "failed" and "not confirmed" in device["result_msg"]
+            to_channel["channel"] = {"url": f"{site.url}/{NAME}", "interval_s": 10}
+            api.upload(stage.firmware("0.3", size=None, config=to_channel))
+            api.push("P/d1", "0.3", new=True)
+            runs(it, "0.3")
+            stage.publish("0.4", size=None, config=to_channel)
+            runs(it, "0.4")
+            stage.publish("0.5", size=None, config={"channel": {"url": ""}})
+            runs(it, "0.5")
+            wait_until(lambda: api.device("P/d1")["version"] == "0.5", "a report to the cloud")
