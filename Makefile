@@ -14,7 +14,7 @@ SOAK ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach bench-channel soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -66,7 +66,7 @@ lint: $(VENV)/dev.stamp  ## style and types, of the host's code and of the board
 	MYPYPATH=tools $(PY) -m mypy -p ivota_tools -p ivota_workshop
 	$(PY) -m ivota_workshop.device_lint
 
-bench: bench-link bench-download bench-peers bench-small bench-trust bench-words  ## every measurement, into build/bench/
+bench: bench-link bench-download bench-peers bench-small bench-trust bench-channel bench-words  ## every measurement, into build/bench/
 
 bench-link: $(VENV)/core.stamp  ## hangs of the bare libraries and their cures, 1,000 reconnects
 	$(PY) -m ivota_workshop.bench.link
@@ -85,6 +85,9 @@ bench-trust: $(VENV)/core.stamp  ## what a signature costs a board: heap and ins
 
 bench-reach: $(VENV)/core.stamp  ## clients, brokers and servers that others wrote, or that are as strict
 	$(PY) -m ivota_workshop.bench.reach
+
+bench-channel: $(VENV)/core.stamp  ## updates from static files: bytes, heap, attacks
+	$(PY) -m ivota_workshop.bench.channel
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_workshop.bench.console

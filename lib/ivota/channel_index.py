@@ -6,7 +6,7 @@ import json
 
 from micropython import const
 
-from ivota import OtaError, again, http_request, once
+from ivota import OtaError, again, once
 
 _FAILED = const(-5)
 _MOST = const(4096)  # bytes of the file
@@ -36,7 +36,8 @@ def _get(link):
     longest = config["mqtt"]["max_message_bytes"]
     for _ in range(_HOPS):
         headers = {"If-None-Match": link.etag} if link.etag else {}
-        stream = http_request.open_request("GET", url, config["http"], headers)
+        # Imported by name, it would stay in the heap.
+        stream = once("http_request").open_request("GET", url, config["http"], headers)
         try:
             stream.begin()
             fields = {

@@ -1,7 +1,7 @@
 """Write measured figures with their goals to build/bench/AREA.json (docs/formats.md).
 
-`python -m ivota_workshop.bench.figures` copies the missed goals of docs/benchmarks.md into
-docs/design.md.
+`python -m ivota_workshop.bench.figures` copies the missed goals of docs/benchmarks.md and
+docs/scale.md into docs/design.md.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ivota_tools.common.project_files import CHECKOUT
 
 FOLDER = CHECKOUT / "build" / "bench"
 DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
+SCALE = CHECKOUT / "docs" / "scale.md"  # has those of channels
 DESIGN = CHECKOUT / "docs" / "design.md"  # explains each missed goal
 _COMPARE = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
 
@@ -99,24 +100,28 @@ def report(
     *,
     keep: bool = False,
     part: bool = False,
+    page: Path | None = None,
 ) -> int:
     """Print the figures and write them to their files; return the command's exit code.
 
+    `page`: the document that contains them, by default docs/benchmarks.md.
     `part`: these are only some of the area's figures. The others are kept; in the document, so are
     figures that were measured elsewhere.
     """
     known = read(area) | figures if part else figures
     met = show(known, console)
     path = write(area, command, known, keep=keep)
-    document(DOCUMENT, area, markdown(figures, _split(DOCUMENT, area)[1] if part else ""))
+    page = page or DOCUMENT
+    document(page, area, markdown(figures, _split(page, area)[1] if part else ""))
     document(DESIGN, "missed", missed_goals())
-    console.print(f"written to {path} and {DOCUMENT}")
+    console.print(f"written to {path} and {page}")
     return 0 if met else 1
 
 
 def missed_goals() -> str:
-    """Return the rows of docs/benchmarks.md whose goal was missed, as a table."""
-    rows = re.findall(r"^\| `.+ \(missed\) \| .+ \|$", DOCUMENT.read_text(), re.M)
+    """Return the rows of the documents whose goal was missed, as a table."""
+    text = DOCUMENT.read_text() + SCALE.read_text()
+    rows = re.findall(r"^\| `.+ \(missed\) \| .+ \|$", text, re.M)
     return "\n".join(["| figure | value | goal | unit |", "|---|---|---|---|", *rows])
 
 

@@ -90,12 +90,12 @@ def _replay(it: Published) -> None:
     it.serve(it.before)
 
 
-def _roll_back(it: Published) -> None:
+def _downgrade(it: Published) -> None:
     it.serve(it.before)
     it.write(dataclasses.replace(it.index(it.before), serial=it.serial).signed(it.key))
 
 
-def _roll_back_hidden(it: Published) -> None:
+def _downgrade_hidden(it: Published) -> None:
     it.offer(it.firmware(it.before), "0.2")
 
 
@@ -155,8 +155,8 @@ ATTACKS: dict[str, tuple[Callable[[Published], None], str]] = {
         _changed(lambda it, index: b"<html>sign in</html>" * 20),
         "the channel's index is incomplete",
     ),
-    "roll-back": (_roll_back, ""),
-    "roll-back under a high sequence": (_roll_back_hidden, "failed code=-5"),
+    "downgrade": (_downgrade, ""),
+    "downgrade under a high sequence": (_downgrade_hidden, "failed code=-5"),
     "mix of generations": (_mixed, "failed code=-4"),
     "truncated firmware": (_truncated_firmware, "failed code=-4 why=the server has"),
     "half-published": (_half_published, "HTTP 404"),

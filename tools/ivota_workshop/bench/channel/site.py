@@ -13,6 +13,7 @@ from ivota_tools.toolchain import web_servers
 
 _START_S = 60.0
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_TLS = "ssl; ssl_certificate {certificate}.pem; ssl_certificate_key {certificate}.key"
 _CONFIG = """\
 daemon off;
 master_process off;
@@ -22,14 +23,16 @@ events {{}}
 http {{
     access_log off;
     {temporary}
-    server {{ listen 127.0.0.1:{port}; root {folder}; }}
+    server {{ listen 127.0.0.1:{port} {tls}; root {folder}; }}
 }}
 """
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, work: Path) -> Iterator[int]:
+def nginx(folder: Path, work: Path, certificate: str = "") -> Iterator[int]:
     """Serve `folder` on the port of this machine that it yields; `work` is for nginx's files.
+    With `certificate`, the path of a file without its ending, it serves over TLS with that .pem
+    and .key.
 
     Raises ToolchainError without nginx, RuntimeError if it does not start.
     """
@@ -42,6 +45,7 @@ def nginx(folder: Path, work: Path) -> Iterator[int]:
             work=work,
             temporary=" ".join(f"{name}_temp_path {work}/{name};" for name in _TEMPORARY),
             port=port,
+            tls=_TLS.format(certificate=certificate) if certificate else "",
             folder=folder,
         )
     )

@@ -43,7 +43,10 @@ class Outcome:
 
 
 class Lane:
-    """Made by `lane()`. `proxy` is the link between the board and the files, not the broker."""
+    """Made by `lane()`. `proxy` is the link between the board and the files, not the broker.
+
+    A subclass may replace the cloud by something else that offers the firmware.
+    """
 
     def __init__(self, folder: Path, cloud: Cloud, proxy: Proxy, api: Client) -> None:
         self.proxy = proxy
@@ -73,7 +76,7 @@ class Lane:
         proxy = self.proxy
         received, so_many = proxy.received, len(proxy.cuts)
         proxy.schedule(cuts)
-        self._api.push(f"P/{name}", VERSION, new=True)
+        self.offer(name)
         board = Board(
             self._folder / name,
             heap=str(heap) if heap else None,
@@ -83,16 +86,31 @@ class Lane:
             config={
                 "product_id": "P",
                 "device_name": name,
-                "mqtt": {"host": "127.0.0.1", "port": self._cloud.mqtt_port},
+                **self.source(),
                 **(config or {}),
             },
         )
         board.install()
         with board:
             board.power_on()
-            wrong = self._watch(board, f"P/{name}", patience_s)
+            wrong = self._watch(board, name, patience_s)
         shutil.rmtree(board.folder)
         return Outcome(wrong, board.log, proxy.received - received, len(proxy.cuts) - so_many)
+
+    def offer(self, name: str) -> None:
+        """Offer the firmware to the board with this name."""
+        self._api.push(f"P/{name}", VERSION, new=True)
+
+    def source(self) -> dict[str, Any]:
+        """Return the configuration that tells the board where firmware comes from."""
+        return {"mqtt": {"host": "127.0.0.1", "port": self._cloud.mqtt_port}}
+
+    def ended(self, board: Board, name: str) -> str | None:
+        """Return "" after a `done`, a text after a failure, and None before either."""
+        device = self._api.device(f"P/{name}")
+        if device["state"] == "failed":
+            return f"fail {device['result_code']}: {device['result_msg']}"
+        return "" if device["state"] == "done" else None
 
     def _watch(self, board: Board, name: str, patience_s: float | None) -> str:
         """Wait for `done`; return the problem, or "" if there was none."""
@@ -100,7 +118,7 @@ class Lane:
         until = time.monotonic() + limit_s
         while time.monotonic() < until:
             if patience_s is not None:
-                if self._api.device(name)["state"] == "done":
+                if self.ended(board, name) == "":
                     return ""
                 time.sleep(0.1)
                 continue
@@ -111,11 +129,9 @@ class Lane:
                     return line
             if lost:
                 return "the board stopped or was reset"
-            device = self._api.device(name)
-            if device["state"] == "done":
-                return ""
-            if device["state"] == "failed":
-                return f"fail {device['result_code']}: {device['result_msg']}"
+            ended = self.ended(board, name)
+            if ended is not None:
+                return ended
             time.sleep(0.1)
         return f"not within {limit_s:g} s"
 
