@@ -32,6 +32,7 @@ log = logging.getLogger("ivota.cloud")
 
 BATCH_MOST = 500
 IDLE_S = 0.25  # maximum delay before the end of a back-off is noticed
+MORE_S = 0.05  # the same while a campaign goes on in steps: others can write in between
 TICK_S = 0.5  # between two checks of the campaigns
 RETRY_S = 1.0  # after a database error
 STUCK_S = 5.0  # maximum duration of a batch
@@ -81,6 +82,7 @@ class Intake:
         self._offset = float("inf")  # of the wall clock to the monotonic one
         self._dots_are_slashes: bool | None = None  # the value in the database; None: unknown
         self._next_tick = 0.0
+        self._more = False  # a campaign goes on in steps
         self._next_forget = 0.0
         self._forgetting = Forgetting()
         self._stop = threading.Event()
@@ -189,7 +191,7 @@ class Intake:
 
     def _next_batch(self) -> list[Message]:
         batch: list[Message] = []
-        timeout: float | None = IDLE_S
+        timeout: float | None = MORE_S if self._more else IDLE_S
         try:
             while len(batch) < BATCH_MOST:
                 message = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
@@ -221,10 +223,10 @@ class Intake:
                 self._dots_are_slashes = dots
             if time.monotonic() >= self._next_tick:
                 tick_began = time.monotonic()
-                more = campaign_progress.tick(session, now)
+                self._more = campaign_progress.tick(session, now)
                 self._measurements.tick(time.monotonic() - tick_began)
                 missing_downloads.mark(session, now)
-                self._next_tick = 0.0 if more else time.monotonic() + TICK_S
+                self._next_tick = 0.0 if self._more else time.monotonic() + TICK_S
             outgoing = take_in(
                 session,
                 batch,
