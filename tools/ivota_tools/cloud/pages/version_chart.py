@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, cast, func, literal, select
+from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.orm import Session
 
 from ..rollout.version_order import key
@@ -182,20 +182,21 @@ def _counts(
     session: Session, start: float, step: float, application: str | None, several: bool
 ) -> dict[_Key, list[int]]:
     """Count devices by version at each point; of very many versions, the rarest are one."""
-    name = func.coalesce(Device.application, "") if several else literal("")
+    # Not a constant otherwise: no database groups by one in the same way.
+    name = [func.coalesce(Device.application, "")] if several else []
     rest = ("", OTHER if several else OLDER)
     these = [Device.status == ACCEPTED]
     if application is not None:
         these.append(Device.application == application)
     now = (
-        select(name, Device.version, func.count())
+        select(Device.version, func.count(), *name)
         .where(Device.version.isnot(None), *these)
-        .group_by(name, Device.version)
+        .group_by(Device.version, *name)
         .order_by(func.count().desc())
     )
     running: dict[_Key, int] = {}
-    for app, runs, count in session.execute(now).tuples():
-        layer = (app, runs or "") if len(running) < NAMED_MOST else rest
+    for runs, count, *app in session.execute(now):
+        layer = ("".join(app), runs or "") if len(running) < NAMED_MOST else rest
         running[layer] = running.get(layer, 0) + count
     known = set(running)
 
@@ -208,17 +209,17 @@ def _counts(
     # Use whole numbers: SQLite may lack floor(), and only PostgreSQL rounds in a cast.
     place = cast((Change.at - start) * 1000, BigInteger) // max(int(step * 1000), 1)
     query = (
-        select(place, name, Change.before, Change.after, func.count())
+        select(place, Change.before, Change.after, func.count(), *name)
         .join(Device, Device.id == Change.device_id)
         .where(Change.at > start, *these)
-        .group_by(place, name, Change.before, Change.after)
+        .group_by(place, Change.before, Change.after, *name)
     )
     deltas: dict[_Key, list[int]] = {}
-    for point, app, before, after, count in session.execute(query).tuples():
+    for point, before, after, count, *app in session.execute(query):
         i = min(int(point) + 1, STEPS - 1)  # a change between two points shows at the second
         for version, sign in ((after, 1), (before, -1)):
             if version is not None:
-                deltas.setdefault(named((app, version)), [0] * STEPS)[i] += sign * count
+                deltas.setdefault(named(("".join(app), version)), [0] * STEPS)[i] += sign * count
     found = {}
     for layer in running.keys() | deltas.keys():
         values = [running.get(layer, 0)] * STEPS
