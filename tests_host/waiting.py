@@ -12,19 +12,28 @@ from typing import TypeVar
 WAIT_S = 120.0
 
 # A test that waits for nothing takes a second or two; it hangs if it takes so long.
-UNIT_S, UNIT_S_MOST = 60.0, 600.0
+UNIT_S = 60.0
+TEST_S = 600.0  # the most that any test may take: `timeout` in pyproject.toml
 
 T = TypeVar("T")
 
 
+def share() -> float:
+    """How many processes want each core now, at least one."""
+    return max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0)
+
+
 def unit_s() -> float:
     """How long such a test may take now: longer where many processes share a core."""
-    share = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return min(UNIT_S * max(share, 1), UNIT_S_MOST)
+    return min(UNIT_S * share(), TEST_S)
 
 
 def wait_until(look: Callable[[], T], what: str = "it", timeout_s: float = WAIT_S) -> T:
-    """What `look()` returns once that is true; AssertionError if it never is."""
+    """What `look()` returns once that is true; AssertionError if it never is.
+
+    It waits longer where many processes share a core, but ends before the whole test would.
+    """
+    timeout_s = max(timeout_s, min(timeout_s * share(), TEST_S / 2))
     deadline = time.monotonic() + timeout_s
     while True:
         found = look()
