@@ -61,6 +61,9 @@ def test_a_short_one_is_fed_by_a_timer_for_as_long():
         with Clock().put_into(watchdog) as clock:
             feed = feeder(machine, 60)
             assert machine.timeout == 8000
+            before = machine.feeds
+            machine.tick(None)  # before anything else has fed it
+            assert machine.feeds == before + 1
             for _ in range(3):
                 feed()
                 clock.advance_ms(59000)

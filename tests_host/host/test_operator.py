@@ -175,12 +175,15 @@ CHANGES = {
     "user role": ["operator", "viewer"],
     "user password": ["operator"],
     "user remove": ["operator"],
+    "user reset-second-factor": ["operator"],
     "token create": ["t"],
     "token remove": ["t"],
+    "webhook test": [],
+    "webhook retry": [],
 }
 READS = ("devices", "watch", "why", "attempts", "audit", "health", "group list", "group show",
          "campaign list", "campaign show", "campaign watch", "user list", "token list",
-         "inspect")  # fmt: skip
+         "webhook list", "inspect")  # fmt: skip
 ELSEWHERE = (
     "demo",
     "cloud",
