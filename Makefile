@@ -14,7 +14,7 @@ SOAK ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach bench-channel soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach bench-channel soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load bench-neighbours
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -88,6 +88,9 @@ bench-reach: $(VENV)/core.stamp  ## clients, brokers and servers that others wro
 
 bench-channel: $(VENV)/core.stamp  ## updates from static files: bytes, heap, attacks
 	$(PY) -m ivota_workshop.bench.channel
+
+bench-neighbours: $(VENV)/core.stamp  ## SWUpdate and other clients of DDI beside the boards
+	$(PY) -m ivota_workshop.bench.neighbours
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_workshop.bench.console

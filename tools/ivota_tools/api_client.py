@@ -305,6 +305,16 @@ class Client:
     def remove_token(self, token_id: int) -> None:
         self._ask("DELETE", f"tokens/{token_id}")
 
+    def ddi_tokens(self) -> list[Json]:
+        return self._pages("ddi-tokens")
+
+    def create_ddi_token(self, name: str, device: str | None = None) -> Json:
+        """Create a token for a device that polls by DDI, or for a gateway."""
+        return self._object("POST", "ddi-tokens", json={"name": name, "device": device})
+
+    def remove_ddi_token(self, token_id: int) -> None:
+        self._ask("DELETE", f"ddi-tokens/{token_id}")
+
     def audit(self) -> list[Json]:
         """List the audit log, oldest entry first."""
         return self._pages("audit")

@@ -17,6 +17,15 @@ def token_table(tokens: list[Json]) -> Table:
     return table
 
 
+def ddi_token_table(tokens: list[Json]) -> Table:
+    table = titled_table("DDI tokens", "name", "kind", "device", "created")
+    for each in tokens:
+        kind = "TargetToken" if each["device"] else "GatewayToken"
+        device = cell(each["device"] or "any")
+        table.add_row(cell(each["name"]), kind, device, ago(each["created_at"]))
+    return table
+
+
 def user_table(users: list[Json]) -> Table:
     table = titled_table("users", "name", "role", "last signed in")
     for each in users:

@@ -259,6 +259,24 @@ def cloud(
     oidc_scope: Annotated[
         str, typer.Option(metavar="TEXT", help="Scopes to request from the provider.")
     ] = "openid profile email",
+    ddi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TENANT",
+            help="Serve SWUpdate, RAUC and other devices that poll by hawkBit's DDI, at "
+            "/TENANT/controller/v1. TENANT is also their product.",
+        ),
+    ] = None,
+    ddi_poll: Annotated[
+        int,
+        typer.Option(
+            min=1, max=86399, metavar="SECONDS", help="How often DDI devices shall poll."
+        ),
+    ] = 300,
+    ddi_confirm: Annotated[
+        bool,
+        typer.Option("--ddi-confirm", help="DDI devices must confirm each update before it."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the cloud: MQTT broker, firmware downloads, console and API."""
@@ -311,6 +329,8 @@ def cloud(
                 if running.psk_port is not None:
                     say(f"MQTT   {running.mqtt_host}:{running.psk_port}, TLS with secrets as keys")
                 say(f"HTTP   {running.api_url}, for devices {running.public_url}")
+                if ddi is not None:
+                    say(f"DDI    {running.public_url}, tenant {ddi}")
                 say(f"data   {running.folder}")
                 first = running.set_up_url
                 say(f"console  {first or running.api_url}")

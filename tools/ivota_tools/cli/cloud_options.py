@@ -22,6 +22,7 @@ class OptionError(ValueError):
 def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `Cloud`. Raises OptionError."""
     from ..cloud import Certificate  # slow to import
+    from ..cloud.ddi.controller_routes import Setting as Ddi
 
     chain, key = asked["tls_cert"], asked["tls_key"]
     if (chain is None) != (key is None):
@@ -34,7 +35,7 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
     mqtt_port = asked["mqtt_port"]
     if mqtt_port is None:
         mqtt_port = 8883 if chain else 1883
-    broker = asked["broker"]
+    broker, tenant = asked["broker"], asked["ddi"]
     return {
         "folder": asked["data"] or default_data(),
         "mqtt_port": mqtt_port,
@@ -63,6 +64,9 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         "webhook_secret": _webhook_secret(asked["webhook_secret_file"]),
         "accept_all": (accept or ("none" if sign_in else "all")) == "all",
         "provider": _provider(asked),
+        "ddi": Ddi(tenant, asked["ddi_poll"], asked["ddi_confirm"])
+        if tenant is not None
+        else None,
     }
 
 

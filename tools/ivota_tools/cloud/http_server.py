@@ -37,7 +37,7 @@ from .tls_certificate import Certificate
 log = logging.getLogger("ivota.cloud")
 
 START_S = 15.0
-OURS = ("/api/", "/files/", "/healthz", "/readyz", "/metrics")
+OURS = ("/files/", "/healthz", "/readyz")
 BACKLOG = 1000
 SEND_BUFFER = 128 * 1024  # bytes
 KEEP_ALIVE_S = 75  # some clients download slowly in 50 KiB pieces on one connection
@@ -102,13 +102,16 @@ def make_app(*routers: APIRouter) -> FastAPI:
 
 
 class Split:
-    """Route requests that are not for the API or a download to the console's pages."""
+    """Route requests that are not for the API or a download to the console's pages.
 
-    def __init__(self, api: ASGIApp, pages: ASGIApp) -> None:
-        self._api, self._pages = api, pages
+    `prefixes` are those of the API's paths.
+    """
+
+    def __init__(self, api: ASGIApp, pages: ASGIApp, prefixes: tuple[str, ...]) -> None:
+        self._api, self._pages, self._prefixes = api, pages, prefixes + OURS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] != "http" or scope["path"].startswith(OURS)
+        ours = scope["type"] != "http" or scope["path"].startswith(self._prefixes)
         await (self._api if ours else self._pages)(scope, receive, send)
 
 

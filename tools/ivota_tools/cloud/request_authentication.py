@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
@@ -20,21 +21,27 @@ from .storage_probe import no_database
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
 UPLOAD = ("POST", UPLOAD_PATH)
 OPEN = ("/api/v1/openapi.json",)
-GUARDED = ("/api/", "/metrics")
+
+
+@dataclass(frozen=True)
+class Door:
+    """`may` authorizes requests for paths that begin with `prefix`; it raises HTTPException.
+
+    `tries` counts those that it rejects.
+    """
+
+    prefix: str
+    may: Callable[[Request], str]
+    tries: WrongTries
 
 
 class Admission:
-    """Middleware; `may` authorizes requests to the API and raises HTTPException."""
+    """Middleware; the door of a request's path must authorize it."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        may: Callable[[Request], str],
-        tries: WrongTries,
-        upload_most: int,
-        deadlines: Deadlines,
+        self, app: ASGIApp, doors: Sequence[Door], upload_most: int, deadlines: Deadlines
     ) -> None:
-        self._app, self._may, self._tries = app, may, tries
+        self._app, self._doors = app, doors
         self._upload_most, self._deadlines = upload_most, deadlines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,15 +51,18 @@ class Admission:
         is_upload = (scope["method"], scope["path"]) == UPLOAD
         body = _Body(receive, self._upload_most if is_upload else BODY_MOST, self._deadlines,
                      is_upload)  # fmt: skip
+        path = scope["path"]
+        door = next((each for each in self._doors if path.startswith(each.prefix)), None)
         try:
-            if scope["path"].startswith(GUARDED) and scope["path"] not in OPEN:
-                scope[KNOWN] = await run_in_threadpool(self._may, Request(scope))
+            if door and path not in OPEN:
+                scope[KNOWN] = await run_in_threadpool(door.may, Request(scope))
                 if connection := scope.get(CONNECTION):
                     connection.entitle()
                 body.expect(Request(scope).headers.get("content-length", ""))
         except HTTPException as error:
-            if error.status_code == 401 and Request(scope).headers.get("authorization"):
-                await self._slow_down(scope)
+            sent = Request(scope).headers.get("authorization")
+            if door and error.status_code == 401 and sent:
+                await self._slow_down(scope, door.tries)
             answer = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
             await answer(scope, receive, send)
             return
@@ -62,12 +72,12 @@ class Admission:
             return
         await self._app(scope, body, send)
 
-    async def _slow_down(self, scope: Scope) -> None:
+    async def _slow_down(self, scope: Scope, tries: WrongTries) -> None:
         address = scope["client"][0] if scope.get("client") else ""
         if connection := scope.get(CONNECTION):
             connection.delay()
-        await asyncio.sleep(self._tries.wait_s(address))
-        await run_in_threadpool(self._tries.wrong, address)
+        await asyncio.sleep(tries.wait_s(address))
+        await run_in_threadpool(tries.wrong, address)
 
 
 class _Body:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fastapi import APIRouter
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,13 +29,15 @@ from .accounts.roles import ADMIN
 from .accounts.tokens import check_token, local_token
 from .address_classes import Networks, without_usual_port
 from .api import audit_log as api_audit_log
-from .api import campaigns, devices, enrollment, groups, tokens
+from .api import campaigns, ddi_tokens, devices, enrollment, groups, tokens
 from .api import routes as core_routes
 from .api import users as api_users
 from .api import webhooks as api_webhooks
 from .board_config import BoardConfig
 from .cloud_error import CloudError
 from .connection_limit import Room, Table, room
+from .ddi import controller_routes
+from .ddi.actions import Rules as DdiRules
 from .downloads import endpoint, signed_urls
 from .event_stream import Places
 from .http_protocol import Deadlines
@@ -55,7 +58,7 @@ from .mqtt.topic_prefix import TopicPrefix
 from .pages.app import make_pages
 from .pages.page_visit import Setting
 from .pages.security_headers import API, Secured
-from .request_authentication import Admission
+from .request_authentication import Admission, Door
 from .rollout import campaign_counts
 from .rollout.assignment import touch
 from .rollout.assignment_states import BackOff
@@ -119,6 +122,7 @@ class Cloud:
     webhooks      URLs that get messages about campaigns, failed devices, disk and certificate
     webhook_secret  signs these messages
     provider      an identity provider that users can also sign in with
+    ddi           serve devices that poll by hawkBit's DDI
     """
 
     def __init__(
@@ -156,6 +160,7 @@ class Cloud:
         webhooks: Sequence[str] = (),
         webhook_secret: str | None = None,
         provider: IdentityProvider | None = None,
+        ddi: controller_routes.Setting | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -199,6 +204,12 @@ class Cloud:
         self._webhooks = Webhooks.of(tuple(webhooks), webhook_secret)
         self._webhook_sender: WebhookSender | None = None
         self._make_deltas, self._provider = make_deltas, provider
+        if ddi and not controller_routes.TENANT.fullmatch(ddi.tenant):
+            raise CloudError(
+                f"--ddi {ddi.tenant!r} is not a valid tenant: use up to 64 letters, digits, and "
+                "._- after the first"
+            )
+        self._ddi = ddi
         self._deltas: DeltaMaker | None = None
         try:
             self._trusted_proxies = Networks(trusted_proxies)
@@ -214,6 +225,7 @@ class Cloud:
                 ("token", "a token of the API", "token refused"),
                 ("console", "a sign-in to the console", "sign-in refused"),
                 ("device", "sign-in of devices", "device sign-in refused"),
+                ("ddi", "a token of DDI", "ddi token refused"),
             )
         }
         self._failed = threading.Event()
@@ -378,19 +390,38 @@ class Cloud:
             api_audit_log.routes(database, may=may),
             api_users.routes(database, may_admin=may_admin),
             scrape.routes(self._measurements, self._scraped(database), may=may),
+            ddi_tokens.routes(database, may=may),
+            *self._ddi_routes(database, firmware),
         )
         pages = make_pages(self._pages)
+        tries = self._refusals["token"]
+        doors = [Door("/api/", may, tries), Door("/metrics", may, tries)]
+        doors += self._ddi_doors(database)
+        own = tuple(door.prefix for door in doors)
         admission = Admission(
-            Split(programme, pages),
-            may,
-            self._refusals["token"],
-            self._upload_most,
-            self._deadlines,
+            Split(programme, pages, own), doors, self._upload_most, self._deadlines
         )
+        secured = Secured(admission, API, ("/api/", *own[2:]))
         self._server.start(
-            AccessLog(Counted(Secured(admission, API, "/api/"), self._measurements, pages.routes)),
+            AccessLog(Counted(secured, self._measurements, pages.routes)),
             local_socket(self.folder, self.http_port),
         )
+
+    def _ddi_routes(self, database: Database, firmware: Path) -> list[APIRouter]:
+        if self._ddi is None:
+            return []
+        rules = DdiRules(self._back_off, self._accept_all, self._ddi.confirm)
+        return [
+            controller_routes.routes(
+                database, firmware, self._ddi, rules, public_url=lambda: self.public_url
+            )
+        ]
+
+    def _ddi_doors(self, database: Database) -> list[Door]:
+        if self._ddi is None:
+            return []
+        may = controller_routes.authorize(database, self._ddi)
+        return [Door(self._ddi.prefix, may, self._refusals["ddi"])]
 
     def _scraped(self, database: Database) -> scrape.Sources:
         assert self._server

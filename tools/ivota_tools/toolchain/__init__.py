@@ -49,7 +49,9 @@ __all__ = [
     "mpy_cross",
     "openssl",
     "postgresql",
+    "rauc_hawkbit_updater",
     "sources",
+    "swupdate",
     "umqtt",
     "valgrind",
 ]
@@ -128,6 +130,18 @@ def mosquitto_pub() -> list[str]:
 def openssl() -> list[str]:
     """Return the command line of openssl. Raises ToolchainError."""
     return _found("openssl", "openssl", debian.fetch_openssl)
+
+
+def swupdate() -> list[str]:
+    """Return the command line of SWUpdate, an updater for Linux. Raises ToolchainError."""
+    return _found("swupdate", "swupdate", debian.fetch_swupdate)
+
+
+def rauc_hawkbit_updater() -> list[str]:
+    """Return the command line of RAUC's client for hawkBit. Raises ToolchainError."""
+    return _found(
+        "rauc-hawkbit-updater", "rauc-hawkbit-updater", debian.fetch_rauc_hawkbit_updater
+    )
 
 
 def valgrind() -> list[str]:

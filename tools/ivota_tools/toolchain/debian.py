@@ -64,6 +64,24 @@ def fetch_openssl(new: Path) -> None:
     )
 
 
+def fetch_swupdate(new: Path) -> None:
+    fetch_program(
+        "swupdate",
+        new,
+        command=lambda folder: [*unpacked(folder, "swupdate"), "--help"],
+        works=lambda done: "suricatta" in done.stdout,
+    )
+
+
+def fetch_rauc_hawkbit_updater(new: Path) -> None:
+    fetch_program(
+        "rauc-hawkbit-updater",
+        new,
+        command=lambda folder: [*unpacked(folder, "rauc-hawkbit-updater"), "--help"],
+        works=lambda done: "rauc-hawkbit-updater" in done.stdout,
+    )
+
+
 def fetch_valgrind(new: Path) -> None:
     # Run a trivial program to check that the tool works here.
     fetch_program(

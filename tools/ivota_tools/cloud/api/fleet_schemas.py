@@ -269,6 +269,28 @@ class NewTokenOut(TokenOut):
     token: str
 
 
+class DdiTokenIn(_In):
+    """A new token of DDI: of the device PRODUCT/NAME, or of a gateway."""
+
+    name: Name
+    device: Annotated[str, Field(min_length=1, max_length=2 * NAME_MOST + 1)] | None = None
+
+
+class DdiTokenOut(BaseModel):
+    """A token of DDI, without the token itself; `device` is null for a gateway's."""
+
+    id: int
+    name: str
+    device: str | None
+    created_at: float
+
+
+class NewDdiTokenOut(DdiTokenOut):
+    """A new token of DDI, including the token itself, which cannot be retrieved again."""
+
+    token: str
+
+
 class AuditOut(_Row):
     """An entry of the audit log; `detail` is JSON or empty."""
 

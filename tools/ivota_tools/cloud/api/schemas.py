@@ -72,6 +72,7 @@ class DeviceOut(BaseModel):
     last_seen: float | None
     garbled: int
     status: str = Field(description="accepted, pending or retired.")
+    transport: str = Field(description="mqtt, or ddi: how the device learns of an update.")
     flooded_at: float | None = Field(description="When the device last exceeded its rate limit.")
     revision: int
 
@@ -208,6 +209,7 @@ def device_out(device: models.Device) -> DeviceOut:
         last_seen=device.last_seen,
         garbled=device.garbled,
         status=device.status,
+        transport=device.transport,
         flooded_at=device.flooded_at,
         revision=device.revision,
     )

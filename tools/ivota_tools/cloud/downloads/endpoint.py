@@ -115,21 +115,26 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
         if time.monotonic() - noted.get(firmware.id, float("-inf")) > ASKED_S:
             noted[firmware.id] = time.monotonic()
             await run_in_threadpool(note_asked, firmware.id)
-        headers = {
-            "ETag": f'"{firmware.sha256}"',
-            "Accept-Ranges": "bytes",
-            "Cache-Control": "private, no-transform",
-        }
-        header = request.headers.get("range")
-        if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
-            header = None
-        part = http_range.choose(header, firmware.size)
-        if part is None:
-            headers["Content-Range"] = f"bytes */{firmware.size}"
-            return PlainTextResponse("the range is outside the file\n", 416, headers)
-        if part.partial:
-            end = part.start + part.length - 1
-            headers["Content-Range"] = f"bytes {part.start}-{end}/{firmware.size}"
-        return FileSlice(stored(folder, firmware.sha256), part, headers)
+        return send_part(request, folder, firmware)
 
     return router
+
+
+def send_part(request: Request, folder: Path, firmware: Firmware) -> Response:
+    """Respond with the part of a firmware that the request asks for; the caller authorizes it."""
+    headers = {
+        "ETag": f'"{firmware.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-transform",
+    }
+    header = request.headers.get("range")
+    if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        header = None
+    part = http_range.choose(header, firmware.size)
+    if part is None:
+        headers["Content-Range"] = f"bytes */{firmware.size}"
+        return PlainTextResponse("the range is outside the file\n", 416, headers)
+    if part.partial:
+        end = part.start + part.length - 1
+        headers["Content-Range"] = f"bytes {part.start}-{end}/{firmware.size}"
+    return FileSlice(stored(folder, firmware.sha256), part, headers)

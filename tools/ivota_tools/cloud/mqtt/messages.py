@@ -76,8 +76,8 @@ def read_report(payload: bytes) -> Report:
             return Report(
                 kind,
                 version=_version(report["version"]),
-                application=_property(report.get("application"), NAME_MOST),
-                hardware=_property(report.get("hardware"), HARDWARE_MOST),
+                application=clean_name(report.get("application"), NAME_MOST),
+                hardware=clean_name(report.get("hardware"), HARDWARE_MOST),
             )
         if kind == REPORT_PROGRESS:
             return _progress(report)
@@ -101,12 +101,12 @@ def _progress(report: dict[str, Any]) -> Report:
         state=state,
         percent=None if percent is None else min(max(percent, 0), 100),
         result_code=_integer(progress.get("result_code")),
-        result_msg=_text(progress.get("result_msg")),
+        result_msg=clean_text(progress.get("result_msg")),
     )
 
 
 def _notice(report: dict[str, Any]) -> Report:
-    version, words = report.get("version"), _text(report["message"])
+    version, words = report.get("version"), clean_text(report["message"])
     wait_s = _integer(report.get("wait_s"))
     if words is not None and wait_s is not None:
         words = f"{words} ({wait_s} s more)"
@@ -121,7 +121,7 @@ def _version(value: object) -> str:
     return value
 
 
-def _property(value: object, most: int) -> str | None:
+def clean_name(value: object, most: int) -> str | None:
     """Return a name that an operator can use in a query, or None."""
     usable = isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
     return str(value) if usable else None
@@ -136,7 +136,7 @@ def _integer(value: object) -> int | None:
     return None
 
 
-def _text(value: object) -> str | None:
+def clean_text(value: object) -> str | None:
     """Remove control characters and lone surrogates, for the database and terminals."""
     if not isinstance(value, str):
         return None

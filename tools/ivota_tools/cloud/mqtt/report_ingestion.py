@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload, lazyload
 from ..rollout import assignment_states, firmware_match
 from ..store import ambiguous_device_names, device_acceptance
 from ..store.database import add, next_revision
-from ..store.models import Assignment, Change, Device, Report
+from ..store.models import MQTT, Assignment, Change, Device, Report
 from . import messages
 from .cloud_session import Message
 
@@ -67,12 +67,10 @@ def take_in(
                 for each in heard
             ]
         status = device_acceptance.ACCEPTED if accept_all else device_acceptance.PENDING
-        return _take_in(
-            session, heard, now, back_off, status, Counter() if kinds is None else kinds
-        )
+        return store(session, heard, now, back_off, status, Counter() if kinds is None else kinds)
 
 
-class _Heard(NamedTuple):
+class Heard(NamedTuple):
     """A message with its content: `kind` is its counter, `names` its sender."""
 
     message: Message
@@ -81,23 +79,24 @@ class _Heard(NamedTuple):
     names: tuple[str, str] | None
 
 
-def _hear(message: Message) -> _Heard:
+def _hear(message: Message) -> Heard:
     report = messages.read_report(message.payload)
     if message.retained:
         # Ignore retained messages: they repeat at each subscription.
-        return _Heard(message, report, RETAINED, None)
+        return Heard(message, report, RETAINED, None)
     names = messages.device_of(message.topic)
-    return _Heard(message, report, report.kind if names else STRAY, names)
+    return Heard(message, report, report.kind if names else STRAY, names)
 
 
-def _take_in(
+def store(
     session: Session,
-    heard: Sequence[_Heard],
+    heard: Sequence[Heard],
     now: float,
     back_off: assignment_states.BackOff,
     status: str,
     kinds: Counter[str],
 ) -> list[Outgoing]:
+    """Store parsed messages and apply them; `status` is that of new devices."""
     devices = _devices(session, heard, status)
     answers: list[Outgoing] = []
     rows: list[dict[str, Any]] = []
@@ -125,7 +124,8 @@ def _take_in(
                 changes.append(_change(device, report.version or "", now))
             _on_version(device, report, now)
         elif kind == messages.REPORT_NOTICE:
-            log.warning("%s did not accept an update: %s", device.name, report.result_msg)
+            if device.transport == MQTT:
+                log.warning("%s did not accept an update: %s", device.name, report.result_msg)
             if device.assignment:
                 assignment_states.on_notice(device.assignment, report)
         elif device.assignment:
@@ -168,7 +168,7 @@ def _answer(names: tuple[str, str], version: str) -> Outgoing:
 
 
 def _devices(
-    session: Session, heard: Sequence[_Heard], status: str
+    session: Session, heard: Sequence[Heard], status: str
 ) -> dict[tuple[str, str], Device]:
     """Find the senders, and add new devices."""
     found = _known(session, {each.names for each in heard if each.names})

@@ -33,14 +33,16 @@ API = {
 class Secured:
     """Add the headers to an application's responses; a header that is already set is kept.
 
-    Only responses for paths that begin with `prefix` get them.
+    Only responses for paths that begin with one of `prefixes` get them.
     """
 
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str], prefix: str = "/") -> None:
-        self._app, self._headers, self._prefix = app, headers, prefix
+    def __init__(
+        self, app: ASGIApp, headers: Mapping[str, str], prefixes: tuple[str, ...] = ("/",)
+    ) -> None:
+        self._app, self._headers, self._prefixes = app, headers, prefixes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not scope.get("path", "").startswith(self._prefix):
+        if not scope.get("path", "").startswith(self._prefixes):
             await self._app(scope, receive, send)
             return
 

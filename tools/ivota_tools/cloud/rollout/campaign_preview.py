@@ -51,17 +51,19 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
     total, left = 0, dict[str, int]()
     unknown = beyond = 0
     # Devices that run and are the same have the same answer.
-    same = (Device.version, Device.application, Device.hardware)
+    same = (Device.version, Device.application, Device.hardware, Device.transport)
     matching = select(*same, func.count()).where(
         *device_query.accepted(session, campaign.query, now)
     )
     rows = session.execute(matching.group_by(*same)).tuples()
-    for version, application, hardware, count in rows:
+    for version, application, hardware, transport, count in rows:
         reason = ""
         if firmware_match.other_application(firmware, application):
             reason = f"run another application ({application})"
         elif firmware_match.other_hardware(firmware, hardware):
             reason = f"are other hardware ({hardware})"
+        elif firmware_match.other_transport(firmware, transport):
+            reason = f"update by {firmware_match.TRANSPORTS[transport]}"
         if campaign.mismatched:
             beyond += count if reason else 0
             reason = ""
@@ -163,7 +165,12 @@ def _wait(soak_s: float) -> str:
 
 
 def _singular(reason: str) -> str:
-    for many, one in (("already run ", "already runs "), ("run ", "runs "), ("are ", "is ")):
+    for many, one in (
+        ("already run ", "already runs "),
+        ("run ", "runs "),
+        ("are ", "is "),
+        ("update ", "updates "),
+    ):
         if reason.startswith(many):
             return one + reason.removeprefix(many)
     return reason

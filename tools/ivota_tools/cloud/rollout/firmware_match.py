@@ -1,4 +1,5 @@
-"""Decide whether a firmware is for a device: by application and hardware, in pure functions.
+"""Decide whether a firmware is for a device: by application, hardware and transport, in pure
+functions.
 
 A property that is not known, of the device or of the firmware, does not exclude anything.
 """
@@ -7,7 +8,12 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, func
 
-from ..store.models import Device, Firmware
+from ..store.models import DDI, MQTT, Device, Firmware
+
+TRANSPORTS = {MQTT: "MQTT", DDI: "hawkBit's DDI"}
+
+# The transport of the only devices that can use a kind of firmware.
+_TRANSPORTS = {"bundle": MQTT, "esp32-image": MQTT, "swu": DDI, "rauc": DDI}
 
 
 def other_application(firmware: Firmware, application: str | None) -> bool:
@@ -18,6 +24,10 @@ def other_hardware(firmware: Firmware, hardware: str | None) -> bool:
     if firmware.hardware is None or hardware is None:
         return False
     return hardware.lower() != firmware.hardware.lower()
+
+
+def other_transport(firmware: Firmware, transport: str) -> bool:
+    return _TRANSPORTS.get(firmware.kind, transport) != transport
 
 
 def mismatch(firmware: Firmware, device: Device) -> str | None:
@@ -32,6 +42,11 @@ def mismatch(firmware: Firmware, device: Device) -> str | None:
             f"the firmware is for the hardware {firmware.hardware}, but {device.name} "
             f"is {device.hardware}"
         )
+    if other_transport(firmware, device.transport):
+        return (
+            f"the firmware is of the kind {firmware.kind}, which {device.name} cannot use: "
+            f"it updates by {TRANSPORTS[device.transport]}"
+        )
     return None
 
 
@@ -43,6 +58,8 @@ def conditions(firmware: Firmware) -> list[ColumnElement[bool]]:
     if firmware.hardware is not None:
         same = func.lower(Device.hardware) == firmware.hardware.lower()
         found.append(func.coalesce(same, True))
+    if only := _TRANSPORTS.get(firmware.kind):
+        found.append(Device.transport == only)
     return found
 
 

@@ -11,7 +11,7 @@ import logging
 from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.orm import Session
 
-from ..store.models import Assignment, Firmware
+from ..store.models import MQTT, Assignment, Device, Firmware
 from . import assignment_states
 from .assignment import touch
 
@@ -29,6 +29,7 @@ def _due(now: float) -> tuple[ColumnExpressionArgument[bool], ...]:
         Assignment.current,
         Assignment.state.in_((assignment_states.PUSHED, assignment_states.DOWNLOADING)),
         Assignment.unasked.is_(False),
+        Assignment.device.has(Device.transport == MQTT),
         func.coalesce(Assignment.percent, 0) == 0,
         Assignment.started_at <= now - WAIT_S,
         or_(asked.is_(None), asked < Assignment.started_at - SLACK_S),

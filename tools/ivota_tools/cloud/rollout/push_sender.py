@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 from ..mqtt import messages
 from ..mqtt.report_ingestion import Outgoing
 from ..store.database import next_revision
-from ..store.models import Assignment, Campaign, Device, Firmware, Push
+from ..store.models import MQTT, Assignment, Campaign, Device, Firmware, Push
 from . import assignment_states, firmware_match
 from .campaign_states import RUNNING
 
@@ -43,7 +43,7 @@ def push_due(
     urls: dict[int, str] = {}
     pushed: dict[str, list[str]] = {}
     patches: dict[int, list[Firmware]] = {}
-    for query, most in _due(session, now):
+    for query, most in _due(session, now, _by_mqtt()):
         query = query.options(joinedload(Assignment.device), joinedload(Assignment.firmware))
         for assignment in session.scalars(query.order_by(Assignment.next_push_at).limit(most)):
             firmware, device = assignment.firmware, assignment.device
@@ -62,9 +62,7 @@ def push_due(
             )
             topic = messages.update_topic(device.product_id, device.device_name)
             outgoing.append(Outgoing(topic, payload, qos))
-            assignment_states.on_pushed(assignment, now)
-            session.add(Push(at=now, assignment_id=assignment.id))
-            device.revision = next_revision(session)
+            _pushed(session, assignment, now)
             pushed.setdefault(firmware.version, []).append(device.name)
         session.flush()
     for version, names in pushed.items():
@@ -72,6 +70,34 @@ def push_due(
         whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
         log.info("push %s to %s", version, whom)
     return outgoing
+
+
+def push_to(session: Session, device: Device, now: float) -> Assignment | None:
+    """Push to a device that asks for updates itself; None if no push is due.
+
+    The full firmware is its update: patches are for boards.
+    """
+    for query, most in _due(session, now, Assignment.device_id == device.id):
+        if assignment := session.scalar(query.limit(min(most, 1))):
+            if other := _mismatch(assignment):
+                assignment_states.reject(assignment, now, other)
+                device.revision = next_revision(session)
+                return None
+            _pushed(session, assignment, now)
+            log.info("push %s to %s", assignment.firmware.version, device.name)
+            return assignment
+    return None
+
+
+def _pushed(session: Session, assignment: Assignment, now: float) -> None:
+    assignment_states.on_pushed(assignment, now)
+    session.add(Push(at=now, assignment_id=assignment.id))
+    assignment.device.revision = next_revision(session)
+
+
+def _by_mqtt() -> ColumnElement[bool]:
+    """Select the devices to which a push is a message. The others ask: see `push_to`."""
+    return Assignment.device.has(Device.transport == MQTT)
 
 
 def _other_chip(chip: str | None, device: Device) -> str | None:
@@ -118,14 +144,14 @@ def _choose(assignment: Assignment, patches: list[Firmware]) -> Firmware | None:
 def anything_due(session: Session, now: float) -> bool:
     return any(
         session.scalar(query.with_only_columns(Assignment.id).limit(1)) is not None
-        for query, _ in _due(session, now)
+        for query, _ in _due(session, now, _by_mqtt())
     )
 
 
 def count_due(session: Session, now: float, since: float) -> int:
     """Count the pushes that may be sent now and have been due since `since` or longer."""
     found = 0
-    for query, most in _due(session, now):
+    for query, most in _due(session, now, _by_mqtt()):
         older = query.where(Assignment.next_push_at <= since).with_only_columns(Assignment.id)
         found += (
             session.scalar(select(func.count()).select_from(older.limit(most).subquery())) or 0
@@ -149,11 +175,13 @@ def places(session: Session, campaign: Campaign, now: float) -> int:
     return max(min(most), 0)
 
 
-def _due(session: Session, now: float) -> Iterator[tuple[Select[tuple[Assignment]], int]]:
+def _due(
+    session: Session, now: float, whose: ColumnElement[bool]
+) -> Iterator[tuple[Select[tuple[Assignment]], int]]:
     """Yield each query with the number of its rows that may be pushed."""
     running = session.scalars(select(Campaign).where(Campaign.state == RUNNING)).all()
     limited = [c for c in running if c.active_most is not None or c.starts_per_min is not None]
-    due = select(Assignment).where(Assignment.next_push_at <= now)
+    due = select(Assignment).where(Assignment.next_push_at <= now, whose)
     free: list[ColumnElement[bool]] = [
         Assignment.campaign_id.is_(None),
         Assignment.campaign_id.in_([c.id for c in running if c not in limited]),

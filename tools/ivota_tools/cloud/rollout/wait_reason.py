@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from ...common.durations import span
 from ..store.device_acceptance import PENDING, RETIRED
-from ..store.models import Assignment, Campaign, Device, Member, Setting
+from ..store.models import DDI, Assignment, Campaign, Device, Member, Setting
 from . import assignment_states, campaign_counts, campaign_states, push_sender, result_codes
 
 SILENT_S = 3600.0
@@ -45,7 +45,10 @@ def why(session: Session, device: Device, now: float) -> str:
         reason = f" ({campaign.reason})" if campaign.reason else ""
         until = "any more" if campaign.state in campaign_states.ENDED else "until resumed"
         return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
+    by_ddi = device.transport == DDI
     if device.last_seen is None:
+        if by_ddi:
+            return "the device has never polled; it gets the update when it first does"
         return "the device has never reported; the cloud will push after the first report"
     silent = now - device.last_seen
     quiet = f"; last seen {span(silent)} ago" if silent > SILENT_S else ""
@@ -62,6 +65,11 @@ def why(session: Session, device: Device, now: float) -> str:
         return unasked_words(session)
     if state in (assignment_states.DOWNLOADING, assignment_states.BURNING):
         return f"{state}, {assignment.percent or 0} %{quiet}"
+    if by_ddi and state == assignment_states.PUSHED:
+        said = f": {assignment.result_msg}" if assignment.result_msg else ""
+        return f"offered, but the device has not started it{said}{quiet}"
+    if by_ddi:
+        return f"the device gets the update at its next poll{quiet}"
     if state == assignment_states.PUSHED:
         # With a code, the message is from an earlier failure.
         notice = assignment.result_msg if assignment.result_code is None else None

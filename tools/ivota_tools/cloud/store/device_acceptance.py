@@ -15,7 +15,17 @@ from sqlalchemy.orm import Session
 
 from ..rollout import campaign_counts
 from .database import Database, next_revision, revoke
-from .models import Assignment, Change, Device, DeviceTag, Member, Push, Report
+from .models import (
+    Assignment,
+    Change,
+    Controller,
+    DdiToken,
+    Device,
+    DeviceTag,
+    Member,
+    Push,
+    Report,
+)
 
 ACCEPTED, PENDING, RETIRED = "accepted", "pending", "retired"
 STATUSES = (ACCEPTED, PENDING, RETIRED)
@@ -97,8 +107,10 @@ def _forget(session: Session, ids: Sequence[int]) -> None:
     attempts = select(Assignment.id).where(Assignment.device_id.in_(ids))
     session.execute(delete(Push).where(Push.assignment_id.in_(attempts)))
     campaign_counts.note_rows(session, Member.device_id.in_(ids), gone=True)
-    # Delete reports first, then members, then attempts, because of foreign keys.
-    tables: tuple[Any, ...] = (Report, Member, Assignment, Change, DeviceTag)
+    # What refers to attempts comes before them, because of foreign keys.
+    tables: tuple[Any, ...] = (
+        Report, Member, Controller, Assignment, Change, DeviceTag, DdiToken,
+    )  # fmt: skip
     for table in tables:
         session.execute(delete(table).where(table.device_id.in_(ids)))
     session.execute(delete(Device).where(Device.id.in_(ids)))

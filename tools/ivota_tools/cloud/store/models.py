@@ -25,6 +25,7 @@ from ..rollout.version_order import key
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024
 USER_MOST = 64
+MQTT, DDI = "mqtt", "ddi"
 # The key of a table that devices keep filling. SQLite generates ids only for INTEGER, which has
 # 64 bits there.
 _Large = BigInteger().with_variant(Integer(), "sqlite")
@@ -79,6 +80,8 @@ class Device(Base):
     # What the device is for, as reported, set, or learned from what it installed; None: unknown.
     application: Mapped[str | None] = mapped_column(String(NAME_MOST))
     hardware: Mapped[str | None] = mapped_column(String(HARDWARE_MOST))
+    # MQTT or DDI: how the device learns of an update.
+    transport: Mapped[str] = mapped_column(String(8), server_default="mqtt", default="mqtt")
     # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
     # The value of the counter "revision" when this device last changed: lets an event stream query
@@ -113,6 +116,36 @@ class DeviceTag(Base):
     __tablename__ = "device_tags"
     device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     tag: Mapped[str] = mapped_column(String(TAG_MOST), primary_key=True, index=True)
+
+
+class Controller(Base):
+    """The state of a device that polls by DDI, in hawkBit's words (ddi/actions.py).
+
+    An action is one push to it. It is open while `assignment_id` is set, even if the attempt has
+    ended since: then the device must still confirm the cancellation.
+    """
+
+    __tablename__ = "controllers"
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    action_id: Mapped[int | None]  # the last action; clients keep ids in 32 bits
+    assignment_id: Mapped[int | None] = mapped_column(ForeignKey("assignments.id"), index=True)
+    confirmed: Mapped[bool] = mapped_column(default=False)
+    auto_confirm: Mapped[bool] = mapped_column(default=False)
+    attributes: Mapped[dict[str, str] | None] = mapped_column(JSON)
+    wants_attributes: Mapped[bool] = mapped_column(default=True)
+    assignment: Mapped[Assignment | None] = relationship()
+
+
+class DdiToken(Base):
+    """A token of DDI: of one device, or of a gateway that speaks for any device."""
+
+    __tablename__ = "ddi_tokens"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_MOST), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    device_id: Mapped[int | None] = mapped_column(ForeignKey("devices.id"), index=True)
+    created_at: Mapped[float]
+    device: Mapped[Device | None] = relationship()
 
 
 class Group(Base):

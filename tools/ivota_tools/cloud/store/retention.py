@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from .models import Assignment, Audit, Change, Member, Push, Report
+from .models import Assignment, Audit, Change, Controller, Member, Push, Report
 
 ROWS_MOST = 1000  # rows per table at a time, so that others do not wait long
 ATTEMPTS_MOST = 2000  # attempts that a step looks at; most of them are still in use
@@ -58,6 +58,7 @@ class Forgetting:
             func.coalesce(Assignment.ended_at, Assignment.updated_at) < before,
             ~exists().where(Member.assignment_id == Assignment.id),
             ~exists().where(Push.assignment_id == Assignment.id),
+            ~exists().where(Controller.assignment_id == Assignment.id),
             # Filter by device, too: the reports have an index on that column.
             ~exists().where(
                 Report.device_id == Assignment.device_id, Report.assignment_id == Assignment.id

@@ -23,6 +23,9 @@ _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "a .zst file",
 }
 
+# The first bytes of updates for Linux devices: SWUpdate's and RAUC's.
+_LINUX = {b"070701": "swu", b"070702": "swu", b"hsqs": "rauc"}
+
 
 @dataclass(frozen=True)
 class Release:
@@ -68,6 +71,10 @@ def kind_of(head: bytes) -> str:
     if head.startswith(tuple(_COMPRESSED)):
         return "compressed"
     return "other"
+
+
+def _linux_kind(head: bytes) -> str:
+    return next((kind for start, kind in _LINUX.items() if head.startswith(start)), "other")
 
 
 def check_usable(made: Release) -> None:
@@ -131,6 +138,8 @@ def inspect(path: Path) -> Release:
         if version not in (None, signed.version):
             raise ReleaseError(f"a bundle {version!r} is signed as {signed.version!r}")
         version = signed.version
+    if kind == "other" and signed is None:  # a signature names the kinds that boards know
+        kind = _linux_kind(bytes(payload[:8]))
     found = digests(path)
     return Release(
         path=path,

@@ -1,0 +1,53 @@
+"""The HTTP API of the tokens with which devices poll by DDI."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, HTTPException
+from sqlalchemy import select
+
+from ..accounts.authorization import Guard
+from ..ddi import device_tokens
+from ..store.database import Database
+from ..store.models import DdiToken
+from . import fleet_schemas as fleet
+from .routes import ERRORS, ID_MOST, After, Number, Page, find_device
+
+
+def routes(database: Database, *, may: Guard) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.get("/ddi-tokens")
+    def get_ddi_tokens(after: After = 0, limit: Page = 1000) -> list[fleet.DdiTokenOut]:
+        """List the tokens of DDI; `after` is the last id of the previous page."""
+        with database.reading() as session:
+            query = select(DdiToken).where(DdiToken.id > min(after, ID_MOST))
+            found = session.scalars(query.order_by(DdiToken.id).limit(limit))
+            return [_shown(each) for each in found]
+
+    @router.post("/ddi-tokens", status_code=201)
+    def post_ddi_token(given: fleet.DdiTokenIn, who: str = Depends(may)) -> fleet.NewDdiTokenOut:
+        """Create a token of a device, which is added if it is not known yet, or of a gateway."""
+        with database.writing() as session:
+            device = None
+            if given.device is not None:
+                device = find_device(session, given.device, new=True)
+            token, word = device_tokens.create(session, given.name, device, who)
+            shown = _shown(token)
+        return fleet.NewDdiTokenOut(**shown.model_dump(), token=word)
+
+    @router.delete("/ddi-tokens/{token_id}", status_code=204)
+    def delete_ddi_token(token_id: Number, who: str = Depends(may)) -> None:
+        with database.writing() as session:
+            token = session.get(DdiToken, token_id)
+            if token is None:
+                raise HTTPException(404, f"DDI token id {token_id} does not exist")
+            device_tokens.remove(session, token, who)
+
+    return router
+
+
+def _shown(token: DdiToken) -> fleet.DdiTokenOut:
+    device = token.device.name if token.device else None
+    return fleet.DdiTokenOut(
+        id=token.id, name=token.name, device=device, created_at=token.created_at
+    )
