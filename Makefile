@@ -14,7 +14,7 @@ SOAK ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach bench-channel soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load bench-neighbours
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach bench-channel soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load bench-neighbours soak-ha
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -91,6 +91,9 @@ bench-channel: $(VENV)/core.stamp  ## updates from static files: bytes, heap, at
 
 bench-neighbours: $(VENV)/core.stamp  ## SWUpdate and other clients of DDI beside the boards
 	$(PY) -m ivota_workshop.bench.neighbours
+
+soak-ha: $(VENV)/core.stamp  ## the real Home Assistant beside the cloud; installs 300 MB once
+	$(PY) -m ivota_workshop.bench.neighbours.ha_soak
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_workshop.bench.console

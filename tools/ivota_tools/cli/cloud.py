@@ -259,6 +259,14 @@ def cloud(
     oidc_scope: Annotated[
         str, typer.Option(metavar="TEXT", help="Scopes to request from the provider.")
     ] = "openid profile email",
+    home_assistant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="view|install|remove",
+            help="Show each device in Home Assistant, through the broker; with install, its "
+            "button updates the device. remove removes the entities.",
+        ),
+    ] = None,
     ddi: Annotated[
         str | None,
         typer.Option(

@@ -64,6 +64,7 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         "webhook_secret": _webhook_secret(asked["webhook_secret_file"]),
         "accept_all": (accept or ("none" if sign_in else "all")) == "all",
         "provider": _provider(asked),
+        "home_assistant": asked["home_assistant"],
         "ddi": Ddi(tenant, asked["ddi_poll"], asked["ddi_confirm"])
         if tenant is not None
         else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import re
@@ -40,6 +41,8 @@ from .ddi import controller_routes
 from .ddi.actions import Rules as DdiRules
 from .downloads import endpoint, signed_urls
 from .event_stream import Places
+from .home_assistant.entity_sync import MODES as HOME_ASSISTANT
+from .home_assistant.entity_sync import EntitySync
 from .http_protocol import Deadlines
 from .http_server import Server, Split, make_app
 from .metrics import scrape
@@ -123,6 +126,7 @@ class Cloud:
     webhook_secret  signs these messages
     provider      an identity provider that users can also sign in with
     ddi           serve devices that poll by hawkBit's DDI
+    home_assistant  "view", "install" or "remove": entities on the broker
     """
 
     def __init__(
@@ -161,6 +165,7 @@ class Cloud:
         webhook_secret: str | None = None,
         provider: IdentityProvider | None = None,
         ddi: controller_routes.Setting | None = None,
+        home_assistant: str | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.host = host
@@ -210,6 +215,15 @@ class Cloud:
                 "._- after the first"
             )
         self._ddi = ddi
+        if home_assistant not in (None, *HOME_ASSISTANT):
+            raise CloudError("--home-assistant must be view, install or remove")
+        if home_assistant and sign_in:
+            raise CloudError(
+                "--home-assistant needs a broker that both can use: with --sign-in, "
+                "the built-in broker is only for devices, so use your own with --broker"
+            )
+        self._home_assistant = home_assistant
+        self._entities: EntitySync | None = None
         self._deltas: DeltaMaker | None = None
         try:
             self._trusted_proxies = Networks(trusted_proxies)
@@ -526,6 +540,16 @@ class Cloud:
             self._measurements,
         )
         self._session = MqttSession(where, self._client_id, self._intake.put, self._prefix)
+        if self._home_assistant:
+            self._entities = EntitySync(
+                self._database,
+                self._client_id,
+                self._home_assistant,
+                functools.partial(self._session.publish, qos=1, retain=True),
+                lambda: self.public_url,
+                self._wake,
+            )
+            self._session.listener = self._entities
         if self._make_deltas:
             self._deltas = DeltaMaker(self._database, self.folder / "firmware")
             self._deltas.start()
@@ -540,6 +564,8 @@ class Cloud:
             self._webhook_sender.start()
         self._intake.start(self._session)
         self._session.start()
+        if self._entities:
+            self._entities.start()
 
     def _let_go(self) -> None:
         """Stop processing reports; the broker keeps unacknowledged ones for the next process."""
@@ -550,6 +576,9 @@ class Cloud:
             sender.stop()
         if deltas:
             deltas.stop()
+        if entities := self._entities:
+            self._entities = None
+            entities.stop()
         if intake:
             intake.stop()
         if session:

@@ -27,15 +27,18 @@ _COMPARE = {"==": operator.eq, "<=": operator.le, ">=": operator.ge}
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value; `goal` is like "<= 5", or "" if the value is only reported."""
+    """A measured value; `goal` is like "<= 5", or "" if the value is only reported. If
+    nothing was measured, there is a `reason`, and the value is null in the file.
+    """
 
     value: float
     goal: str
     unit: str
+    reason: str = ""
 
     @property
     def met(self) -> bool:
-        if not self.goal:
+        if not self.goal or self.reason:
             return True
         sign, limit = self.goal.split()
         return bool(_COMPARE[sign](self.value, float(limit)))
@@ -58,11 +61,12 @@ def write(
     entries = {name: entry for name, entry in known.items() if entry["command"] != command}
     entries |= {
         name: {
-            "value": figure.value,
+            "value": None if figure.reason else figure.value,
             "goal": figure.goal,
             "unit": figure.unit,
             "command": command,
         }
+        | ({"reason": figure.reason} if figure.reason else {})
         for name, figure in figures.items()
     }
     atomic_write.write(path, json.dumps(entries, indent=2) + "\n")
@@ -76,7 +80,7 @@ def read(area: str, folder: Path | None = None) -> dict[str, Figure]:
     except FileNotFoundError:
         return {}
     return {
-        name: Figure(entry["value"], entry["goal"], entry["unit"])
+        name: Figure(entry["value"] or 0, entry["goal"], entry["unit"], entry.get("reason", ""))
         for name, entry in entries.items()
     }
 
@@ -88,7 +92,8 @@ def markdown(figures: dict[str, Figure], table: str = "") -> str:
         goal = figure.goal.replace("<=", "≤").replace(">=", "≥").replace("==", "=")
         if goal and not figure.met:
             goal += " (missed)"
-        rows[name] = f"| `{name}` | {_number(figure.value)} | {goal} | {figure.unit} |"
+        value = figure.reason or _number(figure.value)
+        rows[name] = f"| `{name}` | {value} | {goal} | {figure.unit} |"
     return "\n".join(["| figure | value | goal | unit |", "|---|---|---|---|", *rows.values()])
 
 
@@ -150,7 +155,8 @@ def show(figures: dict[str, Figure], console: Console) -> bool:
     table = Table("figure", "value", "unit", "goal", "met")
     for name, figure in figures.items():
         met = "" if not figure.goal else "yes" if figure.met else "NO"
-        table.add_row(name, f"{figure.value:g}", figure.unit, figure.goal, met)
+        value = figure.reason or f"{figure.value:g}"
+        table.add_row(name, value, figure.unit, figure.goal, met)
     console.print(table)
     return all(figure.met for figure in figures.values())
 

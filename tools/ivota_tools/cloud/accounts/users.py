@@ -26,7 +26,8 @@ LIFE_S = 14 * 86400.0  # maximum duration of a sign-in
 PROVIDER_LIFE_S = 8 * 3600.0  # the same through a provider, who may have closed the account
 SEEN_S = 60.0  # precision of the time when a browser was last seen
 PROVIDER = "identity provider"
-RESERVED = ("engine", "local", "owner", "set-up link", PROVIDER)  # names in the audit log
+# Names in the audit log.
+RESERVED = ("engine", "home-assistant", "local", "owner", "set-up link", PROVIDER)
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
 _HASHER = PasswordHasher()

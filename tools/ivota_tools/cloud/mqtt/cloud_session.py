@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 import paho.mqtt.client as mqtt
@@ -84,6 +84,25 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
 
+class Listener(Protocol):
+    """Takes messages that are not reports; its methods must not block."""
+
+    @property
+    def filters(self) -> Sequence[tuple[str, int]]:
+        """The topics to subscribe to, each with its QoS."""
+
+    @property
+    def will(self) -> tuple[str, bytes]:
+        """What the broker publishes, and retains, when it loses the session."""
+
+    def heard(self, topic: str, payload: bytes, retained: bool) -> bool:
+        """Return whether the message was for this listener."""
+
+    def connected(self) -> None: ...
+
+    def lost(self) -> None: ...
+
+
 class MqttSession:
     """`client_id` identifies the session; the broker keeps its reports while it is offline.
 
@@ -97,6 +116,7 @@ class MqttSession:
         on_message: Callable[[Message], None],
         prefix: TopicPrefix = TopicPrefix(),  # noqa: B008 (immutable)
     ) -> None:
+        self.listener: Listener | None = None  # set before `start`
         self._broker = broker
         self._prefix = prefix
         self.check = BrokerCheck(client_id, lambda topic, data: self.publish(topic, data, 0))
@@ -134,6 +154,8 @@ class MqttSession:
     def start(self, timeout_s: float = 10.0) -> None:
         """Wait until subscribed; afterwards reconnect automatically. Raises CloudError."""
         broker = self._broker
+        if self.listener:
+            self._client.will_set(*self.listener.will, qos=1, retain=True)
         try:
             self._client.connect(broker.path or broker.host, broker.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
@@ -151,9 +173,9 @@ class MqttSession:
         self._subscribed.clear()
         end(self._client)
 
-    def publish(self, topic: str, payload: bytes, qos: int) -> None:
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> None:
         try:
-            self._client.publish(self._prefix.outward(topic), payload, qos)
+            self._client.publish(self._prefix.outward(topic), payload, qos, retain)
         except ValueError as error:
             log.warning("cannot publish to %r: %s", topic, error)
 
@@ -172,7 +194,8 @@ class MqttSession:
             return
         self._connection += 1
         filters = (REPORT_FILTER, self.check.update_topic)
-        client.subscribe([(self._prefix.outward(each), 1) for each in filters])
+        others = self.listener.filters if self.listener else ()
+        client.subscribe([*((self._prefix.outward(each), 1) for each in filters), *others])
 
     def _answered(self, _c: mqtt.Client, _d: Any, _mid: int, reasons: Any, _p: Any) -> None:
         if reasons[0].is_failure:
@@ -183,6 +206,10 @@ class MqttSession:
             return
         log.info("MQTT connected, %s", self._broker)
         self.check.connected(updates=not reasons[1].is_failure)
+        if self.listener:
+            if any(each.is_failure for each in reasons[2:]):
+                log.error("the MQTT broker rejected a topic of Home Assistant: check its ACL")
+            self.listener.connected()
         self._subscribed.set()
         self._settled.set()
 
@@ -191,13 +218,19 @@ class MqttSession:
             log.warning("MQTT connection lost (%s), reconnecting", reason)
         self._subscribed.clear()
         self.check.lost()
+        if self.listener:
+            self.listener.lost()
 
     def _received(self, client: mqtt.Client, _d: Any, message: mqtt.MQTTMessage) -> None:
         try:
             topic = self._prefix.inward(message.topic)
         except UnicodeDecodeError:
             topic = ""
-        if self.check.heard(topic, bytes(message.payload)):
+        payload = bytes(message.payload)
+        listener = self.listener
+        if self.check.heard(topic, payload) or (
+            listener and listener.heard(topic, payload, bool(message.retain))
+        ):
             if message.qos:
                 client.ack(message.mid, message.qos)
             return

@@ -1,0 +1,79 @@
+"""What the cloud tells Home Assistant, compared with recorded messages.
+
+Home Assistant itself is not here: `make soak-ha` runs it, and shows that it understands them.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from ivota_tools.cloud import Cloud, CloudError
+from ivota_workshop.bench.neighbours import ha_scenario
+from ivota_workshop.bench.neighbours.ha_scenario import Stage
+
+EXPECTED = json.loads(Path(ha_scenario.__file__).with_name("ha_expected.json").read_text())
+
+
+def test_the_messages_are_the_recorded_ones():
+    steps = []
+    with Stage.open() as stage:
+        configs = {}
+
+        def check(step, state):
+            steps.append({"step": step, "state": state})
+            for topic in stage.topics("config"):
+                configs.setdefault(topic, stage.messages[topic])
+
+        ha_scenario.run(stage, check)
+        found = stage.normalized({"steps": steps, "configs": configs})
+    assert found["steps"] == EXPECTED["steps"]
+    for each in (*found["configs"].values(), *EXPECTED["configs"].values()):
+        each.pop("origin")  # the version
+    assert found["configs"] == EXPECTED["configs"]
+
+
+def test_a_viewer_cannot_install_and_what_the_broker_lost_is_sent_again():
+    with Stage.open("view") as stage:
+        stage.report("report_version", version="0.1")
+        stage.upload("0.2")
+        stage.wait_for(latest_version="0.2")
+        config = next(topic for topic in stage.topics("config") if "/update/" in topic)
+        assert "command_topic" not in stage.messages[config]
+        node = config.split("/")[2]
+        stage.publish(f"{stage.base}/{node}/install", "INSTALL")
+        # Home Assistant has started: everything comes again.
+        stage.messages.clear()
+        stage.publish("homeassistant/status", "online")
+        state = stage.wait_for(latest_version="0.2")
+        assert not state["in_progress"]
+        assert stage.api.device("HOME/kitchen")["state"] == "idle"
+
+
+def test_commands_that_nobody_gave_are_ignored():
+    with Stage.open() as stage:
+        stage.report("report_version", version="0.1")
+        stage.upload("0.2")
+        stage.wait_for(latest_version="0.2")
+        config = next(topic for topic in stage.topics("config") if "/update/" in topic)
+        node = config.split("/")[2]
+        for topic, payload in (
+            (f"{stage.base}/{node}/install", "install"),
+            (f"{stage.base}/{node}x/install", "INSTALL"),
+            (f"{stage.base}/install", "INSTALL"),
+        ):
+            stage.publish(topic, payload)
+        # The entity of a device that an earlier process has left is removed.
+        left = f"homeassistant/update/{stage.base}_gone/config"
+        assert stage.broker
+        stage.broker.publish(left, "{}", 1, retain=True).wait_for_publish(60)
+        stage.hear(lambda found: left in found and found[left] is None, "removal")
+        wait_until(lambda: stage.api.device("HOME/kitchen")["state"] == "idle", "no push")
+
+
+def test_the_option_needs_a_broker_that_both_can_use(tmp_path):
+    with pytest.raises(CloudError, match="view, install or remove"):
+        Cloud(tmp_path, home_assistant="yes")
+    with pytest.raises(CloudError, match="needs a broker that both can use"):
+        Cloud(tmp_path, home_assistant="view", sign_in=True)
