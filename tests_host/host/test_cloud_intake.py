@@ -71,6 +71,24 @@ def test_a_batch_costs_the_same_however_large_it_is(database):
         assert session.scalar(sa.select(sa.func.count()).select_from(Report)) == 1060
 
 
+def test_a_batch_finds_its_devices_with_an_index(database):
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        if "FROM devices" in statement and "device_name IN" in statement:
+            asked.append((statement, parameters))
+
+    sa.event.listen(database._engine, "before_cursor_execute", note)
+    with database.writing() as session:
+        take_in(session, messages(5, 1), time.time(), BackOff())
+        statement, parameters = asked[0]
+        if session.get_bind().dialect.name == "sqlite":
+            plan = session.connection().exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {statement}", parameters
+            )
+            assert "(product_id=? AND device_name=?)" in str(plan.all())
+
+
 def test_percentages_change_the_attempt_and_only_events_are_rows(database):
     """Also after a restart, a download that begins anew, and a failure; all are counted."""
     with database.writing() as session:

@@ -185,8 +185,11 @@ def _devices(
 
 
 def _known(session: Session, names: Set[tuple[str, str]]) -> dict[tuple[str, str], Device]:
-    # Query by name only, which is nearly unique; a few extra rows do no harm.
-    query = select(Device).where(Device.device_name.in_({name for _, name in names}))
+    # Names are nearly unique; a few extra rows do no harm. The index needs the product, too.
+    query = select(Device).where(
+        Device.product_id.in_({product_id for product_id, _ in names}),
+        Device.device_name.in_({name for _, name in names}),
+    )
     query = query.options(*WITH_TARGET, lazyload(Device.tags))
     return {(device.product_id, device.device_name): device for device in session.scalars(query)}
 
