@@ -14,21 +14,42 @@ from micropython import const
 __version__ = "0.1.0"
 
 _TIMED_OUT = const(-1)
+_ROOM = const(49152)  # bytes of free heap in which all modules of any update have room
+
+roomy = False  # whether the free heap was that large when it was last measured
+_kept = []  # names of the modules to let go
 
 
 def once(name):
     """Import `ivota.<name>` for one use: it leaves the heap when nothing refers to it any more.
 
-    A module that was imported before stays.
+    In a roomy heap, it stays until `let_go`. A module that was imported before always stays.
     """
-    gc.collect()  # objects that stay should be close together
+    if not roomy:
+        gc.collect()  # objects that stay should be close together
     path = __name__ + "." + name
     known = path in sys.modules
     module = __import__(path, None, None, ("*",))
     if not known:
-        del sys.modules[path]
-        globals().pop(name, None)
+        _kept.append(name)
+        if not roomy:
+            let_go()
     return module
+
+
+def let_go():
+    """Let the modules leave the heap that `once` has imported."""
+    while _kept:
+        name = _kept.pop()
+        sys.modules.pop(__name__ + "." + name, None)
+        globals().pop(name, None)
+
+
+def measure_heap():
+    """Set `roomy`; while it is false, the heap holds only the modules in use."""
+    global roomy
+    let_go()
+    roomy = gc.mem_free() >= _ROOM
 
 
 class OtaError(Exception):

@@ -4,14 +4,14 @@ import time
 
 from micropython import const
 
-from ivota import again, once
+from ivota import again, guarded_socket, once
 
 _BLOCK = const(4096)
-_MUCH = const(256)  # fewer bytes are not worth a call
+_BLOCKS = const(4)  # of flash in a step: each further one costs less than a step of its own
 
 
 def step(job):
-    """Take what has arrived, at most one block of flash, without allocating.
+    """Take what has arrived, at most a few blocks of flash, without allocating.
 
     No frame on this path has more than eleven words: a larger one would be on the heap.
     """
@@ -25,17 +25,18 @@ def step(job):
         n = once("http_status").skip(job)
         if n:
             job.durable_at = time.ticks_ms()
+            return True
     else:
-        n = target.end - target.position
-        left = _BLOCK - n
-        n = job.verbs.fill(target, job.stream.raw, n)
-        if n:
+        for _ in range(_BLOCKS):
+            n = job.verbs.fill(target, job.stream.raw, target.end - target.position)
+            if not n:
+                break
             _advance(job, target)
-            # Data that arrived with the end of a block begins the next block but never ends it.
-            if left > _MUCH and target.end - target.position > left:
-                n = job.verbs.fill(target, job.stream.raw, left)
-    if n:
-        return True
+            if not job.verbs:  # that was the last block
+                return True
+            guarded_socket.hooks.feed()
+        else:
+            return True
     if n == 0:
         raise again("the server closed early")
     if time.ticks_diff(time.ticks_ms(), job.durable_at) > job.deadline_ms:

@@ -4,7 +4,7 @@ import time
 
 from micropython import const
 
-from ivota import OtaError, guarded_socket, line, once
+from ivota import OtaError, guarded_socket, let_go, line, measure_heap, once
 from ivota.report_queue import ReportQueue
 
 _FAILED = const(-5)
@@ -39,6 +39,7 @@ class Client(ReportQueue):
         state=None,
     ):
         super().__init__()
+        measure_heap()
         config = once("config").check(config)
         self.version = version or config["version"]
         self.on_firmware = on_firmware
@@ -87,8 +88,11 @@ class Client(ReportQueue):
                 break
             else:  # an uncaught exception has ended it
                 self._update = self._pieces()
-        if self.queue and link.up and not link.waiting:
-            self.send()
+        if self.queue and link.up:
+            if not link.waiting:
+                self.send()
+        elif not (busy or self.job):
+            let_go()
         return busy
 
     def _pieces(self):

@@ -1,6 +1,5 @@
 """Open the target: find out what is on flash, whose it is, and where to resume."""
 
-import gc
 import hashlib
 import time
 
@@ -11,13 +10,13 @@ except ImportError:  # all ports but one
 
 from micropython import const
 
+import ivota
 from ivota import OtaError, once
 
 _FAILED = const(-5)
 _A_DAY = const(24)  # downloads from the first byte in `retry.rest_most_s`
 _CHUNK = const(512)
 _CHUNK_MOST = const(4096)  # a block
-_FREE = const(32768)  # bytes of free heap that are plenty
 
 _files = once("firmware_files")  # leaves the heap with this module
 
@@ -167,7 +166,7 @@ def open_target(target, stem, push, keep=None, spare=None):
     target.digest = hashlib.md5()
     # For received data and for the digest: each call with a large buffer does more.
     try:
-        target.buffer = bytearray(_CHUNK if gc.mem_free() < _FREE else _CHUNK_MOST)
+        target.buffer = bytearray(_CHUNK_MOST if ivota.roomy else _CHUNK)
     except MemoryError:  # there is room, but not in one piece
         target.buffer = bytearray(_CHUNK)
     target.chunk = len(target.buffer)

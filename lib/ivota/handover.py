@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from ivota import once
+from ivota import let_go, once
 
 _DIGEST = const(65536)  # bytes of flash per step: reading them takes less than an erase
 _ACK_MS = const(5000)  # maximum wait for the cloud to receive `burning`
@@ -35,6 +35,7 @@ def step(job):
             if firmware is push and not (client.on_firmware or push.slot) and _is_patch(push):
                 job.phase = "patcher"  # which returns to this phase
                 return True
+            let_go()  # the application gets the heap back
             job.taker = client.on_firmware or once("activation").Installer(client)
         check = getattr(job.taker, "check", None)
         if not check or check(firmware):

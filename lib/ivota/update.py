@@ -1,10 +1,11 @@
 """Run one update, from the push to the hand-over, in phases that are loaded one by one."""
 
+import gc
 import time
 
 from micropython import const
 
-from ivota import Backoff, OtaError, describe, once
+from ivota import Backoff, OtaError, describe, measure_heap, once
 
 _MISMATCH = const(-4)
 _LONG_S = const(10)  # a longer wait is reported to the cloud
@@ -39,6 +40,7 @@ class Job:
     """
 
     def __init__(self, client, push):
+        measure_heap()
         self.client = client
         self.push = push
         self.phase = "download_target"
@@ -86,6 +88,8 @@ class Job:
         # The heap may be full: release what the phase had before anything more is loaded.
         self.hang_up()
         self.step = self.loaded = None
+        gc.collect()
+        measure_heap()
         if not isinstance(error, OtaError):
             error = once("unexpected_error").fault(self, error)
         tries_most = self.client.config["retry"]["job_tries"]

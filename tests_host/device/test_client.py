@@ -1,9 +1,11 @@
 """The update cycle, phase by phase, under a virtual clock."""
 
 import os
+import sys
 
 from clientworld import World, push_of
 
+import ivota
 from ivota import OtaError, failure_log, guarded_socket, http_request, json_file
 from ivota import file_writer as firmware_module
 from ivota import state as state_file
@@ -73,27 +75,79 @@ def test_progress_at_most_once_a_second_and_at_100():
         assert len(gaps) >= 2 and min(gaps[:-1]) >= 1000
 
 
-def test_one_block_and_one_flush_a_step():
+def test_four_blocks_a_step_each_with_one_flush_and_the_watchdog_fed():
     with World(100000) as world:
         world.client()
         world.push()
-        done = []
+        done, fed, most = [], [], 0
         real = firmware_module.end_block
 
         def end_block(target):
             done.append(target.position)
+            fed.append(0)
             real(target)
 
-        with patched(firmware_module, end_block=end_block):
-            for _ in range(1000):
+        feeding = patched(guarded_socket.hooks, feed=lambda: fed.append(1))
+        with feeding, patched(firmware_module, end_block=end_block):
+            while not world.got:
                 before, reads = len(done), world.source.reads if world.requests else 0
                 world.made.step()
-                assert len(done) - before <= 1
+                most = max(most, len(done) - before)
                 if reads:
-                    assert world.source.reads - reads <= 9
-                if world.got:
-                    break
-        assert world.got and len(done) == 25
+                    assert world.source.reads - reads <= 4 * 9
+        assert most == 4 and len(done) == 25
+        # Never two blocks without the watchdog between them.
+        assert b"\0\0" not in bytes(fed)
+
+
+class Heap:
+    """`gc` of a heap with so many bytes free; counts the collections."""
+
+    def __init__(self, free):
+        self.free = free
+        self.collections = 0
+
+    def mem_free(self):
+        return self.free
+
+    def collect(self):
+        self.collections += 1
+
+
+def test_in_a_roomy_heap_modules_stay_until_the_hand_over():
+    name = "ivota.handover"  # loaded last, and by no test
+    for free, roomy in ((60000, True), (40000, False)):
+        heap = Heap(free)
+        sys.modules.pop(name, None)
+        with World() as world, patched(ivota, gc=heap, roomy=None):
+            world.client()
+            world.spin(1)
+            world.push()
+            world.spin(1, lambda: world.made.job)
+            before = heap.collections
+            world.spin(1, lambda: world.made.job.firmware)
+            assert (heap.collections == before, name in sys.modules) == (roomy, roomy)
+            world.spin(1, lambda: world.got)
+            assert name not in sys.modules and ivota.roomy is roomy
+            world.made.update_progress("done")
+            world.spin(1)
+            assert not ivota._kept
+
+
+def test_after_a_failure_the_heap_is_measured_again():
+    heap = Heap(60000)
+    with World() as world, patched(ivota, gc=heap, roomy=None):
+        world.answers = [[world.data[:5000], 200]]
+        client = world.client()
+        world.push()
+        world.spin(1, lambda: client.job and client.job.fetched)
+        assert ivota.roomy
+        heap.free = 40000  # the application has used the rest
+        world.source.pieces = [MemoryError()]
+        world.spin(1, lambda: not ivota.roomy)
+        assert not ivota.roomy
+        world.spin(100, lambda: world.got, 100)
+        assert read_file(world.got[0].path) == world.data
 
 
 def test_a_push_is_heard_in_a_download_at_full_speed():
@@ -152,8 +206,7 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             ("download_target", True),
             ("http_request", True),
             ("http_response", True),
-            ("block_receiver", True),  # a block is full
-            ("block_receiver", False),  # nothing more is there
+            ("block_receiver", False),  # a block is full, and nothing more is there
             ("block_receiver", True),  # the connection broke
             ("http_request", False),  # the back-off
             ("http_request", True),

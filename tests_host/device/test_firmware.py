@@ -7,6 +7,7 @@ import os
 import vfs
 from targets import STORES, Target, digest, fill, push_of, saves
 
+import ivota
 from ivota import OtaError, download_target, firmware_files, json_file
 from ivota.firmware_files import file_stem, size_of
 from ivota.push import Push
@@ -552,16 +553,9 @@ def test_an_absurd_size_is_no_room():
         target.discard()
 
 
-class Gc:
-    """A heap with so many bytes free."""
-
-    def __init__(self, free):
-        self.mem_free = lambda: free
-
-
 def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
-    with patched(firmware_files, os=FakeOs()), patched(download_target, gc=Gc(20000)):
+    with patched(firmware_files, os=FakeOs()), patched(ivota, roomy=False):
         with tmp_dir() as path:
             target = Target(path)
             target.open(push_of(data))
@@ -584,7 +578,7 @@ def test_check_takes_steps_and_only_what_is_durable():
 
 def test_where_the_heap_has_room_the_buffer_is_a_block():
     data = data_of(20000)
-    with patched(firmware_files, os=FakeOs()), patched(download_target, gc=Gc(60000)):
+    with patched(firmware_files, os=FakeOs()), patched(ivota, roomy=True):
         with tmp_dir() as path:
             target = Target(path)
             target.open(push_of(data))
@@ -607,7 +601,7 @@ def test_room_that_is_in_pieces_takes_a_small_buffer():
 
     download_target.bytearray = pieces  # before the builtin one
     try:
-        with tmp_dir() as path, patched(download_target, gc=Gc(60000)):
+        with tmp_dir() as path, patched(ivota, roomy=True):
             target = Target(path)
             target.open(push_of(data_of(5000)))
             assert target.chunk == len(target.buffer) == 512

@@ -16,9 +16,9 @@ from ivota_tools.toolchain import micropython
 from ivota_workshop.bench import trust
 from ivota_workshop.bench.download import heap
 
-HEAP_BYTES = 48_640  # 32 bits, in which a whole update must succeed
-SIGNED_HEAP_BYTES = 49_152  # the same of a board that takes only what is signed
-MPY_BYTES = 49_664
+HEAP_BYTES = 45_056  # 32 bits, in which a whole update must succeed
+SIGNED_HEAP_BYTES = 46_592  # the same of a board that takes only what is signed
+MPY_BYTES = 50_176
 # Of a larger one MicroPython takes the frame from the heap, while it is not locked.
 FRAME_WORDS = 11
 HANDLER_WORDS = 3  # of them, for each level of `try`

@@ -16,6 +16,7 @@ from ivota import json_file
 from ivota.cloud_client import Client
 
 _HELD_MS = const(950)
+_STEP = const(20480)  # bytes, more than a step receives
 
 verified = False
 told = 0  # the time of the last progress report
@@ -42,8 +43,8 @@ def watch(client):
 def hold(client, job):
     """Step with the heap locked; return how many blocks became durable, and the steps taken."""
     target = job.target
-    blocks = steps = 0
-    durable = target.durable
+    steps = 0
+    blocks = target.blocks
     step = client.step
     micropython.heap_lock()
     try:
@@ -52,18 +53,15 @@ def hold(client, job):
         while (
             time.ticks_diff(time.ticks_ms(), told) < _HELD_MS
             and job.phase == "block_receiver"
-            and target.size - target.position > 8192
+            and target.size - target.position > _STEP
         ):
             if not step():
                 time.sleep_ms(1)
             steps += 1
-            if target.durable != durable:
-                durable = target.durable
-                blocks += 1
     finally:
         micropython.heap_unlock()
     assert job.phase == "block_receiver" and client.link.up
-    return blocks, steps
+    return target.blocks - blocks, steps
 
 
 def main():
