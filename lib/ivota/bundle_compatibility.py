@@ -12,7 +12,8 @@ from ivota import OtaError
 
 _FAILED = const(-5)
 _MOST = const(1024)  # bytes of ivota.json
-_FIRST = b"\x0aivota.json\x02"  # its name and the kind of its content, before the content's size
+# Its name and the kind of its content, before the content's size.
+_FIRST = const(b"\x0aivota.json\x02")
 _HEAD = const(32)  # bytes that contain all of that, and two bytes of the size
 
 

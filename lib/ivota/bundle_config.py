@@ -9,7 +9,7 @@ from ivota import OtaError
 _FAILED = const(-5)
 _MOST = const(16384)  # bytes; jsonfile reads no more either
 # One bundle is for many boards: these keys would make them all the same device.
-_IDENTITY = ("product_id", "device_name", "device_secret", "hardware")
+_IDENTITY = const(("product_id", "device_name", "device_secret", "hardware"))
 
 
 def drop_identity(config, log):

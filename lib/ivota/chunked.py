@@ -6,7 +6,7 @@ from ivota import again
 
 _LINE = const(1024)  # bytes of a line before a chunk; its size takes a few of them
 _PART = const(64)
-_DIGITS = b"0123456789abcdefABCDEF"
+_DIGITS = const(b"0123456789abcdefABCDEF")
 
 
 class Body:

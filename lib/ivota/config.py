@@ -9,12 +9,12 @@ from ivota import once
 _MOST = const(500000)  # maximum for numbers: ticks can measure six days; 1e999 is infinite
 
 _NAME = const(64)  # characters; a vendor's cloud accepts 48 or fewer
-_PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_OURS = (b"app", b"lib")  # folders in which nothing may be cleared
+_PLAIN = const(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_OURS = const((b"app", b"lib"))  # folders in which nothing may be cleared
 
 # A default determines the type of a value; null is an optional text. As JSON text, the table takes
 # a third of the heap that it would take as code.
-_DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":"0",
+_DEFAULTS = const("""{"product_id":"","device_name":"","device_secret":null,"version":"0",
 "dialect":"tencent","channel":null,"hardware":null,
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"cert":null,"key":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
@@ -25,7 +25,7 @@ _DEFAULTS = """{"product_id":"","device_name":"","device_secret":null,"version":
 "firmware_dir":"/firmware","report_interval_s":300,
 "retry":{"first_s":1,"most_s":300,"job_tries":8,"rest_most_s":86400},
 "trial":{"starts":3,"power_boots":10,"limit_s":600,"confirm":"cloud"},
-"keys":[],"target":null,"one_tls_session":false,"watchdog_s":0}"""
+"keys":[],"target":null,"one_tls_session":false,"watchdog_s":0}""")
 
 
 class ConfigError(ValueError):

@@ -12,7 +12,7 @@ from ivota import OtaError, describe, once
 _FAILED = const(-5)
 _HEADER = const(24)
 _HEAD = const(36)  # with the header of its first segment and the start of a description
-_DESCRIPTION = b"\x32\x54\xcd\xab"  # esp_app_desc_t's magic; a boot loader has none
+_DESCRIPTION = const(b"\x32\x54\xcd\xab")  # esp_app_desc_t's magic; a boot loader has none
 _TRIES = const(10)  # tries to boot one image; it may not be to blame
 _NO_LIMIT = const(0x3FFFFFFF)
 

@@ -1,8 +1,10 @@
 """Record failures and final reports in the state, each change with one atomic write."""
 
+from micropython import const
+
 from ivota import once
 
-_REJECTED = 4  # maximum number of rejected firmware to remember
+_REJECTED = const(4)  # maximum number of rejected firmware to remember
 
 
 def count(state, md5):

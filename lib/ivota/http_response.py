@@ -13,8 +13,8 @@ _PART = const(64)  # bytes that one read allocates, for lines of any length
 _KEPT = const(256)  # bytes kept of a line; of a Location, as many as a URL can have
 _HEAD = const(65536)  # bytes of all headers
 # Texts of up to ten characters would become names, which stay in the heap; bytes do not.
-_PLAIN = b"identity"
-_CHUNKED = b"chunked"
+_PLAIN = const(b"identity")
+_CHUNKED = const(b"chunked")
 
 
 def step(job):

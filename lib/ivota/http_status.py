@@ -8,7 +8,7 @@ _NOT_FOUND = const(-2)
 _EXPIRED = const(-3)
 _MISMATCH = const(-4)
 _BLOCK = const(4096)
-_MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+_MONTHS = const(b"JanFebMarAprMayJunJulAugSepOctNovDec")
 
 
 def refusal(status, offset, fields):

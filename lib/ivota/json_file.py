@@ -6,7 +6,7 @@ from binascii import crc32
 
 from micropython import const
 
-_CRC = b'"crc": "'  # the last key's value is the CRC of the text before this
+_CRC = const(b'"crc": "')  # the last key's value is the CRC of the text before this
 _MOST = const(16384)  # bytes: a larger file is not ours and would not fit in the heap
 
 
@@ -19,10 +19,11 @@ def load(path, ours=False):
     """
     for name in (path, path + "~"):
         try:
-            if os.stat(name)[6] > _MOST:
+            size = os.stat(name)[6]
+            if size > _MOST:
                 continue
             with open(name, "rb") as file:
-                text = file.read()
+                text = file.read(size)  # without its size, this takes a larger piece of heap
             at = text.rfind(_CRC)
             if at >= 0:
                 if text[at + len(_CRC) :] != b'%08x"}' % crc32(memoryview(text)[:at]):

@@ -8,9 +8,9 @@ from ivota import guarded_socket, once
 
 _SIGNATURE = const(384)  # bytes
 _KEY = const(422)  # bytes of a public key in DER, which end with these
-_EXPONENT = b"\x02\x03\x01\x00\x01"
+_EXPONENT = const(b"\x02\x03\x01\x00\x01")
 # The constant bytes before a SHA-256 in the signed block: RFC 8017, 9.2.
-_INFO = b"\x000\x31\x30\x0d\x06\x09`\x86H\x01e\x03\x04\x02\x01\x05\0\x04 "
+_INFO = const(b"\x000\x31\x30\x0d\x06\x09`\x86H\x01e\x03\x04\x02\x01\x05\0\x04 ")
 
 
 def step(job):

@@ -8,11 +8,11 @@ from micropython import const
 from ivota import OtaError
 
 _FAILED = const(-5)
-_MAGIC = b"IVOTADLT"
-_FIXED = "<8s4BI16sI32s16s"
+_MAGIC = const(b"IVOTADLT")
+_FIXED = const("<8s4BI16sI32s16s")
 _SIZE = const(84)  # bytes
 MOST = const(339)  # bytes of a whole header: a version has 255 at most
-_WINDOWS = (9, 10, 11, 12)
+_WINDOWS = const((9, 10, 11, 12))
 BUNDLE = const(0)
 IMAGE = const(1)
 

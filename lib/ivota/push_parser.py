@@ -11,7 +11,7 @@ from ivota.push import Push
 _FAILED = const(-5)
 
 # Fields that a newer cloud adds to a push and wants back in every report about it.
-_ECHOED = ("fw_type", "task_id")
+_ECHOED = const(("fw_type", "task_id"))
 _MOST = const(256)  # bytes of each: the state may contain it three times, escaped
 
 

@@ -9,8 +9,8 @@ from micropython import const
 from ivota import OtaError, guarded_socket, once
 
 _FAILED = const(-5)
-_YEAR = 2025  # an earlier time means that the clock was never set
-_AROUND = b" \t\r\n\xef\xbb\xbf"  # around a line; editors begin a file with the last three
+_YEAR = const(2025)  # an earlier time means that the clock was never set
+_AROUND = const(b" \t\r\n\xef\xbb\xbf")  # around a line; editors begin a file with the last three
 
 
 def wrap(raw, host, ca, own=None):
