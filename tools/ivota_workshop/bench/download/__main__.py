@@ -11,14 +11,14 @@ from ivota_tools.common.project_files import CHECKOUT
 
 from ..figures import Figure, document, report
 from ..steps import steps
-from . import budget, flash, heap, instructions, wire
+from . import budget, code, flash, heap, instructions, wire
 
 AREA = "download"
 COMMAND = "make bench-download"
 DESIGN = CHECKOUT / "docs" / "design.md"  # contains the heap table
 PARTS = {
     "heap": heap.figures,
-    "code": heap.code_figures,
+    "code": code.figures,
     "instructions": instructions.figures,
     "flash": flash.figures,
     "wire": wire.figures,
