@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ... import components
-from ..figures import Figure, read, show, write
+from ..figures import Figure, report
 from . import alerts, dashboard, manifests, restore
 
 AREA = "operations"
@@ -76,9 +76,7 @@ def main() -> int:
             folder = Path(name, part)
             folder.mkdir()
             figures |= PARTS[part](folder, console)
-    figures = (read(AREA) if chosen else {}) | figures
-    console.print(f"written to {write(AREA, COMMAND, figures)}")
-    return 0 if show(figures, console) else 1
+    return report(AREA, COMMAND, figures, console, part=bool(chosen))
 
 
 if __name__ == "__main__":
