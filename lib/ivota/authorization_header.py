@@ -32,7 +32,7 @@ def check(table, error):
         raise error("http.authorization must be an object with a text for each host")
     for host in table:
         if not is_header(table[host]):
-            raise error("http.authorization: what is for %s can't be a header" % host)
+            raise error("http.authorization: the text for %s is not a valid header" % host)
 
 
 def is_header(value):

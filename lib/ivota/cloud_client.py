@@ -231,7 +231,7 @@ class Client(ReportQueue):
             self.report_version()
 
     def on_message(self, payload):
-        """Queue a message; the work is done later, because umqtt then acknowledges it."""
+        """Parse a message and queue its push: umqtt acknowledges it before the update begins."""
         self._quiet_at = 0
         once("push_parser").take(self, payload)
 

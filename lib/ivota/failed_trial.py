@@ -27,7 +27,7 @@ def in_vain(client, runs, reached, acked):
 
 
 def begin(client):
-    """Put the end of a trial in boot.py or in the boot loader into the outbox, with one write.
+    """If boot.py or the boot loader ended a trial, add its report to the outbox, in one write.
 
     Raises OSError if the flash fails.
     """

@@ -18,7 +18,7 @@ _FAILED = const(-5)
 _FAT_BLOCK = const(4096)
 _FOLDER = const(0x4000)
 _MOST = const(16384)  # blocks: no board's flash has more
-_LEAST = const(16)  # blocks: fewer may be the file system's own, and every bundle has more
+_LEAST = const(16)  # blocks: the file system itself may have fewer; a bundle has more
 _SAFE = const(b"abcdefghijklmnopqrstuvwxyz0123456789._-")  # to FAT, V2 would be v2
 
 

@@ -1,7 +1,7 @@
 """Provide the guarded socket that `umqtt.simple` and `requests` use instead of their own.
 
 Both libraries can wait without a limit. Here every wait has a deadline, and TLS is verified before
-a library uses the connection: for the library it is unencrypted.
+a library uses the connection: the library itself sees a plain connection.
 """
 
 import errno

@@ -7,7 +7,7 @@ from micropython import const
 from ivota import Backoff, describe, guarded_socket, once
 
 _IDS = const(65000)
-_LOOK_MS = const(500)  # interval for keep-alive and the owner
+_LOOK_MS = const(500)  # between checks of the keep-alive
 
 
 class Link:
@@ -112,7 +112,7 @@ class Link:
                 self._owner.on_message(payload)
 
     def _beat(self):
-        """Ping every half keep-alive; give up if the broker does not answer for as long."""
+        """Ping twice per keep-alive interval; give up if the broker does not answer in time."""
         now = time.ticks_ms()
         self._look_at = time.ticks_add(now, _LOOK_MS)
         if self.up:

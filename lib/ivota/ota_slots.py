@@ -27,7 +27,7 @@ def next_slot():
 
 
 def find(target, stem, push):
-    """Open the slot if the download of `push` resumes there; leave one that resumes in a file.
+    """Open the slot if the download of `push` resumes there; leave a download in a file alone.
 
     For a new download, the first byte decides, so `target.kind` is None. The same applies to a
     board without slots, which rejects an image by its first byte.

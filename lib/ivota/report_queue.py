@@ -10,7 +10,7 @@ _TRIAL_REPORT_S = const(20)  # maximum interval of version reports in a trial
 
 
 class ReportQueue:
-    """What the cloud is told; a base of `Client`, whose configuration, link and state it uses."""
+    """The reports to the cloud: a base of `Client`, whose configuration and link it uses."""
 
     def __init__(self):
         # `Client` sets these.

@@ -32,7 +32,7 @@ class State:
 
 
 def load(path=PATH):
-    """Read the `State` at `path`, at the start; afterwards only memory is up to date."""
+    """Read the `State` at `path`, at the start; later changes are made in memory first."""
     state = State()
     state.path = path
     try:

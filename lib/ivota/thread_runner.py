@@ -12,8 +12,8 @@ from ivota import describe, once
 # Bytes, on esp32 in one piece of the RAM that TLS also needs. An update's modules are imported in
 # this thread: at most 6.3 KiB of stack without TLS.
 _STACK = const(16384)
-# On the unix port, an import takes 4.9 KiB per level, because a path can have 4 KiB there, and 8
-# KiB are reserved: with 24 KiB, a thread overflowed unnoticed into neighbouring memory.
+# On the unix port, each level of imports takes 4.9 KiB, since a path can have 4 KiB, and 8 KiB are
+# reserved. With 24 KiB, a thread overflowed silently into neighbouring memory.
 _STACK_ELSEWHERE = const(40960)
 
 
@@ -44,7 +44,7 @@ def start(client, then=None):
 
 
 def run(client, application):
-    """Run both; return True if the client continues in its thread, which handles the end."""
+    """Run both; return True if the client continues in its thread, and ends there."""
     # In MicroPython, an `async def` is a generator function.
     if isinstance(application, type(_async)):
         import asyncio

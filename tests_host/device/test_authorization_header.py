@@ -81,7 +81,7 @@ def test_what_is_no_header_is_refused_without_being_shown():
         assert "authorization can't be a header" in caught.value.message
         with raises(ConfigError) as caught:
             authorization_header.check({"files": wrong}, ConfigError)
-        assert str(caught.value) == "http.authorization: what is for files can't be a header"
+        assert str(caught.value) == "http.authorization: the text for files is not a valid header"
     for wrong in ("Bearer x", ["Bearer x"], 5):
         with raises(ConfigError) as caught:
             authorization_header.check(wrong, ConfigError)

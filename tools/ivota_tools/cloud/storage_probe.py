@@ -20,7 +20,7 @@ WRITTEN = "written_at"
 
 
 class Health(NamedTuple):
-    """The result of a check. `problem`: a sentence why reports are not stored, or None.
+    """The result of a check. `problem`: why reports are not stored, in a sentence, or None.
 
     `standby`: another process stores the reports.
     """

@@ -79,6 +79,6 @@ class Bounded(logging.Filter):
                     if kind.held > 1:
                         made.msg = f"{made.msg} (and {kind.held - 1:,} more like this)"
                     found.append(made)
-                    # The same line goes on being counted, and is told once a minute.
+                    # Further repeats are counted, and logged once a minute.
                     self._kinds[key] = _Kind(now, 1, text=str(kind.last.msg))
         return found

@@ -13,6 +13,6 @@ def unix_path(path: Path) -> str:
     """Return a shorter name for this path, or the path itself. The folder must exist."""
     if len(os.fsencode(path)) <= MOST or not _PROC.is_dir():
         return str(path)
-    # Open as long as the process lives: it has few such folders.
+    # Stays open as long as the process lives; there are few such folders.
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return f"{_PROC}/{folder}/{path.name}"

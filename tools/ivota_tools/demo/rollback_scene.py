@@ -79,7 +79,7 @@ class Outcome(scene.Outcome):
 
 
 def play(stage: Stage, show: Show, md5: str) -> Outcome:
-    """Play the scene on a board that runs GOOD, with that MD5, and is off; leave it off.
+    """Play the scene on a board that is off and has GOOD, with that MD5; leave it off.
 
     Ends after scene.MOST_S at the latest.
     """

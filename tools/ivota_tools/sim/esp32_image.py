@@ -1,4 +1,4 @@
-"""Create ESP32 images, and check them like the boot loader.
+"""Create ESP32 images, and check them as the boot loader does.
 
 An image is a header of 24 bytes, segments, a checksum, and a SHA-256. The first segment begins
 with esp-idf's description of the application. In this simulation, the Python source of the module

@@ -24,7 +24,7 @@ FLASH = "/flash"
 def check_of(
     name: str, target: Target, mistake: Mistake | None = None, patch: Patch | None = None
 ) -> Check:
-    """Return a target's check: given an input it raises if anything is wrong, and says how it
+    """Return a target's check: given an input, it raises if anything is wrong, or returns how it
     ended.
 
     `patch` is applied to the code of `target.code`. For the host's parsers, it can be called once

@@ -91,7 +91,9 @@ def read_attributes(body: bytes, known: dict[str, str] | None) -> dict[str, str]
         not 0 < len(key) <= KEY_MOST or not key.isprintable() or value is None
         for key, value in data.items()
     ):
-        raise FeedbackError(f"an attribute must be a text with a key of 1 to {KEY_MOST} letters")
+        raise FeedbackError(
+            f"an attribute must be a text with a key of 1 to {KEY_MOST} characters"
+        )
     if any(len(value) > VALUE_MOST for value in given.values()):
         raise FeedbackError(f"an attribute must have at most {VALUE_MOST} characters")
     found = {} if mode == "replace" else dict(known or {})

@@ -38,7 +38,7 @@ def refusal(session: Session, device: Device, firmware: Firmware | None) -> str 
     if firmware is None:
         return "there is no newer firmware for the device"
     if campaign := _deciding(session, device, firmware):
-        return f"campaign {campaign.name!r}, which is {campaign.state}, decides about this device"
+        return f"campaign {campaign.name!r} ({campaign.state}) controls this device"
     return None
 
 

@@ -143,7 +143,7 @@ def _postgresql(program: str, database: str, *options: str) -> None:
         )
     except FileNotFoundError:
         raise CloudError(
-            f"{program} is not installed: install postgresql-client in the server's version"
+            f"{program} is not installed: install the postgresql-client of the server's version"
         ) from None
     if done.returncode:
         raise CloudError(f"{program} has failed: {done.stderr.strip()}")

@@ -165,7 +165,7 @@ def register(
     if application is not None and not 0 < len(application) <= NAME_MOST:
         raise FirmwareError(422, f"an application's name must have 1 to {NAME_MOST} characters")
     if hardware is not None and not 0 < len(hardware) <= HARDWARE_MOST:
-        raise FirmwareError(422, f"a hardware's name must have 1 to {HARDWARE_MOST} characters")
+        raise FirmwareError(422, f"a hardware name must have 1 to {HARDWARE_MOST} characters")
     hardware = hardware or (release_.image.chip if release_.image else None)
     sha256 = upload.sha256
     payload = None if release_.patch else _payload(upload.path)

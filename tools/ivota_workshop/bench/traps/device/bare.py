@@ -183,7 +183,7 @@ def ping():
 
 
 def idle():
-    """Run an application that only checks for messages: the broker drops it for its silence."""
+    """Only check for messages: the broker drops an application that sends nothing."""
     client = mqtt(keepalive=1)
     client.subscribe(b"t")
     listen(client)
