@@ -6,10 +6,15 @@ Home Assistant itself is not here: `make soak-ha` runs it, and shows that it und
 import json
 from pathlib import Path
 
+import paho.mqtt.client as mqtt
 import pytest
+from cloud_support import Device
+from paho.mqtt.enums import CallbackAPIVersion
 from waiting import wait_until
 
+from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.common.mqtt_client import end
 from ivota_workshop.bench.neighbours import ha_scenario
 from ivota_workshop.bench.neighbours.ha_scenario import Stage
 
@@ -49,6 +54,41 @@ def test_a_viewer_cannot_install_and_what_the_broker_lost_is_sent_again():
         state = stage.wait_for(latest_version="0.2")
         assert not state["in_progress"]
         assert stage.api.device("HOME/kitchen")["state"] == "idle"
+
+
+def test_a_broker_that_lost_everything_is_told_again(tmp_path):
+    def listen(port, want):
+        """Return the messages that a client finds there, once `want` holds for them."""
+        found = {}
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.on_message = lambda _client, _data, one: found.update({one.topic: one.payload})
+        client.connect("127.0.0.1", port)
+        client.subscribe([("homeassistant/#", 1), ("ivota/#", 1), ("+/+/state", 1)])
+        client.loop_start()
+        try:
+            wait_until(lambda: want(found), f"messages beyond {sorted(found)}")
+        finally:
+            end(client)
+        return found
+
+    def complete(found):
+        return any("/update/" in topic for topic in found) and any(
+            topic.endswith("/state") and b"0.1" in payload for topic, payload in found.items()
+        )
+
+    with Cloud(tmp_path / "first") as first:
+        port = first.mqtt_port
+        with Cloud(
+            tmp_path / "c", broker=f"127.0.0.1:{port}", home_assistant="view", make_deltas=False
+        ) as cloud:
+            with Device(port, "HOME", "kitchen") as device:
+                device.hello("0.1")
+            before = listen(port, complete)
+            first.stop()
+            with Client(cloud.api_url) as api:
+                wait_until(lambda: not api.health()["mqtt_connected"], "the loss")
+            with Cloud(tmp_path / "second", mqtt_port=port):
+                assert listen(port, complete).keys() >= before.keys()
 
 
 def test_commands_that_nobody_gave_are_ignored():

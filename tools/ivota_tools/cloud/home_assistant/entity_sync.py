@@ -31,7 +31,7 @@ log = logging.getLogger("ivota.cloud")
 LOOK_S = 1.0
 ALL_S = 15.0  # between two looks at every device
 DEVICES_MOST = 1000
-COMMANDS_MOST = 100  # more wait in vain
+COMMANDS_MOST = 100  # waiting; more are dropped
 VIEW, INSTALL, REMOVE = MODES = ("view", "install", "remove")
 
 Publish = Callable[[str, bytes], None]  # at least once, and retained

@@ -13,6 +13,7 @@ from typing import Any
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
+from ivota_tools.common import project_files
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.mpy_compiler import compile_mpy
 from ivota_tools.firmware.release import pack
@@ -147,6 +148,16 @@ def lane(folder: Path, firmware: Path, buffer: int | None = None) -> Iterator[La
         cloud.public_url = f"http://127.0.0.1:{proxy.port}"
         api.upload(firmware)
         yield Lane(folder, cloud, proxy, api)
+
+
+def make_application(folder: Path, size: int) -> Path:
+    """Write a bundle of exactly `size` bytes, of an application alone."""
+    source = folder / "alone"
+    source.mkdir()
+    (source / "app.py").write_bytes(_APP)
+    out = folder / f"{VERSION}.bin"
+    pack(source, VERSION, out=out, pad_to=size, updater_min=project_files.version())
+    return out
 
 
 def make_firmware(folder: Path, size: int = SIZE) -> Path:
