@@ -84,7 +84,7 @@ def test_without_atheris_faults_are_found_as_well():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_corpus_on_32_bits_in_a_small_heap(name: str):
-    """33 KiB, code included: each input ends as documented, a good one as on CPython."""
+    """35 KiB, code included: each input ends as documented, a good one as on CPython."""
     check = worlds.check_of(name, target.load(name))
     outcomes = on_micropython.outcomes(name)
     corpus = target.corpus(name)

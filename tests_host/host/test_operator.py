@@ -178,12 +178,14 @@ CHANGES = {
     "user reset-second-factor": ["operator"],
     "token create": ["t"],
     "token remove": ["t"],
+    "ddi-token create": ["d", "--device", "T/x"],
+    "ddi-token remove": ["d"],
     "webhook test": [],
     "webhook retry": [],
 }
 READS = ("devices", "watch", "why", "attempts", "audit", "health", "group list", "group show",
          "campaign list", "campaign show", "campaign watch", "user list", "token list",
-         "webhook list", "inspect")  # fmt: skip
+         "ddi-token list", "webhook list", "inspect")  # fmt: skip
 ELSEWHERE = (
     "demo",
     "cloud",
@@ -195,6 +197,7 @@ ELSEWHERE = (
     "release",
     "verify",
     "keygen",
+    "doctor",
 )
 
 
@@ -207,6 +210,7 @@ def test_an_empty_value_changes_nothing(console, tmp_path):
     console.api.tag(number, ["beta"])
     console.api.put_group("g", "tag:beta")
     console.api.create_token("t", "viewer")
+    console.api.create_ddi_token("d")
     console.api.create_campaign(name="c", version="0.2", query="all", draft=True,
                                 stages=[{"percent": 100}])  # fmt: skip
 

@@ -132,6 +132,7 @@ def rehearse(
     target: Annotated[
         str | None, typer.Option(help="Target in the simulated board's configuration.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Try a publication on a copy of the channel: a simulated board updates to it.
 
@@ -142,6 +143,7 @@ def rehearse(
     from ..channel.rehearsal import rehearse as run
     from ..firmware.release import pack
 
+    steps: list[str] = []
     with reading(), tempfile.TemporaryDirectory(prefix="ivota-release-") as name:
         private = _private(key)
         os.environ.pop("IVOTA_PASSPHRASE", None)  # the application on the board must not see it
@@ -152,9 +154,12 @@ def rehearse(
             pack(source, version, out=built, application=source.resolve().name, note=warn)
             source = built
         try:
-            run(folder, private, source, track=track, version=version, target=target, say=say)
+            note = steps.append if as_json else say
+            run(folder, private, source, track=track, version=version, target=target, say=note)
         except (RehearsalError, ToolchainError) as error:
             fail(str(error))
+    if as_json:
+        print_json({"steps": steps})
 
 
 @app.command()

@@ -16,7 +16,7 @@ from ivota_tools.toolchain import micropython, umqtt
 from . import target
 from .target import HERE
 
-HEAP_BYTES = 33 * 1024
+HEAP_BYTES = 35 * 1024
 TIMEOUT_S = 120
 _LIBRARY = CHECKOUT / "lib"
 

@@ -77,7 +77,7 @@ def check(data):
         assert len(made[name]) <= 64 and not set("+/# {}\n") & set(made[name])
     assert not set("/ \n") & set(made["mqtt"]["host"])
     network(made)
-    assert len(made) == 23 and len(made["mqtt"]) == 10 and len(made["http"]) == 6
+    assert len(made) == 24 and len(made["mqtt"]) == 10 and len(made["http"]) == 6
     return "accepted"
 
 
