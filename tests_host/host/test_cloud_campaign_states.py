@@ -127,6 +127,9 @@ def test_a_device_that_was_never_heard_of(fleet):
         "name:[",
         "name:a[]b",
         "name:[b-a]",
+        "tag:b*",
+        "-product:HO*",
+        "application:therm?",
         "name:[a-]",
     ],
 )

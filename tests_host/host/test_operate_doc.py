@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import postgres_support
@@ -195,6 +196,37 @@ def test_a_restore_overwrites_nothing(tmp_path, cloud):
         back_up(cloud.folder, None, tmp_path / "a file")
 
 
+def start_campaigns(api):
+    order = {"version": "0.2", "query": "all", "stages": [{"percent": 100}], "stop_share": None}
+    api.create_campaign(name="now", **order)
+    api.create_campaign(name="later", start_at=time.time() + 1e6, **order)
+
+
+def test_restored_campaigns_wait_for_an_operator(tmp_path):
+    """Somebody may have cancelled one since the backup, because its version is bad."""
+    (tmp_path / "f.bin").write_bytes(b"x" * 1000)
+    with Cloud(tmp_path / "c") as cloud, Client(cloud.api_url) as api:
+        with Device(cloud.mqtt_port, "P", "d") as device:
+            device.hello("0.1")
+        api.upload(tmp_path / "f.bin", "0.2")
+        start_campaigns(api)
+        back_up(cloud.folder, None, tmp_path / "backup")
+        api.act_on_campaign(1, "cancel")
+    done = CliRunner().invoke(
+        app.app, ["restore", str(tmp_path / "backup"), "--data", str(tmp_path / "new")]
+    )
+    assert done.exit_code == 0 and "now, later" in done.output
+    left = {each.name for each in (tmp_path / "new").iterdir()}
+    assert left == {"ivota.db", "firmware", "lock"}
+    with Cloud(tmp_path / "new") as cloud, Client(cloud.api_url) as api:
+        assert [each["state"] for each in api.campaigns()] == ["paused", "draft"]
+        with Device(cloud.mqtt_port, "P", "d") as device:
+            device.hello("0.1")
+            device.expect_nothing(cloud)
+            api.act_on_campaign(1, "resume")
+            device.expect("update_firmware")
+
+
 @pytest.mark.slow
 def test_backup_and_restore_with_postgresql(tmp_path, monkeypatch):
     programs = toolchain.postgresql()
@@ -205,12 +237,14 @@ def test_backup_and_restore_with_postgresql(tmp_path, monkeypatch):
     with Cloud(data, database=url) as cloud, Client(cloud.api_url) as api:
         api.upload(tmp_path / "f.bin", "0.2")
         api.push("P/d", "0.2", new=True)
+        start_campaigns(api)
         assert back_up(data, url, backup).firmware == 1
         api.push("P/later", "0.2", new=True)
     other = postgres_support.new_database()
     for place in (other, url):
-        restore(backup, tmp_path / "new", place)
+        assert restore(backup, tmp_path / "new", place).paused == ("now", "later")
         with Cloud(tmp_path / "new", database=place) as cloud, Client(cloud.api_url) as api:
+            assert [each["state"] for each in api.campaigns()] == ["paused", "draft"]
             assert [each["device"] for each in api.devices()] == ["P/d"]
             assert api.firmware()[0]["version"] == "0.2"
     with pytest.raises(CloudError, match="pg_dump has failed"):

@@ -401,6 +401,13 @@ def _copy(copy: Callable[[], Copied], what: str, as_json: bool) -> None:
     except CloudError as error:
         fail(str(error))
     if as_json:
-        print_json({"database": str(done.database), "firmware": done.firmware})
+        print_json(
+            {"database": str(done.database), "firmware": done.firmware, "paused": done.paused}
+        )
     else:
         say(f"{done.database}, and {done.firmware} {what} files")
+        if done.paused:
+            warn(
+                "these campaigns were active in the backup and wait for you now: "
+                + ", ".join(done.paused)
+            )

@@ -266,7 +266,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a device and its entire history."""
+    """Delete a device and its entire history. A device that still runs joins again."""
     with Client() as client:
         found = client.device(device)
         sure(f"Permanently delete {found['device']} and its entire history?", yes, "deleted")

@@ -114,6 +114,7 @@ def firmware(
         found = next((each for each in client.firmware() if each["id"] == delete), None)
         if found is None:
             fail(f"firmware {delete} does not exist: list the firmware with `ivota firmware`")
-        sure(f"Permanently delete {found['version']}?", yes, "deleted")
+        name = f"{found['application'] or 'the firmware'} {found['version']} (number {delete})"
+        sure(f"Permanently delete {name}?", yes, "deleted")
         client.delete_firmware(delete)
     show(found, as_json, "{version} deleted".format_map)

@@ -68,6 +68,7 @@ from .rollout.assignment_states import BackOff
 from .rollout.delta_maker import DeltaMaker
 from .rollout.wait_reason import PUBLIC_URL
 from .storage_probe import Health, Probe
+from .store.backup import SQLITE
 from .store.database import Database
 from .store.firmware_store import chip_of, remove_leftovers, stored
 from .store.folder_lock import Alone
@@ -319,10 +320,10 @@ class Cloud:
             raise CloudError(str(error)) from error
         except OSError as error:
             self.stop()
-            raise CloudError(
-                f"cannot store data in {self.folder} ({error}): choose another data directory "
-                "with --data"
-            ) from error
+            advice = "choose another data directory with --data"
+            if (self.folder / SQLITE).exists():  # elsewhere, the fleet would be missing
+                advice = "let this user write the data directory and its files"
+            raise CloudError(f"cannot store data in {self.folder} ({error}): {advice}") from error
         except BaseException:
             self.stop()
             raise

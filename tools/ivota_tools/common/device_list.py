@@ -52,5 +52,5 @@ def _order(number: int, row: dict[str, str]) -> dict[str, Any]:
         "device": f"{row['product']}/{row['name']}",
         "application": row.get("application") or None,
         "hardware": row.get("hardware") or None,
-        "tags": row.get("tags", "").split(),
+        "tags": row.get("tags", "").replace(",", " ").split(),
     }

@@ -138,6 +138,8 @@ def term(word: str) -> Term:
         raise QueryError(f"{word!r}: use a colon after {field}")
     elif field == "name":
         list(_pattern(value))
+    elif re.search(r"[*?\[]", value):
+        raise QueryError(f"{word!r}: only name: accepts patterns; write the whole {field}")
     return Term(bool(minus), field, sign, value)
 
 

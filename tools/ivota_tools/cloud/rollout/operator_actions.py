@@ -84,6 +84,8 @@ def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None
         )
     if not all(each.isprintable() for each in tags):
         raise TagError("a tag must not contain control characters")
+    if any(set(each) & set(",*?[") for each in tags):
+        raise TagError("a tag must not contain a comma or one of the characters * ? [")
     session.execute(delete(DeviceTag).where(DeviceTag.device_id == device.id))
     session.add_all(DeviceTag(device_id=device.id, tag=tag) for tag in sorted(tags))
     touch(session, device)

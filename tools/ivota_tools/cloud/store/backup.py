@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -22,10 +22,14 @@ NOTE = "last-backup"  # in the data directory: an empty file, as old as the last
 
 
 class Copied(NamedTuple):
-    """The result of a backup or restore: the database's file and the number of firmware files."""
+    """The result of a backup or restore: the database's file and the number of firmware files.
+
+    `paused` are the campaigns that a restore has paused.
+    """
 
     database: Path
     firmware: int
+    paused: tuple[str, ...] = ()
 
 
 def back_up(data: Path, database: str | None, folder: Path) -> Copied:
@@ -78,7 +82,7 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
         count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
         options = "--clean", "--if-exists", "--no-owner", "--single-transaction"
         _postgresql("pg_restore", database, *options, str(copy))
-        return Copied(copy, count)
+        return Copied(copy, count, _pause_postgresql(database))
 
 
 def _restore_sqlite(folder: Path, data: Path) -> Copied:
@@ -94,8 +98,31 @@ def _restore_sqlite(folder: Path, data: Path) -> Copied:
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
     _copy_sqlite(folder / SQLITE, part)
+    with contextlib.closing(sqlite3.connect(part)) as one, one:
+        tables = "SELECT name FROM sqlite_master WHERE name = 'campaigns'"
+        paused = _pause(one) if one.execute(tables).fetchone() else ()
     part.replace(there)
-    return Copied(there, count)
+    return Copied(there, count, paused)
+
+
+def _pause_postgresql(url: str) -> tuple[str, ...]:
+    import psycopg
+
+    with psycopg.connect(url) as one:
+        found = one.execute("SELECT to_regclass('campaigns')").fetchone()
+        return _pause(one) if found and found[0] else ()
+
+
+def _pause(one: Any) -> tuple[str, ...]:
+    """Keep restored campaigns from pushing before an operator has looked; return their names.
+
+    A campaign may have ended since the backup, or an operator may have cancelled it.
+    """
+    active = "SELECT name FROM campaigns WHERE state IN ('running', 'scheduled') ORDER BY id"
+    names = tuple(str(name) for (name,) in one.execute(active).fetchall())
+    one.execute("UPDATE campaigns SET state = 'paused' WHERE state = 'running'")
+    one.execute("UPDATE campaigns SET state = 'draft' WHERE state = 'scheduled'")
+    return names
 
 
 def _copy_sqlite(source: Path, to: Path) -> None:
