@@ -128,7 +128,7 @@ def test_a_broken_database_leaves_the_other_metrics(tmp_path):
         assert "ivota_campaigns" not in found and found["ivota_broker_connected"] == [1]
 
 
-def test_a_backup_and_a_certificate_have_their_times(tmp_path):
+def test_a_backup_and_a_certificate_have_their_times(tmp_path, caplog):
     certificate = Certificate(*self_signed(tmp_path))
     with Cloud(tmp_path / "data", certificate=certificate, token=TOKEN) as cloud:
 
@@ -142,6 +142,9 @@ def test_a_backup_and_a_certificate_have_their_times(tmp_path):
         assert look("ivota_backup_timestamp_seconds") > time.time() - 3600
         left = look("ivota_certificate_expiry_timestamp_seconds") - time.time()
         assert 0 < left <= 86400
+        assert caplog.text.count(": renew it") == 1
+        cloud.reload_certificate()
+        assert caplog.text.count(": renew it") == 2
 
 
 def test_every_metric_is_documented_and_used_by_its_name(tmp_path):

@@ -342,6 +342,8 @@ class Cloud:
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
         self._room = self._room or room(self._devices_most)
+        if self._certificate:
+            self._certificate.warn_if_old()
         self._server = Server(
             self.host,
             self.http_port,
@@ -616,6 +618,7 @@ class Cloud:
         if certificate is None:
             return
         certificate.context()
+        certificate.warn_if_old()
         if self._server:
             self._server.reload(certificate)
         if self._front:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
+from ..common.durations import span
 from .cloud_error import CloudError
+
+log = logging.getLogger("ivota.cloud")
+
+OLD_S = 14 * 86400.0  # the time before the end at which an operator is told
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,14 @@ class Certificate:
         except (OSError, ValueError) as error:
             raise CloudError(f"cannot read a certificate from {self.chain} ({error})") from None
         return first.not_valid_after_utc.timestamp()
+
+    def warn_if_old(self) -> None:
+        """Log when the certificate expires, if that is soon. Raises CloudError."""
+        left_s = self.expires() - time.time()
+        if left_s <= 0:
+            log.warning("the certificate %s has expired: renew it", self.chain)
+        elif left_s < OLD_S:
+            log.warning("the certificate %s expires in %s: renew it", self.chain, span(left_s))
 
     def context(self) -> ssl.SSLContext:
         """Create a server's TLS context. Raises CloudError if the files are invalid."""

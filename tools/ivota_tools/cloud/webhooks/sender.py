@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from ..store.database import Database
 from ..store.models import Setting, WebhookMessage
+from ..tls_certificate import OLD_S
 from . import outbox
 from .targets import Target, Webhooks
 
@@ -33,7 +34,6 @@ DEAD_MOST = 1000  # messages that are kept after the last try
 CHECK_S = 60.0  # between two looks at disk and certificate
 AGAIN_S = 86400.0  # between two messages about the same
 DISK_SHARE = 0.1
-CERTIFICATE_S = 14 * 86400.0
 
 
 def headers(secret: str, number: int, now: float, body: str) -> dict[str, str]:
@@ -155,7 +155,7 @@ class WebhookSender:
         if usage.free < DISK_SHARE * usage.total:
             self._once(outbox.DISK_LOW, {"free_bytes": usage.free, "size_bytes": usage.total})
         expires = self._expires()
-        if expires is not None and expires - time.time() < CERTIFICATE_S:
+        if expires is not None and expires - time.time() < OLD_S:
             self._once(outbox.CERTIFICATE_EXPIRES, {"expires_at": expires})
 
     def _once(self, name: str, data: dict[str, float]) -> None:
