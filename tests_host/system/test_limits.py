@@ -14,7 +14,7 @@ import pytest
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.toolchain import micropython
 from ivota_workshop.bench import trust
-from ivota_workshop.bench.download import heap
+from ivota_workshop.bench.download import code, heap
 
 HEAP_BYTES = 45_056  # 32 bits, in which a whole update must succeed
 SIGNED_HEAP_BYTES = 46_592  # the same of a board that takes only what is signed
@@ -39,7 +39,7 @@ def test_a_whole_signed_update_in_a_small_heap():
 
 
 def test_the_code_that_a_plain_update_loads():
-    sizes = heap.loaded()
+    sizes = code.loaded()
     assert "main.py" in sizes and "lib/ivota/cloud_client.py" in sizes
     assert sum(sizes.values()) <= MPY_BYTES, sizes
 

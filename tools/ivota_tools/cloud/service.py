@@ -342,8 +342,6 @@ class Cloud:
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
         self._client_id = database.setting("mqtt_session", lambda: f"ivota-{secrets.token_hex(4)}")
         self._room = self._room or room(self._devices_most)
-        if self._certificate:
-            self._certificate.warn_if_old()
         self._server = Server(
             self.host,
             self.http_port,
@@ -352,6 +350,8 @@ class Cloud:
             trusted=self._trusted_proxies,
             deadlines=self._deadlines,
         )
+        if self._certificate:
+            self._certificate.warn_if_old()
         self.http_port = self._server.port
         self._note_public_url()
         if not self._external:
