@@ -156,11 +156,11 @@ def _prepare(connection: Any, _record: object) -> None:
     # SQLAlchemy starts the transactions: the driver would start late, and not for reads.
     connection.isolation_level = None
     for pragma in (
+        "busy_timeout = 10000",  # first: changing the mode waits for locks, too
         "journal_mode = WAL",
         # Reports are acknowledged after the commit, so a commit must reach the disk.
         "synchronous = FULL",
         "foreign_keys = ON",
-        "busy_timeout = 10000",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
