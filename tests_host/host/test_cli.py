@@ -218,6 +218,8 @@ def test_watch_on_a_terminal(cloud, app, tmp_path):
             stderr=theirs,
         )
         os.close(theirs)
+        # Otherwise the update could end before anybody watches.
+        wait_until(lambda: cloud._pages.streams._taken, "the event stream")
         run("push", "0.6", "-d", "[red]bars", cloud=cloud)
         device.update(device.expect("update_firmware"))
         shown = b""
