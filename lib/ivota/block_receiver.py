@@ -58,7 +58,7 @@ def _advance(job, target):
     if target.position == target.size:
         job.progress()
         job.hang_up()
-        job.phase = "handover"
+        job.phase = "installation"
     elif time.ticks_diff(now, job.reported_at) >= 1000:
         job.progress()
 

@@ -19,7 +19,7 @@ def step(job):
     """Connect when that is due, and request the missing bytes once."""
     target = job.target
     if target.position == target.size:
-        job.phase = "handover"
+        job.phase = "installation"
         return True
     if job.retry.left_ms() or not guarded_socket.hooks.online():
         return False

@@ -28,7 +28,7 @@ def step(job):
     for _ in job.stream:
         return True
     job.stream = None
-    job.phase = "owner_signature" if job.client.config["keys"] else "handover"
+    job.phase = "owner_signature" if job.client.config["keys"] else "installation"
     return True
 
 

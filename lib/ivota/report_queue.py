@@ -62,7 +62,7 @@ class ReportQueue:
         """Queue, for an ivota cloud, why a push has no effect or must wait."""
         if self.ivota_cloud:
             try:
-                self.enqueue("notice", once("no_effect_notice").notice(message, push, wait_ms))
+                self.enqueue("notice", once("ignored_push").notice(message, push, wait_ms))
             except (MemoryError, ImportError):  # the update has priority
                 pass
 

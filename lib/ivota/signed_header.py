@@ -8,7 +8,7 @@ from ivota import once
 
 
 def step(job):
-    """Do the next piece; after the last one, the update continues in `handover`."""
+    """Do the next piece; after the last one, the update continues in `installation`."""
     client = job.client
     if not job.stream:
         state = client.state
@@ -16,7 +16,7 @@ def step(job):
     for _ in job.stream:
         return True
     job.stream = job.signed = None
-    job.phase = "handover"
+    job.phase = "installation"
     client.log("info", "signed", sequence=job.firmware.sequence)
     return True
 

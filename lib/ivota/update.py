@@ -19,16 +19,16 @@ class Job:
 
     download_target: the target is open → http_request
     http_request: the server is asked for the missing bytes → http_response; they are all on flash
-        already → handover
+        already → installation
     http_response: it answers with them → block_receiver, or slot_or_file if the target says so; it
         redirects → http_request
     slot_or_file: the first bytes have said where the firmware goes → block_receiver
-    block_receiver: the last byte is on flash → handover
-    handover: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher; it
-        was handed over → None, which ends the update
+    block_receiver: the last byte is on flash → installation
+    installation: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher;
+        it was handed over → None, which ends the update
     owner_signature: an owner's signature fits → signed_header
-    signed_header: the payload is what was signed → handover
-    patcher: the result is on flash → owner_signature if there are `keys`, otherwise handover
+    signed_header: the payload is what was signed → installation
+    patcher: the result is on flash → owner_signature if there are `keys`, otherwise installation
     fresh_url: a fresh URL came, through `renew` → http_request
 
     After an error that may pass, the job returns to http_request; after one that calls for one

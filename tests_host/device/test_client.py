@@ -115,7 +115,7 @@ class Heap:
 
 
 def test_in_a_roomy_heap_modules_stay_until_the_hand_over():
-    name = "ivota.handover"  # loaded last, and by no test
+    name = "ivota.installation"  # loaded last, and by no test
     for free, roomy in ((60000, True), (40000, False)):
         heap = Heap(free)
         sys.modules.pop(name, None)
@@ -213,7 +213,7 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             ("http_response", True),
             ("block_receiver", False),
             ("block_receiver", True),
-            ("handover", True),
+            ("installation", True),
         ):
             assert said.pop(0) == (phase, more), said
         assert not said and not client.step()

@@ -61,7 +61,7 @@ from .mqtt.topic_prefix import TopicPrefix
 from .pages.app import make_pages
 from .pages.page_visit import Setting
 from .pages.security_headers import API, Secured
-from .request_authentication import Admission, Door
+from .request_admission import Admission, Door
 from .rollout import campaign_counts
 from .rollout.assignment import touch
 from .rollout.assignment_states import BackOff

@@ -281,7 +281,7 @@ MISTAKES = (
     Mistake(
         "the payload is looked into before the signature",
         "signed stranger",
-        (("lib/ivota/handover.py", _PHASE, _EARLY + _PHASE),),
+        (("lib/ivota/installation.py", _PHASE, _EARLY + _PHASE),),
     ),
     Mistake(
         "the number rises before the confirmation",
@@ -297,7 +297,7 @@ MISTAKES = (
     Mistake(
         "what an image is signed by is not asked",
         "image stranger",
-        (("lib/ivota/handover.py", 'if client.config["keys"]:', "if False:"),),
+        (("lib/ivota/installation.py", 'if client.config["keys"]:', "if False:"),),
     ),
     Mistake(
         "the base of a delta is not compared",

@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ...common.mqtt_client import end
 from ..cloud_error import CloudError
-from .delivery_check import BrokerCheck
+from .broker_probe import BrokerProbe
 from .messages import REPORT_FILTER
 from .topic_prefix import TopicPrefix
 
@@ -119,7 +119,7 @@ class MqttSession:
         self.listener: Listener | None = None  # set before `start`
         self._broker = broker
         self._prefix = prefix
-        self.check = BrokerCheck(client_id, lambda topic, data: self.publish(topic, data, 0))
+        self.check = BrokerProbe(client_id, lambda topic, data: self.publish(topic, data, 0))
         self._on_message = on_message
         self._connection = 0
         self._subscribed = threading.Event()

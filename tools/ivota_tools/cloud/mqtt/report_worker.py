@@ -16,7 +16,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..metrics.measurements import Measurements
-from ..rollout import campaign_progress, missing_downloads
+from ..rollout import campaign_progress, unrequested_pushes
 from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import anything_due, push_due
 from ..storage_probe import database_problem
@@ -24,8 +24,8 @@ from ..store import ambiguous_device_names, clock_repair
 from ..store.database import Database, add
 from ..store.models import Firmware
 from ..store.retention import Forgetting, Keep
+from .broker_probe import BrokerProbe
 from .cloud_session import Message, MqttSession
-from .delivery_check import BrokerCheck
 from .report_ingestion import Outgoing, take_in
 
 log = logging.getLogger("ivota.cloud")
@@ -202,7 +202,7 @@ class Intake:
             pass
         return batch
 
-    def _process(self, batch: list[Message], online: bool, check: BrokerCheck) -> list[Outgoing]:
+    def _process(self, batch: list[Message], online: bool, check: BrokerProbe) -> list[Outgoing]:
         now = time.time()
         offset = now - time.monotonic()
         set_back = offset < self._offset - clock_repair.AHEAD_S
@@ -225,7 +225,7 @@ class Intake:
                 tick_began = time.monotonic()
                 self._more = campaign_progress.tick(session, now)
                 self._measurements.tick(time.monotonic() - tick_began)
-                missing_downloads.mark(session, now)
+                unrequested_pushes.mark(session, now)
                 self._next_tick = 0.0 if self._more else time.monotonic() + TICK_S
             outgoing = take_in(
                 session,
@@ -254,6 +254,6 @@ class Intake:
         with self._database.reading() as session:
             ticks = time.monotonic() >= self._next_tick and (
                 campaign_progress.anything_to_do(session)
-                or missing_downloads.anything_to_do(session, now)
+                or unrequested_pushes.anything_to_do(session, now)
             )
             return ticks or anything_due(session, now)

@@ -13,7 +13,7 @@ from ..mqtt.messages import REPORT_PROGRESS, REPORT_VERSION
 from ..rollout import assignment_states
 from ..store.models import Assignment, Device, Push, Report
 from . import formatting
-from .result_page import Page
+from .pagination import Page
 
 EVENTS = 400  # maximum reports of one attempt that its story uses
 

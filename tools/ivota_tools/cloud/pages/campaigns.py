@@ -17,7 +17,7 @@ from . import fleet_queries
 from .formatting import counted, sentence, span
 from .page_guard import route
 from .page_visit import Setting, Visit
-from .result_page import row
+from .pagination import row
 
 PAGE = 25
 FAILURES = 20  # distinct reasons

@@ -29,7 +29,7 @@ from .firmware import uploaded
 from .formatting import counted
 from .page_guard import acting, route
 from .page_visit import Setting, Visit, whole
-from .result_page import row
+from .pagination import row
 
 ATTEMPTS = 10  # on a page
 REPORTS = 50  # on a page

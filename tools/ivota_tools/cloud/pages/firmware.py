@@ -21,7 +21,7 @@ from ..store.firmware_store import stored
 from ..store.models import Assignment, Campaign, Device, Firmware
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
-from .result_page import row
+from .pagination import row
 
 SHOWN = 200
 LIBRARY = "lib/ivota/"

@@ -19,7 +19,7 @@ from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
 from .device_search import quoted
-from .result_page import Page, page
+from .pagination import Page, page
 
 PAGE = 50  # rows of a table
 NEWEST_OF = 1000  # latest uploads

@@ -19,7 +19,7 @@ from ..store.models import Group
 from .formatting import refusal, sentence
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
-from .result_page import row
+from .pagination import row
 
 HERE = "/campaigns/groups"
 PAGE = 25  # every request counts the devices of each group shown

@@ -23,7 +23,7 @@ from .fleet_queries import Wanted
 from .formatting import refusal, sentence
 from .page_guard import route
 from .page_visit import Setting, Visit, whole
-from .result_page import row
+from .pagination import row
 
 PREVIEW = 5
 

@@ -26,8 +26,8 @@ from ..event_stream import Places
 from ..storage_probe import Checks
 from ..store.database import Database
 from .formatting import sentence
+from .pagination import Page, page
 from .rendering import PAGES
-from .result_page import Page, page
 from .version_chart import Charts
 
 HASHES_MOST = 2  # passwords that are verified at a time

@@ -18,7 +18,7 @@ from ..store.models import Token, User
 from .formatting import sentence
 from .page_guard import REFUSALS, acting, route
 from .page_visit import Setting, Visit
-from .result_page import row
+from .pagination import row
 
 TOKENS_MOST = 1000
 

@@ -1,4 +1,4 @@
-"""Verify, check and hand over the firmware: the last phase of an update."""
+"""Verify the firmware, check it, and hand it over to be installed: the last phase of an update."""
 
 from micropython import const
 

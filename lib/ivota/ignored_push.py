@@ -1,4 +1,4 @@
-"""Tell an ivota cloud why a push has no effect, beside the protocol (docs/protocol.md)."""
+"""Tell an ivota cloud why the board ignores a push, beside the protocol (docs/protocol.md)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Authenticate each request and limit its size before the body is read."""
+"""Admit a request only after authentication, and with a body of limited size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check that the broker delivers messages: the cloud sends itself one from time to time.
+"""Probe whether the broker delivers messages: the cloud regularly sends one to itself.
 
 A broker can accept a message and drop it: it may reserve topics with `$`, or its rules may not let
 this user write there. MQTT 3.1.1 does not report this, and both devices and cloud look healthy.
@@ -22,7 +22,7 @@ HARM_MOST = 2  # checks in a row after which the broker closes the connection
 HARM_S = 3600.0  # seconds until the next check after that
 
 
-class BrokerCheck:
+class BrokerProbe:
     """The session's thread passes incoming messages, the report worker's thread the time.
 
     `name` identifies this cloud if several use one broker. `publish(topic, payload)` sends with

@@ -1,4 +1,4 @@
-"""Notice that nobody requests a pushed file, for example because --public-url is wrong.
+"""Detect pushes whose file nobody requests, for example because --public-url is wrong.
 
 A device that cannot reach the cloud's HTTP port says nothing for minutes. The cloud knows sooner,
 because it serves the file itself.
