@@ -86,8 +86,8 @@ class Device:
     def drain(self, cloud: Cloud) -> list[dict[str, Any]]:
         """All that has come, and what is still to come of what was said and is due."""
         settle(cloud, self)
-        assert cloud._session
-        cloud._session.publish(f"$ota/update/{self.name}", b'{"type": "the last"}', 1)
+        assert cloud._worker.session
+        cloud._worker.session.publish(f"$ota/update/{self.name}", b'{"type": "the last"}', 1)
         found = []
         while (message := self.messages.get(timeout=WAIT_S))["type"] != "the last":
             found.append(message)
@@ -143,7 +143,7 @@ class Device:
 def settle(cloud: Cloud, device: Device) -> None:
     """Returns once the cloud has taken in what the device has said, has looked at its campaigns
     and at what is due, and has sent what came of that."""
-    intake = cloud._intake
+    intake = cloud._worker.intake
     assert intake
     looked = intake._next_tick
 
@@ -176,8 +176,8 @@ def end_back_off(cloud: Cloud, device: Device) -> None:
     )
     with cloud.database.writing() as session:
         session.execute(waiting.values(next_push_at=0.0))
-    assert cloud._intake
-    cloud._intake.wake()
+    assert cloud._worker.intake
+    cloud._worker.intake.wake()
 
 
 class Answer:

@@ -102,7 +102,7 @@ def test_another_beginning_of_topics(tmp_path, firmware, sign_in):
         Cloud(tmp_path / "c", topic_prefix="fleet/ota", sign_in=sign_in) as cloud,
         Client(cloud.api_url) as api,
     ):
-        wait_until(lambda: cloud._session.check.dots_are_slashes is False, "the check")
+        wait_until(lambda: cloud._worker.session.check.dots_are_slashes is False, "the check")
         if sign_in:
             return
         api.upload(firmware, "2")
@@ -120,7 +120,7 @@ def test_names_that_a_broker_mixes_up(tmp_path, firmware):
         Client(cloud.api_url) as api,
     ):
         api.upload(firmware, "2")
-        wait_until(lambda: cloud._session.check.dots_are_slashes, "the check")
+        wait_until(lambda: cloud._worker.session.check.dots_are_slashes, "the check")
         # One that is known by its dots is served by that name.
         api.push("P/a.b", "2", new=True)
         with Device(broker.port, "P", "a.b") as device:

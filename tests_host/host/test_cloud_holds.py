@@ -260,7 +260,7 @@ def test_health_is_of_what_is_stored(tmp_path, caplog):
             with Device(cloud.mqtt_port, "P", "d") as device:
                 for number in range(50):
                     device.report_version(f"0.{number}")
-            wait_until(lambda: cloud._intake.problem, "the worker's own word")
+            wait_until(lambda: cloud._worker.intake.problem, "the worker's own word")
             other.execute("ROLLBACK")
         wait_until(lambda: ready().status_code == 200, "the end of it")
         wait_until(api.devices, "the first report")

@@ -375,7 +375,7 @@ def test_a_report_is_acknowledged_only_once_it_is_stored(tmp_path, monkeypatch):
 
 def test_a_broker_that_dies_is_noticed(tmp_path):
     with Cloud(tmp_path / "c") as cloud:
-        supervisor = cloud._broker._process.pid
+        supervisor = cloud._broker.process._process.pid
         listed = subprocess.run(
             ["ps", "-o", "pid=,comm=", "--ppid", str(supervisor)], capture_output=True, text=True
         ).stdout.split("\n")

@@ -143,7 +143,7 @@ def test_a_device_keeps_to_its_own_topics(cloud):
                 other.hello("0.1")
                 other.expect("update_firmware")
             # The broker delivers in order what one client publishes: this last.
-            cloud._session.publish("$ota/update/PROD/dev", b'{"type": "the last"}', 1)
+            cloud._worker.session.publish("$ota/update/PROD/dev", b'{"type": "the last"}', 1)
             wait_until(lambda: b"the last" in device.raw[-1].payload, "the last message")
             assert {message.topic for message in device.raw} == {"$ota/update/PROD/dev"}
         versions = [r["version"] for r in api.reports(api.device(name)["id"])[before:]]
@@ -278,7 +278,7 @@ def test_silent_connections_give_way(tmp_path):
                     address = "127.0.0.1", cloud.mqtt_port
                     stack.enter_context(socket.create_connection(address, timeout=WAIT_S))
                 assert answer(cloud.mqtt_port, "PRODother", *signed("PRODother")) == 0
-                assert len(cloud._front.table) <= 16
+                assert len(cloud._broker.front.table) <= 16
                 device.hello("0.1")
 
 
@@ -302,7 +302,7 @@ def test_another_secret_cuts_the_connection(cloud):
 
 def test_there_is_no_other_door(cloud):
     """The broker behind listens on a Unix socket, in a folder that is its owner's alone."""
-    broker = cloud._broker
+    broker = cloud._broker.process
     assert broker.host is None and broker.path.is_socket()
     assert broker.path.parent.stat().st_mode & 0o077 == 0
     pid = broker._process.pid
@@ -337,7 +337,7 @@ def test_devices_that_are_written_alike_have_their_own_sessions(cloud):
     wait_until(first.is_connected, "the first")
     words = signed("abc", base64.b64encode(b"the secret of a/bc").decode())
     assert answer(cloud.mqtt_port, "abc", *words) == 0
-    wait_until(lambda: len(cloud._front.table) == 1, "the end of the second")
+    wait_until(lambda: len(cloud._broker.front.table) == 1, "the end of the second")
     assert first.is_connected() and not lost
     first.disconnect()
     first.loop_stop()
@@ -415,7 +415,7 @@ def test_a_device_cannot_fill_the_broker_with_subscriptions(tmp_path):
             assert connack == b"\x20\2\0\0"
             suback = subscribe(link, [*filters, "$ota/update/PROD/+"])
             assert suback[2:] == b"\0\1" + 100 * b"\1"
-            cloud._session.publish("$ota/update/PROD/dev", b"heard", 1)
+            cloud._worker.session.publish("$ota/update/PROD/dev", b"heard", 1)
             assert b"heard" in link.recv(400)
             assert subscribe(link, [*filters, "one", "two"]) == b""
     stored = (tmp_path / "mosquitto" / "mosquitto.db").read_bytes()
@@ -458,7 +458,7 @@ def test_a_device_that_stops_reading_is_cut(tmp_path, monkeypatch):
         link, _ = raw_connect(cloud.mqtt_port)
         with link:
             assert subscribe(link, ["$ota/update/PROD/dev"])
-            assert len(cloud._front.table) == 1
+            assert len(cloud._broker.front.table) == 1
             for _ in range(200):
-                cloud._session.publish("$ota/update/PROD/dev", bytes(60_000), 0)
-            wait_until(lambda: not len(cloud._front.table), "the end of the connection")
+                cloud._worker.session.publish("$ota/update/PROD/dev", bytes(60_000), 0)
+            wait_until(lambda: not len(cloud._broker.front.table), "the end of the connection")

@@ -149,7 +149,7 @@ def test_a_small_swarm_with_slow_ones(tmp_path):
             wait_until(lambda: api.campaign(campaign)["state"] == "finished", "the end", 120)
             assert api.campaign(campaign)["states"] == {"done": 10}
             wait_until(lambda: swarm.status["versions"] == {"0.2": 10}, "the count")
-            cloud._broker.stop()  # links that are lost end nothing
+            cloud._broker.process.stop()  # links that are lost end nothing
             wait_until(lambda: swarm.status["connected"] == 0, "the loss")
 
 

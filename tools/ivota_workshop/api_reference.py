@@ -22,6 +22,7 @@ HOST = {
     "firmware.release": ("pack", "sign", "inspect", "Release"),
     "firmware.bundle": ("ReleaseError",),
     "cloud.service": ("Cloud",),
+    "cloud.settings": ("CloudSettings",),
     "sim.board": ("Board", "BoardError"),
     "sim.link_proxy": ("Proxy", "Cut"),
 }

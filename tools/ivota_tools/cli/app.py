@@ -13,7 +13,7 @@ from ..api_client import ApiError
 from ..common import project_files
 from ..common.campaign_options import OptionError
 from ..firmware.release import ReleaseError
-from . import access, campaigns, cloud, ddi, devices, enrollment, firmware, groups, release
+from . import access, backup, campaigns, cloud, ddi, devices, enrollment, firmware, groups, release
 from .board import app as board
 from .channel import app as channel
 from .cloud_config import CloudCommand, ConfigError
@@ -81,8 +81,8 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "ddi-token": ddi.ddi_token,
         "user": user,
         "webhook": webhook,
-        "backup": cloud.backup,
-        "restore": cloud.restore,
+        "backup": backup.backup,
+        "restore": backup.restore,
     },
     "Without boards": {"sim": sim},
 }

@@ -61,7 +61,8 @@ class Stage:
 
     @property
     def base(self) -> str:
-        return self.cloud._client_id
+        assert self.cloud._worker
+        return self.cloud._worker.client_id
 
     def publish(self, topic: str, payload: str) -> None:
         assert self.broker

@@ -1,0 +1,70 @@
+"""Define `ivota backup` and `ivota restore`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..api_client import default_data
+from .cloud_flags import Database
+from .terminal import AsJson, err, fail, print_json, say, warn
+
+if TYPE_CHECKING:
+    from ..cloud.store.backup import Copied
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data directory of the cloud (default: ~/.local/share/ivota)."),
+]
+
+
+def backup(
+    folder: Annotated[
+        Path, typer.Argument(help="Destination folder; may contain an older backup.")
+    ],
+    data: Data = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Back up the cloud's database and firmware, even while the cloud is running."""
+    with err.status("starting"):
+        from ..cloud.store.backup import back_up
+
+    _copy(lambda: back_up(data or default_data(), database, folder), "new firmware", as_json)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="Folder written by `ivota backup`.")],
+    data: Data = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Restore a backup; the cloud must be stopped."""
+    with err.status("starting"):
+        from ..cloud.store.backup import restore as put_back
+
+    _copy(lambda: put_back(folder, data or default_data(), database), "firmware", as_json)
+
+
+def _copy(copy: Callable[[], Copied], what: str, as_json: bool) -> None:
+    from ..cloud import CloudError
+
+    try:
+        with err.status("copying"):
+            done = copy()
+    except CloudError as error:
+        fail(str(error))
+    if as_json:
+        print_json(
+            {"database": str(done.database), "firmware": done.firmware, "paused": done.paused}
+        )
+    else:
+        say(f"{done.database}, and {done.firmware} {what} files")
+        if done.paused:
+            warn(
+                "these campaigns were active in the backup and wait for you now: "
+                + ", ".join(done.paused)
+            )

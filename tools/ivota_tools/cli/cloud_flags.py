@@ -1,0 +1,254 @@
+"""The options of `ivota cloud`, which are also the keys of its configuration file."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import cloud_config
+
+
+class Subcommand(str, enum.Enum):
+    """What `ivota cloud` does instead of running."""
+
+    CHECK = "check-config"
+
+
+Action = Annotated[
+    Subcommand | None,
+    typer.Argument(
+        metavar="[check-config]",
+        help="Check the configuration and show each setting with its source; start nothing.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="IVOTA_CONFIG",
+        is_eager=True,
+        callback=cloud_config.load,
+        help="Configuration file (TOML). The environment and other options override it.",
+    ),
+]
+Host = Annotated[str, typer.Option(help="Address to listen on (0.0.0.0 = all interfaces).")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="PORT", help="HTTP port (0 = any free port).")
+]
+MqttPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help="MQTT port (0 = any free port). Default: 1883, or 8883 with TLS.",
+    ),
+]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="IVOTA_BROKER",
+        help="Use this external MQTT broker instead of the built-in one. Also accepts "
+        "USER:PASSWORD@HOST:PORT, and mqtts://… for TLS.",
+    ),
+]
+BrokerPasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File with the password for --broker. Default: IVOTA_BROKER_PASSWORD.",
+    ),
+]
+TopicPrefix = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help="Replace $ota at the start of all topics, for brokers that drop topics with $.",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Data directory (default: ~/.local/share/ivota)."),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        envvar="IVOTA_DATABASE",
+        help="PostgreSQL URL (postgresql://…). Default: an SQLite file in the data directory.",
+    ),
+]
+DatabaseFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File with the URL for --database and its password."),
+]
+SignIn = Annotated[
+    bool, typer.Option("--sign-in", help="Require devices to sign in with their secret.")
+]
+Accept = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|none",
+        help="Which new devices to accept automatically: all, or none, so that they stay "
+        "pending. Default: all, or none with --sign-in.",
+    ),
+]
+PskPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help="Port for devices that use their secret as the TLS key (TLS-PSK), usually 8883. "
+        "With --tls-cert, it can be the same as --mqtt-port.",
+    ),
+]
+DeviceCa = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PRODUCT=FILE",
+        help="CA (PEM) whose certificates devices of PRODUCT may sign in with; repeatable.",
+    ),
+]
+DeviceCrl = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Revocation list for --device-ca (PEM), reloaded when it changes; repeatable.",
+    ),
+]
+TlsCert = Annotated[Path | None, typer.Option(help="TLS certificate to serve (PEM, full chain).")]
+TlsKey = Annotated[Path | None, typer.Option(help="Private key of the TLS certificate (PEM).")]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="URL at which devices reach the HTTP port, for example http://192.168.1.10:8123.",
+    ),
+]
+UrlTtl = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="Lifetime of a download URL.")
+]
+KeepReports = Annotated[
+    str | None,
+    typer.Option(
+        help="Delete device reports and other device history after this time, for example "
+        "90d. Default: never."
+    ),
+]
+KeepAudit = Annotated[
+    str | None,
+    typer.Option(help="Delete audit log entries after this time. Default: never."),
+]
+PushQos = Annotated[int, typer.Option(min=0, max=1, help="MQTT QoS of update messages.")]
+MaxUpload = Annotated[
+    int, typer.Option(min=1, metavar="BYTES", help="Maximum size of a firmware file.")
+]
+MaxConnected = Annotated[
+    int | None,
+    typer.Option(
+        min=16,
+        metavar="N",
+        help="With --sign-in: the most devices connected at a time. By default, they may use "
+        "half of the memory.",
+    ),
+]
+Token = Annotated[
+    str | None, typer.Option(envvar="IVOTA_TOKEN", help="Token that API requests must carry.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File with the token, in place of IVOTA_TOKEN."),
+]
+PlainConsole = Annotated[
+    bool,
+    typer.Option("--plain-console", help="Serve the console to other machines without TLS."),
+]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address or network of a reverse proxy whose X-Forwarded-For header to trust; "
+        "repeatable. A proxy on this computer is always trusted.",
+    ),
+]
+Webhook = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="URL",
+        help="Send signed messages to this URL when a campaign ends or stops, when devices "
+        "fail, when the disk is low, and before the certificate expires; repeatable.",
+    ),
+]
+WebhookSecretFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File with the secret that signs these messages."),
+]
+LogFormat = Annotated[
+    str,
+    typer.Option(metavar="text|json", help="Format of the log: a line for each event."),
+]
+AccessLog = Annotated[bool, typer.Option("--access-log", help="Also log each HTTP request.")]
+OidcIssuer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Also let users sign in at this OpenID Connect provider, with --oidc-role.",
+    ),
+]
+OidcClientId = Annotated[
+    str | None, typer.Option(metavar="ID", help="The console's client id at the provider.")
+]
+OidcClientSecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File with the console's client secret at the provider.",
+    ),
+]
+OidcRole = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GROUP=ROLE",
+        help="Role of the users in a group of the provider: viewer, operator or admin; "
+        "repeatable.",
+    ),
+]
+OidcGroupsClaim = Annotated[
+    str, typer.Option(metavar="NAME", help="Claim that contains a user's groups.")
+]
+OidcNameClaim = Annotated[
+    str, typer.Option(metavar="NAME", help="Claim that contains a user's name.")
+]
+OidcScope = Annotated[
+    str, typer.Option(metavar="TEXT", help="Scopes to request from the provider.")
+]
+HomeAssistant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="view|install|remove",
+        help="Show each device in Home Assistant, through the broker; with install, its "
+        "button updates the device. remove removes the entities.",
+    ),
+]
+Ddi = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TENANT",
+        help="Serve SWUpdate, RAUC and other devices that poll by hawkBit's DDI, at "
+        "/TENANT/controller/v1. TENANT is also their product.",
+    ),
+]
+DdiPoll = Annotated[
+    int,
+    typer.Option(min=1, max=86399, metavar="SECONDS", help="How often DDI devices shall poll."),
+]
+DdiConfirm = Annotated[
+    bool,
+    typer.Option("--ddi-confirm", help="DDI devices must confirm each update before it."),
+]

@@ -1,0 +1,141 @@
+"""What one process of a database does for the fleet: reports, pushes, deltas and messages."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from .home_assistant.entity_sync import EntitySync
+from .metrics.measurements import Measurements
+from .mqtt.cloud_session import Address, MqttSession
+from .mqtt.report_worker import Intake
+from .mqtt.topic_prefix import TopicPrefix
+from .rollout import campaign_counts
+from .rollout.delta_maker import DeltaMaker
+from .settings import CloudSettings
+from .store.database import Database
+from .store.firmware_store import chip_of, stored
+from .store.models import Firmware
+from .store.retention import Keep
+from .webhooks.sender import WebhookSender
+from .webhooks.targets import Webhooks
+
+log = logging.getLogger("ivota.cloud")
+
+
+class FleetWorker:
+    """`start` when this process leads, and `stop` when it no longer does; both repeatedly.
+
+    `intake` and `session` are None while it does not work.
+
+    folder      the data directory
+    client_id   of the persistent session at the broker
+    url_of      returns a URL at which devices can download a firmware
+    public_url  returns the URL at which devices reach HTTP
+    fail        called with a reason if a part ends
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        settings: CloudSettings,
+        broker: Address,
+        *,
+        client_id: str,
+        url_of: Callable[[Firmware], str],
+        webhooks: Webhooks,
+        measurements: Measurements,
+        public_url: Callable[[], str],
+        fail: Callable[[str], None],
+    ) -> None:
+        self._folder, self._database, self._settings = folder, database, settings
+        self._broker, self.client_id, self._url_of = broker, client_id, url_of
+        self._webhooks, self._measurements = webhooks, measurements
+        self._public_url, self._fail = public_url, fail
+        self._keep = Keep(settings.keep_s, settings.keep_audit_s)
+        self.intake: Intake | None = None
+        self.session: MqttSession | None = None
+        self._entities: EntitySync | None = None
+        self._deltas: DeltaMaker | None = None
+        self._webhook_sender: WebhookSender | None = None
+
+    def start(self) -> None:
+        """Start processing reports and pushing. Raises CloudError."""
+        database, settings = self._database, self._settings
+        if wrong := campaign_counts.repair(database):
+            log.warning("corrected the numbers of devices of campaigns %s", wrong)
+        self.intake = Intake(
+            database,
+            self._url_of,
+            settings.back_off,
+            settings.push_qos,
+            self._fail,
+            self._keep,
+            self._chip_of,
+            settings.accept_all,
+            self._measurements,
+        )
+        prefix = TopicPrefix(settings.topic_prefix)
+        self.session = MqttSession(self._broker, self.client_id, self.intake.put, prefix)
+        if settings.home_assistant:
+            self._entities = EntitySync(
+                database,
+                self.client_id,
+                settings.home_assistant,
+                functools.partial(self.session.publish, qos=1, retain=True),
+                self._public_url,
+                self.wake,
+            )
+            self.session.listener = self._entities
+        if settings.make_deltas:
+            self._deltas = DeltaMaker(database, self._folder / "firmware")
+            self._deltas.start()
+        if self._webhooks.targets:
+            certificate = settings.certificate
+            self._webhook_sender = WebhookSender(
+                database,
+                self._webhooks,
+                self._folder,
+                lambda: certificate.expires() if certificate else None,
+            )
+            self._webhook_sender.start()
+        self.intake.start(self.session)
+        self.session.start()
+        if self._entities:
+            self._entities.start()
+
+    def stop(self) -> None:
+        """Stop processing reports; the broker keeps unacknowledged ones for the next process."""
+        intake, session, deltas = self.intake, self.session, self._deltas
+        self.intake = self.session = self._deltas = None
+        if sender := self._webhook_sender:
+            self._webhook_sender = None
+            sender.stop()
+        if deltas:
+            deltas.stop()
+        if entities := self._entities:
+            self._entities = None
+            entities.stop()
+        if intake:
+            intake.stop()
+        if session:
+            session.stop()
+
+    def wake(self) -> None:
+        """Push now what is due. If another process leads, it notices on its own."""
+        if intake := self.intake:
+            intake.wake()
+
+    def set_keep(self, keep: Keep) -> None:
+        """Change how long rows are kept."""
+        self._keep = keep
+        if intake := self.intake:
+            intake.keep = keep
+
+    def _chip_of(self, firmware: Firmware) -> str | None:
+        if firmware.kind != "esp32-image":
+            return None
+        return chip_of(stored(self._folder / "firmware", firmware.sha256))

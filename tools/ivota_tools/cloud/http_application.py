@@ -1,0 +1,86 @@
+"""The HTTP application: downloads, API, metrics and console behind their authentication."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp
+
+from . import storage_probe
+from .access_log import AccessLog
+from .accounts.authorization import guard
+from .accounts.guess_delay import WrongTries
+from .accounts.roles import ADMIN
+from .api import audit_log, campaigns, ddi_tokens, devices, enrollment, groups, tokens, users
+from .api import routes as core_routes
+from .api import webhooks as api_webhooks
+from .ddi import controller_routes
+from .ddi.actions import Rules as DdiRules
+from .downloads import endpoint
+from .http_server import Split, make_app
+from .metrics import scrape
+from .metrics.measurements import Measurements
+from .metrics.request_metrics import Counted
+from .pages.app import make_pages
+from .pages.page_visit import Setting
+from .pages.security_headers import API, Secured
+from .request_admission import Admission, Door
+from .settings import CloudSettings
+from .webhooks.targets import Webhooks
+
+
+def http_application(
+    setting: Setting,
+    settings: CloudSettings,
+    sources: scrape.Sources,
+    *,
+    local: str | None,
+    refusals: Mapping[str, WrongTries],
+    measurements: Measurements,
+    webhooks: Webhooks,
+) -> ASGIApp:
+    """Return what the HTTP server runs.
+
+    setting   of the pages; the API uses the same parts
+    local     this machine's own token
+    """
+    database, firmware, wake = setting.database, setting.folder, setting.wake
+    may = guard(settings.token, database, local=local)
+    may_admin = guard(settings.token, database, ADMIN, local)
+    programme = make_app(
+        storage_probe.routes(sources.health),
+        endpoint.routes(database, firmware, setting.secret),
+        core_routes.routes(
+            database,
+            firmware,
+            wake=wake,
+            health=sources.health,
+            may=may,
+            upload_most=setting.upload_most,
+            streams=setting.streams,
+        ),
+        devices.routes(database, wake=wake, may=may),
+        enrollment.routes(database, boards=setting.boards, may=may),
+        groups.routes(database, may=may),
+        campaigns.routes(database, wake=wake, may=may),
+        tokens.routes(database, may=may, may_admin=may_admin),
+        api_webhooks.routes(database, webhooks, may=may, may_admin=may_admin),
+        audit_log.routes(database, may=may),
+        users.routes(database, may_admin=may_admin),
+        scrape.routes(measurements, sources, may=may),
+        ddi_tokens.routes(database, may=may),
+    )
+    tries = refusals["token"]
+    doors = [Door("/api/", may, tries), Door("/metrics", may, tries)]
+    if ddi := settings.ddi:
+        rules = DdiRules(settings.back_off, settings.accept_all, ddi.confirm)
+        programme.include_router(
+            controller_routes.routes(database, firmware, ddi, rules, public_url=setting.public_url)
+        )
+        doors.append(Door(ddi.prefix, controller_routes.authorize(database, ddi), refusals["ddi"]))
+    pages = make_pages(setting)
+    own = tuple(door.prefix for door in doors)
+    split = Split(programme, pages, own)
+    admission = Admission(split, doors, setting.upload_most, settings.deadlines)
+    secured = Secured(admission, API, ("/api/", *own[2:]))
+    return AccessLog(Counted(secured, measurements, pages.routes))

@@ -1,0 +1,39 @@
+"""The URL at which devices reach the cloud's HTTP port."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from .address_classes import without_usual_port
+from .cloud_error import CloudError
+
+URL_MOST = 800  # characters; clients keep URLs of less than 1,000
+
+
+def checked_url(url: str, *, tls: bool) -> str:
+    """Return the URL without its usual port and final slash. Raises CloudError.
+
+    tls   the cloud serves only HTTPS
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
+        raise CloudError(f"{url!r} is not a valid URL: use one such as http://192.168.1.10:8123")
+    # Quotes and backslashes are escaped in a push, and some clients leave escapes as they are.
+    if len(url) > URL_MOST or not url.isascii() or re.search(r'[^!-~]|["\\]', url):
+        raise CloudError(
+            f"a public URL must have at most {URL_MOST} printable ASCII characters, without quotes"
+        )
+    if tls and parts.scheme == "http":
+        raise CloudError(f"with a certificate, devices need an https:// URL, not {url!r}")
+    return without_usual_port(url.rstrip("/"))
+
+
+def is_any(host: str) -> bool:
+    """Return whether a server with this address listens on all interfaces."""
+    return host in ("0.0.0.0", "::", "")
+
+
+def bracket(host: str) -> str:
+    """Return the address as it is written in a URL."""
+    return f"[{host}]" if ":" in host else host
