@@ -18,7 +18,7 @@ from waiting import WAIT_S, wait_until
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.accounts.authorization import check_exposure
-from ivota_tools.cloud.api import routes as api_module
+from ivota_tools.cloud.api import events
 from ivota_tools.cloud.mqtt.cloud_session import Address
 from ivota_tools.cloud.store import firmware_store, models
 from ivota_tools.firmware import bundle
@@ -505,7 +505,7 @@ def test_events_as_they_are_on_the_wire(cloud, api):
 
 
 def test_events_end_for_whom_they_are_no_longer_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(api_module, "CHECK_S", 0.2)
+    monkeypatch.setattr(events, "CHECK_S", 0.2)
     with Cloud(tmp_path / "c", token=S3CRET) as cloud, Client(cloud.api_url, S3CRET) as api:
         made = api.create_token("eyes", "admin")
         header = {"Authorization": f"Bearer {made['token']}"}

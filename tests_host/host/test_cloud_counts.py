@@ -14,8 +14,9 @@ from ivota_tools.cloud.rollout import (
     campaign_actions,
     campaign_counts,
     campaign_progress,
+    campaign_removal,
     campaign_selection,
-    operator_actions,
+    device_actions,
     push_sender,
 )
 from ivota_tools.cloud.rollout.assignment_states import BackOff
@@ -105,7 +106,7 @@ class World:
         elif what == "cancel":
             campaign_actions.cancel(self.database, number, self.now, "maria")
         elif what == "delete":
-            operator_actions.delete_campaign(self.database, number, "maria")
+            campaign_removal.delete_campaign(self.database, number, "maria")
         else:
             with self.database.writing() as session:
                 act = getattr(campaign_actions, what)
@@ -121,11 +122,11 @@ class World:
             elif what == "cancel":
                 campaign_actions.cancel_device(session, device, self.now, "maria")
             elif what == "push":
-                operator_actions.push(session, device, session.get_one(Firmware, 2), "maria")
+                device_actions.push(session, device, session.get_one(Firmware, 2), "maria")
             elif what == "retire":
-                operator_actions.retire_device(session, device, "maria")
+                device_actions.retire_device(session, device, "maria")
             else:
-                operator_actions.accept_device(session, device, "maria")
+                device_actions.accept_device(session, device, "maria")
 
     def remove(self):
         with self.database.reading() as session:

@@ -23,7 +23,7 @@ from ivota_tools.cloud.accounts import audit_log, sign_in_throttle, users
 from ivota_tools.cloud.accounts.guess_delay import WrongTries
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.address_classes import Networks, network
-from ivota_tools.cloud.api import routes
+from ivota_tools.cloud.api import events
 from ivota_tools.cloud.connection_limit import Room, Table
 from ivota_tools.cloud.event_stream import Places
 from ivota_tools.cloud.http_protocol import Deadlines
@@ -200,7 +200,7 @@ def test_streams_of_events_are_bounded(tmp_path):
 
 
 def test_a_removed_token_ends_its_stream(tmp_path, monkeypatch):
-    monkeypatch.setattr(routes, "CHECK_S", 1e9)  # not by looking from time to time
+    monkeypatch.setattr(events, "CHECK_S", 1e9)  # not by looking from time to time
     with Cloud(tmp_path, token=TOKEN) as cloud, Client(cloud.api_url, TOKEN) as api:
         made = api.create_token("watcher", "admin")
         over = threading.Event()

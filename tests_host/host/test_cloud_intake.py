@@ -16,7 +16,7 @@ from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.mqtt import report_worker
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
-from ivota_tools.cloud.rollout import operator_actions, push_sender
+from ivota_tools.cloud.rollout import device_actions, push_sender
 from ivota_tools.cloud.store import device_acceptance, retention
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Change, Counter, Device, Firmware, Report
@@ -96,7 +96,7 @@ def test_percentages_change_the_attempt_and_only_events_are_rows(database):
         firmware = Firmware(version="2", kind="other", size=9, md5="", sha256="", uploaded_at=0)
         session.add_all([device, firmware])
         session.flush()
-        operator_actions.push(session, device, firmware, "maria")
+        device_actions.push(session, device, firmware, "maria")
 
     def hear(state, percent=None, version="2"):
         progress = {"state": state, "percent": str(percent), "result_code": "0", "result_msg": ""}

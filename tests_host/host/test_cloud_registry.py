@@ -18,7 +18,7 @@ from ivota_tools.cli import app as cli
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
-from ivota_tools.cloud.rollout import device_query, operator_actions
+from ivota_tools.cloud.rollout import device_actions, device_query
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store import device_acceptance, models
 from ivota_tools.cloud.store.database import Database
@@ -275,4 +275,4 @@ def test_a_rule_holds_both_ways(cloud, api, firmware, way, rule):
         assert session.scalar(select(func.count()).select_from(models.DeviceTag)) == 0
         assert session.get(models.Firmware, firmware["id"]).deleted_at is None
         assert session.get(models.Campaign, campaign["id"])
-    assert operator_actions.TAGS_MOST == 100
+    assert device_actions.TAGS_MOST == 100

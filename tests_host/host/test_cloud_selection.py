@@ -13,9 +13,9 @@ from ivota_tools.cloud.rollout import (
     campaign_counts,
     campaign_preview,
     campaign_progress,
+    campaign_removal,
     campaign_selection,
     device_query,
-    operator_actions,
 )
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store.database import Database
@@ -182,7 +182,7 @@ def test_reports_are_stored_between_two_steps(database):
 
 
 def test_a_campaign_of_many_is_deleted_in_batches(database, monkeypatch):
-    monkeypatch.setattr(operator_actions, "MEMBERS_MOST", 40)
+    monkeypatch.setattr(campaign_removal, "MEMBERS_MOST", 40)
     monkeypatch.setattr(campaign_actions, "BREATH_S", 0)
     number, _ = campaign(database)
     assert len(finish(database, number)) > 80
@@ -191,7 +191,7 @@ def test_a_campaign_of_many_is_deleted_in_batches(database, monkeypatch):
     campaign_actions.cancel(database, number, time.time(), "maria")
     transactions = []
     sa.event.listen(database._engine, "commit", lambda _connection: transactions.append(1))
-    assert operator_actions.delete_campaign(database, number, "maria") == "c"
+    assert campaign_removal.delete_campaign(database, number, "maria") == "c"
     assert len(transactions) > 2
     with database.reading() as session:
         assert members(session, number) == {} and session.get(Campaign, number) is None

@@ -11,8 +11,20 @@ from .access_log import AccessLog
 from .accounts.authorization import guard
 from .accounts.guess_delay import WrongTries
 from .accounts.roles import ADMIN
-from .api import audit_log, campaigns, ddi_tokens, devices, enrollment, groups, tokens, users
-from .api import routes as core_routes
+from .api import (
+    audit_log,
+    campaigns,
+    ddi_tokens,
+    devices,
+    enrollment,
+    events,
+    groups,
+    health,
+    tokens,
+    updates,
+    users,
+)
+from .api import firmware as api_firmware
 from .api import webhooks as api_webhooks
 from .ddi import controller_routes
 from .ddi.actions import Rules as DdiRules
@@ -47,19 +59,14 @@ def http_application(
     database, firmware, wake = setting.database, setting.folder, setting.wake
     may = guard(settings.token, database, local=local)
     may_admin = guard(settings.token, database, ADMIN, local)
-    programme = make_app(
+    program = make_app(
         storage_probe.routes(sources.health),
         endpoint.routes(database, firmware, setting.secret),
-        core_routes.routes(
-            database,
-            firmware,
-            wake=wake,
-            health=sources.health,
-            may=may,
-            upload_most=setting.upload_most,
-            streams=setting.streams,
-        ),
-        devices.routes(database, wake=wake, may=may),
+        health.routes(database, health=sources.health, may=may),
+        devices.routes(database, may=may),
+        api_firmware.routes(database, firmware, upload_most=setting.upload_most, may=may),
+        updates.routes(database, wake=wake, may=may),
+        events.routes(database, streams=setting.streams, may=may),
         enrollment.routes(database, boards=setting.boards, may=may),
         groups.routes(database, may=may),
         campaigns.routes(database, wake=wake, may=may),
@@ -74,13 +81,13 @@ def http_application(
     doors = [Door("/api/", may, tries), Door("/metrics", may, tries)]
     if ddi := settings.ddi:
         rules = DdiRules(settings.back_off, settings.accept_all, ddi.confirm)
-        programme.include_router(
+        program.include_router(
             controller_routes.routes(database, firmware, ddi, rules, public_url=setting.public_url)
         )
         doors.append(Door(ddi.prefix, controller_routes.authorize(database, ddi), refusals["ddi"]))
     pages = make_pages(setting)
     own = tuple(door.prefix for door in doors)
-    split = Split(programme, pages, own)
+    split = Split(program, pages, own)
     admission = Admission(split, doors, setting.upload_most, settings.deadlines)
     secured = Secured(admission, API, ("/api/", *own[2:]))
     return AccessLog(Counted(secured, measurements, pages.routes))

@@ -27,8 +27,8 @@ from .connection_limit import Connection, Table, accept
 from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
 from .mqtt.device_sign_in import SecretError
 from .rollout.campaign_actions import CampaignError
+from .rollout.device_actions import MismatchError, TagError
 from .rollout.device_query import QueryError
-from .rollout.operator_actions import MismatchError, TagError
 from .storage_probe import no_database
 from .store.device_acceptance import StatusError
 from .store.firmware_store import FirmwareError

@@ -8,19 +8,19 @@ from sqlalchemy import select
 from ..accounts.authorization import Guard
 from ..store.database import Database
 from ..store.models import Audit
-from . import fleet_schemas as fleet
-from .routes import ERRORS, ID_MOST, After, Page
+from .access_schemas import AuditOut
+from .route_parameters import ERRORS, ID_MOST, After, Page
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/audit")
-    def get_audit(after: After = 0, limit: Page = 1000) -> list[fleet.AuditOut]:
+    def get_audit(after: After = 0, limit: Page = 1000) -> list[AuditOut]:
         """List the audit log, oldest entry first; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Audit).where(Audit.id > min(after, ID_MOST))
             rows = session.scalars(query.order_by(Audit.id).limit(limit))
-            return [fleet.AuditOut.model_validate(each) for each in rows]
+            return [AuditOut.model_validate(each) for each in rows]
 
     return router

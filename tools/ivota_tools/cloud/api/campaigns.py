@@ -16,18 +16,19 @@ from ..rollout import (
     campaign_actions,
     campaign_counts,
     campaign_preview,
+    campaign_removal,
     campaign_states,
     device_query,
-    operator_actions,
 )
 from ..rollout.campaign_actions import CampaignError
 from ..rollout.campaign_preview import Plan
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Campaign, Group, Member
-from . import fleet_schemas as fleet
-from . import schemas
-from .routes import ERRORS, ID_MOST, After, Number, Page
+from .campaign_schemas import CampaignIn, CampaignOut, PlanOut, RetryOut, StageOut
+from .device_schemas import DeviceOut, device_out
+from .firmware_schemas import FirmwareOut
+from .route_parameters import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -35,7 +36,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/campaigns")
-    def get_campaigns(after: After = 0, limit: Page = 100) -> list[fleet.CampaignOut]:
+    def get_campaigns(after: After = 0, limit: Page = 100) -> list[CampaignOut]:
         """List the campaigns, oldest first; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Campaign).where(Campaign.id > min(after, ID_MOST))
@@ -43,20 +44,20 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             return [campaign_out(session, each) for each in found]
 
     @router.post("/campaigns", status_code=201)
-    def post_campaign(given: fleet.CampaignIn, who: str = Depends(may)) -> fleet.CampaignOut:
+    def post_campaign(given: CampaignIn, who: str = Depends(may)) -> CampaignOut:
         number = create(database, given, who)
         wake()
         with database.reading() as session:
             return campaign_out(session, _campaign(session, number))
 
     @router.post("/campaigns/plan")
-    def post_plan(given: fleet.CampaignIn) -> fleet.PlanOut:
+    def post_plan(given: CampaignIn) -> PlanOut:
         """Plan a campaign without creating it: which devices it would take, in which stages."""
         with database.reading() as session, session.no_autoflush:
             return plan_out(*plan_of(session, given))
 
     @router.get("/campaigns/{campaign_id}/plan")
-    def get_plan(campaign_id: Number) -> fleet.PlanOut:
+    def get_plan(campaign_id: Number) -> PlanOut:
         """Plan a draft or a scheduled campaign, as if it started now."""
         with database.reading() as session:
             campaign = _campaign(session, campaign_id)
@@ -64,14 +65,14 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             return plan_out(plan, campaign)
 
     @router.get("/campaigns/{campaign_id}")
-    def get_campaign(campaign_id: Number) -> fleet.CampaignOut:
+    def get_campaign(campaign_id: Number) -> CampaignOut:
         with database.reading() as session:
             return campaign_out(session, _campaign(session, campaign_id))
 
     @router.get("/campaigns/{campaign_id}/devices")
     def get_campaign_devices(
         campaign_id: Number, after: After = 0, limit: Page = 1000
-    ) -> list[schemas.DeviceOut]:
+    ) -> list[DeviceOut]:
         """List a campaign's devices by id; `after` is the last id of the previous page."""
         with database.reading() as session:
             _campaign(session, campaign_id)
@@ -80,17 +81,17 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             )
             found = found.options(joinedload(Member.device).options(*WITH_TARGET))
             rows = session.scalars(found.order_by(Member.device_id).limit(limit))
-            return [schemas.device_out(each.device) for each in rows]
+            return [device_out(each.device) for each in rows]
 
     @router.delete("/campaigns/{campaign_id}", status_code=204)
     def delete_campaign(campaign_id: Number, who: str = Depends(may)) -> None:
         """Delete a draft or an ended campaign; devices keep their update history."""
         with database.reading() as session:
             _campaign(session, campaign_id)
-        operator_actions.delete_campaign(database, campaign_id, who)
+        campaign_removal.delete_campaign(database, campaign_id, who)
 
     @router.post("/campaigns/{campaign_id}/start")
-    def post_start(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+    def post_start(campaign_id: Number, who: str = Depends(may)) -> CampaignOut:
         with database.writing() as session:
             campaign = _campaign(session, campaign_id)
             campaign_actions.start(session, campaign, time.time(), who)
@@ -99,14 +100,14 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         return answer
 
     @router.post("/campaigns/{campaign_id}/pause")
-    def post_pause(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+    def post_pause(campaign_id: Number, who: str = Depends(may)) -> CampaignOut:
         with database.writing() as session:
             campaign = _campaign(session, campaign_id)
             campaign_actions.pause(session, campaign, who)
             return campaign_out(session, campaign)
 
     @router.post("/campaigns/{campaign_id}/resume")
-    def post_resume(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+    def post_resume(campaign_id: Number, who: str = Depends(may)) -> CampaignOut:
         """Resume a campaign that was paused or stopped automatically."""
         with database.writing() as session:
             campaign = _campaign(session, campaign_id)
@@ -116,7 +117,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         return answer
 
     @router.post("/campaigns/{campaign_id}/cancel")
-    def post_cancel(campaign_id: Number, who: str = Depends(may)) -> fleet.CampaignOut:
+    def post_cancel(campaign_id: Number, who: str = Depends(may)) -> CampaignOut:
         """Cancel a campaign permanently, including running downloads."""
         with database.reading() as session:
             _campaign(session, campaign_id)
@@ -125,18 +126,18 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             return campaign_out(session, _campaign(session, campaign_id))
 
     @router.post("/campaigns/{campaign_id}/retry")
-    def post_retry(campaign_id: Number, who: str = Depends(may)) -> fleet.RetryOut:
+    def post_retry(campaign_id: Number, who: str = Depends(may)) -> RetryOut:
         """Retry only the devices that failed."""
         with database.reading() as session:
             _campaign(session, campaign_id)
         count = campaign_actions.retry_failed(database, campaign_id, time.time(), who)
         wake()
-        return fleet.RetryOut(devices=count)
+        return RetryOut(devices=count)
 
     return router
 
 
-def create(database: Database, given: fleet.CampaignIn, who: str) -> int:
+def create(database: Database, given: CampaignIn, who: str) -> int:
     """Create a campaign and start it, unless it is a draft or scheduled for later; return its id.
 
     Raises OptionError, QueryError, CampaignError.
@@ -158,7 +159,7 @@ def create(database: Database, given: fleet.CampaignIn, who: str) -> int:
         return campaign.id
 
 
-def plan_of(session: Session, given: fleet.CampaignIn) -> tuple[Plan, Campaign]:
+def plan_of(session: Session, given: CampaignIn) -> tuple[Plan, Campaign]:
     """Plan an order without creating it. Raises OptionError, QueryError."""
     campaign = _made(session, given)
     plan = campaign_preview.make(session, campaign, campaign.created_at)
@@ -166,7 +167,7 @@ def plan_of(session: Session, given: fleet.CampaignIn) -> tuple[Plan, Campaign]:
     return plan, campaign
 
 
-def _made(session: Session, given: fleet.CampaignIn) -> Campaign:
+def _made(session: Session, given: CampaignIn) -> Campaign:
     if (given.version is None) == (given.firmware_id is None):
         raise HTTPException(422, "specify the firmware by either version or firmware_id")
     if (given.group is None) == (given.query is None):
@@ -196,8 +197,8 @@ def _made(session: Session, given: fleet.CampaignIn) -> Campaign:
     )
 
 
-def plan_out(plan: Plan, campaign: Campaign) -> fleet.PlanOut:
-    return fleet.PlanOut(
+def plan_out(plan: Plan, campaign: Campaign) -> PlanOut:
+    return PlanOut(
         devices=plan.total,
         sizes=list(plan.sizes),
         matching=plan.matching,
@@ -212,16 +213,16 @@ _SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "stop_on
          "active_most", "starts_per_min", "only_outdated", "start_at")  # fmt: skip
 
 
-def campaign_out(session: Session, campaign: Campaign) -> fleet.CampaignOut:
+def campaign_out(session: Session, campaign: Campaign) -> CampaignOut:
     tallies = campaign_counts.tally(session, campaign)
-    columns = set(fleet.CampaignOut.model_fields) - {
+    columns = set(CampaignOut.model_fields) - {
         "firmware", "progress", "states", "selecting"
     }  # fmt: skip
-    return fleet.CampaignOut(
+    return CampaignOut(
         **{name: getattr(campaign, name) for name in columns},
-        firmware=schemas.FirmwareOut.model_validate(campaign.firmware),
+        firmware=FirmwareOut.model_validate(campaign.firmware),
         progress=[
-            fleet.StageOut(members=each.members, good=each.good, failed=each.failed,
+            StageOut(members=each.members, good=each.good, failed=each.failed,
                            open=each.open, left_out=each.left_out, failing=each.failing,
                            given_up=each.given_up)
             for each in tallies

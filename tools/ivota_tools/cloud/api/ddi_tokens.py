@@ -9,15 +9,16 @@ from ..accounts.authorization import Guard
 from ..ddi import device_tokens
 from ..store.database import Database
 from ..store.models import DdiToken
-from . import fleet_schemas as fleet
-from .routes import ERRORS, ID_MOST, After, Number, Page, find_device
+from .access_schemas import DdiTokenIn, DdiTokenOut, NewDdiTokenOut
+from .device_lookup import find_device
+from .route_parameters import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/ddi-tokens")
-    def get_ddi_tokens(after: After = 0, limit: Page = 1000) -> list[fleet.DdiTokenOut]:
+    def get_ddi_tokens(after: After = 0, limit: Page = 1000) -> list[DdiTokenOut]:
         """List the tokens of DDI; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(DdiToken).where(DdiToken.id > min(after, ID_MOST))
@@ -25,7 +26,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             return [_shown(each) for each in found]
 
     @router.post("/ddi-tokens", status_code=201)
-    def post_ddi_token(given: fleet.DdiTokenIn, who: str = Depends(may)) -> fleet.NewDdiTokenOut:
+    def post_ddi_token(given: DdiTokenIn, who: str = Depends(may)) -> NewDdiTokenOut:
         """Create a token of a device, which is added if it is not known yet, or of a gateway."""
         with database.writing() as session:
             device = None
@@ -33,7 +34,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
                 device = find_device(session, given.device, new=True)
             token, word = device_tokens.create(session, given.name, device, who)
             shown = _shown(token)
-        return fleet.NewDdiTokenOut(**shown.model_dump(), token=word)
+        return NewDdiTokenOut(**shown.model_dump(), token=word)
 
     @router.delete("/ddi-tokens/{token_id}", status_code=204)
     def delete_ddi_token(token_id: Number, who: str = Depends(may)) -> None:
@@ -46,8 +47,6 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     return router
 
 
-def _shown(token: DdiToken) -> fleet.DdiTokenOut:
+def _shown(token: DdiToken) -> DdiTokenOut:
     device = token.device.name if token.device else None
-    return fleet.DdiTokenOut(
-        id=token.id, name=token.name, device=device, created_at=token.created_at
-    )
+    return DdiTokenOut(id=token.id, name=token.name, device=device, created_at=token.created_at)

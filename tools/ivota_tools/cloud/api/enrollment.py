@@ -14,13 +14,13 @@ from ..accounts import audit_log
 from ..accounts.authorization import Guard
 from ..board_config import BoardConfig
 from ..mqtt import device_sign_in
-from ..rollout import operator_actions
+from ..rollout import device_actions
 from ..store.database import Database
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import Device
-from . import fleet_schemas as fleet
-from . import schemas
-from .routes import ERRORS, find_device, refuse_same_identity
+from .device_lookup import find_device, refuse_same_identity
+from .device_schemas import DeviceIn, DevicesIn, EnrolledOut, device_out
+from .route_parameters import ERRORS
 
 SECRET = 16  # bytes
 
@@ -36,23 +36,20 @@ def routes(database: Database, *, boards: BoardConfig, may: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.post("/devices", status_code=201)
-    def post_devices(given: fleet.DevicesIn, who: str = Depends(may)) -> list[fleet.EnrolledOut]:
+    def post_devices(given: DevicesIn, who: str = Depends(may)) -> list[EnrolledOut]:
         """Enroll devices, all of them or none, each with its board.json.
 
         With --sign-in, the cloud creates a secret for each, which it cannot show again.
         """
         with database.writing() as session:
             made = enroll(session, given.devices, boards, who)
-            return [
-                fleet.EnrolledOut(device=schemas.device_out(each.device), board=each.board)
-                for each in made
-            ]
+            return [EnrolledOut(device=device_out(each.device), board=each.board) for each in made]
 
     return router
 
 
 def enroll(
-    session: Session, given: Sequence[fleet.DeviceIn], boards: BoardConfig, who: str
+    session: Session, given: Sequence[DeviceIn], boards: BoardConfig, who: str
 ) -> list[Enrolled]:
     """Raise HTTPException for the first device that cannot be enrolled."""
     found = []
@@ -66,12 +63,12 @@ def enroll(
                 409, f"{device.name} already {has}; replace its secret on the device's page"
             )
         if device.status != ACCEPTED:
-            operator_actions.accept_device(session, device, who)
+            device_actions.accept_device(session, device, who)
         secret = new_secret(session, device) if boards.sign_in else None
         if each.application or each.hardware:
-            operator_actions.set_kind(session, device, each.application, each.hardware, who)
+            device_actions.set_kind(session, device, each.application, each.hardware, who)
         if each.tags:
-            operator_actions.set_tags(session, device, set(each.tags), who)
+            device_actions.set_tags(session, device, set(each.tags), who)
         audit_log.note(session, who, "device add", device.name)
         board = boards.make(device.product_id, device.device_name, secret, each.hardware)
         found.append(Enrolled(device, board))

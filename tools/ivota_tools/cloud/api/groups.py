@@ -13,20 +13,20 @@ from ..accounts.authorization import Guard
 from ..rollout import device_query
 from ..store.database import Database
 from ..store.models import Group
-from . import fleet_schemas as fleet
-from . import schemas
-from .routes import ERRORS, ID_MOST, After, Number, Page
+from .device_schemas import DeviceOut, device_out
+from .group_schemas import GroupIn, GroupOut
+from .route_parameters import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
-    def shown(session: Session, group: Group) -> fleet.GroupOut:
+    def shown(session: Session, group: Group) -> GroupOut:
         count = device_query.count(session, group.query, time.time())
-        return fleet.GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
+        return GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
 
     @router.get("/groups")
-    def get_groups(after: After = 0, limit: Page = 100) -> list[fleet.GroupOut]:
+    def get_groups(after: After = 0, limit: Page = 100) -> list[GroupOut]:
         """List the groups; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Group).where(Group.id > min(after, ID_MOST)).order_by(Group.id)
@@ -34,7 +34,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             return [shown(session, each) for each in found]
 
     @router.put("/groups")
-    def put_group(given: fleet.GroupIn, who: str = Depends(may)) -> fleet.GroupOut:
+    def put_group(given: GroupIn, who: str = Depends(may)) -> GroupOut:
         """Create a group or change its query; campaigns that have started do not change."""
         with database.writing() as session:
             return shown(session, put(session, given, who))
@@ -42,12 +42,12 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     @router.get("/groups/{group_id}/devices")
     def get_group_devices(
         group_id: Number, after: After = 0, limit: Page = 1000
-    ) -> list[schemas.DeviceOut]:
+    ) -> list[DeviceOut]:
         """List a group's devices by id; `after` is the last id of the previous page."""
         with database.reading() as session:
             group = _group(session, group_id)
             found = device_query.find(session, group.query, time.time(), after, limit)
-            return [schemas.device_out(each) for each in found]
+            return [device_out(each) for each in found]
 
     @router.delete("/groups/{group_id}", status_code=204)
     def delete_group(group_id: Number, who: str = Depends(may)) -> None:
@@ -55,18 +55,18 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             remove(session, _group(session, group_id), who)
 
     @router.get("/query")
-    def get_query(text: str = "", after: After = 0, limit: Page = 1000) -> list[schemas.DeviceOut]:
+    def get_query(text: str = "", after: After = 0, limit: Page = 1000) -> list[DeviceOut]:
         """List the devices that match a query, such as `tag:beta version<0.2 -name:lab-*`, by id;
         `after` is the last id of the previous page.
         """
         with database.reading() as session:
             found = device_query.find(session, text, time.time(), after, limit)
-            return [schemas.device_out(each) for each in found]
+            return [device_out(each) for each in found]
 
     return router
 
 
-def put(session: Session, given: fleet.GroupIn, who: str) -> Group:
+def put(session: Session, given: GroupIn, who: str) -> Group:
     """Validate a query. Raises QueryError."""
     device_query.expect_words(given.query)
     group = session.scalar(select(Group).where(Group.name == given.name))

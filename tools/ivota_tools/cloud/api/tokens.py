@@ -9,8 +9,8 @@ from ..accounts.authorization import Guard
 from ..accounts.tokens import create_token, remove_token
 from ..store.database import Database
 from ..store.models import Token
-from . import fleet_schemas as fleet
-from .routes import ERRORS, ID_MOST, After, Number, Page
+from .access_schemas import NewTokenOut, TokenIn, TokenOut
+from .route_parameters import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
@@ -19,20 +19,20 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
     @router.get("/tokens")
     def get_tokens(
         after: After = 0, limit: Page = 1000, who: str = Depends(may_admin)
-    ) -> list[fleet.TokenOut]:
+    ) -> list[TokenOut]:
         """List the tokens; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(Token).where(Token.id > min(after, ID_MOST))
             found = session.scalars(query.order_by(Token.id).limit(limit))
-            return [fleet.TokenOut.model_validate(each) for each in found]
+            return [TokenOut.model_validate(each) for each in found]
 
     @router.post("/tokens", status_code=201)
-    def post_token(given: fleet.TokenIn, who: str = Depends(may_admin)) -> fleet.NewTokenOut:
+    def post_token(given: TokenIn, who: str = Depends(may_admin)) -> NewTokenOut:
         """Create a token. The first must be an admin's: from then on every request needs one."""
         with database.writing() as session:
             token, word = create_token(session, given.name, given.role, who)
-            shown = fleet.TokenOut.model_validate(token)
-        return fleet.NewTokenOut(**shown.model_dump(), token=word)
+            shown = TokenOut.model_validate(token)
+        return NewTokenOut(**shown.model_dump(), token=word)
 
     @router.delete("/tokens/{token_id}", status_code=204)
     def delete_token(token_id: Number, who: str = Depends(may_admin)) -> None:

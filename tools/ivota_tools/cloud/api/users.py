@@ -13,23 +13,23 @@ from ..accounts.authorization import Guard
 from ..accounts.roles import ADMIN
 from ..store.database import Database
 from ..store.models import User
-from . import fleet_schemas as fleet
-from .routes import ERRORS, ID_MOST, After, Number, Page
+from .access_schemas import UserChange, UserIn, UserOut
+from .route_parameters import ERRORS, ID_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may_admin: Guard) -> APIRouter:
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_admin)], responses=ERRORS)
 
     @router.get("/users")
-    def get_users(after: After = 0, limit: Page = 1000) -> list[fleet.UserOut]:
+    def get_users(after: After = 0, limit: Page = 1000) -> list[UserOut]:
         """List the users; `after` is the last id of the previous page."""
         with database.reading() as session:
             query = select(User).where(User.id > min(after, ID_MOST))
             found = session.scalars(query.order_by(User.id).limit(limit))
-            return [fleet.UserOut.model_validate(each) for each in found]
+            return [UserOut.model_validate(each) for each in found]
 
     @router.post("/users", status_code=201)
-    def post_user(given: fleet.UserIn, who: str = Depends(may_admin)) -> fleet.UserOut:
+    def post_user(given: UserIn, who: str = Depends(may_admin)) -> UserOut:
         """Create a user. After the first user, every request needs a token or a sign-in."""
         with database.writing() as session:
             if given.role != ADMIN and not users.any_user(session):
@@ -39,12 +39,10 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
                     "sign in, and only an admin can create more users",
                 )
             user = users.create(session, given.name, given.password, given.role, time.time(), who)
-            return fleet.UserOut.model_validate(user)
+            return UserOut.model_validate(user)
 
     @router.put("/users/{user_id}")
-    def put_user(
-        user_id: Number, given: fleet.UserChange, who: str = Depends(may_admin)
-    ) -> fleet.UserOut:
+    def put_user(user_id: Number, given: UserChange, who: str = Depends(may_admin)) -> UserOut:
         """Change a user. A new password also signs the user out everywhere."""
         with database.writing() as session:
             user = _user(session, user_id)
@@ -54,7 +52,7 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
                 users.set_password(session, user, given.password, who)
             if given.second_factor is not None:
                 second_factor.disable(session, user, who)
-            return fleet.UserOut.model_validate(user)
+            return UserOut.model_validate(user)
 
     @router.delete("/users/{user_id}", status_code=204)
     def delete_user(user_id: Number, who: str = Depends(may_admin)) -> None:

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from ..accounts import audit_log
 from ..pages import fleet_queries
 from ..pages.fleet import can_update, newest_for
-from ..rollout import assignment_states, campaign_states, operator_actions
-from ..rollout.operator_actions import MismatchError
+from ..rollout import assignment_states, campaign_states, device_actions
+from ..rollout.device_actions import MismatchError
 from ..store.device_acceptance import ACCEPTED, StatusError
 from ..store.models import Assignment, Campaign, Device, Firmware, Member
 
@@ -69,7 +69,7 @@ def install(session: Session, number: int) -> str | None:
         return reason
     assert found
     try:
-        operator_actions.push(session, device, found, WHO)
+        device_actions.push(session, device, found, WHO)
     except (MismatchError, StatusError) as error:
         return str(error)
     return None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from ..api.schemas import IDLE
+from ..api.device_schemas import IDLE
 from ..rollout import assignment_states, campaign_counts, campaign_states
 from ..store import device_acceptance
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
-from ..rollout import campaign_actions, operator_actions
+from ..rollout import campaign_actions, campaign_removal
 from .campaigns import find
 from .formatting import counted
 from .page_guard import acting, route
@@ -80,5 +80,5 @@ def cancel(visit: Visit) -> str:
 def delete(visit: Visit) -> str:
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
-    name = operator_actions.delete_campaign(visit.database, campaign.id, visit.who)
+    name = campaign_removal.delete_campaign(visit.database, campaign.id, visit.who)
     return f"{name} was deleted."

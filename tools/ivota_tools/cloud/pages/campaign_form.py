@@ -6,7 +6,7 @@ import datetime
 
 from ...common import campaign_options as options
 from ..accounts.users import UserError
-from ..api.fleet_schemas import CampaignIn, StageIn
+from ..api.campaign_schemas import CampaignIn, StageIn
 from ..rollout.device_query import QueryError, expect_words
 from .page_visit import whole
 

@@ -17,8 +17,8 @@ from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
     assignment_states,
     campaign_actions,
+    device_actions,
     firmware_match,
-    operator_actions,
     wait_reason,
 )
 from ..store import firmware_store
@@ -129,7 +129,7 @@ def push(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
         firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
-        operator_actions.push(session, found, firmware, visit.who)
+        device_actions.push(session, found, firmware, visit.who)
         words = f"Updating {found.name} to {firmware.version}."
     visit.setting.wake()
     return words
@@ -150,16 +150,16 @@ def selected(visit: Visit) -> str:
                 raise UserError("enter a tag")
             for each in found:
                 known = {tagged.tag for tagged in each.tags}
-                operator_actions.set_tags(session, each, known | {tag}, visit.who)
+                device_actions.set_tags(session, each, known | {tag}, visit.who)
             words = f"Added the tag {tag} to {devices}."
         elif what == "push":
             firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
             for each in found:
-                operator_actions.push(session, each, firmware, visit.who)
+                device_actions.push(session, each, firmware, visit.who)
             words = f"Updating {devices} to {firmware.version}."
         elif what == "retire":
             for each in found:
-                operator_actions.retire_device(session, each, visit.who)
+                device_actions.retire_device(session, each, visit.who)
             words = f"Retired {devices}: they get no more updates."
         else:
             raise UserError("choose what to do with the selected devices")
@@ -190,7 +190,7 @@ def tags(visit: Visit) -> str:
     given = set(visit.said("tags", 8192).replace(",", " ").split())
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        operator_actions.set_tags(session, found, given, visit.who)
+        device_actions.set_tags(session, found, given, visit.who)
         return f"{found.name} now has {counted(len(given), 'tag')}."
 
 
@@ -200,7 +200,7 @@ def kind(visit: Visit) -> str:
         raise UserError("the form is not complete: reload the page, and try again")
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        operator_actions.set_kind(
+        device_actions.set_kind(
             session, found, visit.said("application"), visit.said("hardware"), visit.who
         )
         return f"{found.name} was saved."
@@ -209,26 +209,26 @@ def kind(visit: Visit) -> str:
 def accept(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        operator_actions.accept_device(session, found, visit.who)
+        device_actions.accept_device(session, found, visit.who)
         return f"{found.name} is accepted."
 
 
 def accept_pending(visit: Visit) -> str:
     with visit.database.writing() as session:
-        count = operator_actions.accept_pending(session, visit.who)
+        count = device_actions.accept_pending(session, visit.who)
         return f"Accepted {counted(count, 'device')}."
 
 
 def retire(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        operator_actions.retire_device(session, found, visit.who)
+        device_actions.retire_device(session, found, visit.who)
         return f"{found.name} is retired and gets no more updates."
 
 
 def delete(visit: Visit) -> str:
     try:
-        name = operator_actions.delete_device(visit.database, visit.number("id"), visit.who)
+        name = device_actions.delete_device(visit.database, visit.number("id"), visit.who)
     except LookupError:
         raise UserError("the device was already deleted", 404) from None
     return f"{name} and its history were deleted."

@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute
 from ...common import device_list
 from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
+from ..api.device_schemas import DeviceIn
 from ..api.enrollment import enroll, new_secret
-from ..api.fleet_schemas import DeviceIn
 from ..mqtt.device_sign_in import SecretError
-from ..rollout.operator_actions import TagError
+from ..rollout.device_actions import TagError
 from ..store.models import Device
 from .device import find
 from .formatting import indented, refusal, sentence

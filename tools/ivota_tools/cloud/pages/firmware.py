@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from ...firmware import release
 from ..accounts.roles import OPERATOR
-from ..rollout import failure_groups, operator_actions
+from ..rollout import failure_groups, firmware_removal
 from ..rollout.version_order import key
 from ..store import firmware_store
 from ..store.device_acceptance import ACCEPTED
@@ -123,7 +123,7 @@ def one(visit: Visit) -> Response:
 def delete(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = firmware_store.by_id(session, visit.number("id"))
-        operator_actions.delete_firmware(session, visit.setting.folder, found, visit.who)
+        firmware_removal.delete_firmware(session, visit.setting.folder, found, visit.who)
         return f"{found.version} was deleted."
 
 

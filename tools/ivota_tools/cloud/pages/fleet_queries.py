@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from ..api.schemas import IDLE
+from ..api.device_schemas import IDLE
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import assignment_states
 from ..rollout.device_query import QueryError

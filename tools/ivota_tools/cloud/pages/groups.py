@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..api import groups as api_groups
-from ..api.fleet_schemas import GroupIn
+from ..api.group_schemas import GroupIn
 from ..rollout import device_query
 from ..rollout.device_query import QueryError
 from ..store.models import Group

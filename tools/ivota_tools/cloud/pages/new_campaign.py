@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..api import campaigns
-from ..api.fleet_schemas import CampaignIn, PlanOut
+from ..api.campaign_schemas import CampaignIn, PlanOut
 from ..rollout import campaign_states
 from ..rollout.campaign_actions import CampaignError
 from ..store.models import Campaign, Firmware, Group

@@ -20,8 +20,8 @@ from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
 from ..mqtt.device_sign_in import SecretError
 from ..rollout.campaign_actions import CampaignError
+from ..rollout.device_actions import MismatchError, TagError
 from ..rollout.device_query import QueryError
-from ..rollout.operator_actions import MismatchError, TagError
 from ..store.device_acceptance import StatusError
 from ..store.firmware_store import FirmwareError
 from .formatting import sentence

@@ -1,41 +1,16 @@
-"""Requests and responses of the HTTP API. Times are Unix seconds, sizes are bytes."""
+"""Requests and responses of the HTTP API: devices and their reports. Times are Unix seconds."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BaseModel, Field
+
+from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from ..store import models
+from .field_types import Hardware, In, Name, Row, Tag, printable
 
 IDLE = "idle"
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-
-class FirmwareOut(_Row):
-    """A firmware, or a patch that the cloud sends in its place."""
-
-    id: int
-    version: str
-    application: str | None
-    hardware: str | None
-    kind: str
-    size: int
-    md5: str
-    sha256: str
-    uploaded_at: float
-    whole_id: int | None = Field(description="For a patch: the id of the resulting firmware.")
-    base_version: str | None = Field(
-        description='For a patch: the version of its base, or "" if it needs none.'
-    )
-
-
-class UploadOut(BaseModel):
-    """An uploaded firmware, with warnings about it."""
-
-    firmware: FirmwareOut
-    warnings: list[str]
 
 
 class DeviceOut(BaseModel):
@@ -77,7 +52,7 @@ class DeviceOut(BaseModel):
     revision: int
 
 
-class ReportOut(_Row):
+class ReportOut(Row):
     """A parsed message from a device; `raw` has its first 4,096 bytes as received.
 
     A percentage that only says that a download has got further is not listed: the device has the
@@ -95,89 +70,56 @@ class ReportOut(_Row):
     raw: str
 
 
-class PushIn(BaseModel):
-    """A firmware to deploy to a device (PRODUCT/NAME, or a unique NAME).
+class TagsIn(In):
+    """Tags to add and to remove."""
 
-    `new` allows a device that has never reported: the cloud pushes after its first report.
-    `include_mismatched` allows a device of another application or other hardware.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    device: str
-    version: str | None = None
-    firmware_id: int | None = Field(default=None, ge=1, lt=2**31)
-    application: str | None = None
-    new: bool = False
-    include_mismatched: bool = False
+    add: list[Tag] = Field(default=[], max_length=100)
+    remove: list[Tag] = Field(default=[], max_length=100)
 
 
-class PushOut(BaseModel):
-    """The device with its new target."""
+class DeviceIn(In):
+    """A device to enroll, as PRODUCT/NAME."""
+
+    device: Annotated[str, Field(min_length=3, max_length=2 * NAME_MOST + 1)]
+    application: Name | None = None
+    hardware: Hardware | None = None
+    tags: list[Tag] = Field(default=[], max_length=100)
+
+
+class DevicesIn(In):
+    """Devices to enroll, all of them or none."""
+
+    devices: list[DeviceIn] = Field(min_length=1, max_length=1000)
+
+
+class EnrolledOut(BaseModel):
+    """A new device, and its board.json with its secret, if it needs one."""
 
     device: DeviceOut
-    firmware: FirmwareOut
+    board: dict[str, Any]
 
 
-class AttemptOut(_Row):
-    """An attempt to update a device, and its result."""
+class KindIn(In):
+    """What a device is for; a field that is left out keeps its value, "" makes it unknown."""
 
-    id: int
-    device_id: int
-    firmware_id: int
-    campaign_id: int | None
-    current: bool
-    state: str
-    percent: int | None
-    result_code: int | None
-    result_msg: str | None
-    pushes: int
-    soft_failures: int
-    hard_failures: int
-    next_push_at: float | None
-    created_at: float
-    updated_at: float
-    ended_at: float | None
-    failed_at: float | None
-    failure_code: int | None
-    failure_msg: str | None
+    application: Annotated[str, Field(max_length=NAME_MOST), AfterValidator(printable)] | None = (
+        None
+    )
+    hardware: Annotated[str, Field(max_length=HARDWARE_MOST), AfterValidator(printable)] | None = (
+        None
+    )
 
 
-class FailureOut(BaseModel):
-    """A failure of a firmware: its code and words, the number of devices that had it, the oldest
-    version of the application that had it, and when it was last reported."""
+class SecretIn(In):
+    """The device's secret in base64, as the vendor's cloud issues it."""
 
-    code: int | None
-    message: str
+    secret: Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class AcceptOut(BaseModel):
+    """The number of devices accepted."""
+
     devices: int
-    since: str
-    last_at: float
-
-
-class WhyOut(BaseModel):
-    """A device's state, and a sentence that explains why the device is waiting."""
-
-    device: str
-    state: str
-    why: str
-
-
-class HealthOut(BaseModel):
-    """The cloud's health, and counters of the messages that it has processed.
-
-    `standby`: another process is processing the reports, and this one can take over.
-    """
-
-    ok: bool
-    problem: str | None
-    mqtt_connected: bool
-    standby: bool
-    counters: dict[str, int]
-
-
-class ErrorOut(BaseModel):
-    """A sentence that explains the problem and what to do."""
-
-    detail: str
 
 
 def device_out(device: models.Device) -> DeviceOut:

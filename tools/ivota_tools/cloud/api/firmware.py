@@ -1,0 +1,79 @@
+"""The HTTP API of firmware: upload, list and delete it, and list its failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import select
+from starlette.requests import ClientDisconnect
+
+from ..accounts.authorization import Guard
+from ..rollout import failure_groups, firmware_removal
+from ..store import firmware_store
+from ..store.database import Database
+from ..store.models import Firmware
+from .firmware_schemas import FailureOut, FirmwareOut, UploadOut
+from .route_parameters import ERRORS, ID_MOST, After, ErrorOut, Number, Page
+
+
+def routes(database: Database, folder: Path, *, upload_most: int, may: Guard) -> APIRouter:
+    """Create the router; `folder` is the store of the files, `upload_most` a number of bytes."""
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.get("/firmware")
+    def get_firmware(after: After = 0, limit: Page = 1000) -> list[FirmwareOut]:
+        """List the firmware and the patches; `after` is the last id of the previous page."""
+        with database.reading() as session:
+            query = select(Firmware).where(Firmware.id > min(after, ID_MOST))
+            query = query.where(Firmware.deleted_at.is_(None))
+            found = session.scalars(query.order_by(Firmware.id).limit(limit))
+            return [FirmwareOut.model_validate(each) for each in found]
+
+    @router.post(
+        "/firmware",
+        status_code=201,
+        responses={code: {"model": ErrorOut} for code in (507,)},
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/octet-stream": {}}}
+        },
+    )
+    async def post_firmware(
+        request: Request,
+        who: str = Depends(may),
+        version: str | None = None,
+        application: str | None = None,
+        hardware: str | None = None,
+    ) -> UploadOut:
+        """Upload a firmware file as the request body; a bundle contains its version."""
+        announced = request.headers.get("content-length", "")
+        if announced.isdigit() and int(announced[:18]) > upload_most:
+            raise firmware_store.too_large(upload_most)
+        with firmware_store.Upload(folder, upload_most) as upload:
+            try:
+                async for chunk in request.stream():
+                    upload.write(chunk)
+            except ClientDisconnect:
+                raise HTTPException(400, "the upload was interrupted") from None
+            found, warnings = await run_in_threadpool(
+                firmware_store.register, database, folder, upload, version, application, who,
+                hardware,
+            )  # fmt: skip
+        return UploadOut(firmware=FirmwareOut.model_validate(found), warnings=warnings)
+
+    @router.get("/firmware/{firmware_id}/failures")
+    def get_failures(firmware_id: Number) -> list[FailureOut]:
+        """List what a firmware failed of, over the whole fleet, most frequent first."""
+        with database.reading() as session:
+            found = failure_groups.groups(session, firmware_store.by_id(session, firmware_id))
+            return [FailureOut(**each._asdict()) for each in found]
+
+    @router.delete("/firmware/{firmware_id}", status_code=204)
+    def delete_firmware(firmware_id: Number, who: str = Depends(may)) -> None:
+        """Delete a firmware and its patches; 409 while a device or a campaign needs it."""
+        with database.writing() as session:
+            found = firmware_store.by_id(session, firmware_id)
+            firmware_removal.delete_firmware(session, folder, found, who)
+
+    return router

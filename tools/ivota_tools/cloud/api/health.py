@@ -1,0 +1,45 @@
+"""The HTTP API of the cloud's health."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+from sqlalchemy import select
+
+from ..accounts.authorization import Guard
+from ..storage_probe import Checks
+from ..store.database import Database
+from ..store.models import Counter
+from .route_parameters import ERRORS
+
+
+class HealthOut(BaseModel):
+    """The cloud's health, and counters of the messages that it has processed.
+
+    `standby`: another process is processing the reports, and this one can take over.
+    """
+
+    ok: bool
+    problem: str | None
+    mqtt_connected: bool
+    standby: bool
+    counters: dict[str, int]
+
+
+def routes(database: Database, *, health: Checks, may: Guard) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.get("/health")
+    def get_health() -> HealthOut:
+        found = health()
+        with database.reading() as session:
+            counters = {row.name: row.value for row in session.scalars(select(Counter))}
+        return HealthOut(
+            ok=found.ok,
+            problem=found.problem,
+            mqtt_connected=found.connected,
+            standby=found.standby,
+            counters=counters,
+        )
+
+    return router

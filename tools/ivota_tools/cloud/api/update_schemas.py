@@ -1,0 +1,63 @@
+"""Requests and responses of the HTTP API: pushes and update attempts. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from .device_schemas import DeviceOut
+from .field_types import In, Row
+from .firmware_schemas import FirmwareOut
+
+
+class PushIn(In):
+    """A firmware to deploy to a device (PRODUCT/NAME, or a unique NAME).
+
+    `new` allows a device that has never reported: the cloud pushes after its first report.
+    `include_mismatched` allows a device of another application or other hardware.
+    """
+
+    device: str
+    version: str | None = None
+    firmware_id: int | None = Field(default=None, ge=1, lt=2**31)
+    application: str | None = None
+    new: bool = False
+    include_mismatched: bool = False
+
+
+class PushOut(BaseModel):
+    """The device with its new target."""
+
+    device: DeviceOut
+    firmware: FirmwareOut
+
+
+class AttemptOut(Row):
+    """An attempt to update a device, and its result."""
+
+    id: int
+    device_id: int
+    firmware_id: int
+    campaign_id: int | None
+    current: bool
+    state: str
+    percent: int | None
+    result_code: int | None
+    result_msg: str | None
+    pushes: int
+    soft_failures: int
+    hard_failures: int
+    next_push_at: float | None
+    created_at: float
+    updated_at: float
+    ended_at: float | None
+    failed_at: float | None
+    failure_code: int | None
+    failure_msg: str | None
+
+
+class WhyOut(BaseModel):
+    """A device's state, and a sentence that explains why the device is waiting."""
+
+    device: str
+    state: str
+    why: str

@@ -1,0 +1,102 @@
+"""The HTTP API of a device's updates: push, retry and cancel them, and list the attempts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fastapi import APIRouter, Depends, HTTPException
+from sqlalchemy import select
+
+from ..accounts.authorization import Guard
+from ..rollout import campaign_actions, device_actions, wait_reason
+from ..store import firmware_store
+from ..store.database import Database
+from ..store.models import Assignment, Report
+from .device_lookup import device_by_id, find_device
+from .device_schemas import DeviceOut, ReportOut, device_out, report_out
+from .firmware_schemas import FirmwareOut
+from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .update_schemas import AttemptOut, PushIn, PushOut, WhyOut
+
+STILL_TO_COME = ", and --new sets a target for a device that has not reported yet"
+
+
+def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
+    """Create the router; `wake` is called when a push may be due."""
+    router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
+
+    @router.post("/push")
+    def post_push(order: PushIn, who: str = Depends(may)) -> PushOut:
+        """Deploy a firmware to a device, or retry it after a failure."""
+        if (order.version is None) == (order.firmware_id is None):
+            raise HTTPException(422, "specify the firmware by either version or firmware_id")
+        with database.writing() as session:
+            device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
+            chosen = firmware_store.find(
+                session, order.version, order.firmware_id, order.application, device.application
+            )
+            device_actions.push(session, device, chosen, who, order.include_mismatched)
+            answer = PushOut(
+                device=device_out(device),
+                firmware=FirmwareOut.model_validate(chosen),
+            )
+        wake()
+        return answer
+
+    @router.get("/devices/{device_id}/why")
+    def get_why(device_id: Number) -> WhyOut:
+        """Explain why the device is waiting."""
+        with database.reading() as session:
+            device = device_by_id(session, device_id)
+            return WhyOut(
+                device=device.name,
+                state=device_out(device).state,
+                why=wait_reason.why(session, device, time.time()),
+            )
+
+    @router.get("/devices/{device_id}/attempts")
+    def get_attempts(device_id: Number, after: After = 0, limit: Page = 1000) -> list[AttemptOut]:
+        """List a device's update attempts, oldest first; `after` is the last id of the previous
+        page.
+        """
+        with database.reading() as session:
+            device_by_id(session, device_id)
+            found = select(Assignment).where(
+                Assignment.device_id == device_id, Assignment.id > min(after, ID_MOST)
+            )
+            rows = session.scalars(found.order_by(Assignment.id).limit(limit))
+            return [AttemptOut.model_validate(each) for each in rows]
+
+    @router.get("/attempts/{attempt_id}/reports")
+    def get_attempt_reports(attempt_id: Number) -> list[ReportOut]:
+        with database.reading() as session:
+            attempt = session.get(Assignment, attempt_id)
+            if attempt is None:
+                raise HTTPException(404, f"attempt id {attempt_id} does not exist")
+            # Filter by device, too: the reports have an index on that column.
+            found = select(Report).where(
+                Report.device_id == attempt.device_id, Report.assignment_id == attempt_id
+            )
+            rows = session.scalars(found.order_by(Report.id).limit(10_000))
+            return [report_out(each) for each in rows]
+
+    @router.post("/devices/{device_id}/retry")
+    def post_retry(device_id: Number, who: str = Depends(may)) -> DeviceOut:
+        """Retry the same target after a failure or a cancellation."""
+        with database.writing() as session:
+            device = device_by_id(session, device_id)
+            campaign_actions.retry_device(session, device, time.time(), who)
+            answer = device_out(device)
+        wake()
+        return answer
+
+    @router.post("/devices/{device_id}/cancel")
+    def post_cancel(device_id: Number, who: str = Depends(may)) -> DeviceOut:
+        """Cancel the device's update, even mid-download."""
+        with database.writing() as session:
+            device = device_by_id(session, device_id)
+            campaign_actions.cancel_device(session, device, time.time(), who)
+            return device_out(device)
+
+    return router

@@ -1,0 +1,29 @@
+"""Responses of the HTTP API: messages for webhooks."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from .field_types import Row
+
+
+class WebhookMessageOut(Row):
+    """A message for a webhook. `next_at` is the time of its next try, or null if it was given up.
+
+    `target` tells webhooks of one host apart.
+    """
+
+    id: int
+    at: float
+    event: str
+    host: str
+    target: str
+    tries: int
+    next_at: float | None
+    error: str
+
+
+class CountOut(BaseModel):
+    """How many messages an action concerned."""
+
+    count: int

@@ -1,0 +1,110 @@
+"""An operator's actions on devices: push, tag, accept, retire, delete.
+
+The API and the pages call the same functions, so that the same rules apply.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
+from ..store import device_acceptance
+from ..store.database import Database
+from ..store.device_acceptance import RETIRED
+from ..store.models import TAG_MOST, Assignment, Device, DeviceTag, Firmware
+from . import assignment_states, firmware_match
+from .assignment import assign, touch
+
+TAGS_MOST = 100  # of a device
+
+
+class TagError(ValueError):
+    """These tags are not valid for a device."""
+
+
+class MismatchError(ValueError):
+    """The firmware is for another application or other hardware than the device's."""
+
+
+def push(
+    session: Session, device: Device, firmware: Firmware, who: str, mismatched: bool = False
+) -> Assignment:
+    """Set a device's target. Raises StatusError, and MismatchError unless `mismatched`."""
+    reason = firmware_match.mismatch(firmware, device)
+    if reason and not mismatched:
+        raise MismatchError(reason)
+    made = assign(session, device, firmware, time.time(), None)
+    audit_log.note(session, who, "push", device.name, version=firmware.version)
+    return made
+
+
+def set_kind(
+    session: Session, device: Device, application: str | None, hardware: str | None, who: str
+) -> None:
+    """Set what a device is for; None keeps a property, "" makes it unknown. Raises TagError."""
+    for text, most in ((application, NAME_MOST), (hardware, HARDWARE_MOST)):
+        if text is not None and (len(text) > most or not text.isprintable()):
+            raise TagError(f"{text!r} must have at most {most} printable characters")
+    if application is not None:
+        device.application = application or None
+    if hardware is not None:
+        device.hardware = hardware or None
+    touch(session, device)
+    audit_log.note(session, who, "device properties", device.name,
+                   application=device.application, hardware=device.hardware)  # fmt: skip
+
+
+def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None:
+    """Replace a device's tags. Raises TagError."""
+    if len(tags) > TAGS_MOST or any(not 0 < len(each) <= TAG_MOST for each in tags):
+        raise TagError(
+            f"a device can have at most {TAGS_MOST} tags of up to {TAG_MOST} characters"
+        )
+    if not all(each.isprintable() for each in tags):
+        raise TagError("a tag must not contain control characters")
+    if any(set(each) & set(",*?[") for each in tags):
+        raise TagError("a tag must not contain a comma or one of the characters * ? [")
+    session.execute(delete(DeviceTag).where(DeviceTag.device_id == device.id))
+    session.add_all(DeviceTag(device_id=device.id, tag=tag) for tag in sorted(tags))
+    touch(session, device)
+    audit_log.note(session, who, "device tag", device.name, tags=sorted(tags))
+    session.flush()
+    session.refresh(device, ["tags"])
+
+
+def accept_device(session: Session, device: Device, who: str) -> None:
+    device_acceptance.accept(session, device)
+    audit_log.note(session, who, "device accept", device.name)
+
+
+def accept_pending(session: Session, who: str) -> int:
+    """Accept all pending devices; return their number."""
+    count = device_acceptance.accept_all(session)
+    audit_log.note(session, who, "device accept", "all pending devices", devices=count)
+    return count
+
+
+def retire_device(session: Session, device: Device, who: str) -> None:
+    """Retire a device and cancel its update."""
+    device_acceptance.retire(session, device)
+    if device.assignment:
+        assignment_states.cancel(device.assignment, time.time())
+    audit_log.note(session, who, "device retire", device.name)
+
+
+def delete_device(database: Database, number: int, who: str) -> str:
+    """Permanently delete a device and its history; return its name. Raises LookupError."""
+    with database.writing() as session:
+        device = session.get(Device, number)
+        if device is None:
+            raise LookupError
+        name = device.name
+        if device.status != RETIRED:
+            retire_device(session, device, who)
+        audit_log.note(session, who, "device delete", name)
+    device_acceptance.remove(database, number)
+    return name

@@ -1,0 +1,64 @@
+"""Delete a firmware that no update needs; the API and the pages call the same function."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from ..accounts import audit_log
+from ..store import firmware_store
+from ..store.firmware_store import FirmwareError
+from ..store.models import Assignment, Campaign, Firmware
+from . import assignment_states, campaign_states
+
+
+def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str) -> None:
+    """Delete a firmware and its patches. Raises FirmwareError if it is still in use.
+
+    If it was ever assigned to a device, its row remains for the history, without the file.
+    """
+    patches = session.scalars(select(Firmware).where(Firmware.whole_id == firmware.id)).all()
+    open_attempts = select(func.count()).where(
+        Assignment.firmware_id == firmware.id,
+        Assignment.current,
+        Assignment.state.not_in(assignment_states.CLOSED),
+    )
+    devices = session.scalar(open_attempts)
+    campaigns = session.scalars(
+        select(Campaign.id).where(
+            Campaign.firmware_id == firmware.id, Campaign.state.not_in(campaign_states.ENDED)
+        )
+    ).all()
+    if devices or campaigns:
+        what = f"{devices} devices are updating to it" if devices else ""
+        whose = f"campaign {campaigns[0]} has not ended" if campaigns else ""
+        raise FirmwareError(
+            409, f"{firmware.version} is in use ({what or whose}): cancel that first"
+        )
+    for each in (*patches, firmware):
+        _delete_one(session, folder, each)
+    audit_log.note(session, who, "firmware delete", firmware.version, sha256=firmware.sha256)
+
+
+def _delete_one(session: Session, folder: Path, firmware: Firmware) -> None:
+    named = select(Assignment.id).where(
+        or_(Assignment.firmware_id == firmware.id, Assignment.patch_id == firmware.id)
+    )
+    in_campaign = select(Campaign.id).where(Campaign.firmware_id == firmware.id)
+    other = select(Firmware.id).where(
+        Firmware.sha256 == firmware.sha256,
+        Firmware.id != firmware.id,
+        Firmware.deleted_at.is_(None),
+    )
+    if session.scalar(other.limit(1)) is None:
+        firmware_store.stored(folder, firmware.sha256).unlink(missing_ok=True)
+    used = session.scalar(named.limit(1)) or session.scalar(in_campaign.limit(1))
+    kept = select(Firmware.id).where(Firmware.whole_id == firmware.id)
+    if used or session.scalar(kept.limit(1)):
+        firmware.deleted_at = time.time()
+    else:
+        session.delete(firmware)
+    session.flush()
