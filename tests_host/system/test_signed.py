@@ -235,19 +235,6 @@ def test_a_trial_that_fails_raises_no_number(field: Callable[..., Field], make: 
     assert it.state()["sequence"] == 6
 
 
-@pytest.mark.slow
-def test_keys_are_replaced_by_a_bundle(field: Callable[..., Field], make: Make) -> None:
-    """It brings the next key; the one before is dropped once the boards have it."""
-    it = field()
-    bring = {"next.pub": make.keys["next"].public.der}
-    both = {"keys": ["/owner.pub", "/app/next.pub"]}
-    it.accepts("0.2", make("0.2", 1, config=both, files=bring))
-    it.accepts("0.3", make("0.3", 2, key="next", config={"keys": ["/app/next.pub"]}, files=bring))
-    it.refuses("0.4", make("0.4", 3), "none of the trusted keys")
-    it.accepts("0.4", make("0.4", 3, key="next", config=both, files=bring))
-    it.accepts("0.5", make("0.5", 4))
-
-
 @pytest.mark.matrix
 @pytest.mark.slow
 def test_a_key_is_rolled_back_with_its_bundle(field: Callable[..., Field], make: Make) -> None:
