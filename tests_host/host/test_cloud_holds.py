@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import sqlite3
 import threading
 import time
 import tracemalloc
+from pathlib import Path
 
 import httpx
 import postgres_support
@@ -447,6 +449,34 @@ def test_every_table_that_grows_is_pruned(tmp_path, monkeypatch):
                 (models.Report, 0), (models.Change, 0), (models.Assignment, 1), (models.Audit, 0),
             ):  # fmt: skip
                 assert session.scalar(select(func.count()).select_from(table)) == left, table
+
+
+def test_every_table_has_a_rule_that_operators_can_read(tmp_path):
+    """In docs/operate.md; what is over goes whatever the options say, and nothing else does."""
+    assert set(retention.RULES) == {each.class_ for each in models.Base.registry.mappers}
+    page = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+    shown = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", page, re.M)
+    assert {(rule.what, rule.until) for rule in retention.RULES.values()} <= set(shown)
+    now, database = 1e9, Database(tmp_path / "d.db")
+    ages = {models.Refusal: 900, models.WebhookMessage: 90 * 86400, models.SignIn: 14 * 86400}
+    with database.writing() as session:
+        session.add(models.User(id=1, name="u", role="admin", password="", created_at=0.0))
+        session.flush()
+        for number, at in enumerate(now - age + each for age in ages.values() for each in (-1, 9)):
+            word = str(number)
+            session.add_all([
+                models.Refusal(at=at, name_sha256="", address=""),
+                models.WebhookMessage(at=at, target="gone", host="", event="", body="",
+                                      next_at=at),
+                models.SignIn(user_id=1, sha256=word, created_at=at, seen_at=now, address="",
+                              browser=""),
+            ])  # fmt: skip
+        while retention.Forgetting().step(session, retention.Keep(), now):
+            pass
+        for table, age in ages.items():
+            at = table.created_at if table is models.SignIn else table.at
+            assert session.scalar(select(func.min(at))) == now - age + 9, table
+    database.close()
 
 
 def test_rows_of_a_clock_that_was_ahead_are_not_in_the_way(tmp_path, monkeypatch):

@@ -57,9 +57,14 @@ def attempt(session: Session, name: str, address: str, now: float, known: bool =
 
 
 def refused(session: Session, name: str, address: str, now: float) -> None:
-    session.execute(delete(Refusal).where(~Refusal.at.between(now - WINDOW_S, now + AHEAD_S)))
+    session.execute(delete(Refusal).where(is_over(now)))
     # Store a hash instead of the name: people sometimes type their password there.
     session.add(Refusal(at=now, name_sha256=_key(name), address=address[:64]))
+
+
+def is_over(now: float) -> ColumnElement[bool]:
+    """Return the condition that a failure no longer counts."""
+    return ~Refusal.at.between(now - WINDOW_S, now + AHEAD_S)
 
 
 def forget(session: Session, name: str, address: str) -> None:

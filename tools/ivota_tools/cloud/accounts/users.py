@@ -11,7 +11,7 @@ import threading
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, joinedload
 
@@ -169,7 +169,7 @@ def tidy(name: str) -> str:
 def sign_in(session: Session, user: User, now: float, address: str, browser: str) -> str:
     """Sign a browser in; return the value of its cookie."""
     word = secrets.token_urlsafe(32)
-    session.execute(delete(SignIn).where(_over(now)))
+    session.execute(delete(SignIn).where(is_over(now)))
     session.add(
         SignIn(
             user_id=user.id,
@@ -190,7 +190,7 @@ def signed_in(database: Database, word: str, now: float) -> SignIn | None:
     """Find a sign-in and its user; return None if it has expired."""
     query = select(SignIn).where(SignIn.sha256 == digest(word)).options(joinedload(SignIn.user))
     with database.reading() as session:
-        found = session.scalar(query.where(~_over(now)))
+        found = session.scalar(query.where(~is_over(now)))
     if found and now - found.seen_at > SEEN_S:
         # Not important: a locked database must not prevent viewing.
         with contextlib.suppress(OperationalError), database.writing() as session:
@@ -216,7 +216,8 @@ def digest(word: str) -> str:
     return hashlib.sha256(word.encode(errors="replace")).hexdigest()
 
 
-def _over(now: float):  # type: ignore[no-untyped-def]
+def is_over(now: float) -> ColumnElement[bool]:
+    """Return the condition that a sign-in has expired."""
     ended = SignIn.expires_at.is_not(None) & (SignIn.expires_at < now)
     return (SignIn.seen_at < now - IDLE_S) | (SignIn.created_at < now - LIFE_S) | ended
 

@@ -206,7 +206,7 @@ class Intake:
         now = time.time()
         offset = now - time.monotonic()
         set_back = offset < self._offset - clock_repair.AHEAD_S
-        forget = bool(self.keep) and time.monotonic() >= self._next_forget
+        forget = time.monotonic() >= self._next_forget
         seen = check.dots_are_slashes != self._dots_are_slashes
         nothing = not batch and not forget and not set_back and not seen
         if nothing and not (online and self._anything_due(now)):

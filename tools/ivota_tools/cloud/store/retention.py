@@ -1,17 +1,21 @@
-"""Delete expired rows, a few at a time."""
+"""How long the rows of each table stay, and the deletion of those that are over."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from .models import Assignment, Audit, Change, Controller, Member, Push, Report
+from ..accounts import sign_in_throttle, users
+from . import models
+from .models import Assignment, Base, Controller, Member, Push, Report
 
 ROWS_MOST = 1000  # rows per table at a time, so that others do not wait long
 ATTEMPTS_MOST = 2000  # attempts that a step looks at; most of them are still in use
+WEBHOOK_S = 90 * 86400.0  # of messages that were given up, or whose webhook was removed
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,69 @@ class Keep:
     reports_s: float | None = None
     audit_s: float | None = None
 
-    def __bool__(self) -> bool:
-        return self.reports_s is not None or self.audit_s is not None
+
+@dataclass(frozen=True)
+class Rule:
+    """What ends the rows of a table.
+
+    what    the rows, in an operator's words
+    until   how long they stay, likewise
+    age     the field of `Keep` after which they are deleted, by their column `at`
+    over    which rows are over at a time, whatever `Keep` says
+    """
+
+    what: str
+    until: str
+    age: str = ""
+    over: Callable[[float], ColumnElement[bool]] | None = None
+
+
+_HISTORY = "`--keep-reports`; without it, forever"
+_DEVICE = "as long as their device"
+_CAMPAIGN = "as long as their campaign"
+
+# Every table has a rule, which docs/operate.md repeats. Rows without an age or a condition end
+# with the row that owns them, by a person's hand, or are few.
+RULES: dict[type[Base], Rule] = {
+    models.Report: Rule("reports of devices", _HISTORY, "reports_s"),
+    models.Push: Rule("pushes", _HISTORY, "reports_s"),
+    models.Change: Rule("changes of versions, for the chart", _HISTORY, "reports_s"),
+    models.Assignment: Rule(
+        "update attempts",
+        "`--keep-reports`, once no device, campaign, report or push refers to them; without it, "
+        "forever",
+    ),
+    models.Audit: Rule("audit log", "`--keep-audit`; without it, forever", "audit_s"),
+    models.SignIn: Rule(
+        "signed-in browsers",
+        "a day after the last request, two weeks at most; 8 hours with an identity provider",
+        over=users.is_over,
+    ),
+    models.Refusal: Rule("failed sign-ins", "15 minutes", over=sign_in_throttle.is_over),
+    models.WebhookMessage: Rule(
+        "webhook messages",
+        "until they are delivered, 90 days at most. For each webhook, 1,000 that wait and 1,000 "
+        "that were given up",
+        over=lambda now: models.WebhookMessage.at < now - WEBHOOK_S,
+    ),
+    models.Device: Rule("devices", "until you delete them; of pending devices, the last 10,000"),
+    models.DeviceTag: Rule("tags of devices", _DEVICE),
+    models.Controller: Rule("state of devices that poll by DDI", _DEVICE),
+    models.Firmware: Rule(
+        "firmware and deltas",
+        "until you delete the firmware. The cloud makes at most 5 deltas for a campaign. The "
+        "name of a deleted firmware stays in the history",
+    ),
+    models.Campaign: Rule("campaigns", "until you delete them"),
+    models.Member: Rule("devices of campaigns", _CAMPAIGN),
+    models.CampaignCount: Rule("numbers of devices in campaigns", _CAMPAIGN),
+    models.Group: Rule("groups", "until you delete them"),
+    models.User: Rule("users, with their second factor", "until you remove them"),
+    models.Token: Rule("tokens", "until you remove them"),
+    models.DdiToken: Rule("tokens of devices that poll by DDI", "until you remove them"),
+    models.Setting: Rule("the cloud's own settings", "forever; a fixed number"),
+    models.Counter: Rule("counters of messages", "forever; a fixed number"),
+}
 
 
 class Forgetting:
@@ -41,12 +106,14 @@ class Forgetting:
         The result of an attempt stays as long as a campaign counts it.
         """
         more = False
+        for table, rule in RULES.items():
+            age_s = getattr(keep, rule.age) if rule.age else None
+            if age_s is not None:
+                more = _oldest(session, table, now - age_s, now) or more
+            if rule.over:
+                session.execute(delete(table).where(rule.over(now)))
         if keep.reports_s is not None:
-            for table in (Report, Push, Change):
-                more = _oldest(session, table, now - keep.reports_s, now) or more
             more = self._attempts(session, now - keep.reports_s) or more
-        if keep.audit_s is not None:
-            more = _oldest(session, Audit, now - keep.audit_s, now) or more
         return more
 
     def _attempts(self, session: Session, before: float) -> bool:

@@ -29,7 +29,6 @@ LOOK_S = 1.0
 TIMEOUT_S = 10.0
 FIRST_S, MOST_S = 10.0, 3600.0  # back-off
 TRIES_MOST = 15  # about 8 hours
-KEEP_S = 90 * 86400.0  # of messages that were given up
 DEAD_MOST = 1000  # messages that are kept after the last try
 CHECK_S = 60.0  # between two looks at disk and certificate
 AGAIN_S = 86400.0  # between two messages about the same
@@ -147,10 +146,7 @@ class WebhookSender:
             session.execute(delete(WebhookMessage).where(*dead, WebhookMessage.id <= found))
 
     def check(self) -> None:
-        """Forget old messages; note new ones about the disk and the certificate."""
-        with self._database.writing() as session:
-            old = WebhookMessage.at < time.time() - KEEP_S
-            session.execute(delete(WebhookMessage).where(old, WebhookMessage.next_at.is_(None)))
+        """Note messages about the disk and the certificate."""
         usage = shutil.disk_usage(self._folder)
         if usage.free < DISK_SHARE * usage.total:
             self._once(outbox.DISK_LOW, {"free_bytes": usage.free, "size_bytes": usage.total})
