@@ -32,7 +32,7 @@ def measure(folder: Path, count: int, console: Console) -> dict[str, Figure]:
             console.print(f"{count} devices connected")
             began = time.monotonic()
             campaign = cloud.api.create_campaign(
-                name="all", version="0.2", query="all", stages=STAGES, active_most=300
+                name="all", version="0.2", query="all", stages=STAGES, active_most=300, soak_s=0
             )["id"]
 
             def ended() -> bool:
