@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivota_tools.toolchain import brokers, mosquitto, node_packages
+from ivota_workshop.rabbitmq_cluster import PASSWORD, USER, cluster
 
-START_S = 60.0  # RabbitMQ waits for other nodes first
-USER, PASSWORD = "boards", "p/w:d %"
+START_S = 60.0
 
 MOSQUITTO = """\
 {user}
@@ -29,12 +29,6 @@ server_name: reach
 jetstream {{ store_dir: "{folder}" }}
 mqtt {{ listen: 127.0.0.1:{port} }}
 authorization {{ user: "{name}", password: "{word}" }}
-"""
-RABBITMQ = """\
-listeners.tcp = none
-mqtt.listeners.tcp.1 = 127.0.0.1:{port}
-default_user = {name}
-default_pass = {word}
 """
 AEDES = """\
 import {{ createServer }} from "node:net";
@@ -81,7 +75,7 @@ class Part:
     """
 
     name: str
-    start: Start
+    start: Start | None = None
     signs_in: bool = False
     drops: bool = False
     slashes: bool = False
@@ -89,6 +83,7 @@ class Part:
     @contextlib.contextmanager
     def running(self, folder: Path) -> Iterator[Running]:
         """Run a broker. Raises ToolchainError if it is missing and cannot be fetched."""
+        assert self.start
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         processes: list[subprocess.Popen[bytes]] = []
@@ -128,6 +123,14 @@ class Part:
             time.sleep(0.1)
 
 
+@dataclass(frozen=True)
+class RabbitMq(Part):
+    @contextlib.contextmanager
+    def running(self, folder: Path) -> Iterator[Running]:
+        with cluster(folder, 1) as made:
+            yield Running(made.nodes[0].mqtt_port, USER, PASSWORD)
+
+
 def _mosquitto(folder: Path, port: int) -> list[Command]:
     # If root starts it, it switches to a user who cannot read a private folder.
     user = "user root" if os.geteuid() == 0 else ""
@@ -138,48 +141,6 @@ def _mosquitto(folder: Path, port: int) -> list[Command]:
 def _nats(folder: Path, port: int) -> list[Command]:
     text = NATS.format(port=port, other=_free_port(), folder=folder, name=USER, word=PASSWORD)
     return [Command([*brokers.nats_server(), "-c", str(_write(folder / "nats.conf", text))], {})]
-
-
-def _rabbitmq(folder: Path, port: int) -> list[Command]:
-    """Start RabbitMQ without its scripts, which find their files by installed paths."""
-    erlang, home = brokers.rabbitmq()
-    programs = next(erlang.glob("erts-*/bin"))
-    _write(folder / "rabbitmq.conf", RABBITMQ.format(port=port, name=USER, word=PASSWORD))
-    _write(folder / "plugins", "[rabbitmq_mqtt].\n")
-    names = _free_port()
-    environment = {
-        "ROOTDIR": str(erlang),
-        "BINDIR": str(programs),
-        "EMU": "beam",
-        "PROGNAME": "erl",
-        "HOME": str(folder),  # for a secret that nodes share
-        "ERL_EPMD_PORT": str(names),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_LIBS": str(home / "plugins"),
-        "RABBITMQ_HOME": str(home),
-        "RABBITMQ_PLUGINS_DIR": str(home / "plugins"),
-        "RABBITMQ_NODENAME": f"reach{port}@localhost",
-        "RABBITMQ_DIST_PORT": str(_free_port()),
-        "RABBITMQ_LOGS": "-",
-        "RABBITMQ_CONF_ENV_FILE": os.devnull,
-    }
-    for name, file in (
-        ("MNESIA_BASE", "mnesia"),
-        ("LOG_BASE", "log"),
-        ("ENABLED_PLUGINS_FILE", "plugins"),
-        ("CONFIG_FILE", "rabbitmq.conf"),
-        ("ADVANCED_CONFIG_FILE", "none.config"),
-        ("GENERATED_CONFIG_DIR", "generated"),
-        ("FEATURE_FLAGS_FILE", "flags"),
-        ("PID_FILE", "pid"),
-    ):
-        environment[f"RABBITMQ_{name}"] = str(folder / file)
-    server = [str(programs / "erlexec"), *"-noinput -s rabbit boot -boot start_sasl".split()]
-    # Its daemon, the list of nodes, would outlive it, so end that too.
-    return [
-        Command([str(programs / "epmd")], environment),
-        Command([*server, "-kernel", "inet_dist_use_interface", "{127,0,0,1}"], environment),
-    ]
 
 
 def _aedes(folder: Path, port: int) -> list[Command]:
@@ -206,7 +167,7 @@ def _free_port() -> int:
 PARTS = (
     Part("mosquitto", _mosquitto),
     Part("NATS", _nats, signs_in=True),
-    Part("RabbitMQ", _rabbitmq, signs_in=True, slashes=True),
+    RabbitMq("RabbitMQ", slashes=True),
     Part("aedes", _aedes),
     Part("amqtt", _amqtt, drops=True),
 )
