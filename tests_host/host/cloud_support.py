@@ -26,7 +26,14 @@ class Device:
     """Speaks the protocol with the types and qualities of service of docs/protocol.md."""
 
     def __init__(
-        self, port: int, product_id: str, device_name: str, *, prefix: str = "$ota", **options: Any
+        self,
+        port: int,
+        product_id: str,
+        device_name: str,
+        *,
+        prefix: str = "$ota",
+        user: tuple[str, str] | None = None,
+        **options: Any,
     ) -> None:
         self._prefix = prefix
         self.name = f"{product_id}/{device_name}"
@@ -34,6 +41,8 @@ class Device:
         self.raw: list[mqtt.MQTTMessage] = []
         self._subscribed = queue.Queue[int]()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, **options)
+        if user:
+            self._client.username_pw_set(*user)
         self._client.on_message = self._received
         self._client.on_socket_open = lambda _client, _data, link: link.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1

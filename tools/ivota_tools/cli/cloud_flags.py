@@ -54,7 +54,7 @@ Broker = Annotated[
         metavar="HOST:PORT",
         envvar="IVOTA_BROKER",
         help="Use this external MQTT broker instead of the built-in one. Also accepts "
-        "USER:PASSWORD@HOST:PORT, and mqtts://… for TLS.",
+        "USER:PASSWORD@HOST:PORT, mqtts://… for TLS, and amqp://… or amqps://… for RabbitMQ.",
     ),
 ]
 BrokerPasswordFile = Annotated[

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from .amqp.address import AmqpAddress
+from .cloud_error import CloudError
 from .home_assistant.entity_sync import EntitySync
 from .metrics.measurements import Measurements
 from .mqtt.cloud_session import Address, MqttSession
-from .mqtt.report_worker import Intake
+from .mqtt.report_worker import Intake, Session
 from .mqtt.topic_prefix import TopicPrefix
 from .rollout import campaign_counts
 from .rollout.delta_maker import DeltaMaker
@@ -42,7 +44,7 @@ class FleetWorker:
         folder: Path,
         database: Database,
         settings: CloudSettings,
-        broker: Address,
+        broker: Address | AmqpAddress,
         *,
         client_id: str,
         url_of: Callable[[Firmware], str],
@@ -57,7 +59,7 @@ class FleetWorker:
         self._public_url, self._fail = public_url, fail
         self._keep = Keep(settings.keep_s, settings.keep_audit_s)
         self.intake: Intake | None = None
-        self.session: MqttSession | None = None
+        self.session: Session | None = None
         self._entities: EntitySync | None = None
         self._deltas: DeltaMaker | None = None
         self._webhook_sender: WebhookSender | None = None
@@ -78,18 +80,17 @@ class FleetWorker:
             settings.accept_all,
             self._measurements,
         )
-        prefix = TopicPrefix(settings.topic_prefix)
-        self.session = MqttSession(self._broker, self.client_id, self.intake.put, prefix)
+        self.session = session = self._make_session(self.intake)
         if settings.home_assistant:
             self._entities = EntitySync(
                 database,
                 self.client_id,
                 settings.home_assistant,
-                functools.partial(self.session.publish, qos=1, retain=True),
+                functools.partial(session.publish, qos=1, retain=True),
                 self._public_url,
                 self.wake,
             )
-            self.session.listener = self._entities
+            session.listener = self._entities
         if settings.make_deltas:
             self._deltas = DeltaMaker(database, self._folder / "firmware")
             self._deltas.start()
@@ -102,10 +103,22 @@ class FleetWorker:
                 lambda: certificate.expires() if certificate else None,
             )
             self._webhook_sender.start()
-        self.intake.start(self.session)
-        self.session.start()
+        self.intake.start(session)
+        session.start()
         if self._entities:
             self._entities.start()
+
+    def _make_session(self, intake: Intake) -> Session:
+        prefix = TopicPrefix(self._settings.topic_prefix)
+        if isinstance(self._broker, Address):
+            return MqttSession(self._broker, self.client_id, intake.put, prefix)
+        try:
+            from .amqp.report_session import ReportSession
+        except ImportError:
+            raise CloudError(
+                "RabbitMQ needs a library: install it with pip install 'ivota[rabbitmq]'"
+            ) from None
+        return ReportSession(self._broker, self.client_id, intake.put, prefix)
 
     def stop(self) -> None:
         """Stop processing reports; the broker keeps unacknowledged ones for the next process."""

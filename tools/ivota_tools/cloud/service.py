@@ -17,6 +17,7 @@ from .accounts import users
 from .accounts.refusal_log import refusal_counts
 from .accounts.tokens import local_token
 from .address_classes import Networks, without_usual_port
+from .amqp.address import read_address
 from .board_config import BoardConfig
 from .cloud_error import CloudError
 from .connection_limit import Room, room
@@ -71,11 +72,11 @@ class Cloud:
         self.http_port, self.psk_port = settings.http_port, settings.psk_port
         self.url_ttl_s = settings.url_ttl_s  # of the URLs that follow
         self.failure: str | None = None
-        self._external = None if settings.broker is None else Address.read(settings.broker)
-        if self._external and settings.broker_password is not None:
-            self._external = self._external.with_password(settings.broker_password)
-        if self._external:
-            self.mqtt_host, self.mqtt_port = self._external.host, self._external.port
+        self._external = external = read_address(settings.broker, settings.broker_password)
+        if isinstance(external, Address):
+            self.mqtt_host, self.mqtt_port = external.host, external.port
+        elif external:
+            self.mqtt_host = external.nodes[0][0]  # and the port is a setting
         self._device_certificates = (
             DeviceCertificates(settings.device_ca, settings.device_crl)
             if settings.device_ca

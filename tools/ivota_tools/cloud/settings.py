@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .accounts.identity_provider import IdentityProvider
 from .accounts.tokens import check_token
+from .amqp.address import AmqpAddress
 from .cloud_error import CloudError
 from .connection_limit import Room
 from .ddi import controller_routes
@@ -32,7 +33,8 @@ class CloudSettings:
     mqtt_port, http_port   0 chooses a free port; the attribute of that name then contains it
     host          address of the broker and of HTTP
     broker        an external broker instead of the built-in one: "host:port", or a URL such as
-                  "mqtts://user:password@host:port"
+                  "mqtts://user:password@host:port". amqp:// and amqps:// are RabbitMQ; devices
+                  then connect to its `mqtt_port`
     broker_password  replaces the one in `broker`; not decoded
     psk_port      port for devices that use their secret as TLS pre-shared key; 0 chooses a free
                   port. With `certificate`, it can be the same as `mqtt_port`
@@ -119,6 +121,8 @@ class CloudSettings:
             )
         if self.home_assistant not in (None, *HOME_ASSISTANT):
             raise CloudError("--home-assistant must be view, install or remove")
+        if self.home_assistant and self.broker and AmqpAddress.fits(self.broker):
+            raise CloudError("--home-assistant needs a broker with MQTT, not amqp://")
         if self.home_assistant and self.sign_in:
             raise CloudError(
                 "--home-assistant needs a broker that both can use: with --sign-in, "

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,8 +25,7 @@ from ..store import ambiguous_device_names, clock_repair
 from ..store.database import Database, add
 from ..store.models import Firmware
 from ..store.retention import Forgetting, Keep
-from .broker_probe import BrokerProbe
-from .cloud_session import Message, MqttSession
+from .cloud_session import Listener, Message
 from .report_ingestion import Outgoing, take_in
 
 log = logging.getLogger("ivota.cloud")
@@ -42,6 +42,39 @@ FORGET_MORE_S = 0.2  # while more are due: faster than reports come in
 # unacknowledged messages.
 BACKLOG_MOST, BACKLOG_BYTES = 20000, 16 * 1024 * 1024
 FULL = 900  # unacknowledged messages with QoS 1, of the 1,000 that the broker sends
+
+
+class Check(Protocol):
+    """Whether the broker loses messages, and how it treats dots in topics."""
+
+    problem: str | None
+
+    @property
+    def dots_are_slashes(self) -> bool | None:
+        """None: not known yet."""
+
+    def tick(self) -> None:
+        """Send a test message if it is due."""
+
+
+class Session(Protocol):
+    """A connection to the fleet's broker: `MqttSession` or `ReportSession`."""
+
+    listener: Listener | None
+
+    @property
+    def check(self) -> Check: ...
+
+    @property
+    def connected(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> None: ...
+
+    def acknowledge(self, message: Message) -> None: ...
 
 
 class Intake:
@@ -142,7 +175,7 @@ class Intake:
         """Wake the worker: pushes may be due now."""
         self._queue.put(None)
 
-    def start(self, session: MqttSession) -> None:
+    def start(self, session: Session) -> None:
         self._thread = threading.Thread(
             target=self._run, args=(session,), name="intake", daemon=True
         )
@@ -155,14 +188,14 @@ class Intake:
         if self._thread:
             self._thread.join()
 
-    def _run(self, session: MqttSession) -> None:
+    def _run(self, session: Session) -> None:
         try:
             self._work(session)
         except Exception as error:
             log.exception("stopped processing reports")
             self._on_death(f"stopped processing reports: {error!r}")
 
-    def _work(self, session: MqttSession) -> None:
+    def _work(self, session: Session) -> None:
         while not self._stop.is_set():
             self._since = None
             session.check.tick()
@@ -202,7 +235,7 @@ class Intake:
             pass
         return batch
 
-    def _process(self, batch: list[Message], online: bool, check: BrokerProbe) -> list[Outgoing]:
+    def _process(self, batch: list[Message], online: bool, check: Check) -> list[Outgoing]:
         now = time.time()
         offset = now - time.monotonic()
         set_back = offset < self._offset - clock_repair.AHEAD_S

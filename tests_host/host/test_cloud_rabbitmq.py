@@ -1,0 +1,239 @@
+"""RabbitMQ as the fleet's broker: three nodes, several processes that take reports."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+import paho.mqtt.client as mqtt
+import pika
+import pytest
+from cloud_support import Device
+from paho.mqtt.enums import CallbackAPIVersion
+from waiting import WAIT_S, wait_until
+
+from ivota_tools.api_client import Client
+from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.amqp import topology
+from ivota_tools.cloud.amqp.address import AmqpAddress, read_address
+from ivota_tools.cloud.amqp.report_session import ReportSession
+from ivota_tools.cloud.mqtt.cloud_session import Message
+from ivota_tools.common.mqtt_client import end
+from ivota_workshop.rabbitmq_cluster import HOST, PASSWORD, USER, Cluster, Node, cluster
+
+DEVICES = 60
+
+
+@pytest.fixture(scope="module")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("rabbitmq"), 3) as made:
+        yield made
+
+
+def address(nodes: list[Node]) -> str:
+    hosts = ",".join(f"{HOST}:{node.amqp_port}" for node in nodes)
+    return f"amqp://{USER}@{hosts}"
+
+
+class Sender:
+    """Devices that report numbers by MQTT, on one connection."""
+
+    def __init__(self, node: Node) -> None:
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
+        self._client.username_pw_set(USER, PASSWORD)
+        self._client.connect(HOST, node.mqtt_port)
+        self._client.loop_start()
+        self._sent: list[mqtt.MQTTMessageInfo] = []
+
+    def send(self, numbers: range) -> None:
+        for number in numbers:
+            topic = f"$ota/report/P/d{number % DEVICES}"
+            self._sent.append(self._client.publish(topic, b"%d" % number, 1))
+
+    def acknowledged(self) -> None:
+        for each in self._sent:
+            each.wait_for_publish(WAIT_S)
+            assert each.is_published()
+
+    def end(self) -> None:
+        end(self._client)
+
+
+class Processes:
+    """Sessions as those of several processes, and what each of them got."""
+
+    def __init__(self, nodes: list[Node], count: int) -> None:
+        self.got: dict[str, list[int]] = defaultdict(list)
+        self.counts = [0] * count
+        self.deaf: set[int] = set()  # these store and acknowledge nothing more
+        self._lock = threading.Lock()
+        where = AmqpAddress.read(address(nodes)).with_password(PASSWORD)
+        self.sessions: list[ReportSession] = []
+        for number in range(count):
+            self.sessions.append(ReportSession(where, "ivota-test", self._receiver(number)))
+        for session in self.sessions:
+            session.start(WAIT_S)
+
+    def _receiver(self, number: int):  # type: ignore[no-untyped-def]
+        def received(message: Message) -> None:
+            if number in self.deaf:
+                return
+            with self._lock:
+                self.got[message.topic].append(int(message.payload))
+                self.counts[number] += 1
+            self.sessions[number].acknowledge(message)
+
+        return received
+
+    def all_there(self, count: int) -> bool:
+        with self._lock:
+            return sum(len(set(numbers)) for numbers in self.got.values()) == count
+
+    def end(self) -> None:
+        for session in self.sessions:
+            session.stop()
+
+
+@pytest.mark.slow
+def test_processes_share_the_reports_and_lose_none(rabbit: Cluster) -> None:
+    """A process ends with reports that it has not stored, and then a node dies."""
+    *others, victim = rabbit.nodes
+    sender, processes = Sender(others[0]), Processes(rabbit.nodes, 3)
+    try:
+        sender.send(range(600))
+        wait_until(lambda: processes.all_there(600), "the first reports")
+        assert all(processes.counts), processes.counts
+        processes.deaf.add(0)
+        sender.send(range(600, 1200))
+        sender.acknowledged()
+        processes.sessions[0].stop()
+        wait_until(lambda: processes.all_there(1200), "what the first process had not stored")
+        sender.send(range(1200, 1500))
+        rabbit.kill(victim)
+        sender.send(range(1500, 1800))
+        sender.acknowledged()
+        wait_until(lambda: processes.all_there(1800), "all reports")
+        # A report may come twice, but those of a device never overtake each other.
+        for numbers in processes.got.values():
+            first = list(dict.fromkeys(numbers))
+            assert first == sorted(first)
+    finally:
+        processes.end()
+        sender.end()
+        rabbit.boot(victim)
+        rabbit.wait(victim)
+
+
+@pytest.mark.slow
+def test_a_cloud_moves_from_mqtt_to_amqp(rabbit: Cluster, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    node = rabbit.nodes[0]
+    (tmp_path / "f.bin").write_bytes(b"x" * 1000)
+    by_mqtt = f"{USER}@{HOST}:{node.mqtt_port}"
+    with (
+        Cloud(tmp_path / "data", broker=by_mqtt, broker_password=PASSWORD) as cloud,
+        Client(cloud.api_url) as api,
+        device(node, "ki.tchen") as kitchen,
+    ):
+        api.add_devices([{"device": "P/ki.tchen"}])  # RabbitMQ makes a slash of the dot
+        kitchen.hello("0.1")
+        assert cloud._worker
+        client_id = cloud._worker.client_id
+    left = f"mqtt-subscription-{client_id}qos1"
+    assert exists(node, left)
+    by_amqp = address(rabbit.nodes)
+    with (
+        Cloud(
+            tmp_path / "data", broker=by_amqp, broker_password=PASSWORD, mqtt_port=1883
+        ) as cloud,
+        Client(cloud.api_url) as api,
+        device(node, "ki.tchen") as kitchen,
+    ):
+        assert not exists(node, left)
+        kitchen.hello("0.1")
+        assert [each["device_name"] for each in api.devices()] == ["ki.tchen"]
+        api.upload(tmp_path / "f.bin", "0.2")
+        api.push("P/ki.tchen", "0.2")
+        push = kitchen.expect("update_firmware")
+        assert kitchen.raw[-1].qos == 1
+        assert kitchen.update(push) == b"x" * 1000
+        kitchen.hello("0.2")
+        wait_until(lambda: api.device("P/ki.tchen")["state"] == "done", "the end of the update")
+        assert cloud.mqtt_port == 1883 and api.health()["ok"]
+        # Somebody removes the route: the cloud notices, and creates it again.
+        with pika.BlockingConnection(parameters(node)) as connection:
+            connection.channel().exchange_unbind(
+                topology.EXCHANGE, topology.TOPICS, "$ota.report.#"
+            )
+        assert cloud._worker and cloud._worker.session
+        cloud._worker.session.check._next = 0.0  # type: ignore[attr-defined]
+        wait_until(lambda: "no route" in str(api.health()["problem"]), "the problem")
+        kitchen.hello("0.2")
+
+
+def device(node: Node, name: str) -> Device:
+    return Device(node.mqtt_port, "P", name, user=(USER, PASSWORD))
+
+
+def parameters(node: Node) -> pika.ConnectionParameters:
+    return pika.ConnectionParameters(
+        HOST, node.amqp_port, credentials=pika.PlainCredentials(USER, PASSWORD)
+    )
+
+
+def exists(node: Node, queue: str) -> bool:
+    with pika.BlockingConnection(parameters(node)) as connection:
+        try:
+            connection.channel().queue_declare(queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+    return True
+
+
+@pytest.mark.slow
+def test_what_rabbitmq_refuses_is_said_at_the_start(rabbit: Cluster) -> None:
+    where = AmqpAddress.read(address(rabbit.nodes))
+    for wrong, says in (
+        (where.with_password("wrong"), "rejected the user name or the password"),
+        (
+            replace(where.with_password(PASSWORD), virtual_host="none"),
+            "rejected the user name or the password, or the virtual host",
+        ),
+    ):
+        with pytest.raises(CloudError, match=says):
+            ReportSession(wrong, "ivota-test", lambda message: None).start(WAIT_S)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("amqp://h", AmqpAddress((("h", 5672),))),
+        (
+            "amqps://u:p%40@h:1,[::1]/v%2F",
+            AmqpAddress((("h", 1), ("::1", 5671)), "u", "p@", "v/", True),
+        ),
+        ("amqp://h:0", "'h:0' is not a valid RabbitMQ address"),
+        ("amqp://a,,b", "'' is not a valid RabbitMQ address"),
+        ("amqp://", "'' is not a valid RabbitMQ address"),
+    ],
+)
+def test_addresses(text: str, found: AmqpAddress | str) -> None:
+    if isinstance(found, AmqpAddress):
+        assert read_address(text, None) == found
+    else:
+        with pytest.raises(CloudError, match=found):
+            read_address(text, None)
+
+
+def test_processes_claim_queues_evenly_and_independently() -> None:
+    names = topology.queue_names()
+    shares = [0] * 4
+    for fleet in range(200):
+        processes = [f"{fleet}-{number}" for number in range(4)]
+        for queue in names:
+            claims = [topology.priority(process, queue) for process in processes]
+            assert 0 <= min(claims) and max(claims) < topology.PRIORITIES
+            shares[claims.index(max(claims))] += 1
+    mean = 200 * len(names) / 4
+    assert all(0.9 * mean < share < 1.1 * mean for share in shares), shares

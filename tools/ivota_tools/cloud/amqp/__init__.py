@@ -1,0 +1,1 @@
+"""RabbitMQ as the fleet's broker, with several processes that take reports."""

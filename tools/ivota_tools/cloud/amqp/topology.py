@@ -1,0 +1,79 @@
+"""How RabbitMQ distributes reports among the processes that store them.
+
+    devices ──MQTT──► amq.topic ──$ota.report.#──► ivota.reports ──► ivota.reports.0 … 31
+                                                  (consistent hash)      (quorum queues)
+
+The hash of the topic selects the queue, so all reports of a device are in one queue, in their
+order. A queue has one active consumer at a time. Every process consumes all queues, each with the
+priority that `priority` returns, and RabbitMQ selects the highest: so each process is active on
+about as many queues as the others, and takes over when one ends, with no coordination.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from pika.adapters.blocking_connection import BlockingChannel
+
+from ..mqtt.messages import REPORT_FILTER
+from ..mqtt.topic_prefix import TopicPrefix
+
+TOPICS = "amq.topic"  # where the MQTT plugin publishes
+EXCHANGE = "ivota.reports"
+# More processes than queues would be idle. The number is fixed: with another one, a device's
+# reports would be in two queues for a while, and lose their order.
+QUEUES = 32
+QUEUE_BYTES = 64 * 1024 * 1024  # then the broker acknowledges no more reports; devices retry
+PRIORITIES = 1000
+
+_ARGUMENTS: Mapping[str, object] = {
+    "x-queue-type": "quorum",
+    "x-single-active-consumer": True,
+    "x-queue-leader-locator": "balanced",
+    # Otherwise RabbitMQ would drop a report after 20 processes have died with it.
+    "x-delivery-limit": -1,
+    "x-max-length-bytes": QUEUE_BYTES,
+    "x-overflow": "reject-publish",
+}
+
+
+def queue_names() -> list[str]:
+    return [f"{EXCHANGE}.{number}" for number in range(QUEUES)]
+
+
+def declare(channel: BlockingChannel, prefix: TopicPrefix) -> None:
+    """Create whatever is missing. Raises pika.exceptions.AMQPError, also if it differs."""
+    channel.exchange_declare(EXCHANGE, "x-consistent-hash", durable=True)
+    for name in queue_names():
+        channel.queue_declare(name, durable=True, arguments=_ARGUMENTS)
+        channel.queue_bind(name, EXCHANGE, routing_key="1")  # all with the same weight
+    # Last, so that no report arrives while the queues are few.
+    channel.exchange_bind(EXCHANGE, TOPICS, routing_key(prefix.outward(REPORT_FILTER)))
+
+
+def forget_session(channel: BlockingChannel, client_id: str) -> None:
+    """Delete what RabbitMQ keeps for a persistent MQTT session of the cloud itself.
+
+    Its queue would grow with each report, and if its node is down, no report is acknowledged.
+    """
+    for qos in (0, 1):
+        channel.queue_delete(f"mqtt-subscription-{client_id}qos{qos}")
+
+
+def routing_key(topic: str) -> str:
+    """Return RabbitMQ's name for an MQTT topic; dots and slashes become the same."""
+    return topic.replace("/", ".")
+
+
+def topic(routing_key: str) -> str:
+    return routing_key.replace(".", "/")
+
+
+def priority(process: str, queue: str) -> int:
+    """Return how strongly a process claims a queue: a number below `PRIORITIES`.
+
+    Another process's number for the same queue is independent of it (rendezvous hashing).
+    """
+    digest = hashlib.sha256(f"{process} {queue}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % PRIORITIES
