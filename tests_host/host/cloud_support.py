@@ -53,6 +53,10 @@ class Device:
         self._client.subscribe(f"{prefix}/update/{self.name}", 1)
         self._subscribed.get(timeout=WAIT_S)
 
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected()
+
     def __enter__(self) -> Device:
         return self
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import queue
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import httpx
 import paho.mqtt.client as mqtt
 import pika
 import pytest
@@ -127,7 +133,7 @@ def test_processes_share_the_reports_and_lose_none(rabbit: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_cloud_moves_from_mqtt_to_amqp(rabbit: Cluster, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_cloud_moves_from_mqtt_to_amqp(rabbit: Cluster, tmp_path: Path) -> None:
     node = rabbit.nodes[0]
     (tmp_path / "f.bin").write_bytes(b"x" * 1000)
     by_mqtt = f"{USER}@{HOST}:{node.mqtt_port}"
@@ -205,6 +211,86 @@ def test_what_rabbitmq_refuses_is_said_at_the_start(rabbit: Cluster) -> None:
             ReportSession(wrong, "ivota-test", lambda message: None).start(WAIT_S)
 
 
+@pytest.mark.slow
+def test_devices_sign_in_with_their_secrets(tmp_path: Path) -> None:
+    """RabbitMQ asks the cloud; the cloud itself signs in with a user of RabbitMQ's own."""
+    (tmp_path / "rabbitmq").mkdir()
+    with cluster(tmp_path / "rabbitmq", 1) as rabbit:
+        (node,) = rabbit.nodes
+        options = {"broker": address([node]), "broker_password": PASSWORD, "sign_in": True}
+        with Cloud(tmp_path / "data", **options) as cloud, Client(cloud.api_url) as api:
+            made = api.add_devices([{"device": "P/d"}, {"device": "P/e"}])
+            secret, other = (each["board"]["device_secret"] for each in made)
+            settings = tmp_path / "data" / "rabbitmq-sign-in.conf"
+            assert settings.stat().st_mode & 0o777 == 0o600
+            rabbit.kill(node)
+            with (node.folder / "rabbitmq.conf").open("a") as file:
+                file.write(settings.read_text())
+            rabbit.boot(node)
+            rabbit.wait(node)
+            wait_until(lambda: api.health()["mqtt_connected"], "the cloud's connection")
+            with signed_in(node, "Pd", secret) as device:
+                device.hello("0.1")
+                # To the topic of another device: RabbitMQ closes the connection.
+                device.publish(b"{}", qos=0, topic="$ota/report/P/e")
+                wait_until(lambda: not device.connected, "the end of the connection")
+            assert api.device("P/e")["last_seen"] is None
+            for topic in ("$ota/update/P/e", "$ota/update/#", "$ota/report/P/d", "#"):
+                assert granted(node, "Pd", secret, topic) == [128]
+            assert granted(node, "Pd", secret, "$ota/update/P/d") == [1]
+            for user, password, client_id in (
+                (*signature("Pd", other), "Pd"),
+                (*signature("Pd", secret), "Pe"),
+                (signature("Pe", secret)[0], "", "Pe"),
+                ("console", "console", "Pd"),
+            ):
+                with pytest.raises(AssertionError, match="Bad user name or password"):
+                    granted(node, client_id, "", "x", (user, password))
+            api.retire_device(api.device("P/d")["id"])
+            with pytest.raises(AssertionError, match="Bad user name or password"):
+                granted(node, "Pd", secret, "$ota/update/P/d")
+            # Without the key of the path, nobody can ask.
+            for key in ("", "x", "0" * 40):
+                url = f"{cloud.api_url}/rabbitmq/{key}/user"
+                assert httpx.post(url, data={"username": "Pd"}).status_code in (404, 405)
+
+
+def signature(client_id: str, secret: str) -> tuple[str, str]:
+    """Return the user name and password of a device, as docs/protocol.md describes them."""
+    user = f"{client_id};12010126;Ab3dE;2147483647"
+    digest = hmac.new(base64.b64decode(secret), user.encode(), hashlib.sha256).hexdigest()
+    return user, f"{digest};hmacsha256"
+
+
+def signed_in(node: Node, client_id: str, secret: str) -> Device:
+    user = signature(client_id, secret)
+    return Device(node.mqtt_port, "P", client_id[1:], user=user, client_id=client_id)
+
+
+def granted(
+    node: Node, client_id: str, secret: str, topic: str, user: tuple[str, str] | None = None
+) -> list[int]:
+    """Sign in and subscribe; return the codes. Raises AssertionError with RabbitMQ's reason."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, reconnect_on_failure=False)
+    client.username_pw_set(*(user or signature(client_id, secret)))
+    said: queue.Queue[object] = queue.Queue()
+    client.on_connect = lambda _c, _d, _f, reason, _p: said.put(reason)
+    client.on_subscribe = lambda _c, _d, _m, reasons, _p: said.put(
+        [each.value for each in reasons]
+    )
+    client.connect(HOST, node.mqtt_port)
+    client.loop_start()
+    try:
+        reason = said.get(timeout=WAIT_S)
+        assert reason == "Success", str(reason)
+        client.subscribe(topic, 1)
+        codes = said.get(timeout=WAIT_S)
+        assert isinstance(codes, list)
+        return codes
+    finally:
+        end(client)
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -231,8 +317,8 @@ def test_processes_claim_queues_evenly_and_independently() -> None:
     shares = [0] * 4
     for fleet in range(200):
         processes = [f"{fleet}-{number}" for number in range(4)]
-        for queue in names:
-            claims = [topology.priority(process, queue) for process in processes]
+        for name in names:
+            claims = [topology.priority(process, name) for process in processes]
             assert 0 <= min(claims) and max(claims) < topology.PRIORITIES
             shares[claims.index(max(claims))] += 1
     mean = 200 * len(names) / 4

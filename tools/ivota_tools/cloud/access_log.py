@@ -13,7 +13,7 @@ from .accounts.authorization import KNOWN
 log = logging.getLogger(ACCESS)
 
 PATH_MOST = 200  # characters
-SECRET = "/set-up/"  # the rest of such a path is a key
+SECRETS = ("/set-up/", "/rabbitmq/")  # the rest of such a path is a key
 
 
 class AccessLog:
@@ -44,8 +44,8 @@ class AccessLog:
 
 def _write(scope: Scope, status: int, size: int, seconds: float) -> None:
     path = scope["path"]
-    if path.startswith(SECRET):
-        path = f"{SECRET}…"
+    if path.startswith(SECRETS):
+        path = f"/{path.split('/')[1]}/…"
     fields = {
         "client": scope["client"][0] if scope.get("client") else "local",
         "who": scope.get(KNOWN),

@@ -11,6 +11,8 @@ from .access_log import AccessLog
 from .accounts.authorization import guard
 from .accounts.guess_delay import WrongTries
 from .accounts.roles import ADMIN
+from .amqp import broker_sign_in
+from .amqp.broker_sign_in import BrokerSignIn
 from .api import (
     audit_log,
     campaigns,
@@ -50,11 +52,13 @@ def http_application(
     refusals: Mapping[str, WrongTries],
     measurements: Measurements,
     webhooks: Webhooks,
+    broker: BrokerSignIn | None = None,
 ) -> ASGIApp:
     """Return what the HTTP server runs.
 
     setting   of the pages; the API uses the same parts
     local     this machine's own token
+    broker    answers RabbitMQ
     """
     database, firmware, wake = setting.database, setting.folder, setting.wake
     may = guard(settings.token, database, local=local)
@@ -85,9 +89,11 @@ def http_application(
             controller_routes.routes(database, firmware, ddi, rules, public_url=setting.public_url)
         )
         doors.append(Door(ddi.prefix, controller_routes.authorize(database, ddi), refusals["ddi"]))
+    if broker:
+        program.include_router(broker_sign_in.routes(broker))
     pages = make_pages(setting)
     own = tuple(door.prefix for door in doors)
-    split = Split(program, pages, own)
+    split = Split(program, pages, (*own, broker_sign_in.PREFIX))
     admission = Admission(split, doors, setting.upload_most, settings.deadlines)
     secured = Secured(admission, API, ("/api/", *own[2:]))
     return AccessLog(Counted(secured, measurements, pages.routes))

@@ -17,7 +17,8 @@ from .accounts import users
 from .accounts.refusal_log import refusal_counts
 from .accounts.tokens import local_token
 from .address_classes import Networks, without_usual_port
-from .amqp.address import read_address
+from .amqp.address import AmqpAddress, read_address
+from .amqp.broker_sign_in import BrokerSignIn
 from .board_config import BoardConfig
 from .cloud_error import CloudError
 from .connection_limit import Room, room
@@ -30,6 +31,7 @@ from .metrics import scrape
 from .metrics.measurements import Measurements
 from .mqtt.cloud_session import Address
 from .mqtt.device_certificates import DeviceCertificates
+from .mqtt.device_sign_in import Credentials
 from .mqtt.embedded_broker import EmbeddedBroker
 from .mqtt.topic_prefix import TopicPrefix
 from .pages.page_visit import Setting
@@ -235,8 +237,19 @@ class Cloud:
             refusals=self._refusals,
             measurements=self._measurements,
             webhooks=self._webhooks,
+            broker=self._broker_sign_in(database),
         )
         self._server.start(application, local_socket(self.folder, self.http_port))
+
+    def _broker_sign_in(self, database: Database) -> BrokerSignIn | None:
+        """Return what answers RabbitMQ, whose settings are then in the data directory."""
+        if not (self.settings.sign_in and isinstance(self._external, AmqpAddress)):
+            return None
+        virtual_host = self._external.virtual_host
+        made = BrokerSignIn(Credentials(database), self._secret, self._prefix, virtual_host)
+        path = made.write_settings(self.folder, self.public_url)
+        log.info("RabbitMQ asks this cloud about devices with the settings in %s", path)
+        return made
 
     def _start_broker(self, database: Database, places: Room) -> Address:
         """Start the built-in broker, and return where this process reaches it."""

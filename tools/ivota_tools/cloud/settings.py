@@ -40,7 +40,7 @@ class CloudSettings:
                   port. With `certificate`, it can be the same as `mqtt_port`
     device_ca     for each product, the file of the CA for client certificates
     device_crl    files of revocation lists
-    sign_in       devices must sign in at the built-in broker
+    sign_in       devices must sign in at the built-in broker, or at RabbitMQ
     certificate   HTTP and the built-in broker use only TLS
     public_url    URL at which devices reach `http_port`; can be set while running
     url_ttl_s     lifetime of a pre-signed URL
@@ -102,12 +102,16 @@ class CloudSettings:
     home_assistant: str | None = None
 
     def __post_init__(self) -> None:
-        if self.broker is not None and self.sign_in:
+        rabbitmq = self.broker is not None and AmqpAddress.fits(self.broker)
+        if self.broker is not None and self.sign_in and not rabbitmq:
             raise CloudError(
-                "--sign-in needs the built-in broker: configure sign-in on your own broker"
+                "--sign-in needs the built-in broker or RabbitMQ: configure sign-in on your own "
+                "broker"
             )
         if self.psk_port is not None and not self.sign_in:
             raise CloudError("--psk-port needs --sign-in")
+        if rabbitmq and (self.psk_port is not None or self.device_ca):
+            raise CloudError("--psk-port and --device-ca need the built-in broker")
         if self.device_ca and not (self.sign_in and self.certificate):
             raise CloudError("--device-ca needs --sign-in, --tls-cert and --tls-key")
         if self.device_crl and not self.device_ca:
@@ -121,7 +125,7 @@ class CloudSettings:
             )
         if self.home_assistant not in (None, *HOME_ASSISTANT):
             raise CloudError("--home-assistant must be view, install or remove")
-        if self.home_assistant and self.broker and AmqpAddress.fits(self.broker):
+        if self.home_assistant and rabbitmq:
             raise CloudError("--home-assistant needs a broker with MQTT, not amqp://")
         if self.home_assistant and self.sign_in:
             raise CloudError(

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-
-from pika.adapters.blocking_connection import BlockingChannel
+from typing import TYPE_CHECKING
 
 from ..mqtt.messages import REPORT_FILTER
 from ..mqtt.topic_prefix import TopicPrefix
+
+if TYPE_CHECKING:  # the library is optional
+    from pika.adapters.blocking_connection import BlockingChannel
 
 TOPICS = "amq.topic"  # where the MQTT plugin publishes
 EXCHANGE = "ivota.reports"
@@ -57,8 +59,13 @@ def forget_session(channel: BlockingChannel, client_id: str) -> None:
 
     Its queue would grow with each report, and if its node is down, no report is acknowledged.
     """
-    for qos in (0, 1):
-        channel.queue_delete(f"mqtt-subscription-{client_id}qos{qos}")
+    for name in session_queues(client_id):
+        channel.queue_delete(name)
+
+
+def session_queues(client_id: str) -> tuple[str, ...]:
+    """Return the names of the queues of an MQTT session, one for each QoS."""
+    return tuple(f"mqtt-subscription-{client_id}qos{qos}" for qos in (0, 1))
 
 
 def routing_key(topic: str) -> str:

@@ -108,6 +108,10 @@ class Credentials:
                 return f"{product_id}/{device_name}", _mark(secret)
         return None
 
+    def names(self, client_id: str) -> list[tuple[str, str]]:
+        """Return (product id, device name) of the devices that may sign in with a client id."""
+        return [(product_id, name) for product_id, name, _ in self._find(client_id)]
+
     def known(self, client_id: str) -> Known | None:
         """Return the device with this client id; None if it has no secret or is ambiguous."""
         found = self._find(client_id)

@@ -63,6 +63,10 @@ def device_of(topic: str) -> tuple[str, str] | None:
     return product_id, device_name
 
 
+def report_topic(product_id: str, device_name: str) -> str:
+    return f"{REPORT_PREFIX}{product_id}/{device_name}"
+
+
 def update_topic(product_id: str, device_name: str) -> str:
     return f"{UPDATE_PREFIX}{product_id}/{device_name}"
 
