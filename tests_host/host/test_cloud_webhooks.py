@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.server
@@ -13,6 +14,7 @@ import time
 from collections import namedtuple
 
 import pytest
+from pages_support import Visitor, let_in
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 from waiting import WAIT_S, wait_until
@@ -21,7 +23,7 @@ from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cli import app
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.store.models import Assignment, Campaign, Setting, WebhookMessage
-from ivota_tools.cloud.webhooks import outbox, sender
+from ivota_tools.cloud.webhooks import delivery, outbox, sender
 from ivota_tools.cloud.webhooks.targets import Webhooks
 
 SECRET = "a secret of thirty-two characters"
@@ -33,6 +35,7 @@ class Receiver(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.code, self.got, self.arrived = 200, [], threading.Condition()
+        self.drips, self.ended = False, threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/a-secret-path"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -45,6 +48,11 @@ class Receiver(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         server = self.server
+        with contextlib.suppress(OSError):
+            if server.drips:  # a head that never ends
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while server.drips and not server.ended.wait(0.05):
+                self.wfile.write(b"x")
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with server.arrived:
             server.got.append((dict(self.headers), body, self.path))
@@ -63,6 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def receiver():
     with Receiver() as made:
         yield made
+        made.ended.set()
         made.shutdown()
 
 
@@ -137,12 +146,16 @@ def test_a_failure_is_repeated_in_order_and_given_up(cloud, receiver, monkeypatc
                 .values(next_at=WebhookMessage.at)
             )
 
+    def note():
+        with cloud.database.writing() as session:
+            outbox.note(session, cloud._webhooks, outbox.DISK_LOW, {})
+
     receiver.code = 302  # leads elsewhere, and is not followed
-    with Client(cloud.api_url) as api:
-        api.send_webhook_test()
+    with Client(cloud.api_url):
+        note()
         first = wait_until(lambda: (m := messages(cloud)) and m[0].tries == 1 and m[0], "a try")
         assert first.error == "HTTP 302" and first.next_at > time.time() + sender.FIRST_S / 2
-        api.send_webhook_test()  # waits behind it
+        note()  # waits behind it
         receiver.code = 500
         monkeypatch.setattr(sender, "TRIES_MOST", 2)
         now()
@@ -166,6 +179,43 @@ def test_a_failure_is_repeated_in_order_and_given_up(cloud, receiver, monkeypatc
             int(headers["webhook-id"].partition("_")[2]) for headers, _, _ in receiver.got[count:]
         ]
         assert sorted(sent) == ids
+
+
+def test_a_test_is_sent_at_once_and_says_what_came_of_it(tmp_path, cloud, receiver, monkeypatch):
+    """By command and from the page; it waits for no message, and no answer holds it up."""
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.5)
+    shown = CliRunner(env={"IVOTA_URL": cloud.api_url, "COLUMNS": "200"})
+    receiver.code = 500
+    with cloud.database.writing() as session:
+        outbox.note(session, cloud._webhooks, outbox.DISK_LOW, {})
+    wait_until(lambda: (m := messages(cloud)) and m[0].tries, "a message that waits")
+    said = shown.invoke(app.app, ["webhook", "test"])
+    assert said.exit_code == 1 and "HTTP 500" in said.output
+    receiver.code = 200
+    said = shown.invoke(app.app, ["webhook", "test", "--json"])
+    assert said.exit_code == 0
+    assert json.loads(said.stdout) == [{"host": "127.0.0.1", "problem": None}]
+    told = verify(*receiver.got[-1][:2])
+    assert told["type"] == "test" and told["data"] == {"by": "local"}
+    assert [each.event for each in messages(cloud)] == [outbox.DISK_LOW]
+    receiver.drips = True
+    assert "no answer within" in shown.invoke(app.app, ["webhook", "test"]).output
+    receiver.drips = False
+    let_in(cloud, "admin")
+    with Visitor(cloud.api_url, "admin") as visitor:
+        text = visitor.get("/webhooks")
+        assert "HTTP 500" in text and "next try" in text and "Send all" not in text
+        assert "a-secret-path" not in visitor.page.text
+        assert "127.0.0.1: delivered" in visitor.post("/webhooks/test")
+        with cloud.database.writing() as session:
+            session.execute(update(WebhookMessage).values(next_at=None))
+            gone = Webhooks.of(("https://gone.example/",), SECRET)
+            outbox.note(session, gone, outbox.TEST, {})
+        number = messages(cloud)[0].id
+        assert "no longer configured" in visitor.get("/webhooks")
+        assert visitor.page.text.count('/retry"') == 2  # of all, and of the one that can be
+        visitor.post(f"/webhooks/{number}/retry")
+        wait_until(lambda: number not in [each.id for each in messages(cloud)], "delivery")
 
 
 def test_only_an_admin_sends_a_test(tmp_path, cloud):

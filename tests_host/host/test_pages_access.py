@@ -23,7 +23,7 @@ READING = (
     "/account/second-factor",
 )  # fmt: skip
 OPERATING = ("/campaigns/new", "/devices/new")
-ADMINISTERING = ("/people",)
+ADMINISTERING = ("/people", "/webhooks")
 # Everything that changes something, with who may: what it answers does not matter, 403 does.
 ACTIONS = {
     "/devices/1/update": "operator",
@@ -57,6 +57,9 @@ ACTIONS = {
     "/people/tokens": "admin",
     "/people/tokens/99/remove": "admin",
     "/people/users/99/second-factor": "admin",
+    "/webhooks/test": "admin",
+    "/webhooks/retry": "admin",
+    "/webhooks/99/retry": "admin",
     "/account/password": "viewer",
     "/account/second-factor": "viewer",
     "/account/second-factor/off": "viewer",

@@ -285,13 +285,18 @@ class Client:
         """List the messages that wait or were given up, oldest first."""
         return self._pages("webhooks/messages")
 
-    def send_webhook_test(self) -> Json:
-        """Send a test message to each webhook; return {"count": how many}."""
-        return self._object("POST", "webhooks/test")
+    def send_webhook_test(self) -> list[Json]:
+        """Send a test message to each webhook; return each one's {"host": …, "problem": …}.
 
-    def retry_webhooks(self) -> Json:
-        """Send the messages again that were given up; return {"count": how many}."""
-        return self._object("POST", "webhooks/retry")
+        The problem is None if the webhook took the message.
+        """
+        found: list[Json] = self._ask("POST", "webhooks/test")
+        return found
+
+    def retry_webhooks(self, only: int | None = None) -> Json:
+        """Send the messages again that were given up, or one; return {"count": how many}."""
+        one = "" if only is None else f"messages/{only}/"
+        return self._object("POST", f"webhooks/{one}retry")
 
     # -- access -------------------------------------------------------------------------------
 

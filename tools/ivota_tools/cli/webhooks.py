@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from rich.table import Table
 
 from ..api_client import Client, Json
-from .terminal import AsJson, cell, show, titled_table
+from .terminal import AsJson, cell, err, show, titled_table
 from .times import date
 
 webhook = typer.Typer(no_args_is_help=True, help="Test webhooks, and see what they missed.")
@@ -21,16 +23,33 @@ def webhook_list(as_json: AsJson = False) -> None:
 
 @webhook.command("test")
 def webhook_test(as_json: AsJson = False) -> None:
-    """Send a test message to each webhook."""
-    with Client() as client:
-        show(client.send_webhook_test(), as_json, "test messages: {count}".format_map)
+    """Send a test message to each webhook now; exit with code 1 unless all of them take it."""
+    with Client() as client, err.status("sending"):
+        found = client.send_webhook_test()
+    show(found, as_json, _results)
+    if any(each["problem"] for each in found):
+        raise typer.Exit(1)
 
 
 @webhook.command("retry")
-def webhook_retry(as_json: AsJson = False) -> None:
-    """Send all messages again that the cloud has given up."""
+def webhook_retry(
+    message: Annotated[
+        int | None,
+        typer.Argument(min=1, metavar="[#]", help="Only this message of `ivota webhook list`."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send the messages again that the cloud has given up."""
     with Client() as client:
-        show(client.retry_webhooks(), as_json, "messages that wait again: {count}".format_map)
+        done = client.retry_webhooks(message)
+        show(done, as_json, "messages that wait again: {count}".format_map)
+
+
+def _results(found: list[Json]) -> Table:
+    table = titled_table("", "host", "result")
+    for each in found:
+        table.add_row(cell(each["host"]), cell(each["problem"] or "delivered"))
+    return table
 
 
 def _table(messages: list[Json]) -> Table:

@@ -40,7 +40,6 @@ from .pages.page_visit import Setting
 from .pages.security_headers import API, Secured
 from .request_admission import Admission, Door
 from .settings import CloudSettings
-from .webhooks.targets import Webhooks
 
 
 def http_application(
@@ -51,7 +50,6 @@ def http_application(
     local: str | None,
     refusals: Mapping[str, WrongTries],
     measurements: Measurements,
-    webhooks: Webhooks,
     broker: BrokerSignIn | None = None,
 ) -> ASGIApp:
     """Return what the HTTP server runs.
@@ -75,7 +73,7 @@ def http_application(
         groups.routes(database, may=may),
         campaigns.routes(database, wake=wake, may=may),
         tokens.routes(database, may=may, may_admin=may_admin),
-        api_webhooks.routes(database, webhooks, may=may, may_admin=may_admin),
+        api_webhooks.routes(database, setting.webhooks, may=may, may_admin=may_admin),
         audit_log.routes(database, may=may),
         users.routes(database, may_admin=may_admin),
         scrape.routes(measurements, sources, may=may),

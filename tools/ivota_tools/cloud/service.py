@@ -228,6 +228,7 @@ class Cloud:
             streams=Places(min(max(places.http // 4, 8), STREAMS_MOST)),
             tries=self._refusals["console"],
             provider=settings.provider,
+            webhooks=self._webhooks,
         )
         application = http_application(
             self._pages,
@@ -236,7 +237,6 @@ class Cloud:
             local=local_token(self.folder),
             refusals=self._refusals,
             measurements=self._measurements,
-            webhooks=self._webhooks,
             broker=self._broker_sign_in(database),
         )
         self._server.start(application, local_socket(self.folder, self.http_port))

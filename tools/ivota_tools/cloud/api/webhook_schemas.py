@@ -27,3 +27,10 @@ class CountOut(BaseModel):
     """How many messages an action concerned."""
 
     count: int
+
+
+class WebhookTestOut(BaseModel):
+    """Why a webhook did not take the test message; null if it did."""
+
+    host: str
+    problem: str | None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 
-from ..accounts import audit_log
 from ..accounts.authorization import Guard
 from ..store.database import Database
 from ..store.models import WebhookMessage
-from ..webhooks import outbox
-from ..webhooks.sender import retry_dead
+from ..webhooks import actions
 from ..webhooks.targets import Webhooks
-from .route_parameters import ERRORS, ID_MOST, After, Page
-from .webhook_schemas import CountOut, WebhookMessageOut
+from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .webhook_schemas import CountOut, WebhookMessageOut, WebhookTestOut
 
 
 def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Guard) -> APIRouter:
@@ -30,21 +31,29 @@ def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Gua
             return [WebhookMessageOut.model_validate(each) for each in found]
 
     @router.post("/webhooks/test")
-    def post_test(who: str = Depends(may_admin)) -> CountOut:
-        """Send a test message to each webhook."""
-        if not webhooks.targets:
-            raise HTTPException(409, "the cloud has no webhook: start it with --webhook")
-        with database.writing() as session:
-            outbox.note(session, webhooks, outbox.TEST, {"by": who})
-            audit_log.note(session, who, "webhook test", str(len(webhooks.targets)))
-        return CountOut(count=len(webhooks.targets))
+    def post_test(who: str = Depends(may_admin)) -> list[WebhookTestOut]:
+        """Send a test message to each webhook now, once; return what came of it."""
+        with refusing():
+            found = actions.test(database, webhooks, who)
+        return [WebhookTestOut(host=host, problem=problem) for host, problem in found]
 
     @router.post("/webhooks/retry")
     def post_retry(who: str = Depends(may_admin)) -> CountOut:
         """Send all messages again that were given up."""
-        with database.writing() as session:
-            count = retry_dead(session)
-            audit_log.note(session, who, "webhook retry", str(count))
-        return CountOut(count=count)
+        return CountOut(count=actions.retry(database, webhooks, who))
+
+    @router.post("/webhooks/messages/{message_id}/retry")
+    def post_retry_one(message_id: Number, who: str = Depends(may_admin)) -> CountOut:
+        """Send one message again that was given up."""
+        with refusing():
+            return CountOut(count=actions.retry(database, webhooks, who, message_id))
 
     return router
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    try:
+        yield
+    except actions.WebhookError as error:
+        raise HTTPException(409, str(error)) from None

@@ -25,6 +25,7 @@ from ..board_config import BoardConfig
 from ..event_stream import Places
 from ..storage_probe import Checks
 from ..store.database import Database
+from ..webhooks.targets import Webhooks
 from .formatting import sentence
 from .pagination import Page, page
 from .rendering import PAGES
@@ -52,6 +53,7 @@ class Setting:
     tries        counts wrong passwords
     streams      limits how many pages receive live events at a time
     provider     the identity provider that users can sign in with, if any
+    webhooks     the servers that get messages
     """
 
     database: Database
@@ -71,6 +73,7 @@ class Setting:
     hashing_known: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     charts: Charts = field(default_factory=Charts)
     provider: IdentityProvider | None = None
+    webhooks: Webhooks = Webhooks()
 
     def http_port(self) -> int:
         """Return the HTTP port that boards are given."""

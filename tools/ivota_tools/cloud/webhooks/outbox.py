@@ -33,11 +33,16 @@ _CAMPAIGN = {state: f"campaign.{state}" for state in
 EVENTS = (*_CAMPAIGN.values(), DEVICES_FAILED, DISK_LOW, CERTIFICATE_EXPIRES, TEST)
 
 
+def body(name: str, data: dict[str, Any], now: float) -> str:
+    """Return the text of a message."""
+    moment = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds")
+    return json.dumps({"type": name, "timestamp": moment, "data": data})
+
+
 def note(session: Session, webhooks: Webhooks, name: str, data: dict[str, Any]) -> None:
     """Add a message for each target."""
     now = time.time()
-    moment = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds")
-    body = json.dumps({"type": name, "timestamp": moment, "data": data})
+    text = body(name, data, now)
     for target in webhooks.targets:
         waiting = select(func.count()).where(
             WebhookMessage.target == target.name, WebhookMessage.next_at.is_not(None)
@@ -47,7 +52,7 @@ def note(session: Session, webhooks: Webhooks, name: str, data: dict[str, Any]) 
             continue
         session.add(
             WebhookMessage(
-                at=now, target=target.name, host=target.host, event=name, body=body, next_at=now
+                at=now, target=target.name, host=target.host, event=name, body=text, next_at=now
             )
         )
 

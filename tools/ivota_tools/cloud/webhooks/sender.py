@@ -1,10 +1,7 @@
-"""Deliver waiting messages on a thread of its own, signed as Standard Webhooks specifies."""
+"""Deliver waiting messages on a thread of its own, and repeat what fails."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import logging
 import shutil
 import threading
@@ -12,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -21,31 +17,18 @@ from ..store.database import Database
 from ..store.models import Setting, WebhookMessage
 from ..tls_certificate import OLD_S
 from . import outbox
+from .delivery import Delivery
 from .targets import Target, Webhooks
 
 log = logging.getLogger("ivota.cloud")
 
 LOOK_S = 1.0
-TIMEOUT_S = 10.0
 FIRST_S, MOST_S = 10.0, 3600.0  # back-off
 TRIES_MOST = 15  # about 8 hours
 DEAD_MOST = 1000  # messages that are kept after the last try
 CHECK_S = 60.0  # between two looks at disk and certificate
 AGAIN_S = 86400.0  # between two messages about the same
 DISK_SHARE = 0.1
-
-
-def headers(secret: str, number: int, now: float, body: str) -> dict[str, str]:
-    """Return the headers that sign a message."""
-    name, moment = f"ivota_{number}", f"{now:.0f}"
-    signed = hmac.digest(secret.encode(), f"{name}.{moment}.{body}".encode(), hashlib.sha256)
-    return {
-        "content-type": "application/json",
-        "user-agent": "ivota",
-        "webhook-id": name,
-        "webhook-timestamp": moment,
-        "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
-    }
 
 
 def back_off_s(tries: int) -> float:
@@ -66,18 +49,16 @@ class WebhookSender:
         self._folder, self._expires = folder, expires
         self._stop = threading.Event()
         self._next_check = 0.0
-        # Redirects could lead into the cloud's own network, and proxies see every message.
-        self._http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+        self._delivery = Delivery(webhooks.secret)
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop; a request in progress ends in its own time, and is repeated later."""
+        """Stop; a delivery in progress ends in its own time, and can be repeated later."""
         self._stop.set()
         self._thread.join(LOOK_S)
-        self._http.close()
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_S):
@@ -102,7 +83,7 @@ class WebhookSender:
                 message = session.scalar(waiting.order_by(WebhookMessage.id).limit(1))
             if message is None or (message.next_at or 0.0) > time.time():
                 return  # the others wait behind it, so that they arrive in order
-            problem = self._post(target, message)
+            problem = self._delivery.post(target, f"ivota_{message.id}", message.body)
             with self._database.writing() as session:
                 if problem is None:
                     session.execute(delete(WebhookMessage).where(WebhookMessage.id == message.id))
@@ -113,18 +94,6 @@ class WebhookSender:
             log.warning("the webhook at %s fails: %s", target.host, problem)
             if message.next_at is not None:
                 return
-
-    def _post(self, target: Target, message: WebhookMessage) -> str | None:
-        """Return why the target did not take the message, or None."""
-        signed = headers(self._webhooks.secret, message.id, time.time(), message.body)
-        try:
-            with self._http.stream(
-                "POST", target.url, content=message.body.encode(), headers=signed
-            ) as answer:  # its body is of no use, however long it is
-                code = answer.status_code
-        except httpx.HTTPError as error:
-            return f"{type(error).__name__}: {error}"[:256]
-        return None if 200 <= code < 300 else f"HTTP {code}"
 
     def _failed(self, message: WebhookMessage, problem: str) -> None:
         message.tries += 1
@@ -165,11 +134,18 @@ class WebhookSender:
             outbox.note(session, self._webhooks, name, data)
 
 
-def retry_dead(session: Session) -> int:
-    """Let every message that was given up wait again; return their number."""
-    given_up = list(
-        session.scalars(select(WebhookMessage).where(WebhookMessage.next_at.is_(None)))
+def retry_dead(session: Session, webhooks: Webhooks, only: int | None = None) -> int:
+    """Let messages that were given up wait again, all of them or one; return their number.
+
+    Messages of a webhook that is no longer configured stay as they are.
+    """
+    query = select(WebhookMessage).where(
+        WebhookMessage.next_at.is_(None),
+        WebhookMessage.target.in_([target.name for target in webhooks.targets]),
     )
+    if only is not None:
+        query = query.where(WebhookMessage.id == only)
+    given_up = list(session.scalars(query))
     for message in given_up:
         message.next_at, message.tries = time.time(), 0
     return len(given_up)
