@@ -9,12 +9,18 @@ from .cache import ToolchainError, cached
 from .programs import run
 
 AEDES = "aedes@1.2.0"
+DCLINT = "dclint@3.1.0"
 OIDC_PROVIDER = "oidc-provider@9.13.3"
 
 
 def aedes() -> Path:
     """Return a folder whose node_modules has the MQTT broker aedes. Raises ToolchainError."""
     return _installed("aedes", AEDES)
+
+
+def dclint() -> Path:
+    """Return dclint, which checks Compose files. Raises ToolchainError."""
+    return _installed("dclint", DCLINT) / "node_modules" / ".bin" / "dclint"
 
 
 def oidc_provider() -> Path:

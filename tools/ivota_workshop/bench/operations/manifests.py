@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ivota_tools.common.project_files import CHECKOUT
-from ivota_tools.toolchain import web_servers
+from ivota_tools.toolchain import node_packages, web_servers
 
 from ... import beside
 from ..holds.devices import self_signed
@@ -24,8 +24,12 @@ def checks() -> dict[str, Callable[[], str]]:
     json_schema, kubernetes = str(tools / "check-jsonschema"), str(tools / "kubernetes-validate")
     found: dict[str, Callable[[], str]] = {
         "Containerfile": lambda: _run(str(tools / "hadolint"), "Containerfile"),
-        "compose.yaml": lambda: _run(
-            json_schema, "--builtin-schema", "vendor.compose-spec", "compose.yaml"
+        "compose.yaml": lambda: (
+            _run(json_schema, "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+            or _run(
+                *(str(node_packages.dclint()), "--config", ".dclintrc.yaml"),
+                *("--max-warnings", "0", "compose.yaml"),
+            )
         ),
         "ivota-cloud.schema.json": lambda: _run(json_schema, "--check-metaschema", schema),
         "ivota.toml": lambda: _run(json_schema, "--schemafile", schema, "ivota.toml"),
