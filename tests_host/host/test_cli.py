@@ -1,5 +1,6 @@
 """The command `ivota` as people and scripts use it: real processes against a real cloud."""
 
+import io
 import json
 import os
 import pty
@@ -15,12 +16,13 @@ import esp32_images
 import pytest
 from cloud_support import Device
 from pages_support import PASSWORD, Visitor
+from rich.console import Console
 from typer.testing import CliRunner
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cli import app as cli
-from ivota_tools.cli import devices
+from ivota_tools.cli import devices, progress_bars
 from ivota_tools.cloud import Cloud
 from ivota_tools.common import project_files
 from ivota_tools.demo import command as play
@@ -338,7 +340,23 @@ def test_the_demo_is_kept_on_where_that_is_asked_for(monkeypatch, options, keep)
     played = []
     monkeypatch.setattr(play, "main", lambda **given: played.append(given) or 3)
     quick("demo", *options, code=3)
-    assert played == [{"keep": keep}]
+    assert played == [{"keep": keep, "console": None}]
+
+
+def test_long_work_has_lines_with_rate_and_time_left_off_a_terminal(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress_bars.time, "monotonic", lambda: now[0])
+    said = io.StringIO()
+    with progress_bars.bars(Console(file=said, width=20)) as begin:
+        at = begin("uploading [b]x[/b]\x1b[2J", 4_000_000)
+        for seconds, share in ((1, 0.1), (8, 0.25), (1, 0.3), (10, 0.5), (20, 1.0)):
+            now[0] += seconds
+            at(share)
+        begin("no work")(1.0)
+    assert said.getvalue().splitlines() == [
+        r"uploading [b]x[/b]\x1b[2J: 25%, 111.1 kB/s, 0:00:27 left",
+        r"uploading [b]x[/b]\x1b[2J: 50%, 100.0 kB/s, 0:00:20 left",
+    ]
 
 
 def test_an_upload_says_how_far_it_is(cloud, tmp_path):

@@ -174,7 +174,15 @@ def test_backup_and_restore(tmp_path):
 
 
 def test_a_restore_overwrites_nothing(tmp_path, cloud):
-    back_up(cloud.folder, None, tmp_path / "backup")
+    for number in range(4):
+        (cloud.folder / "firmware" / f"{number}.bin").write_bytes(bytes(100))
+    told = {}
+    back_up(
+        *(cloud.folder, None, tmp_path / "backup"),
+        lambda what, size=None, /: told.setdefault((what, size), []).append,
+    )
+    (shares,) = (shares for (what, _), shares in told.items() if "firmware files" in what)
+    assert len(shares) >= 4 and shares == sorted(shares) and shares[-1] == 1.0
     with pytest.raises(CloudError, match="another ivota cloud is using"):
         restore(tmp_path / "backup", cloud.folder, None)
     cloud.stop()

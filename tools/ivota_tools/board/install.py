@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,10 @@ from ivota_tools.board.config import check_config
 from ivota_tools.board.errors import BoardError
 from ivota_tools.board.identity import about, heads, is_ours, is_stock, names_in, own_files
 from ivota_tools.board.mpremote import Mpremote, call_source
+from ivota_tools.common.progress import Begin, silent
 
 # Modules that the package requires, included in most firmware.
 NEEDED = ("umqtt.simple", "requests")
-
-# Called with a file's path, the bytes copied so far, and the total bytes to copy.
-Progress = Callable[[str, int, int], None]
 
 
 def install(
@@ -31,7 +28,7 @@ def install(
     source: bool = False,
     force: bool = False,
     reset: bool = True,
-    progress: Progress | None = None,
+    progress: Begin = silent,
 ) -> dict[str, Any]:
     """Install ivota and a checked configuration on the board, copying only files that differ.
 
@@ -187,29 +184,28 @@ def _check_room(found: dict[str, Any], sizes: list[int]) -> None:
         )
 
 
-def _copy(board: Mpremote, files: dict[str, bytes], progress: Progress | None) -> None:
+def _copy(board: Mpremote, files: dict[str, bytes], progress: Begin) -> None:
     """Copy each file to its path with ~ appended."""
     total = sum(map(len, files.values()))
+    at = progress(f"copying {len(files)} files", total)
     folders = ["/lib", PACKAGE]
     with tempfile.TemporaryDirectory() as place:
         commands = ["exec", call_source(on_board.make_folders, folders=folders)]
-        starts: dict[str, tuple[str, int]] = {}
+        starts: dict[str, int] = {}
         before = 0
         for number, (path, data) in enumerate(files.items()):
             local = Path(place, str(number))
             local.write_bytes(data)
             commands += ["+", "fs", "cp", "-f", local.as_posix(), f":{path}~"]
-            starts[f"cp {local.as_posix()} :{path}~"] = (path, before)
+            starts[f"cp {local.as_posix()} :{path}~"] = before
             before += len(data)
 
         def on_line(line: str) -> None:
-            if progress and line in starts:
-                path, done = starts[line]
-                progress(path, done, total)
+            if line in starts:
+                at(starts[line] / max(total, 1))
 
         board.run(*commands, on_line=on_line)
-    if progress:
-        progress("", total, total)
+    at(1.0)
 
 
 def _mpy_generation(files: dict[str, bytes]) -> int:

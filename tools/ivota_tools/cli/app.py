@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from .cloud_config import CloudCommand, ConfigError
 from .doctor import doctor
 from .sim import app as sim
 from .swarm import swarm
-from .terminal import fail, out
+from .terminal import AsJson, err, fail, out, print_json
 from .users import user
 from .webhooks import webhook
 
@@ -35,11 +36,16 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the console and the board running until Ctrl-C.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Update a simulated board over a bad link and show each step."""
-    from ..demo.command import main
+    from ..demo.command import BUILD, main
 
-    raise typer.Exit(main(keep=keep))
+    code = main(keep=keep, console=err if as_json else None)
+    result = BUILD / "demo.json"
+    if as_json and result.exists():
+        print_json(json.loads(result.read_text()))
+    raise typer.Exit(code)
 
 
 # A table of contents: from a first update to a fleet and its cloud.

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..api_client import default_data
+from ..common.progress import Begin
 from .cloud_flags import Database
+from .progress_bars import bars
 from .terminal import AsJson, err, fail, print_json, say, warn
 
 if TYPE_CHECKING:
@@ -33,7 +35,11 @@ def backup(
     with err.status("starting"):
         from ..cloud.store.backup import back_up
 
-    _copy(lambda: back_up(data or default_data(), database, folder), "new firmware", as_json)
+    _copy(
+        lambda begin: back_up(data or default_data(), database, folder, begin),
+        "new firmware",
+        as_json,
+    )
 
 
 def restore(
@@ -46,15 +52,19 @@ def restore(
     with err.status("starting"):
         from ..cloud.store.backup import restore as put_back
 
-    _copy(lambda: put_back(folder, data or default_data(), database), "firmware", as_json)
+    _copy(
+        lambda begin: put_back(folder, data or default_data(), database, begin),
+        "firmware",
+        as_json,
+    )
 
 
-def _copy(copy: Callable[[], Copied], what: str, as_json: bool) -> None:
+def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
     from ..cloud import CloudError
 
     try:
-        with err.status("copying"):
-            done = copy()
+        with bars(err) as begin:
+            done = copy(begin)
     except CloudError as error:
         fail(str(error))
     if as_json:

@@ -20,7 +20,8 @@ from ivota_tools.board.serial_output import lines, printable
 from ivota_tools.board.serial_ports import find_port
 from ivota_tools.board.status import status as status_of
 from ivota_tools.cli import board_views
-from ivota_tools.cli.terminal import AsJson, fail, print_json
+from ivota_tools.cli.progress_bars import bars
+from ivota_tools.cli.terminal import AsJson, err, fail, print_json
 from ivota_tools.common.project_files import root, version
 
 app = typer.Typer(no_args_is_help=True, help="Manage a board over its serial port.")
@@ -50,7 +51,7 @@ def install(
     as_json: AsJson = False,
 ) -> None:
     """Install or update ivota and its configuration on a board."""
-    with _errors(as_json), board_views.bar(as_json) as progress:
+    with _errors(as_json), bars(err, as_json) as progress:
         # Check the configuration first, so that this needs no board.
         given = None if config is None else read_config(config, root())
         result = install_on(

@@ -5,15 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
 from ivota_tools.board.acceptance.results import Result
-from ivota_tools.board.install import Progress as CopyProgress
 from ivota_tools.board.removal import Removal
 from ivota_tools.board.serial_output import parse, printable
 from ivota_tools.cli.terminal import cell, err, out, say
@@ -149,22 +144,6 @@ def show_test(result: dict[str, Any], paths: tuple[Path, Path]) -> None:
 
 def show_restored(back: bool) -> None:
     _say("The board has its own files again." if back else "Nothing was set aside on this board.")
-
-
-@contextmanager
-def bar(quiet: bool) -> Iterator[CopyProgress | None]:
-    """Yield the progress callback of `install`: a bar, or lines without a terminal."""
-    if quiet or not err.is_terminal:
-        yield None if quiet else lambda path, _, __: _say(f"copying {path}") if path else None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=err, transient=True) as drawn:
-        task = drawn.add_task("reading the board", total=None)
-
-        def progress(path: str, done: int, total: int) -> None:
-            drawn.update(task, description=path or "checking", completed=done, total=total)
-
-        yield progress
 
 
 def state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from ..channel import folder as channels
 from ..channel.index import NAME, Index
 from ..channel.outlook import Step, outlook
 from ..toolchain import ToolchainError
-from . import firmware_views as views
+from .progress_bars import bars
 from .terminal import (
     AsJson,
     ask_passphrase,
@@ -102,7 +102,7 @@ def publish(
 ) -> None:
     """Sign a firmware, add it and its deltas to a track, and sign the new index."""
     since = int(not_before.replace(tzinfo=timezone.utc).timestamp()) if not_before else None
-    with reading(), views.bar(err) as bar:
+    with reading(), bars(err) as begin:
         channel = _open(folder, key)
         channel.publish(
             firmware,
@@ -113,7 +113,7 @@ def publish(
             share=share,
             not_before=since,
             deltas=deltas,
-            progress=bar,
+            progress=begin,
         )
     _show(channel, as_json)
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..api_client import Json
@@ -88,29 +83,6 @@ def _percent(made: Release, whole: Release) -> str:
 
 def release_json(release: Release) -> Json:
     return {**dataclasses.asdict(release), "path": str(release.path)}
-
-
-@contextmanager
-def bar(console: Console) -> Iterator[Callable[[str], Callable[[float], None]]]:
-    """Yield a function that adds a named progress bar and returns its setter (0 to 1).
-
-    Without a terminal, nothing is shown.
-    """
-    if not console.is_terminal:
-        yield lambda what: lambda share: None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-
-        def begin(what: str) -> Callable[[float], None]:
-            task = progress.add_task(escape(what), total=1.0)
-
-            def at(share: float) -> None:
-                progress.update(task, completed=share)
-
-            return at
-
-        yield begin
 
 
 def failure_table(failures: list[Json]) -> Table:

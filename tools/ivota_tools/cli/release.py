@@ -14,6 +14,7 @@ from ..common import project_files
 from ..firmware import release as releases
 from ..firmware.mpy_file import architecture
 from . import firmware_views as views
+from .progress_bars import bars
 from .terminal import AsJson, ask_passphrase, err, fail, out, print_json, reading, say, warn
 
 
@@ -175,9 +176,9 @@ def release(
         version = version or made.version
         if not version:
             fail(f"{source} does not contain its version: add --version")
-        with Client() as client, views.bar(err) as bar:
+        with Client() as client, bars(err) as begin:
             for each, file in ((made, shown), *zip(patches, shown["patches"], strict=True)):
-                at = bar(f"uploading {each.path.name}")
+                at = begin(f"uploading {each.path.name}", each.size)
                 given = client.upload(
                     each.path, version, application, hardware=hardware, progress=at
                 )
@@ -218,7 +219,7 @@ def _patches(
     if compress:
         wanted.append(("compressed", None, None))
     found = []
-    with views.bar(err) as bar:
+    with bars(err) as begin:
         for what, base_file, base_version in wanted:
             name = base_version
             if base_file and not name:
@@ -231,7 +232,7 @@ def _patches(
                 base_version=base_version,
                 version=version,
                 replace=overwrite,
-                progress=bar(what),
+                progress=begin(what),
             )
             if patch:
                 found.append(patch)

@@ -9,7 +9,8 @@ from ..accounts.authorization import Guard
 from ..store.database import Database
 from ..store.models import Audit
 from .access_schemas import AuditOut
-from .route_parameters import ERRORS, ID_MOST, After, Page
+from .route_parameters import ERRORS, After, Page
+from .rows import rows_after
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
@@ -19,8 +20,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     def get_audit(after: After = 0, limit: Page = 1000) -> list[AuditOut]:
         """List the audit log, oldest entry first; `after` is the last id of the previous page."""
         with database.reading() as session:
-            query = select(Audit).where(Audit.id > min(after, ID_MOST))
-            rows = session.scalars(query.order_by(Audit.id).limit(limit))
+            rows = rows_after(session, select(Audit), Audit.id, after, limit)
             return [AuditOut.model_validate(each) for each in rows]
 
     return router

@@ -28,7 +28,8 @@ from ..store.models import Campaign, Group, Member
 from .campaign_schemas import CampaignIn, CampaignOut, PlanOut, RetryOut, StageOut
 from .device_schemas import DeviceOut, device_out
 from .firmware_schemas import FirmwareOut
-from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .route_parameters import ERRORS, After, Number, Page
+from .rows import rows_after
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -39,8 +40,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def get_campaigns(after: After = 0, limit: Page = 100) -> list[CampaignOut]:
         """List the campaigns, oldest first; `after` is the last id of the previous page."""
         with database.reading() as session:
-            query = select(Campaign).where(Campaign.id > min(after, ID_MOST))
-            found = session.scalars(query.order_by(Campaign.id).limit(limit)).all()
+            found = rows_after(session, select(Campaign), Campaign.id, after, limit)
             return [campaign_out(session, each) for each in found]
 
     @router.post("/campaigns", status_code=201)
@@ -76,11 +76,9 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """List a campaign's devices by id; `after` is the last id of the previous page."""
         with database.reading() as session:
             _campaign(session, campaign_id)
-            found = select(Member).where(
-                Member.campaign_id == campaign_id, Member.device_id > min(after, ID_MOST)
-            )
-            found = found.options(joinedload(Member.device).options(*WITH_TARGET))
-            rows = session.scalars(found.order_by(Member.device_id).limit(limit))
+            members = select(Member).where(Member.campaign_id == campaign_id)
+            members = members.options(joinedload(Member.device).options(*WITH_TARGET))
+            rows = rows_after(session, members, Member.device_id, after, limit)
             return [device_out(each.device) for each in rows]
 
     @router.delete("/campaigns/{campaign_id}", status_code=204)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends
 from sqlalchemy import select
 
 from ..accounts.authorization import Guard
@@ -11,7 +11,8 @@ from ..store.database import Database
 from ..store.models import DdiToken
 from .access_schemas import DdiTokenIn, DdiTokenOut, NewDdiTokenOut
 from .device_lookup import find_device
-from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .route_parameters import ERRORS, After, Number, Page
+from .rows import existing, rows_after
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
@@ -21,8 +22,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     def get_ddi_tokens(after: After = 0, limit: Page = 1000) -> list[DdiTokenOut]:
         """List the tokens of DDI; `after` is the last id of the previous page."""
         with database.reading() as session:
-            query = select(DdiToken).where(DdiToken.id > min(after, ID_MOST))
-            found = session.scalars(query.order_by(DdiToken.id).limit(limit))
+            found = rows_after(session, select(DdiToken), DdiToken.id, after, limit)
             return [_shown(each) for each in found]
 
     @router.post("/ddi-tokens", status_code=201)
@@ -39,9 +39,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     @router.delete("/ddi-tokens/{token_id}", status_code=204)
     def delete_ddi_token(token_id: Number, who: str = Depends(may)) -> None:
         with database.writing() as session:
-            token = session.get(DdiToken, token_id)
-            if token is None:
-                raise HTTPException(404, f"DDI token id {token_id} does not exist")
+            token = existing(session, DdiToken, token_id, "DDI token")
             device_tokens.remove(session, token, who)
 
     return router

@@ -15,7 +15,8 @@ from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Firmware
 from .firmware_schemas import FailureOut, FirmwareOut, UploadOut
-from .route_parameters import ERRORS, ID_MOST, After, ErrorOut, Number, Page
+from .route_parameters import ERRORS, After, ErrorOut, Number, Page
+from .rows import rows_after
 
 
 def routes(database: Database, folder: Path, *, upload_most: int, may: Guard) -> APIRouter:
@@ -26,9 +27,8 @@ def routes(database: Database, folder: Path, *, upload_most: int, may: Guard) ->
     def get_firmware(after: After = 0, limit: Page = 1000) -> list[FirmwareOut]:
         """List the firmware and the patches; `after` is the last id of the previous page."""
         with database.reading() as session:
-            query = select(Firmware).where(Firmware.id > min(after, ID_MOST))
-            query = query.where(Firmware.deleted_at.is_(None))
-            found = session.scalars(query.order_by(Firmware.id).limit(limit))
+            query = select(Firmware).where(Firmware.deleted_at.is_(None))
+            found = rows_after(session, query, Firmware.id, after, limit)
             return [FirmwareOut.model_validate(each) for each in found]
 
     @router.post(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,8 @@ from ..store.database import Database
 from ..store.models import Group
 from .device_schemas import DeviceOut, device_out
 from .group_schemas import GroupIn, GroupOut
-from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .route_parameters import ERRORS, After, Number, Page
+from .rows import existing, rows_after
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
@@ -29,8 +30,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
     def get_groups(after: After = 0, limit: Page = 100) -> list[GroupOut]:
         """List the groups; `after` is the last id of the previous page."""
         with database.reading() as session:
-            query = select(Group).where(Group.id > min(after, ID_MOST)).order_by(Group.id)
-            found = session.scalars(query.limit(limit)).all()
+            found = rows_after(session, select(Group), Group.id, after, limit)
             return [shown(session, each) for each in found]
 
     @router.put("/groups")
@@ -85,7 +85,4 @@ def remove(session: Session, group: Group, who: str) -> None:
 
 
 def _group(session: Session, group_id: int) -> Group:
-    group = session.get(Group, group_id)
-    if group is None:
-        raise HTTPException(404, f"group id {group_id} does not exist")
-    return group
+    return existing(session, Group, group_id, "group")

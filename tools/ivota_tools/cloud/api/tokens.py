@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends
 from sqlalchemy import select
 
 from ..accounts.authorization import Guard
@@ -10,7 +10,8 @@ from ..accounts.tokens import create_token, remove_token
 from ..store.database import Database
 from ..store.models import Token
 from .access_schemas import NewTokenOut, TokenIn, TokenOut
-from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .route_parameters import ERRORS, After, Number, Page
+from .rows import existing, rows_after
 
 
 def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
@@ -22,8 +23,7 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
     ) -> list[TokenOut]:
         """List the tokens; `after` is the last id of the previous page."""
         with database.reading() as session:
-            query = select(Token).where(Token.id > min(after, ID_MOST))
-            found = session.scalars(query.order_by(Token.id).limit(limit))
+            found = rows_after(session, select(Token), Token.id, after, limit)
             return [TokenOut.model_validate(each) for each in found]
 
     @router.post("/tokens", status_code=201)
@@ -37,9 +37,6 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
     @router.delete("/tokens/{token_id}", status_code=204)
     def delete_token(token_id: Number, who: str = Depends(may_admin)) -> None:
         with database.writing() as session:
-            token = session.get(Token, token_id)
-            if token is None:
-                raise HTTPException(404, f"token id {token_id} does not exist")
-            remove_token(session, token, who)
+            remove_token(session, existing(session, Token, token_id, "token"), who)
 
     return router

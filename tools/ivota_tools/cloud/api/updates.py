@@ -16,7 +16,8 @@ from ..store.models import Assignment, Report
 from .device_lookup import device_by_id, find_device
 from .device_schemas import DeviceOut, ReportOut, device_out, report_out
 from .firmware_schemas import FirmwareOut
-from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .route_parameters import ERRORS, After, Number, Page
+from .rows import existing, rows_after
 from .update_schemas import AttemptOut, PushIn, PushOut, WhyOut
 
 STILL_TO_COME = ", and --new sets a target for a device that has not reported yet"
@@ -62,18 +63,14 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """
         with database.reading() as session:
             device_by_id(session, device_id)
-            found = select(Assignment).where(
-                Assignment.device_id == device_id, Assignment.id > min(after, ID_MOST)
-            )
-            rows = session.scalars(found.order_by(Assignment.id).limit(limit))
+            found = select(Assignment).where(Assignment.device_id == device_id)
+            rows = rows_after(session, found, Assignment.id, after, limit)
             return [AttemptOut.model_validate(each) for each in rows]
 
     @router.get("/attempts/{attempt_id}/reports")
     def get_attempt_reports(attempt_id: Number) -> list[ReportOut]:
         with database.reading() as session:
-            attempt = session.get(Assignment, attempt_id)
-            if attempt is None:
-                raise HTTPException(404, f"attempt id {attempt_id} does not exist")
+            attempt = existing(session, Assignment, attempt_id, "attempt")
             # Filter by device, too: the reports have an index on that column.
             found = select(Report).where(
                 Report.device_id == attempt.device_id, Report.assignment_id == attempt_id

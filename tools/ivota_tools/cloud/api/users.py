@@ -14,7 +14,8 @@ from ..accounts.roles import ADMIN
 from ..store.database import Database
 from ..store.models import User
 from .access_schemas import UserChange, UserIn, UserOut
-from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .route_parameters import ERRORS, After, Number, Page
+from .rows import existing, rows_after
 
 
 def routes(database: Database, *, may_admin: Guard) -> APIRouter:
@@ -24,8 +25,7 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
     def get_users(after: After = 0, limit: Page = 1000) -> list[UserOut]:
         """List the users; `after` is the last id of the previous page."""
         with database.reading() as session:
-            query = select(User).where(User.id > min(after, ID_MOST))
-            found = session.scalars(query.order_by(User.id).limit(limit))
+            found = rows_after(session, select(User), User.id, after, limit)
             return [UserOut.model_validate(each) for each in found]
 
     @router.post("/users", status_code=201)
@@ -63,7 +63,4 @@ def routes(database: Database, *, may_admin: Guard) -> APIRouter:
 
 
 def _user(session: Session, user_id: int) -> User:
-    user = session.get(User, user_id)
-    if user is None:
-        raise HTTPException(404, f"user id {user_id} does not exist")
-    return user
+    return existing(session, User, user_id, "user")

@@ -13,7 +13,8 @@ from ..store.database import Database
 from ..store.models import WebhookMessage
 from ..webhooks import actions
 from ..webhooks.targets import Webhooks
-from .route_parameters import ERRORS, ID_MOST, After, Number, Page
+from .route_parameters import ERRORS, After, Number, Page
+from .rows import rows_after
 from .webhook_schemas import CountOut, WebhookMessageOut, WebhookTestOut
 
 
@@ -26,8 +27,7 @@ def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Gua
         page.
         """
         with database.reading() as session:
-            query = select(WebhookMessage).where(WebhookMessage.id > min(after, ID_MOST))
-            found = session.scalars(query.order_by(WebhookMessage.id).limit(limit))
+            found = rows_after(session, select(WebhookMessage), WebhookMessage.id, after, limit)
             return [WebhookMessageOut.model_validate(each) for each in found]
 
     @router.post("/webhooks/test")

@@ -20,7 +20,7 @@ from ..accounts.users import UserError
 from .formatting import sentence
 from .page_guard import route, safe_next
 from .page_visit import Setting, Visit
-from .sign_in import enter
+from .sign_in import enter, needless, onward_of
 
 FLOW = "ivota-provider"  # the cookie of a sign-in in progress
 FLOW_S = 900  # how long a sign-in at the provider may take
@@ -38,12 +38,8 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 def begin(visit: Visit) -> Response:
     """Send the browser to the provider."""
-    onward = safe_next(visit.asked("next", "/"))
-    if visit.signed:
-        return visit.go(onward)
-    with visit.database.reading() as session:
-        if not users.any_user(session):
-            return visit.go("/set-up")
+    if elsewhere := needless(visit):
+        return elsewhere
     try:
         url, flow = _provider(visit).begin(_back(visit))
     except ProviderError as error:
@@ -51,7 +47,7 @@ def begin(visit: Visit) -> Response:
     answer = RedirectResponse(url, 303)
     answer.set_cookie(
         FLOW,
-        _sealed(visit, flow, onward),
+        _sealed(visit, flow, onward_of(visit)),
         path=PATH,
         max_age=FLOW_S,
         httponly=True,

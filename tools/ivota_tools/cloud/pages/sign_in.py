@@ -29,13 +29,20 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 
 def ask(visit: Visit) -> Response:
-    onward = safe_next(visit.asked("next", "/"))
+    return needless(visit) or _form(visit, 200, onward_of(visit))
+
+
+def onward_of(visit: Visit) -> str:
+    """Return the page that the user wanted to see."""
+    return safe_next(visit.asked("next", "/"))
+
+
+def needless(visit: Visit) -> Response | None:
+    """Return where a visitor goes who is signed in, or who must create the first user."""
     if visit.signed:
-        return visit.go(onward)
+        return visit.go(onward_of(visit))
     with visit.database.reading() as session:
-        if not users.any_user(session):
-            return visit.go("/set-up")
-    return _form(visit, 200, onward)
+        return None if users.any_user(session) else visit.go("/set-up")
 
 
 def _form(visit: Visit, status: int, onward: str, name: str = "", problem: str = "") -> Response:

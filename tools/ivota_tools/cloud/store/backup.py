@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from ...common.progress import Begin, growing, silent
 from ..cloud_error import CloudError
 from .folder_lock import Alone
 
@@ -32,7 +33,7 @@ class Copied(NamedTuple):
     paused: tuple[str, ...] = ()
 
 
-def back_up(data: Path, database: str | None, folder: Path) -> Copied:
+def back_up(data: Path, database: str | None, folder: Path, progress: Begin = silent) -> Copied:
     """Back up into `folder`, which may contain an older backup, even while the cloud runs.
 
     The files are copied second: a row's file exists before the row and never changes. Raises
@@ -45,11 +46,11 @@ def back_up(data: Path, database: str | None, folder: Path) -> Copied:
         part.unlink(missing_ok=True)
         part.touch(mode=0o600)  # it contains the devices' secrets
         if database is None:
-            _copy_sqlite(data / SQLITE, part)
+            _copy_sqlite(data / SQLITE, part, progress)
         else:
             _postgresql("pg_dump", database, "--format=custom", f"--file={part}")
         part.replace(copy)
-        done = Copied(copy, _copy_files(data / FIRMWARE, folder / FIRMWARE))
+        done = Copied(copy, _copy_files(data / FIRMWARE, folder / FIRMWARE, progress))
     # Without this note the backup is good all the same; the metric then says that it is old.
     with contextlib.suppress(OSError):
         (data / NOTE).touch(mode=0o600)
@@ -64,7 +65,7 @@ def last_backup(data: Path) -> float:
         return 0.0
 
 
-def restore(folder: Path, data: Path, database: str | None) -> Copied:
+def restore(folder: Path, data: Path, database: str | None, progress: Begin = silent) -> Copied:
     """Restore a backup; the cloud must not run meanwhile. Raises CloudError."""
     copy = folder / (SQLITE if database is None else DUMP)
     if not copy.is_file():
@@ -77,15 +78,15 @@ def restore(folder: Path, data: Path, database: str | None) -> Copied:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if database is None:
             with contextlib.closing(Alone(data)):
-                return _restore_sqlite(folder, data)
+                return _restore_sqlite(folder, data, progress)
         # Copy the files first: a cloud that is started too early lacks rows, not files.
-        count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
+        count = _copy_files(folder / FIRMWARE, data / FIRMWARE, progress)
         options = "--clean", "--if-exists", "--no-owner", "--single-transaction"
         _postgresql("pg_restore", database, *options, str(copy))
         return Copied(copy, count, _pause_postgresql(database))
 
 
-def _restore_sqlite(folder: Path, data: Path) -> Copied:
+def _restore_sqlite(folder: Path, data: Path, progress: Begin) -> Copied:
     there, part = data / SQLITE, data / "restore.part"
     # SQLite would apply a leftover write-ahead log to this database.
     for name in (SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm"):
@@ -94,10 +95,10 @@ def _restore_sqlite(folder: Path, data: Path) -> Copied:
                 f"{data / name} already exists: move it away, together with any {SQLITE}, "
                 f"{SQLITE}-wal and {SQLITE}-shm"
             )
-    count = _copy_files(folder / FIRMWARE, data / FIRMWARE)
+    count = _copy_files(folder / FIRMWARE, data / FIRMWARE, progress)
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
-    _copy_sqlite(folder / SQLITE, part)
+    _copy_sqlite(folder / SQLITE, part, progress)
     with contextlib.closing(sqlite3.connect(part)) as one, one:
         tables = "SELECT name FROM sqlite_master WHERE name = 'campaigns'"
         paused = _pause(one) if one.execute(tables).fetchone() else ()
@@ -125,29 +126,34 @@ def _pause(one: Any) -> tuple[str, ...]:
     return names
 
 
-def _copy_sqlite(source: Path, to: Path) -> None:
+def _copy_sqlite(source: Path, to: Path, progress: Begin) -> None:
     if not source.is_file():
         raise CloudError(
             f"the database {source} does not exist: specify the data directory with --data"
         )
     uri = f"{source.resolve().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as one:
-        with contextlib.closing(sqlite3.connect(to)) as other:
-            one.backup(other)
+    size = source.stat().st_size
+    with growing(to, size, progress("copying the database", size)):
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as one:
+            with contextlib.closing(sqlite3.connect(to)) as other:
+                # In one step: SQLite starts again whenever the cloud writes between two.
+                one.backup(other)
 
 
-def _copy_files(source: Path, to: Path) -> int:
+def _copy_files(source: Path, to: Path, progress: Begin) -> int:
     """Copy the missing files; a file's name is its hash."""
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
-    count = 0
-    for file in sorted(source.glob("*.bin")):
-        copy = to / file.name
-        if not copy.exists():
-            part = to / "copy.part"
-            shutil.copyfile(file, part)
-            part.replace(copy)
-            count += 1
-    return count
+    part = to / "copy.part"
+    missing = [file for file in sorted(source.glob("*.bin")) if not (to / file.name).exists()]
+    sizes = [file.stat().st_size for file in missing]
+    total, before = max(sum(sizes), 1), 0
+    at = progress(f"copying {len(missing)} firmware files", total)
+    for file, size in zip(missing, sizes, strict=True):
+        shutil.copyfile(file, part)
+        part.replace(to / file.name)
+        before += size
+        at(before / total)
+    return len(missing)
 
 
 def _postgresql(program: str, database: str, *options: str) -> None:

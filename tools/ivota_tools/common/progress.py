@@ -1,0 +1,46 @@
+"""What long work tells whoever waits for it: its name, its size and the share that is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Protocol
+
+LOOK_S = 0.2  # between two looks at a growing file
+
+Done = Callable[[float], None]  # receives the share that is done, 0 to 1
+
+
+class Begin(Protocol):
+    """Begin a piece of work.
+
+    `size` is in bytes, or None if the work has no such size. Returns what is told its progress.
+    """
+
+    def __call__(self, what: str, size: int | None = None, /) -> Done: ...
+
+
+def silent(_what: str, _size: int | None = None, /) -> Done:
+    """Tell nobody."""
+    return lambda share: None
+
+
+@contextmanager
+def growing(file: Path, size: int, done: Done) -> Iterator[None]:
+    """Tell how much of `size` bytes a file has, while another library writes it."""
+    end = Event()
+
+    def look() -> None:
+        while not end.wait(LOOK_S):
+            if file.exists():
+                done(min(file.stat().st_size / max(size, 1), 1.0))
+
+    thread = Thread(target=look, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
