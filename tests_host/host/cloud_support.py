@@ -17,8 +17,8 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.report_ingestion import STRAY
-from ivota_tools.cloud.store import models
-from ivota_tools.cloud.store.models import Assignment, Counter
+from ivota_tools.cloud.store import message_counts, models
+from ivota_tools.cloud.store.models import Assignment
 from ivota_tools.common.mqtt_client import end
 
 
@@ -156,13 +156,14 @@ class Device:
 def settle(cloud: Cloud, device: Device) -> None:
     """Returns once the cloud has taken in what the device has said, has looked at its campaigns
     and at what is due, and has sent what came of that."""
-    intake = cloud._worker.intake
-    assert intake
-    looked = intake._next_tick
+    assert cloud._worker
+    timed = cloud._worker.timed
+    assert timed
+    looks = timed.looks
 
     def strays() -> int:
         with cloud.database.reading() as session:
-            return session.scalar(select(Counter.value).where(Counter.name == STRAY)) or 0
+            return message_counts.totals(session).get(STRAY, 0)
 
     def batch() -> None:
         """Another one is stored, and what came of the one before is sent."""
@@ -172,7 +173,7 @@ def settle(cloud: Cloud, device: Device) -> None:
 
     def ticked() -> bool:
         batch()
-        return intake._next_tick not in (looked, 0.0)
+        return timed.looks > looks and not timed.more
 
     wait_until(ticked, "a look at the campaigns")
     batch()

@@ -16,6 +16,7 @@ from .mqtt.report_worker import Intake, Session
 from .mqtt.topic_prefix import TopicPrefix
 from .rollout import campaign_counts
 from .rollout.delta_maker import DeltaMaker
+from .rollout.timed_work import TimedWork
 from .settings import CloudSettings
 from .store.database import Database
 from .store.firmware_store import chip_of, stored
@@ -59,6 +60,7 @@ class FleetWorker:
         self._public_url, self._fail = public_url, fail
         self._keep = Keep(settings.keep_s, settings.keep_audit_s)
         self.intake: Intake | None = None
+        self.timed: TimedWork | None = None
         self.session: Session | None = None
         self._entities: EntitySync | None = None
         self._deltas: DeltaMaker | None = None
@@ -69,13 +71,14 @@ class FleetWorker:
         database, settings = self._database, self._settings
         if wrong := campaign_counts.repair(database):
             log.warning("corrected the numbers of devices of campaigns %s", wrong)
+        self.timed = TimedWork(database, self._keep, settings.back_off.most_s, self._measurements)
         self.intake = Intake(
             database,
             self._url_of,
             settings.back_off,
             settings.push_qos,
             self._fail,
-            self._keep,
+            self.timed,
             self._chip_of,
             settings.accept_all,
             self._measurements,
@@ -145,8 +148,8 @@ class FleetWorker:
     def set_keep(self, keep: Keep) -> None:
         """Change how long rows are kept."""
         self._keep = keep
-        if intake := self.intake:
-            intake.keep = keep
+        if timed := self.timed:
+            timed.keep = keep
 
     def _chip_of(self, firmware: Firmware) -> str | None:
         if firmware.kind != "esp32-image":

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from ..accounts.authorization import Guard, again
 from ..event_stream import EventStream, Places
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..store.database import Database, access
+from ..store.database import Database, access, settled
 from ..store.models import Device
 from .device_schemas import DeviceOut, device_out
 from .route_parameters import ERRORS, After, ErrorOut
@@ -55,6 +55,8 @@ async def _events(database: Database, after: int, check: Callable[[], str]) -> A
             .limit(1000)
         )
         with database.reading() as session:
+            # Changes with lower numbers may still come between later ones.
+            query = query.where(Device.revision <= settled(session))
             found = [device_out(device) for device in session.scalars(query)]
             return access(session), found
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
-from sqlalchemy import select
 
 from ..accounts.authorization import Guard
 from ..storage_probe import Checks
-from ..store.database import Database
-from ..store.models import Counter
+from ..store import message_counts
+from ..store.database import Database, settled
+from ..store.revisions import REVISION
 from .route_parameters import ERRORS
 
 
@@ -33,7 +33,7 @@ def routes(database: Database, *, health: Checks, may: Guard) -> APIRouter:
     def get_health() -> HealthOut:
         found = health()
         with database.reading() as session:
-            counters = {row.name: row.value for row in session.scalars(select(Counter))}
+            counters = message_counts.totals(session) | {REVISION: settled(session)}
         return HealthOut(
             ok=found.ok,
             problem=found.problem,

@@ -23,7 +23,7 @@ from ..mqtt.report_ingestion import FORGOTTEN, WITH_TARGET, Heard, store
 from ..rollout import assignment_states, push_sender
 from ..rollout.assignment import touch
 from ..rollout.assignment_states import BackOff
-from ..store import device_acceptance
+from ..store import device_acceptance, device_lock, message_counts
 from ..store.database import Database, add
 from ..store.models import DDI, Assignment, Controller, Device
 from . import device_tokens, feedback
@@ -134,7 +134,9 @@ def _known(
 ) -> tuple[Device, Controller]:
     """Find the device, or create it: accepted or pending. Raises UserError."""
     device = find(session, tenant, name)
-    if device is None:
+    if device is not None:
+        device_lock.hold(session, device)
+    else:
         accepted = rules.accept_all
         device = Device(
             product_id=tenant,
@@ -146,7 +148,7 @@ def _known(
         session.add(device)
         session.flush()
         if not accepted and (forgotten := device_acceptance.make_room(session)):
-            add(session, FORGOTTEN, forgotten)
+            message_counts.count(session, {FORGOTTEN: forgotten})
     device_tokens.expect_no_board(device)
     device.transport = DDI
     device.first_seen = device.first_seen or now
@@ -197,6 +199,15 @@ def expect(
     return device, controller, attempt
 
 
+def _expect_locked(
+    session: Session, place: tuple[str, str, int], *kinds: str, rules: Rules
+) -> tuple[Device, Controller, Assignment]:
+    """Lock the device, and then find its action as `expect` does."""
+    if device := find(session, *place[:2]):
+        device_lock.hold(session, device)
+    return expect(session, *place, *kinds, rules=rules)
+
+
 def take_feedback(
     session: Session,
     place: tuple[str, str, int],
@@ -209,7 +220,7 @@ def take_feedback(
 
     Raises ActionError.
     """
-    device, controller, attempt = expect(session, *place, DEPLOY, CANCEL, rules=rules)
+    device, controller, attempt = _expect_locked(session, place, DEPLOY, CANCEL, rules=rules)
     version = attempt.firmware.version
     if said.percent is None:  # a message of a log, for example
         said = said._replace(percent=attempt.percent or 0)
@@ -236,7 +247,7 @@ def take_cancellation(
     rules: Rules,
 ) -> None:
     """Apply what a device says about a cancellation. Raises ActionError."""
-    device, controller, attempt = expect(session, *place, CANCEL, rules=rules)
+    device, controller, attempt = _expect_locked(session, place, CANCEL, rules=rules)
     _store(session, device, [_notice(said.report(attempt.firmware.version))], message, now, rules)
     if said.execution in (feedback.CLOSED, feedback.CANCELED):
         controller.assignment_id = None
@@ -251,7 +262,7 @@ def take_confirmation(
     rules: Rules,
 ) -> None:
     """Apply a device's consent; after a refusal, the update waits for it. Raises ActionError."""
-    device, controller, attempt = expect(session, *place, CONFIRM, DEPLOY, rules=rules)
+    device, controller, attempt = _expect_locked(session, place, CONFIRM, DEPLOY, rules=rules)
     controller.confirmed = said.confirmed
     words = "confirmed" if said.confirmed else "the device does not agree to the update"
     words = f"{words}: {said.message}" if said.message else words

@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..pages import fleet_queries
 from ..rollout import wait_reason
-from ..store.database import Database, access
+from ..store.database import Database, access, settled
 from ..store.device_acceptance import ACCEPTED
-from ..store.models import Counter, Device, Firmware
+from ..store.models import Device, Firmware
 from . import discovery, install_requests
 from .discovery import OFFLINE, ONLINE, Messages, Topics
 
@@ -129,7 +129,7 @@ class EntitySync:
         self._send({self.topics.status: ONLINE} | discovery.connection(self.topics, self._url()))
         self._obey()
         with self._database.reading() as session:
-            revision = session.scalar(select(Counter.value).where(Counter.name == "revision")) or 0
+            revision = settled(session)
             mark = (access(session), *_firmware(session))
             everything = mark != self._mark or time.monotonic() - self._all_at > ALL_S
             if not everything and revision == self._revision:

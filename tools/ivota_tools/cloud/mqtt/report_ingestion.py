@@ -7,12 +7,19 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload, lazyload
 
 from ..rollout import assignment_states, firmware_match
-from ..store import ambiguous_device_names, device_acceptance
-from ..store.database import add, next_revision
+from ..store import (
+    ambiguous_device_names,
+    device_acceptance,
+    device_lock,
+    message_counts,
+    revisions,
+)
+from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Change, Device, Report
 from . import messages
 from .cloud_session import Message
@@ -132,12 +139,12 @@ def store(
             assignment_states.on_progress(device.assignment, report, now, back_off)
             if device.assignment.state == assignment_states.DONE:
                 firmware_match.learn(device, device.assignment.firmware)
+    revisions.reserve(session, len(changed))
     for device in changed:
         device.first_seen = device.first_seen or now
         device.last_seen = now
         device.revision = next_revision(session)
-    for kind, count in kinds.items():
-        add(session, kind, count)
+    message_counts.count(session, kinds)
     # Insert into the table directly, because no objects are needed here.
     if rows:
         session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
@@ -148,7 +155,7 @@ def store(
     if any(device.status == device_acceptance.PENDING for device in changed):
         session.flush()
         if forgotten := device_acceptance.make_room(session):
-            add(session, FORGOTTEN, forgotten)
+            message_counts.count(session, {FORGOTTEN: forgotten})
     return answers
 
 
@@ -170,26 +177,33 @@ def _answer(names: tuple[str, str], version: str) -> Outgoing:
 def _devices(
     session: Session, heard: Sequence[Heard], status: str
 ) -> dict[tuple[str, str], Device]:
-    """Find the senders, and add new devices."""
+    """Find and lock the senders, and add new devices."""
     found = _known(session, {each.names for each in heard if each.names})
-    new = [each.names for each in heard if each.names and each.kind not in JUNK]
-    new = [names for names in dict.fromkeys(new) if names not in found]
+    new = {each.names for each in heard if each.names and each.kind not in JUNK} - found.keys()
     if not new:
         return found
+    # In order, and without an error: another process may add some of them at this moment.
     rows = [
-        {"product_id": product_id, "device_name": name, "status": status}
-        for product_id, name in new
-    ]
-    session.execute(insert(Device.__table__), rows)  # type: ignore[arg-type]
-    return found | _known(session, set(new))
+        {"product_id": product_id, "device_name": name, "status": status, "garbled": 0,
+         "transport": MQTT, "revision": 0}
+        for product_id, name in sorted(new)
+    ]  # fmt: skip
+    dialect = postgresql if device_lock.is_shared(session) else sqlite
+    session.execute(dialect.insert(Device.__table__).on_conflict_do_nothing(), rows)
+    return found | _known(session, new)
 
 
 def _known(session: Session, names: Set[tuple[str, str]]) -> dict[tuple[str, str], Device]:
     # Names are nearly unique; a few extra rows do no harm. The index needs the product, too.
-    query = select(Device).where(
+    which: tuple[ColumnElement[bool], ...] = (
         Device.product_id.in_({product_id for product_id, _ in names}),
         Device.device_name.in_({name for _, name in names}),
     )
+    if device_lock.is_shared(session):
+        # Exactly these: another process may store reports of the extra rows.
+        which = (tuple_(Device.product_id, Device.device_name).in_(sorted(names)),)
+        which = (Device.id.in_(device_lock.lock(session, *which)),)
+    query = select(Device).where(*which)
     query = query.options(*WITH_TARGET, lazyload(Device.tags))
     return {(device.product_id, device.device_name): device for device in session.scalars(query)}
 
@@ -226,4 +240,7 @@ def _prune_junk(session: Session) -> None:
         select(Report.id).where(Report.kind.in_(JUNK)).order_by(Report.id.desc()).offset(JUNK_MOST)
     )
     if oldest is not None:
-        session.execute(delete(Report).where(Report.kind.in_(JUNK), Report.id <= oldest))
+        old = select(Report.id).where(Report.kind.in_(JUNK), Report.id <= oldest)
+        # Another process may be deleting some of them.
+        old = old.with_for_update(skip_locked=True)
+        session.execute(delete(Report).where(Report.id.in_(old)))

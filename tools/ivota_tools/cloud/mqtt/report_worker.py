@@ -17,14 +17,13 @@ from typing import Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..metrics.measurements import Measurements
-from ..rollout import campaign_progress, unrequested_pushes
 from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import anything_due, push_due
+from ..rollout.timed_work import TimedWork
 from ..storage_probe import database_problem
-from ..store import ambiguous_device_names, clock_repair
-from ..store.database import Database, add
+from ..store import ambiguous_device_names, message_counts
+from ..store.database import Database
 from ..store.models import Firmware
-from ..store.retention import Forgetting, Keep
 from .cloud_session import Listener, Message
 from .report_ingestion import Outgoing, take_in
 
@@ -33,11 +32,8 @@ log = logging.getLogger("ivota.cloud")
 BATCH_MOST = 500
 IDLE_S = 0.25  # maximum delay before the end of a back-off is noticed
 MORE_S = 0.05  # the same while a campaign goes on in steps: others can write in between
-TICK_S = 0.5  # between two checks of the campaigns
 RETRY_S = 1.0  # after a database error
 STUCK_S = 5.0  # maximum duration of a batch
-FORGET_S = 60.0  # between two deletions of old rows
-FORGET_MORE_S = 0.2  # while more are due: faster than reports come in
 # Beyond these limits, QoS 0 messages (progress) are dropped; for QoS 1, the broker limits the
 # unacknowledged messages.
 BACKLOG_MOST, BACKLOG_BYTES = 20000, 16 * 1024 * 1024
@@ -81,8 +77,9 @@ class Intake:
     """`url_of(firmware)` creates a pre-signed URL; `push_qos` is the QoS of pushes.
     `chip_of(firmware)` returns the chip of an image, or None for other firmware.
 
-    Rows older than `keep` are deleted. With `accept_all`, new devices are accepted; otherwise
-    they are pending.
+    Without `timed`, another process sends the pushes and does the time-driven work: several
+    processes can store reports at once, best of different devices. With `accept_all`, new devices
+    are accepted; otherwise they are pending.
 
     `on_death(reason)` is called from the worker's thread if it ends with an error.
     """
@@ -94,7 +91,7 @@ class Intake:
         back_off: BackOff,
         push_qos: int,
         on_death: Callable[[str], None],
-        keep: Keep = Keep(),  # noqa: B008 (immutable)
+        timed: TimedWork | None = None,
         chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
         accept_all: bool = True,
         measurements: Measurements | None = None,
@@ -105,19 +102,14 @@ class Intake:
         self._chip_of = chip_of
         self._back_off = back_off
         self._push_qos = push_qos
-        self.keep = keep
+        self._timed = timed
         self._accept_all = accept_all
         self._measurements = measurements or Measurements()
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
         self._bytes = self._unstored = 0  # bytes in the queue
         self._count = threading.Lock()
-        self._offset = float("inf")  # of the wall clock to the monotonic one
         self._dots_are_slashes: bool | None = None  # the value in the database; None: unknown
-        self._next_tick = 0.0
-        self._more = False  # a campaign goes on in steps
-        self._next_forget = 0.0
-        self._forgetting = Forgetting()
         self._stop = threading.Event()
         self._since: float | None = None  # start of the current work
         self._trouble: str | None = None
@@ -224,7 +216,7 @@ class Intake:
 
     def _next_batch(self) -> list[Message]:
         batch: list[Message] = []
-        timeout: float | None = MORE_S if self._more else IDLE_S
+        timeout: float | None = MORE_S if self._timed and self._timed.more else IDLE_S
         try:
             while len(batch) < BATCH_MOST:
                 message = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
@@ -237,29 +229,20 @@ class Intake:
 
     def _process(self, batch: list[Message], online: bool, check: Check) -> list[Outgoing]:
         now = time.time()
-        offset = now - time.monotonic()
-        set_back = offset < self._offset - clock_repair.AHEAD_S
-        forget = time.monotonic() >= self._next_forget
-        seen = check.dots_are_slashes != self._dots_are_slashes
-        nothing = not batch and not forget and not set_back and not seen
-        if nothing and not (online and self._anything_due(now)):
-            return []
+        if self._timed and self._timed.step(now):
+            self._worked()
         dots = check.dots_are_slashes
+        seen = dots != self._dots_are_slashes
+        pushing = online and self._timed is not None
+        if not batch and not seen and not (pushing and self._anything_due(now)):
+            return []
         kinds: Counter[str] = Counter()
         pushes = 0
         began = time.monotonic()
-        with self._database.writing() as session:
-            if set_back:
-                clock_repair.repair(session, now, self._back_off.most_s)
-            if dots is not None and dots != self._dots_are_slashes:
+        with self._database.storing() as session:
+            if dots is not None and seen:
                 ambiguous_device_names.keep_dots_are_slashes(session, dots)
                 self._dots_are_slashes = dots
-            if time.monotonic() >= self._next_tick:
-                tick_began = time.monotonic()
-                self._more = campaign_progress.tick(session, now)
-                self._measurements.tick(time.monotonic() - tick_began)
-                unrequested_pushes.mark(session, now)
-                self._next_tick = 0.0 if self._more else time.monotonic() + TICK_S
             outgoing = take_in(
                 session,
                 batch,
@@ -270,23 +253,14 @@ class Intake:
                 kinds=kinds,
             )
             dropped, self._dropped = self._dropped, 0
-            if dropped:
-                add(session, "dropped", dropped)
-            if forget:
-                more = self._forgetting.step(session, self.keep, now)
-                self._next_forget = time.monotonic() + (FORGET_MORE_S if more else FORGET_S)
-            if online:
+            message_counts.count(session, {"dropped": dropped})
+            if pushing:
                 due = push_due(session, now, self._url_of, self._push_qos, self._chip_of)
                 outgoing, pushes = outgoing + due, len(due)
         self._measurements.batch(time.monotonic() - began, kinds, dropped, pushes)
-        self._offset = offset
         self._worked()
         return outgoing
 
     def _anything_due(self, now: float) -> bool:
         with self._database.reading() as session:
-            ticks = time.monotonic() >= self._next_tick and (
-                campaign_progress.anything_to_do(session)
-                or unrequested_pushes.anything_to_do(session, now)
-            )
-            return ticks or anything_due(session, now)
+            return anything_due(session, now)

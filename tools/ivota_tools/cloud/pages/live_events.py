@@ -19,8 +19,8 @@ from starlette.routing import BaseRoute, Route
 from ..accounts import authorization
 from ..accounts.roles import VIEWER
 from ..event_stream import EventStream
-from ..store.database import access
-from ..store.models import Audit, Counter, Device
+from ..store.database import access, settled
+from ..store.models import Audit, Device
 from .page_guard import entered
 from .page_visit import Setting, whole
 
@@ -47,7 +47,7 @@ async def events(setting: Setting, request: Request, device: int | None) -> Asyn
             if device is not None:
                 revision = session.scalar(select(Device.revision).where(Device.id == device))
             else:
-                revision = session.scalar(select(Counter.value).where(Counter.name == "revision"))
+                revision = settled(session)
         return may, f"{revision}-{last}-{setting.health()}"
 
     def signed_in() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from ..store import device_lock
 from ..store.database import next_revision
 from ..store.device_acceptance import expect_accepted
 from ..store.models import Assignment, Campaign, Device, Firmware
@@ -17,6 +18,7 @@ def assign(
 
     Raises StatusError if the device is not part of the fleet.
     """
+    device_lock.hold(session, device)
     expect_accepted(device)
     on_trial = assignment_states.is_trial(device.assignment, firmware.version)
     if device.assignment:

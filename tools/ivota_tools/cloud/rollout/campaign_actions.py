@@ -12,6 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
+from ..store import device_lock
 from ..store.database import Database
 from ..store.models import Assignment, Campaign, Device, Member
 from . import (
@@ -104,7 +105,8 @@ def cancel_some(session: Session, campaign: Campaign, now: float) -> bool:
     for assignment in found:
         assignment_states.cancel(assignment, now)
         touch(session, assignment.device)
-    if len(found) < campaign_assignments.MOST:
+    session.flush()
+    if not campaign_assignments.any_unended(session, campaign):
         campaign.ended_at = campaign.ended_at or now
     return campaign.ended_at is None
 
@@ -122,6 +124,8 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
         waiting = session.scalars(_failed(campaign)).all()
         if not waiting:
             raise CampaignError(f"nothing to retry: {_why_none(session, campaign)}")
+        # Before the campaign is changed: a push waits for that, while it has locked its device.
+        device_lock.lock_ids(session, waiting[: campaign_assignments.MOST])
         total = sum(campaign_counts.tally(session, campaign), Tally())
         campaign.waived_done = total.good
         campaign.waived_failed = campaign_states.failures(campaign, total)
@@ -158,8 +162,10 @@ def _failed(campaign: Campaign) -> Select[tuple[int]]:
 
 def _retry(session: Session, campaign: Campaign, ids: Sequence[int], now: float) -> int:
     # Check again: a device may have received another target since the count.
+    device_lock.lock_ids(session, ids)
     still = session.scalars(_failed(campaign).where(Member.device_id.in_(ids))).all()
     members = campaign_assignments.members(campaign).where(Member.device_id.in_(still))
+    members = members.execution_options(populate_existing=True)
     campaign_assignments.give(session, campaign, session.scalars(members).all(), now)
     campaign.waived_failed -= len(still)  # new failures are counted again
     if still and campaign.state == FINISHED:
@@ -169,6 +175,7 @@ def _retry(session: Session, campaign: Campaign, ids: Sequence[int], now: float)
 
 def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
     """Retry the same target in the same campaign. Raises CampaignError."""
+    device_lock.hold(session, device)
     old = device.assignment
     if old is None or old.state not in (
         assignment_states.FAILED,
@@ -191,6 +198,7 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
 
 def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
     """Cancel a device's update. Raises CampaignError if there is none."""
+    device_lock.hold(session, device)
     assignment = device.assignment
     if assignment is None or assignment.state in assignment_states.CLOSED:
         state = assignment.state if assignment else "idle"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, joinedload
 
+from ..store import device_lock
 from ..store.database import next_revision
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
@@ -16,7 +17,10 @@ MOST = 500  # devices per transaction
 
 
 def give(session: Session, campaign: Campaign, members: Sequence[Member], now: float) -> None:
-    """Set the campaign's firmware as the target of these devices, in a few statements."""
+    """Set the campaign's firmware as the target of these devices, in a few statements.
+
+    The devices must be locked, and read afterwards (device_lock.py).
+    """
     made: list[tuple[Member, Assignment]] = []
     for member in members:
         device = member.device
@@ -58,14 +62,35 @@ def _chosen_at(assignment: Assignment) -> float:
 def unended(
     session: Session, campaign: Campaign, *which: ColumnElement[bool]
 ) -> Sequence[Assignment]:
-    """Find a batch of the campaign's unfinished attempts."""
+    """Find a batch of the campaign's unfinished attempts, and lock their devices. It lacks those
+    whose devices another transaction has locked.
+    """
     query = select(Assignment).where(
         Assignment.campaign_id == campaign.id,
         Assignment.state.in_(assignment_states.UNFINISHED),
         *which,
     )
     query = query.options(joinedload(Assignment.device))
-    return session.scalars(query.limit(MOST)).all()
+    return session.scalars(device_lock.of_attempts(session, query, MOST)).all()
+
+
+def any_unended(session: Session, campaign: Campaign) -> bool:
+    """Return whether attempts of the campaign are unfinished."""
+    found = select(Assignment.id).where(
+        Assignment.campaign_id == campaign.id, Assignment.state.in_(assignment_states.UNFINISHED)
+    )
+    return session.scalar(found.limit(1)) is not None
+
+
+def locked_members(session: Session, query: Select[tuple[Member]], most: int) -> Sequence[Member]:
+    """Lock the devices of up to `most` members, and read them. The result lacks those whose
+    devices another transaction has locked.
+    """
+    if device_lock.is_shared(session):
+        ids = session.scalars(query.with_only_columns(Member.device_id).limit(most)).all()
+        held = device_lock.lock(session, Device.id.in_(ids), wait=False)
+        query = query.where(Member.device_id.in_(held)).execution_options(populate_existing=True)
+    return session.scalars(query.limit(most)).all()
 
 
 def members(campaign: Campaign) -> Select[tuple[Member]]:

@@ -99,7 +99,7 @@ def _assign_stage(session: Session, campaign: Campaign, now: float) -> bool:
     query = campaign_assignments.members(campaign).where(
         Member.assignment_id.is_(None), Member.stage <= campaign.stage
     )
-    waiting = session.scalars(query.limit(campaign_assignments.MOST)).all()
+    waiting = campaign_assignments.locked_members(session, query, campaign_assignments.MOST)
     campaign_assignments.give(session, campaign, waiting, now)
     return len(waiting) == campaign_assignments.MOST
 

@@ -24,7 +24,8 @@ def delete_campaign(database: Database, number: int, who: str) -> str:
     """
     while True:
         with database.writing() as session:
-            campaign = session.get(Campaign, number)
+            # Locked: a report of one of its devices waits before it notes another number of it.
+            campaign = session.get(Campaign, number, with_for_update=True)
             if campaign is None:
                 raise CampaignError("the campaign was already deleted")
             _expect_deletable(campaign)

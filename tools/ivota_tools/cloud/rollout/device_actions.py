@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
-from ..store import device_acceptance
+from ..store import device_acceptance, device_lock
 from ..store.database import Database
 from ..store.device_acceptance import RETIRED
 from ..store.models import TAG_MOST, Assignment, Device, DeviceTag, Firmware
@@ -90,6 +90,7 @@ def accept_pending(session: Session, who: str) -> int:
 
 def retire_device(session: Session, device: Device, who: str) -> None:
     """Retire a device and cancel its update."""
+    device_lock.hold(session, device)
     device_acceptance.retire(session, device)
     if device.assignment:
         assignment_states.cancel(device.assignment, time.time())

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from ..mqtt import messages
 from ..mqtt.report_ingestion import Outgoing
+from ..store import device_lock
 from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Campaign, Device, Firmware, Push
 from . import assignment_states, firmware_match
@@ -43,9 +44,11 @@ def push_due(
     urls: dict[int, str] = {}
     pushed: dict[str, list[str]] = {}
     patches: dict[int, list[Firmware]] = {}
+    _keep_running(session)
     for query, most in _due(session, now, _by_mqtt()):
         query = query.options(joinedload(Assignment.device), joinedload(Assignment.firmware))
-        for assignment in session.scalars(query.order_by(Assignment.next_push_at).limit(most)):
+        query = query.order_by(Assignment.next_push_at)
+        for assignment in session.scalars(device_lock.of_attempts(session, query, most)):
             firmware, device = assignment.firmware, assignment.device
             other = _other_chip(chip_of(firmware), device) or _mismatch(assignment)
             if other:
@@ -75,8 +78,9 @@ def push_due(
 def push_to(session: Session, device: Device, now: float) -> Assignment | None:
     """Push to a device that asks for updates itself; None if no push is due.
 
-    The full firmware is its update: patches are for boards.
+    The full firmware is its update: patches are for boards. The device must be locked.
     """
+    _keep_running(session)
     for query, most in _due(session, now, Assignment.device_id == device.id):
         if assignment := session.scalar(query.limit(min(most, 1))):
             if other := _mismatch(assignment):
@@ -87,6 +91,13 @@ def push_to(session: Session, device: Device, now: float) -> Assignment | None:
             log.info("push %s to %s", assignment.firmware.version, device.name)
             return assignment
     return None
+
+
+def _keep_running(session: Session) -> None:
+    """Let whoever pauses or cancels a campaign wait for these pushes: none follows afterwards."""
+    running = select(Campaign.id).where(Campaign.state == RUNNING).order_by(Campaign.id)
+    if device_lock.is_shared(session):
+        session.execute(running.with_for_update(read=True))
 
 
 def _pushed(session: Session, assignment: Assignment, now: float) -> None:

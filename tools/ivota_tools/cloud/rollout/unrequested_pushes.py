@@ -11,6 +11,7 @@ import logging
 from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.orm import Session
 
+from ..store import device_lock
 from ..store.models import MQTT, Assignment, Device, Firmware
 from . import assignment_states
 from .assignment import touch
@@ -51,10 +52,12 @@ def _asked_since() -> tuple[ColumnExpressionArgument[bool], ...]:
 
 def mark(session: Session, now: float) -> None:
     """Mark the devices whose file nobody has requested; clear the marks of the others."""
-    for assignment in session.scalars(select(Assignment).where(*_asked_since()).limit(MOST)).all():
+    asked = device_lock.of_attempts(session, select(Assignment).where(*_asked_since()), MOST)
+    for assignment in session.scalars(asked).all():
         assignment.unasked = False
         touch(session, assignment.device)
-    found = session.scalars(select(Assignment).where(*_due(now)).limit(MOST)).all()
+    unasked = device_lock.of_attempts(session, select(Assignment).where(*_due(now)), MOST)
+    found = session.scalars(unasked).all()
     for assignment in found:
         assignment.unasked = True
         touch(session, assignment.device)

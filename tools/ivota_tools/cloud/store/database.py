@@ -1,7 +1,9 @@
 """The cloud's database: transactions for reading and writing, and a few permanent values.
 
-This is SQLite in a file or PostgreSQL at a URL. On both, writing transactions are serialized:
-data that one has read cannot change before it writes.
+This is SQLite in a file or PostgreSQL at a URL. On SQLite, writing transactions are serialized:
+data that one has read cannot change before it writes. On PostgreSQL, this holds for the
+transactions of operators and of time-driven work; those that store reports run beside them and
+beside each other, so all of them lock the devices that they change (device_lock.py).
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from ..cloud_error import CloudError
-from . import migrations
+from . import migrations, revisions
 from .models import Counter, Setting
+from .revisions import next_revision, settled
 
-_REVISION = "revision"
+__all__ = ["Database", "access", "add", "next_revision", "revoke", "settled"]
+
 _ACCESS = "access"
-_WRITERS = 0x69766F7401  # advisory lock of writing transactions on PostgreSQL
+_WRITERS = 0x69766F7401  # advisory lock on PostgreSQL, of all writers except those of reports
 
 
 class Database:
@@ -37,9 +41,11 @@ class Database:
         self._engine = _sqlite(where) if isinstance(where, Path) else _postgresql(where)
         self._kind: type[Session] = Session
         self._info: dict[str, Any] = {}
-        self._write_engine = self._engine.execution_options(ivota_write=True)
+        self._write_engine = self._engine.execution_options(ivota_write="alone")
+        self._store_engine = self._engine.execution_options(ivota_write="beside others")
         try:
-            with self._write_engine.begin() as connection:
+            migrating = self._engine.execution_options(ivota_write="migration")
+            with migrating.begin() as connection:
                 migrations.upgrade(connection)
         except DBAPIError as error:
             self._engine.dispose()
@@ -74,7 +80,18 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a session that is committed at the end, or rolled back on an error."""
-        made = self._kind(self._write_engine, expire_on_commit=False, info=dict(self._info))
+        with self._session(self._write_engine) as session:
+            yield session
+
+    @contextmanager
+    def storing(self) -> Iterator[Session]:
+        """Open such a session for reports, which waits for other ones only at locked devices."""
+        with self._session(self._store_engine) as session:
+            yield session
+
+    @contextmanager
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        made = self._kind(engine, expire_on_commit=False, info=dict(self._info))
         with made as session, session.begin():
             yield session
 
@@ -92,7 +109,7 @@ class Database:
 
 
 def add(session: Session, name: str, amount: int = 1) -> int:
-    """Increase a counter and return its new value."""
+    """Increase a counter and return its new value; others who increase it wait for the commit."""
     counters: dict[str, Counter] = session.info.setdefault("counters", {})
     counter = counters.get(name) or session.get(Counter, name, with_for_update=True)
     if counter is None:
@@ -101,11 +118,6 @@ def add(session: Session, name: str, amount: int = 1) -> int:
     counters[name] = counter  # locked and read once per transaction
     counter.value += amount
     return counter.value
-
-
-def next_revision(session: Session) -> int:
-    """Return the next revision; event streams query for rows above the last one seen."""
-    return add(session, _REVISION)
 
 
 def revoke(session: Session) -> None:
@@ -173,5 +185,8 @@ def _begin(connection: Connection) -> None:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get("ivota_write"):
+    write = connection.get_execution_options().get("ivota_write")
+    if write in ("alone", "migration"):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+    if write in ("alone", "beside others"):
+        revisions.begin(connection)  # once it need not wait any more

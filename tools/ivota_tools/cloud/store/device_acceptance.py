@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from ..rollout import campaign_counts
+from . import device_lock
 from .database import Database, next_revision, revoke
 from .models import (
     Assignment,
@@ -53,12 +54,12 @@ def accept(session: Session, device: Device) -> None:
 
 def accept_all(session: Session) -> int:
     """Accept all pending devices; return their number."""
-    done = session.execute(
-        update(Device)
-        .where(Device.status == PENDING)
-        .values(status=ACCEPTED, revision=next_revision(session))
-    )
-    return int(getattr(done, "rowcount", 0))
+    found = device_lock.lock(session, Device.status == PENDING)
+    rows = [{"id": number, "status": ACCEPTED, "revision": next_revision(session)}
+            for number in found]  # fmt: skip
+    if rows:
+        session.execute(update(Device), rows)
+    return len(rows)
 
 
 def retire(session: Session, device: Device) -> None:
@@ -83,6 +84,9 @@ def make_room(session: Session, most: int = PENDING_MOST) -> int:
     oldest = select(Device.id).where(Device.status == PENDING)
     oldest = oldest.order_by(func.coalesce(Device.last_seen, 0), Device.id)
     ids = session.scalars(oldest.limit(over)).all()
+    if device_lock.is_shared(session):  # others may be removing some, or storing their reports
+        still = Device.id.in_(ids), Device.status == PENDING
+        ids = device_lock.lock(session, *still, wait=False, delete=True)
     for at in range(0, len(ids), ROWS_MOST):
         _forget(session, ids[at : at + ROWS_MOST])
     return len(ids)
@@ -96,6 +100,7 @@ def remove(database: Database, number: int) -> None:
             ids = session.scalars(reports).all()
             session.execute(delete(Report).where(Report.id.in_(ids)))
             if len(ids) < ROWS_MOST:
+                device_lock.lock(session, Device.id == number, delete=True)
                 _forget(session, [number])
                 revoke(session)
                 next_revision(session)

@@ -60,6 +60,15 @@ class Counter(Base):
     value: Mapped[int] = mapped_column(BigInteger)
 
 
+class CounterChange(Base):
+    """What a transaction adds to a counter (message_counts.py)."""
+
+    __tablename__ = "counter_changes"
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    change: Mapped[int] = mapped_column(BigInteger)
+
+
 class Device(Base):
     """A device that has reported or is expected."""
 
@@ -84,8 +93,8 @@ class Device(Base):
     transport: Mapped[str] = mapped_column(String(8), server_default="mqtt", default="mqtt")
     # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
-    # The value of the counter "revision" when this device last changed: lets an event stream query
-    # for changes, in any process.
+    # The number of the last change (revisions.py): lets an event stream query for changes, in any
+    # process.
     revision: Mapped[int] = mapped_column(BigInteger, index=True, default=0)
     assignment: Mapped[Assignment | None] = relationship(
         primaryjoin="and_(Assignment.device_id == Device.id, Assignment.current)",

@@ -91,6 +91,7 @@ RULES: dict[type[Base], Rule] = {
     models.DdiToken: Rule("tokens of devices that poll by DDI", "until you remove them"),
     models.Setting: Rule("the cloud's own settings", "forever; a fixed number"),
     models.Counter: Rule("counters of messages", "forever; a fixed number"),
+    models.CounterChange: Rule("what counters grow by", "until it is added to them"),
 }
 
 
