@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import time
 from contextlib import contextmanager
 
+import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from board_support import settings
 from playwright.sync_api import expect
+from sqlalchemy import update
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.accounts.identity_provider import IdentityProvider
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.accounts.users import create
 from ivota_tools.cloud.pages import live_events
 from ivota_tools.cloud.rollout.assignment_states import BackOff
-from ivota_tools.cloud.store.models import Device, Firmware
+from ivota_tools.cloud.store.models import Device, Firmware, WebhookMessage
+from ivota_tools.cloud.webhooks import outbox
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board, Proxy
@@ -63,8 +68,8 @@ def page_of(browser, phone=False, javascript=True):
         page.on("console", lambda said: said.type == "error"
                 and complaints.append(f"{page.url}: {said.text}"))  # fmt: skip
         yield page
-    expected = ("403 (Forbidden)", "404 (Not Found)", "422 (Unprocessable", "502 (Bad Gateway)",
-                "net::ERR_")  # fmt: skip
+    expected = ("401 (Unauthorized)", "403 (Forbidden)", "404 (Not Found)", "422 (Unprocessable",
+                "502 (Bad Gateway)", "net::ERR_")  # fmt: skip
     left = [each for each in complaints if not any(known in each for known in expected)]
     assert not left, left
 
@@ -325,29 +330,30 @@ def cancelled(page, folder, slow, cloud):
         assert api.device("P/kitchen")["pushes"] == pushes
 
 
+def check(page, name):
+    """Nothing that axe finds, in light and in dark, where what is about colours is asked again:
+    nothing else differs; and nothing wider than the screen."""
+    axe = Axe()
+    for scheme, options in (("light", None), ("dark", {"runOnly": COLOURS})):
+        page.emulate_media(color_scheme=scheme)
+        found = axe.run(page, options=options).response
+        told = [
+            (each["id"], each["impact"], [node["html"][:120] for node in each["nodes"][:3]])
+            for each in found["violations"]
+        ]
+        assert not told, (name, scheme, told)
+        assert found["passes"], (name, scheme)
+    page.emulate_media(color_scheme="light")
+    wide, most = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= most, name
+
+
 @pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
 def test_nothing_that_axe_finds_and_nothing_wider_than_the_screen(
     browser, shown, signed_in, phone
 ):
-    """In light and in dark, where what is about colours is asked again: nothing else differs."""
-    axe = Axe()
-
-    def check(page, name):
-        for scheme, options in (("light", None), ("dark", {"runOnly": COLOURS})):
-            page.emulate_media(color_scheme=scheme)
-            found = axe.run(page, options=options).response
-            told = [
-                (each["id"], each["impact"], [node["html"][:120] for node in each["nodes"][:3]])
-                for each in found["violations"]
-            ]
-            assert not told, (name, scheme, told)
-            assert found["passes"], (name, scheme)
-        page.emulate_media(color_scheme="light")
-        wide, most = page.evaluate(
-            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        )
-        assert wide <= most, name
-
     with page_of(browser, phone) as page:
         for name, address in (("sign-in", f"{shown.url}/sign-in"), ("set-up", shown.set_up),
                               ("wait", shown.set_up.rpartition("/")[0])):  # fmt: skip
@@ -363,6 +369,68 @@ def test_nothing_that_axe_finds_and_nothing_wider_than_the_screen(
             check(page, name)
         page.goto(shown.url + "/nothing")
         check(page, "nothing")
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+def test_every_way_to_sign_in_and_webhooks(browser, tmp_path, phone):
+    """A provider that is down, a second factor from its set-up to its last step, and what an
+    admin sees of a webhook that nobody answers."""
+    with socket.socket() as nobody:  # bound, and never listening
+        nobody.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        provider = IdentityProvider(gone, "console", "a client secret", {"ops": "admin"})
+        with (
+            Cloud(
+                tmp_path / "c",
+                provider=provider, webhooks=[f"{gone}/a"], webhook_secret="0123456789abcdef",
+            ) as cloud,
+            page_of(browser, phone) as page,
+        ):  # fmt: skip
+            fill_few(cloud)
+            page.goto(f"{cloud.api_url}/sign-in")
+            expect(page.get_by_role("link", name="Sign in with 127.0.0.1")).to_be_visible()
+            check(page, "sign-in with a provider")
+            page.get_by_role("link", name="Sign in with 127.0.0.1").click()
+            expect(page.get_by_role("alert")).to_contain_text("cannot be used")
+            check(page, "a provider that is down")
+            sign_in(page, cloud.api_url)
+            page.goto(f"{cloud.api_url}/account/second-factor")
+            app = pyotp.TOTP(page.locator("code").first.inner_text())
+            page.get_by_label("Your password").fill(PASSWORD)
+            page.get_by_label("Code that the app shows").fill("000000")
+            page.get_by_role("button", name="Turn on").click()
+            check(page, "a wrong code of the set-up")
+            page.get_by_label("Your password").fill(PASSWORD)
+            page.get_by_label("Code that the app shows").fill(app.now())
+            page.get_by_role("button", name="Turn on").click()
+            recovery = page.locator("li code").first.inner_text()
+            check(page, "recovery codes")
+            page.goto(f"{cloud.api_url}/account")
+            check(page, "an account with a second factor")
+            page.goto(f"{cloud.api_url}/webhooks")
+            page.get_by_role("button", name="Send a test message").click()
+            expect(page.get_by_text("failed", exact=True)).to_be_visible()
+            check(page, "webhooks")
+            page.get_by_role("button", name="Sign out").click()
+            page.get_by_label("Name").fill(NAME)
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.get_by_label("Code from your authenticator app")).to_be_focused()
+            check(page, "the second factor")
+            page.keyboard.type("000000")
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("alert")).to_contain_text("Wrong code")
+            check(page, "a wrong code")
+            page.get_by_label("Code from your authenticator app").fill(recovery)
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("status").filter(has_text="9 recovery codes")).to_be_visible()
+            with cloud.database.writing() as session:
+                outbox.note(session, cloud._webhooks, outbox.TEST, {})
+                session.flush()
+                session.execute(update(WebhookMessage).values(next_at=None, error="HTTP 500"))
+            page.goto(f"{cloud.api_url}/webhooks")
+            expect(page.get_by_role("button", name="Send all again")).to_be_visible()
+            check(page, "a message that was given up")
 
 
 def test_by_keyboard_alone(browser, shown, signed_in):
