@@ -431,6 +431,11 @@ class Client:
         try:
             yield
         except httpx.ConnectError as error:
+            if "certificate has expired" in str(error):
+                raise ApiError(
+                    f"the certificate of {self.url} has expired: renew it on the server, then run "
+                    "`systemctl reload ivota` there"
+                ) from None
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ApiError(
                     f"the certificate of {self.url} is not trusted ({error}): set SSL_CERT_FILE "

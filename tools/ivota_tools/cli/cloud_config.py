@@ -61,6 +61,22 @@ def read_again(ctx: typer.Context) -> dict[str, Any]:
     return dict(again.params)
 
 
+def options_of(ctx: typer.Context, file: Path) -> dict[str, Any]:
+    """Return the options of `ivota cloud` as this file and the environment give them.
+
+    Raises ConfigError.
+    """
+    group = ctx.find_root()
+    command = group.command.commands["cloud"]  # type: ignore[attr-defined]
+    try:
+        made = command.make_context("cloud", ["--config", str(file)], parent=group)
+    except ConfigError:
+        raise
+    except Exception as error:  # typer's own errors have no public name
+        raise ConfigError(f"{file}: {vars(error).get('message') or error}") from None
+    return dict(made.params)
+
+
 def source(ctx: typer.Context, name: str) -> str:
     """Return where an option's value comes from: file, environment, command line or default."""
     found = ctx.get_parameter_source(name)

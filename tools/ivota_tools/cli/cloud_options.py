@@ -134,7 +134,10 @@ def _either(asked: Mapping[str, Any], name: str) -> str | None:
     if file is None:
         return None if given is None else str(given)
     if given is not None:
-        raise OptionError(f"use either {_flag(name)} or {_flag(name)}-file")
+        raise OptionError(
+            f"use either {_flag(name)} or {_flag(name)}-file: IVOTA_{name.upper()} in the "
+            f"environment also counts as {_flag(name)}"
+        )
     return _secret(file, _flag(f"{name}_file"))
 
 

@@ -7,15 +7,20 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import httpx
 import typer
 from rich.table import Table
 
-from ..api_client import ApiError, Client, default_data
+from ..api_client import ApiError, Client, default_data, local_socket
 from ..common import project_files
+from ..common.durations import span
 from ..toolchain.cache import LAYOUT, cache_dir
+from . import cloud_config, cloud_options
 from .terminal import AsJson, cell, err, out, print_json, titled_table
 
 GOOD, NOTE, BAD = "ok", "note", "problem"
@@ -23,6 +28,12 @@ STYLES = {GOOD: "green", NOTE: "yellow", BAD: "red"}
 SERVERS_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 DISK_LEAST = 1 << 30  # bytes
 PORTS = {8123: "--port", 1883: "--mqtt-port"}
+READY_S = 5.0  # for the cloud's answer
+BACKUP_S = 2 * 86400.0  # the age at which Prometheus warns, too
+BROKEN = 'see "When something breaks" in docs/operate.md'
+
+if TYPE_CHECKING:
+    from ..cloud import Certificate
 
 
 class Finding(NamedTuple):
@@ -34,13 +45,29 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="IVOTA_CONFIG",
+            help="Also check the cloud that runs on this machine with this configuration file: "
+            "its certificate, its backup and whether it stores reports.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check what is installed, the ports, the data directory and the cloud; nothing is changed.
 
     Exits with code 1 if there is a problem.
     """
     with err.status("checking"):
-        findings = [each for check in CHECKS for each in check()]
+        findings = list(_installed())
+        if config is None:
+            findings += [*_data(default_data()), *_cloud()]
+        else:
+            findings += _server(ctx, config)
     if as_json:
         print_json([each._asdict() for each in findings])
     else:
@@ -79,8 +106,7 @@ def _installed() -> Iterator[Finding]:
         yield Finding("PostgreSQL", GOOD, "a driver" if has_driver else "not used")
 
 
-def _data() -> Iterator[Finding]:
-    folder = default_data()
+def _data(folder: Path) -> Iterator[Finding]:
     there = next(each for each in (folder, *folder.parents) if each.exists())
     if not os.access(there, os.W_OK):
         yield Finding("data directory", BAD, f"{folder} is not writable", "choose another: --data")
@@ -96,18 +122,89 @@ def _cloud() -> Iterator[Finding]:
         with Client() as client:
             url, health = client.url, client.health()
     except ApiError as error:
-        yield Finding("cloud", NOTE, str(error))
-        yield from _ports()
+        # Without IVOTA_URL, nobody has said that there is a cloud.
+        yield Finding("cloud", BAD if os.environ.get("IVOTA_URL") else NOTE, str(error))
+        yield from _ports(PORTS)
         return
-    if health["ok"]:
-        yield Finding("cloud", GOOD, f"{url} stores reports")
+    yield _health(url, health["problem"])
+
+
+def _health(where: str, problem: str | None) -> Finding:
+    if problem is None:
+        return Finding("cloud", GOOD, f"{where} stores reports")
+    return Finding("cloud", BAD, f"{where}: {problem}", BROKEN)
+
+
+def _server(ctx: typer.Context, config: Path) -> Iterator[Finding]:
+    """Check the server that a configuration file describes."""
+    from ..cloud import CloudError  # slow to import
+    from ..cloud.store.backup import last_backup
+
+    try:
+        asked = cloud_config.options_of(ctx, config)
+        # A token in this terminal is for commands, and not the service's.
+        options = cloud_options.of_cloud({**asked, "token": None})
+    except (cloud_config.ConfigError, cloud_options.OptionError, CloudError) as error:
+        advice = f"run `ivota cloud check-config --config {config}`"
+        yield Finding("configuration", BAD, str(error), advice)
+        return
+    yield Finding("configuration", GOOD, str(config))
+    folder = options["folder"]
+    yield from _data(folder)
+    if certificate := options["certificate"]:
+        yield _certificate(certificate)
+    age_s = time.time() - (made := last_backup(folder))
+    if age_s < BACKUP_S:
+        yield Finding("backup", GOOD, f"{span(age_s)} ago")
     else:
-        advice = "the log of the cloud has details; docs/monitoring lists what to do"
-        yield Finding("cloud", BAD, f"{url}: {health['problem']}", advice)
+        found = f"{span(age_s)} ago" if made else "never"
+        yield Finding("backup", NOTE, found, "run `ivota backup` every night")
+    port, mqtt_port = options["http_port"], options["mqtt_port"]
+    problem = _ready(local_socket(folder, port))
+    if isinstance(problem, Finding):
+        yield problem
+        own_broker = {} if asked["broker"] else {mqtt_port: "--mqtt-port"}
+        yield from _ports({port: "--port"} | own_broker)
+    else:
+        yield _health("the cloud", problem)
 
 
-def _ports() -> Iterator[Finding]:
-    for port, option in PORTS.items():
+def _ready(socket_path: Path) -> str | None | Finding:
+    """Return the cloud's own problem, or the finding that it does not answer.
+
+    The socket works whatever has become of the certificate.
+    """
+    if not os.access(socket_path.parent, os.X_OK):
+        advice = "run this as the cloud's user, or as root"
+        return Finding("cloud", NOTE, f"{socket_path} is not for this user", advice)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path))) as client:
+            answer = client.get("http://localhost/readyz", timeout=READY_S).json()
+            problem: str | None = answer["problem"]
+            return problem
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        advice = "its log ends with the reason: journalctl -u ivota"
+        return Finding("cloud", BAD, f"no cloud answers at {socket_path}", advice)
+
+
+def _certificate(certificate: Certificate) -> Finding:
+    from ..cloud import CloudError
+    from ..cloud.tls_certificate import OLD_S
+
+    advice = "renew it, then run `systemctl reload ivota`"
+    try:
+        left_s = certificate.expires() - time.time()
+    except CloudError as error:
+        return Finding("certificate", BAD, str(error), "check tls_cert and tls_key")
+    if left_s <= 0:
+        return Finding("certificate", BAD, f"{certificate.chain} has expired", advice)
+    found = f"{certificate.chain} expires in {span(left_s)}"
+    old = left_s < OLD_S
+    return Finding("certificate", NOTE if old else GOOD, found, advice if old else "")
+
+
+def _ports(ports: Mapping[int, str]) -> Iterator[Finding]:
+    for port, option in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -117,6 +214,3 @@ def _ports() -> Iterator[Finding]:
                 yield Finding(f"port {port}", BAD, error.strerror or str(error), advice)
                 continue
         yield Finding(f"port {port}", GOOD, "free")
-
-
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_installed, _data, _cloud)
