@@ -39,7 +39,7 @@ def count(state, trial):
     """Count a start of the trial, and end the trial if it was the last one."""
     started = state.get("starts") or state.get("power_boots")
     if trial.get("slot") and trial["slot"] != slot():
-        return leave(state, started and "the boot loader went back to the image before", False)
+        return leave(state, started and "the boot loader rolled back to the previous image", False)
     crash = crashed(trial) and started
     key = "starts" if crash else "power_boots"
     state[key] = state.get(key, 0) + 1

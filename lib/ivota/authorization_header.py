@@ -16,7 +16,7 @@ def header(push, table, secure, host, port):
     """
     if push and push.authorization:
         if not is_header(push.authorization):
-            raise OtaError(_FAILED, "push: authorization can't be a header")
+            raise OtaError(_FAILED, "push: authorization is not a valid header")
         if once("url").split_url(push.url)[:3] == (secure, host, port):
             return push.authorization
     if not table:
@@ -29,10 +29,10 @@ def check(table, error):
     "name:port".
     """
     if not isinstance(table, dict):
-        raise error("http.authorization must be an object with a text for each host")
+        raise error("http.authorization must be an object with a string for each host")
     for host in table:
         if not is_header(table[host]):
-            raise error("http.authorization: the text for %s is not a valid header" % host)
+            raise error("http.authorization: the value for %s is not a valid header" % host)
 
 
 def is_header(value):

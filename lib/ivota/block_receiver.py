@@ -38,9 +38,9 @@ def step(job):
         else:
             return True
     if n == 0:
-        raise again("the server closed early")
+        raise again("the server closed the connection early")
     if time.ticks_diff(time.ticks_ms(), job.durable_at) > job.deadline_ms:
-        raise again("no block in %d s" % (job.deadline_ms // 1000))
+        raise again("no block arrived in %d s" % (job.deadline_ms // 1000))
     return False
 
 

@@ -11,16 +11,16 @@ _LEAST_S = const(15)  # for a broker that rejects a long keep-alive
 
 # CONNACK's return codes in MQTT 3.1.1; umqtt raises MQTTException with them.
 _CODES = {
-    1: "the broker does not speak MQTT 3.1.1",
-    2: "the broker rejects the client id, or a keep-alive as long as mqtt.keepalive_s",
+    1: "the broker does not support MQTT 3.1.1",
+    2: "the broker rejects the client id, or mqtt.keepalive_s is too long",
     3: "the broker is not available",
     4: "wrong user name or password",
-    5: "the broker does not let this board in",
+    5: "the broker does not authorize this board",
 }
 
 NO_ANSWER = (
-    "no message from a cloud for a minute: is it running, with these topics, product_id and "
-    "device_name, and does the broker pass such topics on?"
+    "no message from a cloud for a minute: check that it is running, that topics, product_id and "
+    "device_name are right, and that the broker forwards these topics"
 )
 
 

@@ -33,7 +33,7 @@ def examine(state, firmware):
     if kind == "esp32-image":
         raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
     if kind != "bundle":
-        raise OtaError(_FAILED, "neither a bundle nor an image, and no callback takes it")
+        raise OtaError(_FAILED, "neither a bundle nor an image, and no callback is set")
     yield from examine_bundle(firmware.path, firmware.version)
 
 
@@ -64,26 +64,28 @@ def _examine(file, version):
     for kind, folder, name, start, stop in walk(file, first, end):
         count += 1
         if count > _FILES + 1:
-            raise ValueError("more than %d files" % _FILES)
+            raise ValueError("it has more than %d files" % _FILES)
         text = str(name, "utf-8")
         if not text.strip(".") or 92 in name:  # a backslash
-            raise ValueError("the path %s/%s" % (folder, text))
+            raise ValueError("the path %s/%s is not valid" % (folder, text))
         if count == 1:
             if name != b"ivota.json" or kind == _FOLDER or stop - start > _FACTS:
                 raise ValueError("it does not begin with ivota.json")
             file.seek(start)
             facts = json.loads(file.read(stop - start))
             if facts["format"] != _FORMAT or facts["version"] != version:
-                raise ValueError("version %s, format %s" % (facts["version"], facts["format"]))
+                raise ValueError(
+                    "its version is %s and its format is %s" % (facts["version"], facts["format"])
+                )
         elif name == b"ivota.json" and not folder:
-            raise ValueError("ivota.json is there twice")
+            raise ValueError("it contains ivota.json twice")
         if name == b"config.json" and not folder and kind == _PLAIN:
             file.seek(start)
             once("bundle_config").check(file, stop - start)
         runs = runs or not folder and name in (b"app.py", b"app.mpy") and kind == _PLAIN
         yield
     if not runs:
-        raise ValueError("no app.py in it")
+        raise ValueError("it contains no app.py")
 
 
 def walk(file, at, end):
@@ -123,7 +125,7 @@ def walk(file, at, end):
         if not name:
             continue
         if name <= last and (last != b"ivota.json" or folder):
-            raise ValueError("the order of " + str(name, "utf-8"))
+            raise ValueError(str(name, "utf-8") + " is out of order")
         last = name
         if kind == _PLAIN:
             file.seek(start)

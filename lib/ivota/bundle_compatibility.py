@@ -53,11 +53,11 @@ def check(facts):
     try:
         from bundlefs import FORMATS, VERSION
     except ImportError:
-        raise ValueError("this board has no bundlefs to start it")
+        raise ValueError("this board has no bundlefs.py to start it")
     if facts.get("format") not in FORMATS:
         known = ", ".join(str(each) for each in FORMATS)
         raise ValueError(
-            "it has format %s, and the boot files of this board start format %s"
+            "it has format %s, but the boot files of this board start format %s"
             % (facts.get("format"), known)
         )
     least = facts.get("updater_min")
@@ -68,9 +68,7 @@ def check(facts):
     except (ValueError, AttributeError):
         older = True
     if older:
-        raise ValueError(
-            "it needs ivota %s on the board, which has %s" % (str(least)[:32], VERSION)
-        )
+        raise ValueError("it needs ivota %s, but this board has %s" % (str(least)[:32], VERSION))
 
 
 def _numbers(version):

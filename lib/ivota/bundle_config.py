@@ -31,7 +31,7 @@ def check(file, size):
     except ValueError:
         config = None
     if not isinstance(config, dict):
-        raise OtaError(_FAILED, "the bundle's config.json is not an object in JSON")
+        raise OtaError(_FAILED, "the bundle's config.json is not a JSON object")
     for key in _IDENTITY:
         if config.get(key) is not None:
-            raise OtaError(_FAILED, "the bundle's config.json sets %s of the board" % key)
+            raise OtaError(_FAILED, "the bundle's config.json must not set %s" % key)

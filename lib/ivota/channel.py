@@ -165,9 +165,9 @@ def check(config, merge, error):
         except OtaError as problem:
             raise error("channel.%s: %s" % (name, problem.message))
         if secure and not config["http"]["ca"]:
-            raise error("http.ca is missing: https is verified against it")
+            raise error("http.ca is missing: https needs it for verification")
     if not config["keys"]:
-        raise error("keys is missing: the owner of one of them must have signed the channel")
+        raise error("keys is missing: a channel must be signed with one of them")
     config["channel"] = channel
     seconds = config["channel"]["interval_s"]
     if seconds < _LEAST_S:

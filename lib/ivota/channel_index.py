@@ -98,10 +98,10 @@ def read(data, config, state):
     except ValueError:
         signature = b""
     if len(signature) != _SIGNATURE:
-        raise OtaError(_FAILED, "the channel's index is incomplete, or is none")
+        raise OtaError(_FAILED, "the channel's index is incomplete, or not an index")
     lost = once("owner_signature").distrust(body, int.from_bytes(signature, "big"), config["keys"])
     if lost is not None:
-        raise OtaError(_FAILED, "the channel's index is signed by none of the trusted keys" + lost)
+        raise OtaError(_FAILED, "the channel's index is not signed by a trusted key" + lost)
     # From here on, the index is trusted.
     index = json.loads(body)
     if index.get("channel") != 1:
@@ -111,7 +111,7 @@ def read(data, config, state):
     if index["serial"] < state.serial:
         raise OtaError(
             _FAILED,
-            "the channel's index has serial %d, and %d was read before"
+            "the channel's index has serial %d, but the board has already read %d"
             % (index["serial"], state.serial),
         )
     now = once("clock").unix_time()

@@ -33,7 +33,7 @@ class Body:
             if part[-1] == 10:
                 self._size()
             elif len(self._line) > _LINE:
-                raise again("the chunks of the answer are damaged")
+                raise again("the response has invalid chunks")
         n = self._raw.readinto(buffer, min(n, self._left))
         if n:
             self._left -= n
@@ -51,7 +51,7 @@ class Body:
             self._left = int(line, 16)
             self._ended = not self._left
             return
-        raise again("the chunks of the answer are damaged")
+        raise again("the response has invalid chunks")
 
     def close(self):
         """Close the socket."""

@@ -12,7 +12,7 @@ _FAILED = const(-5)
 def check(name, part, error):
     """Raise `error` unless this section of the configuration has both files or none."""
     if not part["cert"] or not part["key"]:
-        raise error("%s.cert and %s.key belong together: name both" % (name, name))
+        raise error("%s.cert and %s.key belong together: set both" % (name, name))
 
 
 def load(context, own, each):
@@ -26,7 +26,7 @@ def load(context, own, each):
         with open(own["key"], "rb") as file:
             key = _der(file.read())
     except OSError:
-        raise OtaError(_FAILED, "no key can be read at " + own["key"])
+        raise OtaError(_FAILED, "cannot read a key from " + own["key"])
 
     def take(certificate):
         for _ in range(2):
@@ -37,7 +37,7 @@ def load(context, own, each):
                 # if there is one already, which is then lost: so this makes room for it.
                 pass
         raise OtaError(
-            _FAILED, "%s is not the key of %s, or one is damaged" % (own["key"], own["cert"])
+            _FAILED, "%s is not the key of %s, or one file is damaged" % (own["key"], own["cert"])
         )
 
     each(own["cert"], take)

@@ -196,7 +196,7 @@ class Client(ReportQueue):
     def update_progress(self, state, code=0, message=""):
         """Report "burning", "done" or "fail" for the firmware; can be called anywhere."""
         if state not in ("burning", "done", "fail"):
-            raise ValueError("state is one of burning, done, fail")
+            raise ValueError("state must be one of burning, done, fail")
         self._progress = (state, code, message)
 
     def confirm(self):

@@ -59,11 +59,13 @@ def check(found):
     for name, host in (("mqtt.host", mqtt["host"]), ("ntp_host", config["ntp_host"] or "")):
         # An IPv6 address also contains colons, but never just one.
         if set(host.encode()) - set(_PLAIN + b"_.-:") or host.count(":") == 1:
-            raise ConfigError(name + " must be a name or an address: no scheme, port or blank")
+            raise ConfigError(
+                name + " must be a name or an address, without scheme, port or spaces"
+            )
     if not mqtt["port"]:
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:
-        raise ConfigError("mqtt.ca is missing: with mqtt.tls the broker is verified against it")
+        raise ConfigError("mqtt.ca is missing: mqtt.tls needs it to verify the broker")
     http = config["http"]
     for name, part in (("mqtt", mqtt), ("http", http)):
         if part["cert"] or part["key"]:
@@ -101,7 +103,7 @@ def check(found):
         topics[name] = topic = topic.replace("{device_name}", config["device_name"])
         if set(b"{}") & set(topic.encode()):
             raise ConfigError(
-                "topics.%s: only {product_id} and {device_name} can stand in braces" % name
+                "topics.%s: only {product_id} and {device_name} are allowed in braces" % name
             )
         # With a line end between them there may be several (aliyun).
         if set(b"+#\0") & set(topic.encode()) or not all(topic.split("\n")):
@@ -115,7 +117,9 @@ def _set_topics(config, found):
     try:
         topics = dict(once(name).TOPICS)
     except (ImportError, AttributeError, ValueError):
-        raise ConfigError("dialect %s is not on the board: no ivota/%s with TOPICS" % (name, name))
+        raise ConfigError(
+            "dialect %s is not on the board: there is no ivota/%s with TOPICS" % (name, name)
+        )
     for part in found if isinstance(found, tuple) else (found,):
         given = part.get("topics") or {}
         topics.update({name: given[name] for name in given if given[name] is not None})
@@ -143,9 +147,7 @@ def _merge(found, config, where):
         key = str(key)  # the parser accepts anything as a key
         name = where + key
         if key not in config:
-            raise ConfigError(
-                "%s is unknown; the nearest known key is %s" % (name, _nearest(key, config))
-            )
+            raise ConfigError("%s is unknown; did you mean %s?" % (name, _nearest(key, config)))
         default = config[key]
         if value is None:
             continue

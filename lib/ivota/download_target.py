@@ -26,20 +26,20 @@ def step(job):
     client = job.client
     # A trial needs both bundles; a push waits for its end.
     if client.trial:
-        job.postponed("a trial is not over")
+        job.postponed("a trial is still running")
         return False
     if job.deferred("download"):
         return False
     stem = client.directory + "/" + _files.file_stem(job.push.version)
     if _files.stem_of(client.state.active or "") == stem:
-        raise OtaError(_FAILED, "a firmware of this name runs")
+        raise OtaError(_FAILED, "the running version has the same name")
     known = once("json_file").load(stem + ".json")
     if not (known and is_of(known, job.push)):
         rest_s = _wear_s(client)
         if rest_s:
             job.rest_s(rest_s)
             client.log("info", "rest", again_ms=job.retry.left_ms())
-            job.postponed("it rests, for %d updates were begun in a day" % _A_DAY)
+            job.postponed("in back-off: %d updates were started within a day" % _A_DAY)
             return False
     target = job.target = Target()
     if esp32 and not client.on_firmware:

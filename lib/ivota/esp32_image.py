@@ -35,9 +35,9 @@ def check(found):
         raise OtaError(_FAILED, "not an ESP32 image")
     if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id
         chips = _chip(found), _chip(own)
-        raise OtaError(_FAILED, "an image for chip %d, this is chip %d" % chips)
+        raise OtaError(_FAILED, "the image is for chip %d, but this is chip %d" % chips)
     if bytes(found[32:]) != _DESCRIPTION:
-        raise OtaError(_FAILED, "an image of the whole flash, or of no application")
+        raise OtaError(_FAILED, "the image contains the whole flash, or no application")
 
 
 def _chip(header):
@@ -79,10 +79,10 @@ def begin(client):
     state.tries = []  # it has run: from now on its failures count
     if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
         failure_log.roll_back(
-            state, "the boot loader went back to the image before"
+            state, "the boot loader rolled back to the previous image"
         )  # as in boot.py
     elif trial and "provisional" not in trial and trial["version"] != client.version:
-        failure_log.roll_back(state, "it says that it is version " + client.version, True)
+        failure_log.roll_back(state, "the image reports version " + client.version, True)
         client.restart = True
         client.exit()
     ended = state.ended

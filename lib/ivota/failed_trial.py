@@ -14,13 +14,13 @@ def in_vain(client, runs, reached, acked):
     the broker has acknowledged a report. Raises OSError if the flash fails.
     """
     if not runs:
-        why = "version %s runs in its place" % client.version
+        why = "version %s is running instead" % client.version
     elif reached:
         why = "the application did not call confirm()"
     elif acked:
-        why = "the broker took the reports, but the cloud did not answer"
+        why = "the broker accepted the reports, but the cloud did not answer"
     else:
-        why = "the broker was not reached"
+        why = "cannot reach the broker"
     once("failure_log").roll_back(client.state, "the trial was not confirmed in time: " + why)
     client.restart = True
     client.exit()

@@ -76,7 +76,7 @@ def make_room(target, directory, kept, spare):
         once("json_file").remove(spare)
     lacks = _lacks(target, directory)
     if lacks:
-        raise OtaError(_FAILED, "no room: %d KiB more are needed" % lacks)
+        raise OtaError(_FAILED, "not enough space: %d KiB more needed" % lacks)
 
 
 def clear(directory, kept):

@@ -13,5 +13,5 @@ def step(job):
     if job.client.queue:
         job.retry.rest(FRESH_MS)  # the cloud does not know yet that one is needed
     elif not job.retry.left_ms():
-        raise OtaError(_EXPIRED, "the URL has expired, and no fresh one came")
+        raise OtaError(_EXPIRED, "the URL has expired, and no new one arrived")
     return False

@@ -83,7 +83,7 @@ class Stream:
         try:
             info = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
         except OSError:
-            raise OSError("no network, or no such name: " + host)
+            raise OSError("no network, or unknown name: " + host)
         self.begin()
         self.raw = raw = socket.socket(info[0], socket.SOCK_STREAM, info[2])
         try:
@@ -210,7 +210,7 @@ class Stream:
     def socket(self, *_args):
         """Replace socket.socket: return this stream, for one connection."""
         if self.used:
-            raise OSError("the library opens a second connection")
+            raise OSError("the library opened a second connection")
         self.used = True
         return self
 
@@ -228,5 +228,5 @@ def lend(guard, library, function, *args, **kwargs):
     finally:
         setattr(library, name, own)
     if not guard.used:
-        raise OSError("the library opened a connection of its own")
+        raise OSError("the library opened its own connection")
     return result

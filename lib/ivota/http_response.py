@@ -83,7 +83,7 @@ def _read(stream, offset, size, asked, longest):
     coding = fields[b"transfer-encoding"].lower()
     encoding = fields[b"content-encoding"].lower() or _PLAIN
     if coding not in (_PLAIN, _CHUNKED) or encoding != _PLAIN:
-        raise again("an encoded answer")
+        raise again("the response is compressed")
     first = 0
     if status == 206:
         first, total = _range(fields[b"content-range"], offset)
@@ -112,7 +112,7 @@ def _range(value, offset):
         or not (first.isdigit() and last.isdigit() and (total == b"*" or total.isdigit()))
         or not int(first) <= offset <= int(last)
     ):
-        raise again("206 of '%s', asked for %d-" % (value.decode()[:40], offset))
+        raise again("206 with range '%s', requested %d-" % (value.decode()[:40], offset))
     return int(first), total
 
 
@@ -131,7 +131,7 @@ def read_head(stream, fields, longest):
             or len(words[1]) != 3
             or not words[1].isdigit()
         ):
-            raise again("the server's answer is not HTTP")
+            raise again("the response is not HTTP")
         status = int(words[1])
         _read_fields(lines, fields, longest)
         # 100 to 199 announce the response that follows; 101 would be another protocol.
@@ -180,10 +180,10 @@ def _lines(stream, longest):
             if part is None:
                 continue
             if not part:
-                raise again("the server closed early")
+                raise again("the server closed the connection early")
             left -= len(part)
             if left < 0:
-                raise again("the header of the answer is longer than 64 KiB")
+                raise again("the response header is longer than 64 KiB")
             if len(line) < (longest + _PART if line[:9].lower() == b"location:" else _KEPT):
                 line += part
             elif part[-1] == 10:

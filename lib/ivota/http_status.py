@@ -32,7 +32,7 @@ def compare(kind, total, offset, size):
     page = kind[:9] == b"text/html"
     other = page or b"json" in kind or b"xml" in kind
     if total and not total.isdigit():
-        raise again("the answer's length is not a number")
+        raise again("the response has an invalid length")
     if other and (page or not total) and total != b"%d" % size:
         raise again("a web page instead of the firmware")
     if total and int(total) != size:
@@ -45,7 +45,7 @@ def another_size(total, size, may_pass):
     With `may_pass`, as in the middle of a download, the response came from elsewhere: the received
     bytes stay, and a retry may bring the rest.
     """
-    text = "the server has %s bytes, announced are %d" % (total.decode(), size)
+    text = "the server's file has %s bytes, but the push says %d" % (total.decode(), size)
     return again(text) if may_pass else OtaError(_MISMATCH, text)
 
 

@@ -26,7 +26,7 @@ def check(config, merge, error):
     if wifi is not None:
         each = wifi if isinstance(wifi, list) else [wifi]
         if not each:
-            raise error("wifi is an empty list: leave it out where nothing is to be joined")
+            raise error("wifi is an empty list: omit it if the board joins no network")
         config["wifi"] = []
         for i in range(len(each)):
             where = "wifi[%d]." % i if isinstance(wifi, list) else "wifi."
@@ -50,12 +50,12 @@ def _network(config, error):
     there = [name for name in ("wifi", "lan", "ppp") if config[name] is not None]
     if network is None:
         if len(there) > 1:
-            raise error("network is missing: it says which of %s is used" % ", ".join(there))
+            raise error("network is missing: it selects one of %s" % ", ".join(there))
         return there[0] if there else None
     if network not in ("wifi", "lan", "ppp", "own"):
         raise error("network must be one of wifi, lan, ppp, own")
     if network in ("wifi", "ppp") and network not in there:
-        raise error("%s is missing in the configuration: network names it" % network)
+        raise error("%s is missing in the configuration: network selects it" % network)
     return network
 
 
@@ -120,7 +120,7 @@ def _ppp(ppp, error):
         raise error("ppp.auth must be one of pap, chap")
     for text in ppp["commands"] + [ppp["number"], ppp["apn"] or "-"]:
         if type(text) is not str or not text or min(text.encode()) < 32:
-            raise error("ppp.commands, ppp.number and ppp.apn must be texts of one line")
+            raise error("ppp.commands, ppp.number and ppp.apn must be one-line strings")
     if '"' in (ppp["apn"] or ""):
         raise error("ppp.apn must be a name without quotation marks")
 
@@ -131,7 +131,7 @@ def _hostname(text, error):
     letters = text.encode().lower()
     plain = b"abcdefghijklmnopqrstuvwxyz0123456789-"
     if not 1 <= len(text) <= 32 or set(letters) - set(plain) or 45 in (letters[0], letters[-1]):
-        raise error("hostname must be 1 to 32 letters, digits and - between them")
+        raise error("hostname must have 1 to 32 letters and digits, and - only between them")
     return text
 
 

@@ -16,11 +16,11 @@ def words(error):
     if number == errno.ETIMEDOUT:
         text = "no answer in time"
     elif number == errno.ECONNREFUSED:
-        text = "no server listens there"
+        text = "no server listens on this port"
     elif number in (errno.EHOSTUNREACH, _ENETUNREACH, _ENETDOWN):
-        text = "no network, or no way to this address"
+        text = "no network, or no route to this address"
     elif number in (errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, _EPIPE):
-        text = "the connection broke"
+        text = "the connection was lost"
     else:
         return None
     return "%s (%s)" % (text, errno.errorcode.get(number, "errno %d" % number))

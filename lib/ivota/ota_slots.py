@@ -64,7 +64,7 @@ def fits(slot, size):
     """Raise OtaError(-5) for an image of this size that does not fit."""
     most = slot.info()[3]
     if size > most:
-        raise OtaError(_FAILED, "no room: a slot has %d KiB" % (most >> 10))
+        raise OtaError(_FAILED, "not enough space: a slot has %d KiB" % (most >> 10))
 
 
 def begin(target, push, kept):

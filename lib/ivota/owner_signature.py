@@ -31,7 +31,7 @@ def header(firmware, keys):
     if lost is None:
         return found
     raise once("signature_footer").refusal(
-        firmware, "by none of the trusted keys" + lost, not lost
+        firmware, "not signed by a trusted key" + lost, not lost
     )
 
 
@@ -46,7 +46,7 @@ def distrust(data, signature, keys):
         guarded_socket.hooks.feed()
         modulus = _modulus(path)
         if not modulus:
-            lost = ", and %s is no key" % path
+            lost = ", and %s is not a public key" % path
         # Compare the whole expected block: nothing in a signature is ever parsed.
         elif signature < modulus and (
             pow(signature, 65537, modulus).to_bytes(_SIGNATURE, "big")

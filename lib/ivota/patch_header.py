@@ -42,11 +42,11 @@ def parse(data):
     Raises OtaError(-5), which rejects the patch, if it is not valid.
     """
     if len(data) < _SIZE:
-        raise damaged("its header is cut off")
+        raise damaged("its header is truncated")
     fields = struct.unpack_from(_FIXED, data)
     magic, version, kind, window, length = fields[:5]
     if magic != _MAGIC or version != 1:
-        raise damaged("it is of another format")
+        raise damaged("it has an unknown format")
     size = _SIZE + length
     name = data[_SIZE:size]
     try:
@@ -55,9 +55,9 @@ def parse(data):
         kind = -1
     base_size, base_md5, result_size, sha256, md5 = fields[5:]
     if not BUNDLE <= kind <= IMAGE or window not in _WINDOWS or not result_size:
-        raise damaged("its header can't be used")
+        raise damaged("its header is invalid")
     if len(name) != length:
-        raise damaged("its header is cut off")
+        raise damaged("its header is truncated")
     return Header(kind, window, base_version, base_size, base_md5, result_size, sha256, md5, size)
 
 

@@ -88,7 +88,7 @@ class Nic(Interface):
                 if said[: len(wanted)] == wanted:
                     return
                 if said[:4] in _REFUSED:
-                    raise OSError("the modem said %s to %s" % (_words(said), _shown(command)))
+                    raise OSError("the modem answered %s to %s" % (_words(said), _shown(command)))
                 said = b""
             yield
         raise OSError("no answer from the modem to " + _shown(command))

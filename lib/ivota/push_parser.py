@@ -33,7 +33,7 @@ def take(client, payload):
     except Exception as error:
         why = describe(error)
         client.log("warning", "message_ignored", why=why)
-        client.tell("a message that is no JSON: " + why)
+        client.tell("the message is not JSON: " + why)
         return
     if not push or push.version == client.version:
         return
@@ -47,14 +47,14 @@ def take(client, payload):
     elif not push.same_firmware(client.burning):
         client.next = push
         if client.awaits_application():
-            why = "the application has not reported on version " + client.burning.version
+            why = "the application has not reported a result for " + client.burning.version
             client.tell(why, push)
 
 
 def skipped(client, size):
     """Report that a message of this size was too long."""
     most = client.config["mqtt"]["max_message_bytes"]
-    why = "a message of %d bytes, mqtt.max_message_bytes is %d" % (size, most)
+    why = "the message has %d bytes, but mqtt.max_message_bytes is %d" % (size, most)
     client.log("warning", "message_ignored", why=why)
     client.tell(why)
 
@@ -122,10 +122,10 @@ def _with_pairs_joined(text):
 
 def _push(message, version):
     if not _is_version(version):
-        raise OtaError(_FAILED, "push: version is not a text of 1 to 64 characters")
+        raise OtaError(_FAILED, "push: version is not a string of 1 to 64 characters")
     url = message.get("url")
     if not isinstance(url, str):
-        raise OtaError(_FAILED, "push: url is not a text")
+        raise OtaError(_FAILED, "push: url is not a string")
     size = message.get("file_size")
     if type(size) is not int or size <= 0:
         raise OtaError(_FAILED, "push: file_size is not a number of bytes")

@@ -37,7 +37,7 @@ def parts(firmware):
         length = footer[0] | footer[1] << 8
         at -= _SIGNATURE + length
         if footer[2] | footer[3] << 8 != _SIGNATURE or not 0 < length <= _HEADER or at < 0:
-            raise refusal(firmware, "its frame is damaged")
+            raise refusal(firmware, "its signature block is damaged")
         firmware.payload_size = at
         return read(file, at, length), int.from_bytes(read(file, at + length, _SIGNATURE), "big")
 

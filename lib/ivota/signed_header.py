@@ -34,7 +34,7 @@ def examine(firmware, header, target, confirmed):
         if type(said["sequence"]) is not int or said["v"] != 1:
             raise ValueError
     except (ValueError, KeyError, TypeError):
-        raise signature_footer.refusal(firmware, "its header is of another format")
+        raise signature_footer.refusal(firmware, "its header has an unknown format")
     why = _mismatch(said, firmware, target, confirmed)
     if why:
         raise signature_footer.refusal(firmware, why)
@@ -43,12 +43,14 @@ def examine(firmware, header, target, confirmed):
         if (yield from once("flash_digest").update(digest, file, firmware.payload_size)):
             raise OSError("the file ends early")
         if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
-            raise signature_footer.refusal(firmware, "the payload is not the one that was signed")
+            raise signature_footer.refusal(
+                firmware, "the payload does not match the signed SHA-256"
+            )
         # From here on, the payload is known to be the owner's.
         kinds = once("firmware_kind")
         head = signature_footer.read(file, 0, min(firmware.payload_size, kinds.HEAD))
         if said["kind"] != kinds.kind_of(head):
-            raise signature_footer.refusal(firmware, "the payload is of another kind")
+            raise signature_footer.refusal(firmware, "the payload has an unknown kind")
     firmware.sequence = said["sequence"]
     firmware.kind = said["kind"]
 
@@ -56,14 +58,14 @@ def examine(firmware, header, target, confirmed):
 def _mismatch(said, firmware, target, confirmed):
     """Return why the signed header does not match, or None."""
     if said["version"] != firmware.version:
-        return "of version %s, not of the one that was pushed" % said["version"]
+        return "it is for version %s, not for the pushed one" % said["version"]
     if said["target"] != target:
-        return "for the target %s, and this is %s" % (said["target"], target)
+        return "it is for target %s, but this board is %s" % (said["target"], target)
     if said["sequence"] <= confirmed:
         return "sequence %d is not above the confirmed %d: downgrade blocked" % (
             said["sequence"],
             confirmed,
         )
     if said["size"] != firmware.payload_size:
-        return "of %s bytes, and here are %d" % (said["size"], firmware.payload_size)
+        return "it is for %s bytes, but the payload has %d" % (said["size"], firmware.payload_size)
     return None

@@ -24,11 +24,11 @@ def step(job):
         raise again(describe(error))
     if n is None:
         if time.ticks_diff(time.ticks_ms(), job.durable_at) > job.deadline_ms:
-            raise again("no byte in %d s" % (job.deadline_ms // 1000))
+            raise again("no byte arrived in %d s" % (job.deadline_ms // 1000))
         target.head = head
         return False
     if not n:
-        raise again("the server closed early")
+        raise again("the server closed the connection early")
     head += target.buffer
     ota_slots = once("ota_slots")
     image = head[:1] == once("firmware_kind").IMAGE

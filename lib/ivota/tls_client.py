@@ -34,7 +34,7 @@ def wrap(raw, host, ca, own=None):
 def _set_clock():
     """Set the clock if needed, because certificates have dates; OSError if that fails."""
     if guarded_socket.hooks.ntp_host == "":
-        raise OSError("the clock is not set, and ntp_host names nobody to ask")
+        raise OSError("the clock is not set, and ntp_host is empty")
     try:
         import ntptime
 
@@ -71,6 +71,6 @@ def _each(path, take):
                 file.seek(0)
                 take(file.read())
     except OSError:
-        raise OtaError(_FAILED, "no certificate can be read at " + path)
+        raise OtaError(_FAILED, "cannot read a certificate from " + path)
     except ValueError:
         raise OtaError(_FAILED, "certificate %d of %s is damaged" % (count, path))

@@ -72,7 +72,7 @@ class Job:
             seconds = min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"])
             self.rest_s(seconds)
             if seconds >= _LONG_S:
-                self.postponed("it rests, for it has failed %d times" % failures)
+                self.postponed("in back-off: it has failed %d times" % failures)
 
     def load(self):
         """Load the module of the next phase."""

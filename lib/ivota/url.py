@@ -30,7 +30,7 @@ def split_url(url):
         or port
         and not (port.isdigit() and 0 < int(port) < 65536)
     ):
-        raise OtaError(_FAILED, "the URL is not a plain http or https one")
+        raise OtaError(_FAILED, "the URL is not a valid http or https URL")
     path = rest[len(place) :].partition(b"#")[0].decode()
     if path[:1] != "/":
         path = "/" + path

@@ -78,10 +78,10 @@ def test_what_is_no_header_is_refused_without_being_shown():
     for wrong in ("a\r\nX: b", "a\nb", "a\0b", "\xe4", "x" * 1025, 5, ["a"], {"a": "b"}):
         with raises(OtaError) as caught:
             asked(pushed("http://files/f.bin", wrong))
-        assert "authorization can't be a header" in caught.value.message
+        assert "authorization is not a valid header" in caught.value.message
         with raises(ConfigError) as caught:
             authorization_header.check({"files": wrong}, ConfigError)
-        assert str(caught.value) == "http.authorization: the text for files is not a valid header"
+        assert str(caught.value) == "http.authorization: the value for files is not a valid header"
     for wrong in ("Bearer x", ["Bearer x"], 5):
         with raises(ConfigError) as caught:
             authorization_header.check(wrong, ConfigError)

@@ -36,7 +36,7 @@ class Board(World):
 def test_a_format_that_its_boot_files_do_not_start():
     with Board(data=bundle(APP, format=3)) as board:
         board.start()
-        board.refused("it has format 3, and the boot files of this board start format 2")
+        board.refused("it has format 3, but the boot files of this board start format 2")
         assert 0 < board.fetched() <= 8192
 
 
@@ -52,7 +52,7 @@ def test_an_updater_that_is_too_old():
             board.start()
             other = type("bundlefs", (), {"FORMATS": (2,), "VERSION": known})
             with installed("bundlefs", other):
-                board.refused("it needs ivota %s on the board, which has %s" % (least, known))
+                board.refused("it needs ivota %s, but this board has %s" % (least, known))
             assert board.fetched() <= 8192
 
 
@@ -71,7 +71,7 @@ def test_a_board_without_boot_files():
     with Board(data=bundle(APP)) as board:
         board.start()
         with installed("bundlefs", type("bundlefs", (), {})):
-            board.refused("this board has no bundlefs to start it")
+            board.refused("this board has no bundlefs.py to start it")
 
 
 def test_a_download_that_resumes_is_looked_at_as_well():
@@ -85,7 +85,7 @@ def test_a_download_that_resumes_is_looked_at_as_well():
         board.spin(5)
         client.close()
         board.start()
-        board.refused("it has format 3, and the boot files of this board start format 2")
+        board.refused("it has format 3, but the boot files of this board start format 2")
         assert board.requests[-1][1] == 12000 and board.fetched() <= 12000 + 8192
 
 

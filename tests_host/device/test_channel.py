@@ -158,7 +158,7 @@ def test_an_index_is_this_products_and_neither_old_nor_expired():
         assert read(signed(index(expires=1)), now=60)
         state = State()
         state.serial = 6
-        with raises(OtaError, "has serial 5, and 6 was read before"):
+        with raises(OtaError, "has serial 5, but the board has already read 6"):
             read(signed(index()), state)
         state.serial = 5
         assert read(signed(index()), state)
@@ -178,10 +178,10 @@ def _once(name):
 
 def test_what_is_no_index():
     for data in (b"", b"{}", b"{}\n", b"{}\nAAAA", b"<html>", b"\xff\xfe\n\xff"):
-        with raises(OtaError, "is incomplete, or is none"):
+        with raises(OtaError, "is incomplete, or not an index"):
             read(data)
-    with patched(owner_signature, distrust=lambda *_: ", and /k is no key"):
-        with raises(OtaError, "none of the trusted keys, and /k is no key"):
+    with patched(owner_signature, distrust=lambda *_: ", and /k is not a public key"):
+        with raises(OtaError, "not signed by a trusted key, and /k is not a public key"):
             channel_index.read(signed(index()), Client().config, State())
 
 

@@ -207,7 +207,7 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             ("http_request", True),
             ("http_response", True),
             ("block_receiver", False),  # a block is full, and nothing more is there
-            ("block_receiver", True),  # the connection broke
+            ("block_receiver", True),  # the connection was lost
             ("http_request", False),  # the back-off
             ("http_request", True),
             ("http_response", True),
@@ -693,7 +693,7 @@ def test_no_room():
         world.push(world.data, file_size=1 << 60)
         world.spin()
         state, code, message = world.finals()[0]
-        assert (state, code) == ("fail", "-5") and "no room" in message
+        assert (state, code) == ("fail", "-5") and "not enough space" in message
         assert len(world.finals()) == 1 and world.requests == []
 
 

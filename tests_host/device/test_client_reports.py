@@ -622,9 +622,9 @@ def test_an_ivota_cloud_learns_why_a_push_has_no_effect():
             if not cloud:
                 assert said == []
                 continue
-            assert len(said) == 4 and "no JSON" in said[0]
+            assert len(said) == 4 and "not JSON" in said[0]
             assert "version" in said[1] and "version" in said[2]
-            assert said[3] == "a message of 5000 bytes, mqtt.max_message_bytes is 4096"
+            assert said[3] == "the message has 5000 bytes, but mqtt.max_message_bytes is 4096"
             # Whether the next session's cloud is one is not known before it answers.
             client.link.drop()
             client.link.connect()
@@ -691,7 +691,7 @@ def test_an_ivota_cloud_learns_what_waits_and_for_how_long():
         world.push(world.data, version="0.3")
         world.spin(2)
         assert world.notices()[2:] == [
-            {"message": "the application has not reported on version 0.2", "version": "0.3"}
+            {"message": "the application has not reported a result for 0.2", "version": "0.3"}
         ]
         # What is under way, or runs, needs no word.
         client.update_progress("done")
@@ -712,7 +712,7 @@ def test_an_ivota_cloud_learns_of_rests():
         world.push()
         world.spin(2)
         assert world.notices() == [
-            {"message": "it rests, for it has failed 5 times", "version": "0.2", "wait_s": "32"}
+            {"message": "in back-off: it has failed 5 times", "version": "0.2", "wait_s": "32"}
         ]
         world.clear()
         client.state.worn_until = world.clock.time() + 1000
@@ -720,7 +720,7 @@ def test_an_ivota_cloud_learns_of_rests():
         world.spin(2)
         last = world.notices()[-1]
         assert last["version"] == "2" and 0 < int(last["wait_s"]) <= 41
-        assert last["message"] == "it rests, for 24 updates were begun in a day"
+        assert last["message"] == "in back-off: 24 updates were started within a day"
 
 
 def test_an_ivota_cloud_learns_of_a_trial():
@@ -731,7 +731,7 @@ def test_an_ivota_cloud_learns_of_a_trial():
         world.answer("0.1", cloud="ivota")
         world.push()
         world.spin(2)
-        assert world.notices() == [{"message": "a trial is not over", "version": "0.2"}]
+        assert world.notices() == [{"message": "a trial is still running", "version": "0.2"}]
         client.confirm()
         world.spin(5)
         assert world.got and len(world.notices()) == 1

@@ -64,12 +64,12 @@ def test_files_that_are_none():
         own = {"cert": path + "/cert", "key": path + "/key"}
         write_file(path + "/ca", pki.CA)
         for cert, key, words in (
-            (None, pki.KEY, "no certificate can be read at " + own["cert"]),
-            (pki.CERT, None, "no key can be read at " + own["key"]),
+            (None, pki.KEY, "cannot read a certificate from " + own["cert"]),
+            (pki.CERT, None, "cannot read a key from " + own["key"]),
             (pki.CERT, b"nothing", "is not the key of"),
             (pki.CERT, pem(pki.CERT), "is not the key of"),
-            (pki.CERT[:-9], pki.KEY, "one is damaged"),
-            (pem(pki.CERT) + pem(pki.MIDDLE[:-9]), pki.KEY, "one is damaged"),
+            (pki.CERT[:-9], pki.KEY, "one file is damaged"),
+            (pem(pki.CERT) + pem(pki.MIDDLE[:-9]), pki.KEY, "one file is damaged"),
             (pem(pki.CERT) + pem(pki.MIDDLE)[:-40], pki.KEY, "certificate 2 of"),
             (b"-----BEGIN CERTIFICATE-----\n%%%", pki.KEY, "certificate 1 of"),
         ):

@@ -231,7 +231,7 @@ def test_a_certificate_and_its_key_belong_together():
     for part in ("mqtt", "http"):
         for name in ("cert", "key"):
             text = error_of(with_key(part + "." + name, "/own"))
-            assert text == "%s.cert and %s.key belong together: name both" % (part, part)
+            assert text == "%s.cert and %s.key belong together: set both" % (part, part)
 
 
 def test_each_required_key_missing():
@@ -316,7 +316,7 @@ def test_an_unknown_key_names_the_nearest():
     ):
         text = error_of(with_key(path, "x"))
         assert path in text and "unknown" in text, text
-        assert text.endswith(" " + near), text
+        assert text.endswith(" " + near + "?"), text
 
 
 def _plus(found, key):

@@ -137,7 +137,7 @@ def test_the_patch_stays_until_the_result_is_confirmed():
         board.client(version="0.0")
         board.push()
         board.spin(2)
-        assert board.finals() == [("fail", "-5", "a firmware of this name runs")]
+        assert board.finals() == [("fail", "-5", "the running version has the same name")]
         assert read_file(board.path + "/fw/0.2.new") == RESULT
 
 
@@ -159,7 +159,7 @@ def test_what_was_squeezed_by_zlib():
     )
     assert len(squeezed) < len(text) // 10
     with Board(patch(b"", text, stream=squeezed, version="")) as board:
-        board.refused("neither a bundle nor an image, and no callback takes it", reject=False)
+        board.refused("neither a bundle nor an image, and no callback is set", reject=False)
         assert "expanded" in board.events()
 
 
@@ -239,7 +239,7 @@ def test_the_wrong_image():
 def test_an_image_that_does_not_fit():
     esp32 = FakeEsp32(4)
     with Board(compressed(image_of(20000), kind=1), esp32=esp32) as board:
-        board.refused("no room: a slot has 16 KiB", reject=False)
+        board.refused("not enough space: a slot has 16 KiB", reject=False)
 
 
 def test_no_slot_for_an_image():
@@ -304,17 +304,17 @@ def test_every_field_of_the_header():
     assert parse(header(b"", RESULT, version="\xe4" * 127)).base_version == "\xe4" * 127
     assert MOST >= len(header(b"", RESULT, version="v" * 255))
     for data, why in (
-        (b"", "its header is cut off"),
-        (good[:83], "its header is cut off"),
-        (good[:86], "its header is cut off"),
-        (header(BASE, RESULT, magic=b"IVOTADLX"), "it is of another format"),
-        (header(BASE, RESULT, format=2), "it is of another format"),
-        (header(BASE, RESULT, kind=2), "its header can't be used"),
-        (header(BASE, RESULT, window=8), "its header can't be used"),
-        (header(BASE, RESULT, window=15), "its header can't be used"),
-        (header(BASE, RESULT, result_size=0), "its header can't be used"),
-        (header(BASE, RESULT, length=200), "its header is cut off"),
-        (header(BASE, RESULT, version="\xe4")[:-1] + b"\xe4", "its header can't be used"),
+        (b"", "its header is truncated"),
+        (good[:83], "its header is truncated"),
+        (good[:86], "its header is truncated"),
+        (header(BASE, RESULT, magic=b"IVOTADLX"), "it has an unknown format"),
+        (header(BASE, RESULT, format=2), "it has an unknown format"),
+        (header(BASE, RESULT, kind=2), "its header is invalid"),
+        (header(BASE, RESULT, window=8), "its header is invalid"),
+        (header(BASE, RESULT, window=15), "its header is invalid"),
+        (header(BASE, RESULT, result_size=0), "its header is invalid"),
+        (header(BASE, RESULT, length=200), "its header is truncated"),
+        (header(BASE, RESULT, version="\xe4")[:-1] + b"\xe4", "its header is invalid"),
     ):
         with raises(OtaError, why) as caught:
             parse(data)
@@ -667,7 +667,7 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
 
     with Board(patch(BASE, RESULT)) as board:
         with patched(firmware_files, make_room=lacking):
-            board.refused("no room: 7 KiB more are needed", reject=False)
+            board.refused("not enough space: 7 KiB more needed", reject=False)
 
 
 def test_a_patch_in_the_place_of_the_previous_bundle_is_not_removed_for_room():

@@ -508,7 +508,7 @@ def test_no_room_says_how_much():
     with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=100)):
         write_file(path + "/0.1.bin", data)
         target = Target(path, path + "/0.1.bin")
-        with raises(OtaError, "no room") as caught:
+        with raises(OtaError, "not enough space") as caught:
             target.open(push)
         assert caught.value.code == FAILED
         assert not caught.value.again
@@ -529,7 +529,7 @@ def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
                 assert target.open(push) == 0
                 target.close()
             else:
-                with raises(OtaError, "no room: 4 KiB more are needed"):
+                with raises(OtaError, "not enough space: 4 KiB more needed"):
                     target.open(push)
 
 
@@ -548,7 +548,7 @@ def test_a_whole_file_needs_no_room_once_more():
 def test_an_absurd_size_is_no_room():
     with tmp_dir() as path:
         target = Target(path)
-        with raises(OtaError, "no room"):
+        with raises(OtaError, "not enough space"):
             target.open(Push("0.2", "u", "0" * 32, 1 << 80))
         target.discard()
 

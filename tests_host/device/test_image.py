@@ -11,7 +11,7 @@ from ivota import OtaError, failure_log, json_file, once
 from ivota import trial as trials
 from support import data_of, patched, raises, read_file, write_file
 
-BACK = "the boot loader went back to the image before"
+BACK = "the boot loader rolled back to the previous image"
 CHIP_C3 = 5
 
 
@@ -204,7 +204,7 @@ def test_an_image_that_does_not_reach_the_cloud_goes_back():
         assert board.esp32.running == "ota_0"
         board.spin(1)
         assert board.finals() == [
-            ("fail", "-5", "the trial was not confirmed in time: the broker was not reached")
+            ("fail", "-5", "the trial was not confirmed in time: cannot reach the broker")
         ]
         assert board.saved().get("rejected") is None
 
@@ -217,11 +217,11 @@ def test_an_image_that_says_it_is_another_version_goes_back_and_is_refused():
         assert board.made.restart
         board.boot()
         board.spin(1)
-        assert board.finals() == [("fail", "-5", "it says that it is version 0.1")]
+        assert board.finals() == [("fail", "-5", "the image reports version 0.1")]
         board.clear()
         board.push()
         board.spin(1)
-        assert board.finals() == [("fail", "-5", "it says that it is version 0.1")]
+        assert board.finals() == [("fail", "-5", "the image reports version 0.1")]
         assert len(board.requests) == 1
 
 
@@ -309,9 +309,9 @@ def test_an_image_that_no_slot_starts_is_refused_by_its_first_bytes():
     loader = image_of(20000)
     loader = loader[:32] + b"\x50\0\0\0" + loader[36:]
     for data, why in (
-        (image_of(20000, CHIP_C3), "an image for chip 5, this is chip 0"),
-        (loader, "an image of the whole flash, or of no application"),
-        (image_of(30), "an image of the whole flash, or of no application"),
+        (image_of(20000, CHIP_C3), "the image is for chip 5, but this is chip 0"),
+        (loader, "the image contains the whole flash, or no application"),
+        (image_of(30), "the image contains the whole flash, or no application"),
     ):
         with Board(data=data) as board:
             board.answers = [[data[:36], 1 << 30]]  # nothing behind them is waited for
@@ -357,7 +357,7 @@ def test_an_image_larger_than_a_slot_is_refused_at_its_first_byte():
         board.client()
         board.push()
         board.spin(30, lambda: board.finals())
-        assert board.finals() == [("fail", "-5", "no room: a slot has 16 KiB")]
+        assert board.finals() == [("fail", "-5", "not enough space: a slot has 16 KiB")]
         assert board.esp32.erases == 0 and board.names() == []
 
 

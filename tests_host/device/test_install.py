@@ -87,7 +87,10 @@ def test_a_good_bundle_takes_a_step_for_each_file_and_folder():
 
 def test_one_that_the_boot_files_do_not_start():
     """Told by its first bytes, before anything else of it is looked at."""
-    for changed, why in (({"format": 3}, "format 3"), ({"updater_min": "9"}, "needs ivota 9 on")):
+    for changed, why in (
+        ({"format": 3}, "format 3"),
+        ({"updater_min": "9"}, "needs ivota 9, but"),
+    ):
         with Setup(bundle(FILES, **changed)[:200]) as setup:
             setup.firmware.payload_size = 200
             with raises(OtaError, why):
@@ -218,9 +221,9 @@ def test_without_an_echo_the_trial_has_none():
 
 def test_a_bundle_that_says_who_the_board_is():
     for config, part in (
-        (b'{"product_id": "Q"}', "sets product_id"),
-        (b'{"version": "1", "device_name": ""}', "sets device_name"),
-        (b'{"device\\u005fsecret": "c2VjcmV0"}', "sets device_secret"),
+        (b'{"product_id": "Q"}', "must not set product_id"),
+        (b'{"version": "1", "device_name": ""}', "must not set device_name"),
+        (b'{"device\\u005fsecret": "c2VjcmV0"}', "must not set device_secret"),
         (b"[1]", "not an object"),
         (b"nonsense", "not an object"),
         (b"", "not an object"),

@@ -243,20 +243,23 @@ ANSWERS = (
         BODY,
     ),
     # Refused
-    (_lines(RANGE, CHUNKED) + b"no number\r\n", "the chunks of the answer are damaged"),
-    (_lines(RANGE, b"Transfer-Encoding: gzip, chunked"), "an encoded answer"),
-    (_lines(RANGE, b"Content-Encoding: br"), "an encoded answer"),
-    (b"HTTP/1.1 206\r\nContent-Range: " + LONG, "the server closed early"),
+    (_lines(RANGE, CHUNKED) + b"no number\r\n", "the response has invalid chunks"),
+    (_lines(RANGE, b"Transfer-Encoding: gzip, chunked"), "the response is compressed"),
+    (_lines(RANGE, b"Content-Encoding: br"), "the response is compressed"),
+    (b"HTTP/1.1 206\r\nContent-Range: " + LONG, "the server closed the connection early"),
     (
         b"HTTP/1.1 200 OK\r\n" + (b"X: " + LONG + b"\r\n") * 20,
-        "the header of the answer is longer than 64 KiB",
+        "the response header is longer than 64 KiB",
     ),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "the answer's length is not a number"),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "the server has 5 bytes, announced are 200"),
-    (_lines(b"Content-Range: bytes 100-199"), "206 of 'bytes 100-199', asked for 100-"),
-    (b"HTTP/1.1 twohundred\r\n\r\n", "the server's answer is not HTTP"),
-    (b"SSH-2.0-OpenSSH\r\n", "the server's answer is not HTTP"),
-    (b"\x15\x03\x01\0\x02\x02\x50", "the server closed early"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "the response has an invalid length"),
+    (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        "the server's file has 5 bytes, but the push says 200",
+    ),
+    (_lines(b"Content-Range: bytes 100-199"), "206 with range 'bytes 100-199', requested 100-"),
+    (b"HTTP/1.1 twohundred\r\n\r\n", "the response is not HTTP"),
+    (b"SSH-2.0-OpenSSH\r\n", "the response is not HTTP"),
+    (b"\x15\x03\x01\0\x02\x02\x50", "the server closed the connection early"),
     (b"HTTP/1.1 302 Found\r\n\r\n", "HTTP 302"),
     (b"HTTP/1.1 305 X\r\nLocation: http://proxy/\r\n\r\n", "HTTP 305"),
     (b"HTTP/1.1 101 X\r\n\r\n", "HTTP 101"),
@@ -264,8 +267,8 @@ ANSWERS = (
         b"HTTP/1.1 302 Found\r\nLocation: /" + b"x" * 4096 + b"\r\n\r\n",
         "a redirect to a URL of more than 4096 bytes",
     ),
-    (OSError(errno.ECONNREFUSED), "no server listens there (ECONNREFUSED)"),
-    (OSError(errno.EHOSTUNREACH), "no network, or no way to this address (EHOSTUNREACH)"),
+    (OSError(errno.ECONNREFUSED), "no server listens on this port (ECONNREFUSED)"),
+    (OSError(errno.EHOSTUNREACH), "no network, or no route to this address (EHOSTUNREACH)"),
 )
 
 
@@ -397,5 +400,5 @@ def test_a_requests_that_bypasses_the_guard_is_refused():
             with bypass, patched(library, **{name: network}):
                 with raises(OtaError) as caught:
                     Transfer(push, 100, HTTP)
-                assert "a connection of its own" in str(caught.value)
+                assert "its own connection" in str(caught.value)
                 assert len(network.sockets) == 2 and network.sockets[0].closed

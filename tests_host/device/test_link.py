@@ -580,7 +580,7 @@ def test_each_refusal_has_words():
         (2, "client id"),
         (3, "not available"),
         (4, "wrong user name"),
-        (5, "let this board in"),
+        (5, "does not authorize this board"),
         (9, "MQTTException 9"),
     ):
         with Network() as network:

@@ -300,13 +300,13 @@ def test_a_refused_connection_is_seen_at_once():
 def test_a_failed_connection_in_words():
     for port in ("unix", "esp32"):
         for error, words in (
-            (OSError(errno.ECONNREFUSED), "no server listens there (ECONNREFUSED)"),
+            (OSError(errno.ECONNREFUSED), "no server listens on this port (ECONNREFUSED)"),
             (
                 OSError(errno.EHOSTUNREACH),
-                "no network, or no way to this address (EHOSTUNREACH)",
+                "no network, or no route to this address (EHOSTUNREACH)",
             ),
             ([], "no answer in time (ETIMEDOUT)"),
-            ([50, OSError(errno.ECONNRESET)], "the connection broke (ECONNRESET)"),
+            ([50, OSError(errno.ECONNRESET)], "the connection was lost (ECONNRESET)"),
         ):
             network = Network(error, port=port)
             with patched(guarded_socket, socket=network, select=network, errno=network.errno):
@@ -328,7 +328,7 @@ def test_a_name_that_is_not_found_leaves_nothing_open():
             raise OSError(-202)
 
         world.network.getaddrinfo = missing
-        with raises(OSError, "no network, or no such name: h"):
+        with raises(OSError, "no network, or unknown name: h"):
             guarded_socket.Stream("h", 1, 10)
         assert world.network.made is None
 

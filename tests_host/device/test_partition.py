@@ -200,7 +200,7 @@ def test_a_checkpoint_that_can_not_be_written_is_the_flash_too():
 def test_an_image_that_does_not_fit_is_refused_before_anything_is_erased():
     with Slots(blocks=4) as store:
         write_file(store.path + "/0.1.bin", b"x")
-        with raises(OtaError, "no room: a slot has 16 KiB") as caught:
+        with raises(OtaError, "not enough space: a slot has 16 KiB") as caught:
             opened(store, data_of(16385))
         assert caught.value.code == FAILED and not caught.value.again
         assert store.esp32.erases == 0 and store.names() == ["0.1.bin"]

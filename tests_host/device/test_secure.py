@@ -129,7 +129,7 @@ def test_certificates_that_cannot_be_read():
     clock.year = 2026
     good = pem(pki.CA)
     for data, words in (
-        (None, "no certificate can be read at "),
+        (None, "cannot read a certificate from "),
         (b"", "certificate 1 of "),
         (b"no certificate", "certificate 1 of "),
         (pki.CA[:-9], "certificate 1 of "),
@@ -148,7 +148,7 @@ def test_certificates_that_cannot_be_read():
             except OtaError as error:
                 assert error.code == -5 and not error.again
                 assert words in error.message and "/ca" in error.message
-                assert words[0] == "n" or error.message.endswith("is damaged")
+                assert data is None or error.message.endswith("is damaged")
             else:
                 raise AssertionError("taken: %s" % data)
 
@@ -190,7 +190,7 @@ def test_the_time_comes_from_the_configured_server_or_from_nobody():
     clock = Time()
     with patched(tls_client, time=clock, tls=Tls()), patched(guarded_socket.hooks, ntp_host=""):
         with installed("ntptime", Ntp(clock, OSError("asked"))):
-            with raises(OSError, "ntp_host names nobody to ask"):
+            with raises(OSError, "ntp_host is empty"):
                 tls_client.wrap(None, "h", "/ca")
     clock.year = 2026
     nobody = patched(guarded_socket.hooks, ntp_host="")

@@ -101,13 +101,13 @@ def test_a_frame_of_any_length():
     good = firmware("good")
     with Board() as board:
         for sizes in ((0, 384), (513, 384), (65535, 384), (300, 0), (300, 383), (300, 65535)):
-            board.refused(good[:-12] + footer(*sizes), "frame")
-        board.refused(footer(300), "frame")
-        board.refused(bytes(395) + footer(300), "frame")
-        board.refused(firmware("too long"), "frame")
+            board.refused(good[:-12] + footer(*sizes), "signature block is damaged")
+        board.refused(footer(300), "signature block is damaged")
+        board.refused(bytes(395) + footer(300), "signature block is damaged")
+        board.refused(firmware("too long"), "signature block is damaged")
         # Of which only the signature can say that they are wrong:
-        board.refused(good[:-12] + footer(299), "none of")
-        board.refused(good[:-12] + footer(512), "none of")
+        board.refused(good[:-12] + footer(299), "not signed by a trusted key")
+        board.refused(good[:-12] + footer(512), "not signed by a trusted key")
 
 
 def test_only_the_lengths_are_read_before_the_signature():
@@ -116,17 +116,17 @@ def test_only_the_lengths_are_read_before_the_signature():
         for header in (b"", b"{", b"[" * 512, b'{"v":' + b"9" * 500 + b"}", b"\xff" * 512):
             if header:
                 data = payload() + header + bytes(384) + footer(len(header))
-                board.refused(data, "none of")
+                board.refused(data, "not signed by a trusted key")
 
 
 def test_another_key():
     with Board() as board:
-        board.refused(firmware("by another key"), "none of")
+        board.refused(firmware("by another key"), "not signed by a trusted key")
     with Board(keys=("owner", "other")) as board:
         assert board.examine(firmware("by another key"))[0].sequence == 7
         assert board.examine(firmware("good"))[0].sequence == 7
     with Board(keys=("other",)) as board:
-        board.refused(firmware("good"), "none of")
+        board.refused(firmware("good"), "not signed by a trusted key")
 
 
 def test_keys_that_are_none():
@@ -137,12 +137,12 @@ def test_keys_that_are_none():
         for data in (b"", b"junk", der[:-1], der + b"\0", der[:-5] + b"\2\1\3", bytes(422)):
             write_file(board.path + "/bad", data)
             board.config["keys"] = [board.path + "/bad"]
-            board.refused(firmware("good"), "/bad is no key", reject=False)
+            board.refused(firmware("good"), "/bad is not a public key", reject=False)
             board.config["keys"].append(owner)
             assert board.examine(firmware("good"))[0].sequence == 7
         for path in ("/none/key", 5, None, ["x"], ""):
             board.config["keys"] = [path]
-            board.refused(firmware("good"), "is no key", reject=False)
+            board.refused(firmware("good"), "is not a public key", reject=False)
 
 
 def test_a_block_is_compared_whole():
@@ -161,7 +161,7 @@ def test_a_block_is_compared_whole():
     )
     with Board() as board:
         for name in names:
-            board.refused(firmware(name), "none of")
+            board.refused(firmware(name), "not signed by a trusted key")
 
 
 def test_a_changed_byte_anywhere():
@@ -169,28 +169,28 @@ def test_a_changed_byte_anywhere():
     with Board() as board:
         places = list(range(0, SIZE, 9973)) + [SIZE - 1]
         for at in places:
-            board.refused(flipped(good, at), "payload is not the one")
+            board.refused(flipped(good, at), "does not match the signed SHA-256")
         header = len(CASES["good"][1])
         for at in range(SIZE, SIZE + header, 17):
-            board.refused(flipped(good, at), "none of")
+            board.refused(flipped(good, at), "not signed by a trusted key")
         for at in (0, 1, 200, 383):
-            board.refused(flipped(good, SIZE + header + at), "none of")
+            board.refused(flipped(good, SIZE + header + at), "not signed by a trusted key")
         for at in range(len(good) - 12, len(good)):
             board.refused(flipped(good, at))
 
 
 def test_another_version():
     with Board() as board:
-        board.refused(firmware("good"), "of version 0.2, not", version="0.3")
-        board.refused(firmware("good"), "of version 0.2, not", version="0.20")
+        board.refused(firmware("good"), "for version 0.2, not", version="0.3")
+        board.refused(firmware("good"), "for version 0.2, not", version="0.20")
 
 
 def test_another_target():
     with Board(target="u") as board:
-        board.refused(firmware("good"), "for the target t, and this is u")
-        board.refused(firmware("no target"), "for the target None, and this is u")
+        board.refused(firmware("good"), "it is for target t, but this board is u")
+        board.refused(firmware("no target"), "it is for target None, but this board is u")
     with Board(target=None) as board:
-        board.refused(firmware("good"), "for the target t, and this is None")
+        board.refused(firmware("good"), "it is for target t, but this board is None")
         assert board.examine(firmware("no target"))[0].sequence == 7
 
 
@@ -209,13 +209,13 @@ def test_a_number_that_is_not_above_the_confirmed_one():
 def test_a_size_that_is_not_the_payloads():
     with Board() as board:
         for name in ("shorter", "longer", "size as text"):
-            board.refused(firmware(name), "bytes, and here are %d" % SIZE)
+            board.refused(firmware(name), "bytes, but the payload has %d" % SIZE)
 
 
 def test_another_payload():
     with Board() as board:
         for name in ("another payload", "no digest"):
-            board.refused(firmware(name), "payload is not the one")
+            board.refused(firmware(name), "does not match the signed SHA-256")
 
 
 def test_a_payload_of_another_kind():
@@ -278,7 +278,7 @@ def test_what_is_digested_is_what_is_read_back():
         with open(board.path + "/fw.bin", "r+b") as file:
             file.seek(SIZE - 1)
             file.write(b"?")
-        with raises(OtaError, "payload is not the one"):
+        with raises(OtaError, "does not match the signed SHA-256"):
             for _ in steps:
                 pass
         assert found.sequence is None

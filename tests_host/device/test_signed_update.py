@@ -11,8 +11,8 @@ from ivota import signed_header as payload_phase
 from ivota.result_codes import FAILED
 from support import flipped, patched, write_file
 
-OTHER_KEY = "signature: by none of the trusted keys"
-ANOTHER_PAYLOAD = "signature: the payload is not the one that was signed"
+OTHER_KEY = "signature: not signed by a trusted key"
+ANOTHER_PAYLOAD = "signature: the payload does not match the signed SHA-256"
 
 
 class Board(World):
@@ -99,7 +99,7 @@ def test_a_refusal_is_remembered_by_md5_and_version():
 def test_a_good_firmware_under_another_name_is_only_that():
     with Board(firmware("good")) as board:
         board.start(on_firmware=board)
-        why = "signature: of version 0.2, not of the one that was pushed"
+        why = "signature: it is for version 0.2, not for the pushed one"
         board.refused(why, version="0.3")
         board.push(version="0.3")
         board.spin(1)
@@ -185,7 +185,7 @@ def test_of_a_refused_image_nothing_can_be_started():
     for data, why in (
         (flipped(good, SIZE - 1), ANOTHER_PAYLOAD),
         (good[:SIZE], "signature: it is not signed"),
-        (firmware("an image as a bundle"), "signature: the payload is of another kind"),
+        (firmware("an image as a bundle"), "signature: the payload has an unknown kind"),
     ):
         with Board(data, FakeEsp32(20)) as board:
             client = board.start()

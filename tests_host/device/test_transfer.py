@@ -138,7 +138,7 @@ def test_206_from_elsewhere():
     ):
         error = refusal(part(10, Content_Range=value), 10)
         assert error.code == TIMED_OUT and error.again, value
-        assert error.message == "206 of '%s', asked for 10-" % (value or "")
+        assert error.message == "206 with range '%s', requested 10-" % (value or "")
 
 
 def test_another_total_is_a_mismatch():
@@ -168,7 +168,7 @@ def test_lengths_that_are_no_numbers():
     for value in ("x", "1e3", "1000, 1001", "-1000", "+1000", "1_000"):
         error = refusal(answer("200 OK", BODY, Content_Length=value))
         assert error.code == TIMED_OUT and error.again
-        assert error.message == "the answer's length is not a number"
+        assert error.message == "the response has an invalid length"
 
 
 def test_a_wrong_200_in_the_middle_is_another_try():
@@ -180,7 +180,7 @@ def test_a_wrong_200_in_the_middle_is_another_try():
     ):
         error = refusal(answer("200 OK", b'{"login": true}', **fields), 10, '"a"')
         assert (error.code, error.again) == (TIMED_OUT, True)
-        assert error.message == "the server has 15 bytes, announced are 1000"
+        assert error.message == "the server's file has 15 bytes, but the push says 1000"
     # At the start nothing is lost by it, but what is no firmware is not the end.
     for kind in ("application/json", "application/problem+json", "Application/XML"):
         assert refusal(answer("200 OK", b"{}", Content_Type=kind)).again
@@ -273,7 +273,7 @@ def test_encoded_answers():
     ):
         error = refusal(answer("200 OK", BODY, **fields))
         assert error.code == TIMED_OUT and error.again
-        assert error.message == "an encoded answer"
+        assert error.message == "the response is compressed"
     for fields in (
         {"Content_Encoding": "identity"},
         {"Content_Encoding": ""},
@@ -364,10 +364,10 @@ def test_damaged_chunks():
         b"1" * 17 + b"\r\n",
         b"5;" + b"x" * 2000,
     ):
-        with raises(OtaError, "the chunks of the answer are damaged") as caught:
+        with raises(OtaError, "the response has invalid chunks") as caught:
             drained(WebNetwork(chunked((b"64", BODY[:100]), end=end)))
         assert caught.value.again and caught.value.code == TIMED_OUT, end
-    with raises(OtaError, "the chunks"):  # a chunk that is longer than it says
+    with raises(OtaError, "invalid chunks"):  # a chunk that is longer than it says
         drained(WebNetwork(chunked((b"63", BODY[:100]))))
 
 

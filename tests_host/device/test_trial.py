@@ -176,7 +176,7 @@ def test_only_the_version_on_trial_confirms_it():
         assert world.versions() and saved(world)["trial"] and world.finals() == []
         world.spin(2, pace_ms=100)
         assert client.restart and saved(world)["active"] == "/firmware/0.1.bin"
-        why = "the trial was not confirmed in time: version 0 runs in its place"
+        why = "the trial was not confirmed in time: version 0 is running instead"
         assert saved(world)["ended"]["why"] == why
 
 

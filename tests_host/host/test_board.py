@@ -264,7 +264,7 @@ def test_the_first_line_of_ours_names_no_one_else(name):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"mqttt": {}}, "mqttt is unknown; the nearest known key is mqtt"),
+        ({"mqttt": {}}, "mqttt is unknown; did you mean mqtt?"),
         ({"mqtt": {}}, "mqtt.host is missing"),
         ({"watchdog_s": "8"}, "watchdog_s must be a number"),
         ({"mqtt": {"host": "mqtt://h"}}, "mqtt.host must be a name or an address"),
@@ -275,7 +275,7 @@ def test_the_first_line_of_ours_names_no_one_else(name):
         ({"wifi": {"ssid": "x" * 33}}, "wifi.ssid must have 1 to 32 bytes"),
         ({"wifi": [{"ssid": "a"}, {"ssid": "b", "password": "abc"}]}, "wifi[1].password must"),
         ({"wifi": {"ssid": "a", "static": {"address": "10.0.0.1"}}}, "wifi.static must be like"),
-        ({"lan": {"phy": 1}}, "lan.phy is unknown; the nearest known key is phy_"),
+        ({"lan": {"phy": 1}}, "lan.phy is unknown; did you mean phy_?"),
         ({"ppp": {"apn": 5}}, "ppp.apn must be a text"),
         ({"network": "cable"}, "network must be one of wifi, lan, ppp, own"),
         ({"hostname": "a_b"}, "hostname must be 1 to 32 letters"),

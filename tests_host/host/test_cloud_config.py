@@ -77,7 +77,7 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path, file):
         ('port = "80"', "port must be a whole number"),
         ("port = true", "port must be a whole number"),
         ('sign_in = "no"', "sign_in must be true or false"),
-        ("device_crl = [1]", "device_crl must be a list of texts"),
+        ("device_crl = [1]", "device_crl must be a list of strings"),
         ('[port]\nx = "1"', "port must be a whole number"),
         ('token = "x"', "write the secret into a file, and set token_file"),
         ("port = [", "is not TOML"),

@@ -170,8 +170,8 @@ def test_a_failure_is_repeated_in_order_and_given_up(cloud, receiver, monkeypatc
         receiver.code = 204
         count, ids = len(receiver.got), [each.id for each in messages(cloud)]
         assert shown.invoke(app.app, ["webhook", "retry"]).output in (
-            "messages that wait again: 1\n",
-            "messages that wait again: 2\n",
+            "messages to resend: 1\n",
+            "messages to resend: 2\n",
         )
         now()
         wait_until(lambda: messages(cloud) == [], "delivery")

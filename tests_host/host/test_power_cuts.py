@@ -119,7 +119,7 @@ def test_a_true_end_is_right() -> None:
     (
         ("few", (*DONE, "0.1")),  # it went back
         ("few", ("0.1", said("0.1", "done"))),  # it does not run
-        ("few", ("0.2", said("0.2"), said("0.2", "fail", "-5", "no room"))),
+        ("few", ("0.2", said("0.2"), said("0.2", "fail", "-5", "not enough space"))),
         ("few", (*DONE, FAIL)),
         ("few", ("0.1", said("0.1", version="0.2"), *DONE)),  # another version runs
         ("few", (*DONE, said("0.2", "burning"))),

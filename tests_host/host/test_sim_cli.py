@@ -111,7 +111,7 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     wrong.write_text("[]")
     assert "must be an object with keys" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text('{"product_id": "P", "devicename": "d"}')
-    assert "the nearest known key is device_name" in _refused([*folder, "--config", str(wrong)])
+    assert "did you mean device_name?" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("{")
     assert "is not valid JSON" in _refused([*folder, "--config", str(wrong)])
     for each in "owner.pub", "owner.pub:owner.pub", ":/x", "owner.pub:/lib/":

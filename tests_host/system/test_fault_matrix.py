@@ -637,7 +637,7 @@ def flash_full(bench: Bench, case: Case) -> None:
     bench.board(blocks=120)
     heard = bench.push(server.url(), server.data)
     text = bench.failed("-5", heard)
-    assert text.startswith("no room: ") and text.endswith(" KiB more are needed")
+    assert text.startswith("not enough space: ") and text.endswith(" KiB more needed")
     assert server.asked == []
     assert bench.left() is None
 

@@ -107,7 +107,7 @@ def test_updates_of_the_application_alone(
     # One that this board's updater can't start says so, and may come again.
     push("0.5", application(tmp_path, "0.5", IDLE, least="99.1"))
     said = wire.wait_state("fail").json["report"]["progress"]["result_msg"]
-    assert said.startswith("the bundle can't be used: it needs ivota 99.1 on the board, which has")
+    assert said.startswith("the bundle can't be used: it needs ivota 99.1, but this board has")
 
     data = application(tmp_path, "0.2", IDLE)
     assert len(data) < 1024

@@ -24,7 +24,7 @@ BLOCKS = 136  # of the file system: the package and little more
 SLOTS = 180
 SIZE = 708_482  # bytes, as in the vendor's own example; more than the whole file system has
 SMALL = 150_000
-BACK = "the boot loader went back to the image before"
+BACK = "the boot loader rolled back to the previous image"
 ESP32_S3 = 9
 
 
@@ -227,7 +227,7 @@ def test_an_image_for_another_chip_is_refused(
     wire.push("0.2", server.add("/f", image), image)
     failure = progress(wire.wait_state("fail"))
     assert failure["result_code"] == "-5"
-    assert failure["result_msg"] == "an image for chip 9, this is chip 0"
+    assert failure["result_msg"] == "the image is for chip 9, but this is chip 0"
     board.stop()
     assert not wire.of("burning") and board.resets == 0
     assert flash(board).would_boot() == "ota_0" and board.listdir("/firmware") == []
@@ -260,7 +260,7 @@ def test_an_image_larger_than_a_slot_is_refused_at_once(
     wire.push("0.2", server.add("/f", image), image)
     failure = progress(wire.wait_state("fail"))
     assert failure["result_code"] == "-5"
-    assert failure["result_msg"] == "no room: a slot has 120 KiB"
+    assert failure["result_msg"] == "not enough space: a slot has 120 KiB"
 
 
 def test_a_board_without_slots_refuses_before_the_burn(

@@ -324,8 +324,8 @@ def test_a_longer_file_is_refused_at_the_header(application, wire, server, firmw
     programs = board.flash_counts()["program_bytes"]
     wire.push("0.2", url, data)
     said = wire.wait_state("fail").json["report"]["progress"]
-    assert said["result_msg"] == "the server has 560000 bytes, announced are 60000"
-    assert_failed(board, wire, "-4", "announced")
+    assert said["result_msg"] == "the server's file has 560000 bytes, but the push says 60000"
+    assert_failed(board, wire, "-4", "but the push says")
     assert [request.status for request in server.requests] == [status]
     assert server.requests[0].sent < 200_000  # what the kernels took before the board hung up
     assert board.flash_counts()["program_bytes"] - programs < 8192, "the body went to flash"
@@ -344,7 +344,7 @@ def test_a_shorter_file_is_refused_at_the_header(application, wire, server, firm
     data = firmware()
     url = server.add(FILE, data[:50_000])
     board = pushed(application(), wire, url, data)
-    assert_failed(board, wire, "-4", "the server has 50000 bytes, announced are 60000")
+    assert_failed(board, wire, "-4", "the server's file has 50000 bytes, but the push says 60000")
     assert len(server.requests) == 1
 
 

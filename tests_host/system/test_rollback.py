@@ -101,7 +101,7 @@ def test_a_version_that_never_reaches_the_cloud_goes_back_in_time(
     push(wire, server, "0.2", out.read_bytes())
     failure = wire.wait_state("fail").json["report"]["progress"]
     assert failure["result_code"] == "-5"
-    why = "the trial was not confirmed in time: the broker was not reached"
+    why = "the trial was not confirmed in time: cannot reach the broker"
     assert failure["result_msg"] == why
     board.wait_log("running trial=False version=0.1")
     board.stop()
@@ -185,6 +185,6 @@ def test_a_bundle_that_says_who_the_board_is_never_starts(
     push(wire, server, "0.2", bundle.build(files, "a", "0.2"))
     failure = wire.wait_state("fail").json["report"]["progress"]
     assert failure["result_code"] == "-5"
-    assert failure["result_msg"] == "the bundle's config.json sets device_name of the board"
+    assert failure["result_msg"] == "the bundle's config.json must not set device_name"
     board.stop()
     assert json.loads(board.read("/ivota-state.json")).get("active") is None

@@ -14,7 +14,7 @@ KEPT = "/ivota-kept.json"
 STATE = "/ivota-state.json"
 
 STARTERS = ("/boot.py", "/main.py")
-"""Files at the root that an application may replace by its own."""
+"""Files in the root directory that an application may replace with its own."""
 
 PACKAGE = "/lib/ivota"
 

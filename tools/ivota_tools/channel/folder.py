@@ -128,8 +128,8 @@ class Channel:
         self._mark_withdrawn(bad, track)
         if not before:
             self._note(
-                f"{track} had no release before {version}: boards that run it keep it, and no "
-                "other board gets it"
+                f"{track} had no release before {version}: boards that run it will keep it, and "
+                "no other board will get it"
             )
             self._replace(track, [each for each in self._releases(track) if each != bad])
             return None

@@ -51,7 +51,7 @@ def audit(
             "--after",
             min=0,
             metavar="ID",
-            help="Export all entries after this id, oldest first, as one JSON object per line.",
+            help="Export all entries with a higher id, oldest first, as one JSON object per line.",
         ),
     ] = None,
     as_json: AsJson = False,

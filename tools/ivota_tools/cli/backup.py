@@ -75,6 +75,6 @@ def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
         say(f"{done.database}, and {done.firmware} {what} files")
         if done.paused:
             warn(
-                "these campaigns were active in the backup and wait for you now: "
+                "paused these campaigns, which were running when the backup was made: "
                 + ", ".join(done.paused)
             )

@@ -143,7 +143,9 @@ def show_test(result: dict[str, Any], paths: tuple[Path, Path]) -> None:
 
 
 def show_restored(back: bool) -> None:
-    _say("The board has its own files again." if back else "Nothing was set aside on this board.")
+    _say(
+        "The board has its own files again." if back else "No files are moved aside on this board."
+    )
 
 
 def state_rows(state: dict[str, Any], cleared: bool) -> list[tuple[str, str]]:

@@ -57,7 +57,7 @@ def init(
     valid_days: Annotated[
         int,
         typer.Option(
-            min=0, help="Days after which boards ignore an index that was not refreshed; 0: never."
+            min=0, help="Days after which the index expires unless you refresh it (0 = never)."
         ),
     ] = channels.VALID_DAYS,
     as_json: AsJson = False,
@@ -262,7 +262,7 @@ def diff(
         print_json([_step_json(step) for step in steps])
         return
     if not steps:
-        say("boards do nothing new")
+        say("no change for any board")
         return
     table = titled_table("what boards do", "track", "target", "running", "boards", "then", "size")
     for step in steps:

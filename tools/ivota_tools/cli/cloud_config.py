@@ -97,7 +97,7 @@ def read(file: Path, command: Any) -> dict[str, Any]:
         with file.open("rb") as opened:
             data = opened.read(_SIZE_MOST + 1)
         if len(data) > _SIZE_MOST:
-            raise ConfigError(f"{file} is no configuration file: it is too large")
+            raise ConfigError(f"{file} is too large to be a configuration file")
         values: dict[str, Any] = tomllib.loads(data.decode())
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror or error}") from None
@@ -127,7 +127,7 @@ def kind_of(option: Any) -> str:
 
 
 _ARTICLES = {
-    "array": "a list of texts",
+    "array": "a list of strings",
     "boolean": "true or false",
     "integer": "a whole number",
     "number": "a number",

@@ -94,8 +94,8 @@ Accept = Annotated[
     str | None,
     typer.Option(
         metavar="all|none",
-        help="Which new devices to accept automatically: all, or none, so that they stay "
-        "pending. Default: all, or none with --sign-in.",
+        help="New devices to accept automatically: all or none. The others stay pending. "
+        "Default: all, or none with --sign-in.",
     ),
 ]
 PskPort = Annotated[
@@ -154,7 +154,7 @@ MaxConnected = Annotated[
     typer.Option(
         min=16,
         metavar="N",
-        help="With --sign-in: the most devices connected at a time. By default, they may use "
+        help="With --sign-in: maximum number of connected devices. Default: as many as fit in "
         "half of the memory.",
     ),
 ]
@@ -163,7 +163,7 @@ Token = Annotated[
 ]
 TokenFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="File with the token, in place of IVOTA_TOKEN."),
+    typer.Option(metavar="FILE", help="File with the token, instead of IVOTA_TOKEN."),
 ]
 PlainConsole = Annotated[
     bool,
@@ -191,7 +191,7 @@ WebhookSecretFile = Annotated[
 ]
 LogFormat = Annotated[
     str,
-    typer.Option(metavar="text|json", help="Format of the log: a line for each event."),
+    typer.Option(metavar="text|json", help="Format of the log lines."),
 ]
 AccessLog = Annotated[bool, typer.Option("--access-log", help="Also log each HTTP request.")]
 OidcIssuer = Annotated[
@@ -232,8 +232,8 @@ HomeAssistant = Annotated[
     str | None,
     typer.Option(
         metavar="view|install|remove",
-        help="Show each device in Home Assistant, through the broker; with install, its "
-        "button updates the device. remove removes the entities.",
+        help="Show each device in Home Assistant, through the broker. view: only show it; "
+        "install: also update it with a button; remove: delete the entities.",
     ),
 ]
 Ddi = Annotated[
@@ -246,9 +246,11 @@ Ddi = Annotated[
 ]
 DdiPoll = Annotated[
     int,
-    typer.Option(min=1, max=86399, metavar="SECONDS", help="How often DDI devices shall poll."),
+    typer.Option(min=1, max=86399, metavar="SECONDS", help="How often DDI devices should poll."),
 ]
 DdiConfirm = Annotated[
     bool,
-    typer.Option("--ddi-confirm", help="DDI devices must confirm each update before it."),
+    typer.Option(
+        "--ddi-confirm", help="DDI devices must confirm each update before they install it."
+    ),
 ]

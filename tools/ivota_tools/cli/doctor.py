@@ -101,7 +101,9 @@ def _installed() -> Iterator[Finding]:
         yield Finding("PostgreSQL", BAD, "no driver", "pip install 'psycopg[binary]'")
     elif has_driver and not shutil.which("pg_dump"):
         advice = "install postgresql-client if the cloud uses PostgreSQL"
-        yield Finding("PostgreSQL", NOTE, "a driver, but no pg_dump for backups", advice)
+        yield Finding(
+            "PostgreSQL", NOTE, "the driver is installed, but pg_dump (for backups) is not", advice
+        )
     else:
         yield Finding("PostgreSQL", GOOD, "a driver" if has_driver else "not used")
 

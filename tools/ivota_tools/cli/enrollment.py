@@ -84,13 +84,16 @@ def import_(
         _write(places[each["device"]["device"]] / "board.json", each["board"])
     if as_json:
         return print_json(made)
-    say(f"{len(made)} devices added; {folder} has a board.json for each: enter the Wi-Fi network")
+    say(
+        f"{len(made)} devices added; {folder} has a board.json for each: "
+        "enter your Wi-Fi network in each file"
+    )
 
 
 def _expect_new(place: Path) -> None:
     """Check the file before the device is created, because its secret is shown only once."""
     if place.exists():
-        fail(f"{place} already exists: move it away, or choose another place with --out")
+        fail(f"{place} already exists: move it, or choose another place with --out")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -105,7 +108,10 @@ def _write(place: Path, board: Json) -> None:
             file.write(text)
     except OSError as error:
         say(text)  # the secret cannot be shown again
-        fail(f"cannot write {place} ({error.strerror}): the configuration is above")
+        fail(
+            f"cannot write {place} ({error.strerror}): "
+            "copy the configuration from the output above"
+        )
 
 
 @device.command("set")

@@ -34,7 +34,7 @@ def keygen(
     if as_json:
         print_json({"private": str(file), "public": str(public), "key": made.id})
         return
-    say(f"private  {file}: keep it and a backup where nobody else can read them")
+    say(f"private  {file}: keep this file secret, and keep a backup of it")
     say(f"public   {public}: copy it to the boards and list it under `keys` in /ivota.json")
     say(f"key      {made.id}")
 

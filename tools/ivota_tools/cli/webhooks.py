@@ -11,7 +11,9 @@ from ..api_client import Client, Json
 from .terminal import AsJson, cell, err, show, titled_table
 from .times import date
 
-webhook = typer.Typer(no_args_is_help=True, help="Test webhooks, and see what they missed.")
+webhook = typer.Typer(
+    no_args_is_help=True, help="Test webhooks, and list or resend undelivered messages."
+)
 
 
 @webhook.command("list")
@@ -39,10 +41,10 @@ def webhook_retry(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the messages again that the cloud has given up."""
+    """Resend the messages that the cloud has given up."""
     with Client() as client:
         done = client.retry_webhooks(message)
-        show(done, as_json, "messages that wait again: {count}".format_map)
+        show(done, as_json, "messages to resend: {count}".format_map)
 
 
 def _results(found: list[Json]) -> Table:

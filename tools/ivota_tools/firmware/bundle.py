@@ -61,7 +61,8 @@ def check_version(version: str) -> list[str]:
         )
     if not version.isprintable() or version != version.strip():
         raise ReleaseError(
-            f"the version {version!r} must not have spaces at an end or control characters"
+            f"the version {version!r} must not begin or end with a space "
+            "or contain control characters"
         )
     if len(version) > VERSION_PORTABLE:
         return [

@@ -135,7 +135,7 @@ def split(data: Bytes) -> tuple[Bytes, Trailer | None]:
     try:
         return _split(data)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ReleaseError(f"the signature's frame is damaged: {error}") from None
+        raise ReleaseError(f"the signature block is damaged: {error}") from None
 
 
 def _split(data: Bytes) -> tuple[Bytes, Trailer]:
@@ -174,5 +174,5 @@ def verify(data: bytes, keys: Sequence[PublicKey]) -> Trailer:
             f"it claims key {trailer.header.key}, but no trusted key ({known}) has signed it"
         )
     if not fits(payload, trailer):
-        raise ReleaseError("the payload is not the one that was signed")
+        raise ReleaseError("the payload does not match the signed SHA-256")
     return trailer

@@ -86,7 +86,8 @@ def generate(path: Path, passphrase: str | None) -> Path:
     for each in (path, public):
         if each.exists():
             raise ReleaseError(
-                f"{each} already exists, and keys are never overwritten: choose another name"
+                f"{each} already exists, and `ivota keygen` never overwrites a key: "
+                "choose another name"
             )
     if public == path:
         raise ReleaseError(f"{path} is the name of a public key: choose a name without {_SUFFIX}")

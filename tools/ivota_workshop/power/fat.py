@@ -85,7 +85,7 @@ def is_flash(progress: dict[str, Any]) -> bool:
     """Return whether a failure names the cause: the volume is damaged."""
     text: str = progress["result_msg"]
     # A damaged table may mark every cluster as used.
-    return progress["result_code"] == "-5" and text.startswith(("flash: ", "no room: "))
+    return progress["result_code"] == "-5" and text.startswith(("flash: ", "not enough space: "))
 
 
 def _has_failed(known: Known) -> bool:

@@ -64,7 +64,7 @@ class Scenario:
 
         The boot loader rolls back every image whose trial is interrupted by a power cut.
         """
-        went_back = "the boot loader went back"
+        went_back = "the boot loader rolled back"
         return went_back if self.slots and self.reason != went_back else ""
 
     @property

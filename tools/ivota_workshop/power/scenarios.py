@@ -56,7 +56,9 @@ def scenarios() -> dict[str, Scenario]:
             files=_library(mqtt_session='raise ImportError("broken")\n'),
         ),
         Scenario("big", size=SIZE),
-        Scenario("full", ends="fail", reason="no room", lacks=2, size=20_000, refused=True),
+        Scenario(
+            "full", ends="fail", reason="not enough space", lacks=2, size=20_000, refused=True
+        ),
         Scenario("signed", sequence=7, files={"data.bin": noise("signed", 5_000)}, late=True),
         # A failed trial leaves the sequence unchanged: a better version may have the same.
         Scenario(
@@ -70,7 +72,7 @@ def scenarios() -> dict[str, Scenario]:
         Scenario(
             "signed stranger",
             ends="fail",
-            reason="signature: by none of the trusted keys",
+            reason="signature: not signed by a trusted key",
             sequence=7,
             stranger=True,
             damaged=True,
@@ -156,7 +158,7 @@ def _images() -> list[Scenario]:
         Scenario(
             "image crash",
             ends="fail",
-            reason="the boot loader went back",
+            reason="the boot loader rolled back",
             size=9_000,
             source="import sys\nsys.modules['ivota.agent'] = None",
         ),
@@ -183,7 +185,7 @@ def _images() -> list[Scenario]:
         Scenario(
             "image stranger",
             ends="fail",
-            reason="signature: by none of the trusted keys",
+            reason="signature: not signed by a trusted key",
             size=9_000,
             sequence=7,
             stranger=True,

@@ -36,7 +36,7 @@ class Aside:
         """Raise BoardError if a version is on trial, because each reset would count against it."""
         if self._board.ask(on_board_aside.in_trial, state=STATE):
             self._board.go_on()
-            raise BoardError("a version is on trial on this board: try again after its end")
+            raise BoardError("a version is on trial on this board: try again after the trial")
 
     def begin(self) -> dict[str, Any]:
         """Move aside what the test will write to; return the board's own configuration.

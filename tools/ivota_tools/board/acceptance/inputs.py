@@ -12,9 +12,11 @@ def file_and_path(given: str) -> tuple[Path, str]:
     """Parse FILE:/PATH into a local file and its path on the board; raises BoardError."""
     file, colon, path = given.rpartition(":")
     if not colon or not path.startswith("/") or path.endswith("/"):
-        raise BoardError(f"--put is FILE:/PATH, as in own.py:/own_network.py, not {given!r}")
+        raise BoardError(
+            f"--put must be FILE:/PATH, for example own.py:/own_network.py, not {given!r}"
+        )
     if not Path(file).is_file():
-        raise BoardError(f"{file} cannot be read: --put names a file on this computer")
+        raise BoardError(f"{file} cannot be read: --put copies a file from this computer")
     return Path(file), path
 
 
@@ -26,6 +28,6 @@ def own_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             raise BoardError(
-                "this computer has no network that a board could reach: name its address with "
-                "--address"
+                "cannot find an address at which the board can reach this computer: specify one "
+                "with --address"
             ) from None

@@ -70,7 +70,7 @@ def erase(rig: Rig) -> Seen:
     """Measure the time to erase 4096 bytes of the inactive slot."""
     found = rig.ask(on_board_measure.erase_blocks, count=_BLOCKS)
     if found is None:
-        raise Skipped("no OTA slots: only a slot that does not run can be erased without harm")
+        raise Skipped("no OTA slots: only an inactive slot can be erased safely")
     return _times(found), found
 
 
@@ -89,7 +89,7 @@ def from_log(rig: Rig) -> Seen:
         for word, busy in (("waiting", False), ("downloading", True))
     }
     if not shares["waiting"]:
-        raise Failed("the application has written nothing down")
+        raise Failed("the application has recorded nothing")
     values: dict[str, Any] = {"loops_alone": alone}
     words = []
     for word, windows in shares.items():

@@ -33,9 +33,9 @@ def markdown(report: dict[str, Any]) -> str:
         "|---|---|",
         f"| board | {_cell(board['machine'])} |",
         f"| MicroPython | {_cell(board['version'])} ({_cell(board['platform'])}) |",
-        f"| file system | {_cell(board['file_system'] or 'not told')}, "
+        f"| file system | {_cell(board['file_system'] or 'unknown')}, "
         f"{board['size'] // 1024} KiB, {board['free'] // 1024} KiB free before the run |",
-        f"| network | {', '.join(report['network']) or 'not configured: the board has one'} |",
+        f"| network | {', '.join(report['network']) or 'as configured on the board'} |",
         f"| reset by | {_cell(report['reset_by'] or 'nothing')} |",
         f"| ivota | {_cell(report['ivota'])} |",
         f"| run on | {_cell(report['began'][:10])} |",

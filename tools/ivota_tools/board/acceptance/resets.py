@@ -45,16 +45,18 @@ class Resets:
                 self.by, self._way = name, way
                 return name
         if self._command:
-            raise Skipped("the power command does not reset the board: what ran before goes on")
+            raise Skipped(
+                "the power command does not reset the board: the same program keeps running"
+            )
         raise Skipped(
-            "nothing resets this board from here: the port's lines do not, and no command was "
-            "given with --power-command"
+            "this computer cannot reset the board: the port's lines do not reset it, and "
+            "--power-command is not set"
         )
 
     def reset(self) -> None:
         """Reset the board. Raises Skipped if no way was found."""
         if self.by is None:
-            raise Skipped("nothing resets this board from here: see the step reset")
+            raise Skipped("this computer cannot reset the board: see the step reset")
         if not self._way():
             raise Skipped(f"{self.by} did not reset the board this time")
 
@@ -103,7 +105,7 @@ class Resets:
 
     def _ask_person(self) -> bool:
         asked = self._ask and self._ask(
-            "Press the board's reset button, or take its power away and give it back"
+            "Press the board's reset button, or switch its power off and on again"
         )
         if asked:
             self._wait_for_port()

@@ -44,7 +44,7 @@ class Step:
 
 
 STEPS = (
-    Step("board", "The board, and reset causes", measuring_steps.look),
+    Step("board", "The board and its reset causes", measuring_steps.look),
     Step("reset-by", "A reset from outside", measuring_steps.find_reset, ("board",)),
     Step("heap", "Free heap at the prompt", measuring_steps.heap),
     Step("stack", "Stack of the main task", measuring_steps.stack),
@@ -53,14 +53,14 @@ STEPS = (
     Step("install", "Installation", update_steps.install, ("board",)),
     Step("wifi", "Wi-Fi", update_steps.wifi, ("install",)),
     Step("update", "A whole update", update_steps.update, ("install",)),
-    Step("cut", "A link that is cut", update_steps.cut, ("update",)),
+    Step("cut", "A broken link", update_steps.cut, ("update",)),
     Step("reset", "A reset in mid-download", update_steps.reset, ("update", "reset-by")),
-    Step("crash", "Roll-back of a crash", update_steps.crash, ("update",)),
-    Step("hang", "Roll-back of a hang", update_steps.hang, ("update",)),
+    Step("crash", "Rollback after a crash", update_steps.crash, ("update",)),
+    Step("hang", "Rollback after a hang", update_steps.hang, ("update",)),
     Step("signatures", "Signatures", update_steps.signatures, ("update",)),
     Step("delta", "A delta", update_steps.delta, ("update",)),
     Step("core", "The application's share of the core", measuring_steps.from_log, ("update",)),
-    Step("flash", "What is on the flash", update_steps.flash, ("update",)),
+    Step("flash", "Contents of the flash", update_steps.flash, ("update",)),
     Step("image", "An ESP32 image", update_steps.image, ("update",)),
 )
 
@@ -159,10 +159,10 @@ def _restored(aside: Aside, progress: Progress) -> Result:
         try:
             return aside.end(), {}
         except BoardError as error:
-            again = "put the board's own files back with `ivota board test --restore`"
+            again = "restore the board's own files with `ivota board test --restore`"
             raise Failed(f"{error}; {again}") from None
 
-    return _timed("restored", "The board as it was", end, progress, None)
+    return _timed("restored", "The board's files are restored", end, progress, None)
 
 
 def _sections(network: dict[str, Any]) -> list[str]:

@@ -64,7 +64,7 @@ def wifi(rig: Rig) -> Seen:
     if "WLAN" not in (rig.found["interfaces"] or ()):
         raise Skipped("this board has no Wi-Fi")
     if not rig.network.get("wifi"):
-        raise Skipped("the configuration has no wifi: the board comes onto a network otherwise")
+        raise Skipped("the configuration has no wifi: the board joins a network in another way")
     begun = time.time()
     rig.restart()
     report = rig.wait_report(
@@ -169,7 +169,7 @@ def delta(rig: Rig) -> Seen:
     out = patch_out(release.path, base.version)
     patch = make_patch(release, base.path, out=out, signer=rig.signer())
     if patch is None:
-        raise Skipped("the delta is no smaller than the whole file")
+        raise Skipped("the delta is not smaller than the full file")
     received = rig.http.received
     rig.update(release, patch)
     came = rig.http.received - received
@@ -197,7 +197,9 @@ def image(rig: Rig) -> Seen:
     begun = rig.push(version)
     if rig.image is None:
         said = rig.wait_rollback(version, begun, before)
-        return f"a copy of {running} was started from {slot} and went back: {said}", _size(release)
+        return f"a copy of {running} was started from {slot} and rolled back: {said}", _size(
+            release
+        )
     rig.finish(release, begun)
     # Return to the slot that ran: only the inactive slot may be left changed.
     rig.ask(on_board_measure.choose_slot, label=running)
@@ -268,7 +270,7 @@ def _copy_of_running(rig: Rig, label: Any) -> Path:
             path.write_bytes(bytes(data[: found.size]))
             inspect(path)
             return path
-    raise Failed(f"the partition {label} holds no whole image")
+    raise Failed(f"the partition {label} does not contain a complete image")
 
 
 def _print_source(label: Any, first: int, count: int) -> str:

@@ -101,8 +101,8 @@ def warnings(made: Release) -> list[str]:
         ]
     if made.kind == "other":
         return [
-            f"{made.path} is neither a bundle nor an ESP32 image: only a board whose own program "
-            "takes files accepts it"
+            f"{made.path} is neither a bundle nor an ESP32 image: only a board with its own "
+            "main.py can use such a file"
         ]
     return []
 
@@ -134,7 +134,7 @@ def inspect(path: Path) -> Release:
             raise ReleaseError(str(error)) from None
     if trailer and signed:
         if not fits(payload, trailer) or signed.kind != kind:
-            raise ReleaseError("the payload is not the one that was signed")
+            raise ReleaseError("the payload does not match the signed SHA-256")
         if version not in (None, signed.version):
             raise ReleaseError(f"a bundle {version!r} is signed as {signed.version!r}")
         version = signed.version

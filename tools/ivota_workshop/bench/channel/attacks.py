@@ -126,18 +126,18 @@ def _anothers_firmware(it: Published) -> None:
 
 # By name: the attack, and what the board says to it; "" if it says nothing.
 ATTACKS: dict[str, tuple[Callable[[Published], None], str]] = {
-    "replay": (_replay, "was read before"),
+    "replay": (_replay, "the board has already read"),
     "expired": (
         _changed(lambda it, index: dataclasses.replace(index, expires=10**9).signed(it.key)),
         "the channel's index has expired",
     ),
     "index by another key": (
         _changed(lambda it, index: index.signed(it.thief)),
-        "signed by none of the trusted keys",
+        "signed not signed by a trusted key",
     ),
     "index with one byte changed": (
         _changed(lambda it, index: index.signed(it.key).replace(b'"serial":', b'"serial": ')),
-        "signed by none of the trusted keys",
+        "signed not signed by a trusted key",
     ),
     "another product's index": (
         _changed(lambda it, index: dataclasses.replace(index, product="Q").signed(it.key)),
