@@ -86,7 +86,7 @@ def test_an_image_is_confirmed_and_the_slot_before_runs_again(board, tmp_path):
     steps = run(board, tmp_path / "report", "--json", *arguments)
     # Nobody is asked, and a pseudo-terminal has no lines that reset a board.
     assert steps["reset"]["outcome"] == "SKIP"
-    assert "nothing resets this board from here" in steps["reset"]["seen"]
+    assert "this computer cannot reset the board" in steps["reset"]["seen"]
     assert steps["image"]["seen"] == "2.0 ran from ota_1 and was confirmed; ota_0 runs again"
     assert files_of(board) == before
     assert board.flash.would_boot() == "ota_0"

@@ -122,7 +122,7 @@ class Owner:
         """Push it: the board says that it does not trust whoever signed it."""
         said = len(self.boards[name].log)
         self.api.push(f"HOME/{name}", version)
-        self.boards[name].wait_log("signature: by none of the trusted keys", WAIT_S, said)
+        self.boards[name].wait_log("signature: not signed by a trusted key", WAIT_S, said)
         wait_until(lambda: self.api.device(f"HOME/{name}")["state"] == "failed", "its failure")
 
     def accepted(self, name: str, version: str) -> None:
@@ -160,7 +160,7 @@ def test_a_key_is_replaced_as_planned(owner: Owner) -> None:
     # Who was away can't skip the release that brings the key.
     owner.api.push("HOME/late", "0.4")
     owner.boards["late"].power_on()
-    owner.boards["late"].wait_log("signature: by none of the trusted keys", WAIT_S)
+    owner.boards["late"].wait_log("signature: not signed by a trusted key", WAIT_S)
     wait_until(lambda: owner.api.device("HOME/late")["state"] == "failed", "its failure")
     assert list(owner.follow("A board that missed the change")) == []
     owner.wait_version("late", "0.4")
@@ -180,7 +180,7 @@ def test_a_lost_key(owner: Owner) -> None:
         elif not content.startswith("mpremote"):
             owner.run(content)
     owner.wait_version("kitchen", "0.3")
-    alone.wait_log("signature: by none of the trusted keys", WAIT_S)
+    alone.wait_log("signature: not signed by a trusted key", WAIT_S)
     copy, reset = re.findall(r"^\$ mpremote (.*)$", text, re.M)
     source, path = re.fullmatch(r"fs cp (\S+) :(\S+)", copy).groups()  # type: ignore[union-attr]
     alone.stop()
