@@ -38,7 +38,9 @@ class ReportQueue:
         """Queue the running version; the cloud answers with a push if it wants another one."""
         self._reported = time.ticks_ms()
         dialect = self.dialect
-        more = (self.application, self.config["hardware"]) if self.ivota_cloud else ()
+        config = self.config
+        known = self.application, config["hardware"], config["mqtt"]["max_message_bytes"]
+        more = known if self.ivota_cloud else ()
         self.enqueue("version", dialect.report_version(self.version, *more), first)
         if dialect is not tencent:
             dialect.ask(self)

@@ -3,16 +3,19 @@
 import json
 
 
-def report_version(version, application=None, hardware=None):
+def report_version(version, application=None, hardware=None, message_most=0):
     """Create the `report_version` message for the running version.
 
-    `application` and `hardware` are ivota's own: only for an ivota cloud.
+    The others are ivota's own, only for an ivota cloud. `message_most` is the most bytes of a
+    message that the board accepts: a longer push would be lost.
     """
     report = {"version": version}
     if application:
         report["application"] = application
     if hardware:
         report["hardware"] = hardware
+    if message_most:
+        report["max_message_bytes"] = message_most
     return json.dumps({"type": "report_version", "report": report})
 
 

@@ -646,6 +646,7 @@ def test_an_ivota_cloud_learns_what_the_board_is():
             first, told = {"version": "0.1"}, {"version": "0.1"}
             if cloud:
                 told.update({"application": "pump", "hardware": "rev-b"})
+                told["max_message_bytes"] = 4096
             world.spin(1)
             world.answer("0.1", cloud=cloud)
             world.spin(1)

@@ -130,9 +130,21 @@ def test_what_the_cloud_says_is_exact():
         b'{"type":"update_firmware","version":"0.2","url":"http://h/f","file_size":708482,'
         b'"md5sum":"' + b"ab" * 16 + b'","user_defined":"ivota"}'
     )
-    messages.update_firmware("0.2", "u" * 999, 1, "")
-    with pytest.raises(ValueError):
-        messages.update_firmware("0.2", "u" * 1000, 1, "")
+
+
+def test_a_push_fits_into_what_the_device_accepts():
+    def said(limit):
+        report = {"version": "1", "max_message_bytes": limit}
+        text = json.dumps({"type": "report_version", "report": report})
+        return messages.read_report(text.encode()).message_most
+
+    assert messages.url_most(None) == 999  # some clients keep a buffer of 1,000
+    for limit in (600, 4096, "4096", 8192):
+        url = "u" * messages.url_most(said(limit))
+        push = messages.update_firmware("\U0001f600" * 32, url, 10**10, "0" * 32)
+        assert int(limit) - 64 < len(push) <= int(limit)
+    assert said(10**6) == 8192
+    assert [said(wrong) for wrong in (None, -1, 0, 511, 1e9, True, [4096], "x")] == [None] * 8
 
 
 # -- ranges ---------------------------------------------------------------------------------

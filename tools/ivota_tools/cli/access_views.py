@@ -47,6 +47,12 @@ def audit_table(lines: list[Json]) -> Table:
 
 
 def health_line(health: Json) -> str:
+    if problem := health.get("store_problem"):
+        return f"{_reports_line(health)}; firmware cannot be stored or read: {problem}"
+    return _reports_line(health)
+
+
+def _reports_line(health: Json) -> str:
     if not health["ok"]:
         return f"unhealthy: not storing reports: {health['problem'] or 'the MQTT broker is lost'}"
     if health["standby"]:

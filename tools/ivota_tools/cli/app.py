@@ -20,6 +20,7 @@ from .channel import app as channel
 from .cloud_config import CloudCommand, ConfigError
 from .doctor import doctor
 from .sim import app as sim
+from .store import store
 from .swarm import swarm
 from .terminal import AsJson, err, fail, out, print_json
 from .users import user
@@ -87,6 +88,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "ddi-token": ddi.ddi_token,
         "user": user,
         "webhook": webhook,
+        "store": store,
         "backup": backup.backup,
         "restore": backup.restore,
     },

@@ -22,6 +22,16 @@ Data = Annotated[
     typer.Option("--data", help="Data directory of the cloud (default: ~/.local/share/ivota)."),
 ]
 
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="S3-URL",
+        envvar="IVOTA_STORE",
+        help="Object store with the firmware files, if they are not in the data directory.",
+    ),
+]
+
 
 def backup(
     folder: Annotated[
@@ -29,6 +39,7 @@ def backup(
     ],
     data: Data = None,
     database: Database = None,
+    store: StoreOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Back up the cloud's database and firmware, even while the cloud is running."""
@@ -36,7 +47,7 @@ def backup(
         from ..cloud.store.backup import back_up
 
     _copy(
-        lambda begin: back_up(data or default_data(), database, folder, begin),
+        lambda begin: back_up(data or default_data(), database, folder, begin, store),
         "new firmware",
         as_json,
     )
@@ -46,6 +57,7 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="Folder written by `ivota backup`.")],
     data: Data = None,
     database: Database = None,
+    store: StoreOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Restore a backup; the cloud must be stopped."""
@@ -53,7 +65,7 @@ def restore(
         from ..cloud.store.backup import restore as put_back
 
     _copy(
-        lambda begin: put_back(folder, data or default_data(), database, begin),
+        lambda begin: put_back(folder, data or default_data(), database, begin, store),
         "firmware",
         as_json,
     )
@@ -68,11 +80,14 @@ def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
     except CloudError as error:
         fail(str(error))
     if as_json:
-        print_json(
-            {"database": str(done.database), "firmware": done.firmware, "paused": done.paused}
-        )
+        print_json({**done._asdict(), "database": str(done.database)})
     else:
         say(f"{done.database}, and {done.firmware} {what} files")
+        if done.elsewhere:
+            warn(
+                f"this backup has no firmware: that is in {done.elsewhere}. Rely on the versions "
+                "and replicas of the bucket, or add --store to copy it"
+            )
         if done.paused:
             warn(
                 "paused these campaigns, which were running when the backup was made: "

@@ -31,6 +31,11 @@ def cloud(
     data: flags.Data = None,
     database: flags.Database = None,
     database_file: flags.DatabaseFile = None,
+    store: flags.Store = None,
+    store_proxy: flags.StoreProxy = False,
+    store_url: flags.StoreUrl = None,
+    store_key_id: flags.StoreKeyId = None,
+    store_key_file: flags.StoreKeyFile = None,
     sign_in: flags.SignIn = False,
     accept: flags.Accept = None,
     psk_port: flags.PskPort = None,
@@ -119,6 +124,8 @@ def cloud(
                 if ddi is not None:
                     say(f"DDI    {running.public_url}, tenant {ddi}")
                 say(f"data   {running.folder}")
+                if store is not None:
+                    say(f"store  {store}")
                 first = running.set_up_url
                 say(f"console  {first or running.api_url}")
                 if first:

@@ -25,6 +25,7 @@ def check(ctx: typer.Context, asked: Mapping[str, Any], as_json: AsJson) -> None
     with err.status("checking"):
         from ..cloud import Cloud, CloudError
         from ..cloud.accounts.authorization import check_exposure
+        from ..cloud.store.store_settings import open_store
 
     try:
         options = cloud_options.of_cloud(asked)
@@ -35,6 +36,8 @@ def check(ctx: typer.Context, asked: Mapping[str, Any], as_json: AsJson) -> None
             own_broker=asked["broker"] is None and not asked["sign_in"],
         )
         Cloud(**options)
+        if options["store"]:
+            open_store(options["store"], options["folder"])
         certificate = options["certificate"]
         if certificate:
             certificate.context()

@@ -87,6 +87,36 @@ DatabaseFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="File with the URL for --database and its password."),
 ]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S3-URL",
+        envvar="IVOTA_STORE",
+        help="Keep firmware in this object store, s3://BUCKET/PREFIX, and not in the data "
+        "directory. Endpoint, region, and credentials come from AWS_… variables and files.",
+    ),
+]
+StoreProxy = Annotated[
+    bool,
+    typer.Option(
+        "--store-proxy",
+        help="Serve downloads through the cloud, for devices that cannot reach the store.",
+    ),
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="URL of a CDN in front of the store, from which devices download."
+    ),
+]
+StoreKeyId = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="CloudFront's id of the key that signs the CDN's URLs."),
+]
+StoreKeyFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File with this private RSA key (PEM)."),
+]
 SignIn = Annotated[
     bool, typer.Option("--sign-in", help="Require devices to sign in with their secret.")
 ]

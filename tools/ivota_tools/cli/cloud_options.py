@@ -13,6 +13,7 @@ from ..common.durations import seconds
 
 if TYPE_CHECKING:
     from ..cloud.accounts.identity_provider import IdentityProvider
+    from ..cloud.store.store_settings import StoreSettings
 
 
 class OptionError(ValueError):
@@ -45,6 +46,7 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         "broker_password": _broker_password(asked["broker_password_file"]) if broker else None,
         "topic_prefix": asked["topic_prefix"],
         "database": _either(asked, "database"),
+        "store": _store(asked),
         "sign_in": sign_in,
         "psk_port": asked["psk_port"],
         "device_ca": _authorities(asked["device_ca"] or ()),
@@ -76,11 +78,34 @@ def secret_files(asked: Mapping[str, Any]) -> list[Path]:
         "broker_password_file",
         "database_file",
         "oidc_client_secret_file",
+        "store_key_file",
         "tls_key",
         "token_file",
         "webhook_secret_file",
     )
     return [file for name in names if (file := asked[name]) is not None]
+
+
+def _store(asked: Mapping[str, Any]) -> StoreSettings | None:
+    names = ("store_proxy", "store_url", "store_key_id", "store_key_file")
+    if asked["store"] is None:
+        if given := [_flag(name) for name in names if asked[name]]:
+            raise OptionError(f"{given[0]} needs --store")
+        return None
+    from ..cloud import CloudError
+    from ..cloud.store.store_settings import StoreSettings
+
+    file = asked["store_key_file"]
+    try:
+        return StoreSettings(
+            asked["store"],
+            proxy=asked["store_proxy"],
+            cdn=asked["store_url"],
+            key_id=asked["store_key_id"],
+            key=_secret(file, "--store-key-file").encode() if file else None,
+        )
+    except CloudError as error:
+        raise OptionError(str(error)) from None
 
 
 def _provider(asked: Mapping[str, Any]) -> IdentityProvider | None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -106,6 +107,24 @@ def _installed() -> Iterator[Finding]:
         )
     else:
         yield Finding("PostgreSQL", GOOD, "a driver" if has_driver else "not used")
+    if url := os.environ.get("IVOTA_STORE"):
+        yield from _store(url)
+
+
+def _store(url: str) -> Iterator[Finding]:
+    if importlib.util.find_spec("boto3") is None:
+        yield Finding("object store", BAD, "no library", "pip install boto3")
+        return
+    from ..cloud import CloudError
+    from ..cloud.store import store_copy
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            count = sum(1 for _ in store_copy.open_place(url, Path(scratch)).files())
+    except (CloudError, OSError) as error:
+        yield Finding("object store", BAD, str(error), "check it with `ivota store check`")
+        return
+    yield Finding("object store", GOOD, f"{url}, {count} files")
 
 
 def _data(folder: Path) -> Iterator[Finding]:
@@ -128,6 +147,9 @@ def _cloud() -> Iterator[Finding]:
         yield Finding("cloud", BAD if os.environ.get("IVOTA_URL") else NOTE, str(error))
         yield from _ports(PORTS)
         return
+    if problem := health.get("store_problem"):
+        advice = "check the network, the credentials, and the bucket: `ivota store check`"
+        yield Finding("firmware", BAD, f"{url}: {problem}", advice)
     yield _health(url, health["problem"])
 
 
@@ -153,6 +175,8 @@ def _server(ctx: typer.Context, config: Path) -> Iterator[Finding]:
     yield Finding("configuration", GOOD, str(config))
     folder = options["folder"]
     yield from _data(folder)
+    if store := options["store"]:
+        yield from _store(store.url)
     if certificate := options["certificate"]:
         yield _certificate(certificate)
     age_s = time.time() - (made := last_backup(folder))

@@ -16,11 +16,12 @@ from .mqtt.report_worker import Intake, Session
 from .mqtt.topic_prefix import TopicPrefix
 from .rollout import campaign_counts
 from .rollout.delta_maker import DeltaMaker
+from .rollout.push_sender import UrlOf
 from .rollout.timed_work import TimedWork
 from .settings import CloudSettings
 from .store.database import Database
-from .store.firmware_store import chip_of, stored
-from .store.models import Firmware
+from .store.file_store import FileStore
+from .store.file_sweep import FileSweeper
 from .store.retention import Keep
 from .webhooks.sender import WebhookSender
 from .webhooks.targets import Webhooks
@@ -34,8 +35,9 @@ class FleetWorker:
     `intake` and `session` are None while it does not work.
 
     folder      the data directory
+    store       the firmware files
     client_id   of the persistent session at the broker
-    url_of      returns a URL at which devices can download a firmware
+    url_of      see `push_sender.push_due`
     public_url  returns the URL at which devices reach HTTP
     fail        called with a reason if a part ends
     """
@@ -43,18 +45,20 @@ class FleetWorker:
     def __init__(
         self,
         folder: Path,
+        store: FileStore,
         database: Database,
         settings: CloudSettings,
         broker: Address | AmqpAddress,
         *,
         client_id: str,
-        url_of: Callable[[Firmware], str],
+        url_of: UrlOf,
         webhooks: Webhooks,
         measurements: Measurements,
         public_url: Callable[[], str],
         fail: Callable[[str], None],
     ) -> None:
-        self._folder, self._database, self._settings = folder, database, settings
+        self._folder, self._store = folder, store
+        self._database, self._settings = database, settings
         self._broker, self.client_id, self._url_of = broker, client_id, url_of
         self._webhooks, self._measurements = webhooks, measurements
         self._public_url, self._fail = public_url, fail
@@ -64,6 +68,7 @@ class FleetWorker:
         self.session: Session | None = None
         self._entities: EntitySync | None = None
         self._deltas: DeltaMaker | None = None
+        self._sweeper: FileSweeper | None = None
         self._webhook_sender: WebhookSender | None = None
 
     def start(self) -> None:
@@ -79,7 +84,6 @@ class FleetWorker:
             settings.push_qos,
             self._fail,
             self.timed,
-            self._chip_of,
             settings.accept_all,
             self._measurements,
         )
@@ -94,8 +98,10 @@ class FleetWorker:
                 self.wake,
             )
             session.listener = self._entities
+        self._sweeper = FileSweeper(database, self._store)
+        self._sweeper.start()
         if settings.make_deltas:
-            self._deltas = DeltaMaker(database, self._folder / "firmware")
+            self._deltas = DeltaMaker(database, self._store)
             self._deltas.start()
         if self._webhooks.targets:
             certificate = settings.certificate
@@ -132,6 +138,9 @@ class FleetWorker:
             sender.stop()
         if deltas:
             deltas.stop()
+        if sweeper := self._sweeper:
+            self._sweeper = None
+            sweeper.stop()
         if entities := self._entities:
             self._entities = None
             entities.stop()
@@ -150,8 +159,3 @@ class FleetWorker:
         self._keep = keep
         if timed := self.timed:
             timed.keep = keep
-
-    def _chip_of(self, firmware: Firmware) -> str | None:
-        if firmware.kind != "esp32-image":
-            return None
-        return chip_of(stored(self._folder / "firmware", firmware.sha256))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp
 
@@ -50,23 +50,25 @@ def http_application(
     local: str | None,
     refusals: Mapping[str, WrongTries],
     measurements: Measurements,
+    url_ttl_s: Callable[[], float],
     broker: BrokerSignIn | None = None,
 ) -> ASGIApp:
     """Return what the HTTP server runs.
 
     setting   of the pages; the API uses the same parts
     local     this machine's own token
+    url_ttl_s   returns the lifetime of a download URL
     broker    answers RabbitMQ
     """
-    database, firmware, wake = setting.database, setting.folder, setting.wake
+    database, store, wake = setting.database, setting.store, setting.wake
     may = guard(settings.token, database, local=local)
     may_admin = guard(settings.token, database, ADMIN, local)
     program = make_app(
         storage_probe.routes(sources.health),
-        endpoint.routes(database, firmware, setting.secret),
+        endpoint.routes(database, store, setting.secret),
         health.routes(database, health=sources.health, may=may),
         devices.routes(database, may=may),
-        api_firmware.routes(database, firmware, upload_most=setting.upload_most, may=may),
+        api_firmware.routes(database, store, upload_most=setting.upload_most, may=may),
         updates.routes(database, wake=wake, may=may),
         events.routes(database, streams=setting.streams, may=may),
         enrollment.routes(database, boards=setting.boards, may=may),
@@ -84,7 +86,14 @@ def http_application(
     if ddi := settings.ddi:
         rules = DdiRules(settings.back_off, settings.accept_all, ddi.confirm)
         program.include_router(
-            controller_routes.routes(database, firmware, ddi, rules, public_url=setting.public_url)
+            controller_routes.routes(
+                database,
+                store,
+                ddi,
+                rules,
+                public_url=setting.public_url,
+                url_ttl_s=url_ttl_s,
+            )
         )
         doors.append(Door(ddi.prefix, controller_routes.authorize(database, ddi), refusals["ddi"]))
     if broker:

@@ -15,7 +15,7 @@ from ..api_client import local_socket
 from ..toolchain import ToolchainError
 from .accounts import users
 from .accounts.refusal_log import refusal_counts
-from .accounts.tokens import local_token
+from .accounts.tokens import LOCAL_TOKEN, local_token
 from .address_classes import Networks, without_usual_port
 from .amqp.address import AmqpAddress, read_address
 from .amqp.broker_sign_in import BrokerSignIn
@@ -23,6 +23,7 @@ from .board_config import BoardConfig
 from .cloud_error import CloudError
 from .connection_limit import Room, room
 from .downloads import signed_urls
+from .downloads.signed_urls import DownloadUrl
 from .event_stream import Places
 from .fleet_worker import FleetWorker
 from .http_application import http_application
@@ -39,15 +40,17 @@ from .public_url import bracket, checked_url, is_any
 from .rollout.wait_reason import PUBLIC_URL
 from .settings import HOST, CloudSettings
 from .storage_probe import Health, Probe
+from .store import chip_repair
 from .store.backup import SQLITE
 from .store.database import Database
-from .store.firmware_store import remove_leftovers
+from .store.file_store import FileStore, StoreError
 from .store.folder_lock import Alone
 from .store.folder_match import expect_own
 from .store.leader_lock import Leader
 from .store.models import Firmware
 from .store.models import Setting as Stored
 from .store.retention import Keep
+from .store.store_settings import open_store
 from .webhooks import outbox
 from .webhooks.targets import Webhooks
 
@@ -85,6 +88,7 @@ class Cloud:
             else None
         )
         self._database: Database | None = None
+        self._store: FileStore | None = None
         self._public_url: str | None = None
         if settings.public_url is not None:
             self.public_url = settings.public_url
@@ -168,11 +172,15 @@ class Cloud:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if settings.database is None:
             self._alone = Alone(self.folder)
-        firmware = self.folder / "firmware"
-        firmware.mkdir(mode=0o700, exist_ok=True)
-        remove_leftovers(firmware, time.time())
+        self._store = store = open_store(settings.store, self.folder)
+        store.start()
         self._database = database = Database(settings.database or self.folder / "ivota.db")
-        expect_own(database, self.folder, firmware)
+        try:
+            expect_own(database, store)
+        except StoreError as error:  # reports do not need the firmware
+            log.error("%s", error)
+        if not store.remote:
+            chip_repair.repair(database, store)
         database.watch(outbox.WatchedSession, {outbox.INFO: self._webhooks})
         self._probe = Probe(database)
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
@@ -193,6 +201,7 @@ class Cloud:
         address = self._external or self._start_broker(database, places)
         self._worker = FleetWorker(
             self.folder,
+            store,
             database,
             settings,
             address,
@@ -212,7 +221,8 @@ class Cloud:
             )
         self._pages = Setting(
             database=database,
-            folder=firmware,
+            store=store,
+            local_token=self.folder / LOCAL_TOKEN,
             secret=self._secret,
             wake=self._worker.wake,
             health=self._health,
@@ -237,6 +247,7 @@ class Cloud:
             local=local_token(self.folder),
             refusals=self._refusals,
             measurements=self._measurements,
+            url_ttl_s=lambda: self.url_ttl_s,
             broker=self._broker_sign_in(database),
         )
         self._server.start(application, local_socket(self.folder, self.http_port))
@@ -296,11 +307,13 @@ class Cloud:
             self._broker.stop()
         if self._server:
             self._server.stop()
+        if self._store:
+            self._store.stop()
         if self._database:
             self._database.close()
         if self._alone:
             self._alone.close()
-        self._broker = self._server = self._database = self._leader = None
+        self._broker = self._server = self._database = self._leader = self._store = None
         self._alone = self._worker = None
 
     def reload_certificate(self) -> None:
@@ -335,9 +348,14 @@ class Cloud:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _url_of(self, firmware: Firmware) -> str:
+    def _url_of(self, firmware: Firmware, most: int) -> DownloadUrl:
+        """Return a URL for devices that accept `most` characters: at the store, or at ours."""
+        if self._store and (link := self._store.link(firmware.sha256, self.url_ttl_s)):
+            if len(link) <= most:
+                return DownloadUrl(link, True)
         expires = math.ceil(time.time() + self.url_ttl_s)
-        return signed_urls.make_url(self.public_url, self._secret, firmware.id, expires)
+        own = signed_urls.make_url(self.public_url, self._secret, firmware.id, expires)
+        return DownloadUrl(own, False)
 
     def _mqtt_for_boards(self) -> tuple[str, int]:
         """The MQTT settings for a board's configuration."""
@@ -358,7 +376,7 @@ class Cloud:
                 problem = "lost the connection to the MQTT broker; reconnecting"
             if not problem and session and session.check.problem:
                 problem = f"the MQTT broker loses messages: {session.check.problem}"
-        return Health(problem, connected, standby)
+        return Health(problem, connected, standby, self._store.problem() if self._store else None)
 
     def _checked_health(self) -> Health:
         found = self._health()

@@ -17,6 +17,8 @@ from .http_protocol import Deadlines
 from .mqtt.device_budget import Budget
 from .mqtt.topic_prefix import OWN as OWN_PREFIX
 from .rollout.assignment_states import BackOff
+from .store.download_links import SECONDS_MOST
+from .store.store_settings import StoreSettings
 from .tls_certificate import Certificate
 
 HOST = "127.0.0.1"
@@ -30,6 +32,7 @@ class CloudSettings:
 
     database      postgresql://… instead of a file in the folder. Several processes can share it
                   and the folder: one processes reports, the others stand by
+    store         an object store in place of the folder's firmware files
     mqtt_port, http_port   0 chooses a free port; the attribute of that name then contains it
     host          address of the broker and of HTTP
     broker        an external broker instead of the built-in one: "host:port", or a URL such as
@@ -73,6 +76,7 @@ class CloudSettings:
     broker: str | None = None
     broker_password: str | None = None
     database: str | None = None
+    store: StoreSettings | None = None
     sign_in: bool = False
     psk_port: int | None = None
     device_ca: Mapping[str, Path] | None = None
@@ -116,6 +120,8 @@ class CloudSettings:
             raise CloudError("--device-ca needs --sign-in, --tls-cert and --tls-key")
         if self.device_crl and not self.device_ca:
             raise CloudError("--device-crl needs --device-ca")
+        if self.store and self.url_ttl_s > SECONDS_MOST and not self.store.cdn:
+            raise CloudError(f"with --store, --url-ttl can be at most {SECONDS_MOST} (7 days)")
         if self.token is not None:
             check_token(self.token)
         if self.ddi and not controller_routes.TENANT.fullmatch(self.ddi.tenant):

@@ -22,12 +22,14 @@ WRITTEN = "written_at"
 class Health(NamedTuple):
     """The result of a check. `problem`: why reports are not stored, in a sentence, or None.
 
-    `standby`: another process stores the reports.
+    `standby`: another process stores the reports. `store`: why firmware cannot be stored or read,
+    or None; reports do not need it.
     """
 
     problem: str | None
     connected: bool
     standby: bool
+    store: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -100,7 +102,12 @@ def routes(check: Checks) -> APIRouter:
     def get_ready() -> JSONResponse:
         """Respond with 503 unless this process or the active one is storing reports."""
         found = check()
-        answer = {"ok": found.ok, "problem": found.problem, "standby": found.standby}
+        answer = {
+            "ok": found.ok,
+            "problem": found.problem,
+            "standby": found.standby,
+            "store": found.store,
+        }
         return JSONResponse(answer, 200 if found.ok else 503)
 
     return router

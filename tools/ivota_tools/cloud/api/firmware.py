@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select
@@ -11,16 +9,17 @@ from starlette.requests import ClientDisconnect
 
 from ..accounts.authorization import Guard
 from ..rollout import failure_groups, firmware_removal
-from ..store import firmware_store
+from ..store import file_sweep, firmware_store
 from ..store.database import Database
+from ..store.file_store import FileStore
 from ..store.models import Firmware
 from .firmware_schemas import FailureOut, FirmwareOut, UploadOut
 from .route_parameters import ERRORS, After, ErrorOut, Number, Page
 from .rows import rows_after
 
 
-def routes(database: Database, folder: Path, *, upload_most: int, may: Guard) -> APIRouter:
-    """Create the router; `folder` is the store of the files, `upload_most` a number of bytes."""
+def routes(database: Database, store: FileStore, *, upload_most: int, may: Guard) -> APIRouter:
+    """Create the router; `upload_most` is a number of bytes."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/firmware")
@@ -50,14 +49,14 @@ def routes(database: Database, folder: Path, *, upload_most: int, may: Guard) ->
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced[:18]) > upload_most:
             raise firmware_store.too_large(upload_most)
-        with firmware_store.Upload(folder, upload_most) as upload:
+        with firmware_store.Upload(store.scratch, upload_most) as upload:
             try:
                 async for chunk in request.stream():
                     upload.write(chunk)
             except ClientDisconnect:
                 raise HTTPException(400, "the upload was interrupted") from None
             found, warnings = await run_in_threadpool(
-                firmware_store.register, database, folder, upload, version, application, who,
+                firmware_store.register, database, store, upload, version, application, who,
                 hardware,
             )  # fmt: skip
         return UploadOut(firmware=FirmwareOut.model_validate(found), warnings=warnings)
@@ -74,6 +73,7 @@ def routes(database: Database, folder: Path, *, upload_most: int, may: Guard) ->
         """Delete a firmware and its patches; 409 while a device or a campaign needs it."""
         with database.writing() as session:
             found = firmware_store.by_id(session, firmware_id)
-            firmware_removal.delete_firmware(session, folder, found, who)
+            firmware_removal.delete_firmware(session, found, who)
+        file_sweep.sweep(database, store)
 
     return router

@@ -17,12 +17,14 @@ class HealthOut(BaseModel):
     """The cloud's health, and counters of the messages that it has processed.
 
     `standby`: another process is processing the reports, and this one can take over.
+    `store_problem`: why firmware cannot be stored or read.
     """
 
     ok: bool
     problem: str | None
     mqtt_connected: bool
     standby: bool
+    store_problem: str | None
     counters: dict[str, int]
 
 
@@ -39,6 +41,7 @@ def routes(database: Database, *, health: Checks, may: Guard) -> APIRouter:
             problem=found.problem,
             mqtt_connected=found.connected,
             standby=found.standby,
+            store_problem=found.store,
             counters=counters,
         )
 

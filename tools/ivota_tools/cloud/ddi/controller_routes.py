@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +15,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from ..accounts.users import UserError
 from ..downloads.endpoint import send_part
@@ -24,7 +23,7 @@ from ..mqtt.cloud_session import Message
 from ..mqtt.messages import NAME_MOST
 from ..store.database import Database
 from ..store.device_acceptance import RETIRED
-from ..store.firmware_store import stored
+from ..store.file_store import FileStore
 from ..store.models import Firmware
 from . import actions, device_tokens, documents, feedback
 from .actions import CANCEL, CONFIRM, DEPLOY, ActionError, Rules
@@ -72,11 +71,12 @@ def authorize(database: Database, setting: Setting) -> Callable[[Request], str]:
 
 def routes(
     database: Database,
-    folder: Path,
+    store: FileStore,
     setting: Setting,
     rules: Rules,
     *,
     public_url: Callable[[], str],
+    url_ttl_s: Callable[[], float],
 ) -> APIRouter:
     rate = RequestRate()
     router = APIRouter(
@@ -127,9 +127,9 @@ def routes(
         def look() -> dict[str, Any]:
             with database.reading() as session:
                 _, _, attempt = actions.expect(session, tenant, name, number, kind, rules=rules)
-                path = stored(folder, attempt.firmware.sha256)
-                sha1 = _sha1(path)
-                return documents.deployment(base(name), kind, number, attempt, sha1)
+                sha256 = attempt.firmware.sha256
+            sha1 = _sha1(store, sha256)  # which may have to be fetched
+            return documents.deployment(base(name), kind, number, attempt, sha1)
 
         return _json(await _answered(look))
 
@@ -185,7 +185,7 @@ def routes(
     @router.get("/softwaremodules/{module}/artifacts")
     async def list_artifacts(name: str, module: str) -> Response:
         found = await _answered(_offered, name, _number(module))
-        sha1 = await run_in_threadpool(_sha1, stored(folder, found.sha256))
+        sha1 = await _answered(_sha1, store, found.sha256)
         return JSONResponse(documents.artifacts(base(name), found, sha1))
 
     @router.api_route("/softwaremodules/{module}/artifacts/{file}", methods=["GET", "HEAD"])
@@ -194,9 +194,13 @@ def routes(
         own = documents.filename(found)
         if file == f"{own}.MD5SUM":
             return PlainTextResponse(f"{found.md5}  {own}\n")
-        if file != own or not stored(folder, found.sha256).is_file():
+        if file != own:
             raise HTTPException(404, "there is no such artifact")
-        return send_part(request, folder, found)
+        if request.method == "GET" and (link := store.link(found.sha256, url_ttl_s())):
+            # Not in the document: a device would send its token to the store, which refuses two
+            # ways of signing in. Clients do not send it along with a redirect to another host.
+            return RedirectResponse(link, 302, {"Cache-Control": "no-store"})
+        return await send_part(request, store, found)
 
     def _offered(name: str, module: int) -> Firmware:
         """Find the firmware of the device's open action: it may fetch no other."""
@@ -247,13 +251,15 @@ def _number(text: str) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _sha1(path: Path) -> str:
-    """Hash a stored file, which never changes. Raises ActionError if it is gone."""
+def _sha1(store: FileStore, sha256: str) -> str:
+    """Hash a stored file, which never changes. Raises ActionError if that is not possible."""
     made = hashlib.sha1(usedforsecurity=False)
     try:
-        with path.open("rb") as file:
+        with store.local(sha256) as path, path.open("rb") as file:
             while data := file.read(1 << 20):
                 made.update(data)
-    except OSError:
+    except FileNotFoundError:
         raise ActionError("the firmware no longer exists") from None
+    except OSError as error:
+        raise ActionError(f"the firmware cannot be read: {error.strerror}", 503) from None
     return made.hexdigest()

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..http_protocol import CONNECTION
 from ..store.database import Database
-from ..store.firmware_store import stored
+from ..store.file_store import FileStore
 from ..store.models import Firmware
 from . import http_range, signed_urls
 
@@ -30,19 +30,30 @@ log = logging.getLogger("ivota.cloud")
 
 CHUNK = 65536  # bytes
 ASKED_S = 5.0  # minimum time between two records of a request
+RETRY_S = 10  # seconds
 SEND_S = 120.0  # a peer that reads nothing for this long is gone
 
 
 class FileSlice(Response):
-    """Send a part of a file, with one chunk in memory at a time."""
+    """Send a part of a file, with one chunk in memory at a time; close `copies` afterwards."""
 
-    def __init__(self, path: Path, part: http_range.Slice, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        part: http_range.Slice,
+        headers: Mapping[str, str],
+        copies: contextlib.ExitStack,
+    ) -> None:
         super().__init__(status_code=206 if part.partial else 200, headers=headers)
         self.headers["Content-Length"] = str(part.length)
         self.headers["Content-Type"] = "application/octet-stream"
-        self._path, self._part = path, part
+        self._path, self._part, self._copies = path, part, copies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._copies:
+            await self._send(scope, receive, send)
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         if connection := scope.get(CONNECTION):
             connection.entitle()  # by the signature in the URL
         start = {"type": "http.response.start", "status": self.status_code}
@@ -75,7 +86,7 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
+def routes(database: Database, store: FileStore, secret: bytes) -> APIRouter:
     router = APIRouter()
     # A firmware never changes, and a download in pieces requests it hundreds of times.
     known: dict[int, Firmware] = {}
@@ -101,7 +112,7 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
         if not signed_urls.is_valid(secret, number, expires, sign, time.time()):
             return PlainTextResponse("the signature has expired or is invalid\n", 403)
         firmware = known.get(number) or await run_in_threadpool(look_up, number)
-        if firmware is None or not stored(folder, firmware.sha256).is_file():
+        if firmware is None:
             return PlainTextResponse("this firmware no longer exists\n", 404)
         return firmware
 
@@ -115,21 +126,23 @@ def routes(database: Database, folder: Path, secret: bytes) -> APIRouter:
         if time.monotonic() - noted.get(firmware.id, float("-inf")) > ASKED_S:
             noted[firmware.id] = time.monotonic()
             await run_in_threadpool(note_asked, firmware.id)
-        return send_part(request, folder, firmware)
+        return await send_part(request, store, firmware)
 
     return router
 
 
-def send_part(request: Request, folder: Path, firmware: Firmware) -> Response:
+async def send_part(request: Request, store: FileStore, firmware: Firmware) -> Response:
     """Respond with the part of a firmware that the request asks for; the caller authorizes it."""
+    # The MD5 is also the ETag of an object store, so a download can go on at the other place.
+    # Downloads that began with an older version of the cloud have the SHA-256.
+    etags = [f'"{firmware.md5}"', f'"{firmware.sha256}"']
+    asked = request.headers.get("if-range", etags[0])
     headers = {
-        "ETag": f'"{firmware.sha256}"',
+        "ETag": asked if asked in etags else etags[0],
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-transform",
     }
-    header = request.headers.get("range")
-    if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
-        header = None
+    header = request.headers.get("range") if asked in etags else None
     part = http_range.choose(header, firmware.size)
     if part is None:
         headers["Content-Range"] = f"bytes */{firmware.size}"
@@ -137,4 +150,13 @@ def send_part(request: Request, folder: Path, firmware: Firmware) -> Response:
     if part.partial:
         end = part.start + part.length - 1
         headers["Content-Range"] = f"bytes {part.start}-{end}/{firmware.size}"
-    return FileSlice(stored(folder, firmware.sha256), part, headers)
+    copies = contextlib.ExitStack()
+    try:
+        path = await run_in_threadpool(copies.enter_context, store.local(firmware.sha256))
+    except FileNotFoundError:
+        return PlainTextResponse("this firmware no longer exists\n", 404)
+    except OSError as error:
+        log.error("cannot serve firmware %s: %s", firmware.version, error)
+        again = {"Retry-After": f"{RETRY_S}"}
+        return PlainTextResponse("the firmware cannot be read at the moment\n", 503, again)
+    return FileSlice(path, part, headers, copies)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import NamedTuple
 
 EXPIRES_MOST = 12  # digits
+
+
+class DownloadUrl(NamedTuple):
+    """Where a device can download a firmware; `elsewhere`: this cloud sees no request."""
+
+    url: str
+    elsewhere: bool
 
 
 def signature(secret: bytes, firmware_id: int, expires: int) -> str:

@@ -74,6 +74,9 @@ class StateCollector(Collector):
             "ivota_ready", "1 if reports are being stored, like /readyz.", found.ok
         )
         yield GaugeMetricFamily(
+            "ivota_store_ready", "1 if firmware can be stored and read.", found.store is None
+        )
+        yield GaugeMetricFamily(
             "ivota_standby", "1 if another process handles the reports.", found.standby
         )
         yield GaugeMetricFamily(

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 REPORT_FILTER = "$ota/report/#"
 REPORT_PREFIX = "$ota/report/"
 UPDATE_PREFIX = "$ota/update/"
-URL_MOST = 999  # characters; clients keep a buffer of 1,000
+URL_MOST = 999  # characters; some clients keep a buffer of 1,000
+# A board says how many bytes it accepts in a message; this is what a push has besides its URL.
+REST_MOST = 320
+LEAST, MOST = 512, 8192  # bytes of a message; other values are not believed
 NAME_MOST = 128  # characters of a product id, and of a device name
 VERSION_MOST = 128  # stored characters of a reported version; targets have at most 32
 HARDWARE_MOST = 64  # characters of a hardware's name
@@ -46,6 +49,7 @@ class Report(NamedTuple):
     # What the board runs and its hardware, if its version report contains them.
     application: str | None = None
     hardware: str | None = None
+    message_most: int | None = None  # bytes of the longest message that it accepts
 
 
 def device_of(topic: str) -> tuple[str, str] | None:
@@ -82,6 +86,7 @@ def read_report(payload: bytes) -> Report:
                 version=_version(report["version"]),
                 application=clean_name(report.get("application"), NAME_MOST),
                 hardware=clean_name(report.get("hardware"), HARDWARE_MOST),
+                message_most=_message_most(report.get("max_message_bytes")),
             )
         if kind == REPORT_PROGRESS:
             return _progress(report)
@@ -131,6 +136,11 @@ def clean_name(value: object, most: int) -> str | None:
     return str(value) if usable else None
 
 
+def _message_most(value: object) -> int | None:
+    found = _integer(value)
+    return None if found is None or found < LEAST else min(found, MOST)
+
+
 def _integer(value: object) -> int | None:
     """Return a string field as text; numbers are accepted, although the format has strings."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -161,12 +171,16 @@ def version_answer(version: str) -> bytes:
     )
 
 
+def url_most(message_most: int | None) -> int:
+    """Return the most characters of a URL for a device that accepts this many bytes in a message.
+
+    None stands for a device that has not said so.
+    """
+    return URL_MOST if message_most is None else message_most - REST_MOST
+
+
 def update_firmware(version: str, url: str, file_size: int, md5: str) -> bytes:
-    """Create a push. Raises ValueError if the URL is too long for devices."""
-    if len(url) > URL_MOST:
-        raise ValueError(
-            f"the URL has {len(url)} characters, but devices accept at most {URL_MOST}"
-        )
+    """Create a push; `url_most` says how long the URL can be."""
     return _encode(
         {
             "type": "update_firmware",

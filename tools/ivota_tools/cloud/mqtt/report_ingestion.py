@@ -164,6 +164,7 @@ def _on_version(device: Device, report: messages.Report, now: float) -> None:
     device.version = version
     device.application = report.application or device.application
     device.hardware = report.hardware or device.hardware
+    device.message_most = report.message_most or device.message_most
     if device.assignment:
         assignment_states.on_version(device.assignment, version, now)
 

@@ -18,12 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..metrics.measurements import Measurements
 from ..rollout.assignment_states import BackOff
-from ..rollout.push_sender import anything_due, push_due
+from ..rollout.push_sender import UrlOf, anything_due, push_due
 from ..rollout.timed_work import TimedWork
 from ..storage_probe import database_problem
 from ..store import ambiguous_device_names, message_counts
 from ..store.database import Database
-from ..store.models import Firmware
 from .cloud_session import Listener, Message
 from .report_ingestion import Outgoing, take_in
 
@@ -74,8 +73,7 @@ class Session(Protocol):
 
 
 class Intake:
-    """`url_of(firmware)` creates a pre-signed URL; `push_qos` is the QoS of pushes.
-    `chip_of(firmware)` returns the chip of an image, or None for other firmware.
+    """`url_of` is that of `push_due`; `push_qos` is the QoS of pushes.
 
     Without `timed`, another process sends the pushes and does the time-driven work: several
     processes can store reports at once, best of different devices. With `accept_all`, new devices
@@ -87,19 +85,17 @@ class Intake:
     def __init__(
         self,
         database: Database,
-        url_of: Callable[[Firmware], str],
+        url_of: UrlOf,
         back_off: BackOff,
         push_qos: int,
         on_death: Callable[[str], None],
         timed: TimedWork | None = None,
-        chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
         accept_all: bool = True,
         measurements: Measurements | None = None,
     ) -> None:
         self._on_death = on_death
         self._database = database
         self._url_of = url_of
-        self._chip_of = chip_of
         self._back_off = back_off
         self._push_qos = push_qos
         self._timed = timed
@@ -255,7 +251,7 @@ class Intake:
             dropped, self._dropped = self._dropped, 0
             message_counts.count(session, {"dropped": dropped})
             if pushing:
-                due = push_due(session, now, self._url_of, self._push_qos, self._chip_of)
+                due = push_due(session, now, self._url_of, self._push_qos)
                 outgoing, pushes = outgoing + due, len(due)
         self._measurements.batch(time.monotonic() - began, kinds, dropped, pushes)
         self._worked()

@@ -15,9 +15,9 @@ from ...firmware import release
 from ..accounts.roles import OPERATOR
 from ..rollout import failure_groups, firmware_removal
 from ..rollout.version_order import key
-from ..store import firmware_store
+from ..store import file_sweep, firmware_store
 from ..store.device_acceptance import ACCEPTED
-from ..store.firmware_store import stored
+from ..store.file_store import FileStore
 from ..store.models import Assignment, Campaign, Device, Firmware
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
@@ -55,10 +55,11 @@ def overview(visit: Visit) -> Response:
         ).tuples().all()  # fmt: skip
         return visit.show(
             "firmware.html",
-            firmware=[(each, inside(visit.setting.folder, each)) for each in uploaded(session)],
+            firmware=[(each, at_hand(visit.setting.store, each)) for each in uploaded(session)],
             running={(name, version): count for name, version, count in counts},
             deltas=smallest,
             upload_most=visit.setting.upload_most,
+            remote=visit.setting.store.remote,
         )
 
 
@@ -91,7 +92,7 @@ def one(visit: Visit) -> Response:
             .where(Assignment.current, Assignment.firmware_id == found.id)
             .group_by(Assignment.state)
         )
-        held = inside(visit.setting.folder, found)
+        held = inside(visit.setting.store, found)
         files = held.files if held else ()
         patches = session.scalars(
             select(Firmware)
@@ -123,14 +124,26 @@ def one(visit: Visit) -> Response:
 def delete(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = firmware_store.by_id(session, visit.number("id"))
-        firmware_removal.delete_firmware(session, visit.setting.folder, found, visit.who)
-        return f"{found.version} was deleted."
+        version = found.version
+        firmware_removal.delete_firmware(session, found, visit.who)
+    file_sweep.sweep(visit.database, visit.setting.store)
+    return f"{version} was deleted."
 
 
-def inside(folder: Path, firmware: Firmware) -> release.Release | None:
+def inside(store: FileStore, firmware: Firmware) -> release.Release | None:
     """Return a description of the file's contents, or None while it is missing or damaged."""
     try:
-        return _inspected(stored(folder, firmware.sha256))
+        with store.local(firmware.sha256) as path:
+            return _inspected(path)
+    except (OSError, release.ReleaseError):
+        return None
+
+
+def at_hand(store: FileStore, firmware: Firmware) -> release.Release | None:
+    """Return the same without fetching the file, for lists of many."""
+    path = store.at_hand(firmware.sha256)
+    try:
+        return _inspected(path) if path else None
     except (OSError, release.ReleaseError):
         return None
 

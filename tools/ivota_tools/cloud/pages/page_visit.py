@@ -25,6 +25,7 @@ from ..board_config import BoardConfig
 from ..event_stream import Places
 from ..storage_probe import Checks
 from ..store.database import Database
+from ..store.file_store import FileStore
 from ..webhooks.targets import Webhooks
 from .formatting import sentence
 from .pagination import Page, page
@@ -42,7 +43,8 @@ FORM = "ivota-form"  # the cookie that forms are bound to before sign-in
 class Setting:
     """The environment of the pages.
 
-    folder       the firmware files
+    store        the firmware files
+    local_token  the file with this machine's own token
     secret       signs forms before sign-in, and the set-up link
     wake         is called when a push may be due
     health       whether reports are being stored
@@ -57,7 +59,8 @@ class Setting:
     """
 
     database: Database
-    folder: Path
+    store: FileStore
+    local_token: Path
     secret: bytes
     wake: Callable[[], None]
     health: Checks
@@ -177,6 +180,7 @@ class Visit:
             note_is_bad=bad,
             path=request.url.path,
             outage=sentence(health.problem) if health.problem else None,
+            store_outage=sentence(health.store) if health.store else None,
             standby=health.standby,
             **values,
         )

@@ -57,7 +57,7 @@ def _people(visit: Visit, status: int, made: str = "", token: str = "", problem:
             made=made,
             token=token,
             problem=problem,
-            local_token=str(visit.setting.folder.parent / tokens.LOCAL_TOKEN),
+            local_token=str(visit.setting.local_token),
         )
 
 

@@ -6,6 +6,7 @@ out, because a board with keys accepts only a signed delta, and the cloud has no
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import multiprocessing.pool
@@ -21,7 +22,8 @@ from ...firmware.bundle import ReleaseError
 from ...firmware.signed_file import split
 from ..accounts import audit_log
 from ..store.database import Database
-from ..store.firmware_store import FirmwareError, Upload, register, stored
+from ..store.file_store import FileStore
+from ..store.firmware_store import FirmwareError, Upload, register
 from ..store.models import Campaign, Device, Firmware, Member
 from .campaign_states import RUNNING
 
@@ -40,8 +42,8 @@ Pair = tuple[Firmware, Firmware]  # the result and the base
 class DeltaMaker:
     """A thread with a pool of processes: making a delta keeps a core busy for seconds."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
-        self._database, self._folder = database, folder
+    def __init__(self, database: Database, store: FileStore) -> None:
+        self._database, self._store = database, store
         self._stop = threading.Event()
         self._tried: set[tuple[int, int]] = set()  # pairs of ids, even without a useful delta
         self._thread = threading.Thread(target=self._run, name="deltas", daemon=True)
@@ -71,11 +73,26 @@ class DeltaMaker:
 
     def _make(self, pairs: list[Pair]) -> None:
         # Do not fork: this process has threads, which a fork would leave in the middle of work.
-        with multiprocessing.get_context("spawn").Pool(min(PROCESSES, len(pairs))) as pool:
-            made = [
-                (pair, pool.apply_async(make, self._paths(pair) + (pair[1].version, pair[0].kind)))
-                for pair in pairs
-            ]
+        pool = multiprocessing.get_context("spawn").Pool(min(PROCESSES, len(pairs)))
+        with pool, contextlib.ExitStack() as copies:
+            made = []
+            for whole, base in pairs:
+                if self._stop.is_set():
+                    return
+                try:
+                    paths = [
+                        copies.enter_context(self._store.local(each.sha256))
+                        for each in (base, whole)
+                    ]
+                except FileNotFoundError as error:
+                    log.warning("a delta cannot be made: %s", error)
+                    self._tried.add((whole.id, base.id))
+                    continue
+                except OSError as error:  # tried again at the next look
+                    log.warning("a delta cannot be made yet: %s", error)
+                    continue
+                words = (*paths, base.version, whole.kind)
+                made.append(((whole, base), pool.apply_async(make, words)))
             for (whole, base), answer in made:
                 data = self._result(answer)
                 if self._stop.is_set():
@@ -83,10 +100,6 @@ class DeltaMaker:
                 self._tried.add((whole.id, base.id))
                 if data:
                     self._keep(data, whole, base)
-
-    def _paths(self, pair: Pair) -> tuple[Path, Path]:
-        whole, base = pair
-        return stored(self._folder, base.sha256), stored(self._folder, whole.sha256)
 
     def _result(self, answer: multiprocessing.pool.AsyncResult[bytes | None]) -> bytes | None:
         while not self._stop.is_set():
@@ -101,9 +114,9 @@ class DeltaMaker:
 
     def _keep(self, data: bytes, whole: Firmware, base: Firmware) -> None:
         try:
-            with Upload(self._folder, SIZE_MOST) as upload:
+            with Upload(self._store.scratch, SIZE_MOST) as upload:
                 upload.write(data)
-                register(self._database, self._folder, upload, None, None, audit_log.ENGINE)
+                register(self._database, self._store, upload, None, None, audit_log.ENGINE)
         except FirmwareError as error:  # for example deleted in the meantime, or a full disk
             log.warning("the delta from %s to %s is lost: %s", base.version, whole.version, error)
             return

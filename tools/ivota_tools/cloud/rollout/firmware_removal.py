@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
-from ..store import firmware_store
+from ..store import file_sweep
 from ..store.firmware_store import FirmwareError
 from ..store.models import Assignment, Campaign, Firmware
 from . import assignment_states, campaign_states
 
 
-def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str) -> None:
+def delete_firmware(session: Session, firmware: Firmware, who: str) -> None:
     """Delete a firmware and its patches. Raises FirmwareError if it is still in use.
 
-    If it was ever assigned to a device, its row remains for the history, without the file.
+    If it was ever assigned to a device, its row remains for the history. `file_sweep.sweep`
+    deletes the files afterwards.
     """
     patches = session.scalars(select(Firmware).where(Firmware.whole_id == firmware.id)).all()
     open_attempts = select(func.count()).where(
@@ -39,22 +39,15 @@ def delete_firmware(session: Session, folder: Path, firmware: Firmware, who: str
             409, f"{firmware.version} is in use ({what or whose}): cancel that first"
         )
     for each in (*patches, firmware):
-        _delete_one(session, folder, each)
+        _delete_one(session, each)
     audit_log.note(session, who, "firmware delete", firmware.version, sha256=firmware.sha256)
 
 
-def _delete_one(session: Session, folder: Path, firmware: Firmware) -> None:
+def _delete_one(session: Session, firmware: Firmware) -> None:
     named = select(Assignment.id).where(
         or_(Assignment.firmware_id == firmware.id, Assignment.patch_id == firmware.id)
     )
     in_campaign = select(Campaign.id).where(Campaign.firmware_id == firmware.id)
-    other = select(Firmware.id).where(
-        Firmware.sha256 == firmware.sha256,
-        Firmware.id != firmware.id,
-        Firmware.deleted_at.is_(None),
-    )
-    if session.scalar(other.limit(1)) is None:
-        firmware_store.stored(folder, firmware.sha256).unlink(missing_ok=True)
     used = session.scalar(named.limit(1)) or session.scalar(in_campaign.limit(1))
     kept = select(Firmware.id).where(Firmware.whole_id == firmware.id)
     if used or session.scalar(kept.limit(1)):
@@ -62,3 +55,4 @@ def _delete_one(session: Session, folder: Path, firmware: Firmware) -> None:
     else:
         session.delete(firmware)
     session.flush()
+    file_sweep.release(session, firmware.sha256, time.time())

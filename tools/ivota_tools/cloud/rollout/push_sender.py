@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
+from ..downloads.signed_urls import DownloadUrl
 from ..mqtt import messages
 from ..mqtt.report_ingestion import Outgoing
 from ..store import device_lock
@@ -19,6 +20,8 @@ from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Campaign, Device, Firmware, Push
 from . import assignment_states, firmware_match
 from .campaign_states import RUNNING
+
+UrlOf = Callable[[Firmware, int], DownloadUrl]
 
 log = logging.getLogger("ivota.cloud")
 
@@ -31,17 +34,18 @@ SILENT_S = 600.0  # a downloading device that is silent this long loses its plac
 def push_due(
     session: Session,
     now: float,
-    url_of: Callable[[Firmware], str],
+    url_of: UrlOf,
     qos: int,
-    chip_of: Callable[[Firmware], str | None] = lambda firmware: None,
 ) -> list[Outgoing]:
     """Return the pushes that are due, and mark them as sent.
+
+    `url_of` returns where a device can download a firmware if it accepts this many characters.
 
     If a device's tags specify another chip than the image's, its assignment fails instead, and so
     it does if the device has reported another application since its campaign was planned.
     """
     outgoing = []
-    urls: dict[int, str] = {}
+    urls: dict[tuple[int, int], DownloadUrl] = {}
     pushed: dict[str, list[str]] = {}
     patches: dict[int, list[Firmware]] = {}
     _keep_running(session)
@@ -50,7 +54,7 @@ def push_due(
         query = query.order_by(Assignment.next_push_at)
         for assignment in session.scalars(device_lock.of_attempts(session, query, most)):
             firmware, device = assignment.firmware, assignment.device
-            other = _other_chip(chip_of(firmware), device) or _mismatch(assignment)
+            other = _other_chip(firmware.chip, device) or _mismatch(assignment)
             if other:
                 assignment_states.reject(assignment, now, other)
                 device.revision = next_revision(session)
@@ -58,11 +62,13 @@ def push_due(
             if firmware.id not in patches:
                 patches[firmware.id] = _patches(session, firmware)
             sent = _choose(assignment, patches[firmware.id]) or firmware
-            if sent.id not in urls:
-                urls[sent.id] = url_of(sent)
-            payload = messages.update_firmware(
-                firmware.version, urls[sent.id], sent.size, sent.md5
-            )
+            most = messages.url_most(device.message_most)
+            if (sent.id, most) not in urls:
+                urls[sent.id, most] = url_of(sent, most)
+            url, elsewhere = urls[sent.id, most]
+            if elsewhere:  # `unrequested_pushes` would wait for a request in vain
+                sent.asked_at = now
+            payload = messages.update_firmware(firmware.version, url, sent.size, sent.md5)
             topic = messages.update_topic(device.product_id, device.device_name)
             outgoing.append(Outgoing(topic, payload, qos))
             _pushed(session, assignment, now)

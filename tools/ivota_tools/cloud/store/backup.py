@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,9 @@ from sqlalchemy.exc import ArgumentError
 
 from ...common.progress import Begin, growing, silent
 from ..cloud_error import CloudError
+from .file_store import StoreError
 from .folder_lock import Alone
+from .folder_match import STORE
 
 SQLITE, DUMP, FIRMWARE = "ivota.db", "ivota.dump", "firmware"
 NOTE = "last-backup"  # in the data directory: an empty file, as old as the last backup
@@ -25,16 +28,26 @@ NOTE = "last-backup"  # in the data directory: an empty file, as old as the last
 class Copied(NamedTuple):
     """The result of a backup or restore: the database's file and the number of firmware files.
 
-    `paused` are the campaigns that a restore has paused.
+    `paused` are the campaigns that a restore has paused. `elsewhere` is the object store that has
+    the firmware, if the backup has none.
     """
 
     database: Path
     firmware: int
     paused: tuple[str, ...] = ()
+    elsewhere: str | None = None
 
 
-def back_up(data: Path, database: str | None, folder: Path, progress: Begin = silent) -> Copied:
+def back_up(
+    data: Path,
+    database: str | None,
+    folder: Path,
+    progress: Begin = silent,
+    store: str | None = None,
+) -> Copied:
     """Back up into `folder`, which may contain an older backup, even while the cloud runs.
+
+    `store` is the URL of the object store that has the firmware files.
 
     The files are copied second: a row's file exists before the row and never changes. Raises
     CloudError.
@@ -50,7 +63,14 @@ def back_up(data: Path, database: str | None, folder: Path, progress: Begin = si
         else:
             _postgresql("pg_dump", database, "--format=custom", f"--file={part}")
         part.replace(copy)
-        done = Copied(copy, _copy_files(data / FIRMWARE, folder / FIRMWARE, progress))
+        if store is not None:
+            done = Copied(copy, _copy_objects(store, str(folder / FIRMWARE), progress))
+        else:
+            elsewhere = _store_of(copy if database is None else database)
+            count = 0
+            if not elsewhere:
+                count = _copy_files(data / FIRMWARE, folder / FIRMWARE, progress)
+            done = Copied(copy, count, elsewhere=elsewhere)
     # Without this note the backup is good all the same; the metric then says that it is old.
     with contextlib.suppress(OSError):
         (data / NOTE).touch(mode=0o600)
@@ -65,8 +85,17 @@ def last_backup(data: Path) -> float:
         return 0.0
 
 
-def restore(folder: Path, data: Path, database: str | None, progress: Begin = silent) -> Copied:
-    """Restore a backup; the cloud must not run meanwhile. Raises CloudError."""
+def restore(
+    folder: Path,
+    data: Path,
+    database: str | None,
+    progress: Begin = silent,
+    store: str | None = None,
+) -> Copied:
+    """Restore a backup; the cloud must not run meanwhile. Raises CloudError.
+
+    With `store`, firmware files that this object store lacks are copied there.
+    """
     copy = folder / (SQLITE if database is None else DUMP)
     if not copy.is_file():
         kept = "a file" if database is None else "PostgreSQL"
@@ -78,15 +107,15 @@ def restore(folder: Path, data: Path, database: str | None, progress: Begin = si
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if database is None:
             with contextlib.closing(Alone(data)):
-                return _restore_sqlite(folder, data, progress)
+                return _restore_sqlite(folder, data, progress, store)
         # Copy the files first: a cloud that is started too early lacks rows, not files.
-        count = _copy_files(folder / FIRMWARE, data / FIRMWARE, progress)
+        count = _copy_back(folder / FIRMWARE, data / FIRMWARE, progress, store)
         options = "--clean", "--if-exists", "--no-owner", "--single-transaction"
         _postgresql("pg_restore", database, *options, str(copy))
         return Copied(copy, count, _pause_postgresql(database))
 
 
-def _restore_sqlite(folder: Path, data: Path, progress: Begin) -> Copied:
+def _restore_sqlite(folder: Path, data: Path, progress: Begin, store: str | None) -> Copied:
     there, part = data / SQLITE, data / "restore.part"
     # SQLite would apply a leftover write-ahead log to this database.
     for name in (SQLITE, f"{SQLITE}-wal", f"{SQLITE}-shm"):
@@ -95,7 +124,7 @@ def _restore_sqlite(folder: Path, data: Path, progress: Begin) -> Copied:
                 f"{data / name} already exists: move it away, together with any {SQLITE}, "
                 f"{SQLITE}-wal and {SQLITE}-shm"
             )
-    count = _copy_files(folder / FIRMWARE, data / FIRMWARE, progress)
+    count = _copy_back(folder / FIRMWARE, data / FIRMWARE, progress, store)
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
     _copy_sqlite(folder / SQLITE, part, progress)
@@ -156,6 +185,36 @@ def _copy_files(source: Path, to: Path, progress: Begin) -> int:
     return len(missing)
 
 
+def _copy_back(source: Path, to: Path, progress: Begin, store: str | None) -> int:
+    if store is None:
+        return _copy_files(source, to, progress)
+    return _copy_objects(str(source), store, progress) if source.is_dir() else 0
+
+
+def _copy_objects(source: str, to: str, progress: Begin) -> int:
+    """Copy missing files between a folder and an object store."""
+    from . import store_copy
+
+    with tempfile.TemporaryDirectory(prefix="ivota-store-") as scratch:
+        one, other = (store_copy.open_place(each, Path(scratch)) for each in (source, to))
+        other.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return store_copy.copy(one, other, progress).copied
+
+
+def _store_of(database: Path | str) -> str | None:
+    """Return the object store that a database says to have its firmware."""
+    query = f"SELECT value FROM settings WHERE name = '{STORE}'"
+    if isinstance(database, Path):
+        with contextlib.closing(sqlite3.connect(database)) as one:
+            found = one.execute(query).fetchone()
+    else:
+        import psycopg
+
+        with psycopg.connect(database) as other:
+            found = other.execute(query).fetchone()
+    return str(found[0]) or None if found else None
+
+
 def _postgresql(program: str, database: str, *options: str) -> None:
     try:
         url = make_url(database)
@@ -186,6 +245,8 @@ def _postgresql(program: str, database: str, *options: str) -> None:
 def _errors(folder: Path) -> Iterator[None]:
     try:
         yield
+    except StoreError as error:
+        raise CloudError(str(error)) from None
     except sqlite3.Error as error:
         raise CloudError(f"cannot copy the database: {error}") from None
     except OSError as error:

@@ -1,29 +1,32 @@
-"""Store firmware files by their SHA-256, and find them by version."""
+"""Receive, check and register firmware, and find it by version."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ...common.mapped_file import digests, mapped
-from ...firmware import esp32_image, patch, release
+from ...firmware import patch, release
 from ...firmware.patch import Patch
 from ...firmware.signed_file import split
 from ..accounts import audit_log
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
+from . import file_sweep
+from .chip_repair import IMAGE, chip_in
 from .database import Database
+from .file_store import FileStore, StoreError
 from .models import Firmware
 
-LEFTOVER_S = 86400.0
+TRIES_MOST = 3  # if somebody deletes the same contents meanwhile
 NAMED_MOST = 5  # files in a message
 
 
@@ -64,15 +67,11 @@ class Upload:
         self._md5.update(data)
         self._sha256.update(data)
 
-    def keep(self, folder: Path) -> None:
-        """Move the complete file to its permanent place.
-
-        Raises FirmwareError on a full disk.
-        """
+    def keep(self, store: FileStore) -> None:
+        """Move the complete file into the store. Raises FirmwareError if that fails."""
         self.flush()
         with _storing():
-            os.fsync(self._file.fileno())
-            self.path.replace(stored(folder, self.sha256))
+            store.put(self.path, self.sha256, self.md5)
 
     def flush(self) -> None:
         """Flush the file, so that it can be read. Raises FirmwareError on a full disk."""
@@ -92,16 +91,10 @@ class Upload:
 def _storing() -> Iterator[None]:
     try:
         yield
+    except StoreError as error:
+        raise FirmwareError(503, f"cannot store the file: {error}") from None
     except OSError as error:
         raise FirmwareError(507, f"cannot store the file: {error.strerror}") from None
-
-
-def remove_leftovers(folder: Path, now: float) -> None:
-    """Delete files of interrupted uploads; recent ones may belong to another process."""
-    for path in folder.glob("upload-*.part"):
-        with contextlib.suppress(FileNotFoundError):  # it has just ended
-            if now - path.stat().st_mtime > LEFTOVER_S:
-                path.unlink()
 
 
 def too_large(size_most: int) -> FirmwareError:
@@ -111,24 +104,9 @@ def too_large(size_most: int) -> FirmwareError:
     )
 
 
-def stored(folder: Path, sha256: str) -> Path:
-    """Return the path of a file by its digest. Untrusted names are never part of a path."""
-    return folder / f"{sha256}.bin"
-
-
-@functools.lru_cache(maxsize=256)
-def chip_of(path: Path) -> str | None:
-    """Return the chip of a stored image, or None for other firmware. Files never change."""
-    try:
-        with path.open("rb") as file:
-            return esp32_image.chip_of(file.read(512))
-    except OSError:
-        return None
-
-
 def register(
     database: Database,
-    folder: Path,
+    store: FileStore,
     upload: Upload,
     version: str | None,
     application: str | None,
@@ -168,14 +146,22 @@ def register(
         raise FirmwareError(422, f"a hardware name must have 1 to {HARDWARE_MOST} characters")
     hardware = hardware or (release_.image.chip if release_.image else None)
     sha256 = upload.sha256
-    payload = None if release_.patch else _payload(upload.path)
-    with database.reading() as session:
-        _check_same(session, folder, version, application, sha256, payload, upload.path)
-    upload.keep(folder)
+    name = _Name(version, application)
+    chip = chip_in(upload.path) if release_.kind == IMAGE else ""
+    signed_again: set[str] = set()
+    if not release_.patch:  # a patch has the name of its result
+        signed_again = _compare(database, store, name, upload)
+    if not file_sweep.announce(database, sha256):
+        raise _deleted_meanwhile()
+    upload.keep(store)
     with database.writing() as session:
-        # Another request may have been faster.
-        new = stored(folder, sha256)
-        _check_same(session, folder, version, application, sha256, payload, new)
+        if not release_.patch:
+            # Another request may have been faster.
+            for known in _namesakes(session, name):
+                if known.sha256 not in (sha256, *signed_again):
+                    raise _conflict(name, known, _sizes(known, upload))
+        if not file_sweep.settle(session, sha256):
+            raise _deleted_meanwhile()
         firmware = session.scalar(
             select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
         )
@@ -190,6 +176,7 @@ def register(
                 size=upload.size,
                 md5=upload.md5,
                 sha256=sha256,
+                chip=chip,
                 uploaded_at=time.time(),
                 whole_id=whole and whole.id,
                 base_version=release_.patch and release_.patch.base_version,
@@ -201,60 +188,76 @@ def register(
     return firmware, warnings
 
 
+class _Name(NamedTuple):
+    """What boards know a firmware by."""
+
+    version: str
+    application: str | None
+
+
+def _deleted_meanwhile() -> FirmwareError:
+    return FirmwareError(503, "a file with the same contents is being deleted: upload it again")
+
+
 def _payload(path: Path) -> str:
     """Hash a firmware without its signature."""
     return digests(path, len(split(mapped(path))[0])).sha256
 
 
-def _check_same(
-    session: Session,
-    folder: Path,
-    version: str,
-    application: str | None,
-    sha256: str,
-    payload: str | None,
-    new: Path,
-) -> None:
-    """Raise FirmwareError if the name has other contents; None is the name of a patch.
+def _namesakes(session: Session, name: _Name) -> Sequence[Firmware]:
+    query = select(Firmware).where(Firmware.version == name.version, Firmware.whole_id.is_(None))
+    return session.scalars(query.where(Firmware.application == name.application)).all()
 
-    The same contents with a new signature are allowed: that is how boards roll back.
+
+def _compare(database: Database, store: FileStore, name: _Name, upload: Upload) -> set[str]:
+    """Compare with the firmware of the same name; return the files that differ in the signature.
+
+    A new signature is allowed: that is how boards roll back. Raises FirmwareError for other
+    contents.
     """
-    if payload is None:
-        return
-    query = select(Firmware).where(Firmware.version == version, Firmware.whole_id.is_(None))
-    query = query.where(Firmware.application == application)
-    for known in session.scalars(query):
-        if known.sha256 == sha256:
-            continue
+    with database.reading() as session:
+        others = [each for each in _namesakes(session, name) if each.sha256 != upload.sha256]
+    payload = _payload(upload.path) if others else ""
+    for known in others:
+        what = _sizes(known, upload)
         with contextlib.suppress(OSError, release.ReleaseError):
-            if _payload(stored(folder, known.sha256)) == payload:
-                continue
-        what = f"{application} {version}" if application else version
-        raise FirmwareError(
-            409,
-            f"{what} already exists with other contents (firmware {known.id}): "
-            f"{_difference(folder, known, sha256, new)}. Boards that run it would ignore this "
-            "file. Upload the file as a new version or another application",
-        )
+            with store.local(known.sha256) as path:
+                if _payload(path) == payload:
+                    continue
+                what = _changed_files(path, upload.path) or what
+        raise _conflict(name, known, what)
+    return {each.sha256 for each in others}
 
 
-def _difference(folder: Path, known: Firmware, sha256: str, new: Path) -> str:
-    """Say what differs: the names of the files in two bundles, or sizes and digests."""
-    with contextlib.suppress(OSError, release.ReleaseError):
-        old_files = {file.path: file.sha256 for file in release.inspect(
-            stored(folder, known.sha256)).files}  # fmt: skip
-        new_files = {file.path: file.sha256 for file in release.inspect(new).files}
-        names = sorted(
-            name for name in old_files.keys() | new_files.keys()
-            if old_files.get(name) != new_files.get(name)
-        )  # fmt: skip
-        if old_files and new_files and names:
-            more = f" and {len(names) - NAMED_MOST} more files" if len(names) > NAMED_MOST else ""
-            return f"it differs in {', '.join(names[:NAMED_MOST])}{more}"
-    size = new.stat().st_size
+def _conflict(name: _Name, known: Firmware, difference: str) -> FirmwareError:
+    what = f"{name.application} {name.version}" if name.application else name.version
+    return FirmwareError(
+        409,
+        f"{what} already exists with other contents (firmware {known.id}): {difference}. Boards "
+        "that run it would ignore this file. Upload the file as a new version or another "
+        "application",
+    )
+
+
+def _changed_files(old: Path, new: Path) -> str:
+    """Name the files that differ in two bundles; "" for other firmware. Raises ReleaseError."""
+    old_files, new_files = (
+        {file.path: file.sha256 for file in release.inspect(each).files} for each in (old, new)
+    )
+    names = sorted(
+        name for name in old_files.keys() | new_files.keys()
+        if old_files.get(name) != new_files.get(name)
+    )  # fmt: skip
+    if not (old_files and new_files and names):
+        return ""
+    more = f" and {len(names) - NAMED_MOST} more files" if len(names) > NAMED_MOST else ""
+    return f"it differs in {', '.join(names[:NAMED_MOST])}{more}"
+
+
+def _sizes(known: Firmware, upload: Upload) -> str:
     return (
-        f"it has {known.size} bytes, SHA-256 {known.sha256[:12]}…, and this file has {size} "
-        f"bytes, SHA-256 {sha256[:12]}…"
+        f"it has {known.size} bytes, SHA-256 {known.sha256[:12]}…, and this file has "
+        f"{upload.size} bytes, SHA-256 {upload.sha256[:12]}…"
     )
 
 

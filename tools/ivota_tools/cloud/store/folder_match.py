@@ -1,48 +1,94 @@
-"""Check that a database and a data folder belong together."""
+"""Check that a database and its firmware files belong together."""
 
 from __future__ import annotations
 
+import logging
 import secrets
-from pathlib import Path
 
 from sqlalchemy import select
 
 from ..cloud_error import CloudError
 from .database import Database
-from .firmware_store import stored
-from .models import Firmware
+from .file_store import FileStore, FolderStore
+from .models import Firmware, Setting
 
-NAME = "id"  # name of a file in the firmware folder, which backups do not copy
+log = logging.getLogger("ivota.cloud")
+
+NAME = "id"  # name of the note in the store, which backups do not copy
 SETTING = "data_folder"
+STORE = "store"  # setting: the URL of the object store, "" for the data directory
 
 
-def expect_own(database: Database, folder: Path, firmware: Path) -> None:
-    """Raise CloudError if a PostgreSQL database belongs to another data folder.
+def expect_own(database: Database, store: FileStore) -> None:
+    """Raise CloudError if a database belongs to other files, or OSError.
 
-    A restored or copied folder that contains every file of the database is adopted.
+    A restored or copied store that contains every file of the database is adopted.
     """
+    in_folder = isinstance(store, FolderStore)
+    place = "" if in_folder else store.name
+    if _last_place(database) != place and (hashes := _hashes(database)):
+        if missing := hashes - {each.sha256 for each in store.files()}:
+            raise CloudError(
+                f"{store.name} lacks {len(missing)} of the {len(hashes)} firmware files of this "
+                "database: copy them with `ivota store copy`, or specify the right --store, "
+                "--data or --database"
+            )
+    if in_folder:
+        _expect_folder(database, store)
+    else:
+        _expect_prefix(database, store)
+    with database.writing() as session:
+        session.merge(Setting(name=STORE, value=place))
+
+
+def _last_place(database: Database) -> str:
+    with database.reading() as session:
+        row = session.get(Setting, STORE)
+        return row.value if row else ""
+
+
+def _expect_folder(database: Database, store: FileStore) -> None:
     if not database.is_postgresql:
-        return  # the database is a file in the folder
-    file = firmware / NAME
-    mine = file.read_text().strip() if file.exists() else ""
+        return  # the database is a file in the same data directory
+    mine = store.note(NAME)
     is_new = _is_new(database)
     known = database.setting(SETTING, lambda: mine or secrets.token_hex(16))
-    with database.reading() as session:
-        hashes = session.scalars(
-            select(Firmware.sha256).where(Firmware.deleted_at.is_(None)).distinct()
-        ).all()
-    missing = [each for each in hashes if not stored(firmware, each).is_file()]
+    hashes = _hashes(database)
+    missing = hashes - {each.sha256 for each in store.files()}
     if mine != known and (missing or not hashes) and not is_new:
         raise CloudError(
-            f"the database belongs to another data directory: {folder} lacks "
-            f"{len(missing)} of its {len(hashes)} firmware files. Specify the right --data or "
-            f"--database. If that directory is lost, write {known} to {file}"
+            f"the database belongs to another data directory: {store.name} lacks {len(missing)} "
+            f"of its {len(hashes)} firmware files. Specify the right --data or --database. If "
+            f"that directory is lost, write {known} to {store.name}/{NAME}"
         )
-    # Several processes may write it at the same time, with the same contents.
-    file.write_text(known + "\n")
+    store.keep_note(NAME, known)
+
+
+def _expect_prefix(database: Database, store: FileStore) -> None:
+    mine = store.note(NAME)
+    known = database.setting(SETTING, lambda: secrets.token_hex(16))
+    if mine == known:
+        return
+    hashes = _hashes(database)
+    missing = hashes - {each.sha256 for each in store.files()}
+    if mine and (missing or not hashes):
+        raise CloudError(
+            f"{store.name} belongs to another database: specify another prefix in --store, or "
+            "the right --database or --data"
+        )
+    if missing:  # somebody has emptied it: reports do not need the firmware
+        log.error("%s lacks %d of %d firmware files", store.name, len(missing), len(hashes))
+    store.keep_note(NAME, known)
+
+
+def _hashes(database: Database) -> set[str]:
+    with database.reading() as session:
+        return set(
+            session.scalars(select(Firmware.sha256).where(Firmware.deleted_at.is_(None))).all()
+        )
 
 
 def _is_new(database: Database) -> bool:
-    """Claim the database for a folder; return whether it was unclaimed."""
+    """Claim the database for its files; return whether it was unclaimed."""
     made = secrets.token_hex(16)
     return database.setting(f"{SETTING}_taken", lambda: made) == made

@@ -91,6 +91,8 @@ class Device(Base):
     hardware: Mapped[str | None] = mapped_column(String(HARDWARE_MOST))
     # MQTT or DDI: how the device learns of an update.
     transport: Mapped[str] = mapped_column(String(8), server_default="mqtt", default="mqtt")
+    # Bytes of the longest message that the device takes, if it has said so.
+    message_most: Mapped[int | None]
     # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
     # The number of the last change (revisions.py): lets an event stream query for changes, in any
@@ -168,7 +170,7 @@ class Group(Base):
 
 
 class Firmware(Base):
-    """An uploaded firmware; its file is stored in the data folder by its SHA-256."""
+    """An uploaded firmware; its file is stored by its SHA-256 (file_store.py)."""
 
     __tablename__ = "firmware"
     __table_args__ = (UniqueConstraint("sha256", "version"),)
@@ -186,8 +188,19 @@ class Firmware(Base):
     # firmware). A patch is never a target: push_sender.py sends it in the firmware's place.
     whole_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"), index=True)
     base_version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
+    # Of an ESP32 image; "" for others. None: an older cloud stored the file (chip_repair.py).
+    chip: Mapped[str | None] = mapped_column(String(32))
     # The row of a deleted firmware stays if attempts refer to it.
     deleted_at: Mapped[float | None]
+
+
+class FileSweep(Base):
+    """A stored file that perhaps no firmware needs (file_sweep.py)."""
+
+    __tablename__ = "file_sweeps"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)  # when it can be deleted
+    claimed_at: Mapped[float | None]  # when a process began to delete it
 
 
 class Campaign(Base):

@@ -82,6 +82,9 @@ RULES: dict[type[Base], Rule] = {
         "until you delete the firmware. The cloud makes at most 5 deltas for a campaign. The "
         "name of a deleted firmware stays in the history",
     ),
+    models.FileSweep: Rule(
+        "files that no firmware may need", "a minute after a deletion; a day after an upload"
+    ),
     models.Campaign: Rule("campaigns", "until you delete them"),
     models.Member: Rule("devices of campaigns", _CAMPAIGN),
     models.CampaignCount: Rule("numbers of devices in campaigns", _CAMPAIGN),

@@ -1,6 +1,7 @@
 """An object store in a process and an environment of its own: moto, with botocore to sign.
 
-moto checks no signatures, so the server before it does: `Front`.
+moto checks no signatures, so the server before it does: `Front`. The credentials are temporary
+ones, so each signed URL contains a long token.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,13 +27,14 @@ from ivota_tools.toolchain import web_servers
 BUCKET = "fleet"
 TOKEN = "Bearer 4e5f6a7b"
 _KEY, _SECRET = "AKIAEXAMPLE", "a secret of these tests"
-_SESSION = "t" * 900  # as temporary credentials have
+SESSION = "IQoJb3JpZ2lu+/" * 79 + "=="  # 1,108 characters, as temporary credentials have
 _EXPIRES_S = 600
 _OWN = ("connection", "expect", "host")  # fields of one connection
+SIGNED = "X-Amz-Signature"
 _REPLACED = ("connection", "content-length", "server")
 _FIELD = re.compile(r"(Credential|SignedHeaders|Signature)=([^, ]+)")
 
-# Runs with moto's environment. Lines on stdin: `put FRONT FILE NAME`, `sign FRONT NAME`.
+# Runs with moto's environment. Lines on stdin: a command, the store's URL, words.
 _STORE = f"""
 import itertools
 import sys
@@ -45,7 +47,7 @@ def client(front):
                     retries={{"max_attempts": 0}}, proxies={{}})
     return boto3.client("s3", endpoint_url=front, region_name="us-east-1", config=config,
                         aws_access_key_id={_KEY!r}, aws_secret_access_key={_SECRET!r},
-                        aws_session_token={_SESSION!r})
+                        aws_session_token={SESSION!r})
 
 number = itertools.count()
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -61,6 +63,18 @@ for line in sys.stdin:
         with open(words[0], "rb") as file:
             store.put_object(Bucket={BUCKET!r}, Key=words[1], Body=file.read())
         print("put", flush=True)
+    elif command == "keys":
+        found = store.list_objects_v2(Bucket={BUCKET!r}).get("Contents", ())
+        print(*(each["Key"] for each in found), flush=True)
+    elif command == "uploads":
+        print(len(store.list_multipart_uploads(Bucket={BUCKET!r}).get("Uploads", ())), flush=True)
+    elif command == "empty":
+        for each in store.list_objects_v2(Bucket={BUCKET!r}).get("Contents", ()):
+            store.delete_object(Bucket={BUCKET!r}, Key=each["Key"])
+        print("emptied", flush=True)
+    elif command == "remove":
+        store.delete_bucket(Bucket={BUCKET!r})
+        print("removed", flush=True)
     else:
         where = {{"Bucket": {BUCKET!r}, "Key": words[0]}}
         expires = {_EXPIRES_S} + next(number)  # no two URLs are equal
@@ -85,6 +99,11 @@ class Front(ThreadingHTTPServer):
         self.url = self.public_url = f"http://127.0.0.1:{self.server_address[1]}"
         self.used: set[str] = set()
         self.answers: list[tuple[str, int]] = []
+        self.each_works_once = True
+        # What the store does wrong: returns a status and an error's name, or None.
+        self.fault: Callable[[str, str], tuple[int, str] | None] = lambda method, target: None
+        self._seen: dict[str, str] = {}  # each signature in a URL with its date
+        self._expired: set[str] = set()
         self._store = store
         self._lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -97,6 +116,48 @@ class Front(ThreadingHTTPServer):
             self._store.stdin.write(" ".join([command, front, *words]) + "\n")
             self._store.stdin.flush()
             return self._store.stdout.readline().strip()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which tools of AWS reach the store."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": _KEY,
+            "AWS_SECRET_ACCESS_KEY": _SECRET,
+            "AWS_SESSION_TOKEN": SESSION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "no_proxy": "127.0.0.1",
+        }
+
+    def keys(self) -> list[str]:
+        """The names of all files in the bucket."""
+        return self.ask("keys").split()
+
+    def uploads(self) -> int:
+        """The number of uploads in parts that are not complete."""
+        return int(self.ask("uploads"))
+
+    def expire(self) -> None:
+        """End the life of all URLs that were used, as if their time were over."""
+        # A URL that is signed in the same second again would be equal.
+        last = max(self._seen.values(), default="")
+        while datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ") <= last:
+            time.sleep(0.05)
+        self._expired |= self._seen.keys()
+
+    def refusal_of(self, method: str, target: str, fields: dict[str, str], body: bytes) -> str:
+        """Why a request is refused, "" if it is not."""
+        why = refusal(method, target, fields, body)
+        query = dict(parse_qsl(urlsplit(target).query))
+        if not why and SIGNED in query:
+            if query[SIGNED] in self._expired:
+                why = "it has expired"
+            self._seen[query[SIGNED]] = query["X-Amz-Date"]
+            if self.each_works_once and method == "GET":
+                why = why or ("it was used" if target in self.used else "")
+                self.used.add(target)
+        return why
 
     def lead_to(self, url: str) -> None:
         """Sign URLs for the port of `url`; the host has another name than the page's."""
@@ -129,22 +190,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._pass()
 
     do_HEAD = do_GET
+    do_POST = do_DELETE = do_PUT
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-        why = refusal(
-            self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body
-        )
-        if not why and self.command == "GET":
-            why = "it was used" if self.path in self.server.used else ""
-            self.server.used.add(self.path)
-        if why:
-            self._answer(403, body=f"<Error><Message>{why}</Message></Error>".encode())
+        fields = {name.lower(): value for name, value in self.headers.items()}
+        why = self.server.refusal_of(self.command, self.path, fields, body)
+        fault = (403, "AccessDenied") if why else self.server.fault(self.command, self.path)
+        if fault:
+            status, code = fault
+            said = f"<Error><Code>{code}</Code><Message>{why}</Message></Error>"
+            self._answer(status, body=said.encode())
             return
         store = HTTPConnection("127.0.0.1", self.server.store_port)
         with contextlib.closing(store):
-            fields = {k: v for k, v in self.headers.items() if k.lower() not in _OWN}
-            store.request(self.command, self.path, body, fields)
+            kept = {k: v for k, v in self.headers.items() if k.lower() not in _OWN}
+            store.request(self.command, self.path, body, kept)
             found = store.getresponse()
             data = found.read()
             self._answer(found.status, dict(found.getheaders()), data)
@@ -155,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.answers.append((urlsplit(self.path).path, status))
         fields = {k: v for k, v in (fields or {}).items() if k.lower() not in _REPLACED}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        if status != 304:
+        if status not in (204, 304):
             head += f"Content-Length: {len(body)}\r\n"
         with contextlib.suppress(OSError):
             self.wfile.write(f"HTTP/1.1 {status} OK\r\n{head}\r\n".encode() + body)
