@@ -5,9 +5,9 @@ import sys
 
 
 def places():
-    """The places of bundlefs: in the firmware, where nothing can damage it, or twice on flash."""
+    """The copies of bundlefs: one in the firmware, which nothing can damage, or two on flash."""
     yield ".frozen"
-    # A damaged source refuses to be imported; a .mpy may hang.
+    # The import of a damaged source fails; that of a .mpy may hang.
     yield from ("/", "/lib") if "bundlefs.py" in os.listdir("/") else ("/lib", "/")
 
 

@@ -1,4 +1,6 @@
-"""Start the agent: of the bundle that boot.py mounted, of the one before, or of the factory."""
+"""Start the agent: that of the bundle that boot.py mounted, of the previous bundle, or of the
+factory package.
+"""
 
 import sys
 
@@ -12,7 +14,7 @@ def _run():
 
 
 def _state():
-    """Return what boot.py read, without the bundle's code, which may be broken."""
+    """Return the state that boot.py read, without the bundle's code, which may be broken."""
     try:
         import json
 
@@ -37,7 +39,7 @@ def _leave():
 try:
     _run()
 # Whatever ends a new version, the old one must return: boot.py counts the starts of a trial, and a
-# confirmed version whose agent can't start makes room until the next start.
+# confirmed version whose agent can't start is replaced until the next start.
 except Exception as error:
     sys.print_exception(error)
     if "/app" not in sys.path:

@@ -38,7 +38,7 @@ def once(name):
 
 
 def let_go():
-    """Let the modules leave the heap that `once` has imported."""
+    """Let the modules that `once` has imported leave the heap."""
     while _kept:
         name = _kept.pop()
         sys.modules.pop(__name__ + "." + name, None)
@@ -55,8 +55,8 @@ def measure_heap():
 class OtaError(Exception):
     """Why an update fails: `code` for the cloud (`result_codes`), `message` for people.
 
-    `again`: the same request may succeed later. `after_s`: how many seconds later, at the server's
-    request (0: none). `reject`: the same firmware must not be downloaded again.
+    `again`: the same request may succeed later. `after_s`: how many seconds to wait first, if the
+    server asks for it (0: none). `reject`: the same firmware must not be downloaded again.
     """
 
     version = None  # of an invalid push, if it is readable
@@ -84,7 +84,7 @@ def describe(error):
         if isinstance(error, OSError):
             try:
                 text = once("network_errors").words(error) or text
-            except (MemoryError, ImportError):  # the number must be enough
+            except (MemoryError, ImportError):  # the result code must be enough
                 pass
     return " ".join(text.split())[:120]
 

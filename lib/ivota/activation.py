@@ -19,7 +19,7 @@ class Installer:
             if not firmware.slot:
                 with open(firmware.path, "rb") as file:
                     once("bundle_compatibility").look(file, firmware.payload_size)
-            # That has left the heap.
+            # By now, `bundle_compatibility` has left the heap.
             self._work = once("bundle_check").examine(self._client.state, firmware)
         for _ in self._work:
             return False

@@ -34,7 +34,7 @@ def run():
         died = error
     try:
         ended = once("shutdown").ended
-    except Exception:  # not even that fits in the heap, or is readable
+    except Exception:  # not even the traceback fits in the heap, or it is not readable
         machine.reset()
     ended(client, died)
 

@@ -39,9 +39,9 @@ def report_progress(state, version, percent=None, code=0, message="", echo=None)
 
 
 def ask(client):
-    """Ask for a pending update, with each report of the version.
+    """Ask for a pending update; called with each report of the version.
 
-    Aliyun pushes only once; the URL expires, and a restart forgets it.
+    Aliyun pushes an update only once; its URL expires, and the board loses it in a restart.
     """
     more = {"version": "1.0", "method": "thing.ota.firmware.get"}
     client.enqueue("ask", _message({}, more))

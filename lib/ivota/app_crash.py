@@ -22,7 +22,7 @@ def keep(state, error):
     """Record why the version on trial died, for the report after its last try."""
     try:
         where = _place(error)
-    except MemoryError:  # the words have to do
+    except MemoryError:  # the error text must be enough
         where = ""
     words = describe(error)[: 96 - len(where)]
     state.trial["died"] = " ".join((words, "in", where)) if where else words
@@ -35,7 +35,7 @@ def keep(state, error):
 def _place(error):
     """Return the innermost file and line of its traceback, or "".
 
-    The same fault has the same words on every board, so that a cloud can count them.
+    The same fault has the same text on every board, so that a cloud can count it.
     """
     import io
 

@@ -7,11 +7,11 @@ from micropython import const
 from ivota import again, guarded_socket, once
 
 _BLOCK = const(4096)
-_BLOCKS = const(4)  # of flash in a step: each further one costs less than a step of its own
+_BLOCKS = const(4)  # of flash in a step: a further block costs less than another step
 
 
 def step(job):
-    """Take what has arrived, at most a few blocks of flash, without allocating.
+    """Store the data that has arrived, at most a few blocks of flash, without allocating.
 
     No frame on this path has more than eleven words: a larger one would be on the heap.
     """

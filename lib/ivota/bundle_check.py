@@ -41,7 +41,7 @@ def examine_bundle(path, version):
     """Read a bundle's records like `bundlefs` when it mounts them.
 
     Raises OtaError(-5) for a bundle that has another version, is damaged, has too many files, has
-    a path that leads out of it, lacks an application, or changes the board's identity.
+    an unsafe path, lacks an application, or changes the board's identity.
     """
     try:
         with open(path, "rb") as file:
@@ -92,7 +92,7 @@ def walk(file, at, end):
     """Yield every file and folder: (kind, folder, name, start of its content, end).
 
     The names in a folder ascend, which rules out duplicates; only ivota.json can come first.
-    Raises ValueError for anything that no board mounts.
+    Raises ValueError for anything that a board cannot mount.
     """
     folder = ""
     last = b""

@@ -14,7 +14,7 @@ _FAILED = const(-5)
 _MOST = const(1024)  # bytes of ivota.json
 # Its name and the kind of its content, before the content's size.
 _FIRST = const(b"\x0aivota.json\x02")
-_HEAD = const(32)  # bytes that contain all of that, and two bytes of the size
+_HEAD = const(32)  # bytes that contain all of this, and two bytes of the size
 
 
 def look(file, length):
@@ -44,7 +44,7 @@ def look(file, length):
         try:
             check(facts)
         except ValueError as error:
-            # Not forever: the board may get other files.
+            # Not permanently: the board may get newer boot files.
             raise OtaError(_FAILED, "the bundle can't be used: %s" % error)
 
 

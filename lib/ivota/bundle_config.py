@@ -13,7 +13,7 @@ _IDENTITY = const(("product_id", "device_name", "device_secret", "hardware"))
 
 
 def drop_identity(config, log):
-    """Remove the identity from a bundle's configuration that reached the board anyway."""
+    """Remove the identity from the configuration of a bundle that is already on the board."""
     for key in _IDENTITY:
         if config.pop(key, None) is not None and log:
             log("warning", "identity_ignored", key=key)

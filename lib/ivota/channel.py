@@ -26,7 +26,7 @@ def report_version(version):
 
 
 def ask(client):
-    """Do nothing: the report of the version asks already."""
+    """Do nothing: the report of the version already fetches the index."""
 
 
 def is_answer(message, version, _asked):
@@ -95,7 +95,7 @@ class Link:
             owner.state.last = message
         self.waiting = None
         owner.on_acked()
-        if not owner.queue:  # nothing is left that failed before
+        if not owner.queue:  # no failed report is left
             self.retry.reset()
         if found:
             owner.on_message(found)
@@ -125,8 +125,8 @@ class Link:
 def post(config, message):
     """POST `message`, which is JSON, with the board's name in a header.
 
-    Raises OtaError, OSError if a retry may help. A permanent refusal counts as success, so that a
-    broken report server never blocks updates.
+    Raises OtaError, or OSError if a retry may help. A permanent refusal counts as success, so that
+    a broken report server never blocks updates.
     """
     http_request = once("http_request")
     http = config["http"]

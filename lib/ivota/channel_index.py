@@ -16,7 +16,10 @@ _SIGNATURE = const(384)  # bytes: RSA-3072
 
 
 def fetch(link, client):
-    """Return the message for `push_parser` that follows from the index. Raises `OtaError`."""
+    """Fetch the index, and return the message for `push_parser` that results from it.
+
+    Raises `OtaError`.
+    """
     message = {"running": client.version}
     data = _get(link)
     if data is not None:
@@ -30,13 +33,13 @@ def fetch(link, client):
 
 
 def _get(link):
-    """Return the file's bytes, or None if it is still the one without an update for this board."""
+    """Return the file's bytes, or None if it is unchanged and has no update for this board."""
     config = link.config
     url = config["channel"]["url"]
     longest = config["mqtt"]["max_message_bytes"]
     for _ in range(_HOPS):
         headers = {"If-None-Match": link.etag} if link.etag else {}
-        # Imported by name, it would stay in the heap.
+        # An import at the top would keep the module in the heap.
         stream = once("http_request").open_request("GET", url, config["http"], headers)
         try:
             stream.begin()

@@ -10,7 +10,7 @@ _MISMATCH = const(-4)
 
 
 def keep(target, key, value):
-    """Set this in the checkpoint, which is written only if the value changes; OSError."""
+    """Set a value in the checkpoint; write the file only if the value changes. Raises OSError."""
     known = once("json_file").load(target.checkpoint) or {}
     if known.get(key) != value:
         known[key] = value
@@ -18,14 +18,17 @@ def keep(target, key, value):
 
 
 def note(target, etag):
-    """Save the server's ETag of these bytes, for If-Range in the next request; OSError."""
+    """Save the server's ETag of these bytes, for If-Range in the next request. Raises OSError."""
     if etag and etag != target.etag:
         target.etag = etag
         keep(target, "etag", etag)
 
 
 def drop(target):
-    """Make all written data durable, save the position in the checkpoint, and close; OSError."""
+    """Make all written data durable, save the position in the checkpoint, and close.
+
+    Raises OSError.
+    """
     close(target)
     if target.kind:
         keep(target, "position", target.position)

@@ -16,11 +16,11 @@ def check(name, part, error):
 
 
 def load(context, own, each):
-    """Give `context` what is in the files that `own` names: certificates and a private key.
+    """Load the certificates and the private key from the files in `own` into `context`.
 
     The board's certificate comes first, then those of the authorities on the way to the one that
-    the server trusts. `each(path, take)` passes the certificates of a file on. The key is in DER
-    or PEM, without a password. Raises `OtaError`.
+    the server trusts. `each(path, take)` calls `take` with each certificate of a file. The key is
+    in DER or PEM, without a password. Raises `OtaError`.
     """
     try:
         with open(own["key"], "rb") as file:

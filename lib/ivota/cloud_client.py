@@ -18,13 +18,14 @@ class Client(ReportQueue):
     """Report the running version, and carry out the updates that the cloud pushes.
 
     `config` is the configuration as a dictionary (docs/formats.md), or a tuple of them, of which
-    the last wins. `version` is the running version, or None for the configuration's.
+    the last wins. `version` is the running version; None means the version in the configuration.
     `on_firmware(firmware)` gets each verified firmware, and reports its installation with
-    `update_progress`; an exception is reported as `fail -5`. If it has an attribute `check`, that
-    is called first, step by step, until it returns True. Without `on_firmware`, bundles are
-    installed, which ends `run` with `restart` set. `on_failure(error)` is called after each failed
-    update. `defer(what, push)`, with "download" or "install", returns how many seconds that must
-    wait. `log(level, event, **fields)` is silent by default. Raises ConfigError, a ValueError.
+    `update_progress`; an exception is reported as `fail -5`. If it has an attribute `check`, the
+    client calls `check` first, step by step, until it returns True. Without `on_firmware`, bundles
+    are installed, which ends `run` with `restart` set. `on_failure(error)` is called after each
+    failed update. `defer(what, push)`, with "download" or "install", returns how many seconds this
+    must wait. `log(level, event, **fields)` is silent by default. Raises ConfigError, a
+    ValueError.
     """
 
     def __init__(
@@ -70,8 +71,8 @@ class Client(ReportQueue):
         self.config = config
         guarded_socket.hooks.ntp_host = config["ntp_host"]
         self.directory = config["firmware_dir"]
-        self.dialect = dialect = once(config["dialect"])  # another than `tencent` stays beside it
-        # Only a channel has its own.
+        # Other dialects stay loaded beside `tencent`. Only a channel has a `Link` of its own.
+        self.dialect = dialect = once(config["dialect"])
         link = getattr(dialect, "Link", None) or once("mqtt_session").Link
         self.link = link(config, self)
 
@@ -204,7 +205,7 @@ class Client(ReportQueue):
         self._confirmed = True
 
     def log(self, level, event, **fields):
-        """Call the log hook, and keep the events of an update."""
+        """Call the log hook, and store the events of an update for the final report."""
         events = self.events
         if self.job:
             events.append(line(event, fields)[:200])
@@ -271,7 +272,7 @@ class Client(ReportQueue):
             self._no_heap(job.push)
 
     def _no_heap(self, push):
-        """Report only that, because the client must not end because of it.
+        """Report only the lack of memory: it must not end the client.
 
         If a bundle is read by code, a full heap makes one of its modules seem missing.
         """

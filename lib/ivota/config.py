@@ -105,7 +105,7 @@ def check(found):
             raise ConfigError(
                 "topics.%s: only {product_id} and {device_name} are allowed in braces" % name
             )
-        # With a line end between them there may be several (aliyun).
+        # A dialect can have several topics, separated by line ends (aliyun).
         if set(b"+#\0") & set(topic.encode()) or not all(topic.split("\n")):
             raise ConfigError("topics.%s must be a topic without + and #" % name)
     return config
@@ -168,7 +168,7 @@ def _merge(found, config, where):
 
 
 def _nearest(key, keys):
-    """Return the known key that shares most pairs of neighbouring letters."""
+    """Return the known key that shares the most pairs of adjacent letters."""
     pairs = {key[i : i + 2] for i in range(len(key) - 1)}
 
     def likeness(other):

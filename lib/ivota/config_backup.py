@@ -14,7 +14,7 @@ BUNDLE = "/app/config.json"
 def usable(log):
     """Return (paths of the usable configurations, best first; the arguments of `ConfigTrial`).
 
-    The latter is None if there is nothing to try or to back up.
+    The arguments are None if there is nothing to try or to back up.
 
     Raises ConfigError if there is none.
     """
@@ -92,9 +92,7 @@ def keep(client, path, mark, silent):
 
 
 def switch(client, path):
-    """Leave the cloud, and connect as the configuration at `path` says; the application does not
-    notice.
-    """
+    """Reconnect with the configuration at `path`; the application does not notice."""
     client.log("warning", "config", path=path)
     before = client.config
     config = once("config").check(read(path, client.log))
@@ -111,12 +109,12 @@ def switch(client, path):
 
 
 class ConfigTrial:
-    """The trial of a configuration, around that of a version if there is one.
+    """The trial of a configuration; it contains the trial of a version if there is one.
 
     It is the client's `trial` until the cloud is reached, and then the inner one is. The
     configuration that reached the cloud is backed up; `mark` is None if /ivota.json should not be.
-    Until then, the board tries the other one of `paths` every `limit_s`. With `moved`, the cloud
-    may be a different one that never answers, so the broker's acknowledgement is enough.
+    Until then, the board switches to the other one of `paths` after every `limit_s`. With `moved`,
+    the cloud may be a different one that never answers, so the broker's acknowledgement is enough.
     """
 
     def __init__(self, client, paths, mark, limit_s, moved):

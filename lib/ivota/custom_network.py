@@ -7,7 +7,9 @@ _AGAIN_MS = 1000
 
 
 class Nic(Interface):
-    """Ask the module, which must return at once, every second until it returns True."""
+    """Call the module's `online()` every second until it returns True; each call must return at
+    once.
+    """
 
     def connected(self):
         if self.retry.left_ms():

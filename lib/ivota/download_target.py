@@ -1,4 +1,4 @@
-"""Open the target: find out what is on flash, whose it is, and where to resume."""
+"""Open the target: find out what is on flash, whose data it is, and where to resume."""
 
 import hashlib
 import time
@@ -55,8 +55,8 @@ def step(job):
 def _wear_s(client):
     """Return how many seconds an update must wait; 0 starts it, and counts it.
 
-    Pushes must not wear out the flash, even if they end before the first byte. Each takes its
-    share of a day, and at most a day's share can be used in advance.
+    Pushes must not wear out the flash, even if they end before the first byte. A day allows a
+    limited number of downloads, which may all start at once.
     """
     state = client.state
     day_s = int(client.config["retry"]["rest_most_s"])
@@ -167,7 +167,7 @@ def open_target(target, stem, push, keep=None, spare=None):
     # For received data and for the digest: each call with a large buffer does more.
     try:
         target.buffer = bytearray(_CHUNK_MOST if ivota.roomy else _CHUNK)
-    except MemoryError:  # there is room, but not in one piece
+    except MemoryError:  # there is enough memory, but not in one piece
         target.buffer = bytearray(_CHUNK)
     target.chunk = len(target.buffer)
     _files.set_blocks(target, stem)

@@ -72,7 +72,7 @@ def activate(state, _checkpoint, trial):
 
 
 def begin(client):
-    """Continue an image's trial at a start: the running slot decides what is true."""
+    """Continue an image's trial at a start: the running slot decides whether it has succeeded."""
     state = client.state
     trial = state.trial
     failure_log = once("failure_log")
@@ -93,9 +93,9 @@ def begin(client):
 def confirm(client, text):
     """Mark the image as valid; return False if that failed and the boot loader has to decide.
 
-    Before that, the trial contains `text` as provisional: it is sent once it is true. After a
-    power cut, either the image runs and is valid, which can be marked again, or boot.py ends the
-    trial.
+    Before that, the trial stores `text` as provisional: the board sends it only if it becomes
+    true. After a power cut, either the image runs and is valid, which can be marked again, or
+    boot.py ends the trial.
     """
     state = client.state
     trial = state.trial

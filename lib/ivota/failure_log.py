@@ -23,7 +23,7 @@ def reason(state, md5, version=None):
 
 
 def roll_back(state, why, reject=False):
-    """Start `previous` from the next start on, which reports the reason."""
+    """Select `previous` for the next start; that version then reports the reason."""
     state.ended = dict(state.trial)
     state.ended["why"] = why
     if reject:

@@ -2,8 +2,9 @@
 
 `target` is a `download_target.Target` opened by `download_target.open_target`. The file's length
 is the position of the download: bytes count once they are flushed. They are flushed where a
-littlefs block really ends, so that no block is written twice. On FAT, where each flush writes two
-more sectors, that is every 64 KiB. The digest covers what is read back once it is durable.
+littlefs block really ends, so that no block is written twice. On FAT, each flush writes two more
+sectors, so the board flushes only every 64 KiB. The digest covers bytes that are read back after
+they are durable.
 """
 
 from micropython import const
@@ -55,7 +56,7 @@ def end_block(target):
 
 
 def check(target, most):
-    """Digest up to `most` more bytes of what is on flash; return True if no more are ready.
+    """Digest up to `most` more bytes from flash; return True if no more are ready.
 
     Until the file is complete, only whole chunks are digested, so that nothing is allocated.
     """

@@ -19,7 +19,7 @@ def failed(client, push, error):
     if client.on_failure:
         try:
             client.on_failure(error)
-        # It is the application's code, not a part of the update.
+        # This callback belongs to the application, not to the update.
         except Exception as own:
             client.log("error", "on_failure", why=describe(own))
 

@@ -19,7 +19,7 @@ _FAT_BLOCK = const(4096)
 _FOLDER = const(0x4000)
 _MOST = const(16384)  # blocks: no board's flash has more
 _LEAST = const(16)  # blocks: the file system itself may have fewer; a bundle has more
-_SAFE = const(b"abcdefghijklmnopqrstuvwxyz0123456789._-")  # to FAT, V2 would be v2
+_SAFE = const(b"abcdefghijklmnopqrstuvwxyz0123456789._-")  # FAT treats V2 and v2 as one name
 
 
 def file_stem(version):
@@ -87,7 +87,7 @@ def clear(directory, kept):
             try:
                 os.remove(path)
             except OSError:
-                pass  # a folder: not ours; later code finds out if it is in the way
+                pass  # a folder, which is not ours; if it is in the way, later code reports it
 
 
 def _lacks(target, directory):

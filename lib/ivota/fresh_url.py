@@ -11,7 +11,7 @@ FRESH_MS = 30000  # maximum wait for a fresh URL
 def step(job):
     """Wait until `job.renew` ends this phase, or fail with OtaError(-3)."""
     if job.client.queue:
-        job.retry.rest(FRESH_MS)  # the cloud does not know yet that one is needed
+        job.retry.rest(FRESH_MS)  # the cloud does not know yet that the board needs a fresh URL
     elif not job.retry.left_ms():
         raise OtaError(_EXPIRED, "the URL has expired, and no new one arrived")
     return False

@@ -26,12 +26,12 @@ def _nothing():
 
 
 def always():
-    """Return True: the network is connected by another part of the board."""
+    """Return True: another part of the board connects the network."""
     return True
 
 
 class Hooks:
-    """What every connection needs from the board: its watchdog, its network, its time server."""
+    """The parts of the board that every connection uses: watchdog, network and time server."""
 
     def __init__(self):
         self.feed = _nothing  # called about twice a second during every wait

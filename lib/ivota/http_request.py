@@ -46,9 +46,9 @@ def step(job):
 def send_request(url, offset, http, etag=None, redirected=False, push=None):
     """Request the bytes from `offset` on; return the `guarded_socket.Stream` with the response.
 
-    With `etag`, only if the file still has it, otherwise the whole file. The Authorization header
-    is the push's or the configuration's for this server. Raises `OtaError`; with `again` after a
-    redirect, because it may have come from a captive portal.
+    With `etag`, the server sends only these bytes if the file still has this ETag, otherwise all
+    of it. The Authorization header is the push's or the configuration's for this server. Raises
+    `OtaError`; with `again` after a redirect, because it may have come from a captive portal.
     """
     headers = {"Range": "bytes=%d-" % offset}
     if etag:
@@ -64,8 +64,8 @@ def send_request(url, offset, http, etag=None, redirected=False, push=None):
 def open_request(method, url, http, headers, push=None, data=None):
     """Send a request with these `headers`; return the `guarded_socket.Stream` with the response.
 
-    `data`, bytes, is the body. The Authorization header is that of `push`, or of `http`, the
-    section of the configuration, for this server. Raises `OtaError`.
+    `data`, bytes, is the body. The Authorization header comes from `push`, or for this server from
+    `http`, the section of the configuration. Raises `OtaError`.
     """
     stream = None
     try:
@@ -133,4 +133,4 @@ class _Request(guarded_socket.Stream):
         return b""
 
     def close(self):
-        """Do nothing: the owner closes the stream."""
+        """Do nothing: the owner of the stream closes it."""

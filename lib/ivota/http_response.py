@@ -51,8 +51,8 @@ def read(stream, offset, size, etag=None, longest=4096):
 
     Without a redirect, `stream.raw.readinto(buffer, n)` returns the body: None if no data is
     ready, 0 at the end. `skip` bytes of it come before `offset`. `etag` is the file's strong ETag,
-    if any; the argument `etag` is the one that was requested. Raises `OtaError`; with `again` if a
-    retry may work, or, with the code of a mismatch, if only a retry from the first byte may.
+    if any; the argument `etag` is the one that was requested. Raises `OtaError`: with `again` if a
+    retry may help, with the code of a mismatch if only a download from the first byte may help.
     """
     try:
         return _read(stream, offset, size, etag, longest)
@@ -163,7 +163,7 @@ def _read_fields(lines, fields, longest):
         raise again("a redirect to a URL of more than %d bytes" % longest)
     for name in absent:
         value = fields[name] = fields[name].strip()
-        # Only ASCII is useful, so no other code has to handle the rest.
+        # Only ASCII is useful here; other characters would only need more checks later.
         if value and not 32 <= min(value) <= max(value) <= 126:
             fields[name] = absent[name]
 

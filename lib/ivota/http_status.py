@@ -24,10 +24,11 @@ def refusal(status, offset, fields):
 
 
 def compare(kind, total, offset, size):
-    """Raise unless a 200 with this Content-Type and Content-Length can be the whole file.
+    """Raise `OtaError` unless a 200 with this Content-Type and Content-Length can be the whole
+    file.
 
-    A captive portal's page is not: a retry may reach the server. A page with the firmware's length
-    is the firmware, from a server that calls everything a page.
+    A captive portal's page is not the file: a retry may reach the server. A page with the
+    firmware's length is the firmware, from a server that calls everything a page.
     """
     page = kind[:9] == b"text/html"
     other = page or b"json" in kind or b"xml" in kind
@@ -40,10 +41,10 @@ def compare(kind, total, offset, size):
 
 
 def another_size(total, size, may_pass):
-    """Return the error for a file with another size than the pushed one.
+    """Return the error for a file whose size differs from the size in the push.
 
-    With `may_pass`, as in the middle of a download, the response came from elsewhere: the received
-    bytes stay, and a retry may bring the rest.
+    With `may_pass`, in the middle of a download, the response came from another server: the
+    received bytes stay, and a retry may get the rest.
     """
     text = "the server's file has %s bytes, but the push says %d" % (total.decode(), size)
     return again(text) if may_pass else OtaError(_MISMATCH, text)
@@ -52,7 +53,7 @@ def another_size(total, size, may_pass):
 def skip(job):
     """Drop bytes before the offset, at most a block, of a server that does not support Range.
 
-    Returns what a target's `fill` returns.
+    Returns the same as a target's `fill`.
     """
     buffer = job.target.buffer
     left = min(job.skip, _BLOCK)

@@ -6,7 +6,8 @@ import json
 def notice(message, push, wait_ms):
     """Create the `report_notice` message.
 
-    `push` waits, for `wait_ms` if that is known; None if its version is not readable.
+    `push` has to wait, for `wait_ms` milliseconds if that is known; `push` is None if its version
+    is not readable.
     """
     report = {"message": message}
     if push:

@@ -13,9 +13,10 @@ _MOST = const(16384)  # bytes: a larger file is not ours and would not fit in th
 def load(path, ours=False):
     """Read the dictionary at `path`; return None if it is not valid.
 
-    A CRC must be right; with `ours` there must be one. On FAT, a rename deletes its target first,
-    so after a power cut only the temporary file may exist: it is read, too. Raises MemoryError: a
-    file that the heap can't hold is not missing, and must not be replaced.
+    If the file has a CRC, it must match; with `ours`, the file must have one. On FAT, a rename
+    deletes its target first, so after a power cut only the temporary file may exist: it is read,
+    too. Raises MemoryError: a file that the heap can't hold is not missing, and must not be
+    replaced.
     """
     for name in (path, path + "~"):
         try:
@@ -46,7 +47,7 @@ def save(path, value):
     crc = 0
     part = b"{"
     with open(temporary, "wb") as file:
-        for key in value:  # one after the other: the heap may have no room for both
+        for key in value:  # one after the other: both may not fit in the heap
             part += json.dumps({key: value[key]}).encode()[1:-1]
             crc = crc32(part, crc)
             file.write(part)

@@ -13,7 +13,7 @@ _LOOK_MS = const(500)  # between checks of the keep-alive
 class Link:
     """The session with the broker; `step()` does one bounded piece of work.
 
-    `owner.on_up()` is called after each subscription, `on_message(payload)` for each message on
+    It calls `owner.on_up()` after each subscription, `on_message(payload)` for each message on
     its topics, `on_skipped(size)` for one that is too long, `on_acked()` when the broker has
     acknowledged the last message with QoS 1, `on_idle()` regularly, and `log` for events. `paused`
     prevents a connection. The wait before the next session grows until a session has lasted for

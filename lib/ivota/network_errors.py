@@ -11,7 +11,7 @@ _EPIPE = 32
 def words(error):
     """Return an explanation with the error's name, or None for any other error."""
     number = error.errno
-    if number == -1:  # umqtt's error at the end of the stream
+    if number == -1:  # umqtt raises this at the end of the stream
         return "the peer closed the connection"
     if number == errno.ETIMEDOUT:
         text = "no answer in time"

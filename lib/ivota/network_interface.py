@@ -2,7 +2,7 @@
 
 from ivota import Backoff, describe
 
-TRY_S = 15  # joining takes seconds: the minimum for each
+TRY_S = 15  # joining takes seconds: the minimum for each network
 
 
 class Interface:

@@ -16,7 +16,7 @@ _BLOCK = const(4096)
 def next_slot():
     """Return the partition for the next image; None on a board without a slot for it.
 
-    With a factory image and one slot, ESP-IDF returns the running slot once that runs.
+    With a factory image and one slot, ESP-IDF returns that slot even while it is running.
     """
     running = Partition(Partition.RUNNING)
     try:
@@ -34,7 +34,8 @@ def find(target, stem, push):
     """
     download_target = once("download_target")
     firmware_files = once("firmware_files")
-    firmware_files.place(target, stem, push.size)  # first: whatever fails later discards its files
+    # First, so that a later failure deletes its files.
+    firmware_files.place(target, stem, push.size)
     path = target.path
     slot = next_slot()
     known = once("json_file").load(target.checkpoint) or {}

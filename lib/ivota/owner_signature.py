@@ -21,9 +21,9 @@ def step(job):
 
 
 def header(firmware, keys):
-    """Return the header that was signed with one of the keys.
+    """Return the header if one of the keys has signed it.
 
-    Nothing in it has been parsed. Raises OtaError(-5) without a valid signature, with `reject`
+    The header is not parsed yet. Raises OtaError(-5) without a valid signature, with `reject`
     unless the board itself is the cause; OSError if the firmware can't be read.
     """
     found, signature = once("signature_footer").parts(firmware)

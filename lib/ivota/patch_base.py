@@ -59,7 +59,7 @@ def begin_slot(header, path, state, slot):
     ota_slots = once("ota_slots")
     ota_slots.fits(slot, header.result_size)
     target = once("download_target").Target()
-    # Now that `download_target`, which has its own, has left the heap.
+    # Not at the top: `download_target`, which has the same code, has left the heap only now.
     firmware_files = once("firmware_files")
     directory = firmware_files.place(target, firmware_files.stem_of(path), header.result_size)
     firmware_files.clear(directory, (state.active, state.previous, path))
@@ -71,7 +71,7 @@ def begin_slot(header, path, state, slot):
 def begin(header, path, state, _slot):
     """Create an empty file for the result, and make room for all of it."""
     target = once("download_target").Target()
-    # Now that `download_target`, which has its own, has left the heap.
+    # Not at the top: `download_target`, which has the same code, has left the heap only now.
     firmware_files = once("firmware_files")
     stem = firmware_files.stem_of(path)
     directory = firmware_files.place(target, stem, header.result_size)

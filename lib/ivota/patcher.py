@@ -24,7 +24,8 @@ _BLOCK = const(4096)
 def step(job):
     """Do the next piece; after the last one, the result is handled like any firmware."""
     if not job.stream:
-        job.stream = _work(job)  # `job.hang_up` closes it, and what it has open
+        # `job.hang_up` closes the generator, and everything that it has open.
+        job.stream = _work(job)
     for _ in job.stream:
         return True
     job.stream = None
@@ -95,7 +96,7 @@ def _write(target, pieces):
             target.position = target.end
             if target.file:
                 verbs.end_block(target)
-            else:  # its checkpoint would be the patch's
+            else:  # without a checkpoint, because the patch has that one
                 target.end = min(target.position + _BLOCK, target.size)
             verbs.check(target, _BLOCK)
             at += room

@@ -19,7 +19,7 @@ _LINE = const(200)  # bytes of a response that are checked
 
 
 class Nic(Interface):
-    """The connection; the dialogue with the modem is a generator, so that nothing waits for it."""
+    """The connection; a generator talks to the modem, so that no other code has to wait."""
 
     def __init__(self, config, log):
         super().__init__(config, log)

@@ -13,7 +13,7 @@ class Push:
     echo: what each report must repeat; None or a dictionary
     authorization: the header of that name for the server in `url`, or None (push_parser)
 
-    That is all for a push. After the bytes are verified:
+    A push has only these fields. After the bytes are verified:
 
     path: of the file; for an image in a slot, of its checkpoint (installation, patcher)
     slot: the label of the partition, None for a file (installation, patcher)

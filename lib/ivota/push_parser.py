@@ -64,7 +64,7 @@ def read(payload, dialect=tencent, client=None):
 
     Another dialect is first translated into that of `tencent`. Raises ValueError for anything but
     JSON, and `OtaError` (with the attribute `version`, if it is readable) for an invalid
-    `update_firmware`. Tells the `client` about an answer to its report of the version.
+    `update_firmware`. If the message answers the report of the version, it tells `client`.
     """
     message = json.loads(payload)
     if isinstance(message, dict):
@@ -90,7 +90,7 @@ def read(payload, dialect=tencent, client=None):
 
 
 def _join(message):
-    """Join halves of characters that the parser has left apart."""
+    """Join the two halves of characters that the JSON parser has not joined."""
     for key in ("version",) + _ECHOED if message else ():
         value = message.get(key)
         if isinstance(value, str) and not _can_be_sent(value):
@@ -102,7 +102,7 @@ def _join(message):
 
 
 def _with_pairs_joined(text):
-    """Join surrogate pairs, which JSON writes as two escapes and MicroPython leaves apart.
+    """Join surrogate pairs, which JSON writes as two escapes and MicroPython does not join.
 
     Returns the text unchanged if it has a single half.
     """
@@ -154,8 +154,8 @@ def _is_version(version):
 
 
 def _can_be_sent(value):
-    """Return whether it is a short number or a text with a UTF-8 form: half a surrogate pair has
-    none.
+    """Return whether it is a short number, or a text that UTF-8 can encode: half a surrogate pair
+    is not.
     """
     if type(value) not in (int, str):
         return False

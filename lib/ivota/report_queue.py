@@ -17,7 +17,7 @@ class ReportQueue:
         self.config = self.dialect = self.link = self.state = self.trial = self.version = None
         self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
         self.application = None  # the running bundle's name, which only an ivota cloud is told
-        self.introduced = False  # whether it was told since the start
+        self.introduced = False  # whether the cloud was told since the start
         self.asked = None  # the id of the dialect's last question
         self.queue = []  # (key, message), in the order of sending
         self._sending = None  # the queue's entry that waits for its PUBACK
@@ -55,7 +55,7 @@ class ReportQueue:
         return text
 
     def introduce(self):
-        """Tell an ivota cloud once, without waiting for the next report, what the board is."""
+        """Tell an ivota cloud the board's properties once, without waiting for the next report."""
         if not self.introduced and (self.application or self.config["hardware"]):
             self.introduced = True
             self.report_version()

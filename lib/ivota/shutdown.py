@@ -51,7 +51,7 @@ def ended(client, error=None):
 def thread_ended(client, dead, error=None):
     """End the client's thread; `dead` has the error that ended the application in its trial."""
     if dead:
-        # Also if the trial was confirmed meanwhile, or if the error does not fit in the heap.
+        # Even if the trial was confirmed meanwhile, or the error does not fit in the heap.
         client.restart = True
         try:
             once("app_crash").died(client, dead[0])

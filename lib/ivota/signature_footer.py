@@ -27,7 +27,7 @@ def read(file, at, n):
 def parts(firmware):
     """Return (signed header, signature as a number); set `payload_size`, not verified yet.
 
-    Only two lengths of all this are interpreted. Raises OtaError(-5).
+    Only the two lengths are interpreted. Raises OtaError(-5).
     """
     at = firmware.size - _FOOTER
     with opened(firmware) as file:
@@ -43,7 +43,9 @@ def parts(firmware):
 
 
 def refusal(firmware, why, reject=True):
-    """Return the error for firmware that must not be used; `reject`: nor downloaded again."""
+    """Return the error for firmware that must not be used; with `reject`, it must not be
+    downloaded again either.
+    """
     if firmware.slot:
         once("slot_reader").forget()
     return OtaError(_FAILED, "signature: " + why, reject=reject)

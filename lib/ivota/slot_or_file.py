@@ -43,7 +43,7 @@ def step(job):
         ota_slots.begin(target, job.push, (state.active, state.previous))
         target.gathered.write(head)
     else:
-        # The old content there begins with another byte.
+        # The old content of the slot begins with another byte.
         once("checkpoint").discard(target)
         stem = once("firmware_files").stem_of(target.path)
         once("download_target").open_target(target, stem, job.push, state.active, state.previous)

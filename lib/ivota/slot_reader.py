@@ -14,7 +14,7 @@ def _slot():
 
 
 class SlotFile:
-    """The reading half of a file; OSError if the flash fails, or after the end."""
+    """Read like a file. Raises OSError if the flash fails, or after the end."""
 
     def __init__(self):
         self._part = _slot()
@@ -64,7 +64,7 @@ class Running(SlotFile):
 
 
 def forget():
-    """Erase the image's start: a boot loader whose own image is damaged starts any that
-    it finds.
+    """Erase the image's start: if its own image is damaged, a boot loader starts any image that it
+    finds.
     """
     _slot().ioctl(6, 0)

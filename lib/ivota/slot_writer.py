@@ -3,7 +3,7 @@
 `target` is a `download_target.Target` opened by `ota_slots`. Bytes count once they are programmed,
 in chunks; `target.durable` is how far that is, and `target.gathered` holds what came since. The
 checkpoint records it every 16 blocks. After a power cut the download resumes there, so each block
-is erased when it is begun, whatever it holds. The digest is taken after the last byte.
+is erased before its first write, whatever it contains. The digest is taken after the last byte.
 """
 
 from micropython import const

@@ -75,7 +75,8 @@ def join(client):
 def running():
     """Return the version and the application of the mounted bundle.
 
-    Without a bundle, the version is the frozen image's, or None for the configuration's.
+    Without a bundle, return the version of the frozen image, or None to use the one in the
+    configuration.
     """
     try:
         with open(_APP + "/ivota.json") as file:

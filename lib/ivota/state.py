@@ -17,14 +17,14 @@ _KINDS = (
 
 # Without methods, so that it does not keep this module in the heap.
 class State:
-    """What must survive a power cut; `save` writes all of it but `path`.
+    """The data that must survive a power cut; `save` writes everything except `path`.
 
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
     `outbox` a final report that the cloud has not acknowledged, `last` the last one of a channel,
-    `serial` the number of a channel's newest index, `sums` the MD5 of bundles by
-    their path, for boot.py, `armed` which watchdog is armed (startup), `answered` whether the
-    cloud answers reports of the version. What is not set, or junk, is None; numbers are 0, lists
-    empty. `others` has the keys of another release, which are kept as they are.
+    `serial` the number of a channel's newest index, `sums` the MD5 of bundles by their path, for
+    boot.py, `armed` which watchdog is armed (startup), `answered` whether the cloud answers
+    reports of the version. Values that are missing or invalid are None; numbers are 0, and lists
+    are empty. `others` has the keys of another release, which are kept as they are.
     """
 
     path = PATH

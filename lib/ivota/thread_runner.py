@@ -56,7 +56,7 @@ def run(client, application):
     def then(died):
         try:
             ended = once("shutdown").thread_ended
-        except Exception:  # not even that fits in the heap, or is readable
+        except Exception:  # not even the traceback fits in the heap, or it is not readable
             import machine
 
             machine.reset()

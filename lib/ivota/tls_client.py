@@ -18,8 +18,8 @@ def wrap(raw, host, ca, own=None):
 
     `ca` is the path of one certificate in DER, or of any number in PEM, all of which are trusted.
     `own` has the paths of the board's own `cert` and `key`, or is None. The handshake runs in the
-    first read or write, which fails for a certificate of another authority, another name, or out
-    of date. Raises `OtaError` for an invalid file.
+    first read or write. It fails if the certificate is from another authority, is for another
+    name, or has expired. Raises `OtaError` for an invalid file.
     """
     if time.gmtime()[0] < _YEAR:
         _set_clock()

@@ -10,14 +10,14 @@ _FAILED = const(-5)
 
 
 def fault(job, error):
-    """Return the `OtaError` for it."""
+    """Return the `OtaError` for this exception."""
     if isinstance(error, MemoryError):
         gc.collect()
         return OtaError(_FAILED, describe(error), True)
     target = job.target
     if isinstance(error, OSError) and job.phase == "block_receiver" and _sound(target):
         return again(describe(error))
-    # If nothing was being written, a hook raised this, which must not end the client.
+    # If nothing was being written, a hook raised the exception, which must not end the client.
     return OtaError(_FAILED, ("flash: " if target else "") + describe(error))
 
 

@@ -18,9 +18,10 @@ class Job:
     `phase` names the module whose `step(job)` does the next bounded piece. Its end:
 
     download_target: the target is open → http_request
-    http_request: the server is asked for the missing bytes → http_response; they are all on flash
+    http_request: the request for the missing bytes is sent → http_response; they are all on flash
         already → installation
-    http_response: it answers with them → block_receiver, or slot_or_file if the target says so; it
+    http_response: the server answers with them → block_receiver, or slot_or_file if the target
+        says so; it
         redirects → http_request
     slot_or_file: the first bytes have said where the firmware goes → block_receiver
     block_receiver: the last byte is on flash → installation
@@ -141,11 +142,11 @@ class Job:
             self.stream = None
 
     def rest_s(self, seconds):
-        """Do nothing for this time."""
+        """Do nothing for `ms` milliseconds."""
         self.retry.rest(int(seconds * 1000))
 
     def deferred(self, what):
-        """Return whether this must still wait, for its time or for the application."""
+        """Return whether the update must still wait, for its back-off or for the application."""
         if self.retry.left_ms():
             return True
         seconds = self.client.defer(what, self.push) if self.client.defer else 0

@@ -56,7 +56,7 @@ def follow(url, location):
 
 
 def _without_dots(path):
-    """Resolve . and .. in a path, which some servers take for names (RFC 3986, 5.2.4)."""
+    """Resolve . and .. in a path, because some servers treat them as names (RFC 3986, 5.2.4)."""
     path, mark, query = path.partition("?")
     steps = []
     for step in path.split("/"):

@@ -15,7 +15,7 @@ def feeder(seconds):
     for timeout in (limit_ms, _SHORT):
         try:
             feed = machine.WDT(timeout=timeout).feed
-        except Exception:  # each port refuses in its own way, and some lack it
+        except Exception:  # each port raises another error, and some ports have no watchdog
             continue
         return feed if timeout >= limit_ms else Stretched(feed, limit_ms).feed
     return None

@@ -6,7 +6,10 @@ from ivota.network_interface import TRY_S, Interface
 
 
 class Nic(Interface):
-    """Station mode. Each network gets its time in turn; after a loss, the first comes first."""
+    """Station mode.
+
+    Each network gets its time in turn; after a loss, the board starts with the first again.
+    """
 
     def __init__(self, config, log):
         super().__init__(config, log)
