@@ -60,6 +60,11 @@ class Visitor:
         found = re.search(r'name="csrf" value="([0-9a-f]+)"', self.page.text)
         return found[1] if found else ""
 
+    def link(self, rel: str) -> str:
+        """The address of a link with this relation on the page, "" without one."""
+        found = re.search(f'href="([^"]+)" rel="{rel}"', self.page.text)
+        return html.unescape(found[1]) if found else ""
+
     @property
     def text(self) -> str:
         """What is to be read, without the marks."""

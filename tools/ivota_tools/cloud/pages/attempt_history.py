@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
 from ..mqtt.messages import REPORT_PROGRESS, REPORT_VERSION
 from ..rollout import assignment_states
 from ..store.models import Assignment, Device, Push, Report
 from . import formatting
-from .pagination import Page
 
 EVENTS = 400  # maximum reports of one attempt that its story uses
 
@@ -57,19 +56,18 @@ class Story:
         return max((self.attempt.ended_at or self.attempt.updated_at) - begun, 0.0)
 
 
-def stories(session: Session, device: Device, page: Page) -> list[Story]:
-    """Return the stories of a device's attempts, newest first, each in order of time."""
-    query = (
-        select(Assignment)
-        .where(Assignment.device_id == device.id)
-        .order_by(Assignment.id.desc())
-        .options(
-            joinedload(Assignment.firmware),
-            joinedload(Assignment.patch),
-            joinedload(Assignment.campaign),
-        )
+def attempts(device: Device) -> Select[tuple[Assignment]]:
+    """Query a device's attempts, with what a story of them needs."""
+    query = select(Assignment).where(Assignment.device_id == device.id)
+    return query.options(
+        joinedload(Assignment.firmware),
+        joinedload(Assignment.patch),
+        joinedload(Assignment.campaign),
     )
-    attempts = session.scalars(page.of(query)).all()
+
+
+def stories(session: Session, device: Device, attempts: Sequence[Assignment]) -> list[Story]:
+    """Return the stories of some of a device's attempts, each in order of time."""
     ids = [each.id for each in attempts]
     pushes: dict[int, list[float]] = {each: [] for each in ids}
     for at, number in session.execute(
@@ -81,7 +79,7 @@ def stories(session: Session, device: Device, page: Page) -> list[Story]:
         select(Report)
         .where(Report.device_id == device.id, Report.assignment_id.in_(ids))
         .order_by(Report.id.desc())
-        .limit(page.length * EVENTS)
+        .limit(len(attempts) * EVENTS)
     )
     for report in reversed(session.scalars(newest).all()):
         if report.assignment_id is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..store.models import Audit
 from .page_guard import route
 from .page_visit import Setting, Visit
+from .pagination import Order
 
 PAGE = 50
 
@@ -26,12 +27,11 @@ def audit(visit: Visit) -> Response:
         words = Audit.action + " " + Audit.subject + " " + Audit.detail
         query = query.where(words.icontains(text, autoescape=True))
     with visit.database.reading() as session:
-        page = visit.page(session.scalar(query.with_only_columns(func.count(Audit.id))), PAGE)
-        lines = session.scalars(page.of(query.order_by(Audit.id.desc())))
+        page = visit.page(session, query, Order([Audit.id], descending=True), PAGE)
         people = session.scalars(select(Audit.who).distinct().order_by(Audit.who).limit(200))
         return visit.show(
             "audit.html",
-            lines=lines.all(),
+            lines=page.rows,
             people=people.all(),
             who=who,
             text=text,

@@ -17,7 +17,7 @@ from . import fleet_queries
 from .formatting import counted, sentence, span
 from .page_guard import route
 from .page_visit import Setting, Visit
-from .pagination import row
+from .pagination import Order, row
 
 PAGE = 25
 FAILURES = 20  # distinct reasons
@@ -33,9 +33,10 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 def overview(visit: Visit) -> Response:
     with visit.database.reading() as session:
-        page = visit.page(session.scalar(select(func.count()).select_from(Campaign)), PAGE)
+        count = session.scalar(select(func.count()).select_from(Campaign))
         query = select(Campaign).options(joinedload(Campaign.firmware))
-        found = session.scalars(page.of(query.order_by(Campaign.id.desc()))).all()
+        page = visit.page(session, query, Order([Campaign.id], descending=True), PAGE, count)
+        found = page.rows
         tallies = campaign_counts.tallies(session, [each.id for each in found])
         has_firmware = session.scalar(select(Firmware.id).limit(1)) is not None
         return visit.show(

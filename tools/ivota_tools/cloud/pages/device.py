@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -23,13 +23,12 @@ from ..rollout import (
 )
 from ..store import firmware_store
 from ..store.models import Assignment, Change, Device, Report
-from . import fleet_queries
-from .attempt_history import stories
+from . import attempt_history, fleet_queries
 from .firmware import uploaded
 from .formatting import counted
 from .page_guard import acting, route
 from .page_visit import Setting, Visit, whole
-from .pagination import row
+from .pagination import Order, row
 
 ATTEMPTS = 10  # on a page
 REPORTS = 50  # on a page
@@ -77,8 +76,8 @@ def device(visit: Visit) -> Response:
     with visit.database.reading() as session:
         found = find(session, visit.number("id"))
         assignment, running = found.assignment, assignment_states.running(found)
-        attempts = select(func.count()).where(Assignment.device_id == found.id)
-        page = visit.page(session.scalar(attempts), ATTEMPTS)
+        attempts = attempt_history.attempts(found)
+        page = visit.page(session, attempts, Order([Assignment.id], descending=True), ATTEMPTS)
         return visit.show(
             "device.html",
             now=now,
@@ -92,7 +91,7 @@ def device(visit: Visit) -> Response:
                 for each in uploaded(session)
                 if each.version != running and not firmware_match.mismatch(each, found)
             ],
-            stories=stories(session, found, page),
+            stories=attempt_history.stories(session, found, page.rows),
             page=page,
             changes=_changes(session, found),
             can_retry=assignment is not None
@@ -105,11 +104,9 @@ def reports(visit: Visit) -> Response:
     """Return every report as it was received."""
     with visit.database.reading() as session:
         found = find(session, visit.number("id"))
-        count = session.scalar(select(func.count()).where(Report.device_id == found.id))
-        page = visit.page(count, REPORTS)
-        query = select(Report).where(Report.device_id == found.id).order_by(Report.id.desc())
-        rows = session.scalars(page.of(query)).all()
-        return visit.show("reports.html", device=found, reports=rows, page=page)
+        query = select(Report).where(Report.device_id == found.id)
+        page = visit.page(session, query, Order([Report.id], descending=True), REPORTS)
+        return visit.show("reports.html", device=found, reports=page.rows, page=page)
 
 
 def find(session: Session, number: int) -> Device:

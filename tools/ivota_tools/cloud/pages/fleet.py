@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import case, func, or_, select, true
@@ -26,7 +27,7 @@ from .fleet_queries import ATTENTION, STALLED, Wanted
 from .formatting import ago
 from .formatting import span as span_words
 from .page_guard import route
-from .page_visit import Setting, Visit, whole
+from .page_visit import Setting, Visit
 
 SHOWN = 4  # devices in a box next to the table
 GROUPS, NAMED = 5, 3  # groups of devices with problems, and names shown for each
@@ -47,26 +48,26 @@ def fleet(visit: Visit) -> Response:
         visit.asked("version", most=128),
         visit.asked("application", most=128),
         visit.asked("sort", ATTENTION, 16),
-        whole(visit.asked("page")),
+        visit.asked("page"),
     )
     span = visit.asked("range", "", 8)
     with visit.database.reading() as session:
-        versions = fleet_queries.by_version(session, wanted.application)
-        applications = fleet_queries.applications(session)
-        total = fleet_queries.count(session, ACCEPTED)
-        waiting = fleet_queries.count(session, PENDING)
+        counts = visit.setting.counts.of(session)
+        applications = counts.get("applications", fleet_queries.applications)
+        # The numbers are kept for each of these, so a request cannot make up one.
+        application = wanted.application if wanted.application in applications else ""
+        known = counts.get(
+            ("fleet", application), lambda s: _numbers(s, application, applications)
+        )
+        total, waiting, versions = known.total, known.waiting, known.versions
         newest = fleet_queries.newest(session)
         if not total and not waiting and not wanted.state:
             return visit.show("welcome.html", newest=newest)
-        changes = version_chart.changes(session)
-        ranges = version_chart.ranges(changes.first, now)
+        ranges = version_chart.ranges(version_chart.changes(session).first, now)
         if span not in version_chart.RANGES:
             span = ranges[-1]
-        # The chart is kept for each of these, so a request cannot make up one.
-        application = wanted.application if wanted.application in applications else None
-        several = application is None and len(applications) > 1
-        states = fleet_queries.by_state(session, now)
-        found = fleet_queries.devices(session, wanted, now)
+        several = not application and len(applications) > 1
+        found = fleet_queries.devices(session, wanted, now, counts)
         return visit.show(
             "fleet.html",
             now=now,
@@ -74,19 +75,22 @@ def fleet(visit: Visit) -> Response:
             waiting=waiting,
             versions=versions,
             applications=applications,
-            summary=_summary(total, states),
-            chart=visit.setting.charts.versions(
-                session, changes, span, now, application, several
+            summary=_summary(total, known.states),
+            chart=counts.get(
+                ("chart", span, application, several),
+                lambda s: visit.setting.charts.versions(
+                    s, version_chart.changes(s), span, time.time(), application or None, several
+                ),
             ),
             span=span,
-            suggestions=fleet_queries.suggestions(session, versions, applications),
+            suggestions=known.suggestions,
             firmware=uploaded(session)[:FIRMWARE_SHOWN],
             ranges=ranges,
             several=len(applications) > 1,
             running=_running(session),
             busy=fleet_queries.few(session, Assignment.state.in_(assignment_states.ACTIVE)
                              & ~fleet_queries.stalled(now), Assignment.device_id, SHOWN),
-            troubled=_troubled(session, now),
+            troubled=known.troubled,
             wanted=wanted,
             query=device_search.as_query(wanted.text, wanted.version, wanted.application),
             found=found,
@@ -96,6 +100,31 @@ def fleet(visit: Visit) -> Response:
             stalled=lambda device: fleet_queries.is_stalled(device.assignment, now),
             can_update=can_update,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What the page counts over the whole fleet."""
+
+    total: int
+    waiting: int
+    versions: list[tuple[str | None, int]]
+    states: dict[str, int]
+    suggestions: list[str]
+    troubled: list[dict[str, Any]]
+
+
+def _numbers(session: Session, application: str, applications: list[str]) -> _Numbers:
+    now = time.time()
+    versions = fleet_queries.by_version(session, application)
+    return _Numbers(
+        fleet_queries.count(session, ACCEPTED),
+        fleet_queries.count(session, PENDING),
+        versions,
+        fleet_queries.by_state(session, now),
+        fleet_queries.suggestions(session, versions, applications),
+        _troubled(session, now),
+    )
 
 
 def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from ..api.device_schemas import IDLE
@@ -19,7 +19,8 @@ from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
 from .device_search import quoted
-from .pagination import Page, page
+from .kept_counts import Counts
+from .pagination import Order, Page, page
 
 PAGE = 50  # rows of a table
 NEWEST_OF = 1000  # latest uploads
@@ -40,7 +41,7 @@ class Wanted:
     version: str = ""
     application: str = ""
     sort: str = ATTENTION
-    page: int = 1
+    page: str = ""
 
 
 SUGGESTED = 60  # maximum number of suggestions
@@ -51,65 +52,64 @@ class Found:
     """One page of devices, or what is wrong with the query."""
 
     devices: Sequence[Device]
-    page: Page
+    page: Page[int]
     problem: str = ""
 
 
-def devices(session: Session, wanted: Wanted, now: float) -> Found:
+def devices(session: Session, wanted: Wanted, now: float, counts: Counts | None = None) -> Found:
+    """Return the page that is wanted; `counts` keeps the number of devices in all."""
     try:
-        conditions = device_search.conditions(session, wanted.text, now)
-        conditions += _of_state(wanted.state, now)
+        conditions = _conditions(session, wanted, now)
     except QueryError as error:
-        return Found([], page(0, 1, PAGE), str(error))
+        return Found([], Page([], count=0), str(error))
+
+    def matching(session: Session) -> int:
+        # Without a state in the query, count only the devices: an index is enough for that.
+        counted = _joined() if wanted.state else select(Device)
+        number = func.count(Device.id)
+        return session.scalar(counted.where(*conditions).with_only_columns(number)) or 0
+
+    what = "matching", wanted.text, wanted.state, wanted.version, wanted.application
+    count = counts.get(what, matching) if counts else matching(session)
+    ids = _joined().where(*conditions).with_only_columns(Device.id)
+    part = page(session, ids, _order(wanted.sort, now), wanted.page, PAGE, count)
+    return Found(_with_targets(session, part.rows), part)
+
+
+def _conditions(session: Session, wanted: Wanted, now: float) -> list[ColumnElement[bool]]:
+    """Raises QueryError."""
+    conditions = device_search.conditions(session, wanted.text, now)
+    conditions += _of_state(wanted.state, now)
     if wanted.version:
         conditions.append(Device.version == wanted.version)
     if wanted.application:
         conditions.append(Device.application == wanted.application)
-    # Without a state in the query, count only the devices: an index is enough for that.
-    counted = _joined() if wanted.state else select(Device)
-    total = session.scalar(counted.where(*conditions).with_only_columns(func.count(Device.id)))
-    part = page(total, wanted.page, PAGE)
-    chosen = _ids(session, conditions, wanted.sort, part.start, now)
-    return Found(_with_targets(session, chosen), part)
+    return conditions
 
 
-def _ids(
-    session: Session, conditions: list[ColumnElement[bool]], sort: str, start: int, now: float
-) -> list[int]:
-    """Return the ids of one page, in order."""
-    by_name = (Device.product_id, Device.device_name)
-
-    def some(query: Select[Any], order: Any, offset: int, most: int) -> list[int]:
-        ids = query.with_only_columns(Device.id).order_by(*order)
-        return list(session.scalars(ids.limit(most).offset(offset)))
-
+def _order(sort: str, now: float) -> Order:
+    keys: list[Any] = [Device.product_id, Device.device_name]
     what = sort.lstrip("-")
+    if what == "seen":
+        keys.insert(0, func.coalesce(Device.last_seen, 0.0))
+    elif what == "version":
+        keys.insert(0, func.coalesce(Device.version_key, ""))
     if what in ("name", "seen", "version"):
-        order: list[Any] = list(by_name)
-        if what == "seen":
-            order.insert(0, func.coalesce(Device.last_seen, 0))
-        elif what == "version":
-            order.insert(0, func.coalesce(Device.version_key, ""))
-        if sort.startswith("-"):
-            order = [each.desc() for each in order]
-        return some(_joined().where(*conditions), order, start, PAGE)
-    # Devices that need a remark are few, so they are sorted; the others are read in the order of
-    # their names, for which there is an index.
-    first = _joined().where(*conditions, Assignment.state.in_((*FAILING, *OPEN)))
-    rank = case(
-        (Assignment.state == assignment_states.FAILED, 0),
-        (stalled(now), 1),
-        (Assignment.state == assignment_states.RETRY, 2),
-        (Assignment.state.in_(assignment_states.ACTIVE), 3),
-        else_=4,
+        return Order(keys, sort.startswith("-"))
+    # What needs a remark comes first. The database finds a part with few devices by its state,
+    # and walks a part with many in the order of the names.
+    silent = stalled(now)
+    return Order(
+        keys,
+        parts=(
+            Assignment.state == assignment_states.FAILED,
+            silent,
+            Assignment.state == assignment_states.RETRY,
+            and_(Assignment.state.in_(assignment_states.ACTIVE), ~silent),
+            Assignment.state.in_(set(OPEN) - set(assignment_states.ACTIVE)),
+            or_(Assignment.id.is_(None), Assignment.state.not_in((*FAILING, *OPEN))),
+        ),
     )
-    found = some(first, (rank, *by_name), start, PAGE)
-    if len(found) < PAGE:
-        ranked = session.scalar(first.with_only_columns(func.count(Device.id))) or 0
-        other = or_(Assignment.id.is_(None), Assignment.state.not_in((*FAILING, *OPEN)))
-        rest = _joined().where(*conditions, other)
-        found += some(rest, by_name, max(start - ranked, 0), PAGE - len(found))
-    return found
 
 
 def _joined() -> Select[tuple[Device]]:

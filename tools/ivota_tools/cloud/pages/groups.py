@@ -19,7 +19,7 @@ from ..store.models import Group
 from .formatting import refusal, sentence
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
-from .pagination import row
+from .pagination import Order, row
 
 HERE = "/campaigns/groups"
 PAGE = 25  # every request counts the devices of each group shown
@@ -48,12 +48,12 @@ def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 
                 matching = device_query.count(session, query, now)
             except QueryError as error:
                 problem = sentence(str(error))
-        page = visit.page(session.scalar(select(func.count()).select_from(Group)), PAGE)
-        found = session.scalars(page.of(select(Group).order_by(Group.name))).all()
+        count = session.scalar(select(func.count()).select_from(Group))
+        page = visit.page(session, select(Group), Order([Group.name]), PAGE, count)
         return visit.show(
             "groups.html",
             status,
-            groups=[(each, device_query.count(session, each.query, now)) for each in found],
+            groups=[(each, device_query.count(session, each.query, now)) for each in page.rows],
             page=page,
             given={"name": name, "query": query},
             matching=matching,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -10,9 +11,12 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from anyio import CapacityLimiter
+from sqlalchemy import Select
+from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -28,7 +32,8 @@ from ..store.database import Database
 from ..store.file_store import FileStore
 from ..webhooks.targets import Webhooks
 from .formatting import sentence
-from .pagination import Page, page
+from .kept_counts import KeptCounts
+from .pagination import Order, Page, page
 from .rendering import PAGES
 from .version_chart import Charts
 
@@ -77,6 +82,10 @@ class Setting:
     charts: Charts = field(default_factory=Charts)
     provider: IdentityProvider | None = None
     webhooks: Webhooks = Webhooks()
+
+    @functools.cached_property
+    def counts(self) -> KeptCounts:
+        return KeptCounts(self.database)
 
     def http_port(self) -> int:
         """Return the HTTP port that boards are given."""
@@ -147,9 +156,16 @@ class Visit:
         """Return a parameter of the query string."""
         return self.request.query_params.get(name, default)[:most].replace("\0", "")
 
-    def page(self, count: int | None, length: int) -> Page:
-        """Return the requested page of `count` rows."""
-        return page(count, whole(self.asked("page", "1")), length)
+    def page(
+        self,
+        session: Session,
+        query: Select[Any],
+        order: Order,
+        length: int,
+        count: int | None = None,
+    ) -> Page[Any]:
+        """Return the requested page of the query's rows."""
+        return page(session, query, order, self.asked("page"), length, count)
 
     def said(self, name: str, most: int = 1024) -> str:
         """Return a field of the form."""

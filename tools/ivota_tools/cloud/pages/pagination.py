@@ -1,42 +1,144 @@
-"""Database rows for a page: one by the number in its address, or one page of many."""
+"""Database rows for a page: one by the number in its address, or one page of many.
+
+A page of many begins after the last row of the page before: the database finds that row in an
+index, however many rows come before it. Such an address stays right while rows are added.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, literal, true, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.orm.interfaces import ORMOption
 
 from ..store.models import Base
 
 Row = TypeVar("Row", bound=Base)
-Query = TypeVar("Query", bound=Select[Any])
+Item = TypeVar("Item")
+
+AFTER, BEFORE = "after-", "before-"  # in an address, in front of the keys of a row
 
 
 @dataclass(frozen=True)
-class Page:
-    """The part of a table that is shown: page `number` of `last`, of `count` rows in all."""
+class Page(Generic[Item]):
+    """The rows that are shown. `previous` and `following` are the pages beside them in an address,
+    "" if there is none; `count` is the number of rows in all, None if nobody has counted them.
+    """
 
-    count: int
-    number: int
-    last: int
-    length: int
-
-    @property
-    def start(self) -> int:
-        return (self.number - 1) * self.length
-
-    def of(self, query: Query) -> Query:
-        return query.limit(self.length).offset(self.start)
+    rows: Sequence[Item]
+    previous: str = ""
+    following: str = ""
+    count: int | None = None
 
 
-def page(count: int | None, asked: int, length: int) -> Page:
-    """Return the requested page, or the last one if there are fewer."""
-    last = max(-(-(count or 0) // length), 1)
-    return Page(count or 0, min(max(asked, 1), last), last, length)
+@dataclass(frozen=True)
+class Order:
+    """The columns that order a table, of which no two rows have the same and none is null.
+
+    The rows of an earlier one of `parts`, which exclude each other, come before those of a later.
+    """
+
+    keys: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]
+    descending: bool = False
+    parts: Sequence[ColumnElement[bool]] = (true(),)
+
+
+def page(
+    session: Session,
+    query: Select[Any],
+    order: Order,
+    asked: str,
+    length: int,
+    count: int | None = None,
+) -> Page[Any]:
+    """Return up to `length` rows of the query's first column: the page `asked`, or the first."""
+    backwards = asked.startswith(BEFORE)
+    place = _place(asked.removeprefix(BEFORE if backwards else AFTER), order)
+    if place is None:
+        backwards = False
+    found = _rows(session, query, order, place, backwards, length + 1)
+    more = len(found) > length
+    if place is not None and (not found or (backwards and not more)):
+        return page(session, query, order, "", length, count)  # nothing comes before, or remains
+    found = found[:length]
+    if backwards:
+        found.reverse()
+    previous = place is not None  # a page that begins somewhere
+    following = more or backwards
+    return Page(
+        [item for item, _ in found],
+        f"{BEFORE}{_text(found[0][1])}" if found and previous else "",
+        f"{AFTER}{_text(found[-1][1])}" if found and following else "",
+        count,
+    )
+
+
+def _rows(
+    session: Session,
+    query: Select[Any],
+    order: Order,
+    place: list[Any] | None,
+    backwards: bool,
+    most: int,
+) -> list[tuple[Any, list[Any]]]:
+    """Return rows from a place on, each with its own place."""
+    found: list[tuple[Any, list[Any]]] = []
+    down = order.descending != backwards
+    for number, part in sorted(enumerate(order.parts), reverse=backwards):
+        some = query.where(part)
+        if place is not None and number != place[0]:
+            if (number > place[0]) == backwards:
+                continue
+        elif place is not None:
+            keys = tuple_(*order.keys)
+            at = tuple_(*(literal(value, key.type)
+                          for value, key in zip(place[1:], order.keys, strict=True)))  # fmt: skip
+            some = some.where(keys < at if down else keys > at)
+        some = some.add_columns(*order.keys)
+        some = some.order_by(*(key.desc() if down else key.asc() for key in order.keys))
+        for row in session.execute(some.limit(most - len(found))):
+            found.append((row[0], [number, *row[1:]]))
+        if len(found) == most:
+            break
+    return found
+
+
+def _text(place: list[Any]) -> str:
+    """Return a place as a text: a number if that is enough."""
+    return json.dumps(place[1] if len(place) == 2 and not place[0] else place, ensure_ascii=False)
+
+
+def _place(text: str, order: Order) -> list[Any] | None:
+    """Return the place in an address, or None if anybody has made it up."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    place = said if isinstance(said, list) else [0, said]
+    kinds = [int, *(key.type.python_type for key in order.keys)]
+    if len(place) != len(kinds) or not 0 <= _whole(place[0]) < len(order.parts):
+        return None
+    fitting = all(_is(value, kind) for value, kind in zip(place, kinds, strict=True))
+    return place if fitting else None
+
+
+def _whole(value: Any) -> int:
+    return value if type(value) is int else -1
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is float and type(value) in (int, float):
+        return math.isfinite(value) and abs(value) < 2**63
+    if kind is int:
+        return type(value) is int and abs(value) < 2**63
+    # A database accepts neither NUL nor halves of characters.
+    return kind is type(value) is str and not re.search("[\0\ud800-\udfff]", value)
 
 
 def row(

@@ -12,6 +12,7 @@ from ..webhooks import webhook_actions
 from .formatting import counted
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
+from .pagination import Order
 
 PAGE = 50
 
@@ -34,13 +35,14 @@ def _show(visit: Visit, tested: list[tuple[str, str | None]] | None) -> Response
     given_up = WebhookMessage.next_at.is_(None)
     with visit.database.reading() as session:
         count = func.count(WebhookMessage.id)
-        page = visit.page(session.scalar(select(count)), PAGE)
-        newest = select(WebhookMessage).order_by(WebhookMessage.id.desc())
+        newest = Order([WebhookMessage.id], descending=True)
+        number = session.scalar(select(count))
+        page = visit.page(session, select(WebhookMessage), newest, PAGE, number)
         return visit.show(
             "webhooks.html",
             targets=visit.setting.webhooks.targets,
             known={target.name for target in visit.setting.webhooks.targets},
-            messages=session.scalars(page.of(newest)).all(),
+            messages=page.rows,
             given_up=session.scalar(select(count).where(given_up)) or 0,
             page=page,
             tested=tested,

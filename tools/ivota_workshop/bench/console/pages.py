@@ -48,7 +48,7 @@ STATES = (
 )
 PAGES = {
     "fleet": "/",
-    "fleet_last": "/?page=9999&sort=name",
+    "fleet_last": "/?sort=name&page=after-%5B0,%22BENCH%22,%22d-99%22%5D",
     "search": "/?q=tag:beta+version%3C0.3+-name:d-1*",
     "device": "/devices/77",
     "campaign": "/campaigns/1",
