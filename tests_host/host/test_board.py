@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from interpreters import PREVIEW
+from littlefs import LittleFSError
 from rawrepl import RawReplBoard
 from typer.testing import CliRunner
-from waiting import WAIT_S
+from waiting import WAIT_S, wait_until
 
 from ivota_tools import toolchain
 from ivota_tools.board import (
@@ -34,6 +35,7 @@ from ivota_tools.cli import board_views
 from ivota_tools.cli.board import app
 from ivota_tools.common import project_files
 from ivota_tools.firmware import bundle
+from ivota_tools.sim.flash import FlashError
 
 ROOT = Path(__file__).parents[2]
 STOCK_BOOT = b"# This file is executed on every boot\n#import esp\nimport gc\ngc.collect()\n"
@@ -190,10 +192,15 @@ def test_ctrl_c_during_install_changes_nothing(board, tree, config):
     code = "import pathlib; from ivota_tools.cli import board as cli; "
     code += f"cli.root = lambda: pathlib.Path({str(tree)!r}); cli.app()"
     command = [sys.executable, "-c", code, "install", "--port", board.port, "--source"]
-    process = subprocess.Popen(
-        [*command, "--config", str(config)], stdout=subprocess.PIPE, text=True
-    )
-    assert any("big.py" in line for line in process.stdout)
+    process = subprocess.Popen([*command, "--config", str(config)], stdout=subprocess.PIPE)
+
+    def copying():
+        try:
+            return "/lib/ivota/big.py~" in board.files()
+        except (FlashError, LittleFSError):  # the board wrote while the flash was copied
+            return False
+
+    wait_until(copying, "the copy of big.py")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=WAIT_S)
     assert process.returncode
