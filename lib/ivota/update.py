@@ -21,8 +21,7 @@ class Job:
     http_request: the request for the missing bytes is sent → http_response; they are all on flash
         already → installation
     http_response: the server answers with them → block_receiver, or slot_or_file if the target
-        says so; it
-        redirects → http_request
+        says so; it redirects → http_request
     slot_or_file: the first bytes have said where the firmware goes → block_receiver
     block_receiver: the last byte is on flash → installation
     installation: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher;

@@ -163,7 +163,7 @@ def test_files_that_have_no_place_in_a_bundle_stay_out(app, tmp_path):
         ({"device_name": "d"}, "config.json sets device_name: every board .* /ivota.json"),
         ({"product_id": "P"}, "config.json sets product_id"),
         ({"device_secret": "c2VjcmV0"}, "config.json sets device_secret"),
-        ({"topic": {}}, "topic is unknown; did you mean topics?"),
+        ({"topic": {}}, "topic is unknown; did you mean topics"),
         ({"mqtt": {"host": "h:1883"}}, "mqtt.host must be a name or an address"),
         ({"wifi": {"password": "password"}}, "wifi.ssid must have"),
         ({"trial": {"limit_s": "10"}}, "trial.limit_s must be a number"),
