@@ -2,46 +2,34 @@
 
 Firmware is written first and `channel.json` last, each file in one step: whoever copies the folder
 to a web server in that order, or reads it in between, sees the old channel or the new one.
-`releases.json` remembers every release for the commands; boards do not read it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..common import atomic_write
 from ..firmware import release as releases
 from ..firmware.bundle import ReleaseError
 from ..firmware.release.packing import written
 from ..firmware.signed_file import Signer, split, verify
+from . import history, tracks
+from .history import Known
 from .index import NAME, ChannelError, Delta, Index, Release, decode
 from .index import verify as verify_index
 
 if TYPE_CHECKING:  # cryptography is slow to import
     from ..firmware.signing_keys import PrivateKey
 
-HISTORY = "releases.json"
 DAY_S = 86400
 VALID_DAYS = 365
 DELTAS = 2  # to a release, from the ones before it
 Note = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class Known:
-    """A release that was ever published, and the track, for `releases.json`."""
-
-    track: str
-    release: Release
-    payload_sha256: str
-    withdrawn: bool = False
 
 
 class Channel:
@@ -56,7 +44,7 @@ class Channel:
         self._key = key
         self._note = note
         self.index = verify_index(_read(folder), [key.public])
-        self.history = history(folder)
+        self.history = history.read(folder)
 
     @classmethod
     def create(cls, folder: Path, product: str, key: PrivateKey, valid_days: int) -> Channel:
@@ -64,8 +52,7 @@ class Channel:
         if (folder / NAME).exists():
             raise ChannelError(f"{folder} already contains a channel")
         index = Index(product, serial=1, expires=_expiry(valid_days))
-        history = {"valid_days": valid_days, "releases": []}
-        atomic_write.write(folder / HISTORY, json.dumps(history, indent=1) + "\n")
+        history.write(folder, valid_days, ())
         atomic_write.write(folder / NAME, index.signed(key))
         return cls(folder, key)
 
@@ -88,7 +75,7 @@ class Channel:
         next one after all that the channel has published. `share` is a percentage of boards,
         `not_before` a Unix time.
         """
-        _check_share(share)
+        tracks.check_share(share)
         made = releases.inspect(source)
         releases.check_usable(made)
         if made.kind == "patch":
@@ -115,7 +102,7 @@ class Channel:
         That is the newest release before it for the same boards, signed again with a higher
         sequence, so that boards which already run the withdrawn version return to it.
         """
-        bad = self._offered(version, track)
+        bad = tracks.offered(self.index, track, version)
         before = [
             known
             for known in self.history
@@ -131,7 +118,8 @@ class Channel:
                 f"{track} had no release before {version}: boards that run it will keep it, and "
                 "no other board will get it"
             )
-            self._replace(track, [each for each in self._releases(track) if each != bad])
+            self.index = tracks.remove(self.index, track, bad)
+            self._write()
             return None
         good = before[-1]
         source = self.folder / good.release.file
@@ -141,7 +129,7 @@ class Channel:
         signer = Signer(self._key, self._next_sequence(None), bad.target)
         kind = releases.inspect(source).kind
         data = signer.sign(payload, good.release.version, kind)
-        self._replace(track, [each for each in self._releases(track) if each != bad], write=False)
+        self.index = tracks.remove(self.index, track, bad)
         return self._add(
             data, good.release.version, signer, track, good.payload_sha256, 100, None, DELTAS
         )
@@ -151,13 +139,9 @@ class Channel:
 
         A smaller share takes nothing back from boards that already have it: see `withdraw`.
         """
-        _check_share(share)
-        old = self._offered(version, track)
-        new = dataclasses.replace(old, share=share)
-        kept = [new if each == old else each for each in self._releases(track)]
-        if share == 100 and new.not_before is None:
-            kept = [each for each in kept if each.target != new.target or each == new]
-        self._replace(track, kept)
+        old = tracks.offered(self.index, track, version)
+        self.index, new = tracks.share(self.index, track, old, share)
+        self._write()
         return new
 
     def promote(self, version: str, *, source: str, track: str) -> Release:
@@ -165,7 +149,7 @@ class Channel:
 
         It is signed again if the track has had a higher sequence: its boards would reject it.
         """
-        found = self._offered(version, source)
+        found = tracks.offered(self.index, source, version)
         known = next(
             each
             for each in reversed(self.history)
@@ -182,9 +166,9 @@ class Channel:
             data = signer.sign(split(data)[0], version, releases.inspect(path).kind)
         return self._add(data, version, signer, track, known.payload_sha256, 100, None, DELTAS)
 
-    def refresh(self) -> Index:
-        """Sign the same releases with a new expiry."""
-        self._write()
+    def refresh(self, above: int = 0) -> Index:
+        """Sign the same releases with a new expiry, and with a serial number above `above`."""
+        self._write(above)
         return self.index
 
     # Helpers for all changes
@@ -215,16 +199,11 @@ class Channel:
             not_before=not_before,
             deltas=tuple(self._deltas(whole, version, signer, track, deltas, progress)),
         )
-        kept = list(self._releases(track))
-        if share == 100 and not_before is None:
-            kept = [each for each in kept if each.target != new.target]
-        else:
-            same = [each for each in kept if each.target == new.target]
-            for dropped in same[1:]:
-                self._note(f"the rollout of {dropped.version} ends: {version} takes its place")
-                kept.remove(dropped)
+        self.index, ended = tracks.add(self.index, track, new)
+        for each in ended:
+            self._note(f"the rollout of {each.version} ends: {version} takes its place")
         self.history.append(Known(track, new, digest))
-        self._replace(track, [*kept, new])
+        self._write()
         return new
 
     def _deltas(
@@ -287,18 +266,6 @@ class Channel:
             )
         return given
 
-    def _releases(self, track: str) -> tuple[Release, ...]:
-        return self.index.tracks.get(track, ())
-
-    def _offered(self, version: str, track: str) -> Release:
-        if track not in self.index.tracks:
-            raise ChannelError(f"the channel has no track {track!r}")
-        found = [each for each in self._releases(track) if each.version == version]
-        if not found:
-            offered = ", ".join(each.version for each in self._releases(track)) or "nothing"
-            raise ChannelError(f"{track} does not offer {version}; it offers {offered}")
-        return found[-1]
-
     def _mark_withdrawn(self, bad: Release, track: str) -> None:
         self.history = [
             dataclasses.replace(known, withdrawn=True)
@@ -307,23 +274,12 @@ class Channel:
             for known in self.history
         ]
 
-    def _replace(self, track: str, kept: list[Release], write: bool = True) -> None:
-        tracks = {**self.index.tracks, track: tuple(kept)}
-        self.index = dataclasses.replace(self.index, tracks=tracks)
-        if write:
-            self._write()
-
-    def _write(self) -> None:
-        valid_days = _valid_days(self.folder)
-        index = dataclasses.replace(
-            self.index, serial=self.index.serial + 1, expires=_expiry(valid_days)
-        )
+    def _write(self, above: int = 0) -> None:
+        days = history.valid_days(self.folder)
+        serial = max(self.index.serial, above) + 1
+        index = dataclasses.replace(self.index, serial=serial, expires=_expiry(days))
         data = index.signed(self._key)  # before anything is replaced: it may be too long
-        history = {
-            "valid_days": valid_days,
-            "releases": [dataclasses.asdict(known) for known in self.history],
-        }
-        atomic_write.write(self.folder / HISTORY, json.dumps(history, indent=1) + "\n")
+        history.write(self.folder, days, self.history)
         atomic_write.write(self.folder / NAME, data)
         self.index = index
 
@@ -366,37 +322,5 @@ def _read(folder: Path, file: Path | None = None) -> bytes:
         ) from None
 
 
-def _history_json(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / HISTORY).read_bytes())
-        return dict(found)
-    except (OSError, ValueError) as error:
-        raise ChannelError(
-            f"{folder / HISTORY} cannot be read: restore it from a backup ({error})"
-        ) from None
-
-
-def _valid_days(folder: Path) -> int:
-    return int(_history_json(folder)["valid_days"])
-
-
-def history(folder: Path) -> list[Known]:
-    """Return every release that a channel has published, oldest first. Raises ChannelError."""
-    found = []
-    try:
-        for each in _history_json(folder)["releases"]:
-            values = dict(each["release"])
-            values["deltas"] = tuple(Delta(**delta) for delta in values["deltas"])
-            found.append(Known(**{**each, "release": Release(**values)}))
-    except (KeyError, TypeError) as error:
-        raise ChannelError(f"{folder / HISTORY} is damaged: {error}") from None
-    return found
-
-
 def _expiry(valid_days: int) -> int | None:
     return int(time.time()) + valid_days * DAY_S if valid_days else None
-
-
-def _check_share(share: int) -> None:
-    if not 1 <= share <= 100:
-        raise ChannelError(f"the share must be 1 to 100 percent, not {share}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .folder import Known
+from .history import Known
 from .index import Delta, Index, Release
 
 

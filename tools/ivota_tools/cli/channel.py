@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,21 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..channel import folder as channels
-from ..channel.index import NAME, Index
-from ..channel.outlook import Step, outlook
+from ..channel import history
+from ..channel.index import NAME
+from ..channel.outlook import outlook
 from ..toolchain import ToolchainError
+from . import channel_views as views
 from .progress_bars import bars
 from .terminal import (
     AsJson,
     ask_passphrase,
-    cell,
     err,
     fail,
     out,
     print_json,
     reading,
     say,
-    titled_table,
     warn,
 )
 
@@ -45,6 +43,13 @@ Key = Annotated[
     typer.Option(
         help="Private key of the channel, from `ivota keygen`. Default: the key in IVOTA_KEY."
     ),
+]
+OwnVersion = Annotated[
+    str | None,
+    typer.Option("--version", help="Version. Optional for a file that contains its version."),
+]
+Target = Annotated[
+    str | None, typer.Option(help="Only for boards with this target in their configuration.")
 ]
 Track = Annotated[str, typer.Option(help="Track of releases, such as stable or beta.")]
 
@@ -66,7 +71,7 @@ def init(
     with reading():
         made = channels.Channel.create(folder, product, _private(key), valid_days)
     if as_json:
-        print_json(_index_json(made.index))
+        print_json(views.index_json(made.index))
         return
     option = f" --key {key}" if key else ""
     say(f"created {folder / NAME}; next: ivota channel publish {folder} FIRMWARE{option}")
@@ -78,12 +83,8 @@ def publish(
     firmware: Annotated[Path, typer.Argument(help="Firmware file from `ivota release`.")],
     key: Key = None,
     track: Track = "stable",
-    version: Annotated[
-        str | None, typer.Option(help="Version. Optional for a file that contains its version.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Only for boards with this target in their configuration.")
-    ] = None,
+    version: OwnVersion = None,
+    target: Target = None,
     sequence: Annotated[
         int | None, typer.Option(help="Sequence number to sign (default: the next one).")
     ] = None,
@@ -115,7 +116,7 @@ def publish(
             deltas=deltas,
             progress=begin,
         )
-    _show(channel, as_json)
+    views.show_index(channel.index, as_json)
 
 
 @app.command()
@@ -126,12 +127,8 @@ def rehearse(
     ],
     key: Key = None,
     track: Track = "stable",
-    version: Annotated[
-        str | None, typer.Option(help="Version. Optional for a file that contains its version.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Target in the simulated board's configuration.")
-    ] = None,
+    version: OwnVersion = None,
+    target: Target = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a publication on a copy of the channel: a simulated board updates to it.
@@ -174,7 +171,7 @@ def withdraw(
     with reading():
         channel = _open(folder, key)
         channel.withdraw(version, track=track)
-    _show(channel, as_json)
+    views.show_index(channel.index, as_json)
 
 
 @app.command()
@@ -190,7 +187,7 @@ def share(
     with reading():
         channel = _open(folder, key)
         channel.roll_out(version, percent, track=track)
-    _show(channel, as_json)
+    views.show_index(channel.index, as_json)
 
 
 @app.command()
@@ -206,16 +203,28 @@ def promote(
     with reading():
         channel = _open(folder, key)
         channel.promote(version, source=source, track=track)
-    _show(channel, as_json)
+    views.show_index(channel.index, as_json)
 
 
 @app.command()
-def refresh(folder: Folder, key: Key = None, as_json: AsJson = False) -> None:
+def refresh(
+    folder: Folder,
+    key: Key = None,
+    above: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="SERIAL",
+            help="Choose a serial number above this one, which boards have read elsewhere.",
+        ),
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
     """Sign the same releases again before the index expires."""
     with reading():
         channel = _open(folder, key)
-        channel.refresh()
-    _show(channel, as_json)
+        channel.refresh(above)
+    views.show_index(channel.index, as_json)
 
 
 @app.command()
@@ -231,9 +240,9 @@ def status(
         index = channels.load(folder, public_key)
         problems = channels.problems(folder, index)
     if as_json:
-        print_json({**_index_json(index), "problems": problems})
+        print_json({**views.index_json(index), "problems": problems})
     else:
-        _show_index(index)
+        views.show_index(index, as_json)
     for sentence in problems:
         warn(sentence)
     if problems:
@@ -252,33 +261,19 @@ def diff(
     """Show what boards will do: all of it, or what changes since an earlier copy."""
     with reading():
         index = channels.load(folder, None)
-        history = channels.history(folder)
-        steps = outlook(index, history)
+        known = history.read(folder)
+        steps = outlook(index, known)
         if other:
             before = channels.load(other if other.is_dir() else other.parent, None, other)
-            old = outlook(before, history)
+            old = outlook(before, known)
             steps = [step for step in steps if step not in old]
     if as_json:
-        print_json([_step_json(step) for step in steps])
+        print_json([views.step_json(step) for step in steps])
         return
     if not steps:
         say("no change for any board")
         return
-    table = titled_table("what boards do", "track", "target", "running", "boards", "then", "size")
-    for step in steps:
-        then = f"update to {step.release.version}" if step.release else "keep it"
-        if step.file and step.file is not step.release:
-            then += " by a delta"
-        size = f"{step.file.size:,}" if step.file else ""
-        table.add_row(
-            cell(step.track),
-            cell(step.target or ""),
-            cell(step.running),
-            f"{step.percent} %",
-            cell(then),
-            size,
-        )
-    out.print(table)
+    out.print(views.step_table(steps))
 
 
 def _private(key: Path | None) -> PrivateKey:
@@ -295,60 +290,3 @@ def _private(key: Path | None) -> PrivateKey:
 
 def _open(folder: Path, key: Path | None) -> channels.Channel:
     return channels.Channel(folder, _private(key), warn)
-
-
-def _show(channel: channels.Channel, as_json: bool) -> None:
-    if as_json:
-        print_json(_index_json(channel.index))
-    else:
-        _show_index(channel.index)
-
-
-def _show_index(index: Index) -> None:
-    table = titled_table(
-        f"channel of {index.product}",
-        "track",
-        "target",
-        "version",
-        "boards",
-        "size",
-        "deltas from",
-    )
-    for track, offered in index.tracks.items():
-        for each in offered:
-            boards = f"{each.share} %"
-            if each.not_before:
-                boards += f" from {_time(each.not_before)}"
-            table.add_row(
-                cell(track),
-                cell(each.target or ""),
-                cell(each.version),
-                boards,
-                f"{each.size:,}",
-                cell(", ".join(delta.base for delta in each.deltas)),
-            )
-    out.print(table)
-    expires = f"expires {_time(index.expires)}" if index.expires else "never expires"
-    say(f"serial {index.serial}, {expires}")
-    if index.expires and index.expires < time.time():
-        warn("the index has expired: run `ivota channel refresh` and copy it to the server")
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _index_json(index: Index) -> dict[str, object]:
-    return dataclasses.asdict(index)
-
-
-def _step_json(step: Step) -> dict[str, object]:
-    return {
-        "track": step.track,
-        "target": step.target,
-        "running": step.running,
-        "percent": step.percent,
-        "version": step.release.version if step.release else None,
-        "file": step.file.file if step.file else None,
-        "size": step.file.size if step.file else None,
-    }

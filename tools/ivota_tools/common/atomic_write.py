@@ -1,4 +1,7 @@
-"""Replace files atomically: readers see the old or the new file, never a partial one."""
+"""Replace files atomically: readers see the old or the new file, never a partial one.
+
+That also holds after a power cut.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ def write(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        half.write_bytes(data.encode() if isinstance(data, str) else data)
+        with half.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
