@@ -147,10 +147,11 @@ def post(config, message):
 def check(config, merge, error):
     """Check `config["channel"]` and set its defaults; set it to None if its url is empty.
 
-    A channel needs `keys`, but no broker. Each board varies the interval by up to an eighth.
+    A channel needs `keys`, but no broker. `channel.keys` are those of the index, by default all of
+    `keys`. Each board varies the interval by up to an eighth.
     Raises `error`.
     """
-    channel = {"url": "", "track": "stable", "interval_s": 3600, "report_url": None}
+    channel = {"url": "", "track": "stable", "interval_s": 3600, "report_url": None, "keys": []}
     if config["channel"] is not None:
         merge(config["channel"], channel, "channel.")
     if not channel["url"] and config["dialect"] != "channel":
@@ -168,6 +169,9 @@ def check(config, merge, error):
             raise error("http.ca is missing: https needs it for verification")
     if not config["keys"]:
         raise error("keys is missing: a channel must be signed with one of them")
+    if not all([type(path) is str and path for path in channel["keys"]]):
+        raise error("channel.keys must be a list of paths")
+    channel["keys"] = channel["keys"] or config["keys"]
     config["channel"] = channel
     seconds = config["channel"]["interval_s"]
     if seconds < _LEAST_S:

@@ -90,7 +90,7 @@ def _body(stream, fields):
 
 
 def read(data, config, state):
-    """Return the index as a dictionary. Raises `OtaError` unless one of the keys signed it.
+    """Return the index as a dictionary. Raises `OtaError` unless one of its keys signed it.
 
     It must be for this product, must not have expired, and its serial number must not be lower
     than the highest one in `state`.
@@ -102,7 +102,8 @@ def read(data, config, state):
         signature = b""
     if len(signature) != _SIGNATURE:
         raise OtaError(_FAILED, "the channel's index is incomplete, or not an index")
-    lost = once("owner_signature").distrust(body, int.from_bytes(signature, "big"), config["keys"])
+    keys = config["channel"]["keys"]
+    lost = once("owner_signature").distrust(body, int.from_bytes(signature, "big"), keys)
     if lost is not None:
         raise OtaError(_FAILED, "the channel's index is not signed by a trusted key" + lost)
     # From here on, the index is trusted.

@@ -185,6 +185,22 @@ def test_what_is_no_index():
             channel_index.read(signed(index()), Client().config, State())
 
 
+def test_an_index_may_have_keys_of_its_own():
+    """Whose owner cannot sign firmware: `keys` alone count for that."""
+    asked = []
+
+    def distrust(_data, _signature, keys):
+        asked.append(keys)
+        return ""
+
+    for section, wanted in (({}, LEAST["keys"]), ({"keys": ["/i"]}, ["/i"])):
+        client = Client(channel=dict(section, url="http://h/"))
+        with patched(owner_signature, distrust=distrust):
+            with raises(OtaError, "not signed by a trusted key"):
+                channel_index.read(signed(index()), client.config, State())
+        assert asked.pop() == wanted and client.config["keys"] == LEAST["keys"]
+
+
 def error_of(**more):
     with raises(ConfigError) as caught:
         config.check(dict(LEAST, **more))
@@ -199,6 +215,7 @@ def test_the_section_is_checked():
     assert error_of(channel={"url": "ftp://h/"}).startswith("channel.url: the URL is not")
     assert error_of(channel={"url": "https://h/"}).startswith("http.ca is missing")
     assert error_of(channel={"url": "http://h/", "interval_s": 9}).endswith("at least 10")
+    assert error_of(channel={"url": "http://h/", "keys": [1]}).endswith("a list of paths")
     assert error_of(channel={"uri": "http://h/"}).startswith("channel.uri is unknown")
     assert error_of(channel={}, dialect="channel").startswith("channel.url")
     # Empty it is as if there were none.

@@ -124,6 +124,8 @@ def _referred(settings: dict[str, Any]) -> dict[str, str]:
         for key in ("ca", "cert", "key")
     }
     files = {path: key for key, path in named.items() if path}
+    channel = (settings.get("channel") or {}).get("keys") or ()
+    files |= dict.fromkeys(channel, "channel.keys")
     return files | dict.fromkeys(settings.get("keys") or (), "keys")
 
 
