@@ -232,8 +232,8 @@ class Rollout:
         assert self.due
         assignment_states.on_pushed(self.a, self.now)
 
-    def runs(self, version):
-        assignment_states.on_version(self.a, version, self.now)
+    def runs(self, version, before=None):
+        assignment_states.on_version(self.a, version, self.now, before)
 
     def says(self, state, code=0, percent=None, version="2"):
         report = Report("report_progress", version, state, percent, code, "words")
@@ -282,6 +282,23 @@ def test_a_push_after_every_report_until_done():
         r.runs("1")
     r.push()
     assert (r.a.state, r.a.percent, r.a.pushes) == ("downloading", 30, 6)
+
+
+@pytest.mark.parametrize(
+    "running, before, state",
+    [
+        ("3", "1", "skipped"),  # the update led it to a channel, which has led it back
+        ("3", "3", "burning"),  # a downgrade that it has rolled back
+        ("0", "1", "burning"),  # the factory package
+        ("1", "1", "burning"),
+    ],
+)
+def test_a_device_that_comes_back_newer_is_not_sent_away_again(running, before, state):
+    r = Rollout(before)
+    r.push()
+    r.says("burning")
+    r.runs(running, before)
+    assert (r.a.state, r.due) == (state, state == "burning")
 
 
 def test_a_device_that_runs_the_target_is_done_at_once():

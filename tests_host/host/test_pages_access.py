@@ -19,7 +19,7 @@ from ivota_tools.cloud.pages.page_guard import safe_next
 from ivota_tools.cloud.store.models import Audit, Refusal, SignIn, User
 
 READING = (
-    "/", "/firmware", "/campaigns", "/campaigns/groups", "/audit", "/account",
+    "/", "/firmware", "/campaigns", "/campaigns/groups", "/channels", "/audit", "/account",
     "/account/second-factor",
 )  # fmt: skip
 OPERATING = ("/campaigns/new", "/devices/new")
@@ -50,6 +50,8 @@ ACTIONS = {
     "/campaigns/1/resume": "operator",
     "/campaigns/1/cancel": "operator",
     "/campaigns/1/retry": "operator",
+    "/channels/99/offer": "operator",
+    "/channels/99/end": "operator",
     "/people/users": "admin",
     "/people/users/99/role": "admin",
     "/people/users/99/password": "admin",

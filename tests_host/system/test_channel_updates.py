@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import time
@@ -19,9 +20,10 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.channel.folder import Channel
-from ivota_tools.channel.index import NAME
+from ivota_tools.channel.index import NAME, Release, verify
 from ivota_tools.cloud import Cloud
-from ivota_tools.firmware.release import pack
+from ivota_tools.cloud.channel.served_channel import ChannelSetting
+from ivota_tools.firmware.release import Signer, inspect, make_patch, pack, sign
 from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board, Proxy
 from ivota_tools.sim.link_proxy import Cut
@@ -90,7 +92,7 @@ def stage(tmp_path: Path, keys: tuple[PrivateKey, PrivateKey]) -> Stage:
 def board(tmp_path: Path, stage: Stage, boards: list[Board]) -> Callable[..., Board]:
     """Makes a board of version 0.1 that reads the channel at `url`."""
 
-    def make(url: str, **changes: object) -> Board:
+    def make(url: str, files: Mapping[str, bytes] | None = None, **changes: object) -> Board:
         config = settings("d1", 1, keys=["/owner.pub"], **changes)
         section: Any = config.get("channel", {})
         config["channel"] = {"url": f"{url}/{NAME}", "interval_s": 10, **section}
@@ -98,7 +100,7 @@ def board(tmp_path: Path, stage: Stage, boards: list[Board]) -> Callable[..., Bo
             tmp_path / "board",
             mpy=True,
             config=config,
-            files={"/owner.pub": stage.key.public.der},
+            files={"/owner.pub": stage.key.public.der, **(files or {})},
             turns=True,
             blocks=1024,
         )
@@ -270,30 +272,69 @@ def test_a_version_that_fails_goes_back_and_is_not_fetched_again(
 
 
 @pytest.mark.slow
-def test_from_a_cloud_to_a_channel_and_back(
+def test_a_move_to_a_channel_that_is_not_there(
     stage: Stage, tmp_path: Path, boards: list[Board]
 ) -> None:
-    """Each move is a bundle with another configuration; nobody touches the board."""
-    with Site(stage.folder) as site, Cloud(tmp_path / "cloud") as cloud:
+    """It does not strand the board: the cloud hears why it came back."""
+    with Cloud(tmp_path / "cloud") as cloud, Client(cloud.api_url) as api:
         config = settings("d1", cloud.mqtt_port)
         it = Board(tmp_path / "board", mpy=True, config=config, turns=True, blocks=1024)
         boards.append(it)
         it.install()
         it.power_on()
-        # One that leads nowhere does not strand the board.
-        nowhere = {"url": f"{site.url}/nothing/{NAME}x", "interval_s": 10}
+        nowhere = {"url": f"{cloud.api_url}/channel/P/{NAME}", "interval_s": 10}
         to_channel = {"keys": ["/app/owner.pub"], "channel": nowhere, "trial": {"limit_s": 3}}
-        with Client(cloud.api_url) as api:
-            api.upload(stage.firmware("0.2", size=None, config=to_channel))
-            device = api.push("P/d1", "0.2", new=True)["device"]
-            *_, device = api.wait(device["id"], WAIT_S)
-            assert device["state"] == "failed" and "not confirmed" in device["result_msg"]
-            to_channel["channel"] = {"url": f"{site.url}/{NAME}", "interval_s": 10}
-            api.upload(stage.firmware("0.3", size=None, config=to_channel))
-            api.push("P/d1", "0.3", new=True)
-            runs(it, "0.3")
-            stage.publish("0.4", size=None, config=to_channel)
-            runs(it, "0.4")
-            stage.publish("0.5", size=None, config={"channel": {"url": ""}})
-            runs(it, "0.5")
-            wait_until(lambda: api.device("P/d1")["version"] == "0.5", "a report to the cloud")
+        api.upload(stage.firmware("0.2", size=None, config=to_channel))
+        device = api.push("P/d1", "0.2", new=True)["device"]
+        *_, device = api.wait(device["id"], WAIT_S)
+        assert device["state"] == "failed" and "not confirmed" in device["result_msg"]
+
+
+@pytest.mark.slow
+def test_a_channel_that_the_cloud_fills(
+    stage: Stage, board: Callable[..., Board], tmp_path: Path
+) -> None:
+    """By a delta, too; and whoever has the key of its index makes no board run anything."""
+    owner, online = stage.key, stage.other
+    channels = [ChannelSetting("P", (owner.public,), online)]
+    folder = tmp_path / "cloud"
+    with Cloud(folder, channels=channels) as cloud, Client(cloud.api_url) as api:
+
+        def upload(version: str, key: PrivateKey, sequence: int) -> tuple[Path, int]:
+            out = tmp_path / f"{version}.signed"
+            sign(stage.firmware(version), Signer(key, sequence), out=out)
+            return out, api.upload(out)["firmware"]["id"]
+
+        old, number = upload("0.2", owner, 2)
+        api.offer_in_channel("P", number)
+        it = board(
+            f"{cloud.api_url}/channel/P",
+            files={"/index.pub": online.public.der},
+            channel={"keys": ["/index.pub"]},
+        )
+        runs(it, "0.2")
+        new, number = upload("0.3", owner, 3)
+        delta = tmp_path / "delta.bin"
+        signer = Signer(owner, 3)
+        make_patch(inspect(new), old, out=delta, signer=signer, base_version="0.2")
+        api.upload(delta)
+        api.offer_in_channel("P", number)
+        runs(it, "0.3")
+        assert [line for line in it.log if "expand base=0.2" in line]
+        wait_noted(it)
+        # An attacker who controls the cloud, with its key.
+        place = folder / "channel" / "P"
+        index = verify((place / NAME).read_bytes(), [online.public])
+        bad, _ = upload("0.4", online, 4)
+        data = bad.read_bytes()
+        md5 = hashlib.md5(data).hexdigest()
+        (place / f"{md5}.bin").write_bytes(data)
+        release = Release("0.4", None, 4, f"{md5}.bin", len(data), md5)
+        evil = dataclasses.replace(index, serial=index.serial + 1, tracks={"stable": (release,)})
+        (place / NAME).write_bytes(evil.signed(online))
+        it.wait_log("failed code=-5 .*signature", 120)
+        assert str(state(it)["active"]).startswith("/firmware/0.3.")
+        # The owner's next version is offered and runs.
+        _, number = upload("0.5", owner, 5)
+        api.offer_in_channel("P", number)
+        runs(it, "0.5")

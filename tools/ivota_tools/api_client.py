@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -278,6 +278,52 @@ class Client:
     def retry_campaign(self, campaign_id: int) -> Json:
         """Retry the failed devices; return {"devices": how many}."""
         return self.act_on_campaign(campaign_id, "retry")
+
+    # -- channels -----------------------------------------------------------------------------
+
+    def channels(self) -> list[Json]:
+        """List the channels that the cloud serves, with what they offer."""
+        return self._list("channels")
+
+    def channel(self, product: str) -> Json:
+        return self._object("GET", f"channels/{quote(product, safe='')}")
+
+    def missing_in_channel(self, product: str, index: bytes) -> list[str]:
+        """List the files that the cloud lacks for this channel.json."""
+        path = f"channels/{quote(product, safe='')}/missing"
+        return list(self._object("POST", path, content=index)["missing"])
+
+    def upload_to_channel(
+        self,
+        product: str,
+        path: Path,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> None:
+        """Upload a signed file, whose name is its MD5 with .bin; see `upload`."""
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            self._ask(
+                "PUT",
+                f"channels/{quote(product, safe='')}/files/{quote(path.name, safe='')}",
+                content=_parts(file, size, progress),
+                headers={"Content-Length": str(size)},
+            )
+
+    def publish_channel(self, product: str, index: bytes) -> Json:
+        """Serve this channel.json, whose files have been uploaded."""
+        return self._object("PUT", f"channels/{quote(product, safe='')}/index", content=index)
+
+    def offer_in_channel(self, product: str, firmware_id: int, **order: Any) -> Json:
+        """Offer a firmware in a channel that the cloud fills. `order`: track, share, not_before
+        and deltas.
+        """
+        path = f"channels/{quote(product, safe='')}/offer"
+        return self._object("POST", path, json={"firmware_id": firmware_id, **order})
+
+    def end_in_channel(self, product: str, version: str, track: str = "stable") -> Json:
+        """Offer a version no longer."""
+        order = {"version": version, "track": track}
+        return self._object("POST", f"channels/{quote(product, safe='')}/end", json=order)
 
     # -- webhooks -----------------------------------------------------------------------------
 

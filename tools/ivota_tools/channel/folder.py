@@ -20,7 +20,7 @@ from ..firmware.release.packing import written
 from ..firmware.signed_file import Signer, split, verify
 from . import history, tracks
 from .history import Known
-from .index import NAME, ChannelError, Delta, Index, Release, decode
+from .index import NAME, ChannelError, Delta, Index, Release, decode, files_of
 from .index import verify as verify_index
 
 if TYPE_CHECKING:  # cryptography is slow to import
@@ -300,16 +300,14 @@ def load(folder: Path, public_key: Path | None, file: Path | None = None) -> Ind
 def problems(folder: Path, index: Index) -> list[str]:
     """Return what is wrong with the files that the index names."""
     found = []
-    for release in (each for offered in index.tracks.values() for each in offered):
-        files: tuple[Release | Delta, ...] = (release, *release.deltas)
-        for file in files:
-            try:
-                data = (folder / file.file).read_bytes()
-            except OSError as error:
-                found.append(f"{file.file} of {release.version}: {error.strerror}")
-                continue
-            if hashlib.md5(data, usedforsecurity=False).hexdigest() != file.md5:
-                found.append(f"{file.file} of {release.version} is damaged")
+    for file in files_of(index):
+        try:
+            data = (folder / file.file).read_bytes()
+        except OSError as error:
+            found.append(f"{file.file}: {error.strerror}")
+            continue
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != file.md5:
+            found.append(f"{file.file} is damaged")
     return found
 
 

@@ -7,7 +7,7 @@ import binascii
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,14 @@ def decode(data: bytes) -> Index:
     return _decode(_split(data)[0])
 
 
+def files_of(index: Index) -> Iterator[Release | Delta]:
+    """Yield the files that an index names."""
+    for offered in index.tracks.values():
+        for release in offered:
+            yield release
+            yield from release.deltas
+
+
 def _split(data: bytes) -> tuple[bytes, bytes]:
     body, _, text = data.rstrip().rpartition(b"\n")
     try:
@@ -134,11 +142,23 @@ def _decode(body: bytes) -> Index:
             str(name): tuple(_release(each) for each in releases)
             for name, releases in found["tracks"].items()
         }
-        return Index(str(found["product"]), int(found["serial"]), found.get("expires"), tracks)
+        index = Index(str(found["product"]), found["serial"], found.get("expires"), tracks)
+        _expect_numbers(index)
+        return index
     except ChannelError:
         raise
     except _DAMAGES as error:
         raise ChannelError(f"{NAME} is damaged: {error}") from None
+
+
+def _expect_numbers(index: Index) -> None:
+    if type(index.serial) is not int or index.serial < 0:
+        raise ValueError(f"its serial number is {index.serial!r}")
+    if index.expires is not None and type(index.expires) is not int:
+        raise ValueError(f"its expiry is {index.expires!r}")
+    for file in files_of(index):
+        if type(file.size) is not int or type(file.file) is not str or type(file.md5) is not str:
+            raise ValueError(f"the file {file.file!r} has values of a wrong kind")
 
 
 def _release_json(release: Release) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,9 @@ from ..channel import history
 from ..channel.index import NAME
 from ..channel.outlook import outlook
 from ..toolchain import ToolchainError
+from . import channel_options as options
 from . import channel_views as views
+from . import cloud_channel
 from .progress_bars import bars
 from .terminal import (
     AsJson,
@@ -35,30 +36,14 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "IVOTA_KEY"
 
 app = typer.Typer(no_args_is_help=True, help="Publish updates as static files, without a server.")
-
-Folder = Annotated[Path, typer.Argument(help="The channel's folder.")]
-Version = Annotated[str, typer.Argument(help="Version of a release that the track offers.")]
-Key = Annotated[
-    Path | None,
-    typer.Option(
-        help="Private key of the channel, from `ivota keygen`. Default: the key in IVOTA_KEY."
-    ),
-]
-OwnVersion = Annotated[
-    str | None,
-    typer.Option("--version", help="Version. Optional for a file that contains its version."),
-]
-Target = Annotated[
-    str | None, typer.Option(help="Only for boards with this target in their configuration.")
-]
-Track = Annotated[str, typer.Option(help="Track of releases, such as stable or beta.")]
+app.add_typer(cloud_channel.app, name="cloud")
 
 
 @app.command()
 def init(
-    folder: Folder,
+    folder: options.Folder,
     product: Annotated[str, typer.Option(help="product_id in the boards' configuration.")],
-    key: Key = None,
+    key: options.Key = None,
     valid_days: Annotated[
         int,
         typer.Option(
@@ -79,30 +64,21 @@ def init(
 
 @app.command()
 def publish(
-    folder: Folder,
+    folder: options.Folder,
     firmware: Annotated[Path, typer.Argument(help="Firmware file from `ivota release`.")],
-    key: Key = None,
-    track: Track = "stable",
-    version: OwnVersion = None,
-    target: Target = None,
+    key: options.Key = None,
+    track: options.Track = "stable",
+    version: options.OwnVersion = None,
+    target: options.Target = None,
     sequence: Annotated[
         int | None, typer.Option(help="Sequence number to sign (default: the next one).")
     ] = None,
-    share: Annotated[int, typer.Option(help="Percentage of the boards that get it.")] = 100,
-    not_before: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
-            help="Time, in UTC, before which no board installs it.",
-        ),
-    ] = None,
-    deltas: Annotated[
-        int, typer.Option(min=0, max=8, help="Number of earlier releases to make deltas from.")
-    ] = channels.DELTAS,
+    share: options.Share = 100,
+    not_before: options.NotBefore = None,
+    deltas: options.Deltas = channels.DELTAS,
     as_json: AsJson = False,
 ) -> None:
     """Sign a firmware, add it and its deltas to a track, and sign the new index."""
-    since = int(not_before.replace(tzinfo=timezone.utc).timestamp()) if not_before else None
     with reading(), bars(err) as begin:
         channel = _open(folder, key)
         channel.publish(
@@ -112,7 +88,7 @@ def publish(
             target=target,
             sequence=sequence,
             share=share,
-            not_before=since,
+            not_before=options.unix_time(not_before),
             deltas=deltas,
             progress=begin,
         )
@@ -121,14 +97,14 @@ def publish(
 
 @app.command()
 def rehearse(
-    folder: Folder,
+    folder: options.Folder,
     source: Annotated[
         Path, typer.Argument(help="Firmware file from `ivota release`, or a folder with app.py.")
     ],
-    key: Key = None,
-    track: Track = "stable",
-    version: OwnVersion = None,
-    target: Target = None,
+    key: options.Key = None,
+    track: options.Track = "stable",
+    version: options.OwnVersion = None,
+    target: options.Target = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a publication on a copy of the channel: a simulated board updates to it.
@@ -161,10 +137,10 @@ def rehearse(
 
 @app.command()
 def withdraw(
-    folder: Folder,
-    version: Version,
-    key: Key = None,
-    track: Track = "stable",
+    folder: options.Folder,
+    version: options.Version,
+    key: options.Key = None,
+    track: options.Track = "stable",
     as_json: AsJson = False,
 ) -> None:
     """Withdraw a release: boards return to the previous release, signed again."""
@@ -176,11 +152,11 @@ def withdraw(
 
 @app.command()
 def share(
-    folder: Folder,
-    version: Version,
+    folder: options.Folder,
+    version: options.Version,
     percent: Annotated[int, typer.Argument(help="Percentage of the boards that get it.")],
-    key: Key = None,
-    track: Track = "stable",
+    key: options.Key = None,
+    track: options.Track = "stable",
     as_json: AsJson = False,
 ) -> None:
     """Offer a release to more boards, or stop offering it to some that do not have it yet."""
@@ -192,9 +168,9 @@ def share(
 
 @app.command()
 def promote(
-    folder: Folder,
-    version: Version,
-    key: Key = None,
+    folder: options.Folder,
+    version: options.Version,
+    key: options.Key = None,
     source: Annotated[str, typer.Option("--from", help="Track that offers it now.")] = "beta",
     track: Annotated[str, typer.Option("--to", help="Track to offer it in.")] = "stable",
     as_json: AsJson = False,
@@ -208,8 +184,8 @@ def promote(
 
 @app.command()
 def refresh(
-    folder: Folder,
-    key: Key = None,
+    folder: options.Folder,
+    key: options.Key = None,
     above: Annotated[
         int,
         typer.Option(
@@ -229,7 +205,7 @@ def refresh(
 
 @app.command()
 def status(
-    folder: Folder,
+    folder: options.Folder,
     public_key: Annotated[
         Path | None, typer.Option(help="Public key to verify the index with.")
     ] = None,
@@ -251,7 +227,7 @@ def status(
 
 @app.command()
 def diff(
-    folder: Folder,
+    folder: options.Folder,
     other: Annotated[
         Path | None,
         typer.Argument(help="An earlier copy of the folder, or of its channel.json."),

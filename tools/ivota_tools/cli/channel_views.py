@@ -9,7 +9,8 @@ from datetime import datetime, timezone
 
 from rich.table import Table
 
-from ..channel.index import Index
+from ..api_client import Json
+from ..channel.index import Delta, Index, Release
 from ..channel.outlook import Step
 from .terminal import cell, out, print_json, say, titled_table, warn
 
@@ -24,6 +25,24 @@ def show_index(index: Index, as_json: bool) -> None:
     say(f"serial {index.serial}, {expires}")
     if index.expires and index.expires < time.time():
         warn("the index has expired: run `ivota channel refresh` and copy it to the server")
+
+
+def show_served(channel: Json) -> None:
+    """Print a channel that the cloud serves, as its API describes it."""
+    tracks = {
+        track: tuple(
+            Release(**{**each, "deltas": tuple(Delta(**delta) for delta in each["deltas"])})
+            for each in offered
+        )
+        for track, offered in channel["tracks"].items()
+    }
+    serial = channel["serial"]
+    how = "the cloud fills it" if channel["fills"] else "a mirror"
+    say(f"{channel['url']} ({how}, keys {', '.join(channel['keys'])})")
+    if serial is None:
+        say("nothing was published in it yet")
+    else:
+        show_index(Index(channel["product"], serial, channel["expires"], tracks), False)
 
 
 def index_json(index: Index) -> dict[str, object]:

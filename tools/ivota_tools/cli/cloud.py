@@ -66,6 +66,8 @@ def cloud(
     oidc_name_claim: flags.OidcNameClaim = "email",
     oidc_scope: flags.OidcScope = "openid profile email",
     home_assistant: flags.HomeAssistant = None,
+    channel: flags.Channel = None,
+    channel_key: flags.ChannelKey = None,
     ddi: flags.Ddi = None,
     ddi_poll: flags.DdiPoll = 300,
     ddi_confirm: flags.DdiConfirm = False,
@@ -112,6 +114,7 @@ def cloud(
                         "mqtt_host": running.mqtt_host,
                         "mqtt_port": running.mqtt_port,
                         "psk_port": running.psk_port,
+                        "channels": running.channel_urls,
                         "data": str(running.folder),
                         "set_up_url": running.set_up_url,
                     }
@@ -121,6 +124,8 @@ def cloud(
                 if running.psk_port is not None:
                     say(f"MQTT   {running.mqtt_host}:{running.psk_port}, TLS with secrets as keys")
                 say(f"HTTP   {running.api_url}, for devices {running.public_url}")
+                for url in running.channel_urls:
+                    say(f"channel  {url}")
                 if ddi is not None:
                     say(f"DDI    {running.public_url}, tenant {ddi}")
                 say(f"data   {running.folder}")

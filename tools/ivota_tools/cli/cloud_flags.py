@@ -266,6 +266,22 @@ HomeAssistant = Annotated[
         "install: also update it with a button; remove: delete the entities.",
     ),
 ]
+Channel = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PRODUCT=FILE",
+        help="Serve a channel of PRODUCT at /channel/PRODUCT/channel.json, signed with the "
+        "public key in FILE; repeatable.",
+    ),
+]
+ChannelKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PRODUCT=FILE",
+        help="Private key with which the cloud signs the index of this channel, to fill it "
+        "from its own firmware; repeatable.",
+    ),
+]
 Ddi = Annotated[
     str | None,
     typer.Option(

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ..api_client import default_data
 from ..common import log_output
 from ..common.durations import seconds
+from ..firmware.bundle import ReleaseError
 
 if TYPE_CHECKING:
     from ..cloud.accounts.identity_provider import IdentityProvider
+    from ..cloud.channel.served_channel import ChannelSetting
     from ..cloud.store.store_settings import StoreSettings
 
 
@@ -67,6 +69,7 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         "accept_all": (accept or ("none" if sign_in else "all")) == "all",
         "provider": _provider(asked),
         "home_assistant": asked["home_assistant"],
+        "channels": _channels(asked["channel"] or (), asked["channel_key"] or ()),
         "ddi": Ddi(tenant, asked["ddi_poll"], asked["ddi_confirm"])
         if tenant is not None
         else None,
@@ -83,7 +86,8 @@ def secret_files(asked: Mapping[str, Any]) -> list[Path]:
         "token_file",
         "webhook_secret_file",
     )
-    return [file for name in names if (file := asked[name]) is not None]
+    keys = [Path(each.partition("=")[2]) for each in asked["channel_key"] or ()]
+    return [file for name in names if (file := asked[name]) is not None] + keys
 
 
 def _store(asked: Mapping[str, Any]) -> StoreSettings | None:
@@ -186,15 +190,58 @@ def _secret(file: Path, what: str) -> str:
     return found
 
 
+def _channels(given: Sequence[str], private: Sequence[str]) -> tuple[ChannelSetting, ...]:
+    if not given and not private:
+        return ()
+    from ..cloud.channel.served_channel import ChannelSetting  # slow to import
+    from ..firmware.signing_keys import PrivateKey, PublicKey, load_private, load_public
+
+    public: dict[str, list[PublicKey]] = {}
+    signing: dict[str, PrivateKey] = {}
+    try:
+        for each in given:
+            product, file = _product_file("--channel", each)
+            public.setdefault(product, []).append(load_public(file))
+        for each in private:
+            product, file = _product_file("--channel-key", each)
+            if product not in public:
+                raise OptionError(
+                    f"--channel-key needs --channel {product}=FILE with the key of the firmware"
+                )
+            if product in signing:
+                raise OptionError(f"--channel-key names {product!r} twice")
+            try:
+                signing[product] = load_private(file, _passphrase)
+            except ReleaseError as error:
+                raise OptionError(
+                    f"{error}. If it has a passphrase, set IVOTA_PASSPHRASE"
+                ) from None
+    except ReleaseError as error:
+        raise OptionError(str(error)) from None
+    return tuple(
+        ChannelSetting(product, tuple(keys), signing.get(product))
+        for product, keys in public.items()
+    )
+
+
+def _passphrase() -> str:
+    return os.environ.get("IVOTA_PASSPHRASE", "")
+
+
+def _product_file(option: str, given: str) -> tuple[str, Path]:
+    product, equals, file = given.partition("=")
+    if not equals or not file:
+        raise OptionError(f"{option} {given!r} is not PRODUCT=FILE")
+    return product, Path(file)
+
+
 def _authorities(given: Sequence[str]) -> dict[str, Path]:
     found = {}
     for each in given:
-        product, equals, file = each.partition("=")
-        if not equals or not file:
-            raise OptionError(f"--device-ca {each!r} is not PRODUCT=FILE")
+        product, file = _product_file("--device-ca", each)
         if product in found:
             raise OptionError(
                 f"--device-ca names {product!r} twice: put both authorities into one file"
             )
-        found[product] = Path(file)
+        found[product] = file
     return found

@@ -16,6 +16,7 @@ from .amqp.broker_sign_in import BrokerSignIn
 from .api import (
     audit_log,
     campaigns,
+    channels,
     ddi_tokens,
     devices,
     enrollment,
@@ -28,6 +29,7 @@ from .api import (
 )
 from .api import firmware as api_firmware
 from .api import webhooks as api_webhooks
+from .channel import channel_files
 from .ddi import controller_routes
 from .ddi.actions import Rules as DdiRules
 from .downloads import endpoint
@@ -66,9 +68,24 @@ def http_application(
     program = make_app(
         storage_probe.routes(sources.health),
         endpoint.routes(database, store, setting.secret),
+        channel_files.routes(database, setting.channels),
+        channels.routes(
+            database,
+            store,
+            setting.channels,
+            may=may,
+            upload_most=setting.upload_most,
+            public_url=setting.public_url,
+        ),
         health.routes(database, health=sources.health, may=may),
         devices.routes(database, may=may),
-        api_firmware.routes(database, store, upload_most=setting.upload_most, may=may),
+        api_firmware.routes(
+            database,
+            store,
+            upload_most=setting.upload_most,
+            may=may,
+            channels=setting.channels.values(),
+        ),
         updates.routes(database, wake=wake, may=may),
         events.routes(database, streams=setting.streams, may=may),
         enrollment.routes(database, boards=setting.boards, may=may),

@@ -6,6 +6,7 @@ uvicorn limits only the idle time between two requests.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,13 @@ import uvicorn
 from .connection_limit import Connection
 from .header_case import CanonicalNames
 
-UPLOAD_PATH = "/api/v1/firmware"
+_UPLOAD_PATH = re.compile(r"/api/v1/firmware|/api/v1/channels/[^/]+/files/[^/]+")
 CONNECTION = "ivota.connection"  # in a request's scope: its BoundedProtocol
+
+
+def is_upload_path(path: str) -> bool:
+    """Return whether requests with a body for this path are uploads of firmware."""
+    return _UPLOAD_PATH.fullmatch(path) is not None
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class BoundedProtocol(CanonicalNames):
         if self._asks_nothing():
             waits = True
         elif self.cycle.more_body:
-            waits = not (self._entitled and self.scope["path"] == UPLOAD_PATH)
+            waits = not (self._entitled and is_upload_path(self.scope["path"]))
         else:
             waits = not self._entitled and (self._delayed or self.flow.write_paused)
         if waits:

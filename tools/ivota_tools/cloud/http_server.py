@@ -37,7 +37,7 @@ from .tls_certificate import Certificate
 log = logging.getLogger("ivota.cloud")
 
 START_S = 15.0
-OURS = ("/files/", "/healthz", "/readyz")
+OURS = ("/files/", "/channel/", "/healthz", "/readyz")
 BACKLOG = 1000
 SEND_BUFFER = 128 * 1024  # bytes
 KEEP_ALIVE_S = 75  # some clients download slowly in 50 KiB pieces on one connection

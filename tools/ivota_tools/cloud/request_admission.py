@@ -15,11 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
 from .accounts.guess_delay import WrongTries
-from .http_protocol import CONNECTION, UPLOAD_PATH, Deadlines
+from .http_protocol import CONNECTION, Deadlines, is_upload_path
 from .storage_probe import no_database
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
-UPLOAD = ("POST", UPLOAD_PATH)
 OPEN = ("/api/v1/openapi.json",)
 
 
@@ -48,7 +47,7 @@ class Admission:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = (scope["method"], scope["path"]) == UPLOAD
+        is_upload = scope["method"] in ("POST", "PUT") and is_upload_path(scope["path"])
         body = _Body(receive, self._upload_most if is_upload else BODY_MOST, self._deadlines,
                      is_upload)  # fmt: skip
         path = scope["path"]

@@ -20,6 +20,7 @@ from .address_classes import Networks, without_usual_port
 from .amqp.address import AmqpAddress, read_address
 from .amqp.broker_sign_in import BrokerSignIn
 from .board_config import BoardConfig
+from .channel.served_channel import ServedChannel
 from .cloud_error import CloudError
 from .connection_limit import Room, room
 from .downloads import signed_urls
@@ -98,6 +99,9 @@ class Cloud:
         except ValueError as error:
             raise CloudError(f"--trusted-proxy needs an address or a network: {error}") from None
         self._prefix = TopicPrefix(settings.topic_prefix)
+        self._channels = {
+            each.product: ServedChannel(self.folder, each) for each in settings.channels
+        }
         self._pages: Setting | None = None
         self._measurements = Measurements()
         self._refusals = refusal_counts(lambda: self.database)
@@ -132,6 +136,11 @@ class Cloud:
         if self._database:
             with self._database.writing() as session:
                 session.merge(Stored(name=PUBLIC_URL, value=self.public_url[:256]))
+
+    @property
+    def channel_urls(self) -> list[str]:
+        """The URLs of the channels, for the configuration of boards."""
+        return [each.url(self.public_url) for each in self._channels.values()]
 
     @property
     def database(self) -> Database:
@@ -174,6 +183,8 @@ class Cloud:
             self._alone = Alone(self.folder)
         self._store = store = open_store(settings.store, self.folder)
         store.start()
+        for channel in self._channels.values():
+            channel.prepare()
         self._database = database = Database(settings.database or self.folder / "ivota.db")
         try:
             expect_own(database, store)
@@ -239,6 +250,7 @@ class Cloud:
             tries=self._refusals["console"],
             provider=settings.provider,
             webhooks=self._webhooks,
+            channels=self._channels,
         )
         application = http_application(
             self._pages,

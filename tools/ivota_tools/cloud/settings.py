@@ -9,6 +9,7 @@ from pathlib import Path
 from .accounts.identity_provider import IdentityProvider
 from .accounts.tokens import check_token
 from .amqp.address import AmqpAddress
+from .channel.served_channel import ChannelSetting
 from .cloud_error import CloudError
 from .connection_limit import Room
 from .ddi import controller_routes
@@ -67,6 +68,7 @@ class CloudSettings:
     webhook_secret  signs these messages
     provider      an identity provider that users can also sign in with
     ddi           serve devices that poll by hawkBit's DDI
+    channels      to serve to boards that need no broker
     home_assistant  "view", "install" or "remove": entities on the broker
     """
 
@@ -104,6 +106,7 @@ class CloudSettings:
     provider: IdentityProvider | None = None
     ddi: controller_routes.Setting | None = None
     home_assistant: str | None = None
+    channels: Sequence[ChannelSetting] = ()
 
     def __post_init__(self) -> None:
         rabbitmq = self.broker is not None and AmqpAddress.fits(self.broker)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select
 from starlette.requests import ClientDisconnect
 
 from ..accounts.authorization import Guard
+from ..channel.served_channel import ServedChannel
 from ..rollout import failure_groups, firmware_removal
 from ..store import file_sweep, firmware_store
 from ..store.database import Database
@@ -18,8 +21,15 @@ from .route_parameters import ERRORS, After, ErrorOut, Number, Page
 from .rows import rows_after
 
 
-def routes(database: Database, store: FileStore, *, upload_most: int, may: Guard) -> APIRouter:
-    """Create the router; `upload_most` is a number of bytes."""
+def routes(
+    database: Database,
+    store: FileStore,
+    *,
+    upload_most: int,
+    may: Guard,
+    channels: Collection[ServedChannel] = (),
+) -> APIRouter:
+    """Create the router; `upload_most` is a number of bytes, `channels` keep their firmware."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
     @router.get("/firmware")
@@ -73,7 +83,7 @@ def routes(database: Database, store: FileStore, *, upload_most: int, may: Guard
         """Delete a firmware and its patches; 409 while a device or a campaign needs it."""
         with database.writing() as session:
             found = firmware_store.by_id(session, firmware_id)
-            firmware_removal.delete_firmware(session, found, who)
+            firmware_removal.delete_firmware(session, found, who, channels)
         file_sweep.sweep(database, store)
 
     return router

@@ -43,19 +43,21 @@ class FileSlice(Response):
         part: http_range.Slice,
         headers: Mapping[str, str],
         copies: contextlib.ExitStack,
+        entitled: bool = True,
     ) -> None:
         super().__init__(status_code=206 if part.partial else 200, headers=headers)
         self.headers["Content-Length"] = str(part.length)
         self.headers["Content-Type"] = "application/octet-stream"
         self._path, self._part, self._copies = path, part, copies
+        self._entitled = entitled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._copies:
             await self._send(scope, receive, send)
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if connection := scope.get(CONNECTION):
-            connection.entitle()  # by the signature in the URL
+        if self._entitled and (connection := scope.get(CONNECTION)):
+            connection.entitle()
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})
         if scope["method"] == "HEAD":
@@ -139,17 +141,8 @@ async def send_part(request: Request, store: FileStore, firmware: Firmware) -> R
     asked = request.headers.get("if-range", etags[0])
     headers = {
         "ETag": asked if asked in etags else etags[0],
-        "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-transform",
     }
-    header = request.headers.get("range") if asked in etags else None
-    part = http_range.choose(header, firmware.size)
-    if part is None:
-        headers["Content-Range"] = f"bytes */{firmware.size}"
-        return PlainTextResponse("the range is outside the file\n", 416, headers)
-    if part.partial:
-        end = part.start + part.length - 1
-        headers["Content-Range"] = f"bytes {part.start}-{end}/{firmware.size}"
     copies = contextlib.ExitStack()
     try:
         path = await run_in_threadpool(copies.enter_context, store.local(firmware.sha256))
@@ -159,4 +152,34 @@ async def send_part(request: Request, store: FileStore, firmware: Firmware) -> R
         log.error("cannot serve firmware %s: %s", firmware.version, error)
         again = {"Retry-After": f"{RETRY_S}"}
         return PlainTextResponse("the firmware cannot be read at the moment\n", 503, again)
-    return FileSlice(path, part, headers, copies)
+    return send_file(request, path, firmware.size, headers, copies)
+
+
+def send_file(
+    request: Request,
+    path: Path,
+    size: int,
+    headers: dict[str, str],
+    copies: contextlib.ExitStack | None = None,
+    *,
+    entitled: bool = True,
+) -> Response:
+    """Respond with the part of a file of `size` bytes that the request asks for.
+
+    `headers` must have an ETag. `copies` is closed when the file has been sent. Without
+    `entitled`, the connection may be closed in favour of others if the peer does not read.
+    """
+    copies = copies or contextlib.ExitStack()
+    headers = {**headers, "Accept-Ranges": "bytes"}
+    header = request.headers.get("range")
+    if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        header = None
+    part = http_range.choose(header, size)
+    if part is None:
+        copies.close()
+        headers["Content-Range"] = f"bytes */{size}"
+        return PlainTextResponse("the range is outside the file\n", 416, headers)
+    if part.partial:
+        end = part.start + part.length - 1
+        headers["Content-Range"] = f"bytes {part.start}-{end}/{size}"
+    return FileSlice(path, part, headers, copies, entitled)

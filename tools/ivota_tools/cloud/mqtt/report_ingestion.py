@@ -160,13 +160,13 @@ def store(
 
 
 def _on_version(device: Device, report: messages.Report, now: float) -> None:
-    version = report.version or ""
+    version, before = report.version or "", device.version
     device.version = version
     device.application = report.application or device.application
     device.hardware = report.hardware or device.hardware
     device.message_most = report.message_most or device.message_most
     if device.assignment:
-        assignment_states.on_version(device.assignment, version, now)
+        assignment_states.on_version(device.assignment, version, now, before)
 
 
 def _answer(names: tuple[str, str], version: str) -> Outgoing:

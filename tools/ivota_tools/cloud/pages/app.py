@@ -15,6 +15,7 @@ from . import (
     audit_log,
     campaign_actions,
     campaigns,
+    channels,
     device,
     enrollment,
     firmware,
@@ -74,8 +75,8 @@ def make_pages(setting: Setting) -> Starlette:
             Route("/static/{name}", static),
             *(each for part in (
                 fleet, device, enrollment, firmware, campaigns, campaign_actions, new_campaign,
-                groups, audit_log, users_and_tokens, webhooks, own_account, own_second_factor,
-                sign_in, provider_sign_in, first_user, live_events,
+                channels, groups, audit_log, users_and_tokens, webhooks, own_account,
+                own_second_factor, sign_in, provider_sign_in, first_user, live_events,
             ) for each in part.routes(setting)),
         ],
         exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},

@@ -125,7 +125,9 @@ def delete(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = firmware_store.by_id(session, visit.number("id"))
         version = found.version
-        firmware_removal.delete_firmware(session, found, visit.who)
+        firmware_removal.delete_firmware(
+            session, found, visit.who, visit.setting.channels.values()
+        )
     file_sweep.sweep(visit.database, visit.setting.store)
     return f"{version} was deleted."
 

@@ -26,6 +26,7 @@ from ..accounts.identity_provider import IdentityProvider
 from ..accounts.roles import ADMIN, OPERATOR
 from ..accounts.users import digest, tidy
 from ..board_config import BoardConfig
+from ..channel.served_channel import ServedChannel
 from ..event_stream import Places
 from ..storage_probe import Checks
 from ..store.database import Database
@@ -61,6 +62,7 @@ class Setting:
     streams      limits how many pages receive live events at a time
     provider     the identity provider that users can sign in with, if any
     webhooks     the servers that get messages
+    channels     those that the cloud serves, by product
     """
 
     database: Database
@@ -82,6 +84,7 @@ class Setting:
     charts: Charts = field(default_factory=Charts)
     provider: IdentityProvider | None = None
     webhooks: Webhooks = Webhooks()
+    channels: Mapping[str, ServedChannel] = field(default_factory=dict)
 
     @functools.cached_property
     def counts(self) -> KeptCounts:

@@ -4,8 +4,9 @@
        ↑             └────────── fail ──────┘
        └─ back-off ─ retry ←──────┴──→ failed     (current: runs it, `done` is still pending)
 
-An operator can leave any of these states to superseded or cancelled; a device that runs a newer
-version is skipped. `next_push_at` alone schedules a push: the sender takes what is due.
+An operator can leave any of these states to superseded or cancelled; a device that already runs a
+newer version, or has got one elsewhere, is skipped. `next_push_at` alone schedules a push: the
+sender takes what is due.
 """
 
 from __future__ import annotations
@@ -77,8 +78,13 @@ def _close(assignment: Assignment, state: str, now: float) -> None:
     assignment.state, assignment.ended_at, assignment.unasked = state, now, False
 
 
-def on_version(assignment: Assignment, running: str, now: float) -> None:
-    """Handle a version report: the device is up to date, or a push is due."""
+def on_version(
+    assignment: Assignment, running: str, now: float, before: str | None = None
+) -> None:
+    """Handle a version report: the device is up to date, or a push is due.
+
+    `before` is the version of the previous report, or None if there was none.
+    """
     if assignment.state == DONE:
         assignment.left_target = running != assignment.firmware.version
     if assignment.state in CLOSED:
@@ -92,6 +98,9 @@ def on_version(assignment: Assignment, running: str, now: float) -> None:
             _runs_it(assignment, now)
     elif _skip(assignment, running, now):
         return
+    elif _was_elsewhere(assignment, running, before):
+        assignment.next_push_at = None
+        _close(assignment, SKIPPED, now)
     elif assignment.state != RETRY:
         assignment.next_push_at = now
     # In RETRY, the end of the back-off is already the next push.
@@ -112,6 +121,19 @@ def _skip(assignment: Assignment, running: str, now: float) -> bool:
     assignment.next_push_at = None
     _close(assignment, SKIPPED, now)
     return True
+
+
+def _was_elsewhere(assignment: Assignment, running: str, before: str | None) -> bool:
+    """Return whether the device has left with this update and got a newer version elsewhere.
+
+    The update may have moved it to a channel, and a later version back. Another push of the update
+    would move it away again.
+    """
+    return (
+        assignment.state in (DOWNLOADING, BURNING)
+        and before not in (None, running)
+        and not is_older(running, assignment.firmware.version)
+    )
 
 
 def _interrupt(assignment: Assignment) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
+from ..channel.served_channel import ServedChannel
 from ..store import file_sweep
 from ..store.firmware_store import FirmwareError
 from ..store.models import Assignment, Campaign, Firmware
 from . import assignment_states, campaign_states
 
 
-def delete_firmware(session: Session, firmware: Firmware, who: str) -> None:
-    """Delete a firmware and its patches. Raises FirmwareError if it is still in use.
+def delete_firmware(
+    session: Session, firmware: Firmware, who: str, channels: Iterable[ServedChannel] = ()
+) -> None:
+    """Delete a firmware and its patches. Raises FirmwareError if it is still in use, or in one of
+    the channels that the cloud serves.
 
     If it was ever assigned to a device, its row remains for the history. `file_sweep.sweep`
     deletes the files afterwards.
@@ -38,6 +43,14 @@ def delete_firmware(session: Session, firmware: Firmware, who: str) -> None:
         raise FirmwareError(
             409, f"{firmware.version} is in use ({what or whose}): cancel that first"
         )
+    md5s = {each.md5 for each in (*patches, firmware)}
+    for channel in channels:
+        if channel.names(md5s):
+            raise FirmwareError(
+                409,
+                f"{firmware.version} is in the channel of {channel.product}: end it there first, "
+                "or publish the channel without it",
+            )
     for each in (*patches, firmware):
         _delete_one(session, each)
     audit_log.note(session, who, "firmware delete", firmware.version, sha256=firmware.sha256)

@@ -62,7 +62,7 @@ class Upload:
         self.size += len(data)
         if self.size > self._size_most:
             raise too_large(self._size_most)
-        with _storing():
+        with storing():
             self._file.write(data)
         self._md5.update(data)
         self._sha256.update(data)
@@ -70,12 +70,19 @@ class Upload:
     def keep(self, store: FileStore) -> None:
         """Move the complete file into the store. Raises FirmwareError if that fails."""
         self.flush()
-        with _storing():
+        with storing():
             store.put(self.path, self.sha256, self.md5)
+
+    def keep_as(self, path: Path) -> None:
+        """Move the complete file to a path in its folder. Raises FirmwareError on a full disk."""
+        self.flush()
+        with storing():
+            os.fsync(self._file.fileno())
+            self.path.replace(path)
 
     def flush(self) -> None:
         """Flush the file, so that it can be read. Raises FirmwareError on a full disk."""
-        with _storing():
+        with storing():
             self._file.flush()
 
     @property
@@ -88,7 +95,8 @@ class Upload:
 
 
 @contextlib.contextmanager
-def _storing() -> Iterator[None]:
+def storing() -> Iterator[None]:
+    """Turn a failure to write into a FirmwareError with status 507."""
     try:
         yield
     except StoreError as error:

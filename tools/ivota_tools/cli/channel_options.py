@@ -1,0 +1,42 @@
+"""Arguments and options that several commands of `ivota channel` share."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Folder = Annotated[Path, typer.Argument(help="The channel's folder.")]
+Version = Annotated[str, typer.Argument(help="Version of a release that the track offers.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        help="Private key of the channel, from `ivota keygen`. Default: the key in IVOTA_KEY."
+    ),
+]
+OwnVersion = Annotated[
+    str | None,
+    typer.Option("--version", help="Version. Optional for a file that contains its version."),
+]
+Target = Annotated[
+    str | None, typer.Option(help="Only for boards with this target in their configuration.")
+]
+Track = Annotated[str, typer.Option(help="Track of releases, such as stable or beta.")]
+Share = Annotated[int, typer.Option(help="Percentage of the boards that get it.")]
+NotBefore = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
+        help="Time, in UTC, before which no board installs it.",
+    ),
+]
+Deltas = Annotated[
+    int, typer.Option(min=0, max=8, help="Number of earlier releases to take deltas from.")
+]
+
+
+def unix_time(moment: datetime | None) -> int | None:
+    """Return a time that was given in UTC in Unix seconds."""
+    return int(moment.replace(tzinfo=timezone.utc).timestamp()) if moment else None

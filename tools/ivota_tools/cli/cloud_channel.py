@@ -1,0 +1,123 @@
+"""Define `ivota channel cloud …`: channels that a cloud serves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..api_client import Client, Json
+from ..channel import folder as channels
+from ..channel.index import NAME
+from . import channel_options as options
+from . import channel_views as views
+from .progress_bars import bars
+from .terminal import AsJson, err, fail, print_json, reading, say, warn
+
+app = typer.Typer(
+    no_args_is_help=True, help="Serve channels from a cloud, started with `ivota cloud --channel`."
+)
+
+Product = Annotated[str, typer.Argument(help="Product of the channel.")]
+
+
+@app.command()
+def upload(folder: options.Folder, as_json: AsJson = False) -> None:
+    """Let the cloud mirror a channel's folder: first its firmware, then its index.
+
+    Boards see the old channel until the upload is complete. If it is interrupted,
+    run the command again: it uploads only the files that the cloud lacks.
+    """
+    with reading(), Client() as client, bars(err) as begin:
+        data = (folder / NAME).read_bytes()
+        index = channels.load(folder, None)
+        if problems := channels.problems(folder, index):
+            fail(f"{folder}: {problems[0]}")
+        for name in client.missing_in_channel(index.product, data):
+            client.upload_to_channel(index.product, folder / name, begin(name))
+        found = client.publish_channel(index.product, data)
+    _show([found], as_json)
+
+
+@app.command()
+def status(
+    product: Annotated[str | None, typer.Argument(help="Show only this product.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the channels of the cloud offer; exit with code 1 if boards get nothing."""
+    with Client() as client:
+        found = client.channels() if product is None else [client.channel(product)]
+    _show(found, as_json)
+    if any(each["problem"] for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def offer(
+    product: Product,
+    version: Annotated[str, typer.Argument(help="Version of a signed firmware in the cloud.")],
+    application: Annotated[
+        str | None, typer.Option(help="Application, if several have this version.")
+    ] = None,
+    track: options.Track = "stable",
+    share: options.Share = 100,
+    not_before: options.NotBefore = None,
+    deltas: options.Deltas = channels.DELTAS,
+    as_json: AsJson = False,
+) -> None:
+    """Offer a firmware of the cloud, or change the share of one that is offered already.
+
+    The cloud signs the index with its --channel-key. It takes the firmware and the
+    deltas as they were signed and uploaded by `ivota release`.
+    """
+    with Client() as client:
+        firmware = _firmware(client, version, application)
+        order = {"track": track, "share": share, "deltas": deltas}
+        since = options.unix_time(not_before)
+        found = client.offer_in_channel(product, firmware["id"], not_before=since, **order)
+    _show([found], as_json)
+
+
+@app.command()
+def end(
+    product: Product,
+    version: options.Version,
+    track: options.Track = "stable",
+    as_json: AsJson = False,
+) -> None:
+    """Stop offering a version. Boards that run it keep it."""
+    with Client() as client:
+        found = client.end_in_channel(product, version, track)
+    _show([found], as_json)
+
+
+def _firmware(client: Client, version: str, application: str | None) -> Json:
+    """Return the newest upload of a version."""
+    found = [
+        each
+        for each in client.firmware()
+        if each["version"] == version
+        and each["whole_id"] is None
+        and application in (None, each["application"])
+    ]
+    if not found:
+        fail(f"the cloud has no firmware {version}: list the firmware with `ivota firmware`")
+    names = sorted({each["application"] or "(none)" for each in found})
+    if len(names) > 1:
+        fail(
+            f"several applications have a version {version} ({', '.join(names)}): choose one "
+            "with --application"
+        )
+    return found[-1]
+
+
+def _show(found: list[Json], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        say("the cloud serves no channel: start it with --channel PRODUCT=FILE")
+    for each in found:
+        views.show_served(each)
+        if each["problem"]:
+            warn(f"boards cannot use the channel of {each['product']}: {each['problem']}")
