@@ -169,10 +169,11 @@ def check(config, merge, error):
             raise error("http.ca is missing: https needs it for verification")
     if not config["keys"]:
         raise error("keys is missing: a channel must be signed with one of them")
-    if not all([type(path) is str and path for path in channel["keys"]]):
-        raise error("channel.keys must be a list of paths")
-    channel["keys"] = channel["keys"] or config["keys"]
     config["channel"] = channel
+    keys = config["channel"]["keys"]
+    if not all([type(path) is str and path for path in keys]):
+        raise error("channel.keys must be a list of paths")
+    channel["keys"] = keys or config["keys"]
     seconds = config["channel"]["interval_s"]
     if seconds < _LEAST_S:
         raise error("channel.interval_s must be at least %d" % _LEAST_S)
