@@ -96,7 +96,7 @@ class Client:
         return self._pages("firmware")
 
     def failures(self, firmware_id: int) -> list[Json]:
-        """List what a firmware failed of, over the whole fleet."""
+        """List the failures of a firmware in the whole fleet."""
         return self._list(f"firmware/{firmware_id}/failures")
 
     def upload(
@@ -328,7 +328,7 @@ class Client:
     # -- webhooks -----------------------------------------------------------------------------
 
     def webhook_messages(self) -> list[Json]:
-        """List the messages that wait or were given up, oldest first."""
+        """List the messages that are waiting or that the cloud has given up, oldest first."""
         return self._pages("webhooks/messages")
 
     def send_webhook_test(self) -> list[Json]:
@@ -340,7 +340,9 @@ class Client:
         return found
 
     def retry_webhooks(self, only: int | None = None) -> Json:
-        """Send the messages again that were given up, or one; return {"count": how many}."""
+        """Resend the messages that the cloud has given up, or one of them; return {"count": how
+        many}.
+        """
         one = "" if only is None else f"messages/{only}/"
         return self._object("POST", f"webhooks/{one}retry")
 

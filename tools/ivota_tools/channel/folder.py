@@ -35,8 +35,9 @@ Note = Callable[[str], object]
 class Channel:
     """A channel in a folder, opened with the private key that signs it.
 
-    Every change signs a new index with the next serial number and a new expiry. `note` gets
-    sentences about what a change leads to. Raises ChannelError, ReleaseError or OSError.
+    Every change signs a new index with the next serial number and a new expiry. The function
+    `note` receives sentences about the effects of a change. Raises ChannelError, ReleaseError or
+    OSError.
     """
 
     def __init__(self, folder: Path, key: PrivateKey, note: Note = lambda sentence: None) -> None:

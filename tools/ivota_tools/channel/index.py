@@ -23,7 +23,7 @@ _DAMAGES = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
 
 class ChannelError(ReleaseError):
-    """The channel, or what it was asked to do, is not valid."""
+    """The channel, or a change to it, is not valid."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,9 @@ def _offered(channel: Channel, track: str, target: str | None) -> Release | None
 
 
 def _update(board: Board, version: str) -> None:
-    """Start the board, which then looks at once, and wait until it confirms the version."""
+    """Start the board, which then reads the channel at once, and wait until it confirms the
+    version.
+    """
     start = len(board.log)
     if board.on:
         board.power_cut()

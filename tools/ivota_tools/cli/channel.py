@@ -234,7 +234,7 @@ def diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what boards will do: all of it, or what changes since an earlier copy."""
+    """Show what boards will do, or only what differs from an earlier copy of the channel."""
     with reading():
         index = channels.load(folder, None)
         known = history.read(folder)

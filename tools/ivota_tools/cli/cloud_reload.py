@@ -22,7 +22,7 @@ RELOADABLE = ("access_log", "keep_audit", "keep_reports", "public_url", "url_ttl
 def reload(ctx: typer.Context, before: dict[str, Any], cloud: Cloud) -> dict[str, Any]:
     """Apply what has changed; return the options that are in use now.
 
-    If anything is not valid, the log says so and nothing changes.
+    If anything is not valid, the log gives the reason and nothing changes.
     """
     from ..cloud import CloudError
 

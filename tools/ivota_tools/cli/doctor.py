@@ -143,7 +143,7 @@ def _cloud() -> Iterator[Finding]:
         with Client() as client:
             url, health = client.url, client.health()
     except ApiError as error:
-        # Without IVOTA_URL, nobody has said that there is a cloud.
+        # Without IVOTA_URL, there may be no cloud.
         yield Finding("cloud", BAD if os.environ.get("IVOTA_URL") else NOTE, str(error))
         yield from _ports(PORTS)
         return

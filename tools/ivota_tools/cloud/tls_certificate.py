@@ -15,7 +15,7 @@ from .cloud_error import CloudError
 
 log = logging.getLogger("ivota.cloud")
 
-OLD_S = 14 * 86400.0  # the time before the end at which an operator is told
+OLD_S = 14 * 86400.0  # how long before the expiry the cloud warns the operator
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from .durations import seconds
 
-# The only table of defaults. They are careful: a campaign that nobody watches stops by itself.
+# The only table of defaults. They are cautious: an unattended campaign stops automatically.
 STAGES = "1,10%,100%"
 SUCCESS = "95%"
 SOAK = "10min"
@@ -28,7 +28,7 @@ _COUNT_MOST = 10_000_000
 
 
 class OptionError(ValueError):
-    """An option is not valid, or no campaign can do what it says."""
+    """An option is not valid, or contradicts another one."""
 
 
 def stages(text: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What long work tells whoever waits for it: its name, its size and the share that is done."""
+"""The progress of long work: its name, its size and the share that is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol
 
-LOOK_S = 0.2  # between two looks at a growing file
+LOOK_S = 0.2  # between two checks of a growing file
 
 Done = Callable[[float], None]  # receives the share that is done, 0 to 1
 
@@ -16,7 +16,8 @@ Done = Callable[[float], None]  # receives the share that is done, 0 to 1
 class Begin(Protocol):
     """Begin a piece of work.
 
-    `size` is in bytes, or None if the work has no such size. Returns what is told its progress.
+    `size` is in bytes, or None if the work has no such size. Returns the object that receives the
+    progress.
     """
 
     def __call__(self, what: str, size: int | None = None, /) -> Done: ...

@@ -22,8 +22,9 @@ VERSION_PORTABLE = 20  # longer versions are not possible in file names on some 
 _DAMAGES = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 _SAID_MOST = 300  # maximum characters of an error, which may quote an untrusted file
 APPLICATION_MOST = 128  # characters
-UPDATER = "lib/ivota/"  # what a release adds to an application
-_UPDATER_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,2}")  # what a board can compare
+UPDATER = "lib/ivota/"  # the files that a release adds to an application
+# A version that a board can compare.
+_UPDATER_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,2}")
 
 
 class ReleaseError(ValueError):

@@ -60,7 +60,7 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
 def by_identity(session: Session, subject: str, name: str, role: str, now: float) -> User:
     """Return an identity provider's user with this role; create it at the first sign-in.
 
-    Nothing but `subject` identifies a user: whoever has the name of another user is rejected.
+    Only `subject` identifies a user: a user with the name of another user is rejected.
     Raises UserError.
     """
     _check_role(role)
@@ -79,7 +79,10 @@ def by_identity(session: Session, subject: str, name: str, role: str, now: float
 
 
 def _free(session: Session, name: str) -> str:
-    """Return a new user's name in lower case. Raises UserError if nobody may have it."""
+    """Return a new user's name in lower case.
+
+    Raises UserError if the name or the password is not allowed.
+    """
     name = tidy(name)
     if not _NAME.fullmatch(name):
         raise UserError(

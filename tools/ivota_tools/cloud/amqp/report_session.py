@@ -37,7 +37,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs each lost connec
 
 HEARTBEAT_S = 15  # a node that hangs is noticed after twice as long
 PREFETCH = 64  # unacknowledged reports of each queue
-WAIT_S = 1.0  # between two looks at the connection while nothing happens
+WAIT_S = 1.0  # between two checks of the idle connection
 RETRY_S, RETRY_MOST_S = 1.0, 30.0
 
 
@@ -223,7 +223,7 @@ class ReportSession:
         if self.check.is_probe(topic):
             channel.basic_ack(method.delivery_tag)
             return
-        # With QoS 1 throughout: what is in a queue is kept until it is stored.
+        # Always QoS 1: the queue keeps each report until it is stored.
         self._on_message(
             Message(topic, body[:PAYLOAD_MOST], 1, False, method.delivery_tag, connection)
         )

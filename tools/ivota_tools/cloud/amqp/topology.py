@@ -26,7 +26,8 @@ EXCHANGE = "ivota.reports"
 # More processes than queues would be idle. The number is fixed: with another one, a device's
 # reports would be in two queues for a while, and lose their order.
 QUEUES = 32
-QUEUE_BYTES = 64 * 1024 * 1024  # then the broker acknowledges no more reports; devices retry
+# Beyond this, the broker no longer acknowledges reports, and devices retry.
+QUEUE_BYTES = 64 * 1024 * 1024
 PRIORITIES = 1000
 
 _ARGUMENTS: Mapping[str, object] = {

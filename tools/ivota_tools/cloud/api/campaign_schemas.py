@@ -44,7 +44,7 @@ class CampaignIn(In):
     start_at        start time in Unix seconds; by default the campaign starts immediately
     include_mismatched  also devices of another application or other hardware
     draft           only create the campaign, to start it later
-    plan            the `mark` of a plan that somebody has seen: 409 if the plan is another now
+    plan            the `mark` of a plan that somebody has seen: 409 if the plan has changed since
     """
 
     name: Name

@@ -144,7 +144,7 @@ def create(database: Database, given: CampaignIn, who: str) -> int:
     with database.reading() as session, session.no_autoflush:
         plan, _ = plan_of(session, given)
     if given.plan is not None and given.plan != plan.mark:
-        raise CampaignError("the plan has changed since you saw it: look at it again")
+        raise CampaignError("the plan has changed since you reviewed it: review it again")
     with database.writing() as session:
         campaign = _made(session, given)
         session.add(campaign)

@@ -55,8 +55,8 @@ class DeviceOut(BaseModel):
 class ReportOut(Row):
     """A parsed message from a device; `raw` has its first 4,096 bytes as received.
 
-    A percentage that only says that a download has got further is not listed: the device has the
-    newest one. A failure has the `percent` at which the download ended.
+    Reports that only contain a higher percentage are not listed: the device has the newest
+    percentage. A failure has the `percent` at which the download ended.
     """
 
     id: int

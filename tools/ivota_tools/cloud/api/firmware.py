@@ -73,7 +73,7 @@ def routes(
 
     @router.get("/firmware/{firmware_id}/failures")
     def get_failures(firmware_id: Number) -> list[FailureOut]:
-        """List what a firmware failed of, over the whole fleet, most frequent first."""
+        """List the failures of a firmware in the whole fleet, most frequent first."""
         with database.reading() as session:
             found = failure_groups.groups(session, firmware_store.by_id(session, firmware_id))
             return [FailureOut(**each._asdict()) for each in found]

@@ -1,4 +1,4 @@
-"""Say in a sentence what is wrong with a request, in place of pydantic's messages."""
+"""Explain in one sentence what is wrong with a request, instead of with pydantic's messages."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _is_first(device: Device, attempt: Assignment) -> bool:
 
 
 def _is_over(controller: Controller) -> bool:
-    """The device runs the target, and somebody gave up waiting for it to say so."""
+    """The device runs the target, but the cloud stopped waiting before the device reported it."""
     attempt = controller.assignment
     return attempt is not None and attempt.state == assignment_states.DONE
 

@@ -29,7 +29,7 @@ from .discovery import OFFLINE, ONLINE, Messages, Topics
 log = logging.getLogger("ivota.cloud")
 
 LOOK_S = 1.0
-ALL_S = 15.0  # between two looks at every device
+ALL_S = 15.0  # between two checks of all devices
 DEVICES_MOST = 1000
 COMMANDS_MOST = 100  # waiting; more are dropped
 VIEW, INSTALL, REMOVE = MODES = ("view", "install", "remove")

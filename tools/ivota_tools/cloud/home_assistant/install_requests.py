@@ -1,4 +1,4 @@
-"""Install the latest firmware because somebody presses the button in Home Assistant."""
+"""Install the latest firmware when a user presses the button in Home Assistant."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def latest(device: Device, newest: list[Firmware]) -> Firmware | None:
 
 
 def refusal(session: Session, device: Device, firmware: Firmware | None) -> str | None:
-    """Return why nobody may install this firmware now, or None."""
+    """Return the reason why this firmware can't be installed now, or None."""
     attempt = device.assignment
     if attempt is not None and attempt.state not in assignment_states.CLOSED:
         return f"the device is already updating to {attempt.firmware.version}"

@@ -72,7 +72,7 @@ class BrokerProbe:
                     )
 
     def heard(self, topic: str, payload: bytes) -> bool:
-        """Return whether a message is one of the check's own, which nobody else needs."""
+        """Return whether a message is one of the probe's own, which no other code needs."""
         with self._lock:
             if self._open:
                 self._deadline = self._clock() + PATIENCE_S

@@ -150,7 +150,7 @@ class Credentials:
         return [(product_id, name, secret) for product_id, name, secret in found]
 
     def access(self) -> object:
-        """Return a value that changes whenever somebody loses a right."""
+        """Return a value that changes whenever a device loses a permission."""
         with self._database.reading() as session:
             return access(session), self.certificates and self.certificates.stamp()
 

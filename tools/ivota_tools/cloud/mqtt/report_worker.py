@@ -30,7 +30,7 @@ log = logging.getLogger("ivota.cloud")
 
 BATCH_MOST = 500
 IDLE_S = 0.25  # maximum delay before the end of a back-off is noticed
-MORE_S = 0.05  # the same while a campaign goes on in steps: others can write in between
+MORE_S = 0.05  # the same during the steps of a campaign, so that others can write in between
 RETRY_S = 1.0  # after a database error
 STUCK_S = 5.0  # maximum duration of a batch
 # Beyond these limits, QoS 0 messages (progress) are dropped; for QoS 1, the broker limits the

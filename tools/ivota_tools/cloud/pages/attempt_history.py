@@ -14,7 +14,7 @@ from ..rollout import assignment_states
 from ..store.models import Assignment, Device, Push, Report
 from . import formatting
 
-EVENTS = 400  # maximum reports of one attempt that its story uses
+EVENTS = 400  # maximum reports of one attempt that its history uses
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Story:
 
 
 def attempts(device: Device) -> Select[tuple[Assignment]]:
-    """Query a device's attempts, with what a story of them needs."""
+    """Query a device's attempts, with all columns that the history needs."""
     query = select(Assignment).where(Assignment.device_id == device.id)
     return query.options(
         joinedload(Assignment.firmware),
@@ -88,7 +88,7 @@ def stories(session: Session, device: Device, attempts: Sequence[Assignment]) ->
 
 
 def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]) -> Story:
-    """Derive an attempt's story from its pushes and reports."""
+    """Derive an attempt's history from its pushes and reports."""
     left_out = max(len(reports) - EVENTS, 0)
     telling = _Telling(Story(attempt, left_out=left_out))
     order = [(at, None) for at in pushes] + [(each.at, each) for each in reports[left_out:]]
@@ -106,7 +106,7 @@ def tell(attempt: Assignment, reports: Sequence[Report], pushes: Sequence[float]
 
 
 class _Telling:
-    """A story in progress, with the state that the next event needs."""
+    """An unfinished history, with the state that the next event needs."""
 
     def __init__(self, story: Story) -> None:
         self.story = story

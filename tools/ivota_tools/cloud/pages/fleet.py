@@ -54,7 +54,8 @@ def fleet(visit: Visit) -> Response:
     with visit.database.reading() as session:
         counts = visit.setting.counts.of(session)
         applications = counts.get("applications", fleet_queries.applications)
-        # The numbers are kept for each of these, so a request cannot make up one.
+        # The numbers are cached for each of these queries, so a request must not invent another
+        # one.
         application = wanted.application if wanted.application in applications else ""
         known = counts.get(
             ("fleet", application), lambda s: _numbers(s, application, applications)

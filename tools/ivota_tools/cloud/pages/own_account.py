@@ -58,7 +58,8 @@ def change_password(visit: Visit) -> str:
 def expect_password(visit: Visit, password: str) -> User:
     """Return the user who gave the current password. Raises UserError."""
     with visit.database.writing() as session:
-        # Limited like a sign-in, so that nobody can guess at leisure in a browser left open.
+        # Limited like a sign-in, so that nobody can guess the password in a browser that is still
+        # signed in.
         if sign_in_throttle.attempt(session, visit.who, _here(visit), time.time()):
             raise UserError(
                 "too many attempts with a wrong password: try again in a few minutes", 429

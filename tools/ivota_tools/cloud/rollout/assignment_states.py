@@ -142,9 +142,9 @@ def _interrupt(assignment: Assignment) -> None:
 
 
 def is_percentage(assignment: Assignment, report: Report) -> bool:
-    """Return whether a report only says that the current download has got further.
+    """Return whether a report only contains progress of the current download.
 
-    The attempt keeps its percentage, and nothing else. A download that resumes or begins anew is
+    The attempt keeps its percentage, and nothing else. A download that resumes or restarts is
     another event.
     """
     return (

@@ -121,7 +121,7 @@ def kept(session: Session, ids: Sequence[int]) -> dict[Place, int]:
 
 
 def counted(session: Session, ids: Sequence[int]) -> dict[Place, int]:
-    """Count the devices of several campaigns anew: as slow as the campaigns are large."""
+    """Recount the devices of several campaigns, which takes longer for larger campaigns."""
     rows = session.execute(_counting(Member.campaign_id.in_(ids))).tuples()
     return {
         (campaign, stage, Kind(state, bool(marked))): count
@@ -220,7 +220,7 @@ def _kind(state: str, pushes: int, hard_failures: int, failure_code: int | None)
 
 @event.listens_for(Session, "after_flush")
 def _note_flush(session: Session, _: object) -> None:
-    """Note what a session has just written. The objects still remember what they were before."""
+    """Note what a session has just written. The objects still contain their previous values."""
     changed = {
         each.id: kinds
         for each in session.dirty

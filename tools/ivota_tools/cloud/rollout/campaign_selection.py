@@ -18,7 +18,7 @@ from . import campaign_counts, campaign_states, device_query, firmware_match
 from .campaign_counts import Kind
 from .version_order import key
 
-MOST = 2000  # devices that a step looks at
+MOST = 2000  # devices that a step checks
 
 
 def begin(session: Session, campaign: Campaign) -> None:

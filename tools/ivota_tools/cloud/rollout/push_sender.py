@@ -100,7 +100,9 @@ def push_to(session: Session, device: Device, now: float) -> Assignment | None:
 
 
 def _keep_running(session: Session) -> None:
-    """Let whoever pauses or cancels a campaign wait for these pushes: none follows afterwards."""
+    """Make a pause or a cancellation of the campaign wait for these pushes: it then knows that
+    none follows.
+    """
     running = select(Campaign.id).where(Campaign.state == RUNNING).order_by(Campaign.id)
     if device_lock.is_shared(session):
         session.execute(running.with_for_update(read=True))

@@ -31,7 +31,7 @@ class TimedWork:
         self._next_tick = self._next_forget = 0.0
         self._forgetting = Forgetting()
         self.looks = 0  # at what is due
-        self.more = False  # a campaign goes on in steps
+        self.more = False  # a campaign continues in steps
 
     def step(self, now: float) -> bool:
         """Do what is due, and return whether anything was. If it fails, it is still due."""

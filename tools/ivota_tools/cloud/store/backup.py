@@ -144,7 +144,7 @@ def _pause_postgresql(url: str) -> tuple[str, ...]:
 
 
 def _pause(one: Any) -> tuple[str, ...]:
-    """Keep restored campaigns from pushing before an operator has looked; return their names.
+    """Pause the restored campaigns until an operator has reviewed them; return their names.
 
     A campaign may have ended since the backup, or an operator may have cancelled it.
     """

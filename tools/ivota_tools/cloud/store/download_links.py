@@ -85,7 +85,7 @@ class PresignedLinks:
 class CdnLinks:
     """URLs of a CDN; with a key, signed as CloudFront does.
 
-    Without one, whoever knows a URL can download the file at any time.
+    Without one, anyone who knows a URL can download the file at any time.
     """
 
     def __init__(self, base: str, key_id: str | None = None, key: bytes | None = None) -> None:

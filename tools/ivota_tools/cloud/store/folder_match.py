@@ -76,7 +76,7 @@ def _expect_prefix(database: Database, store: FileStore) -> None:
             f"{store.name} belongs to another database: specify another prefix in --store, or "
             "the right --database or --data"
         )
-    if missing:  # somebody has emptied it: reports do not need the firmware
+    if missing:  # the folder was emptied: reports do not need the firmware
         log.error("%s lacks %d of %d firmware files", store.name, len(missing), len(hashes))
     store.keep_note(NAME, known)
 

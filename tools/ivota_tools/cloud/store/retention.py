@@ -14,7 +14,7 @@ from . import models
 from .models import Assignment, Base, Controller, Member, Push, Report
 
 ROWS_MOST = 1000  # rows per table at a time, so that others do not wait long
-ATTEMPTS_MOST = 2000  # attempts that a step looks at; most of them are still in use
+ATTEMPTS_MOST = 2000  # attempts that a step checks; most of them are still in use
 WEBHOOK_S = 90 * 86400.0  # of messages that were given up, or whose webhook was removed
 
 
@@ -99,13 +99,13 @@ RULES: dict[type[Base], Rule] = {
 
 
 class Forgetting:
-    """Delete expired rows in steps, each of which looks at a limited number of rows."""
+    """Delete expired rows in steps, each of which checks a limited number of rows."""
 
     def __init__(self) -> None:
-        self._after = 0  # the id of the last attempt that was looked at
+        self._after = 0  # the id of the last attempt that was checked
 
     def step(self, session: Session, keep: Keep, now: float) -> bool:
-        """Delete some of the oldest rows; return True if there are more to look at.
+        """Delete some of the oldest rows; return True if there are more to check.
 
         The result of an attempt stays as long as a campaign counts it.
         """

@@ -45,7 +45,7 @@ def copy(
 ) -> Copied:
     """Copy the files that `to` lacks; with `verify`, read all of them there afterwards.
 
-    A copy that was interrupted goes on where it ended. Raises CloudError or OSError.
+    An interrupted copy can be resumed. Raises CloudError or OSError.
     """
     files = list(source.files())
     there = {each.sha256: each.size for each in to.files()}

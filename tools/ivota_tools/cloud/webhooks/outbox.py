@@ -1,4 +1,4 @@
-"""Note messages for webhooks in the transaction that changes what they tell.
+"""Store messages for webhooks in the same transaction as the change that they report.
 
 So a message is lost or sent without cause only if the change itself is.
 """

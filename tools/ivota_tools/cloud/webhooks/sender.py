@@ -26,7 +26,7 @@ LOOK_S = 1.0
 FIRST_S, MOST_S = 10.0, 3600.0  # back-off
 TRIES_MOST = 15  # about 8 hours
 DEAD_MOST = 1000  # messages that are kept after the last try
-CHECK_S = 60.0  # between two looks at disk and certificate
+CHECK_S = 60.0  # between two checks of disk and certificate
 AGAIN_S = 86400.0  # between two messages about the same
 DISK_SHARE = 0.1
 
@@ -135,7 +135,7 @@ class WebhookSender:
 
 
 def retry_dead(session: Session, webhooks: Webhooks, only: int | None = None) -> int:
-    """Let messages that were given up wait again, all of them or one; return their number.
+    """Queue the messages that were given up again, all of them or one; return their number.
 
     Messages of a webhook that is no longer configured stay as they are.
     """

@@ -1,4 +1,4 @@
-"""The servers that get messages. Only whoever starts the cloud can name them.
+"""The servers that get messages. Only the configuration of the cloud can set them.
 
 If a user of the console could choose a URL, the cloud would send requests into its own network
 for that user.

@@ -1,4 +1,4 @@
-"""What an admin can do about webhooks: send a test, and send again what was given up."""
+"""The actions of an admin on webhooks: send a test, and resend messages that were given up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test(database: Database, webhooks: Webhooks, who: str) -> list[tuple[str, st
 
 
 def retry(database: Database, webhooks: Webhooks, who: str, only: int | None = None) -> int:
-    """Let all messages that were given up wait again, or the one with this id; return the number.
+    """Queue all messages that were given up again, or the one with this id; return the number.
 
     Raises WebhookError if there is no such message.
     """

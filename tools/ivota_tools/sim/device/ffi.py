@@ -104,7 +104,8 @@ def _abort():
 
 def _setitimer(which, value, _old):
     if which:
-        return 0  # seconds of processor time, an upper limit for whoever waits for this process
+        # Seconds of processor time, an upper limit for callers that wait for this process.
+        return 0
     _words[_LIMIT_MS] = value[2] * 1000 + value[3] // 1000
     _words[_FEEDS] += 1
     return 0
