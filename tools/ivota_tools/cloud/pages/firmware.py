@@ -109,6 +109,7 @@ def one(visit: Visit) -> Response:
             "firmware_one.html",
             firmware=found,
             inside=held,
+            remote=visit.setting.store.remote,
             warnings=release.check_version(found.version),
             own=[each for each in files if not each.path.startswith(LIBRARY)],
             library=[each for each in files if each.path.startswith(LIBRARY)],
