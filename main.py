@@ -52,7 +52,7 @@ except Exception as error:
     trial = state.get("trial")
     if trial:
         try:
-            if not isinstance(trial.get("died"), str):  # it has not recorded its own death
+            if not isinstance(trial.get("died"), str):  # it has not recorded its own end
                 from bundlefs import save
 
                 trial["died"] = (type(error).__name__ + " " + str(error))[:100]

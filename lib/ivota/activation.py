@@ -4,7 +4,7 @@ from ivota import once
 
 
 class Installer:
-    """Install firmware for the agent: activate a bundle, or make an image the next to boot."""
+    """Install firmware for the agent: activate a bundle, or select an image for the next boot."""
 
     def __init__(self, client):
         self._client = client

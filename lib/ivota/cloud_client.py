@@ -59,7 +59,7 @@ class Client(ReportQueue):
         self.job = None  # the current update
         self.next = None  # the next push
         self.burning = None  # the application's firmware
-        self.trial = None  # of the version or the configuration, until the cloud answers
+        self.trial = None  # the trial of the version or the configuration, until the cloud answers
         if state.trial or state.ended:
             self.trial = once("trial").Trial(self, config["trial"]["limit_s"])
         if state.outbox:

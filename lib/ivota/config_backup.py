@@ -111,10 +111,11 @@ def switch(client, path):
 class ConfigTrial:
     """The trial of a configuration; it contains the trial of a version if there is one.
 
-    It is the client's `trial` until the cloud is reached, and then the inner one is. The
-    configuration that reached the cloud is backed up; `mark` is None if /ivota.json should not be.
-    Until then, the board switches to the other one of `paths` after every `limit_s`. With `moved`,
-    the cloud may be a different one that never answers, so the broker's acknowledgement is enough.
+    It is the client's `trial` until the board reaches the cloud; afterwards, the inner trial is.
+    The configuration that reached the cloud is backed up; `mark` is None if /ivota.json should not
+    be. Until then, the board switches to the other one of `paths` after every `limit_s`. With
+    `moved`, the cloud may be a different one that never answers, so the broker's acknowledgement
+    is enough.
     """
 
     def __init__(self, client, paths, mark, limit_s, moved):

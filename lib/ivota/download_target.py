@@ -14,7 +14,7 @@ import ivota
 from ivota import OtaError, once
 
 _FAILED = const(-5)
-_A_DAY = const(24)  # downloads from the first byte in `retry.rest_most_s`
+_A_DAY = const(24)  # maximum number of full downloads in `retry.rest_most_s`
 _CHUNK = const(512)
 _CHUNK_MOST = const(4096)  # a block
 

@@ -61,7 +61,7 @@ def size_of(path):
 
 def set_blocks(target, stem):
     """Set `fat` and `block_size` of a target; the stem's `.bin` or `.json` must exist."""
-    # Only on FAT is a name in capitals the same name.
+    # On FAT only, upper and lower case are the same name.
     target.fat = fat = size_of(stem + b".BIN".decode()) >= 0
     target.block_size = _FAT_BLOCK if fat else os.statvfs(target.path)[0]
 

@@ -1,9 +1,10 @@
 """Write a download into an OTA slot, with the same functions as `file_writer` has for a file.
 
 `target` is a `download_target.Target` opened by `ota_slots`. Bytes count once they are programmed,
-in chunks; `target.durable` is how far that is, and `target.gathered` holds what came since. The
-checkpoint records it every 16 blocks. After a power cut the download resumes there, so each block
-is erased before its first write, whatever it contains. The digest is taken after the last byte.
+in chunks; `target.durable` counts them, and `target.gathered` contains the data received since.
+The checkpoint records it every 16 blocks. After a power cut the download resumes there, so each
+block is erased before its first write, whatever it contains. The digest is taken after the last
+byte.
 """
 
 from micropython import const

@@ -6,8 +6,8 @@ import json
 def report_version(version, application=None, hardware=None, message_most=0):
     """Create the `report_version` message for the running version.
 
-    The others are ivota's own, only for an ivota cloud. `message_most` is the most bytes of a
-    message that the board accepts: a longer push would be lost.
+    The others are ivota's own, only for an ivota cloud. `message_most` is the maximum number of
+    bytes in a message: the board would lose a longer push.
     """
     report = {"version": version}
     if application:

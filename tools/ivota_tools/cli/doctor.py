@@ -198,7 +198,7 @@ def _server(ctx: typer.Context, config: Path) -> Iterator[Finding]:
 def _ready(socket_path: Path) -> str | None | Finding:
     """Return the cloud's own problem, or the finding that it does not answer.
 
-    The socket works whatever has become of the certificate.
+    The socket works even if the certificate has expired.
     """
     if not os.access(socket_path.parent, os.X_OK):
         advice = "run this as the cloud's user, or as root"

@@ -55,7 +55,7 @@ def http_application(
     url_ttl_s: Callable[[], float],
     broker: BrokerSignIn | None = None,
 ) -> ASGIApp:
-    """Return what the HTTP server runs.
+    """Return the application for the HTTP server.
 
     setting   of the pages; the API uses the same parts
     local     this machine's own token

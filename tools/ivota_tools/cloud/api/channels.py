@@ -106,7 +106,7 @@ def routes(
 
     @router.post("/channels/{product}/end")
     def post_end(product: Product, order: EndIn, who: str = Depends(may)) -> ChannelOut:
-        """Offer a version no longer. Boards that run it keep it."""
+        """Stop offering a version. Boards that run it keep it."""
         channel = find(product)
         offers.end(channel, database, order.version, who, track=order.track)
         return out(channel)

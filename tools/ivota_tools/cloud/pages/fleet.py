@@ -105,7 +105,7 @@ def fleet(visit: Visit) -> Response:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """What the page counts over the whole fleet."""
+    """The page's counts of the whole fleet."""
 
     total: int
     waiting: int

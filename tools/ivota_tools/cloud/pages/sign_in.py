@@ -16,7 +16,7 @@ from .page_guard import route, safe_next
 from .page_visit import Setting, Visit
 
 WRONG = "Wrong name or password."
-WRONG_CODE = "Wrong code, or one that was used already."
+WRONG_CODE = "This code is wrong or was already used."
 
 
 def routes(setting: Setting) -> list[BaseRoute]:

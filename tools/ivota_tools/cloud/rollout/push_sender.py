@@ -128,7 +128,7 @@ def _other_chip(chip: str | None, device: Device) -> str | None:
 
 
 def _mismatch(assignment: Assignment) -> str | None:
-    """Return why the firmware is not for the device, or None; a single push was asked for so."""
+    """Return why the firmware is not for the device, or None. A single push is not checked."""
     campaign = assignment.campaign
     if campaign is None or campaign.mismatched:
         return None

@@ -32,7 +32,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Webhooks:
-    """All targets, and the secret that signs what they get."""
+    """All targets, and the secret that signs their messages."""
 
     targets: tuple[Target, ...] = ()
     secret: str = field(default="", repr=False)
