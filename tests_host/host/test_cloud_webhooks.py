@@ -183,7 +183,7 @@ def test_a_failure_is_repeated_in_order_and_given_up(cloud, receiver, monkeypatc
 
 def test_a_test_is_sent_at_once_and_says_what_came_of_it(tmp_path, cloud, receiver, monkeypatch):
     """By command and from the page; it waits for no message, and no answer holds it up."""
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(sender, "FIRST_S", 3600.0)  # what has failed waits until it is told
     shown = CliRunner(env={"IVOTA_URL": cloud.api_url, "COLUMNS": "200"})
     receiver.code = 500
     with cloud.database.writing() as session:
@@ -199,7 +199,9 @@ def test_a_test_is_sent_at_once_and_says_what_came_of_it(tmp_path, cloud, receiv
     assert told["type"] == "test" and told["data"] == {"by": "local"}
     assert [each.event for each in messages(cloud)] == [outbox.DISK_LOW]
     receiver.drips = True
-    assert "no answer within" in shown.invoke(app.app, ["webhook", "test"]).output
+    with monkeypatch.context() as soon:
+        soon.setattr(delivery, "TIMEOUT_S", 0.5)
+        assert "no answer within" in shown.invoke(app.app, ["webhook", "test"]).output
     receiver.drips = False
     let_in(cloud, "admin")
     with Visitor(cloud.api_url, "admin") as visitor:
