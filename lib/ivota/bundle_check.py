@@ -67,7 +67,7 @@ def _examine(file, version):
             raise ValueError("it has more than %d files" % _FILES)
         text = str(name, "utf-8")
         if not text.strip(".") or 92 in name:  # a backslash
-            raise ValueError("the path %s/%s is not valid" % (folder, text))
+            raise ValueError("invalid path %s/%s" % (folder, text))
         if count == 1:
             if name != b"ivota.json" or kind == _FOLDER or stop - start > _FACTS:
                 raise ValueError("it does not begin with ivota.json")
@@ -75,7 +75,7 @@ def _examine(file, version):
             facts = json.loads(file.read(stop - start))
             if facts["format"] != _FORMAT or facts["version"] != version:
                 raise ValueError(
-                    "its version is %s and its format is %s" % (facts["version"], facts["format"])
+                    "its version is %s, its format %s" % (facts["version"], facts["format"])
                 )
         elif name == b"ivota.json" and not folder:
             raise ValueError("it contains ivota.json twice")

@@ -60,12 +60,12 @@ def check(found):
         # An IPv6 address also contains colons, but never just one.
         if set(host.encode()) - set(_PLAIN + b"_.-:") or host.count(":") == 1:
             raise ConfigError(
-                name + " must be a name or an address, without scheme, port or spaces"
+                name + " must be a name or an address without scheme, port or spaces"
             )
     if not mqtt["port"]:
         mqtt["port"] = 8883 if mqtt["tls"] else 1883
     if mqtt["tls"] and not mqtt["ca"]:
-        raise ConfigError("mqtt.ca is missing: mqtt.tls needs it to verify the broker")
+        raise ConfigError("mqtt.ca is missing: mqtt.tls needs it")
     http = config["http"]
     for name, part in (("mqtt", mqtt), ("http", http)):
         if part["cert"] or part["key"]:
@@ -117,9 +117,7 @@ def _set_topics(config, found):
     try:
         topics = dict(once(name).TOPICS)
     except (ImportError, AttributeError, ValueError):
-        raise ConfigError(
-            "dialect %s is not on the board: there is no ivota/%s with TOPICS" % (name, name)
-        )
+        raise ConfigError("dialect %s is not on the board: no ivota/%s with TOPICS" % (name, name))
     for part in found if isinstance(found, tuple) else (found,):
         given = part.get("topics") or {}
         topics.update({name: given[name] for name in given if given[name] is not None})

@@ -33,7 +33,7 @@ def failure(wire, board):
 
 
 def test_a_body_that_stalls(application, wire, server, firmware):
-    """Without a durable block for `deadline_s`; what came before stays and is gone on from."""
+    """No block becomes durable for `deadline_s`; the next try resumes what came before."""
     data = firmware()
     steps = [Step(hold_at=n) for n in (30_000, 100, 100)]
     url = server.add(FILE, data, steps)
