@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,8 +27,9 @@ from ivota_tools.cloud.accounts.identity_provider import Flow, IdentityProvider,
 from ivota_tools.cloud.store import clock_repair
 from ivota_tools.cloud.store.models import Audit, SignIn, User
 from ivota_tools.toolchain import node_packages
+from ivota_workshop.bench.operations import oidc_sign_in
+from ivota_workshop.bench.operations.oidc_sign_in import SECRET
 
-SECRET = "a secret: with / and ? and %"
 ROLES = {"ops": "operator", "leads": "admin", "everyone": "viewer"}
 
 
@@ -186,45 +184,22 @@ def test_a_clock_that_was_ahead_locks_nobody_out(cloud):
 # -- the identity provider -------------------------------------------------------------------
 
 
-@contextmanager
-def provider(tmp_path) -> Iterator[tuple[str, subprocess.Popen[str], dict]]:
-    """The real oidc-provider: its address, its process, and its accounts' file."""
-    if not node_packages.has_node():
-        pytest.skip("this machine has no Node.js")
-    accounts = tmp_path / "accounts.json"
-    accounts.write_text("{}")
-    script = __file__.replace("test_people.py", "oidc_provider.mjs")
-    with subprocess.Popen(
-        ["node", script, str(node_packages.oidc_provider()), str(accounts)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdin and process.stdout
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process, accounts
-        process.stdin.close()
-
-
 def pass_through(visitor: Visitor, account: str, next_: str = "/") -> str:
     """Sign in at the provider as `account`, and agree to everything."""
-    visitor.page = visitor.http.get("/sign-in/provider", params={"next": next_})
-    while "/interaction/" in str(visitor.page.url):
-        (action,) = re.findall(r'action="([^"]+)"', visitor.page.text)
-        form = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', visitor.page.text))
-        if 'name="login"' in visitor.page.text:
-            form |= {"login": account, "password": "any"}
-        visitor.page = visitor.http.post(str(visitor.page.url.join(action)), data=form)
+    visitor.page = oidc_sign_in.pass_through(visitor.http, account, next_)
     return visitor.text
 
 
+@pytest.mark.skipif(not node_packages.has_node(), reason="this machine has no Node.js")
 def test_users_of_a_real_provider(tmp_path):
     def account(name: str, *groups: str, verified: bool = True) -> dict:
         return {"email": name, "email_verified": verified, "groups": groups}
 
-    with provider(tmp_path) as (issuer, process, accounts):
+    with oidc_sign_in.provider(tmp_path) as provider:
+        issuer, accounts = provider.issuer, provider.accounts
         made = IdentityProvider(issuer, "console", SECRET, ROLES)
         with Cloud(tmp_path / "c", provider=made) as cloud:
-            process.stdin.write(f"{cloud.api_url}/sign-in/provider/return\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "ready\n"
+            provider.serve(cloud.api_url)
             book = {
                 "a1": account("Alice@example.org", "ops", "everyone"),
                 "b1": account("bob@example.org", "cooks"),

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ... import components
 from ..figures import Figure, report
-from . import alerts, dashboard, manifests, restore
+from . import alerts, dashboard, manifests, oidc_sign_in, restore
 
 AREA = "operations"
 COMMAND = "make bench-operations"
@@ -55,10 +55,15 @@ def backup(folder: Path, _console: Console) -> dict[str, Figure]:
     return {"restore_equal": Figure(restore.is_equal(folder), "== 1", "true or false")}
 
 
+def people(folder: Path, _console: Console) -> dict[str, Figure]:
+    return {"oidc_sign_in": Figure(oidc_sign_in.works(folder), "== 1", "true or false")}
+
+
 PARTS: dict[str, Callable[[Path, Console], dict[str, Figure]]] = {
     "monitoring": monitoring,
     "deployment": deployment,
     "backup": backup,
+    "people": people,
 }
 
 

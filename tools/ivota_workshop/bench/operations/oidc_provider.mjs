@@ -1,4 +1,4 @@
-// The OpenID Connect provider `oidc-provider` with some accounts, for test_people.py:
+// The OpenID Connect provider `oidc-provider` with some accounts, for oidc_sign_in.py:
 //     node oidc_provider.mjs FOLDER ACCOUNTS
 // FOLDER has its node_modules, and the file ACCOUNTS the claims of each account in JSON, read at each
 // sign-in. It prints its port, reads a line with the address that browsers return to, and then serves.
