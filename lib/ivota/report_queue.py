@@ -18,6 +18,7 @@ class ReportQueue:
         self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
         self.application = None  # the running bundle's name, which only an ivota cloud is told
         self.introduced = False  # whether the cloud was told since the start
+        self.after_watchdog = False  # whether the cloud must still learn of a watchdog reset
         self.asked = None  # the id of the dialect's last question
         self.queue = []  # (key, message), in the order of sending
         self._sending = None  # the queue's entry that waits for its PUBACK
@@ -56,15 +57,21 @@ class ReportQueue:
 
     def introduce(self):
         """Tell an ivota cloud the board's properties once, without waiting for the next report."""
+        if self.after_watchdog:
+            self.after_watchdog = False
+            self.tell("the watchdog reset the board", key="reset")
         if not self.introduced and (self.application or self.config["hardware"]):
             self.introduced = True
             self.report_version()
 
-    def tell(self, message, push=None, wait_ms=0):
-        """Queue, for an ivota cloud, why a push has no effect or must wait."""
+    def tell(self, message, push=None, wait_ms=0, key="notice"):
+        """Queue, for an ivota cloud, why a push has no effect or must wait, or why it restarted.
+
+        A message replaces an older one with the same key.
+        """
         if self.ivota_cloud:
             try:
-                self.enqueue("notice", once("ignored_push").notice(message, push, wait_ms))
+                self.enqueue(key, once("ignored_push").notice(message, push, wait_ms))
             except (MemoryError, ImportError):  # the update has priority
                 pass
 

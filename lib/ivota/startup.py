@@ -27,12 +27,23 @@ def start(log):
     version, name = running()
     client = Client(config_backup.read(paths[0], log), version, log=log, state=state)
     client.application = name
+    client.after_watchdog = _watchdog_reset(state)
     if more:
         client.trial = config_backup.ConfigTrial(client, paths, *more)
     join(client)
     _arm(client)
     log("info", "running", version=client.version, trial=bool(state.trial))
     return client, _application(client)
+
+
+def _watchdog_reset(state):
+    """Return whether the watchdog reset the board, other than in a trial, which has a report."""
+    import machine
+
+    if state.trial or state.ended or sys.platform == "rp2":  # there, any reset has this cause
+        return False
+    cause = getattr(machine, "WDT_RESET", None)
+    return cause is not None and machine.reset_cause() == cause
 
 
 def _arm(client):

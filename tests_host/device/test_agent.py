@@ -117,7 +117,10 @@ class Reset(Exception):
 
 
 class FakeMachine:
+    PWRON_RESET, WDT_RESET = 1, 3
+
     def __init__(self):
+        self.cause = self.PWRON_RESET
         self.watchdogs = []
         self.feeds = self.resets = 0
 
@@ -126,6 +129,9 @@ class FakeMachine:
         raise Reset
 
     most = 1 << 30
+
+    def reset_cause(self):
+        return self.cause
 
     def WDT(self, timeout):
         if timeout > self.most:
@@ -139,6 +145,7 @@ class FakeMachine:
 
 class FakeState:
     trial = None
+    ended = None
     armed = 0
 
 
@@ -370,6 +377,21 @@ def test_a_port_without_a_watchdog_notes_none():
     for found in ({"trial": {"version": "0.2"}}, {"armed": 1}):
         dogs, state, flash = armed(machine="none", **found)
         assert dogs == [] and not state.armed and not flash.armed
+
+
+def test_a_watchdog_reset_outside_a_trial_is_noted():
+    state = FakeState()
+    for cause, trial_of, expected in (
+        (3, None, True),
+        (1, None, False),
+        (3, {"version": "0.2"}, False),
+    ):
+        state.trial = trial_of
+        with Board(state=lambda: state) as board:
+            board.machine.cause = cause
+            with raises(Reset):
+                agent.run()
+            assert FakeClient.made.after_watchdog is expected, (cause, trial_of)
 
 
 ran = []

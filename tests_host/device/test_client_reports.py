@@ -634,7 +634,8 @@ def test_an_ivota_cloud_learns_why_a_push_has_no_effect():
 
 
 def test_an_ivota_cloud_learns_what_the_board_is():
-    """Once at the start without waiting, and with all later reports; no other cloud does."""
+    """Once at the start without waiting, and with all later reports; no other cloud does. The
+    same for a reset by the watchdog."""
 
     def reports(world):
         return [m["report"] for _, m in world.made.link.sent if m["type"] == "report_version"]
@@ -642,7 +643,7 @@ def test_an_ivota_cloud_learns_what_the_board_is():
     for cloud in ("ivota", None):
         with World() as world:
             client = world.client(config={"hardware": "rev-b"})
-            client.application = "pump"
+            client.application, client.after_watchdog = "pump", True
             first, told = {"version": "0.1"}, {"version": "0.1"}
             if cloud:
                 told.update({"application": "pump", "hardware": "rev-b"})
@@ -654,6 +655,8 @@ def test_an_ivota_cloud_learns_what_the_board_is():
             world.answer("0.1", cloud=cloud)
             world.spin(300)
             assert reports(world)[1:] == ([told] * 2 if cloud else [told])
+            reset = {"message": "the watchdog reset the board"}
+            assert world.notices() == ([reset] if cloud else [])
             # The next session may be with another cloud; nothing is repeated at once.
             client.link.drop()
             client.link.connect()
