@@ -10,10 +10,10 @@ import pytest
 from cloud_support import Device
 from waiting import WAIT_S
 
-from ivota_tools import api_client
+from ivota_tools import api_connection
 from ivota_tools.api_client import Client
 
-api_client.TIMEOUT_S = WAIT_S  # a busy machine answers later than an operator waits
+api_connection.TIMEOUT_S = WAIT_S  # a busy machine answers later than an operator waits
 
 
 @pytest.fixture

@@ -169,13 +169,13 @@ def test_tokens_lock_the_rest_out(cloud, ivota):
         lines = json.loads(ivota("audit", "--json", token=reader))
         assert [each["who"] for each in lines if each["subject"] == "g"] == ["hands"]
         assert "already" in ivota("token", "create", "eyes", code=1, token=admin)
-        ivota("token", "remove", "eyes", token=admin)
+        ivota("token", "remove", "eyes", "--yes", token=admin)
         ivota("group", "list", code=1, token=reader)
         assert "hands" in ivota("token", "list", token=admin)
         assert worker not in ivota("audit", token=admin)
     finally:
         for name in ("hands", "boss"):
-            ivota("token", "remove", name, token=admin)
+            ivota("token", "remove", name, "--yes", token=admin)
 
 
 def test_users_come_and_go(tmp_path):
@@ -197,6 +197,6 @@ def test_users_come_and_go(tmp_path):
         assert json.loads(run("list", "--json"))[1]["role"] == "operator"
         assert "eyes" in run("list") and "never" in run("list")
         run("password", "eyes", password="another sentence")
-        run("remove", "eyes")
-        assert "user 'eyes' does not exist" in run("remove", "eyes", code=1)
-        assert "last admin" in run("remove", "boss", code=1)
+        run("remove", "eyes", "--yes")
+        assert "user 'eyes' does not exist" in run("remove", "eyes", "--yes", code=1)
+        assert "last admin" in run("remove", "boss", "--yes", code=1)

@@ -8,9 +8,9 @@ from postgres_support import new_database
 from ivota_tools.cloud.rollout import assignment_states, campaign_states, device_query
 from ivota_tools.cloud.rollout.campaign_states import Step, Tally
 from ivota_tools.cloud.rollout.device_query import QueryError
-from ivota_tools.cloud.rollout.version_order import is_older, key
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Assignment, Campaign, Device, DeviceTag, Firmware
+from ivota_tools.common.version_order import is_older, key
 
 # -- versions -------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ def test_what_was_waived_is_not_held_against_it_again():
     run.campaign.waived_done, run.campaign.waived_failed, run.campaign.waived_stage = 6, 4, 0
     assert run.step() is None
     run.reach(1, good=2, failed=2)
-    assert run.step() == Step("stopped", "2 of 4 failed")
+    assert run.step() == Step("stopped", "2 of 4 failed since it was resumed")
 
 
 def test_a_failure_that_was_waived_and_is_tried_again_counts_anew():
@@ -251,7 +251,7 @@ def test_a_failure_that_was_waived_and_is_tried_again_counts_anew():
     run.reach(0, failed=3)  # an operator tries one of them again, or it reports `done` after all
     assert run.step() is None
     run.reach(0, failed=4)
-    assert run.step() == Step("stopped", "1 of 1 failed")
+    assert run.step() == Step("stopped", "1 of 1 failed since it was resumed")
 
 
 def test_devices_that_are_left_out_hold_nothing_up():

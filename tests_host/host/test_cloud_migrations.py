@@ -10,10 +10,10 @@ from alembic import command
 from postgres_support import new_database
 from waiting import WAIT_S
 
-from ivota_tools.cloud.rollout.version_order import key
 from ivota_tools.cloud.store import migrations
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Device
+from ivota_tools.common.version_order import key
 
 KILLS = 12
 DEVICES = 3000

@@ -14,10 +14,10 @@ from ivota_tools.cloud.accounts import users
 from ivota_tools.cloud.pages import fleet_queries, kept_counts, version_chart
 from ivota_tools.cloud.pages.fleet_queries import Wanted
 from ivota_tools.cloud.pages.pagination import Order, page
-from ivota_tools.cloud.rollout import assignment_states, device_query
-from ivota_tools.cloud.rollout.version_order import key
+from ivota_tools.cloud.rollout import assignment_states, device_query, device_states
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Assignment, Change, Device, DeviceTag, Firmware
+from ivota_tools.common.version_order import key
 
 NOW = 1_800_000_000.0
 
@@ -96,11 +96,11 @@ def place(device, sort):
     if sort == "name":
         return name
     state = attempt.state if attempt else None
-    if fleet_queries.is_stalled(attempt, NOW):
+    if device_states.is_stalled(attempt, NOW):
         state = "stalled"
     elif state in assignment_states.ACTIVE:
         state = "active"
-    elif state in fleet_queries.OPEN:
+    elif state in device_states.OPEN:
         state = "open"
     return RANKS.index(state) if state in RANKS else len(RANKS), *name
 

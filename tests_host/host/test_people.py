@@ -159,7 +159,7 @@ def test_a_lost_second_factor_is_reset_by_an_admin(cloud, monkeypatch):
         assert "current password is wrong" in text
     monkeypatch.setenv("IVOTA_URL", cloud.api_url)
     monkeypatch.setenv("IVOTA_TOKEN", (cloud.folder / "api.token").read_text().strip())
-    done = CliRunner().invoke(app, ["user", "reset-second-factor", "operator"])
+    done = CliRunner().invoke(app, ["user", "reset-second-factor", "operator", "--yes"])
     assert done.exit_code == 0 and "without a second factor" in done.output
     with Visitor(cloud.api_url, "operator") as visitor:
         assert signed_in(visitor)

@@ -1,40 +1,23 @@
-"""A client for the cloud's HTTP API, for the command line and for scripts."""
+"""A client for the cloud's HTTP API, for the command line and for scripts: a method a request."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import IO, Any
+from urllib.parse import quote
 
-import httpx
+from .api_connection import ApiError as ApiError
+from .api_connection import Connection
+from .api_connection import Json as Json
 
-from .common.unix_path import unix_path
-
-DEFAULT_URL = "http://127.0.0.1:8123"
-TIMEOUT_S = 30.0  # the event stream sends at least one line every 10 s
 POLL_S = 0.3
 PART = 1 << 16  # bytes of an upload between two progress updates
-MARK = "Ivota-Api"  # a header of every response from a cloud
-NOT_A_CLOUD = "the server at {} is not an ivota cloud: check IVOTA_URL"
 ENDED = ("done", "failed", "cancelled", "skipped")
 
-Json = dict[str, Any]  # the objects are described in /api/v1/openapi.json
 
-
-class ApiError(RuntimeError):
-    """The cloud is unreachable or rejects a request. `status` is the HTTP status, or 0."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Client:
+class Client(Connection):
     """`url` and `token` default to `IVOTA_URL` and `IVOTA_TOKEN`. Every method raises ApiError.
 
     Without a token, the client connects to a cloud on this machine through the Unix socket in its
@@ -43,38 +26,17 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
-        self.url = (url or os.environ.get("IVOTA_URL") or DEFAULT_URL).rstrip("/")
-        token = token or os.environ.get("IVOTA_TOKEN")
-        local = None if token else _local(self.url)
-        if local:
-            token = local.token
-        if token and not (token.isascii() and token.isprintable()):
-            raise ApiError(
-                "IVOTA_TOKEN is not a valid token: copy it again from `ivota token create`"
-            )
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        try:
-            self._http = httpx.Client(
-                base_url=("http://localhost" if local else self.url) + "/api/v1/",
-                headers=headers,
-                timeout=TIMEOUT_S,
-                transport=httpx.HTTPTransport(uds=local.socket) if local else None,
-            )
-        except httpx.InvalidURL as error:
-            raise ApiError(f"IVOTA_URL is not a URL: {self.url!r} ({error})") from None
-        if self._http.base_url.scheme not in ("http", "https"):
-            raise ApiError(f"IVOTA_URL={self.url} must start with http:// or https://")
-        if not self._http.base_url.host:
-            raise ApiError(f"IVOTA_URL={self.url} has no host: use a URL such as {DEFAULT_URL}")
+        super().__init__(url, token)
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
-
     def health(self) -> Json:
         return self._object("GET", "health")
+
+    def cloud(self) -> Json:
+        """Return the cloud's addresses, its broker, certificate, last backup and disk."""
+        return self._object("GET", "cloud")
 
     def revision(self) -> int:
         """Return the number of the last change, from which `events` can follow."""
@@ -424,81 +386,7 @@ class Client:
 
     def events(self, after: int = 0) -> Iterator[Json]:
         """Yield the state of each device, then every change, until the connection is lost."""
-        with self._errors():
-            with self._http.stream("GET", "events", params={"after": after}) as answer:
-                self._expect_cloud(answer)
-                if answer.status_code != 200:
-                    answer.read()
-                    raise _refusal(answer)
-                try:
-                    for line in answer.iter_lines():
-                        if line.startswith("data: "):
-                            yield json.loads(line[6:])
-                except httpx.HTTPError:
-                    raise ApiError(f"lost the connection to the cloud at {self.url}") from None
-        raise ApiError(f"the cloud at {self.url} closed the event stream")
-
-    def _object(self, method: str, path: str, **arguments: Any) -> Json:
-        answer: Json = self._ask(method, path, **arguments)
-        return answer
-
-    def _list(self, path: str, **params: Any) -> list[Json]:
-        answer: list[Json] = self._ask("GET", path, params=params)
-        return answer
-
-    def _pages(self, path: str, **params: Any) -> list[Json]:
-        """Fetch all pages of a list."""
-        return list(self._each(path, **params))
-
-    def _each(self, path: str, after: int = 0, **params: Any) -> Iterator[Json]:
-        while page := self._list(path, **params, after=after):
-            yield from page
-            after = page[-1]["id"]
-
-    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
-        with self._errors():
-            answer = self._http.request(method, path, **arguments)
-            self._expect_cloud(answer)
-            if not answer.is_success:
-                raise _refusal(answer)
-            if answer.status_code == 204:
-                return None
-            try:
-                return answer.json()
-            except ValueError:
-                raise ApiError(NOT_A_CLOUD.format(self.url)) from None
-
-    def _expect_cloud(self, answer: httpx.Response) -> None:
-        """Raise ApiError if the response is not from a cloud."""
-        if MARK not in answer.headers:
-            raise ApiError(NOT_A_CLOUD.format(self.url))
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn httpx's errors into sentences."""
-        try:
-            yield
-        except httpx.ConnectError as error:
-            if "certificate has expired" in str(error):
-                raise ApiError(
-                    f"the certificate of {self.url} has expired: renew it on the server, then run "
-                    "`systemctl reload ivota` there"
-                ) from None
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise ApiError(
-                    f"the certificate of {self.url} is not trusted ({error}): set SSL_CERT_FILE "
-                    "to its authority's file, or use the host name of the certificate"
-                ) from None
-            raise ApiError(
-                f"cannot reach a cloud at {self.url}: start one with `ivota cloud`, "
-                "or set IVOTA_URL"
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            what = str(error) or type(error).__name__
-            raise ApiError(
-                f"the connection to the cloud at {self.url} failed ({what}): try again; if this "
-                "persists, check that IVOTA_URL has the HTTP port, not the MQTT port"
-            ) from None
+        return self._stream("events", after=after)
 
 
 def _parts(file: IO[bytes], size: int, progress: Callable[[float], None]) -> Iterator[bytes]:
@@ -507,45 +395,3 @@ def _parts(file: IO[bytes], size: int, progress: Callable[[float], None]) -> Ite
         yield part
         sent += len(part)
         progress(sent / size)
-
-
-def default_data() -> Path:
-    """Return the default data directory of a cloud."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "ivota"
-
-
-def local_socket(folder: Path, port: int) -> Path:
-    """Return the path of the owner's socket of a cloud with this data directory and HTTP port."""
-    return folder / f"api-{port}.sock"
-
-
-class _Local(NamedTuple):
-    """The owner's access to a cloud on this machine."""
-
-    socket: str
-    token: str
-
-
-def _local(url: str) -> _Local | None:
-    """Find a cloud on this machine at `url` with the default data directory, or return None."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        if parts.hostname not in ("127.0.0.1", "::1", "localhost") or parts.path:
-            return None
-        path = local_socket(default_data(), port)
-        if not path.is_socket():
-            return None
-        token = (default_data() / "api.token").read_text().strip()
-        return _Local(unix_path(path), token) if token else None
-    except (OSError, ValueError):
-        return None
-
-
-def _refusal(answer: httpx.Response) -> ApiError:
-    try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        detail = f"the cloud returned HTTP {answer.status_code} {answer.reason_phrase}"
-    return ApiError(str(detail), answer.status_code)

@@ -9,7 +9,7 @@ import typer
 
 from ..api_client import Client
 from . import access_views as views
-from .terminal import AsJson, fail, out, print_json, say, show
+from .terminal import AsJson, Yes, fail, out, print_json, say, show, sure
 
 token = typer.Typer(no_args_is_help=True, help="Manage API tokens.")
 
@@ -33,11 +33,14 @@ def token_list(as_json: AsJson = False) -> None:
 
 
 @token.command("remove")
-def token_remove(name: str, as_json: AsJson = False) -> None:
+def token_remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
     """Revoke a token."""
     with Client() as client:
         for each in client.tokens():
             if each["name"] == name:
+                sure(
+                    f"Revoke the token {name}? Programs that use it stop working.", yes, "revoked"
+                )
                 client.remove_token(each["id"])
                 return show(each, as_json, "{name} removed".format_map)
     fail(f"token {name!r} does not exist: list the tokens with `ivota token list`")

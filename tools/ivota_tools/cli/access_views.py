@@ -6,8 +6,8 @@ from rich.table import Table
 
 from ..api_client import Json
 from ..common.durations import ago
+from ..common.times import date
 from .terminal import cell, titled_table
-from .times import date
 
 
 def token_table(tokens: list[Json]) -> Table:
@@ -27,14 +27,18 @@ def ddi_token_table(tokens: list[Json]) -> Table:
 
 
 def user_table(users: list[Json]) -> Table:
-    table = titled_table("users", "name", "role", "last signed in")
+    columns = "name", "role", "second factor", "last signed in"
+    table = titled_table("users", *columns)
     for each in users:
-        table.add_row(cell(each["name"]), each["role"], ago(each["signed_in_at"]))
+        factor = "yes" if each["second_factor"] else "no"
+        if each["by_provider"]:
+            factor = "at the identity provider"
+        table.add_row(cell(each["name"]), each["role"], factor, ago(each["signed_in_at"]))
     return table
 
 
 def audit_table(lines: list[Json]) -> Table:
-    table = titled_table("audit log", "time", "user", "action", "target", "details")
+    table = titled_table("audit log (UTC)", "time", "user", "action", "target", "details")
     for each in lines:
         table.add_row(
             date(each["at"]),

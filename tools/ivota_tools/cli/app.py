@@ -14,7 +14,19 @@ from ..api_client import ApiError
 from ..common import project_files
 from ..common.campaign_options import OptionError
 from ..firmware.release import ReleaseError
-from . import access, backup, campaigns, cloud, ddi, devices, enrollment, firmware, groups, release
+from . import (
+    access,
+    backup,
+    campaigns,
+    cloud,
+    ddi,
+    device_actions,
+    devices,
+    enrollment,
+    firmware,
+    groups,
+    release,
+)
 from .board import app as board
 from .channel import app as channel
 from .cloud_config import CloudCommand, ConfigError
@@ -56,7 +68,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "cloud": cloud.cloud,
         "board": board,
         "release": release.release,
-        "push": devices.push,
+        "push": device_actions.push,
         "watch": devices.watch,
         "devices": devices.devices,
     },
@@ -71,13 +83,13 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "device": enrollment.device,
         "why": devices.why,
         "attempts": devices.attempts,
-        "retry": devices.retry,
-        "cancel": devices.cancel,
-        "tag": devices.tag,
-        "secret": devices.secret,
-        "accept": devices.accept,
-        "retire": devices.retire,
-        "delete": devices.delete,
+        "retry": device_actions.retry,
+        "cancel": device_actions.cancel,
+        "tag": device_actions.tag,
+        "secret": device_actions.secret,
+        "accept": device_actions.accept,
+        "retire": device_actions.retire,
+        "delete": device_actions.delete,
     },
     "Many devices": {"group": groups.group, "campaign": campaigns.campaign},
     "The cloud itself": {

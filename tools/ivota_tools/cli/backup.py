@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..api_client import default_data
+from ..api_connection import default_data
 from ..common.progress import Begin
 from .cloud_flags import Database
 from .progress_bars import bars
-from .terminal import AsJson, err, fail, print_json, say, warn
+from .terminal import AsJson, Yes, err, fail, print_json, say, sure, warn
 
 if TYPE_CHECKING:
     from ..cloud.store.backup import Copied
@@ -58,9 +58,16 @@ def restore(
     data: Data = None,
     database: Database = None,
     store: StoreOption = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Restore a backup; the cloud must be stopped."""
+    """Restore a backup; the cloud must be stopped.
+
+    A database in a file is never overwritten. The tables of PostgreSQL are
+    replaced, so the command asks first.
+    """
+    if database is not None:
+        sure("Replace all tables in PostgreSQL with the backup?", yes, "restored")
     with err.status("starting"):
         from ..cloud.store.backup import restore as put_back
 

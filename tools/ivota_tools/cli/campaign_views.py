@@ -13,23 +13,23 @@ from rich.table import Table
 from rich.text import Text
 
 from ..api_client import Json
+from ..common import times
 from .terminal import cell, titled_table
 
 STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled": "yellow"}
 
 
 def campaign_table(campaigns: list[Json]) -> Table:
-    columns = "#", "name", "version", "state", "stage", "done", "failed", "devices"
+    columns = "#", "name", "version", "state", "stage", "done", "failed", "remaining", "devices"
     table = titled_table("campaigns", *columns)
     for each in campaigns:
-        totals = _totals(each)
         table.add_row(
             str(each["id"]),
             cell(each["name"]),
             cell(each["firmware"]["version"]),
             _state(each),
             f"{each['stage'] + 1}/{len(each['progress'])}" if each["progress"] else "",
-            *(str(totals[name]) for name in ("good", "failed", "members")),
+            *(str(each["totals"][name]) for name in ("done", "failed", "remaining", "devices")),
         )
     return table
 
@@ -62,7 +62,7 @@ def campaign_view(campaign: Json) -> RenderableType:
         when = campaign["start_at"]
         begins = "not started yet"
         if when:
-            begins = time.strftime("starts at %Y-%m-%d %H:%M:%S", time.localtime(when))
+            begins = f"starts at {times.minute(when)}"
         return Group(head, cell(begins))
     table = Table(box=None, pad_edge=False, show_header=False)
     for number, stage in enumerate(campaign["progress"]):
@@ -70,26 +70,14 @@ def campaign_view(campaign: Json) -> RenderableType:
         counted = max(stage["members"] - stage["left_out"], 1)
         table.add_row(
             f"{marker} stage {number + 1}",
-            ProgressBar(total=counted, completed=stage["good"], width=30),
-            f"{stage['good']} of {stage['members']}",
-            cell(_failed_words(stage), style="red" if _bad(stage) else "dim"),
+            ProgressBar(total=counted, completed=stage["good"], width=22),
+            cell(stage["totals"]["summary"], "red" if stage["totals"]["failed"] else "dim"),
         )
     words = ", ".join(f"{count} {state}" for state, count in sorted(campaign["states"].items()))
     lines: list[RenderableType] = [head, table, cell(words)]
-    if any(_bad(stage) for stage in campaign["progress"]):
+    if campaign["totals"]["failed"]:
         lines.append(cell(f"for the reasons: ivota firmware --failures {firmware['id']}"))
     return Group(*lines)
-
-
-def _bad(stage: Json) -> int:
-    return int(stage["failed"] + stage["given_up"] + stage["failing"])
-
-
-def _failed_words(stage: Json) -> str:
-    words = [f"{stage['failed'] + stage['given_up']} failed"]
-    if stage["failing"]:
-        words.append(f"{stage['failing']} will be retried after a failure")
-    return ", ".join(words)
 
 
 def group_table(groups: list[Json]) -> Table:
@@ -110,20 +98,10 @@ def live(console: Console) -> Iterator[Callable[[Json], None]]:
 
 
 def _line(campaign: Json) -> str:
-    totals = _totals(campaign)
-    words = f"{totals['good']} of {totals['members']} done, {totals['failed']} failed"
-    if totals["failing"]:
-        words += f", {totals['failing']} will be retried after a failure"
     stage = f"stage {campaign['stage'] + 1} of {len(campaign['progress'])}"
-    parts = [time.strftime("%H:%M:%S"), campaign["state"], f"{stage}:", words, campaign["reason"]]
+    words = [f"{stage}: {campaign['totals']['summary']}", campaign["reason"]]
+    parts = [time.strftime("%H:%M:%S"), campaign["state"], *words]
     return " ".join(part for part in parts if part)
-
-
-def _totals(campaign: Json) -> dict[str, int]:
-    names = ("members", "good", "failed", "failing", "given_up")
-    found = {name: sum(stage[name] for stage in campaign["progress"]) for name in names}
-    found["failed"] += found["given_up"]  # whatever has happened to the campaign since
-    return found
 
 
 def _state(campaign: Json) -> Text:

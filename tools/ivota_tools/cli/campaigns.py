@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from typing import Annotated
 
@@ -10,9 +9,10 @@ import typer
 
 from ..api_client import Client, Json
 from ..common import campaign_options as options
+from ..common import times
 from . import campaign_views as views
 from .device_views import device_table
-from .terminal import AsJson, err, fail, out, print_json, show, span, sure
+from .terminal import AsJson, Yes, err, fail, out, print_json, show, span, sure
 
 campaign = typer.Typer(no_args_is_help=True, help="Roll out firmware to many devices in stages.")
 
@@ -99,7 +99,8 @@ def campaign_create(
     start_at: Annotated[
         str | None,
         typer.Option(
-            help="Start at this local time, for example 2026-05-01T03:00, or after a delay: +2h."
+            help="Start at this time in UTC, for example 2026-05-01T03:00, or in another zone: "
+            "2026-05-01T03:00+02:00, or after a delay: +2h."
         ),
     ] = None,
     draft: Annotated[
@@ -111,7 +112,7 @@ def campaign_create(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, and create nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a campaign that updates many devices in stages.
@@ -207,7 +208,7 @@ def campaign_watch(number: Id, as_json: AsJson = False) -> None:
 @campaign.command("start")
 def campaign_start(
     number: Id,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a draft, or start a scheduled campaign early. Shows the plan and asks."""
@@ -234,7 +235,7 @@ def campaign_resume(number: Id, as_json: AsJson = False) -> None:
 @campaign.command("cancel")
 def campaign_cancel(
     number: Id,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Cancel a campaign permanently, including downloads in progress.
@@ -250,7 +251,7 @@ def campaign_cancel(
 @campaign.command("delete")
 def campaign_delete(
     number: Id,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete a draft or an ended campaign; devices keep their update history."""
@@ -279,6 +280,9 @@ def _time(text: str) -> float:
     if text.startswith("+"):
         return time.time() + span(text[1:])
     try:
-        return datetime.datetime.fromisoformat(text).timestamp()
+        return times.parse(text)
     except ValueError:
-        fail(f"{text!r} is not a valid time: use 2026-05-01T03:00 or +2h")
+        fail(
+            f"{text!r} is not a valid time: use 2026-05-01T03:00 for UTC, 2026-05-01T03:00+02:00 "
+            "or +2h"
+        )

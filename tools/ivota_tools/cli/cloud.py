@@ -10,6 +10,7 @@ import threading
 
 import typer
 
+from ..api_connection import DEFAULT_URL
 from ..common import log_output
 from . import cloud_check, cloud_options, cloud_reload
 from . import cloud_flags as flags
@@ -111,6 +112,7 @@ def cloud(
                     {
                         "api_url": running.api_url,
                         "public_url": running.public_url,
+                        "console_url": running.console_url,
                         "mqtt_host": running.mqtt_host,
                         "mqtt_port": running.mqtt_port,
                         "psk_port": running.psk_port,
@@ -132,10 +134,12 @@ def cloud(
                 if store is not None:
                     say(f"store  {store}")
                 first = running.set_up_url
-                say(f"console  {first or running.api_url}")
+                say(f"console  {first or running.console_url}")
                 if first:
                     say("         (one-time link: the first visitor creates the first user)")
                 say("Ctrl-C stops the cloud. `ivota devices` and `ivota watch` show the devices.")
+                if running.api_url != DEFAULT_URL:
+                    say(f"For these commands: export IVOTA_URL={running.api_url}")
             while not stop.wait(0.2):
                 running.wait(0)
                 output.tell()

@@ -8,7 +8,7 @@ import typer
 
 from ..api_client import Client
 from . import access_views as views
-from .terminal import AsJson, fail, show
+from .terminal import AsJson, Yes, fail, show, sure
 
 ddi_token = typer.Typer(
     no_args_is_help=True, help="Manage the tokens of SWUpdate, RAUC and other DDI clients."
@@ -43,11 +43,12 @@ def ddi_token_list(as_json: AsJson = False) -> None:
 
 
 @ddi_token.command("remove")
-def ddi_token_remove(name: str, as_json: AsJson = False) -> None:
+def ddi_token_remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
     """Revoke a token."""
     with Client() as client:
         for each in client.ddi_tokens():
             if each["name"] == name:
+                sure(f"Revoke the token {name}? Its devices get no more updates.", yes, "revoked")
                 client.remove_ddi_token(each["id"])
                 return show(each, as_json, "{name} removed".format_map)
     fail(f"DDI token {name!r} does not exist: list the tokens with `ivota ddi-token list`")

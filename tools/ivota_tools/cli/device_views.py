@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -16,10 +16,16 @@ from rich.text import Text
 from ..api_client import Json
 from ..common.durations import ago
 from ..common.plain_text import plain
+from ..common.times import date
 from .terminal import cell, out, titled_table
-from .times import date
 
-STYLES = {"done": "green", "current": "green", "failed": "red", "retry": "yellow"}
+STYLES = {
+    "done": "green",
+    "current": "green",
+    "failed": "red",
+    "retry": "yellow",
+    "stalled": "yellow",
+}
 
 
 FLOODED_S = 3600.0  # for how long to show that a device exceeded its rate limit
@@ -31,8 +37,13 @@ DROPPED = "pushes", "%", "application", "last seen", "target", "reason"
 REASON_LEAST = 16  # characters; longer reasons are wrapped
 
 
-def device_table(devices: list[Json], width: int | None = None) -> Table:
-    """Render devices in at most `width` characters, with whole names and the columns that fit."""
+def device_table(
+    devices: list[Json], width: int | None = None, by_part: Sequence[int] | None = None
+) -> Table:
+    """Render devices in at most `width` characters, with whole names and the columns that fit.
+
+    A line separates two devices of different parts.
+    """
     columns = list(COLUMNS)
     if any(device["application"] for device in devices):
         columns.insert(1, "application")
@@ -51,9 +62,10 @@ def device_table(devices: list[Json], width: int | None = None) -> Table:
     for column in table.columns:
         column.no_wrap = column.header != "reason"
         column.overflow = "fold"
-    for row in rows:
+    for number, row in enumerate(rows):
         # Use Text, never str: text from a device is not markup.
-        table.add_row(*(row[name] for name in columns))
+        last = by_part is not None and by_part[number : number + 1] != by_part[number + 1 :][:1]
+        table.add_row(*(row[name] for name in columns), end_section=last)
     return table
 
 
@@ -63,7 +75,7 @@ def _cells(device: Json) -> dict[str, Text]:
         "application": cell(device["application"] or ""),
         "version": cell(device["version"] or "?"),
         "target": cell(device["target"] or ""),
-        "state": _state(device) if device["status"] == "accepted" else cell(device["status"]),
+        "state": _shown_state(device),
         "%": cell("" if device["percent"] is None else str(device["percent"])),
         "pushes": cell(str(device["pushes"] or "")),
         "last seen": cell(ago(device["last_seen"])),
@@ -71,10 +83,18 @@ def _cells(device: Json) -> dict[str, Text]:
     }
 
 
+def _shown_state(device: Json) -> Text:
+    if device["status"] != "accepted":
+        return cell(device["status"])
+    if device["attention"] == "stalled":
+        return cell("stalled", STYLES["stalled"])
+    return _state(device)
+
+
 def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
     """Render attempts; `versions` maps the ids of firmware to versions."""
     columns = "#", "started", "version", "campaign", "state", "pushes", "fails", "result"
-    table = titled_table("attempts", *columns)
+    table = titled_table("attempts (UTC)", *columns)
     for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
         if each["failure_code"] is not None and each["state"] != "done":
@@ -93,7 +113,7 @@ def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
 
 
 def report_table(reports: list[Json]) -> Table:
-    table = titled_table("reports", "time", "event", "version", "%", "code", "message")
+    table = titled_table("reports (UTC)", "time", "event", "version", "%", "code", "message")
     for report in reports:
         table.add_row(
             date(report["at"]),

@@ -11,39 +11,28 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import httpx
 import typer
 from rich.table import Table
 
-from ..api_client import ApiError, Client, default_data, local_socket
+from ..api_client import ApiError, Client
+from ..api_connection import default_data, local_socket
 from ..common import project_files
 from ..common.durations import span
 from ..toolchain.cache import LAYOUT, cache_dir
 from . import cloud_config, cloud_options
+from .doctor_cloud import BACKUP_S, BAD, BROKEN, GOOD, NOTE, Finding, disk, running
 from .terminal import AsJson, cell, err, out, print_json, titled_table
 
-GOOD, NOTE, BAD = "ok", "note", "problem"
 STYLES = {GOOD: "green", NOTE: "yellow", BAD: "red"}
 SERVERS_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
-DISK_LEAST = 1 << 30  # bytes
 PORTS = {8123: "--port", 1883: "--mqtt-port"}
 READY_S = 5.0  # for the cloud's answer
-BACKUP_S = 2 * 86400.0  # the age at which Prometheus warns, too
-BROKEN = 'see "When something breaks" in docs/operate.md'
 
 if TYPE_CHECKING:
     from ..cloud import Certificate
-
-
-class Finding(NamedTuple):
-    """The result of a check; `advice` is what to do, or ""."""
-
-    what: str
-    state: str
-    found: str
-    advice: str = ""
 
 
 def doctor(
@@ -66,7 +55,7 @@ def doctor(
     with err.status("checking"):
         findings = list(_installed())
         if config is None:
-            findings += [*_data(default_data()), *_cloud()]
+            findings += _cloud()
         else:
             findings += _server(ctx, config)
     if as_json:
@@ -79,6 +68,8 @@ def doctor(
 
 def _table(findings: list[Finding]) -> Table:
     table = titled_table("", "check", "state", "found", "what to do")
+    for column in table.columns:
+        column.overflow = "fold"  # a URL is copied from here
     for each in findings:
         table.add_row(
             cell(each.what), cell(each.state, STYLES[each.state]), cell(each.found),
@@ -134,23 +125,20 @@ def _data(folder: Path) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(there).free
     found = f"{folder}, {free / (1 << 30):,.1f} GiB free"
-    low = free < DISK_LEAST
-    yield Finding("data directory", BAD if low else GOOD, found, "free some space" if low else "")
+    yield disk(found, free)
 
 
 def _cloud() -> Iterator[Finding]:
     try:
         with Client() as client:
-            url, health = client.url, client.health()
+            url, found = client.url, client.cloud()
     except ApiError as error:
         # Without IVOTA_URL, there may be no cloud.
         yield Finding("cloud", BAD if os.environ.get("IVOTA_URL") else NOTE, str(error))
+        yield from _data(default_data())
         yield from _ports(PORTS)
         return
-    if problem := health.get("store_problem"):
-        advice = "check the network, the credentials, and the bucket: `ivota store check`"
-        yield Finding("firmware", BAD, f"{url}: {problem}", advice)
-    yield _health(url, health["problem"])
+    yield from running(url, found)
 
 
 def _health(where: str, problem: str | None) -> Finding:

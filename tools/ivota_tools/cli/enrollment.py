@@ -12,9 +12,10 @@ from urllib.parse import quote
 import typer
 
 from ..api_client import Client, Json
-from ..common import device_list
+from ..common import device_list, wifi_network
+from ..common.wifi_network import PLACEHOLDER
 from . import device_views as views
-from .terminal import AsJson, fail, print_json, reading, say, show
+from .terminal import AsJson, ask_secret, fail, print_json, reading, say, show
 
 device = typer.Typer(no_args_is_help=True, help="Enroll devices and set their properties.")
 
@@ -26,6 +27,10 @@ class Property(enum.Enum):
     HARDWARE = "hardware"
 
 
+Wifi = Annotated[
+    str | None,
+    typer.Option("--wifi", metavar="NAME", help="Name of the Wi-Fi network that the board joins."),
+]
 Application = Annotated[
     str | None, typer.Option(help="Name of the application that the device runs.")
 ]
@@ -40,20 +45,26 @@ def add(
     application: Application = None,
     hardware: Hardware = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Tag; repeatable.")] = None,
+    wifi: Wifi = None,
     out_file: Annotated[
         Path, typer.Option("--out", help="File for the board's configuration.")
     ] = Path("board.json"),
     as_json: AsJson = False,
 ) -> None:
-    """Enroll a device and write the board.json for its board."""
+    """Enroll a device and write the board.json for its board.
+
+    The Wi-Fi password is asked for, or read from IVOTA_WIFI_PASSWORD. Only the
+    board.json contains it.
+    """
     _expect_new(out_file)
+    network = _network(wifi)
     order = {"device": name, "application": application, "hardware": hardware, "tags": tag or []}
     with Client() as client:
         (made,) = client.add_devices([order])
-    _write(out_file, made["board"])
+    _write(out_file, _joined(made["board"], network))
     if as_json:
         return print_json(made)
-    say(f"{made['device']['device']} added; {out_file}: enter the Wi-Fi network, then")
+    say(f"{made['device']['device']} added; {out_file} {_to_do([made['board']])}, then")
     say(f"ivota board install --config {out_file}")
 
 
@@ -61,33 +72,75 @@ def add(
 def import_(
     file: Annotated[
         Path,
-        typer.Argument(help="CSV file: product,name and optionally application,hardware,tags."),
+        typer.Argument(
+            help="CSV file: product,name and optionally application,hardware,tags,wifi,"
+            "wifi_password."
+        ),
     ],
+    wifi: Wifi = None,
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for a board.json of each device.")
     ] = Path("boards"),
     as_json: AsJson = False,
 ) -> None:
-    """Enroll the devices in a CSV file, all or none, and write a board.json for each."""
+    """Enroll the devices in a CSV file, all or none, and write a board.json for each.
+
+    --wifi is for the devices whose columns wifi and wifi_password are empty. Its
+    password is asked for, or read from IVOTA_WIFI_PASSWORD. The cloud gets no
+    Wi-Fi password.
+    """
     with reading():
         text = file.read_text()
     try:
-        orders = device_list.read(text)
+        orders, networks = device_list.read(text)
     except (device_list.ListError, UnicodeDecodeError) as error:
         fail(f"{file}: {error}")
     places = {each["device"]: folder / quote(each["device"], safe="") for each in orders}
     for place in places.values():
         _expect_new(place / "board.json")
+    network = _network(wifi)
     with Client() as client:
         made = client.add_devices(orders)
     for each in made:
-        _write(places[each["device"]["device"]] / "board.json", each["board"])
+        name = each["device"]["device"]
+        board = _joined(each["board"], networks.get(name, network))
+        _write(places[name] / "board.json", board)
     if as_json:
         return print_json(made)
-    say(
-        f"{len(made)} devices added; {folder} has a board.json for each: "
-        "enter your Wi-Fi network in each file"
-    )
+    to_do = _to_do([each["board"] for each in made])
+    say(f"{len(made)} devices added; the board.json of each, in {folder}, {to_do}")
+
+
+def _network(ssid: str | None) -> device_list.Wifi | None:
+    """Ask for the password, which must not be in a command line: other users could read it."""
+    if ssid is None:
+        return None
+    try:
+        wifi_network.section(ssid, "")  # a wrong name is said before the question
+        password = ask_secret("Wi-Fi password", "IVOTA_WIFI_PASSWORD", new=False, empty=True)
+        return wifi_network.section(ssid, password)
+    except wifi_network.WifiError as error:
+        fail(str(error))
+
+
+def _joined(board: Json, network: device_list.Wifi | None) -> Json:
+    """Put the Wi-Fi network into a board's configuration."""
+    if network is not None:
+        board["wifi"] = network
+    return board
+
+
+def _to_do(boards: list[Json]) -> str:
+    """Say what the files still lack."""
+    lacking = sum(board["wifi"] == PLACEHOLDER for board in boards)
+    if not lacking:
+        words = "is complete"
+    else:
+        words = "needs the Wi-Fi network"
+        words += f" ({lacking} of {len(boards)})" if lacking < len(boards) else ""
+    if any(board.get("http", {}).get("ca") for board in boards):
+        words += "; copy the certificate authority to the board as /ca.pem"
+    return words
 
 
 def _expect_new(place: Path) -> None:

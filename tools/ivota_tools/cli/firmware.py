@@ -10,7 +10,7 @@ import typer
 from ..api_client import Client
 from ..firmware import release
 from . import firmware_views as views
-from .terminal import AsJson, ask_passphrase, fail, out, print_json, reading, say, show, sure
+from .terminal import AsJson, Yes, ask_passphrase, fail, out, print_json, reading, say, show, sure
 
 
 def keygen(
@@ -102,7 +102,7 @@ def firmware(
         int | None,
         typer.Option(metavar="#", min=1, help="Count the failures of this firmware by reason."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """List the uploaded firmware, count the failures of one, or delete one."""

@@ -9,7 +9,7 @@ import typer
 from ..api_client import Client
 from . import campaign_views as views
 from .device_views import device_table
-from .terminal import AsJson, fail, out, print_json, show
+from .terminal import AsJson, Yes, fail, out, print_json, show, sure
 
 group = typer.Typer(
     no_args_is_help=True, help="Manage groups of devices, each defined by a query."
@@ -20,15 +20,20 @@ group = typer.Typer(
 def group_set(
     name: str,
     query: Annotated[str, typer.Argument(help="For example 'tag:beta version<0.3'.")],
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a group from a query, or change its query.
 
-    A query consists of terms: tag:T, product:P, name:N*, version<0.3 and seen<7d
-    (or <=, >, >=). A device must match every term; a minus sign negates a term.
+    A query consists of terms: tag:T, product:P, name:N*, application:A,
+    hardware:H, state:failed, version<0.3 and seen<7d (or <=, >, >=). A device
+    must match every term; a minus sign negates a term.
     Quote the query for the shell.
     """
     with Client() as client:
+        old = next((each["query"] for each in client.groups() if each["name"] == name), query)
+        if old != query:
+            sure(f"Replace the query of the group {name}, {old!r}?", yes)
         show(client.put_group(name, query), as_json, "{name}: {devices} devices".format_map)
 
 
@@ -55,11 +60,12 @@ def group_show(
 
 
 @group.command("remove")
-def group_remove(name: str, as_json: AsJson = False) -> None:
+def group_remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a group; campaigns that have started continue."""
     with Client() as client:
         for each in client.groups():
             if each["name"] == name:
+                sure(f"Delete the group {name}, {each['query']!r}?", yes, "deleted")
                 client.remove_group(each["id"])
                 return show(each, as_json, "{name} removed".format_map)
     fail(f"group {name!r} does not exist: list the groups with `ivota group list`")

@@ -176,6 +176,8 @@ def release(
         version = version or made.version
         if not version:
             fail(f"{source} does not contain its version: add --version")
+        told = {*releases.check_version(version), *releases.warnings(made)}
+        news: dict[str, None] = {}  # each once: a patch has the same as its result
         with Client() as client, bars(err) as begin:
             for each, file in ((made, shown), *zip(patches, shown["patches"], strict=True)):
                 at = begin(f"uploading {each.path.name}", each.size)
@@ -183,6 +185,10 @@ def release(
                     each.path, version, application, hardware=hardware, progress=at
                 )
                 file["firmware_id"] = given["firmware"]["id"]
+                news.update(dict.fromkeys(given["warnings"]))
+        for sentence in news:
+            if sentence not in told:
+                warn(sentence)
     if as_json:
         print_json(shown)
         return

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ivota_tools.api_client import default_data
+from ivota_tools.api_connection import default_data
 from ivota_tools.cli.terminal import fail, safe_console
 from ivota_tools.toolchain import ToolchainError
 

@@ -59,9 +59,10 @@ out = safe_console()
 err = safe_console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
 Found = TypeVar("Found")
 
-NUMBERS = "# % code count devices done failed fails pushes size".split()
+NUMBERS = "# % code count devices done failed fails pushes remaining size".split()
 
 
 def fail(sentence: str) -> NoReturn:
@@ -96,6 +97,8 @@ def show(found: Found, as_json: bool, view: Callable[[Found], RenderableType]) -
     shown = view(found)
     if isinstance(shown, str):
         say(shown)
+    elif isinstance(shown, Table) and not shown.row_count and isinstance(shown.title, str):
+        say(f"no {shown.title.partition(' (')[0]}")
     else:
         out.print(shown, markup=False)
 
@@ -132,13 +135,17 @@ def sure(question: str, yes: bool, done: str = "changed") -> None:
         fail(f"nothing was {done}: answer y, or use --yes")
 
 
-def ask_secret(what: str, variable: str, new: bool) -> str:
-    """Return a secret from the environment, or prompt for it: twice if it is new."""
+def ask_secret(what: str, variable: str, new: bool, empty: bool = False) -> str:
+    """Return a secret from the environment, or prompt for it: twice if it is new.
+
+    `empty` accepts no secret at all.
+    """
     given = os.environ.get(variable)
     if given is not None:
         return given
     try:
-        return str(typer.prompt(what, hide_input=True, confirmation_prompt=new, err=True))
+        default = "" if empty else None
+        return str(typer.prompt(what, default, True, new, show_default=False, err=True))
     except typer.Abort:
         fail(f"no {what.lower()} given: run the command in a terminal, or set {variable}")
 

@@ -8,7 +8,7 @@ import typer
 
 from ..api_client import Client, Json
 from . import access_views as views
-from .terminal import AsJson, ask_secret, fail, show
+from .terminal import AsJson, Yes, ask_secret, fail, show, sure
 
 user = typer.Typer(no_args_is_help=True, help="Manage console users.")
 
@@ -51,18 +51,21 @@ def password(name: str, as_json: AsJson = False) -> None:
 
 
 @user.command("reset-second-factor")
-def reset_second_factor(name: str, as_json: AsJson = False) -> None:
+def reset_second_factor(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
     """Turn off the second factor of a user who has lost it."""
     with Client() as client:
-        found = client.reset_second_factor(_found(client, name)["id"])
+        named = _found(client, name)
+        sure(f"Let {named['name']} sign in with only the password?", yes)
+        found = client.reset_second_factor(named["id"])
     show(found, as_json, "{name} can sign in without a second factor".format_map)
 
 
 @user.command("remove")
-def remove(name: str, as_json: AsJson = False) -> None:
+def remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a user."""
     with Client() as client:
         found = _found(client, name)
+        sure(f"Delete the user {found['name']}, who is then signed out?", yes, "deleted")
         client.remove_user(found["id"])
     show(found, as_json, "{name} removed".format_map)
 

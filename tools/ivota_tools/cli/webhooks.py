@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from ..api_client import Client, Json
+from ..common.times import date
 from .terminal import AsJson, cell, err, show, titled_table
-from .times import date
 
 webhook = typer.Typer(
     no_args_is_help=True, help="Test webhooks, and list or resend undelivered messages."

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..common.wifi_network import PLACEHOLDER
 from .mqtt.topic_prefix import OWN
 
 
@@ -19,9 +20,14 @@ class BoardConfig:
     sign_in: bool
 
     def make(
-        self, product: str, name: str, secret: str | None = None, hardware: str | None = None
+        self,
+        product: str,
+        name: str,
+        secret: str | None = None,
+        hardware: str | None = None,
+        wifi: dict[str, str | None] | None = None,
     ) -> dict[str, Any]:
-        """Return a board's configuration; the Wi-Fi network is for its owner to fill in."""
+        """Return a board's configuration; without `wifi`, its owner enters the network."""
         host, port = self.mqtt()
         made: dict[str, Any] = {"product_id": product, "device_name": name}
         if secret:
@@ -34,7 +40,7 @@ class BoardConfig:
                 kind: f"{self.topic_prefix}/{kind}/{{product_id}}/{{device_name}}"
                 for kind in ("report", "update")
             }
-        made["wifi"] = {"ssid": "your network", "password": "its password"}
+        made["wifi"] = wifi or PLACEHOLDER
         made["mqtt"] = {"host": host}
         if port != (8883 if self.tls else 1883):
             made["mqtt"]["port"] = port

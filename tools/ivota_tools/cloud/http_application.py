@@ -17,6 +17,7 @@ from .api import (
     audit_log,
     campaigns,
     channels,
+    cloud_state,
     ddi_tokens,
     devices,
     enrollment,
@@ -49,6 +50,7 @@ def http_application(
     settings: CloudSettings,
     sources: scrape.Sources,
     *,
+    addresses: Callable[[], cloud_state.Addresses],
     local: str | None,
     refusals: Mapping[str, WrongTries],
     measurements: Measurements,
@@ -58,6 +60,7 @@ def http_application(
     """Return the application for the HTTP server.
 
     setting   of the pages; the API uses the same parts
+    addresses   where the cloud listens
     local     this machine's own token
     url_ttl_s   returns the lifetime of a download URL
     broker    answers RabbitMQ
@@ -97,6 +100,13 @@ def http_application(
         users.routes(database, may_admin=may_admin),
         scrape.routes(measurements, sources, may=may),
         ddi_tokens.routes(database, may=may),
+        cloud_state.routes(
+            sources,
+            addresses,
+            sign_in=settings.sign_in,
+            database=settings.database,
+            may=may,
+        ),
     )
     tries = refusals["token"]
     doors = [Door("/api/", may, tries), Door("/metrics", may, tries)]

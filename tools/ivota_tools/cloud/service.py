@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..api_client import local_socket
+from ..api_connection import local_socket
 from ..toolchain import ToolchainError
 from .accounts import users
 from .accounts.refusal_log import refusal_counts
@@ -19,6 +19,7 @@ from .accounts.tokens import LOCAL_TOKEN, local_token
 from .address_classes import Networks, without_usual_port
 from .amqp.address import AmqpAddress, read_address
 from .amqp.broker_sign_in import BrokerSignIn
+from .api.cloud_state import Addresses
 from .board_config import BoardConfig
 from .channel.served_channel import ServedChannel
 from .cloud_error import CloudError
@@ -38,6 +39,7 @@ from .mqtt.embedded_broker import EmbeddedBroker
 from .mqtt.topic_prefix import TopicPrefix
 from .pages.page_visit import Setting
 from .public_url import bracket, checked_url, is_any
+from .rollout import restored_attempts
 from .rollout.wait_reason import PUBLIC_URL
 from .settings import HOST, CloudSettings
 from .storage_probe import Health, Probe
@@ -157,7 +159,16 @@ class Cloud:
         with self._database.reading() as session:
             if users.any_user(session):
                 return None
-        return f"{self.api_url}/set-up/{self._pages.set_up_key()}"
+        return f"{self.console_url}/set-up/{self._pages.set_up_key()}"
+
+    @property
+    def console_url(self) -> str:
+        """The URL at which people reach the console: the public one, unless the console would
+        reject its visitors for lack of TLS.
+        """
+        parts = urlsplit(self.public_url)
+        admits = parts.scheme == "https" or self.settings.plain_console
+        return self.public_url if admits and not parts.path else self.api_url
 
     def start(self) -> None:
         """Start all parts and wait until they are ready. Raises CloudError after cleaning up."""
@@ -192,6 +203,8 @@ class Cloud:
             log.error("%s", error)
         if not store.remote:
             chip_repair.repair(database, store)
+        if waiting := restored_attempts.forget_progress(database):
+            log.info("after a restore, %d updates wait for a report of their device", waiting)
         database.watch(outbox.WatchedSession, {outbox.INFO: self._webhooks})
         self._probe = Probe(database)
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))
@@ -256,6 +269,7 @@ class Cloud:
             self._pages,
             settings,
             self._sources(database, self._server, self._worker),
+            addresses=self._addresses,
             local=local_token(self.folder),
             refusals=self._refusals,
             measurements=self._measurements,
@@ -307,6 +321,26 @@ class Cloud:
             tables={"http": server.table} | ({"mqtt": front.table} if front else {}),
             refusals=self._refusals,
             expires=lambda: {"tls": certificate.expires()} if certificate else {},
+        )
+
+    def _broker_words(self) -> str | None:
+        """Return the addresses of an external broker, without its password."""
+        if isinstance(self._external, AmqpAddress):
+            nodes = (f"{bracket(host)}:{port}" for host, port in self._external.nodes)
+            return f"RabbitMQ at {', '.join(nodes)}"
+        return f"{bracket(self.mqtt_host)}:{self.mqtt_port}" if self._external else None
+
+    def _addresses(self) -> Addresses:
+        return Addresses(
+            api_url=self.api_url,
+            public_url=self.public_url,
+            console_url=self.console_url,
+            http_port=self.http_port,
+            mqtt_host=self.mqtt_host,
+            mqtt_port=self.mqtt_port,
+            psk_port=self.psk_port,
+            broker=self._broker_words(),
+            data=str(self.folder),
         )
 
     def stop(self) -> None:

@@ -6,7 +6,9 @@ import csv
 import io
 from typing import Any
 
-COLUMNS = ("product", "name", "application", "hardware", "tags")
+from . import wifi_network
+
+COLUMNS = ("product", "name", "application", "hardware", "tags", "wifi", "wifi_password")
 MOST = 1000
 
 
@@ -14,8 +16,15 @@ class ListError(ValueError):
     """The list cannot be understood."""
 
 
-def read(text: str) -> list[dict[str, Any]]:
-    """Return an order for each row, as `POST /devices` takes it. Raises ListError."""
+Wifi = dict[str, str | None]
+
+
+def read(text: str) -> tuple[list[dict[str, Any]], dict[str, Wifi]]:
+    """Return an order for each row, as `POST /devices` takes it, and the Wi-Fi networks.
+
+    The networks have the devices' names as keys, and only the board.json contains them: the cloud
+    stores none. Raises ListError.
+    """
     try:
         rows = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
         names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
@@ -23,15 +32,22 @@ def read(text: str) -> list[dict[str, Any]]:
         if unknown or not {"product", "name"} <= set(names):
             raise ListError(
                 "the first line must name the columns: product,name and optionally "
-                "application,hardware,tags" + (f"; not {unknown[0]!r}" if unknown else "")
+                "application,hardware,tags,wifi,wifi_password"
+                + (f"; not {unknown[0]!r}" if unknown else "")
             )
         rows.fieldnames = names
-        found = []
+        found, networks = [], {}
         for number, row in enumerate(rows, 2):
             if None in row or None in row.values():
                 raise ListError(f"line {number} has another number of columns than the first")
             if any(row.values()):
-                found.append(_order(number, {key: text.strip() for key, text in row.items()}))
+                cells = {
+                    key: text if key == "wifi_password" else text.strip()
+                    for key, text in row.items()
+                }
+                found.append(_order(number, cells))
+                if network := _wifi(number, cells):
+                    networks[found[-1]["device"]] = network
     except csv.Error as error:
         raise ListError(f"the list is not valid CSV: {error}") from None
     if not found:
@@ -42,7 +58,17 @@ def read(text: str) -> list[dict[str, Any]]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise ListError(f"{twice} is in the list twice")
-    return found
+    return found, networks
+
+
+def _wifi(number: int, row: dict[str, str]) -> Wifi | None:
+    ssid, password = row.get("wifi", ""), row.get("wifi_password", "")
+    if not ssid and not password:
+        return None
+    try:
+        return wifi_network.section(ssid, password)
+    except wifi_network.WifiError as error:
+        raise ListError(f"line {number}: {error}") from None
 
 
 def _order(number: int, row: dict[str, str]) -> dict[str, Any]:

@@ -24,7 +24,9 @@ from .users import UserError, digest
 
 BITS_LEAST = 128
 DIFFERENT_LEAST = 8  # characters
-LOCAL_TOKEN = "api.token"  # the file in the data folder; tools/ivota_tools/api_client.py reads it
+LOCAL_TOKEN = (
+    "api.token"  # the file in the data folder; tools/ivota_tools/api_connection.py reads it
+)
 
 
 def local_token(folder: Path) -> str:

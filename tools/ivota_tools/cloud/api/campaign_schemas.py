@@ -89,6 +89,21 @@ class PlanOut(BaseModel):
     sentences: list[str]
 
 
+class TotalsOut(BaseModel):
+    """Device counts of a campaign or a stage, as the console shows them: `devices` is the sum of
+    `done`, `failed`, `remaining` and `excluded`. `to_retry` of the failed devices are to be
+    retried. `summary` has the numbers in words.
+    """
+
+    devices: int
+    done: int
+    failed: int
+    to_retry: int
+    remaining: int
+    excluded: int
+    summary: str
+
+
 class StageOut(BaseModel):
     """Device counts of a stage: `open` are unfinished, `left_out` have left the campaign.
 
@@ -102,6 +117,7 @@ class StageOut(BaseModel):
     left_out: int
     failing: int
     given_up: int
+    totals: TotalsOut
 
 
 class CampaignOut(Row):
@@ -133,6 +149,7 @@ class CampaignOut(Row):
     ended_at: float | None
     selecting: bool
     progress: list[StageOut]
+    totals: TotalsOut
     states: dict[str, int]
 
 

@@ -9,6 +9,8 @@ from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from ...common import times
+from ...common.campaign_options import OptionError
 from ..accounts import audit_log
 from ..accounts.authorization import Guard
 from ..mqtt.report_ingestion import WITH_TARGET
@@ -25,11 +27,13 @@ from ..rollout.campaign_preview import Plan
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Campaign, Group, Member
-from .campaign_schemas import CampaignIn, CampaignOut, PlanOut, RetryOut, StageOut
+from .campaign_schemas import CampaignIn, CampaignOut, PlanOut, RetryOut, StageOut, TotalsOut
 from .device_schemas import DeviceOut, device_out
 from .firmware_schemas import FirmwareOut
 from .route_parameters import ERRORS, After, Number, Page
 from .rows import rows_after
+
+LATE_S = 60.0  # a start time may be so old
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -62,7 +66,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         with database.reading() as session:
             campaign = _campaign(session, campaign_id)
             plan = campaign_preview.make(session, campaign, time.time())
-            return plan_out(plan, campaign)
+            return plan_out(plan, campaign, now=True)
 
     @router.get("/campaigns/{campaign_id}")
     def get_campaign(campaign_id: Number) -> CampaignOut:
@@ -182,6 +186,11 @@ def _made(session: Session, given: CampaignIn) -> Campaign:
             )
         text = group.query
     device_query.parse(text or "")
+    if given.start_at is not None and given.start_at < time.time() - LATE_S:
+        raise OptionError(
+            f"the start time {times.minute(given.start_at)} is in the past: a time "
+            "without a zone is in UTC"
+        )
     same = {name: getattr(given, name) for name in _SAME}
     return Campaign(
         **same,
@@ -195,7 +204,7 @@ def _made(session: Session, given: CampaignIn) -> Campaign:
     )
 
 
-def plan_out(plan: Plan, campaign: Campaign) -> PlanOut:
+def plan_out(plan: Plan, campaign: Campaign, now: bool = False) -> PlanOut:
     return PlanOut(
         devices=plan.total,
         sizes=list(plan.sizes),
@@ -203,7 +212,7 @@ def plan_out(plan: Plan, campaign: Campaign) -> PlanOut:
         left_out=plan.left,
         unknown=plan.unknown,
         mark=plan.mark,
-        sentences=campaign_preview.sentences(plan, campaign),
+        sentences=campaign_preview.sentences(plan, campaign, now),
     )
 
 
@@ -214,7 +223,7 @@ _SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "stop_on
 def campaign_out(session: Session, campaign: Campaign) -> CampaignOut:
     tallies = campaign_counts.tally(session, campaign)
     columns = set(CampaignOut.model_fields) - {
-        "firmware", "progress", "states", "selecting"
+        "firmware", "progress", "states", "selecting", "totals"
     }  # fmt: skip
     return CampaignOut(
         **{name: getattr(campaign, name) for name in columns},
@@ -222,12 +231,25 @@ def campaign_out(session: Session, campaign: Campaign) -> CampaignOut:
         progress=[
             StageOut(members=each.members, good=each.good, failed=each.failed,
                            open=each.open, left_out=each.left_out, failing=each.failing,
-                           given_up=each.given_up)
+                           given_up=each.given_up, totals=totals_out(each))
             for each in tallies
         ],
+        totals=totals_out(sum(tallies, campaign_states.Tally())),
         states=campaign_counts.states(session, campaign),
         selecting=campaign.selection is not None,
     )  # fmt: skip
+
+
+def totals_out(tally: campaign_states.Tally) -> TotalsOut:
+    return TotalsOut(
+        devices=tally.members,
+        done=tally.good,
+        failed=tally.all_failed,
+        to_retry=tally.failing,
+        remaining=tally.remaining,
+        excluded=tally.away,
+        summary=campaign_states.summary(tally),
+    )
 
 
 def _campaign(session: Session, campaign_id: int) -> Campaign:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
+from ..rollout import device_states
 from ..store import models
 from .field_types import Hardware, In, Name, Row, Tag, printable
-
-IDLE = "idle"
 
 
 class DeviceOut(BaseModel):
@@ -46,6 +46,10 @@ class DeviceOut(BaseModel):
     first_seen: float | None
     last_seen: float | None
     garbled: int
+    attention: str | None = Field(
+        description="Why to look at the device: failed, stalled (no report during an update), "
+        "retry, or null."
+    )
     status: str = Field(description="accepted, pending or retired.")
     transport: str = Field(description="mqtt, or ddi: how the device learns of an update.")
     flooded_at: float | None = Field(description="When the device last exceeded its rate limit.")
@@ -134,7 +138,7 @@ def device_out(device: models.Device) -> DeviceOut:
         application=device.application,
         hardware=device.hardware,
         version=device.version,
-        state=assignment.state if assignment else IDLE,
+        state=assignment.state if assignment else device_states.IDLE,
         target=assignment.firmware.version if assignment else None,
         firmware_id=assignment.firmware_id if assignment else None,
         percent=assignment.percent if assignment else None,
@@ -150,6 +154,7 @@ def device_out(device: models.Device) -> DeviceOut:
         first_seen=device.first_seen,
         last_seen=device.last_seen,
         garbled=device.garbled,
+        attention=device_states.attention(assignment, time.time()),
         status=device.status,
         transport=device.transport,
         flooded_at=device.flooded_at,

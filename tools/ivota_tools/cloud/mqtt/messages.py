@@ -26,6 +26,7 @@ MESSAGE_MOST = 256  # characters kept of a result_msg
 REPORT_VERSION = "report_version"
 REPORT_PROGRESS = "report_progress"
 REPORT_NOTICE = "report_notice"  # ivota's own: why a push has no effect
+WATCHDOG = "the watchdog reset the board"  # the words of a notice, in lib/ivota/report_queue.py
 UNKNOWN = "unknown"
 GARBLED = "garbled"
 STATES = ("downloading", "burning", "done", "fail")

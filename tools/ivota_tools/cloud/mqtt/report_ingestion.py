@@ -132,7 +132,7 @@ def store(
             _on_version(device, report, now)
         elif kind == messages.REPORT_NOTICE:
             if device.transport == MQTT:
-                log.warning("%s did not accept an update: %s", device.name, report.result_msg)
+                log.warning("%s: %s", device.name, report.result_msg)
             if device.assignment:
                 assignment_states.on_notice(device.assignment, report)
         elif device.assignment:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from ..api.device_schemas import IDLE
 from ..rollout import assignment_states, campaign_counts, campaign_states
+from ..rollout.device_states import IDLE
 from ..store import device_acceptance
 
 FLOODED = "flooded"  # recently

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-
 from ...common import campaign_options as options
+from ...common import times
 from ..accounts.users import UserError
 from ..api.campaign_schemas import CampaignIn, StageIn
 from ..rollout.device_query import QueryError, expect_words
@@ -117,7 +116,6 @@ def _whole(text: str, what: str) -> int | None:
 def _time(text: str) -> float:
     """Parse a time as a browser's field sends it, in UTC."""
     try:
-        at = datetime.datetime.fromisoformat(text)
+        return times.parse(text)
     except ValueError:
         raise UserError("start: choose a date and time") from None
-    return at.replace(tzinfo=datetime.timezone.utc).timestamp()

@@ -11,9 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..rollout import assignment_states, campaign_counts, campaign_states, wait_reason
+from ..rollout import (
+    assignment_states,
+    campaign_counts,
+    campaign_states,
+    device_states,
+    wait_reason,
+)
 from ..store.models import Assignment, Campaign, Device, Firmware
-from . import fleet_queries
 from .formatting import counted, sentence, span
 from .page_guard import route
 from .page_visit import Setting, Visit
@@ -43,6 +48,7 @@ def overview(visit: Visit) -> Response:
             "campaigns.html",
             campaigns=[(each, tallies.get(each.id, campaign_states.Tally())) for each in found],
             page=page,
+            summary=campaign_states.summary,
             has_firmware=has_firmware,
         )
 
@@ -61,17 +67,20 @@ def one(visit: Visit) -> Response:
         tallies = campaign_counts.tally(session, campaign)
         total = sum(tallies, campaign_states.Tally())
         states = campaign_counts.states(session, campaign)
+        failures, reasons = _failures(session, campaign)
         return visit.show(
             "campaign.html",
             now=now,
             campaign=campaign,
             tallies=tallies,
             total=total,
+            summary=campaign_states.summary,
             states=states,
             stage_words=[stage_words(each) for each in campaign.stages],
-            failures=_failures(session, campaign),
+            failures=failures,
+            more_failures=reasons - len(failures),
             active=_active(session, campaign),
-            stalled=lambda attempt: fleet_queries.is_stalled(attempt, now),
+            stalled=lambda attempt: device_states.is_stalled(attempt, now),
             waits=waits(campaign, tallies, now),
             unasked=_unasked(session, campaign),
             may_start=campaign.state in (campaign_states.DRAFT, campaign_states.SCHEDULED),
@@ -86,8 +95,10 @@ def one(visit: Visit) -> Response:
         )
 
 
-def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
+def _failures(session: Session, campaign: Campaign) -> tuple[list[dict[str, Any]], int]:
     """Group attempts by their last failure, most frequent first, with some of their devices.
+
+    The second value is the number of all groups.
 
     Each device is shown with its current state. A failure stays listed, whatever happened later.
     """
@@ -123,7 +134,7 @@ def _failures(session: Session, campaign: Campaign) -> list[dict[str, Any]]:
             .limit(SHOWN)
         )
         reason["devices"] = [(number, f"{product}/{name}") for number, product, name in rows]
-    return shown
+    return shown, len(found)
 
 
 def _unasked(session: Session, campaign: Campaign) -> str:

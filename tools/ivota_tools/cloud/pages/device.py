@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -13,17 +13,19 @@ from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
+from ..mqtt import messages
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
     assignment_states,
     campaign_actions,
     device_actions,
+    device_states,
     firmware_match,
     wait_reason,
 )
 from ..store import firmware_store
 from ..store.models import Assignment, Change, Device, Report
-from . import attempt_history, fleet_queries
+from . import attempt_history
 from .firmware import uploaded
 from .formatting import counted
 from .page_guard import acting, route
@@ -83,7 +85,7 @@ def device(visit: Visit) -> Response:
             now=now,
             device=found,
             assignment=assignment,
-            stalled=fleet_queries.is_stalled(assignment, now),
+            stalled=device_states.is_stalled(assignment, now),
             why=wait_reason.why(session, found, now),
             # Do not offer the firmware that it runs.
             firmware=[
@@ -94,10 +96,22 @@ def device(visit: Visit) -> Response:
             stories=attempt_history.stories(session, found, page.rows),
             page=page,
             changes=_changes(session, found),
+            watchdog=_watchdog_resets(session, found),
             can_retry=assignment is not None
-            and assignment.state in (*fleet_queries.FAILING, assignment_states.CANCELLED),
+            and assignment.state in (*device_states.FAILING, assignment_states.CANCELLED),
             can_cancel=assignment is not None and assignment.state not in assignment_states.CLOSED,
         )
+
+
+def _watchdog_resets(session: Session, device: Device) -> tuple[int, float | None]:
+    """Return how often the watchdog has reset the board outside a trial, and when it last did."""
+    query = select(func.count(), func.max(Report.at)).where(
+        Report.device_id == device.id,
+        Report.kind == messages.REPORT_NOTICE,
+        Report.result_msg == messages.WATCHDOG,
+    )
+    count, last = session.execute(query).tuples().one()
+    return count, last
 
 
 def reports(visit: Visit) -> Response:

@@ -11,7 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ...common import device_list
+from ...common import device_list, wifi_network
+from ...common.device_list import Wifi
+from ...common.wifi_network import WifiError
 from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
 from ..api.device_schemas import DeviceIn
@@ -24,7 +26,7 @@ from .formatting import indented, refusal, sentence
 from .page_guard import route
 from .page_visit import Setting, Visit
 
-FIELDS = ("product", "name", "application", "hardware", "tags", "list")
+FIELDS = ("product", "name", "application", "hardware", "tags", "wifi", "list")
 
 
 def routes(setting: Setting) -> list[BaseRoute]:
@@ -50,6 +52,7 @@ def add(visit: Visit) -> Response:
     try:
         if not product or not name or "/" in product + name:
             raise HTTPException(422, "enter a product and a name, both without a slash")
+        wifi = _wifi(visit)
         with visit.database.writing() as session:
             order = DeviceIn(
                 device=f"{product}/{name}",
@@ -58,24 +61,35 @@ def add(visit: Visit) -> Response:
                 tags=visit.said("tags", 8192).replace(",", " ").split(),
             )
             (made,) = enroll(session, [order], visit.setting.boards, visit.who)
-            return _show(visit, made.device, made.board.get("device_secret", ""))
+            return _show(visit, made.device, made.board.get("device_secret", ""), wifi)
     except HTTPException as error:
         return _form(visit, sentence(str(error.detail)), error.status_code)
-    except (SecretError, TagError, ValidationError) as error:
+    except (SecretError, TagError, ValidationError, WifiError) as error:
         return _form(visit, refusal(error), 422)
+
+
+def _wifi(visit: Visit) -> Wifi | None:
+    """Return the network for the board.json, or None if none was entered. Raises WifiError."""
+    ssid, password = visit.said("wifi"), visit.form.get("wifi_password", "")
+    return wifi_network.section(ssid, password) if ssid or password else None
 
 
 def add_list(visit: Visit) -> Response:
     """Add all devices of a list or none; return their board.json files, only once, in a ZIP."""
     text = visit.form.get("list", "")
     try:
-        orders = [DeviceIn(**each) for each in device_list.read(text)]
+        rows, networks = device_list.read(text)
+        orders = [DeviceIn(**each) for each in rows]
+        wifi = _wifi(visit)
         with visit.database.writing() as session:
             made = enroll(session, orders, visit.setting.boards, visit.who)
+            for each in made:
+                if network := networks.get(each.device.name, wifi):
+                    each.board["wifi"] = network
             files = [(each.device.name, indented(each.board) + "\n") for each in made]
     except HTTPException as error:
         return _form(visit, sentence(str(error.detail)), error.status_code)
-    except (device_list.ListError, SecretError, TagError, ValidationError) as error:
+    except (device_list.ListError, SecretError, TagError, ValidationError, WifiError) as error:
         return _form(visit, refusal(error), 422)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -102,6 +116,6 @@ def renew(visit: Visit) -> Response:
         return _show(visit, device, made)
 
 
-def _show(visit: Visit, device: Device, secret: str) -> Response:
+def _show(visit: Visit, device: Device, secret: str, wifi: Wifi | None = None) -> Response:
     """Show the secret only once: the page is not stored, and no other page shows it."""
-    return visit.show("device_new.html", problem="", device=device, secret=secret)
+    return visit.show("device_new.html", problem="", device=device, secret=secret, wifi=wifi)

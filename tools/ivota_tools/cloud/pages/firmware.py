@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ...common.version_order import key
 from ...firmware import release
 from ..accounts.roles import OPERATOR
-from ..rollout import failure_groups, firmware_removal
-from ..rollout.version_order import key
+from ..rollout import failure_groups, firmware_match, firmware_removal
 from ..store import file_sweep, firmware_store
 from ..store.device_acceptance import ACCEPTED
 from ..store.file_store import FileStore
@@ -24,6 +24,7 @@ from .page_visit import Setting, Visit
 from .pagination import row
 
 SHOWN = 200
+CAMPAIGNS = 8  # latest ones of a firmware
 LIBRARY = "lib/ivota/"
 
 
@@ -103,21 +104,27 @@ def one(visit: Visit) -> Response:
             select(Campaign)
             .where(Campaign.firmware_id == found.id)
             .order_by(Campaign.id.desc())
-            .limit(SHOWN)
+            .limit(CAMPAIGNS)
         ).all()
+        all_used = session.scalar(
+            select(func.count()).select_from(Campaign).where(Campaign.firmware_id == found.id)
+        )
+        running = sum(by_application.values())
         return visit.show(
             "firmware_one.html",
             firmware=found,
             inside=held,
             remote=visit.setting.store.remote,
-            warnings=release.check_version(found.version),
+            warnings=release.check_version(found.version)
+            + ([] if running else firmware_match.warnings(session, found)),
             own=[each for each in files if not each.path.startswith(LIBRARY)],
             library=[each for each in files if each.path.startswith(LIBRARY)],
-            running=sum(by_application.values()),
+            running=running,
             only=found.application if None not in by_application else None,
             states=dict(states.tuples().all()),
             failures=failure_groups.groups(session, found),
             campaigns=used,
+            more_campaigns=(all_used or 0) - len(used),
             patches=patches,
         )
 

@@ -11,19 +11,21 @@ from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ...common.version_order import is_older
 from ..rollout import (
     assignment_states,
     campaign_counts,
     campaign_states,
+    device_states,
     firmware_match,
     wait_reason,
 )
-from ..rollout.version_order import is_older
+from ..rollout.device_states import ATTENTION, STALLED
 from ..store.device_acceptance import ACCEPTED, PENDING
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import device_search, fleet_queries, version_chart
 from .firmware import uploaded
-from .fleet_queries import ATTENTION, STALLED, Wanted
+from .fleet_queries import Wanted
 from .formatting import ago
 from .formatting import span as span_words
 from .page_guard import route
@@ -90,7 +92,7 @@ def fleet(visit: Visit) -> Response:
             several=len(applications) > 1,
             running=_running(session),
             busy=fleet_queries.few(session, Assignment.state.in_(assignment_states.ACTIVE)
-                             & ~fleet_queries.stalled(now), Assignment.device_id, SHOWN),
+                             & ~device_states.stalled(now), Assignment.device_id, SHOWN),
             troubled=known.troubled,
             wanted=wanted,
             query=device_search.as_query(wanted.text, wanted.version, wanted.application),
@@ -98,7 +100,7 @@ def fleet(visit: Visit) -> Response:
             newest_for=lambda device: newest_for(device, newest),
             any_newest=bool(newest),
             reason=lambda device: reason(device, now),
-            stalled=lambda device: fleet_queries.is_stalled(device.assignment, now),
+            stalled=lambda device: device_states.is_stalled(device.assignment, now),
             can_update=can_update,
         )  # fmt: skip
 
@@ -153,14 +155,14 @@ def reason(device: Device, now: float) -> str:
     assignment = device.assignment
     if assignment is None:
         return ""
-    if assignment.state in fleet_queries.FAILING:
+    if assignment.state in device_states.FAILING:
         words = wait_reason.why_failed(assignment).removeprefix(CRASHED)
         if assignment.state == assignment_states.RETRY and assignment.next_push_at:
             words += f"; next retry {ago(assignment.next_push_at, now)}"
         return words
     if assignment.unasked:
         return "no device has requested the file since the push"
-    if fleet_queries.is_stalled(assignment, now):
+    if device_states.is_stalled(assignment, now):
         return f"no report for {span_words(now - assignment.updated_at)}"
     if assignment.state == assignment_states.DONE and assignment.left_target:
         return f"done, but now it reports {device.version}"
@@ -171,24 +173,24 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
     """Return the figures at the top of the page."""
     return {
         "total": total,
-        "fine": sum(states.get(state, 0) for state in fleet_queries.FINE),
-        "way": sum(states.get(state, 0) for state in fleet_queries.OPEN),
-        "trouble": sum(states.get(state, 0) for state in (*fleet_queries.FAILING, STALLED)),
+        "fine": sum(states.get(state, 0) for state in device_states.FINE),
+        "way": sum(states.get(state, 0) for state in device_states.OPEN),
+        "trouble": sum(states.get(state, 0) for state in (*device_states.FAILING, STALLED)),
     }
 
 
 def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
     """Group devices by reason: first failed, then silent, then retrying."""
-    silent = case((fleet_queries.stalled(now), 1), else_=0).label("silent")
+    silent = case((device_states.stalled(now), 1), else_=0).label("silent")
     columns = (Assignment.state, silent, Assignment.failure_code, Assignment.failure_msg)
     troubled = (
         select(*columns, func.count().label("number"), func.min(Assignment.id).label("first"))
         # Name the states so that the database can use the index.
         .where(
             Assignment.current,
-            Assignment.state.in_((*fleet_queries.FAILING, *assignment_states.ACTIVE)),
+            Assignment.state.in_((*device_states.FAILING, *assignment_states.ACTIVE)),
         )
-        .where(or_(fleet_queries.stalled(now), Assignment.state.in_(fleet_queries.FAILING)))
+        .where(or_(device_states.stalled(now), Assignment.state.in_(device_states.FAILING)))
         .group_by(*columns)
     )
     rows: list[Any] = list(session.execute(troubled))
@@ -208,13 +210,13 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
     named = (
         select(Assignment, Device.device_name)
         .join(Device, Device.id == Assignment.device_id)
-        .where(*same, fleet_queries.stalled(now) if row.silent else true())
+        .where(*same, device_states.stalled(now) if row.silent else true())
         .order_by(Assignment.id)
         .limit(NAMED)
     )
     found = session.execute(named).tuples().all()
     reason = "no reports during the update"
-    if row.state in fleet_queries.FAILING and found:
+    if row.state in device_states.FAILING and found:
         reason = wait_reason.why_failed(found[0][0])
     return {
         "state": row.state,

@@ -9,12 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from ..api.device_schemas import IDLE
+from ...common.version_order import key
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import assignment_states
+from ..rollout import assignment_states, device_states
 from ..rollout.device_query import QueryError
-from ..rollout.push_sender import SILENT_S
-from ..rollout.version_order import key
+from ..rollout.device_states import FAILING, OPEN, STALLED, stalled
 from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
@@ -25,11 +24,6 @@ from .pagination import Order, Page, page
 PAGE = 50  # rows of a table
 NEWEST_OF = 1000  # latest uploads
 VERSIONS_MOST = 100  # choices
-FINE = (assignment_states.DONE, assignment_states.SKIPPED)
-OPEN = (*assignment_states.ACTIVE, assignment_states.WAITING, assignment_states.CURRENT)
-FAILING = (assignment_states.FAILED, assignment_states.RETRY)
-# States that no assignment has: active without recent reports, and groups of states.
-STALLED, ATTENTION, ON_THE_WAY = "stalled", "attention", "on-the-way"
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class Wanted:
     state: str = ""
     version: str = ""
     application: str = ""
-    sort: str = ATTENTION
+    sort: str = device_states.ATTENTION
     page: str = ""
 
 
@@ -117,42 +111,11 @@ def _joined() -> Select[tuple[Device]]:
     return select(Device).outerjoin(Assignment, current)
 
 
-def is_stalled(assignment: Assignment | None, now: float) -> bool:
-    """Return whether an active update has not sent a report for a while."""
-    return (
-        assignment is not None
-        and assignment.state in assignment_states.ACTIVE
-        and assignment.updated_at < now - SILENT_S
-    )
-
-
-def stalled(now: float) -> ColumnElement[bool]:
-    """Return the condition of `is_stalled` in SQL."""
-    return and_(
-        Assignment.state.in_(assignment_states.ACTIVE), Assignment.updated_at < now - SILENT_S
-    )
-
-
 def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
     if state in (PENDING, RETIRED):
         return [Device.status == state]
-    return [Device.status == ACCEPTED, *_of_attempt(state, now)]
-
-
-def _of_attempt(state: str, now: float) -> list[ColumnElement[bool]]:
-    if not state:
-        return []
-    if state == IDLE:
-        return [Assignment.id.is_(None)]
-    if state == STALLED:
-        return [stalled(now)]
-    if state == ATTENTION:
-        return [or_(Assignment.state.in_(FAILING), stalled(now))]
-    if state == ON_THE_WAY:
-        return [Assignment.state.in_(OPEN), ~stalled(now)]
-    if state == assignment_states.DONE:
-        return [Assignment.state.in_(FINE)]
-    return [Assignment.state == state]
+    accepted = [Device.status == ACCEPTED]
+    return [*accepted, device_states.of_attempt(state, now)] if state else accepted
 
 
 def count(session: Session, status: str) -> int:

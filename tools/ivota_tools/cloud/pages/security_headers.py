@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...api_client import MARK
+from ...api_connection import MARK
 
 PAGES = {
     "Content-Security-Policy": (

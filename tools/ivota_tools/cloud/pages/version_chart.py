@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.orm import Session
 
-from ..rollout.version_order import key
+from ...common.version_order import key
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import Change, Device
 

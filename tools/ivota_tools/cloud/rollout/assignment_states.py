@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...common.version_order import is_older
 from ..mqtt.messages import Report
 from ..store.models import Assignment, Device
-from .version_order import is_older
 
 WAITING, PUSHED, DOWNLOADING, BURNING = "waiting", "pushed", "downloading", "burning"
 CURRENT, RETRY, DONE, FAILED, SUPERSEDED = "current", "retry", "done", "failed", "superseded"
@@ -90,9 +90,11 @@ def on_version(
     if assignment.state in CLOSED:
         return
     assignment.updated_at = now
+    # Its `done` may have come after the backup, and is not repeated.
+    restored, assignment.restored = assignment.restored, False
     _interrupt(assignment)
     if running == assignment.firmware.version:
-        if assignment.pushes or assignment.state == CURRENT:
+        if not restored and (assignment.pushes or assignment.state == CURRENT):
             assignment.state, assignment.next_push_at = CURRENT, None
         else:
             _runs_it(assignment, now)
@@ -160,6 +162,7 @@ def on_progress(assignment: Assignment, report: Report, now: float, back_off: Ba
     """Handle a progress report. Reports for a version other than the target are ignored."""
     if report.version != assignment.firmware.version or assignment.state == SUPERSEDED:
         return
+    assignment.restored = False
     if report.state == "done":
         # Also after FAILED or CANCELLED: the device runs the target now, whatever came
         # before. A device may report it twice.

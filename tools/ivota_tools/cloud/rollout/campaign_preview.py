@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ...common import times
 from ...common.campaign_options import FIRST, OptionError, stage_words
+from ...common.version_order import is_older
 from ..store.models import Campaign, Device
 from . import campaign_states, device_query, firmware_match
-from .version_order import is_older
 
 NAMED_MOST = 3  # applications or hardware in a sentence
 
@@ -84,7 +85,8 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
         json.dumps(
             [firmware.id, campaign.query, sizes, campaign.mismatched, campaign.only_outdated,
              campaign.success_share, campaign.soak_s, campaign.stop_share, campaign.stop_least,
-             campaign.stop_on, campaign.timeout_s]
+             campaign.stop_on, campaign.timeout_s, campaign.active_most, campaign.starts_per_min,
+             campaign.start_at]
         ).encode()
     ).hexdigest()[:16]  # fmt: skip
     return Plan(total, sizes, campaign.stages, what, left, unknown, beyond, mark)
@@ -109,8 +111,11 @@ def expect_growth(plan: Plan) -> None:
         before = size
 
 
-def sentences(plan: Plan, campaign: Campaign) -> list[str]:
-    """Describe the plan in numbers of devices, in words for every medium."""
+def sentences(plan: Plan, campaign: Campaign, now: bool = False) -> list[str]:
+    """Describe the plan in numbers of devices, in words for every medium.
+
+    `now`: it would start immediately, whatever its start time is.
+    """
     total = plan.total
     if not total:
         found = [f"No device would get {plan.what}."]
@@ -143,7 +148,22 @@ def sentences(plan: Plan, campaign: Campaign) -> list[str]:
             f"reached are done{_wait(campaign.soak_s)}."
         )
     found.append(stop_words(campaign))
+    found.append(_timeout_words(campaign.timeout_s))
+    if campaign.active_most:
+        found.append(f"At most {_devices(campaign.active_most)} download at the same time.")
+    if campaign.starts_per_min:
+        found.append(f"At most {_devices(campaign.starts_per_min)} start per minute.")
+    if not (campaign.active_most or campaign.starts_per_min):
+        found.append("The number of simultaneous downloads is not limited.")
+    if campaign.start_at is not None and not now:
+        found.append(f"The campaign starts at {times.minute(campaign.start_at)}.")
     return found
+
+
+def _timeout_words(timeout_s: float | None) -> str:
+    if timeout_s is None:
+        return "A device that does not finish never fails: the campaign waits for it."
+    return f"A device that is not done {_span(timeout_s)} after its first push has failed."
 
 
 def stop_words(campaign: Campaign) -> str:
@@ -158,10 +178,15 @@ def stop_words(campaign: Campaign) -> str:
 
 
 def _wait(soak_s: float) -> str:
+    return f", and another {_span(soak_s)} have passed" if soak_s else ""
+
+
+def _span(seconds: float) -> str:
+    """Return a duration exactly as somebody has entered it."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if soak_s >= length and soak_s % length == 0:
-            return f", and another {soak_s / length:g} {unit} have passed"
-    return f", and another {soak_s:g} s have passed" if soak_s else ""
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def _singular(reason: str) -> str:

@@ -13,10 +13,10 @@ from collections import Counter
 from sqlalchemy import ColumnElement, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
+from ...common.version_order import key
 from ..store.models import Campaign, Device, Member
 from . import campaign_counts, campaign_states, device_query, firmware_match
 from .campaign_counts import Kind
-from .version_order import key
 
 MOST = 2000  # devices that a step checks
 

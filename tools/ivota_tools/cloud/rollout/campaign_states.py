@@ -53,6 +53,20 @@ class Tally:
         return self.failed + self.given_up
 
     @property
+    def all_failed(self) -> int:
+        """The devices that have failed and are not done; `failing` of them are to be retried.
+
+        Every list, page and command shows this number as "failed". All numbers that are shown
+        add up: members = good + all_failed + remaining + away.
+        """
+        return self.bad + self.failing
+
+    @property
+    def remaining(self) -> int:
+        """The devices without a result."""
+        return self.open - self.failing
+
+    @property
     def away(self) -> int:
         """The devices that left without a failure."""
         return self.left_out - self.given_up
@@ -98,6 +112,18 @@ def size_of(stage: dict[str, Any], total: int) -> int:
     return int(count)
 
 
+def failed_words(tally: Tally) -> str:
+    """Return the number of devices that have failed, and how many of them are to be retried."""
+    retried = f" ({tally.failing:,} to be retried)" if tally.failing else ""
+    return f"{tally.all_failed:,} failed{retried}"
+
+
+def summary(tally: Tally) -> str:
+    """Return a campaign's or a stage's numbers as words, the same for every medium."""
+    words = f"{tally.good:,} of {tally.members:,} done, {failed_words(tally)}"
+    return f"{words}, {tally.remaining:,} remaining" if tally.remaining else words
+
+
 def failures(campaign: Campaign, total: Tally) -> int:
     """Return the number of devices whose failure the stop rule counts."""
     return total.failed + (total.failing if campaign.stop_on == FIRST else 0)
@@ -113,7 +139,8 @@ def decide(campaign: Campaign, tallies: Sequence[Tally], now: float) -> Step | N
     ended = failed + total.good - campaign.waived_done
     if campaign.stop_share is not None and failed > 0 and ended >= campaign.stop_least:
         if failed / ended >= campaign.stop_share:
-            return Step(STOPPED, f"{failed} of {ended} failed")
+            since = " since it was resumed" if campaign.waived_failed else ""
+            return Step(STOPPED, f"{failed} of {ended} failed{since}")
     # Once all stages have started, only unfinished devices keep the campaign open.
     if campaign.stage >= len(tallies) - 1:
         return Step(FINISHED) if total.open == 0 else None

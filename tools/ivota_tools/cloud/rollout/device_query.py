@@ -1,7 +1,7 @@
 """Parse queries and have the database answer them: all terms must match an accepted device.
 
     tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
-    application:blink  hardware:esp32c3
+    application:blink  hardware:esp32c3  state:failed
 
 A minus sign negates a term; an empty query matches all devices. `seen<7d` matches devices that
 were last seen less than 7 days ago; the units are s, min, h and d.
@@ -19,13 +19,14 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from ...common.durations import seconds
+from ...common.version_order import key
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..store.device_acceptance import ACCEPTED
-from ..store.models import QUERY_MOST, Device, DeviceTag
-from .version_order import key
+from ..store.models import QUERY_MOST, Assignment, Device, DeviceTag
+from . import device_states
 
 _TERM = re.compile(
-    r"(-?)(tag|product|name|version|seen|application|hardware)(:|<=|>=|<|>)(.+)", re.DOTALL
+    r"(-?)(tag|product|name|version|seen|application|hardware|state)(:|<=|>=|<|>)(.+)", re.DOTALL
 )
 
 
@@ -123,7 +124,7 @@ def term(word: str) -> Term:
     if match is None:
         raise QueryError(
             f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V, "
-            "seen<7d, application:A or hardware:H"
+            "seen<7d, application:A, hardware:H or state:S"
         )
     minus, field, sign, value = match.groups()
     if "\0" in value:
@@ -136,6 +137,8 @@ def term(word: str) -> Term:
             raise QueryError(f"{word!r}: use seen<7d or seen>12h")
     elif sign != ":":
         raise QueryError(f"{word!r}: use a colon after {field}")
+    elif field == "state" and value not in device_states.NAMES:
+        raise QueryError(f"{word!r}: the states are {', '.join(device_states.NAMES)}")
     elif field == "name":
         list(_pattern(value))
     elif re.search(r"[*?\[]", value):
@@ -178,9 +181,18 @@ def _condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
         return func.coalesce(func.lower(Device.hardware) == value.lower(), False)
     if field == "name":
         return _matches(session, value)
+    if field == "state":
+        return _of_state(value, now)
     silent = now - func.coalesce(Device.last_seen, NEVER_S)
     older: ColumnElement[bool] = _COMPARED[sign](silent, _span_s(value))
     return older
+
+
+def _of_state(state: str, now: float) -> ColumnElement[bool]:
+    current = select(Assignment.device_id).where(Assignment.current)
+    if state == device_states.IDLE:
+        return Device.id.not_in(current)
+    return Device.id.in_(current.where(device_states.of_attempt(state, now)))
 
 
 def _pattern(value: str) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ...common.version_order import key
 from ..store.models import Assignment, Firmware
-from .version_order import key
 
 MOST = 20  # groups
 
@@ -34,17 +34,27 @@ def groups(session: Session, firmware: Firmware) -> list[FailureGroup]:
         .limit(MOST)
     ).tuples()
     found = []
+    since = _since(session, firmware)
     for code, message, devices, last_at in rows.all():
-        versions = session.scalars(
-            select(Firmware.version)
-            .join(Assignment, Assignment.firmware_id == Firmware.id)
-            .where(
-                Assignment.failure_code.is_not_distinct_from(code),
-                Assignment.failure_msg.is_not_distinct_from(message),
-                Firmware.application.is_not_distinct_from(firmware.application),
-            )
-            .distinct()
-        ).all()
-        since = min(versions, key=key)
-        found.append(FailureGroup(code, message or "", devices, since, last_at or 0.0))
+        oldest = since.get((code, message), firmware.version)
+        found.append(FailureGroup(code, message or "", devices, oldest, last_at or 0.0))
+    return found
+
+
+def _since(session: Session, firmware: Firmware) -> dict[tuple[int | None, str | None], str]:
+    """Return the oldest version of the application that had a failure, for each failure."""
+    each = (Assignment.failure_code, Assignment.failure_msg, Firmware.version)
+    rows = session.execute(
+        select(*each)
+        .join(Firmware, Assignment.firmware_id == Firmware.id)
+        .where(
+            Assignment.failed_at.is_not(None),
+            Firmware.application.is_not_distinct_from(firmware.application),
+        )
+        .distinct()
+    ).tuples()
+    found: dict[tuple[int | None, str | None], str] = {}
+    for code, message, version in rows:
+        known = found.get((code, message), version)
+        found[code, message] = min(known, version, key=key)
     return found

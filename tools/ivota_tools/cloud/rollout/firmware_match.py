@@ -1,14 +1,17 @@
-"""Decide whether a firmware is for a device: by application, hardware and transport, in pure
-functions.
+"""Decide whether a firmware is for a device: by application, hardware and transport.
 
 A property that is not known, of the device or of the firmware, does not exclude anything.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
 
+from ..store.device_acceptance import ACCEPTED
 from ..store.models import DDI, MQTT, Device, Firmware
+
+NAMED_MOST = 5  # applications or hardware in a warning
 
 TRANSPORTS = {MQTT: "MQTT", DDI: "hawkBit's DDI"}
 
@@ -60,6 +63,37 @@ def conditions(firmware: Firmware) -> list[ColumnElement[bool]]:
         found.append(func.coalesce(same, True))
     if only := _TRANSPORTS.get(firmware.kind):
         found.append(Device.transport == only)
+    return found
+
+
+def warnings(session: Session, firmware: Firmware) -> list[str]:
+    """Say that no device of the fleet has the firmware's application, or its hardware.
+
+    A mistyped name looks like that: no campaign would find a device, or only unknown ones.
+    """
+    found = []
+    for what, wanted, column in (
+        ("application", firmware.application, Device.application),
+        ("hardware", firmware.hardware, Device.hardware),
+    ):
+        if wanted is None:
+            continue
+        # As `other_application` and `other_hardware`: only hardware ignores the case.
+        each = func.lower(column) if what == "hardware" else column
+        query = select(each, func.count()).where(Device.status == ACCEPTED).group_by(each)
+        counts = dict(session.execute(query).tuples().all())
+        same = wanted.lower() if what == "hardware" else wanted
+        unknown = counts.pop(None, 0)
+        if same in counts or not counts:  # before its first update, a board's is not known
+            continue
+        common = sorted(counts, key=lambda name: (-counts[name], name))[:NAMED_MOST]
+        more = ", …" if len(counts) > len(common) else ""
+        words = f"no device has the {what} {wanted}; the devices have {', '.join(common)}{more}"
+        if unknown:
+            words += (
+                f"; the {what} of {unknown:,} device{'' if unknown == 1 else 's'} is not known"
+            )
+        found.append(words)
     return found
 
 

@@ -20,6 +20,7 @@ from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Campaign, Device, Firmware, Push
 from . import assignment_states, firmware_match
 from .campaign_states import RUNNING
+from .device_states import SILENT_S
 
 UrlOf = Callable[[Firmware, int], DownloadUrl]
 
@@ -28,7 +29,6 @@ log = logging.getLogger("ivota.cloud")
 CHIP_TAG = "chip-"  # prefix of tags that specify a device's chip, such as chip-esp32c3
 PUSHES_MOST = 500  # in one transaction
 NAMED_MOST = 5  # in the log
-SILENT_S = 600.0  # a downloading device that is silent this long loses its place
 
 
 def push_due(

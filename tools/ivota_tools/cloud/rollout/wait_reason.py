@@ -21,25 +21,46 @@ def why(session: Session, device: Device, now: float) -> str:
         return "retired: the device receives no updates"
     assignment = device.assignment
     waiting = _waits_for_stage(session, device)
+    silent = now - (now if device.last_seen is None else device.last_seen)
+    quiet = f"; last seen {span(silent)} ago" if silent > SILENT_S else ""
     if assignment is None:
-        return waiting or "no update has been assigned to the device"
+        if device.last_seen is None:
+            quiet = "; it has never reported"
+        return (
+            waiting
+            or _cancelled_before(session, device)
+            or ("no update has been assigned to the device")
+        ) + quiet
     state, version = assignment.state, assignment.firmware.version
     if state == assignment_states.DONE:
         if assignment.left_target:
             return f"updated to {version}, but the device has since reported {device.version}"
         if device.version != version:
-            return waiting or f"updated to {version}; the device has not reported that version yet"
-        return waiting or f"it runs {version}"
+            waiting = waiting or (
+                f"updated to {version}; the device has not reported that version yet"
+            )
+        return (waiting or f"it runs {version}") + quiet
     if state == assignment_states.FAILED:
-        return (
-            f"failed permanently: {_words(assignment)}; retry the update, or push another version"
-        )
+        failed = f"failed permanently: {_words(assignment)}"
+        if waiting:  # a later campaign has the device
+            return f"{waiting}; its update to {version} {failed}{quiet}"
+        return f"{failed}; retry the update, or push another version{quiet}"
     if state == assignment_states.CANCELLED:
-        return waiting or f"an operator cancelled the update to {version}"
+        by = assignment.campaign
+        if by and by.state == campaign_states.CANCELLED:
+            words = f"campaign {by.name!r} was cancelled, and with it the update to {version}"
+        else:
+            words = f"an operator cancelled the update to {version}"
+        return (waiting or words) + quiet
     if state == assignment_states.SKIPPED:
         return f"skipped: the device runs {device.version}, which is not older than {version}"
     if state == assignment_states.CURRENT and not assignment.pushes:
         return f"it runs {version}"
+    if assignment.restored:
+        return (
+            "a backup was restored: the device's next report says whether it still needs "
+            f"{version}{quiet}"
+        )
     campaign = assignment.campaign
     if campaign and campaign.state != campaign_states.RUNNING:
         reason = f" ({campaign.reason})" if campaign.reason else ""
@@ -50,8 +71,6 @@ def why(session: Session, device: Device, now: float) -> str:
         if by_ddi:
             return "the device has never polled; it gets the update when it first does"
         return "the device has never reported; the cloud will push after the first report"
-    silent = now - device.last_seen
-    quiet = f"; last seen {span(silent)} ago" if silent > SILENT_S else ""
     if state == assignment_states.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
         what = " with the full firmware" if assignment.whole_only else ""
@@ -106,6 +125,24 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
         f"waiting for stage {member.stage + 1} of campaign {campaign.name!r}, which is "
         f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "
         f"the required {100 * campaign.success_share:g} % done"
+    )
+
+
+def _cancelled_before(session: Session, device: Device) -> str | None:
+    """Name the last campaign of a device, if it was cancelled before the device's turn."""
+    query = (
+        select(Campaign)
+        .join(Member, Campaign.id == Member.campaign_id)
+        .where(Member.device_id == device.id)
+        .order_by(Campaign.id.desc())
+        .limit(1)
+    )
+    campaign = session.scalar(query)
+    if campaign is None or campaign.state != campaign_states.CANCELLED:
+        return None
+    return (
+        f"campaign {campaign.name!r} to {campaign.firmware.version} was cancelled before the "
+        "device's turn"
     )
 
 

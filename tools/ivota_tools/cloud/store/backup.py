@@ -22,6 +22,7 @@ from .folder_lock import Alone
 from .folder_match import STORE
 
 SQLITE, DUMP, FIRMWARE = "ivota.db", "ivota.dump", "firmware"
+RESTORED = "restored"  # a setting of a restored database, until the cloud starts
 NOTE = "last-backup"  # in the data directory: an empty file, as old as the last backup
 
 
@@ -131,6 +132,7 @@ def _restore_sqlite(folder: Path, data: Path, progress: Begin, store: str | None
     with contextlib.closing(sqlite3.connect(part)) as one, one:
         tables = "SELECT name FROM sqlite_master WHERE name = 'campaigns'"
         paused = _pause(one) if one.execute(tables).fetchone() else ()
+        one.execute(_MARK)
     part.replace(there)
     return Copied(there, count, paused)
 
@@ -139,8 +141,14 @@ def _pause_postgresql(url: str) -> tuple[str, ...]:
     import psycopg
 
     with psycopg.connect(url) as one:
+        one.execute(_MARK)
         found = one.execute("SELECT to_regclass('campaigns')").fetchone()
         return _pause(one) if found and found[0] else ()
+
+
+_MARK = (
+    f"INSERT INTO settings (name, value) VALUES ('{RESTORED}', '1') ON CONFLICT (name) DO NOTHING"
+)
 
 
 def _pause(one: Any) -> tuple[str, ...]:

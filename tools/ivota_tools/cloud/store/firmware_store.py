@@ -20,6 +20,7 @@ from ...firmware.patch import Patch
 from ...firmware.signed_file import split
 from ..accounts import audit_log
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
+from ..rollout import firmware_match
 from . import file_sweep
 from .chip_repair import IMAGE, chip_in
 from .database import Database
@@ -193,6 +194,7 @@ def register(
             audit_log.note(
                 session, who, "firmware upload", version, size=upload.size, sha256=sha256
             )
+        warnings += firmware_match.warnings(session, firmware)
     return firmware, warnings
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
+from ...common.version_order import key
 from ..mqtt.messages import HARDWARE_MOST, MESSAGE_MOST, NAME_MOST, VERSION_MOST
-from ..rollout.version_order import key
 
 TAG_MOST = 64  # characters
 QUERY_MOST = 1024
@@ -320,6 +320,8 @@ class Assignment(Base):
     # A report of another version arrived after the device's `done`. (Such a report before `done`
     # does not count.)
     left_target: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Unfinished in a backup that was restored, and nothing has come from the device since.
+    restored: Mapped[bool] = mapped_column(default=False, server_default=false())
     firmware: Mapped[Firmware] = relationship(foreign_keys=firmware_id)
     patch: Mapped[Firmware | None] = relationship(foreign_keys=patch_id)
     device: Mapped[Device] = relationship()

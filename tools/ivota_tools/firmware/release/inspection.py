@@ -101,7 +101,7 @@ def warnings(made: Release) -> list[str]:
         ]
     if made.kind == "other":
         return [
-            f"{made.path} is neither a bundle nor an ESP32 image: only a board with its own "
+            "this file is neither a bundle nor an ESP32 image: only a board with its own "
             "main.py can use such a file"
         ]
     return []

@@ -57,7 +57,7 @@ function uploads(form) {
 
   function send() {
     const query = new URLSearchParams();
-    for (const name of ["version", "application"]) {
+    for (const name of ["version", "application", "hardware"]) {
       const value = form.elements[name].value.trim();
       if (value) query.set(name, value);
     }

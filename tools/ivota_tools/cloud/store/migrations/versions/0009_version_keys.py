@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from ivota_tools.cloud.rollout.version_order import key
+from ivota_tools.common.version_order import key
 
 revision = "0009"
 down_revision = "0008"

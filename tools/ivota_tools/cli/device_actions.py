@@ -1,0 +1,165 @@
+"""Define the commands that change devices: `ivota push`, `retry`, `retire` and others."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..api_client import Client, Json
+from . import device_views as views
+from .device_names import DeviceName
+from .terminal import AsJson, Yes, err, fail, out, print_json, say, show, sure
+
+
+def push(
+    version: Annotated[str, typer.Argument(help="Version of an uploaded firmware.")],
+    device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
+    application: Annotated[
+        str | None, typer.Option(help="Application of the firmware, if several have this version.")
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Allow a device that has not reported yet.")
+    ] = False,
+    include_mismatched: Annotated[
+        bool,
+        typer.Option(
+            "--include-mismatched", help="Allow a device with another application or hardware."
+        ),
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show the progress and wait for the result.")
+    ] = False,
+    timeout: Annotated[float | None, typer.Option(help="Maximum wait in seconds.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deploy a version to devices, or retry a failed update."""
+    failed = False
+    with Client() as client:
+        for name in () if new else device:
+            client.device(name)  # a wrong name must not leave half of them updated
+        targets = [
+            client.push(
+                name,
+                version,
+                application=application,
+                new=new,
+                include_mismatched=include_mismatched,
+            )["device"]
+            for name in device
+        ]
+        for target in targets:
+            if wait:
+                target = _wait(client, target["id"], timeout, quiet=as_json)
+                failed = failed or target["state"] != "done"
+            elif not as_json:
+                say(views.line(target))
+            if as_json:
+                print_json(target)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _wait(client: Client, device_id: int, timeout_s: float | None, quiet: bool) -> Json:
+    last: Json = {}
+    with views.watcher(err if quiet else out) as watcher:
+        for last in client.wait(device_id, timeout_s):
+            if not quiet:
+                watcher.show(last)
+    return last
+
+
+def retry(device: DeviceName, as_json: AsJson = False) -> None:
+    """Retry a device's failed or cancelled update."""
+    with Client() as client:
+        show(client.retry_device(client.device(device)["id"]), as_json, views.line)
+
+
+def cancel(device: DeviceName, as_json: AsJson = False) -> None:
+    """Cancel an update, even mid-download."""
+    with Client() as client:
+        show(client.cancel_device(client.device(device)["id"]), as_json, views.line)
+
+
+def tag(
+    device: DeviceName,
+    add: Annotated[list[str] | None, typer.Argument(help="Tags to add.")] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", "-r", help="Tag to remove; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add tags to a device, or remove them."""
+    with Client() as client:
+        found = client.tag(client.device(device)["id"], add or (), remove or ())
+    show(found, as_json, lambda found: " ".join([found["device"], *found["tags"]]))
+
+
+def secret(
+    device: DeviceName,
+    value: Annotated[str | None, typer.Argument(help="Secret in base64.")] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the secret: the device cannot sign in.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set the secret that a device signs in with, for a cloud with --sign-in."""
+    if remove == bool(value):
+        fail("specify the secret, or use --remove to remove the device's secret")
+    with Client() as client:
+        number = client.device(device)["id"]
+        if value:
+            found = client.set_secret(number, value)
+        else:
+            sure(f"Remove the secret of {device}? The device can no longer sign in.", yes)
+            found = client.remove_secret(number)
+    does = "signs in with this secret" if value else "has no secret, and cannot sign in"
+    show(found, as_json, lambda found: f"{found['device']} {does}")
+
+
+def accept(
+    device: Annotated[
+        list[str] | None, typer.Argument(help="PRODUCT/NAME, or just NAME; repeatable.")
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Accept all pending devices.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Accept pending or retired devices into the fleet."""
+    if bool(device) == everyone:
+        fail("specify devices, or use --all to accept all pending devices")
+    with Client() as client:
+        if everyone:
+            count = len(client.devices("pending"))
+            sure(f"Accept all {count} pending devices into the fleet?", yes, "accepted")
+            show(client.accept_pending(), as_json, "{devices} devices accepted".format_map)
+        for name in device or ():
+            found = client.accept_device(client.device(name)["id"])
+            show(found, as_json, "{device} accepted".format_map)
+
+
+def retire(
+    device: DeviceName,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Retire a device: stop its updates, block its sign-in, keep its history."""
+    with Client() as client:
+        named = client.device(device)
+        sure(f"Retire {named['device']}? It gets no firmware, and cannot sign in.", yes, "retired")
+        found = client.retire_device(named["id"])
+    show(found, as_json, "{device} retired".format_map)
+
+
+def delete(
+    device: DeviceName,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a device and its entire history. A device that still runs joins again."""
+    with Client() as client:
+        found = client.device(device)
+        sure(f"Permanently delete {found['device']} and its entire history?", yes, "deleted")
+        client.delete_device(found["id"])
+    show(found, as_json, "{device} deleted".format_map)

@@ -1,0 +1,45 @@
+"""After a restore: forget how far unfinished updates were, because the boards have gone on since.
+
+A board may have finished an update after the backup, and it reports `done` only once. Its next
+report of the version tells what it runs.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+
+from ..store.backup import RESTORED
+from ..store.database import Database
+from ..store.models import MQTT, Assignment, Device, Setting
+from . import assignment_states
+
+
+def forget_progress(database: Database) -> int:
+    """Return how many attempts wait for a report now; 0 unless a backup has just been restored."""
+    with database.writing() as session:
+        gone = session.execute(delete(Setting).where(Setting.name == RESTORED))
+        if not gone.rowcount:  # type: ignore[attr-defined]
+            return 0
+        # A device that polls does not report its version, but it gets no update twice either.
+        devices = select(Device.id).where(Device.transport == MQTT)
+        unfinished = (
+            Assignment.current,
+            Assignment.state.in_(assignment_states.UNFINISHED),
+            Assignment.device_id.in_(devices),
+        )
+        # A push to a single device, which nobody can pause, must not bring back an older version.
+        alone = update(Assignment).where(*unfinished, Assignment.campaign_id.is_(None))
+        session.execute(alone.values(only_outdated=True))
+        found = session.execute(
+            update(Assignment)
+            .where(*unfinished)
+            .values(
+                restored=True,
+                state=assignment_states.WAITING,
+                percent=None,
+                interrupted=False,
+                unasked=False,
+                next_push_at=None,
+            )
+        )
+        return int(found.rowcount)  # type: ignore[attr-defined]
