@@ -29,7 +29,7 @@ from .served_channel import Served, ServedChannel
 log = logging.getLogger("ivota.cloud")
 
 VALID_S = 30 * 86400  # after which boards ignore the index, if the cloud no longer signs it
-DELTAS_MOST = 8
+SIGN_AGAIN_S = 60.0  # between two tries to sign an index again
 
 Change = Callable[[Index], Index]
 
@@ -130,6 +130,8 @@ def current(channel: ServedChannel, database: Database) -> Served | None:
     served = channel.served()
     if channel.signing is None or served is None or not _is_due(served):
         return served
+    if time.monotonic() < channel.sign_after:
+        return served
     try:
         with database.writing() as session:
             served = channel.served()  # another process may have been faster
@@ -140,6 +142,9 @@ def current(channel: ServedChannel, database: Database) -> Served | None:
                 session, audit_log.ENGINE, "channel refresh", channel.product, serial=index.serial
             )
     except (FirmwareError, SQLAlchemyError) as error:  # the old index may still be valid
+        channel.sign_after = (
+            time.monotonic() + SIGN_AGAIN_S
+        )  # anybody can ask, as often as they like
         log.warning("cannot sign the channel of %s again: %s", channel.product, error)
     return channel.served()
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ...channel.index import NAME, ChannelError, Index, decode, files_of, verify
 from ...common import atomic_write
+from ...common.mapped_file import digests
 from ...firmware.signing_keys import PrivateKey, PublicKey
 from ..cloud_error import CloudError
 from ..store.file_store import remove_leftovers
@@ -73,6 +74,7 @@ class ServedChannel:
         self.keys = setting.keys
         self.signing = setting.signing
         self.folder = data_directory / FOLDER / setting.product
+        self.sign_after = float("-inf")  # monotonic time, after a failure to sign the index again
         self._served: Served | None = None
 
     def url(self, public_url: str) -> str:
@@ -83,8 +85,7 @@ class ServedChannel:
         """Create the folder, and remove what interrupted uploads left. Raises OSError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_leftovers(self.folder, time.time())
-        for half in self.folder.glob(f".{NAME}.*"):
-            half.unlink(missing_ok=True)
+        self.remove_unused()
         if self.signing and self.signing.public in self.keys:
             log.warning(
                 "the key in --channel-key for %s can also sign firmware: whoever controls this "
@@ -157,7 +158,7 @@ class ServedChannel:
         """Add a file of the cloud's store, which never changes. Raises FirmwareError."""
         target = self.folder / f"{md5}.bin"
         with storing():
-            if not self._has(target.name, source.stat().st_size):
+            if not target.is_file() or digests(target).md5 != md5:
                 handle, name = tempfile.mkstemp(prefix="upload-", suffix=".part", dir=self.folder)
                 os.close(handle)
                 try:
@@ -173,7 +174,9 @@ class ServedChannel:
             before = decode((self.folder / NAME).read_bytes())
             self.keep(file.file for file in files_of(before))
         with storing():
+            _sync(self.folder)  # the names of the firmware reach the disk first
             atomic_write.write(self.folder / NAME, data)
+            _sync(self.folder)
         self.remove_unused()
 
     def remove_unused(self) -> None:
@@ -185,10 +188,19 @@ class ServedChannel:
         except (OSError, ChannelError):
             return
         before = time.time() - UNUSED_S
-        for path in self.folder.glob("*.bin"):
+        # Another server may be writing a new index at this moment.
+        for path in (*self.folder.glob("*.bin"), *self.folder.glob(f".{NAME}.*")):
             with contextlib.suppress(OSError):
                 if path.name not in named and path.stat().st_mtime < before:
                     path.unlink()
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _copy(source: Path, to: Path) -> None:
