@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from board_support import settings
+from found import some
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
@@ -34,7 +35,7 @@ def chapter(title: str) -> str:
 def steps(text: str) -> Iterator[tuple[str, str]]:
     """Each command as ("run", line), and each file that the text shows as (its path, content)."""
     at = 0
-    for block in re.finditer(r"^( *)```(\w+)\n(.*?)^ *```", text, re.M | re.S):
+    for block in some(re.finditer(r"^( *)```(\w+)\n(.*?)^ *```", text, re.M | re.S)):
         indent, language, content = block.groups()
         content = re.sub(f"^{indent}", "", content, flags=re.M)
         if language == "console":
