@@ -4,8 +4,11 @@ import time
 
 from micropython import const
 
+import ivota
 from ivota import once, tencent
 
+# Bytes of a push with a URL of 960 characters. An update has several copies of a URL at a time.
+_SHORT_PUSH = const(1280)
 _TRIAL_REPORT_S = const(20)  # maximum interval of version reports in a trial
 
 
@@ -40,8 +43,10 @@ class ReportQueue:
         self._reported = time.ticks_ms()
         dialect = self.dialect
         config = self.config
-        known = self.application, config["hardware"], config["mqtt"]["max_message_bytes"]
-        more = known if self.ivota_cloud else ()
+        most = config["mqtt"]["max_message_bytes"]
+        if not ivota.roomy:
+            most = min(most, _SHORT_PUSH)
+        more = (self.application, config["hardware"], most) if self.ivota_cloud else ()
         self.enqueue("version", dialect.report_version(self.version, *more), first)
         if dialect is not tencent:
             dialect.ask(self)
