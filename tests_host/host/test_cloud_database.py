@@ -1,6 +1,7 @@
 """The cloud's tables: made, brought up to date from any version, the same on both databases."""
 
 import importlib
+import re
 import threading
 
 import postgres_support
@@ -41,10 +42,18 @@ def raw(where):
     return sa.create_engine(f"sqlite:///{where}")
 
 
+def is_no_partition(_object, name, kind, *_):
+    """Leave out what only partitioned tables have: their parts, and the index of the ids."""
+    parts = r"_(before_)?\d{4}_\d\d$|_other$"
+    return not re.search({"table": parts, "index": "_id_at$"}.get(kind, "$^"), name or "")
+
+
 def test_the_migrations_make_what_the_models_say(where):
     Database(where).close()
     with raw(where).connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_object": is_no_partition}
+        )
         assert compare_metadata(context, Base.metadata) == []
 
 

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -12,11 +13,12 @@ from waiting import WAIT_S
 
 from ivota_tools.cloud.store import migrations
 from ivota_tools.cloud.store.database import Database
-from ivota_tools.cloud.store.models import Device
+from ivota_tools.cloud.store.models import Change, Device, Report
 from ivota_tools.common.version_order import key
 
 KILLS = 12
 DEVICES = 3000
+ROWS = 2000
 
 # For each line with a delay: open the database in a process that is killed after the delay.
 # The interpreter is started only once, because that takes longer than a migration.
@@ -63,7 +65,30 @@ def old_database(where):
                 for n in range(DEVICES)
             ],
         )
+        for statement in (
+            "INSERT INTO reports (at, device_id, topic, kind, raw, raw_size)"
+            " VALUES (:at, :device, 't', 'k', '', 0)",
+            "INSERT INTO changes (at, device_id, after) VALUES (:at, :device, '1')",
+        ):
+            rows = [{"at": at(n), "device": 1 + n % DEVICES} for n in range(ROWS)]
+            connection.execute(sa.text(statement), rows)
     return engine
+
+
+def at(number):
+    """Over half a year up to now; the last is from a clock that was ahead."""
+    now = time.time()
+    return now + 9e8 if number == ROWS - 1 else now - 180 * 86400 * (1 - number / ROWS)
+
+
+def history(connection):
+    """The number of all rows with a time, and what would change if one were lost or doubled."""
+    return [
+        tuple(connection.execute(
+            sa.text(f"SELECT count(*), count(DISTINCT id), min(id), max(id) FROM {table}")
+        ).one())
+        for table in ("reports", "changes")
+    ]  # fmt: skip
 
 
 def test_kills_at_random_instants(where):
@@ -82,6 +107,7 @@ def test_kills_at_random_instants(where):
                 with engine.connect() as connection:
                     found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
                     count = connection.scalar(sa.text("SELECT count(*) FROM devices"))
+                    assert history(connection) == [(ROWS, ROWS, 1, ROWS)] * 2
                 revisions.add(found)
                 assert count == DEVICES
             killer.stdin.close()
@@ -94,6 +120,12 @@ def test_kills_at_random_instants(where):
     with database.reading() as session:
         for version, made in session.execute(sa.select(Device.version, Device.version_key)):
             assert made == (None if version is None else key(version))
+    with database.writing() as session:  # new rows have new numbers
+        for row in (Report(at=1.0, topic="t", kind="k", raw=b"", raw_size=0),
+                    Change(at=time.time(), device_id=1, after="2")):  # fmt: skip
+            session.add(row)
+            session.flush()
+            assert row.id == ROWS + 1
     database.close()
 
 

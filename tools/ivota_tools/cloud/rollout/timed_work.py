@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from ..metrics.measurements import Measurements
-from ..store import clock_repair, message_counts
+from ..store import clock_repair, message_counts, monthly_partitions
 from ..store.database import Database
 from ..store.retention import Forgetting, Keep
 from . import campaign_progress, unrequested_pushes
@@ -40,6 +40,8 @@ class TimedWork:
         forget = time.monotonic() >= self._next_forget
         look = time.monotonic() >= self._next_tick
         tick = look and self._anything_to_do(now)
+        if forget:
+            monthly_partitions.keep_up(self._database, self.keep, now)
         if set_back or forget or tick:
             with self._database.writing() as session:
                 if set_back:
