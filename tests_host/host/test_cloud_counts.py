@@ -65,7 +65,7 @@ class World:
             batch.append(Message(f"$ota/report/P/{name}", payload, 1, False, 1, 1))
         with self.database.writing() as session:
             take_in(session, batch, self.now, BackOff(1, 1))
-            push_sender.push_due(session, self.now, lambda _: "http://h/", 1)
+            push_sender.push_due(session, self.now, lambda *_: ("http://h/", False), 1)
 
     def progress(self):
         state = self.draw.choice(("downloading", "burning", "done", "done", "fail", "fail"))

@@ -105,7 +105,7 @@ def test_percentages_change_the_attempt_and_only_events_are_rows(database):
         batch = [Message("$ota/report/P/d0", payload, 1, False, 1, 1)]
         with database.writing() as session:
             take_in(session, batch if state else messages(1, 1), time.time(), BackOff(0, 0))
-            push_sender.push_due(session, time.time(), lambda _: "http://h/", 1)
+            push_sender.push_due(session, time.time(), lambda *_: ("http://h/", False), 1)
             return session.scalar(sa.select(Device)).assignment.percent
 
     hear(None)

@@ -85,7 +85,7 @@ def device(session, name):
 
 
 def push(session):
-    found = push_sender.push_due(session, time.time(), lambda _: "http://h/", 1)
+    found = push_sender.push_due(session, time.time(), lambda *_: ("http://h/", False), 1)
     return [each.topic.rpartition("/")[2] for each in found]
 
 
