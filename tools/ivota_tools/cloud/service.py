@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import secrets
@@ -202,7 +203,8 @@ class Cloud:
         except StoreError as error:  # reports do not need the firmware
             log.error("%s", error)
         if not store.remote:
-            chip_repair.repair(database, store)
+            with contextlib.suppress(OSError):  # a file that cannot be read: tried again later
+                chip_repair.repair(database, store)
         if waiting := restored_attempts.forget_progress(database):
             log.info("after a restore, %d updates wait for a report of their device", waiting)
         database.watch(outbox.WatchedSession, {outbox.INFO: self._webhooks})
