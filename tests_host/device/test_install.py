@@ -224,10 +224,10 @@ def test_a_bundle_that_says_who_the_board_is():
         (b'{"product_id": "Q"}', "must not set product_id"),
         (b'{"version": "1", "device_name": ""}', "must not set device_name"),
         (b'{"device\\u005fsecret": "c2VjcmV0"}', "must not set device_secret"),
-        (b"[1]", "not an object"),
-        (b"nonsense", "not an object"),
-        (b"", "not an object"),
-        (b"\xff", "not an object"),
+        (b"[1]", "not a JSON object"),
+        (b"nonsense", "not a JSON object"),
+        (b"", "not a JSON object"),
+        (b"\xff", "not a JSON object"),
     ):
         files = [FILES[0], ("config.json", config)] + FILES[1:]
         with Setup(bundle(files)) as setup:
