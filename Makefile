@@ -14,7 +14,7 @@ SOAK ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach bench-channel soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load bench-neighbours soak-ha
+.PHONY: help setup demo test test-fast lint bench bench-link bench-download bench-console bench-peers bench-small bench-trust bench-reach bench-channel soak-download soak-brokers soak-fuzz power soak-power screenshots recordings dist clean bench-holds bench-words bench-operations sbom soak-load bench-neighbours soak-ha bench-fleet
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -97,6 +97,9 @@ soak-ha: $(VENV)/core.stamp  ## the real Home Assistant beside the cloud; instal
 
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_workshop.bench.console
+
+bench-fleet: $(VENV)/core.stamp  ## a million devices on PostgreSQL: intake, campaigns, pages, months
+	$(PY) -m ivota_workshop.bench.fleet
 
 bench-holds: $(VENV)/core.stamp  ## the cloud under bad clients: floods, silence, full disks, signals
 	$(PY) -m ivota_workshop.bench.holds

@@ -1,0 +1,1 @@
+"""Measure a large fleet on PostgreSQL: intake in several processes, campaigns, pages, queries."""

@@ -1,0 +1,118 @@
+"""A campaign over the whole fleet starts while devices report: how long does anybody wait?
+
+The wait is that of the slowest transaction of reports during the start, less the median of those
+before it. The other transactions are those of the leading process, which selects the devices.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from rich.console import Console
+from sqlalchemy import select
+
+from ivota_tools.cloud.metrics.measurements import Measurements
+from ivota_tools.cloud.rollout import campaign_actions, campaign_counts
+from ivota_tools.cloud.rollout.campaign_states import DRAFT
+from ivota_tools.cloud.rollout.timed_work import TimedWork
+from ivota_tools.cloud.store.database import Database
+from ivota_tools.cloud.store.models import Campaign, Firmware
+from ivota_tools.cloud.store.retention import Keep
+
+from ..figures import Figure
+from .filled_database import TARGET
+from .intake import go, reporter
+
+STAGES = [{"percent": 1}, {"percent": 100}]
+REPORTS = 10  # in a transaction
+QUIET_S = 5.0  # of reports before the start
+REST_S = 0.05  # between two steps, as in the cloud
+LIMIT_S = 3600.0
+TALLIES = 20
+
+
+def measure(url: str, devices: int, console: Console) -> dict[str, Figure]:
+    database = Database(url)
+    number = _draft(database)
+    with reporter(url, 1, devices, 0, REPORTS, 0.0) as process:
+        go(process)
+        time.sleep(QUIET_S)
+        before = said(process)
+        steps, took = _start(database, number, console)
+        go(process)
+        assert process.stdout
+        during = [float(line) for line in process.stdout.read().split()]
+    tally_ms = _tally_ms(database, number)
+    database.close()
+    usual = statistics.median(before)
+    console.print(f"{len(during)} transactions of reports, {len(steps)} steps in {took:.0f} s")
+    return {
+        "start_1m_wait_ms": Figure(round(1000 * (max(during) - usual), 1), "<= 250", "ms"),
+        "start_1m_transaction_ms": Figure(round(1000 * max(steps), 1), "<= 250", "ms"),
+        "start_1m_s": Figure(round(took, 1), "", "s"),
+        "tally_1m_ms": Figure(round(tally_ms, 2), "<= 20", "ms"),
+    }
+
+
+def _draft(database: Database) -> int:
+    with database.writing() as session:
+        firmware = session.scalars(select(Firmware).where(Firmware.version == TARGET)).one()
+        campaign = Campaign(
+            name="all", firmware=firmware, query="", state=DRAFT, stages=STAGES,
+            success_share=1.0, soak_s=0.0, stop_least=1, only_outdated=True,
+            created_at=time.time(),
+        )  # fmt: skip
+        session.add(campaign)
+        session.flush()
+        return campaign.id
+
+
+def said(process) -> list[float]:  # type: ignore[no-untyped-def]
+    """Return the times so far: as many as there are in the pipe."""
+    found = []
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        found.append(float(process.stdout.readline()))
+    return found
+
+
+def _start(database: Database, number: int, console: Console) -> tuple[list[float], float]:
+    """Start the campaign, and return the time of each step until its first stage has targets."""
+    work = TimedWork(database, Keep(), 60.0, Measurements())
+    steps: list[float] = []
+    began = last = time.monotonic()
+
+    def timed(step) -> None:  # type: ignore[no-untyped-def]
+        begun = time.perf_counter()
+        step()
+        steps.append(time.perf_counter() - begun)
+
+    def start() -> None:
+        with database.writing() as session:
+            campaign = session.get_one(Campaign, number)
+            campaign_actions.start(session, campaign, time.time(), "bench")
+
+    timed(start)
+    while True:
+        timed(lambda: work.step(time.time()))
+        if not work.more:
+            return steps, time.monotonic() - began
+        if time.monotonic() - last > 30:
+            last = time.monotonic()
+            console.print(f"{len(steps)} steps")
+        if time.monotonic() - began > LIMIT_S:
+            raise RuntimeError(f"the campaign did not start within {LIMIT_S:.0f} s")
+        time.sleep(REST_S)
+
+
+def _tally_ms(database: Database, number: int) -> float:
+    """Return the median time to read a campaign's numbers, each time in a session of its own."""
+    found = []
+    for _ in range(TALLIES):
+        with database.reading() as session:
+            campaign = session.get_one(Campaign, number)
+            began = time.perf_counter()
+            campaign_counts.tally(session, campaign)
+            found.append(time.perf_counter() - began)
+    return 1000 * statistics.median(found)

@@ -1,0 +1,87 @@
+"""How much faster do three processes store reports than one, if their devices differ?
+
+Each transaction waits for half a second before its commit. So a process spends most of its time
+as it would on a machine of its own, and two cores are enough for three of them. Whatever makes
+one transaction wait for another shows as a lower speed-up.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import psycopg
+from rich.console import Console
+
+from ..figures import Figure
+from .filled_database import make
+
+WAIT_S = 0.5
+BATCH = 500  # reports, as many as the cloud takes at once
+BATCHES = 12
+WORKERS = 3
+DEVICES = 30_000
+
+
+def measure(console: Console) -> dict[str, Figure]:
+    url = make(DEVICES)
+    rates = {}
+    for workers in (1, 2, WORKERS):
+        rates[workers] = workers * BATCHES * BATCH / _seconds(url, workers)
+        console.print(f"{workers} processes: {rates[workers]:.0f} reports/s")
+    wanted = sum((1, 2, WORKERS)) * (BATCHES + 1) * BATCH
+    with psycopg.connect(url) as connection:
+        (stored,) = connection.execute("SELECT count(*) FROM reports").fetchone() or (0,)
+        (counted,) = connection.execute(
+            "SELECT sum(change) FROM counter_changes WHERE name = 'report_version'"
+        ).fetchone() or (0,)
+    return {
+        "intake_1_reports_per_s": Figure(round(rates[1]), "", "reports/s"),
+        "intake_3_reports_per_s": Figure(round(rates[WORKERS]), "", "reports/s"),
+        "intake_speedup_3": Figure(round(rates[WORKERS] / rates[1], 2), ">= 1.8", "times"),
+        "intake_reports_wrong": Figure(
+            abs(wanted - stored) + abs(wanted - counted), "== 0", "reports"
+        ),
+    }
+
+
+def _seconds(url: str, workers: int) -> float:
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(reporter(url, 1 + DEVICES // WORKERS * number, DEVICES // WORKERS,
+                                         BATCHES, BATCH, WAIT_S))
+            for number in range(workers)
+        ]  # fmt: skip
+        began = time.perf_counter()
+        for process in processes:
+            go(process)
+        for process in processes:
+            assert process.stdout
+            if len(process.stdout.read().split()) != BATCHES:
+                raise RuntimeError("a process did not store all its reports")
+        return time.perf_counter() - began
+
+
+def reporter(
+    url: str, first: int, devices: int, batches: int, size: int, wait_s: float
+) -> subprocess.Popen[str]:
+    """Start a process that stores reports, and wait until it is ready; see report_process.py."""
+    words = map(str, (url, first, devices, batches, size, wait_s))
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"{__package__}.report_process", *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    if process.stdout.readline() != "ready\n":
+        process.wait()
+        raise RuntimeError(f"a process that stores reports ended with {process.returncode}")
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    """Let the process begin, or end."""
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
