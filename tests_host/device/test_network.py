@@ -271,8 +271,8 @@ def test_a_modem_is_dialled_and_nobody_waits():
 
 def test_a_modem_that_refuses_or_is_silent_is_said_without_its_pin():
     for changed, why in (
-        ({"AT+CPIN": "+CME ERROR: SIM failure"}, "said +CME ERROR: SIM failure to AT+CPIN"),
-        ({"ATD": "NO CARRIER"}, "said NO CARRIER to ATD*99#"),
+        ({"AT+CPIN": "+CME ERROR: SIM failure"}, "answered +CME ERROR: SIM failure to AT+CPIN"),
+        ({"ATD": "NO CARRIER"}, "answered NO CARRIER to ATD*99#"),
         ({"AT": "garbage \x01"}, "no answer from the modem to AT"),
     ):
         with Board(answers=dict(ANSWERS, **changed), ppp=MODEM) as board:
