@@ -124,6 +124,7 @@ ELSEWHERE = (
     "sim",
     "backup",
     "restore",
+    "store",
     "channel",
     "release",
     "verify",
