@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from .api_connection import ApiError as ApiError
-from .api_connection import Connection
-from .api_connection import Json as Json
+from .common.api_connection import ApiError as ApiError
+from .common.api_connection import Connection
+from .common.api_connection import Json as Json
 
 POLL_S = 0.3
 PART = 1 << 16  # bytes of an upload between two progress updates

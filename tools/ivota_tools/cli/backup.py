@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..api_connection import default_data
+from ..common.api_connection import default_data
 from ..common.progress import Begin
 from .cloud_flags import Database
 from .progress_bars import bars

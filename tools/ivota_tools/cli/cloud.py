@@ -10,8 +10,8 @@ import threading
 
 import typer
 
-from ..api_connection import DEFAULT_URL
 from ..common import log_output
+from ..common.api_connection import DEFAULT_URL
 from . import cloud_check, cloud_options, cloud_reload
 from . import cloud_flags as flags
 from .terminal import AsJson, err, fail, print_json, say, warn

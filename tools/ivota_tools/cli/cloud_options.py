@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..api_connection import default_data
 from ..common import log_output
+from ..common.api_connection import default_data
 from ..common.durations import seconds
 from ..firmware.bundle import ReleaseError
 

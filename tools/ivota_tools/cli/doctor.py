@@ -18,8 +18,8 @@ import typer
 from rich.table import Table
 
 from ..api_client import ApiError, Client
-from ..api_connection import default_data, local_socket
 from ..common import project_files
+from ..common.api_connection import default_data, local_socket
 from ..common.durations import span
 from ..toolchain.cache import LAYOUT, cache_dir
 from . import cloud_config, cloud_options

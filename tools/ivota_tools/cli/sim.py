@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ivota_tools.api_connection import default_data
 from ivota_tools.cli.terminal import fail, safe_console
+from ivota_tools.common.api_connection import default_data
 from ivota_tools.toolchain import ToolchainError
 
 app = typer.Typer(no_args_is_help=True, help="Run simulated boards.")

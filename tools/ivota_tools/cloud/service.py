@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..api_connection import local_socket
+from ..common.api_connection import local_socket
 from ..toolchain import ToolchainError
 from .accounts import users
 from .accounts.refusal_log import refusal_counts

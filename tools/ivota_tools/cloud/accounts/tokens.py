@@ -25,7 +25,7 @@ from .users import UserError, digest
 BITS_LEAST = 128
 DIFFERENT_LEAST = 8  # characters
 LOCAL_TOKEN = (
-    "api.token"  # the file in the data folder; tools/ivota_tools/api_connection.py reads it
+    "api.token"  # the file in the data folder; tools/ivota_tools/common/api_connection.py reads it
 )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .common.unix_path import unix_path
+from .unix_path import unix_path
 
 DEFAULT_URL = "http://127.0.0.1:8123"
 TIMEOUT_S = 30.0  # the event stream sends at least one line every 10 s
