@@ -10,8 +10,8 @@ import pytest
 from cloud_support import Device
 from waiting import WAIT_S
 
-from ivota_tools import api_connection
 from ivota_tools.api_client import Client
+from ivota_tools.common import api_connection
 
 api_connection.TIMEOUT_S = WAIT_S  # a busy machine answers later than an operator waits
 

@@ -25,8 +25,8 @@ from interpreters import interpreter, pytest_generate_tests  # noqa: F401
 from waiting import WAIT_S
 from wire import Wire
 
-from ivota_tools import api_connection
 from ivota_tools.cloud.mqtt.mosquitto_process import Broker
+from ivota_tools.common import api_connection
 from ivota_tools.sim import Board, Proxy
 
 api_connection.TIMEOUT_S = WAIT_S  # a busy machine answers later than an operator waits

@@ -19,7 +19,7 @@ DOCUMENT = "docs/api.md"
 # Public modules and packages of the host, with their names, in the order of the page.
 HOST = {
     "api_client": ("Client",),
-    "api_connection": ("ApiError",),
+    "common.api_connection": ("ApiError",),
     "firmware.release": ("pack", "sign", "inspect", "Release"),
     "firmware.bundle": ("ReleaseError",),
     "cloud.service": ("Cloud",),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...api_connection import MARK
+from ...common.api_connection import MARK
 
 PAGES = {
     "Content-Security-Policy": (
