@@ -40,6 +40,8 @@ def dial(config, topics, on_message):
             mqtt["keepalive_s"],
         )
         client.set_callback(on_message)
+        if "will" in mqtt:  # (topic, message, whether it is retained)
+            client.set_last_will(*mqtt["will"])
         guarded_socket.lend(stream, umqtt, client.connect)
         # With QoS 1. Up to 1.7.0, umqtt's own function can't encode a length above 127.
         client.pid += 1
@@ -54,7 +56,8 @@ def dial(config, topics, on_message):
         stream.close()
         raise
     if not _shared:
-        # Drop what the session no longer needs, 800 bytes; the next one has its own copy.
+        # Drop what the session no longer needs, 800 bytes. The next one must load its own copy.
+        modules.pop(__name__, None)
         for name in ("__init__", "connect", "subscribe", "set_last_will"):
             setattr(umqtt.MQTTClient, name, None)
     return stream, client

@@ -130,6 +130,23 @@ def test_version_on_every_connection(application, broker, wire, proxy):
     assert board.starts == 1
 
 
+def test_version_on_every_connection_during_a_download(application, broker, wire, server, proxy):
+    """In a roomy heap, the modules of a connection stay loaded until the update ends."""
+    data = bytes(20_000)
+    link = proxy(broker.port)
+    board = application(port=link.port, http={"deadline_s": 60})
+    wire.start(board)
+    wire.push("0.2", server.add(FILE, data, [Step(hold_at=10_000)]), data)
+    wire.wait_state("downloading")
+    for kind in ("rst", "fin", "rst"):
+        heard = len(wire.messages)
+        assert link.cut_now(kind) == 1
+        wire.wait_version("0.1", after=heard)
+    server.release()
+    wire.wait_version("0.2")
+    assert len(server.requests) == 1
+
+
 @pytest.mark.slow
 def test_version_at_the_interval_until_exit(application, wire, server, firmware):
     data = firmware(20_000)
