@@ -15,7 +15,7 @@ _OURS = const((b"app", b"lib"))  # folders in which nothing may be cleared
 # A default determines the type of a value; null is an optional text. As JSON text, the table takes
 # a third of the heap that it would take as code.
 _DEFAULTS = const("""{"product_id":"","device_name":"","device_secret":null,"version":"0",
-"dialect":"tencent","channel":null,"hardware":null,
+"dialect":"tencent","channel":null,"home_assistant":null,"hardware":null,
 "mqtt":{"host":"","port":0,"tls":false,"ca":null,"cert":null,"key":null,"user":null,"password":null,
 "keepalive_s":120,"max_message_bytes":4096},
 "http":{"ca":null,"cert":null,"key":null,"authorization":null,"timeout_s":10,"deadline_s":60},
@@ -75,6 +75,8 @@ def check(found):
     for name in ("port", "keepalive_s"):
         if not 1 <= mqtt[name] <= 65535 or type(mqtt[name]) is float:
             raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)
+    if config["home_assistant"] is not None:
+        once("home_assistant_config").check(config, _merge, check, ConfigError)
     if config["trial"]["confirm"] not in ("cloud", "broker", "application"):
         raise ConfigError("trial.confirm must be one of cloud, broker, application")
     # Each update clears the folder: there must be nothing else in it.
@@ -149,7 +151,8 @@ def _merge(found, config, where):
         default = config[key]
         if value is None:
             continue
-        if not where and key in ("wifi", "lan", "ppp", "channel") or key == "authorization":
+        own = ("wifi", "lan", "ppp", "channel", "home_assistant")
+        if not where and key in own or key == "authorization":
             config[key] = value  # checked by a module of its own
             continue
         if isinstance(default, dict):

@@ -98,6 +98,8 @@ def switch(client, path):
     config = once("config").check(read(path, client.log))
     client.link.close(True)
     client.adopt(config)
+    if config["home_assistant"]:
+        once("home_assistant").attach(client)
     for key in ("network", "wifi", "lan", "ppp", "hostname"):
         if config[key] != before[key]:
             leave = getattr(guarded_socket.hooks.online, "leave", None)

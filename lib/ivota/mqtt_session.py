@@ -134,14 +134,14 @@ class Link:
             self._ping_at = now
             self._write(self._client.ping)
 
-    def publish(self, topic, payload, qos):
+    def publish(self, topic, payload, qos, retain=False):
         """Send now; return False if the link is down. With QoS 1, `waiting` is set until the
         PUBACK.
         """
         if not self.up:
             return False
         try:
-            self._write(self._client.publish, topic.encode(), payload.encode(), False, qos)
+            self._write(self._client.publish, topic.encode(), payload.encode(), retain, qos)
         except Exception as error:
             self._lost(error)
             return False

@@ -28,6 +28,8 @@ def start(log):
     client = Client(config_backup.read(paths[0], log), version, log=log, state=state)
     client.application = name
     client.after_watchdog = _watchdog_reset(state)
+    if client.config["home_assistant"]:
+        once("home_assistant").attach(client)
     if more:
         client.trial = config_backup.ConfigTrial(client, paths, *more)
     join(client)

@@ -49,7 +49,8 @@ def push_of(data, version="0.2", url="http://h/f", **more):
 
 
 class FakeLink:
-    """Stands for `Link`: what it is told to publish is in `sent` as (qos, message)."""
+    """Stands for `Link`: what it is told to publish is in `sent` as (qos, message), what is
+    retained in `kept` as (topic, text)."""
 
     paused = False
 
@@ -60,6 +61,8 @@ class FakeLink:
         self.acks = True
         self.inbox = []
         self.sent = []
+        self.kept = []
+        self.config = config
         self.errors = []
         self.closed = 0
 
@@ -94,9 +97,13 @@ class FakeLink:
     def wait(self, ms):
         guarded_socket.time.sleep_ms(ms)
 
-    def publish(self, topic, payload, qos):
+    def publish(self, topic, payload, qos, retain=False):
         if not self.up:
             return False
+        if retain:
+            self.kept.append((topic, payload))
+            self.waiting = len(self.kept)
+            return True
         assert topic == "$ota/report/P/d"
         assert not (qos and self.waiting)
         self.sent.append((qos, json.loads(payload)))

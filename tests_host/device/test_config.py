@@ -149,6 +149,7 @@ def test_defaults():
         "lan": None,
         "ppp": None,
         "channel": None,
+        "home_assistant": None,
         "hardware": None,
         "ntp_host": None,
         "topics": {"report": "$ota/report/P/d", "update": "$ota/update/P/d"},
@@ -168,7 +169,7 @@ def test_every_key_is_taken_as_given():
     expected = copy(ALL)
     expected["topics"] = {"report": "a/PROD", "update": "b/dev"}
     expected["dialect"] = "tencent"
-    expected["channel"] = None
+    expected["channel"] = expected["home_assistant"] = None
     expected["http"]["authorization"] = None
     expected["wifi"] = [dict(ALL["wifi"], static=None)]
     expected["lan"]["static"] = None

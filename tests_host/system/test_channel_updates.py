@@ -7,15 +7,18 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import mosquittos
 import object_store
 import pytest
 from board_support import seen, settings, wait_noted
 from channel_sites import TOKEN, Site, python_server
+from mosquittos import password_line
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
@@ -23,12 +26,14 @@ from ivota_tools.channel.folder import Channel
 from ivota_tools.channel.index import NAME, Release, verify
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.channel.served_channel import ChannelSetting
+from ivota_tools.common import project_files
 from ivota_tools.firmware.release import Signer, inspect, make_patch, pack, sign
 from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 from ivota_tools.sim import Board, Proxy
 from ivota_tools.sim.link_proxy import Cut
 from ivota_workshop.bench.channel import attacks
 from ivota_workshop.bench.channel.site import nginx
+from ivota_workshop.bench.neighbours.ha_scenario import Listener
 
 IDLE = "import asyncio\n\n\nasync def main():\n    while True:\n        await asyncio.sleep(1)\n"
 CRASHES = 'async def main():\n    raise ValueError("on purpose")\n'
@@ -338,3 +343,40 @@ def test_a_channel_that_the_cloud_fills(
         _, number = upload("0.5", owner, 5)
         api.offer_in_channel("P", number)
         runs(it, "0.5")
+
+
+@pytest.mark.slow
+def test_an_install_button_for_a_channel(
+    stage: Stage, board: Callable[..., Board], tmp_path: Path
+) -> None:
+    """The broker lets the board in as docs/home-assistant.md says, and nobody else."""
+    users = tmp_path / "users"
+    users.write_text(password_line("board", "hunter22") + password_line("homeassistant", "h"))
+    rules = tmp_path / "rules"
+    page = (project_files.CHECKOUT / "docs" / "home-assistant.md").read_text()
+    blocks = re.findall(r"^ {4}user homeassistant\n(?: {4}.*\n|\n(?= {4}))+", page, re.M)
+    (documented,) = (block for block in blocks if "user board" in block)
+    rules.write_text("\n".join(line.strip() for line in documented.splitlines()) + "\n")
+    heard = Listener(tmp_path, 0)
+    with (
+        Site(stage.folder) as site,
+        mosquittos.running(tmp_path, f"password_file {users}", f"acl_file {rules}") as broker,
+    ):
+        heard.mqtt_port = broker.port
+        stage.publish("0.2")
+        it = board(
+            site.url,
+            home_assistant={
+                **{"mode": "install", "host": "127.0.0.1", "port": broker.port},
+                **{"user": "board", "password": "hunter22"},
+            },
+        )
+        with heard.listening("homeassistant/#", "ivota/#", user="homeassistant", password="h"):
+            heard.wait_for(installed_version="0.1", latest_version="0.2", in_progress=False)
+            assert not site.asked(".bin")
+            Channel(stage.folder, stage.key).withdraw("0.2")
+            stage.publish("0.3")
+            heard.wait_for(latest_version="0.3", in_progress=False)
+            heard.press_install()
+            runs(it, "0.3")
+            heard.wait_for(installed_version="0.3", latest_version="0.3", in_progress=False)

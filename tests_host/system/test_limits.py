@@ -18,7 +18,7 @@ from ivota_workshop.bench.download import code, heap
 
 HEAP_BYTES = 45_056  # 32 bits, in which a whole update must succeed
 SIGNED_HEAP_BYTES = 46_592  # the same of a board that takes only what is signed
-MPY_BYTES = 50_176
+MPY_BYTES = 50_752
 # Of a larger one MicroPython takes the frame from the heap, while it is not locked.
 FRAME_WORDS = 11
 HANDLER_WORDS = 3  # of them, for each level of `try`

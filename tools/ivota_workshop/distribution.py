@@ -50,6 +50,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "aliyun": ("aliyun",),
     # Update from a channel, without a cloud; needs "signatures", too.
     "channel": ("channel", "channel_index"),
+    # Show the board in Home Assistant.
+    "home-assistant": ("home_assistant", "home_assistant_config", "home_assistant_messages"),
 }
 # Beside the package; boot.py reads it before it knows which .mpy version the interpreter accepts.
 BUNDLEFS = "bundlefs.py"

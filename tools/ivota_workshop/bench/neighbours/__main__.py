@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ..figures import Figure, read, report
 from ..steps import steps
-from . import ddi_cases, rauc, swupdate_cases
+from . import ddi_cases, ha_heap, ha_soak, rauc, swupdate_cases
 from .ddi_stage import Stage
 
 AREA = "neighbours"
@@ -47,9 +47,10 @@ def swupdate(console: Console) -> dict[str, Figure]:
 
 
 def home_assistant(_console: Console) -> dict[str, Figure]:
-    """Only the soak measures it: the figure stays as that wrote it."""
-    name = "ha_entity_states"
-    return {name: read(AREA).get(name) or Figure(0, ">= 5", "states", "run make soak-ha")}
+    """Only the soak counts the states: those figures stay as that wrote them."""
+    known, missing = read(AREA), Figure(0, ">= 5", "states", "run make soak-ha")
+    found = {name: known.get(name) or missing for name in ha_soak.FIGURES}
+    return found | ha_heap.measure()
 
 
 PARTS = {"DDI": ddi, "SWUpdate and RAUC": swupdate, "Home Assistant": home_assistant}

@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.home_assistant.discovery import BIRTH
 from ivota_tools.common.mqtt_client import end
 
 from .ddi_stage import WAIT_S, Unexpected
@@ -30,66 +31,54 @@ Json = dict[str, Any]
 
 
 @dataclass
-class Stage:
-    cloud: Cloud
-    api: Client
+class Listener:
+    """A client of Home Assistant's broker: the messages for it, and its button.
+
+    `messages` are the last ones by topic, None for an empty one; `availability` is the entity's.
+    """
+
     folder: Path
+    mqtt_port: int
     messages: dict[str, Json | None] = field(default_factory=dict)
+    availability: str = ""
     heard: queue.Queue[mqtt.MQTTMessage] = field(default_factory=queue.Queue)
     broker: mqtt.Client | None = None
 
-    @classmethod
     @contextlib.contextmanager
-    def open(cls, mode: str = "install") -> Iterator[Stage]:
-        with tempfile.TemporaryDirectory(prefix="ivota-ha-") as name:
-            folder = Path(name)
-            with (
-                Cloud(folder / "cloud", home_assistant=mode, make_deltas=False) as cloud,
-                Client(cloud.api_url) as api,
-            ):
-                stage = cls(cloud, api, folder)
-                client = mqtt.Client(CallbackAPIVersion.VERSION2)
-                client.on_message = lambda _client, _data, message: stage.heard.put(message)
-                client.connect("127.0.0.1", cloud.mqtt_port)
-                client.subscribe([("homeassistant/#", 1), (f"{stage.base}/#", 1)])
-                client.loop_start()
-                stage.broker = client
-                try:
-                    yield stage
-                finally:
-                    end(client)
-
-    @property
-    def base(self) -> str:
-        assert self.cloud._worker
-        return self.cloud._worker.client_id
+    def listening(
+        self, *topics: str, user: str | None = None, password: str | None = None
+    ) -> Iterator[None]:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.username_pw_set(user, password)
+        client.on_message = lambda _client, _data, message: self.heard.put(message)
+        wanted = [(topic, 1) for topic in topics]
+        client.on_connect = lambda client, *_: client.subscribe(wanted)  # in each session
+        client.connect("127.0.0.1", self.mqtt_port)
+        client.loop_start()
+        self.broker = client
+        try:
+            yield
+        finally:
+            end(client)
 
     def publish(self, topic: str, payload: str) -> None:
         assert self.broker
         self.broker.publish(topic, payload, 1).wait_for_publish(WAIT_S)
 
-    def report(self, kind: str, **report: Any) -> None:
-        self.publish(f"$ota/report/{PRODUCT}/{NAME}", json.dumps({"type": kind, "report": report}))
-
-    def progress(self, version: str, state: str, **fields: str) -> None:
-        self.report("report_progress", version=version, progress={"state": state, **fields})
-
-    def upload(self, version: str) -> None:
-        path = self.folder / "f.bin"
-        path.write_bytes(version.encode() * 100)
-        self.api.upload(path, version)
-
     def hear(self, until: Callable[[dict[str, Json | None]], bool], what: str) -> None:
-        """Take messages until they are as expected; None is an empty one."""
+        """Take messages until they are as expected."""
         deadline = time.monotonic() + WAIT_S
         while not until(self.messages):
             try:
                 message = self.heard.get(timeout=max(deadline - time.monotonic(), 0))
             except queue.Empty:
-                raise Unexpected(f"{what}: the last messages are {self.messages}") from None
-            text = message.payload.decode()
+                last = self.availability, self.messages
+                raise Unexpected(f"{what}: the last messages are {last}") from None
+            text = message.payload.decode(errors="replace")
             if message.topic.endswith(("/config", "/state")):
                 self.messages[message.topic] = json.loads(text) if text else None
+            elif message.topic.endswith("/status") and message.topic != BIRTH:
+                self.availability = text
 
     def topics(self, kind: str) -> list[str]:
         return [topic for topic in self.messages if topic.endswith(f"/{kind}")]
@@ -113,10 +102,47 @@ class Stage:
         assert config
         self.publish(config["command_topic"], config["payload_install"])
 
+    def node(self) -> str:
+        return next(topic.split("/")[2] for topic in self.topics("config") if "/update/" in topic)
+
+
+@dataclass(kw_only=True)
+class Stage(Listener):
+    cloud: Cloud
+    api: Client
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, mode: str = "install") -> Iterator[Stage]:
+        with tempfile.TemporaryDirectory(prefix="ivota-ha-") as name:
+            folder = Path(name)
+            with (
+                Cloud(folder / "cloud", home_assistant=mode, make_deltas=False) as cloud,
+                Client(cloud.api_url) as api,
+            ):
+                stage = cls(folder, cloud.mqtt_port, cloud=cloud, api=api)
+                with stage.listening("homeassistant/#", f"{stage.base}/#"):
+                    yield stage
+
+    @property
+    def base(self) -> str:
+        assert self.cloud._worker
+        return self.cloud._worker.client_id
+
+    def report(self, kind: str, **report: Any) -> None:
+        self.publish(f"$ota/report/{PRODUCT}/{NAME}", json.dumps({"type": kind, "report": report}))
+
+    def progress(self, version: str, state: str, **fields: str) -> None:
+        self.report("report_progress", version=version, progress={"state": state, **fields})
+
+    def upload(self, version: str) -> None:
+        path = self.folder / "f.bin"
+        path.write_bytes(version.encode() * 100)
+        self.api.upload(path, version)
+
     def normalized(self, value: Any) -> Any:
         """Return messages without the parts that each cloud makes up."""
-        node = next(topic.split("/")[2] for topic in self.topics("config") if "/update/" in topic)
-        text = json.dumps(value).replace(node, "NODE").replace(self.base, "BASE")
+        text = json.dumps(value).replace(self.node(), "NODE").replace(self.base, "BASE")
         return json.loads(text.replace(self.cloud.public_url, "URL"))
 
 

@@ -1,4 +1,8 @@
-"""`make soak-ha`: the real Home Assistant sees what ha_scenario.py does."""
+"""`make soak-ha`: the real Home Assistant sees what happens to a board.
+
+First the cloud publishes the board's entity (ha_scenario.py), and then the board itself does
+(ha_board_scenario.py).
+"""
 
 from __future__ import annotations
 
@@ -19,17 +23,19 @@ from ivota_tools.toolchain import ToolchainError
 from ivota_tools.toolchain.cache import cached, say
 
 from ..figures import Figure, report
-from . import ha_scenario
+from . import ha_board_scenario, ha_scenario
 from .ddi_stage import WAIT_S, Unexpected
-from .ha_scenario import Stage
+from .ha_board_scenario import OFFLINE, BoardStage
+from .ha_scenario import Listener, Stage
 
 COMMAND = "make soak-ha"
 AREA = "neighbours"
 HERE = Path(__file__).parent
 LOCK = HERE / "home_assistant.lock"  # exact versions with their hashes
-UV = "uv==0.13.9"  # pip does not finish with so many packages
+UV_LOCK = HERE / "uv.lock"  # pip does not finish with so many packages
 PYTHON = "3.11"  # the last Python of this Home Assistant that our own tools also use
 START_S = 300.0
+FIGURES = "ha_entity_states", "ha_board_entity_states"
 
 Json = dict[str, Any]
 
@@ -41,7 +47,8 @@ def environment() -> Path:
 
 def _fetch(new: Path) -> None:
     say("installing Home Assistant once, some 300 MB")
-    _run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(new / "uv"), UV)
+    pip = sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes"
+    _run(*pip, "--only-binary", ":all:", "--target", str(new / "uv"), "-r", str(UV_LOCK))
     uv = str(new / "uv/bin/uv")
     _run(uv, "venv", "--quiet", "--python", PYTHON, str(new / "env"))
     python = str(new / "env/bin/python")
@@ -102,12 +109,14 @@ class HomeAssistant:
         """Return whether the entity is as the state says; {} if it is gone."""
         if not state:
             return bool(self.entity) and self.now["state"] is None
+        if state == OFFLINE:
+            return bool(self.now["state"] == "unavailable")
         told = self.now.get("attributes", {})
         names = "installed_version", "latest_version", "release_summary"
-        return all(told.get(name) == state[name] for name in names)
+        return all(told.get(name) == state[name] for name in names if name in state)
 
 
-class Watched(Stage):
+class Button:
     """The button is Home Assistant's own."""
 
     home: HomeAssistant
@@ -116,13 +125,21 @@ class Watched(Stage):
         self.home.install()
 
 
+class Watched(Button, Stage):
+    """A cloud that publishes the entities of its devices."""
+
+
+class WatchedBoard(Button, BoardStage):
+    """A board that publishes its own entity."""
+
+
 @contextlib.contextmanager
-def running(stage: Stage) -> Iterator[HomeAssistant]:
+def running(stage: Listener) -> Iterator[HomeAssistant]:
     folder = stage.folder / "home-assistant"
     folder.mkdir()
     command = [str(environment()), str(HERE / "run_home_assistant.py")]
     process = subprocess.Popen(
-        [*command, str(folder), str(stage.cloud.mqtt_port)],
+        [*command, str(folder), str(stage.mqtt_port)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     try:
@@ -134,28 +151,37 @@ def running(stage: Stage) -> Iterator[HomeAssistant]:
         process.wait(WAIT_S)
 
 
-def measure(console: Console) -> Figure:
-    goal, unit = ">= 5", "states"
-    try:
-        environment()
-    except ToolchainError as error:
-        return Figure(0, goal, unit, f"Home Assistant cannot be installed: {error}")
-    with Watched.open() as stage, running(stage) as home:
-        assert isinstance(stage, Watched)
+def states(kind: Any, run: Callable[..., None], console: Console) -> int:
+    """Run a scenario, and return how many different states its entity had."""
+    with kind.open() as stage, running(stage) as home:
         stage.home = home
 
         def check(step: str, state: Json) -> None:
             home.wait(lambda: home.shows(state), step)
             console.print(f"Home Assistant sees {step}", markup=False, highlight=False)
 
-        ha_scenario.run(stage, check)
-        return Figure(len(home.seen), goal, unit)
+        run(stage, check)
+        return len(home.seen)
+
+
+def measure(console: Console) -> dict[str, Figure]:
+    goal, unit = ">= 5", "states"
+    try:
+        environment()
+    except ToolchainError as error:
+        why = f"Home Assistant cannot be installed: {error}"
+        return {name: Figure(0, goal, unit, why) for name in FIGURES}
+    of_cloud = states(Watched, ha_scenario.run, console)
+    of_board = states(WatchedBoard, ha_board_scenario.run, console)
+    return {
+        name: Figure(found, goal, unit)
+        for name, found in zip(FIGURES, (of_cloud, of_board), strict=True)
+    }
 
 
 def main() -> None:
     console = Console()
-    figures = {"ha_entity_states": measure(console)}
-    sys.exit(report(AREA, COMMAND, figures, console, keep=True, part=True))
+    sys.exit(report(AREA, COMMAND, measure(console), console, keep=True, part=True))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,10 @@ def check(data):
         assert len(made[name]) <= 64 and not set("+/# {}\n") & set(made[name])
     assert not set("/ \n") & set(made["mqtt"]["host"])
     network(made)
-    assert len(made) == 24 and len(made["mqtt"]) == 10 and len(made["http"]) == 6
+    home = made["home_assistant"]
+    assert home is None or home["host"] and home["mode"] in ("view", "install", "remove")
+    assert not home or not home["tls"] or home["ca"] and not made["one_tls_session"]
+    assert len(made) == 25 and len(made["mqtt"]) == 10 and len(made["http"]) == 6
     return "accepted"
 
 

@@ -23,6 +23,7 @@ ALL: dict[str, Any] = {
         "max_message_bytes": 2048,
     },
     "http": {"ca": "/ca.pem", "timeout_s": 5, "deadline_s": 30.5},
+    "home_assistant": {"mode": "install", "host": "home", "user": "u", "password": "hunter2"},
     "network": "wifi",
     "hostname": "n",
     "wifi": {"ssid": "s", "password": "hunter2hunter2"},
@@ -76,6 +77,9 @@ def seeds() -> dict[str, bytes]:
         "netmask-huge": _with(lan={"static": dict(STATIC, address="1.1.1.1/" + "9" * 999)}),
         "modem-two-lines": _with(ppp={"apn": "a\rATD112"}),
         "modem-commands": _with(ppp={"commands": [1, None, "", []]}),
+        "good-home-assistant": _with(home_assistant={}),
+        "home-assistant-anything": _with(home_assistant={"mode": 1, "port": "1883"}),
+        "home-assistant-a-list": _with(home_assistant=[{}]),
         "host-a-url": _with(mqtt={"host": "mqtt://h:1883/"}),
         "host-with-port": _with(mqtt={"host": "h:1883"}),
         "name-a-topic": _with(device_name="+/#"),
@@ -120,7 +124,11 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="the configuration",
-    code=("lib/ivota/config.py", "lib/ivota/network_config.py"),
+    code=(
+        "lib/ivota/config.py",
+        "lib/ivota/network_config.py",
+        "lib/ivota/home_assistant_config.py",
+    ),
     seeds=seeds,
     mutate=mutate.a_json,
     words=tuple(
