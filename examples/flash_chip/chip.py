@@ -1,4 +1,4 @@
-"""Download firmware to a separate flash chip: a block device as a file, and a target's functions.
+"""Download firmware to a separate flash chip: a block device as a file, and its target.
 
 docs/design.md explains how to add this target to the package, as lib/ivota/chip.py.
 """
@@ -8,10 +8,14 @@ import hashlib
 from micropython import const
 
 from ivota import once
-from ivota.file_writer import check, fill  # noqa: F401 (functions of the target)
 
 _BLOCK = const(4096)
+_CHUNK = const(512)
 _SAVE_MASK = const(65535)  # save the position at each multiple of 64 KiB
+
+# They leave the heap with this module.
+Target = once("download_target").Target
+FileTarget = once("file_target").FileTarget
 
 
 class Blocks:
@@ -63,31 +67,37 @@ class Blocks:
             self._position += n
 
 
-def open_target(target, device, stem, push):
-    """Resume at the position in this firmware's checkpoint, or start from the beginning."""
-    download_target = once("download_target")
-    target.kind = "chip"
-    # This path is only a name: `on_firmware` reads the chip.
-    once("firmware_files").place(target, stem, push.size)
+class ChipTarget(FileTarget):
+    """The chip as a file, which resumes at the position in the checkpoint."""
+
+    receiver = "block_receiver"
+
+    def __init__(self, target, device, saved):
+        # This path is only a name: `on_firmware` reads the chip.
+        Target.__init__(
+            self, target.path, target.checkpoint, target.size, saved.get("etag"), hashlib.md5()
+        )
+        self.buffer = bytearray(_CHUNK)
+        self._chunk = _CHUNK
+        self.position = self.durable = saved["position"]
+        self.end = min(self.position // _BLOCK * _BLOCK + _BLOCK, self.size)
+        self.file = Blocks(device)
+        self.file.seek(self.position)
+
+    def end_block(self):
+        """Write a full block, and save the position from time to time."""
+        self.file.flush()
+        self.durable = position = self.position
+        self.end = min(self.end + _BLOCK, self.size)
+        if not position & _SAVE_MASK:
+            self.save("position", position)
+
+
+def open_target(target, device, push):
+    """Return the target that resumes this firmware, or starts from the beginning."""
+    download_start = once("download_start")
     saved = once("json_file").load(target.checkpoint)
-    if not saved or not download_target.is_of(saved, push):
-        saved = dict(download_target.identity(push), position=0)
+    if not saved or not download_start.matches(saved, push):
+        saved = dict(download_start.identity(push), position=0)
         once("json_file").save(target.checkpoint, saved)
-    target.etag = saved.get("etag")
-    target.position = target.durable = saved["position"]
-    target.end = min(target.position // _BLOCK * _BLOCK + _BLOCK, target.size)
-    target.checked = 0
-    target.digest = hashlib.md5()
-    target.buffer = bytearray(512)
-    target.chunk = len(target.buffer)
-    target.file = Blocks(device)
-    target.file.seek(target.position)
-
-
-def end_block(target):
-    """Write a full block, and save the position from time to time."""
-    target.file.flush()
-    target.durable = position = target.position
-    target.end = min(target.end + _BLOCK, target.size)
-    if not position & _SAVE_MASK:
-        once("checkpoint").keep(target, "position", position)
+    return ChipTarget(target, device, saved)

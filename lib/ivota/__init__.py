@@ -113,12 +113,12 @@ class Backoff:
         self.tries = 0
         self._wait_ms = 0
 
-    def failed(self, least_s=0):
-        """Count a failure and start the next wait, of at least `least_s` (itself capped)."""
+    def failed(self, after_s=0):
+        """Count a failure and start the next wait, of at least `after_s` (itself capped)."""
         wait_ms = int(min(self.first_s * (1 << min(self.tries, 20)), self.most_s) * 500)
         self.tries += 1
         wait_ms += wait_ms * random.getrandbits(8) >> 8
-        self.rest(max(wait_ms, int(min(least_s, self.most_s) * 1000)))
+        self.rest(max(wait_ms, int(min(after_s, self.most_s) * 1000)))
 
     def rest(self, wait_ms):
         """Wait for `wait_ms` milliseconds, at most three days: ticks can't measure much more."""

@@ -18,7 +18,7 @@ class Installer:
         if self._work is None:
             if not firmware.slot:
                 with open(firmware.path, "rb") as file:
-                    once("bundle_compatibility").look(file, firmware.payload_size)
+                    once("bundle_compatibility").check_beginning(file, firmware.payload_size)
             # By now, `bundle_compatibility` has left the heap.
             self._work = once("bundle_check").examine(self._client.state, firmware)
         for _ in self._work:

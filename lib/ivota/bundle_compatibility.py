@@ -17,7 +17,7 @@ _FIRST = const(b"\x0aivota.json\x02")
 _HEAD = const(32)  # bytes that contain all of this, and two bytes of the size
 
 
-def look(file, length):
+def check_beginning(file, length):
     """Check the bundle whose first `length` bytes are in `file`.
 
     Raises OtaError(-5) for one that this board can't start. Other files and damaged bundles are

@@ -11,7 +11,7 @@ from micropython import const
 
 from ivota import Backoff, OtaError, describe, guarded_socket, once
 
-_LOOK_MS = const(500)  # interval of `on_idle`
+_CHECK_MS = const(500)  # interval of `on_idle`
 _LEAST_S = const(10)  # minimum of `interval_s`
 _TOO_MANY = const(429)
 _VERSION = "version"
@@ -68,19 +68,20 @@ class Link:
             if self.retry.left_ms() or not guarded_socket.hooks.online():
                 return False
             self.up = True
-            self._look_at = time.ticks_ms()
+            self._check_at = time.ticks_ms()
             owner.on_up()
             return True
-        # A board may not have the memory for two connections.
-        if self.waiting and not (owner.job and owner.job.stream):
+        # A board may not have the memory for two connections, nor for one beside a patch.
+        job = owner.job
+        if self.waiting and not (job and (job.response or job.work)):
             try:
                 self._handle(*self.waiting)
             except Exception as error:
                 self._lost(error)
             return True
         now = time.ticks_ms()
-        if time.ticks_diff(now, self._look_at) >= _LOOK_MS:
-            self._look_at = now
+        if time.ticks_diff(now, self._check_at) >= _CHECK_MS:
+            self._check_at = now
             owner.on_idle()
         return False
 

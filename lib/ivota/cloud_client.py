@@ -57,9 +57,9 @@ class Client(ReportQueue):
         self._quiet_at = 0  # start of the session in ticks, until a message arrives
         self._progress = None  # the argument of `update_progress`, from any thread
         self.job = None  # the current update
-        self.next = None  # the next push
-        self.burning = None  # the application's firmware
-        self.trial = None  # the trial of the version or the configuration, until the cloud answers
+        self.next = None  # the next push, until `step` begins its update
+        self.burning = None  # the firmware that the application is installing
+        self.trial = None  # of the version or the configuration, until the cloud answers
         if state.trial or state.ended:
             self.trial = once("trial").Trial(self, config["trial"]["limit_s"])
         if state.outbox:
@@ -82,7 +82,7 @@ class Client(ReportQueue):
         link = self.link
         busy = link.step()
         if self._progress or self.trial or self.next:
-            self._look()
+            self._handle_requests()
         if self.job:
             for more in self._update:
                 busy = more or busy
@@ -106,29 +106,28 @@ class Client(ReportQueue):
             job = self.job
             more = True
             try:
-                if job.phase is not job.loaded:
-                    job.load()
-                more = job.step(job)
+                more = job.step()
                 if not job.phase:  # handed over
                     self.burning, self.job = job.firmware, None
                     self._handed = time.ticks_ms()
             except Exception as error:
-                self._caught(error)
+                self._handle_failure(error)
             job = None  # it must not be deleted from here
             yield more
 
-    def _look(self):
+    def _handle_requests(self):
+        """Handle what the application reports, the trial, and the next push, if it is due."""
         if self._progress:
-            said, self._progress = self._progress, None
+            report, self._progress = self._progress, None
             push = self.burning
             if push:
-                if said[0] != "burning":
+                if report[0] != "burning":
                     self.burning = None
-                once("final_report").told(self, push, *said)
+                once("final_report").report_progress(self, push, *report)
         if self.trial:
             self.trial = self.trial.step(self._confirmed)
         if self.next and not self.awaits_application():
-            self._begin()
+            self._begin_update()
 
     def awaits_application(self):
         """Return whether the application has firmware that it has not reported on yet."""
@@ -147,9 +146,9 @@ class Client(ReportQueue):
 
     def wait(self):
         """Wait until the next step is due or data arrives; other threads run meanwhile."""
-        stream = self.job and self.job.stream
-        if hasattr(stream, "poll"):  # a connection, not another object of the phase
-            guarded_socket.wait(stream, self.next_step_ms())
+        response = self.job and self.job.response
+        if response:
+            guarded_socket.wait(response, self.next_step_ms())
         else:
             self.link.wait(self.next_step_ms())
 
@@ -232,7 +231,9 @@ class Client(ReportQueue):
             self.report_version()
 
     def on_message(self, payload):
-        """Parse a message and queue its push: umqtt acknowledges it before the update begins."""
+        """Parse a message. A push waits in `next`, so that umqtt acknowledges it before the update
+        begins.
+        """
         self._quiet_at = 0
         once("push_parser").take(self, payload)
 
@@ -243,10 +244,10 @@ class Client(ReportQueue):
 
     # Updates
 
-    def _begin(self):
+    def _begin_update(self):
         """Start the queued push; an unfinished one is deleted when its room is needed."""
         if self.job:
-            self.job.drop()
+            self.job.stop()
         push = self.next
         self.next = self.burning = self.job = None
         self.events = []
@@ -256,7 +257,8 @@ class Client(ReportQueue):
             return self._no_heap(push)
         self.log("info", "update", version=push.version, size=push.size)
 
-    def _caught(self, error):
+    def _handle_failure(self, error):
+        """Let the job retry, or report why it failed."""
         job = self.job
         try:
             try:
@@ -267,8 +269,8 @@ class Client(ReportQueue):
                 self.job = None
         # The reason does not fit in the heap beside the update.
         except (MemoryError, ImportError):
-            self.burning = self.job = job.step = job.target = job.taker = None
-            job.hang_up()
+            self.burning = self.job = job.target = job.on_firmware = None
+            job.release()
             self._no_heap(job.push)
 
     def _no_heap(self, push):

@@ -1,186 +1,99 @@
-"""Open the target: find out what is on flash, whose data it is, and where to resume."""
+"""The base of the targets: where firmware is stored, and how much of it is there."""
 
-import hashlib
-import time
-
-try:
-    import esp32
-except ImportError:  # all ports but one
-    esp32 = None
+import binascii
 
 from micropython import const
 
-import ivota
 from ivota import OtaError, once
 
-_FAILED = const(-5)
-_A_DAY = const(24)  # maximum number of full downloads in `retry.rest_most_s`
-_CHUNK = const(512)
-_CHUNK_MOST = const(4096)  # a block
-
-_files = once("firmware_files")  # leaves the heap with this module
+_MISMATCH = const(-4)
 
 
-def step(job):
-    """Open the target when it is due."""
-    client = job.client
-    # A trial needs both bundles; a push waits for its end.
-    if client.trial:
-        job.postponed("a trial is still running")
-        return False
-    if job.deferred("download"):
-        return False
-    stem = client.directory + "/" + _files.file_stem(job.push.version)
-    if _files.stem_of(client.state.active or "") == stem:
-        raise OtaError(_FAILED, "the running version has the same name")
-    known = once("json_file").load(stem + ".json")
-    if not (known and is_of(known, job.push)):
-        rest_s = _wear_s(client)
-        if rest_s:
-            job.rest_s(rest_s)
-            client.log("info", "rest", again_ms=job.retry.left_ms())
-            job.postponed("in back-off: %d updates were started within a day" % _A_DAY)
-            return False
-    target = job.target = Target()
-    if esp32 and not client.on_firmware:
-        once("ota_slots").find(target, stem, job.push)
-    if target.kind == "file_writer":
-        open_target(target, stem, job.push, client.state.active, client.state.previous)
-    client.log("info", "download", offset=target.position)
-    job.progress()
-    job.phase = "http_request"
-    return True
-
-
-def _wear_s(client):
-    """Return how many seconds an update must wait; 0 starts it, and counts it.
-
-    Pushes must not wear out the flash, even if they end before the first byte. A day allows a
-    limited number of downloads, which may all start at once.
-    """
-    state = client.state
-    day_s = int(client.config["retry"]["rest_most_s"])
-    now = int(time.time())
-    ahead = state.worn_until - now
-    if not 0 < ahead <= day_s:
-        ahead = 0  # long ago, or before the clock was set
-    ahead += day_s // _A_DAY
-    if ahead <= day_s:
-        state.worn_until = now + ahead
-        return 0
-    return ahead - day_s
-
-
-# Without methods, so that it does not keep a module in the heap.
 class Target:
-    """Firmware that is being downloaded or built from a patch: its place and progress.
+    """Firmware that is being downloaded or built from a patch.
 
-    Each field, and the modules that set it. Opening a target sets all fields of its kind:
-    `open_target` here and `patch_base` for a file, `ota_slots` for an OTA slot.
+    While it is not known whether the firmware goes into a file or a slot, a download's target is a
+    `FileTarget` that is not open: it can be discarded, but it can't take a byte. The subclasses
+    add these methods, which allocate nothing while more blocks follow:
 
-    kind: the module with its functions, file_writer or slot_writer; None until its first
-        bytes decide (download_target, ota_slots, slot_or_file)
-    phase: what begins with a connection: block_receiver, or slot_or_file for those bytes
-        (download_target, ota_slots, slot_or_file)
-    path: the file; for a slot, its checkpoint, its only file (firmware_files,
-        ota_slots, patch_base)
-    checkpoint: the path of the checkpoint (firmware_files)
-    size: bytes of the whole firmware (firmware_files)
-    etag: the server's ETag of these bytes, or None (download_target, ota_slots, checkpoint)
-    position: received bytes (download_target, ota_slots, file_writer, slot_writer, slot_or_file,
-        patcher)
-    durable: how many of them survive a power cut (download_target, ota_slots, patch_base,
-        file_writer, slot_writer)
-    checked: how many of those have been digested (download_target, ota_slots, patch_base,
-        file_writer, slot_writer)
-    digest: of all bytes: MD5 of a download, SHA-256 of a patch's result (download_target,
-        ota_slots, patcher)
-    end: the position up to which to fill before `end_block` (download_target, ota_slots,
-        patch_base, file_writer, slot_writer, patcher)
-    buffer: for received and for digested data (download_target, ota_slots, patch_base)
+    receive(raw, left): read up to `left` bytes from a non-blocking socket; return the result of
+        the last `readinto`, which is None if no data is ready, 0 at the end of the stream
+    write(buffer, at, n): append `n` bytes of a buffer, from `at` on
+    end_block(): at `end`, which neither of them may pass, make the block durable if that is due,
+        and begin the next one
+    digest_more(most): read back and digest up to `most` bytes; return True if no more are ready
+    is_intact(): whether the flash has taken all received bytes, so that only the connection failed
 
-    Only for a file, None or missing otherwise:
+    Its fields:
 
-    file: open for reading and writing until `checkpoint.close` (download_target, patch_base,
-        checkpoint)
-    chunk: bytes in the buffer (download_target, patch_base)
-    fat: whether it is on FAT (firmware_files)
-    block_size: bytes in a block of the file system (firmware_files)
-    blocks: how many are full (download_target, patch_base, file_writer)
-
-    Only for a slot:
-
-    head: data received while `kind` is None (ota_slots, slot_or_file)
-    slot: the label of the partition (download_target, ota_slots)
-    part: the partition (ota_slots)
-    gathered: a BytesIO with the data of the next chunk (ota_slots)
+    path: the file; for a slot, its checkpoint, its only file
+    checkpoint: the path of the checkpoint; None for a patch's result
+    size: bytes of the whole firmware
+    etag: the server's ETag of these bytes, or None
+    receiver: the phase that takes the first byte of a response
+    slot: the label of the OTA slot; None for a file
+    position: received bytes
+    durable: how many of them survive a power cut
+    digested: how many of those are in the digest
+    digest: of all bytes: MD5 of a download, SHA-256 of a patch's result
+    end: the position at which the current block ends
+    buffer: for received and for digested data
     """
 
-    kind = "file_writer"
-    phase = "block_receiver"
+    receiver = "slot_or_file"
     slot = None
-    file = None
-    position = 0
 
+    def __init__(self, path, checkpoint, size, etag=None, digest=None):
+        self.path = path
+        self.checkpoint = checkpoint
+        self.size = size
+        self.etag = etag
+        self.digest = digest
+        self.position = self.durable = self.digested = self.end = 0
 
-def identity(push):
-    """Return the keys that identify the firmware of a checkpoint."""
-    return {"version": push.version, "md5sum": push.md5, "file_size": push.size}
+    def note_etag(self, etag):
+        """Save the server's ETag, for If-Range in the next request; OSError."""
+        if etag and etag != self.etag:
+            self.etag = etag
+            self.save("etag", etag)
 
+    def save(self, key, value):
+        """Set this in the checkpoint, which is written only if the value changes; OSError."""
+        json_file = once("json_file")
+        values = json_file.load(self.checkpoint) or {}
+        if values.get(key) != value:
+            values[key] = value
+            json_file.save(self.checkpoint, values)
 
-def is_of(known, push):
-    """Return whether a checkpoint belongs to this firmware."""
-    right = identity(push)
-    return all(known.get(key) == right[key] for key in right)
+    def stop(self):
+        """Close so that the download can be resumed: all written data is durable then; OSError."""
+        self.close()
+        if self.position:
+            self.save("position", self.position)
 
+    def verify(self, md5, fetched):
+        """Compare with the pushed MD5 and end the download; OtaError(-4) if they differ.
 
-def open_target(target, stem, push, keep=None, spare=None):
-    """Open `stem`.bin for `push`, with `stem`.json next to it until it is complete.
+        If some bytes were on flash before this download, so that not all were `fetched`, a retry
+        is worthwhile.
+        """
+        found = binascii.hexlify(self.digest.digest()).decode()
+        if found != md5:
+            raise OtaError(_MISMATCH, "the MD5 is " + found, not fetched)
+        self.close()
+        # A slot's checkpoint stays until the image is confirmed: it is not downloaded again.
+        if not self.slot:
+            once("json_file").remove(self.checkpoint)
 
-    `target.position` is where the download resumes. `keep` is a path that is never deleted,
-    `spare` one that is deleted if its room is needed. Raises OtaError(-5) if there is no room,
-    OSError if the flash fails.
-    """
-    directory = _files.place(target, stem, push.size)
-    path = target.path
-    known = once("json_file").load(target.checkpoint)
-    length = _files.size_of(path)
-    # A complete file without a checkpoint was verified once: check it before downloading.
-    mine = length == push.size
-    if known is not None:
-        mine = "slot" not in known and is_of(known, push)
-    if length > push.size or not mine:
-        if known is not None or length >= 0:
-            once("checkpoint").discard(target)
-        known = None
-    if known is None:
-        _files.make_room(target, directory, (keep, path), spare)
-        known = dict(identity(push), position=0)
-        once("json_file").save(target.checkpoint, known)
-    target.etag = known.get("etag")
-    length = max(_files.size_of(path), 0)
-    target.file = open(path, (b"r+b" if length else b"w+b").decode())
-    target.file.seek(length)
-    target.position = target.durable = length
-    target.checked = 0
-    target.digest = hashlib.md5()
-    # For received data and for the digest: each call with a large buffer does more.
-    try:
-        target.buffer = bytearray(_CHUNK_MOST if ivota.roomy else _CHUNK)
-    except MemoryError:  # there is enough memory, but not in one piece
-        target.buffer = bytearray(_CHUNK)
-    target.chunk = len(target.buffer)
-    _files.set_blocks(target, stem)
-    block_size = target.block_size
-    # The minimum number of whole blocks; the pointers in n of them are 2 n minus the ones in n's
-    # binary digits.
-    target.blocks = n = length // block_size
-    target.end = n * block_size
-    if n and not target.fat:
-        n -= 1
-        target.end -= 8 * n
-        while n:
-            target.end += (n & 1) * 4
-            n >>= 1
-    while target.end <= length and target.end < push.size:
-        once("file_writer").next_end(target)
+    def discard(self):
+        """Close, and delete everything of this firmware."""
+        try:
+            self.close()
+        except OSError:
+            pass
+        self.position = 0
+        once("json_file").remove(self.path)
+        once("json_file").remove(self.checkpoint)
+
+    def close(self):
+        """Close what is open; can be called repeatedly."""

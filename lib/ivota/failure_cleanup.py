@@ -18,16 +18,16 @@ def failed(job, error):
     target = job.target
     if error.again and error.code == _MISMATCH and not job.restarted:
         job.restarted = True
-        once("checkpoint").discard(target)
-        job.phase = "download_target"
+        target.discard()
+        job.enter("download_start")
         return
     if error.code == _EXPIRED and not job.url_asked:
         job.url_asked = True
         client.report_version()
         job.retry.rest(once("fresh_url").FRESH_MS)
-        job.phase = "fresh_url"
+        job.enter("fresh_url")
         return
-    job.phase = None
+    job.enter(None)
     if error.again and target:
         error.code = _TIMED_OUT
         error.message = "time_out: " + error.message
@@ -35,9 +35,9 @@ def failed(job, error):
             client.state.failures = []  # it makes progress and will finish
     # Resumable data stays; firmware that failed for good is deleted.
     if target and target.position and error.code in (_TIMED_OUT, _EXPIRED):
-        job.drop()
+        job.stop()
     elif target:
-        once("checkpoint").discard(target)
+        target.discard()
     elif job.firmware and job.firmware.path != client.state.active:
         json_file.remove(job.firmware.path)
         json_file.remove(job.push.path)  # the patch from which it was built

@@ -24,7 +24,7 @@ def failed(client, push, error):
             client.log("error", "on_failure", why=describe(own))
 
 
-def told(client, push, state, code, message):
+def report_progress(client, push, state, code, message):
     """Report what the application says about installing `push`."""
     text = client.report(state, push, code, str(message)[:_WHY])
     if state == "done":

@@ -2,8 +2,7 @@
 
 The files of a version share a stem, which is the folder and `file_stem`. `.bin` is the download,
 `.json` its checkpoint while it is unfinished, and `.new` what a patch produced. Only `patch_base`
-and `trial` use `.new`, so a plain update loads no code for it. Endings are bytes if the text would
-become a name, which stays in the heap.
+and `trial` use `.new`, so a plain update loads no code for it.
 """
 
 import binascii
@@ -35,20 +34,16 @@ def stem_of(path):
     return path[:-4]
 
 
-def place(target, stem, size):
-    """Name the files of a target of `size` bytes, and create their folder; return the folder.
+def prepare(stem, size):
+    """Create the folder for a firmware of `size` bytes; return its `FileTarget`, not open yet.
 
-    If that fails, the first write reports it.
+    If the folder can't be created, the first write reports it.
     """
-    target.path = stem + b".bin".decode()
-    target.checkpoint = stem + ".json"
-    target.size = size
-    directory = stem.rpartition("/")[0]
     try:
-        os.mkdir(directory)
+        os.mkdir(stem.rpartition("/")[0])
     except OSError:
         pass
-    return directory
+    return once("file_target").FileTarget(stem + ".bin", stem + ".json", size)
 
 
 def size_of(path):
@@ -59,28 +54,31 @@ def size_of(path):
         return -1
 
 
-def set_blocks(target, stem):
-    """Set `fat` and `block_size` of a target; the stem's `.bin` or `.json` must exist."""
-    # On FAT only, upper and lower case are the same name.
-    target.fat = fat = size_of(stem + b".BIN".decode()) >= 0
-    target.block_size = _FAT_BLOCK if fat else os.statvfs(target.path)[0]
+def block_layout(path):
+    """Return (whether the volume of `path` is FAT, bytes of its blocks); this file must exist."""
+    # Only on FAT is a name in capitals the same name.
+    folder, slash, name = path.rpartition("/")
+    if size_of(folder + slash + name.upper()) >= 0:
+        return True, _FAT_BLOCK
+    return False, os.statvfs(path)[0]
 
 
-def make_room(target, directory, kept, spare):
-    """Delete files that nobody needs; OtaError(-5) if the firmware still does not fit.
+def make_room(path, size, kept, spare):
+    """Delete files that nobody needs; OtaError(-5) if `size` bytes still do not fit at `path`.
 
     `kept` are paths that stay; `spare` is deleted only if its room is needed.
     """
-    clear(directory, kept + (spare,))
-    if _lacks(target, directory) and spare and spare != target.path:
+    clear(path, kept + (spare,))
+    if _lacks(path, size) and spare and spare != path:
         once("json_file").remove(spare)
-    lacks = _lacks(target, directory)
+    lacks = _lacks(path, size)
     if lacks:
         raise OtaError(_FAILED, "not enough space: %d KiB more needed" % lacks)
 
 
-def clear(directory, kept):
-    """Delete all other files."""
+def clear(path, kept):
+    """Delete all files in the folder of `path` but those that are `kept`."""
+    directory = path.rpartition("/")[0]
     for name in os.listdir(directory):
         path = directory + "/" + name
         if path not in kept:
@@ -90,15 +88,16 @@ def clear(directory, kept):
                 pass  # a folder, which is not ours; if it is in the way, later code reports it
 
 
-def _lacks(target, directory):
-    """Return how many KiB are missing; 0 if the rest of the target fits."""
+def _lacks(path, size):
+    """Return how many KiB are missing; 0 if the rest of the file fits."""
+    directory = path.rpartition("/")[0]
     stat = os.statvfs(directory)
-    missing = target.size - max(size_of(target.path), 0)
+    missing = size - max(size_of(path), 0)
     if not missing:
         return 0  # it is complete: some of the reserved room is in use now
     # One block in 500 for directories, and some for small files that are replaced.
     missing = missing // stat[0] + 4 - stat[3]
-    missing += target.size // (stat[0] * 500)
+    missing += size // (stat[0] * 500)
     if missing > 0:
         missing -= _uncounted(directory, stat)
     return missing * (stat[0] // 512) // 2 if missing > 0 else 0

@@ -21,10 +21,6 @@ _SLICE_MS = const(500)  # between two calls of `feed` in a long wait
 lookups = 0  # name resolutions: no port can limit one, so each is done once and counted
 
 
-def _nothing():
-    pass
-
-
 def always():
     """Return True: another part of the board connects the network."""
     return True
@@ -34,7 +30,7 @@ class Hooks:
     """The parts of the board that every connection uses: watchdog, network and time server."""
 
     def __init__(self):
-        self.feed = _nothing  # called about twice a second during every wait
+        self.feed = lambda: None  # called about twice a second during every wait
         self.online = always  # returns whether the board is on a network; may connect it
         self.ntp_host = None  # None for the default of `ntptime`, "" for none
 
@@ -187,11 +183,11 @@ class Stream:
         self.poll.modify(self.raw, _POLLIN)
         return done
 
-    def setblocking(self, flag):
+    def setblocking(self, value):
         """Only remember the value: a blocking socket could hang the board."""
-        self.patient = flag
+        self.patient = value
 
-    def connect(self, _value):
+    def connect(self, *_args):
         """Do nothing: it is connected already, and has its own timeout."""
 
     settimeout = connect
@@ -215,18 +211,18 @@ class Stream:
         return self
 
 
-def lend(guard, library, function, *args, **kwargs):
-    """Call `function` while `library` uses `guard`, a `Stream`, as its next socket.
+def lend(stream, library, function, *args, **kwargs):
+    """Call `function` while `library` uses `stream` as its next socket.
 
     Raises OSError if the library made a connection of its own, which has no deadline.
     """
     name = "socket" if hasattr(library, "socket") else "usocket"
     own = getattr(library, name)
-    setattr(library, name, guard)
+    setattr(library, name, stream)
     try:
         result = function(*args, **kwargs)
     finally:
         setattr(library, name, own)
-    if not guard.used:
+    if not stream.used:
         raise OSError("the library opened its own connection")
     return result

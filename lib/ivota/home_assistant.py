@@ -108,7 +108,7 @@ class Entity:
             return
         client.next = None
         if client.job:  # the cloud wants another version now
-            client.job.drop()
+            client.job.stop()
             client.job = None
         if not push.same_firmware(self.offer):
             client.log("info", "offer", version=push.version)
@@ -160,8 +160,8 @@ class Entity:
             if job and job.target:
                 why = "downloading"
                 percent = job.target.position * 20 // push.size * 5  # each step is a message
-            if job and job.waits:
-                why = job.waits
+            if job and job.wait_reason:
+                why = job.wait_reason
             return client.version, push.version, True, percent, why
         if trial and trial["version"] == client.version:
             return client.version, client.version, True, None, "on trial until the cloud answers"

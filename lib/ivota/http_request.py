@@ -19,7 +19,7 @@ def step(job):
     """Connect when that is due, and request the missing bytes once."""
     target = job.target
     if target.position == target.size:
-        job.phase = "installation"
+        job.enter("installation")
         return True
     if job.retry.left_ms() or not guarded_socket.hooks.online():
         return False
@@ -34,12 +34,12 @@ def step(job):
         if not link.paused:
             link.close(True)
         link.paused = True
-    job.etag = target.etag if target.position and not job.restarted else None
-    url = job.url or job.push.url
-    job.stream = send_request(
-        url, target.position, config["http"], job.etag, bool(job.url), job.push
+    job.asked = target.etag if target.position and not job.restarted else None
+    url = job.location or job.push.url
+    job.response = send_request(
+        url, target.position, config["http"], job.asked, bool(job.location), job.push
     )
-    job.phase = "http_response"
+    job.enter("http_response")
     return True
 
 

@@ -22,31 +22,31 @@ def step(job):
     config = job.client.config
     target = job.target
     location, skip, etag = read(
-        job.stream,
+        job.response,
         target.position,
         target.size,
-        job.etag,
+        job.asked,
         config["mqtt"]["max_message_bytes"],
     )
     if location:
-        job.stream.close()
-        job.stream = None
-        job.hops += 1
-        if job.hops > _REDIRECTS:
+        job.response.close()
+        job.response = None
+        job.redirects += 1
+        if job.redirects > _REDIRECTS:
             raise again("too many redirects")
-        job.url = once("url").follow(job.url or job.push.url, location)
-        job.phase = "http_request"
+        job.location = once("url").follow(job.location or job.push.url, location)
+        job.enter("http_request")
         return True
     job.etag = etag
     job.skip = skip
     job.deadline_ms = int(config["http"]["deadline_s"] * 1000)
-    job.durable_at = time.ticks_ms()
-    job.phase = target.phase
+    job.last_block_at = time.ticks_ms()
+    job.enter(target.receiver)
     return True
 
 
-def read(stream, offset, size, etag=None, longest=4096):
-    """Return (location, skip, etag); `location` is a redirect's target of at most `longest` bytes,
+def read(stream, offset, size, etag=None, most=4096):
+    """Return (location, skip, etag); `location` is a redirect's target of at most `most` bytes,
     or None.
 
     Without a redirect, `stream.raw.readinto(buffer, n)` returns the body: None if no data is
@@ -55,12 +55,12 @@ def read(stream, offset, size, etag=None, longest=4096):
     retry may help, with the code of a mismatch if only a download from the first byte may help.
     """
     try:
-        return _read(stream, offset, size, etag, longest)
+        return _read(stream, offset, size, etag, most)
     except OSError as error:
         raise again(describe(error))
 
 
-def _read(stream, offset, size, asked, longest):
+def _read(stream, offset, size, asked, most):
     stream.begin()  # the request is sent, and a TLS handshake is over
     fields = {
         b"content-length": b"",
@@ -73,7 +73,7 @@ def _read(stream, offset, size, asked, longest):
         b"retry-after": b"",
         b"date": b"",
     }
-    status = read_head(stream, fields, longest)
+    status = read_head(stream, fields, most)
     location = fields[b"location"]
     if location and status in (300, 301, 302, 303, 307, 308):
         return location.decode(), 0, None
@@ -116,13 +116,13 @@ def _range(value, offset):
     return int(first), total
 
 
-def read_head(stream, fields, longest):
+def read_head(stream, fields, most):
     """Read to the end of the headers and return the status.
 
     `fields` has the wanted names in lower case, with the values of absent ones. All other lines
     are skipped, whatever their length.
     """
-    lines = _lines(stream, longest)
+    lines = _lines(stream, most)
     while True:
         words = next(lines).strip().split(b" ", 2)
         if (
@@ -133,13 +133,13 @@ def read_head(stream, fields, longest):
         ):
             raise again("the response is not HTTP")
         status = int(words[1])
-        _read_fields(lines, fields, longest)
+        _read_fields(lines, fields, most)
         # 100 to 199 announce the response that follows; 101 would be another protocol.
         if status == 101 or not 100 <= status < 200:
             return status
 
 
-def _read_fields(lines, fields, longest):
+def _read_fields(lines, fields, most):
     absent = dict(fields)
     name = None
     for line in lines:
@@ -147,7 +147,7 @@ def _read_fields(lines, fields, longest):
         if not text:
             break
         if line[0] in b" \t":  # the previous line's value continues
-            if name and len(fields[name]) <= longest:
+            if name and len(fields[name]) <= most:
                 fields[name] += b" " + text
             continue
         name, _, value = line.partition(b":")
@@ -159,8 +159,8 @@ def _read_fields(lines, fields, longest):
         if fields[name] not in (absent[name], value):
             value = fields[name] + b", " + value
         fields[name] = value
-    if len(fields[b"location"]) > longest:
-        raise again("a redirect to a URL of more than %d bytes" % longest)
+    if len(fields[b"location"]) > most:
+        raise again("a redirect to a URL of more than %d bytes" % most)
     for name in absent:
         value = fields[name] = fields[name].strip()
         # Only ASCII is useful here; other characters would only need more checks later.
@@ -168,7 +168,7 @@ def _read_fields(lines, fields, longest):
             fields[name] = absent[name]
 
 
-def _lines(stream, longest):
+def _lines(stream, most):
     """Yield each header line, as far as it is kept, endlessly."""
     left = _HEAD
     while True:
@@ -184,7 +184,7 @@ def _lines(stream, longest):
             left -= len(part)
             if left < 0:
                 raise again("the response header is longer than 64 KiB")
-            if len(line) < (longest + _PART if line[:9].lower() == b"location:" else _KEPT):
+            if len(line) < (most + _PART if line[:9].lower() == b"location:" else _KEPT):
                 line += part
             elif part[-1] == 10:
                 break

@@ -53,13 +53,13 @@ def another_size(total, size, may_pass):
 def skip(job):
     """Drop bytes before the offset, at most a block, of a server that does not support Range.
 
-    Returns the same as a target's `fill`.
+    Returns the same as a target's `receive`.
     """
     buffer = job.target.buffer
     left = min(job.skip, _BLOCK)
     n = 1
     while left:
-        n = job.stream.raw.readinto(buffer, min(left, len(buffer)))
+        n = job.response.raw.readinto(buffer, min(left, len(buffer)))
         if not n:
             break
         job.skip -= n

@@ -9,35 +9,33 @@ _ACK_MS = const(5000)  # maximum wait for the cloud to receive `burning`
 
 
 def step(job):
-    """Do the next piece; `job.phase` is None after the last one."""
+    """Do the next piece; the last one ends the job."""
     client = job.client
     push = job.push
     target = job.target
     if target:
-        if not job.verbs:
-            job.verbs = once(target.kind)
-        if job.verbs.check(target, _DIGEST):
-            once("checkpoint").finish(target, push.md5, job.fetched)
+        if target.digest_more(_DIGEST):
+            target.verify(push.md5, job.fetched)
             client.log("info", "verified", version=push.version)
             push.path = target.path
             push.slot = target.slot
             push.payload_size = push.size
             job.firmware = push
-            job.target = job.verbs = None
+            job.target = None
             if client.config["keys"]:
-                job.phase = "owner_signature"  # which returns to this phase
+                job.enter("owner_signature")  # which returns to this phase
         return True
     firmware = job.firmware
     if not job.burning:
-        if job.deferred("install"):
+        if job.must_wait("install"):
             return False
-        if not job.taker:
+        if not job.on_firmware:
             if firmware is push and not (client.on_firmware or push.slot) and _is_patch(push):
-                job.phase = "patcher"  # which returns to this phase
+                job.enter("patcher")  # which returns to this phase
                 return True
             let_go()  # the application gets the heap back
-            job.taker = client.on_firmware or once("activation").Installer(client)
-        check = getattr(job.taker, "check", None)
+            job.on_firmware = client.on_firmware or once("activation").Installer(client)
+        check = getattr(job.on_firmware, "check", None)
         if not check or check(firmware):
             client.report("burning", push)
             job.retry.rest(_ACK_MS)
@@ -45,9 +43,9 @@ def step(job):
         return True
     if client.queue and job.retry.left_ms():
         return False
-    job.phase = None
+    job.enter(None)
     client.log("info", "handed_over", version=push.version)
-    job.taker(firmware)
+    job.on_firmware(firmware)
     return True
 
 

@@ -7,7 +7,7 @@ from micropython import const
 from ivota import Backoff, describe, guarded_socket, once
 
 _IDS = const(65000)
-_LOOK_MS = const(500)  # between checks of the keep-alive
+_CHECK_MS = const(500)  # between checks of the keep-alive
 
 
 class Link:
@@ -34,17 +34,18 @@ class Link:
     def step(self):
         """Connect if due, read at most one packet, ping; return True if something was done."""
         stream = self._stream
-        if stream and time.ticks_diff(self._look_at, time.ticks_ms()) > 0:
+        if stream and time.ticks_diff(self._check_at, time.ticks_ms()) > 0:
             for _ in stream.poll.ipoll(0):
-                return self._work()
+                return self._advance()
             return False
-        return self._work()
+        return self._advance()
 
     def wait(self, ms):
         """Wait for this time, or until the broker sends data."""
         guarded_socket.wait(self._stream, ms)
 
-    def _work(self):
+    def _advance(self):
+        """Connect, handle a packet that has arrived, or keep the session alive."""
         try:
             if self._stream is None:
                 if self.paused or self.retry.left_ms() or not guarded_socket.hooks.online():
@@ -52,16 +53,18 @@ class Link:
                 mqtt = self.config["mqtt"]
                 self._owner.log("info", "connecting", host=mqtt["host"], port=mqtt["port"])
                 self._stream, self._client = once("mqtt_connect").dial(
-                    self.config, self._topics, self._message
+                    self.config, self._topics, self._deliver
                 )
-                self._ping_at = self._asked = self._look_at = time.ticks_ms()
+                # In ticks: the last ping, the last packet that the broker must acknowledge, and
+                # the next check of the keep-alive.
+                self._ping_at = self._asked = self._check_at = time.ticks_ms()
                 self._pinged = False
                 return True
             if self._stream.ready():
                 self._stream.begin()
-                self._take(self._client.check_msg())
+                self._handle_packet(self._client.check_msg())
                 return True
-            self._beat()
+            self._keep_alive()
         # After any error of umqtt, the stream can't be trusted any more.
         except Exception as error:
             self._lost(error)
@@ -81,15 +84,16 @@ class Link:
         finally:
             stream.write_only = False
 
-    def _take(self, op):
-        if op is None or op & 0xF0 == 0x30:
+    def _handle_packet(self, kind):
+        """Handle a packet that umqtt has begun to read; None and 0x30 (PUBLISH) need nothing."""
+        if kind is None or kind & 0xF0 == 0x30:
             return
-        if op == 0x40:  # PUBACK
+        if kind == 0x40:  # PUBACK
             packet = self._stream.read(3)
             if packet[1] << 8 | packet[2] == self.waiting:
                 self.waiting = None
                 self._owner.on_acked()
-        elif op == 0x90:  # SUBACK
+        elif kind == 0x90:  # SUBACK
             if max(self._stream.read(3 + len(self._topics))[3:]) & 0x80:
                 raise OSError("subscription refused")
             self.up = True
@@ -97,9 +101,10 @@ class Link:
             self._owner.log("info", "connected")
             self._owner.on_up()
         else:
-            raise OSError("packet %02x" % op)
+            raise OSError("packet %02x" % kind)
 
-    def _message(self, topic, payload):
+    def _deliver(self, topic, payload):
+        """Pass a message on to the owner; umqtt calls this in `check_msg`."""
         skipped = self._stream.skipped
         self._stream.skipped = 0
         # Some brokers (RabbitMQ) deliver topics with slashes instead of dots.
@@ -111,10 +116,10 @@ class Link:
             else:
                 self._owner.on_message(payload)
 
-    def _beat(self):
+    def _keep_alive(self):
         """Ping twice per keep-alive interval; give up if the broker does not answer in time."""
         now = time.ticks_ms()
-        self._look_at = time.ticks_add(now, _LOOK_MS)
+        self._check_at = time.ticks_add(now, _CHECK_MS)
         if self.up:
             self._owner.on_idle()
             # Two clients with the same id would end each other's sessions in a fast loop.
@@ -151,7 +156,7 @@ class Link:
         return True
 
     def _lost(self, error):
-        """Close the session, and reconnect after a wait."""
+        """Log why the session has ended, and close it; reconnect after a wait."""
         try:
             why = once("broker_errors").explain(error, self)
         except (MemoryError, ImportError):

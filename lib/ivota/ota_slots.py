@@ -1,7 +1,6 @@
 """Choose the inactive OTA slot for an ESP32 image. Loaded only if there is an `esp32`."""
 
 import hashlib
-import io
 
 from esp32 import Partition
 from micropython import const
@@ -9,8 +8,6 @@ from micropython import const
 from ivota import OtaError, once
 
 _FAILED = const(-5)
-_CHUNK = const(512)
-_BLOCK = const(4096)
 
 
 def next_slot():
@@ -26,31 +23,22 @@ def next_slot():
     return slot if slot.info()[4] != running.info()[4] else None
 
 
-def find(target, stem, push):
-    """Open the slot if the download of `push` resumes there; leave a download in a file alone.
+def find(target, push):
+    """Return the `SlotTarget` if the download of `push` resumes in the slot; None if it resumes in
+    a file.
 
-    For a new download, the first byte decides, so `target.kind` is None. The same applies to a
-    board without slots, which rejects an image by its first byte.
+    `target` is the `FileTarget`, not open. It is returned for a new download, because the first
+    byte decides; also on a board without slots, which rejects an image by its first byte.
     """
-    download_target = once("download_target")
-    firmware_files = once("firmware_files")
-    # First, so that a later failure deletes its files.
-    firmware_files.place(target, stem, push.size)
-    path = target.path
+    download_start = once("download_start")
     slot = next_slot()
-    known = once("json_file").load(target.checkpoint) or {}
-    mine = download_target.is_of(known, push)
-    if mine and slot and known.get("slot") == slot.info()[4]:
-        open_slot(target, slot, known)
-    elif not (mine or firmware_files.size_of(path) == push.size) or _first(path) in (
-        b"",
-        once("firmware_kind").IMAGE,
-    ):
-        target.kind = None
-        target.phase = "slot_or_file"
-        target.etag = None
-        target.buffer = bytearray(1)
-        target.head = b""
+    checkpoint = once("json_file").load(target.checkpoint) or {}
+    ours = download_start.matches(checkpoint, push)
+    if ours and slot and checkpoint.get("slot") == slot.info()[4]:
+        return open_slot(target, slot, checkpoint)
+    if not (ours or once("firmware_files").size_of(target.path) == push.size):
+        return target
+    return target if _first(target.path) in (b"", once("firmware_kind").IMAGE) else None
 
 
 def _first(path):
@@ -69,36 +57,30 @@ def fits(slot, size):
 
 
 def begin(target, push, kept):
-    """Prepare the slot for the first byte; `kept` are paths that must not be deleted.
+    """Return the `SlotTarget` for a new download; `kept` are paths that must not be deleted.
 
     Raises OtaError(-5) if the image does not fit.
     """
     slot = next_slot()
     fits(slot, push.size)
     # No checkpoint about this slot is true any more.
-    once("firmware_files").clear(target.path.rpartition("/")[0], kept)
-    known = dict(once("download_target").identity(push), position=0, slot=slot.info()[4])
-    once("json_file").save(target.checkpoint, known)
-    open_slot(target, slot, known)
+    once("firmware_files").clear(target.path, kept)
+    checkpoint = dict(once("download_start").identity(push), position=0, slot=slot.info()[4])
+    once("json_file").save(target.checkpoint, checkpoint)
+    return open_slot(target, slot, checkpoint)
 
 
-def open_slot(target, slot, known):
-    """Resume at the checkpoint's position; a partial block is erased and written again."""
-    target.kind = "slot_writer"
-    target.phase = "block_receiver"
-    target.part = slot
-    target.slot = known["slot"]
-    target.path = target.checkpoint  # all of it that is in the file system
-    target.etag = known.get("etag")
-    size = target.size
-    position = known.get("position")
-    if type(position) is not int or not 0 <= position <= size:
+def open_slot(target, slot, checkpoint):
+    """Return the `SlotTarget` that resumes at the checkpoint's position, if that is possible."""
+    position = checkpoint.get("position")
+    if type(position) is not int or not 0 <= position <= target.size:
         position = 0
-    if position < size:
-        position -= position % _BLOCK
-    target.position = target.durable = position
-    target.end = min(position - position % _BLOCK + _BLOCK, size)
-    target.checked = 0
-    target.digest = hashlib.md5()
-    target.buffer = bytearray(_CHUNK)
-    target.gathered = io.BytesIO(_CHUNK)  # collects shorter pieces
+    return once("slot_target").SlotTarget(
+        target.checkpoint,  # all of it that is in the file system
+        target.checkpoint,
+        target.size,
+        hashlib.md5(),
+        slot,
+        position,
+        checkpoint.get("etag"),
+    )

@@ -55,33 +55,20 @@ def compare(base, header):
 
 
 def begin_slot(header, path, state, slot):
-    """Prepare the slot for the result; no checkpoint about its old content is true any more."""
-    ota_slots = once("ota_slots")
-    ota_slots.fits(slot, header.result_size)
-    target = once("download_target").Target()
-    # Not at the top: `download_target`, which has the same code, has left the heap only now.
-    firmware_files = once("firmware_files")
-    directory = firmware_files.place(target, firmware_files.stem_of(path), header.result_size)
-    firmware_files.clear(directory, (state.active, state.previous, path))
-    ota_slots.open_slot(target, slot, {"slot": slot.info()[4]})
-    target.path = path
-    return target
+    """Return the `SlotTarget` for the result; no checkpoint about its old content is true any
+    more.
+    """
+    once("ota_slots").fits(slot, header.result_size)
+    once("firmware_files").clear(path, (state.active, state.previous, path))
+    return once("slot_target").SlotTarget(path, None, header.result_size, hashlib.sha256(), slot)
 
 
-def begin(header, path, state, _slot):
-    """Create an empty file for the result, and make room for all of it."""
-    target = once("download_target").Target()
-    # Not at the top: `download_target`, which has the same code, has left the heap only now.
+def begin_file(header, path, state, _slot):
+    """Return the `FileTarget` of an empty file for the result, with room for all of it."""
     firmware_files = once("firmware_files")
-    stem = firmware_files.stem_of(path)
-    directory = firmware_files.place(target, stem, header.result_size)
-    target.path = stem + ".new"
+    result = firmware_files.stem_of(path) + ".new"
     spare = state.previous if state.previous != path else None
-    firmware_files.make_room(target, directory, (state.active, path), spare)
-    target.file = open(target.path, "w+b")
-    firmware_files.set_blocks(target, stem)
-    target.durable = target.checked = target.blocks = target.end = 0
-    target.buffer = bytearray(_CHUNK)
-    target.chunk = _CHUNK
-    once("file_writer").next_end(target)
+    firmware_files.make_room(result, header.result_size, (state.active, path), spare)
+    target = once("file_target").FileTarget(result, None, header.result_size)
+    target.open(hashlib.sha256(), firmware_files.block_layout(path), _CHUNK)
     return target

@@ -1,4 +1,4 @@
-"""Handle a message from the cloud (docs/protocol.md); loaded for each message."""
+"""Handle a message from the cloud, such as a push (docs/protocol.md); loaded for each message."""
 
 import binascii
 import json

@@ -21,7 +21,7 @@ def leave(client):
                 client.send()
             link.wait(20)
     if client.job:
-        client.job.drop()
+        client.job.stop()
         client.job = None
     link.close(True)
 

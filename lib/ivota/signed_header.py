@@ -10,13 +10,13 @@ from ivota import once
 def step(job):
     """Do the next piece; after the last one, the update continues in `installation`."""
     client = job.client
-    if not job.stream:
+    if not job.work:
         state = client.state
-        job.stream = examine(job.firmware, job.signed, client.config["target"], state.sequence)
-    for _ in job.stream:
+        job.work = examine(job.firmware, job.signed, client.config["target"], state.sequence)
+    for _ in job.work:
         return True
-    job.stream = job.signed = None
-    job.phase = "installation"
+    job.work = job.signed = None
+    job.enter("installation")
     client.log("info", "signed", sequence=job.firmware.sequence)
     return True
 

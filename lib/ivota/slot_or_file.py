@@ -11,45 +11,51 @@ _HEAD = const(36)  # bytes of an image, up to the start of its description
 
 
 def step(job):
-    """Read one byte at a time, and open the target as soon as it is known.
+    """Read a byte; open the target as soon as its kind is known."""
+    if not job.work:
+        job.work = _decide(job)  # a lost connection ends it, with the bytes that it has
+    for is_busy in job.work:
+        return is_busy
+    job.work = None
+    job.enter("block_receiver")
+    return True
+
+
+def _decide(job):
+    """Read one byte at a time, and replace the job's target; yield whether there is more to read.
 
     An image is checked before anything is erased.
     """
-    target = job.target
-    head = target.head
-    target.head = b""  # for anything that ends this connection
-    try:
-        n = job.stream.raw.readinto(target.buffer, 1)
-    except OSError as error:
-        raise again(describe(error))
-    if n is None:
-        if time.ticks_diff(time.ticks_ms(), job.durable_at) > job.deadline_ms:
-            raise again("no byte arrived in %d s" % (job.deadline_ms // 1000))
-        target.head = head
-        return False
-    if not n:
-        raise again("the server closed the connection early")
-    head += target.buffer
-    ota_slots = once("ota_slots")
-    image = head[:1] == once("firmware_kind").IMAGE
-    if image and not ota_slots.next_slot():
-        raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
-    if image and len(head) < min(_HEAD, job.push.size):
-        target.head = head
-        return True
+    files = job.target
+    byte = bytearray(1)
+    head = b""
+    while True:
+        try:
+            n = job.response.raw.readinto(byte, 1)
+        except OSError as error:
+            raise again(describe(error))
+        if n is None:
+            if time.ticks_diff(time.ticks_ms(), job.last_block_at) > job.deadline_ms:
+                raise again("no byte arrived in %d s" % (job.deadline_ms // 1000))
+            yield False
+            continue
+        if not n:
+            raise again("the server closed the connection early")
+        if not head:
+            image = byte == once("firmware_kind").IMAGE
+            if image and not once("ota_slots").next_slot():
+                raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
+        head += byte
+        if not image or len(head) >= min(_HEAD, files.size):
+            break
+        yield True
+    push = job.push
     state = job.client.state
     if image:
         once("esp32_image").check(head)
-        ota_slots.begin(target, job.push, (state.active, state.previous))
-        target.gathered.write(head)
+        target = once("ota_slots").begin(files, push, (state.active, state.previous))
     else:
-        # The old content of the slot begins with another byte.
-        once("checkpoint").discard(target)
-        stem = once("firmware_files").stem_of(target.path)
-        once("download_target").open_target(target, stem, job.push, state.active, state.previous)
-        target.kind = "file_writer"
-        target.phase = "block_receiver"
-        target.file.write(head)
-    target.position = len(head)
-    job.phase = "block_receiver"
-    return True
+        files.discard()  # what the file has begins with another byte
+        target = once("download_start").open_file(files, push, state.active, state.previous)
+    job.target = target
+    target.write(head, 0, len(head))

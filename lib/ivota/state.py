@@ -2,9 +2,11 @@
 
 import sys
 
+from micropython import const
+
 from ivota import once
 
-PATH = "/ivota-state.json"
+_PATH = const("/ivota-state.json")
 # boot.py counts `starts` and `power_boots`; a report sent during the trial must not reset them.
 _KINDS = (
     (str, ("active", "previous", "outbox", "last")),
@@ -27,11 +29,11 @@ class State:
     are empty. `others` has the keys of another release, which are kept as they are.
     """
 
-    path = PATH
+    path = _PATH
     others = {}
 
 
-def load(path=PATH):
+def load(path=_PATH):
     """Read the `State` at `path`, at the start; later changes are made in memory first."""
     state = State()
     state.path = path

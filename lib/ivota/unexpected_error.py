@@ -4,7 +4,7 @@ import gc
 
 from micropython import const
 
-from ivota import OtaError, again, describe, once
+from ivota import OtaError, again, describe
 
 _FAILED = const(-5)
 
@@ -15,17 +15,7 @@ def fault(job, error):
         gc.collect()
         return OtaError(_FAILED, describe(error), True)
     target = job.target
-    if isinstance(error, OSError) and job.phase == "block_receiver" and _sound(target):
+    if isinstance(error, OSError) and job.phase == "block_receiver" and target.is_intact():
         return again(describe(error))
     # If nothing was being written, a hook raised the exception, which must not end the client.
     return OtaError(_FAILED, ("flash: " if target else "") + describe(error))
-
-
-def _sound(target):
-    """Return whether the target has all received bytes, which means that the connection failed."""
-    if target.slot:
-        return once("slot_writer").sound(target)
-    try:
-        return target.file.tell() == target.position < target.end
-    except OSError:
-        return False

@@ -13,15 +13,16 @@ _REASONS = const(8)  # kinds of failures to count
 
 
 class Job:
-    """Carry out `push` for `client`.
+    """Carry out `push` for `client`, one phase after the other.
 
-    `phase` names the module whose `step(job)` does the next bounded piece. Its end:
+    A phase is a module of this package with a function `step(job)`, which does the next bounded
+    piece of work and returns True if there is more to do at once. `enter` names the next phase:
 
-    download_target: the target is open → http_request
+    download_start: the target is open → http_request
     http_request: the request for the missing bytes is sent → http_response; they are all on flash
         already → installation
-    http_response: the server answers with them → block_receiver, or slot_or_file if the target
-        says so; it redirects → http_request
+    http_response: the server answers with them → the target's `receiver`: block_receiver, or
+        slot_or_file as long as the target is not known; it redirects → http_request
     slot_or_file: the first bytes have said where the firmware goes → block_receiver
     block_receiver: the last byte is on flash → installation
     installation: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher;
@@ -32,7 +33,7 @@ class Job:
     fresh_url: a fresh URL came, through `renew` → http_request
 
     After an error that may pass, the job returns to http_request; after one that calls for one
-    more download from the first byte, to download_target; after an expired URL, to fresh_url. Any
+    more download from the first byte, to download_start; after an expired URL, to fresh_url. Any
     other error ends it (`failed`).
 
     Other modules set two more fields: http_response sets `deadline_ms`, how long a block may take,
@@ -43,42 +44,45 @@ class Job:
         measure_heap()
         self.client = client
         self.push = push
-        self.phase = "download_target"
+        self.phase = "download_start"  # the name of the module
+        self._step = None  # its function, once it is loaded
         self.firmware = None  # after verification: the push, or a patch's result (patcher)
-        self.taker = None  # receives the firmware: `on_firmware`, or an Installer
-        self.burning = False  # whether the cloud knows that it was handed over
-        self.target = None
-        self.verbs = None  # the module with the functions of the target's kind
-        # What the phase has open, for `hang_up` to close: a response's connection, or in
-        # signed_header and patcher the generator that does the work.
-        self.stream = None
+        self.on_firmware = None  # receives the firmware: `on_firmware`, or an `Installer`
+        self.burning = False  # whether the cloud was told that the firmware is being installed
+        self.target = None  # where the bytes go: a `Target`
+        self.response = None  # the `Stream` with the server's response
+        self.work = None  # the generator with which the phase does its work piece by piece
         retry = client.config["retry"]
         self.retry = Backoff(retry["first_s"], retry["most_s"])
-        self.url = None  # the target of redirects
-        self.hops = 0
-        self.etag = None  # the ETag to request, and then to save
+        self.location = None  # the URL to which the server redirects
+        self.redirects = 0
+        self.asked = None  # the ETag in the last request
+        self.etag = None  # the ETag of the response, until it is in the checkpoint
         self.skip = 0  # bytes in the response that are on flash already
-        self.durable_at = 0  # when a block last became durable, in ticks
+        self.last_block_at = 0  # when the last block or the response came, in ticks
         self.fetched = False  # whether a block has arrived
         self.restarted = False  # whether data on flash was given up
         self.url_asked = False  # whether a fresh URL was requested since the last block
         self.reasons = {}  # reasons of failed tries, each with its count
         self.reported_at = 0  # time of the last progress report
-        self.waits = None  # the reported reason for a wait
-        self.step = None  # does the next piece of the phase `loaded`; True if there is more
-        self.loaded = None
+        self.wait_reason = None  # as it was reported
         failures = client.state.failures and once("failure_log").count(client.state, push.md5)
         if failures:
             seconds = min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"])
             self.rest_s(seconds)
             if seconds >= _LONG_S:
-                self.postponed("in back-off: it has failed %d times" % failures)
+                self.report_wait("in back-off: it has failed %d times" % failures)
 
-    def load(self):
-        """Load the module of the next phase."""
-        self.step = self.loaded = None  # the previous module leaves the heap
-        self.step = once(self.phase).step
-        self.loaded = self.phase
+    def enter(self, phase):
+        """Continue with this phase at the next step; None ends the update."""
+        self.phase = phase
+        self._step = None  # the previous module leaves the heap
+
+    def step(self):
+        """Do the next bounded piece of work; return True if there is more to do at once."""
+        if not self._step:
+            self._step = once(self.phase).step
+        return self._step(self)
 
     def failed(self, error):
         """Handle an exception of a step: retry if that may help.
@@ -86,8 +90,7 @@ class Job:
         Raises OtaError for a failure that must be reported.
         """
         # The heap may be full: release what the phase had before anything more is loaded.
-        self.hang_up()
-        self.step = self.loaded = None
+        self.release()
         gc.collect()
         measure_heap()
         if not isinstance(error, OtaError):
@@ -100,8 +103,8 @@ class Job:
             and (self.restarted or error.code != _MISMATCH)
         ):
             self.retry.failed(error.after_s)
-            if self.phase != "download_target":
-                self.phase = "http_request"
+            if self.phase != "download_start":
+                self.enter("http_request")
         else:
             once("failure_cleanup").failed(self, error)
         why = error.message
@@ -114,54 +117,62 @@ class Job:
         """Replace the push with a later one for the same firmware, until it is verified."""
         if not self.firmware:
             self.push = push
-        if self.waits:
-            self.postponed(self.waits, True)
+        if self.wait_reason:
+            self.report_wait(self.wait_reason, True)
         if self.phase == "fresh_url":
             self.retry.rest(0)
-            self.phase = "http_request"
+            self.enter("http_request")
 
-    def drop(self):
+    def stop(self):
         """Stop the download so that it can be resumed."""
-        self.hang_up()
+        self.release()
         target = self.target
         self.target = None
         try:
             if target:
-                once("checkpoint").drop(target)
+                target.stop()
         except (OSError, MemoryError) as error:
             self.client.log("error", "flash", why=describe(error))
 
     def hang_up(self):
-        """Close what the phase has open; can be called repeatedly."""
+        """Close the connection to the server; can be called repeatedly."""
         self.client.link.paused = False  # `one_tls_session`
-        self.verbs = self.url = None
-        self.hops = 0
-        if self.stream:
-            self.stream.close()
-            self.stream = None
+        self.location = None  # the URL to which the server redirects
+        self.redirects = 0
+        if self.response:
+            self.response.close()
+            self.response = None
+
+    def release(self):
+        """Close what the phase has open, and let its module leave the heap."""
+        self._step = None
+        self.hang_up()
+        if self.work:
+            self.work.close()
+            self.work = None
 
     def rest_s(self, seconds):
         """Do nothing for `ms` milliseconds."""
         self.retry.rest(int(seconds * 1000))
 
-    def deferred(self, what):
+    def must_wait(self, what):
         """Return whether the update must still wait, for its back-off or for the application."""
         if self.retry.left_ms():
             return True
         seconds = self.client.defer(what, self.push) if self.client.defer else 0
         self.rest_s(seconds)
         if seconds:
-            self.postponed("the application defers the " + what)
+            self.report_wait("the application defers the " + what)
         else:
-            self.waits = None
+            self.wait_reason = None
         return seconds
 
-    def postponed(self, why, again=False):
+    def report_wait(self, why, again=False):
         """Tell an ivota cloud why this update waits: once, and with `again` at each
         further push.
         """
-        if again or why != self.waits:
-            self.waits = why
+        if again or why != self.wait_reason:
+            self.wait_reason = why
             self.client.tell(why, self.push, self.retry.left_ms())
 
     def progress(self):

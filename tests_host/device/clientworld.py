@@ -6,11 +6,11 @@ import json
 
 import ivota
 
-# Before `download_target`, which then has the copy that tests patch.
+# Before `download_start`, which then has the copy that tests patch.
 import ivota.firmware_files
 from ivota import (  # noqa: F401
     block_receiver,
-    download_target,
+    download_start,
     firmware_files,
     guarded_socket,
     mqtt_session,
@@ -173,7 +173,7 @@ class World:
             shutdown,
             guarded_socket,
             block_receiver,
-            download_target,
+            download_start,
             ivota,
             response_module,
             trial,
@@ -185,7 +185,7 @@ class World:
         ]
         if self.esp32:
             self._patches.append(installed("esp32", self.esp32))
-            self._patches.append(patched(download_target, esp32=self.esp32))
+            self._patches.append(patched(download_start, esp32=self.esp32))
         for patch in self._patches:
             patch.__enter__()
         return self

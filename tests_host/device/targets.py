@@ -1,4 +1,4 @@
-"""Both kinds of target with the same verbs, for tests that say the same of each.
+"""Both kinds of target, for tests that say the same of each.
 
 for Store in STORES:
     with Store() as store:
@@ -11,9 +11,9 @@ import os
 
 from doubles.fakeesp32 import FakeEsp32
 
-# Before `download_target`, which then has the copy that tests patch.
+# Before `download_start`, which then has the copy that tests patch.
 import ivota.firmware_files  # noqa: F401
-from ivota import checkpoint, download_target, file_writer, firmware_files, json_file, once
+from ivota import download_start, firmware_files, json_file, once
 from ivota.push import Push
 from support import installed, patched, read_file, tmp_dir, write_file
 
@@ -34,68 +34,58 @@ class Raw:
         return len(part) or None
 
 
-class Target(download_target.Target):
-    """A target with what is done to it as methods; this one is a file."""
-
-    verbs = file_writer
+class FileDownload:
+    """A download into a file; once it is open, it has what its target has."""
 
     def __init__(self, directory, keep=None, spare=None):
-        self._where = (directory, keep, spare)
+        self._directory = directory
+        self.kept = (keep, spare)
+        self.target = None
+
+    def __getattr__(self, name):
+        return getattr(self.target, name)
 
     def open(self, push):
-        directory, keep, spare = self._where
         self.md5 = push.md5
-        self._open(directory + "/" + firmware_files.file_stem(push.version), push, keep, spare)
-        return self.position
+        stem = self._directory + "/" + firmware_files.file_stem(push.version)
+        files = firmware_files.prepare(stem, push.size)
+        self.target = files  # as the job does: it can be discarded
+        self.target = self.opened(files, push)
+        return self.target.position
 
-    def _open(self, base, push, keep, spare):
-        download_target.open_target(self, base, push, keep, spare)
+    def opened(self, files, push):
+        return download_start.open_file(files, push, *self.kept)
 
     def room(self):
-        return self.end - self.position
+        return self.target.end - self.target.position
 
-    def write(self, part, n):
+    def take(self, part, n):
         """Append n bytes; True when that ended a block."""
-        self.verbs.fill(self, Raw(part[:n]), self.room())
-        if self.position < self.end:
+        self.target.receive(Raw(part[:n]), self.room())
+        if self.room():
             return False
-        self.verbs.end_block(self)
+        self.target.end_block()
         return True
 
-    def check(self, most):
-        return self.verbs.check(self, most)
-
-    def note(self, etag):
-        checkpoint.note(self, etag)
-
-    def commit(self):
-        checkpoint.drop(self)
-
     def finish(self):
-        checkpoint.finish(self, self.md5, True)
-
-    def close(self):
-        checkpoint.close(self)
-
-    def discard(self):
-        checkpoint.discard(self)
+        self.target.verify(self.md5, True)
 
 
-class SlotTarget(Target):
+class SlotDownload(FileDownload):
     """The same in an OTA slot."""
 
-    def _open(self, base, push, keep, spare):
+    def opened(self, files, push):
         ota_slots = once("ota_slots")
-        ota_slots.find(self, base, push)
-        if self.kind != "slot_writer":
-            ota_slots.begin(self, push, (keep, spare))
-        self.verbs = once("slot_writer")
+        target = ota_slots.find(files, push)
+        if not target or not target.slot:
+            target = ota_slots.begin(files, push, self.kept)
+        return target
 
 
 class Files:
     """A board whose firmware is a file: its folder is `path`."""
 
-    kind = Target
+    kind = FileDownload
 
     def __enter__(self):
         self._tmp = tmp_dir()
@@ -133,7 +123,7 @@ class Files:
 class Slots(Files):
     """A board whose firmware is in its other OTA slot, `esp32.slots["ota_1"]`."""
 
-    kind = SlotTarget
+    kind = SlotDownload
 
     def __init__(self, blocks=16, chip=0):
         self.esp32 = FakeEsp32(blocks, chip)
@@ -174,14 +164,14 @@ def fill(target, data, stop=None, chunk=512):
         n = min(chunk, target.room(), stop - target.position)
         part = bytearray(data[target.position : target.position + n])
         part += b"\xee" * 3  # what else is in the client's buffer
-        if target.write(part, n):
+        if target.take(part, n):
             ends.append(target.position)
     return ends
 
 
 def digest(target, most=4096):
     steps = 0
-    while not target.check(most):
+    while not target.digest_more(most):
         steps += 1
     return steps
 

@@ -124,7 +124,7 @@ def test_what_is_damaged_is_told_when_all_is_there():
         with tmp_dir() as path:
             write_file(path + "/b", data)
             with open(path + "/b", "r+b") as opened:
-                bundle_compatibility.look(opened, len(data))
+                bundle_compatibility.check_beginning(opened, len(data))
 
 
 def test_the_first_file_counts_only_where_all_of_it_has_come():
@@ -133,9 +133,9 @@ def test_the_first_file_counts_only_where_all_of_it_has_come():
         write_file(path + "/b", data)
         with open(path + "/b", "r+b") as opened:
             end = data.index(b"}") + 1
-            bundle_compatibility.look(opened, end - 1)
+            bundle_compatibility.check_beginning(opened, end - 1)
             with raises(Exception, "format 3"):
-                bundle_compatibility.look(opened, end)
+                bundle_compatibility.check_beginning(opened, end)
 
 
 def test_the_checkout_agrees_with_itself():

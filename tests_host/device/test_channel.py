@@ -268,7 +268,8 @@ def test_a_look_waits_for_a_connection_that_is_open_and_fails_into_a_wait():
             return found
 
     class Job:
-        stream = "open"
+        response = "open"
+        work = None
 
     owner = Owner()
     made = dict(config.check(LEAST), retry=CONFIG["retry"])

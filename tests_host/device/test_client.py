@@ -7,10 +7,10 @@ from clientworld import World, push_of
 
 import ivota
 from ivota import OtaError, failure_log, guarded_socket, http_request, json_file
-from ivota import file_writer as firmware_module
 from ivota import state as state_file
 from ivota.cloud_client import Client
 from ivota.config import ConfigError
+from ivota.file_target import FileTarget
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from support import data_of, patched, raises, read_file, write_file
 
@@ -80,7 +80,7 @@ def test_four_blocks_a_step_each_with_one_flush_and_the_watchdog_fed():
         world.client()
         world.push()
         done, fed, most = [], [], 0
-        real = firmware_module.end_block
+        real = FileTarget.end_block
 
         def end_block(target):
             done.append(target.position)
@@ -88,7 +88,7 @@ def test_four_blocks_a_step_each_with_one_flush_and_the_watchdog_fed():
             real(target)
 
         feeding = patched(guarded_socket.hooks, feed=lambda: fed.append(1))
-        with feeding, patched(firmware_module, end_block=end_block):
+        with feeding, patched(FileTarget, end_block=end_block):
             while not world.got:
                 before, reads = len(done), world.source.reads if world.requests else 0
                 world.made.step()
@@ -202,8 +202,8 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             world.clock.advance_ms(250)
         for phase, more in (
             (None, True),  # the push came
-            ("download_target", False),  # the application defers it
-            ("download_target", True),
+            ("download_start", False),  # the application defers it
+            ("download_start", True),
             ("http_request", True),
             ("http_response", True),
             ("block_receiver", False),  # a block is full, and nothing more is there
@@ -711,11 +711,11 @@ def test_an_error_of_the_flash_is_minus_5():
         world.client()
         world.push()
 
-        def fill(target, raw, left):
+        def receive(target, raw, left):
             target.position += 1  # as before a write that fails
             raise OSError(5)
 
-        with patched(firmware_module, fill=fill):
+        with patched(FileTarget, receive=receive):
             world.spin()
         state, code, message = world.finals()[0]
         assert (state, code) == ("fail", "-5") and "flash" in message

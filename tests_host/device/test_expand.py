@@ -661,9 +661,9 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
         assert board.names() == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.new"]
     real = firmware_files.make_room
 
-    def lacking(target, *args):
-        with patched(firmware_files, _lacks=lambda *_: 0 if target.size < len(RESULT) else 7):
-            real(target, *args)
+    def lacking(path, size, *args):
+        with patched(firmware_files, _lacks=lambda *_: 0 if size < len(RESULT) else 7):
+            real(path, size, *args)
 
     with Board(patch(BASE, RESULT)) as board:
         with patched(firmware_files, make_room=lacking):
@@ -674,11 +674,11 @@ def test_a_patch_in_the_place_of_the_previous_bundle_is_not_removed_for_room():
     real = firmware_files.make_room
     lacks = []
 
-    def lacking(target, *args):
-        if target.path[-4:] == ".new":
+    def lacking(path, *args):
+        if path[-4:] == ".new":
             lacks.extend((0, 7))  # the last one first
         with patched(firmware_files, _lacks=lambda *_: lacks.pop() if lacks else 0):
-            real(target, *args)
+            real(path, *args)
 
     with Board(patch(BASE, RESULT)) as board:
         board.start()

@@ -5,10 +5,10 @@ import hashlib
 import os
 
 import vfs
-from targets import STORES, Target, digest, fill, push_of, saves
+from targets import STORES, FileDownload, digest, fill, push_of, saves
 
 import ivota
-from ivota import OtaError, download_target, firmware_files, json_file
+from ivota import OtaError, file_target, firmware_files, json_file
 from ivota.firmware_files import file_stem, size_of
 from ivota.push import Push
 from ivota.result_codes import FAILED, MISMATCH
@@ -84,9 +84,9 @@ def test_names_that_differ_in_their_case_are_two_files_on_fat_too():
     vfs.mount(Flash(), "/fat")
     try:
         write_file("/fat/v2.bin", b"it runs")
-        target = Target("/fat", "/fat/v2.bin")
+        target = FileDownload("/fat", "/fat/v2.bin")
         target.open(push_of(data_of(20000), version="V2"))
-        target.commit()
+        target.stop()
         assert read_file("/fat/v2.bin") == b"it runs"
     finally:
         vfs.umount("/fat")
@@ -125,7 +125,7 @@ def test_the_folder_is_made():
 def test_blocks_end_where_littlefs_ends_them():
     data = data_of(120000)
     with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
-        target = Target(path)
+        target = FileDownload(path)
         target.open(push_of(data))
         assert fill(target, data, chunk=1436) == littlefs_ends(120000)
         target.close()
@@ -135,7 +135,7 @@ def test_block_ends_of_other_sizes():
     data = data_of(20000)
     for block in (512, 1024, 2048):
         with tmp_dir() as path, patched(firmware_files, os=FakeOs(block=block)):
-            target = Target(path)
+            target = FileDownload(path)
             target.open(push_of(data))
             assert fill(target, data) == littlefs_ends(20000, block)
             target.close()
@@ -145,20 +145,21 @@ class FakeFat(FakeOs):
     """Names in capitals are the same names."""
 
     def stat(self, path):
-        return os.stat(path[:-4] + ".bin" if path.endswith(".BIN") else path)
+        folder, slash, name = path.rpartition("/")
+        return os.stat(folder + slash + name.lower())
 
 
 def test_on_fat_blocks_are_whole_and_flushed_every_64_kib():
     data = data_of(150000)
     for cluster in (512, 4096, 32768):
         with tmp_dir() as path, patched(firmware_files, os=FakeFat(block=cluster)):
-            target = Target(path)
+            target = FileDownload(path)
             target.open(push_of(data))
             ends = fill(target, data, 140000)
             assert ends == list(range(4096, 140000, 4096))
             assert target.durable == 131072
             # Only what is on flash is digested.
-            assert digest(target, 1 << 20) == 0 and target.checked == 131072
+            assert digest(target, 1 << 20) == 0 and target.digested == 131072
             fill(target, data)
             assert target.durable == 150000
             digest(target)
@@ -171,11 +172,11 @@ def test_block_ends_after_a_resume_anywhere():
     ends = littlefs_ends(30000)
     for start in (1, 4095, 4096, 4097, ends[1] - 1, ends[1], ends[2], 17777, 29999):
         with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
-            target = Target(path)
+            target = FileDownload(path)
             target.open(push_of(data))
             fill(target, data, start)
-            target.commit()
-            target = Target(path)
+            target.stop()
+            target = FileDownload(path)
             assert target.open(push_of(data)) == start
             assert fill(target, data) == [end for end in ends if end > start]
             digest(target)
@@ -193,7 +194,7 @@ def test_where_a_long_file_goes_on():
                 write_file(path + "/0.2.bin", bytes(length))
                 known = {"version": "0.2", "md5sum": push.md5, "file_size": 300000}
                 json_file.save(path + "/0.2.json", known)
-                target = Target(path)
+                target = FileDownload(path)
                 assert target.open(push) == length
                 assert target.room() == ends[number + (length >= ends[number])] - length
                 target.close()
@@ -223,7 +224,7 @@ def test_a_block_is_on_flash_when_write_says_so():
             target.open(push_of(data))
             while target.position < len(data):
                 n = min(512, target.room())
-                if target.write(data[target.position : target.position + n], n):
+                if target.take(data[target.position : target.position + n], n):
                     assert target.position == target.durable
                     assert store.content(target.position) == data[: target.position]
                 else:
@@ -252,15 +253,15 @@ def test_checkpoint_says_identity():
 def test_checkpoint_is_written_at_identity_change_and_orderly_stop_alone():
     data = data_of(50000)
     with tmp_dir() as path:
-        target = Target(path)
+        target = FileDownload(path)
         assert saves(target.open, push_of(data)) == 1
         assert saves(fill, target, data, 20000) == 0
         assert saves(digest, target) == 0
-        assert saves(target.commit) == 1
+        assert saves(target.stop) == 1
         assert json_file.load(path + "/0.2.json")["position"] == 20000
-        target = Target(path)
+        target = FileDownload(path)
         assert saves(target.open, push_of(data)) == 0
-        assert saves(target.commit) == 0
+        assert saves(target.stop) == 0
         assert saves(target.open, push_of(data)) == 0
         assert saves(fill, target, data) == 0
         assert saves(digest, target) == 0
@@ -275,7 +276,7 @@ def test_the_length_decides_not_the_position():
             write_file(path + "/0.2.bin", data[:9000])
             known = {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": said}
             json_file.save(path + "/0.2.json", known)
-            target = Target(path)
+            target = FileDownload(path)
             assert target.open(push) == 9000
             fill(target, data)
             digest(target)
@@ -291,9 +292,9 @@ def test_a_checkpoint_without_a_position_can_be_committed():
         json_file.save(
             path + "/0.2.json", {"version": "0.2", "md5sum": push.md5, "file_size": 20000}
         )
-        target = Target(path)
+        target = FileDownload(path)
         assert target.open(push) == 9000
-        target.commit()
+        target.stop()
         assert json_file.load(path + "/0.2.json")["position"] == 9000
 
 
@@ -304,7 +305,7 @@ def test_the_url_is_not_identity():
             target = store.target()
             target.open(push_of(data))
             fill(target, data, 8000)
-            target.commit()
+            target.stop()
             target = store.target()
             at = target.open(push_of(data, url="https://elsewhere/?sign=2"))
             assert at == store.goes_on(8000, 20000)
@@ -319,7 +320,7 @@ def test_on_after_an_orderly_stop_anywhere():
                 target = store.target()
                 target.open(push_of(data))
                 fill(target, data, stop, 100)
-                target.commit()
+                target.stop()
                 target = store.target()
                 assert target.open(push_of(data)) == store.goes_on(stop, 9000)
                 fill(target, data, chunk=300)
@@ -335,7 +336,7 @@ def test_same_version_with_new_content_starts_afresh():
             target = store.target()
             target.open(push_of(old))
             fill(target, old, 8192)
-            target.commit()
+            target.stop()
             target = store.target()
             assert target.open(push_of(new)) == 0
             assert json_file.load(store.path + "/0.2.json")["md5sum"] == push_of(new).md5
@@ -375,7 +376,7 @@ def test_a_whole_file_without_a_checkpoint_is_looked_at():
     data = data_of(20000)
     with tmp_dir() as path:
         write_file(path + "/0.2.bin", data)
-        target = Target(path)
+        target = FileDownload(path)
         assert target.open(push_of(data)) == 20000
         assert target.room() == 0
         digest(target)
@@ -408,7 +409,7 @@ def test_the_checkpoint_of_a_slot_is_no_files():
     known = {"version": "0.2", "md5sum": push_of(data).md5, "file_size": 20000, "position": 8192}
     with tmp_dir() as path:
         json_file.save(path + "/0.2.json", dict(known, slot="ota_1"))
-        target = Target(path)
+        target = FileDownload(path)
         assert target.open(push_of(data)) == 0
         target.close()
         assert json_file.load(path + "/0.2.json") == dict(known, position=0)
@@ -423,7 +424,7 @@ def test_longer_than_announced_starts_afresh():
             path + "/0.2.json",
             {"version": "0.2", "md5sum": push.md5, "file_size": 20000, "position": 20001},
         )
-        target = Target(path)
+        target = FileDownload(path)
         assert target.open(push) == 0
         assert size_of(target.path) == 0
         target.close()
@@ -432,7 +433,7 @@ def test_longer_than_announced_starts_afresh():
 def test_a_checkpoint_without_its_file_starts_at_nothing():
     data = data_of(1000)
     with tmp_dir() as path:
-        target = Target(path)
+        target = FileDownload(path)
         target.open(push_of(data))
         target.close()
         os.remove(path + "/0.2.bin")
@@ -474,10 +475,10 @@ def test_a_resume_removes_nothing():
     data = data_of(1000)
     with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=0)) as module:
         module.os.free = 100
-        target = Target(path, path + "/0.1.bin")
+        target = FileDownload(path, path + "/0.1.bin")
         target.open(push_of(data))
         fill(target, data, 500)
-        target.commit()
+        target.stop()
         module.os.free = 0
         module.os.removed.clear()
         assert target.open(push_of(data)) == 500
@@ -496,7 +497,7 @@ def test_the_spare_goes_only_for_room():
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.1.bin", b"keep")
         with patched(firmware_files, os=Tight()):
-            target = Target(path, path + "/0.1.bin", path + "/0.0.bin")
+            target = FileDownload(path, path + "/0.1.bin", path + "/0.0.bin")
             target.open(Push("0.2", "u", "0" * 32, 400000))
             target.close()
         assert sorted(os.listdir(path)) == ["0.1.bin", "0.2.bin", "0.2.json"]
@@ -507,7 +508,7 @@ def test_no_room_says_how_much():
     push = Push("0.2", "u", "0" * 32, 708482)
     with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=100)):
         write_file(path + "/0.1.bin", data)
-        target = Target(path, path + "/0.1.bin")
+        target = FileDownload(path, path + "/0.1.bin")
         with raises(OtaError, "not enough space") as caught:
             target.open(push)
         assert caught.value.code == FAILED
@@ -523,7 +524,7 @@ def test_no_room_says_how_much():
 def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
     for free, fits in ((1005, False), (1006, True)):
         with tmp_dir() as path, patched(firmware_files, os=FakeOs(free)):
-            target = Target(path)
+            target = FileDownload(path)
             push = Push("0.2", "u", "0" * 32, 1000 * 4096)
             if fits:
                 assert target.open(push) == 0
@@ -539,7 +540,7 @@ def test_a_whole_file_needs_no_room_once_more():
     with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=1)):
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.2.bin", data)
-        target = Target(path, None, path + "/0.0.bin")
+        target = FileDownload(path, None, path + "/0.0.bin")
         assert target.open(push_of(data)) == 20000
         target.close()
         assert size_of(path + "/0.0.bin") == 5
@@ -547,7 +548,7 @@ def test_a_whole_file_needs_no_room_once_more():
 
 def test_an_absurd_size_is_no_room():
     with tmp_dir() as path:
-        target = Target(path)
+        target = FileDownload(path)
         with raises(OtaError, "not enough space"):
             target.open(Push("0.2", "u", "0" * 32, 1 << 80))
         target.discard()
@@ -557,22 +558,22 @@ def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
     with patched(firmware_files, os=FakeOs()), patched(ivota, roomy=False):
         with tmp_dir() as path:
-            target = Target(path)
+            target = FileDownload(path)
             target.open(push_of(data))
             assert len(target.buffer) == 512
-            assert target.check(4096)
+            assert target.digest_more(4096)
             fill(target, data, 4095)
-            assert target.check(4096)
-            assert target.checked == 0
+            assert target.digest_more(4096)
+            assert target.digested == 0
             fill(target, data, 12000)
             assert target.durable == 8188
-            assert not target.check(4096)
-            assert target.checked == 4096
-            assert target.check(4096)
-            assert target.checked == 8188 - 8188 % 512
+            assert not target.digest_more(4096)
+            assert target.digested == 4096
+            assert target.digest_more(4096)
+            assert target.digested == 8188 - 8188 % 512
             fill(target, data)
             assert digest(target) == 3
-            assert target.checked == 20000
+            assert target.digested == 20000
             target.finish()
 
 
@@ -580,16 +581,16 @@ def test_where_the_heap_has_room_the_buffer_is_a_block():
     data = data_of(20000)
     with patched(firmware_files, os=FakeOs()), patched(ivota, roomy=True):
         with tmp_dir() as path:
-            target = Target(path)
+            target = FileDownload(path)
             target.open(push_of(data))
             assert len(target.buffer) == 4096
             fill(target, data, 12000)
             assert target.durable == 8188
-            assert target.check(4096)
-            assert target.checked == 4096
+            assert target.digest_more(4096)
+            assert target.digested == 4096
             fill(target, data)
             assert digest(target) == 3
-            assert target.checked == 20000
+            assert target.digested == 20000
             target.finish()
 
 
@@ -599,14 +600,15 @@ def test_room_that_is_in_pieces_takes_a_small_buffer():
             raise MemoryError
         return bytearray(size)
 
-    download_target.bytearray = pieces  # before the builtin one
+    file_target.bytearray = pieces  # before the builtin one
     try:
         with tmp_dir() as path, patched(ivota, roomy=True):
-            target = Target(path)
+            target = FileDownload(path)
             target.open(push_of(data_of(5000)))
-            assert target.chunk == len(target.buffer) == 512
+            assert len(target.buffer) == 512
+            target.close()
     finally:
-        del download_target.bytearray
+        del file_target.bytearray
 
 
 def test_a_prefix_from_before_is_read_again_in_steps():
@@ -616,10 +618,10 @@ def test_a_prefix_from_before_is_read_again_in_steps():
             target = store.target()
             target.open(push_of(data))
             fill(target, data, 30000)
-            target.commit()
+            target.stop()
             target = store.target()
             target.open(push_of(data))
-            assert target.checked == 0
+            assert target.digested == 0
             fill(target, data)
             assert digest(target) == 12
             target.finish()
@@ -628,11 +630,11 @@ def test_a_prefix_from_before_is_read_again_in_steps():
 def test_check_does_not_move_where_bytes_go():
     data = data_of(30000)
     with tmp_dir() as path:
-        target = Target(path)
+        target = FileDownload(path)
         target.open(push_of(data))
         while target.position < len(data):
             fill(target, data, min(target.position + 700, len(data)))
-            target.check(1024)
+            target.digest_more(1024)
         digest(target)
         target.finish()
         assert read_file(target.path) == data
@@ -641,13 +643,13 @@ def test_check_does_not_move_where_bytes_go():
 def test_the_digest_is_of_what_is_on_flash():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = Target(path)
+        target = FileDownload(path)
         target.open(push_of(data))
         fill(target, data)
         with open(target.path, "r+b") as file:
             file.seek(12345)
             file.write(b"\x00" if data[12345] else b"\x01")
-        target.commit()
+        target.stop()
         target.open(push_of(data))
         digest(target)
         with raises(OtaError, "MD5"):
@@ -658,7 +660,7 @@ def test_the_digest_is_of_what_is_on_flash():
 def test_a_file_that_became_shorter_is_an_error_not_a_loop():
     data = data_of(20000)
     with tmp_dir() as path:
-        target = Target(path)
+        target = FileDownload(path)
         target.open(push_of(data))
         fill(target, data)
         write_file(target.path, b"")
@@ -674,10 +676,10 @@ def test_etag_is_kept_for_the_next_run():
             target = store.target()
             target.open(push_of(data))
             assert target.etag is None
-            assert saves(target.note, '"a"') == 1
-            assert saves(target.note, '"a"') == 0
-            assert saves(target.note, None) == 0
-            target.commit()
+            assert saves(target.note_etag, '"a"') == 1
+            assert saves(target.note_etag, '"a"') == 0
+            assert saves(target.note_etag, None) == 0
+            target.stop()
             target = store.target()
             target.open(push_of(data))
             assert target.etag == '"a"'
@@ -690,8 +692,8 @@ def test_another_identity_forgets_the_etag():
         with Store() as store:
             target = store.target()
             target.open(push_of(data))
-            target.note('"a"')
-            target.commit()
+            target.note_etag('"a"')
+            target.stop()
             target = store.target()
             target.open(push_of(data_of(20000, 5)))
             assert target.etag is None

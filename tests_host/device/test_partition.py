@@ -6,8 +6,7 @@ import micropython
 from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 from targets import Raw, Slots, digest, fill, push_of, saves
 
-from ivota import OtaError, checkpoint, json_file, once
-from ivota.download_target import Target
+from ivota import OtaError, firmware_files, json_file, once
 from ivota.result_codes import FAILED, MISMATCH
 from support import data_of, installed, patched, raises, write_file
 
@@ -90,7 +89,7 @@ def test_an_orderly_stop_keeps_whole_blocks():
     with Slots() as store:
         target = opened(store, data)
         fill(target, data, 13000, 300)
-        target.commit()
+        target.stop()
         assert position(store) == 13000
         target = store.target()
         assert target.open(push_of(data)) == 12288
@@ -114,14 +113,13 @@ def test_what_is_in_ram_at_a_link_cut_is_kept():
     data = data_of(9000)
     with Slots() as store:
         target = opened(store, data)
-        verbs = target.verbs
         for upto in (100, 700, 3000, 4095, 4096, 8191, 8999, 9000):
             if target.position == target.end:
-                verbs.end_block(target)
+                target.end_block()
             if target.end < upto:
                 fill(target, data, target.end)
             with raises(OSError):
-                verbs.fill(target, Cut(data[target.position : upto]), target.room() + 1)
+                target.receive(Cut(data[target.position : upto]), target.room() + 1)
             assert target.position == upto
         assert store.content(9000) == data
 
@@ -144,7 +142,7 @@ def test_a_whole_slot_is_hashed_before_it_is_used():
     with Slots() as store:
         target = opened(store, data)
         fill(target, data, 19000)
-        assert target.check(4096) and target.checked == 0
+        assert target.digest_more(4096) and target.digested == 0
         fill(target, data)
         assert digest(target) == 4
         target.finish()
@@ -163,8 +161,8 @@ def test_the_last_step_of_the_digest_is_as_long_as_is_left():
     with Slots(blocks=40) as store:
         target = opened(store, data)
         fill(target, data)
-        assert not target.check(65536) and target.checked == 65536
-        assert target.check(65536) and target.checked == 70000
+        assert not target.digest_more(65536) and target.digested == 65536
+        assert target.digest_more(65536) and target.digested == 70000
         target.finish()
 
 
@@ -174,11 +172,11 @@ def test_an_error_of_the_flash_is_told_from_one_of_the_link():
         with Slots() as store:
             target = opened(store, data)
             fill(target, data, at - 512 if at > 512 else 0)
-            assert target.verbs.sound(target)
+            assert target.is_intact()
             store.esp32.fail = fail
             with raises(OSError, "FLASH"):
                 fill(target, data, 9000, 512 if at == 600 else 50)
-            assert not target.verbs.sound(target)
+            assert not target.is_intact()
             target.discard()
             assert store.names() == []
 
@@ -194,7 +192,7 @@ def test_a_checkpoint_that_can_not_be_written_is_the_flash_too():
         with patched(json_file, save=full):
             with raises(OSError):
                 fill(target, data, 65536)
-        assert not target.verbs.sound(target)
+        assert not target.is_intact()
 
 
 def test_an_image_that_does_not_fit_is_refused_before_anything_is_erased():
@@ -232,31 +230,31 @@ def test_where_a_download_goes_on_or_begins():
             esp32 = FakeEsp32(layout=layout)
             esp32.running = running or esp32.running
             with installed("esp32", esp32):
-                target = Target()
-                once("ota_slots").find(target, store.path + "/0.2", push)
-                return target.kind
+                files = firmware_files.prepare(store.path + "/0.2", push.size)
+                target = once("ota_slots").find(files, push)
+                return "first byte" if target is files else "slot" if target else "file"
 
-        assert kind() is None
+        assert kind() == "first byte"
         # Without a slot the first byte is to refuse an image.
         for layout, running in ((PLAIN, None), (ONE_SLOT, None), (ONE_SLOT, "ota_0")):
-            assert kind(layout, running) is None
+            assert kind(layout, running) == "first byte"
         assert store.names() == []
         json_file.save(store.path + "/0.2.json", dict(known, slot="ota_1"))
-        assert kind() == "slot_writer"
-        assert kind(PLAIN) is None
+        assert kind() == "slot"
+        assert kind(PLAIN) == "first byte"
         # A file that was begun is gone on with, unless it is an image's.
         json_file.save(store.path + "/0.2.json", known)
-        assert kind() is None
-        for begun, found in ((b"", None), (b"\xe9\1", None), (b"iv", "file_writer")):
+        assert kind() == "first byte"
+        for begun, found in ((b"", "first byte"), (b"\xe9\1", "first byte"), (b"iv", "file")):
             write_file(store.path + "/0.2.bin", begun)
             assert kind() == found
         json_file.save(store.path + "/0.2.json", dict(known, md5sum="0" * 32))
-        assert kind() is None
+        assert kind() == "first byte"
         json_file.remove(store.path + "/0.2.json")
         write_file(store.path + "/0.2.bin", b"i" * 5000)
-        assert kind() == "file_writer"
+        assert kind() == "file"
         write_file(store.path + "/0.2.bin", data)
-        assert kind() is None
+        assert kind() == "first byte"
 
 
 def test_a_target_can_be_discarded_whatever_fails():
@@ -270,10 +268,10 @@ def test_a_target_can_be_discarded_whatever_fails():
                 raise OSError("partition table")
 
     with Slots() as store, installed("esp32", Unreadable):
-        target = Target()
+        files = firmware_files.prepare(store.path + "/0.2", 5000)
         with raises(OSError, "partition table"):
-            once("ota_slots").find(target, store.path + "/0.2", push_of(image_of(5000)))
-        checkpoint.discard(target)
+            once("ota_slots").find(files, push_of(image_of(5000)))
+        files.discard()
 
 
 class Pieces:
@@ -291,10 +289,10 @@ class Pieces:
 
 def _blocks(target, raw, count):
     while count:
-        target.verbs.fill(target, raw, target.end - target.position)
+        target.receive(raw, target.end - target.position)
         if target.position == target.end:
-            target.verbs.end_block(target)
-            target.verbs.check(target, 4096)
+            target.end_block()
+            target.digest_more(4096)
             count -= 1
 
 
@@ -303,6 +301,7 @@ def test_a_block_allocates_nothing():
         with Slots(blocks=16) as store:
             target = opened(store, data_of(60000))
             raw = Pieces(sizes)
+            target = target.target
             _blocks(target, raw, 1)
             micropython.heap_lock()
             try:

@@ -14,7 +14,7 @@ from ivota import (
     asyncio_runner,
     block_receiver,
     cloud_client,
-    download_target,
+    download_start,
     guarded_socket,
     http_response,
     mqtt_session,
@@ -34,7 +34,7 @@ MODULES = (
     guarded_socket,
     block_receiver,
     http_response,
-    download_target,
+    download_start,
 )
 TICK_MS = 10  # of FreeRTOS
 BODY = data_of(20000)

@@ -48,7 +48,7 @@ class Caught:
     text: str
 
 
-_ADVANCE = "    job.verbs.end_block(target)\n"
+_END_BLOCK = "    target.end_block()\n"
 _CHECKPOINT = """    known = once("json_file").load(target.checkpoint)
     known["position"] = target.position
     once("json_file").save(target.checkpoint, known)
@@ -61,7 +61,7 @@ _CONFIRM_LATE = """            client.enqueue("final", text)
             confirm(state, text)
 """
 _PUBLISH = "        self.publish(self._sending[1], 1, self._sending[0])\n"
-_PHASE = '                job.phase = "owner_signature"  # which returns to this phase\n'
+_PHASE = '                job.enter("owner_signature")  # which returns to this phase\n'
 _EARLY = """                taker = once("activation").Installer(client)
                 while not taker.check(push):
                     pass
@@ -73,24 +73,24 @@ MISTAKES = (
     Mistake(
         "no block is flushed",
         "few",
-        (("lib/ivota/file_writer.py", "        target.file.flush()\n", ""),),
+        (("lib/ivota/file_target.py", "            self.file.flush()\n", ""),),
     ),
     Mistake(
         "the checkpoint runs ahead of the data",
         "few",
         (
-            ("lib/ivota/block_receiver.py", _ADVANCE, _CHECKPOINT + _ADVANCE),
+            ("lib/ivota/block_receiver.py", _END_BLOCK, _CHECKPOINT + _END_BLOCK),
             (
-                "lib/ivota/download_target.py",
-                "    length = max(_files.size_of(path), 0)\n    target.file",
-                '    length = known["position"]\n    target.file',
+                "lib/ivota/download_start.py",
+                "max(firmware_files.size_of(path), 0),",
+                'checkpoint["position"],',
             ),
         ),
     ),
     Mistake(
         "a resume writes from the first byte",
         "few",
-        (("lib/ivota/download_target.py", "    target.file.seek(length)\n", ""),),
+        (("lib/ivota/file_target.py", "        self.file.seek(position)\n", ""),),
     ),
     Mistake(
         "small files are written in place",
@@ -109,7 +109,13 @@ MISTAKES = (
     Mistake(
         "the checkpoint stays",
         "few",
-        (("lib/ivota/checkpoint.py", "    if not target.slot:\n", "    if False:\n"),),
+        (
+            (
+                "lib/ivota/download_target.py",
+                "        if not self.slot:\n",
+                "        if False:\n",
+            ),
+        ),
     ),
     Mistake(
         "a bundle is not examined",
@@ -195,22 +201,22 @@ MISTAKES = (
         "image few",
         (
             (
-                "lib/ivota/ota_slots.py",
-                "    target.position = target.durable = position\n",
-                "    target.position = target.durable = position\n"
-                "    target.begun = position or -1\n",
+                "lib/ivota/slot_target.py",
+                "        self.position = self.durable = position\n",
+                "        self.position = self.durable = position\n"
+                "        self.begun = position or -1\n",
             ),
             (
-                "lib/ivota/slot_writer.py",
-                "    if not at % _BLOCK:\n        part",
-                "    if not at % _BLOCK and at != target.begun:\n        part",
+                "lib/ivota/slot_target.py",
+                "        if not at % _BLOCK:\n            part",
+                "        if not at % _BLOCK and at != self.begun:\n            part",
             ),
         ),
     ),
     Mistake(
         "the position in a slot runs ahead",
         "image few",
-        (("lib/ivota/slot_writer.py", '"position", position)', '"position", position + 4096)'),),
+        (("lib/ivota/slot_target.py", '"position", position)', '"position", position + 4096)'),),
     ),
     Mistake(
         "the boot loader knows before the state",

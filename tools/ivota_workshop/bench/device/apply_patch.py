@@ -25,14 +25,15 @@ def run(folder, base):
     client.log = lambda level, event, **fields: None
     job = Nothing()
     job.client = client
-    job.stream = None
+    job.work = None
     size = os.stat(folder + "/2.bin")[6]
     job.firmware = push = Push("2", "", "", size)
     push.path = folder + "/2.bin"
     push.payload_size = size
     step = once("patcher").step
-    job.phase = "patcher"
-    while job.phase == "patcher":
+    entered = []
+    job.enter = entered.append
+    while not entered:
         step(job)
     print("made", job.firmware.size)
 

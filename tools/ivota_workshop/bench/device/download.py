@@ -43,7 +43,7 @@ def main():
         busy = client.step()
         # Wrap only after the head, which may have to wait: a poll needs the port's own socket.
         receiving = _sim_record and client.job and client.job.phase == "block_receiver"
-        stream = client.job.stream if receiving else None
+        stream = client.job.response if receiving else None
         if stream and stream is not counted:
             counted = stream
             stream.raw = Counted(stream.raw)

@@ -16,6 +16,7 @@ from ivota import json_file
 from ivota.cloud_client import Client
 
 _HELD_MS = const(950)
+_BLOCK = const(4096)
 _STEP = const(20480)  # bytes, more than a step receives
 
 verified = False
@@ -44,7 +45,7 @@ def hold(client, job):
     """Step with the heap locked; return how many blocks became durable, and the steps taken."""
     target = job.target
     steps = 0
-    blocks = target.blocks
+    begun = target.position
     step = client.step
     micropython.heap_lock()
     try:
@@ -61,7 +62,7 @@ def hold(client, job):
     finally:
         micropython.heap_unlock()
     assert job.phase == "block_receiver" and client.link.up
-    return target.blocks - blocks, steps
+    return (target.position - begun) // _BLOCK, steps
 
 
 def main():

@@ -12,7 +12,7 @@ import sys
 
 import vfs
 
-from ivota import checkpoint, download_target, firmware_files
+from ivota import download_start, firmware_files
 
 _BLOCK = 4096
 _HEAD = 20
@@ -56,9 +56,8 @@ class Image:
 def resume(image, push, directory):
     vfs.mount(vfs.VfsLfs2(image), "/flash")
     base = "/flash" + directory + "/" + firmware_files.file_stem(push.version)
-    target = download_target.Target()
-    download_target.open_target(target, base, push)
-    checkpoint.close(target)
+    target = download_start.open_file(firmware_files.prepare(base, push.size), push)
+    target.close()
     vfs.umount("/flash")
     return target.position
 

@@ -53,7 +53,7 @@ def loaded() -> dict[str, int]:
 
 
 def loaded_late() -> set[str]:
-    """Return the modules that the code names for `once`: in a call, as a phase or as a target."""
+    """Return the modules that the code names for `once`: in a call, or as a phase."""
     package = CHECKOUT / "lib" / "ivota"
     known = {path.stem for path in package.glob("*.py")}
     texts = (text for path in package.glob("*.py") for text in _named(ast.parse(path.read_text())))
@@ -62,11 +62,12 @@ def loaded_late() -> set[str]:
 
 def _named(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "once":
-            values = node.args
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            values = node.args if called in ("once", "enter") else []
         elif isinstance(node, ast.Assign):
             place = ast.unparse(node.targets[0]).rpartition(".")[2]
-            values = [node.value] if place in ("kind", "phase") else []
+            values = [node.value] if place in ("phase", "receiver") else []
         else:
             continue
         for part in (part for value in values for part in ast.walk(value)):

@@ -111,7 +111,7 @@ def erased(it: Stage, size: int, fat_sync: int = 0, **options: Any) -> int:
     if fat_sync:
         options["fat_blocks"] = size // BLOCK + ROOM
         options["config"] = {"firmware_dir": "/fat/firmware"}
-        options["files"] = {"/lib/ivota/file_writer.mpy": _flushing_every(fat_sync)}
+        options["files"] = {"/lib/ivota/file_target.mpy": _flushing_every(fat_sync)}
     with it.board("download.py", **options) as board, it.cloud(board) as cloud:
         board.power_on()
         cloud.wait_version("0.1")
@@ -125,14 +125,14 @@ def erased(it: Stage, size: int, fat_sync: int = 0, **options: Any) -> int:
 
 
 def _flushing_every(kib: int) -> bytes:
-    """Return firmware.py with a different flush interval on FAT."""
-    source = (LIBRARY / "ivota" / "file_writer.py").read_text()
+    """Return file_target.py with a different flush interval on FAT."""
+    source = (LIBRARY / "ivota" / "file_target.py").read_text()
     changed, count = re.subn(
         r"(?m)^_FAT_SYNC = const\(\w+\)", f"_FAT_SYNC = const({kib * 1024 - 1})", source
     )
     if count != 1:
-        raise RuntimeError("firmware.py does not say how often it flushes on FAT")
-    return compile_mpy(changed.encode(), "/lib/ivota/file_writer.py")
+        raise RuntimeError("file_target.py does not say how often it flushes on FAT")
+    return compile_mpy(changed.encode(), "/lib/ivota/file_target.py")
 
 
 def _erased(board: Board) -> int:

@@ -14,7 +14,7 @@ def check(data):
     with open(path, "rb") as file:
         for length in (len(data) // 2, len(data)):  # its first block, and then the whole bundle
             try:
-                bundle_compatibility.look(file, length)
+                bundle_compatibility.check_beginning(file, length)
             except OtaError as error:
                 assert error.code == -5 and not error.again and not error.reject
                 return "not for this board"

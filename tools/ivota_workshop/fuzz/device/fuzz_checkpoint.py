@@ -10,7 +10,7 @@ import room
 from slots import Esp32, installed
 
 import ivota
-from ivota import OtaError, download_target
+from ivota import OtaError, download_start, firmware_files
 from ivota.push import Push
 
 SIZE = 6000
@@ -36,43 +36,40 @@ def check(data):
     if length:
         room.put("firmware/0.2.bin", bytes(length))
     push = Push("0.2", "http://h/f", MD5, SIZE)
-    target = download_target.Target()
+    files = firmware_files.prepare(folder + "/0.2", SIZE)
     try:
-        outcome = (
-            in_a_slot(target, folder, push) if slot else in_a_file(target, folder, push, length)
-        )
+        outcome = in_a_slot(files, push) if slot else in_a_file(files, push, length)
     except OtaError as error:
         assert error.code == -5
         outcome = "refused"
     except MemoryError:
         outcome = "MemoryError"
-    finally:
-        if target.file:
-            target.file.close()
     room.inside(folder)
     return outcome
 
 
-def in_a_file(target, folder, push, length):
-    download_target.open_target(target, folder + "/0.2", push)
-    assert target.kind == "file_writer" and target.path == folder + "/0.2.bin"
-    assert target.position in (0, length) and target.position <= SIZE
-    assert target.position == target.durable == target.file.tell()
-    assert target.position < target.end <= SIZE or target.position == SIZE
-    if target.position:
-        assert download_target.is_of(ivota.once("json_file").load(target.checkpoint), push)
+def in_a_file(files, push, length):
+    target = download_start.open_file(files, push)
+    try:
+        assert target.path == files.path
+        assert target.position in (0, length) and target.position <= SIZE
+        assert target.position == target.durable == target.file.tell()
+        assert target.position < target.end <= SIZE or target.position == SIZE
+        if target.position:
+            assert download_start.matches(ivota.once("json_file").load(target.checkpoint), push)
+    finally:
+        target.close()
     return "at %d" % target.position
 
 
-def in_a_slot(target, folder, push):
+def in_a_slot(files, push):
     with installed(esp32):
-        ivota.once("ota_slots").find(target, folder + "/0.2", push)
-    if target.kind is None:
+        target = ivota.once("ota_slots").find(files, push)
+    if target is files:
         return "to be chosen"
-    if target.kind == "file_writer":
+    if not target:
         return "a file"
-    assert target.kind == "slot_writer" and target.path == folder + "/0.2.json"
-    assert target.slot == "ota_1"
+    assert target.path == files.checkpoint and target.slot == "ota_1"
     assert type(target.position) is int and 0 <= target.position <= SIZE
     assert target.position % 4096 == 0 or target.position == SIZE
     assert target.position < target.end <= SIZE or target.position == SIZE

@@ -67,7 +67,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="a checkpoint of a file or a slot",
-    code=("lib/ivota/download_target.py", "lib/ivota/ota_slots.py", "lib/ivota/json_file.py"),
+    code=("lib/ivota/download_start.py", "lib/ivota/ota_slots.py", "lib/ivota/json_file.py"),
     seeds=seeds,
     mutate=change,
     most=2200,
@@ -79,7 +79,7 @@ TARGET = Target(
             (
                 (
                     "lib/ivota/ota_slots.py",
-                    "if type(position) is not int or not 0 <= position <= size:",
+                    "if type(position) is not int or not 0 <= position <= target.size:",
                     "if type(position) is not int:",
                 ),
             ),
@@ -88,9 +88,9 @@ TARGET = Target(
             "keeps too much",
             (
                 (
-                    "lib/ivota/download_target.py",
-                    "if length > push.size or not mine:",
-                    "if not mine:",
+                    "lib/ivota/download_start.py",
+                    "if length > push.size or not ours:",
+                    "if not ours:",
                 ),
             ),
         ),
