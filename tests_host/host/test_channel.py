@@ -132,6 +132,24 @@ def test_withdrawn_boards_return(channel: Channel, build: Callable[..., Path]) -
     assert channel.index.tracks["stable"][0].version == "0.2"
 
 
+def test_a_newer_release_outlives_a_share_and_not_a_withdrawal(
+    channel: Channel, build: Callable[..., Path]
+) -> None:
+    said: list[str] = []
+    for version in ("0.2", "0.3"):
+        channel.publish(build(version))
+    channel.publish(build("0.4"), not_before=1 << 40)
+    for percent in (50, 100):
+        channel.roll_out("0.3", percent)
+    assert [each.version for each in channel.index.tracks["stable"]] == ["0.3", "0.4"]
+    again = Channel(channel.folder, channel._key, said.append)
+    again.withdraw("0.3")
+    assert [each.version for each in again.index.tracks["stable"]] == ["0.2"]
+    assert said == ["0.4 is withdrawn, too: publish it again to offer it"]
+    again.publish(build("0.4"), not_before=1 << 40)
+    assert [each.version for each in again.index.tracks["stable"]] == ["0.2", "0.4"]
+
+
 def test_the_only_release_is_withdrawn(channel: Channel, build: Callable[..., Path]) -> None:
     said: list[str] = []
     channel.publish(build("0.2"))

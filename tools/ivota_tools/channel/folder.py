@@ -130,6 +130,11 @@ class Channel:
         signer = Signer(self._key, self._next_sequence(None), bad.target)
         kind = releases.inspect(source).kind
         data = signer.sign(payload, good.release.version, kind)
+        # The new sequence is above those of all others: boards would reject newer ones.
+        for newer in self.index.tracks[track]:
+            if newer.target == bad.target and newer.sequence > bad.sequence:
+                self._mark_withdrawn(newer, track)
+                self._note(f"{newer.version} is withdrawn, too: publish it again to offer it")
         self.index = tracks.remove(self.index, track, bad)
         return self._add(
             data, good.release.version, signer, track, good.payload_sha256, 100, None, DELTAS

@@ -38,13 +38,18 @@ def remove(index: Index, track: str, release: Release) -> Index:
 
 
 def share(index: Index, track: str, old: Release, percent: int) -> tuple[Index, Release]:
-    """Offer a release to another percentage of the boards. Raises ChannelError."""
+    """Offer a release to another percentage of the boards. Raises ChannelError.
+
+    If that is all of them, it replaces those before it for its target. Newer ones stay.
+    """
     check_share(percent)
     new = dataclasses.replace(old, share=percent)
-    kept = [new if each == old else each for each in index.tracks[track]]
+    offers = index.tracks[track]
+    place = offers.index(old)
+    before, after = offers[:place], offers[place + 1 :]
     if _is_for_all(new):
-        kept = [each for each in kept if each.target != new.target or each == new]
-    return _with(index, track, kept), new
+        before = tuple(each for each in before if each.target != new.target)
+    return _with(index, track, [*before, new, *after]), new
 
 
 def check_share(percent: int) -> None:
