@@ -35,7 +35,8 @@ def keygen(
         print_json({"private": str(file), "public": str(public), "key": made.id})
         return
     say(f"private  {file}: keep this file secret, and keep a backup of it")
-    say(f"public   {public}: copy it to the boards and list it under `keys` in /ivota.json")
+    say(f"public   {public}: copy it to the boards and name it in /ivota.json: in `keys`, or")
+    say("         only in `channel.keys` if a cloud has the private key, for --channel-key")
     say(f"key      {made.id}")
 
 
