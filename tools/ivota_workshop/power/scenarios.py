@@ -174,7 +174,7 @@ def _images() -> list[Scenario]:
         Scenario(
             "image refused",
             ends="fail",
-            reason="an image for chip 5",
+            reason="the image is for chip 5",
             size=9_000,
             chip=5,
             refused=True,
