@@ -204,10 +204,12 @@ def test_a_restore_overwrites_nothing(tmp_path, cloud):
         back_up(cloud.folder, None, tmp_path / "a file")
 
 
+ORDER = {"version": "0.2", "query": "all", "stages": [{"percent": 100}], "stop_share": None}
+
+
 def start_campaigns(api):
-    order = {"version": "0.2", "query": "all", "stages": [{"percent": 100}], "stop_share": None}
-    api.create_campaign(name="now", **order)
-    api.create_campaign(name="later", start_at=time.time() + 1e6, **order)
+    api.create_campaign(name="now", **ORDER)
+    api.create_campaign(name="later", start_at=time.time() + 1e6, **ORDER)
 
 
 def test_restored_campaigns_wait_for_an_operator(tmp_path):
@@ -233,6 +235,36 @@ def test_restored_campaigns_wait_for_an_operator(tmp_path):
             device.expect_nothing(cloud)
             api.act_on_campaign(1, "resume")
             device.expect("update_firmware")
+
+
+def test_a_resumed_campaign_pushes_only_to_boards_that_have_reported(tmp_path):
+    """The versions in the backup are old: one of the boards has got a newer one since."""
+    (tmp_path / "f.bin").write_bytes(b"x" * 1000)
+    with Cloud(tmp_path / "c") as cloud, Client(cloud.api_url) as api:
+        for name in ("old", "newer"):
+            with Device(cloud.mqtt_port, "P", name) as device:
+                device.hello("0.1")
+        wait_until(lambda: len(api.devices()) == 2, "both devices")
+        api.upload(tmp_path / "f.bin", "0.2")
+        api.create_campaign(name="later", start_at=time.time() + 1e6, **ORDER)
+        back_up(cloud.folder, None, tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "new", None)
+    with Cloud(tmp_path / "new") as cloud, Client(cloud.api_url) as api:
+        api.act_on_campaign(1, "start")
+        for name in ("old", "newer"):
+            wait_until(lambda name=name: api.device(f"P/{name}")["state"] == "waiting", "its turn")
+            with Device(cloud.mqtt_port, "P", name) as device:
+                device.expect_nothing(cloud)
+            assert "a backup was restored" in api.why(api.device(f"P/{name}")["id"])["why"]
+        with Device(cloud.mqtt_port, "P", "newer") as device:
+            device.hello("0.3")
+            wait_until(lambda: api.device("P/newer")["state"] == "skipped", "skipped")
+            device.expect_nothing(cloud)
+        with Device(cloud.mqtt_port, "P", "old") as device:
+            device.hello("0.1")
+            device.update(device.expect("update_firmware"))
+            wait_until(lambda: api.device("P/old")["state"] == "done", "done")
+        assert "database restore" in {each["action"] for each in api.audit()}
 
 
 @pytest.mark.slow

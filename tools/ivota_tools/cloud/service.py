@@ -205,7 +205,7 @@ class Cloud:
         if not store.remote:
             with contextlib.suppress(OSError):  # a file that cannot be read: tried again later
                 chip_repair.repair(database, store)
-        if waiting := restored_attempts.forget_progress(database):
+        if waiting := restored_attempts.forget_progress(database, time.time()):
             log.info("after a restore, %d updates wait for a report of their device", waiting)
         database.watch(outbox.WatchedSession, {outbox.INFO: self._webhooks})
         self._probe = Probe(database)

@@ -58,6 +58,12 @@ def begin(assignment: Assignment, running: str | None, now: float, on_trial: boo
         assignment.next_push_at = now
 
 
+def await_report(assignment: Assignment, now: float) -> None:
+    """Start an attempt of a device that may run another version than the database knows."""
+    begin(assignment, None, now)
+    assignment.restored = True
+
+
 def is_trial(old: Assignment | None, version: str) -> bool:
     """Return whether the previous attempt has installed this version and is not done yet."""
     return (

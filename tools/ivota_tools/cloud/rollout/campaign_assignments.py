@@ -11,7 +11,7 @@ from ..store import device_lock
 from ..store.database import next_revision
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
-from . import assignment_states
+from . import assignment_states, restored_attempts
 
 MOST = 500  # devices per transaction
 
@@ -21,6 +21,7 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
 
     The devices must be locked, and read afterwards (device_lock.py).
     """
+    restored = restored_attempts.restored_at(session)
     made: list[tuple[Member, Assignment]] = []
     for member in members:
         device = member.device
@@ -35,7 +36,10 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
         )
         old = device.assignment
         on_trial = assignment_states.is_trial(old, campaign.firmware.version)
-        assignment_states.begin(attempt, device.version, now, on_trial)
+        if restored_attempts.is_silent(device, restored):
+            assignment_states.await_report(attempt, now)
+        else:
+            assignment_states.begin(attempt, device.version, now, on_trial)
         if old and _chosen_at(old) > (campaign.started_at or 0):
             assignment_states.supersede(attempt, now)  # it has received a newer target
         elif old:

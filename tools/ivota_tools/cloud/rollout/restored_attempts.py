@@ -1,25 +1,31 @@
 """After a restore: forget how far unfinished updates were, because the boards have gone on since.
 
 A board may have finished an update after the backup, and it reports `done` only once. Its next
-report of the version tells what it runs.
+report of the version tells what it runs. Until then, no campaign pushes to it: the version in the
+backup may be older than the one that it runs.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
+from ..accounts import audit_log
 from ..store.backup import RESTORED
 from ..store.database import Database
 from ..store.models import MQTT, Assignment, Device, Setting
 from . import assignment_states
 
+RESTORED_AT = "restored_at"  # a setting: when the cloud first started after the last restore
 
-def forget_progress(database: Database) -> int:
+
+def forget_progress(database: Database, now: float) -> int:
     """Return how many attempts wait for a report now; 0 unless a backup has just been restored."""
     with database.writing() as session:
         gone = session.execute(delete(Setting).where(Setting.name == RESTORED))
         if not gone.rowcount:  # type: ignore[attr-defined]
             return 0
+        session.merge(Setting(name=RESTORED_AT, value=str(now)))
         # A device that polls does not report its version, but it gets no update twice either.
         devices = select(Device.id).where(Device.transport == MQTT)
         unfinished = (
@@ -42,4 +48,20 @@ def forget_progress(database: Database) -> int:
                 next_push_at=None,
             )
         )
-        return int(found.rowcount)  # type: ignore[attr-defined]
+        waiting = int(found.rowcount)  # type: ignore[attr-defined]
+        audit_log.note(session, audit_log.ENGINE, "database restore", "", updates=waiting)
+        return waiting
+
+
+def restored_at(session: Session) -> float:
+    """Return when the cloud first started after the last restore, or 0."""
+    setting = session.get(Setting, RESTORED_AT)
+    return float(setting.value) if setting else 0.0
+
+
+def is_silent(device: Device, since: float) -> bool:
+    """Return whether nothing has come from a board since a restore.
+
+    A device that polls has nothing to report first.
+    """
+    return device.transport == MQTT and device.last_seen is not None and device.last_seen < since
