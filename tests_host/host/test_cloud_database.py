@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import resource
 import threading
 
 import postgres_support
@@ -182,6 +183,28 @@ def test_urls_that_lead_nowhere(url, words):
     with pytest.raises(CloudError, match=words) as caught:
         Database(url)
     assert "s3cret" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_only_a_file_that_is_no_database_is_to_be_moved_away(tmp_path):
+    def advice(file):
+        with pytest.raises(CloudError, match=f"cannot open {file}") as caught:
+            Database(file)
+        return str(caught.value)
+
+    other, good = tmp_path / "other.db", tmp_path / "good.db"
+    other.write_bytes(b"not a database" * 100)
+    assert "move the file away" in advice(other)
+    Database(good).close()
+    kept, before = resource.getrlimit(resource.RLIMIT_FSIZE), good.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, kept[1]))  # like a full disk
+    try:
+        full = advice(good)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert "free some space" in full and "away" not in full and good.read_bytes() == before
+    (tmp_path / "good.db-wal").unlink(missing_ok=True)
+    (tmp_path / "good.db-wal").mkdir()
+    assert "check the owner" in advice(good)
 
 
 @pytest.mark.parametrize("url", ["mysql://u:s3cret@h/x", "nonsense"])

@@ -307,12 +307,6 @@ def test_taken_ports(cloud, tmp_path):
         Cloud(tmp_path / "c", http_port=cloud.http_port).start()
 
 
-def test_a_database_that_is_none(tmp_path):
-    (tmp_path / "ivota.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(CloudError, match="ivota.db"):
-        Cloud(tmp_path).start()
-
-
 def test_what_is_kept_is_private(cloud):
     assert (cloud.folder / "ivota.db").stat().st_mode & 0o077 == 0
     assert (cloud.folder / "ivota.db-wal").stat().st_mode & 0o077 == 0

@@ -51,7 +51,7 @@ class Database:
             self._engine.dispose()
             said = " ".join(str(error.orig).split())
             if isinstance(where, Path):
-                what = "choose another --data directory, or move the file away"
+                what = _sqlite_advice(said)
             else:
                 what = "check that the server is running, and check address, user and password"
             raise CloudError(
@@ -106,6 +106,17 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _sqlite_advice(said: str) -> str:
+    """Return what to do about an error of SQLite. Nobody must move a good database away."""
+    if "not a database" in said:
+        return "choose another --data directory, or move the file away"
+    if "malformed" in said:
+        return "restore a backup"
+    if "disk" in said:
+        return "free some space on its disk, and check the disk; the file can be all right"
+    return "check the owner of the file and its directory, and whether another program uses it"
 
 
 def add(session: Session, name: str, amount: int = 1) -> int:
