@@ -1,6 +1,4 @@
-"""Start the agent: that of the bundle that boot.py mounted, of the previous bundle, or of the
-factory package.
-"""
+"""Start the agent: of the bundle that boot.py mounted, of the one before, or of the factory."""
 
 import sys
 

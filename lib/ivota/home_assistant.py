@@ -82,7 +82,7 @@ class Entity:
         if self.mode == "install":
             topics += "\n" + self.base + "/install"
         if self.mode != "remove":
-            broker[b"will"] = ((self.base + "/status").encode(), b"offline", True, 1)
+            broker["set_last_will"] = ((self.base + "/status").encode(), b"offline", True, 1)
         self.link = link(
             {
                 "product_id": node,

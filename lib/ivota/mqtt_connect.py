@@ -40,8 +40,8 @@ def dial(config, topics, on_message):
             mqtt["keepalive_s"],
         )
         client.set_callback(on_message)
-        if b"will" in mqtt:  # bytes do not become names, which stay in the heap
-            client.set_last_will(*mqtt[b"will"])
+        if "set_last_will" in mqtt:
+            client.set_last_will(*mqtt["set_last_will"])
         guarded_socket.lend(stream, umqtt, client.connect)
         # With QoS 1. Up to 1.7.0, umqtt's own function can't encode a length above 127.
         client.pid += 1

@@ -244,7 +244,7 @@ def test_reports_are_taken_in_while_many_are_cancelled(fleet, between):
     assert not waiting and shown["state"] == "cancelled"
     ends = (
         "campaign 'c' is cancelled: no pushes any more",
-        "an operator cancelled the update to 0.2",
+        "campaign 'c' was cancelled, and with it the update to 0.2",
     )
     assert len(whys) == many and all(why in ends for why in whys)
     shown = fleet.show(crowd.campaign)

@@ -178,7 +178,7 @@ def test_a_head_a_body_and_an_answer_have_deadlines(tmp_path):
     with Cloud(tmp_path / "c", deadlines=SHORT) as cloud, Client(cloud.api_url) as api:
         made = api.upload(tmp_path / "f.bin", "0.2")["firmware"]
         with cloud.database.reading() as session:
-            url = httpx.URL(cloud._url_of(session.get_one(Firmware, made["id"])))
+            url = httpx.URL(cloud._url_of(session.get_one(Firmware, made["id"]), 999).url)
         with link(cloud) as half, link(cloud) as slow, link(cloud) as deaf:
             half.sendall(b"GET /api/v1/health HTTP/1.1\r\n")
             slow.sendall(head("/api/v1/push", "Content-Length: 100") + b'{"device"')
@@ -251,7 +251,7 @@ def test_health_is_of_what_is_stored(tmp_path, caplog):
     """The database is locked: links are there, and nothing is stored until it is free."""
     with Cloud(tmp_path, token=TOKEN) as cloud, Client(cloud.api_url, TOKEN) as api:
         ready = lambda: httpx.get(f"{cloud.api_url}/readyz", timeout=WAIT_S)  # noqa: E731
-        assert ready().json() == {"ok": True, "problem": None, "standby": False}
+        assert ready().json() == {"ok": True, "problem": None, "standby": False, "store": None}
         with contextlib.closing(sqlite3.connect(tmp_path / "ivota.db")) as other:
             other.isolation_level = None
             other.execute("BEGIN IMMEDIATE")

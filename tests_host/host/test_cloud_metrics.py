@@ -12,7 +12,7 @@ import pytest
 from cloud_support import settle
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
-from waiting import wait_until
+from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Certificate, Cloud
@@ -35,7 +35,7 @@ def cloud(tmp_path_factory):
 
 def scrape(cloud, **labels):
     """The samples, by name; those with these labels, if any are given."""
-    answer = httpx.get(f"{cloud.api_url}/metrics")
+    answer = httpx.get(f"{cloud.api_url}/metrics", timeout=WAIT_S)
     assert answer.status_code == 200, answer.text
     found = {}
     for family in text_string_to_metric_families(answer.text):
@@ -82,7 +82,7 @@ def test_labels_are_bounded_whatever_is_asked(cloud):
             httpx.request(f"M{word}", cloud.api_url + path)
 
     def series():
-        text = httpx.get(f"{cloud.api_url}/metrics").text
+        text = httpx.get(f"{cloud.api_url}/metrics", timeout=WAIT_S).text
         return {line.split(" ")[0] for line in text.splitlines()}
 
     ask("900")

@@ -89,15 +89,15 @@ def test_a_password_alone_is_not_enough(cloud, monkeypatch):
     with ask_code(cloud.api_url) as visitor:
         assert not signed_in(visitor)
         # The code that set it up is used up, and so is every earlier one.
-        assert "Wrong code" in send(visitor, made.at(clock), 401)
-        assert "Wrong code" in send(visitor, made.at(clock - 30), 401)
+        assert "This code is wrong" in send(visitor, made.at(clock), 401)
+        assert "This code is wrong" in send(visitor, made.at(clock - 30), 401)
         assert not signed_in(visitor)
         clock += 30
         later = made.at(clock)
         send(visitor, f"{later[:3]} {later[3:]}")
         assert visitor.page.url.path == "/campaigns" and signed_in(visitor)
     with ask_code(cloud.api_url) as visitor:
-        assert "Wrong code" in send(visitor, later, 401)
+        assert "This code is wrong" in send(visitor, later, 401)
         assert "9 recovery codes left" in send(visitor, f" {codes[0].upper()} ")
     with ask_code(cloud.api_url) as visitor:
         send(visitor, codes[0], 401)

@@ -419,7 +419,7 @@ def test_every_way_to_sign_in_and_webhooks(browser, tmp_path, phone):
             check(page, "the second factor")
             page.keyboard.type("000000")
             page.keyboard.press("Enter")
-            expect(page.get_by_role("alert")).to_contain_text("Wrong code")
+            expect(page.get_by_role("alert")).to_contain_text("This code is wrong")
             check(page, "a wrong code")
             page.get_by_label("Code from your authenticator app").fill(recovery)
             page.keyboard.press("Enter")

@@ -41,7 +41,7 @@ def test_a_body_that_stalls(application, wire, server, firmware):
     wire.start(board)
     wire.push("0.2", url, data)
     code, text = failure(wire, board)
-    assert code == "-1" and text.startswith("time_out: no block in ")
+    assert code == "-1" and text.startswith("time_out: no block arrived in ")
     server.release()
     wire.push("0.2", url, data)
     wire.wait_state("done")
