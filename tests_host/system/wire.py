@@ -125,7 +125,7 @@ class Wire:
         long, which no other message has."""
         self._marker_size += 1
         self.send(b"?" * self._marker_size)
-        board.wait_log(f"message_ignored.* of {self._marker_size} bytes", WAIT_S)
+        board.wait_log(f"message_ignored.* has {self._marker_size} bytes", WAIT_S)
 
     # --- from the device
 
