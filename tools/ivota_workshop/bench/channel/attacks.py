@@ -133,11 +133,11 @@ ATTACKS: dict[str, tuple[Callable[[Published], None], str]] = {
     ),
     "index by another key": (
         _changed(lambda it, index: index.signed(it.thief)),
-        "signed not signed by a trusted key",
+        "the channel's index is not signed by a trusted key",
     ),
     "index with one byte changed": (
         _changed(lambda it, index: index.signed(it.key).replace(b'"serial":', b'"serial": ')),
-        "signed not signed by a trusted key",
+        "the channel's index is not signed by a trusted key",
     ),
     "another product's index": (
         _changed(lambda it, index: dataclasses.replace(index, product="Q").signed(it.key)),
@@ -158,7 +158,7 @@ ATTACKS: dict[str, tuple[Callable[[Published], None], str]] = {
     "downgrade": (_downgrade, ""),
     "downgrade under a high sequence": (_downgrade_hidden, "failed code=-5"),
     "mix of generations": (_mixed, "failed code=-4"),
-    "truncated firmware": (_truncated_firmware, "failed code=-4 why=the server has"),
+    "truncated firmware": (_truncated_firmware, "failed code=-4 why=the server's file has"),
     "half-published": (_half_published, "HTTP 404"),
     "another board's firmware": (_another_boards, "failed code=-5"),
     "firmware by another key": (_anothers_firmware, "failed code=-5"),
