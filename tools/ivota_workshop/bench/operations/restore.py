@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.store.backup import FIRMWARE, SQLITE, back_up, restore
+from ivota_tools.cloud.store.backup import FIRMWARE, RESTORED, SQLITE, back_up, restore
 from ivota_tools.cloud.store.models import Device
 
 DEVICES = 200
@@ -38,8 +38,10 @@ def is_equal(folder: Path) -> bool:
 
 
 def _rows(folder: Path) -> list[str]:
+    """Return the rows as text, without the note of the restore for the next start."""
+    note = f"INSERT INTO \"settings\" VALUES('{RESTORED}',"
     with contextlib.closing(sqlite3.connect(folder / SQLITE)) as database:
-        return list(database.iterdump())
+        return [line for line in database.iterdump() if not line.startswith(note)]
 
 
 def _files(folder: Path) -> dict[str, str]:
