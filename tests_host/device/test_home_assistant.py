@@ -45,10 +45,10 @@ def test_everything_is_sent_in_each_session_and_the_availability_last():
         topics = [topic.split("/")[-1] for topic, _ in world.home.kept]
         assert topics == ["config", "state", "status"]
         mqtt = world.home.config["mqtt"]
-        assert mqtt[b"will"] == (b"ivota/P/d/status", b"offline", True, 1)
+        assert mqtt["set_last_will"] == (b"ivota/P/d/status", b"offline", True, 1)
         # Topics and messages from the broker are bounded, and the cloud's link has no will.
         assert mqtt["max_message_bytes"] == 256
-        assert b"will" not in made.config["mqtt"]
+        assert "set_last_will" not in made.config["mqtt"]
         world.home.inbox.append(b"online")
         world.spin()
         assert len(world.home.kept) == 6
@@ -147,7 +147,7 @@ def test_the_mode_remove_sends_empty_messages():
         world.start("remove")
         world.spin()
         assert [text for _, text in world.home.kept] == ["", "", ""]
-        assert b"will" not in world.home.config["mqtt"]
+        assert "set_last_will" not in world.home.config["mqtt"]
 
 
 def checked(**changes):

@@ -97,8 +97,8 @@ def test_what_runs_was_signed_and_not_only_the_patch(
     for result, why in (
         (payload, "it is not signed"),
         (make("0.3", 5, key="thief"), "not signed by a trusted key"),
-        (make("0.3", 5, target="kettle"), "for the target kettle"),
-        (make("0.4", 5), "of version 0.4"),
+        (make("0.3", 5, target="kettle"), "it is for target kettle"),
+        (make("0.4", 5), "it is for version 0.4"),
         (changed(good, 5000), "the payload does not match the signed SHA-256"),
         (make.signer(5).sign(payload, "0.3", "patch"), "the payload has an unknown kind"),
     ):
