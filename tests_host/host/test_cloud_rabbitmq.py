@@ -223,7 +223,7 @@ def test_devices_sign_in_with_their_secrets(tmp_path: Path) -> None:
             secret, other = (each["board"]["device_secret"] for each in made)
             settings = tmp_path / "data" / "rabbitmq-sign-in.conf"
             assert settings.stat().st_mode & 0o777 == 0o600
-            rabbit.kill(node)
+            rabbit.shut_down(node)
             with (node.folder / "rabbitmq.conf").open("a") as file:
                 file.write(settings.read_text())
             rabbit.boot(node)

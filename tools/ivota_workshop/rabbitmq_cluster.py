@@ -113,6 +113,13 @@ class Cluster:
         _kill(node.process)
         node.process = None
 
+    def shut_down(self, node: Node) -> None:
+        """End a node in order, as for a restart."""
+        assert node.process
+        node.process.terminate()
+        node.process.wait(START_S)
+        self.kill(node)
+
     def stop(self) -> None:
         for node in self.nodes:
             self.kill(node)
