@@ -1,4 +1,4 @@
-"""RabbitMQ as the fleet's broker: three nodes, several processes that take reports."""
+"""RabbitMQ as the fleet's broker: HAProxy, three nodes, several processes that take reports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import queue
+import subprocess
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ from ivota_tools.cloud.amqp.address import AmqpAddress, read_address
 from ivota_tools.cloud.amqp.report_session import ReportSession
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.common.mqtt_client import end
+from ivota_tools.toolchain.load_balancer import haproxy
+from ivota_workshop.bench.holds.devices import self_signed
+from ivota_workshop.load_balancer import CONFIGURATION, balanced
 from ivota_workshop.rabbitmq_cluster import HOST, PASSWORD, USER, Cluster, Node, cluster
 
 DEVICES = 60
@@ -44,19 +48,24 @@ def address(nodes: list[Node]) -> str:
 
 
 class Sender:
-    """Devices that report numbers by MQTT, on one connection."""
+    """Devices that report numbers by MQTT, on three connections through HAProxy."""
 
-    def __init__(self, node: Node) -> None:
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
-        self._client.username_pw_set(USER, PASSWORD)
-        self._client.connect(HOST, node.mqtt_port)
-        self._client.loop_start()
+    def __init__(self, port: int) -> None:
+        self._clients = [
+            mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True) for _ in range(3)
+        ]
+        for client in self._clients:
+            client.username_pw_set(USER, PASSWORD)
+            client.reconnect_delay_set(1, 1)
+            client.connect(HOST, port)
+            client.loop_start()
         self._sent: list[mqtt.MQTTMessageInfo] = []
 
     def send(self, numbers: range) -> None:
         for number in numbers:
-            topic = f"$ota/report/P/d{number % DEVICES}"
-            self._sent.append(self._client.publish(topic, b"%d" % number, 1))
+            device = number % DEVICES
+            client = self._clients[device % len(self._clients)]
+            self._sent.append(client.publish(f"$ota/report/P/d{device}", b"%d" % number, 1))
 
     def acknowledged(self) -> None:
         for each in self._sent:
@@ -64,7 +73,8 @@ class Sender:
             assert each.is_published()
 
     def end(self) -> None:
-        end(self._client)
+        for client in self._clients:
+            end(client)
 
 
 class Processes:
@@ -103,10 +113,16 @@ class Processes:
 
 
 @pytest.mark.slow
-def test_processes_share_the_reports_and_lose_none(rabbit: Cluster) -> None:
-    """A process ends with reports that it has not stored, and then a node dies."""
-    *others, victim = rabbit.nodes
-    sender, processes = Sender(others[0]), Processes(rabbit.nodes, 3)
+def test_processes_share_the_reports_and_lose_none(rabbit: Cluster, tmp_path: Path) -> None:
+    """A process ends with reports that it has not stored; then a node dies with its devices."""
+    victim = rabbit.nodes[-1]
+    ports = [node.mqtt_port for node in rabbit.nodes]
+    with balanced(tmp_path, ports) as (port, _):
+        share_the_reports(rabbit, victim, port)
+
+
+def share_the_reports(rabbit: Cluster, victim: Node, port: int) -> None:
+    sender, processes = Sender(port), Processes(rabbit.nodes, 3)
     try:
         sender.send(range(600))
         wait_until(lambda: processes.all_there(600), "the first reports")
@@ -289,6 +305,21 @@ def granted(
         return codes
     finally:
         end(client)
+
+
+def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
+    chain, key = self_signed(tmp_path)
+    (tmp_path / "both.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+    text = CONFIGURATION.read_text()
+    assert "/etc/haproxy/certificate.pem" in text
+    (tmp_path / "haproxy.cfg").write_text(
+        text.replace("/etc/haproxy/certificate.pem", str(tmp_path / "both.pem"))
+    )
+    command = [*haproxy(), "-c", "-f", str(tmp_path / "haproxy.cfg")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    # The names of its nodes exist nowhere, which must not keep it from starting.
+    assert done.returncode == 0, done.stderr
+    assert "[WARNING]" not in done.stderr and "[ALERT]" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def measure(console: Console) -> dict[str, Figure]:
         (counted,) = connection.execute(
             "SELECT sum(change) FROM counter_changes WHERE name = 'report_version'"
         ).fetchone() or (0,)
+    stored, counted = int(stored), int(counted)  # PostgreSQL's sums are decimals
     return {
         "intake_1_reports_per_s": Figure(round(rates[1]), "", "reports/s"),
         "intake_3_reports_per_s": Figure(round(rates[WORKERS]), "", "reports/s"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.toolchain import node_packages, web_servers
+from ivota_tools.toolchain.load_balancer import haproxy
 
 from ... import beside
 from ..holds.devices import self_signed
@@ -34,6 +35,7 @@ def checks() -> dict[str, Callable[[], str]]:
         "ivota-cloud.schema.json": lambda: _run(json_schema, "--check-metaschema", schema),
         "ivota.toml": lambda: _run(json_schema, "--schemafile", schema, "ivota.toml"),
         "nginx.conf": _nginx,
+        "haproxy.cfg": _haproxy,
     }
     for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
         name = str(path.relative_to(DEPLOY))
@@ -75,3 +77,14 @@ def _nginx() -> str:
         text = text.replace("http {", f"http {{ {paths}access_log off;")
         file.write_text(f"pid {folder}/pid; error_log stderr;\n{text}")
         return _run(*web_servers.nginx(), "-t", "-q", "-p", name, "-c", str(file))
+
+
+def _haproxy() -> str:
+    """Debian's HAProxy reads the file with a certificate from here."""
+    with tempfile.TemporaryDirectory() as name:
+        file, certificate = Path(name, "haproxy.cfg"), Path(name, "certificate.pem")
+        chain, key = self_signed(Path(name))
+        certificate.write_bytes(chain.read_bytes() + key.read_bytes())
+        text = (DEPLOY / "haproxy.cfg").read_text()
+        file.write_text(text.replace("/etc/haproxy/certificate.pem", str(certificate)))
+        return _run(*haproxy(), "-c", "-q", "-f", str(file))
