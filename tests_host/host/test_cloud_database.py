@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 
 from ivota_tools.cloud import CloudError
 from ivota_tools.cloud.store import migrations
-from ivota_tools.cloud.store.backup import back_up
+from ivota_tools.cloud.store.backup import back_up, restore
 from ivota_tools.cloud.store.database import Database, add, settled
 from ivota_tools.cloud.store.models import (
     Assignment,
@@ -211,6 +211,45 @@ def test_only_a_file_that_is_no_database_is_to_be_moved_away(tmp_path):
 def test_a_backup_of_no_postgresql(url, tmp_path):
     with pytest.raises(CloudError, match="must be a postgresql://"):
         back_up(tmp_path, url, tmp_path / "backup")
+
+
+def test_a_dump_of_postgresql_says_how_far_it_is_and_comes_back_whole(tmp_path):
+    url = postgres_support.new_database()
+    begun = []
+
+    def progress(what, size=None, /):
+        shares = []
+        begun.append((what, size, shares))
+        return shares.append
+
+    database = Database(url)
+    with database.writing() as session:
+        rows = {"at": 2.0, "topic": "t", "kind": "k", "raw": bytes(8_000), "raw_size": 8_000}
+        session.execute(sa.insert(Report), [rows] * 50)
+    database.close()
+    back_up(tmp_path, url, tmp_path / "backup", progress)
+    what, size, shares = begun[0]
+    assert what == "dumping the database" and size > 50_000
+    assert len(shares) > 10 and shares == sorted(shares) and 0 < shares[-1] < 1
+    with raw(url).begin() as connection:
+        connection.execute(sa.text("DELETE FROM reports"))
+    restore(tmp_path / "backup", tmp_path / "new", url, progress)
+    assert ("restoring the database", (tmp_path / "backup/ivota.dump").stat().st_size) in [
+        each[:2] for each in begun
+    ]
+    with raw(url).connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM reports")) == 50
+
+
+def test_a_damaged_dump_changes_nothing(tmp_path):
+    url = postgres_support.new_database()
+    Database(url).close()
+    back_up(tmp_path, url, tmp_path / "backup")
+    dumped = tmp_path / "backup/ivota.dump"
+    dumped.write_bytes(dumped.read_bytes()[:-3_000])
+    with pytest.raises(CloudError, match="pg_restore has failed: .*error"):
+        restore(tmp_path / "backup", tmp_path / "new", url)
+    Database(url).close()
 
 
 def test_what_devices_ran_is_read_from_their_reports(where):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol
 
-LOOK_S = 0.2  # between two checks of a growing file
+LOOK_S = 0.2  # between two looks at a position
 
 Done = Callable[[float], None]  # receives the share that is done, 0 to 1
 
@@ -29,14 +28,13 @@ def silent(_what: str, _size: int | None = None, /) -> Done:
 
 
 @contextmanager
-def growing(file: Path, size: int, done: Done) -> Iterator[None]:
-    """Tell how much of `size` bytes a file has, while another library writes it."""
+def watched(position: Callable[[], int], size: int, done: Done) -> Iterator[None]:
+    """Tell how many of `size` bytes are done, while another library or program works."""
     end = Event()
 
     def look() -> None:
         while not end.wait(LOOK_S):
-            if file.exists():
-                done(min(file.stat().st_size / max(size, 1), 1.0))
+            done(min(position() / max(size, 1), 1.0))
 
     thread = Thread(target=look, name="progress", daemon=True)
     thread.start()

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
-from ...common.progress import Begin, growing, silent
+from ...common.progress import Begin, silent, watched
 from ..cloud_error import CloudError
+from . import postgresql_tools
 from .file_store import StoreError
 from .folder_lock import Alone
 from .folder_match import STORE
@@ -62,7 +58,7 @@ def back_up(
         if database is None:
             _copy_sqlite(data / SQLITE, part, progress)
         else:
-            _postgresql("pg_dump", database, "--format=custom", f"--file={part}")
+            postgresql_tools.dump(database, part, progress)
         part.replace(copy)
         if store is not None:
             done = Copied(copy, _copy_objects(store, str(folder / FIRMWARE), progress))
@@ -111,8 +107,7 @@ def restore(
                 return _restore_sqlite(folder, data, progress, store)
         # Copy the files first: a cloud that is started too early lacks rows, not files.
         count = _copy_back(folder / FIRMWARE, data / FIRMWARE, progress, store)
-        options = "--clean", "--if-exists", "--no-owner", "--single-transaction"
-        _postgresql("pg_restore", database, *options, str(copy))
+        postgresql_tools.restore(database, copy, progress)
         return Copied(copy, count, _pause_postgresql(database))
 
 
@@ -170,7 +165,11 @@ def _copy_sqlite(source: Path, to: Path, progress: Begin) -> None:
         )
     uri = f"{source.resolve().as_uri()}?mode=ro"
     size = source.stat().st_size
-    with growing(to, size, progress("copying the database", size)):
+    with watched(
+        lambda: to.stat().st_size if to.exists() else 0,
+        size,
+        progress("copying the database", size),
+    ):
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as one:
             with contextlib.closing(sqlite3.connect(to)) as other:
                 # In one step: SQLite starts again whenever the cloud writes between two.
@@ -221,32 +220,6 @@ def _store_of(database: Path | str) -> str | None:
         with psycopg.connect(database) as other:
             found = other.execute(query).fetchone()
     return str(found[0]) or None if found else None
-
-
-def _postgresql(program: str, database: str, *options: str) -> None:
-    try:
-        url = make_url(database)
-    except ArgumentError:
-        url = None
-    if url is None or url.get_backend_name() != "postgresql":
-        raise CloudError("--database must be a postgresql:// URL")
-    # Pass the password in the environment: command lines are visible to everyone.
-    environment = {**os.environ, "PGPASSWORD": str(url.password)} if url.password else None
-    where = url.set(drivername="postgresql", password=None).render_as_string()
-    try:
-        done = subprocess.run(
-            [program, f"--dbname={where}", *options],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-    except FileNotFoundError:
-        raise CloudError(
-            f"{program} is not installed: install the postgresql-client of the server's version"
-        ) from None
-    if done.returncode:
-        raise CloudError(f"{program} has failed: {done.stderr.strip()}")
 
 
 @contextlib.contextmanager
