@@ -55,7 +55,7 @@ _CAMPAIGN = "as long as their campaign"
 RULES: dict[type[Base], Rule] = {
     models.Report: Rule("reports of devices", _HISTORY, "reports_s"),
     models.Push: Rule("pushes", _HISTORY, "reports_s"),
-    models.Change: Rule("changes of versions, for the chart", _HISTORY, "reports_s"),
+    models.Change: Rule("version changes, for the chart", _HISTORY, "reports_s"),
     models.Assignment: Rule(
         "update attempts",
         "`--keep-reports`, once no device, campaign, report or push refers to them; without it, "
@@ -70,8 +70,8 @@ RULES: dict[type[Base], Rule] = {
     models.Refusal: Rule("failed sign-ins", "15 minutes", over=sign_in_throttle.is_over),
     models.WebhookMessage: Rule(
         "webhook messages",
-        "until they are delivered, 90 days at most. For each webhook, 1,000 that wait and 1,000 "
-        "that were given up",
+        "until they are delivered, 90 days at most. For each webhook, 1,000 that are waiting and "
+        "1,000 that the cloud has given up",
         over=lambda now: models.WebhookMessage.at < now - WEBHOOK_S,
     ),
     models.Device: Rule("devices", "until you delete them; of pending devices, the last 10,000"),
@@ -83,18 +83,19 @@ RULES: dict[type[Base], Rule] = {
         "name of a deleted firmware stays in the history",
     ),
     models.FileSweep: Rule(
-        "files that no firmware may need", "a minute after a deletion; a day after an upload"
+        "files that may belong to no firmware",
+        "until a minute after a deletion, or a day after an upload",
     ),
     models.Campaign: Rule("campaigns", "until you delete them"),
     models.Member: Rule("devices of campaigns", _CAMPAIGN),
-    models.CampaignCount: Rule("numbers of devices in campaigns", _CAMPAIGN),
+    models.CampaignCount: Rule("device counts of campaigns", _CAMPAIGN),
     models.Group: Rule("groups", "until you delete them"),
     models.User: Rule("users, with their second factor", "until you remove them"),
     models.Token: Rule("tokens", "until you remove them"),
     models.DdiToken: Rule("tokens of devices that poll by DDI", "until you remove them"),
-    models.Setting: Rule("the cloud's own settings", "forever; a fixed number"),
-    models.Counter: Rule("counters of messages", "forever; a fixed number"),
-    models.CounterChange: Rule("what counters grow by", "until it is added to them"),
+    models.Setting: Rule("the cloud's own settings", "forever; their number is fixed"),
+    models.Counter: Rule("message counters", "forever; their number is fixed"),
+    models.CounterChange: Rule("increments of message counters", "until the cloud adds them up"),
 }
 
 
