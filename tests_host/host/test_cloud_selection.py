@@ -1,5 +1,6 @@
 """A campaign selects its devices in short steps: each may be the last of a process."""
 
+import functools
 import random
 import time
 
@@ -10,12 +11,15 @@ import sqlalchemy as sa
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.rollout import (
     campaign_actions,
+    campaign_assignments,
     campaign_counts,
     campaign_preview,
     campaign_progress,
     campaign_removal,
     campaign_selection,
     device_query,
+    push_sender,
+    unrequested_pushes,
 )
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store.database import Database
@@ -159,26 +163,120 @@ def test_pause_resume_and_cancel_meanwhile(database):
     assert finish(database, other) == some
 
 
+def statements(database, step):
+    """Return how many statements a step takes."""
+    found = []
+
+    def note(*_):
+        found.append(1)
+
+    sa.event.listen(database._engine, "before_cursor_execute", note)
+    step()
+    sa.event.remove(database._engine, "before_cursor_execute", note)
+    return len(found)
+
+
 def test_reports_are_stored_between_two_steps(database):
     """A step costs the same statements however many devices there are."""
     number, _ = campaign(database)
     counts = set()
     for _ in range(6):
-        count = 0
-
-        def counted(*_):
-            nonlocal count
-            count += 1
-
-        sa.event.listen(database._engine, "before_cursor_execute", counted)
-        tick(database)
-        sa.event.remove(database._engine, "before_cursor_execute", counted)
-        counts.add(count)
+        counts.add(statements(database, lambda: tick(database)))
         with database.writing() as session:
             take_in(session, [], time.time(), BackOff())
     assert len(counts) == 1 and max(counts) < 16
     with database.reading() as session:
         assert session.get_one(Campaign, number).selection is not None
+
+
+def test_targets_in_chunks_of_the_same_statements(database, monkeypatch):
+    """Whoever is killed, pauses or cancels in between: each device has one target, or none."""
+    monkeypatch.setattr(campaign_assignments, "MOST", 20)
+    number, planned = campaign(database, stages=[], query="all", mismatched=True)
+    finish(database, number)  # and the first chunk
+
+    def given(session):
+        query = sa.select(sa.func.count()).where(Member.campaign_id == number)
+        return session.scalar(query.where(Member.assignment_id.is_not(None)))
+
+    costs = set()
+    for chunk in (20, 60):
+        monkeypatch.setattr(campaign_assignments, "MOST", chunk)
+        with database.reading() as session:
+            before = given(session)
+        with pytest.raises(KeyboardInterrupt), database.writing() as session:
+            campaign_progress.tick(session, time.time())
+            raise KeyboardInterrupt
+        costs.add(statements(database, lambda: tick(database)))
+        with database.reading() as session:
+            assert given(session) == before + chunk
+    assert len(costs) == 1
+    with database.writing() as session:
+        campaign_actions.pause(session, session.get_one(Campaign, number), "maria")
+    tick(database)
+    with database.writing() as session:
+        assert given(session) == 100 < planned.total
+        campaign_actions.resume(session, session.get_one(Campaign, number), "maria")
+    tick(database)
+    with database.reading() as session:
+        members_of = sa.select(Member).where(Member.assignment_id.is_not(None))
+        for member in session.scalars(members_of).unique():
+            attempt, version = member.assignment, member.device.version
+            assert member.device.assignment is attempt and attempt.campaign_id == number
+            assert attempt.state == "waiting" and attempt.hard_failures == 0
+            assert (attempt.next_push_at is None) == (version is None)
+        revisions = session.scalars(sa.select(Device.revision).where(Device.revision > 0)).all()
+        assert len(set(revisions)) == len(revisions) == given(session) == 160
+    campaign_actions.cancel(database, number, time.time(), "maria")
+    tick(database)
+    with database.reading() as session:
+        cancelled = session.get_one(Campaign, number)
+        states = {"cancelled": 160, "queued": planned.total - 160}
+        assert campaign_counts.states(session, cancelled) == states
+        assert campaign_counts.kept(session, [number]) == campaign_counts.counted(
+            session, [number]
+        )
+
+
+def test_pushes_and_ends_take_the_same_statements_for_more_devices(database, monkeypatch):
+    """Even if neighbours change different columns."""
+    number, _ = campaign(database, stages=[], query="all", mismatched=True, timeout_s=50.0)
+    finish(database, number)
+    later = time.time() + 100
+
+    def push(most):
+        monkeypatch.setattr(push_sender, "PUSHES_MOST", most)
+        with database.storing() as session:
+            push_sender.push_due(session, time.time(), lambda *_: ("http://h/", False), 1)
+
+    def mark(most):
+        monkeypatch.setattr(unrequested_pushes, "MOST", most)
+        with database.writing() as session:
+            unrequested_pushes.mark(session, later)
+
+    def end(most, change):
+        monkeypatch.setattr(campaign_assignments, "MOST", most)
+        with database.writing() as session:
+            change(session, session.get_one(Campaign, number))
+
+    def time_out(session, _):
+        campaign_progress.tick(session, later)
+
+    def cancel(session, taken):
+        campaign_actions.cancel_some(session, taken, later)
+
+    push(500)
+    with database.writing() as session:
+        for change in (
+            "next_push_at = 1 WHERE pushes > 0 AND id % 2 = 0",
+            "state = 'downloading', percent = 3 WHERE pushes > 0 AND id % 3 = 0",
+        ):
+            session.execute(sa.text(f"UPDATE assignments SET {change}"))
+    for act, *more in (push,), (mark,), (end, time_out), (end, cancel):
+        costs = [
+            statements(database, functools.partial(act, most, *more)) for most in (10, 30, 60)
+        ]
+        assert max(costs) <= min(costs) + 2 < 25, (act, more)  # a session takes more numbers
 
 
 def test_a_campaign_of_many_is_deleted_in_batches(database, monkeypatch):

@@ -117,11 +117,13 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
     This takes several transactions, so that reports can be stored in between. A finished campaign
     runs again until the retries end. Raises CampaignError.
     """
+    with database.reading() as session:  # of many devices, which others must not wait for
+        campaign = session.get_one(Campaign, number)
+        waiting = session.scalars(_failed(campaign)).all()
     with database.writing() as session:
         campaign = session.get_one(Campaign, number)
         if campaign.state not in _RETRIED:
             raise CampaignError(f"the campaign is {campaign.state}: nothing to retry")
-        waiting = session.scalars(_failed(campaign)).all()
         if not waiting:
             raise CampaignError(f"nothing to retry: {_why_none(session, campaign)}")
         # Before the campaign is changed: a push waits for that, while it has locked its device.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, insert, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from ..downloads.signed_urls import DownloadUrl
@@ -45,6 +46,7 @@ def push_due(
     it does if the device has reported another application since its campaign was planned.
     """
     outgoing = []
+    rows: list[dict[str, Any]] = []
     urls: dict[tuple[int, int], DownloadUrl] = {}
     pushed: dict[str, list[str]] = {}
     patches: dict[int, list[Firmware]] = {}
@@ -72,8 +74,11 @@ def push_due(
             topic = messages.update_topic(device.product_id, device.device_name)
             outgoing.append(Outgoing(topic, payload, qos))
             _pushed(session, assignment, now)
+            rows.append({"at": now, "assignment_id": assignment.id})
             pushed.setdefault(firmware.version, []).append(device.name)
         session.flush()
+    if rows:
+        session.execute(insert(Push.__table__), rows)  # type: ignore[arg-type]
     for version, names in pushed.items():
         # Writing a log line for each device of a fleet would take longer than the pushes.
         whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
@@ -94,6 +99,7 @@ def push_to(session: Session, device: Device, now: float) -> Assignment | None:
                 device.revision = next_revision(session)
                 return None
             _pushed(session, assignment, now)
+            session.add(Push(at=now, assignment_id=assignment.id))
             log.info("push %s to %s", assignment.firmware.version, device.name)
             return assignment
     return None
@@ -110,7 +116,6 @@ def _keep_running(session: Session) -> None:
 
 def _pushed(session: Session, assignment: Assignment, now: float) -> None:
     assignment_states.on_pushed(assignment, now)
-    session.add(Push(at=now, assignment_id=assignment.id))
     assignment.device.revision = next_revision(session)
 
 

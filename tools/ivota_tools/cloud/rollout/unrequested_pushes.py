@@ -7,11 +7,12 @@ because it serves the file itself.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnExpressionArgument, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
-from ..store import device_lock
+from ..store import device_lock, revisions
 from ..store.models import MQTT, Assignment, Device, Firmware
 from . import assignment_states
 from .assignment import touch
@@ -52,17 +53,24 @@ def _asked_since() -> tuple[ColumnExpressionArgument[bool], ...]:
 
 def mark(session: Session, now: float) -> None:
     """Mark the devices whose file nobody has requested; clear the marks of the others."""
-    asked = device_lock.of_attempts(session, select(Assignment).where(*_asked_since()), MOST)
-    for assignment in session.scalars(asked).all():
-        assignment.unasked = False
-        touch(session, assignment.device)
-    unasked = device_lock.of_attempts(session, select(Assignment).where(*_due(now)), MOST)
-    found = session.scalars(unasked).all()
-    for assignment in found:
-        assignment.unasked = True
-        touch(session, assignment.device)
+    _set(session, False, *_asked_since())
+    found = _set(session, True, *_due(now))
     if found:
         log.warning(
             "no device has requested %s within %.0f s of the push to %d devices: check "
             "--public-url", found[0].firmware.version, WAIT_S, len(found),
         )  # fmt: skip
+
+
+def _set(
+    session: Session, unasked: bool, *which: ColumnExpressionArgument[bool]
+) -> Sequence[Assignment]:
+    query = select(Assignment).where(*which)
+    query = query.options(joinedload(Assignment.device).lazyload(Device.tags))
+    found = session.scalars(device_lock.of_attempts(session, query, MOST)).all()
+    revisions.reserve(session, len(found))
+    for assignment in found:
+        assignment.unasked = unasked
+        touch(session, assignment.device)
+    session.flush()
+    return found

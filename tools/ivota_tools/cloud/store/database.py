@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from ..cloud_error import CloudError
-from . import migrations, revisions
+from . import migrations, revisions, uniform_updates  # noqa: F401 (the last acts on sessions)
 from .models import Counter, Setting
 from .revisions import next_revision, settled
 

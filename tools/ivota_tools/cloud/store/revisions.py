@@ -9,10 +9,12 @@ key is the last number that was given before it began. Numbers are skipped, but 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, text
+from collections.abc import Collection
+
+from sqlalchemy import Connection, bindparam, func, select, text, update
 from sqlalchemy.orm import Session
 
-from .models import Counter
+from .models import Counter, Device
 
 REVISION = "revision"  # the counter on SQLite
 SEQUENCE = "revisions"  # on PostgreSQL
@@ -59,6 +61,19 @@ def reserve(session: Session, count: int) -> None:
         taken = text(f"SELECT nextval('{SEQUENCE}') FROM generate_series(1, :count)")
         block = session.info.setdefault("revisions", [])
         block[:0] = reversed(session.scalars(taken, {"count": count}).all())
+
+
+def renumber(session: Session, ids: Collection[int]) -> None:
+    """Give each of these devices the number of a change, in one statement."""
+    if session.get_bind().dialect.name == "postgresql":
+        change = update(Device).where(Device.id.in_(ids))
+        change = change.values(revision=func.nextval(SEQUENCE))
+        session.execute(change, execution_options={"synchronize_session": False})
+    elif ids:
+        table = Device.__table__
+        change = update(Device).where(table.c.id == bindparam("device"))  # for each of the rows
+        rows = [{"device": number, "revision": next_revision(session)} for number in ids]
+        session.connection().execute(change, rows)
 
 
 def settled(session: Session) -> int:

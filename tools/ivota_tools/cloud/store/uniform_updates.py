@@ -1,0 +1,40 @@
+"""Write many changed rows of a table with one statement.
+
+SQLAlchemy sends one statement for neighbours that change the same columns. In a batch of reports,
+each device changes others, so that nearly every row would be a statement of its own. This adds
+the columns that the others change, with their present values: whoever changes devices has locked
+them, so these are the ones in the database.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import event, inspect
+from sqlalchemy.orm import Session, attributes
+
+from .models import Assignment, Device
+
+_TABLES = (Assignment, Device)
+
+
+@event.listens_for(Session, "before_flush")
+def _change_the_same(session: Session, _context: object, _instances: object) -> None:
+    changed: defaultdict[type[Any], list[tuple[Any, set[str]]]] = defaultdict(list)
+    for row in session.dirty:
+        if isinstance(row, _TABLES):
+            state: Any = inspect(row)
+            before, now = state.committed_state, vars(row)
+            columns = {
+                name
+                for name in state.mapper.column_attrs.keys() & before.keys() & now.keys()
+                if before[name] != now[name]
+            }
+            if columns:
+                changed[type(row)].append((row, columns))
+    for rows in changed.values():
+        every = set().union(*(columns for _, columns in rows))
+        for row, columns in rows:
+            for name in (every - columns) & vars(row).keys():
+                attributes.flag_modified(row, name)
