@@ -17,7 +17,7 @@ SECRETS = ("/set-up/", "/rabbitmq/")  # the rest of such a path is a key
 
 
 class AccessLog:
-    """Middleware. It logs no query, because the queries of downloads are signatures."""
+    """Middleware. It omits query strings, because those of downloads contain signatures."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

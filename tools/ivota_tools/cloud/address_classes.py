@@ -1,4 +1,4 @@
-"""Classify network addresses: which belong to one sender, and which are local; shorten URLs."""
+"""Classify network addresses by sender and as local or not; shorten URLs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_loopback(name: str) -> bool:
 
 
 def without_usual_port(url: str) -> str:
-    """Leave out port 80 of http and 443 of https: some clients take it for part of the name."""
+    """Remove port 80 of http and 443 of https: some clients read it as part of the name."""
     return re.sub(r"^(http://[^/?#]+):80(?![^/?#])|^(https://[^/?#]+):443(?![^/?#])", r"\1\2", url)
 
 

@@ -37,9 +37,8 @@ class Room:
 
 
 def room(devices_most: int | None = None) -> Room:
-    """Raise the limit of file descriptors as far as allowed, and divide them.
-
-    Without `devices_most`, connected devices may take half of the machine's memory.
+    """Raise the limit of file descriptors as far as allowed, and divide them between HTTP and
+    devices. Without `devices_most`, connected devices may use half of the machine's memory.
     """
     if devices_most is None:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""What one process of a database does for the fleet: reports, pushes, deltas and messages."""
+"""Do the fleet's work in the process that leads: reports, pushes, deltas and messages."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class FleetWorker:
             session.stop()
 
     def wake(self) -> None:
-        """Push now what is due. If another process leads, it notices on its own."""
+        """Send due pushes now. If another process leads, it notices them itself."""
         if intake := self.intake:
             intake.wake()
 

@@ -63,7 +63,7 @@ def http_application(
     addresses   where the cloud listens
     local     this machine's own token
     url_ttl_s   returns the lifetime of a download URL
-    broker    answers RabbitMQ
+    broker    answers RabbitMQ's questions about sign-ins
     """
     database, store, wake = setting.database, setting.store, setting.wake
     may = guard(settings.token, database, local=local)

@@ -135,7 +135,7 @@ class Cloud:
         self._note_public_url()
 
     def _note_public_url(self) -> None:
-        """Store the URL, so that every process can name it when devices cannot reach it."""
+        """Store the URL, so that every process can show it when devices cannot reach it."""
         if self._database:
             with self._database.writing() as session:
                 session.merge(Stored(name=PUBLIC_URL, value=self.public_url[:256]))
@@ -281,7 +281,9 @@ class Cloud:
         self._server.start(application, local_socket(self.folder, self.http_port))
 
     def _broker_sign_in(self, database: Database) -> BrokerSignIn | None:
-        """Return what answers RabbitMQ, whose settings are then in the data directory."""
+        """Return the object that answers RabbitMQ, and write RabbitMQ's settings to the data
+        directory.
+        """
         if not (self.settings.sign_in and isinstance(self._external, AmqpAddress)):
             return None
         virtual_host = self._external.virtual_host
@@ -365,9 +367,9 @@ class Cloud:
         self._alone = self._worker = None
 
     def reload_certificate(self) -> None:
-        """Read the certificate's files again, for connections that follow.
+        """Read the certificate's files again, for new connections.
 
-        Raises CloudError if they are not valid, and continues with the old certificate.
+        If they are not valid, the old certificate stays in use. Raises CloudError.
         """
         certificate = self.settings.certificate
         if certificate is None:

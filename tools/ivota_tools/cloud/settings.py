@@ -1,4 +1,4 @@
-"""The settings of a cloud, and what contradicts itself in them."""
+"""The settings of a cloud, and checks that they don't contradict each other."""
 
 from __future__ import annotations
 

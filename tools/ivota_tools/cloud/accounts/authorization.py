@@ -1,6 +1,6 @@
-"""Authorize HTTP requests by a token, by a signed-in browser, or because they are local.
+"""Authorize HTTP requests from clients with a token, signed-in browsers and this machine.
 
-Local requests without a token are allowed only while no tokens and no users exist.
+A local request needs no token while no tokens and no users exist.
 """
 
 from __future__ import annotations

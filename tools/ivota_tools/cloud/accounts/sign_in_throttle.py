@@ -1,4 +1,4 @@
-"""Limit failed sign-ins, counted in the database and so across all processes.
+"""Limit failed sign-ins. The database counts them, so the limit applies across all processes.
 
 Only failures count. The limit is strictest for one account from one address, less strict for
 many accounts from one address, and loosest for one account from many addresses.
@@ -63,7 +63,7 @@ def refused(session: Session, name: str, address: str, now: float) -> None:
 
 
 def is_over(now: float) -> ColumnElement[bool]:
-    """Return the condition that a failure no longer counts."""
+    """Return the SQL condition for a failure that no longer counts."""
     return ~Refusal.at.between(now - WINDOW_S, now + AHEAD_S)
 
 

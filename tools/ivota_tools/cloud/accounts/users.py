@@ -220,7 +220,7 @@ def digest(word: str) -> str:
 
 
 def is_over(now: float) -> ColumnElement[bool]:
-    """Return the condition that a sign-in has expired."""
+    """Return the SQL condition for a sign-in that has expired."""
     ended = SignIn.expires_at.is_not(None) & (SignIn.expires_at < now)
     return (SignIn.seen_at < now - IDLE_S) | (SignIn.created_at < now - LIFE_S) | ended
 
@@ -231,7 +231,7 @@ def _check_role(role: str) -> None:
 
 
 def _keep_an_admin(session: Session, user: User) -> None:
-    """Keep an admin with a password, for the day when the identity provider is down."""
+    """Require that an admin with a password remains, in case the identity provider is down."""
     others = select(func.count()).where(
         User.role == ADMIN, User.id != user.id, User.subject.is_(None)
     )

@@ -42,7 +42,7 @@ RETRY_S, RETRY_MOST_S = 1.0, 30.0
 
 
 class ReportSession:
-    """The same for RabbitMQ as `MqttSession` for an MQTT broker.
+    """The counterpart of `MqttSession` for RabbitMQ.
 
     Every process has a session of its own: RabbitMQ gives each report to one of them, and to
     another one if that process ends before it has acknowledged the report. `on_message` is called

@@ -42,7 +42,7 @@ class CampaignIn(In):
     starts_per_min  maximum number of devices to start per minute
     only_outdated   skip devices that run this version or a newer one
     start_at        start time in Unix seconds; by default the campaign starts immediately
-    include_mismatched  also devices of another application or other hardware
+    include_mismatched  include devices of another application or other hardware
     draft           only create the campaign, to start it later
     plan            the `mark` of a plan that somebody has seen: 409 if the plan has changed since
     """

@@ -56,7 +56,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/campaigns/plan")
     def post_plan(given: CampaignIn) -> PlanOut:
-        """Plan a campaign without creating it: which devices it would take, in which stages."""
+        """Plan a campaign without creating it: which devices it would include, in which stages."""
         with database.reading() as session, session.no_autoflush:
             return plan_out(*plan_of(session, given))
 

@@ -63,9 +63,8 @@ def routes(
 
     @router.post("/channels/{product}/missing", openapi_extra=INDEX_BODY)
     async def post_missing(product: Product, request: Request) -> MissingOut:
-        """List the files that the cloud lacks for the channel.json in the request body.
-
-        It checks the index as an upload of it does.
+        """List the files that the cloud lacks for the channel.json in the request body. The cloud
+        checks this index as if it were uploaded.
         """
         channel = find(product)
         data = await _index(request)

@@ -1,4 +1,4 @@
-"""Find the device that a request names; errors are HTTPExceptions that tell what to do."""
+"""Find the device that a request names; an HTTPException says what to do if there is none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def device_by_id(session: Session, device_id: int) -> Device:
 
 
 def refuse_same_identity(session: Session, device: Device) -> None:
-    """Before a device gets a secret: nobody could tell it from another with the same client id."""
+    """Raise HTTPException before two devices with the same client id could both have a secret."""
     if other := ambiguous_device_names.same_identity(session, device):
         raise HTTPException(
             409,

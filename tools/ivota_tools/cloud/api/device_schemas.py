@@ -104,7 +104,7 @@ class EnrolledOut(BaseModel):
 
 
 class KindIn(In):
-    """What a device is for; a field that is left out keeps its value, "" makes it unknown."""
+    """A device's application and hardware; an omitted field keeps its value, "" means unknown."""
 
     application: Annotated[str, Field(max_length=NAME_MOST), AfterValidator(printable)] | None = (
         None

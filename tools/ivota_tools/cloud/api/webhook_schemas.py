@@ -24,7 +24,7 @@ class WebhookMessageOut(Row):
 
 
 class CountOut(BaseModel):
-    """How many messages an action concerned."""
+    """The number of messages that an action has changed."""
 
     count: int
 

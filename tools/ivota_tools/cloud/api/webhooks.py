@@ -1,4 +1,4 @@
-"""The HTTP API of webhook messages: which ones wait or were given up, a test, and another try."""
+"""The HTTP API of webhook messages: list the undelivered ones, resend them, and send a test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Gua
 
     @router.post("/webhooks/test")
     def post_test(who: str = Depends(may_admin)) -> list[WebhookTestOut]:
-        """Send a test message to each webhook now, once; return what came of it."""
+        """Send a test message to each webhook once, immediately; return the results."""
         with refusing():
             found = webhook_actions.test(database, webhooks, who)
         return [WebhookTestOut(host=host, problem=problem) for host, problem in found]

@@ -1,7 +1,7 @@
 """Accept a channel that was signed elsewhere: first its files, then its index.
 
-The cloud needs no key that signs for this. Whoever may upload can only bring what the owner of one
-of the channel's keys has signed, and never an older index.
+For this, the cloud needs no private key. Anyone who is allowed to upload can only upload what the
+owner of one of the channel's keys has signed, and never an older index.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ NAMED_MOST = 5  # files in a message
 
 
 def missing(channel: ServedChannel, data: bytes) -> list[str]:
-    """Return the files that the cloud lacks for this index. Raises FirmwareError if it is refused.
+    """Return the files that the cloud lacks for this index. Raises FirmwareError if it is
+    rejected.
 
     The others are kept for a day, until `accept` is called.
     """
@@ -32,7 +33,7 @@ def missing(channel: ServedChannel, data: bytes) -> list[str]:
 
 
 def store(channel: ServedChannel, name: str, upload: Upload) -> None:
-    """Keep an uploaded file. Raises FirmwareError unless its name and its signature are right."""
+    """Keep an uploaded file. Raises FirmwareError if its name or its signature is wrong."""
     _expect_mirror(channel)
     upload.flush()
     path = channel.path(name)
@@ -46,7 +47,7 @@ def store(channel: ServedChannel, name: str, upload: Upload) -> None:
 
 
 def accept(channel: ServedChannel, database: Database, data: bytes, who: str) -> Index:
-    """Serve this index. Raises FirmwareError if it or one of its files is refused."""
+    """Serve this index. Raises FirmwareError if the index or one of its files is rejected."""
     index = _check(channel, data)
     _expect_files(channel, index)
     with database.writing() as session:  # one writer at a time, in any process

@@ -46,7 +46,7 @@ def offer(
     not_before: int | None = None,
     deltas: int = 2,
 ) -> Index:
-    """Offer a firmware in a track, or change the share of one that it offers already.
+    """Offer a firmware in a track, or change the share of a current offer.
 
     `share` is a percentage of boards, `not_before` a Unix time, `deltas` the largest number of
     deltas, those from the latest uploads first. Raises FirmwareError.
@@ -109,7 +109,7 @@ def offer(
 def end(
     channel: ServedChannel, database: Database, version: str, who: str, *, track: str = "stable"
 ) -> Index:
-    """Offer a version no longer. Boards that run it keep it. Raises FirmwareError."""
+    """Stop offering a version. Boards that run it keep it. Raises FirmwareError."""
     _expect_key(channel)
 
     def remove(index: Index) -> Index:
@@ -122,10 +122,10 @@ def end(
 
 
 def current(channel: ServedChannel, database: Database) -> Served | None:
-    """Return the index to serve, signed again if half of its time is over.
+    """Return the index to serve; sign it again if half of its validity is over.
 
-    What the cloud has mirrored before it got a key is signed at once: boards now trust that key.
-    Raises ChannelError if the index is damaged.
+    If the cloud mirrored this channel before it had a key, it signs the index immediately: boards
+    now trust the cloud's key. Raises ChannelError if the index is damaged.
     """
     served = channel.served()
     if channel.signing is None or served is None or not _is_due(served):

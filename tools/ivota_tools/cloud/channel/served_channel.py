@@ -50,9 +50,8 @@ class ChannelSetting:
 
 @dataclass(frozen=True)
 class Served:
-    """An index that boards may have: its bytes, content and ETag.
-
-    `ours`: the cloud has signed it, with the key of --channel-key.
+    """An index to serve to boards: its bytes, content and ETag. `ours`: the cloud has signed it,
+    with the key of --channel-key.
     """
 
     data: bytes
@@ -118,7 +117,9 @@ class ServedChannel:
         return verify(data, self.keys), False
 
     def serial(self) -> int:
-        """Return the serial number of the index, whoever has signed it; 0 without one."""
+        """Return the serial number of the index without checking its signature; 0 if there is
+        none.
+        """
         try:
             return decode((self.folder / NAME).read_bytes()).serial
         except (OSError, ChannelError):

@@ -36,7 +36,7 @@ CONFIRM, DEPLOY, CANCEL = "confirmationBase", "deploymentBase", "cancelAction"
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for all devices: see Cloud."""
+    """The rules for all devices; see `CloudSettings`."""
 
     back_off: BackOff
     accept_all: bool
@@ -102,7 +102,7 @@ def _is_news(session: Session, device: Device, now: float) -> bool:
 
 
 def _is_first(device: Device, attempt: Assignment) -> bool:
-    """A device that never reports a version is pushed to nevertheless: it has asked."""
+    """Handle a first poll: push to a device even if it never reports a version."""
     return (
         attempt.state == assignment_states.WAITING
         and attempt.next_push_at is None
@@ -111,7 +111,7 @@ def _is_first(device: Device, attempt: Assignment) -> bool:
 
 
 def _is_over(controller: Controller) -> bool:
-    """The device runs the target, but the cloud stopped waiting before the device reported it."""
+    """Return whether the device has the target, but the cloud stopped waiting for its report."""
     attempt = controller.assignment
     return attempt is not None and attempt.state == assignment_states.DONE
 
@@ -261,7 +261,9 @@ def take_confirmation(
     now: float,
     rules: Rules,
 ) -> None:
-    """Apply a device's consent; after a refusal, the update waits for it. Raises ActionError."""
+    """Apply a device's answer to a request for consent; after a refusal, the update waits. Raises
+    ActionError.
+    """
     device, controller, attempt = _expect_locked(session, place, CONFIRM, DEPLOY, rules=rules)
     controller.confirmed = said.confirmed
     words = "confirmed" if said.confirmed else "the device does not agree to the update"

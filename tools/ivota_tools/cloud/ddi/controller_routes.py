@@ -203,7 +203,9 @@ def routes(
         return await send_part(request, store, found)
 
     def _offered(name: str, module: int) -> Firmware:
-        """Find the firmware of the device's open action: the device may not download any other."""
+        """Find the firmware of the device's open action, the only one that the device may
+        download.
+        """
         with database.reading() as session:
             if found := _open_firmware(session, name, module):
                 return found

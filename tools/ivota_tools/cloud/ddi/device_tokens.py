@@ -46,7 +46,7 @@ def remove(session: Session, token: DdiToken, who: str) -> None:
 
 
 def may_speak_for(session: Session, scheme: str, word: str, device: Device | None) -> bool:
-    """Return whether a token is valid for a device; None is one that is not known yet."""
+    """Return whether a token is valid for a device; None stands for an unknown device."""
     found = session.scalar(select(DdiToken).where(DdiToken.sha256 == digest(word)))
     if found is None or not word:
         return False

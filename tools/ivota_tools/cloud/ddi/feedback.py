@@ -27,7 +27,7 @@ class FeedbackError(ValueError):
 
 
 class Feedback(NamedTuple):
-    """What a device says about an action. `ended` if it will not continue with it."""
+    """A device's message about an action; `ended`: the device will not continue with it."""
 
     execution: str
     success: bool
@@ -80,7 +80,7 @@ def read_confirmation(body: bytes) -> Confirmation:
 def read_attributes(body: bytes, known: dict[str, str] | None) -> dict[str, str]:
     """Return a device's attributes after this message. Raises FeedbackError.
 
-    Whatever `status` says beside them is about the message, not about an action.
+    Its `status` describes the message, not an action.
     """
     said = _json(body)
     mode, given = said.get("mode", "merge"), _object(said, "data")
@@ -138,7 +138,7 @@ def _object(of: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _details(of: dict[str, Any]) -> str | None:
-    """Return the messages as one text, as much as fits."""
+    """Join the messages, up to the maximum length."""
     details = of.get("details")
     texts = [messages.clean_text(each) for each in details] if isinstance(details, list) else []
     return messages.clean_text("; ".join(text for text in texts if text)) or None

@@ -1,4 +1,4 @@
-"""Limit how often each DDI device may ask; the limits are far above what a client does."""
+"""Limit the requests of each DDI device, far above what a normal client sends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WAIT_S = 10  # what a rejected client is told
 
 
 class RequestRate:
-    """The budget of each device, in one event loop. A download in pieces takes many requests."""
+    """The budgets of all devices, for one event loop. They allow a download in many pieces."""
 
     def __init__(self, budget: Budget = Budget()) -> None:  # noqa: B008 (immutable)
         self._budget = budget

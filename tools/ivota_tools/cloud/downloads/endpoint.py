@@ -103,7 +103,7 @@ def routes(database: Database, store: FileStore, secret: bytes) -> APIRouter:
     noted: dict[int, float] = {}
 
     def note_asked(number: int) -> None:
-        """Record a request in the database, but not each of the many of one download."""
+        """Record a request in the database, but not every request of the same download."""
         with contextlib.suppress(SQLAlchemyError), database.writing() as session:
             session.execute(
                 update(Firmware).where(Firmware.id == number).values(asked_at=time.time())

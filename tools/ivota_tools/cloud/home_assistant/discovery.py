@@ -52,7 +52,7 @@ class Topics:
 
 
 def connection(topics: Topics, url: str) -> Messages:
-    """The cloud's own device, to which those of its boards belong."""
+    """Create the message for the cloud's own device, to which its boards' devices belong."""
     made = {
         "name": "Connection",
         "unique_id": f"{topics.base}_status",

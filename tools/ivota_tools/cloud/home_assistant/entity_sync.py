@@ -1,8 +1,8 @@
-"""Keep Home Assistant's entities as the fleet is: one update entity for each accepted device.
+"""Keep Home Assistant's entities up to date: one update entity for each accepted device.
 
-The broker keeps all messages, so that Home Assistant finds them when it starts. What the broker
-lost in a restart is sent again. Entities of devices that are gone are removed, also those that an
-earlier process has left.
+The broker retains all messages, so that Home Assistant finds them when it starts. After a restart
+of the broker, the cloud sends everything again. It removes the entities of deleted devices, even
+those from an earlier process.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def refusal(session: Session, device: Device, firmware: Firmware | None) -> str 
 
 
 def _deciding(session: Session, device: Device, firmware: Firmware) -> Campaign | None:
-    """Find a campaign that has not ended and has yet to update the device, or has failed to."""
+    """Find a campaign that has not ended and has not updated the device, or failed to do so."""
     rows = session.execute(
         select(Campaign, Member.assignment_id, Assignment.state)
         .join(Member, Member.campaign_id == Campaign.id)
@@ -60,7 +60,7 @@ def _deciding(session: Session, device: Device, firmware: Firmware) -> Campaign 
 
 
 def install(session: Session, number: int) -> str | None:
-    """Push the latest firmware to a device; return why not, or None."""
+    """Push the latest firmware to a device; return the reason if that is rejected, or None."""
     device = session.get(Device, number)
     if device is None or device.status != ACCEPTED:
         return "the device is not part of the fleet"

@@ -29,7 +29,7 @@ from .topic_prefix import TopicPrefix
 
 
 class EmbeddedBroker:
-    """Takes its ports at once and serves after `start()`; `port` and `psk_port` are in use.
+    """A broker that reserves `port` and `psk_port` immediately, and serves after `start()`.
 
     folder   mosquitto's own files
     refused  counts the refused sign-ins of devices
@@ -101,7 +101,7 @@ class EmbeddedBroker:
         return Address("", 1883, self._user, path=str(self.process.path))
 
     def reload(self, certificate: Certificate) -> None:
-        """Use the certificate's new files for connections that follow."""
+        """Use the certificate's new files for new connections."""
         if self.front:
             psk = self._psk_context() if self._one_port else None
             self.front.reload(certificate, psk)

@@ -173,15 +173,15 @@ def version_answer(version: str) -> bytes:
 
 
 def url_most(message_most: int | None) -> int:
-    """Return the most characters of a URL for a device that accepts this many bytes in a message.
+    """Return the maximum length of a URL for a device that accepts messages of this many bytes.
 
-    None stands for a device that has not said so.
+    None stands for a device that has not reported a limit.
     """
     return URL_MOST if message_most is None else message_most - REST_MOST
 
 
 def update_firmware(version: str, url: str, file_size: int, md5: str) -> bytes:
-    """Create a push; `url_most` says how long the URL can be."""
+    """Create a push; `url_most` is the maximum length of the URL."""
     return _encode(
         {
             "type": "update_firmware",

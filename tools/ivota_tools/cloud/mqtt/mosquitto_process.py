@@ -200,12 +200,12 @@ class Broker:
             self._lock.close()
 
     def reload(self) -> None:
-        """Let mosquitto read the certificate's files again, for connections that follow."""
+        """Let mosquitto read the certificate's files again, for new connections."""
         if self._process and self._process.poll() is None:
             os.kill(int(self._number.read_text()), signal.SIGHUP)
 
     def _reserved(self) -> Path:
-        """Reserve space for the broker's messages, as far as there is any."""
+        """Reserve disk space for the broker's messages, as much as is free."""
         path = self._folder / "reserved"
         try:
             with path.open("wb") as file:

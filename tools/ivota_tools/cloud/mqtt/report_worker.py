@@ -46,7 +46,7 @@ class Check(Protocol):
 
     @property
     def dots_are_slashes(self) -> bool | None:
-        """None: not known yet."""
+        """Whether the broker treats dots in topics as slashes; None means not known yet."""
 
     def tick(self) -> None:
         """Send a test message if it is due."""
@@ -146,7 +146,7 @@ class Intake:
         return f"reports have been waiting for the database for {time.monotonic() - since:.0f} s"
 
     def _failed(self, problem: str) -> None:
-        """Log a problem once for as long as it lasts."""
+        """Log a problem once, until it ends."""
         if self._trouble is None:
             self._trouble_since = time.monotonic()
         if problem != self._trouble:

@@ -110,7 +110,7 @@ class Front:
         self._thread.start()
 
     def reload(self, certificate: Certificate, psk: PskContext | None) -> None:
-        """Use the certificate's new files for connections that follow."""
+        """Use the certificate's new files for new connections."""
 
         def use() -> None:
             if self._tls:

@@ -170,7 +170,7 @@ class _Telling:
         self._downloading, self._broken, self._installed = True, False, False
 
     def on_reached(self, at: float, percent: int) -> None:
-        """The download that was started last has got this far."""
+        """Note the progress of the latest download."""
         if self._downloading and not self._broken and self._piece:
             self._piece.until, self._piece.percent = at, percent
             self._received(percent)

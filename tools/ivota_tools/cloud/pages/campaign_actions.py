@@ -62,7 +62,7 @@ def resume(visit: Visit) -> str:
 
 
 def retry(visit: Visit) -> str:
-    """Retry in separate transactions, like `cancel`: there may be thousands of devices."""
+    """Retry in separate transactions, as `cancel` does: there may be thousands of devices."""
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
     count = campaign_actions.retry_failed(visit.database, campaign.id, time.time(), visit.who)

@@ -150,7 +150,7 @@ def inside(store: FileStore, firmware: Firmware) -> release.Release | None:
 
 
 def at_hand(store: FileStore, firmware: Firmware) -> release.Release | None:
-    """Return the same without fetching the file, for lists of many."""
+    """Return this description without fetching the file, for long lists."""
     path = store.at_hand(firmware.sha256)
     try:
         return _inspected(path) if path else None

@@ -1,7 +1,7 @@
-"""Numbers about a large fleet, counted again only every few seconds.
+"""Cache the counts of a large fleet for a few seconds.
 
-Each view of a page, and each change while one is open, would otherwise count a million rows. While
-a number is counted again, pages show the one before. A small fleet is counted at each view.
+Otherwise, each view of a page, and each change while a page is open, would count a million rows.
+During a recount, pages show the previous number. A small fleet is counted at each view.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ T = TypeVar("T")
 
 
 class Counts:
-    """The numbers as a session sees them, or those that are kept."""
+    """Counts for one view of a page: cached, or counted in this session."""
 
     def __init__(self, session: Session, kept: KeptCounts | None) -> None:
         self._session, self._kept = session, kept
 
     def get(self, key: Hashable, count: Callable[[Session], T]) -> T:
-        """Return what `count` returns, or returned up to a few seconds ago."""
+        """Return the result of `count`, possibly from a few seconds ago."""
         if self._kept is None:
             return count(self._session)
         return self._kept.get(self._session, key, count)
 
 
 class KeptCounts:
-    """The numbers of one database, each by a key that says what is counted."""
+    """The cached counts of one database, each under a key that names what is counted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

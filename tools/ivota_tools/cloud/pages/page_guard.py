@@ -124,7 +124,7 @@ def entered(
 
 
 def _seen(request: Request) -> str:
-    """Return the page in the browser: a form's own address is no page, so use the form's page."""
+    """Return the page that the browser shows; a form's own address is not a page."""
     url = str(request.url) if request.method == "GET" else request.headers.get("referer", "/")
     try:
         parts = urlsplit(url)

@@ -1,7 +1,7 @@
-"""Database rows for a page: one by the number in its address, or one page of many.
+"""Select rows for a page: one row by the id in the address, or one page of a long list.
 
-A page of many begins after the last row of the page before: the database finds that row in an
-index, however many rows come before it. Such an address stays right while rows are added.
+A page of a list begins after the last row of the previous page. The database finds that row in an
+index, no matter how many rows come before it. The address stays valid while rows are added.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True)
 class Order:
-    """The columns that order a table, of which no two rows have the same and none is null.
+    """The columns that order a table: unique for each row, and never null.
 
-    The rows of an earlier one of `parts`, which exclude each other, come before those of a later.
+    `parts` are conditions that exclude each other; rows of an earlier part come first.
     """
 
     keys: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]
@@ -110,12 +110,12 @@ def _rows(
 
 
 def _text(place: list[Any]) -> str:
-    """Return a place as a text: a number if that is enough."""
+    """Return a place as text, if possible as a number."""
     return json.dumps(place[1] if len(place) == 2 and not place[0] else place, ensure_ascii=False)
 
 
 def _place(text: str, order: Order) -> list[Any] | None:
-    """Return the place in an address, or None if anybody has made it up."""
+    """Return the place in an address, or None if it is not valid."""
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):

@@ -58,7 +58,7 @@ def begin(visit: Visit) -> Response:
 
 
 def finish(visit: Visit) -> Response:
-    """Sign the user in with whom the provider names."""
+    """Sign in the user that the provider has confirmed."""
     found = _opened(visit, visit.request.cookies.get(FLOW, ""))
     if found is None:
         return _failed(visit, "This sign-in took too long, or began in another browser.")
@@ -90,7 +90,7 @@ def _provider(visit: Visit) -> IdentityProvider:
 
 
 def _back(visit: Visit) -> str:
-    """Return the address that the provider must know: this console's, as the browser has it."""
+    """Return the console's address as the browser uses it; the provider must know this address."""
     return str(visit.request.url.replace(path=PATH + "/return", query="", fragment=""))
 
 

@@ -65,7 +65,7 @@ async def static(request: Request) -> Response:
 
 
 def environment(templates: Path) -> Environment:
-    """Load all templates at once: an upgrade on disk takes effect only at the next start."""
+    """Load all templates now, so that an upgrade on disk takes effect only at the next start."""
     made = Environment(
         loader=FileSystemLoader(templates),
         auto_reload=False,

@@ -38,7 +38,7 @@ def onward_of(visit: Visit) -> str:
 
 
 def needless(visit: Visit) -> Response | None:
-    """Return where a visitor goes who is signed in, or who must create the first user."""
+    """Return the page for a visitor who is already signed in or must create the first user."""
     if visit.signed:
         return visit.go(onward_of(visit))
     with visit.database.reading() as session:

@@ -47,7 +47,7 @@ class Layer:
 
     @property
     def rest(self) -> bool:
-        """Whether it has all versions without a layer of their own."""
+        """Whether this layer contains all versions that have no layer of their own."""
         return self.css == OLDER
 
     @property
@@ -97,7 +97,7 @@ class Charts:
         application: str | None,
         several: bool,
     ) -> Chart:
-        """Draw the `span`, one of RANGES, unless there is only younger data."""
+        """Draw the `span`, one of RANGES, or less if the data does not go back so far."""
         length = _length(span, changes.first, now)
         known = changes.last, length, math.ceil(now / _step(length))
         what = span, application, several
@@ -122,7 +122,7 @@ def ranges(first: float | None, now: float) -> list[str]:
 
 
 def _length(span: str, first: float | None, now: float) -> float:
-    """Return the seconds that the chart shows: no more than there is data for."""
+    """Return how many seconds the chart shows: at most as many as there is data for."""
     age = 0.0 if first is None else now - first
     return min(RANGES[span], next((each for each in LENGTHS if age <= each), LENGTHS[-1]))
 
@@ -135,7 +135,8 @@ def _step(length: float) -> float:
 def versions(
     session: Session, length: float, now: float, application: str | None, several: bool
 ) -> Chart:
-    """Count back from what devices run now, with two queries for any number of devices.
+    """Count back from the versions that devices run now, with two queries for any number of
+    devices.
 
     Counts the devices of one application if it is given, and otherwise all of them; if these run
     `several` applications, each has layers of its own.
@@ -181,7 +182,7 @@ def versions(
 def _counts(
     session: Session, start: float, step: float, application: str | None, several: bool
 ) -> dict[_Key, list[int]]:
-    """Count devices by version at each point; of very many versions, the rarest are one."""
+    """Count devices by version at each point; combine the rarest of very many versions."""
     # Not a constant otherwise: no database groups by one in the same way.
     name = [func.coalesce(Device.application, "")] if several else []
     rest = ("", OTHER if several else OLDER)

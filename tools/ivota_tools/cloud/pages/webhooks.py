@@ -1,4 +1,4 @@
-"""Webhooks: a test, and the messages that wait or were given up."""
+"""Webhooks: a test, and the undelivered messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _show(visit: Visit, tested: list[tuple[str, str | None]] | None) -> Response
 
 
 def test(visit: Visit) -> Response:
-    """Show the results at once: they are of this moment, so no address leads to them."""
+    """Show the results in the response, because they are not stored."""
     try:
         tested = webhook_actions.test(visit.database, visit.setting.webhooks, visit.who)
     except webhook_actions.WebhookError as error:

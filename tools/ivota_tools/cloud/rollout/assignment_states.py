@@ -59,7 +59,7 @@ def begin(assignment: Assignment, running: str | None, now: float, on_trial: boo
 
 
 def await_report(assignment: Assignment, now: float) -> None:
-    """Start an attempt of a device that may run another version than the database knows."""
+    """Start an attempt for a device that may run another version than the one in the database."""
     begin(assignment, None, now)
     assignment.restored = True
 
@@ -75,7 +75,7 @@ def is_trial(old: Assignment | None, version: str) -> bool:
 
 
 def _runs_it(assignment: Assignment, now: float) -> None:
-    """The device runs the target without a push."""
+    """Handle a device that runs the target without a push."""
     assignment.percent, assignment.next_push_at = 100, None
     _close(assignment, DONE, now)
 
@@ -132,7 +132,8 @@ def _skip(assignment: Assignment, running: str, now: float) -> bool:
 
 
 def _was_elsewhere(assignment: Assignment, running: str, before: str | None) -> bool:
-    """Return whether the device has left with this update and got a newer version elsewhere.
+    """Return whether this update moved the device elsewhere, and it has a newer version from
+    there.
 
     The update may have moved it to a channel, and a later version back. Another push of the update
     would move it away again.

@@ -21,8 +21,9 @@ _COLUMNS = Assignment.__table__.columns
 def give(session: Session, campaign: Campaign, members: Sequence[Member], now: float) -> None:
     """Set the campaign's firmware as the target of these devices.
 
-    The devices must be locked, and read afterwards (device_lock.py). Attempts that begin alike
-    are inserted together, so the number of statements does not depend on that of the devices.
+    The devices must be locked, and read afterwards (device_lock.py). Attempts with the same
+    initial values are inserted together, so the number of statements does not depend on the number
+    of devices.
     """
     session.flush()
     restored = restored_attempts.restored_at(session)
@@ -110,8 +111,8 @@ def _chosen_at(assignment: Assignment) -> float:
 def unended(
     session: Session, campaign: Campaign, *which: ColumnElement[bool]
 ) -> Sequence[Assignment]:
-    """Find a batch of the campaign's unfinished attempts, and lock their devices. It lacks those
-    whose devices another transaction has locked.
+    """Find a batch of the campaign's unfinished attempts, and lock their devices. It omits
+    attempts whose devices another transaction has locked.
     """
     query = select(Assignment).where(
         Assignment.campaign_id == campaign.id,
@@ -131,7 +132,7 @@ def any_unended(session: Session, campaign: Campaign) -> bool:
 
 
 def locked_members(session: Session, query: Select[tuple[Member]], most: int) -> Sequence[Member]:
-    """Lock the devices of up to `most` members, and read them. The result lacks those whose
+    """Lock the devices of up to `most` members, and read them. The result omits members whose
     devices another transaction has locked.
     """
     if device_lock.is_shared(session):

@@ -1,8 +1,8 @@
-"""Keep the number of a campaign's devices by stage and state, so that nobody counts the devices.
+"""Store the number of a campaign's devices by stage and state, instead of counting the devices.
 
-A session notes each change in a row of its own when it writes members or attempts: transactions
-that store reports never wait for each other's rows. The sum of the rows is the number. Statements
-that change many members at once note it themselves, with `note` or `note_rows`.
+When a session writes members or attempts, it also inserts a row for each change of a number, so
+that transactions which store reports never wait for each other's rows. A number is the sum of its
+rows. Statements that change many members must insert these rows with `note` or `note_rows`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ROWS_MOST = 300  # of a campaign, before `fold` sums them up
 
 
 class Kind(NamedTuple):
-    """What is counted of a member: the state of its attempt, and one more fact about it.
+    """How a member is counted: by the state of its attempt, and by one more property.
 
     `marked`: the device ran the target without a push (CURRENT), has failed and is retried, or had
     failed when it left the campaign.
@@ -101,7 +101,7 @@ def _tally(kind: Kind, count: int) -> Tally:
 
 
 def kept(session: Session, ids: Sequence[int]) -> dict[Place, int]:
-    """Return the kept numbers of several campaigns."""
+    """Return the stored numbers of several campaigns."""
     by = (
         CampaignCount.campaign_id,
         CampaignCount.stage,
@@ -146,7 +146,7 @@ def repair(database: Database) -> list[int]:
 
 
 def recount(session: Session, number: int) -> None:
-    """Replace the kept numbers of a campaign by a count."""
+    """Replace the stored numbers of a campaign by a count."""
     forget(session, number)
     note_rows(session, Member.campaign_id == number)
 
@@ -156,7 +156,7 @@ def forget(session: Session, number: int) -> None:
 
 
 def fold(session: Session, campaign: Campaign) -> None:
-    """Sum up a campaign's rows when there are many."""
+    """Replace a campaign's rows by their sums when there are many."""
     of_campaign = CampaignCount.campaign_id == campaign.id
     rows = session.scalar(select(func.count()).where(of_campaign)) or 0
     if rows > ROWS_MOST:
@@ -179,7 +179,7 @@ def fold(session: Session, campaign: Campaign) -> None:
 
 
 def note(session: Session, changes: dict[Place, int]) -> None:
-    """Note by how much numbers have changed."""
+    """Insert a row for each changed number."""
     rows = [
         {"campaign_id": campaign, "stage": stage, "state": state, "marked": marked,
          "change": change}
@@ -245,7 +245,7 @@ def _note_flush(session: Session, _: object) -> None:
 
 
 def _moves(session: Session, member: Member) -> Iterable[tuple[Place, int]]:
-    """Return from where and to where a new or changed member has moved."""
+    """Return the old and the new place of a new or changed member."""
     (stage, now_stage), (attempt, now_attempt) = (
         _values(member, name) for name in ("stage", "assignment_id")
     )

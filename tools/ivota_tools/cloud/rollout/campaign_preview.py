@@ -1,4 +1,4 @@
-"""Plan a campaign: which devices it takes, how many in each stage, and which it leaves out.
+"""Plan a campaign: which devices it includes, how many in each stage, and which it leaves out.
 
 The commands, the API and the form show this plan before anything starts; `campaign_actions.start`
 carries it out.

@@ -1,8 +1,8 @@
 """Select the devices of a campaign that starts, in steps that each take one short transaction.
 
-First each device is judged once, in the order of the ids; then the members are divided among the
-stages, at random. `Campaign.selection` says where the next step begins. It changes in the same
-transaction as the members, so a kill between two steps loses nothing and repeats nothing.
+The first steps check each device once, in the order of the ids. The next steps divide the members
+among the stages at random. `Campaign.selection` says where the next step begins. It changes in the
+same transaction as the members, so a kill between two steps loses nothing and repeats nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ MOST = 2000  # devices that a step checks
 
 
 def begin(session: Session, campaign: Campaign) -> None:
-    """Start with the devices that exist now, and take the first step; of few devices, the last."""
+    """Start with the devices that exist now, and take the first step, which completes a small
+    selection.
+    """
     last = session.scalar(select(func.max(Device.id))) or 0
     campaign.selection = {"after": 0, "until": last, "chosen": 0}
     advance(session, campaign)
@@ -39,7 +41,7 @@ def advance(session: Session, campaign: Campaign) -> None:
 
 
 def _judge(session: Session, campaign: Campaign) -> None:
-    """Take the matching devices among the next `MOST` ids."""
+    """Add the matching devices among the next `MOST` ids."""
     assert campaign.selection
     after, until, chosen = (campaign.selection[name] for name in ("after", "until", "chosen"))
     last = min(after + MOST, until)
@@ -96,7 +98,7 @@ def _divide(session: Session, campaign: Campaign) -> None:
 
 
 def conditions(session: Session, campaign: Campaign) -> list[ColumnElement[bool]]:
-    """Return the conditions for the devices that the campaign takes. Raises QueryError."""
+    """Return the conditions for the devices that the campaign includes. Raises QueryError."""
     now = campaign.started_at or campaign.created_at
     found = device_query.accepted(session, campaign.query, now)
     if not campaign.mismatched:

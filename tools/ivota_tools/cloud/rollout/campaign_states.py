@@ -49,7 +49,7 @@ class Tally:
 
     @property
     def bad(self) -> int:
-        """The devices that have failed and are not retried, whatever has happened since."""
+        """The devices that have failed and are not retried, even if they have succeeded since."""
         return self.failed + self.given_up
 
     @property

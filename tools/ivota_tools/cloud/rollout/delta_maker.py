@@ -1,7 +1,8 @@
 """Make deltas for running campaigns, from the versions that their devices run.
 
-Nobody waits for a delta: until it is there, devices get the full firmware. Signed firmware is left
-out, because a board with keys accepts only a signed delta, and the cloud has no private key.
+No device waits for a delta: until it is ready, devices get the full firmware. There are no deltas
+for signed firmware, because a board with keys accepts only a signed delta, and the cloud has no
+private key.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ def push(
 def set_kind(
     session: Session, device: Device, application: str | None, hardware: str | None, who: str
 ) -> None:
-    """Set what a device is for; None keeps a property, "" makes it unknown. Raises TagError."""
+    """Set a device's application and hardware; None keeps a value, "" means unknown. Raises
+    TagError.
+    """
     for text, most in ((application, NAME_MOST), (hardware, HARDWARE_MOST)):
         if text is not None and (len(text) > most or not text.isprintable()):
             raise TagError(f"{text!r} must have at most {most} printable characters")

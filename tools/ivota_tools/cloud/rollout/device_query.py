@@ -1,4 +1,4 @@
-"""Parse queries and have the database answer them: all terms must match an accepted device.
+"""Parse queries and convert them to SQL; they find the accepted devices that match all terms.
 
     tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
     application:blink  hardware:esp32c3  state:failed
@@ -102,9 +102,9 @@ def find(session: Session, text: str, now: float, after: int, limit: int) -> lis
 
 
 def _few_have_version(session: Session, text: str) -> bool:
-    """Return whether SQLite, which does not know how many devices have which versions, should
-    sort those that a query means. If many have them, reading the devices in the order of their
-    ids soon finds a page.
+    """Return whether SQLite should sort the devices that match, because there are few of them.
+    SQLite can't know how many there are. If many match, it is faster to read the devices in the
+    order of their ids until a page is full.
     """
     versions = [_version(each) for each in parse(text) if each.field == "version"]
     if session.get_bind().dialect.name != "sqlite" or not versions:
@@ -155,7 +155,7 @@ def condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
 
 
 def _version(term: Term) -> ColumnElement[bool]:
-    """Compare by a range of keys, also in a negated term, so that an index can answer it."""
+    """Compare by a range of keys, even in a negated term: the database can use an index."""
     negated, _, sign, value = term
     made = key(value)
     if sign == ":":

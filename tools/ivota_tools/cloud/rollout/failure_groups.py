@@ -24,7 +24,7 @@ class FailureGroup(NamedTuple):
 
 
 def groups(session: Session, firmware: Firmware) -> list[FailureGroup]:
-    """Return the most frequent failures of a firmware first."""
+    """Return the failures of a firmware, most frequent first."""
     same = (Assignment.failure_code, Assignment.failure_msg)
     rows = session.execute(
         select(*same, func.count(Assignment.device_id.distinct()), func.max(Assignment.failed_at))

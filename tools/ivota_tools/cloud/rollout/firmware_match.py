@@ -54,7 +54,7 @@ def mismatch(firmware: Firmware, device: Device) -> str | None:
 
 
 def conditions(firmware: Firmware) -> list[ColumnElement[bool]]:
-    """Return `mismatch` as conditions that hold for a device that the firmware fits."""
+    """Return the rules of `mismatch` as SQL conditions for the devices that the firmware fits."""
     found: list[ColumnElement[bool]] = []
     if firmware.application is not None:
         found.append(func.coalesce(Device.application == firmware.application, True))
@@ -69,7 +69,7 @@ def conditions(firmware: Firmware) -> list[ColumnElement[bool]]:
 def warnings(session: Session, firmware: Firmware) -> list[str]:
     """Say that no device of the fleet has the firmware's application, or its hardware.
 
-    A mistyped name looks like that: no campaign would find a device, or only unknown ones.
+    The name may be mistyped: a campaign would then find no device, or only unknown ones.
     """
     found = []
     for what, wanted, column in (

@@ -1,7 +1,7 @@
 """Select and send the pushes that are due, inside one transaction.
 
-Campaigns that are not running send none. Their limits count devices, not messages: a device that
-is downloading can be pushed again at any time, but a new one takes a place.
+Campaigns that are not running send no pushes. Their limits count devices, not messages: a device
+that is downloading can always be pushed again, but a new device needs a free place.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def push_to(session: Session, device: Device, now: float) -> Assignment | None:
 
 
 def _keep_running(session: Session) -> None:
-    """Make a pause or a cancellation of the campaign wait for these pushes: it then knows that
-    none follows.
+    """Make a pause or a cancellation of the campaign wait for these pushes, so that no push
+    follows it.
     """
     running = select(Campaign.id).where(Campaign.state == RUNNING).order_by(Campaign.id)
     if device_lock.is_shared(session):

@@ -1,8 +1,9 @@
-"""After a restore: forget how far unfinished updates were, because the boards have gone on since.
+"""After a restore, forget the progress of unfinished updates, which boards may have finished
+since.
 
 A board may have finished an update after the backup, and it reports `done` only once. Its next
-report of the version tells what it runs. Until then, no campaign pushes to it: the version in the
-backup may be older than the one that it runs.
+version report shows which version it runs. Until then, no campaign pushes to it: the version in
+the backup may be older than the one that it runs.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def restored_at(session: Session) -> float:
 
 
 def is_silent(device: Device, since: float) -> bool:
-    """Return whether nothing has come from a board since a restore.
+    """Return whether a board has sent nothing since a restore.
 
-    A device that polls has nothing to report first.
+    A device that polls need not report first.
     """
     return device.transport == MQTT and device.last_seen is not None and device.last_seen < since

@@ -1,6 +1,6 @@
-"""What the leading process does as time passes, in one transaction: campaigns, old rows, clocks.
+"""The timed work of the leading process, in one transaction: campaigns, old rows, clocks.
 
-Devices that another process is storing reports of are left for the next time.
+It skips devices whose reports another process is storing, until the next time.
 """
 
 from __future__ import annotations

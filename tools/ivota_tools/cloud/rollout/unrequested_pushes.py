@@ -1,7 +1,7 @@
 """Detect pushes whose file nobody requests, for example because --public-url is wrong.
 
-A device that cannot reach the cloud's HTTP port says nothing for minutes. The cloud knows sooner,
-because it serves the file itself.
+A device that cannot reach the cloud's HTTP port reports nothing for minutes. The cloud knows
+sooner, because it serves the file itself.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def _words(assignment: Assignment) -> str:
 
 
 def why_failed(assignment: Assignment) -> str:
-    """Describe the last failure in the device's own words, or else by its code."""
+    """Describe the last failure in the device's own words, or by its code."""
     said = assignment.failure_msg or ""
     if assignment.failure_code == -5 and said:
         return said  # the message of the application or installer needs no explanation

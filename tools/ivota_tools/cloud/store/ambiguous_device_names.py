@@ -15,7 +15,7 @@ _DOTS_ARE_SLASHES = "broker_takes_dots_for_slashes"
 
 
 def keep_dots_are_slashes(session: Session, yes: bool) -> None:
-    """The observed behaviour of the broker; all processes of this database share it."""
+    """Store the observed behaviour of the broker, for all processes of this database."""
     session.merge(Setting(name=_DOTS_ARE_SLASHES, value="yes" if yes else "no"))
 
 

@@ -1,4 +1,4 @@
-"""Back up and restore the database as of one moment, and then its firmware files."""
+"""Back up and restore a snapshot of the database, and then its firmware files."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def back_up(
 
     `store` is the URL of the object store that has the firmware files.
 
-    The files are copied second: a row's file exists before the row and never changes. Raises
-    CloudError.
+    The files are copied after the database, because a row's file exists before the row and never
+    changes. Raises CloudError.
     """
     with _errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ def _copy_objects(source: str, to: str, progress: Begin) -> int:
 
 
 def _store_of(database: Path | str) -> str | None:
-    """Return the object store that a database says to have its firmware."""
+    """Return the object store of the firmware, as the database names it."""
     query = f"SELECT value FROM settings WHERE name = '{STORE}'"
     if isinstance(database, Path):
         with contextlib.closing(sqlite3.connect(database)) as one:

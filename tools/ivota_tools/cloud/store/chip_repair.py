@@ -1,4 +1,4 @@
-"""Find out the chips of the images that an older cloud has stored."""
+"""Add the chips of images that an older version of the cloud has stored."""
 
 from __future__ import annotations
 

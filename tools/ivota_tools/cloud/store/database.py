@@ -85,7 +85,9 @@ class Database:
 
     @contextmanager
     def storing(self) -> Iterator[Session]:
-        """Open such a session for reports, which waits for other ones only at locked devices."""
+        """Open a writing session for reports, which waits for other transactions only at locked
+        devices.
+        """
         with self._session(self._store_engine) as session:
             yield session
 
@@ -109,7 +111,7 @@ class Database:
 
 
 def _sqlite_advice(said: str) -> str:
-    """Return what to do about an error of SQLite. Nobody must move a good database away."""
+    """Return what to do about an error of SQLite. Never advise to move an intact database away."""
     if "not a database" in said:
         return "choose another --data directory, or move the file away"
     if "malformed" in said:

@@ -1,9 +1,9 @@
 """Lock devices on PostgreSQL, where several processes store reports at once.
 
-Whoever changes a device's attempt locks the device first, and reads both afterwards: so two
-transactions never decide from the same old state. A transaction locks in the order of the ids,
-or skips devices that another one has locked, so that no two wait for each other. SQLite has one
-writer at a time, and nothing here does anything there.
+A transaction that changes a device's attempt locks the device first, and reads both afterwards, so
+two transactions never decide from the same old state. A transaction locks in the order of the ids,
+or skips devices that another one has locked, so that no two wait for each other. On SQLite, which
+has one writer at a time, these functions do nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def lock_ids(session: Session, ids: Collection[int]) -> None:
 
 
 def hold(session: Session, device: Device) -> None:
-    """Lock a device that has been read, and forget what was read of it and its attempt."""
+    """Lock a device that has been read, and expire the values that were read of it and its
+    attempt.
+    """
     if not is_shared(session):
         return
     session.flush()

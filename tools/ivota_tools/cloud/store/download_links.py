@@ -1,4 +1,4 @@
-"""Make URLs at which devices download from an object store, or from a CDN in front of it."""
+"""Create URLs from which devices download: of an object store, or of a CDN in front of it."""
 
 from __future__ import annotations
 

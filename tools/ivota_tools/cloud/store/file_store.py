@@ -74,7 +74,7 @@ class FileStore(ABC):
 
     @abstractmethod
     def keep_note(self, name: str, text: str) -> None:
-        """Keep a short text beside the files. Raises OSError."""
+        """Store a short text beside the files. Raises OSError."""
 
     def link(self, sha256: str, seconds: float) -> str | None:
         """Return a URL at the store that allows a download for a time, or None.

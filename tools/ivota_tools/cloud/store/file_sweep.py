@@ -1,4 +1,4 @@
-"""Delete the files that no firmware needs, without a moment in which a firmware lacks its file.
+"""Delete the files that no firmware needs, so that at no moment a firmware lacks its file.
 
 A file and its row cannot be stored in one transaction. So a row of `file_sweeps` is committed
 before the file is stored, and is deleted in the transaction that adds the firmware. If the process
@@ -123,7 +123,7 @@ def _is_claimed(row: FileSweep, now: float) -> bool:
 
 
 class FileSweeper:
-    """A thread that sweeps what interrupted uploads and deletions have left."""
+    """A thread that deletes the files that interrupted uploads and deletions have left."""
 
     def __init__(self, database: Database, store: FileStore) -> None:
         self._database, self._store = database, store

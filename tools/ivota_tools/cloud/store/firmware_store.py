@@ -199,7 +199,7 @@ def register(
 
 
 class _Name(NamedTuple):
-    """What boards know a firmware by."""
+    """The properties by which boards recognize a firmware."""
 
     version: str
     application: str | None

@@ -42,7 +42,7 @@ def are_many(session: Session) -> bool:
 
 
 def fold(session: Session) -> None:
-    """Sum up the rows when there are many; only one process at a time may do this."""
+    """Replace many rows by their sums; only one process at a time may do this."""
     if not are_many(session):
         return
     gone = session.execute(

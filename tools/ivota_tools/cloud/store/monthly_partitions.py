@@ -59,7 +59,7 @@ def begin_of(year: int, number: int) -> int:
 
 
 def partitions(session: Session, table: str) -> list[Partition]:
-    """Return a table's partitions by month, oldest first."""
+    """Return a table's monthly partitions, oldest first."""
     names = session.scalars(
         text(
             "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass(:of)"
@@ -77,7 +77,7 @@ def partitions(session: Session, table: str) -> list[Partition]:
 
 
 def keep_up(database: Database, keep: Keep, now: float) -> None:
-    """Make the partitions of the months to come, and drop those that are over."""
+    """Create the partitions of the coming months, and drop those of expired months."""
     if not database.is_postgresql:
         return
     with database.reading() as session:

@@ -1,4 +1,4 @@
-"""How long the rows of each table stay, and the deletion of those that are over."""
+"""Delete rows that have expired; each table has a rule."""
 
 from __future__ import annotations
 

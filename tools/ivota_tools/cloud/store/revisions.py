@@ -1,4 +1,4 @@
-"""Number the changes of devices, so that a reader can ask for what is newer than it has seen.
+"""Number the changes of devices, so that a reader can ask for the changes that it has not seen.
 
 On SQLite, one transaction writes at a time, and a counter's row holds the number. On PostgreSQL,
 many write at once. They take their numbers from a sequence and commit in any order: the change
@@ -77,7 +77,7 @@ def renumber(session: Session, ids: Collection[int]) -> None:
 
 
 def settled(session: Session) -> int:
-    """Return the last number below which, and at which, every change has been committed."""
+    """Return the highest number up to which every change has been committed."""
     if session.get_bind().dialect.name != "postgresql":
         return session.scalar(select(Counter.value).where(Counter.name == REVISION)) or 0
     last: int = session.scalar(_LAST) or 0

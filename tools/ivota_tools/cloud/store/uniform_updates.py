@@ -1,9 +1,9 @@
 """Write many changed rows of a table with one statement.
 
-SQLAlchemy sends one statement for neighbours that change the same columns. In a batch of reports,
-each device changes others, so that nearly every row would be a statement of its own. This adds
-the columns that the others change, with their present values: whoever changes devices has locked
-them, so these are the ones in the database.
+SQLAlchemy sends one statement for consecutive rows that change the same columns. In a batch of
+reports, different devices change different columns, so nearly every row would need its own
+statement. This module adds the missing columns to each row, with their current values. They are
+current because the transaction has locked the devices.
 """
 
 from __future__ import annotations

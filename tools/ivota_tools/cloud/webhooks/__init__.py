@@ -1,1 +1,1 @@
-"""Webhooks: the cloud tells other servers what an operator should know."""
+"""Webhooks: the cloud notifies other servers of events that an operator should know."""

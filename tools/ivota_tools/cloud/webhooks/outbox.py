@@ -1,6 +1,6 @@
 """Store messages for webhooks in the same transaction as the change that they report.
 
-So a message is lost or sent without cause only if the change itself is.
+So a message exists exactly if its change was committed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Deliver waiting messages on a thread of its own, and repeat what fails."""
+"""Deliver waiting messages in a separate thread, and retry failed deliveries."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class WebhookSender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop; a delivery in progress ends in its own time, and can be repeated later."""
+        """Stop without waiting for a delivery in progress, which may be repeated later."""
         self._stop.set()
         self._thread.join(LOOK_S)
 
@@ -135,7 +135,7 @@ class WebhookSender:
 
 
 def retry_dead(session: Session, webhooks: Webhooks, only: int | None = None) -> int:
-    """Queue the messages that were given up again, all of them or one; return their number.
+    """Resend the messages that the cloud has given up, all of them or one; return their number.
 
     Messages of a webhook that is no longer configured stay as they are.
     """

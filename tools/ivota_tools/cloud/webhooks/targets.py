@@ -17,7 +17,7 @@ SECRET_LEAST = 16  # characters
 
 @dataclass(frozen=True)
 class Target:
-    """A URL, with a name that reveals nothing of it."""
+    """A URL, with a name that does not reveal the URL."""
 
     url: str = field(repr=False)
 

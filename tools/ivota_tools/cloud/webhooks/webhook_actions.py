@@ -29,7 +29,8 @@ def test(database: Database, webhooks: Webhooks, who: str) -> list[tuple[str, st
 
 
 def retry(database: Database, webhooks: Webhooks, who: str, only: int | None = None) -> int:
-    """Queue all messages that were given up again, or the one with this id; return the number.
+    """Resend all messages that the cloud has given up, or the one with this id; return their
+    number.
 
     Raises WebhookError if there is no such message.
     """

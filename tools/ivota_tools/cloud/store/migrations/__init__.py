@@ -1,4 +1,4 @@
-"""The tables' history (Alembic): a database of any earlier version is brought up to date."""
+"""Migrations (Alembic): upgrade a database of any earlier version."""
 
 from __future__ import annotations
 
