@@ -1,4 +1,4 @@
-"""A client for the cloud's HTTP API, for the command line and for scripts: a method a request."""
+"""A client of the cloud's HTTP API for commands and scripts, with one method per request."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Client(Connection):
     def set_device(
         self, device_id: int, application: str | None = None, hardware: str | None = None
     ) -> Json:
-        """Set what a device is for; None keeps a property, "" makes it unknown."""
+        """Set a device's application and hardware; None keeps a value, "" means unknown."""
         order = {"application": application, "hardware": hardware}
         return self._object("PATCH", f"devices/{device_id}", json=order)
 
@@ -283,7 +283,7 @@ class Client(Connection):
         return self._object("POST", path, json={"firmware_id": firmware_id, **order})
 
     def end_in_channel(self, product: str, version: str, track: str = "stable") -> Json:
-        """Offer a version no longer."""
+        """Stop offering a version."""
         order = {"version": version, "track": track}
         return self._object("POST", f"channels/{quote(product, safe='')}/end", json=order)
 
@@ -296,7 +296,7 @@ class Client(Connection):
     def send_webhook_test(self) -> list[Json]:
         """Send a test message to each webhook; return each one's {"host": …, "problem": …}.
 
-        The problem is None if the webhook took the message.
+        The problem is None if the webhook accepted the message.
         """
         found: list[Json] = self._ask("POST", "webhooks/test")
         return found

@@ -1,4 +1,4 @@
-"""Make Python environments beside the project's own, so that neither changes the other."""
+"""Create Python environments that are separate from the project's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL for tests and measurements: on loopback, gone with the process that started it."""
+"""A PostgreSQL for tests and measurements, on loopback; it ends with its parent process."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def _readable(programs: Path, folder: Path) -> Path:
-    """Return the programs, or a copy of all that belongs to them if a folder above is closed."""
+    """Return the folder of programs, or a complete copy if other users can't read it."""
     if all(parent.stat().st_mode & 0o005 == 0o005 for parent in programs.parents):
         return programs
     root = programs.parents[5]  # of amd64/usr/lib/postgresql/17/bin

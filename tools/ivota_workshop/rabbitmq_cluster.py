@@ -109,12 +109,12 @@ class Cluster:
                 time.sleep(0.1)
 
     def kill(self, node: Node) -> None:
-        """End a node at once, as a power cut does."""
+        """End a node immediately, as a power cut does."""
         _kill(node.process)
         node.process = None
 
     def shut_down(self, node: Node) -> None:
-        """End a node in order, as for a restart."""
+        """Shut a node down properly, as for a restart."""
         assert node.process
         node.process.terminate()
         node.process.wait(START_S)
@@ -192,7 +192,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(folder: Path, count: int, settings: str = "") -> Iterator[Cluster]:
-    """Run `count` nodes, and end them at the end. Raises ToolchainError or RuntimeError."""
+    """Run `count` nodes for the duration of the block. Raises ToolchainError or RuntimeError."""
     made = Cluster(folder, settings)
     try:
         made.start(count)

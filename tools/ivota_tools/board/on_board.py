@@ -233,7 +233,9 @@ def partitions() -> list[Any]:
 
 
 def boot_files() -> dict[str, Any] | None:
-    """Return what the boot files start, as an updater asks; None without such files."""
+    """Return which bundles the boot files can start, as an updater sees it; None without such
+    files.
+    """
     import sys
 
     known = "bundlefs" in sys.modules

@@ -37,7 +37,8 @@ def printable(text: str) -> str:
 
 
 def lines(port: str, wait_s: float = 10, silence_s: float = 8) -> Iterator[str | None]:
-    """Yield the board's lines forever; yield None once if there is no output for `silence_s`.
+    """Yield the board's lines forever; yield None once if there is no output for `silence_s`
+    seconds.
 
     Nothing is sent to the board. The port may disappear for `wait_s`, as native USB does when the
     board resets. Raises BoardError.

@@ -1,7 +1,7 @@
 """Publish, withdraw and roll out releases in a channel's folder.
 
-Firmware is written first and `channel.json` last, each file in one step: whoever copies the folder
-to a web server in that order, or reads it in between, sees the old channel or the new one.
+Firmware is written first and `channel.json` last, each file in one step. Someone who reads the
+folder in between, or copies it to a web server in that order, gets the old channel or the new one.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class Channel:
         return self._add(data, version, signer, track, digest, share, not_before, deltas, progress)
 
     def withdraw(self, version: str, *, track: str = "stable") -> Release | None:
-        """Take back the release that a track offers now, and return the one that replaces it.
+        """Withdraw the release that a track offers now, and return the release that replaces it.
 
-        That is the newest release before it for the same boards, signed again with a higher
-        sequence, so that boards which already run the withdrawn version return to it.
+        The replacement is the newest earlier release for the same boards, signed again with a
+        higher sequence, so that boards that already run the withdrawn version return to it.
         """
         bad = tracks.offered(self.index, track, version)
         before = [
@@ -143,7 +143,7 @@ class Channel:
     def roll_out(self, version: str, share: int, *, track: str = "stable") -> Release:
         """Offer a release to another percentage of the boards.
 
-        A smaller share takes nothing back from boards that already have it: see `withdraw`.
+        After a smaller share, boards that already have the release keep it: see `withdraw`.
         """
         old = tracks.offered(self.index, track, version)
         self.index, new = tracks.share(self.index, track, old, share)
@@ -304,7 +304,7 @@ def load(folder: Path, public_key: Path | None, file: Path | None = None) -> Ind
 
 
 def problems(folder: Path, index: Index) -> list[str]:
-    """Return what is wrong with the files that the index names."""
+    """Return the problems of the files that the index names."""
     found = []
     for file in files_of(index):
         try:

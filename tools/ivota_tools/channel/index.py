@@ -55,7 +55,9 @@ class Release:
     deltas: tuple[Delta, ...] = ()
 
     def covers(self, name: str) -> bool:
-        """Return whether the board with this device name is in the share, as a board decides."""
+        """Return whether the board with this device name is in the share, by the rule of the
+        boards.
+        """
         drawn = hashlib.sha256(f"{self.md5}/{name}".encode()).digest()
         return int.from_bytes(drawn[:2], "big") * 100 < self.share << 16
 
@@ -110,7 +112,7 @@ def verify(data: bytes, keys: Sequence[PublicKey]) -> Index:
 
 
 def decode(data: bytes) -> Index:
-    """Return the index in a channel.json, whoever has signed it. Raises ChannelError."""
+    """Return the index in a channel.json without checking its signature. Raises ChannelError."""
     return _decode(_split(data)[0])
 
 

@@ -11,7 +11,7 @@ from .index import Delta, Index, Release
 
 @dataclass(frozen=True)
 class Step:
-    """What `percent` of the boards on `running` do: update to `release`, or stay if it is None.
+    """What `percent` of the boards that run `running` do: update to `release`, or keep it if None.
 
     `file` is what they download. A release with `not_before` counts from that time on.
     """
@@ -25,7 +25,7 @@ class Step:
 
 
 def outlook(index: Index, history: Iterable[Known]) -> list[Step]:
-    """Return what boards do on each version that the channel has ever published."""
+    """Return what boards do, for each version that the channel has ever published."""
     sequences: dict[tuple[str, str | None, str], int] = {}
     for known in history:
         place = (known.track, known.release.target, known.release.version)

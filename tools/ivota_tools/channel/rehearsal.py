@@ -96,9 +96,7 @@ def _offered(channel: Channel, track: str, target: str | None) -> Release | None
 
 
 def _update(board: Board, version: str) -> None:
-    """Start the board, which then reads the channel at once, and wait until it confirms the
-    version.
-    """
+    """Start the board, which immediately reads the channel; wait until it confirms the version."""
     start = len(board.log)
     if board.on:
         board.power_cut()
@@ -117,7 +115,7 @@ def _update(board: Board, version: str) -> None:
 
 class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Keep the output for the board."""
+        """Log nothing: the output is for the board's log."""
 
 
 @contextmanager

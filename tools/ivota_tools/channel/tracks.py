@@ -8,7 +8,7 @@ from .index import ChannelError, Index, Release
 
 
 def offered(index: Index, track: str, version: str) -> Release:
-    """Return the release of this version that a track offers last. Raises ChannelError."""
+    """Return a track's latest release of this version. Raises ChannelError."""
     if track not in index.tracks:
         raise ChannelError(f"the channel has no track {track!r}")
     found = [each for each in index.tracks[track] if each.version == version]
@@ -33,7 +33,7 @@ def add(index: Index, track: str, new: Release) -> tuple[Index, list[Release]]:
 
 
 def remove(index: Index, track: str, release: Release) -> Index:
-    """Offer a release no longer."""
+    """Stop offering a release."""
     return _with(index, track, [each for each in index.tracks.get(track, ()) if each != release])
 
 

@@ -35,7 +35,7 @@ def campaign_table(campaigns: list[Json]) -> Table:
 
 
 def plan_view(plan: Json) -> RenderableType:
-    """Render what a campaign would do, a sentence a line."""
+    """Render what a campaign would do, one sentence per line."""
     sentences = list(plan["sentences"])
     if not plan["devices"] and any(
         reason.startswith("already run") for reason in plan["left_out"]

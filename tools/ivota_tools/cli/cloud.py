@@ -153,7 +153,9 @@ def cloud(
 
 
 def _end_now() -> None:
-    """Exit at once. Reports not stored yet were not acknowledged either: the broker has them."""
+    """Exit immediately. The broker still has the reports that are not stored, because they were
+    not acknowledged.
+    """
     with contextlib.suppress(OSError):
         os.write(2, b"ivota: the cloud did not stop in time: forcing it to exit\n")
     os._exit(1)

@@ -52,7 +52,7 @@ def load(ctx: typer.Context, file: Path | None) -> Path | None:
 
 
 def read_again(ctx: typer.Context) -> dict[str, Any]:
-    """Return the options as file, environment and command line give them now.
+    """Return the options from the current file, environment and command line.
 
     Raises ConfigError, and typer's exceptions for values that are not valid.
     """

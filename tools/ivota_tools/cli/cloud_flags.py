@@ -12,7 +12,7 @@ from . import cloud_config
 
 
 class Subcommand(str, enum.Enum):
-    """What `ivota cloud` does instead of running."""
+    """What `ivota cloud` does instead of starting the cloud."""
 
     CHECK = "check-config"
 

@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 
 
 def running(url: str, cloud: Json) -> Iterator[Finding]:
-    """Check the cloud at `url` from what it says of itself, and whether its public URL answers."""
+    """Check the state that the cloud at `url` reports, and whether its public URL answers."""
     if cloud["ok"]:
         does = "stands by" if cloud["standby"] else "stores reports"
         yield Finding("cloud", GOOD, f"{url} {does}, version {cloud['version']}")
@@ -73,7 +73,7 @@ def _broker(cloud: Json) -> Finding:
 
 
 def _public(cloud: Json) -> Finding:
-    """Ask for a file as a device does: without a signature, a cloud answers 403."""
+    """Request a file as a device does: without a signature, a cloud answers 403."""
     url, what = cloud["public_url"], "public URL"
     try:
         answer = httpx.get(f"{url}/files/0", timeout=ANSWER_S)

@@ -1,4 +1,4 @@
-"""Show how far long work has come: bars with rate and time left, or lines without a terminal."""
+"""Show the progress of long work: bars with speed and time left, or lines without a terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def bars(console: Console, quiet: bool = False) -> Iterator[Begin]:
-    """Yield what begins a bar on a terminal, or lines elsewhere; or nothing, with `quiet`."""
+    """Yield a function that begins a bar on a terminal, or lines elsewhere; it does nothing with
+    `quiet`.
+    """
     if quiet:
         yield silent
         return

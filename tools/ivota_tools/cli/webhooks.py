@@ -25,7 +25,7 @@ def webhook_list(as_json: AsJson = False) -> None:
 
 @webhook.command("test")
 def webhook_test(as_json: AsJson = False) -> None:
-    """Send a test message to each webhook now; exit with code 1 unless all of them take it."""
+    """Send a test message to each webhook now; exit with code 1 unless all of them accept it."""
     with Client() as client, err.status("sending"):
         found = client.send_webhook_test()
     show(found, as_json, _results)

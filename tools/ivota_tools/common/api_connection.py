@@ -114,7 +114,7 @@ class Connection:
             raise ApiError(NOT_A_CLOUD.format(self.url))
 
     def _advice(self) -> str:
-        """Say where a cloud is: somebody who has chosen another port often forgets it here."""
+        """Say where a cloud is running: people who chose another port often forget it here."""
         if port := running_port(default_data()):
             return (
                 f"a cloud on this machine uses port {port}: set IVOTA_URL="

@@ -20,7 +20,7 @@ Wifi = dict[str, str | None]
 
 
 def read(text: str) -> tuple[list[dict[str, Any]], dict[str, Wifi]]:
-    """Return an order for each row, as `POST /devices` takes it, and the Wi-Fi networks.
+    """Return the body of `POST /devices` for each row, and the Wi-Fi networks.
 
     The networks have the devices' names as keys, and only the board.json contains them: the cloud
     stores none. Raises ListError.

@@ -70,7 +70,9 @@ class Bounded(logging.Filter):
         return True
 
     def counted(self, *, all_of_them: bool = False) -> list[logging.LogRecord]:
-        """Return a line for each place whose lines were counted for PER_S, or for any time."""
+        """Return a summary line for each place in the code whose lines were counted for PER_S, or
+        at all.
+        """
         now, found = self._clock(), []
         with self._lock:
             for key, kind in self._kinds.items():

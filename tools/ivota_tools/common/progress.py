@@ -23,13 +23,13 @@ class Begin(Protocol):
 
 
 def silent(_what: str, _size: int | None = None, /) -> Done:
-    """Tell nobody."""
+    """Show no progress."""
     return lambda share: None
 
 
 @contextmanager
 def watched(position: Callable[[], int], size: int, done: Done) -> Iterator[None]:
-    """Tell how many of `size` bytes are done, while another library or program works."""
+    """Report how many of `size` bytes are done while another library or program works."""
     end = Event()
 
     def look() -> None:

@@ -158,7 +158,7 @@ def _split(data: Bytes) -> tuple[Bytes, Trailer]:
 
 
 def fits(payload: bytes | memoryview, trailer: Trailer) -> bool:
-    """Return whether the payload matches the header, whoever signed it."""
+    """Return whether the payload matches the header, without checking the signature."""
     header = trailer.header
     return header.size == len(payload) and header.sha256 == hashlib.sha256(payload).hexdigest()
 

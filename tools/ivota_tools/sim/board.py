@@ -191,7 +191,9 @@ class Board:
 
     @property
     def on(self) -> bool:
-        """Return whether it has power: from power_on() until a power cut or its flash's death."""
+        """Return whether the board has power: from power_on() until a power cut or its flash's
+        death.
+        """
         return self._on
 
     @property
@@ -219,7 +221,7 @@ class Board:
         self._end()
 
     def stop(self) -> None:
-        """Stop the board like a power cut that is not counted, at the end of a test."""
+        """Cut the power at the end of a test, without counting this power cut."""
         self._stopping = True
         self._end()
 

@@ -438,7 +438,7 @@ class Proxy:
             _reset(link.server)
 
     def _drop(self, link: _Link, ended_by: str) -> None:
-        """Remove it from the table; the caller closes its sockets."""
+        """Remove the connection from the table; the caller closes its sockets."""
         if link in self._links:
             self._links.remove(link)
         me = asyncio.current_task(self._loop)

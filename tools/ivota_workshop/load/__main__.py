@@ -7,9 +7,9 @@ run it again on that tree. So run the soak in a worktree in which nobody works:
 
     git worktree add --detach ../ivota-soak && cd ../ivota-soak && make soak-load
 
-When you have fixed a test, check out the fix there and go on with `make soak-load
-SOAK=--keep-passed`, which runs only what has not passed on any tree. The last lines say on which
-trees the tests of each round passed.
+When you have fixed a test, check out the fix there and continue with
+`make soak-load SOAK=--keep-passed`, which runs only the tests that have not passed on any tree.
+The last lines say on which trees the tests of each round passed.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Soak:
         return [note for number in self.rounds for note in self.notes(number).values() if note.why]
 
     def run(self, until: float, cores: int) -> None:
-        """Run what is left until that time of `time.time`; no test begins after it."""
+        """Run the remaining tests until that time of `time.time`; no test begins after it."""
         with busy(cores):
             for number in self.rounds:
                 if time.time() >= until:
@@ -141,7 +141,7 @@ class Soak:
         return ", ".join([*words, f"{len(notes) - passed.total()} failed"])
 
     def report(self) -> int:
-        """Say what each round came to; return the exit status."""
+        """Print the result of each round; return the exit status."""
         for number in self.rounds:
             ended = "ended" if number not in self.left else "not ended"
             self._say.print(f"round {number}: {ended}: {self._sum(number)}")

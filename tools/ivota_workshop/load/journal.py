@@ -1,4 +1,4 @@
-"""Note each test when it has ended, so that a soak that is cut off loses only what was running.
+"""Record each test when it has ended, so that an interrupted soak loses only the running tests.
 
 This module is also the pytest plugin that writes the notes. The soak names it on pytest's command
 line; an environment variable says where the notes go and which tests are done.
@@ -34,7 +34,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Given:
-    """What the plugin is told. No test begins after `until`, a time of `time.time`."""
+    """The plugin's settings. No test begins after `until`, a time of `time.time`."""
 
     journal: str
     done: str
@@ -69,7 +69,7 @@ def error(report: Any) -> str:
 
 
 class Plugin:
-    """Only the process that hands out the tests takes notes; its workers choose them."""
+    """The main process records results; its workers select the tests."""
 
     def __init__(self, given: Given, is_worker: bool) -> None:
         self._given = given

@@ -1,4 +1,4 @@
-"""Processes that keep cores busy, and the end of all that a soak has started."""
+"""Keep cores busy, and end all processes that a soak has started."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 @contextlib.contextmanager
 def family(command: list[str], cwd: Path, environment: dict[str, str]) -> Iterator[int]:
-    """Run a command to its end and yield its exit status; nothing that it started outlives it.
+    """Run a command to its end and yield its exit status; end all processes that it has started.
 
     Tests start boards and brokers in process groups of their own. Therefore a variable in the
     environment, which every process inherits, marks them all.

@@ -1,8 +1,8 @@
 """The proof against power cuts: every instant of an update, on the real file systems.
 
-An update runs once while every flash operation is recorded. From the recording the flash is
-reconstructed as a cut before each operation, or in the middle of it, leaves it, and a board is
-started on the result.
+An update runs once while every flash operation is recorded. From this recording, the proof
+reconstructs the flash after a cut before each operation, or in the middle of it, and starts a
+board on the result.
 
 scenario, scenarios           an update and how it must end; all of them
 firmware, keys, stage         the pushed firmware, and the flash before it

@@ -17,7 +17,7 @@ from .stage import Stage
 def after_errors(
     stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
 ) -> list[Finding]:
-    """Return everything that is wrong after a flash that failed, or was full, works again.
+    """Return all problems after a flash that failed, or was full, works again.
 
     The update may have failed, with -5, or succeeded. A version that cannot be read is replaced by
     the previous one, and in the end by the factory package.
@@ -46,7 +46,7 @@ def after_errors(
 
 
 def after_damage(stage: Stage, known: Known, run: Run, image: bytes) -> list[Finding]:
-    """Return everything that is wrong after bits of a file that the package keeps were flipped.
+    """Return all problems after bits of one of the package's files were flipped.
 
     Some version runs and the cloud knows which; it is the new one only if it equals the pushed
     one. If the state is lost in a trial, the only report of the new version may be that it runs.

@@ -75,7 +75,7 @@ def _go_on(run: Run, tail: Run) -> None:
 
 
 def _keep(tails: dict[_State, Run], resets: list[tuple[_State, _Place]], run: Run) -> None:
-    """Remember what followed each of these resets in a completed run."""
+    """Remember the result that followed each of these resets in a completed run."""
     if run.ended != "settled":
         return
     if len(tails) > _TAILS:

@@ -30,7 +30,7 @@ NEW_STEM = f"/firmware/{NEW}."
 def judge(
     stage: Stage, undisturbed: dict[str, bytes], known: Known, run: Run, image: bytes
 ) -> list[Finding]:
-    """Return everything that is wrong with a run to the end after the last of its power cuts.
+    """Return all problems of a run to the end, after the last of its power cuts.
 
     `undisturbed`: the files that an update without a cut leaves. `known`: what the cloud knew
     before this run. `image`: the flash after it.

@@ -1,4 +1,4 @@
-"""Play a scenario undisturbed: its cuts derive from that, and are compared with it."""
+"""Play a scenario undisturbed: its cuts are derived from this run, and compared with it."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Whole:
 
 
 def mount(path, state_path, blocks, sector):
-    """Mount it; format it first if it is empty, like a board at its first start."""
+    """Mount the flash; format it first if it is empty, like a board at its first start."""
     flash = _sim_flash.attach(path, state_path, blocks, 1)
     device = Whole(flash) if sector == _BLOCK else Sectors(flash, sector)
     try:

@@ -55,7 +55,9 @@ def _map(path, size, address):
 
 
 def attach(path, state_path, blocks, number=0, kind=None):
-    """The flash in these files; `number` tells several apart. `kind` replaces `Flash`."""
+    """Return the flash in these files; `number` identifies one of several. `kind` replaces
+    `Flash`.
+    """
     state = _map(state_path, 3 * _PAGE, _STATE_ADDRESS + number * _APART)
     words = uctypes.struct(state, (uctypes.ARRAY | 0, _WORDS | uctypes.UINT32))
     base = _map(path, blocks * _PAGE, _FLASH_ADDRESS + number * _APART)

@@ -118,7 +118,7 @@ def idle(tls: bool) -> tuple[list[int], int]:
 
 
 def _wait_looks(link: ChannelLane, board: Board) -> None:
-    """Wait until all looks are over."""
+    """Wait until all checks of the channel are over."""
     until = time.monotonic() + PATIENCE_S
     while len(link.proxy.connections) <= LOOKS:
         if time.monotonic() > until or not board.on:

@@ -1,4 +1,4 @@
-"""Attacks on a board that reads a channel, each by changed files on the web server.
+"""Attacks on a board that reads a channel. Each attack changes files on the web server.
 
 The attacker controls the server and the network, has copies of everything that was ever published,
 and the key of another product. Some attacks assume even more: an index that the owner has signed.
@@ -34,7 +34,7 @@ _IDLE = b"import asyncio\n\n\nasync def main():\n    while True:\n        await 
 
 @dataclass
 class Published:
-    """A channel and what an attacker has of it.
+    """A channel, and the copies that an attacker has.
 
     The board runs 0.3 and has read the index that offered it. `before` is the folder when 0.2 was
     the newest version, `after` with 0.4, which the board has not seen yet; `site` is what the web
@@ -204,7 +204,7 @@ def board(folder: Path) -> Iterator[tuple[Published, Board, Proxy]]:
 
 
 def why_not_refused(name: str, it: Published, board: Board, proxy: Proxy) -> str:
-    """Make an attack on a board that has just started; return what it did wrong, or ""."""
+    """Attack a board that has just started; return what the board did wrong, or ""."""
     attack, answer = ATTACKS[name]
     board.power_cut()
     attack(it)
@@ -233,7 +233,7 @@ def _wait_connections(proxy: Proxy, number: int) -> None:
 
 
 def try_all(folder: Path) -> list[str]:
-    """Make all attacks; return what is wrong. Afterwards, the owner's next version must run."""
+    """Try all attacks; return the problems. Afterwards, the owner's next version must run."""
     wrong = []
     with board(folder) as (it, device, proxy):
         for name in ATTACKS:

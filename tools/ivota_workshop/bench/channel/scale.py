@@ -14,7 +14,9 @@ _MONTH_S = 30 * 86_400
 
 
 def markdown(figures: Mapping[str, Figure]) -> str:
-    """Return two tables: of looks that find nothing new, and of an update of every board."""
+    """Return two tables: the cost of checks that find nothing new, and of an update of every
+    board.
+    """
     bytes_of = {
         "http": figures["channel_poll_bytes_unchanged"].value,
         "https": figures["channel_poll_bytes_unchanged_tls"].value,

@@ -1,4 +1,4 @@
-"""Measure the code of the package: its bytes, its modules, and what an update loads of it.
+"""Measure the code of the package: its bytes, its modules, and the part that an update loads.
 
 `python -m ivota_workshop.bench.download.code` prints the modules that a plain update loads.
 """

@@ -80,7 +80,9 @@ class Lanes:
             yield cls(lanes, size, loading_all() if everything else {})
 
     def update(self, heap: int | None, files: Mapping[str, bytes | Path] | None = None) -> Outcome:
-        """Run a whole update over a link that is cut once. Raises RuntimeError if it is not."""
+        """Run a whole update over a link that is cut once. Raises RuntimeError if the link was not
+        cut.
+        """
         each = self._free.get()
         try:
             files = {**self._files, **(files or {})}

@@ -1,4 +1,4 @@
-"""A campaign over the whole fleet starts while devices report: how long does anybody wait?
+"""Start a campaign over the whole fleet while devices report, and measure how long reports wait.
 
 The wait is that of the slowest transaction of reports during the start, less the median of those
 before it. The other transactions are those of the leading process, which selects the devices.
@@ -69,7 +69,7 @@ def _draft(database: Database) -> int:
 
 
 def said(process) -> list[float]:  # type: ignore[no-untyped-def]
-    """Return the times so far: as many as there are in the pipe."""
+    """Return the times that are in the pipe now."""
     found = []
     until = time.monotonic() + 1.0
     while time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""A PostgreSQL database with as many devices as wanted, filled by the server itself."""
+"""Create a PostgreSQL database with a given number of devices, which the server itself fills."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERSIONS = {"0.1": 5, "0.2": 15, "0.3": 80}  # percent of the devices
 
 
 def make(devices: int) -> str:
-    """Return the URL of a database with an admin, a firmware and so many devices."""
+    """Return the URL of a database with an admin, a firmware and this number of devices."""
     url = new_database()
     database = Database(url)
     with database.writing() as session:

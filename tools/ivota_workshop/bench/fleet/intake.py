@@ -1,8 +1,8 @@
-"""How much faster do three processes store reports than one, if their devices differ?
+"""Measure how much faster three processes store the reports of different devices than one does.
 
-Each transaction waits for half a second before its commit. So a process spends most of its time
-as it would on a machine of its own, and two cores are enough for three of them. Whatever makes
-one transaction wait for another shows as a lower speed-up.
+Each transaction waits for half a second before its commit. So a process mostly waits, as if it had
+its own machine, and two cores are enough for three processes. If one transaction has to wait for
+another, the speed-up is lower.
 """
 
 from __future__ import annotations

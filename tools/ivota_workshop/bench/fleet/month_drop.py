@@ -1,4 +1,4 @@
-"""A month of reports is dropped while devices report: how long does a report wait?"""
+"""Drop a month of reports while devices report, and measure how long a report waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console's fleet page and a query by version, with the whole fleet and with a small one."""
+"""Measure the console's fleet page and a query by version, with the whole and a small fleet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUERIES = 9
 
 
 def measure(folder: Path, large: str, small: str, empty: str) -> dict[str, Figure]:
-    """`large`, `small` and `empty`: URLs of databases with so many devices."""
+    """`large`, `small` and `empty` are URLs of databases with these numbers of devices."""
     with (
         Cloud(folder / "large", database=large, make_deltas=False) as many,
         Cloud(folder / "empty", database=empty, make_deltas=False) as none,

@@ -1,1 +1,1 @@
-"""`make bench-neighbours`: DDI with the clients that others wrote, and Home Assistant."""
+"""`make bench-neighbours`: DDI with third-party clients, and Home Assistant."""

@@ -47,7 +47,7 @@ def swupdate(console: Console) -> dict[str, Figure]:
 
 
 def home_assistant(_console: Console) -> dict[str, Figure]:
-    """Only the soak counts the states: those figures stay as that wrote them."""
+    """Keep the soak's figures: only the soak counts the states."""
     known, missing = read(AREA), Figure(0, ">= 5", "states", "run make soak-ha")
     found = {name: known.get(name) or missing for name in ha_soak.FIGURES}
     return found | ha_heap.measure()

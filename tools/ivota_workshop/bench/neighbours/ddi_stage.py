@@ -40,7 +40,7 @@ class Stage:
     @classmethod
     @contextlib.contextmanager
     def open(cls, **options: Any) -> Iterator[Stage]:
-        """`options` are those of Cloud."""
+        """Open a stage; `options` are the arguments of `Cloud`."""
         options = {"back_off": BackOff(3600), "ddi": Setting(TENANT, 1), **options}
         with tempfile.TemporaryDirectory(prefix="ivota-ddi-") as name:
             folder = Path(name)
@@ -72,7 +72,7 @@ class Stage:
         self.api.push(f"{TENANT}/{name}", version)
 
     def end_back_off(self, name: str) -> None:
-        """A retry of this device is due now."""
+        """Make a retry of this device due now."""
         of_device = select(Device.id).where(Device.device_name == name)
         waiting = update(Assignment).where(
             Assignment.device_id.in_(of_device), Assignment.next_push_at.is_not(None)

@@ -1,4 +1,4 @@
-"""What Home Assistant sees of a board that publishes its own entity, on a broker of its own.
+"""Home Assistant's view of a board that publishes its own entity, on a separate broker.
 
 The board is real MicroPython in the simulator, and the cloud knows nothing of Home Assistant.
 `run` calls `check(step, state)` as in ha_scenario.py.
@@ -129,5 +129,5 @@ def run(stage: BoardStage, check: Callable[[str, Json], None]) -> None:
 
 
 def _brief(state: Json) -> Json:
-    """Return what does not depend on how far an installation has got."""
+    """Return the parts that do not depend on the progress of an installation."""
     return {key: state[key] for key in _BUSY}

@@ -26,7 +26,7 @@ def of_cloud() -> Json:
 
 
 def of_board(bits: int | None = None) -> Json:
-    """Return the same as a board publishes it."""
+    """Return the states and the configurations as a board publishes them."""
     with BoardStage.open(bits) as stage:
         return _record(stage, ha_board_scenario.run)
 

@@ -1,4 +1,4 @@
-"""What happens to a board while Home Assistant watches: a cloud, a broker and a scripted board.
+"""Events of a board that Home Assistant watches, with a cloud, a broker and a scripted board.
 
 `run` calls `check(step, state)` after each step, with the state that the broker must have. The
 tests compare the messages with ha_expected.json; ha_soak.py asks Home Assistant itself.
@@ -66,7 +66,7 @@ class Listener:
         self.broker.publish(topic, payload, 1).wait_for_publish(WAIT_S)
 
     def hear(self, until: Callable[[dict[str, Json | None]], bool], what: str) -> None:
-        """Take messages until they are as expected."""
+        """Receive messages until they are as expected."""
         deadline = time.monotonic() + WAIT_S
         while not until(self.messages):
             try:
@@ -84,7 +84,7 @@ class Listener:
         return [topic for topic in self.messages if topic.endswith(f"/{kind}")]
 
     def state(self) -> Json:
-        """Return the state of the board's entity, without what differs from run to run."""
+        """Return the state of the board's entity, without the parts that differ between runs."""
         found = next((self.messages[topic] for topic in self.topics("state")), None) or {}
         return {key: value for key, value in found.items() if key != "release_url"}
 

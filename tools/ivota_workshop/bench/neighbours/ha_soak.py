@@ -1,4 +1,4 @@
-"""`make soak-ha`: the real Home Assistant sees what happens to a board.
+"""`make soak-ha`: check the real Home Assistant's view of a board.
 
 First the cloud publishes the board's entity (ha_scenario.py), and then the board itself does
 (ha_board_scenario.py).

@@ -29,7 +29,9 @@ hardware=rev-b
 
 
 def downloads_a_bundle(stage: Stage) -> None:
-    """It says what it is, downloads, compares the checksum, and reports that it can't install."""
+    """Check that it identifies itself, downloads, compares the checksum, and reports that it can't
+    install.
+    """
     name = stage.new_name()
     with _running(stage, name):
         stage.wait(lambda: _known(stage, name), "the first poll and its attributes")

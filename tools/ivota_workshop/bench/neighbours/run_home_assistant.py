@@ -57,7 +57,7 @@ async def main(folder: str, port: int) -> None:
 
 
 def _free_port() -> int:
-    """Its web server is of no use here, but must have a port."""
+    """Return a free port: the web server is not used here, but must have a port."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
 

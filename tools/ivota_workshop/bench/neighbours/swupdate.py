@@ -115,7 +115,7 @@ class Device:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop it and its children, whether it listens or not."""
+    """Stop the process and its children, even if it ignores signals."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)

@@ -56,7 +56,7 @@ def metrics_named(text: str) -> set[str]:
 
 
 def unanswered(folder: Path) -> dict[str, str]:
-    """Return the queries to which Prometheus has no answer, and the alerts that it can't load."""
+    """Return the queries without an answer from Prometheus, and the alerts that it can't load."""
     left = queries()
     with _cloud(folder) as cloud, _prometheus(folder, cloud) as url:
         deadline = time.monotonic() + LIMIT_S

@@ -52,7 +52,7 @@ def _run(*command: str) -> str:
 
 
 def _unit(path: Path) -> str:
-    """Only the unit's own faults count: this machine lacks its user and its program."""
+    """Check a unit; ignore errors about its user and its program, which this machine lacks."""
     with tempfile.TemporaryDirectory() as name:
         for each in (path, *DEPLOY.glob("*.service")):
             shutil.copy(each, name)
@@ -63,7 +63,7 @@ def _unit(path: Path) -> str:
 
 
 def _nginx() -> str:
-    """Debian's nginx reads the part for HTTP, with a certificate and an address from here."""
+    """Let Debian's nginx read the part for HTTP, with a test certificate and address."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chain, key = self_signed(folder)
@@ -80,7 +80,7 @@ def _nginx() -> str:
 
 
 def _haproxy() -> str:
-    """Debian's HAProxy reads the file with a certificate from here."""
+    """Let Debian's HAProxy read the file, with a test certificate."""
     with tempfile.TemporaryDirectory() as name:
         file, certificate = Path(name, "haproxy.cfg"), Path(name, "certificate.pem")
         chain, key = self_signed(Path(name))

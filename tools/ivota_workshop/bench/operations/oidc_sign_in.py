@@ -71,7 +71,7 @@ def pass_through(http: httpx.Client, account: str, next_page: str = "/") -> http
 
 
 def works(folder: Path) -> bool:
-    """Return whether a user of the provider gets in with the role of their group."""
+    """Return whether a user of the provider can sign in with the role of their group."""
     claims = {"email": "ada@example.org", "email_verified": True, "groups": ["ops"]}
     with provider(folder) as running:
         running.accounts.write_text(json.dumps({"a1": claims}))
