@@ -18,9 +18,10 @@ class Target:
 
     receive(raw, left): read up to `left` bytes from a non-blocking socket; return the result of
         the last `readinto`, which is None if no data is ready, 0 at the end of the stream
-    write(buffer, at, n): append `n` bytes of a buffer, from `at` on
-    end_block(): at `end`, which neither of them may pass, make the block durable if that is due,
-        and begin the next one
+    writer(): return a function (buffer, at, n) that appends `n` bytes of a buffer, from `at` on;
+        `position` need not include them before `end_block`
+    end_block(): at `end`, which no call of these two may pass, make the block durable if that is
+        due, and begin the next one
     digest_more(most): read back and digest up to `most` bytes; return True if no more are ready
     is_intact(): whether the flash has taken all received bytes, so that only the connection failed
 

@@ -81,11 +81,12 @@ def _build(job):
 def _write(target, pieces):
     """Write the result, one block per step, and digest it."""
     buffer = next(pieces)
+    write = target.writer()
     room = target.end
     for n in pieces:
         at = 0
         while n >= room > 0:  # the piece ends a block, or extends beyond it
-            target.write(buffer, at, room)
+            write(buffer, at, room)
             target.end_block()
             target.digest_more(_BLOCK)
             at += room
@@ -93,7 +94,7 @@ def _write(target, pieces):
             room = target.end - target.position
             yield
         if n:
-            target.write(buffer, at, n)
+            write(buffer, at, n)
             room -= n
     while not target.digest_more(_DIGEST):
         yield

@@ -1,5 +1,6 @@
 """Decide by the first bytes whether a download goes into an OTA slot or a file."""
 
+import io
 import time
 
 from micropython import const
@@ -58,4 +59,4 @@ def _decide(job):
         files.discard()  # what the file has begins with another byte
         target = once("download_start").open_file(files, push, state.active, state.previous)
     job.target = target
-    target.write(head, 0, len(head))
+    target.receive(io.BytesIO(head), len(head))

@@ -38,7 +38,6 @@ class SlotTarget(Target):  # type: ignore[misc, valid-type]
         self.end = min(position - position % _BLOCK + _BLOCK, size)
         self.buffer = bytearray(_CHUNK)
         self._gathered = io.BytesIO(_CHUNK)  # collects pieces that are shorter than a chunk
-        self._pieces = None  # passes the pieces of `write` to `receive`
 
     def receive(self, raw, left):
         """Take up to `left` bytes from the socket, as `Target` says."""
@@ -57,15 +56,17 @@ class SlotTarget(Target):  # type: ignore[misc, valid-type]
                 self._program()
         return n
 
-    def write(self, buffer, at, n):
-        """Append `n` bytes of `buffer` from `at` on; they do not go beyond the block."""
-        pieces = self._pieces
-        if not pieces:
-            pieces = self._pieces = io.BytesIO()
-        pieces.seek(0)
-        pieces.write(buffer, at, n)
-        pieces.seek(0)
-        self.receive(pieces, n)
+    def writer(self):
+        """Return the function that appends a piece, as `Target` says."""
+        pieces = io.BytesIO()
+
+        def write(buffer, at, n):
+            pieces.seek(0)
+            pieces.write(buffer, at, n)
+            pieces.seek(0)
+            self.receive(pieces, n)
+
+        return write
 
     def _gather(self, n):
         """Keep n bytes in RAM until the chunk is complete."""

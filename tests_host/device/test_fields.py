@@ -1,5 +1,7 @@
 """What a target and a firmware have is what the docstring of their class lists."""
 
+import io
+
 from signed import firmware
 from targets import STORES, push_of
 from test_signed_update import Board
@@ -34,7 +36,7 @@ def test_a_target():
             download = store.target()
             download.open(push_of(data))
             target = download.target
-            target.write(data, 0, 10)
+            target.receive(io.BytesIO(data), 10)
             fields = {name for name in target.__dict__ if name[0] != "_"} | {"slot", "receiver"}
             for name in fields:
                 getattr(target, name)
