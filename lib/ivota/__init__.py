@@ -14,16 +14,16 @@ from micropython import const
 __version__ = "0.1.0"
 
 _TIMED_OUT = const(-1)
-_ROOM = const(49152)  # bytes of free heap in which all modules of any update have room
+_ROOM = const(49152)  # bytes of free heap with room for all modules of any update
 
-roomy = False  # whether the free heap was that large when it was last measured
-_kept = []  # names of the modules to let go
+roomy = False  # whether the free heap had `_ROOM` when it was last measured
+_kept = []  # names of the modules that `let_go` removes
 
 
 def once(name):
-    """Import `ivota.<name>` for one use: it leaves the heap when nothing refers to it any more.
+    """Import `ivota.<name>` for one use: the module leaves the heap with the last reference to it.
 
-    In a roomy heap, it stays until `let_go`. A module that was imported before always stays.
+    In a roomy heap, the module stays until `let_go`. One that was imported before always stays.
     """
     if not roomy:
         gc.collect()  # objects that stay should be close together
@@ -38,7 +38,7 @@ def once(name):
 
 
 def let_go():
-    """Let the modules that `once` has imported leave the heap."""
+    """Forget the modules that `once` has imported, so that they can leave the heap."""
     while _kept:
         name = _kept.pop()
         sys.modules.pop(__name__ + "." + name, None)
@@ -46,7 +46,7 @@ def let_go():
 
 
 def measure_heap():
-    """Set `roomy`; while it is false, the heap holds only the modules in use."""
+    """Set `roomy`; while it is false, only modules in use stay in the heap."""
     global roomy
     let_go()
     roomy = gc.mem_free() >= _ROOM
@@ -55,11 +55,11 @@ def measure_heap():
 class OtaError(Exception):
     """Why an update fails: `code` for the cloud (`result_codes`), `message` for people.
 
-    `again`: the same request may succeed later. `after_s`: how many seconds to wait first, if the
-    server asks for it (0: none). `reject`: the same firmware must not be downloaded again.
+    `again`: the same request may succeed later. `after_s`: the seconds to wait first, if the
+    server asks for a wait, otherwise 0. `reject`: the same firmware must not be downloaded again.
     """
 
-    version = None  # of an invalid push, if it is readable
+    version = None  # of an invalid push, if the version is readable
 
     def __init__(self, code, message, again=False, after_s=0, reject=False):
         super().__init__(message)
@@ -95,10 +95,10 @@ def line(event, fields):
 
 
 class Backoff:
-    """Wait times before retries: they double from `first_s` up to `most_s`, in seconds.
+    """Wait times before retries, which double from `first_s` up to `most_s`, in seconds.
 
-    Each is drawn at random from its upper half, so that ten thousand boards that lost the same
-    broker do not return in the same second.
+    Each wait is drawn at random from its upper half, so that ten thousand boards that lost the
+    same broker do not return in the same second.
     """
 
     def __init__(self, first_s, most_s):

@@ -1,4 +1,4 @@
-"""Activate verified firmware: its first bytes decide how."""
+"""Activate verified firmware, a bundle or an image, on trial from the next start on."""
 
 from ivota import once
 
@@ -27,8 +27,8 @@ class Installer:
         return True
 
     def __call__(self, firmware):
-        """Activate the firmware on trial, a bundle with one write, and end the client for a
-        restart.
+        """Activate the firmware on trial, and end the client for a restart. One write activates
+        a bundle.
         """
         client = self._client
         limits = client.config["trial"]
@@ -48,9 +48,9 @@ class Installer:
 
 
 def activate(state, path, trial):
-    """Start `path` from the next start on, on trial; the running version becomes `previous`.
+    """Save that `path` starts next, on trial; the running version becomes `previous`.
 
-    For an image, which mounts no bundle, `path` is None.
+    For an image, which mounts no bundle, `path` is None. Raises OSError if the flash fails.
     """
     before = state.active, state.previous, None, state.sums
     sums = {path: trial["md5sum"]} if path else {}

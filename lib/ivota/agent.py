@@ -1,4 +1,4 @@
-"""Run the agent: update client and application, until the board has to restart."""
+"""Run the update client and the application together, until the board has to restart."""
 
 import gc
 import sys
@@ -8,7 +8,7 @@ from micropython import const
 
 from ivota import line, once
 
-_SHARE = const(8)  # of the free heap is allocated between two collections
+_SHARE = const(8)  # an eighth of the free heap may be allocated between two collections
 
 client = None  # for the application: `from ivota import agent`, then `agent.client`
 
@@ -34,7 +34,7 @@ def run():
         died = error
     try:
         ended = once("shutdown").ended
-    except Exception:  # not even the traceback fits in the heap, or it is not readable
+    except Exception:  # the heap has no room for the module, or the module is damaged
         machine.reset()
     ended(client, died)
 

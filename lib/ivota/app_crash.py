@@ -6,7 +6,7 @@ from ivota import describe, once
 
 
 def died(client, error):
-    """Fail its trial and reset the board; without a trial, updates continue without the
+    """Reset the board, which fails a trial; without a trial, updates continue without the
     application.
     """
     sys.print_exception(error)
@@ -19,7 +19,7 @@ def died(client, error):
 
 
 def keep(state, error):
-    """Record why the version on trial died, for the report after its last try."""
+    """Save why the version on trial crashed, for the report after its last try."""
     try:
         where = _place(error)
     except MemoryError:  # the error text must be enough
@@ -33,7 +33,7 @@ def keep(state, error):
 
 
 def _place(error):
-    """Return the innermost file and line of its traceback, or "".
+    """Return the innermost file and line of the error's traceback, or "".
 
     The same fault has the same text on every board, so that a cloud can count it.
     """

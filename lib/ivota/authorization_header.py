@@ -1,4 +1,4 @@
-"""Choose the Authorization header of a download, only for the server that it is meant for."""
+"""Choose the Authorization header of a request, and never send it to another server."""
 
 from micropython import const
 
@@ -9,8 +9,8 @@ _MOST = const(1024)  # characters
 
 
 def header(push, table, secure, host, port):
-    """Return the header for this server, or None: from the push, or for its host from the
-    configuration.
+    """Return the header for this server, or None. It comes from the push, or from the
+    configuration's `table` of hosts.
 
     A push's header is only for the server in its URL, even after redirects. Raises `OtaError`.
     """
@@ -36,7 +36,7 @@ def check(table, error):
 
 
 def is_header(value):
-    """Return whether it is a text that fits in one line of a request."""
+    """Return whether `value` is a text that fits in one line of a request."""
     if not isinstance(value, str) or not 0 < len(value) <= _MOST:
         return False
     data = value.encode()

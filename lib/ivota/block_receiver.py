@@ -1,4 +1,4 @@
-"""Receive bytes from the socket into the target: the phase of an update that downloads."""
+"""Receive blocks from the socket into the target: the phase of an update that downloads."""
 
 import time
 
@@ -7,7 +7,7 @@ from micropython import const
 from ivota import again, guarded_socket, once
 
 _BLOCK = const(4096)
-_BLOCKS = const(4)  # of flash in a step: a further block costs less than another step
+_BLOCKS = const(4)  # of flash in a step: one block more costs less than one step more
 
 
 def step(job):
@@ -43,7 +43,7 @@ def step(job):
 
 
 def _finish_block(job, target):
-    """Make a complete block durable, digest and report it; the progress resets the retries."""
+    """Make a complete block durable, digest it and report it; progress resets the retries."""
     now = job.last_block_at = time.ticks_ms()
     target.end_block()
     if not job.fetched:
@@ -56,13 +56,13 @@ def _finish_block(job, target):
     if target.position == target.size:
         job.progress()
         job.hang_up()
-        job.enter("installation")
+        job.enter("handover")
     elif time.ticks_diff(now, job.reported_at) >= 1000:
         job.progress()
 
 
 def _reject_unstartable(job):
-    """Reject a bundle that this board can't start, by its first block. Raises OtaError(-5)."""
+    """Raise OtaError(-5) if the first block shows that this board can't start the bundle."""
     client = job.client
     # With keys, nothing in it is parsed before its signature is verified (bundle_check).
     target = job.target

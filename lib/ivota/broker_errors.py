@@ -1,4 +1,4 @@
-"""Explain why the broker refused or ended a session; loaded only then."""
+"""Explain why the broker refused or ended a session."""
 
 import errno
 
@@ -38,6 +38,6 @@ def explain(error, link):
         why = "the broker ended the session"
         if link.retry.tries >= _CLASHES:
             why += "; does another client have the same product_id and device_name?"
-    elif text[:10] == "IndexError":  # umqtt reads a missing response
+    elif text[:10] == "IndexError":  # umqtt indexes a response that did not arrive
         why = "the broker closed the connection without an answer"
     return text + ": " + why if why else text

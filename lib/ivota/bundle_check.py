@@ -1,4 +1,4 @@
-"""Check whether verified firmware can start: a bundle that boot.py mounts, or an image."""
+"""Check whether this board can start verified firmware: a bundle, or an image in a slot."""
 
 import json
 
@@ -7,7 +7,7 @@ from micropython import const
 from ivota import OtaError, once
 
 _FAILED = const(-5)
-_FILES = const(256)  # and folders, besides ivota.json: their index must fit in the heap
+_FILES = const(256)  # files and folders, besides ivota.json: their index must fit in the heap
 _FACTS = const(1024)  # bytes of a bundle's ivota.json
 _FORMAT = const(2)
 _DEPTH = const(8)  # nested folders
@@ -19,7 +19,7 @@ _PLAIN = const(5)
 
 
 def examine(state, firmware):
-    """Check firmware that would start, one record of a bundle at each step of this generator.
+    """Check firmware that is about to be activated, one record of a bundle per step.
 
     Raises OtaError(-5) for firmware that must not start.
     """
@@ -38,7 +38,7 @@ def examine(state, firmware):
 
 
 def examine_bundle(path, version):
-    """Read a bundle's records like `bundlefs` when it mounts them.
+    """Check a bundle's records, which `bundlefs` reads when it mounts the bundle.
 
     Raises OtaError(-5) for a bundle that has another version, is damaged, has too many files, has
     an unsafe path, lacks an application, or changes the board's identity.

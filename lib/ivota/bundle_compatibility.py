@@ -1,7 +1,7 @@
-"""Return whether this board can start a bundle, from the bundle's first file.
+"""Decide by a bundle's first file whether this board's boot files can start the bundle.
 
-`bundlefs`, which boot.py used, decides this, and not this package: an update replaces the package,
-but not `bundlefs`.
+The version of `bundlefs` on the board counts, not the version of this package: an update replaces
+the package, but not `bundlefs`.
 """
 
 import json
@@ -20,8 +20,8 @@ _HEAD = const(32)  # bytes that contain all of this, and two bytes of the size
 def check_beginning(file, length):
     """Check the bundle whose first `length` bytes are in `file`.
 
-    Raises OtaError(-5) for one that this board can't start. Other files and damaged bundles are
-    recognized when they are complete.
+    Raises OtaError(-5) for a bundle that this board can't start. `bundle_check` rejects damaged
+    bundles and other files once they are complete.
     """
     file.seek(0)
     head = file.read(_HEAD)

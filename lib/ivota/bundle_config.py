@@ -1,4 +1,4 @@
-"""Merge a bundle's config.json, which overrides the board's keys but never its identity."""
+"""Keep a bundle's config.json, which overrides the board's, from changing the identity."""
 
 import json
 
@@ -7,7 +7,7 @@ from micropython import const
 from ivota import OtaError
 
 _FAILED = const(-5)
-_MOST = const(16384)  # bytes; jsonfile reads no more either
+_MOST = const(16384)  # bytes; json_file reads no more either
 # One bundle is for many boards: these keys would make them all the same device.
 _IDENTITY = const(("product_id", "device_name", "device_secret", "hardware"))
 

@@ -45,11 +45,11 @@ def report_progress(state, version, percent=None, code=0, message="", echo=None)
 
 
 class Link:
-    """Replaces `mqtt_session.Link`, with the same methods and attributes.
+    """Read a channel in place of a broker, like `mqtt_session.Link` to its caller.
 
-    It is up while the board is on a network. A report of the version fetches the index; any other
-    report is posted to `channel.report_url`, if configured. After a failure it is down until the
-    back-off ends.
+    The link is up while the board is on a network. A report of the version fetches the index; any
+    other report is posted to `channel.report_url`, if configured. After a failure, the link is
+    down until the back-off ends.
     """
 
     def __init__(self, config, owner):
@@ -71,7 +71,7 @@ class Link:
             self._check_at = time.ticks_ms()
             owner.on_up()
             return True
-        # A board may not have the memory for two connections, nor for one beside a patch.
+        # The heap may have no room for two connections, or for a connection beside a patch.
         job = owner.job
         if self.waiting and not (job and (job.response or job.work)):
             try:
@@ -148,9 +148,8 @@ def post(config, message):
 def check(config, merge, error):
     """Check `config["channel"]` and set its defaults; set it to None if its url is empty.
 
-    A channel needs `keys`, but no broker. `channel.keys` are those of the index, by default all of
-    `keys`. Each board varies the interval by up to an eighth.
-    Raises `error`.
+    A channel needs `keys`, but no broker. `channel.keys` verify the index; the default is `keys`.
+    Each board varies the interval by up to an eighth. `merge` is config's. Raises `error`.
     """
     channel = {"url": "", "track": "stable", "interval_s": 3600, "report_url": None, "keys": []}
     if config["channel"] is not None:

@@ -16,7 +16,7 @@ _SIGNATURE = const(384)  # bytes: RSA-3072
 
 
 def fetch(link, client):
-    """Fetch the index, and return the message for `push_parser` that results from it.
+    """Fetch the index, and return a message for `push_parser`, with a push if there is an update.
 
     Raises `OtaError`.
     """
@@ -33,7 +33,7 @@ def fetch(link, client):
 
 
 def _get(link):
-    """Return the file's bytes, or None if it is unchanged and has no update for this board."""
+    """Return the index's bytes, or None if it is unchanged and has no update for this board."""
     config = link.config
     url = config["channel"]["url"]
     longest = config["mqtt"]["max_message_bytes"]
@@ -90,10 +90,10 @@ def _body(stream, fields):
 
 
 def read(data, config, state):
-    """Return the index as a dictionary. Raises `OtaError` unless one of its keys signed it.
+    """Verify the index and return it as a dictionary; save a new serial number in `state`.
 
-    It must be for this product, must not have expired, and its serial number must not be lower
-    than the highest one in `state`.
+    Raises `OtaError` unless one of the channel's keys signed it, it is for this product, it has
+    not expired, and its serial number is not lower than the highest one in `state`.
     """
     body, _, signature = data.rstrip().rpartition(b"\n")
     try:
@@ -149,14 +149,14 @@ def choose(index, client):
         not wanted
         or wanted["version"] == client.version
         or wanted["sequence"] <= client.state.sequence
-        or once("failure_log").reason(client.state, wanted["md5"], wanted["version"])
+        or once("failure_record").reason(client.state, wanted["md5"], wanted["version"])
     ):
         return None, later
     return wanted, later
 
 
 def is_covered(name, release):
-    """Return whether `release` is for the board with this name, according to its share.
+    """Return whether the release's share of the boards includes the board with this name.
 
     The order in which boards get a release differs from release to release.
     """
@@ -166,7 +166,7 @@ def is_covered(name, release):
 
 def _push(client, release):
     """Create a push: of a delta from the running version, or of the full firmware."""
-    failure_log = once("failure_log")
+    failure_record = once("failure_record")
     state = client.state
     file = release
     for delta in release.get("deltas", ()):
@@ -174,8 +174,8 @@ def _push(client, release):
         # After a failed delta, the full firmware may still work: it needs less.
         if (
             delta["from"] == client.version
-            and not failure_log.count(state, md5)
-            and not failure_log.reason(state, md5, release["version"])
+            and not failure_record.count(state, md5)
+            and not failure_record.reason(state, md5, release["version"])
         ):
             file = delta
     return {

@@ -20,8 +20,8 @@ class Body:
         self._ended = False
 
     def readinto(self, buffer, n):
-        """Read like a socket; return 0 after the last chunk. Raises `again` if a chunk's size is
-        missing.
+        """Read like a socket; return 0 after the last chunk. Raises `OtaError`, with `again`, if
+        a chunk's size is missing.
         """
         while not self._left:
             if self._ended:

@@ -33,8 +33,8 @@ def load(context, own, each):
             try:
                 return context.load_cert_chain(certificate, key)
             except ValueError:
-                # Each certificate is added to the previous ones. But a key in PKCS #8 is refused
-                # if there is one already, which is then lost: so this makes room for it.
+                # The context adds each certificate to the previous ones. But it refuses a key in
+                # PKCS #8 if it already has a key, and drops that one: the second call works.
                 pass
         raise OtaError(
             _FAILED, "%s is not the key of %s, or one file is damaged" % (own["key"], own["cert"])
@@ -44,7 +44,7 @@ def load(context, own, each):
 
 
 def _der(data):
-    """Return the private key of a PEM file, which may have other blocks; other data unchanged."""
+    """Return the private key in DER from PEM, which may have other blocks, or from DER."""
     begin = data.find(b"-----BEGIN ")
     while begin >= 0:
         line = data.find(b"\n", begin)

@@ -1,4 +1,4 @@
-"""The device's side of the update protocol; `step()` does one bounded piece of work."""
+"""The client of the cloud: it reports the version, takes pushes, and runs updates in steps."""
 
 import time
 
@@ -10,22 +10,22 @@ from ivota.report_queue import ReportQueue
 _FAILED = const(-5)
 _BURN_MS = const(600000)  # maximum wait of a new push for the application's result
 _ANSWER_MS = const(2000)  # maximum time for the cloud to answer a report with a push
-_QUIET_MS = const(60000)  # without a message from the cloud, before that is logged
-_EVENTS = const(2048)  # characters kept
+_QUIET_MS = const(60000)  # without a message from the cloud, before the client logs that
+_EVENTS = const(2048)  # maximum number of characters in `Client.events`
 
 
 class Client(ReportQueue):
     """Report the running version, and carry out the updates that the cloud pushes.
 
-    `config` is the configuration as a dictionary (docs/formats.md), or a tuple of them, of which
-    the last wins. `version` is the running version; None means the version in the configuration.
-    `on_firmware(firmware)` gets each verified firmware, and reports its installation with
-    `update_progress`; an exception is reported as `fail -5`. If it has an attribute `check`, the
-    client calls `check` first, step by step, until it returns True. Without `on_firmware`, bundles
-    are installed, which ends `run` with `restart` set. `on_failure(error)` is called after each
-    failed update. `defer(what, push)`, with "download" or "install", returns how many seconds this
-    must wait. `log(level, event, **fields)` is silent by default. Raises ConfigError, a
-    ValueError.
+    `config` is the configuration as a dictionary (docs/formats.md), or a tuple of them, in which
+    later ones override earlier ones. `version` is the running version; None means the version in
+    the configuration. `on_firmware(firmware)` gets each verified firmware, and reports its
+    installation with `update_progress`; an exception is reported as `fail -5`. If the callback has
+    an attribute `check`, the client calls `check(firmware)` first, step by step, until it returns
+    True. Without `on_firmware`, bundles are installed, which ends `run` with `restart` set.
+    `on_failure(error)` is called after each failed update. `defer(what, push)`, with "download" or
+    "install", returns how many seconds that must wait. `log(level, event, **fields)` is silent by
+    default. Raises ConfigError, a ValueError.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Client(ReportQueue):
                     self._handed = time.ticks_ms()
             except Exception as error:
                 self._handle_failure(error)
-            job = None  # it must not be deleted from here
+            job = None  # this generator must not keep the job in the heap
             yield more
 
     def _handle_requests(self):
@@ -161,8 +161,8 @@ class Client(ReportQueue):
         return once("asyncio_runner").serve(self)
 
     def exit(self):
-        """Make `run` end at the next step, in a state that can be resumed; can be called
-        anywhere.
+        """Make `run` end at the next step, so that an update can be resumed. Any thread may call
+        this.
         """
         self.exiting = True
 
@@ -170,7 +170,7 @@ class Client(ReportQueue):
         """Return how many milliseconds the board may sleep; 0 while something is in progress.
 
         After a report of the version, the cloud has two seconds for a push. An update that waits
-        also counts: after a restart, the wait would start again.
+        also keeps the board awake: after a restart, the wait would start again.
         """
         now = time.ticks_ms()
         if (
@@ -190,11 +190,11 @@ class Client(ReportQueue):
         return 10 if self.job else 20
 
     def close(self):
-        """Keep the download, and disconnect."""
+        """Stop a download so that it can be resumed, and disconnect."""
         once("shutdown").leave(self)
 
     def update_progress(self, state, code=0, message=""):
-        """Report "burning", "done" or "fail" for the firmware; can be called anywhere."""
+        """Report "burning", "done" or "fail" for the firmware. Any thread may call this."""
         if state not in ("burning", "done", "fail"):
             raise ValueError("state must be one of burning, done, fail")
         self._progress = (state, code, message)
@@ -223,7 +223,7 @@ class Client(ReportQueue):
         self.report_version(True)
 
     def on_idle(self):
-        """Called about twice a second while the link is up and no data arrives."""
+        """Report the version when that is due; called twice a second while no data arrives."""
         if self._quiet_at and time.ticks_diff(time.ticks_ms(), self._quiet_at) > _QUIET_MS:
             self._quiet_at = 0
             self.log("warning", "no_answer", why=once("broker_errors").NO_ANSWER)
@@ -245,7 +245,7 @@ class Client(ReportQueue):
     # Updates
 
     def _begin_update(self):
-        """Start the queued push; an unfinished one is deleted when its room is needed."""
+        """Begin the queued push; an unfinished update's files stay until their room is needed."""
         if self.job:
             self.job.stop()
         push = self.next
@@ -274,12 +274,12 @@ class Client(ReportQueue):
             self._no_heap(job.push)
 
     def _no_heap(self, push):
-        """Report only the lack of memory: it must not end the client.
+        """Report that the heap is full, which must not end the client.
 
-        If a bundle is read by code, a full heap makes one of its modules seem missing.
+        While `bundlefs` reads the bundle, a full heap can make a module seem missing.
         """
         self.log("error", "no_heap")
         try:
             self.report("fail", push, _FAILED, "no heap left", "refused")
-        except MemoryError:  # the cloud asks again
+        except MemoryError:  # the cloud pushes again
             pass

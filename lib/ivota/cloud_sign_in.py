@@ -1,4 +1,4 @@
-"""Sign in to the vendor's cloud (docs/protocol.md)."""
+"""Compute the sign-in to a vendor's cloud from the device's secret (docs/protocol.md)."""
 
 import binascii
 import hashlib
@@ -8,11 +8,11 @@ from ivota import once
 
 _APP = "12010126"  # sdkappid of MicroPython-class devices
 _DAYS = 30 * 86400
-_LAST = 0x7FFFFFFF  # written by SDKs without a clock
+_LAST = 0x7FFFFFFF  # which SDKs use without a clock
 
 
 def hmac(key, message, digest=hashlib.sha256):
-    """Compute RFC 2104 over 64-byte blocks as hexadecimal text; MicroPython has no `hmac`."""
+    """Compute an HMAC (RFC 2104) as hexadecimal text; MicroPython has no module `hmac`."""
     if len(key) > 64:
         key = digest(key).digest()
     key += bytes(64 - len(key))
@@ -24,7 +24,7 @@ def hmac(key, message, digest=hashlib.sha256):
 
 
 def sign_in(config, connection="", expiry=None, method="sha256"):
-    """Return (client id, user name, password) for one connection; dialects can have their own.
+    """Return (client id, user name, password) for one connection; a dialect can override this.
 
     The configuration's `device_secret` is base64; `connection` is 5 characters that identify this
     connection; `expiry` is in seconds since 1970, or None for a month ahead.

@@ -6,11 +6,11 @@ from micropython import const
 
 from ivota import once
 
-_MOST = const(500000)  # maximum for numbers: ticks can measure six days; 1e999 is infinite
+_MOST = const(500000)  # maximum of a number: ticks measure up to six days
 
 _NAME = const(64)  # characters; a vendor's cloud accepts 48 or fewer
 _PLAIN = const(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_OURS = const((b"app", b"lib"))  # folders in which nothing may be cleared
+_OURS = const((b"app", b"lib"))  # folders that an update must never clear
 
 # A default determines the type of a value; null is an optional text. As JSON text, the table takes
 # a third of the heap that it would take as code.
@@ -33,7 +33,7 @@ class ConfigError(ValueError):
 
 
 def check(found):
-    """Return a copy of the configuration with every key set; the last of several in a tuple wins.
+    """Return a copy of the configuration with every key set; in a tuple, later ones override.
 
     Raises ConfigError with the name of a missing, unknown or mistyped key.
     """

@@ -1,4 +1,4 @@
-"""Choose between /ivota.json and the backup of the last configuration that reached the cloud."""
+"""Back up the configuration that reached the cloud, and change to it if another one does not."""
 
 import os
 import time
@@ -14,16 +14,15 @@ BUNDLE = "/app/config.json"
 def usable(log):
     """Return (paths of the usable configurations, best first; the arguments of `ConfigTrial`).
 
-    The arguments are None if there is nothing to try or to back up.
-
-    Raises ConfigError if there is none.
+    The arguments are None if there is nothing to try or to back up. Raises ConfigError if no
+    configuration is usable.
     """
     mark = _mark()
     known = (_load(KEPT, True) or {}).get("mark")
     if mark and mark == known:
         return [GIVEN], None
     paths = [GIVEN, KEPT] if known else [GIVEN]
-    # A write also changes the time: other bytes with the same time were not written by anyone.
+    # A write also changes the time: other bytes with the same time are damage.
     if known and mark and mark[1] and mark[1] == known[1]:
         log("error", "config_damaged", path=GIVEN)
         paths.reverse()
@@ -61,7 +60,7 @@ def read(path, log=None):
 def _load(path, ours=False):
     try:
         return once("json_file").load(path, ours)
-    except MemoryError:  # the heap has no room: treat it as missing, because the other one may fit
+    except MemoryError:  # as if it were missing, because the other one may fit
         return None
 
 
@@ -92,7 +91,7 @@ def keep(client, path, mark, silent):
 
 
 def switch(client, path):
-    """Reconnect with the configuration at `path`; the application does not notice."""
+    """Reconnect with the configuration at `path`, while the application keeps running."""
     client.log("warning", "config", path=path)
     before = client.config
     config = once("config").check(read(path, client.log))
@@ -111,9 +110,9 @@ def switch(client, path):
 
 
 class ConfigTrial:
-    """The trial of a configuration; it contains the trial of a version if there is one.
+    """The trial of a configuration, which contains the trial of a version if there is one.
 
-    It is the client's `trial` until the board reaches the cloud; afterwards, the inner trial is.
+    This is the client's `trial` until the board reaches the cloud; the inner one follows.
     The configuration that reached the cloud is backed up; `mark` is None if /ivota.json should not
     be. Until then, the board switches to the other one of `paths` after every `limit_s`. With
     `moved`, the cloud may be a different one that never answers, so the broker's acknowledgement

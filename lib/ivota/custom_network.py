@@ -7,8 +7,8 @@ _AGAIN_MS = 1000
 
 
 class Nic(Interface):
-    """Call the module's `online()` every second until it returns True; each call must return at
-    once.
+    """Call the module's `online()` every second until it returns True; each call must return
+    immediately.
     """
 
     def connected(self):

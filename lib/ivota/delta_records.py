@@ -14,7 +14,7 @@ _CHANGES = const(255)  # in a record
 
 
 def pieces(stream, base, size, left):
-    """Yield a buffer first, and afterwards the number of bytes of the result in that buffer.
+    """Yield a buffer first, and then, for each piece of the result, its size in that buffer.
 
     `stream` is the decompressed patch. `base` has `seek(at)` and `readinto(buffer, n)`; only
     `size` bytes of it are used. `left` is the size of the result. Raises OtaError(-5) for an

@@ -1,4 +1,4 @@
-"""Start a download when it is due: find out what is on flash, whose it is, and where to resume."""
+"""Start a download when it is due, or resume the one whose bytes are on flash."""
 
 import hashlib
 import time
@@ -57,7 +57,7 @@ def step(job):
 
 
 def _wear_s(client):
-    """Return how many seconds an update must wait; 0 starts it, and counts it.
+    """Return how many seconds an update must wait; 0 counts it, because it starts now.
 
     Pushes must not wear out the flash, even if they end before the first byte. A day allows a
     limited number of downloads, which may all start at once.
@@ -67,7 +67,7 @@ def _wear_s(client):
     now = int(time.time())
     ahead = state.worn_until - now
     if not 0 < ahead <= day_s:
-        ahead = 0  # long ago, or before the clock was set
+        ahead = 0  # the last download was long ago, or before the clock was set
     ahead += day_s // _A_DAY
     if ahead <= day_s:
         state.worn_until = now + ahead
@@ -87,8 +87,9 @@ def matches(checkpoint, push):
 
 
 def open_file(target, push, keep=None, spare=None):
-    """Open the `FileTarget` for `push`, which resumes what is in the file; there is a checkpoint
-    beside it until it is complete. Return it.
+    """Open the file of `target` for `push`, and return `target`, which resumes what is there.
+
+    Until the file is complete, a checkpoint says to which firmware its bytes belong.
 
     `keep` is a path that is never deleted, `spare` one that is deleted if its room is needed.
     Raises OtaError(-5) if there is no room, OSError if the flash fails.

@@ -12,9 +12,9 @@ _MISMATCH = const(-4)
 class Target:
     """Firmware that is being downloaded or built from a patch.
 
-    While it is not known whether the firmware goes into a file or a slot, a download's target is a
-    `FileTarget` that is not open: it can be discarded, but it can't take a byte. The subclasses
-    add these methods, which allocate nothing while more blocks follow:
+    Until the first bytes say whether the firmware goes into a file or a slot, a download's target
+    is a `FileTarget` that is not open: it can be discarded, but it can't take a byte. The
+    subclasses add these methods, which allocate nothing while more blocks follow:
 
     receive(raw, left): read up to `left` bytes from a non-blocking socket; return the result of
         the last `readinto`, which is None if no data is ready, 0 at the end of the stream
@@ -59,7 +59,7 @@ class Target:
             self.save("etag", etag)
 
     def save(self, key, value):
-        """Set this in the checkpoint, which is written only if the value changes; OSError."""
+        """Save this key in the checkpoint, with a write only if the value changes; OSError."""
         json_file = once("json_file")
         values = json_file.load(self.checkpoint) or {}
         if values.get(key) != value:
@@ -75,8 +75,8 @@ class Target:
     def verify(self, md5, fetched):
         """Compare with the pushed MD5 and end the download; OtaError(-4) if they differ.
 
-        If some bytes were on flash before this download, so that not all were `fetched`, a retry
-        is worthwhile.
+        Unless all bytes were `fetched` since the last start, older ones on flash may be at fault,
+        so that a retry is worthwhile.
         """
         found = binascii.hexlify(self.digest.digest()).decode()
         if found != md5:

@@ -13,12 +13,12 @@ _FAILED = const(-5)
 _HEADER = const(24)
 _HEAD = const(36)  # with the header of its first segment and the start of a description
 _DESCRIPTION = const(b"\x32\x54\xcd\xab")  # esp_app_desc_t's magic; a boot loader has none
-_TRIES = const(10)  # tries to boot one image; it may not be to blame
+_TRIES = const(10)  # tries to boot one image; the image may not be the reason
 _NO_LIMIT = const(0x3FFFFFFF)
 
 
 def examine(state, md5):
-    """Raise OtaError(-5) for an image that is not for this chip, or never started."""
+    """Raise OtaError(-5) for an image that is not for this chip, or has often failed to start."""
     if _tries(state, md5) >= _TRIES:
         state.tries = []
         raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
@@ -45,7 +45,7 @@ def _chip(header):
 
 
 def _tries(state, md5):
-    """Return how often the boot loader was told to start it without success."""
+    """Return how often the boot loader was told to start this image without success."""
     tries = state.tries
     return tries[-1] if tries[:1] == [md5] and type(tries[-1]) is int else 0
 
@@ -72,21 +72,21 @@ def activate(state, _checkpoint, trial):
 
 
 def begin(client):
-    """Continue an image's trial at a start: the running slot decides whether it has succeeded."""
+    """Continue an image's trial at a start: it goes on only if the image's slot is running."""
     state = client.state
     trial = state.trial
-    failure_log = once("failure_log")
+    failure_record = once("failure_record")
     state.tries = []  # it has run: from now on its failures count
     if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
-        failure_log.roll_back(
+        failure_record.roll_back(
             state, "the boot loader rolled back to the previous image"
         )  # as in boot.py
     elif trial and "provisional" not in trial and trial["version"] != client.version:
-        failure_log.roll_back(state, "the image reports version " + client.version, True)
+        failure_record.roll_back(state, "the image reports version " + client.version, True)
         client.restart = True
         client.exit()
     ended = state.ended
-    if ended and failure_log.count(state, ended["md5sum"]) + 1 >= _TRIES:
+    if ended and failure_record.count(state, ended["md5sum"]) + 1 >= _TRIES:
         ended["reject"] = True
 
 

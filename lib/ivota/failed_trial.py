@@ -1,4 +1,4 @@
-"""Report a trial that was given up, when its time is over and at the next start."""
+"""Give up a trial in time, and report at the next start why it was given up."""
 
 from micropython import const
 
@@ -7,8 +7,8 @@ from ivota import once
 _FAILED = const(-5)
 
 
-def in_vain(client, runs, reached, acked):
-    """Give up a trial whose time is over, and end the client for a restart.
+def give_up(client, runs, reached, acked):
+    """Roll back a trial whose time is over, and end the client for a restart.
 
     `runs`: the version on trial is the one that runs; `reached`: the cloud was reached; `acked`:
     the broker has acknowledged a report. Raises OSError if the flash fails.
@@ -21,12 +21,12 @@ def in_vain(client, runs, reached, acked):
         why = "the broker accepted the reports, but the cloud did not answer"
     else:
         why = "cannot reach the broker"
-    once("failure_log").roll_back(client.state, "the trial was not confirmed in time: " + why)
+    once("failure_record").roll_back(client.state, "the trial was not confirmed in time: " + why)
     client.restart = True
     client.exit()
 
 
-def begin(client):
+def report(client):
     """If boot.py or the boot loader ended a trial, add its report to the outbox, in one write.
 
     Raises OSError if the flash fails.
@@ -39,9 +39,9 @@ def begin(client):
         if "died" in ended:
             died = ended["died"]
             why += ", " + (died[0] if isinstance(died, list) else died)  # in a list once counted
-        elif why == "crashed in its trial":  # boot.py counts nothing else without an exception
+        elif why == "crashed in its trial":  # only the watchdog leaves no exception
             why = "hung in its trial: the watchdog reset the board"
-        once("failure_log").post(
+        once("failure_record").post(
             client.state,
             client.dialect.report_progress(
                 "fail", ended["version"], None, _FAILED, why, ended.get("echo")

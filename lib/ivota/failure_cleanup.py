@@ -10,7 +10,7 @@ _MISMATCH = const(-4)
 
 
 def failed(job, error):
-    """Start over or ask for a fresh URL, once each; otherwise clean up and raise `error`.
+    """Start over or request a fresh URL, once each; otherwise clean up and raise `error`.
 
     Files are deleted before the failure is recorded: on a full flash, the record needs their room.
     """

@@ -25,8 +25,8 @@ class FileTarget(Target):  # type: ignore[misc, valid-type]
         """Open the file for reading and writing.
 
         `position`: bytes in it, after which the download resumes. `layout`: what
-        `firmware_files.block_layout` returns for its volume. `most`: bytes of the buffer, with
-        which each call does more if it is larger; without a free piece of this size, the buffer
+        `firmware_files.block_layout` returns for its volume. `most`: bytes of the buffer; with
+        a larger one, each call does more. If the heap has no free piece of this size, the buffer
         has 512 bytes. Raises OSError if the flash fails.
         """
         self.receiver = "block_receiver"
@@ -38,8 +38,8 @@ class FileTarget(Target):  # type: ignore[misc, valid-type]
         except MemoryError:  # there is room, but not in one piece
             self.buffer = bytearray(_CHUNK_LEAST)
         self._chunk = len(self.buffer)
-        # The minimum number of whole blocks; the pointers in n of them are 2 n minus the ones in
-        # n's binary digits.
+        # At least n blocks are full. littlefs keeps pointers in n + 1 blocks: 2 n, minus the
+        # number of ones in n's binary digits.
         n = self._blocks = position // self._block_size
         self.end = n * self._block_size
         if n and not self._fat:
@@ -120,7 +120,7 @@ class FileTarget(Target):  # type: ignore[misc, valid-type]
                 self.digested += chunk
                 most -= chunk
             if file.tell() != self.digested:
-                raise OSError("the file ends at %d" % file.tell())
+                raise OSError("the file ends at byte %d" % file.tell())
             file.seek(self.position)
         return self.digested >= stop
 

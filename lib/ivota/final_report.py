@@ -1,4 +1,4 @@
-"""End an update: report the result to the cloud and the application, and record it."""
+"""Report the result of an update to the cloud and the application, and record it."""
 
 from micropython import const
 
@@ -40,6 +40,6 @@ def report_progress(client, push, state, code, message):
 def _post(client, text, *about):
     """Store a final report on flash; send it even if the flash or the heap fails."""
     try:
-        once("failure_log").post(client.state, text, *about)
+        once("failure_record").post(client.state, text, *about)
     except (OSError, MemoryError, ImportError) as error:
         client.log("error", "flash", why=describe(error))

@@ -17,7 +17,7 @@ _FAILED = const(-5)
 _FAT_BLOCK = const(4096)
 _FOLDER = const(0x4000)
 _MOST = const(16384)  # blocks: no board's flash has more
-_LEAST = const(16)  # blocks: the file system itself may have fewer; a bundle has more
+_LEAST = const(16)  # blocks: a smaller difference may be the file system's own; a bundle has more
 _SAFE = const(b"abcdefghijklmnopqrstuvwxyz0123456789._-")  # FAT treats V2 and v2 as one name
 
 
@@ -30,7 +30,7 @@ def file_stem(version):
 
 
 def stem_of(path):
-    """Return the stem of any of a firmware's files, except its checkpoint."""
+    """Return the stem of a path that ends in .bin or .new."""
     return path[:-4]
 
 
@@ -77,7 +77,7 @@ def make_room(path, size, kept, spare):
 
 
 def clear(path, kept):
-    """Delete all files in the folder of `path` but those that are `kept`."""
+    """Delete all files in the folder of `path` except those that are `kept`."""
     directory = path.rpartition("/")[0]
     for name in os.listdir(directory):
         path = directory + "/" + name
@@ -94,7 +94,7 @@ def _lacks(path, size):
     stat = os.statvfs(directory)
     missing = size - max(size_of(path), 0)
     if not missing:
-        return 0  # it is complete: some of the reserved room is in use now
+        return 0  # a complete file needs no room, even if other files have used the reserve
     # One block in 500 for directories, and some for small files that are replaced.
     missing = missing // stat[0] + 4 - stat[3]
     missing += size // (stat[0] * 500)

@@ -1,4 +1,4 @@
-"""Recognize firmware by its first bytes, in this module alone (docs/formats.md)."""
+"""Recognize a bundle, a patch or an image by its first bytes (docs/formats.md)."""
 
 HEAD = 8  # bytes that identify the kind
 ROMFS = b"\xd2\xcd\x31"

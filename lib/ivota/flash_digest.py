@@ -1,4 +1,4 @@
-"""Digest a large part of the flash in steps."""
+"""Digest a file or a slot on flash in bounded steps."""
 
 from micropython import const
 
@@ -9,7 +9,7 @@ _CHUNKS = const(128)  # per step: 64 KiB are read and digested in less time than
 def update(digest, file, left):
     """Digest the next `left` bytes of a file or a slot, in a generator of bounded steps.
 
-    Returns how many of them were missing, usually 0. OSError if the flash fails.
+    Returns how many bytes were missing, usually 0. Raises OSError if the flash fails.
     """
     buffer = bytearray(_CHUNK)
     while left >= _CHUNK:

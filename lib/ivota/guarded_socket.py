@@ -18,11 +18,11 @@ _POLLOUT = const(4)
 _POLLHUP = const(16)  # esp32 reports a refused connection only to a poll that asks for it
 _SLICE_MS = const(500)  # between two calls of `feed` in a long wait
 
-lookups = 0  # name resolutions: no port can limit one, so each is done once and counted
+lookups = 0  # number of name resolutions, which no port can limit in time
 
 
 def always():
-    """Return True: another part of the board connects the network."""
+    """Return True, for a board whose network is connected elsewhere."""
     return True
 
 
@@ -58,8 +58,8 @@ class Stream:
     `own`: the section of the configuration that can have a client certificate.
 
     `read` and `write` raise OSError(ETIMEDOUT) `limit` milliseconds after the last `begin()`.
-    `raw` is the port's non-blocking socket, for `readinto`; `poll` waits for it. For a library,
-    this is both the module `socket` and the socket.
+    `raw` is the port's non-blocking socket, for `readinto`; `poll` waits for it. To a library,
+    a stream is both the module `socket` and the socket.
     """
 
     SOCK_STREAM = 1
@@ -113,7 +113,7 @@ class Stream:
         raise OSError(errno.ECONNREFUSED)
 
     def begin(self):
-        """Start a deadline: all that follows has `limit` milliseconds in total."""
+        """Start a deadline: all later calls have `limit` milliseconds in total."""
         self._begun = time.ticks_ms()
 
     def wait(self, mask=0):
@@ -161,7 +161,7 @@ class Stream:
                     return None
                 self.wait(_POLLIN)
             elif part:
-                # With a fast peer, this would never wait and never end.
+                # A fast peer could otherwise keep this loop running past the deadline.
                 self.wait()
                 self.heard = True
                 data = data + part if data else part
@@ -188,7 +188,7 @@ class Stream:
         self.patient = value
 
     def connect(self, *_args):
-        """Do nothing: it is connected already, and has its own timeout."""
+        """Do nothing: the stream is already connected, and has its own timeout."""
 
     settimeout = connect
 
@@ -200,7 +200,7 @@ class Stream:
             pass
 
     def getaddrinfo(self, *_args):
-        """Replace socket.getaddrinfo: any address will do, because it is connected already."""
+        """Replace socket.getaddrinfo; any address works, because the stream is connected."""
         return ((2, 1, 0, "", None),)
 
     def socket(self, *_args):

@@ -1,7 +1,7 @@
 """Show the board in Home Assistant, in a session of its own with a broker.
 
-It has nothing to do with the session with the cloud: whatever this broker does, updates continue.
-The broker can only say that the update on offer may begin, never which.
+The session with the cloud is independent: whatever this broker does, updates continue. The broker
+can consent to the update on offer, but can't choose another one.
 """
 
 import binascii
@@ -29,7 +29,7 @@ def _beside(link):
     """Return a subclass of `link`, the cloud's `Link`, that also keeps the broker's session."""
 
     class Link(link):  # type: ignore[misc,valid-type]
-        """In the mode `install`, a push must wait for `Entity` before the client may see it."""
+        """The cloud's link, which in the mode `install` holds each push back for `Entity`."""
 
         def __init__(self, config, owner):
             link.__init__(self, config, owner)
@@ -48,7 +48,7 @@ def _beside(link):
         def close(self, politely=False):
             link.close(self, politely)
             if politely:
-                # Without a word, because the broker then says that the board is offline.
+                # Without a DISCONNECT, so that the broker publishes the will: `offline`.
                 self.entity.link.close()
 
     return Link
@@ -57,8 +57,8 @@ def _beside(link):
 class Entity:
     """The board's update entity, and the owner of the session with its broker.
 
-    Everything is sent again in each session, and whenever Home Assistant starts, since the broker
-    may have lost it. One message is sent at a time, each until the broker acknowledges it.
+    The board sends all messages again in each session, and whenever Home Assistant starts, because
+    the broker may have lost them. Each message waits for the acknowledgement of the last one.
     """
 
     def __init__(self, config, client, link):
@@ -117,13 +117,13 @@ class Entity:
         self._offered_at = time.ticks_ms()
 
     def _has_begun(self, push):
-        """Return whether its download began before the last start: somebody had agreed then."""
+        """Return whether its download began before the last start, so somebody had agreed."""
         stem = self.client.directory + "/" + once("firmware_files").file_stem(push.version)
         known = once("json_file").load(stem + ".json")
         return known and known.get("version") == push.version and known.get("md5sum") == push.md5
 
     def _agree(self):
-        """Let the offer begin. The cloud or the channel is asked again: it may be withdrawn."""
+        """Ask the cloud or the channel for the offer again: it begins unless it was withdrawn."""
         client = self.client
         if self.offer:
             self._agreed = self.offer.version
@@ -132,7 +132,7 @@ class Entity:
             self._send()
 
     def _let_lapse(self):
-        """Forget an offer that is not repeated any more. A push follows each report."""
+        """Forget an offer that the cloud has stopped repeating after each report."""
         wait_ms = int(min(self.client.config["report_interval_s"], 86400) * 1000) * _LAPSE
         if self.offer and time.ticks_diff(time.ticks_ms(), self._offered_at) > wait_ms:
             self.offer = None
@@ -167,7 +167,7 @@ class Entity:
             return client.version, client.version, True, None, "on trial until the cloud answers"
         if self.offer:
             asked = self.offer.version == self._agreed
-            why = "asking for it" if asked else "on offer: Install starts it"
+            why = "requesting the update" if asked else "on offer: Install starts it"
             return client.version, self.offer.version, asked, None, why
         why = "no update is on offer"
         if self.result:

@@ -1,4 +1,4 @@
-"""Create the messages for Home Assistant's MQTT discovery; loaded for each message."""
+"""Create the messages for Home Assistant's MQTT discovery."""
 
 import binascii
 import hashlib

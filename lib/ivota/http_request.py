@@ -1,4 +1,4 @@
-"""Request the missing bytes with `requests`."""
+"""Send HTTP requests with the library `requests`: the phase that requests missing bytes."""
 
 from sys import modules
 
@@ -16,10 +16,10 @@ _FAILED = const(-5)
 
 
 def step(job):
-    """Connect when that is due, and request the missing bytes once."""
+    """Request the missing bytes if the wait is over and the board is on a network."""
     target = job.target
     if target.position == target.size:
-        job.enter("installation")
+        job.enter("handover")
         return True
     if job.retry.left_ms() or not guarded_socket.hooks.online():
         return False
@@ -48,7 +48,7 @@ def send_request(url, offset, http, etag=None, redirected=False, push=None):
 
     With `etag`, the server sends only these bytes if the file still has this ETag, otherwise all
     of it. The Authorization header is the push's or the configuration's for this server. Raises
-    `OtaError`; with `again` after a redirect, because it may have come from a captive portal.
+    `OtaError`; with `again` after a redirect, which may have come from a captive portal.
     """
     headers = {"Range": "bytes=%d-" % offset}
     if etag:
@@ -129,7 +129,7 @@ class _Request(guarded_socket.Stream):
         return line
 
     def read(self, n=-1):
-        """Return the body: there is none."""
+        """Return an empty body."""
         return b""
 
     def close(self):

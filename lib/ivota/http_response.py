@@ -46,13 +46,13 @@ def step(job):
 
 
 def read(stream, offset, size, etag=None, most=4096):
-    """Return (location, skip, etag); `location` is a redirect's target of at most `most` bytes,
-    or None.
+    """Read the headers and return (location, skip, etag). `location` is a redirect's target, at
+    most `most` bytes, or None.
 
     Without a redirect, `stream.raw.readinto(buffer, n)` returns the body: None if no data is
     ready, 0 at the end. `skip` bytes of it come before `offset`. `etag` is the file's strong ETag,
     if any; the argument `etag` is the one that was requested. Raises `OtaError`: with `again` if a
-    retry may help, with the code of a mismatch if only a download from the first byte may help.
+    retry may help, with the code of a mismatch if only a full download may help.
     """
     try:
         return _read(stream, offset, size, etag, most)
@@ -169,13 +169,13 @@ def _read_fields(lines, fields, most):
 
 
 def _lines(stream, most):
-    """Yield each header line, as far as it is kept, endlessly."""
+    """Yield the header lines, each truncated to what is kept. The caller must stop."""
     left = _HEAD
     while True:
         line = b""
         while line[-1:] != b"\n":
             part = stream.raw.readline(_PART)
-            # With a fast peer, nothing else would check the deadline.
+            # A fast peer could otherwise keep this loop running past the deadline.
             stream.wait(_POLLIN if part is None else 0)
             if part is None:
                 continue

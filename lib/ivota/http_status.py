@@ -1,4 +1,4 @@
-"""Handle responses that are not just the requested bytes; rarely loaded."""
+"""Decide what a status or a whole file means where a range of bytes was requested."""
 
 from micropython import const
 
@@ -28,7 +28,7 @@ def compare(kind, total, offset, size):
     file.
 
     A captive portal's page is not the file: a retry may reach the server. A page with the
-    firmware's length is the firmware, from a server that calls everything a page.
+    firmware's length is accepted: some servers send every file as text/html.
     """
     page = kind[:9] == b"text/html"
     other = page or b"json" in kind or b"xml" in kind
@@ -51,7 +51,7 @@ def another_size(total, size, may_pass):
 
 
 def skip(job):
-    """Drop bytes before the offset, at most a block, of a server that does not support Range.
+    """Drop up to a block of the bytes before the offset, if the server ignored Range.
 
     Returns the same as a target's `receive`.
     """

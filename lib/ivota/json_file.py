@@ -14,9 +14,9 @@ def load(path, ours=False):
     """Read the dictionary at `path`; return None if it is not valid.
 
     If the file has a CRC, it must match; with `ours`, the file must have one. On FAT, a rename
-    deletes its target first, so after a power cut only the temporary file may exist: it is read,
-    too. Raises MemoryError: a file that the heap can't hold is not missing, and must not be
-    replaced.
+    deletes its target first, so after a power cut only the temporary file may exist, and it is
+    read instead. Raises MemoryError: a file that the heap can't hold is not missing, and must not
+    be replaced.
     """
     for name in (path, path + "~"):
         try:
@@ -42,7 +42,7 @@ def load(path, ours=False):
 
 
 def save(path, value):
-    """Replace the file: after a power cut at any moment, the old or the new one is read."""
+    """Replace the file, so that after a power cut `load` reads the old or the new one."""
     temporary = path + "~"
     crc = 0
     part = b"{"

@@ -12,7 +12,7 @@ if not _shared:
 
 
 def dial(config, topics, on_message):
-    """Return (stream, umqtt's client) after the sign-in; the SUBACK is still to come.
+    """Sign in, send the subscription, and return (stream, umqtt's client).
 
     Raises umqtt's errors.
     """
@@ -43,7 +43,7 @@ def dial(config, topics, on_message):
         if "set_last_will" in mqtt:
             client.set_last_will(*mqtt["set_last_will"])
         guarded_socket.lend(stream, umqtt, client.connect)
-        # With QoS 1. Up to 1.7.0, umqtt's own function can't encode a length above 127.
+        # Subscribe with QoS 1. Up to 1.7.0, umqtt's own function can't encode a length above 127.
         client.pid += 1
         body = client.pid.to_bytes(2, "big")
         for topic in topics:
@@ -56,7 +56,7 @@ def dial(config, topics, on_message):
         stream.close()
         raise
     if not _shared:
-        # Drop what the session no longer needs, 800 bytes. The next one must load its own copy.
+        # Drop 800 bytes that this session no longer needs. The next session loads its own copy.
         modules.pop(__name__, None)
         for name in ("__init__", "connect", "subscribe", "set_last_will"):
             setattr(umqtt.MQTTClient, name, None)

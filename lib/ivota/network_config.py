@@ -1,4 +1,4 @@
-"""Check the configuration's sections about the network, if any, and read the MAC address."""
+"""Check the configuration's sections about the network, and read the MAC address."""
 
 import json
 from binascii import hexlify

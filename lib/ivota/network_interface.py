@@ -1,4 +1,4 @@
-"""Connect the board to its network, check it, and reconnect when it is lost."""
+"""The base of network interfaces: connect, check the connection, and reconnect."""
 
 from ivota import Backoff, describe
 
@@ -6,11 +6,11 @@ TRY_S = 15  # joining takes seconds: the minimum for each network
 
 
 class Interface:
-    """Called before each connection; return True while the board is on the network.
+    """Callable that returns True while the board is on the network; called before connections.
 
-    It never waits and never resets. A subclass has `connected()`, and `bring_up()`, which starts
-    to bring up `nic` and calls `retry` with the time of the next call. Both may raise any error of
-    a driver.
+    A call never waits and never resets. A subclass has `connected()`, and `bring_up()`, which
+    starts to bring up `nic` and sets the wait of `retry` before the next call. Both may raise
+    any error of a driver.
     """
 
     def __init__(self, config, log):

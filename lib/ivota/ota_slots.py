@@ -1,4 +1,4 @@
-"""Choose the inactive OTA slot for an ESP32 image. Loaded only if there is an `esp32`."""
+"""Find the OTA slot for an ESP32 image, and open it; only for boards with a module `esp32`."""
 
 import hashlib
 
@@ -27,8 +27,8 @@ def find(target, push):
     """Return the `SlotTarget` if the download of `push` resumes in the slot; None if it resumes in
     a file.
 
-    `target` is the `FileTarget`, not open. It is returned for a new download, because the first
-    byte decides; also on a board without slots, which rejects an image by its first byte.
+    `target` is the `FileTarget`, not open. It is returned if nothing was downloaded yet:
+    the first byte will decide, and a board without slots rejects an image by this byte.
     """
     download_start = once("download_start")
     slot = next_slot()
@@ -63,7 +63,7 @@ def begin(target, push, kept):
     """
     slot = next_slot()
     fits(slot, push.size)
-    # No checkpoint about this slot is true any more.
+    # Older checkpoints are no longer true about this slot.
     once("firmware_files").clear(target.path, kept)
     checkpoint = dict(once("download_start").identity(push), position=0, slot=slot.info()[4])
     once("json_file").save(target.checkpoint, checkpoint)

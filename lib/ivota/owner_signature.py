@@ -21,9 +21,9 @@ def step(job):
 
 
 def header(firmware, keys):
-    """Return the header if one of the keys has signed it.
+    """Return the header, not parsed, if one of the keys has signed it.
 
-    The header is not parsed yet. Raises OtaError(-5) without a valid signature, with `reject`
+    Raises OtaError(-5) without a valid signature, with `reject`
     unless the board itself is the cause; OSError if the firmware can't be read.
     """
     found, signature = once("signature_footer").parts(firmware)

@@ -1,4 +1,4 @@
-"""Compare a patch's base, and prepare the place for its result.
+"""Verify the base of a patch, and open the target for its result.
 
 A separate module, so that it leaves the heap before the result is built.
 """
@@ -14,7 +14,7 @@ _CHUNK = const(1024)
 
 
 def next_slot(is_image):
-    """Return the partition for an image; None for a file."""
+    """Return the partition for an image; None for a bundle, which goes into a file."""
     if not is_image:
         return None
     try:
@@ -55,8 +55,8 @@ def compare(base, header):
 
 
 def begin_slot(header, path, state, slot):
-    """Return the `SlotTarget` for the result; no checkpoint about its old content is true any
-    more.
+    """Return the `SlotTarget` for the result. Delete older checkpoints, which are no longer true
+    about the slot.
     """
     once("ota_slots").fits(slot, header.result_size)
     once("firmware_files").clear(path, (state.active, state.previous, path))

@@ -19,13 +19,13 @@ _BLOCK = const(4096)
 
 
 def step(job):
-    """Do the next piece; after the last one, the result is handled like any firmware."""
+    """Do the next piece; after the last one, the next phase handles the result like a download."""
     if not job.work:
         job.work = _build(job)  # `job.release` closes it, and what it has open
     for _ in job.work:
         return True
     job.work = None
-    job.enter("owner_signature" if job.client.config["keys"] else "installation")
+    job.enter("owner_signature" if job.client.config["keys"] else "handover")
     return True
 
 
@@ -44,7 +44,8 @@ def _build(job):
         slot = patch_base.next_slot(header.kind == patch_header.IMAGE)
         del patch_header
         md5 = hexlify(header.result_md5).decode()
-        why = client.state.rejected and once("failure_log").reason(client.state, md5, push.version)
+        state = client.state
+        why = state.rejected and once("failure_record").reason(state, md5, push.version)
         if why:
             raise OtaError(_FAILED, why, reject=True)
         client.log("info", "expand", base=header.base_version, size=header.result_size)
@@ -65,7 +66,7 @@ def _build(job):
             pieces = once("delta_records").pieces(stream, base, header.base_size, target.size)
             yield from _write(target, pieces)
             if target.digest.digest() != header.result_sha256:
-                raise OtaError(_FAILED, "patch: the result is not what it should be")
+                raise OtaError(_FAILED, "patch: the result has the wrong SHA-256")
             job.firmware = Push(push.version, push.url, md5, target.size, push.echo)
             job.firmware.path = target.path
             job.firmware.slot = target.slot
@@ -104,7 +105,7 @@ def _close(target, failed):
     """Close the result; if it is not valid, delete it so that it can't start."""
     if target.slot:
         if failed:
-            once("slot_reader").forget()
+            once("slot_reader").invalidate()
         return
     # Without another module: there may be no free heap.
     try:

@@ -15,9 +15,9 @@ class Push:
 
     A push has only these fields. After the bytes are verified:
 
-    path: of the file; for an image in a slot, of its checkpoint (installation, patcher)
-    slot: the label of the partition, None for a file (installation, patcher)
-    payload_size: bytes of the application, without a signature (installation,
+    path: of the file; for an image in a slot, of its checkpoint (handover, patcher)
+    slot: the label of the partition, None for a file (handover, patcher)
+    payload_size: bytes of the application, without a signature (handover,
         patcher, signature_footer)
     sequence: the signed sequence, 0 if it is not signed (signed_header)
     kind: the signed kind, if it is signed: bundle, patch and so on (signed_header)

@@ -1,4 +1,4 @@
-"""Handle a message from the cloud, such as a push (docs/protocol.md); loaded for each message."""
+"""Parse a message from the cloud, and act on it: a push, or an answer (docs/protocol.md)."""
 
 import binascii
 import json
@@ -12,7 +12,7 @@ _FAILED = const(-5)
 
 # Fields that a newer cloud adds to a push and wants back in every report about it.
 _ECHOED = const(("fw_type", "task_id"))
-_MOST = const(256)  # bytes of each: the state may contain it three times, escaped
+_MOST = const(256)  # bytes of each value: the state may contain it three times, escaped
 
 
 def take(client, payload):
@@ -38,7 +38,7 @@ def take(client, payload):
     if not push or push.version == client.version:
         return
     rejected = client.state.rejected
-    why = rejected and once("failure_log").reason(client.state, push.md5, push.version)
+    why = rejected and once("failure_record").reason(client.state, push.md5, push.version)
     if why:
         client.report("fail", push, _FAILED, why, "refused")
     elif client.job and push.same_firmware(client.job.push):
@@ -64,7 +64,8 @@ def read(payload, dialect=tencent, client=None):
 
     Another dialect is first translated into that of `tencent`. Raises ValueError for anything but
     JSON, and `OtaError` (with the attribute `version`, if it is readable) for an invalid
-    `update_firmware`. If the message answers the report of the version, it tells `client`.
+    `update_firmware`. If the message answers the report of the version, this
+    function notes the answer in `client`.
     """
     message = json.loads(payload)
     if isinstance(message, dict):
@@ -90,13 +91,13 @@ def read(payload, dialect=tencent, client=None):
 
 
 def _join(message):
-    """Join the two halves of characters that the JSON parser has not joined."""
+    """Join the two halves of each character that the JSON parser has left apart."""
     for key in ("version",) + _ECHOED if message else ():
         value = message.get(key)
         if isinstance(value, str) and not _can_be_sent(value):
             try:
                 message[key] = _with_pairs_joined(value)
-            except ValueError:  # half of one, if an interpreter joins pairs itself
+            except ValueError:  # a single half, on an interpreter that joins pairs itself
                 pass
     return message
 
@@ -154,8 +155,8 @@ def _is_version(version):
 
 
 def _can_be_sent(value):
-    """Return whether it is a short number, or a text that UTF-8 can encode: half a surrogate pair
-    is not.
+    """Return whether `value` is a number or a text that is short and can be sent as UTF-8; half a
+    surrogate pair can't.
     """
     if type(value) not in (int, str):
         return False
@@ -166,7 +167,7 @@ def _can_be_sent(value):
         return False
     at = data.find(b"\xed")
     while at >= 0:
-        if data[at + 1] > 0x9F:  # as MicroPython encodes it
+        if data[at + 1] > 0x9F:  # a surrogate, as MicroPython encodes it
             return False
         at = data.find(b"\xed", at + 1)
     return len(data) <= _MOST

@@ -20,7 +20,7 @@ class ReportQueue:
         self.config = self.dialect = self.link = self.state = self.trial = self.version = None
         self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
         self.application = None  # the running bundle's name, which only an ivota cloud is told
-        self.introduced = False  # whether the cloud was told since the start
+        self.introduced = False  # whether an ivota cloud knows the board's properties
         self.after_watchdog = False  # whether the cloud must still learn of a watchdog reset
         self.asked = None  # the id of the dialect's last question
         self.queue = []  # (key, message), in the order of sending
@@ -29,7 +29,7 @@ class ReportQueue:
         self._reported = self._acked = time.ticks_ms()
 
     def publish(self, message, qos=0, key=None):
-        """Send if the cloud can be reached; `key` may have a topic of its own."""
+        """Send a message if the link is up, to the topic for `key` if it has its own."""
         topics = self.config["topics"]
         self.link.publish(topics.get(key, topics["report"]), message, qos)
 
@@ -70,13 +70,13 @@ class ReportQueue:
             self.report_version()
 
     def tell(self, message, push=None, wait_ms=0, key="notice"):
-        """Queue, for an ivota cloud, why a push has no effect or must wait, or why it restarted.
+        """Tell an ivota cloud why a push has no effect or must wait, or why the board restarted.
 
         A message replaces an older one with the same key.
         """
         if self.ivota_cloud:
             try:
-                self.enqueue(key, once("ignored_push").notice(message, push, wait_ms))
+                self.enqueue(key, once("cloud_notice").notice(message, push, wait_ms))
             except (MemoryError, ImportError):  # the update has priority
                 pass
 

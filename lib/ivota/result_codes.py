@@ -1,6 +1,6 @@
 """The cloud's result codes (docs/protocol.md), for applications.
 
-The package has them as private constants where it needs them: a `const` costs no heap.
+The package itself has private copies where it needs them, because a `const` costs no heap.
 """
 
 TIMED_OUT = -1  # the retries are used up: no route, stalls, resets, 5xx

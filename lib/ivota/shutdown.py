@@ -11,7 +11,7 @@ _ACK_MS = const(5000)  # maximum wait for the last report's acknowledgement
 
 
 def leave(client):
-    """Disconnect, in a state that can be resumed."""
+    """Disconnect after the last report, and stop a download so that it can be resumed."""
     link = client.link
     start = time.ticks_ms()
     while client.queue and link.up and time.ticks_diff(time.ticks_ms(), start) < _ACK_MS:
@@ -27,9 +27,9 @@ def leave(client):
 
 
 def ended(client, error=None):
-    """Reset the board for a new version, and for a client that ended unexpectedly.
+    """Reset the board for a new version, or because the client ended unexpectedly.
 
-    The cause of death in a trial is recorded: boot.py counts no other reset as a crash.
+    In a trial, the reason is saved: without one, boot.py would not count the reset as a crash.
     """
     if error and client.state.trial:
         try:

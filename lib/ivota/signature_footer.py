@@ -20,14 +20,14 @@ def read(file, at, n):
     file.seek(at)
     data = file.read(n)
     if len(data) != n:
-        raise OSError("the file ends at %d" % (at + len(data)))
+        raise OSError("the file ends at byte %d" % (at + len(data)))
     return data
 
 
 def parts(firmware):
-    """Return (signed header, signature as a number); set `payload_size`, not verified yet.
+    """Return (signed header, signature as a number); set `payload_size`. Nothing is verified yet.
 
-    Only the two lengths are interpreted. Raises OtaError(-5).
+    Raises OtaError(-5).
     """
     at = firmware.size - _FOOTER
     with opened(firmware) as file:
@@ -47,5 +47,5 @@ def refusal(firmware, why, reject=True):
     downloaded again either.
     """
     if firmware.slot:
-        once("slot_reader").forget()
+        once("slot_reader").invalidate()
     return OtaError(_FAILED, "signature: " + why, reject=reject)

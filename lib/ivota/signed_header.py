@@ -1,4 +1,4 @@
-"""Check whether the signed header matches this payload and this board."""
+"""Check whether the signed header fits the payload and this board: a phase of an update."""
 
 import binascii
 import hashlib
@@ -8,7 +8,7 @@ from ivota import once
 
 
 def step(job):
-    """Do the next piece; after the last one, the update continues in `installation`."""
+    """Do the next piece; after the last one, the update continues in `handover`."""
     client = job.client
     if not job.work:
         state = client.state
@@ -16,7 +16,7 @@ def step(job):
     for _ in job.work:
         return True
     job.work = job.signed = None
-    job.enter("installation")
+    job.enter("handover")
     client.log("info", "signed", sequence=job.firmware.sequence)
     return True
 
@@ -28,44 +28,47 @@ def examine(firmware, header, target, confirmed):
     """
     signature_footer = once("signature_footer")
     try:
-        said = json.loads(header)
+        claims = json.loads(header)
         for key in ("version", "target", "size", "sha256", "kind"):
-            said[key]
-        if type(said["sequence"]) is not int or said["v"] != 1:
+            claims[key]
+        if type(claims["sequence"]) is not int or claims["v"] != 1:
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise signature_footer.refusal(firmware, "its header has an unknown format")
-    why = _mismatch(said, firmware, target, confirmed)
+    why = _mismatch(claims, firmware, target, confirmed)
     if why:
         raise signature_footer.refusal(firmware, why)
     with signature_footer.opened(firmware) as file:
         digest = hashlib.sha256()
         if (yield from once("flash_digest").update(digest, file, firmware.payload_size)):
             raise OSError("the file ends early")
-        if binascii.hexlify(digest.digest()).decode() != said["sha256"]:
+        if binascii.hexlify(digest.digest()).decode() != claims["sha256"]:
             raise signature_footer.refusal(
                 firmware, "the payload does not match the signed SHA-256"
             )
         # From here on, the payload is known to be the owner's.
         kinds = once("firmware_kind")
         head = signature_footer.read(file, 0, min(firmware.payload_size, kinds.HEAD))
-        if said["kind"] != kinds.kind_of(head):
+        if claims["kind"] != kinds.kind_of(head):
             raise signature_footer.refusal(firmware, "the payload has an unknown kind")
-    firmware.sequence = said["sequence"]
-    firmware.kind = said["kind"]
+    firmware.sequence = claims["sequence"]
+    firmware.kind = claims["kind"]
 
 
-def _mismatch(said, firmware, target, confirmed):
+def _mismatch(claims, firmware, target, confirmed):
     """Return why the signed header does not match, or None."""
-    if said["version"] != firmware.version:
-        return "it is for version %s, not for the pushed one" % said["version"]
-    if said["target"] != target:
-        return "it is for target %s, but this board is %s" % (said["target"], target)
-    if said["sequence"] <= confirmed:
+    if claims["version"] != firmware.version:
+        return "it is for version %s, not for the pushed one" % claims["version"]
+    if claims["target"] != target:
+        return "it is for target %s, but this board is %s" % (claims["target"], target)
+    if claims["sequence"] <= confirmed:
         return "sequence %d is not above the confirmed %d: downgrade blocked" % (
-            said["sequence"],
+            claims["sequence"],
             confirmed,
         )
-    if said["size"] != firmware.payload_size:
-        return "it is for %s bytes, but the payload has %d" % (said["size"], firmware.payload_size)
+    if claims["size"] != firmware.payload_size:
+        return "it covers %s bytes, but the payload has %d" % (
+            claims["size"],
+            firmware.payload_size,
+        )
     return None

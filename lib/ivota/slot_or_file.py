@@ -14,7 +14,7 @@ _HEAD = const(36)  # bytes of an image, up to the start of its description
 def step(job):
     """Read a byte; open the target as soon as its kind is known."""
     if not job.work:
-        job.work = _decide(job)  # a lost connection ends it, with the bytes that it has
+        job.work = _decide(job)  # a lost connection closes it, and the bytes are read again
     for is_busy in job.work:
         return is_busy
     job.work = None
@@ -23,9 +23,9 @@ def step(job):
 
 
 def _decide(job):
-    """Read one byte at a time, and replace the job's target; yield whether there is more to read.
+    """Read a byte per step, and replace the job's target; yield whether there may be more to read.
 
-    An image is checked before anything is erased.
+    The image's header is checked before anything is erased.
     """
     files = job.target
     byte = bytearray(1)
@@ -56,7 +56,7 @@ def _decide(job):
         once("esp32_image").check(head)
         target = once("ota_slots").begin(files, push, (state.active, state.previous))
     else:
-        files.discard()  # what the file has begins with another byte
+        files.discard()  # bytes of an image, or of no firmware
         target = once("download_start").open_file(files, push, state.active, state.previous)
     job.target = target
     target.receive(io.BytesIO(head), len(head))

@@ -1,4 +1,4 @@
-"""Read an OTA slot, inactive or running, as a file."""
+"""Read an OTA slot, inactive or running, like a file; invalidate the inactive one."""
 
 import io
 
@@ -63,8 +63,8 @@ class Running(SlotFile):
         pass
 
 
-def forget():
-    """Erase the image's start: if its own image is damaged, a boot loader starts any image that it
-    finds.
+def invalidate():
+    """Erase the start of the inactive slot's image: if the other image is damaged, a boot loader
+    starts any image that it finds.
     """
     _slot().ioctl(6, 0)

@@ -1,8 +1,8 @@
 """Store a download in an OTA slot, and digest what is on flash.
 
-Bytes count once they are programmed, in chunks; what came since is in RAM. The checkpoint records
-the position every 16 blocks. After a power cut the download resumes there, so each block is erased
-when it is begun, whatever it holds. The digest is taken after the last byte.
+Bytes count once their chunk is programmed; later bytes are in RAM. The checkpoint records the
+position every 16 blocks. After a power cut, the download resumes there, so each block is erased
+when it is begun, whatever it contains. The digest is computed after the last byte.
 """
 
 import io
@@ -78,7 +78,7 @@ class SlotTarget(Target):  # type: ignore[misc, valid-type]
         gathered.seek(0)
         gathered.readinto(self.buffer)
         gathered.seek(0)
-        # As if nothing had been programmed after the image.
+        # Erased flash follows the image, as if nothing else had been programmed.
         while size < _CHUNK:
             self.buffer[size] = 255
             size += 1
@@ -107,7 +107,7 @@ class SlotTarget(Target):  # type: ignore[misc, valid-type]
         """
         return self.position < self.size or self._digest(most)
 
-    # A separate frame: it is too large for the path of each block.
+    # A function of its own, because its frame is too large for the path of each block.
     def _digest(self, most):
         part = self._part
         buffer = self.buffer

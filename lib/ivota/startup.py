@@ -1,4 +1,4 @@
-"""Start up once: configuration, version, network, watchdog, application."""
+"""Start the agent's client: configuration, version, network, watchdog, application."""
 
 import json
 import sys
@@ -49,11 +49,11 @@ def _watchdog_reset(state):
 
 
 def _arm(client):
-    """Arm the watchdog, or take over an armed one, and record which for `ivota board`.
+    """Arm the watchdog, or take over an armed one, and record which one for `ivota board`.
 
-    A watchdog can't be stopped: one of a trial stays armed after the confirmation, and across soft
-    resets. The write that confirms the trial records it; boot.py deletes the record after a hard
-    reset.
+    A watchdog can't be stopped: a trial's watchdog stays armed after the confirmation, and across
+    soft resets. The write that confirms the trial records it; boot.py deletes the record after a
+    hard reset.
     """
     state = client.state
     seconds = client.config["watchdog_s"]

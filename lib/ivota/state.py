@@ -34,7 +34,7 @@ class State:
 
 
 def load(path=_PATH):
-    """Read the `State` at `path`, at the start; later changes are made in memory first."""
+    """Read the `State` at `path`, once at each start: `save` writes what changes later."""
     state = State()
     state.path = path
     try:
@@ -56,7 +56,7 @@ def load(path=_PATH):
 
 
 def save(state):
-    """Write all that is set, and the keys that only another release understands."""
+    """Write all values that are set, and the keys that only another release understands."""
     values = dict(state.others)
     for key, value in state.__dict__.items():
         if value and key not in ("path", "others"):

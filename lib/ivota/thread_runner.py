@@ -1,6 +1,6 @@
 """Run the client in a thread of its own, beside an application.
 
-Its code stays in the heap while they run.
+This module stays in the heap while both run.
 """
 
 import sys
@@ -44,7 +44,7 @@ def start(client, then=None):
 
 
 def run(client, application):
-    """Run both; return True if the client continues in its thread, and ends there."""
+    """Run the client and the application; return True if the client continues in its thread."""
     # In MicroPython, an `async def` is a generator function.
     if isinstance(application, type(_async)):
         import asyncio
@@ -56,7 +56,7 @@ def run(client, application):
     def then(died):
         try:
             ended = once("shutdown").thread_ended
-        except Exception:  # not even the traceback fits in the heap, or it is not readable
+        except Exception:  # the heap has no room for the module, or the module is damaged
             import machine
 
             machine.reset()

@@ -32,7 +32,7 @@ def wrap(raw, host, ca, own=None):
 
 
 def _set_clock():
-    """Set the clock if needed, because certificates have dates; OSError if that fails."""
+    """Set the clock by NTP, because certificates have dates; OSError if that fails."""
     if guarded_socket.hooks.ntp_host == "":
         raise OSError("the clock is not set, and ntp_host is empty")
     try:

@@ -9,8 +9,8 @@ class Trial:
     """The trial of the running version: confirm it when the cloud answers, or give it up in time.
 
     `limit_s` is how long the cloud may take. If a cloud has never answered a report of the
-    version, the broker's acknowledgement is enough. The end of a trial in boot.py goes into the
-    outbox at once.
+    version, the broker's acknowledgement is enough. If boot.py has ended the trial, its report
+    goes into the outbox at once.
     """
 
     def __init__(self, client, limit_s):
@@ -22,14 +22,14 @@ class Trial:
         state = client.state
         try:
             if state.ended or "slot" in state.trial:
-                once("failed_trial").begin(client)
+                once("failed_trial").report(client)
         # If the write fails, the next start repeats it; this start must be able to update.
         except OSError as error:
             client.log("error", "flash", why=describe(error))
 
     def step(self, confirmed):
-        """Confirm if all is well, roll back if the time is over; return self while the trial
-        continues.
+        """Confirm the version if all is well, or roll back if the time is over; return self while
+        the trial continues.
         """
         client = self._client
         state = client.state
@@ -54,7 +54,7 @@ class Trial:
             client.log("info", "confirmed", version=trial["version"])
             return None
         if time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms:
-            once("failed_trial").in_vain(client, runs, reached, self.acked)
+            once("failed_trial").give_up(client, runs, reached, self.acked)
         return self
 
 

@@ -1,4 +1,4 @@
-"""Handle an exception that no part of an update expects."""
+"""Turn an exception that no part of an update expects into an `OtaError`."""
 
 import gc
 
@@ -17,5 +17,5 @@ def fault(job, error):
     target = job.target
     if isinstance(error, OSError) and job.phase == "block_receiver" and target.is_intact():
         return again(describe(error))
-    # If nothing was being written, a hook raised the exception, which must not end the client.
+    # Without a target, a callback raised the exception, which must not end the client.
     return OtaError(_FAILED, ("flash: " if target else "") + describe(error))

@@ -20,16 +20,16 @@ class Job:
 
     download_start: the target is open → http_request
     http_request: the request for the missing bytes is sent → http_response; they are all on flash
-        already → installation
+        already → handover
     http_response: the server answers with them → the target's `receiver`: block_receiver, or
         slot_or_file as long as the target is not known; it redirects → http_request
     slot_or_file: the first bytes have said where the firmware goes → block_receiver
-    block_receiver: the last byte is on flash → installation
-    installation: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher;
+    block_receiver: the last byte is on flash → handover
+    handover: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher;
         it was handed over → None, which ends the update
     owner_signature: an owner's signature fits → signed_header
-    signed_header: the payload is what was signed → installation
-    patcher: the result is on flash → owner_signature if there are `keys`, otherwise installation
+    signed_header: the payload is what was signed → handover
+    patcher: the result is on flash → owner_signature if there are `keys`, otherwise handover
     fresh_url: a fresh URL came, through `renew` → http_request
 
     After an error that may pass, the job returns to http_request; after one that calls for one
@@ -61,12 +61,12 @@ class Job:
         self.skip = 0  # bytes in the response that are on flash already
         self.last_block_at = 0  # when the last block or the response came, in ticks
         self.fetched = False  # whether a block has arrived
-        self.restarted = False  # whether data on flash was given up
+        self.restarted = False  # whether older data on flash was discarded
         self.url_asked = False  # whether a fresh URL was requested since the last block
         self.reasons = {}  # reasons of failed tries, each with its count
         self.reported_at = 0  # time of the last progress report
-        self.wait_reason = None  # as it was reported
-        failures = client.state.failures and once("failure_log").count(client.state, push.md5)
+        self.wait_reason = None  # the reason that was reported last, while the update waits
+        failures = client.state.failures and once("failure_record").count(client.state, push.md5)
         if failures:
             seconds = min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"])
             self.rest_s(seconds)
@@ -152,7 +152,7 @@ class Job:
             self.work = None
 
     def rest_s(self, seconds):
-        """Do nothing for `ms` milliseconds."""
+        """Start a wait of this many seconds."""
         self.retry.rest(int(seconds * 1000))
 
     def must_wait(self, what):
@@ -176,7 +176,7 @@ class Job:
             self.client.tell(why, self.push, self.retry.left_ms())
 
     def progress(self):
-        """Report how much is on flash."""
+        """Report the percentage that has arrived."""
         self.reported_at = time.ticks_ms()
         push = self.push
         percent = self.target.position * 100 // push.size

@@ -6,10 +6,7 @@ from ivota.network_interface import TRY_S, Interface
 
 
 class Nic(Interface):
-    """Station mode.
-
-    Each network gets its time in turn; after a loss, the board starts with the first again.
-    """
+    """The radio as a station: it tries each network in turn, from the first after each loss."""
 
     def __init__(self, config, log):
         super().__init__(config, log)

@@ -6,7 +6,7 @@ import sys
 from clientworld import World, push_of
 
 import ivota
-from ivota import OtaError, failure_log, guarded_socket, http_request, json_file
+from ivota import OtaError, failure_record, guarded_socket, http_request, json_file
 from ivota import state as state_file
 from ivota.cloud_client import Client
 from ivota.config import ConfigError
@@ -115,7 +115,7 @@ class Heap:
 
 
 def test_in_a_roomy_heap_modules_stay_until_the_hand_over():
-    name = "ivota.installation"  # loaded last, and by no test
+    name = "ivota.handover"  # loaded last, and by no test
     for free, roomy in ((60000, True), (40000, False)):
         heap = Heap(free)
         sys.modules.pop(name, None)
@@ -213,7 +213,7 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             ("http_response", True),
             ("block_receiver", False),
             ("block_receiver", True),
-            ("installation", True),
+            ("handover", True),
         ):
             assert said.pop(0) == (phase, more), said
         assert not said and not client.step()
@@ -679,7 +679,7 @@ def test_a_rejected_firmware_is_answered_at_once():
     with World() as world:
         world.client()
         md5 = push_of(world.data).split(b'md5sum": "')[1][:32].decode()
-        failure_log.post(world.state, "x", md5, "crashed in its trial")
+        failure_record.post(world.state, "x", md5, "crashed in its trial")
         world.push(world.data, task_id=5)
         world.spin()
         assert ("fail", "-5", "crashed in its trial") in world.finals()
@@ -762,7 +762,7 @@ def test_time_outs_that_brought_something_do_not_add_up():
             world.push()
             world.spin(80, pace_ms=50)
         assert len(world.failures) > 4
-        assert failure_log.count(world.state, world.state.failures[0]) == 1
+        assert failure_record.count(world.state, world.state.failures[0]) == 1
         offsets = [offset for _, offset, _ in world.requests]
         assert offsets == sorted(offsets)
 

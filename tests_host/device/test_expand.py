@@ -259,7 +259,7 @@ def test_an_image_that_came_out_wrong_can_not_be_started():
     esp32 = FakeEsp32(20)
     data = compressed(image_of(20000), kind=1, result_sha256=bytes(32))
     with Board(data, esp32=esp32) as board:
-        board.refused("patch: the result is not what it should be", reject=False)
+        board.refused("patch: the result has the wrong SHA-256", reject=False)
         assert bytes(esp32.slots["ota_1"][:4096]) == b"\xff" * 4096
 
 
@@ -328,7 +328,7 @@ def test_a_header_that_does_not_say_the_truth():
         ({"base_size": 0xFFFFFFFF}, WRONG, True),
         ({"result_size": len(RESULT) - 1}, DAMAGED, True),
         ({"result_size": len(RESULT) + 1}, DAMAGED, True),
-        ({"result_sha256": bytes(32)}, "patch: the result is not what it should be", False),
+        ({"result_sha256": bytes(32)}, "patch: the result has the wrong SHA-256", False),
     ):
         with Board(patch(BASE, RESULT, **changed)) as board:
             board.refused(why, reject)

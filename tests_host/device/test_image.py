@@ -7,7 +7,7 @@ from bundles import bundle
 from clientworld import World, push_of
 from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 
-from ivota import OtaError, failure_log, json_file, once
+from ivota import OtaError, failure_record, json_file, once
 from ivota import trial as trials
 from support import data_of, patched, raises, read_file, write_file
 
@@ -145,7 +145,7 @@ def test_a_cut_before_the_image_was_marked_is_a_failure():
         assert board.esp32.running == "ota_0"
         board.spin(1)
         assert board.finals() == [("fail", "-5", BACK)]
-        assert failure_log.reason(board.state, board.saved()["failures"][0]) is None
+        assert failure_record.reason(board.state, board.saved()["failures"][0]) is None
         # It is whole still, and does not come again.
         board.push()
         board.spin(30, lambda: board.made.exiting)

@@ -5,7 +5,7 @@ import sys
 from bundles import bundle
 from clientworld import World, push_of
 
-from ivota import OtaError, activation, failure_log, json_file
+from ivota import OtaError, activation, failure_record, json_file
 from ivota import state as state_file
 from ivota import trial as trials
 from ivota.state import load
@@ -97,7 +97,7 @@ def test_the_md5_of_what_runs_stays_in_the_file():
         both = {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
         trial = dict(TRIAL, md5sum=MD5S[1])
         assert one_write(activation.activate, state, "/b.bin", trial)["sums"] == both
-        assert one_write(failure_log.roll_back, state, "why")["sums"] == both
+        assert one_write(failure_record.roll_back, state, "why")["sums"] == both
         value = one_write(activation.activate, state, "/c.bin", dict(TRIAL, md5sum=MD5S[2]))
         assert value["sums"] == {"/a.bin": MD5S[0], "/c.bin": MD5S[2]}
 
@@ -105,8 +105,8 @@ def test_the_md5_of_what_runs_stays_in_the_file():
 def test_confirm_is_one_write_with_done_in_the_outbox():
     with tmp_dir() as path:
         state = load(path + "/s")
-        failure_log.post(state, "old", MD5S[1], "crashed")
-        failure_log.post(state, "old", MD5S[2])
+        failure_record.post(state, "old", MD5S[1], "crashed")
+        failure_record.post(state, "old", MD5S[2])
         activation.activate(state, "/firmware/0.2.bin", TRIAL)
         value = one_write(trials.confirm, state, "DONE")
         assert value["outbox"] == "DONE"
@@ -122,7 +122,7 @@ def test_roll_back_is_one_write():
         state = load(path + "/s")
         state.active = "/firmware/0.1.bin"
         activation.activate(state, "/firmware/0.2.bin", TRIAL)
-        one_write(failure_log.roll_back, state, "not in time")
+        one_write(failure_record.roll_back, state, "not in time")
         again = load(path + "/s")
         assert (again.active, again.previous, again.trial) == ("/firmware/0.1.bin", None, None)
         assert again.ended == dict(TRIAL, why="not in time")
@@ -132,7 +132,7 @@ def test_rolling_back_to_the_factory_package():
     with tmp_dir() as path:
         state = load(path + "/s")
         activation.activate(state, "/firmware/0.2.bin", TRIAL)
-        failure_log.roll_back(state, "x")
+        failure_record.roll_back(state, "x")
         again = load(path + "/s")
         assert again.active is None
         assert again.ended["version"] == "0.2"
@@ -142,7 +142,7 @@ def test_post_and_sent_are_one_write_each():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.ended = dict(TRIAL, why="x")
-        value = one_write(failure_log.post, state, "FAIL", MD5S[0])
+        value = one_write(failure_record.post, state, "FAIL", MD5S[0])
         assert value["outbox"] == "FAIL"
         assert "ended" not in value
         assert load(path + "/s").outbox == "FAIL"
@@ -154,20 +154,20 @@ def test_post_and_sent_are_one_write_each():
 def test_failures_count_for_one_firmware():
     with tmp_dir() as path:
         state = load(path + "/s")
-        assert failure_log.count(state, MD5S[0]) == 0
+        assert failure_record.count(state, MD5S[0]) == 0
         for n in (1, 2, 3):
-            failure_log.post(state, "FAIL", MD5S[0])
-            assert failure_log.count(load(path + "/s"), MD5S[0]) == n
-        assert failure_log.count(state, MD5S[1]) == 0
-        failure_log.post(state, "FAIL", MD5S[1])
-        assert failure_log.count(state, MD5S[1]) == 1
-        assert failure_log.count(state, MD5S[0]) == 0
+            failure_record.post(state, "FAIL", MD5S[0])
+            assert failure_record.count(load(path + "/s"), MD5S[0]) == n
+        assert failure_record.count(state, MD5S[1]) == 0
+        failure_record.post(state, "FAIL", MD5S[1])
+        assert failure_record.count(state, MD5S[1]) == 1
+        assert failure_record.count(state, MD5S[0]) == 0
 
 
 def test_done_counts_no_failure():
     with tmp_dir() as path:
         state = load(path + "/s")
-        failure_log.post(state, "DONE", None)
+        failure_record.post(state, "DONE", None)
         assert state.failures == []
         assert state.rejected == []
 
@@ -176,30 +176,30 @@ def test_the_last_four_rejected_are_remembered():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in range(6):
-            one_write(failure_log.post, state, "FAIL", MD5S[n], "reason %d" % n)
+            one_write(failure_record.post, state, "FAIL", MD5S[n], "reason %d" % n)
         again = load(path + "/s")
         assert len(again.rejected) == 4
         for n in range(6):
-            assert failure_log.reason(again, MD5S[n]) == ("reason %d" % n if n >= 2 else None)
+            assert failure_record.reason(again, MD5S[n]) == ("reason %d" % n if n >= 2 else None)
 
 
 def test_rejected_again_is_remembered_once_with_the_newest_reason():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in (0, 1, 2, 3, 1):
-            failure_log.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
+            failure_record.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
         assert [entry[0] for entry in state.rejected] == [MD5S[0], MD5S[2], MD5S[3], MD5S[1]]
-        failure_log.post(state, "FAIL", MD5S[4], "x")
-        assert failure_log.reason(state, MD5S[0]) is None
-        assert failure_log.reason(state, MD5S[1]) == "reason 4"
+        failure_record.post(state, "FAIL", MD5S[4], "x")
+        assert failure_record.reason(state, MD5S[0]) is None
+        assert failure_record.reason(state, MD5S[1]) == "reason 4"
 
 
 def test_rejecting_ends_the_count():
     with tmp_dir() as path:
         state = load(path + "/s")
-        failure_log.post(state, "FAIL", MD5S[0])
-        failure_log.post(state, "FAIL", MD5S[0], "crashed")
-        assert failure_log.count(load(path + "/s"), MD5S[0]) == 0
+        failure_record.post(state, "FAIL", MD5S[0])
+        failure_record.post(state, "FAIL", MD5S[0], "crashed")
+        assert failure_record.count(load(path + "/s"), MD5S[0]) == 0
 
 
 def test_starts_of_a_trial_survive_a_save():
@@ -272,10 +272,10 @@ def test_values_of_other_types_are_as_if_missing():
                     assert found == (value if isinstance(value, list) else [])
                 else:
                     assert found in (0, 5)
-                assert failure_log.count(state, MD5S[0]) == 0
-                assert failure_log.reason(state, MD5S[0]) is None
-                failure_log.post(state, "FAIL", MD5S[0], "why")
-                failure_log.post(state, "FAIL", MD5S[0])
+                assert failure_record.count(state, MD5S[0]) == 0
+                assert failure_record.reason(state, MD5S[0]) is None
+                failure_record.post(state, "FAIL", MD5S[0], "why")
+                failure_record.post(state, "FAIL", MD5S[0])
 
 
 def test_a_count_is_a_number():
@@ -288,7 +288,7 @@ def test_a_count_is_a_number():
             ([MD5S[1], 3], 0),
         ):
             json_file.save(path + "/s", {"failures": failures})
-            assert failure_log.count(load(path + "/s"), MD5S[0]) == number
+            assert failure_record.count(load(path + "/s"), MD5S[0]) == number
 
 
 def test_junk_is_the_factory_state():
@@ -305,7 +305,7 @@ def test_one_that_does_not_fit_the_heap():
         raise MemoryError
 
     with tmp_dir() as path:
-        failure_log.post(load(path + "/s"), "FAIL", MD5S[0], "crashed")
+        failure_record.post(load(path + "/s"), "FAIL", MD5S[0], "crashed")
         with patched(json_file, load=load_none):
             assert load(path + "/s").rejected == []  # of the factory package, the last there is
             sys.path.append("/app")
@@ -355,7 +355,7 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
             trials.confirm(state, "DONE")
             with patched(json_file, save=save), raises(type(fails)):
                 activation.activate(state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
-            value = one_write(failure_log.post, state, "FAIL", MD5S[1])
+            value = one_write(failure_record.post, state, "FAIL", MD5S[1])
             assert value["active"] == "/a.bin" and value["outbox"] == "FAIL"
             assert value["sums"] == {"/a.bin": MD5S[0]}
             assert "trial" not in value and "previous" not in value
@@ -364,16 +364,16 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
 def test_a_refusal_of_one_name_alone():
     with tmp_dir() as path:
         state = load(path + "/s")
-        one_write(failure_log.post, state, "FAIL", MD5S[0], "of another version", "0.2")
-        one_write(failure_log.post, state, "FAIL", MD5S[1], "crashed")
+        one_write(failure_record.post, state, "FAIL", MD5S[0], "of another version", "0.2")
+        one_write(failure_record.post, state, "FAIL", MD5S[1], "crashed")
         for each in (state, load(path + "/s")):
-            assert failure_log.reason(each, MD5S[0], "0.2") == "of another version"
-            assert failure_log.reason(each, MD5S[0], "0.3") is None
-            assert failure_log.reason(each, MD5S[0]) is None
-            assert failure_log.reason(each, MD5S[1], "0.2") == "crashed"
+            assert failure_record.reason(each, MD5S[0], "0.2") == "of another version"
+            assert failure_record.reason(each, MD5S[0], "0.3") is None
+            assert failure_record.reason(each, MD5S[0]) is None
+            assert failure_record.reason(each, MD5S[1], "0.2") == "crashed"
         for junk in ([], [MD5S[2]], [MD5S[2], "why", "0.2", "more"], [MD5S[2], "why", 5], None):
             state.rejected = [junk]
-            assert failure_log.reason(state, MD5S[2], "0.2") is None
+            assert failure_record.reason(state, MD5S[2], "0.2") is None
 
 
 def test_the_number_rises_with_a_confirmation():
@@ -381,7 +381,7 @@ def test_the_number_rises_with_a_confirmation():
         state = load(path + "/s")
         activation.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=5))
         assert load(path + "/s").sequence == 0
-        failure_log.roll_back(state, "no")
+        failure_record.roll_back(state, "no")
         assert load(path + "/s").sequence == 0
         activation.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=4))
         assert one_write(trials.confirm, state, "DONE")["sequence"] == 4

@@ -3,7 +3,7 @@
 from clientworld import World
 from targets import saves
 
-from ivota import app_crash, failure_log, json_file
+from ivota import app_crash, failure_record, json_file
 from ivota import state as state_file
 from support import patched
 
@@ -77,7 +77,7 @@ def test_no_answer_gives_the_version_up_and_rejects_nothing():
         world.spin(1)
         assert world.finals()[0][:2] == ("fail", "-5")
         assert world.finals()[0][2].endswith("the cloud did not answer")
-        assert failure_log.reason(world.state, "5" * 32) is None and saved(world)["answered"]
+        assert failure_record.reason(world.state, "5" * 32) is None and saved(world)["answered"]
 
 
 def test_the_broker_may_be_enough():
@@ -199,8 +199,8 @@ def test_a_given_up_version_is_not_rejected():
         world.client(version="0.1")
         world.spin(1)
         assert world.finals()[0][:2] == ("fail", "-5") and "in time" in world.finals()[0][2]
-        assert failure_log.reason(world.state, "5" * 32) is None
-        assert failure_log.count(world.state, "5" * 32) == 1
+        assert failure_record.reason(world.state, "5" * 32) is None
+        assert failure_record.count(world.state, "5" * 32) == 1
         assert "ended" not in saved(world)
 
 
@@ -217,7 +217,7 @@ def test_what_boot_ended_is_reported_and_rejected():
         assert world.finals() == [("fail", "-5", "crashed")]
         assert client.link.sent[-1][1]["report"]["version"] == "0.2"
         assert client.link.sent[-1][1]["report"]["task_id"] == 7
-        assert failure_log.reason(world.state, "5" * 32) == "crashed"
+        assert failure_record.reason(world.state, "5" * 32) == "crashed"
 
 
 def test_a_full_flash_does_not_keep_the_client_from_its_start():
@@ -252,7 +252,7 @@ def test_what_it_died_of_is_said_when_it_is_given_up():
         assert said.startswith("KeyError ") and " in test_trial.py:" in said
         assert said.split(":")[-1].isdigit()
         app_crash.keep(state, ValueError("broken"))
-        failure_log.roll_back(state, "crashed in its trial", True)
+        failure_record.roll_back(state, "crashed in its trial", True)
         world.client(version="0.1")
         world.spin(2)
         why = "crashed in its trial, ValueError broken"
@@ -263,7 +263,7 @@ def test_what_it_died_of_is_said_when_it_is_given_up():
 def test_a_hang_is_told_from_an_exception():
     """Without one, only the watchdog ends a start so that boot.py counts a crash."""
     with World() as world:
-        failure_log.roll_back(trial_client(world, connect=False).state, "crashed in its trial")
+        failure_record.roll_back(trial_client(world, connect=False).state, "crashed in its trial")
         world.client(version="0.1")
         world.spin(2)
         why = "hung in its trial: the watchdog reset the board"
@@ -283,7 +283,7 @@ def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
         with patched(state_file, save=save):
             app_crash.keep(state, ValueError("broken"))
         assert tried and "died" not in saved(world)["trial"]
-        failure_log.roll_back(state, "crashed in its trial", True)
+        failure_record.roll_back(state, "crashed in its trial", True)
         ended = saved(world)["ended"]
         assert (ended["why"], ended["died"]) == ("crashed in its trial", "ValueError broken")
 
@@ -297,7 +297,7 @@ def test_what_lost_power_too_often_is_not_rejected():
         world.client(version="0.1")
         world.spin(1)
         assert world.finals() == [("fail", "-5", "power")]
-        assert failure_log.reason(world.state, "5" * 32) is None
+        assert failure_record.reason(world.state, "5" * 32) is None
 
 
 def test_an_ended_trial_does_not_keep_updates_back():

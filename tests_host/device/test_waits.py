@@ -124,7 +124,7 @@ class World:
         self.client.step = stepped
 
     def downloaded(self):
-        return self.client.job and self.client.job.phase == "installation"
+        return self.client.job and self.client.job.phase == "handover"
 
 
 def test_an_applications_thread_has_its_loop_beside_an_idle_client():

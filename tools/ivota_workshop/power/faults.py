@@ -190,7 +190,7 @@ MISTAKES = (
         "limit",
         (
             (
-                "lib/ivota/failure_log.py",
+                "lib/ivota/failure_record.py",
                 'state.previous, None, None\n    once("state").save(state)\n',
                 "state.previous, None, None\n",
             ),
@@ -287,7 +287,7 @@ MISTAKES = (
     Mistake(
         "the payload is looked into before the signature",
         "signed stranger",
-        (("lib/ivota/installation.py", _PHASE, _EARLY + _PHASE),),
+        (("lib/ivota/handover.py", _PHASE, _EARLY + _PHASE),),
     ),
     Mistake(
         "the number rises before the confirmation",
@@ -303,7 +303,7 @@ MISTAKES = (
     Mistake(
         "what an image is signed by is not asked",
         "image stranger",
-        (("lib/ivota/installation.py", 'if client.config["keys"]:', "if False:"),),
+        (("lib/ivota/handover.py", 'if client.config["keys"]:', "if False:"),),
     ),
     Mistake(
         "the base of a delta is not compared",

@@ -132,7 +132,7 @@ def _patches() -> list[Scenario]:
             "delta false",
             patch="false",
             ends="fail",
-            reason="the result is not what it should be",
+            reason="the result has the wrong SHA-256",
             shared=5_000,
             refused=True,
         ),

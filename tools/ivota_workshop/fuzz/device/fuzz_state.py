@@ -2,7 +2,7 @@
 
 import room
 
-from ivota import failure_log, json_file, state
+from ivota import failure_record, json_file, state
 
 KINDS = {
     "active": str,
@@ -40,11 +40,11 @@ def check(data):
             assert started == whole
         else:
             assert not isinstance(started, dict) or started == {}
-    count = failure_log.count(found, MD5)
+    count = failure_record.count(found, MD5)
     assert type(count) is int
-    failure_log.reason(found, MD5, "0.2")
+    failure_record.reason(found, MD5, "0.2")
     try:
-        failure_log.post(found, "{}", MD5, "why")
+        failure_record.post(found, "{}", MD5, "why")
     except MemoryError:
         return "MemoryError"
     except RuntimeError:  # nested too deeply to be written; no message can cause this

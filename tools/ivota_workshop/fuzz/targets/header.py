@@ -79,22 +79,24 @@ TARGET = Target(
             (
                 (
                     "lib/ivota/signed_header.py",
-                    'said["sequence"] <= confirmed',
-                    'said["sequence"] < confirmed',
+                    'claims["sequence"] <= confirmed',
+                    'claims["sequence"] < confirmed',
                 ),
             ),
         ),
         Mistake(
             "accepts another target",
-            (("lib/ivota/signed_header.py", 'if said["target"] != target:', "if False:"),),
+            (("lib/ivota/signed_header.py", 'if claims["target"] != target:', "if False:"),),
         ),
-        Mistake("accepts any format", (("lib/ivota/signed_header.py", ' or said["v"] != 1', ""),)),
+        Mistake(
+            "accepts any format", (("lib/ivota/signed_header.py", ' or claims["v"] != 1', ""),)
+        ),
         Mistake(
             "accepts any payload",
             (
                 (
                     "lib/ivota/signed_header.py",
-                    'if binascii.hexlify(digest.digest()).decode() != said["sha256"]:',
+                    'if binascii.hexlify(digest.digest()).decode() != claims["sha256"]:',
                     "if False:",
                 ),
             ),

@@ -61,7 +61,7 @@ TARGET = Target(
     code=(
         "lib/ivota/state.py",
         "lib/ivota/state.py",
-        "lib/ivota/failure_log.py",
+        "lib/ivota/failure_record.py",
         "lib/ivota/json_file.py",
         "lib/bundlefs.py",
     ),

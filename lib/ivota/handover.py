@@ -1,4 +1,7 @@
-"""Verify the firmware, check it, and hand it over to be installed: the last phase of an update."""
+"""Verify the firmware's MD5, check it, and hand it over: the last phase of an update.
+
+A client without `on_firmware` hands the firmware over to `activation`.
+"""
 
 from micropython import const
 

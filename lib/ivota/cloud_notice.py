@@ -1,4 +1,4 @@
-"""Tell an ivota cloud why the board ignores a push, beside the protocol (docs/protocol.md)."""
+"""The notice to an ivota cloud, which explains what the board does (docs/protocol.md)."""
 
 import json
 
