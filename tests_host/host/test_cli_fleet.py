@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 from cloud_support import Device
 from typer.testing import CliRunner
+from waiting import wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cli import app
@@ -113,6 +114,7 @@ def test_what_one_device_was_given(device, ivota):
     ivota("campaign", "cancel", number, "--yes")
     assert "P/three" in ivota("retry", "three")
     three.update(three.expect("update_firmware"))
+    wait_until(lambda: "done" in ivota("attempts", "three"), "the report")
     listed = ivota("attempts", "three")
     assert listed.count("0.2") == 2 and "cancelled" in listed and "done" in listed
     attempts = json.loads(ivota("attempts", "three", "--json"))

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from .swarm_mqtt import Link
 
 PIECE = 51200  # bytes of one Range
-HTTP_S = 60.0
+HTTP_S = 60.0  # for a connection, and for each answer
 AGAIN_S = (1.0, 5.0)  # between a lost link and the next try
 INTERVAL_MOST_S = 100.0
 CONNECTS = 200  # at a time: a broker's queue for new connections is short
@@ -154,7 +154,7 @@ class Device:
 
     async def _fetched(self, push: dict[str, Any]) -> tuple[int, str]:
         try:
-            return await asyncio.wait_for(self._fetch(push), HTTP_S + 100 * self.slow_s)
+            return await self._fetch(push)
         except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
             return -1, f"time_out: {error!r}"[:200]
 
@@ -162,7 +162,8 @@ class Device:
         version, size = push["version"], push["file_size"]
         parts = urlsplit(push["url"])
         host, port = parts.hostname or "", parts.port or 80
-        reader, writer = await asyncio.open_connection(host, port)
+        connected = asyncio.open_connection(host, port)
+        reader, writer = await asyncio.wait_for(connected, HTTP_S)
         digest, done = hashlib.md5(), 0
         try:
             await self.progress(version, "downloading", percent="0")
@@ -171,7 +172,7 @@ class Device:
                     f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {host}:{port}\r\n"
                     f"Range: bytes={done}-{done + PIECE - 1}\r\n\r\n".encode()
                 )
-                data = await _body(reader)
+                data = await asyncio.wait_for(_body(reader), HTTP_S)
                 digest.update(data)
                 done += len(data)
                 if self.slow_s:

@@ -41,7 +41,11 @@ function uploads(form) {
     button.focus();
   }
 
-  input.addEventListener("change", () => choose(input.files[0]));
+  input.addEventListener("change", () => {
+    choose(input.files[0]);
+    // Otherwise choosing the same file again, after it was built anew, is no change.
+    input.value = "";
+  });
   for (const kind of ["dragenter", "dragover"]) {
     form.addEventListener(kind, (event) => { event.preventDefault(); form.classList.add("over"); });
   }
@@ -81,7 +85,8 @@ function uploads(form) {
       }
       failed(answer.detail || `The upload failed with HTTP status ${request.status}.`);
     });
-    request.addEventListener("error", () => failed("The connection was lost and nothing was stored. Try again."));
+    request.addEventListener("error", () => failed(
+      "The connection was lost, or the file has changed since you chose it. Nothing was stored. Choose the file again."));
     say("");
     bar.hidden = false;
     button.disabled = true;
