@@ -1,4 +1,4 @@
-"""Handle an exception of the application, without ending the client."""
+"""Handle an exception of the application: record it in a trial, and let updates continue."""
 
 import sys
 

@@ -75,8 +75,8 @@ class Target:
     def verify(self, md5, fetched):
         """Compare with the pushed MD5 and end the download; OtaError(-4) if they differ.
 
-        Unless all bytes were `fetched` since the last start, older ones on flash may be at fault,
-        so that a retry is worthwhile.
+        If no block was `fetched`, all bytes were on flash already and may be damaged, so a retry
+        is worthwhile.
         """
         found = binascii.hexlify(self.digest.digest()).decode()
         if found != md5:

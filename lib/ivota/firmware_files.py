@@ -89,7 +89,7 @@ def clear(path, kept):
 
 
 def _lacks(path, size):
-    """Return how many KiB are missing; 0 if the rest of the file fits."""
+    """Return how many KiB of room are missing; 0 if the rest of the file fits."""
     directory = path.rpartition("/")[0]
     stat = os.statvfs(directory)
     missing = size - max(size_of(path), 0)

@@ -140,7 +140,7 @@ class Stream:
         return False
 
     def read(self, n):
-        """Read `n` bytes; fewer at the end of the stream; b"" if more than `most` were skipped."""
+        """Return `n` bytes, or fewer at the end of the stream; skip more than `most`, for b""."""
         if self.write_only:
             raise WriteOnly
         if n < 0:

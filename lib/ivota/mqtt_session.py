@@ -117,7 +117,7 @@ class Link:
                 self._owner.on_message(payload)
 
     def _keep_alive(self):
-        """Ping twice per keep-alive interval; give up if the broker does not answer in time."""
+        """Ping twice per keep-alive interval; OSError if the broker does not answer in time."""
         now = time.ticks_ms()
         self._check_at = time.ticks_add(now, _CHECK_MS)
         if self.up:

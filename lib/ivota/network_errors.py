@@ -1,4 +1,4 @@
-"""Explain the network's OSErrors."""
+"""Explain the OSErrors of sockets in words."""
 
 import errno
 

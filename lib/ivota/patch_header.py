@@ -37,7 +37,7 @@ Header = namedtuple(
 
 
 def parse(data):
-    """Parse the `Header` at the beginning of firmware, which needs at most MOST bytes.
+    """Parse the `Header` at the beginning of `data`; the first MOST bytes of a patch are enough.
 
     Raises OtaError(-5), which rejects the patch, if it is not valid.
     """

@@ -13,7 +13,7 @@ _TRIAL_REPORT_S = const(20)  # maximum interval of version reports in a trial
 
 
 class ReportQueue:
-    """The reports to the cloud: a base of `Client`, whose configuration and link it uses."""
+    """The reports to the cloud: the base of `Client`, which sets configuration and link."""
 
     def __init__(self):
         # `Client` sets these.

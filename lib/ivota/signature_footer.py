@@ -1,4 +1,4 @@
-"""Read the footer of signed firmware, and create the error for invalid firmware."""
+"""Read the signature block at the end of signed firmware, and refuse invalid firmware."""
 
 from micropython import const
 

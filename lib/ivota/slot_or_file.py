@@ -56,7 +56,7 @@ def _decide(job):
         once("esp32_image").check(head)
         target = once("ota_slots").begin(files, push, (state.active, state.previous))
     else:
-        files.discard()  # bytes of an image, or of no firmware
+        files.discard()  # it may have the beginning of an image
         target = once("download_start").open_file(files, push, state.active, state.previous)
     job.target = target
     target.receive(io.BytesIO(head), len(head))

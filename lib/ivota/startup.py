@@ -39,7 +39,7 @@ def start(log):
 
 
 def _watchdog_reset(state):
-    """Return whether the watchdog reset the board, other than in a trial, which has a report."""
+    """Return whether the watchdog reset the board outside a trial, which reports that itself."""
     import machine
 
     if state.trial or state.ended or sys.platform == "rp2":  # there, any reset has this cause
