@@ -354,7 +354,7 @@ def test_the_page_of_channels(filling: Cloud, keys: Keys, firmware: Callable[...
         assert "25 % of the boards in beta" in offered and "Stop offering" in offered
         assert "beta 0.9 any board 25 %" in offered
         ended = visitor.post(f"{place}/end", version="0.9", track="beta")
-        assert "0.9 is offered no longer" in ended and "offers nothing yet" in ended
+        assert "no longer offers 0.9" in ended and "offers nothing yet" in ended
         # One that is damaged says so.
         (filling.folder / "channel" / "HOME" / NAME).write_text("{}")
         assert "Boards cannot use this channel" in visitor.get("/channels")

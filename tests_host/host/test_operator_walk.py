@@ -154,7 +154,7 @@ def test_doctor_asks_the_cloud_about_itself(tmp_path, monkeypatch):
         cloud.public_url = cloud.api_url
         back_up(tmp_path / "c", None, tmp_path / "backup")
         second = found()
-        assert second["public URL"]["found"].endswith("is only on this machine")
+        assert second["public URL"]["found"].startswith("only this machine can reach")
         assert (second["last backup"]["state"], second["last backup"]["advice"]) == ("ok", "")
     state = dict.fromkeys(("ok", "mqtt_connected", "standby", "sign_in"), False)
     lost = doctor_cloud._broker({**state, "broker": "mqtt.example:1883"})

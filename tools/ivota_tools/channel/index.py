@@ -160,7 +160,7 @@ def _expect_numbers(index: Index) -> None:
         raise ValueError(f"its expiry is {index.expires!r}")
     for file in files_of(index):
         if type(file.size) is not int or type(file.file) is not str or type(file.md5) is not str:
-            raise ValueError(f"the file {file.file!r} has values of a wrong kind")
+            raise ValueError(f"the file {file.file!r} has values of the wrong type")
 
 
 def _release_json(release: Release) -> dict[str, Any]:

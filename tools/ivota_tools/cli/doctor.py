@@ -190,7 +190,7 @@ def _ready(socket_path: Path) -> str | None | Finding:
     """
     if not os.access(socket_path.parent, os.X_OK):
         advice = "run this as the cloud's user, or as root"
-        return Finding("cloud", NOTE, f"{socket_path} is not for this user", advice)
+        return Finding("cloud", NOTE, f"this user cannot use {socket_path}", advice)
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path))) as client:
             answer = client.get("http://localhost/readyz", timeout=READY_S).json()

@@ -79,14 +79,14 @@ def _public(cloud: Json) -> Finding:
         answer = httpx.get(f"{url}/files/0", timeout=ANSWER_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         words = f"{url} does not answer: {error or type(error).__name__}"
-        advice = "devices download there: correct --public-url, or open the way to the cloud"
+        advice = "devices download there: correct --public-url, or let devices reach the cloud"
         return Finding(what, BAD, words, advice)
     if answer.status_code != 403:
-        words = f"{url}/files/ answers {answer.status_code}, which no cloud does"
+        words = f"{url}/files/ answers {answer.status_code}, so it is not an ivota cloud"
         return Finding(what, BAD, words, "correct --public-url, or let the proxy pass /files/")
     if urlsplit(url).hostname in OWN:
         advice = "for boards on other machines: --host 0.0.0.0 --public-url http://ADDRESS:PORT"
-        return Finding(what, NOTE, f"{url} is only on this machine", advice)
+        return Finding(what, NOTE, f"only this machine can reach {url}", advice)
     return Finding(what, GOOD, f"{url} answers this machine")
 
 

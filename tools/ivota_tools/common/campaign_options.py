@@ -65,8 +65,8 @@ def expect_growth(given: Sequence[dict[str, Any]]) -> None:
     if not given or given[-1].get("percent") != 100:
         last = f"the last stage is {stage_words(given[-1])}" if given else "there are no stages"
         raise OptionError(
-            f"{last}, and all devices would follow at once: end with the size that you mean, "
-            "100%. For fewer devices, choose them with a query"
+            f"{last}, but the last stage must include all devices: end with 100%. For fewer "
+            "devices, choose them with a query"
         )
 
 

@@ -39,7 +39,7 @@ def read(text: str) -> tuple[list[dict[str, Any]], dict[str, Wifi]]:
         found, networks = [], {}
         for number, row in enumerate(rows, 2):
             if None in row or None in row.values():
-                raise ListError(f"line {number} has another number of columns than the first")
+                raise ListError(f"line {number} has more or fewer columns than the first line")
             if any(row.values()):
                 cells = {
                     key: text if key == "wifi_password" else text.strip()

@@ -74,7 +74,7 @@ class Aside:
         )
         board.reset()
         if differ:
-            raise Failed(f"not as before: {', '.join(differ)}")
+            raise Failed(f"changed by the test: {', '.join(differ)}")
         files = sum(1 for rest in before.values() if rest)
         return f"all {files} files are as they were, by size and CRC-32"
 

@@ -206,7 +206,7 @@ class Rig:
     def _words_of_failure(self, version: str, begun: float) -> str:
         report = self.wait_end(version, begun)
         if report["state"] != "fail":
-            raise Failed(f"the board reported {_words(report)} where a failure was due")
+            raise Failed(f"the board reported {_words(report)} instead of a failure")
         self.cancel()
         return _words(report)
 
@@ -244,7 +244,7 @@ class Rig:
             if value:
                 return value
             if time.monotonic() > end:
-                raise Failed(f"after {self.step_s:g} s there was not yet {what}")
+                raise Failed(f"did not receive {what} within {self.step_s:g} s")
             self.cloud.wait(_POLL_S)
 
     def cancel(self) -> None:

@@ -174,7 +174,7 @@ def delta(rig: Rig) -> Seen:
     rig.update(release, patch)
     came = rig.http.received - received
     if came > patch.size * _MORE + 2048:
-        raise Failed(f"{came:,} bytes came over the link, where the delta has {patch.size:,}")
+        raise Failed(f"the board received {came:,} bytes, but the delta has {patch.size:,}")
     values = {"delta": patch.size, "whole": release.size, "received": came}
     return f"{patch.size:,} bytes in place of {release.size:,}; {release.version} runs", values
 

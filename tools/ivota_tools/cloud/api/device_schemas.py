@@ -36,9 +36,9 @@ class DeviceOut(BaseModel):
     percent: int | None
     result_code: int | None
     result_msg: str | None
-    failure_code: int | None = Field(description="Of the last failure of this update.")
+    failure_code: int | None = Field(description="Result code of this update's last failure.")
     failure_msg: str | None
-    left_target: bool = Field(description="Another version came from the device after its `done`.")
+    left_target: bool = Field(description="The device has reported another version since `done`.")
     unasked: bool = Field(description="Nobody has requested the file since the push.")
     pushes: int
     failures: int
@@ -47,8 +47,8 @@ class DeviceOut(BaseModel):
     last_seen: float | None
     garbled: int
     attention: str | None = Field(
-        description="Why to look at the device: failed, stalled (no report during an update), "
-        "retry, or null."
+        description="Why the device needs attention: failed, stalled (no report during an "
+        "update), retry, or null."
     )
     status: str = Field(description="accepted, pending or retired.")
     transport: str = Field(description="mqtt, or ddi: how the device learns of an update.")

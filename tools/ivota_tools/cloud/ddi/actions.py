@@ -195,7 +195,7 @@ def expect(
     if controller.assignment_id is None or attempt is None:
         raise ActionError(f"action {action_id} is closed", 410)
     if kinds and offer_of(session, device, rules).kind not in kinds:
-        raise ActionError(f"action {action_id} is no {kinds[0]} now")
+        raise ActionError(f"action {action_id} is not a {kinds[0]} now")
     return device, controller, attempt
 
 

@@ -52,7 +52,7 @@ def authorize(database: Database, setting: Setting) -> Callable[[Request], str]:
     def may(request: Request) -> str:
         name: str = request.scope["path"].removeprefix(setting.prefix).partition("/")[0]
         if not 0 < len(name) <= NAME_MOST or not name.isprintable() or set(name) & set("+#"):
-            raise HTTPException(404, "this is no id of a device")
+            raise HTTPException(404, "the device id is not valid")
         scheme, _, word = request.headers.get("authorization", "").partition(" ")
         with database.reading() as session:
             device = actions.find(session, setting.tenant, name)
@@ -165,7 +165,7 @@ def routes(
     async def auto_confirm(request: Request, name: str, action: str) -> Response:
         await _body(request)
         if action not in ("activateAutoConfirm", "deactivateAutoConfirm"):
-            raise HTTPException(404, "there is no such request")
+            raise HTTPException(404, "this request does not exist")
 
         def write() -> None:
             with database.writing() as session:
@@ -195,7 +195,7 @@ def routes(
         if file == f"{own}.MD5SUM":
             return PlainTextResponse(f"{found.md5}  {own}\n")
         if file != own:
-            raise HTTPException(404, "there is no such artifact")
+            raise HTTPException(404, "this artifact does not exist")
         if request.method == "GET" and (link := store.link(found.sha256, url_ttl_s())):
             # Not in the document: a device would send its token to the store, which refuses two
             # ways of signing in. Clients do not send it along with a redirect to another host.
@@ -248,7 +248,7 @@ def _json(found: dict[str, Any]) -> Response:
 def _number(text: str) -> int:
     number = int(text) if re.fullmatch("[0-9]{1,10}", text, re.ASCII) else 0
     if not 0 < number <= ACTION_MOST:
-        raise HTTPException(404, "this is no id of an action or a module")
+        raise HTTPException(404, "the id of the action or the module is not valid")
     return number
 
 

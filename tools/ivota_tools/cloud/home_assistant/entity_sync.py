@@ -113,9 +113,9 @@ class EntitySync:
             try:
                 self._look()
             except SQLAlchemyError as error:
-                log.warning("cannot tell Home Assistant about the fleet: %s", error)
+                log.warning("cannot update the entities in Home Assistant: %s", error)
             except Exception:
-                log.exception("cannot tell Home Assistant about the fleet")
+                log.exception("cannot update the entities in Home Assistant")
 
     def _look(self) -> None:
         if self._again.is_set():

@@ -76,5 +76,5 @@ def install(session: Session, number: int) -> str | None:
 
 
 def note_refusal(session: Session, device: Device, reason: str) -> None:
-    log.warning("Home Assistant must not update %s: %s", device.name, reason)
+    log.warning("rejected Install for %s in Home Assistant: %s", device.name, reason)
     audit_log.note(session, WHO, "install refused", device.name, reason=reason)

@@ -48,7 +48,7 @@ def fleet(session: Session, now: float) -> Iterator[GaugeMetricFamily]:
     counts = session.execute(select(*heard).where(accepted)).one()
     yield _by(
         "ivota_devices_seen",
-        "Accepted devices from which a message came within this time.",
+        "Accepted devices that have sent a message within this time.",
         "within",
         SEEN_S,
         zip(SEEN_S, counts, strict=True),

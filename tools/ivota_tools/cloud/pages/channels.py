@@ -52,7 +52,7 @@ def end(visit: Visit) -> str:
     channel = _channel(visit)
     version = visit.said("version", 128)
     offers.end(channel, visit.database, version, visit.who, track=visit.said("track", 128))
-    return f"{version} is offered no longer. Boards that run it keep it."
+    return f"The channel no longer offers {version}. Boards that run it keep it."
 
 
 def _channel(visit: Visit) -> ServedChannel:

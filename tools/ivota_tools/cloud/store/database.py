@@ -117,7 +117,7 @@ def _sqlite_advice(said: str) -> str:
     if "malformed" in said:
         return "restore a backup"
     if "disk" in said:
-        return "free some space on its disk, and check the disk; the file can be all right"
+        return "free some space on its disk, and check the disk; the file may be intact"
     return "check the owner of the file and its directory, and whether another program uses it"
 
 
