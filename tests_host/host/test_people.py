@@ -24,7 +24,7 @@ from ivota_tools.cli.app import app
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.accounts import second_factor, users
 from ivota_tools.cloud.accounts.identity_provider import Flow, IdentityProvider, ProviderError
-from ivota_tools.cloud.store import clock_repair
+from ivota_tools.cloud.store import future_dates
 from ivota_tools.cloud.store.models import Audit, SignIn, User
 from ivota_tools.toolchain import node_packages
 from ivota_workshop.bench.operations import oidc_sign_in
@@ -176,7 +176,7 @@ def test_a_clock_that_was_ahead_locks_nobody_out(cloud):
         assert found
         second_factor.enable(session, found, app_.secret, app_.at(ahead), ahead)
         assert not second_factor.accept(session, found, app_.at(now), now)
-        clock_repair.repair(session, now, 60)
+        future_dates.repair(session, now, 60)
         session.refresh(found)
         assert second_factor.accept(session, found, app_.at(now + 30), now + 30) == "app"
 

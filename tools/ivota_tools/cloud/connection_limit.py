@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .address_classes import Networks, is_loopback, network
+from .network_addresses import Networks, is_loopback, network
 
 log = logging.getLogger("ivota.cloud")
 

@@ -30,7 +30,7 @@ from .api import (
 )
 from .api import firmware as api_firmware
 from .api import webhooks as api_webhooks
-from .channel import channel_files
+from .channel import channel_routes
 from .ddi import controller_routes
 from .ddi.actions import Rules as DdiRules
 from .downloads import endpoint
@@ -71,7 +71,7 @@ def http_application(
     program = make_app(
         storage_probe.routes(sources.health),
         endpoint.routes(database, store, setting.secret),
-        channel_files.routes(database, setting.channels),
+        channel_routes.routes(database, setting.channels),
         channels.routes(
             database,
             store,

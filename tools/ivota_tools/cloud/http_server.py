@@ -20,12 +20,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..common.campaign_options import OptionError
 from ..common.unix_path import unix_path
 from .accounts.users import UserError
-from .address_classes import Networks
 from .api import validation_messages
 from .cloud_error import CloudError
 from .connection_limit import Connection, Table, accept
-from .http_protocol import BoundedProtocol, ClosingServer, Deadlines
+from .http_deadlines import BoundedProtocol, ClosingServer, Deadlines
 from .mqtt.device_sign_in import SecretError
+from .network_addresses import Networks
 from .rollout.campaign_actions import CampaignError
 from .rollout.device_actions import MismatchError, TagError
 from .rollout.device_query import QueryError

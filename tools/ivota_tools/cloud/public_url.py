@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from .address_classes import without_usual_port
 from .cloud_error import CloudError
+from .network_addresses import without_usual_port
 
 URL_MOST = 800  # characters; clients keep URLs of less than 1,000
 

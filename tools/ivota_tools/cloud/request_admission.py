@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
 from .accounts.guess_delay import WrongTries
-from .http_protocol import CONNECTION, Deadlines, is_upload_path
+from .http_deadlines import CONNECTION, Deadlines, is_upload_path
 from .storage_probe import no_database
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload

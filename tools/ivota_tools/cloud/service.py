@@ -17,7 +17,6 @@ from ..toolchain import ToolchainError
 from .accounts import users
 from .accounts.refusal_log import refusal_counts
 from .accounts.tokens import LOCAL_TOKEN, local_token
-from .address_classes import Networks, without_usual_port
 from .amqp.address import AmqpAddress, read_address
 from .amqp.broker_sign_in import BrokerSignIn
 from .api.cloud_state import Addresses
@@ -38,22 +37,23 @@ from .mqtt.device_certificates import DeviceCertificates
 from .mqtt.device_sign_in import Credentials
 from .mqtt.embedded_broker import EmbeddedBroker
 from .mqtt.topic_prefix import TopicPrefix
+from .network_addresses import Networks, without_usual_port
 from .pages.page_visit import Setting
 from .public_url import bracket, checked_url, is_any
 from .rollout import restored_attempts
 from .rollout.wait_reason import PUBLIC_URL
 from .settings import HOST, CloudSettings
 from .storage_probe import Health, Probe
-from .store import chip_repair
+from .store import missing_chips
 from .store.backup import SQLITE
 from .store.database import Database
 from .store.file_store import FileStore, StoreError
 from .store.folder_lock import Alone
-from .store.folder_match import expect_own
 from .store.leader_lock import Leader
 from .store.models import Firmware
 from .store.models import Setting as Stored
 from .store.retention import Keep
+from .store.store_ownership import expect_own
 from .store.store_settings import open_store
 from .webhooks import outbox
 from .webhooks.targets import Webhooks
@@ -204,7 +204,7 @@ class Cloud:
             log.error("%s", error)
         if not store.remote:
             with contextlib.suppress(OSError):  # a file that cannot be read: tried again later
-                chip_repair.repair(database, store)
+                missing_chips.repair(database, store)
         if waiting := restored_attempts.forget_progress(database, time.time()):
             log.info("after a restore, %d updates wait for a report of their device", waiting)
         database.watch(outbox.WatchedSession, {outbox.INFO: self._webhooks})

@@ -14,7 +14,7 @@ from .cloud_error import CloudError
 from .connection_limit import Room
 from .ddi import controller_routes
 from .home_assistant.entity_sync import MODES as HOME_ASSISTANT
-from .http_protocol import Deadlines
+from .http_deadlines import Deadlines
 from .mqtt.device_budget import Budget
 from .mqtt.topic_prefix import OWN as OWN_PREFIX
 from .rollout.assignment_states import BackOff

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 from sqlalchemy import select
 
-from ..address_classes import is_loopback
 from ..cloud_error import CloudError
+from ..network_addresses import is_loopback
 from ..store.database import Database
 from ..store.models import SignIn, Token
 from . import users

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..address_classes import network
+from ..network_addresses import network
 
 log = logging.getLogger("ivota.cloud")
 

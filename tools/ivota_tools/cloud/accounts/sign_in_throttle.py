@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
-from ..store.clock_repair import AHEAD_S
+from ..store.future_dates import AHEAD_S
 from ..store.models import Refusal
 from .users import digest, tidy
 

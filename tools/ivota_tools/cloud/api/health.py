@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from ..accounts.authorization import Guard
 from ..storage_probe import Checks
 from ..store import message_counts
+from ..store.change_numbers import REVISION
 from ..store.database import Database, settled
-from ..store.revisions import REVISION
 from .route_parameters import ERRORS
 
 

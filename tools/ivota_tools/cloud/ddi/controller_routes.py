@@ -25,7 +25,7 @@ from ..store.database import Database
 from ..store.device_acceptance import RETIRED
 from ..store.file_store import FileStore
 from ..store.models import Firmware
-from . import actions, device_tokens, documents, feedback
+from . import actions, device_tokens, feedback, responses
 from .actions import CANCEL, CONFIRM, DEPLOY, ActionError, Rules
 from .request_rate import RequestRate
 
@@ -107,7 +107,7 @@ def routes(
     @router.get("")
     async def poll(name: str) -> Response:
         offer = await _answered(actions.poll, database, tenant, name, time.time(), rules)
-        return _json(documents.controller(base(name), offer, setting.poll_s, setting.confirm))
+        return _json(responses.controller(base(name), offer, setting.poll_s, setting.confirm))
 
     @router.api_route("/configData", methods=["PUT", "POST"])
     async def config_data(request: Request, name: str) -> Response:
@@ -129,7 +129,7 @@ def routes(
                 _, _, attempt = actions.expect(session, tenant, name, number, kind, rules=rules)
                 sha256 = attempt.firmware.sha256
             sha1 = _sha1(store, sha256)  # which may have to be fetched
-            return documents.deployment(base(name), kind, number, attempt, sha1)
+            return responses.deployment(base(name), kind, number, attempt, sha1)
 
         return _json(await _answered(look))
 
@@ -147,7 +147,7 @@ def routes(
                 actions.expect(session, tenant, name, number, CANCEL, rules=rules)
 
         await _answered(look)
-        return _json(documents.cancellation(number))
+        return _json(responses.cancellation(number))
 
     @router.post("/cancelAction/{action}/feedback")
     async def cancelled(request: Request, name: str, action: str) -> Response:
@@ -159,7 +159,7 @@ def routes(
     @router.get("/confirmationBase")
     async def confirmation_state(name: str) -> Response:
         offer = await _answered(actions.poll, database, tenant, name, time.time(), rules)
-        return _json(documents.confirmation_state(base(name), offer.auto_confirm))
+        return _json(responses.confirmation_state(base(name), offer.auto_confirm))
 
     @router.post("/confirmationBase/{action}")
     async def auto_confirm(request: Request, name: str, action: str) -> Response:
@@ -186,12 +186,12 @@ def routes(
     async def list_artifacts(name: str, module: str) -> Response:
         found = await _answered(_offered, name, _number(module))
         sha1 = await _answered(_sha1, store, found.sha256)
-        return JSONResponse(documents.artifacts(base(name), found, sha1))
+        return JSONResponse(responses.artifacts(base(name), found, sha1))
 
     @router.api_route("/softwaremodules/{module}/artifacts/{file}", methods=["GET", "HEAD"])
     async def artifact(request: Request, name: str, module: str, file: str) -> Response:
         found = await _answered(_offered, name, _number(module))
-        own = documents.filename(found)
+        own = responses.filename(found)
         if file == f"{own}.MD5SUM":
             return PlainTextResponse(f"{found.md5}  {own}\n")
         if file != own:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..http_protocol import CONNECTION
+from ..http_deadlines import CONNECTION
 from ..store.database import Database
 from ..store.file_store import FileStore
 from ..store.models import Firmware

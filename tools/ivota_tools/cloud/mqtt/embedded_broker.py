@@ -12,8 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..accounts.guess_delay import WrongTries
-from ..address_classes import Networks
 from ..connection_limit import Table
+from ..network_addresses import Networks
 from ..rollout.assignment import touch
 from ..settings import CloudSettings
 from ..store.database import Database

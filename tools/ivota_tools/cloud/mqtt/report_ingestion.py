@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session, joinedload, lazyload
 from ..rollout import assignment_states, firmware_match
 from ..store import (
     ambiguous_device_names,
+    change_numbers,
     device_acceptance,
     device_lock,
     message_counts,
-    revisions,
 )
 from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Change, Device, Report
@@ -139,7 +139,7 @@ def store(
             assignment_states.on_progress(device.assignment, report, now, back_off)
             if device.assignment.state == assignment_states.DONE:
                 firmware_match.learn(device, device.assignment.firmware)
-    revisions.reserve(session, len(changed))
+    change_numbers.reserve(session, len(changed))
     for device in changed:
         device.first_seen = device.first_seen or now
         device.last_seen = now

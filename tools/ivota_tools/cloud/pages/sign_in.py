@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 
 from ..accounts import authorization, second_factor, sign_in_throttle, users
 from ..accounts.roles import VIEWER
-from ..address_classes import network
+from ..network_addresses import network
 from ..store.models import User
 from .formatting import counted, span
 from .page_guard import route, safe_next

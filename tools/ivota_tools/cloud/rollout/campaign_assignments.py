@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Update, func, insert, literal, select, update
 from sqlalchemy.orm import Session, joinedload, lazyload
 
-from ..store import device_lock, revisions
+from ..store import change_numbers, device_lock
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
 from . import assignment_states, campaign_counts, restored_attempts
@@ -53,7 +53,7 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
     linked = update(Member).where(of_campaign).values(assignment_id=newest.scalar_subquery())
     _change(session, linked)
     campaign_counts.note_rows(session, moved)
-    revisions.renumber(session, ids)
+    change_numbers.renumber(session, ids)
     for member in members:  # what was read of them is out of date
         for row in (member.device.assignment, member.device, member):
             if row is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from ..metrics.measurements import Measurements
-from ..store import clock_repair, message_counts, monthly_partitions
+from ..store import future_dates, message_counts, monthly_partitions
 from ..store.database import Database
 from ..store.retention import Forgetting, Keep
 from . import campaign_progress, unrequested_pushes
@@ -36,7 +36,7 @@ class TimedWork:
     def step(self, now: float) -> bool:
         """Do what is due, and return whether anything was. If it fails, it is still due."""
         offset = now - time.monotonic()
-        set_back = offset < self._offset - clock_repair.AHEAD_S
+        set_back = offset < self._offset - future_dates.AHEAD_S
         forget = time.monotonic() >= self._next_forget
         look = time.monotonic() >= self._next_tick
         tick = look and self._anything_to_do(now)
@@ -45,7 +45,7 @@ class TimedWork:
         if set_back or forget or tick:
             with self._database.writing() as session:
                 if set_back:
-                    clock_repair.repair(session, now, self._wait_most_s)
+                    future_dates.repair(session, now, self._wait_most_s)
                 began = time.monotonic()
                 more = campaign_progress.tick(session, now)
                 self._measurements.tick(time.monotonic() - began)

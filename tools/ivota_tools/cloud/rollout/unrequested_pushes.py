@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from ..store import device_lock, revisions
+from ..store import change_numbers, device_lock
 from ..store.models import MQTT, Assignment, Device, Firmware
 from . import assignment_states
 from .assignment import touch
@@ -68,7 +68,7 @@ def _set(
     query = select(Assignment).where(*which)
     query = query.options(joinedload(Assignment.device).lazyload(Device.tags))
     found = session.scalars(device_lock.of_attempts(session, query, MOST)).all()
-    revisions.reserve(session, len(found))
+    change_numbers.reserve(session, len(found))
     for assignment in found:
         assignment.unasked = unasked
         touch(session, assignment.device)

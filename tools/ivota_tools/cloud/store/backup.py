@@ -15,7 +15,7 @@ from ..cloud_error import CloudError
 from . import postgresql_tools
 from .file_store import StoreError
 from .folder_lock import Alone
-from .folder_match import STORE
+from .store_ownership import STORE
 
 SQLITE, DUMP, FIRMWARE = "ivota.db", "ivota.dump", "firmware"
 RESTORED = "restored"  # a setting of a restored database, until the cloud starts

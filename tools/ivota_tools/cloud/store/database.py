@@ -19,9 +19,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from ..cloud_error import CloudError
-from . import migrations, revisions, uniform_updates  # noqa: F401 (the last acts on sessions)
+from . import bulk_updates, change_numbers, migrations  # noqa: F401 (the first acts on sessions)
+from .change_numbers import next_revision, settled
 from .models import Counter, Setting
-from .revisions import next_revision, settled
 
 __all__ = ["Database", "access", "add", "next_revision", "revoke", "settled"]
 
@@ -202,4 +202,4 @@ def _begin_postgresql(connection: Connection) -> None:
     if write in ("alone", "migration"):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
     if write in ("alone", "beside others"):
-        revisions.begin(connection)  # once it need not wait any more
+        change_numbers.begin(connection)  # once it need not wait any more

@@ -18,7 +18,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from . import chip_repair
+from . import missing_chips
 from .database import Database
 from .file_store import FileStore
 from .models import FileSweep, Firmware
@@ -140,7 +140,7 @@ class FileSweeper:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                chip_repair.repair(self._database, self._store)
+                missing_chips.repair(self._database, self._store)
                 sweep(self._database, self._store)
                 self._store.tidy()
             except (OSError, SQLAlchemyError) as error:

@@ -22,9 +22,9 @@ from ..accounts import audit_log
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from ..rollout import firmware_match
 from . import file_sweep
-from .chip_repair import IMAGE, chip_in
 from .database import Database
 from .file_store import FileStore, StoreError
+from .missing_chips import IMAGE, chip_in
 from .models import Firmware
 
 TRIES_MOST = 3  # if somebody deletes the same contents meanwhile

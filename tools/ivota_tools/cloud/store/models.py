@@ -95,8 +95,8 @@ class Device(Base):
     message_most: Mapped[int | None]
     # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
-    # The number of the last change (revisions.py): lets an event stream query for changes, in any
-    # process.
+    # The number of the last change (change_numbers.py): lets an event stream query for changes,
+    # in any process.
     revision: Mapped[int] = mapped_column(BigInteger, index=True, default=0)
     assignment: Mapped[Assignment | None] = relationship(
         primaryjoin="and_(Assignment.device_id == Device.id, Assignment.current)",
@@ -188,7 +188,7 @@ class Firmware(Base):
     # firmware). A patch is never a target: push_sender.py sends it in the firmware's place.
     whole_id: Mapped[int | None] = mapped_column(ForeignKey("firmware.id"), index=True)
     base_version: Mapped[str | None] = mapped_column(String(VERSION_MOST))
-    # Of an ESP32 image; "" for others. None: an older cloud stored the file (chip_repair.py).
+    # Of an ESP32 image; "" for others. None: an older cloud stored the file (missing_chips.py).
     chip: Mapped[str | None] = mapped_column(String(32))
     # The row of a deleted firmware stays if attempts refer to it.
     deleted_at: Mapped[float | None]
