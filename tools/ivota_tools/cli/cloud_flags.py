@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from . import cloud_config
+
+
+def _option(metavar: str, help: str) -> Any:
+    """Create an option whose value `--help` shows as `metavar`."""
+    return typer.Option(metavar=metavar, help=help)
 
 
 class Subcommand(str, enum.Enum):
@@ -59,16 +64,12 @@ Broker = Annotated[
 ]
 BrokerPasswordFile = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="File with the password for --broker. Default: IVOTA_BROKER_PASSWORD.",
-    ),
+    _option("FILE", "File with the password for --broker. Default: IVOTA_BROKER_PASSWORD."),
 ]
 TopicPrefix = Annotated[
     str,
-    typer.Option(
-        metavar="TEXT",
-        help="Replace $ota at the start of all topics, for brokers that drop topics with $.",
+    _option(
+        "TEXT", "Replace $ota at the start of all topics, for brokers that drop topics with $."
     ),
 ]
 Data = Annotated[
@@ -84,8 +85,7 @@ Database = Annotated[
     ),
 ]
 DatabaseFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="File with the URL for --database and its password."),
+    Path | None, _option("FILE", "File with the URL for --database and its password.")
 ]
 Store = Annotated[
     str | None,
@@ -104,27 +104,20 @@ StoreProxy = Annotated[
     ),
 ]
 StoreUrl = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL", help="URL of a CDN in front of the store, from which devices download."
-    ),
+    str | None, _option("URL", "URL of a CDN in front of the store, from which devices download.")
 ]
 StoreKeyId = Annotated[
-    str | None,
-    typer.Option(metavar="ID", help="CloudFront's id of the key that signs the CDN's URLs."),
+    str | None, _option("ID", "CloudFront's id of the key that signs the CDN's URLs.")
 ]
-StoreKeyFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="File with this private RSA key (PEM)."),
-]
+StoreKeyFile = Annotated[Path | None, _option("FILE", "File with this private RSA key (PEM).")]
 SignIn = Annotated[
     bool, typer.Option("--sign-in", help="Require devices to sign in with their secret.")
 ]
 Accept = Annotated[
     str | None,
-    typer.Option(
-        metavar="all|none",
-        help="New devices to accept automatically: all or none. The others stay pending. "
+    _option(
+        "all|none",
+        "New devices to accept automatically: all or none. The others stay pending. "
         "Default: all, or none with --sign-in.",
     ),
 ]
@@ -140,25 +133,23 @@ PskPort = Annotated[
 ]
 DeviceCa = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="PRODUCT=FILE",
-        help="CA (PEM) whose certificates devices of PRODUCT may sign in with; repeatable.",
+    _option(
+        "PRODUCT=FILE",
+        "CA (PEM) whose certificates devices of PRODUCT may sign in with; repeatable.",
     ),
 ]
 DeviceCrl = Annotated[
     list[Path] | None,
-    typer.Option(
-        metavar="FILE",
-        help="Revocation list for --device-ca (PEM), reloaded when it changes; repeatable.",
+    _option(
+        "FILE", "Revocation list for --device-ca (PEM), reloaded when it changes; repeatable."
     ),
 ]
 TlsCert = Annotated[Path | None, typer.Option(help="TLS certificate to serve (PEM, full chain).")]
 TlsKey = Annotated[Path | None, typer.Option(help="Private key of the TLS certificate (PEM).")]
 PublicUrl = Annotated[
     str | None,
-    typer.Option(
-        metavar="URL",
-        help="URL at which devices reach the HTTP port, for example http://192.168.1.10:8123.",
+    _option(
+        "URL", "URL at which devices reach the HTTP port, for example http://192.168.1.10:8123."
     ),
 ]
 UrlTtl = Annotated[
@@ -191,102 +182,79 @@ MaxConnected = Annotated[
 Token = Annotated[
     str | None, typer.Option(envvar="IVOTA_TOKEN", help="Token that API requests must carry.")
 ]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="File with the token, instead of IVOTA_TOKEN."),
-]
+TokenFile = Annotated[Path | None, _option("FILE", "File with the token, instead of IVOTA_TOKEN.")]
 PlainConsole = Annotated[
     bool,
     typer.Option("--plain-console", help="Serve the console to other machines without TLS."),
 ]
 TrustedProxy = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Address or network of a reverse proxy whose X-Forwarded-For header to trust; "
+    _option(
+        "ADDRESS",
+        "Address or network of a reverse proxy whose X-Forwarded-For header to trust; "
         "repeatable. A proxy on this computer is always trusted.",
     ),
 ]
 Webhook = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="URL",
-        help="Send signed messages to this URL when a campaign ends or stops, when devices "
+    _option(
+        "URL",
+        "Send signed messages to this URL when a campaign ends or stops, when devices "
         "fail, when the disk is low, and before the certificate expires; repeatable.",
     ),
 ]
 WebhookSecretFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="File with the secret that signs these messages."),
+    Path | None, _option("FILE", "File with the secret that signs these messages.")
 ]
-LogFormat = Annotated[
-    str,
-    typer.Option(metavar="text|json", help="Format of the log lines."),
-]
+LogFormat = Annotated[str, _option("text|json", "Format of the log lines.")]
 AccessLog = Annotated[bool, typer.Option("--access-log", help="Also log each HTTP request.")]
 OidcIssuer = Annotated[
     str | None,
-    typer.Option(
-        metavar="URL",
-        help="Also let users sign in at this OpenID Connect provider, with --oidc-role.",
-    ),
+    _option("URL", "Also let users sign in at this OpenID Connect provider, with --oidc-role."),
 ]
-OidcClientId = Annotated[
-    str | None, typer.Option(metavar="ID", help="The console's client id at the provider.")
-]
+OidcClientId = Annotated[str | None, _option("ID", "The console's client id at the provider.")]
 OidcClientSecretFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="File with the console's client secret at the provider.",
-    ),
+    Path | None, _option("FILE", "File with the console's client secret at the provider.")
 ]
 OidcRole = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="GROUP=ROLE",
-        help="Role of the users in a group of the provider: viewer, operator or admin; "
-        "repeatable.",
+    _option(
+        "GROUP=ROLE",
+        "Role of the users in a group of the provider: viewer, operator or admin; repeatable.",
     ),
 ]
-OidcGroupsClaim = Annotated[
-    str, typer.Option(metavar="NAME", help="Claim that contains a user's groups.")
-]
-OidcNameClaim = Annotated[
-    str, typer.Option(metavar="NAME", help="Claim that contains a user's name.")
-]
-OidcScope = Annotated[
-    str, typer.Option(metavar="TEXT", help="Scopes to request from the provider.")
-]
+OidcGroupsClaim = Annotated[str, _option("NAME", "Claim that contains a user's groups.")]
+OidcNameClaim = Annotated[str, _option("NAME", "Claim that contains a user's name.")]
+OidcScope = Annotated[str, _option("TEXT", "Scopes to request from the provider.")]
 HomeAssistant = Annotated[
     str | None,
-    typer.Option(
-        metavar="view|install|remove",
-        help="Show each device in Home Assistant, through the broker. view: only show it; "
+    _option(
+        "view|install|remove",
+        "Show each device in Home Assistant, through the broker. view: only show it; "
         "install: also update it with a button; remove: delete the entities.",
     ),
 ]
 Channel = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="PRODUCT=FILE",
-        help="Serve a channel of PRODUCT at /channel/PRODUCT/channel.json, signed with the "
+    _option(
+        "PRODUCT=FILE",
+        "Serve a channel of PRODUCT at /channel/PRODUCT/channel.json, signed with the "
         "public key in FILE; repeatable.",
     ),
 ]
 ChannelKey = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="PRODUCT=FILE",
-        help="Private key with which the cloud signs the index of this channel, to fill it "
+    _option(
+        "PRODUCT=FILE",
+        "Private key with which the cloud signs the index of this channel, to fill it "
         "from its own firmware; repeatable.",
     ),
 ]
 Ddi = Annotated[
     str | None,
-    typer.Option(
-        metavar="TENANT",
-        help="Serve SWUpdate, RAUC and other devices that poll by hawkBit's DDI, at "
+    _option(
+        "TENANT",
+        "Serve SWUpdate, RAUC and other devices that poll by hawkBit's DDI, at "
         "/TENANT/controller/v1. TENANT is also their product.",
     ),
 ]
