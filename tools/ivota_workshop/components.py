@@ -17,7 +17,7 @@ from . import beside
 
 FOLDER = CHECKOUT / "build" / "sbom"
 DOCUMENT, LICENCES = FOLDER / "ivota.cdx.json", FOLDER / "licences.txt"
-# Not what the lock file installs, but what every new environment contains.
+# Every new environment contains these; the lock file does not install them.
 ALWAYS = {"pip", "setuptools"}
 
 

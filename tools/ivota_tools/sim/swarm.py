@@ -134,7 +134,7 @@ class Device:
                 await self._sure(version, "fail", code, result_msg=words)
                 return
             await self._sure(version, "done")
-            # Only now: whoever sees this version has seen its `done` before.
+            # Only now, so that `done` is always visible before this version.
             self.version = self.become = version
             self.log("done", self, push)
             await self.report_version()

@@ -47,7 +47,7 @@ class Given:
 
 
 def write(path: Path, note: Note) -> None:
-    # A line break comes first, so that a half line of before costs nothing but itself.
+    # A line break comes first, so that an earlier incomplete line does not damage this one.
     with path.open("a") as file:
         file.write("\n" + json.dumps(asdict(note)))
 

@@ -23,7 +23,7 @@ from .roles import OPERATOR, VIEWER, allows
 from .users import digest
 
 LOCAL = "local"  # a local requester, without a token or with the local one
-OWNER = "owner"  # whoever has the token in --token
+OWNER = "owner"  # a client with the token in --token
 COOKIE = "ivota"
 SECURE_COOKIE = "__Host-ivota"  # over TLS: browsers then bind it to this host and path
 

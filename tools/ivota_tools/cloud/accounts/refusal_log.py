@@ -11,7 +11,7 @@ from ..store.database import Database
 from . import audit_log
 from .guess_delay import WrongTries
 
-# What is counted: its words for the log, and its action in the audit log.
+# For each counter: its words in the log, and its action in the audit log.
 _KINDS = {
     "token": ("a token of the API", "token refused"),
     "console": ("a sign-in to the console", "sign-in refused"),

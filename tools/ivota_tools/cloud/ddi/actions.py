@@ -28,7 +28,7 @@ from ..store.database import Database, add
 from ..store.models import DDI, Assignment, Controller, Device
 from . import device_tokens, feedback
 
-SEEN_S = 60.0  # a poll within this time of the one before only reads
+SEEN_S = 60.0  # a poll within this time of the previous one only reads
 _ACTION = "ddi action"  # the counter that numbers the actions
 
 CONFIRM, DEPLOY, CANCEL = "confirmationBase", "deploymentBase", "cancelAction"

@@ -135,7 +135,7 @@ def routes(database: Database, store: FileStore, secret: bytes) -> APIRouter:
 
 async def send_part(request: Request, store: FileStore, firmware: Firmware) -> Response:
     """Respond with the part of a firmware that the request asks for; the caller authorizes it."""
-    # The MD5 is also the ETag of an object store, so a download can go on at the other place.
+    # The MD5 is also the ETag of an object store, so a download can resume there.
     # Downloads that began with an older version of the cloud have the SHA-256.
     etags = [f'"{firmware.md5}"', f'"{firmware.sha256}"']
     asked = request.headers.get("if-range", etags[0])

@@ -50,7 +50,7 @@ allow_anonymous true
 {user}{rules}persistence true
 persistence_location {folder}/
 autosave_interval 60
-# Reports that came while nobody took them in wait here; the default drops all beyond 1,000.
+# Reports wait here while no cloud reads them; the default drops all beyond 1,000.
 max_queued_messages 200000
 max_queued_bytes 268435456
 # The session of a device that has not come back for so long.

@@ -96,7 +96,7 @@ def enter_code(visit: Visit) -> Response:
             return _form(visit, 401, onward, problem="This took too long. Sign in again.")
         key = f"second factor of {user.name}"
         where = visit.known_word(user.name) or "second factor"
-        # Only those who know the password get here, so its own count locks nobody else out.
+        # Only people who know the password get here, so a separate count locks nobody else out.
         wait_s = sign_in_throttle.attempt(session, key, where, now, known=True)
         accepted = None if wait_s else second_factor.accept(session, user, visit.said("code"), now)
         if accepted:

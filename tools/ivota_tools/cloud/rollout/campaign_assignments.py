@@ -54,7 +54,7 @@ def give(session: Session, campaign: Campaign, members: Sequence[Member], now: f
     _change(session, linked)
     campaign_counts.note_rows(session, moved)
     change_numbers.renumber(session, ids)
-    for member in members:  # what was read of them is out of date
+    for member in members:  # their loaded values are out of date
         for row in (member.device.assignment, member.device, member):
             if row is not None:
                 session.expire(row)

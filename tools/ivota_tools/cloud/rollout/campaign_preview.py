@@ -38,7 +38,7 @@ class Plan:
     what: str
     left: dict[str, int] = field(default_factory=dict)
     unknown: int = 0
-    beyond: int = 0  # mismatched devices that are taken
+    beyond: int = 0  # mismatched devices that are included
     mark: str = ""
 
     @property

@@ -94,7 +94,7 @@ def find(session: Session, text: str, now: float, after: int, limit: int) -> lis
     """Find the devices that match a query, with their targets, by id: at most `limit` after the
     id `after`. Raises QueryError.
     """
-    # A sum has no index: then SQLite takes the one of the versions, and sorts what it finds.
+    # A sum has no index: SQLite then uses the index of versions, and sorts the rows.
     number = Device.id + 0 if _few_have_version(session, text) else Device.id
     matching = select(Device).where(number > after, *accepted(session, text, now))
     found = matching.order_by(number).limit(limit).options(*WITH_TARGET)

@@ -30,7 +30,7 @@ class TimedWork:
         self._offset = float("inf")  # of the wall clock to the monotonic one
         self._next_tick = self._next_forget = 0.0
         self._forgetting = Forgetting()
-        self.looks = 0  # at what is due
+        self.looks = 0  # checks for due work
         self.more = False  # a campaign continues in steps
 
     def step(self, now: float) -> bool:

@@ -23,7 +23,7 @@ _BLOCK_MOST = 512  # numbers that a transaction takes at once
 
 _BEGIN = text(
     "SELECT pg_advisory_xact_lock_shared(CAST(:mark AS bigint) + last_value),"
-    # A process that hangs in the middle must not delay what the others show.
+    # A process that hangs in a transaction must not delay the events of the others.
     f" set_config('idle_in_transaction_session_timeout', '60s', true) FROM {SEQUENCE}"
 )
 # The sequence is read first. A transaction whose lock is missing in the list began later, and its

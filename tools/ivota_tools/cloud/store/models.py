@@ -86,7 +86,7 @@ class Device(Base):
     # ACCEPTED, PENDING or RETIRED from device_acceptance.py.
     status: Mapped[str] = mapped_column(String(16), server_default="accepted", default="accepted")
     flooded_at: Mapped[float | None]  # when it last exceeded its rate limit
-    # What the device is for, as reported, set, or learned from what it installed; None: unknown.
+    # As reported, set, or learned from installed firmware; None: unknown.
     application: Mapped[str | None] = mapped_column(String(NAME_MOST))
     hardware: Mapped[str | None] = mapped_column(String(HARDWARE_MOST))
     # MQTT or DDI: how the device learns of an update.

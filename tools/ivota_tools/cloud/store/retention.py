@@ -13,7 +13,7 @@ from ..accounts import sign_in_throttle, users
 from . import models
 from .models import Assignment, Base, Controller, Member, Push, Report
 
-ROWS_MOST = 1000  # rows per table at a time, so that others do not wait long
+ROWS_MOST = 1000  # rows per table at a time, so that other transactions do not wait long
 ATTEMPTS_MOST = 2000  # attempts that a step checks; most of them are still in use
 WEBHOOK_S = 90 * 86400.0  # of messages that were given up, or whose webhook was removed
 

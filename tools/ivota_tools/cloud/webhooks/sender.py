@@ -82,7 +82,7 @@ class WebhookSender:
             with self._database.reading() as session:
                 message = session.scalar(waiting.order_by(WebhookMessage.id).limit(1))
             if message is None or (message.next_at or 0.0) > time.time():
-                return  # the others wait behind it, so that they arrive in order
+                return  # the other messages wait, so that they arrive in order
             problem = self._delivery.post(target, f"ivota_{message.id}", message.body)
             with self._database.writing() as session:
                 if problem is None:

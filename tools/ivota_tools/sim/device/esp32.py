@@ -62,7 +62,7 @@ def _failed(error):
         raise OSError(_FLASH_OP_FAIL)
 
 
-# Stands for ports/esp32/esp32_partition.c: esp32_partition_make_new, esp32_partition_find,
+# Imitates ports/esp32/esp32_partition.c: esp32_partition_make_new, esp32_partition_find,
 # esp32_partition_info, esp32_partition_readblocks, esp32_partition_writeblocks (without an offset
 # it erases first), esp32_partition_ioctl, esp32_partition_set_boot,
 # esp32_partition_get_next_update,
@@ -148,7 +148,7 @@ class Partition:
         found = _ota()
         if not found:
             raise OSError(_ENOENT)
-        # The next slot, in a circle; a single slot is followed by itself.
+        # The next slot, in a circle; after a single slot, it is the same one.
         at = found.index(self._row[4]) + 1 if self._row[4] in found else 0
         return Partition(found[at % len(found)])
 

@@ -4,7 +4,7 @@ import array
 
 import ffi
 
-# Stands for ports/esp32/modmachine.c: mp_machine_reset, mp_machine_reset_cause, and
+# Imitates ports/esp32/modmachine.c: mp_machine_reset, mp_machine_reset_cause, and
 # mp_machine_unique_id. The numbers are its reset_reason_t.
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -36,8 +36,8 @@ def soft_reset():
     raise SystemExit
 
 
-# Stands for ports/esp32/machine_wdt.c: mp_machine_wdt_make_new_instance, where a second one sets
-# the first anew, and mp_machine_wdt_feed. Its bite is SIGALRM's default action. Like a board's, it
+# Imitates ports/esp32/machine_wdt.c: mp_machine_wdt_make_new_instance, where a second one sets the
+# first again, and mp_machine_wdt_feed. Its bite is SIGALRM's default action. Like a board's, it
 # cannot be stopped.
 class WDT:
     def __init__(self, id=0, timeout=5000):

@@ -124,7 +124,7 @@ def _anothers_firmware(it: Published) -> None:
     it.offer(Signer(it.thief, _HIGH, None).sign(payload, "0.5", "bundle"))
 
 
-# By name: the attack, and what the board says to it; "" if it says nothing.
+# By name: the attack, and the board's answer, "" if there is none.
 ATTACKS: dict[str, tuple[Callable[[Published], None], str]] = {
     "replay": (_replay, "the board has already read"),
     "expired": (
@@ -215,7 +215,7 @@ def why_not_refused(name: str, it: Published, board: Board, proxy: Proxy) -> str
         if answer:
             board.wait_log(answer, PATIENCE_S, begin)
         else:
-            _wait_connections(proxy, opened + 2)  # the next look: the first one is over
+            _wait_connections(proxy, opened + 2)  # the next check: the first one is over
     except (BoardError, TimeoutError) as error:
         return f"{name}: {error}"
     for line in board.log[begin:]:

@@ -315,7 +315,7 @@ def locked(it: Stage, size: int, bits: int, rate: int) -> list[tuple[int, int]]:
     return found
 
 
-# --- the hash of what is on flash already
+# --- the hash of the bytes that are on flash already
 
 
 def rehash(it: Stage, size: int = 512 * 1024) -> dict[str, Figure]:

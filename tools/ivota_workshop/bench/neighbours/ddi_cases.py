@@ -107,7 +107,7 @@ def replaced(stage: Stage) -> None:
     version = stage.upload(DATA + b"newer")
     stage.push(device.name, version)
     cancel = device.offered("cancelAction")
-    device.feedback(old, "closed", "failure", "stopped")  # it ends by itself
+    device.feedback(old, "closed", "failure", "stopped")  # the device ends it
     expect(stage.device(device.name)["state"], "waiting", "state of the newer update")
     device.ask("GET", cancel, 410)
     new = device.offered()

@@ -125,7 +125,7 @@ def _traffic(cloud: Cloud) -> None:
 def _answers(url: str, query: str) -> bool:
     found = _ask(url, "query", query=query)
     samples = [float(each["value"][1]) for each in found.get("result", ())]
-    return any(value == value for value in samples)  # NaN is no answer
+    return any(value == value for value in samples)  # NaN is not an answer
 
 
 def _ask(url: str, what: str, **words: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class State:
 
 def check(data):
     state = State()
-    # Tries as stored: of this image, of another, none, or a value that is no number.
+    # Stored tries: of this image, of another, none, or a value that is not a number.
     count = data[0] - 48 if data[:1].isdigit() else None
     state.tries = [[], [MD5, count], ["1" * 32, 10]][data[0] % 3 if data else 0]
     image = data[1:]
