@@ -159,6 +159,19 @@ def test_the_counts_are_summed_up_beside_others(here, there, monkeypatch):
         assert not message_counts.are_many(session)
 
 
+def test_a_change_of_an_unlocked_device_leaves_its_other_columns(here, there):
+    add_target(here, "one", "two")
+    with here.storing() as session:
+        one, two = session.scalars(sa.select(Device).order_by(Device.device_name))
+        with there.storing() as other:
+            store(other, heard("two", application="a", hardware="b"))
+        one.hardware = "c"
+        two.flooded_at = 5.0
+    with here.reading() as session:
+        two = session.scalars(sa.select(Device).where(Device.device_name == "two")).one()
+        assert (two.version, two.hardware, two.flooded_at) == (VERSION, "b", 5.0)
+
+
 def test_an_operator_sees_what_a_report_has_just_changed(here, there):
     """And does not cancel what is done."""
     add_target(here, "a", "b")

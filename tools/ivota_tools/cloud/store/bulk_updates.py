@@ -3,7 +3,7 @@
 SQLAlchemy sends one statement for consecutive rows that change the same columns. In a batch of
 reports, different devices change different columns, so nearly every row would need its own
 statement. This module adds the missing columns to each row, with their current values. They are
-current because the transaction has locked the devices.
+current only if the transaction has locked the device, so other rows are left as they are.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from typing import Any
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session, attributes
 
+from . import device_lock
 from .models import Assignment, Device
-
-_TABLES = (Assignment, Device)
 
 
 @event.listens_for(Session, "before_flush")
 def _change_the_same(session: Session, _context: object, _instances: object) -> None:
     changed: defaultdict[type[Any], list[tuple[Any, set[str]]]] = defaultdict(list)
     for row in session.dirty:
-        if isinstance(row, _TABLES):
+        if _is_locked(session, row):
             state: Any = inspect(row)
             before, now = state.committed_state, vars(row)
             columns = {
@@ -38,3 +37,9 @@ def _change_the_same(session: Session, _context: object, _instances: object) -> 
         for row, columns in rows:
             for name in (every - columns) & vars(row).keys():
                 attributes.flag_modified(row, name)
+
+
+def _is_locked(session: Session, row: object) -> bool:
+    if isinstance(row, Assignment):
+        return device_lock.is_locked(session, row.device_id)
+    return isinstance(row, Device) and device_lock.is_locked(session, row.id)

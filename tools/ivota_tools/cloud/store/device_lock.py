@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 
 from .models import Assignment, Device
 
+_LOCKED = "locked devices"  # their ids, in a session's info: a session has one transaction
+
 
 def is_shared(session: Session) -> bool:
     """Return whether other transactions write at the same time."""
@@ -31,7 +33,15 @@ def lock(
     that refer to the device wait, too.
     """
     query = select(Device.id).where(*which).order_by(Device.id)
-    return session.scalars(query.with_for_update(key_share=not delete, skip_locked=not wait)).all()
+    query = query.with_for_update(key_share=not delete, skip_locked=not wait)
+    locked = session.scalars(query).all()
+    session.info.setdefault(_LOCKED, set()).update(locked)
+    return locked
+
+
+def is_locked(session: Session, number: int) -> bool:
+    """Return whether nobody else can change this device before the transaction ends."""
+    return not is_shared(session) or number in session.info.get(_LOCKED, ())
 
 
 def lock_ids(session: Session, ids: Collection[int]) -> None:
