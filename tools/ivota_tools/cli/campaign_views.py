@@ -14,24 +14,38 @@ from rich.text import Text
 
 from ..api_client import Json
 from ..common import times
+from .fitted_table import fitted_table
 from .terminal import cell, titled_table
 
 STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled": "yellow"}
 
 
-def campaign_table(campaigns: list[Json]) -> Table:
-    columns = "#", "name", "version", "state", "stage", "done", "failed", "remaining", "devices"
-    table = titled_table("campaigns", *columns)
+def campaign_table(campaigns: list[Json], width: int | None = None) -> Table:
+    columns = "#", "name", "firmware", "state", "stage", "done", "failed", "remaining", "devices"
+    rows = []
     for each in campaigns:
-        table.add_row(
-            str(each["id"]),
-            cell(each["name"]),
-            cell(each["firmware"]["version"]),
-            _state(each),
-            f"{each['stage'] + 1}/{len(each['progress'])}" if each["progress"] else "",
-            *(str(each["totals"][name]) for name in ("done", "failed", "remaining", "devices")),
+        stage = f"{each['stage'] + 1}/{len(each['progress'])}" if each["progress"] else ""
+        numbers = ("done", "failed", "remaining", "devices")
+        rows.append(
+            {
+                "#": str(each["id"]),
+                "name": each["name"],
+                "firmware": _firmware(each),
+                "state": _state(each),
+                "stage": stage,
+                **{name: str(each["totals"][name]) for name in numbers},
+            }
         )
-    return table
+    return fitted_table(
+        "campaigns", columns, rows,
+        dropped=("remaining", "stage", "done"), wrapped=("name", "firmware"), wrapped_least=12,
+        width=width,
+    )  # fmt: skip
+
+
+def _firmware(campaign: Json) -> str:
+    firmware = campaign["firmware"]
+    return f"{firmware['application'] or ''} {firmware['version']}".strip()
 
 
 def plan_view(plan: Json) -> RenderableType:
@@ -47,7 +61,7 @@ def plan_view(plan: Json) -> RenderableType:
 def campaign_view(campaign: Json) -> RenderableType:
     """Render a campaign with a progress bar per stage."""
     firmware, name = campaign["firmware"], campaign["name"]
-    what = f"{firmware['application'] or ''} {firmware['version']}".strip()
+    what = _firmware(campaign)
     named = f"{name} → " if name not in (what, firmware["version"]) else ""
     head = Text.assemble(
         f"campaign {campaign['id']} {named}{what} ",

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -17,7 +16,8 @@ from ..api_client import Json
 from ..common.durations import ago
 from ..common.plain_text import plain
 from ..common.times import date
-from .terminal import cell, out, titled_table
+from .fitted_table import fitted_table
+from .terminal import cell
 
 STYLES = {
     "done": "green",
@@ -35,6 +35,8 @@ FLOODED_S = 3600.0  # for how long to show that a device exceeded its rate limit
 COLUMNS = "device", "version", "target", "state", "%", "pushes", "last seen", "reason"
 DROPPED = "pushes", "%", "application", "last seen", "target", "reason"
 REASON_LEAST = 16  # characters; longer reasons are wrapped
+DROPPED_OF_ATTEMPT = "pushes", "fails", "campaign"
+DROPPED_OF_REPORT = "%", "version", "code"
 
 
 def device_table(
@@ -47,26 +49,18 @@ def device_table(
     columns = list(COLUMNS)
     if any(device["application"] for device in devices):
         columns.insert(1, "application")
-    rows = [_cells(device) for device in devices]
-    least = {
-        name: max(cell_len(name), *(cell_len(row[name].plain) for row in rows), 0)
-        for name in columns
-    }
-    least["reason"] = min(least["reason"], REASON_LEAST)
-    for name in DROPPED:
-        if sum(least[each] + 3 for each in columns) + 1 <= (width or out.width):
-            break
-        if name in columns:
-            columns.remove(name)
-    table = titled_table("devices", *columns)
-    for column in table.columns:
-        column.no_wrap = column.header != "reason"
-        column.overflow = "fold"
-    for number, row in enumerate(rows):
-        # Use Text, never str: text from a device is not markup.
-        last = by_part is not None and by_part[number : number + 1] != by_part[number + 1 :][:1]
-        table.add_row(*(row[name] for name in columns), end_section=last)
-    return table
+    return fitted_table(
+        "devices",
+        columns,
+        [_cells(device) for device in devices],
+        dropped=DROPPED,
+        wrapped=("reason",),
+        wrapped_least=REASON_LEAST,
+        ends_part=lambda number: (
+            by_part is not None and by_part[number : number + 1] != by_part[number + 1 :][:1]
+        ),
+        width=width,
+    )
 
 
 def _cells(device: Json) -> dict[str, Text]:
@@ -91,39 +85,51 @@ def _shown_state(device: Json) -> Text:
     return _state(device)
 
 
-def attempt_table(attempts: list[Json], versions: dict[int, str]) -> Table:
+def attempt_table(
+    attempts: list[Json], versions: dict[int, str], width: int | None = None
+) -> Table:
     """Render attempts; `versions` maps the ids of firmware to versions."""
     columns = "#", "started", "version", "campaign", "state", "pushes", "fails", "result"
-    table = titled_table("attempts (UTC)", *columns)
+    rows = []
     for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
         if each["failure_code"] is not None and each["state"] != "done":
             words = f"{each['failure_code']} {each['failure_msg'] or ''}".strip()
-        table.add_row(
-            str(number),
-            date(each["created_at"]),
-            cell(versions.get(each["firmware_id"], "?")),
-            str(each["campaign_id"] or ""),
-            _state(each),
-            str(each["pushes"]),
-            str(each["soft_failures"] + each["hard_failures"]),
-            cell(words),
+        rows.append(
+            {
+                "#": str(number),
+                "started": date(each["created_at"]),
+                "version": versions.get(each["firmware_id"], "?"),
+                "campaign": str(each["campaign_id"] or ""),
+                "state": _state(each),
+                "pushes": str(each["pushes"]),
+                "fails": str(each["soft_failures"] + each["hard_failures"]),
+                "result": words,
+            }
         )
-    return table
+    return fitted_table(
+        "attempts (UTC)", columns, rows,
+        dropped=DROPPED_OF_ATTEMPT, wrapped=("result",), width=width,
+    )  # fmt: skip
 
 
-def report_table(reports: list[Json]) -> Table:
-    table = titled_table("reports (UTC)", "time", "event", "version", "%", "code", "message")
-    for report in reports:
-        table.add_row(
-            date(report["at"]),
-            cell(report["state"] or report["kind"]),
-            cell(report["version"] or ""),
-            "" if report["percent"] is None else str(report["percent"]),
-            "" if report["result_code"] is None else str(report["result_code"]),
-            cell(report["result_msg"] or (report["raw"] if report["version"] is None else "")),
-        )
-    return table
+def report_table(reports: list[Json], width: int | None = None) -> Table:
+    columns = "time", "event", "version", "%", "code", "message"
+    rows = [
+        {
+            "time": date(each["at"]),
+            "event": each["state"] or each["kind"],
+            "version": each["version"] or "",
+            "%": "" if each["percent"] is None else str(each["percent"]),
+            "code": "" if each["result_code"] is None else str(each["result_code"]),
+            "message": each["result_msg"] or (each["raw"] if each["version"] is None else ""),
+        }
+        for each in reports
+    ]
+    return fitted_table(
+        "reports (UTC)", columns, rows,
+        dropped=DROPPED_OF_REPORT, wrapped=("message",), width=width,
+    )  # fmt: skip
 
 
 def reason(device: Json) -> str:

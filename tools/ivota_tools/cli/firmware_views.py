@@ -11,6 +11,7 @@ from ..api_client import Json
 from ..common.durations import ago
 from ..firmware.bundle import UPDATER
 from ..firmware.release import Release
+from .fitted_table import fitted_table
 from .terminal import cell, titled_table
 
 
@@ -94,15 +95,21 @@ def failure_table(failures: list[Json]) -> Table:
     return table
 
 
-def firmware_table(firmware: list[Json]) -> Table:
-    table = titled_table("firmware", "#", "version", "application", "kind", "size", "uploaded")
-    for each in firmware:
-        table.add_row(
-            str(each["id"]),
-            cell(each["version"]),
-            cell(each["application"] or ""),
-            each["kind"],
-            f"{each['size']:,}",
-            ago(each["uploaded_at"]),
-        )
-    return table
+def firmware_table(firmware: list[Json], width: int | None = None) -> Table:
+    """Render uploaded files; the hardware only if a file is for certain hardware."""
+    columns = ["#", "version", "application", "hardware", "kind", "size", "uploaded"]
+    if not any(each["hardware"] for each in firmware):
+        columns.remove("hardware")
+    rows = [
+        {
+            "#": str(each["id"]),
+            "version": each["version"],
+            "application": each["application"] or "",
+            "hardware": each["hardware"] or "",
+            "kind": each["kind"],
+            "size": f"{each['size']:,}",
+            "uploaded": ago(each["uploaded_at"]),
+        }
+        for each in firmware
+    ]
+    return fitted_table("firmware", columns, rows, dropped=("size", "uploaded"), width=width)
