@@ -237,7 +237,7 @@ def test_restored_campaigns_wait_for_an_operator(tmp_path):
             device.expect("update_firmware")
 
 
-def test_a_resumed_campaign_pushes_only_to_boards_that_have_reported(tmp_path):
+def test_after_a_restore_only_boards_that_have_reported_get_pushes(tmp_path):
     """The versions in the backup are old: one of the boards has got a newer one since."""
     (tmp_path / "f.bin").write_bytes(b"x" * 1000)
     with Cloud(tmp_path / "c") as cloud, Client(cloud.api_url) as api:
@@ -250,6 +250,13 @@ def test_a_resumed_campaign_pushes_only_to_boards_that_have_reported(tmp_path):
         back_up(cloud.folder, None, tmp_path / "backup")
     restore(tmp_path / "backup", tmp_path / "new", None)
     with Cloud(tmp_path / "new") as cloud, Client(cloud.api_url) as api:
+        assert any(
+            "2 devices have not reported since a backup was restored" in each
+            for each in api.campaign_plan(1)["sentences"]
+        )
+        with Device(cloud.mqtt_port, "P", "old") as device:
+            api.push("P/old", "0.2")
+            device.expect_nothing(cloud)
         api.act_on_campaign(1, "start")
         for name in ("old", "newer"):
             wait_until(lambda name=name: api.device(f"P/{name}")["state"] == "waiting", "its turn")

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from waiting import wait_until
 
 from ivota_tools.cli import app
+from ivota_tools.cli.device_views import attempt_table
+from ivota_tools.cli.terminal import safe_console
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.rollout import delta_maker
 from ivota_tools.cloud.store import models
@@ -423,7 +425,8 @@ def test_first_failures_can_stop_a_stage(console):
     # The stop rule's number is the one that every list, page and command shows.
     numbers = "0 of 3 done, 2 failed (2 to be retried), 1 remaining"
     assert numbers in page and numbers in console.page.get("/campaigns")
-    assert numbers in console.ivota("campaign", "show", first)
+    shown = console.ivota("campaign", "show", first)
+    assert numbers in shown and "stopped automatically: 2 of 2 failed. Fix the cause" in shown
     listed = json.loads(console.ivota("campaign", "list", "--json"))[0]["totals"]
     assert listed == console.api.campaign(first)["totals"]
     assert [listed[name] for name in ("devices", "done", "failed", "remaining")] == [3, 0, 2, 1]
@@ -497,6 +500,15 @@ def test_other_bytes_under_the_same_name_are_refused(console, tmp_path):
         url, content=path.read_bytes(), headers={"X-CSRF-Token": console.page.csrf}
     )
     assert answer.status_code == 409 and words in answer.text and differs in answer.text
+    # The same bytes for something else would keep what they were first uploaded for.
+    (path := tmp_path / "same.bin").write_bytes(b"one" * 100)
+    for_all = "already uploaded as 0.2 without hardware, not for rev-b"
+    console.refused(for_all, console.api.upload, path, "0.2", "blink", hardware="rev-b")
+    assert console.api.upload(path, "0.2", "blink")["firmware"]["id"] == first["id"]
+    console.api.delete_firmware(first["id"])
+    again = console.api.upload(path, "0.2", "blink", hardware="rev-b")["firmware"]
+    assert (again["id"], again["hardware"]) == (first["id"], "rev-b")
+    assert "only rev-b" in console.page.get("/firmware") and "rev-b" in console.ivota("firmware")
     source = tmp_path / "blink"
     for text in ("1", "2"):
         source.mkdir(exist_ok=True)
@@ -544,6 +556,17 @@ def test_lists_of_devices_fit_the_terminal_and_are_filtered(console):
     for name in names:
         assert f" P/{name} " in table
     assert all(len(line) <= 60 for line in table.splitlines()) and "pushes" not in table
+    # One rule for all tables: cells stay whole, except reasons.
+    attempt = {"firmware_id": 1, "campaign_id": 1, "state": "failed", "pushes": 3,
+               "created_at": 0.0, "soft_failures": 0, "hard_failures": 3, "failure_code": -5,
+               "result_code": -5, "result_msg": "",
+               "failure_msg": "crashed in its trial, KeyError every_s in x.py:14"}  # fmt: skip
+    for width, column in ((80, False), (120, True)):
+        shown = safe_console(file=io.StringIO(), width=width)
+        shown.print(attempt_table([attempt], {1: "0.2"}, width))
+        text = shown.file.getvalue()
+        assert ("pushes" in text) == column and "│ 01-01 00:00:00 │ 0.2 " in text
+        assert all(len(line) <= width for line in text.splitlines()) and "│ failed " in text
     assert "last seen" in console.ivota("devices") and "application" in console.ivota("devices")
     found = json.loads(console.ivota("devices", "--where", "version>=0.3", "--json"))
     assert [each["device"] for each in found] == ["P/pump"]
@@ -616,14 +639,14 @@ def test_devices_are_enrolled_one_by_one_and_from_csv(console, tmp_path):
     count = len(console.api.devices())
     for text, words in (("P,x\n", "must name the columns"), ("product,name\nP\n", "line 2"),
                         ("product,name\nP,x\nP,x\n", "in the list twice"),
-                        ("product,name\nP,x\nP,there\n", "already is part of the fleet"),
+                        ("product,name\nP,x\nP,there\n", "set its application, hardware and tags"),
                         ("product,name\nP,x\nP,a+\n", "MQTT topic")):  # fmt: skip
-        status = 409 if "already" in words else 422
+        status = 409 if "there" in text else 422
         assert words in page(text, status).replace("Line", "line")
         (tmp_path / "wrong.csv").write_text(text)
         out = "--out", tmp_path / "none"
         assert words in console.ivota("device", "import", tmp_path / "wrong.csv", *out, code=1)
-    assert len(console.api.devices()) == count
+    assert len(console.api.devices()) == count and not (tmp_path / "none").exists()
 
 
 def test_the_first_page_names_the_ports_that_are_configured(tmp_path):

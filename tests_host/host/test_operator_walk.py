@@ -40,6 +40,7 @@ def test_devices_that_need_attention_come_first(console):
     now = time.time()
     console.add(["fine", "failed", "stuck", "retried", "busy", "far"], last_seen=now)
     console.add(["quiet"], last_seen=now - 9000)
+    console.add(["new"], last_seen=None)
     states = {"failed": "failed", "stuck": "downloading", "retried": "retry",
               "busy": "downloading", "fine": "done"}  # fmt: skip
     with console.cloud.database.writing() as session:
@@ -50,18 +51,18 @@ def test_devices_that_need_attention_come_first(console):
                     models.Assignment(device_id=device.id, firmware_id=firmware, state=state,
                                       pushes=1, created_at=old, updated_at=old)
                 )  # fmt: skip
-    expected = ["failed", "stuck", "retried", "quiet", "busy", "far", "fine"]
+    expected = ["failed", "stuck", "retried", "quiet", "new", "busy", "far", "fine"]
     listed = json.loads(console.ivota("devices", "--json"))
     assert [each["device_name"] for each in listed] == expected
     said = console.ivota("devices")
     assert said.index("P/retried") < said.index("P/busy") < said.index("P/far")
-    assert said.endswith("7 devices: 1 failed, 1 stalled, 1 to be retried, 1 silent for an hour, "
-                         "1 updating, 2 up to date or idle")  # fmt: skip
+    assert said.endswith("8 devices: 1 failed, 1 stalled, 1 to be retried, 1 silent for an hour, "
+                         "1 never reported, 1 updating, 2 up to date or idle")  # fmt: skip
     by_name = json.loads(console.ivota("devices", "--sort", "name", "--json"))
     assert [each["device_name"] for each in by_name] == sorted(expected)
     # The same words in queries, in any medium, and for campaigns and groups.
     for state, names in (("attention", {"failed", "stuck", "retried"}), ("stalled", {"stuck"}),
-                         ("on-the-way", {"busy"}), ("idle", {"quiet", "far"}),
+                         ("on-the-way", {"busy"}), ("idle", {"quiet", "new", "far"}),
                          ("done", {"fine"})):  # fmt: skip
         query = f"state:{state}"
         assert {each["device_name"] for each in console.api.query(query)} == names
@@ -69,7 +70,7 @@ def test_devices_that_need_attention_come_first(console):
         page = console.page.get(f"/?q={query}")
         assert names == {name for name in expected if f"P/{name} " in page + " "}
     assert {each["device_name"] for each in console.api.query("-state:attention")} == {
-        "quiet", "busy", "far", "fine"}  # fmt: skip
+        "quiet", "new", "busy", "far", "fine"}  # fmt: skip
     console.refused("the states are attention", console.api.query, "state:broken")
 
 
@@ -391,6 +392,8 @@ def test_a_watchdog_reset_is_listed_and_ends_no_update(console):
     )
     number = console.api.device("P/a")["id"]
     wait_until(lambda: len(console.api.reports(number)) == 2, "the notice")
-    assert "the watchdog reset the board" in console.ivota("devices", "a")
+    words = "the watchdog reset the board once outside a trial, "
+    assert words in console.ivota("devices", "a") and words in console.ivota("why", "a")
+    assert console.api.why(number)["watchdog_resets"] == 1
     assert "Watchdog resets 1, the last just now" in console.page.get(f"/devices/{number}")
     assert "the watchdog reset the board" in console.page.get(f"/devices/{number}/reports")

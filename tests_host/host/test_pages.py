@@ -272,7 +272,7 @@ def test_an_operator_names_groups(console, viewer):
             (group,) = [each for each in api.groups() if each["name"] == "first"]
             assert group["query"] == "tag:beta version<0.3"
             last = api.audit()[-1]
-        assert (last["who"], last["action"], last["subject"]) == ("operator", "group", "first")
+        assert (last["who"], last["action"], last["subject"]) == ("operator", "group set", "first")
         assert f"first tag:beta version<0.3 {group['devices']}" in visitor.get(page)
         assert "first" in visitor.get("/campaigns/new")
         assert ">Update</a>" not in viewer.get(page) and "first" in viewer.text

@@ -292,7 +292,7 @@ def finished_campaign(page):
 
 
 def failing(page, folder):
-    """One click on the fleet's page; the trial fails, and the page says why, in words."""
+    """A click and a yes on the fleet's page; the trial fails, and the page says why, in words."""
     upload(page, folder, "0.3", "def main():\n    raise ValueError('on purpose')\n")
     page.get_by_role("link", name="Fleet", exact=True).click()
     page.get_by_role("button", name="Update to 0.3 P/kitchen").click()

@@ -75,6 +75,7 @@ def health(as_json: AsJson = False) -> None:
         print_json(found)
     else:
         say(views.health_line(found))
-        out.print(views.counter_table(found["counters"]))
+        if found["counters"]:
+            out.print(views.counter_table(found["counters"]))
     if not found["ok"]:
         raise typer.Exit(1)

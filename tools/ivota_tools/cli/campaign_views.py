@@ -22,7 +22,7 @@ STYLES = {"finished": "green", "running": "cyan", "stopped": "red", "cancelled":
 
 def campaign_table(campaigns: list[Json], width: int | None = None) -> Table:
     columns = "#", "name", "firmware", "state", "stage", "done", "failed", "remaining", "devices"
-    rows = []
+    rows: list[dict[str, Text | str]] = []
     for each in campaigns:
         stage = f"{each['stage'] + 1}/{len(each['progress'])}" if each["progress"] else ""
         numbers = ("done", "failed", "remaining", "devices")
@@ -66,7 +66,7 @@ def campaign_view(campaign: Json) -> RenderableType:
     head = Text.assemble(
         f"campaign {campaign['id']} {named}{what} ",
         _state(campaign),
-        f" {campaign['reason']}" if campaign["reason"] else "",
+        f": {campaign['reason']}" if campaign["reason"] else "",
     )
     if not campaign["progress"]:
         if campaign["state"] not in ("draft", "scheduled"):
@@ -89,6 +89,8 @@ def campaign_view(campaign: Json) -> RenderableType:
         )
     words = ", ".join(f"{count} {state}" for state, count in sorted(campaign["states"].items()))
     lines: list[RenderableType] = [head, table, cell(words)]
+    if campaign["waits_for"]:
+        lines.append(cell(campaign["waits_for"]))
     if campaign["totals"]["failed"]:
         lines.append(cell(f"for the reasons: ivota firmware --failures {firmware['id']}"))
     return Group(*lines)

@@ -26,8 +26,8 @@ class Sort(str, enum.Enum):
 
 
 # The parts of a list sorted by attention, with their names in the summary.
-PARTS = ("failed", "stalled", "to be retried", "silent for an hour", "updating", "waiting",
-         "up to date or idle")  # fmt: skip
+PARTS = ("failed", "stalled", "to be retried", "silent for an hour", "never reported", "updating",
+         "waiting", "up to date or idle")  # fmt: skip
 
 
 def part(device: Json) -> int:
@@ -37,11 +37,13 @@ def part(device: Json) -> int:
         return len(PARTS) - 1
     if device["attention"] in words:
         return words[device["attention"]]
-    if time.time() - (device["last_seen"] or 0) > SILENT_S:
+    if device["last_seen"] is None:
+        return 4
+    if time.time() - device["last_seen"] > SILENT_S:
         return 3
     if device["state"] in ACTIVE:
-        return 4
-    return 5 if device["state"] in OPEN else 6
+        return 5
+    return 6 if device["state"] in OPEN else 7
 
 
 def order(sort: Sort) -> Callable[[Json], Any]:

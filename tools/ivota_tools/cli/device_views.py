@@ -90,7 +90,7 @@ def attempt_table(
 ) -> Table:
     """Render attempts; `versions` maps the ids of firmware to versions."""
     columns = "#", "started", "version", "campaign", "state", "pushes", "fails", "result"
-    rows = []
+    rows: list[dict[str, Text | str]] = []
     for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
         if each["failure_code"] is not None and each["state"] != "done":
@@ -156,6 +156,16 @@ def kind_line(device: Json) -> str:
     )
 
 
+def watchdog_line(explained: Json) -> str:
+    """Return how often the watchdog has reset the board outside a trial; "" if never."""
+    if not (count := explained["watchdog_resets"]):
+        return ""
+    last = ago(explained["watchdog_reset_at"])
+    if count == 1:
+        return f"the watchdog reset the board once outside a trial, {last}"
+    return f"the watchdog reset the board {count:,} times outside a trial, the last time {last}"
+
+
 def why_line(found: Json, device: Json) -> str:
     """Return why a device waits, with the command that helps."""
     hint = ""
@@ -163,7 +173,9 @@ def why_line(found: Json, device: Json) -> str:
         hint = f" (`ivota accept {device['device']}`)"
     elif device["state"] == "failed":
         hint = f" (`ivota retry {device['device']}`)"
-    return f"{found['device']} {found['state']}: {found['why']}{hint}"
+    said = f"{found['device']} {found['state']}: {found['why']}{hint}"
+    watchdog = watchdog_line(found)
+    return f"{said}; {watchdog}" if watchdog else said
 
 
 def line(device: Json) -> str:

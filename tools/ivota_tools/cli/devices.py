@@ -39,7 +39,8 @@ def devices(
     """List the devices, or show one device and its reports.
 
     Failed devices come first, then those whose update has stalled, those that
-    will be retried, silent ones, those that are updating, and all others.
+    will be retried, silent ones, those that have never reported, those that are
+    updating, and all others.
     """
     if where is not None and (status or device):
         fail("--where lists accepted devices: use it without --status and without a device")
@@ -75,13 +76,15 @@ def _all_devices(
 
 def _one_device(client: Client, name: str, as_json: bool) -> None:
     found = client.device(name)
-    why = client.why(found["id"])["why"]
+    explained = client.why(found["id"])
     reports = client.reports(found["id"])
     if as_json:
-        return print_json({**found, "why": why, "reports": reports})
+        return print_json({**found, **explained, "reports": reports})
     out.print(views.device_table([found]))
-    say(why)
-    out.print(views.report_table(reports[-REPORTS_SHOWN:]))
+    say(explained["why"])
+    if watchdog := views.watchdog_line(explained):
+        say(watchdog)
+    show(reports[-REPORTS_SHOWN:], False, views.report_table)
 
 
 def watch(

@@ -108,7 +108,8 @@ def import_(
     if as_json:
         return print_json(made)
     to_do = _to_do([each["board"] for each in made])
-    say(f"{len(made)} devices added; the board.json of each, in {folder}, {to_do}")
+    added = "1 device" if len(made) == 1 else f"{len(made):,} devices"
+    say(f"{added} added; the board.json of each, in {folder}, {to_do}")
 
 
 def _network(ssid: str | None) -> device_list.Wifi | None:
@@ -147,16 +148,17 @@ def _expect_new(place: Path) -> None:
     """Check the file before the device is created, because its secret is shown only once."""
     if place.exists():
         fail(f"{place} already exists: move it, or choose another place with --out")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fail(f"cannot create {place.parent}: {error.strerror}")
+    # The nearest folder that exists; the others are created with the file.
+    above = next(each for each in place.absolute().parents if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        fail(f"cannot create {place}: {above} is not a folder that you can write to")
 
 
 def _write(place: Path, board: Json) -> None:
     """Write a file that only its owner can read: it may contain a secret."""
     text = json.dumps(board, ensure_ascii=False, indent=2) + "\n"
     try:
+        place.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(text)
     except OSError as error:

@@ -48,7 +48,10 @@ def swarm(
         bool, typer.Option("--json", help="Print a JSON object per second.")
     ] = False,
 ) -> None:
-    """Run many lightweight devices until Ctrl-C; SIGUSR1 repairs failing devices."""
+    """Run many lightweight devices until Ctrl-C; SIGUSR1 repairs failing devices.
+
+    Their names are PRODUCT/d00000, PRODUCT/d00001 and so on.
+    """
     from ..sim.board import BoardError
     from ..sim.swarm import Options, Swarm
     from ..sim.swarm_boards import Boards

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -145,7 +147,10 @@ def ask_secret(what: str, variable: str, new: bool, empty: bool = False) -> str:
         return given
     try:
         default = "" if empty else None
-        return str(typer.prompt(what, default, True, new, show_default=False, err=True))
+        with warnings.catch_warnings():
+            # Without a terminal, there is no echo to warn of.
+            warnings.simplefilter("ignore", getpass.GetPassWarning)
+            return str(typer.prompt(what, default, True, new, show_default=False, err=True))
     except typer.Abort:
         fail(f"no {what.lower()} given: run the command in a terminal, or set {variable}")
 

@@ -72,7 +72,7 @@ def create_token(session: Session, name: str, role: str, who: str) -> tuple[Toke
     token = Token(name=name, role=role, sha256=digest(word), created_at=time.time())
     session.add(token)
     session.flush()
-    audit_log.note(session, who, "token", name, role=role)
+    audit_log.note(session, who, "token create", name, role=role)
     return token, word
 
 

@@ -53,7 +53,7 @@ def create(session: Session, name: str, password: str, role: str, now: float, wh
     user = User(name=name, role=role, password=hashed(name, password), created_at=now)
     session.add(user)
     session.flush()
-    audit_log.note(session, who, "user", name, role=role)
+    audit_log.note(session, who, "user create", name, role=role)
     return user
 
 
@@ -70,7 +70,7 @@ def by_identity(session: Session, subject: str, name: str, role: str, now: float
         user = User(name=name, role=role, password="", subject=digest(subject), created_at=now)
         session.add(user)
         session.flush()
-        audit_log.note(session, PROVIDER, "user", name, role=role)
+        audit_log.note(session, PROVIDER, "user create", name, role=role)
     elif user.role != role:
         user.role = role
         revoke(session)

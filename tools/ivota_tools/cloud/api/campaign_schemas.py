@@ -123,7 +123,8 @@ class StageOut(BaseModel):
 class CampaignOut(Row):
     """A campaign and its progress. `state`: draft, scheduled, running, paused, stopped
     (automatically; see `reason`), finished or cancelled. `stage` counts from 0. While `selecting`,
-    a started campaign still selects its devices, and `progress` has those it has so far."""
+    a started campaign still selects its devices, and `progress` has those it has so far.
+    `waits_for` is a sentence about what the campaign is waiting for, or empty."""
 
     id: int
     name: str
@@ -151,6 +152,7 @@ class CampaignOut(Row):
     progress: list[StageOut]
     totals: TotalsOut
     states: dict[str, int]
+    waits_for: str
 
 
 class RetryOut(BaseModel):

@@ -20,6 +20,7 @@ from ..rollout import (
     campaign_preview,
     campaign_removal,
     campaign_states,
+    campaign_waits,
     device_query,
 )
 from ..rollout.campaign_actions import CampaignError
@@ -223,7 +224,7 @@ _SAME = ("name", "success_share", "soak_s", "stop_share", "stop_least", "stop_on
 def campaign_out(session: Session, campaign: Campaign) -> CampaignOut:
     tallies = campaign_counts.tally(session, campaign)
     columns = set(CampaignOut.model_fields) - {
-        "firmware", "progress", "states", "selecting", "totals"
+        "firmware", "progress", "states", "selecting", "totals", "waits_for"
     }  # fmt: skip
     return CampaignOut(
         **{name: getattr(campaign, name) for name in columns},
@@ -237,6 +238,7 @@ def campaign_out(session: Session, campaign: Campaign) -> CampaignOut:
         totals=totals_out(sum(tallies, campaign_states.Tally())),
         states=campaign_counts.states(session, campaign),
         selecting=campaign.selection is not None,
+        waits_for=campaign_waits.waits_for(campaign, tallies, time.time()),
     )  # fmt: skip
 
 

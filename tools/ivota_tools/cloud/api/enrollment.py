@@ -58,10 +58,10 @@ def enroll(
         if device.name != each.device:
             raise HTTPException(422, f"{each.device!r} is not PRODUCT/NAME")
         if device.secret or (device.status == ACCEPTED and device.first_seen is not None):
-            has = "has a secret" if device.secret else "is part of the fleet"
-            raise HTTPException(
-                409, f"{device.name} already {has}; replace its secret on the device's page"
-            )
+            has, do = "is part of the fleet", "set its application, hardware and tags instead"
+            if device.secret:
+                has, do = "has a secret", "replace its secret on the device's page"
+            raise HTTPException(409, f"{device.name} already {has}; {do}")
         if device.status != ACCEPTED:
             device_actions.accept_device(session, device, who)
         secret = new_secret(session, device) if boards.sign_in else None

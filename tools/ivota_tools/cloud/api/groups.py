@@ -74,7 +74,7 @@ def put(session: Session, given: GroupIn, who: str) -> Group:
         group = Group(name=given.name, query=given.query, created_at=time.time())
         session.add(group)
     group.query = given.query
-    audit_log.note(session, who, "group", given.name, query=given.query)
+    audit_log.note(session, who, "group set", given.name, query=given.query)
     session.flush()
     return group
 

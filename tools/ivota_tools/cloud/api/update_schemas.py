@@ -56,8 +56,14 @@ class AttemptOut(Row):
 
 
 class WhyOut(BaseModel):
-    """A device's state, and a sentence that explains why the device is waiting."""
+    """A device's state, and a sentence that explains why the device is waiting.
+
+    `watchdog_resets` counts how often the watchdog has reset the board outside a trial, and
+    `watchdog_reset_at` is the Unix time of the last of these reports.
+    """
 
     device: str
     state: str
     why: str
+    watchdog_resets: int
+    watchdog_reset_at: float | None

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 
 from ..accounts.authorization import Guard
-from ..rollout import campaign_actions, device_actions, wait_reason
+from ..rollout import campaign_actions, device_actions, wait_reason, watchdog_resets
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Assignment, Report
@@ -50,10 +50,13 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Explain why the device is waiting."""
         with database.reading() as session:
             device = device_by_id(session, device_id)
+            resets, last_reset = watchdog_resets.of(session, device)
             return WhyOut(
                 device=device.name,
                 state=device_out(device).state,
                 why=wait_reason.why(session, device, time.time()),
+                watchdog_resets=resets,
+                watchdog_reset_at=last_reset,
             )
 
     @router.get("/devices/{device_id}/attempts")

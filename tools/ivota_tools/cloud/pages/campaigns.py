@@ -15,11 +15,12 @@ from ..rollout import (
     assignment_states,
     campaign_counts,
     campaign_states,
+    campaign_waits,
     device_states,
     wait_reason,
 )
 from ..store.models import Assignment, Campaign, Device, Firmware
-from .formatting import counted, sentence, span
+from .formatting import counted, sentence
 from .page_guard import route
 from .page_visit import Setting, Visit
 from .pagination import Order, row
@@ -81,7 +82,7 @@ def one(visit: Visit) -> Response:
             more_failures=reasons - len(failures),
             active=_active(session, campaign),
             stalled=lambda attempt: device_states.is_stalled(attempt, now),
-            waits=waits(campaign, tallies, now),
+            waits=campaign_waits.waits_for(campaign, tallies, now),
             unasked=_unasked(session, campaign),
             may_start=campaign.state in (campaign_states.DRAFT, campaign_states.SCHEDULED),
             may_pause=campaign.state == campaign_states.RUNNING,
@@ -160,43 +161,6 @@ def _active(session: Session, campaign: Campaign) -> list[Any]:
         .limit(SHOWN)
     )  # fmt: skip
     return list(session.scalars(query))
-
-
-def waits(campaign: Campaign, tallies: list[campaign_states.Tally], now: float) -> str:
-    """Say in a sentence what a running campaign is waiting for."""
-    if campaign.state == campaign_states.SCHEDULED:
-        return "The campaign starts automatically at the time below."
-    if campaign.state == campaign_states.DRAFT:
-        return "The campaign is a draft. It selects its devices when you start it."
-    if campaign.selection is not None:
-        found = sum(tallies, campaign_states.Tally()).members
-        return f"The campaign is selecting its devices: {found:,} so far."
-    if campaign.state == campaign_states.PAUSED:
-        return "No updates are pushed until you resume the campaign. Running downloads may finish."
-    if campaign.state == campaign_states.STOPPED:
-        rest = sum(tallies, campaign_states.Tally()).open
-        then = (
-            "then resume it; past failures no longer count" if rest else "then retry the failed "
-            "devices: no others are left"
-        )  # fmt: skip
-        return (
-            f"The campaign stopped automatically: {campaign.reason}. Fix the cause of the "
-            f"failures, {then}."
-        )
-    if campaign.state != campaign_states.RUNNING or not tallies:
-        return ""
-    total = sum(tallies, campaign_states.Tally())
-    if campaign.stage >= len(tallies) - 1:
-        return f"{counted(total.open, 'device')} remaining." if total.open else "Finishing."
-    reached = sum(tallies[: campaign.stage + 1], campaign_states.Tally())
-    if campaign.stage_good_at is not None:
-        left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
-        return f"Stage {campaign.stage + 1} succeeded; the next stage starts in {span(left)}."
-    devices = counted(reached.counted, "device")
-    return (
-        f"Stage {campaign.stage + 1}: {reached.good:,} of {devices} are done; the next stage "
-        f"starts at {100 * campaign.success_share:g} %."
-    )
 
 
 def stage_words(stage: dict[str, Any]) -> str:

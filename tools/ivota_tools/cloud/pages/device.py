@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
-from ..mqtt import messages
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
     assignment_states,
@@ -22,6 +21,7 @@ from ..rollout import (
     device_states,
     firmware_match,
     wait_reason,
+    watchdog_resets,
 )
 from ..store import firmware_store
 from ..store.models import Assignment, Change, Device, Report
@@ -96,22 +96,11 @@ def device(visit: Visit) -> Response:
             stories=attempt_history.stories(session, found, page.rows),
             page=page,
             changes=_changes(session, found),
-            watchdog=_watchdog_resets(session, found),
+            watchdog=watchdog_resets.of(session, found),
             can_retry=assignment is not None
             and assignment.state in (*device_states.FAILING, assignment_states.CANCELLED),
             can_cancel=assignment is not None and assignment.state not in assignment_states.CLOSED,
         )
-
-
-def _watchdog_resets(session: Session, device: Device) -> tuple[int, float | None]:
-    """Return how often the watchdog has reset the board outside a trial, and when it last did."""
-    query = select(func.count(), func.max(Report.at)).where(
-        Report.device_id == device.id,
-        Report.kind == messages.REPORT_NOTICE,
-        Report.result_msg == messages.WATCHDOG,
-    )
-    count, last = session.execute(query).tuples().one()
-    return count, last
 
 
 def reports(visit: Visit) -> Response:

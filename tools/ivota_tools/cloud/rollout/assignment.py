@@ -8,7 +8,7 @@ from ..store import device_lock
 from ..store.database import next_revision
 from ..store.device_acceptance import expect_accepted
 from ..store.models import Assignment, Campaign, Device, Firmware
-from . import assignment_states
+from . import assignment_states, restored_attempts
 
 
 def assign(
@@ -32,7 +32,10 @@ def assign(
         state="",
         created_at=now,
     )
-    assignment_states.begin(assignment, device.version, now, on_trial)
+    if restored_attempts.is_silent(device, restored_attempts.restored_at(session)):
+        assignment_states.await_report(assignment, now)
+    else:
+        assignment_states.begin(assignment, device.version, now, on_trial)
     session.add(assignment)
     touch(session, device)
     session.flush()

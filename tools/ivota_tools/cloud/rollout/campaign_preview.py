@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from ...common import times
 from ...common.campaign_options import FIRST, OptionError, stage_words
 from ...common.version_order import is_older
 from ..store.models import Campaign, Device
-from . import campaign_states, device_query, firmware_match
+from . import campaign_states, device_query, firmware_match, restored_attempts
 
 NAMED_MOST = 3  # applications or hardware in a sentence
 
@@ -39,6 +39,7 @@ class Plan:
     left: dict[str, int] = field(default_factory=dict)
     unknown: int = 0
     beyond: int = 0  # mismatched devices that are included
+    unheard: int = 0  # included devices that have not reported since a backup was restored
     mark: str = ""
 
     @property
@@ -50,14 +51,16 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
     """Plan a campaign that has not started. Raises QueryError."""
     firmware = campaign.firmware
     total, left = 0, dict[str, int]()
-    unknown = beyond = 0
+    unknown = beyond = unheard = 0
     # Devices that run and are the same have the same answer.
-    same = (Device.version, Device.application, Device.hardware, Device.transport)
+    restored = restored_attempts.restored_at(session)
+    silent = case((restored_attempts.silent(restored), 1), else_=0).label("silent")
+    same = (Device.version, Device.application, Device.hardware, Device.transport, silent)
     matching = select(*same, func.count()).where(
         *device_query.accepted(session, campaign.query, now)
     )
     rows = session.execute(matching.group_by(*same)).tuples()
-    for version, application, hardware, transport, count in rows:
+    for version, application, hardware, transport, is_silent, count in rows:
         reason = ""
         if firmware_match.other_application(firmware, application):
             reason = f"run another application ({application})"
@@ -75,6 +78,7 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
             left[reason] = left.get(reason, 0) + count
             continue
         total += count
+        unheard += count if is_silent else 0
         if (firmware.application is not None and application is None) or (
             firmware.hardware is not None and hardware is None
         ):
@@ -89,7 +93,7 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
              campaign.start_at]
         ).encode()
     ).hexdigest()[:16]  # fmt: skip
-    return Plan(total, sizes, campaign.stages, what, left, unknown, beyond, mark)
+    return Plan(total, sizes, campaign.stages, what, left, unknown, beyond, unheard, mark)
 
 
 def expect_growth(plan: Plan) -> None:
@@ -119,6 +123,8 @@ def sentences(plan: Plan, campaign: Campaign, now: bool = False) -> list[str]:
     total = plan.total
     if not total:
         found = [f"No device would get {plan.what}."]
+        if not plan.left:
+            found.append("No device in the fleet matches the query.")
     else:
         found = [f"{_devices(total)} would get {plan.what}."]
     before = 0
@@ -141,6 +147,12 @@ def sentences(plan: Plan, campaign: Campaign, now: bool = False) -> list[str]:
     if plan.beyond:
         found.append(
             f"{_devices(plan.beyond)} of another application or other hardware would get it, too."
+        )
+    if plan.unheard:
+        found.append(
+            f"{_devices(plan.unheard)} {_have(plan.unheard)} not reported since a backup was "
+            "restored. The version in the backup may be old, so nothing is pushed to a device "
+            "before its next report."
         )
     if len(plan.sizes) > 1:
         found.append(
@@ -199,6 +211,10 @@ def _singular(reason: str) -> str:
         if reason.startswith(many):
             return one + reason.removeprefix(many)
     return reason
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _devices(count: int) -> str:

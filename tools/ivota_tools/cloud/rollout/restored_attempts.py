@@ -2,13 +2,13 @@
 since.
 
 A board may have finished an update after the backup, and it reports `done` only once. Its next
-version report shows which version it runs. Until then, no campaign pushes to it: the version in
+version report shows which version it runs. Until then, nothing is pushed to it: the version in
 the backup may be older than the one that it runs.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
@@ -58,6 +58,11 @@ def restored_at(session: Session) -> float:
     """Return when the cloud first started after the last restore, or 0."""
     setting = session.get(Setting, RESTORED_AT)
     return float(setting.value) if setting else 0.0
+
+
+def silent(since: float) -> ColumnElement[bool]:
+    """Return the condition of `is_silent` in SQL."""
+    return and_(Device.transport == MQTT, Device.last_seen < since)
 
 
 def is_silent(device: Device, since: float) -> bool:

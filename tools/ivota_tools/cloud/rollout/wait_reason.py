@@ -20,7 +20,7 @@ def why(session: Session, device: Device, now: float) -> str:
     if device.status == RETIRED:
         return "retired: the device receives no updates"
     assignment = device.assignment
-    waiting = _waits_for_stage(session, device)
+    waiting = _waits_for_stage(session, device, now)
     silent = now - (now if device.last_seen is None else device.last_seen)
     quiet = f"; last seen {span(silent)} ago" if silent > SILENT_S else ""
     if assignment is None:
@@ -106,7 +106,7 @@ def unasked_words(session: Session) -> str:
     )
 
 
-def _waits_for_stage(session: Session, device: Device) -> str | None:
+def _waits_for_stage(session: Session, device: Device, now: float) -> str | None:
     query = (
         select(Member, Campaign)
         .join(Campaign, Campaign.id == Member.campaign_id)
@@ -121,11 +121,15 @@ def _waits_for_stage(session: Session, device: Device) -> str | None:
     reached = sum(
         campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_states.Tally()
     )
-    return (
+    words = (
         f"waiting for stage {member.stage + 1} of campaign {campaign.name!r}, which is "
         f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "
         f"the required {100 * campaign.success_share:g} % done"
     )
+    if campaign.state == campaign_states.RUNNING and campaign.stage_good_at is not None:
+        left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
+        words += f"; the next stage starts in {span(left)}"
+    return words
 
 
 def _cancelled_before(session: Session, device: Device) -> str | None:

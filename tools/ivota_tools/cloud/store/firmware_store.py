@@ -174,8 +174,12 @@ def register(
         firmware = session.scalar(
             select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
         )
-        if firmware is not None:
-            firmware.deleted_at = None  # restore a deleted file
+        if firmware is not None and firmware.deleted_at is not None:
+            # Restore a deleted file, for what it is uploaded for now.
+            firmware.deleted_at = None
+            firmware.application, firmware.hardware = application, hardware
+        elif firmware is not None:
+            _expect_same_purpose(firmware, application, hardware)
         else:
             firmware = Firmware(
                 version=version,
@@ -196,6 +200,21 @@ def register(
             )
         warnings += firmware_match.warnings(session, firmware)
     return firmware, warnings
+
+
+def _expect_same_purpose(known: Firmware, application: str | None, hardware: str | None) -> None:
+    """Raise FirmwareError if a known file is uploaded for something else."""
+    for what, given, has in (
+        ("application", application, known.application),
+        ("hardware", hardware, known.hardware),
+    ):
+        if given not in (None, has):
+            for_what = f"for the {what} {has}" if has else f"without {what}"
+            raise FirmwareError(
+                409,
+                f"this file is already uploaded as {known.version} {for_what}, not for {given}: "
+                "to change that, delete the firmware first",
+            )
 
 
 class _Name(NamedTuple):
