@@ -137,8 +137,9 @@ def reason(device: Json) -> str:
     words = ""
     if device["state"] not in ("done", "current") and device["failure_code"] is not None:
         words = f"{device['failure_code']} {device['failure_msg'] or ''}".strip()
-    if device["state"] == "retry" and device["next_push_at"]:
-        words += f"; retry in {max(device['next_push_at'] - time.time(), 0):.0f} s"
+    # It has passed if the campaign has stopped, or the device does not report.
+    if device["state"] == "retry" and (wait := (device["next_push_at"] or 0) - time.time()) > 0:
+        words += f"; retry in {wait:.0f} s"
     if device["flooded_at"] and time.time() - device["flooded_at"] < FLOODED_S:
         words = "exceeded its rate limit: some reports were dropped"
     if device["unasked"]:

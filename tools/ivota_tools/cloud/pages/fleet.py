@@ -157,7 +157,8 @@ def reason(device: Device, now: float) -> str:
         return ""
     if assignment.state in device_states.FAILING:
         words = wait_reason.why_failed(assignment).removeprefix(CRASHED)
-        if assignment.state == assignment_states.RETRY and assignment.next_push_at:
+        # It has passed if the campaign has stopped, or the device does not report.
+        if assignment.state == assignment_states.RETRY and (assignment.next_push_at or 0) > now:
             words += f"; next retry {ago(assignment.next_push_at, now)}"
         return words
     if assignment.unasked:
