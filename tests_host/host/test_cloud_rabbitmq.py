@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import queue
+import socket
 import subprocess
 import threading
 from collections import defaultdict
@@ -27,6 +29,7 @@ from ivota_tools.cloud.amqp import topology
 from ivota_tools.cloud.amqp.address import AmqpAddress, read_address
 from ivota_tools.cloud.amqp.report_session import ReportSession
 from ivota_tools.cloud.mqtt.cloud_session import Message
+from ivota_tools.cloud.mqtt.topic_prefix import TopicPrefix
 from ivota_tools.common.mqtt_client import end
 from ivota_tools.toolchain.load_balancer import haproxy
 from ivota_workshop.bench.holds.devices import self_signed
@@ -214,6 +217,24 @@ def exists(node: Node, queue: str) -> bool:
 
 
 @pytest.mark.slow
+def test_only_a_queue_without_a_route_is_deleted(rabbit: Cluster) -> None:
+    """RabbitMQ takes a minute to say that it cannot deliver from a queue: this is what follows."""
+    name, key = topology.queue_names()[7], "$ota.report.ivota.check.x"
+    with pika.BlockingConnection(parameters(rabbit.nodes[0])) as connection:
+        channel = connection.channel()
+        channel.exchange_delete(topology.EXCHANGE)
+        topology.declare(channel)
+        assert topology.discard_unread(channel, name, key)
+        assert not exists(rabbit.nodes[0], name)
+        topology.declare(channel)
+        topology.bind(channel, TopicPrefix())
+        channel.basic_publish("", name, b"a report")
+        assert not topology.discard_unread(connection.channel(), name, key)
+        assert exists(rabbit.nodes[0], name)
+        channel.queue_purge(name)
+
+
+@pytest.mark.slow
 def test_what_rabbitmq_refuses_is_said_at_the_start(rabbit: Cluster) -> None:
     where = AmqpAddress.read(address(rabbit.nodes))
     for wrong, says in (
@@ -250,7 +271,11 @@ def test_devices_sign_in_with_their_secrets(tmp_path: Path) -> None:
                 # To the topic of another device: RabbitMQ closes the connection.
                 device.publish(b"{}", qos=0, topic="$ota/report/P/e")
                 wait_until(lambda: not device.connected, "the end of the connection")
-            assert api.device("P/e")["last_seen"] is None
+            with signed_in(node, "Pd", secret) as device:
+                # Larger than any report: so does the built-in broker.
+                device.publish(b"x" * 70_000, qos=0)
+                wait_until(lambda: not device.connected, "the end of the connection")
+            leave_will(node, "Pd", secret, "$ota/report/P/e")
             for topic in ("$ota/update/P/e", "$ota/update/#", "$ota/report/P/d", "#"):
                 assert granted(node, "Pd", secret, topic) == [128]
             assert granted(node, "Pd", secret, "$ota/update/P/d") == [1]
@@ -265,6 +290,8 @@ def test_devices_sign_in_with_their_secrets(tmp_path: Path) -> None:
             api.retire_device(api.device("P/d")["id"])
             with pytest.raises(AssertionError, match="Bad user name or password"):
                 granted(node, "Pd", secret, "$ota/update/P/d")
+            # Neither the report nor the will in its name arrived.
+            assert api.device("P/e")["last_seen"] is None
             # Without the key of the path, nobody can ask.
             for key in ("", "x", "0" * 40):
                 url = f"{cloud.api_url}/rabbitmq/{key}/user"
@@ -281,6 +308,21 @@ def signature(client_id: str, secret: str) -> tuple[str, str]:
 def signed_in(node: Node, client_id: str, secret: str) -> Device:
     user = signature(client_id, secret)
     return Device(node.mqtt_port, "P", client_id[1:], user=user, client_id=client_id)
+
+
+def leave_will(node: Node, client_id: str, secret: str, topic: str) -> None:
+    """Sign in with a will, and end the connection without a goodbye."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, reconnect_on_failure=False)
+    client.username_pw_set(*signature(client_id, secret))
+    client.will_set(topic, b'{"type":"report_version","report":{"version":"6"}}', 1)
+    settled = threading.Event()
+    client.on_connect = client.on_disconnect = lambda *_: settled.set()
+    client.connect(HOST, node.mqtt_port)
+    client.loop_start()
+    assert settled.wait(WAIT_S)
+    if link := client.socket():
+        link.shutdown(socket.SHUT_RDWR)
+    client.loop_stop()
 
 
 def granted(
@@ -305,6 +347,51 @@ def granted(
         return codes
     finally:
         end(client)
+
+
+@pytest.mark.slow
+def test_a_flood_waits_at_haproxy(rabbit: Cluster, tmp_path: Path) -> None:
+    """The reports of others arrive before even half of a flood of 4 MB does."""
+    topic = b"$ota/report/FLOOD/d"
+    report = (b"\0%c" % len(topic)) + topic + bytes(1000)
+    publish = b"\x30" + bytes([len(report) & 127 | 128, len(report) >> 7]) + report
+    with (
+        balanced(tmp_path, [node.mqtt_port for node in rabbit.nodes]) as (port, _),
+        pika.BlockingConnection(parameters(rabbit.nodes[0])) as connection,
+        connected(port) as link,
+    ):
+        channel = connection.channel()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, topology.TOPICS, topology.routing_key(topic.decode()))
+        flood = threading.Thread(target=send_until_closed, args=(link, publish * 4000))
+        flood.start()
+        sender = Sender(port)
+        try:
+            sender.send(range(60))
+            sender.acknowledged()
+            count = channel.queue_declare(queue, passive=True).method.message_count
+        finally:
+            link.shutdown(socket.SHUT_RDWR)
+            flood.join()
+            sender.end()
+        assert 0 < count < 2000
+
+
+def connected(port: int) -> socket.socket:
+    """Connect as a device, without a library that would wait for anything."""
+    words = b"".join(
+        b"\0%c%s" % (len(word), word) for word in map(str.encode, ("f", USER, PASSWORD))
+    )
+    body = b"\0\4MQTT\4\xc2\0\x3c" + words
+    link = socket.create_connection((HOST, port), timeout=WAIT_S)
+    link.sendall(b"\x10%c" % len(body) + body)
+    assert link.recv(4) == b"\x20\2\0\0"
+    return link
+
+
+def send_until_closed(link: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        link.sendall(data)
 
 
 def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse
 
+from ..mqtt.device_budget import PACKET_MOST
 from ..mqtt.device_sign_in import Credentials
 from ..mqtt.messages import report_topic, update_topic
 from ..mqtt.topic_prefix import TopicPrefix
@@ -52,6 +53,7 @@ class BrokerSignIn:
         lines = ["auth_backends.1 = http", "auth_backends.2 = internal"]
         lines.append("auth_http.http_method = post")
         lines += [f"auth_http.{each}_path = {url}{PREFIX}{self.key}/{each}" for each in QUESTIONS]
+        lines.append(f"mqtt.max_packet_size_authenticated = {PACKET_MOST}")  # instead of 16 MiB
         path = folder / CONF
         new = path.with_name(f"{CONF}.new")
         with open(new, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:

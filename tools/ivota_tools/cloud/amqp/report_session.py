@@ -19,6 +19,7 @@ from pika.exceptions import (
     AMQPError,
     AuthenticationError,
     ChannelClosedByBroker,
+    ConnectionClosedByBroker,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
     UnroutableError,
@@ -39,6 +40,16 @@ HEARTBEAT_S = 15  # a node that hangs is noticed after twice as long
 PREFETCH = 64  # unacknowledged reports of each queue
 WAIT_S = 1.0  # between two checks of the idle connection
 RETRY_S, RETRY_MOST_S = 1.0, 30.0
+# RabbitMQ takes a minute to say that it cannot deliver from a queue, which is then created again.
+SET_UP_S = 180.0
+
+
+class _UnreadableQueue(Exception):
+    """RabbitMQ ended the connection when it was asked to deliver from a queue."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class ReportSession:
@@ -69,6 +80,7 @@ class ReportSession:
         self._lock = threading.Lock()  # guards the three above
         self._consuming = threading.Event()
         self._settled = threading.Event()  # consuming for the first time, or refused for good
+        self._reached = False  # has been connected, if only to be refused
         self._stopping = threading.Event()
         self._refused: str | None = None
         self._thread = threading.Thread(target=self._run, name="amqp", daemon=True)
@@ -79,9 +91,14 @@ class ReportSession:
         return self._consuming.is_set()
 
     def start(self, timeout_s: float = 30.0) -> None:
-        """Wait until consuming; afterwards reconnect automatically. Raises CloudError."""
+        """Wait until consuming; afterwards reconnect automatically. Raises CloudError.
+
+        `timeout_s` is for the connection. To create and read the queues may take `SET_UP_S` more.
+        """
         self._thread.start()
         self._settled.wait(timeout_s)
+        if self._reached:
+            self._settled.wait(SET_UP_S)
         if not self._consuming.is_set():
             self.stop()
             raise CloudError(f"RabbitMQ at {self._broker} {self._refused or 'does not respond'}")
@@ -139,6 +156,8 @@ class ReportSession:
                 # Something exists with other properties, or the user may not create it.
                 self._say(f"rejected the queues of the cloud: {error.reply_text}")
                 self._settled.set()
+            except _UnreadableQueue as error:
+                self._say(f"cannot deliver from the queue {error.name}{self._discarded(error)}")
             except (AMQPError, OSError, ValueError) as error:
                 self._say(f"cannot be reached ({error!r:.200})")
             finally:
@@ -153,12 +172,24 @@ class ReportSession:
             log.error("RabbitMQ at %s %s; retrying", self._broker, problem)
         self._refused = problem
 
+    def _discarded(self, error: _UnreadableQueue) -> str:
+        """Delete a queue that was never complete, and return the end of a sentence about it."""
+        key = topology.routing_key(self._prefix.outward(self.check.topic))
+        try:
+            with pika.BlockingConnection(self._parameters()) as connection:
+                if topology.discard_unread(connection.channel(), error.name, key):
+                    return ", which has never got a report: deleted it, to create it again"
+        except (AMQPError, OSError, ValueError) as reason:
+            return f" ({reason!r:.200})"
+        return ": start all nodes of its cluster, because it may contain reports"
+
     def _serve(self) -> None:
         """Receive until the connection ends."""
         connection = pika.BlockingConnection(self._parameters())
+        self._reached = True
         try:
             channel = connection.channel()
-            topology.declare(channel, self._prefix)
+            topology.declare(channel)
             topology.forget_session(channel, self._client_id)
             cancelled: list[object] = []  # a queue was deleted, or lost its node
             channel.add_on_cancel_callback(cancelled.append)
@@ -169,7 +200,11 @@ class ReportSession:
             receive = functools.partial(self._received, self._connection)
             for name in topology.queue_names():
                 priority = topology.priority(self._process, name)
-                channel.basic_consume(name, receive, arguments={"x-priority": priority})
+                try:
+                    channel.basic_consume(name, receive, arguments={"x-priority": priority})
+                except ConnectionClosedByBroker as error:
+                    raise _UnreadableQueue(name) from error
+            topology.bind(channel, self._prefix)
             with self._lock:
                 self._open, self._woken = connection, False
             self._consuming.set()
@@ -198,7 +233,8 @@ class ReportSession:
         try:
             channel.basic_publish(topology.TOPICS, key, self.check.payload, mandatory=True)
         except UnroutableError:
-            topology.declare(channel, self._prefix)
+            topology.declare(channel)
+            topology.bind(channel, self._prefix)
             self.check.failed()
         else:
             self.check.succeeded()

@@ -45,14 +45,43 @@ def queue_names() -> list[str]:
     return [f"{EXCHANGE}.{number}" for number in range(QUEUES)]
 
 
-def declare(channel: BlockingChannel, prefix: TopicPrefix) -> None:
-    """Create whatever is missing. Raises pika.exceptions.AMQPError, also if it differs."""
+def declare(channel: BlockingChannel) -> None:
+    """Create what is missing of the exchange and the queues, without a route to them.
+
+    Raises pika.exceptions.AMQPError, also if something exists with other properties.
+    """
     channel.exchange_declare(EXCHANGE, "x-consistent-hash", durable=True)
     for name in queue_names():
         channel.queue_declare(name, durable=True, arguments=_ARGUMENTS)
+
+
+def bind(channel: BlockingChannel, prefix: TopicPrefix) -> None:
+    """Create what is missing of the route to the queues, each of which must have a consumer.
+
+    So a queue that nobody has ever been able to read has never got a report (`discard_unread`).
+    """
+    for name in queue_names():
         channel.queue_bind(name, EXCHANGE, routing_key="1")  # all with the same weight
     # Last, so that no report arrives while the queues are few.
     channel.exchange_bind(EXCHANGE, TOPICS, routing_key(prefix.outward(REPORT_FILTER)))
+
+
+def discard_unread(channel: BlockingChannel, name: str, probe: str) -> bool:
+    """Delete a queue that cannot be read, if no report can be in it; return whether it was.
+
+    If a node is killed while it creates a quorum queue, the queue exists afterwards, but RabbitMQ
+    cannot deliver from it. No queue has got a report yet if the exchange has no queue at all, so
+    it returns a message to it. `probe` is the routing key of that message.
+    """
+    returned: list[object] = []
+    channel.add_on_return_callback(lambda *message: returned.append(message))
+    # Without a confirmation, which would never come from a queue that has lost its nodes.
+    channel.basic_publish(EXCHANGE, probe, b"", mandatory=True)
+    channel.exchange_declare(EXCHANGE, passive=True)  # is answered after the message
+    channel.connection.process_data_events(0)
+    if returned:
+        channel.queue_delete(name)
+    return bool(returned)
 
 
 def forget_session(channel: BlockingChannel, client_id: str) -> None:
