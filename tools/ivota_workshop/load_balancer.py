@@ -1,10 +1,16 @@
-"""Run HAProxy with deploy/haproxy.cfg in front of brokers of this machine."""
+"""Run HAProxy with deploy/haproxy.cfg in front of brokers of this machine.
+
+`python -m ivota_workshop.load_balancer --port 1880 --to 1891 1892 1893` runs it until Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import argparse
 import re
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,3 +76,21 @@ def _wait(port: int, process: subprocess.Popen[bytes], out: Path) -> None:
                 said = out.read_text(errors="replace")[-1000:]
                 raise RuntimeError(f"HAProxy does not start: {said}") from error
             time.sleep(0.05)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run HAProxy, without TLS, until Ctrl-C.")
+    parser.add_argument("--port", type=int, default=0, help="for the devices")
+    parser.add_argument("--to", type=int, nargs="+", required=True, help="MQTT ports of brokers")
+    chosen = parser.parse_args()
+    ends = {signal.SIGINT, signal.SIGTERM}
+    with tempfile.TemporaryDirectory(prefix="ivota-haproxy-") as folder, balanced(
+        Path(folder), chosen.to, chosen.port
+    ) as (port, _):  # fmt: skip
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        print(f"devices connect to 127.0.0.1:{port}", flush=True)
+        signal.sigwait(ends)
+
+
+if __name__ == "__main__":
+    main()

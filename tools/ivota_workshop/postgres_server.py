@@ -1,13 +1,18 @@
-"""A PostgreSQL for tests and measurements, on loopback; it ends with its parent process."""
+"""A PostgreSQL for tests and measurements, on loopback; it ends with its parent process.
+
+`python -m ivota_workshop.postgres_server --port 5433` runs one with an empty database.
+"""
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import functools
 import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -21,9 +26,9 @@ WAIT_S = 120.0  # for the server to start or end
 _numbers = itertools.count(1)
 
 
-def new_database() -> str:
-    """Return the URL of an empty database."""
-    port = _server()
+def new_database(port: int = 0) -> str:
+    """Return the URL of an empty database, on a server at `port`, by default a free one."""
+    port = _server(port)
     name = f"ivota_{next(_numbers)}"
     import psycopg
 
@@ -34,7 +39,7 @@ def new_database() -> str:
 
 
 @functools.cache
-def _server() -> int:
+def _server(port: int) -> int:
     """Start the server and return its port."""
     folder = Path(tempfile.mkdtemp(prefix="ivota-postgresql-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -54,8 +59,8 @@ def _server() -> int:
         check=True, **options,  # type: ignore[call-overload]
     )  # fmt: skip
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+        probe.bind(("127.0.0.1", port))
+        port = probe.getsockname()[1]
     options["stdout"] = subprocess.DEVNULL
     server = subprocess.Popen(
         [str(programs / "postgres"), "-D", data, "-p", str(port), "-h", "127.0.0.1", "-F",
@@ -99,3 +104,17 @@ def _readable(programs: Path, folder: Path) -> Path:
     root = programs.parents[5]  # of amd64/usr/lib/postgresql/17/bin
     shutil.copytree(root, folder / "programs", symlinks=True)
     return folder / "programs" / programs.relative_to(root)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run PostgreSQL until Ctrl-C; its data is gone.")
+    parser.add_argument("--port", type=int, default=0)
+    url = new_database(parser.parse_args().port)
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    print(f"--database {url}", flush=True)
+    signal.sigwait(ends)
+
+
+if __name__ == "__main__":
+    main()

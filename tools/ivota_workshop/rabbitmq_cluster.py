@@ -1,13 +1,18 @@
-"""Run RabbitMQ nodes on this machine, alone or as a cluster, for tests and benches."""
+"""Run RabbitMQ nodes on this machine, alone or as a cluster, for tests and benches.
+
+`python -m ivota_workshop.rabbitmq_cluster --mqtt 1891 --amqp 5681` runs three until Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,7 +37,10 @@ vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
 """
 # Not in rabbitmq.conf, where a colon ends the name of an encryption.
-_ADVANCED = '[{{rabbit, [{{default_user, <<"{user}">>}}, {{default_pass, <<"{password}">>}}]}}].\n'
+_ADVANCED = """\
+[{{rabbit, [{{default_user, <<"{user}">>}}, {{default_pass, <<"{password}">>}},
+            {{anonymous_login_user, {anonymous}}}, {{anonymous_login_pass, <<"{password}">>}}]}}].
+"""
 
 
 @dataclass
@@ -58,11 +66,16 @@ class Node:
 class Cluster:
     """`with cluster(folder, 3) as nodes`: RabbitMQ nodes that know each other.
 
-    `settings` are more lines for rabbitmq.conf.
+    `settings` are more lines for rabbitmq.conf. With `anonymous`, devices need no password.
+    `mqtt_port` and `amqp_port` are those of the first node, and the next node has the next ones.
+    By default, all are free ones.
     """
 
     folder: Path
     settings: str = ""
+    anonymous: bool = False
+    mqtt_port: int = 0
+    amqp_port: int = 0
     nodes: list[Node] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -80,7 +93,11 @@ class Cluster:
             folder = self.folder / f"node{number}"
             folder.mkdir()
             name = f"ivota{run}{number}@localhost"
-            self.nodes.append(Node(name, folder, _free_port(), _free_port()))
+            mqtt, amqp = (
+                port + number - 1 if port else _free_port()
+                for port in (self.mqtt_port, self.amqp_port)
+            )
+            self.nodes.append(Node(name, folder, mqtt, amqp))
         self._names = self._run(self.folder, [str(self._programs / "epmd")], {})
         for node in self.nodes:
             self._write(node)
@@ -136,7 +153,8 @@ class Cluster:
             for number, each in enumerate(self.nodes, 1)
         ]
         (node.folder / "rabbitmq.conf").write_text("\n".join([*lines, self.settings, ""]))
-        advanced = _ADVANCED.format(user=USER, password=PASSWORD)
+        anonymous = f'<<"{USER}">>' if self.anonymous else "none"
+        advanced = _ADVANCED.format(user=USER, password=PASSWORD, anonymous=anonymous)
         (node.folder / "advanced.config").write_text(advanced)
         (node.folder / "plugins").write_text(f"[{','.join(PLUGINS)}].\n")
 
@@ -191,9 +209,17 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, count: int, settings: str = "") -> Iterator[Cluster]:
+def cluster(
+    folder: Path,
+    count: int,
+    settings: str = "",
+    *,
+    anonymous: bool = False,
+    mqtt_port: int = 0,
+    amqp_port: int = 0,
+) -> Iterator[Cluster]:
     """Run `count` nodes for the duration of the block. Raises ToolchainError or RuntimeError."""
-    made = Cluster(folder, settings)
+    made = Cluster(folder, settings, anonymous, mqtt_port, amqp_port)
     try:
         made.start(count)
         yield made
@@ -213,3 +239,32 @@ def _free_port() -> int:
     with socket.create_server((HOST, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Run nodes of RabbitMQ until Ctrl-C; their data is gone afterwards.",
+        epilog="Devices need no password there. Never use it outside of this machine.",
+    )
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--mqtt", type=int, default=0, help="MQTT port of the first node")
+    parser.add_argument("--amqp", type=int, default=0, help="AMQP port of the first node")
+    chosen = parser.parse_args()
+    ends = {signal.SIGINT, signal.SIGTERM}
+    with tempfile.TemporaryDirectory(prefix="ivota-rabbitmq-") as folder, cluster(
+        Path(folder), chosen.nodes, anonymous=True, mqtt_port=chosen.mqtt, amqp_port=chosen.amqp
+    ) as made:  # fmt: skip
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        for node in made.nodes:
+            assert node.process
+            print(f"{node.name}: MQTT {node.mqtt_port}, AMQP {node.amqp_port}, "
+                  f"process {node.process.pid}")  # fmt: skip
+        hosts = ",".join(f"{HOST}:{node.amqp_port}" for node in made.nodes)
+        print(
+            f"--broker amqp://{USER}@{hosts}, with IVOTA_BROKER_PASSWORD='{PASSWORD}'", flush=True
+        )
+        signal.sigwait(ends)
+
+
+if __name__ == "__main__":
+    main()

@@ -106,5 +106,6 @@ def _line(status: dict[str, Any]) -> str:
     boards = f", {status['boards']} boards are on" if "boards" in status else ""
     return (
         f"{status['connected']} of {status['devices']} connected, {status['updating']} updating, "
-        f"{versions or 'no versions yet'}; {status['reports']} reports{boards}"
+        f"{versions or 'no versions yet'}; {status['reports']} reports, "
+        f"{status['acknowledged']} acknowledged{boards}"
     )

@@ -60,6 +60,7 @@ class Device:
     settled: str | None = None  # the version whose report the cloud has answered after `done`
     pushes_after_done: int = 0
     reports: int = 0
+    acknowledged: int = 0  # reports with QoS 1 that the broker has taken
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -105,6 +106,7 @@ class Device:
             raise OSError("no link yet")
         self.reports += 1
         await self.link.publish(self.topic, json.dumps(message).encode(), qos)
+        self.acknowledged += qos
 
     def _received(self, _topic: str, payload: bytes) -> None:
         message = json.loads(payload)
@@ -258,5 +260,6 @@ class Swarm:
             "updating": sum(1 for d in self.devices if d.busy is not None),
             "versions": dict(sorted(Counter(d.version for d in self.devices).items())),
             "reports": sum(d.reports for d in self.devices),
+            "acknowledged": sum(d.acknowledged for d in self.devices),
             "pushes_after_done": sum(d.pushes_after_done for d in self.devices),
         }
