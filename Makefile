@@ -98,7 +98,7 @@ soak-ha: $(VENV)/core.stamp  ## the real Home Assistant beside the cloud; instal
 bench-console: $(VENV)/core.stamp  ## the console with a swarm of 10,000, 50 kills, a flood, its pages
 	$(PY) -m ivota_workshop.bench.console
 
-bench-fleet: $(VENV)/core.stamp  ## a million devices on PostgreSQL: intake, campaigns, pages, months
+bench-fleet: $(VENV)/core.stamp  ## a million devices on PostgreSQL and RabbitMQ: intake, kills, campaigns, pages, months
 	$(PY) -m ivota_workshop.bench.fleet
 
 bench-holds: $(VENV)/core.stamp  ## the cloud under bad clients: floods, silence, full disks, signals

@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from ..figures import SCALE, Figure, read, report, write
-from . import campaign_start, filled_database, intake, month_drop, pages_and_queries
+from . import broker, campaign_start, filled_database, intake, month_drop, pages_and_queries, sizes
 
 AREA = "fleet"
 COMMAND = "make bench-fleet"
-PARTS = ("intake", "start", "pages", "months")
+PARTS = ("intake", "broker", "start", "pages", "months")
+# These figures do not depend on the number of devices in the database.
+ANY_SIZE = ("intake_", "kill_", "connected", "broker_", "balancer_")
 SMALL = 10_000  # devices of the fleet that the large one is compared to
-NO_BROKER = "needs RabbitMQ, which this command does not start yet"
 
 
 def main() -> int:
@@ -25,25 +26,24 @@ def main() -> int:
         "parts", nargs="*", choices=[*PARTS, []], help="measure these and keep the rest"
     )
     parser.add_argument("--devices", type=int, default=1_000_000, help="in the large database")
+    parser.add_argument("--connected", type=int, default=3000, help="devices at the broker")
     chosen = parser.parse_args()
-    parts = chosen.parts or PARTS
     console = Console()
     before = read(AREA) if chosen.parts else {}
-    figures = {
-        "devices": Figure(chosen.devices, "", "devices"),
-        "intake_e2e_speedup_3": Figure(0, "", "times", NO_BROKER),
-        "kill_worker_lost": Figure(0, "== 0", "reports", NO_BROKER),
-        "kill_node_lost": Figure(0, "== 0", "reports", NO_BROKER),
-    }
+    if before and before["devices"].value != chosen.devices:
+        before = {name: each for name, each in before.items() if name.startswith(ANY_SIZE)}
+    figures = {"devices": Figure(chosen.devices, "", "devices")}
     large = ""
-    with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
-        for part in parts:
-            console.rule(part)
-            if part != "intake" and not large:
-                large = filled_database.make(chosen.devices)
-                console.print(f"{chosen.devices:,} devices")
+    for part in chosen.parts or PARTS:
+        console.rule(part)
+        if part in ("start", "pages", "months") and not large:
+            large = filled_database.make(chosen.devices)
+            console.print(f"{chosen.devices:,} devices")
+        with tempfile.TemporaryDirectory(prefix="ivota-bench-") as folder:
             if part == "intake":
                 figures |= intake.measure(console)
+            elif part == "broker":
+                figures |= broker.measure(Path(folder), chosen.connected, console)
             elif part == "start":
                 figures |= campaign_start.measure(large, chosen.devices, console)
             elif part == "months":
@@ -52,9 +52,12 @@ def main() -> int:
             else:
                 small, empty = filled_database.make(SMALL), filled_database.make(0)
                 figures |= pages_and_queries.measure(Path(folder), large, small, empty)
-            # Keep what has been measured even if a later part fails.
-            write(AREA, COMMAND, before | figures)
-    return report(AREA, COMMAND, figures, console, part=bool(chosen.parts), page=SCALE)
+        # Keep what has been measured even if a later part fails.
+        write(AREA, COMMAND, before | figures)
+    code = report(AREA, COMMAND, figures, console, part=bool(chosen.parts), page=SCALE)
+    if sizes.INPUTS.keys() <= sizes.documented(SCALE).keys():
+        sizes.write()
+    return code
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ def measure(url: str, devices: int, rows: int, console: Console) -> dict[str, Fi
     freed = 1 - _size(url) / full
     console.print(f"dropped after {tries} tries in {took:.2f} s")
     return {
+        "report_bytes": Figure(round(full / rows), "", "bytes"),
+        "device_bytes": Figure(round(_size_of_devices(url) / devices), "", "bytes"),
         "drop_month_rows": Figure(rows, "", "reports"),
         "drop_month_wait_ms": Figure(round(1000 * (max(during) - usual), 1), "<= 500", "ms"),
         "drop_month_freed": Figure(round(freed, 3), ">= 0.9", "of the bytes"),
@@ -70,4 +72,11 @@ def _size(url: str) -> int:
             "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits"
             " WHERE inhparent = 'reports'::regclass"
         ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _size_of_devices(url: str) -> int:
+    """Return the bytes of the devices' rows and their indexes."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_total_relation_size('devices')").fetchone()
     return int(row[0]) if row else 0
