@@ -29,11 +29,8 @@ def main() -> int:
     parser.add_argument("--connected", type=int, default=3000, help="devices at the broker")
     chosen = parser.parse_args()
     console = Console()
-    before = read(AREA) if chosen.parts else {}
-    if before and before["devices"].value != chosen.devices:
-        before = {name: each for name, each in before.items() if name.startswith(ANY_SIZE)}
     figures = {"devices": Figure(chosen.devices, "", "devices")}
-    large = ""
+    large, code = "", 0
     for part in chosen.parts or PARTS:
         console.rule(part)
         if part in ("start", "pages", "months") and not large:
@@ -53,11 +50,19 @@ def main() -> int:
                 small, empty = filled_database.make(SMALL), filled_database.make(0)
                 figures |= pages_and_queries.measure(Path(folder), large, small, empty)
         # Keep what has been measured even if a later part fails.
-        write(AREA, COMMAND, before | figures)
-    code = report(AREA, COMMAND, figures, console, part=bool(chosen.parts), page=SCALE)
-    if sizes.INPUTS.keys() <= sizes.documented(SCALE).keys():
-        sizes.write()
+        write(AREA, COMMAND, _others(chosen.devices) | figures if chosen.parts else figures)
+        code = report(AREA, COMMAND, figures, console, part=bool(chosen.parts), page=SCALE)
+        if sizes.INPUTS.keys() <= sizes.documented(SCALE).keys():
+            sizes.write()
     return code
+
+
+def _others(devices: int) -> dict[str, Figure]:
+    """Return the figures of earlier runs that are of a fleet of the same size, or of any."""
+    found = read(AREA)
+    if found and found["devices"].value == devices:
+        return found
+    return {name: each for name, each in found.items() if name.startswith(ANY_SIZE)}
 
 
 if __name__ == "__main__":
