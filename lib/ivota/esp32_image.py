@@ -10,7 +10,6 @@ from micropython import const
 from ivota import OtaError, describe, once
 
 _FAILED = const(-5)
-_HEADER = const(24)
 _HEAD = const(36)  # with the header of its first segment and the start of a description
 _DESCRIPTION = const(b"\x32\x54\xcd\xab")  # esp_app_desc_t's magic; a boot loader has none
 _TRIES = const(10)  # tries to boot one image; the image may not be the reason
@@ -29,19 +28,15 @@ def examine(state, md5):
 
 def check(found):
     """Raise OtaError(-5) for an image that this chip can't start, by its first 36 bytes."""
-    own = bytearray(_HEADER)
-    Partition(Partition.RUNNING).readblocks(0, own, 0)
+    running = once("running_image")
+    own = running.header()
     if found[0] != own[0]:
         raise OtaError(_FAILED, "not an ESP32 image")
     if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id
-        chips = _chip(found), _chip(own)
-        raise OtaError(_FAILED, "the image is for chip %d, but this is chip %d" % chips)
+        chips = running.chip_id(found), running.chip_id(own)
+        raise OtaError(_FAILED, "the image is for chip %s, but this is chip %s" % chips)
     if bytes(found[32:]) != _DESCRIPTION:
         raise OtaError(_FAILED, "the image contains the whole flash, or no application")
-
-
-def _chip(header):
-    return header[12] | header[13] << 8
 
 
 def _tries(state, md5):

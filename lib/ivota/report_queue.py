@@ -20,6 +20,7 @@ class ReportQueue:
         self.config = self.dialect = self.link = self.state = self.trial = self.version = None
         self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
         self.application = None  # the running bundle's name, which only an ivota cloud is told
+        self.chip_id = None  # the number of an ESP32's chip, which only an ivota cloud is told
         self.introduced = False  # whether an ivota cloud knows the board's properties
         self.after_watchdog = False  # whether the cloud must still learn of a watchdog reset
         self.asked = None  # the id of the dialect's last question
@@ -46,7 +47,8 @@ class ReportQueue:
         most = config["mqtt"]["max_message_bytes"]
         if not ivota.roomy:
             most = min(most, _SHORT_PUSH)
-        more = (self.application, config["hardware"], most) if self.ivota_cloud else ()
+        own = self.application, config["hardware"], most, self.chip_id
+        more = own if self.ivota_cloud else ()
         self.enqueue("version", dialect.report_version(self.version, *more), first)
         if dialect is not tencent:
             dialect.ask(self)
@@ -65,7 +67,8 @@ class ReportQueue:
         if self.after_watchdog:
             self.after_watchdog = False
             self.tell("the watchdog reset the board", key="reset")
-        if not self.introduced and (self.application or self.config["hardware"]):
+        known = self.application or self.config["hardware"] or self.chip_id is not None
+        if known and not self.introduced:
             self.introduced = True
             self.report_version()
 

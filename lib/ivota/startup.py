@@ -27,6 +27,7 @@ def start(log):
     version, name = running()
     client = Client(config_backup.read(paths[0], log), version, log=log, state=state)
     client.application = name
+    client.chip_id = chip_id()
     client.after_watchdog = _watchdog_reset(state)
     if client.config["home_assistant"]:
         once("home_assistant").attach(client)
@@ -102,6 +103,17 @@ def running():
     except ImportError:
         return None, None
     return VERSION, None
+
+
+def chip_id():
+    """Return the number of this ESP32's chip, or None if it is none or can't be read."""
+    try:
+        import esp32  # noqa: F401  elsewhere, the module is not worth its heap
+
+        running_image = once("running_image")
+        return running_image.chip_id(running_image.header())
+    except (ImportError, OSError):
+        return None
 
 
 def _application(client):

@@ -3,11 +3,11 @@
 import json
 
 
-def report_version(version, application=None, hardware=None, message_most=0):
+def report_version(version, application=None, hardware=None, message_most=0, chip_id=None):
     """Create the `report_version` message for the running version.
 
     The others are ivota's own, only for an ivota cloud. `message_most` is the maximum number of
-    bytes in a message: the board would lose a longer push.
+    bytes in a message: the board would lose a longer push. `chip_id` is an ESP32's esp_chip_id_t.
     """
     report = {"version": version}
     if application:
@@ -16,6 +16,8 @@ def report_version(version, application=None, hardware=None, message_most=0):
         report["hardware"] = hardware
     if message_most:
         report["max_message_bytes"] = message_most
+    if chip_id is not None:
+        report["chip_id"] = chip_id
     return json.dumps({"type": "report_version", "report": report})
 
 

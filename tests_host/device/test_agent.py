@@ -3,6 +3,8 @@
 import json
 import sys
 
+from doubles.fakeesp32 import PLAIN, FakeEsp32
+
 from ivota import agent, config_backup, guarded_socket, json_file, shutdown, startup, trial
 from ivota import state as states
 from ivota.config import ConfigError, check
@@ -225,6 +227,21 @@ def test_without_an_application():
         with raises(Reset):
             agent.run()
         assert FakeClient.made.ran == 1 and FakeClient.made.version == "0.1"
+
+
+def test_the_chip_is_that_of_the_running_image():
+    blank = FakeEsp32(chip=5)
+    blank.slots["ota_0"][:24] = b"\xff" * 24
+    unreadable = FakeEsp32(chip=5)
+    unreadable.fail = "read"
+    plain = FakeEsp32(chip=0, layout=PLAIN)
+    for esp32, chip_id in ((FakeEsp32(chip=5), 5), (plain, 0), (blank, None), (unreadable, None)):
+        with Board(), installed("esp32", esp32), raises(Reset):
+            agent.run()
+        assert FakeClient.made.chip_id == chip_id
+    with Board(), raises(Reset):  # no ESP32
+        agent.run()
+    assert FakeClient.made.chip_id is None
 
 
 def test_collections_are_due_by_the_room_there_is():

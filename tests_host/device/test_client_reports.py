@@ -646,11 +646,11 @@ def test_an_ivota_cloud_learns_what_the_board_is():
         with World() as world, patched(ivota, roomy=None):
             client = world.client(config={"hardware": "rev-b"})
             ivota.roomy = roomy
-            client.application, client.after_watchdog = "pump", True
+            client.application, client.after_watchdog, client.chip_id = "pump", True, 5
             first, told = {"version": "0.1"}, {"version": "0.1"}
             if cloud:
                 told.update({"application": "pump", "hardware": "rev-b"})
-                told["max_message_bytes"] = most
+                told.update({"max_message_bytes": most, "chip_id": 5})
             world.spin(1)
             world.answer("0.1", cloud=cloud)
             world.spin(1)
@@ -667,7 +667,12 @@ def test_an_ivota_cloud_learns_what_the_board_is():
             world.answer("0.1", cloud=cloud)
             world.spin(1)
             assert reports(world)[-1] == first
-    with World() as world:  # neither is known
+    with World() as world:  # the chip alone is reason enough: 0 is the ESP32
+        world.client().chip_id = 0
+        world.answer("0.1", cloud="ivota")
+        world.spin(1)
+        assert reports(world)[-1]["chip_id"] == 0
+    with World() as world:  # nothing is known
         world.client()
         world.answer("0.1", cloud="ivota")
         world.spin(1)

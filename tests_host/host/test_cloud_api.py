@@ -210,21 +210,58 @@ def test_an_image_is_not_pushed_to_a_device_of_another_chip(cloud, api, tmp_path
     api.upload(path, "c3")
     path.write_bytes(make_bundle("c-bundle"))
     api.upload(path)
+    campaign = {"name": "c", "version": "c3", "query": "name:chips", "only_outdated": False}
     with Device(cloud.mqtt_port, "P", "chips") as device:
         device.hello("0.1")
         number = api.device("P/chips")["id"]
+
+        def reports(chip_id, name):
+            report = {"version": "0.1", "chip_id": chip_id}
+            device.publish(json.dumps({"type": "report_version", "report": report}).encode())
+            device.expect("report_version_rsp")
+            assert api.device("P/chips")["chip"] == name
+
+        def refuses(words):
+            for anyway in (False, True):
+                with pytest.raises(ApiError, match=words) as refused:
+                    api.push("P/chips", "c3", include_mismatched=anyway)
+                assert refused.value.status == 409
+            assert api.plan_campaign(**campaign)["devices"] == 0
+
+        def is_known_as(chip):
+            names = "esp32", "esp32c3", "esp32s3"
+            assert [name for name in names if api.query(f"name:chips chip:{name}")] == [chip]
+
+        assert api.plan_campaign(**campaign)["devices"] == 1  # not known: the board decides
+        reports(0, "esp32")
+        is_known_as("esp32")
+        refuses("the image is for esp32c3, but the device reports that it is esp32 ")
+        plan = api.plan_campaign(**campaign)
+        assert plan["left_out"] == {"have another chip (esp32)": 1}
+        assert "Left out: 1 device that has another chip (esp32)." in plan["sentences"]
+        # An operator's tag counts more, whatever the board reports.
         api.tag(number, ["esp32", "chip-esp32s3"])  # the first says nothing
-        api.push("P/chips", "c3")
-        wait_until(lambda: api.device("P/chips")["state"] == "failed", "the refusal")
-        words = "the image is for esp32c3, but the device has the tag chip-esp32s3"
-        found = api.device("P/chips")
-        assert (found["result_code"], found["result_msg"]) == (-5, words)
+        is_known_as("esp32s3")
+        reports(5, "esp32c3")
+        refuses("the image is for esp32c3, but the device has the tag chip-esp32s3")
         device.expect_nothing(cloud)
         api.push("P/chips", "c-bundle")  # a bundle is for any chip
         assert device.expect("update_firmware")["version"] == "c-bundle"
+        api.cancel_device(number)
         api.tag(number, ["chip-esp32c3"], ["chip-esp32s3"])
+        reports(9, "esp32s3")
+        is_known_as("esp32c3")
+        assert api.plan_campaign(**campaign)["devices"] == 1
         api.push("P/chips", "c3")
         assert device.expect("update_firmware")["version"] == "c3"
+        # The target may be older than what is known of the chip.
+        api.cancel_device(number)
+        api.tag(number, [], ["chip-esp32c3"])
+        api.retry_device(number)
+        wait_until(lambda: api.device("P/chips")["state"] == "failed", "the refusal")
+        found = api.device("P/chips")
+        assert found["result_code"] == -5 and "reports that it is esp32s3" in found["result_msg"]
+        device.expect_nothing(cloud)
 
 
 def test_the_newest_upload_of_a_version_is_meant(cloud, api, tmp_path):

@@ -55,7 +55,7 @@ def fleet(request, tmp_path_factory):
     database = Database(file if request.param == "sqlite" else new_database())
     with database.writing() as session:
         board = Device(product_id="P", device_name="lab-3", version="0.10", last_seen=NOW - 7200,
-                       application="blink", hardware="ESP32C3")  # fmt: skip
+                       application="blink", hardware="ESP32C3", chip="esp32c3")  # fmt: skip
         board.tags = [DeviceTag(tag="beta"), DeviceTag(tag="two words")]
         session.add_all([board, Device(product_id="Q", device_name="silent")])
     yield database
@@ -93,6 +93,7 @@ def matches(fleet, text, name="lab-3"):
         ("seen>1h -seen<7d", False),
         ("application:blink hardware:esp32c3", True),
         ("-hardware:esp32", True),
+        ("chip:ESP32C3 -chip:esp32", True),
         ("name:lab-[!1]", True),
         ("name:*-[0-27]", False),
         ("name:*[*]*", False),
@@ -105,7 +106,9 @@ def test_queries(fleet, text, expected):
 
 
 def test_a_device_that_was_never_heard_of(fleet):
-    text = "seen>999d -seen<999d -version<9 -version>0 -version:1 -hardware:h -application:a"
+    text = (
+        "seen>999d -seen<999d -version<9 -version>0 -version:1 -hardware:h -application:a -chip:c"
+    )
     assert matches(fleet, text, "silent") and not matches(fleet, "version>=0", "silent")
 
 

@@ -147,6 +147,22 @@ def test_a_push_fits_into_what_the_device_accepts():
     assert [said(wrong) for wrong in (None, -1, 0, 511, 1e9, True, [4096], "x")] == [None] * 8
 
 
+def test_a_chip_has_the_name_of_its_number():
+    def said(number):
+        text = json.dumps(
+            {"type": "report_version", "report": {"version": "1", "chip_id": number}}
+        )
+        found = messages.read_report(text.encode())
+        assert found.version == "1"
+        return found.chip
+
+    assert [said(number) for number in (0, 5, "9", 65535)] == [
+        "esp32", "esp32c3", "esp32s3", "chip 65535"
+    ]  # fmt: skip
+    for wrong in (None, -1, 65536, 10**30, 5.0, True, [5], {}, "x", "esp32"):
+        assert said(wrong) is None, wrong
+
+
 # -- ranges ---------------------------------------------------------------------------------
 
 

@@ -23,9 +23,17 @@ from ivota_tools.cloud.rollout import (
 )
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store.database import Database
-from ivota_tools.cloud.store.models import Assignment, Campaign, Device, Firmware, Member
+from ivota_tools.cloud.store.models import (
+    Assignment,
+    Campaign,
+    Device,
+    DeviceTag,
+    Firmware,
+    Member,
+)
 
 COUNT = 600
+TAGS = (), (), ("chip-esp32c3",), ("chip-esp32", "red"), ("chip-esp32", "chip-esp32c3"), ("red",)
 STAGES = [{"count": 7}, {"percent": 10}, {"percent": 50}]
 
 
@@ -43,7 +51,8 @@ def crowd(database):
     draw = random.Random(3)
     with database.writing() as session:
         session.add(Firmware(version="0.10", kind="other", size=9, md5="m", sha256="s",
-                             application="blink", hardware="esp32c3", uploaded_at=0))  # fmt: skip
+                             application="blink", hardware="esp32c3", chip="esp32c3",
+                             uploaded_at=0))  # fmt: skip
         session.add_all(
             Device(
                 product_id=draw.choice("PPPQ"),
@@ -51,6 +60,8 @@ def crowd(database):
                 version=draw.choice((None, "0.2", "0.9", "0.10", "0.11", "1.0-rc1")),
                 application=draw.choice((None, "blink", "blink", "lamp")),
                 hardware=draw.choice((None, "esp32c3", "ESP32C3", "esp32")),
+                chip=draw.choice((None, None, "esp32c3", "esp32")),
+                tags=[DeviceTag(tag=each) for each in draw.choice(TAGS)],
                 status=draw.choice(("accepted",) * 5 + ("retired",)),
             )
             for number in range(COUNT)

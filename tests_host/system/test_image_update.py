@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from badserver import BadServer, Step
 from board_support import DIES_AFTER_BOOT_PY, DIES_AT_ONCE, MakeBoard, settings
+from waiting import WAIT_S, wait_until
 from wire import Wire
 
+from ivota_tools.api_client import ApiError, Client
+from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Board
-from ivota_tools.sim.esp32_image import make_image
+from ivota_tools.sim.esp32_image import ESP32, make_image
 from ivota_tools.sim.filesystem import BLOCK
 from ivota_tools.sim.otadata import ABORTED, VALID
 
@@ -231,6 +234,33 @@ def test_an_image_for_another_chip_is_refused(
     board.stop()
     assert not wire.of("burning") and board.resets == 0
     assert flash(board).would_boot() == "ota_0" and board.listdir("/firmware") == []
+
+
+@pytest.mark.slow
+def test_the_cloud_keeps_images_for_other_chips_from_a_board(
+    esp32: MakeBoard, wire: Wire, broker: Broker, name: str, tmp_path: Path
+) -> None:
+    """The board reports its chip; the cloud refuses before it pushes, and updates otherwise."""
+    where = f"127.0.0.1:{broker.port}"
+    with Cloud(tmp_path / "cloud", broker=where) as cloud, Client(cloud.api_url) as api:
+        for version, chip in (("0.2", ESP32), ("0.3", ESP32_S3)):
+            path = tmp_path / f"{version}.bin"
+            path.write_bytes(make_image(version, chip=chip, size=SMALL))
+            api.upload(path, version)
+        board = esp32()
+        board.power_on()
+        wait_until(
+            lambda: any(each["chip"] == "esp32" for each in api.devices()), "the board's chip"
+        )
+        with pytest.raises(
+            ApiError, match="is for esp32s3, but the device reports that it is esp"
+        ):
+            api.push(f"P/{name}", "0.3")
+        device = api.push(f"P/{name}", "0.2")["device"]
+        *_, device = api.wait(device["id"], WAIT_S)
+        assert (device["state"], device["version"]) == ("done", "0.2")
+    pushed = [each.json["version"] for each in wire.from_cloud if each.kind == "update_firmware"]
+    assert set(pushed) == {"0.2"} and not wire.of("fail")
 
 
 def test_an_image_that_is_damaged_inside_is_refused_by_set_boot(

@@ -41,7 +41,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *("startup", "watchdog", "wifi"),
     ),
     # Install an ESP32's image in its OTA slot.
-    "partition": ("esp32_image", "slot_target", "slot_reader"),
+    "partition": ("esp32_image", "running_image", "slot_target", "slot_reader"),
     # Require signed firmware.
     "signatures": ("signed_header", "owner_signature", "signature_footer"),
     # Accept a patch instead of a whole firmware.

@@ -150,11 +150,10 @@ def reason(device: Json) -> str:
 
 
 def kind_line(device: Json) -> str:
-    """Return a device's application and hardware."""
-    application = device["application"] or "not known"
-    return f"{device['device']} application: {application}, hardware: " + (
-        device["hardware"] or "not known"
-    )
+    """Return a device's application and hardware, and its chip if it is known."""
+    application, hardware = (device[each] or "not known" for each in ("application", "hardware"))
+    words = f"{device['device']} application: {application}, hardware: {hardware}"
+    return f"{words}, chip: {device['chip']}" if device["chip"] else words
 
 
 def watchdog_line(explained: Json) -> str:

@@ -26,8 +26,8 @@ def group_set(
     """Create a group from a query, or change its query.
 
     A query consists of terms: tag:T, product:P, name:N*, application:A,
-    hardware:H, state:failed, version<0.3 and seen<7d (or <=, >, >=). A device
-    must match every term; a minus sign negates a term.
+    hardware:H, chip:C, state:failed, version<0.3 and seen<7d (or <=, >, >=).
+    A device must match every term; a minus sign negates a term.
     Quote the query for the shell.
     """
     with Client() as client:

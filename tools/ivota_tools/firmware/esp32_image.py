@@ -87,8 +87,11 @@ def chip_of(head: bytes | memoryview) -> str | None:
     """Return the chip of an application image from its first 512 bytes, or None."""
     if not has_description(head):
         return None
-    chip = _HEADER.unpack_from(head)[9]
-    return CHIPS.get(chip, f"chip {chip}")
+    return chip_name(_HEADER.unpack_from(head)[9])
+
+
+def chip_name(number: int) -> str:
+    return CHIPS.get(number, f"chip {number}")
 
 
 def has_description(data: bytes | memoryview) -> bool:

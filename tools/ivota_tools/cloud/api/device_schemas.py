@@ -29,6 +29,7 @@ class DeviceOut(BaseModel):
     campaign_id: int | None
     application: str | None = Field(description="null: not known.")
     hardware: str | None = Field(description="null: not known.")
+    chip: str | None = Field(description="Of an ESP32, as reported; null: not known.")
     version: str | None
     state: str
     target: str | None
@@ -137,6 +138,7 @@ def device_out(device: models.Device) -> DeviceOut:
         campaign_id=assignment.campaign_id if assignment else None,
         application=device.application,
         hardware=device.hardware,
+        chip=device.chip,
         version=device.version,
         state=assignment.state if assignment else device_states.IDLE,
         target=assignment.firmware.version if assignment else None,

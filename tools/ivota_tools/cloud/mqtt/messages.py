@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from ...firmware.esp32_image import chip_name
+
 REPORT_FILTER = "$ota/report/#"
 REPORT_PREFIX = "$ota/report/"
 UPDATE_PREFIX = "$ota/update/"
@@ -21,6 +23,7 @@ LEAST, MOST = 512, 8192  # bytes of a message; other values are not believed
 NAME_MOST = 128  # characters of a product id, and of a device name
 VERSION_MOST = 128  # stored characters of a reported version; targets have at most 32
 HARDWARE_MOST = 64  # characters of a hardware's name
+CHIP_MOST = 0xFFFF  # an image has two bytes for the number of its chip
 MESSAGE_MOST = 256  # characters kept of a result_msg
 
 REPORT_VERSION = "report_version"
@@ -51,6 +54,7 @@ class Report(NamedTuple):
     application: str | None = None
     hardware: str | None = None
     message_most: int | None = None  # bytes of the longest message that it accepts
+    chip: str | None = None  # of an ESP32
 
 
 def device_of(topic: str) -> tuple[str, str] | None:
@@ -88,6 +92,7 @@ def read_report(payload: bytes) -> Report:
                 application=clean_name(report.get("application"), NAME_MOST),
                 hardware=clean_name(report.get("hardware"), HARDWARE_MOST),
                 message_most=_message_most(report.get("max_message_bytes")),
+                chip=_chip(report.get("chip_id")),
             )
         if kind == REPORT_PROGRESS:
             return _progress(report)
@@ -140,6 +145,12 @@ def clean_name(value: object, most: int) -> str | None:
 def _message_most(value: object) -> int | None:
     found = _integer(value)
     return None if found is None or found < LEAST else min(found, MOST)
+
+
+def _chip(value: object) -> str | None:
+    """Return the name of a chip from its number in an image, or None."""
+    number = _integer(value)
+    return None if number is None or not 0 <= number <= CHIP_MOST else chip_name(number)
 
 
 def _integer(value: object) -> int | None:

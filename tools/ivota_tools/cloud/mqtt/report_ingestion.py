@@ -165,6 +165,7 @@ def _on_version(device: Device, report: messages.Report, now: float) -> None:
     device.application = report.application or device.application
     device.hardware = report.hardware or device.hardware
     device.message_most = report.message_most or device.message_most
+    device.chip = report.chip or device.chip
     if device.assignment:
         assignment_states.on_version(device.assignment, version, now, before)
 

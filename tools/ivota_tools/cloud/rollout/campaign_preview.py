@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, null, select
 from sqlalchemy.orm import Session
 
 from ...common import times
 from ...common.campaign_options import FIRST, OptionError, stage_words
 from ...common.version_order import is_older
 from ..store.models import Campaign, Device
-from . import campaign_states, device_query, firmware_match, restored_attempts
+from . import campaign_states, device_chip, device_query, firmware_match, restored_attempts
 
 NAMED_MOST = 3  # applications or hardware in a sentence
 
@@ -56,19 +56,23 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
     restored = restored_attempts.restored_at(session)
     silent = case((restored_attempts.silent(restored), 1), else_=0).label("silent")
     same = (Device.version, Device.application, Device.hardware, Device.transport, silent)
-    matching = select(*same, func.count()).where(
+    known_chip = device_chip.known(firmware.chip) if firmware.chip else null()
+    matching = select(*same, known_chip.label("known_chip"), func.count()).where(
         *device_query.accepted(session, campaign.query, now)
     )
-    rows = session.execute(matching.group_by(*same)).tuples()
-    for version, application, hardware, transport, is_silent, count in rows:
+    rows = session.execute(matching.group_by(*same, "known_chip")).tuples()
+    for version, application, hardware, transport, is_silent, chip, count in rows:
         reason = ""
-        if firmware_match.other_application(firmware, application):
+        other_chip = firmware.chip and chip not in (None, firmware.chip)
+        if other_chip:
+            reason = f"have another chip ({chip})"
+        elif firmware_match.other_application(firmware, application):
             reason = f"run another application ({application})"
         elif firmware_match.other_hardware(firmware, hardware):
             reason = f"are other hardware ({hardware})"
         elif firmware_match.other_transport(firmware, transport):
             reason = f"update by {firmware_match.TRANSPORTS[transport]}"
-        if campaign.mismatched:
+        if campaign.mismatched and not other_chip:
             beyond += count if reason else 0
             reason = ""
         if not reason and campaign.only_outdated and version is not None:
@@ -80,7 +84,8 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
         total += count
         unheard += count if is_silent else 0
         if (firmware.application is not None and application is None) or (
-            firmware.hardware is not None and hardware is None
+            # The hardware of an image is its chip, unless the upload says otherwise.
+            firmware.hardware not in (None, chip) and hardware is None
         ):
             unknown += count
     sizes = campaign_states.bounds(campaign.stages, total)
@@ -206,6 +211,7 @@ def _singular(reason: str) -> str:
         ("already run ", "already runs "),
         ("run ", "runs "),
         ("are ", "is "),
+        ("have ", "has "),
         ("update ", "updates "),
     ):
         if reason.startswith(many):

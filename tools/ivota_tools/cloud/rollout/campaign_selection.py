@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ...common.version_order import key
 from ..store.models import Campaign, Device, Member
-from . import campaign_counts, campaign_states, device_query, firmware_match
+from . import campaign_counts, campaign_states, device_chip, device_query, firmware_match
 from .campaign_counts import Kind
 
 MOST = 2000  # devices that a step checks
@@ -101,6 +101,7 @@ def conditions(session: Session, campaign: Campaign) -> list[ColumnElement[bool]
     """Return the conditions for the devices that the campaign includes. Raises QueryError."""
     now = campaign.started_at or campaign.created_at
     found = device_query.accepted(session, campaign.query, now)
+    found += device_chip.fits(campaign.firmware)
     if not campaign.mismatched:
         found += firmware_match.conditions(campaign.firmware)
     if campaign.only_outdated:

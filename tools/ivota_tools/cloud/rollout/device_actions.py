@@ -16,7 +16,7 @@ from ..store import device_acceptance, device_lock
 from ..store.database import Database
 from ..store.device_acceptance import RETIRED
 from ..store.models import TAG_MOST, Assignment, Device, DeviceTag, Firmware
-from . import assignment_states, firmware_match
+from . import assignment_states, device_chip, firmware_match
 from .assignment import assign, touch
 
 TAGS_MOST = 100  # of a device
@@ -27,15 +27,18 @@ class TagError(ValueError):
 
 
 class MismatchError(ValueError):
-    """The firmware is for another application or other hardware than the device's."""
+    """The firmware is for another application, hardware or chip than the device's."""
 
 
 def push(
     session: Session, device: Device, firmware: Firmware, who: str, mismatched: bool = False
 ) -> Assignment:
-    """Set a device's target. Raises StatusError, and MismatchError unless `mismatched`."""
-    reason = firmware_match.mismatch(firmware, device)
-    if reason and not mismatched:
+    """Set a device's target.
+
+    Raises StatusError, and MismatchError; `mismatched` allows all but an image for another chip.
+    """
+    check = device_chip.mismatch if mismatched else firmware_match.mismatch
+    if reason := check(firmware, device):
         raise MismatchError(reason)
     made = assign(session, device, firmware, time.time(), None)
     audit_log.note(session, who, "push", device.name, version=firmware.version)

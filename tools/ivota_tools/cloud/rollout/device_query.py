@@ -1,7 +1,7 @@
 """Parse queries and convert them to SQL; they find the accepted devices that match all terms.
 
     tag:kitchen  product:P  name:lab-*  version:0.1  version<0.2  version>=1  seen<7d  seen>1h
-    application:blink  hardware:esp32c3  state:failed
+    application:blink  hardware:rev-b  chip:esp32c3  state:failed
 
 A minus sign negates a term; an empty query matches all devices. `seen<7d` matches devices that
 were last seen less than 7 days ago; the units are s, min, h and d.
@@ -23,10 +23,11 @@ from ...common.version_order import key
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import QUERY_MOST, Assignment, Device, DeviceTag
-from . import device_states
+from . import device_chip, device_states
 
 _TERM = re.compile(
-    r"(-?)(tag|product|name|version|seen|application|hardware|state)(:|<=|>=|<|>)(.+)", re.DOTALL
+    r"(-?)(tag|product|name|version|seen|application|hardware|chip|state)(:|<=|>=|<|>)(.+)",
+    re.DOTALL,
 )
 
 
@@ -124,7 +125,7 @@ def term(word: str) -> Term:
     if match is None:
         raise QueryError(
             f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V, "
-            "seen<7d, application:A, hardware:H or state:S"
+            "seen<7d, application:A, hardware:H, chip:C or state:S"
         )
     minus, field, sign, value = match.groups()
     if "\0" in value:
@@ -179,6 +180,9 @@ def _condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
         return func.coalesce(Device.application == value, False)
     if field == "hardware":
         return func.coalesce(func.lower(Device.hardware) == value.lower(), False)
+    if field == "chip":
+        chip = value.lower()
+        return func.coalesce(device_chip.known(chip) == chip, False)
     if field == "name":
         return _matches(session, value)
     if field == "state":

@@ -1,4 +1,4 @@
-"""Decide whether a firmware is for a device: by application, hardware and transport.
+"""Decide whether a firmware is for a device: by application, hardware, chip and transport.
 
 A property that is not known, of the device or of the firmware, does not exclude anything.
 """
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import DDI, MQTT, Device, Firmware
+from . import device_chip
 
 NAMED_MOST = 5  # applications or hardware in a warning
 
@@ -50,11 +51,13 @@ def mismatch(firmware: Firmware, device: Device) -> str | None:
             f"the firmware is of the kind {firmware.kind}, which {device.name} cannot use: "
             f"it updates by {TRANSPORTS[device.transport]}"
         )
-    return None
+    return device_chip.mismatch(firmware, device)
 
 
 def conditions(firmware: Firmware) -> list[ColumnElement[bool]]:
-    """Return the rules of `mismatch` as SQL conditions for the devices that the firmware fits."""
+    """Return the rules of `mismatch`, except for the chip, as SQL conditions for the devices that
+    the firmware fits.
+    """
     found: list[ColumnElement[bool]] = []
     if firmware.application is not None:
         found.append(func.coalesce(Device.application == firmware.application, True))

@@ -19,7 +19,7 @@ from ..mqtt.report_ingestion import Outgoing
 from ..store import device_lock
 from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Campaign, Device, Firmware, Push
-from . import assignment_states, firmware_match
+from . import assignment_states, device_chip, firmware_match
 from .campaign_states import RUNNING
 from .device_states import SILENT_S
 
@@ -27,7 +27,6 @@ UrlOf = Callable[[Firmware, int], DownloadUrl]
 
 log = logging.getLogger("ivota.cloud")
 
-CHIP_TAG = "chip-"  # prefix of tags that specify a device's chip, such as chip-esp32c3
 PUSHES_MOST = 500  # in one transaction
 NAMED_MOST = 5  # in the log
 
@@ -42,8 +41,8 @@ def push_due(
 
     `url_of` returns where a device can download a firmware if it accepts this many characters.
 
-    If a device's tags specify another chip than the image's, its assignment fails instead, and so
-    it does if the device has reported another application since its campaign was planned.
+    If a device has another chip than the image's, its assignment fails instead, and so it does if
+    the device has reported another application since its campaign was planned.
     """
     outgoing = []
     rows: list[dict[str, Any]] = []
@@ -56,7 +55,7 @@ def push_due(
         query = query.order_by(Assignment.next_push_at)
         for assignment in session.scalars(device_lock.of_attempts(session, query, most)):
             firmware, device = assignment.firmware, assignment.device
-            other = _other_chip(firmware.chip, device) or _mismatch(assignment)
+            other = device_chip.mismatch(firmware, device) or _mismatch(assignment)
             if other:
                 assignment_states.reject(assignment, now, other)
                 device.revision = next_revision(session)
@@ -122,14 +121,6 @@ def _pushed(session: Session, assignment: Assignment, now: float) -> None:
 def _by_mqtt() -> ColumnElement[bool]:
     """Select the devices to which a push is a message. The others ask: see `push_to`."""
     return Assignment.device.has(Device.transport == MQTT)
-
-
-def _other_chip(chip: str | None, device: Device) -> str | None:
-    """Return why the device's tags rule out an image for `chip`, or None."""
-    known = [each.tag for each in device.tags if each.tag.startswith(CHIP_TAG)] if chip else []
-    if not known or f"{CHIP_TAG}{chip}" in known:
-        return None
-    return f"the image is for {chip}, but the device has the tag {' '.join(known)}"
 
 
 def _mismatch(assignment: Assignment) -> str | None:

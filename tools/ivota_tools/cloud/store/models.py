@@ -93,6 +93,8 @@ class Device(Base):
     transport: Mapped[str] = mapped_column(String(8), server_default="mqtt", default="mqtt")
     # Bytes of the longest message that the device takes, if it has said so.
     message_most: Mapped[int | None]
+    # Of an ESP32, as reported; None: not known. Tags can specify another one (device_chip.py).
+    chip: Mapped[str | None] = mapped_column(String(32))
     # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
     # The number of the last change (change_numbers.py): lets an event stream query for changes,

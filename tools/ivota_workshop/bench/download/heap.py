@@ -45,6 +45,9 @@ class Partition:
 
     def get_next_update(self):
         raise OSError(2)
+
+    def readblocks(self, *_args):
+        raise OSError(5)
 """
 
 
