@@ -193,6 +193,10 @@ def test_a_part_that_is_measured_alone_leaves_the_others(
     assert read("console") == {"kills": Figure(3, "", "times"), **found}
 
 
+def test_the_consoles_pages_are_measured_with_a_fleet_of_any_size(tmp_path: Path) -> None:
+    bench_console.pages.fill(tmp_path / "ivota.db", 3)
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_measurement_says_what_it_is_at(terminal: bool) -> None:
     shown = io.StringIO()

@@ -50,7 +50,7 @@ PAGES = {
     "fleet": "/",
     "fleet_last": "/?sort=name&page=after-%5B0,%22BENCH%22,%22d-99%22%5D",
     "search": "/?q=tag:beta+version%3C0.3+-name:d-1*",
-    "device": "/devices/77",
+    "device": "/devices/1",
     "campaign": "/campaigns/1",
     "campaigns": "/campaigns",
     "campaign_new": "/campaigns/new?query=seen%3C1d",
@@ -189,9 +189,9 @@ def _fill(execute, count: int, now: float, draw: random.Random) -> None:  # type
          "before": versions[i % 3], "after": versions[i % 3 + 1]} for i in range(2 * count)
     ])  # fmt: skip
     execute(insert(Report), [
-        {"at": now - 5000 + i, "device_id": 77 if i % 9 == 0 else draw.randint(1, count),
+        {"at": now - 5000 + i, "device_id": 1 if i % 9 == 0 else draw.randint(1, count),
          "topic": "t", "kind": "report_progress", "version": "0.3", "state": "downloading",
-         "percent": i % 100, "raw": b"{}", "raw_size": 2, "assignment_id": 77} for i in range(5000)
+         "percent": i % 100, "raw": b"{}", "raw_size": 2, "assignment_id": 1} for i in range(5000)
     ])  # fmt: skip
     execute(insert(Audit), [
         {"at": now - 9000 + i, "who": draw.choice(("maria", "tom", "engine")), "action": "push",
