@@ -21,6 +21,7 @@ import pika
 import pytest
 from cloud_support import Device
 from paho.mqtt.enums import CallbackAPIVersion
+from pika.adapters.blocking_connection import BlockingChannel
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
@@ -197,6 +198,11 @@ def test_a_cloud_moves_from_mqtt_to_amqp(rabbit: Cluster, tmp_path: Path) -> Non
         kitchen.hello("0.2")
 
 
+def count(channel: BlockingChannel, queue: str) -> int:
+    number: int = channel.queue_declare(queue, passive=True).method.message_count
+    return number
+
+
 def device(node: Node, name: str) -> Device:
     return Device(node.mqtt_port, "P", name, user=(USER, PASSWORD))
 
@@ -228,7 +234,14 @@ def test_only_a_queue_without_a_route_is_deleted(rabbit: Cluster) -> None:
         assert not exists(rabbit.nodes[0], name)
         topology.declare(channel)
         topology.bind(channel, TopicPrefix())
-        channel.basic_publish("", name, b"a report")
+        assert not topology.discard_unread(connection.channel(), name, key)
+        # Somebody deletes the exchange: the route is gone, and a report is still there.
+        confirmed = connection.channel()
+        confirmed.confirm_delivery()
+        confirmed.basic_publish("", name, b"a report")
+        channel.exchange_delete(topology.EXCHANGE)
+        topology.declare(channel)
+        wait_until(lambda: count(channel, name) == 1, "the number of messages")
         assert not topology.discard_unread(connection.channel(), name, key)
         assert exists(rabbit.nodes[0], name)
         channel.queue_purge(name)
@@ -369,12 +382,12 @@ def test_a_flood_waits_at_haproxy(rabbit: Cluster, tmp_path: Path) -> None:
         try:
             sender.send(range(60))
             sender.acknowledged()
-            count = channel.queue_declare(queue, passive=True).method.message_count
+            arrived = count(channel, queue)
         finally:
             link.shutdown(socket.SHUT_RDWR)
             flood.join()
             sender.end()
-        assert 0 < count < 2000
+        assert 0 < arrived < 2000
 
 
 def connected(port: int) -> socket.socket:

@@ -40,6 +40,7 @@ HEARTBEAT_S = 15  # a node that hangs is noticed after twice as long
 PREFETCH = 64  # unacknowledged reports of each queue
 WAIT_S = 1.0  # between two checks of the idle connection
 RETRY_S, RETRY_MOST_S = 1.0, 30.0
+INTERNAL_ERROR = 541  # of AMQP
 # RabbitMQ takes a minute to say that it cannot deliver from a queue, which is then created again.
 SET_UP_S = 180.0
 
@@ -203,6 +204,8 @@ class ReportSession:
                 try:
                     channel.basic_consume(name, receive, arguments={"x-priority": priority})
                 except ConnectionClosedByBroker as error:
+                    if error.reply_code != INTERNAL_ERROR:  # such as 320: the node shuts down
+                        raise
                     raise _UnreadableQueue(name) from error
             topology.bind(channel, self._prefix)
             with self._lock:

@@ -79,9 +79,11 @@ def discard_unread(channel: BlockingChannel, name: str, probe: str) -> bool:
     channel.basic_publish(EXCHANGE, probe, b"", mandatory=True)
     channel.exchange_declare(EXCHANGE, passive=True)  # is answered after the message
     channel.connection.process_data_events(0)
-    if returned:
-        channel.queue_delete(name)
-    return bool(returned)
+    # Somebody may have deleted the exchange, and its routes with it: the queue may have reports.
+    if not returned or channel.queue_declare(name, passive=True).method.message_count:
+        return False
+    channel.queue_delete(name)
+    return True
 
 
 def forget_session(channel: BlockingChannel, client_id: str) -> None:
