@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.cli import app, cloud_config
+from ivota_tools.cloud import ProcessKind
 from ivota_tools.common import project_files
 from ivota_workshop.bench.holds.devices import self_signed
 
@@ -118,19 +119,31 @@ def test_the_manifests_use_settings_that_there_are(file):
     named = {*compose["environment"], *re.findall(r"IVOTA_\w+", image)}
     assert len(named) > 5 and named <= known
     assert compose["read_only"] and re.search(r"^USER 10001$", image, re.M)
-    parts = {
-        each["kind"]: each
-        for each in yaml.safe_load_all((DEPLOY / "kubernetes" / "ivota.yaml").read_text())
-    }
-    file.write_text(parts["ConfigMap"]["data"]["ivota.toml"])
-    config = cloud_config.read(file, command)
-    (container,) = parts["StatefulSet"]["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == f"ivota:{project_files.version()}"
-    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-    assert ports == {"https": config["port"], "mqtts": config["mqtt_port"]}
-    mounts = [each["mountPath"] for each in container["volumeMounts"]]
-    for name in ("data", "tls_cert", "tls_key", "token_file"):
-        assert config[name].startswith(tuple(mounts)), name
+    for name in ("ivota", "cell"):
+        manifests = (DEPLOY / "kubernetes" / f"{name}.yaml").read_text()
+        parts = list(yaml.safe_load_all(manifests))
+        (settings,) = (each["data"] for each in parts if each["kind"] == "ConfigMap")
+        file.write_text(settings["ivota.toml"])
+        config = cloud_config.read(file, command)
+        running = [each for each in parts if each["kind"] in ("StatefulSet", "Deployment")]
+        for each in running:
+            (container,) = each["spec"]["template"]["spec"]["containers"]
+            assert container["image"] == f"ivota:{project_files.version()}"
+            assert container["args"][0] in typer.main.get_command(app.app).commands
+            ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+            assert ports.pop("https") == config["port"]
+            assert set(ports.values()) <= {config["mqtt_port"]}
+            mounts = tuple(each["mountPath"] for each in container["volumeMounts"])
+            for name in ("data", "tls_cert", "tls_key", "token_file"):
+                assert config[name].startswith(mounts), name
+        if len(running) > 1:  # a cell: its processes need the same settings
+            for kind in (ProcessKind.INTAKE, ProcessKind.CONSOLE):
+                kind.check(
+                    database="postgresql://h/d",
+                    broker=config["broker"],
+                    rabbitmq=config["broker"].startswith("amqp://"),
+                    public_url=config["public_url"],
+                )
 
 
 @contextlib.contextmanager

@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import hmac
+import json
+import os
 import queue
+import re
+import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import paho.mqtt.client as mqtt
 import pika
+import postgres_support
 import pytest
 from cloud_support import Device
 from paho.mqtt.enums import CallbackAPIVersion
 from pika.adapters.blocking_connection import BlockingChannel
+from sqlalchemy import select
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
-from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud import Cloud, CloudError, ProcessKind
 from ivota_tools.cloud.amqp import topology
 from ivota_tools.cloud.amqp.address import AmqpAddress, read_address
 from ivota_tools.cloud.amqp.report_session import ReportSession
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.topic_prefix import TopicPrefix
+from ivota_tools.cloud.store.database import Database
+from ivota_tools.cloud.store.models import Report
 from ivota_tools.common.mqtt_client import end
 from ivota_tools.toolchain.load_balancer import haproxy
 from ivota_workshop.bench.holds.devices import self_signed
@@ -65,11 +76,12 @@ class Sender:
             client.loop_start()
         self._sent: list[mqtt.MQTTMessageInfo] = []
 
-    def send(self, numbers: range) -> None:
+    def send(self, numbers: range, text: str = "{}") -> None:
         for number in numbers:
             device = number % DEVICES
             client = self._clients[device % len(self._clients)]
-            self._sent.append(client.publish(f"$ota/report/P/d{device}", b"%d" % number, 1))
+            payload = text.replace("{}", str(number))
+            self._sent.append(client.publish(f"$ota/report/P/d{device}", payload, 1))
 
     def acknowledged(self) -> None:
         for each in self._sent:
@@ -150,6 +162,120 @@ def share_the_reports(rabbit: Cluster, victim: Node, port: int) -> None:
         sender.end()
         rabbit.boot(victim)
         rabbit.wait(victim)
+
+
+class Process:
+    """`ivota intake` or `ivota console` in a process of its own."""
+
+    def __init__(self, kind: str, folder: Path, port: int, *options: str) -> None:
+        command = [sys.executable, "-m", "ivota_tools", kind, "--json", "--port", str(port)]
+        command += ["--data", str(folder), *options]
+        environment = {**os.environ, "IVOTA_BROKER_PASSWORD": PASSWORD}
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+
+    @functools.cached_property
+    def url(self) -> str:
+        """Where it listens, once it has started."""
+        assert self._process.stdout
+        return str(json.loads(self._process.stdout.readline())["api_url"])
+
+    def figure(self, name: str) -> float:
+        """Return the sum of a metric."""
+        text = httpx.get(f"{self.url}/metrics", timeout=WAIT_S).text
+        return sum(float(found) for found in re.findall(rf"^{name}(?:{{.*}})? (.*)$", text, re.M))
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self._process.send_signal(number)
+        self._process.wait(WAIT_S)
+        assert self._process.stdout
+        self._process.stdout.close()
+
+
+@pytest.mark.slow
+def test_intakes_share_the_reports_and_the_leader_is_killed(
+    rabbit: Cluster, tmp_path: Path
+) -> None:
+    """`ivota intake` several times beside `ivota console`, which leaves pushes to the leader."""
+    node, url = rabbit.nodes[0], postgres_support.new_database()
+    (tmp_path / "f.bin").write_bytes(b"x" * 1000)
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    options = ("--broker", address(rabbit.nodes), "--mqtt-port", "1883", "--database", url)
+    options += ("--public-url", f"http://{HOST}:{port}")
+    with ExitStack() as stack:
+        processes = [Process("console", tmp_path / "data", port, *options)]
+        stack.callback(lambda: [each.end() for each in processes])
+        processes += [Process("intake", tmp_path / "data", 0, *options) for _ in range(3)]
+        console, *intakes = processes
+        sender = Sender(node.mqtt_port)
+        stack.callback(sender.end)
+        database = Database(url)
+        stack.callback(database.close)
+        api = stack.enter_context(Client(console.url))
+        kitchen = stack.enter_context(device(node, "kitchen"))
+        report = '{"type": "report_version", "report": {"version": "1.{}"}}'
+
+        def stored() -> dict[int | None, list[int]]:
+            found: dict[int | None, list[int]] = defaultdict(list)
+            with database.reading() as session:
+                rows = select(Report.device_id, Report.version).order_by(Report.id)
+                for number, version in session.execute(rows.where(Report.version.like("1.%"))):
+                    found[number].append(int(version[2:]))
+            return found
+
+        def count() -> int:
+            return sum(len(set(numbers)) for numbers in stored().values())
+
+        def update(version: str) -> None:
+            api.upload(tmp_path / "f.bin", version)
+            api.push("P/kitchen", version)
+            push = kitchen.expect("update_firmware")
+            assert kitchen.update(push) == b"x" * 1000
+            kitchen.hello(version)
+            wait_until(lambda: api.device("P/kitchen")["state"] == "done", "the update's end")
+
+        kitchen.hello("0.1")
+        wait_until(lambda: api.devices(), "the first report")
+        update("0.2")
+        sender.send(range(600), report)
+        wait_until(lambda: count() == 600, "the first reports")
+        assert all(each.figure("ivota_reports_total") > 20 for each in intakes)
+        (leader,) = (each for each in intakes if each.figure("ivota_leader"))
+        assert console.figure("ivota_leader") == 0 and console.figure("ivota_standby") == 1
+        for path, status in (("/readyz", 200), ("/api/v1/devices", 404), ("/", 404)):
+            assert httpx.get(intakes[0].url + path).status_code == status
+        sender.send(range(600, 1200), report)
+        leader.end(signal.SIGKILL)
+        processes.remove(leader)
+        intakes.remove(leader)
+        sender.send(range(1200, 1500), report)
+        sender.acknowledged()
+        wait_until(lambda: count() == 1500, "what the leader had not stored")
+        for numbers in stored().values():
+            first = list(dict.fromkeys(numbers))
+            assert first == sorted(first)
+        wait_until(lambda: any(each.figure("ivota_leader") for each in intakes), "a leader")
+        update("0.3")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "says"),
+    [
+        (ProcessKind.INTAKE, {}, "intake needs --database"),
+        (ProcessKind.INTAKE, {"database": "postgresql://h/d", "broker": "h"}, "--broker amqp://"),
+        (ProcessKind.CONSOLE, {"database": "postgresql://h/d"}, "console needs the --broker"),
+        (
+            ProcessKind.INTAKE,
+            {"database": "postgresql://h/d", "broker": "amqp://h"},
+            "intake needs --public-url",
+        ),
+    ],
+)
+def test_a_part_of_the_cloud_lacks_a_setting(
+    tmp_path: Path, kind: ProcessKind, options: dict[str, str], says: str
+) -> None:
+    with pytest.raises(CloudError, match=says):
+        Cloud(tmp_path, process=kind, **options)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.cloud import BackOff
+from ivota_tools.cloud.ddi import actions
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.rollout import (
@@ -39,7 +40,8 @@ def here(url):
     made = Database(url)
     with made.writing() as session:
         for table in (
-            "campaign_counts", "members", "reports", "pushes", "changes", "assignments",
+            "controllers", "campaign_counts", "members", "reports", "pushes", "changes",
+            "assignments",
             "campaigns", "firmware", "devices", "counter_changes", "counters",
         ):  # fmt: skip
             session.execute(sa.text(f"DELETE FROM {table}"))
@@ -232,6 +234,48 @@ def test_no_push_follows_a_pause(here, there):
         assert push(session) == []
     # Every transaction has noted its moves: the numbers are those of a count.
     assert campaign_counts.repair(here) == []
+
+
+def test_polls_of_ddi_run_beside_operators_and_each_other(here, there):
+    rules = actions.Rules(BackOff(), True, False)
+    result = []
+
+    def poll(database, name):
+        result.append(actions.poll(database, "T", name, time.time(), rules))
+
+    def beside_others(name):
+        thread = threading.Thread(target=poll, args=(there, name))
+        thread.start()
+        thread.join(WAIT_S)
+        return not thread.is_alive()
+
+    with here.writing():  # an operator's transaction, which takes long
+        assert beside_others("a")
+    with here.storing() as session:
+        actions._known(session, "T", "b", time.time(), rules)
+        thread, failed = beside(lambda: poll(there, "b"), there)
+        assert beside_others("c")
+    thread.join(WAIT_S)
+    assert failed == [None] and len(result) == 3
+    with here.writing() as session:
+        firmware = Firmware(version=VERSION, kind="x", size=9, md5="", sha256="", uploaded_at=0)
+        session.add(firmware)
+        campaign = Campaign(
+            name="c", firmware=firmware, query="", state=campaign_actions.DRAFT, stages=[],
+            success_share=1.0, soak_s=0, stop_least=1, only_outdated=True, created_at=0,
+            active_most=1,
+        )  # fmt: skip
+        session.add(campaign)
+        session.flush()
+        campaign_actions.start(session, campaign, time.time(), "maria")
+        campaign_progress.tick(session, time.time())
+    with here.storing() as session:  # the limit holds, although both look at the same time
+        asks, controller = actions._known(session, "T", "a", time.time(), rules)
+        actions._push(session, asks, controller, time.time())
+        thread, failed = beside(lambda: poll(there, "b"), there)
+    thread.join(WAIT_S)
+    assert failed == [None]
+    assert controller.action_id and result[-1].action_id is None
 
 
 def test_a_new_device_that_two_hear_of_is_one(here, there):

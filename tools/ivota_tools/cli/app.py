@@ -93,6 +93,8 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Many devices": {"group": groups.group, "campaign": campaigns.campaign},
     "The cloud itself": {
+        "intake": cloud.intake,
+        "console": cloud.console,
         "health": access.health,
         "doctor": doctor,
         "audit": access.audit,
@@ -108,7 +110,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
 }
 
 
-CLASSES = {"cloud": CloudCommand}
+CLASSES = dict.fromkeys(("cloud", "intake", "console"), CloudCommand)
 
 
 class _Group(TyperGroup):

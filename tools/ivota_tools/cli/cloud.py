@@ -1,12 +1,15 @@
-"""Define `ivota cloud`."""
+"""Define `ivota cloud`, and `ivota intake` and `ivota console`, its parts for large fleets."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +18,9 @@ from ..common.api_connection import DEFAULT_URL
 from . import cloud_check, cloud_options, cloud_reload
 from . import cloud_flags as flags
 from .terminal import AsJson, err, fail, print_json, say, warn
+
+if TYPE_CHECKING:
+    from ..cloud import Cloud
 
 STOP_S = 8.0  # from a signal to a forced exit
 
@@ -75,8 +81,33 @@ def cloud(
     as_json: AsJson = False,
 ) -> None:
     """Run the cloud: MQTT broker, firmware downloads, console and API."""
+    _run(ctx)
+
+
+@functools.wraps(cloud, assigned=("__annotations__",))
+def intake(ctx: typer.Context, **_: Any) -> None:
+    """Store the reports of a large fleet, shared with other such processes by RabbitMQ.
+
+    One of them also sends pushes and runs campaigns.
+
+    Takes the options of `ivota cloud`. --port serves only /healthz, /readyz and /metrics.
+    """
+    _run(ctx)
+
+
+@functools.wraps(cloud, assigned=("__annotations__",))
+def console(ctx: typer.Context, **_: Any) -> None:
+    """Serve console, API and downloads of a large fleet, beside `ivota intake`.
+
+    Takes the options of `ivota cloud`. Start as many as you like.
+    """
+    _run(ctx)
+
+
+def _run(ctx: typer.Context) -> None:
     asked = dict(ctx.params)
-    if action is flags.Subcommand.CHECK:
+    as_json = asked["as_json"]
+    if asked["action"] is flags.Subcommand.CHECK:
         return cloud_check.check(ctx, asked, as_json)
     # FastAPI and SQLAlchemy are slow to import, and the other commands need neither.
     with err.status("starting"):
@@ -84,10 +115,10 @@ def cloud(
         from ..cloud.accounts.authorization import check_exposure
 
     try:
-        options = cloud_options.of_cloud(asked)
+        options = cloud_options.of_cloud(asked, ctx.info_name)
     except cloud_options.OptionError as error:
         fail(str(error))
-    output = log_output.LogOutput(err, log_format, access=access_log)
+    output = log_output.LogOutput(err, asked["log_format"], access=asked["access_log"])
     stop, hang_up = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
@@ -103,43 +134,14 @@ def cloud(
         signal.signal(signal.SIGHUP, lambda *_: hang_up.set())
     try:
         for sentence in check_exposure(
-            host, public_url, options["token"], own_broker=broker is None and not sign_in
+            asked["host"],
+            asked["public_url"],
+            options["token"],
+            own_broker=asked["broker"] is None and not asked["sign_in"],
         ):
             warn(sentence)
         with Cloud(**options) as running:
-            if as_json:
-                print_json(
-                    {
-                        "api_url": running.api_url,
-                        "public_url": running.public_url,
-                        "console_url": running.console_url,
-                        "mqtt_host": running.mqtt_host,
-                        "mqtt_port": running.mqtt_port,
-                        "psk_port": running.psk_port,
-                        "channels": running.channel_urls,
-                        "data": str(running.folder),
-                        "set_up_url": running.set_up_url,
-                    }
-                )
-            else:
-                say(f"MQTT   {running.mqtt_host}:{running.mqtt_port}")
-                if running.psk_port is not None:
-                    say(f"MQTT   {running.mqtt_host}:{running.psk_port}, TLS with secrets as keys")
-                say(f"HTTP   {running.api_url}, for devices {running.public_url}")
-                for url in running.channel_urls:
-                    say(f"channel  {url}")
-                if ddi is not None:
-                    say(f"DDI    {running.public_url}, tenant {ddi}")
-                say(f"data   {running.folder}")
-                if store is not None:
-                    say(f"store  {store}")
-                first = running.set_up_url
-                say(f"console  {first or running.console_url}")
-                if first:
-                    say("         (one-time link: the first visitor creates the first user)")
-                say("Ctrl-C stops the cloud. `ivota devices` and `ivota watch` show the devices.")
-                if running.api_url != DEFAULT_URL:
-                    say(f"For these commands: export IVOTA_URL={running.api_url}")
+            _say_where(running, asked)
             while not stop.wait(0.2):
                 running.wait(0)
                 output.tell()
@@ -150,6 +152,46 @@ def cloud(
         fail(str(error))
     finally:
         output.tell(all_of_them=True)
+
+
+def _say_where(running: Cloud, asked: Mapping[str, Any]) -> None:
+    if asked["as_json"]:
+        print_json(
+            {
+                "api_url": running.api_url,
+                "public_url": running.public_url,
+                "console_url": running.console_url,
+                "mqtt_host": running.mqtt_host,
+                "mqtt_port": running.mqtt_port,
+                "psk_port": running.psk_port,
+                "channels": running.channel_urls,
+                "data": str(running.folder),
+                "set_up_url": running.set_up_url,
+            }
+        )
+        return
+    if not running.settings.process.serves_people:
+        say(f"MQTT   {running.mqtt_host}:{running.mqtt_port}, reports from RabbitMQ")
+        say(f"HTTP   {running.api_url}, only /healthz, /readyz and /metrics")
+        return
+    say(f"MQTT   {running.mqtt_host}:{running.mqtt_port}")
+    if running.psk_port is not None:
+        say(f"MQTT   {running.mqtt_host}:{running.psk_port}, TLS with secrets as keys")
+    say(f"HTTP   {running.api_url}, for devices {running.public_url}")
+    for url in running.channel_urls:
+        say(f"channel  {url}")
+    if asked["ddi"] is not None:
+        say(f"DDI    {running.public_url}, tenant {asked['ddi']}")
+    say(f"data   {running.folder}")
+    if asked["store"] is not None:
+        say(f"store  {asked['store']}")
+    first = running.set_up_url
+    say(f"console  {first or running.console_url}")
+    if first:
+        say("         (one-time link: the first visitor creates the first user)")
+    say("Ctrl-C stops the cloud. `ivota devices` and `ivota watch` show the devices.")
+    if running.api_url != DEFAULT_URL:
+        say(f"For these commands: export IVOTA_URL={running.api_url}")
 
 
 def _end_now() -> None:

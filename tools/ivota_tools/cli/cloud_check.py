@@ -28,7 +28,7 @@ def check(ctx: typer.Context, asked: Mapping[str, Any], as_json: AsJson) -> None
         from ..cloud.store.store_settings import open_store
 
     try:
-        options = cloud_options.of_cloud(asked)
+        options = cloud_options.of_cloud(asked, ctx.info_name)
         warnings = check_exposure(
             asked["host"],
             asked["public_url"],

@@ -22,9 +22,9 @@ class OptionError(ValueError):
     """Two options contradict each other, or a file that an option names cannot be read."""
 
 
-def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `Cloud`. Raises OptionError."""
-    from ..cloud import Certificate  # slow to import
+def of_cloud(asked: Mapping[str, Any], process: str | None = None) -> dict[str, Any]:
+    """Return the arguments of `Cloud`. `process`: the command that runs it. Raises OptionError."""
+    from ..cloud import Certificate, ProcessKind  # slow to import
     from ..cloud.ddi.controller_routes import Setting as Ddi
 
     chain, key = asked["tls_cert"], asked["tls_key"]
@@ -40,6 +40,7 @@ def of_cloud(asked: Mapping[str, Any]) -> dict[str, Any]:
         mqtt_port = 8883 if chain else 1883
     broker, tenant = asked["broker"], asked["ddi"]
     return {
+        "process": ProcessKind(process or ProcessKind.CLOUD),
         "folder": asked["data"] or default_data(),
         "mqtt_port": mqtt_port,
         "http_port": asked["port"],

@@ -28,7 +28,7 @@ def reload(ctx: typer.Context, before: dict[str, Any], cloud: Cloud) -> dict[str
 
     try:
         asked = cloud_config.read_again(ctx)
-        options = cloud_options.of_cloud(asked)
+        options = cloud_options.of_cloud(asked, ctx.info_name)
         cloud.reload_certificate()
         if options["public_url"]:
             cloud.public_url = options["public_url"]

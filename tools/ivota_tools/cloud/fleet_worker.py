@@ -30,9 +30,10 @@ log = logging.getLogger("ivota.cloud")
 
 
 class FleetWorker:
-    """`start` when this process leads, and `stop` when it no longer does; both repeatedly.
+    """Takes reports from `start` to `stop`, and leads from `lead` to `follow`, repeatedly.
 
-    `intake` and `session` are None while it does not work.
+    With an MQTT broker, which cannot share the reports out, only the leading process takes them.
+    `intake` and `session` are None while it takes none, `timed` is None while it does not lead.
 
     folder      the data directory
     store       the firmware files
@@ -72,32 +73,16 @@ class FleetWorker:
         self._webhook_sender: WebhookSender | None = None
 
     def start(self) -> None:
-        """Start processing reports and pushing. Raises CloudError."""
+        """Start processing reports, if several processes can. Raises CloudError."""
+        if isinstance(self._broker, AmqpAddress):
+            self._take_reports()
+
+    def lead(self) -> None:
+        """Start to push and to do what time brings. Raises CloudError."""
         database, settings = self._database, self._settings
         if wrong := campaign_counts.repair(database):
             log.warning("corrected the numbers of devices of campaigns %s", wrong)
         self.timed = TimedWork(database, self._keep, settings.back_off.most_s, self._measurements)
-        self.intake = Intake(
-            database,
-            self._url_of,
-            settings.back_off,
-            settings.push_qos,
-            self._fail,
-            self.timed,
-            settings.accept_all,
-            self._measurements,
-        )
-        self.session = session = self._make_session(self.intake)
-        if settings.home_assistant:
-            self._entities = EntitySync(
-                database,
-                self.client_id,
-                settings.home_assistant,
-                functools.partial(session.publish, qos=1, retain=True),
-                self._public_url,
-                self.wake,
-            )
-            session.listener = self._entities
         self._sweeper = FileSweeper(database, self._store)
         self._sweeper.start()
         if settings.make_deltas:
@@ -112,6 +97,35 @@ class FleetWorker:
                 lambda: certificate.expires() if certificate else None,
             )
             self._webhook_sender.start()
+        if self.intake:
+            self.intake.timed = self.timed
+            self.wake()
+        else:
+            self._take_reports()
+
+    def _take_reports(self) -> None:
+        settings = self._settings
+        self.intake = Intake(
+            self._database,
+            self._url_of,
+            settings.back_off,
+            settings.push_qos,
+            self._fail,
+            self.timed,
+            settings.accept_all,
+            self._measurements,
+        )
+        self.session = session = self._make_session(self.intake)
+        if settings.home_assistant:
+            self._entities = EntitySync(
+                self._database,
+                self.client_id,
+                settings.home_assistant,
+                functools.partial(session.publish, qos=1, retain=True),
+                self._public_url,
+                self.wake,
+            )
+            session.listener = self._entities
         self.intake.start(session)
         session.start()
         if self._entities:
@@ -129,25 +143,25 @@ class FleetWorker:
             ) from None
         return ReportSession(self._broker, self.client_id, intake.put, prefix)
 
+    def follow(self) -> None:
+        """Let another process lead."""
+        deltas, sender, sweeper = self._deltas, self._webhook_sender, self._sweeper
+        self.timed = self._deltas = self._webhook_sender = self._sweeper = None
+        if self.intake:
+            self.intake.timed = None
+        for part in (sender, deltas, sweeper):
+            if part:
+                part.stop()
+        if not isinstance(self._broker, AmqpAddress):
+            self.stop()
+
     def stop(self) -> None:
         """Stop processing reports; the broker keeps unacknowledged ones for the next process."""
-        intake, session, deltas = self.intake, self.session, self._deltas
-        self.intake = self.session = self._deltas = None
-        if sender := self._webhook_sender:
-            self._webhook_sender = None
-            sender.stop()
-        if deltas:
-            deltas.stop()
-        if sweeper := self._sweeper:
-            self._sweeper = None
-            sweeper.stop()
-        if entities := self._entities:
-            self._entities = None
-            entities.stop()
-        if intake:
-            intake.stop()
-        if session:
-            session.stop()
+        intake, session, entities = self.intake, self.session, self._entities
+        self.intake = self.session = self._entities = None
+        for part in (entities, intake, session):
+            if part:
+                part.stop()
 
     def wake(self) -> None:
         """Send due pushes now. If another process leads, it notices them itself."""

@@ -131,3 +131,21 @@ def http_application(
     admission = Admission(split, doors, setting.upload_most, settings.deadlines)
     secured = Secured(admission, API, ("/api/", *own[2:]))
     return AccessLog(Counted(secured, measurements, pages.routes))
+
+
+def monitoring_application(
+    settings: CloudSettings,
+    sources: scrape.Sources,
+    *,
+    local: str | None,
+    refusals: Mapping[str, WrongTries],
+    measurements: Measurements,
+) -> ASGIApp:
+    """Return the application of a process that serves nobody but monitoring."""
+    may = guard(settings.token, sources.database, local=local)
+    program = make_app(
+        storage_probe.routes(sources.health), scrape.routes(measurements, sources, may=may)
+    )
+    doors = [Door("/metrics", may, refusals["token"])]
+    admission = Admission(program, doors, settings.upload_most, settings.deadlines)
+    return AccessLog(Counted(Secured(admission, API, ("/api/",)), measurements, ()))

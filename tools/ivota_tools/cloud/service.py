@@ -28,7 +28,7 @@ from .downloads import signed_urls
 from .downloads.signed_urls import DownloadUrl
 from .event_stream import Places
 from .fleet_worker import FleetWorker
-from .http_application import http_application
+from .http_application import http_application, monitoring_application
 from .http_server import Server
 from .metrics import scrape
 from .metrics.measurements import Measurements
@@ -36,6 +36,7 @@ from .mqtt.cloud_session import Address
 from .mqtt.device_certificates import DeviceCertificates
 from .mqtt.device_sign_in import Credentials
 from .mqtt.embedded_broker import EmbeddedBroker
+from .mqtt.report_worker import Intake
 from .mqtt.topic_prefix import TopicPrefix
 from .network_addresses import Networks, without_usual_port
 from .pages.page_visit import Setting
@@ -225,32 +226,61 @@ class Cloud:
         self.http_port = self._server.port
         self._note_public_url()
         address = self._external or self._start_broker(database, places)
-        self._worker = FleetWorker(
-            self.folder,
-            store,
-            database,
-            settings,
-            address,
-            client_id=client_id,
-            url_of=self._url_of,
-            webhooks=self._webhooks,
-            measurements=self._measurements,
-            public_url=lambda: self.public_url,
-            fail=self._fail,
-        )
-        self._leader = Leader(database, self._worker.start, self._worker.stop)
-        self._leader.start()
-        if not self._leader.leads and not self._external:
-            raise CloudError(
-                "another process is processing the reports of this database: start both with "
-                "the same --broker"
+        if settings.process.takes_reports:
+            self._worker = FleetWorker(
+                self.folder,
+                store,
+                database,
+                settings,
+                address,
+                client_id=client_id,
+                url_of=self._url_of,
+                webhooks=self._webhooks,
+                measurements=self._measurements,
+                public_url=lambda: self.public_url,
+                fail=self._fail,
             )
-        self._pages = Setting(
+            self._leader = Leader(database, self._worker.lead, self._worker.follow)
+            self._worker.start()
+            self._leader.start()
+            if not self._leader.leads and not self._external:
+                raise CloudError(
+                    "another process is processing the reports of this database: start both with "
+                    "the same --broker"
+                )
+        local = local_token(self.folder)
+        sources = self._sources(database, self._server)
+        if settings.process.serves_people:
+            self._pages = self._page_setting(database, store, places)
+            application = http_application(
+                self._pages,
+                settings,
+                sources,
+                addresses=self._addresses,
+                local=local,
+                refusals=self._refusals,
+                measurements=self._measurements,
+                url_ttl_s=lambda: self.url_ttl_s,
+                broker=self._broker_sign_in(database),
+            )
+        else:
+            application = monitoring_application(
+                settings,
+                sources,
+                local=local,
+                refusals=self._refusals,
+                measurements=self._measurements,
+            )
+        self._server.start(application, local_socket(self.folder, self.http_port))
+
+    def _page_setting(self, database: Database, store: FileStore, places: Room) -> Setting:
+        settings = self.settings
+        return Setting(
             database=database,
             store=store,
             local_token=self.folder / LOCAL_TOKEN,
             secret=self._secret,
-            wake=self._worker.wake,
+            wake=self._wake,
             health=self._health,
             boards=BoardConfig(
                 self._mqtt_for_boards,
@@ -267,18 +297,11 @@ class Cloud:
             webhooks=self._webhooks,
             channels=self._channels,
         )
-        application = http_application(
-            self._pages,
-            settings,
-            self._sources(database, self._server, self._worker),
-            addresses=self._addresses,
-            local=local_token(self.folder),
-            refusals=self._refusals,
-            measurements=self._measurements,
-            url_ttl_s=lambda: self.url_ttl_s,
-            broker=self._broker_sign_in(database),
-        )
-        self._server.start(application, local_socket(self.folder, self.http_port))
+
+    def _wake(self) -> None:
+        """Push now what is due. If another process leads, it notices within a moment."""
+        if self._worker:
+            self._worker.wake()
 
     def _broker_sign_in(self, database: Database) -> BrokerSignIn | None:
         """Return the object that answers RabbitMQ, and write RabbitMQ's settings to the data
@@ -311,17 +334,21 @@ class Cloud:
         return self._broker.address
 
     def _is_full(self) -> bool:
-        intake = self._worker.intake if self._worker else None
+        intake = self._intake()
         return intake is not None and intake.is_full
 
-    def _sources(self, database: Database, server: Server, worker: FleetWorker) -> scrape.Sources:
+    def _intake(self) -> Intake | None:
+        return self._worker.intake if self._worker else None
+
+    def _sources(self, database: Database, server: Server) -> scrape.Sources:
         certificate = self.settings.certificate
         front = self._broker.front if self._broker else None
         return scrape.Sources(
             database=database,
             folder=self.folder,
             health=self._checked_health,
-            intake=lambda: worker.intake,
+            intake=self._intake,
+            leads=lambda: self._leader is not None and self._leader.leads,
             tables={"http": server.table} | ({"mqtt": front.table} if front else {}),
             refusals=self._refusals,
             expires=lambda: {"tls": certificate.expires()} if certificate else {},
@@ -417,7 +444,8 @@ class Cloud:
         """Return the health without a test write."""
         worker, leader = self._worker, self._leader
         session, intake = (worker.session, worker.intake) if worker else (None, None)
-        standby = leader is not None and not leader.leads
+        # With RabbitMQ, every process that can take reports does, whichever leads.
+        standby = intake is None and not (leader and leader.leads)
         connected = session is not None and session.connected
         problem = self.failure
         if not standby:

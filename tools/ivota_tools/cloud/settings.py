@@ -17,6 +17,7 @@ from .home_assistant.entity_sync import MODES as HOME_ASSISTANT
 from .http_deadlines import Deadlines
 from .mqtt.device_budget import Budget
 from .mqtt.topic_prefix import OWN as OWN_PREFIX
+from .process_kind import ProcessKind
 from .rollout.assignment_states import BackOff
 from .store.download_links import SECONDS_MOST
 from .store.store_settings import StoreSettings
@@ -31,8 +32,10 @@ UPLOAD_MOST = 64 * 1024 * 1024  # bytes
 class CloudSettings:
     """The keyword arguments of `Cloud`. Raises CloudError if they contradict each other.
 
+    process       what this process does; the others share its database
     database      postgresql://… instead of a file in the folder. Several processes can share it
-                  and the folder: one processes reports, the others stand by
+                  and the folder: one leads. With RabbitMQ all process reports, otherwise the
+                  others stand by
     store         an object store in place of the folder's firmware files
     mqtt_port, http_port   0 chooses a free port; the attribute of that name then contains it
     host          address of the broker and of HTTP
@@ -72,6 +75,7 @@ class CloudSettings:
     home_assistant  "view", "install" or "remove": entities on the broker
     """
 
+    process: ProcessKind = ProcessKind.CLOUD
     mqtt_port: int = 0
     http_port: int = 0
     host: str = HOST
@@ -110,6 +114,12 @@ class CloudSettings:
 
     def __post_init__(self) -> None:
         rabbitmq = self.broker is not None and AmqpAddress.fits(self.broker)
+        self.process.check(
+            database=self.database,
+            broker=self.broker,
+            rabbitmq=rabbitmq,
+            public_url=self.public_url,
+        )
         if self.broker is not None and self.sign_in and not rabbitmq:
             raise CloudError(
                 "--sign-in needs the built-in broker or RabbitMQ: configure sign-in on your own "

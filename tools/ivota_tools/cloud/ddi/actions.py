@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..mqtt import messages
@@ -75,7 +76,7 @@ def poll(database: Database, tenant: str, name: str, now: float, rules: Rules) -
         device = find(session, tenant, name)
         if device is not None and not _is_news(session, device, now):
             return offer_of(session, device, rules)
-    with database.writing() as session:
+    with database.storing() as session:
         device, controller = _known(session, tenant, name, now, rules)
         device.last_seen = now
         if controller.assignment_id is not None and _is_over(controller):
@@ -134,21 +135,9 @@ def _known(
 ) -> tuple[Device, Controller]:
     """Find the device, or create it: accepted or pending. Raises UserError."""
     device = find(session, tenant, name)
-    if device is not None:
-        device_lock.hold(session, device)
-    else:
-        accepted = rules.accept_all
-        device = Device(
-            product_id=tenant,
-            device_name=name,
-            transport=DDI,
-            status=device_acceptance.ACCEPTED if accepted else device_acceptance.PENDING,
-        )
-        device.last_seen = now
-        session.add(device)
-        session.flush()
-        if not accepted and (forgotten := device_acceptance.make_room(session)):
-            message_counts.count(session, {FORGOTTEN: forgotten})
+    if device is None:
+        device = _added(session, tenant, name, now, rules)
+    device_lock.hold(session, device)
     device_tokens.expect_no_board(device)
     device.transport = DDI
     device.first_seen = device.first_seen or now
@@ -160,6 +149,21 @@ def _known(
         session.add(controller)
         session.flush()
     return device, controller
+
+
+def _added(session: Session, tenant: str, name: str, now: float, rules: Rules) -> Device:
+    """Create the device, unless another process creates it at this moment."""
+    status = device_acceptance.ACCEPTED if rules.accept_all else device_acceptance.PENDING
+    row = {"product_id": tenant, "device_name": name, "transport": DDI, "status": status,
+           "garbled": 0, "revision": 0, "last_seen": now}  # fmt: skip
+    dialect = postgresql if device_lock.is_shared(session) else sqlite
+    session.execute(dialect.insert(Device.__table__).on_conflict_do_nothing(), row)
+    if not rules.accept_all and (forgotten := device_acceptance.make_room(session)):
+        message_counts.count(session, {FORGOTTEN: forgotten})
+    device = find(session, tenant, name)
+    if device is None:
+        raise ActionError("the device is not known", 404)
+    return device
 
 
 def offer_of(session: Session, device: Device, rules: Rules) -> Offer:

@@ -98,7 +98,7 @@ def routes(
 
         def write() -> None:
             said = read(body)
-            with database.writing() as session:
+            with database.storing() as session:
                 apply(session, *place, said, message, time.time(), rules)
 
         await _answered(write)
@@ -168,7 +168,7 @@ def routes(
             raise HTTPException(404, "this request does not exist")
 
         def write() -> None:
-            with database.writing() as session:
+            with database.storing() as session:
                 on = action == "activateAutoConfirm"
                 actions.set_auto_confirm(session, tenant, name, time.time(), on, rules)
 

@@ -32,7 +32,8 @@ PATH = "/metrics"
 class Sources:
     """Where a scrape finds the state of the cloud.
 
-    intake          None in a standby process
+    intake          None in a process that takes no reports
+    leads           whether this process sends the pushes
     tables          the listeners' connections, by the listener's name
     refusals        what counts wrong tokens, passwords and secrets
     expires         when a certificate expires, by its name
@@ -42,6 +43,7 @@ class Sources:
     folder: Path
     health: Callable[[], Health]
     intake: Callable[[], Intake | None]
+    leads: Callable[[], bool]
     tables: Mapping[str, Table]
     refusals: Mapping[str, WrongTries]
     expires: Callable[[], Mapping[str, float]]
@@ -78,6 +80,9 @@ class StateCollector(Collector):
         )
         yield GaugeMetricFamily(
             "ivota_standby", "1 if another process handles the reports.", found.standby
+        )
+        yield GaugeMetricFamily(
+            "ivota_leader", "1 if this process sends pushes and runs campaigns.", sources.leads()
         )
         yield GaugeMetricFamily(
             "ivota_broker_connected", "1 if connected to the MQTT broker.", found.connected

@@ -75,7 +75,7 @@ class Session(Protocol):
 class Intake:
     """`url_of` is that of `push_due`; `push_qos` is the QoS of pushes.
 
-    Without `timed`, another process sends the pushes and does the time-driven work: several
+    While `timed` is None, another process sends the pushes and does the time-driven work: several
     processes can store reports at once, best of different devices. With `accept_all`, new devices
     are accepted; otherwise they are pending.
 
@@ -98,7 +98,7 @@ class Intake:
         self._url_of = url_of
         self._back_off = back_off
         self._push_qos = push_qos
-        self._timed = timed
+        self.timed = timed
         self._accept_all = accept_all
         self._measurements = measurements or Measurements()
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -212,7 +212,8 @@ class Intake:
 
     def _next_batch(self) -> list[Message]:
         batch: list[Message] = []
-        timeout: float | None = MORE_S if self._timed and self._timed.more else IDLE_S
+        timed = self.timed
+        timeout: float | None = MORE_S if timed and timed.more else IDLE_S
         try:
             while len(batch) < BATCH_MOST:
                 message = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
@@ -225,11 +226,12 @@ class Intake:
 
     def _process(self, batch: list[Message], online: bool, check: Check) -> list[Outgoing]:
         now = time.time()
-        if self._timed and self._timed.step(now):
+        timed = self.timed  # another process may lead from any moment on
+        if timed and timed.step(now):
             self._worked()
         dots = check.dots_are_slashes
         seen = dots != self._dots_are_slashes
-        pushing = online and self._timed is not None
+        pushing = online and timed is not None
         if not batch and not seen and not (pushing and self._anything_due(now)):
             return []
         kinds: Counter[str] = Counter()

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, insert, or_, select
+from sqlalchemy import ColumnElement, Select, func, insert, not_, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from ..downloads.signed_urls import DownloadUrl
@@ -90,6 +90,9 @@ def push_to(session: Session, device: Device, now: float) -> Assignment | None:
 
     The full firmware is its update: patches are for boards. The device must be locked.
     """
+    waiting = Assignment.device_id == device.id, Assignment.next_push_at <= now
+    if session.scalar(select(Assignment.id).where(*waiting).limit(1)) is None:
+        return None
     _keep_running(session)
     for query, most in _due(session, now, Assignment.device_id == device.id):
         if assignment := session.scalar(query.limit(min(most, 1))):
@@ -108,9 +111,13 @@ def _keep_running(session: Session) -> None:
     """Make a pause or a cancellation of the campaign wait for these pushes, so that no push
     follows it.
     """
+    if not device_lock.is_shared(session):
+        return
     running = select(Campaign.id).where(Campaign.state == RUNNING).order_by(Campaign.id)
-    if device_lock.is_shared(session):
-        session.execute(running.with_for_update(read=True))
+    # Pushes of a campaign with limits also wait for each other, so that each of them counts.
+    limited = or_(Campaign.active_most.is_not(None), Campaign.starts_per_min.is_not(None))
+    session.execute(running.where(not_(limited)).with_for_update(read=True))
+    session.execute(running.where(limited).with_for_update(key_share=True))
 
 
 def _pushed(session: Session, assignment: Assignment, now: float) -> None:

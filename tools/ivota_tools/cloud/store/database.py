@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -125,9 +126,11 @@ def add(session: Session, name: str, amount: int = 1) -> int:
     """Increase a counter and return its new value; others who increase it wait for the commit."""
     counters: dict[str, Counter] = session.info.setdefault("counters", {})
     counter = counters.get(name) or session.get(Counter, name, with_for_update=True)
-    if counter is None:
-        counter = Counter(name=name, value=0)
-        session.add(counter)
+    if counter is None:  # another process may create it at this moment
+        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+        new = dialect.insert(Counter.__table__).on_conflict_do_nothing()
+        session.execute(new, {"name": name, "value": 0})
+        counter = session.get_one(Counter, name, with_for_update=True)
     counters[name] = counter  # locked and read once per transaction
     counter.value += amount
     return counter.value

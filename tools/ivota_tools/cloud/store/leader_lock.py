@@ -1,4 +1,4 @@
-"""Elect the process that handles reports with a lock in the database.
+"""Elect the leading process, which sends pushes and runs campaigns, with a lock in the database.
 
 On PostgreSQL, this is an advisory lock of a connection. If its process is killed, the lock is
 released, and another process takes over within about a second. SQLite has only one process.
@@ -23,7 +23,7 @@ LOOK_S = 0.5  # between two tries to take the lock, and two checks that it is st
 
 
 class Leader:
-    """`take_over` starts processing reports and `let_go` stops it; both may be called repeatedly.
+    """`take_over` starts what only one process does, and `let_go` stops it, any number of times.
 
     Each is called from one thread at a time. `take_over` may raise CloudError.
     """
@@ -66,10 +66,10 @@ class Leader:
                     assert self._connection
                     self._connection.execute(text("SELECT 1"))
                 elif self._lock():
-                    log.info("this process now processes reports")
+                    log.info("this process leads now")
                     self._begin()
             except (SQLAlchemyError, CloudError) as error:
-                log.warning("this process does not process reports: %s", error)
+                log.warning("this process does not lead: %s", error)
                 self._end()
 
     def _begin(self) -> None:

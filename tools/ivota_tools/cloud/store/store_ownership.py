@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 
 from sqlalchemy import select
 
@@ -15,6 +16,7 @@ from .models import Firmware, Setting
 log = logging.getLogger("ivota.cloud")
 
 NAME = "id"  # name of the note in the store, which backups do not copy
+NOTE_S = 5.0  # until another process that has just claimed the database has written the note
 SETTING = "data_folder"
 STORE = "store"  # setting: the URL of the object store, "" for the data directory
 
@@ -55,6 +57,10 @@ def _expect_folder(database: Database, store: FileStore) -> None:
     known = database.setting(SETTING, lambda: mine or secrets.token_hex(16))
     hashes = _hashes(database)
     missing = hashes - {each.sha256 for each in store.files()}
+    until = time.monotonic() + NOTE_S
+    while mine is None and not is_new and time.monotonic() < until:
+        time.sleep(0.1)
+        mine = store.note(NAME)
     if mine != known and (missing or not hashes) and not is_new:
         raise CloudError(
             f"the database belongs to another data directory: {store.name} lacks {len(missing)} "
