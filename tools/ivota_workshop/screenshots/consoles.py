@@ -15,6 +15,7 @@ from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.accounts.users import create
 
 from . import scene
+from .outside import outside
 from .releases import upload
 
 NAME, PASSWORD = "maria", "a sentence is good"
@@ -23,12 +24,13 @@ NAME, PASSWORD = "maria", "a sentence is good"
 @dataclass(frozen=True)
 class Shown:
     """A console with a fleet. `empty` is the address of one without a device, `set_up` the set-up
-    link of one without a user.
+    link of one without a user, and `outside` the address of one with a webhook and a channel.
     """
 
     url: str
     empty: str
     set_up: str
+    outside: str
     scene: scene.Scene
 
     @property
@@ -62,6 +64,7 @@ def consoles() -> Iterator[Shown]:
             Cloud(folder / "full") as full,
             Cloud(folder / "empty") as empty,
             Cloud(folder / "new") as new,
+            outside(folder, NAME, PASSWORD) as outside_url,
         ):
             set_up = new.set_up_url
             assert set_up
@@ -81,4 +84,4 @@ def consoles() -> Iterator[Shown]:
                 client.create_token("dashboard", "viewer")
             firmware = upload(folder / "made", full.api_url, token)
             made = scene.fill(database, firmware, time.time())
-            yield Shown(full.api_url, empty.api_url, set_up, made)
+            yield Shown(full.api_url, empty.api_url, set_up, outside_url, made)

@@ -7,16 +7,19 @@ from pathlib import Path
 from ivota_tools.api_client import Client
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import Release, Signer, make_patch, pack
-from ivota_tools.firmware.signing_keys import generate, load_private
+from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private
 
 OLD, BEFORE, NEW = "0.1", "0.2", "0.3"
 
 
-def upload(folder: Path, url: str, token: str | None = None) -> list[int]:
-    """Upload the releases; return their ids, oldest first."""
+def upload(
+    folder: Path, url: str, token: str | None = None, key: PrivateKey | None = None
+) -> list[int]:
+    """Upload the releases, signed with `key` or a new one; return their ids, oldest first."""
     folder.mkdir(parents=True, exist_ok=True)
-    generate(folder / "owner.key", None)
-    key = load_private(folder / "owner.key", str)
+    if key is None:
+        generate(folder / "owner.key", None)
+        key = load_private(folder / "owner.key", str)
     found = []
     with Client(url, token) as client:
         for number, version in enumerate((OLD, BEFORE, NEW), 1):

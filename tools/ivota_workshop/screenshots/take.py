@@ -13,6 +13,7 @@ from ivota_tools.common.project_files import CHECKOUT
 
 from .browser import DESK, PHONE, browser, context, sign_in
 from .consoles import Shown, consoles
+from .outside import PAGES
 
 FOLDER = CHECKOUT / "docs" / "images" / "console"
 COLOURS = 256
@@ -26,8 +27,8 @@ def take(folder: Path = FOLDER, only: str = "") -> Iterator[Path]:
         for dark in (False, True):
             for size in (DESK, PHONE):
                 end = ("-phone" if size == PHONE else "") + ("-dark" if dark else "") + ".png"
-                # Two browser contexts: a cookie belongs to a host, whatever the port.
-                for visit in (_new, _full):
+                # Separate browser contexts: a cookie belongs to a host, whatever the port.
+                for visit in (_new, _outside, _full):
                     with context(running, dark, size == PHONE) as opened:
                         page = opened.new_page()
                         for name, address in visit(page, shown):
@@ -40,6 +41,12 @@ def _new(page: Page, shown: Shown) -> Iterator[tuple[str, str]]:
     yield "set-up", shown.set_up
     sign_in(page, shown.empty)
     yield "welcome", f"{shown.empty}/"
+
+
+def _outside(page: Page, shown: Shown) -> Iterator[tuple[str, str]]:
+    sign_in(page, shown.outside)
+    for name, path in PAGES.items():
+        yield name, shown.outside + path
 
 
 def _full(page: Page, shown: Shown) -> Iterator[tuple[str, str]]:
