@@ -352,7 +352,7 @@ def test_the_page_of_channels(filling: Cloud, keys: Keys, firmware: Callable[...
         assert "1 to 100 percent" in visitor.post(f"{place}/offer", firmware=str(number))
         offered = visitor.post(f"{place}/offer", firmware=str(number), share="25", track="beta")
         assert "25 % of the boards in beta" in offered and "Stop offering" in offered
-        assert "beta 0.9 any board 25 %" in offered
+        assert "0.9 beta any board 25 %" in offered
         ended = visitor.post(f"{place}/end", version="0.9", track="beta")
         assert "no longer offers 0.9" in ended and "offers nothing yet" in ended
         # One that is damaged says so.
