@@ -54,6 +54,10 @@ class Link(asyncio.Protocol):
         body = _text(topic) + struct.pack(">H", number) + payload
         await self._ask(number, _packet(0x32, body))
 
+    def ping(self) -> None:
+        """Show the broker that the device is still there. Raises LinkError."""
+        self._send(b"\xc0\0")
+
     def close(self) -> None:
         if self._transport:
             self._transport.close()

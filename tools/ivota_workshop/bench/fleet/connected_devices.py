@@ -11,7 +11,7 @@ import json
 import random
 import sys
 
-from ivota_tools.sim.swarm_mqtt import Link, LinkError
+from ivota_tools.sim.swarm_mqtt import KEEPALIVE_S, Link, LinkError
 
 from .filled_database import PRODUCT
 
@@ -38,7 +38,9 @@ class Device:
                 async with gate:
                     await link.open(HOST, port, f"$ota/update/{PRODUCT}/{self._name}")
                 self._link = link
-                await asyncio.wait([link.closed])
+                while link.is_open:
+                    await asyncio.wait([link.closed], timeout=KEEPALIVE_S / 2)
+                    link.ping()
             except (OSError, asyncio.TimeoutError):
                 pass
             finally:
