@@ -14,6 +14,7 @@ from ivota_workshop.bench.console import __main__ as bench_console
 from ivota_workshop.bench.download.heap import NOT_HERE, STEP, modules, smallest
 from ivota_workshop.bench.download.instructions import Segments, count
 from ivota_workshop.bench.figures import Figure, document, markdown, read, write
+from ivota_workshop.bench.fleet import sizes
 from ivota_workshop.bench.steps import steps
 from ivota_workshop.bench.traps.server import Peer, Server
 
@@ -129,6 +130,13 @@ with open(sys.argv[3], "w") as got:
             got.write("%d\\n" % n)
             left -= n
 """
+
+
+def test_the_sizes_of_fleets_follow_from_the_documented_figures() -> None:
+    text = figures.SCALE.read_text()
+    written = text.partition("<!-- sizes: written by the command -->")[2].partition("<!--")[0]
+    found = sizes.markdown(sizes.documented(figures.SCALE, figures.DOCUMENT))
+    assert written.strip() == found, "run python -m ivota_workshop.bench.fleet.sizes"
 
 
 def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
