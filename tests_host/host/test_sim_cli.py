@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from waiting import WAIT_S
 
+from ivota_tools.sim import Board, Flash
+
 COMMAND = (sys.executable, "-c", "from ivota_tools.cli.sim import app; app()", "board")
 
 
@@ -46,20 +48,19 @@ def _refused(options: Sequence[str]) -> str:
 
 def test_runs_a_board_and_keeps_its_flash(tmp_path: Path) -> None:
     # Port 9: nobody listens, so the board goes on trying.
-    options = ["--broker", "127.0.0.1:9", "--folder", str(tmp_path), "--device", "d1"]
+    options = ["--broker", "127.0.0.1:9", "--folder", str(tmp_path), "--device", "d-{mac}"]
     process = _start(*options)
     said = _until(process, "ivota:")
     # What it is comes first, and nothing that only the simulator's makers can read.
-    name = f"sim: DEMO/d1 is on; flash in {tmp_path}; press Ctrl-C to cut the power"
+    name = f"sim: DEMO/d-{Board(tmp_path).mac} is on; flash in {tmp_path}; "
+    name += "press Ctrl-C to cut the power"
     assert said[0] == name and not any("heap" in line for line in said)
     assert _ended(process, signal.SIGINT).rstrip().endswith("sim: stopped")
-
-    from ivota_tools.sim import Flash
 
     flash = Flash(tmp_path / "flash.img")
     assert json.loads(flash.read("/ivota.json")) == {
         "product_id": "DEMO",
-        "device_name": "d1",
+        "device_name": "d-{mac}",
         "version": "0.1",
         "mqtt": {"host": "127.0.0.1", "port": 9},
     }

@@ -100,7 +100,8 @@ def board(
             settings = json.dumps(chosen, ensure_ascii=False).encode()
             for path, data in ({"/ivota.json": settings} | files).items():
                 simulated.write(path, data)
-            show(f"sim: {name} is on; flash in {place}; press Ctrl-C to cut the power")
+            own = name.replace("{mac}", simulated.mac)
+            show(f"sim: {own} is on; flash in {place}; press Ctrl-C to cut the power")
             simulated.power_on()
             while simulated.on and not stop.wait(0.2):
                 pass

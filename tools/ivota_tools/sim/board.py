@@ -275,7 +275,8 @@ class Board:
                 self._process = None
             cause = self._ended(code)
 
-    def _mac(self) -> str:
+    @property
+    def mac(self) -> str:
         """Return the address of a simulated radio: the same at each start, different in each
         folder.
         """
@@ -304,7 +305,7 @@ class Board:
         else:
             place = [str(self.root.resolve())] if self.root else []
         return subprocess.Popen(
-            [*argv, "-c", modules, str(cause), self._mac(), *place],
+            [*argv, "-c", modules, str(cause), self.mac, *place],
             # The simulator's own modules are found here by their bare names: a path would take
             # heap, and how much would depend on where this machine has its folders.
             env=env,
