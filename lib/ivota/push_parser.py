@@ -71,7 +71,7 @@ def read(payload, dialect=tencent, client=None):
     if isinstance(message, dict):
         _join(message)
         if client and dialect.is_answer(message, client.version, client.asked):
-            client.ivota_cloud = message.get("cloud") == "ivota"
+            client.ivota_cloud = dialect is tencent and message.get("cloud") == "ivota"
             if client.ivota_cloud:
                 client.introduce()
             if client.trial:

@@ -184,6 +184,17 @@ def test_what_answers_a_question():
     assert not aliyun.is_answer(reply, "0.1", None)
 
 
+def test_a_cloud_of_this_dialect_is_never_ivota():
+    """Whatever an answer claims: this dialect has no place for what an ivota cloud learns."""
+    with World() as world, patched(mqtt_session, Link=AliyunLink):
+        client = world.client(config={"dialect": "aliyun", "hardware": "rev-b"})
+        world.spin(1)
+        reply = {"id": client.asked, "code": 200, "data": {}, "cloud": "ivota"}
+        client.link.inbox.append(json.dumps(reply))
+        world.spin(5)
+        assert client.state.answered and not client.ivota_cloud
+
+
 def test_a_trial_waits_for_the_answer_to_a_question():
     trial = {"version": "0.2", "md5sum": "5" * 32, "limits": [3, 10]}
     with World() as world, patched(mqtt_session, Link=AliyunLink):
